@@ -145,7 +145,10 @@ def _resource_arns(prefix: str) -> Mapping[str, str]:
     resources = _DATA.resources
     known = {
         # AWS's page of Chime and IAM Identity Center names the account's variable otherwise.
-        name.lower(): resources.get_resource_type_details(prefix, name)["arn"].replace(":${AccountId}:", ":${Account}:")
+        # The page of DMS has `*` for the end of an ARN that AWS draws.
+        name.lower(): re.sub(
+            r"(?<=[a-z]):\*$", f":${{{_DRAWN}}}", resources.get_resource_type_details(prefix, name)["arn"]
+        ).replace(":${AccountId}:", ":${Account}:")
         for name in resources.get_resource_types_for_service(prefix)
     }
     rows = (row for row in table("action_types") if row["arn"] and row["action"].startswith(f"{prefix}:"))
@@ -341,8 +344,13 @@ def _template(prefix: str, kind: str, arn: str, nouns: Mapping[str, bool]) -> Re
     )
 
 
+_DRAWN = "DrawnId"
+
+
 def _variable(prefix: str, kind: str, template: str, name: str, longer: Mapping[str, bool]) -> Variable:
-    """Which keys fill a variable, by likeness."""
+    """Which keys fill a variable, by likeness; an id that AWS draws is in no key of a request."""
+    if name == _DRAWN:
+        return Variable(name, {})
     lower, word = name.lower(), re.sub(r"[^a-z0-9]", "", kind)
     suffix = _SUFFIX.search(lower)
     stem = lower[: suffix.start()] if suffix else lower

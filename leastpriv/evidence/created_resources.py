@@ -26,6 +26,7 @@ from leastpriv.permissions.generalize import (
     NamePattern,
     ObservedResource,
     deletes,
+    ends,
     families_of,
     generated_families,
 )
@@ -113,7 +114,7 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
     They may if the first run that used the resource also created a resource of its type successfully, or if the
     response of a creating call contains its id. At least two of the `reviewed` runs (None: all) must have created such
     resources, and a resource that all of these runs used is not newly created. One run is enough where it alone used
-    the resource whose id its call returned: what it did to this one, the next run does to another one.
+    the resource whose id its call returned, or where any run deleted it: the next run has another one.
     """
     known = tuple(usages)
     made, ids = _creating_runs(known, reviewed), _makers_of_ids(known, reviewed)
@@ -127,12 +128,12 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
         prefix, (first, runs) = service_of(resource), used[resource]
         texts = variables_of_arn(prefix, resource) if ids else ()
         makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids]
-        if any({*usage.runs} <= makers for makers in makers_of_it):
+        kinds = types_of_arn(prefix, resource)
+        is_gone = any(ends(usage.need.permission.action, kind) for kind in kinds)
+        if any(is_gone or {*usage.runs} <= makers for makers in makers_of_it):
             return True
-        kinds = (made.get((prefix, kind.lower()), set()) for kind in types_of_arn(prefix, resource))
-        return any(
-            (first in makers or makers_of_it) and len(makers) >= _LEAST_RUNS and not makers <= runs for makers in kinds
-        )
+        of_kinds = (made.get((prefix, kind), set()) for kind in kinds)
+        return any((first in own or makers_of_it) and len(own) >= _LEAST_RUNS and not own <= runs for own in of_kinds)
 
     return is_made
 
@@ -148,12 +149,8 @@ def _makers_of_ids(usages: Iterable[Usage], reviewed: Collection[str] | None) ->
 
 def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
     """Returns the usages that created resources of the types that `wanted` is about."""
-    kinds = set[tuple[str, str]]()
-    for usage in wanted:
-        resource = usage.need.permission.resource
-        prefix = service_of(resource)
-        if prefix:
-            kinds.update((prefix, kind.lower()) for kind in types_of_arn(prefix, resource))
+    arns = {usage.need.permission.resource for usage in wanted}
+    kinds = {(service_of(arn), kind) for arn in arns for kind in types_of_arn(service_of(arn), arn)}
     return [usage for usage in usages if not kinds.isdisjoint(_types_created(usage))]
 
 

@@ -123,11 +123,15 @@ def _granted(action: str) -> Sequence[str]:
     return (action,)
 
 
+BY_LEVEL = "manages permissions, by the access level that AWS gives it"
+"""Why an action without a row of its own is sensitive."""
+
+
 @lru_cache(maxsize=16_384)
 def _sensitivity(name: str) -> str:
     reason = _reason("sensitive", name)
     if not reason and "Permissions management" in access_level(name):
-        return "manages permissions, by the access level that AWS gives it"
+        return BY_LEVEL
     return reason
 
 

@@ -42,7 +42,7 @@ _LEAST_LITERAL = 3
 _LEAST_LITERAL_OF_WRITES = 4
 _LEAST_LITERAL_OF_DELETIONS = 5
 _DELETION = re.compile(
-    r"[^:]+:(?:Batch|Schedule)?(?:Delet|Remove|Terminate|Purge|Deregister|Destroy|Release)|[^:]+:DELETE$"
+    r"[^:]+:(?:DELETE$|(?:Batch|Schedule)?(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
 )
 _SEPARATORS = "-_./:"
 NAMED_ANEW = "this role's own runs create such resources under other names"
@@ -94,6 +94,12 @@ class Pattern(Struct, frozen=True):
 def deletes(action: str) -> bool:
     """Whether an action deletes resources."""
     return _DELETION.match(action) is not None
+
+
+def ends(action: str, kind: str) -> bool:
+    """Whether an action deletes a resource of a type, in lower case, and not a part of it (`DeleteRoute`)."""
+    noun = _DELETION.sub("", action).lower().removesuffix("s")
+    return noun in ("", re.sub("[^a-z0-9]", "", kind).removesuffix("s"))
 
 
 def least_literal(action: str) -> int:

@@ -235,7 +235,7 @@ def lifecycle_partners(
             partners = {each for each in partners if not _is_shown(action, each, used, redeployed)}
         for partner in partners:
             is_needed = action.partition(":")[0] in tagged or not is_tagging(partner)
-            is_related = _shares_a_type(action, partner) or _changes(action, partner)
+            is_related = _shares_a_type(action, partner) or changes_made(action, partner)
             if is_needed and partner not in used and is_related:
                 found.setdefault(partner, set()).add(action)
     return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
@@ -276,19 +276,23 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
         for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
             actions = {each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix}
             writes = {each for each in actions if _parse(each).kind != "read"}
-            ends = {each for each in writes if _parse(each).kind == "end" and _changes(action, each)}
+            ends = {each for each in writes if _parse(each).kind == "end" and changes_made(action, each)}
             if phase is Phase.UPDATE:
                 ends = set()
-                found |= {each for each in writes & named if _property(each) not in unset or _changes(action, each)}
+                found |= {each for each in writes & named if _property(each) not in unset or changes_made(action, each)}
             found |= ends
             if used.isdisjoint(ends or writes - making):
                 # A creation that fails makes some calls of a deletion; what the tool reads in each run was seen.
                 before_end = actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
                 found |= {each for each in actions - making | before_end if _property(each) not in unset}
         found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
-        found -= {each for each in conditions_of(kind) if _property(each) not in shown and not _changes(action, each)}
+        found -= {
+            each for each in conditions_of(kind) if _property(each) not in shown and not changes_made(action, each)
+        }
     removable = {_property(each) for each in found if _parse(each).kind in ("end", "close")} & {
-        _property(each) for each in found if _parse(each).kind not in ("end", "close") and not _changes(action, each)
+        _property(each)
+        for each in found
+        if _parse(each).kind not in ("end", "close") and not changes_made(action, each)
     }
     return {each for each in found if _property(each) not in removable - shown - {"tags"}}
 
@@ -304,7 +308,7 @@ def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> 
             # Another action makes what it ends: the settings of a deployment.
             return _property(sibling) in shown
         case "change" | "end":
-            return _changes(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
+            return changes_made(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
         case "close":
             return _property(sibling) in shown
         case _:
@@ -346,7 +350,7 @@ def _shares_a_type(action: str, partner: str) -> bool:
     return not own or not others or not own.isdisjoint(others)
 
 
-def _changes(made: str, action: str) -> bool:
+def changes_made(made: str, action: str) -> bool:
     """Whether an action changes the very resource that another makes: `SetQueueAttributes` that of `CreateQueue`."""
     return not is_tagging(action) and _same_thing(_parse(made).noun, _parse(action).noun)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -275,12 +275,6 @@ def new_ids(call: Call) -> tuple[str, ...]:
     return tuple([each for each in ids if each not in chosen])
 
 
-@cache
-def _keys_of_ids() -> Mapping[str, str]:
-    """Operation -> key of the answer with the new id, in lower case, where it is not the noun and `Id`."""
-    return {row["operation"].partition(":")[2]: row["id"].lower() for row in table("made_types") if row["id"]}
-
-
 @lru_cache(maxsize=16_384)
 def id_keys(event: str) -> frozenset[str]:
     """The keys, in lower case, under which an answer may hold the id of what an event makes.
@@ -288,8 +282,10 @@ def id_keys(event: str) -> frozenset[str]:
     `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with `dhcpOptionsId`,
     RequestCertificate with `certificateArn`.
     """
-    noun = noun_of(event).partition("with")[0]
-    own = _keys_of_ids().get(DATE.sub("", event), f"{noun.removesuffix('s')}id")
+    noun, plain = noun_of(event).partition("with")[0], DATE.sub("", event)
+    # Where the key of the answer with the new id is not the noun and `Id`, the table has it.
+    named = (row["id"].lower() for row in table("made_types") if row["id"] and row["operation"].endswith(f":{plain}"))
+    own = next(named, f"{noun.removesuffix('s')}id")
     ends = (own[at:] for at in range(len(own) - len("id") - 2))
     return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
 

@@ -368,10 +368,10 @@ def _any_text(after: str, is_last: bool) -> str:
 
 def sets_tags_on_new(permission: Permission) -> bool:
     """Whether an action sets tags, and its resource leaves only an id open that AWS gives: `certificate/*`."""
-    kind, _, end = permission.resource.rpartition(":")[2].partition("/")
-    is_tagging = end == "*" and "Tagging" in catalog.access_level(permission.action)
+    kind = re.search(r":[^:/]+[:/](?=\*$)", permission.resource)
+    is_tagging = kind is not None and "Tagging" in catalog.access_level(permission.action)
     types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
-    return any(re.search(rf":{re.escape(kind)}/\$\{{\w*Id\}}$", each.arn) for each in types)
+    return any(kind and re.search(rf"{re.escape(kind[0])}\$\{{\w*Id\}}$", each.arn) for each in types)
 
 
 _CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn
+from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn, types_of_arn
 
 
 class WildcardPart(Struct, frozen=True):
@@ -255,6 +255,14 @@ def service_of(resource: str) -> str:
     """The service of an ARN where the catalogue knows it, else the empty string."""
     fields = resource.split(":", 5)
     return fields[2] if len(fields) == 6 and fields[2] in catalog.services() else ""
+
+
+def is_whole_type(pattern: str) -> bool:
+    """Whether a pattern covers each resource of its type in the account, so that a later run can name no other."""
+    parts, is_known = parts_of(service_of(pattern), pattern), types_of_arn(service_of(pattern), pattern)
+    # The account has one resource of a type without a name, as Glue's catalog; an image of Amazon EC2 has no account.
+    has_place = any(pattern.split(":", 5)[3:5])
+    return bool(is_known) and has_place and all(pattern[part.start : part.end] == "*" for part in parts)
 
 
 def _tail_start(resource: str) -> int:

@@ -13,11 +13,10 @@ from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, 
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
-from leastpriv.permissions.volatility import is_open_anyway
+from leastpriv.permissions.volatility import is_open_anyway, is_whole_type
 from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 from leastpriv.proposal.self_widening import self_widening
-from leastpriv.proposal.stability import is_whole_type
 
 OFFERED = "offered"
 """Guard of a need that a denied call implies, on an unknown resource."""

@@ -13,13 +13,14 @@ from leastpriv.evidence.created_resources import CreatedResources, find_created_
 from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
-from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.implied import READ_OBJECT
+from leastpriv.permissions.lifecycle import changes_made, siblings_among
 from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
-from leastpriv.permissions.resource_types import action_of, fits, types_of_arn, widest
-from leastpriv.permissions.volatility import WildcardPart, service_of
+from leastpriv.permissions.resource_types import action_of, creates_its_resource, fits, types_of_arn, widest
+from leastpriv.permissions.volatility import WildcardPart, is_whole_type, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
@@ -31,8 +32,9 @@ from leastpriv.proposal.addition_rules import (
 )
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, addition_id
+from leastpriv.proposal.removals import tools_of
 from leastpriv.proposal.self_widening import denial_result, probing_runs
-from leastpriv.proposal.stability import is_whole_type, with_items
+from leastpriv.proposal.stability import in_whole_types, with_items
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -85,6 +87,7 @@ def additions(
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []
+    never_written: dict[tuple[str, GuardResult], list[Usage]] = {}
     for usage in missing:
         guard_result = (
             addition_result(usage, evidence, options, document, reviewed)
@@ -93,16 +96,28 @@ def additions(
             or denial_result(usage, evidence, history.origins, probes)
             or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
-        if guard_result:
+        if guard_result and guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:
+            never_written.setdefault((usage.need.permission.action, guard_result), []).append(usage)
+        elif guard_result:
             action, resource = usage.need.permission.action, usage.need.permission.resource
             held_back.append(HeldBackChange(ChangeKind.ADD, action, (resource,), guard_result, usages=(usage,)))
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
-    if not accepted:
+    if not (accepted or never_written):
         return [], held_back
     changes: list[Change] = []
-    accepted_usages = [usage for usages in accepted.values() for usage in usages]
-    created = find_created_resources(evidence.usages, accepted_usages, reviewed_runs(history.origins), evidence.runs)
+    # What the policies already allow shows names as well as what is added, where reviewed code used it.
+    lacking, runs = {usage.need.permission for usage in missing}, reviewed_runs(history.origins)
+    granted = (each for each in evidence.usages if runs is None or not {*each.runs}.isdisjoint(runs))
+    naming = [usage for usages in accepted.values() for usage in usages]
+    naming += [usage for usage in granted if usage.need.permission not in lacking]
+    created = find_created_resources(evidence.usages, naming, runs, evidence.runs)
+    for (action, guard_result), usages in never_written.items():
+        resources = _change(action, usages, evidence, options, created).resources
+        conditions = id_conditions(action, resources, usages, evidence)
+        held_back.append(
+            HeldBackChange(ChangeKind.ADD, action, resources, guard_result, usages=tuple(usages), conditions=conditions)
+        )
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _change(action, usages, evidence, options, created)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
@@ -121,9 +136,11 @@ def additions(
 
 
 def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields the life-cycle actions of added ones that no policy grants, each on the resources of what it belongs to.
+    """Yields what later deploys need that no policy grants: the life-cycle actions of added ones.
 
-    Sensitive and forbidden actions are left to the reader, who finds them among the suggested ones.
+    An action that no run used has the resources of what it belongs to; sensitive and forbidden ones are left to the
+    reader, who finds them among the suggested ones. A used one has those that a deploy tool created and has not used it
+    on yet, a sensitive one if it sets what the creation sets (`SetQueueAttributes`).
     """
     of_action: dict[str, list[Change]] = {}
     for change in added:
@@ -132,30 +149,46 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
         changes = [change for owner in owners for change in of_action.get(owner, ())]
         if not changes or action in of_action or sensitivity(action) or forbidden(action, context.options.never_add):
             continue
-        known = action_of(action)
-        takes_any = known is not None and not known.resource_types
-        because = ", ".join(sorted({change.action for change in changes}))
         if not any(with_items(action, each) for change in changes for each in change.resources if each != "*"):
             # The owner is authorized on no resource or on the parent: other calls name what it made.
             service = action.partition(":")[0]
             others = (each for each in added if each.action.startswith(f"{service}:"))
-            changes = [each for each in others if not any(map(is_whole_type, each.resources))]
-        named = (each for change in changes for each in change.resources)
-        resources = dict.fromkeys(found for each in named for found in with_items(action, each))
-        names = ("*",) if takes_any else without_covered([each for each in resources if each != "*"])
-        if names:
-            patterns = {each.pattern: each for change in changes for each in change.patterns if each.pattern in names}
-            yield Change(
-                kind=ChangeKind.ADD,
-                action=action,
-                resources=names,
-                basis=Basis.LIFECYCLE,
-                patterns=tuple(patterns.values()),
-                because=because,
-                conditions=id_conditions(
-                    action, names, [usage for change in changes for usage in change.usages], context.evidence
-                ),
-            )
+            yield from _following(action, changes, [*others], context, ())
+        else:
+            yield from _following(action, changes, changes, context, ())
+    for owner in filter(creates_its_resource, of_action):
+        for action in siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ():
+            if not sensitivity(action) or (sensitivity(action) == BY_LEVEL and changes_made(owner, action)):
+                used = [each for change in of_action[action] for each in change.resources]
+                free = [change for change in of_action[owner] if not change.conditions]
+                yield from _following(action, free, free, context, used)
+
+
+def _following(
+    action: str, owners: Sequence[Change], on: Sequence[Change], context: GuardContext, used: Sequence[str]
+) -> Iterator[Change]:
+    """Yields a life-cycle action on the resources of some changes, but for those that it was used on."""
+    known = action_of(action)
+    takes_any = known is not None and not known.resource_types
+    if owners != on:
+        on = [each for each in on if not any(map(is_whole_type, each.resources))]
+    written = (each for change in on for each in change.resources)
+    resources = dict.fromkeys(found for each in written for found in with_items(action, each))
+    named = [each for each in resources if each != "*" and not any(resource_covers(wide, each) for wide in used)]
+    names = (() if used else ("*",)) if takes_any else without_covered(named)
+    if names:
+        patterns = {each.pattern: each for change in on for each in change.patterns if each.pattern in names}
+        usages = [usage for change in on for usage in change.usages]
+        yield Change(
+            kind=ChangeKind.ADD,
+            action=action,
+            resources=names,
+            basis=Basis.LIFECYCLE,
+            patterns=tuple(patterns.values()),
+            because=", ".join(sorted({change.action for change in owners})),
+            security=sensitivity(action),
+            conditions=id_conditions(action, names, usages, context.evidence),
+        )
 
 
 _UPLOAD = "s3:PutObject"
@@ -313,7 +346,7 @@ def _change(
             patterns = patterns_of(_without_own_role(seen, evidence.principal), least, is_sensitive=True)
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
-        patterns = _in_whole_types(patterns)
+        patterns = in_whole_types(patterns)
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)
@@ -329,22 +362,6 @@ def _change(
         security=security,
         patterns=patterns,
     )
-
-
-def _in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-    """The patterns without those that every resource of their type covers: an id that no run is known to have made."""
-    whole = [each for each in patterns if is_whole_type(each.pattern)]
-    covered = {
-        each.pattern: wide
-        for each in patterns
-        for wide in whole
-        if each is not wide and resource_covers(wide.pattern, each.pattern)
-    }
-    found = {each.pattern: each for each in patterns if each.pattern not in covered}
-    for each in patterns:
-        if each.pattern in covered and (wide := found.get(covered[each.pattern].pattern)):
-            found[wide.pattern] = replace(wide, covers=tuple(sorted({*wide.covers, *each.covers})))
-    return tuple(found.values())
 
 
 def _in_next_buckets(

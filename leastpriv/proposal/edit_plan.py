@@ -55,9 +55,11 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
     """Writes statements for additions, one per resources and conditions, so that they grant only the listed access."""
-    return _write_statements(
-        _group_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids
-    )
+    resources: dict[tuple[str, str], dict[str, None]] = {}
+    for change in changes:
+        resources.setdefault((change.action, _condition(change)), {}).update(dict.fromkeys(change.resources))
+    grants = ((action, tuple(own), condition) for (action, condition), own in resources.items())
+    return _write_statements(_group_grants(grants), taken_sids)
 
 
 def _joined(condition: str, change: Change) -> str:

@@ -278,6 +278,8 @@ class HeldBackChange(Struct, frozen=True):
     guard_result: GuardResult
     sid: str = ""
     usages: tuple[Usage, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    """Of an addition that a person may write by hand."""
 
 
 class Proposal(Struct, frozen=True):

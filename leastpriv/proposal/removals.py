@@ -66,7 +66,7 @@ def guard_context(
     }
     counterparts = siblings_of(allowed)
     partners = lifecycle_partners(
-        {action: _tools(used[action]) for action in allowed},
+        {action: tools_of(used[action]) for action in allowed},
         _redeployed_actions(evidence),
         only_ends=options.drop_unseen_actions,
     )
@@ -135,7 +135,7 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     return frozenset(action for action, later in again.items() if len(later) >= _REDEPLOYED)
 
 
-def _tools(usages: Sequence[Usage]) -> frozenset[str]:
+def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
     """The tools whose types describe what these calls deploy; none for a script, which may do anything."""
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
     programs = {program for usage in allowed for program in usage.programs}

@@ -34,20 +34,19 @@ from leastpriv.permissions.resource_types import (
     with_any_path,
 )
 from leastpriv.permissions.visibility import Visibility, visibility
-from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, service_of
+from leastpriv.permissions.volatility import (
+    WildcardPart,
+    is_named_but_ids,
+    is_open_anyway,
+    is_whole_type,
+    service_of,
+)
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.additions import id_conditions
 from leastpriv.proposal.guards import first_guard_result, inconclusive, used_elsewhere
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 from leastpriv.proposal.removals import creators_of, is_used
-from leastpriv.proposal.stability import (
-    UNSTABLE,
-    Stability,
-    in_regions_in_use,
-    is_whole_type,
-    names_by_word,
-    where_applied,
-)
+from leastpriv.proposal.stability import UNSTABLE, Stability, in_regions_in_use, names_by_word, where_applied
 from leastpriv.proposal.visibility_guards import is_of_another_region, may_be_uncalled, unnamed_types
 from leastpriv.proposal.wildcards import LIFECYCLE, NO_SIGN
 

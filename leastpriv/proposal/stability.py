@@ -31,6 +31,7 @@ from leastpriv.permissions.volatility import (
     WildcardPart,
     common_ends,
     is_kept,
+    is_whole_type,
     literal_letters,
     parts_of,
     service_of,
@@ -82,7 +83,7 @@ class Stability(Struct, frozen=True):
     def _judge(
         self, found: Sequence[ObservedResource], make: _Patterns
     ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
-        patterns = make(found)
+        patterns = in_whole_types(make(found))
         return patterns, self._too_few(patterns) or self._news(found, make)
 
     def _too_few(self, patterns: Sequence[Pattern]) -> GuardResult | None:
@@ -160,6 +161,7 @@ class Stability(Struct, frozen=True):
         if len(groups) > _MOST_APPS:
             return ()
         patterns = [*patterns_of(with_ids), *_exact(nameless)]
+        using = {run for each in found for run in each.runs}
         for (head, variable, _, word), own in groups.items():
             names = sorted({each.resource[len(head) :] for each in own})
             runs = {run for each in own for run in each.runs}
@@ -167,13 +169,32 @@ class Stability(Struct, frozen=True):
                 patterns.append(Pattern(head + names[0], (head + names[0],), ()))
                 continue
             is_alone = len(names) == 1
-            alike = (name for name, used in self.names.get(word, {}).items() if not runs.isdisjoint(used))
+            # Of other services by the same separator: names of Glue have `_` for `-`.
+            begin = names[0][: names[0].find(word) + len(word) + 1]
+            known = self.names.get(word, {}).items()
+            alike = (name for name, used in known if name.startswith(begin) and not using.isdisjoint(used))
             opened = _opened([*names, *alike] if is_alone else names, has_end and not is_alone)
             if literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
                 return ()
             covers = tuple(head + name for name in names)
             patterns.append(Pattern(head + opened, covers, (WildcardPart(variable, _COMMON),)))
         return tuple(sorted(patterns, key=lambda each: each.pattern))
+
+
+def in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
+    """Folds each id into the pattern of every resource of its type, where there is one: no grant depends on it."""
+    whole = {each.pattern: {*each.covers} for each in patterns if is_whole_type(each.pattern)}
+    folded = set[str]()
+    for each in patterns:
+        wide = next((name for name in whole if name != each.pattern and resource_covers(name, each.pattern)), None)
+        if wide:
+            whole[wide].update(each.covers)
+            folded.add(each.pattern)
+    return tuple(
+        replace(each, covers=tuple(sorted(whole[each.pattern]))) if each.pattern in whole else each
+        for each in patterns
+        if each.pattern not in folded
+    )
 
 
 def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collection[str]]]:
@@ -195,14 +216,6 @@ def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedRes
             if written not in found and resource_covers(written, resource):
                 found[written] = replace(pattern, pattern=written, covers=())
     return tuple(found[name] for name in sorted(without_covered(found)))
-
-
-def is_whole_type(pattern: str) -> bool:
-    """Whether a pattern covers each resource of its type in the account, so that a later run can name no other."""
-    parts, is_known = parts_of(service_of(pattern), pattern), types_of_arn(service_of(pattern), pattern)
-    # The account has one resource of a type without a name, as Glue's catalog; an image of Amazon EC2 has no account.
-    has_place = any(pattern.split(":", 5)[3:5])
-    return bool(is_known) and has_place and all(pattern[part.start : part.end] == "*" for part in parts)
 
 
 def _first_word(name: str) -> str:

@@ -20,6 +20,7 @@ from leastpriv.report.phrases import (
     day,
     joined,
     latest_use,
+    only_if,
     plural,
     prose,
     runs_of,
@@ -28,10 +29,10 @@ from leastpriv.report.phrases import (
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:
     """The section about restricted resources, with the reader's risk: one row for all actions on the same ones."""
-    groups: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Change]] = {}
+    groups: dict[tuple[object, ...], list[Change]] = {}
     for change in context.changes(ChangeKind.NARROW):
         if change.restricted_to:
-            groups.setdefault((change.resources, change.restricted_to), []).append(change)
+            groups.setdefault((change.resources, change.restricted_to, change.conditions), []).append(change)
     if groups:
         rows = "\n".join(_row(group) for group in groups.values())
         head = "| Actions | From | To | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
@@ -66,10 +67,9 @@ def _row(group: Sequence[Change]) -> str:
         codes([action for change in group for action in change.used]),
         *(f"{why}: {codes(names)}" for why, names in unused.items()),
     ]
-    return (
-        f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | "
-        f"{codes(group[0].restricted_to, 6)}{stands_for} | {len(runs_of(usages))} | {day(latest_use(usages))} |"
-    )
+    to = f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}"
+    runs = f"{len(runs_of(usages))} | {day(latest_use(usages))}"
+    return f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
 
 
 _MOST_ROWS = 12

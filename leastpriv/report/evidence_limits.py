@@ -17,7 +17,8 @@ from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_
 from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import by_guard_result, code, codes, joined, listed, plural, prose
+from leastpriv.report.phrases import by_guard_result, code, codes, joined, json_text, listed, plural, prose
+from leastpriv.report.tables import conditions_value
 
 if TYPE_CHECKING:
     from leastpriv.diff.compare import Drift
@@ -136,7 +137,15 @@ def not_added_line(held: HeldBackChange) -> str:
     logs = [usage.denial.log for usage in held.usages if usage.denial and usage.denial.log]
     if logs:
         seen = f" (job log {codes(logs, 2)})"
-    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.guard_result.reason)}."
+    by_hand = "" if was_denied(held) or held.guard_result.guard != "forbidden" or not calls else f"; {_by_hand(held)}"
+    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.guard_result.reason)}{by_hand}."
+
+
+def _by_hand(held: HeldBackChange) -> str:
+    """The statement for an action that runs called and that is never written."""
+    condition = {"Condition": conditions_value(held.conditions)} if held.conditions else {}
+    grant = {"Effect": "Allow", "Action": held.action, "Resource": list(held.resources), **condition}
+    return f"it is never written, so later calls are denied. If the deployment needs it, add {code(json_text(grant))}"
 
 
 _WHO = {

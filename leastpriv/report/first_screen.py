@@ -12,9 +12,9 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
+from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.models import Change, HeldBackChange
-from leastpriv.proposal.stability import is_whole_type
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.evidence_limits import not_added_title, was_denied
@@ -118,12 +118,16 @@ def _adds(context: ReportContext) -> str:
         services = dict.fromkeys(change.action.partition(":")[0] for change in added)
         careful = dict.fromkeys(change.action for change in added if change.security)
         look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
-        coming = sum(change.basis is Basis.LIFECYCLE for change in added)
+        # An action may have several changes, each with its resources and condition.
+        bases: dict[str, set[Basis | None]] = {}
+        for change in added:
+            bases.setdefault(change.action, set()).add(change.basis)
+        coming = sum(each == {Basis.LIFECYCLE} for each in bases.values())
         more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""
-        inferred = sum(change.basis is Basis.INFERRED for change in added)
+        inferred = sum(each == {Basis.INFERRED} for each in bases.values())
         more += f", {inferred:,} of them inferred from recorded calls" if inferred else ""
-        names = f": {codes(change.action for change in added)}" if len(added) <= MOST_SHOWN else look
-        return f"**Grants {plural(len(added), 'action')}** of {plural(len(services), 'service')}{more}{names}."
+        names = f": {codes(bases)}" if len(bases) <= MOST_SHOWN else look
+        return f"**Grants {plural(len(bases), 'action')}** of {plural(len(services), 'service')}{more}{names}."
     shown = [_added(change, context) for change in added[:3]]
     more = f"; and {len(added) - 3:,} more" if len(added) > 3 else ""
     return f"**Adds {len(added):,}:** {'; '.join(shown)}{more}."
@@ -132,7 +136,7 @@ def _adds(context: ReportContext) -> str:
 def _declared_draft(context: ReportContext) -> str:
     """What a first draft grants that rests on templates or plans."""
     added, declared = context.changes(ChangeKind.ADD), context.evidence.aws_findings.declared
-    unseen = [change for change in added if change.basis is Basis.DECLARED]
+    unseen = {each.action for each in added} - {each.action for each in added if each.basis is not Basis.DECLARED}
     later = {need.permission.action for need in declared.later_needs} - {change.action for change in added}
     offered = (
         f" Updates and deletions need {plural(len(later), 'further action')}; `declared-phases: all` writes them."
@@ -141,7 +145,8 @@ def _declared_draft(context: ReportContext) -> str:
     )
     unread = f" **Not known:** what {codes(declared.unread, 3)} needs." if declared.unread else ""
     return (
-        f"**Grants {plural(len(added), 'action')}** from {codes(declared.sources, 3)}, {len(unseen):,} of them never "
+        f"**Grants {plural(len({change.action for change in added}), 'action')}** from {codes(declared.sources, 3)}, "
+        f"{len(unseen):,} of them never "
         "seen in a run. After the first runs the proposal removes what they did not use." + offered + unread
     )
 

@@ -32,7 +32,7 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     replay = proof.replay
     denied = ""
     if replay.denied:
-        events = codes((group.event for group in replay.denied), 6)
+        events = codes(dict.fromkeys(group.event for group in replay.denied), 6)
         denied = f" **{plural(sum(group.count for group in replay.denied), 'call')} would be denied**: {events}."
     yield next(replay_sentences(replay, "the result")) + denied
     if proof.new_access:

@@ -111,8 +111,9 @@ def _marks(change: Change, context: ReportContext) -> dict[str, tuple[str, ...]]
 
 def held_value(held: HeldBackChange) -> dict[str, object]:
     """A change that a guard held back, or a need that is not added."""
-    value = to_builtins(replace(held, usages=()))
-    return {**value, **value.pop("guard_result"), "usages": [usage_value(usage) for usage in held.usages]}
+    value = to_builtins(replace(held, usages=(), conditions=()))
+    usages = [usage_value(usage) for usage in held.usages]
+    return {**value, **value.pop("guard_result"), "usages": usages, "conditions": conditions_value(held.conditions)}
 
 
 def usage_value(usage: Usage) -> dict[str, object]:

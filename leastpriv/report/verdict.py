@@ -28,6 +28,7 @@ from leastpriv.report.phrases import (
     oldest_first,
     plain,
     plural,
+    prose,
     run_links,
     runs_of,
 )
@@ -79,10 +80,10 @@ _OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read
 
 def _lacking_evidence(context: ReportContext) -> str:
     """Why the evidence proves no removal yet, with the remedy; empty where it is complete."""
-    guards = Counter(held.guard_result.guard for held in context.proposal.held_back)
-    guard = next((guard for guard, _ in guards.most_common() if guard in _OF_TIME_AND_PLACE), "")
-    row = guard_row(guard)
-    return f"{row['reason']}. Remedy: {row['remedy']}" if row else ""
+    results = Counter(held.guard_result for held in context.proposal.held_back)
+    result = next((each for each, _ in results.most_common() if each.guard in _OF_TIME_AND_PLACE), None)
+    row = guard_row(result.guard) if result else None
+    return f"{prose(result.reason.partition(': ')[0])}. Remedy: {row['remedy']}" if result and row else ""
 
 
 def _probe_verdict(context: ReportContext) -> str:

@@ -23,7 +23,7 @@ from leastpriv.pipeline.context import Target
 from leastpriv.policy.source import TerraformFolder, is_hcl
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.declared.changes import ChangedResources
+    from leastpriv.evidence.declared.declarations import ChangedResources
     from leastpriv.evidence.declared.models import Declaration
     from leastpriv.proposal.preflight import DeclaredChange
 
@@ -116,8 +116,8 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     settings = target.settings
     if not (settings.templates or settings.plans):
         return ()
+    from leastpriv.evidence.declared.declarations import read_declarations
     from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.read import read_declarations
 
     place = Place.of(target.role, settings.aws_regions)
     found = read_declarations(settings.templates, settings.plans, target.role, place, target.workspace)
@@ -128,7 +128,7 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
     """Returns the evidence with the needs of declarations, and the types that no table knows."""
     if not declarations:
         return evidence
-    from leastpriv.evidence.declared.changes import exercised_actions
+    from leastpriv.evidence.declared.declarations import exercised_actions
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.resource_needs import needs_of
     from leastpriv.permissions.tool_lifecycle import Phase
@@ -168,9 +168,14 @@ def read_changes(target: Target, before: Read, after: Read) -> list[tuple[Change
     settings = target.settings
     if not (settings.templates or settings.plans):
         return []
-    from leastpriv.evidence.declared.changes import ChangedResources, changed_resources
+    from leastpriv.evidence.declared.declarations import (
+        ChangedResources,
+        changed_resources,
+        read_declarations,
+        read_stack,
+        split_stack,
+    )
     from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.read import read_declarations, read_stack, split_stack
 
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
@@ -198,7 +203,7 @@ def declared_change(
     """
     if not changes:
         return None
-    from leastpriv.evidence.declared.changes import exercised_actions
+    from leastpriv.evidence.declared.declarations import exercised_actions
     from leastpriv.evidence.declared.models import Place
     from leastpriv.evidence.declared.resource_needs import needs_of
     from leastpriv.proposal.preflight import DeclaredChange

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from leastpriv.errors import InputError
+from leastpriv.evidence.declared.declarations import read_declarations
 from leastpriv.evidence.declared.models import Place
-from leastpriv.evidence.declared.read import read_declarations
 from leastpriv.evidence.declared.resource_needs import needs_of
 
 PLACE = Place("aws", "111122223333")

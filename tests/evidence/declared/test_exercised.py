@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.evidence.declared.changes import exercised_actions, marks_of
+from leastpriv.evidence.declared.declarations import exercised_actions, marks_of
 from leastpriv.evidence.declared.models import Declaration, DeclaredResource
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool
 

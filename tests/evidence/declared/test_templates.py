@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from leastpriv.errors import InputError
+from leastpriv.evidence.declared.declarations import read_stack
 from leastpriv.evidence.declared.models import Declaration, Place, Stack
 from leastpriv.evidence.declared.plan import read_plan
-from leastpriv.evidence.declared.read import read_stack
 from leastpriv.evidence.declared.resource_needs import needs_of
 from leastpriv.evidence.declared.template import read_template
 from leastpriv.models import Condition, Need

@@ -13,8 +13,6 @@ LeastprivError              exit 1   the action could not do its job
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -104,10 +102,6 @@ class PullRequestError(LeastprivError):
     """The branch, commit or pull request could not be created."""
 
 
-TERMINATION = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a request to end, and a terminal that was closed."""
-
-
 class Stopped(KeyboardInterrupt):
     """A signal asked the run to end."""
 
@@ -174,14 +168,20 @@ class Signals(Struct):
 
 @contextmanager
 def caught_signals(*, first_only: bool = False) -> Iterator[Signals]:
-    """Catch the signals of `TERMINATION` inside the block; the first process of a container receives them only so.
+    """Catch Ctrl-C, requests to end and the signal of a closed terminal; a container's first process gets them only so.
 
     A signal that the process ignores, as under `nohup`, remains ignored. Outside the main thread, which alone receives
     signals, none is caught.
     """
+    # Imported here: most runs catch none.
+    import signal
+    import threading
+
     signals = Signals(first_only)
-    is_main = threading.current_thread() is threading.main_thread()
-    caught = [each for each in TERMINATION if is_main and signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    ends = (
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    )
+    caught = [number for number in ends if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, signals.handle) for number in caught}
     try:
         yield signals

@@ -10,8 +10,9 @@ import threading
 
 import pytest
 
-from leastpriv.errors import TERMINATION, Signals, Stopped, caught_signals
+from leastpriv.errors import Signals, Stopped, caught_signals
 
+TERMINATION = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 pytestmark = pytest.mark.usefixtures("default_signals")
 
 

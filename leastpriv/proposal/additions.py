@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 
 from msgspec import structs
 from msgspec.structs import replace
 
-from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
-from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
-from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
-from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
-from leastpriv.permissions.implied import READ_OBJECT
-from leastpriv.permissions.lifecycle import changes_made, siblings_among
-from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
-from leastpriv.permissions.resource_types import action_of, creates_its_resource, fits, types_of_arn, widest
-from leastpriv.permissions.volatility import WildcardPart, is_whole_type, service_of
+from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers
+from leastpriv.permissions.resource_types import fits, widest
+from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
@@ -31,10 +25,10 @@ from leastpriv.proposal.addition_rules import (
     without_unreviewed,
 )
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
-from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, addition_id
-from leastpriv.proposal.removals import tools_of
+from leastpriv.proposal.lifecycle_additions import id_conditions
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options, addition_id
 from leastpriv.proposal.self_widening import denial_result, probing_runs
-from leastpriv.proposal.stability import in_whole_types, with_items
+from leastpriv.proposal.stability import in_whole_types
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -133,126 +127,6 @@ def additions(
     # An addition that restores an earlier removal comes first.
     whole = _without_needless_conditions(_merge_condition_values(changes))
     return sorted(whole, key=lambda change: not change.removed_by), held_back
-
-
-def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields what later deploys need that no policy grants: the life-cycle actions of added ones.
-
-    An action that no run used has the resources of what it belongs to; sensitive and forbidden ones are left to the
-    reader, who finds them among the suggested ones. A used one has those that a deploy tool created and has not used it
-    on yet, a sensitive one if it sets what the creation sets (`SetQueueAttributes`).
-    """
-    of_action: dict[str, list[Change]] = {}
-    for change in added:
-        of_action.setdefault(change.action, []).append(change)
-    for action, owners in context.partners.items():
-        changes = [change for owner in owners for change in of_action.get(owner, ())]
-        if not changes or action in of_action or sensitivity(action) or forbidden(action, context.options.never_add):
-            continue
-        if not any(with_items(action, each) for change in changes for each in change.resources if each != "*"):
-            # The owner is authorized on no resource or on the parent: other calls name what it made.
-            service = action.partition(":")[0]
-            others = (each for each in added if each.action.startswith(f"{service}:"))
-            yield from _following(action, changes, [*others], context, ())
-        else:
-            yield from _following(action, changes, changes, context, ())
-    for owner in filter(creates_its_resource, of_action):
-        for action in siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ():
-            if not sensitivity(action) or (sensitivity(action) == BY_LEVEL and changes_made(owner, action)):
-                used = [each for change in of_action[action] for each in change.resources]
-                free = [change for change in of_action[owner] if not change.conditions]
-                yield from _following(action, free, free, context, used)
-
-
-def _following(
-    action: str, owners: Sequence[Change], on: Sequence[Change], context: GuardContext, used: Sequence[str]
-) -> Iterator[Change]:
-    """Yields a life-cycle action on the resources of some changes, but for those that it was used on."""
-    known = action_of(action)
-    takes_any = known is not None and not known.resource_types
-    if owners != on:
-        on = [each for each in on if not any(map(is_whole_type, each.resources))]
-    written = (each for change in on for each in change.resources)
-    resources = dict.fromkeys(found for each in written for found in with_items(action, each))
-    named = [each for each in resources if each != "*" and not any(resource_covers(wide, each) for wide in used)]
-    names = (() if used else ("*",)) if takes_any else without_covered(named)
-    if names:
-        patterns = {each.pattern: each for change in on for each in change.patterns if each.pattern in names}
-        usages = [usage for change in on for usage in change.usages]
-        yield Change(
-            kind=ChangeKind.ADD,
-            action=action,
-            resources=names,
-            basis=Basis.LIFECYCLE,
-            patterns=tuple(patterns.values()),
-            because=", ".join(sorted({change.action for change in owners})),
-            security=sensitivity(action),
-            conditions=id_conditions(action, names, usages, context.evidence),
-        )
-
-
-_UPLOAD = "s3:PutObject"
-
-
-def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields the added `s3:PutObject` on the objects that a service read for a run and that this run named anew.
-
-    A run deploys what it has uploaded. Nothing where data events of the bucket show the uploads, nor for a role whose
-    tool uploads by another one (`known_roles.tsv`).
-    """
-    role = context.evidence.principal.rpartition("/")[2]
-    is_known = any(fnmatchcase(role, row["pattern"]) for row in table("known_roles"))
-    if is_known or forbidden(_UPLOAD, context.options.never_add) or any(each.action == _UPLOAD for each in added):
-        return
-    gets = [each for each in added if each.action == "s3:GetObject"]
-    read = {
-        usage.need.permission.resource for get in gets for usage in get.usages if usage.need.derivation == READ_OBJECT
-    }
-    names = {
-        each.pattern: each
-        for get in gets
-        for each in get.patterns
-        if each.openings and not read.isdisjoint(each.covers) and bucket_of(each.pattern) not in context.data_streams
-    }
-    if names:
-        yield Change(ChangeKind.ADD, _UPLOAD, tuple(names), basis=Basis.INFERRED, patterns=tuple(names.values()))
-
-
-def id_conditions(
-    action: str, resources: Sequence[str], usages: Iterable[Usage], evidence: Evidence
-) -> tuple[Condition, ...]:
-    """The condition of a deletion or a sensitive action on every resource of a type whose id AWS chooses.
-
-    Each call met it. Either one service forwarded them all (`aws:CalledVia`), or each creation of such a resource has
-    the same tag that names a project.
-
-    Args:
-        action: the action.
-        resources: as they are written; a name among them needs no condition.
-        usages: those of the action, or of the actions that it belongs to where no call used it.
-        evidence: all evidence of the principal.
-    """
-    if not (resources and takes_conditions(action) and all(map(is_whole_type, resources))):
-        return ()
-    known = [usage for usage in usages if usage.outcome is not Outcome.UNKNOWN]
-    vias = {called_via(usage.forwarded_by, usage.programs) for usage in known}
-    if len(vias) == 1 and (via := vias.pop()):
-        return (via,)
-    kinds = {(service_of(each), kind) for each in resources for kind in types_of_arn(service_of(each), each)}
-    runs = {run.id for run in evidence.runs}
-    created = [
-        each for each in evidence.created_tags if (each.service, each.kind) in kinds and not runs.isdisjoint(each.runs)
-    ]
-    tagged = {(action.partition(":")[0], kind) for kind in tagged_types(action)}
-    if not kinds <= tagged & {(each.service, each.kind) for each in created}:
-        return ()
-    common = set[tuple[str, str]].intersection(*(set(each.tags) for each in created))
-    own = [usage.need.context for usage in known if usage.need.permission.action == action]
-    for key, value in sorted(common, key=lambda tag: (key_rank(tag[0]) or 0, tag)):
-        found = Condition("StringEquals", RESOURCE_TAG + key, (value,))
-        if all(found in context for context in own):
-            return (found,)
-    return ()
 
 
 def _by_conditions(

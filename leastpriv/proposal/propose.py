@@ -15,11 +15,12 @@ from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, pa
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
-from leastpriv.proposal.additions import additions, lifecycle_additions, uploads
+from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import held_back as not_editable
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
+from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
     DRAFT_ID,
     Change,

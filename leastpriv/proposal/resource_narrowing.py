@@ -42,8 +42,8 @@ from leastpriv.permissions.volatility import (
     service_of,
 )
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.additions import id_conditions
 from leastpriv.proposal.guards import first_guard_result, inconclusive, used_elsewhere
+from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 from leastpriv.proposal.removals import creators_of, is_used
 from leastpriv.proposal.stability import UNSTABLE, Stability, in_regions_in_use, names_by_word, where_applied

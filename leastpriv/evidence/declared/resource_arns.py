@@ -47,8 +47,7 @@ class Arns:
     """The ARNs of the resources of one declaration."""
 
     def __init__(self, declaration: Declaration, place: Place) -> None:
-        self._declaration = declaration
-        self._place = place
+        self._declaration, self._place = declaration, place
         self._region = place.region
         """Of the resource whose action is authorized."""
         self._resolving: set[str] = set()
@@ -332,13 +331,13 @@ class Arns:
                 continue
             # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
             start = next((plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None)
-            is_fact = bool(transform_of(variable, kind, plain(key)))
-            if plain(key) in wanted or is_fact or is_end_of(stem, key) or (start is not None and start in makes):
+            transform = transform_of(variable, kind, plain(key))
+            if plain(key) in wanted or transform or is_end_of(stem, key) or (start is not None and start in makes):
                 is_id = variable.endswith("Id") and end_of_id(kind) is None
                 if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN
                 text = _BUCKET_HOST.sub("", self._of_parent(variable, value) or self.text(value))
-                if UNKNOWN not in text and (transform := transform_of(variable, kind, plain(key))):
+                if UNKNOWN not in text and transform:
                     return transformed(transform, text) or UNKNOWN
                 if not text.startswith(("arn:", "https://")):
                     return as_id(text, kind)

@@ -44,7 +44,6 @@ _NOT_MADE = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitCondition", "AWS::C
 _EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
 """Begin the names of transforms whose result is known."""
 
-
 ReadNested = Callable[[str], bytes | None]
 """A nested template by its path; None where there is no such file."""
 

@@ -24,8 +24,7 @@ from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import facts_of
-from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
+from leastpriv.permissions.event_table import Visibility, carriers_of, data_event_types, facts_of, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Lifecycle, Options, RemovalCandidate
 from leastpriv.proposal.propose import propose

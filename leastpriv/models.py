@@ -235,7 +235,7 @@ class Scope(Struct, frozen=True):
     actions: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     data_events: bool = False
-    """Only actions that are visible in data events alone (`permissions/visibility.py`)."""
+    """Only actions that are visible in data events alone (`permissions/event_table.py`)."""
     events: tuple[str, ...] = ()
     """`management-read`, `management-write`, or data events of a resource type, `AWS::S3::Object`, or of one kind only:
     `AWS::S3::Object read`, `AWS::S3::Object write`."""

@@ -45,8 +45,7 @@ from trail_events import (
 )
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, facts_of, map_event
-from leastpriv.permissions.visibility import DOCUMENTATION, visibility
+from leastpriv.permissions.event_table import DOCUMENTATION, Verdict, facts_of, map_event, visibility
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
 _HEAD = """\

@@ -20,9 +20,8 @@ from raw_tables import table
 from service_reference import Operation
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.event_table import Verdict, map_event, read_only_by_name
 from leastpriv.permissions.fact_tables import read_rows
-from leastpriv.permissions.visibility import read_only_by_name
 
 SOURCES = Path(__file__).parent / "visibility"
 Row = Mapping[str, str]

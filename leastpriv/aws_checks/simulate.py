@@ -18,8 +18,8 @@ from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.evidence.live_role import read_managed_policy
 from leastpriv.models import Basis, Need, Permission, Principal
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.patterns import literal_of, unescape
-from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import ReplayEffect, replay_request
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity

@@ -19,8 +19,8 @@ from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
+from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.visibility import Visibility, visibility
 
 _log = logging.getLogger(__name__)
 

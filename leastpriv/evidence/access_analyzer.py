@@ -29,8 +29,8 @@ from leastpriv.evidence.models import (
 )
 from leastpriv.evidence.policy_generation import GenerationSettings, generate_policy, grants_of
 from leastpriv.models import Principal
+from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.visibility import home_region
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from leastpriv.aws.errors import error_code, required_member, translate_errors
 from leastpriv.aws.session import Aws, method_name, pages
 from leastpriv.errors import AwsError, PolicyFileError
 from leastpriv.models import Gap, GapKind, Principal, Scope
+from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import matches
-from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, parse
 
 GITHUB = "token.actions.githubusercontent.com"

@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from msgspec import Struct
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, facts_of, map_event
+from leastpriv.permissions.event_table import Verdict, Visibility, facts_of, map_event, visibility
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import CallNeeds
 from leastpriv.permissions.request import DATE, creates, noun_of
@@ -29,7 +29,6 @@ from leastpriv.permissions.tool_lifecycle import (
     tag_actions,
     types_made_by,
 )
-from leastpriv.permissions.visibility import Visibility, visibility
 
 _MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
 _CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"

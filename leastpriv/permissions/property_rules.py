@@ -14,8 +14,8 @@ from functools import lru_cache
 from msgspec import Struct
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.lifecycle import next_actions
-from leastpriv.permissions.visibility import Visibility, visibility
 
 NEVER = "-"
 """In place of properties: no property can ask for the action."""

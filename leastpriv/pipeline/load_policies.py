@@ -22,8 +22,8 @@ from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError,
 from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Principal, Scope
+from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.infrastructure import folder_on_disk, read_plan, terraform_folder
 from leastpriv.pipeline.sources import describe_defect

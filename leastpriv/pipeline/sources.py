@@ -148,7 +148,7 @@ def event_history(
     Raises LeastprivError where AWS cannot be reached, or the credentials are of another account than the principal.
     """
     from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
-    from leastpriv.permissions.visibility import home_region
+    from leastpriv.permissions.event_table import home_region
 
     if session is None:
         raise InputError("Event history needs AWS, which this run does not use.")

@@ -22,10 +22,9 @@ from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, 
 from leastpriv.evidence.models import AccessReport, Evidence, GeneratedPolicy, LastAccess, ServiceAccess, SharedPolicy
 from leastpriv.models import Basis, Condition, Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.event_table import Verdict, Visibility, home_region, map_event, visibility
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
-from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 

@@ -19,8 +19,16 @@ from leastpriv.evidence.coverage import DataStream, SelectedData, bucket_of, day
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, facts_of, map_event
-from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, own_operations, visibility
+from leastpriv.permissions.event_table import (
+    Carrier,
+    Verdict,
+    Visibility,
+    carriers_of,
+    facts_of,
+    map_event,
+    own_operations,
+    visibility,
+)
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.models import GuardContext, RemovalCandidate

@@ -21,6 +21,7 @@ from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
+from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.generalize import ObservedResource, Pattern, in_region, region_of
 from leastpriv.permissions.lifecycle import created_types, is_tagging
 from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
@@ -33,7 +34,6 @@ from leastpriv.permissions.resource_types import (
     whole_types,
     with_any_path,
 )
-from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import (
     WildcardPart,
     is_named_but_ids,

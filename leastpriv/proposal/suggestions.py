@@ -14,11 +14,11 @@ from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import forbidden
+from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import creates_its_resource, fits, kinds_of
-from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.models import Proposal

@@ -10,10 +10,7 @@ from functools import lru_cache, partial
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
-from leastpriv.permissions.visibility import (
+from leastpriv.permissions.event_table import (
     Visibility,
     carriers_of,
     global_services,
@@ -21,6 +18,9 @@ from leastpriv.permissions.visibility import (
     read_only_by_name,
     visibility,
 )
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.volatility import is_open_anyway
 from leastpriv.proposal.aws_guards import (
     home_region_of,

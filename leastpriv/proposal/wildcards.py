@@ -14,6 +14,7 @@ from functools import lru_cache
 from leastpriv.errors import listed
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden
+from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import is_tagging
 from leastpriv.permissions.resource_types import types_of_arn
@@ -29,7 +30,6 @@ from leastpriv.permissions.tool_lifecycle import (
     types_made_by,
     types_of_service,
 )
-from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.permissions.volatility import service_of
 from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 from leastpriv.proposal.visibility_guards import (

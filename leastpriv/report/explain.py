@@ -9,9 +9,9 @@ from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.event_table import Carrier, Visibility, carriers_of, visibility
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, visibility
 from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
 from leastpriv.report.phrases import day, listed, plain, plural

@@ -20,13 +20,13 @@ from leastpriv.evidence.coverage import bucket_of
 from leastpriv.models import Basis, ChangeKind, Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
+from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import Pattern, deletes, least_literal
 from leastpriv.permissions.lifecycle import created_types, siblings_of
 from leastpriv.permissions.name_copies import pattern_of_words, words_that_differ
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.permissions.volatility import WildcardPart, literal_letters, open_parts, parts_of, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.additions import own_account

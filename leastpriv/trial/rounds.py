@@ -24,7 +24,7 @@ from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHisto
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.denials.authorization_details import DeniedRequest, explained_denials, read_details
 from leastpriv.models import Call, Denial, Gap, Outcome, Principal, Usage
-from leastpriv.permissions.visibility import home_region
+from leastpriv.permissions.event_table import home_region
 from leastpriv.pipeline.sources import read_evidence
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Change, Options

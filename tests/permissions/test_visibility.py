@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.visibility import (
+from leastpriv.permissions.event_table import (
     Visibility,
     carriers_of,
     data_event_types,

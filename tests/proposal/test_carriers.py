@@ -11,7 +11,7 @@ import pytest
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.usage_history import ActionUse, UsageHistory
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
-from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
+from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.recorded_use import CallableOperations, called_operations, checked_inside

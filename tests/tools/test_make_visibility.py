@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.visibility import carriers_of, read_only_by_name, visibility
+from leastpriv.permissions.event_table import carriers_of, read_only_by_name, visibility
 from tests.fakes.scripts import load
 
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -20,8 +20,7 @@ from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, DeliveryLocation, location_parts
 from leastpriv.evidence.coverage import SelectedData, common_gaps
 from leastpriv.models import Gap, GapKind, Scope
-from leastpriv.permissions.event_table import map_event
-from leastpriv.permissions.visibility import data_event_types, global_services
+from leastpriv.permissions.event_table import data_event_types, global_services, map_event
 
 _READ, _WRITE = "read", "write"
 _BOTH = frozenset({_READ, _WRITE})

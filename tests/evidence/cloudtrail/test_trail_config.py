@@ -22,7 +22,7 @@ from leastpriv.evidence.cloudtrail.trail_config import (
     unrecorded_regions,
 )
 from leastpriv.models import Call, Gap, GapKind, Scope
-from leastpriv.permissions.visibility import data_event_types
+from leastpriv.permissions.event_table import data_event_types
 from tests.fakes.aws import contract
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, FakeAws, RefusedError

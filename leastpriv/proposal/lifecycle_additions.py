@@ -14,11 +14,12 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.lifecycle import changes_made, siblings_among
-from leastpriv.permissions.patterns import resource_covers, without_covered
+from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, creates_its_resource, types_of_arn
-from leastpriv.permissions.volatility import is_whole_type, service_of
+from leastpriv.permissions.volatility import is_whole_type, literal_letters, parts_of, service_of
 from leastpriv.proposal.models import Change, GuardContext
 from leastpriv.proposal.removals import tools_of
 from leastpriv.proposal.stability import with_items
@@ -63,7 +64,10 @@ def _following(
         on = [each for each in on if not any(map(is_whole_type, each.resources))]
     written = (each for change in on for each in change.resources)
     resources = dict.fromkeys(found for each in written for found in with_items(action, each))
-    named = [each for each in resources if each != "*" and not any(resource_covers(wide, each) for wide in used)]
+    wildcards, known_names = [each for each in used if has_wildcard(each)], {"*", *used}
+    least = least_literal(action) if used else 0
+    left = (each for each in resources if each not in known_names and _is_literal(each, least))
+    named = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
     names = (() if used else ("*",)) if takes_any else without_covered(named)
     if names:
         patterns = {each.pattern: each for change in on for each in change.patterns if each.pattern in names}
@@ -78,6 +82,14 @@ def _following(
             security=sensitivity(action),
             conditions=id_conditions(action, names, usages, context.evidence),
         )
+
+
+def _is_literal(resource: str, least: int) -> bool:
+    """Whether a pattern of names has enough letters: an action that deletes needs more than the creation."""
+    if not has_wildcard(resource) or is_whole_type(resource):
+        return True
+    parts = parts_of(service_of(resource), resource)
+    return sum(literal_letters(resource[part.start : part.end]) for part in parts) >= least
 
 
 _UPLOAD = "s3:PutObject"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
+from leastpriv.evidence.created_tags import RESOURCE_TAG
 from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.catalog import sensitivity
@@ -40,6 +42,7 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
             "The resources of the earlier half of the runs cover the later half. A run that needs another resource "
             "will be denied: to keep `*`, use `keep` or `resources: keep`."
         )
+        risk += of_tags(chain.from_iterable(groups.values()))
         yield f"#### Narrowed to the resources that were used\n\n{risk}\n\n{head}\n{rows}"
     held_back = by_guard_result(context.proposal.held_back_restrictions)
     if held_back:
@@ -50,6 +53,12 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
         count = plural(len(context.proposal.held_back_restrictions), "used action")
         head = "| Action | Because |\n| --- | --- |"
         yield f"#### {count} on every resource\n\n{head}\n{table}"
+
+
+def of_tags(changes: Iterable[Change]) -> str:
+    """What a reader must know of conditions on tags; empty without one."""
+    has_any = any(each.key.startswith(RESOURCE_TAG) for change in changes for each in change.conditions)
+    return " A resource that is created without the tag of a condition is denied its deletion." if has_any else ""
 
 
 def _row(group: Sequence[Change]) -> str:

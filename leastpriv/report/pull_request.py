@@ -13,6 +13,7 @@ from leastpriv.report.aws_findings import findings_section, generated_policy_sec
 from leastpriv.report.changes import (
     hcl_section,
     kept_section,
+    of_tags,
     restrictions_section,
     suggested_actions_section,
     suggested_conditions_section,
@@ -187,7 +188,8 @@ def _additions(context: ReportContext) -> Iterator[str]:
         f"{basis_text(context, change)}{_seen(context, change)}"
         for change in added
     ]
-    yield "#### Added\n\n" + "\n".join(rows)
+    note = of_tags(added).strip()
+    yield "#### Added\n\n" + (f"{note}\n\n" if note else "") + "\n".join(rows)
 
 
 def _seen(context: ReportContext, change: Change) -> str:

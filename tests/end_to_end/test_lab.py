@@ -107,6 +107,17 @@ def test_tags_on_a_new_resource_need_the_tagging_action(lab: Lab) -> None:
     assert "sqs:tagqueue" in refusal(lambda: queues.create_queue(QueueName="other", tags={"team": "bar"}))[1]
 
 
+def test_the_tags_of_a_vpc_decide_about_its_deletion(lab: Lab) -> None:
+    free = allow("ec2:CreateVpc", "ec2:CreateTags")
+    arn = lab.role("network", policy(free, allow("ec2:DeleteVpc", **{"aws:ResourceTag/app": "shop"})))
+    ec2 = lab.client("ec2", lab.assume(arn, "run-1"))
+    tags = [{"ResourceType": "vpc", "Tags": [{"Key": "app", "Value": "shop"}]}]
+    own = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=tags)["Vpc"]["VpcId"]
+    other = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
+    ec2.delete_vpc(VpcId=own)
+    assert refusal(lambda: ec2.delete_vpc(VpcId=other))[0] == "UnauthorizedOperation"
+
+
 def test_a_secret_can_be_created_only_under_a_pattern_for_its_suffix(lab: Lab) -> None:
     secret = f"arn:aws:secretsmanager:us-east-1:{lab.account}:secret:app"
     arn = lab.role("secretive", policy(allow("secretsmanager:CreateSecret", resource=secret)))

@@ -104,8 +104,10 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
     conditioned: dict[_Key, _ConditionChange] = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
-            side = _EntryComparison(statements_with_effect([other, *attached], effect), is_before, conditioned)
-            own = statements_with_effect([one], effect)
+            others = statements_with_effect([other, *attached], effect)
+            side = _EntryComparison(others, is_before, conditioned)
+            same = {each.statement.meaning for each in others}
+            own = [each for each in statements_with_effect([one], effect) if each.statement.meaning not in same]
             found[f"{effect} {is_before}"] = [
                 edit for statement in own for entry in statement.action_entries if (edit := side.edit(statement, entry))
             ]

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
@@ -68,6 +69,11 @@ class Statement(Struct, frozen=True):
     """Those of `actions` of which only the rendered template knows the whole text; each may name any action."""
     fixed: tuple[tuple[str, str], ...] = ()
     """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and the reason."""
+
+    @property
+    def meaning(self) -> Statement:
+        """The statement without its place and its Sid."""
+        return replace(self, index=0, sid="", line=0, fixed=())
 
     def fixed_reason(self, entry: str) -> str:
         """Returns why an entry, or the whole statement, cannot be edited; empty if it can."""

@@ -204,10 +204,11 @@ def preflight(
     needs = [*{need.permission: need for need in reversed(change.needs)}.values()][::-1]
     sources = {need.permission: source for need, source in change.standing.items()} if before != documents else {}
     every = {need.permission: need for need in (*change.standing, *needs)} if before != documents else {}
+    edited = {action for action in {each.action for each in every} if _is_edited(action, versions)}
     taken = [
-        replace(found, source=sources.get(need.permission, ""))
-        for need in every.values()
-        if (found := _withdrawn(need, need in made, versions, principal))
+        replace(found, source=sources.get(permission, ""))
+        for permission, need in every.items()
+        if permission.action in edited and (found := _withdrawn(need, need in made, versions, principal))
     ]
     if not needs and not taken:
         return None
@@ -281,6 +282,15 @@ def _no_grant_helps(need: Need, documents: Sequence[Document], principal: str) -
 
 
 _CERTAIN: Sequence[ReplayEffect] = ("allowed", "allowedInPart")
+
+
+def _is_edited(action: str, versions: tuple[Sequence[Document], Sequence[Document]]) -> bool:
+    """Whether the statements that name an action have another meaning after an edit."""
+    before, after = (
+        {statement.meaning for document in documents for statement in statements_naming(document, action)}
+        for documents in versions
+    )
+    return before != after
 
 
 def _withdrawn(

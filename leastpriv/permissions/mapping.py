@@ -228,7 +228,10 @@ class _ResponseReadError(Exception):
 
 
 class _UnreadResponse(Mapping[str, object]):
-    """Stands for any response, and shows by an exception that a rule reads it."""
+    """Stands for any response that is not empty, and shows by an exception that a rule reads it."""
+
+    def __bool__(self) -> bool:
+        return True
 
     def _report(self, *_: object) -> NoReturn:
         raise _ResponseReadError
@@ -370,7 +373,7 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
         service = next((value for key, value in call.parameters.items() if key.lower() == "awsservicename"), None)
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html (2026-11-24)
         is_named = isinstance(service, str) and _KEY_NAME.fullmatch(service)
-        return (_equals("iam:AWSServiceName", str(service)),) if is_named else ()
+        return (Condition("StringEquals", "iam:AWSServiceName", (str(service),)),) if is_named else ()
     if call.invoked_by and action.startswith("kms:"):
         return _via_service(call)
     return ()
@@ -383,11 +386,7 @@ def _via_service(call: Call) -> tuple[Condition, ...]:
         return ()
     services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
     via = [f"{name}.{call.region}.amazonaws.com" for name in list(services)[:1]]
-    return tuple(_equals("kms:ViaService", name) for name in via if _KEY_NAME.fullmatch(name))
-
-
-def _equals(key: str, value: str) -> Condition:
-    return Condition("StringEquals", key, (value,))
+    return tuple(Condition("StringEquals", "kms:ViaService", (name,)) for name in via if _KEY_NAME.fullmatch(name))
 
 
 def uses_keys(service: str) -> bool:

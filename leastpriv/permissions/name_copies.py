@@ -59,7 +59,8 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
     found: dict[str, tuple[int, int, str]] = {}
     for (one, other), shared in _pairs(shapes, created).items():
         are_words = not (one.isdecimal() and other.isdecimal())
-        has_third = any(_has_third(shapes[each], one, other) for each in shared)
+        ends = [_ends_of(one), _ends_of(other)]
+        has_third = any(all(_differ(_ends_of(word), end) for end in ends) for each in shared for word in shapes[each])
         is_certain = are_words and (has_third or one in of_all_names or other in of_all_names)
         if len(shared) < (_LEAST_SHAPES_IF_CERTAIN if is_certain else _LEAST_SHAPES):
             continue
@@ -132,11 +133,7 @@ def _words_of_all_names(created: Mapping[str, frozenset[str]], by_word: Collecti
 def numbered_words(resource: str) -> frozenset[str]:
     """The words of a name, in lower case, that have letters and digits: `a1b2c3` of `orders-a1b2c3`."""
     words = {resource[slice(*span)].lower() for span in _spans(resource)}
-    return frozenset(word for word in words if _TOKEN.fullmatch(word) and word.isalnum() and not _is_plain(word))
-
-
-def _is_plain(word: str) -> bool:
-    return word.isalpha() or word.isdecimal()
+    return frozenset(word for word in words if _TOKEN.fullmatch(word) and not (word.isalpha() or word.isdecimal()))
 
 
 def words_that_differ(one: str, other: str, *, numbered: bool = True) -> str:
@@ -167,11 +164,6 @@ def _pairs(shapes: _Shapes, created: Mapping[str, frozenset[str]]) -> Mapping[tu
             if (runs or others) and _differ(ends, other_ends) and runs.isdisjoint(others):
                 found.setdefault((one, other), []).append(text)
     return found
-
-
-def _has_third(shape: Mapping[str, str], one: str, other: str) -> bool:
-    first, second = _ends_of(one), _ends_of(other)
-    return any(_differ(ends, first) and _differ(ends, second) for ends in map(_ends_of, shape))
 
 
 def _differ(one: Sequence[str], other: Sequence[str]) -> bool:

@@ -143,7 +143,11 @@ def _shared_inputs(
 
 def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tuple[str, ...]:
     """Actions of a run's own usages that a proposal from the other runs would deny."""
-    left = {id(usage): _usage_without_run(usage, run) for usage in shared.evidence.usages if run in usage.runs}
+    left = {
+        id(usage): replace(usage, runs=runs) if (runs := tuple(each for each in usage.runs if each != run)) else None
+        for usage in shared.evidence.usages
+        if run in usage.runs
+    }
     usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
     others = _evidence_without_run(run, shared.evidence, tuple(usage for usage, _ in usages))
     actions = {usage.need.permission.action for usage in own}
@@ -189,11 +193,6 @@ def _relevant_entries(
         for usage in usages
     )
     return found if is_never_empty else shared.entries
-
-
-def _usage_without_run(usage: Usage, run: str) -> Usage | None:
-    """A usage without the run; None if no other run has it."""
-    return None if usage.runs == (run,) else replace(usage, runs=tuple(each for each in usage.runs if each != run))
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:

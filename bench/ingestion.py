@@ -29,6 +29,7 @@ from typing import Any
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.models import Call
 
 Answer = dict[tuple[str, ...], list[Any]]
@@ -150,7 +151,7 @@ def read(folder: str, named: str, what: str, cache: str = "") -> int:
     source = TrailFolder(Path(folder), survey=what == "survey", cache=Path(cache) if cache else None)
     found: Answer = {}
     for call in source.read(Window(), Principals(targets)):
-        if isinstance(call, Call):
+        if isinstance(call, Call) and not is_login(call):
             resource = folded(call.resources[0]) if call.resources else ""
             key: tuple[str, ...] = (call.principal, call.source, call.name, call.error_code, resource)
             known = found.get(key)

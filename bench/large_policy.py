@@ -126,7 +126,7 @@ def measured(granted: Sequence[str], a_statement: int, needs: int = 0) -> float:
     times.append(time.process_time())
     proof = prove(proposal, [], found, options)
     times.append(time.process_time())
-    assert proof.left_out is not None and proof.left_out.untried == len(RUNS) - 40  # noqa: S101, PT018
+    assert proof.left_out is not None and proof.left_out.untried >= len(RUNS) - 40  # noqa: S101, PT018
     parts = " ".join(f"{after - before:7.2f}" for before, after in pairwise(times))
     size = f"{len(granted):7,} {len(committed.statements):6,} {len(used):7,}"
     print(f"{size} {parts} {times[-1] - times[0]:7.2f}  {len(proposal.changes)}", flush=True)

@@ -191,13 +191,14 @@ def needs_of(call: Call) -> CallNeeds:
     request = read_request(plan.noun, call.parameters, plan.reads)
     plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
     deciding = _deciding(call, plan, request)
-    if deciding is None:
+    if deciding is None or (call.response and id(plan) in READ_ANSWERS):
         return _needs(call, plan, request)
     of_plan, found = DECIDED.get(deciding, (plan, None))
     if found is None or of_plan is not plan:
         try:
             found = _needs(structs.replace(call, response=_UNREAD) if call.response else call, plan, request)
         except _ResponseReadError:
+            READ_ANSWERS[id(plan)] = plan
             return _needs(call, plan, request)
         if len(DECIDED) >= _MOST_DECIDED:
             DECIDED.clear()
@@ -210,17 +211,18 @@ def needs_of(call: Call) -> CallNeeds:
 
 SAME_REQUEST: dict[tuple[object, ...], tuple[Mapping[str, object], CallNeeds]] = {}
 """Identity of a request and what else decides -> the request, which the cache keeps, and the needs."""
-_MOST_REQUESTS = 2_048
 DECIDED: dict[tuple[object, ...], tuple[EventPlan, CallNeeds]] = {}
 """Identity of the plan and what else decides the needs of a call -> the plan, which the cache keeps, and its needs."""
-_MOST_DECIDED = 8_192
-"""Calls that differ in what decides their needs, about 1 kB each."""
+_MOST_REQUESTS, _MOST_DECIDED = 2_048, 8_192
+"""Of calls that differ in what decides their needs, about 1 kB each."""
+READ_ANSWERS: dict[int, EventPlan] = {}
+"""Identity of a plan -> the plan, whose rules read the answers of some calls: of nearly all calls, then."""
 
 
 def forget_calls() -> None:
     """Frees the memory of the caches of calls."""
-    DECIDED.clear()
-    SAME_REQUEST.clear()
+    for each in (DECIDED, SAME_REQUEST, READ_ANSWERS):
+        each.clear()
 
 
 class _ResponseReadError(Exception):
@@ -249,9 +251,8 @@ def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object
     """
     if not plan.is_decided_by_texts or (plan.shows_conditions and call.invoked_by):
         return None
-    for key in plan.compared_keys:
-        if key not in request.by_key:
-            return None
+    if plan.compared_keys and not plan.compared_keys <= request.by_key.keys():
+        return None
     values = tuple(request.values)
     return (
         id(plan),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from msgspec.structs import replace
 
@@ -168,23 +170,37 @@ _MOST_FILES = 5
 def _within_quotas(
     document: Document, changes: tuple[Change, ...], principal: str, inputs: ProposalInputs
 ) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
-    """Applies the changes; a statement is not narrowed while the result has more policies than a role takes."""
-    held: list[HeldBackChange] = []
-    while True:
-        edited = apply_edits(document, plan_edits(document, changes)) if changes else document
-        if not (changes and inputs.packs):
-            return changes, PackedPolicy(edited), held
+    """Applies the changes; those statements are not narrowed whose growth makes more policies than a role takes."""
+    narrowings = [change for change in changes if change.kind is ChangeKind.NARROW]
+    narrowed: dict[int, list[Change]] = {}
+    for change in narrowings:
+        narrowed.setdefault(change.statement, []).append(change)
+    by_growth = sorted(filter(_growth, narrowings), key=_growth, reverse=True)
+    longest = list({each.statement: max(narrowed[each.statement], key=_growth) for each in by_growth}.values())
+
+    @cache
+    def without(count: int) -> tuple[bool, tuple[Change, ...], PackedPolicy]:
+        """Whether the quotas are kept without the longest narrowings, the changes, and the result."""
+        left_out = {id(change) for each in longest[:count] for change in narrowed[each.statement]}
+        kept = tuple(change for change in changes if id(change) not in left_out)
+        edited = apply_edits(document, plan_edits(document, kept)) if kept else document
+        if not (kept and inputs.packs):
+            return True, kept, PackedPolicy(edited)
         packed = _packed(document, edited, principal, inputs.attached)
-        longest = max(changes, key=lambda change: change.kind is ChangeKind.NARROW and _growth(change))
-        is_short = packed.fits and len(packed.further) < _MOST_FILES
-        if is_short or longest.kind is ChangeKind.ADD or not _growth(longest):
-            return changes, packed, held
-        narrowed = [each for each in changes if each.kind is ChangeKind.NARROW and each.statement == longest.statement]
-        held += [
-            HeldBackChange(ChangeKind.NARROW, action, longest.resources, _TOO_LARGE, longest.sid)
-            for action in dict.fromkeys(each.action for each in narrowed if each.used or each.replacement)
-        ]
-        changes = tuple(change for change in changes if change not in narrowed)
+        return packed.fits and len(packed.further) < _MOST_FILES, kept, packed
+
+    # Packing a large policy takes seconds: the number is doubled, then searched by halves.
+    most = 1
+    while most < len(longest) and not without(0)[0] and not without(most)[0]:
+        most *= 2
+    least, most = min(most // 2 + 1, len(longest)), min(most, len(longest))
+    fewest = 0 if without(0)[0] else bisect_left(range(most), True, least, key=lambda count: without(count)[0])
+    held = [
+        HeldBackChange(ChangeKind.NARROW, action, each.resources, _TOO_LARGE, each.sid)
+        for each in longest[:fewest]
+        for action in dict.fromkeys(own.action for own in narrowed[each.statement] if own.used or own.replacement)
+    ]
+    return *without(fewest)[1:], held
 
 
 _TOO_LARGE = GuardResult(

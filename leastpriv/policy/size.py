@@ -180,15 +180,16 @@ def _split(way: PackedPolicy, first: int) -> PackedPolicy:
     taken = {statement.sid.lower() for statement in document.statements}
     edits, moved = _overflow(document, first, taken)
     parts: list[list[_Value]] = []
-    for piece in chain.from_iterable(
-        _split_statement(document, value, quota(PolicyKind.MANAGED), taken) for value in moved
-    ):
-        with_room = (part for part in parts if _policy_length(document, [*part, piece]) <= quota(PolicyKind.MANAGED))
-        part = next(with_room, None)
-        if part is None:
-            parts.append([piece])
-        else:
-            part.append(piece)
+    lengths: list[int] = []
+    limit, empty = quota(PolicyKind.MANAGED), _policy_length(document, []) - 1
+    for piece in chain.from_iterable(_split_statement(document, value, limit, taken) for value in moved):
+        own = _own_length(piece)
+        place = next((place for place, length in enumerate(lengths) if length + own <= limit), len(parts))
+        if place == len(parts):
+            parts.append([])
+            lengths.append(empty)
+        parts[place].append(piece)
+        lengths[place] += own
     return replace(way, document=apply_edits(document, edits), further=tuple(_policy(document, part) for part in parts))
 
 
@@ -199,10 +200,13 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     """
     order = sorted(document.statements, key=lambda statement: (statement.effect == "Allow", statement.index))
     values = {statement.index: _value(document, statement) for statement in document.statements}
-    kept: list[int] = []
+    kept: set[int] = set()
+    length = _policy_length(document, []) - 1
     for statement in order:
-        if _policy_length(document, [values[index] for index in (*kept, statement.index)]) <= limit:
-            kept.append(statement.index)
+        own = _own_length(values[statement.index])
+        if length + own <= limit:
+            kept.add(statement.index)
+            length += own
     moved = [index for index in values if index not in kept]
     if kept:
         return [DropStatement(index) for index in moved], [values[index] for index in moved]
@@ -284,7 +288,12 @@ def _policy_length(document: Document, values: Sequence[_Value]) -> int:
         for member in document.policy.members
         if member.key.casefold() not in {"version", "statement"}
     )
-    return others + len(json.dumps(_policy_value(document, values), separators=(",", ":"), ensure_ascii=False))
+    return others + _own_length(_policy_value(document, values)) - 1
+
+
+def _own_length(value: Mapping[str, object]) -> int:
+    """Returns the characters of a statement in a policy, with the comma behind it."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False)) + 1
 
 
 def _policy(document: Document, values: Sequence[_Value]) -> Document:

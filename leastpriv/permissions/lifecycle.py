@@ -1,7 +1,6 @@
 """Finds lifecycle counterparts of an action, and dependent actions that AWS may deny inside its call.
 
-A role that created a queue has to update, tag and delete it one day, though no run of the window did. Such
-actions are kept where a policy has them (promise 4) and offered where it has not; they are never written.
+A role that created a queue has to update, tag and delete it one day, though no run of the window did.
 Dependent actions check the mapping: an action that AWS denied, and that the event does not need, is a mapping error.
 
 The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do not show.
@@ -381,9 +380,15 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
     noun = noun_of(event).removesuffix("s").partition("with")[0]
     nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
     kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
-    return tuple(sorted(kind for kind in kinds if re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") in nouns))
+    named = {kind: re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds}
+    # `CreateHttpNamespace` makes a namespace, `CreateFileSystemFromBackup` no backup.
+    is_one = event.startswith("Create") and _FROM_ANOTHER.search(event) is None
+    ends = [kind for kind, name in named.items() if len(name) >= _LEAST_NOUN and noun.endswith(name) and is_one]
+    return tuple(sorted(kind for kind, name in named.items() if name in nouns)) or tuple(sorted(ends))
 
 
+_FROM_ANOTHER = re.compile(r"[a-z](?:From|For|Using)[A-Z]")
+_LEAST_NOUN = 3
 _VERBS_ON_EXISTING = re.compile(r"(?:Start|Run|Publish|Restore)(?=[A-Z])")
 _CREATING_VERBS = ("Create", "Run", "Put", "Register", "Activate")
 

@@ -95,8 +95,7 @@ class NextNames(Struct, frozen=True):
     def _learn(self, action: str, resource: str) -> _Learned | None:
         if resource == "*":
             return None
-        rules = (_artifact, self._other_id, self._covering, self._other_name, self._other_drawn_id)
-        found = (rule(action, resource) for rule in rules)
+        found = (rule(action, resource) for rule in (_artifact, self._other_id, self._covering, self._other_name))
         wide = (each for each in found if each and each.pattern != resource)
         return next((each for each in wide if self._may_write(action, each.pattern, is_shown=each.is_shown)), None)
 
@@ -130,41 +129,31 @@ class NextNames(Struct, frozen=True):
 
     def _other_id(self, action: str, resource: str) -> _Learned | None:
         """Every id of the type, where the candidate grants the action on another id or creates such resources."""
-        pattern = _with_open_id(resource)
+        pattern = self._opened(resource)
         if pattern == resource:
             return None
         granted = (entry for each in self._statements() if action in each.actions for entry in each.resources)
         is_shown = any(resource_covers(pattern, entry) for entry in granted)
-        return _Learned(pattern, _OTHER_ID, is_shown=is_shown) if is_shown or self._creates(resource) else None
+        return _Learned(pattern, _OTHER_ID, is_shown=is_shown) if is_shown or any(self._creating(resource)) else None
 
-    def _other_drawn_id(self, action: str, resource: str) -> _Learned | None:
-        """Every id of a type that no table lists, where the candidate grants the action on another one alike."""
-        parts = parts_of(service_of(resource), resource)
-        for statement in self._statements():
-            for entry in statement.resources if action in statement.actions else ():
-                others = parts_of(service_of(entry), entry)
-                if [each.variable for each in others] != [each.variable for each in parts]:
-                    continue
-                pattern = resource
-                for own, other in zip(reversed(parts), reversed(others), strict=True):
-                    texts = resource[own.start : own.end], entry[other.start : other.end]
-                    is_id = all(map(_RANDOM.fullmatch, texts)) or (
-                        _ID.search(own.variable) is not None and all(map(_DRAWN.fullmatch, texts))
-                    )
-                    if is_id and len({*texts}) > 1:
-                        pattern = f"{pattern[: own.start]}*{pattern[own.end :]}"
-                if pattern != resource and resource_covers(pattern, entry):
-                    return _Learned(pattern, _OTHER_ID, is_shown=True)
-        return None
+    def _opened(self, resource: str) -> str:
+        """The resource with its id open; of a type that no table lists, unless the candidate creates such by name."""
+        opened, kinds = _with_open_id(resource), types_of_arn(service_of(resource), resource)
+        if opened != resource:
+            return opened
+        created = (entry for statement in self._creating(resource) for entry in statement.resources)
+        alike = (entry for entry in created if kinds & types_of_arn(service_of(resource), entry))
+        is_named = any(literal_letters(entry.rpartition("/")[2].rpartition(":")[2]) for entry in alike)
+        return resource if is_named else _with_open_look(resource)
 
-    def _creates(self, resource: str) -> bool:
-        """Whether the candidate creates resources of the type of a resource."""
+    def _creating(self, resource: str) -> Iterator[Statement]:
+        """The statements of the candidate with an action that creates resources of the type of a resource."""
         prefix = service_of(resource)
         kinds = types_of_arn(prefix, resource)
-        actions = (action.partition(":") for statement in self._statements() for action in statement.actions)
-        return any(
-            service == prefix and not kinds.isdisjoint(created_types(prefix, name)) for service, _, name in actions
-        )
+        for statement in self._statements():
+            names = (action.partition(":")[2] for action in statement.actions if action.startswith(f"{prefix}:"))
+            if not all(kinds.isdisjoint(created_types(prefix, name)) for name in names):
+                yield statement
 
     def _other_name(self, action: str, resource: str) -> _Learned | None:
         """The name with the word open in which it differs from one that the candidate grants the action on."""
@@ -213,8 +202,8 @@ class NextNames(Struct, frozen=True):
                     wide = _with_open_word(entry, learned.word)
                 elif learned.reason == _OTHER_ID and resource_covers(learned.pattern, entry):
                     wide = learned.pattern
-                elif learned.reason == _OTHER_ID and self._creates(entry):
-                    wide = _with_open_id(entry)
+                elif learned.reason == _OTHER_ID and any(self._creating(entry)):
+                    wide = self._opened(entry)
                 else:
                     continue
                 is_shown = learned.is_shown and wide == learned.pattern
@@ -326,6 +315,16 @@ def _with_open_id(resource: str) -> str:
     """The resource with the id open that only its creation shows to be new in each run; itself without one."""
     opened = open_parts(resource, made=True)[0]
     return resource if open_parts(resource, made=False)[0] == opened else opened
+
+
+def _with_open_look(resource: str) -> str:
+    """The resource with the parts open that look like ids which AWS drew."""
+    prefix = service_of(resource)
+    for part in reversed(parts_of(prefix, resource) if prefix != "s3" else ()):
+        text = resource[part.start : part.end]
+        if _RANDOM.fullmatch(text) or (_ID.search(part.variable) and _DRAWN.fullmatch(text)):
+            resource = f"{resource[: part.start]}*{resource[part.end :]}"
+    return resource
 
 
 def _with_open_word(entry: str, word: str) -> str:

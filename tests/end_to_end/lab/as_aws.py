@@ -26,7 +26,7 @@ def resources(exchange: Any, action: str, resource: str) -> list[str]:
     rule: Callable[..., list[str] | None] | None = globals().get(f"_{prefix.replace('-', '_')}")
     place = f"{exchange.region}:{get_account_id()}"
     found = rule(name, exchange.parameters, place, resource) if rule else None
-    if found is None and resource == "*":
+    if found is None and not _is_of_type(prefix, name, resource):
         found = _by_reference(prefix, name, exchange.parameters, place)
     return [resource] if found is None else found
 
@@ -48,6 +48,13 @@ def _by_reference(prefix: str, name: str, asked: Parameters, place: str) -> list
                 arn = arn.replace(f"${{{variable}}}", texts[variable.lower()])
             return [arn]
     return None
+
+
+def _is_of_type(prefix: str, name: str, resource: str) -> bool:
+    """Whether a resource is of a type of the action."""
+    kinds = _reference(prefix).get(name.lower(), ("", "", ()))[2]
+    patterns = (re.sub(r"\\\$\\\{\w+\\\}", ".*", re.escape(arn)) for _, arn, _ in kinds)
+    return resource != "*" and any(re.fullmatch(pattern, resource) for pattern in patterns)
 
 
 @cache

@@ -1,10 +1,8 @@
 """Finds resources that the principal's own runs create, whose ids or names differ in each run.
 
-`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do the resources of copies
-of an app (`permissions/name_copies.py`) and names with a word of the run itself. The pattern applies to every action on
-one of its resources. A bucket's name pattern applies to actions on the bucket only: an ARN does not show who owns the
-bucket, so a role that may write `site-*/index.html` may write into buckets of other accounts. Actions on the objects of
-two buckets are proposed for the objects of the newest bucket, by its name.
+`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do copies of an app and names
+with a word of the run itself, for every action on one of them. That of a bucket is for actions on the bucket only, since
+its ARN does not show who owns it: actions on the objects of two buckets are proposed for those of the newest bucket.
 """
 
 from __future__ import annotations
@@ -28,6 +26,7 @@ from leastpriv.permissions.generalize import (
     deletes,
     ends,
     families_of,
+    family_of,
     generated_families,
 )
 from leastpriv.permissions.lifecycle import created_types
@@ -198,9 +197,9 @@ class CreatedResources(Struct, frozen=True):
     def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
         made, prefix = self.is_created(usage), service_of(resource)
-        texts = [text for _, text in variables_of_arn(prefix, resource)] if made else ()
-        ids = tuple(dict.fromkeys(text for text in texts if (prefix, text) in self.new_ids))
-        return ObservedResource(resource, usage.runs, made, self.families.get(resource), ids)
+        parts = variables_of_arn(prefix, resource) if made else ()
+        ids = tuple(dict.fromkeys(text for _, text in parts if (prefix, text) in self.new_ids))
+        return ObservedResource(resource, usage.runs, made, family_of(resource, self.families), ids)
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
         """Describes the resources of usages for `patterns_of`."""

@@ -29,6 +29,7 @@ from leastpriv.permissions.volatility import (
     open_parts,
     parts_of,
     service_of,
+    with_open_end,
 )
 
 _MOST_SIBLINGS = 5
@@ -212,6 +213,11 @@ def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:
             family = NamePattern(pattern, WildcardPart(opening.part, NAMED_ANEW))
             found |= {resource: family for resource in group.resources if resource not in found}
     return found
+
+
+def family_of(resource: str, families: Mapping[str, NamePattern]) -> NamePattern | None:
+    """The name pattern of a resource, also where its creation shows the name without the end that AWS adds to it."""
+    return families.get(resource) or families.get(with_open_end(resource))
 
 
 def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mapping[str, NamePattern]:

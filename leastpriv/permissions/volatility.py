@@ -52,8 +52,9 @@ inferred from names in public repositories).
 _SHORTEST_END = 12
 """Letters and digits of the shortest random end."""
 _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
-_MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*])")
-"""Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK)."""
+_MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)")
+"""Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK), also before
+the end that Secrets Manager adds."""
 _TIME = re.compile(
     r"(?<![A-Za-z0-9])(20|1)"
     r"(?:(?<=20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[-_T]?(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?Z?"
@@ -123,7 +124,8 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
         case "always":
             return "*", row["reason"]
         case "suffix":
-            return text if ends_in_a_word(text) else _SECRET_END.sub(_OPEN_SUFFIX, text), row["reason"]
+            opened = text if ends_in_a_word(text) else _SECRET_END.sub(_OPEN_SUFFIX, text)
+            return _MADE_UNIQUE.sub("20*", opened), row["reason"]
         case "kept":
             return ("*", MADE) if made and prefix != "s3" else (text, "")
         case "letters":
@@ -171,6 +173,16 @@ def _is_end_of_stack(found: re.Match[str]) -> bool:
         return False
     words = sum(len(piece) for piece in _PIECE.findall(end) if piece.isdigit() or _is_word(piece.lower()))
     return _is_random(end) or words < len(end) - 2
+
+
+def with_open_end(resource: str) -> str:
+    """A resource with the end open that AWS adds to its name: of a secret six letters."""
+    prefix = service_of(resource)
+    for part in parts_of(prefix, resource):
+        text = resource[part.start : part.end]
+        if _row(prefix, resource, part.variable, text).get("volatility") == "suffix":
+            return resource[: part.start] + _SECRET_END.sub(_OPEN_SUFFIX, text) + resource[part.end :]
+    return resource
 
 
 def literal_letters(part: str) -> int:

@@ -1,8 +1,8 @@
 """Finds resources that the principal's own runs create, whose ids or names differ in each run.
 
-`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do copies of an app and names
-with a word of the run itself, for every action on one of them. That of a bucket is for actions on the bucket only, since
-its ARN does not show who owns it: actions on the objects of two buckets are proposed for those of the newest bucket.
+`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do copies of an app and
+names with a word of the run itself, for every action on one of them. That of a bucket is for actions on it only,
+since its ARN has no owner: actions on the objects of two buckets are proposed for those of the newest bucket.
 """
 
 from __future__ import annotations

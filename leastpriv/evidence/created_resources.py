@@ -303,7 +303,7 @@ def _of_copies(
     for usage in (*creations, *usages) if creations else ():
         resource = usage.need.permission.resource
         if usage.outcome is Outcome.ALLOWED and usage.succeeded and not _is_object(resource):
-            own = generated.get(resource)
+            own = family_of(resource, generated)
             opened.setdefault(resource, own.pattern if own else open_parts(resource, made=False)[0])
     for usage in creations:
         name = opened.get(usage.need.permission.resource, "")
@@ -345,7 +345,8 @@ def _with_own_words(
     found: dict[str, NamePattern] = {}
     for usage in usages if words else ():
         resource = usage.need.permission.resource
-        name = generated[resource].pattern if resource in generated else open_parts(resource, made=False)[0]
+        drawn = family_of(resource, generated)
+        name = drawn.pattern if drawn else open_parts(resource, made=False)[0]
         pattern = pattern_of_words(name, frozenset(word for run in usage.runs for word in words.get(run, ())))
         if pattern != name:
             found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))

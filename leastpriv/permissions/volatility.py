@@ -45,9 +45,11 @@ _END = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
 """CloudFormation ends the names it makes in 12 or 13 random letters and digits, behind the names of the stack and of
 the resource (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
 """
-_END_BY_STACK = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13}|[0-9a-f]{15}|[A-Za-z0-9]{16})(?=$|[/:.*])")
-"""The same where a stack is known to have made the resource: AWS Batch has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`,
-inferred from names in public repositories).
+_END_BY_STACK = re.compile(
+    r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13}|[0-9a-f]{15}|[A-Za-z0-9]{16})(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)"
+)
+"""The same, also before the end that Secrets Manager adds, where a stack is known to have made the resource: AWS Batch
+has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`, inferred from names in public repositories).
 """
 _SHORTEST_END = 12
 """Letters and digits of the shortest random end."""

@@ -3,8 +3,7 @@
 Four steps, each remembered by the pattern it makes: parts that are known to be volatile (`volatility.py`), parts of
 which every run showed another (their common beginning and end remain), names under which the role's own runs make such
 resources (`families_of`), objects of one folder of a bucket. The floor: an ARN's partition, service, region and account
-stay literal, and a pattern never becomes every resource of a type, but where the role's own runs make resources of that
-type whose id AWS chooses.
+stay literal, and a pattern is every resource of a type only where the role's own runs make such, whose id AWS chooses.
 """
 
 from __future__ import annotations
@@ -141,13 +140,8 @@ def across_regions(
         region, resource = region_of(each.resource), in_region(each.resource, main)
         family = each.family and replace(each.family, pattern=in_region(each.family.pattern, main))
         known = merged.get(resource, ObservedResource(resource))
-        merged[resource] = ObservedResource(
-            resource,
-            tuple(dict.fromkeys((*known.runs, *each.runs))),
-            known.made or each.made,
-            known.family or family,
-            tuple(dict.fromkeys((*known.ids, *each.ids))),
-        )
+        runs, made = tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made
+        merged[resource] = ObservedResource(resource, runs, made, known.family or family, known.ids + each.ids)
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []
     for pattern in make(tuple(merged.values())):

@@ -1,8 +1,6 @@
 """Finds lifecycle counterparts of an action, and dependent actions that AWS may deny inside its call.
 
 A role that created a queue has to update, tag and delete it one day, though no run of the window did.
-Dependent actions check the mapping: an action that AWS denied, and that the event does not need, is a mapping error.
-
 The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do not show.
 """
 
@@ -78,9 +76,8 @@ class _Name(Struct, frozen=True):
 def siblings_of(used: Collection[str]) -> Mapping[str, str]:
     """Find the lifecycle counterparts that are not used: sibling -> the used action that explains it.
 
-    All names exist in the catalogue and have its spelling. Reads imply nothing; an action that ends
-    something implies the reads before it. The answer does not depend on the order of `used`; where
-    several used actions explain one sibling, the first in the alphabet does.
+    Names have the catalogue's spelling. Reads imply nothing; an action that ends something implies the reads before it.
+    Where several used actions explain one sibling, the first in the alphabet does.
     """
     names = sorted({found for action in used if (found := catalog.spelling(action))})
     explained: dict[str, str] = {}
@@ -216,8 +213,7 @@ def lifecycle_partners(
     """Maps each unused life-cycle action to the used actions that it belongs to, by what the deploying tools do.
 
     An action that makes a resource type of the tool has the actions of that type's read, update and delete as partners;
-    any other has its lifecycle counterparts (`siblings_of`). Tagging actions are partners
-    where the runs set tags of the service.
+    any other has its lifecycle counterparts (`siblings_of`). Tagging actions are where the runs set tags of it.
 
     Args:
         used: used action -> the tools that called it (`Tool`, `CDK`); none: a script.
@@ -381,14 +377,13 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
     nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
     kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
     named = {kind: re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds}
-    # `CreateHttpNamespace` makes a namespace, `CreateFileSystemFromBackup` no backup.
-    is_one = event.startswith("Create") and _FROM_ANOTHER.search(event) is None
-    ends = [kind for kind, name in named.items() if len(name) >= _LEAST_NOUN and noun.endswith(name) and is_one]
-    return tuple(sorted(kind for kind, name in named.items() if name in nouns)) or tuple(sorted(ends))
+    found = [kind for kind, name in named.items() if name in nouns]
+    if not found and event.startswith("Create") and not _FROM_ANOTHER.search(event):
+        found = [kind for kind, name in named.items() if noun.endswith(name)]
+    return tuple(sorted(found))
 
 
 _FROM_ANOTHER = re.compile(r"[a-z](?:From|For|Using)[A-Z]")
-_LEAST_NOUN = 3
 _VERBS_ON_EXISTING = re.compile(r"(?:Start|Run|Publish|Restore)(?=[A-Z])")
 _CREATING_VERBS = ("Create", "Run", "Put", "Register", "Activate")
 

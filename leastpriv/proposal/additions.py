@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import structs
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
-from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
 from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
@@ -216,7 +216,7 @@ def _change(
         # A denial shows no pattern, since a denied call may ask for any name: only allowed calls are generalized.
         seen = [created.observe(usage, each) for usage in usages if not usage.denial for each in written[usage]]
         least = least_literal(action)
-        if security:
+        if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
             patterns = patterns_of(_without_own_role(seen, evidence.principal), least, is_sensitive=True)
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
@@ -236,6 +236,18 @@ def _change(
         security=security,
         patterns=patterns,
     )
+
+
+def _is_part_of_written(action: str, seen: Collection[ObservedResource], evidence: Evidence) -> bool:
+    """Whether the runs write what an action sets a part of: its name begins with theirs (`PutObjectAcl`)."""
+    written = {
+        usage.need.permission.resource
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED
+        and action.startswith(usage.need.permission.action)
+        and action != usage.need.permission.action
+    }
+    return bool(seen) and all(each.resource in written for each in seen)
 
 
 def _in_next_buckets(

@@ -100,7 +100,7 @@ def additions(
     if not (accepted or never_written):
         return [], held_back
     changes: list[Change] = []
-    # What the policies already allow shows names as well as what is added, where reviewed code used it.
+    # What the policies already allow shows names as well as an addition does, where reviewed code used it.
     lacking, runs = {usage.need.permission for usage in missing}, reviewed_runs(history.origins)
     granted = (each for each in evidence.usages if runs is None or not {*each.runs}.isdisjoint(runs))
     naming = [usage for usages in accepted.values() for usage in usages]

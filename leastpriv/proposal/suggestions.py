@@ -20,7 +20,7 @@ from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import creates_its_resource, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import names_action, statements_naming
 from leastpriv.proposal.models import Proposal
 
 GUARD = "sibling"
@@ -69,14 +69,13 @@ def suggested_actions(
     return tuple(
         suggestion
         for action, suggestion in sorted(found.items())
-        if not forbidden(action, never_add) and (action in used or not _is_granted(action, documents))
+        if not forbidden(action, never_add) and (action in used or not _granting(action, documents))
     )
 
 
 def _as_written(action: str, resources: Sequence[str], documents: Sequence[Document]) -> Iterable[str]:
     """Yields the patterns with which the policies grant an action on used resources, else the resources themselves."""
-    statements = (statement for document in documents for statement in document.statements)
-    granting = [each for each in statements if each.effect == "Allow" and names_action(each, action)]
+    granting = _granting(action, documents)
     patterns = [pattern for each in granting for pattern in each.resources if pattern != "*"]
     return dict.fromkeys(
         next((pattern for pattern in patterns if resource_covers(pattern, each)), each) for each in resources
@@ -107,7 +106,7 @@ def _on_created_resources(
     left: dict[str, dict[str, None]] = {}
     for used_action in filter(creates_its_resource, used):
         for action in siblings_among(used_action, used):
-            if not _is_granted(action, documents):
+            if not _granting(action, documents):
                 continue  # it was refused, or declined: whoever did that knows better
             on = [each for each in used[used_action] if each not in ("*", *used[action]) and fits(action, each)]
             # CloudWatch Logs takes a log group with and without `:*`.
@@ -125,12 +124,9 @@ def _on_created_resources(
 
 def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) -> bool:
     """Whether a statement allows the action on all of the resource, under any condition."""
-    statements = (statement for document in documents for statement in document.statements)
     return any(
-        statement.effect == "Allow"
-        and names_action(statement, action)
-        and (not statement.resources or any(resource_covers(each, resource) for each in statement.resources))
-        for statement in statements
+        not statement.resources or any(resource_covers(each, resource) for each in statement.resources)
+        for statement in _granting(action, documents)
     )
 
 
@@ -172,10 +168,10 @@ def _unrecorded_data_events(
                 yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
 
 
-def _is_granted(action: str, documents: Sequence[Document]) -> bool:
-    """Whether a statement allows the action on any resource."""
-    statements = (statement for document in documents for statement in document.statements)
-    return any(statement.effect == "Allow" and names_action(statement, action) for statement in statements)
+def _granting(action: str, documents: Sequence[Document]) -> Sequence[Statement]:
+    """The statements that allow the action on any resource."""
+    found = (statement for document in documents for statement in statements_naming(document, action))
+    return [statement for statement in found if statement.effect == "Allow"]
 
 
 ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | None]

@@ -386,6 +386,7 @@ def test_an_edit_that_takes_away_what_a_template_needs_is_named_with_the_resourc
     assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in told.out
     assert f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs " in told.out
     assert "sqs:DeleteQueue" not in missing(told.out)
+    assert "the infrastructure does not change" not in told.out
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
     elif found and not found.withdrawn:
         known = " of its known types" if found.change.unread else ""
         yield f"the role has the permissions that this change{known} needs"
-    elif context.declared_in:
+    elif context.declared_in and found is None:
         yield "the infrastructure does not change"
 
 

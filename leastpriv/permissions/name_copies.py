@@ -178,7 +178,7 @@ def _ends_of(text: str) -> tuple[str, ...]:
     return (words[0], words[-1]) if words else ()
 
 
-@lru_cache(maxsize=4_096)  # each run left out asks for the same ones
+@lru_cache(maxsize=4_096)  # each run left out asks again
 def _shapes_of(resource: str) -> Sequence[tuple[str, str]]:
     """Returns each run of words of a name, in lower case, and the resource with a gap in all of its places."""
     places: dict[str, list[_Span]] = {}

@@ -94,10 +94,6 @@ def _usages_of_single_runs(evidence: Evidence) -> dict[str, list[Usage]]:
     return found
 
 
-def _is_denied(usage: Usage, principal: str, documents: Sequence[Document]) -> bool:
-    return bool(replay_usage(usage, principal, documents) & {"implicitDeny", "explicitDeny"})
-
-
 class _SharedInputs(Struct, frozen=True):
     """Inputs that are equal whichever run is left out, computed once: a policy may have thousands of entries."""
 
@@ -162,11 +158,11 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
         ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False),
     )
     documents = [*proposed.documents, *shared.attached]
-    return tuple(
-        sorted(
-            {usage.need.permission.action for usage in own if _is_denied(usage, shared.evidence.principal, documents)}
-        )
-    )
+    denied = [usage for usage in own if replay_usage(usage, others.principal, documents) & _DENIED]
+    return tuple(sorted({usage.need.permission.action for usage in denied}))
+
+
+_DENIED = frozenset({"implicitDeny", "explicitDeny"})
 
 
 def _relevant_entries(

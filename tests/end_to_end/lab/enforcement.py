@@ -41,6 +41,11 @@ def install(checks: str = "") -> None:
     _CHECKS.path = checks
     iam_evaluator.enforce = _enforce
     tags_of_services.resource_tags = _resource_tags
+    # ministack knows the tags of more services than it offers to policies.
+    of_service = {"elasticfilesystem": "efs", "cognito-idp": "cognito"}
+    for prefix in ("elasticfilesystem", "cognito-idp", "ecr", "ecs", "glue", "appsync", "cloudfront", "backup"):
+        collect = getattr(tags_of_services, f"_collect_{of_service.get(prefix, prefix)}")
+        tags_of_services._RESOURCE_TAG_COLLECTORS.setdefault(prefix, collect)
     iam_actions.access_denied_response = _access_denied_response
 
 

@@ -276,7 +276,7 @@ def is_whole_type(pattern: str) -> bool:
     parts, is_known = parts_of(service_of(pattern), pattern), types_of_arn(service_of(pattern), pattern)
     # The account has one resource of a type without a name, as Glue's catalog; an image of Amazon EC2 has no account.
     has_place = any(pattern.split(":", 5)[3:5])
-    return bool(is_known) and has_place and all(pattern[part.start : part.end] == "*" for part in parts)
+    return bool(is_known) and has_place and all(set(pattern[part.start : part.end]) <= {"*", "?"} for part in parts)
 
 
 def _tail_start(resource: str) -> int:

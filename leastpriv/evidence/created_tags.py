@@ -122,19 +122,22 @@ _TEXT = re.compile(r"[\w .:/=+@-]{1,256}")
 def tags_by_type(parameters: Mapping[str, object], *, is_whole: bool = True) -> Iterator[tuple[str, Tags]]:
     """Yields the tags of a request by resource type, empty for what the call creates.
 
-    Some requests wrap all in one member (`DistributionConfigWithTags`).
+    Some requests wrap all in one member (`DistributionConfigWithTags`, `CreateLaunchTemplateRequest`).
     """
     for name, value in parameters.items():
         match name.lower():
             case "tags" | "taglist" | "tagset":
                 yield "", _project_tags(value)
             case "tagspecificationset" | "tagspecifications" | "tagspecification":
-                yield from (
-                    (str(each.get("resourceType", "")).lower(), _project_tags(each.get("tags")))
-                    for each in _items(value)
-                )
-            case _ if is_whole and isinstance(value, Mapping) and name.lower().endswith("withtags"):
+                yield from map(_specification, _items(value))
+            case _ if is_whole and isinstance(value, Mapping) and name.lower().endswith(("withtags", "request")):
                 yield from tags_by_type(value, is_whole=False)
+
+
+def _specification(value: Mapping[str, object]) -> tuple[str, Tags]:
+    """The type and the tags of a tag specification; the records of some calls count members: `"tag": 1`."""
+    own = {name.lower(): each for name, each in value.items() if not isinstance(each, int)}
+    return str(own.get("resourcetype", "")).lower(), _project_tags(own.get("tags", own.get("tag")))
 
 
 def _project_tags(value: object) -> Tags:
@@ -145,9 +148,9 @@ _WRAPPERS = frozenset({"items", "member"})
 
 
 def _items(value: object) -> Iterator[Mapping[str, object]]:
-    """Yields the objects of a list, which EC2's records wrap as `items`."""
+    """Yields the objects of a list, which EC2's records wrap as `items`, or write as one object if there is one."""
     if isinstance(value, Mapping):
-        value = next((each for name, each in value.items() if str(name).lower() in _WRAPPERS), ())
+        value = next((each for name, each in value.items() if str(name).lower() in _WRAPPERS), [value])
     for each in value if isinstance(value, list | tuple) else ():
         if isinstance(each, Mapping):
             yield each
@@ -155,7 +158,8 @@ def _items(value: object) -> Iterator[Mapping[str, object]]:
 
 def pairs_of(value: object) -> Iterator[tuple[str, str]]:
     """Yields keys and values of tags in any of AWS's forms: a map, or a list of members with key and value."""
-    if isinstance(value, Mapping) and not any(str(name).lower() in _WRAPPERS for name in value):
+    names = {str(name).lower() for name in value} if isinstance(value, Mapping) else frozenset()
+    if isinstance(value, Mapping) and names.isdisjoint(_WRAPPERS) and not names >= {"key", "value"}:
         yield from ((key, text) for key, text in value.items() if isinstance(text, str))
         return
     for each in _items(value):

@@ -17,16 +17,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.permissions.catalog import is_read
+from leastpriv.permissions.name_copies import covering
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.volatility import (
     MADE,
     WildcardPart,
     common_ends,
     generated_name,
+    in_region,
     is_kept,
     literal_letters,
     open_parts,
     parts_of,
+    region_of,
     service_of,
     with_open_end,
 )
@@ -154,23 +157,6 @@ def across_regions(
     return tuple(sorted(found, key=lambda each: each.pattern))
 
 
-_REGION = re.compile(
-    r"(?<![a-z0-9])[a-z]{2,3}(?:-[a-z]{3,4})?-(?:north|south|east|west|central){1,2}-[1-9](?![a-z0-9])"
-)
-"""`us-east-1`, `us-gov-west-1`, also in a name: `cdk-hnb659fds-assets-111122223333-us-east-1`."""
-
-
-def region_of(resource: str) -> str:
-    """The one region that an ARN names, in its own field or in a name; empty where it names none or several."""
-    named = set(_REGION.findall(resource))
-    return named.pop() if len(named) == 1 else ""
-
-
-def in_region(resource: str, region: str) -> str:
-    """An ARN with another region; itself where it names none or several."""
-    return _REGION.sub(region, resource) if region_of(resource) else resource
-
-
 def _patterns_of_region(least: int, is_sensitive: bool, seen: Sequence[ObservedResource]) -> Iterator[Pattern]:
     opened: dict[str, _Group] = {}
     runs = {run for each in seen if each.made for run in each.runs}
@@ -273,12 +259,24 @@ def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, Wildca
 def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
     """Opens what the principal's runs make under other names, where nothing else opened it."""
     replaced: dict[str, tuple[str, WildcardPart | None]] = {}
+    short: dict[NamePattern, list[str]] = {}
     for pattern, group in groups.items():
         family = next(iter(group.families), None) if len(group.families) == 1 else None
-        if family and group.openings and not resource_covers(family.pattern, pattern):
+        if family is None:
             continue
-        if family and literal_letters(family.pattern.removesuffix(":*").rpartition(":")[2]) >= least:
-            replaced[pattern] = (family.pattern, family.opening)
+        is_covered = not group.openings or resource_covers(family.pattern, pattern)
+        wider = family.pattern if is_covered else covering(pattern, family.pattern)
+        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least:
+            replaced[pattern] = (wider, family.opening)
+        elif wider:
+            short.setdefault(family, []).append(pattern)
+    for family, members in short.items():
+        # All that was deleted of `shop-*` begins with `shop-preview-`.
+        begin, end = common_ends(members)
+        wider = f"{re.sub('[A-Za-z0-9]*$', '', begin)}*{re.sub('^[A-Za-z0-9]*', '', end)}"
+        is_named = literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least
+        if len(members) >= _LEAST_RUNS and is_named and resource_covers(family.pattern, wider):
+            replaced |= dict.fromkeys(members, (wider, family.opening))
     return _join(groups, replaced)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.volatility import common_ends, is_kept, literal_letters, parts_of, service_of
 
 _LEAST_SHAPES = 3
@@ -241,3 +242,18 @@ def _is_literal_enough(name: str, is_one_app: bool) -> bool:
 def _word_behind_gap(shape: str) -> str:
     found = _WORD.search(shape, shape.find(_GAP))
     return found[0].lower() if found else ""
+
+
+def covering(pattern: str, other: str) -> str:
+    """Returns what covers two patterns, part by part; empty where neither part covers the other."""
+    ours, theirs = parts_of(service_of(pattern), pattern), parts_of(service_of(other), other)
+    if [part.variable for part in ours] != [part.variable for part in theirs]:
+        return ""
+    found, at = "", 0
+    for one, two in zip(ours, theirs, strict=True):
+        text, second = pattern[one.start : one.end], other[two.start : two.end]
+        wide = text if resource_covers(text, second) else second
+        if not resource_covers(wide, text):
+            return ""
+        found, at = f"{found}{pattern[at : one.start]}{wide}", one.end
+    return found + pattern[at:]

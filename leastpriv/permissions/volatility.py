@@ -342,3 +342,20 @@ def common_ends(texts: list[str]) -> tuple[str, str]:
     end = next((n for n, letters in enumerate(zip(*backwards, strict=False)) if len(set(letters)) > 1), len(shortest))
     end = min(end, len(shortest) - begin)
     return shortest[:begin], shortest[len(shortest) - end :] if end else ""
+
+
+_REGION = re.compile(
+    r"(?<![a-z0-9])[a-z]{2,3}(?:-[a-z]{3,4})?-(?:north|south|east|west|central){1,2}-[1-9](?![a-z0-9])"
+)
+"""`us-east-1`, `us-gov-west-1`, also in a name: `cdk-hnb659fds-assets-111122223333-us-east-1`."""
+
+
+def region_of(resource: str) -> str:
+    """The one region that an ARN names, in its own field or in a name; empty where it names none or several."""
+    named = set(_REGION.findall(resource))
+    return named.pop() if len(named) == 1 else ""
+
+
+def in_region(resource: str, region: str) -> str:
+    """An ARN with another region; itself where it names none or several."""
+    return _REGION.sub(region, resource) if region_of(resource) else resource

@@ -22,7 +22,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.event_table import Visibility, visibility
-from leastpriv.permissions.generalize import ObservedResource, Pattern, in_region, region_of
+from leastpriv.permissions.generalize import ObservedResource, Pattern
 from leastpriv.permissions.lifecycle import created_types, is_tagging
 from leastpriv.permissions.patterns import action_matches, resource_covers, without_covered
 from leastpriv.permissions.resource_types import (
@@ -36,9 +36,11 @@ from leastpriv.permissions.resource_types import (
 )
 from leastpriv.permissions.volatility import (
     WildcardPart,
+    in_region,
     is_named_but_ids,
     is_open_anyway,
     is_whole_type,
+    region_of,
     service_of,
 )
 from leastpriv.policy.document import Statement

@@ -20,9 +20,7 @@ from leastpriv.permissions.generalize import (
     ObservedResource,
     Pattern,
     across_regions,
-    in_region,
     patterns_of,
-    region_of,
 )
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
@@ -30,10 +28,12 @@ from leastpriv.permissions.service_facts import rules_of
 from leastpriv.permissions.volatility import (
     WildcardPart,
     common_ends,
+    in_region,
     is_kept,
     is_whole_type,
     literal_letters,
     parts_of,
+    region_of,
     service_of,
     without_shared_prefix,
 )

@@ -617,3 +617,24 @@ def test_a_sensitive_action_gets_the_ids_of_later_runs_only_where_three_runs_mad
     assert [each.pattern for each in patterns_of(made[:2], is_sensitive=True)] == images[:2]
     others = [ObservedResource(image, (f"run {run}",)) for run, image in enumerate(images)]
     assert [each.pattern for each in patterns_of(others, is_sensitive=True)] == images
+
+
+def test_a_deletion_under_a_short_common_name_is_opened_behind_what_all_deleted_names_share() -> None:
+    """`shop-*` alone says too little for a deletion; `shop-feature-*` leaves `shop-prod` out as well."""
+    app = f"arn:aws:rds:{HERE}:db:shop"
+    family = NamePattern(f"{app}-*", WildcardPart("DbInstanceName", NAMED_ANEW))
+    names = ["feature-cart", "feature-login", "feature-mail"]
+    seen = [ObservedResource(f"{app}-{name}", (str(at),), family=family) for at, name in enumerate(names)]
+    assert [each.pattern for each in patterns_of(seen, 5)] == [f"{app}-feature-*"]
+    assert [each.pattern for each in patterns_of(seen, 4)] == [f"{app}-*"]
+
+
+def test_a_family_and_an_open_id_of_one_resource_are_both_open() -> None:
+    listener = f"arn:aws:elasticloadbalancing:{HERE}:listener/app"
+    family = NamePattern(f"{listener}/shop-*/????????????????/*", WildcardPart("name", NAMED_ANEW))
+    names = {"cart": "1c2d3e4f5a6b7c8d", "login": "0a1b2c3d4e5f6a7b"}
+    seen = [
+        ObservedResource(f"{listener}/shop-{name}/{number}/*", (name,), made=True, family=family)
+        for name, number in names.items()
+    ]
+    assert [each.pattern for each in patterns_of(seen)] == [f"{listener}/shop-*/*/*"]

@@ -24,7 +24,7 @@ from urllib.parse import unquote
 from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
-from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
+from leastpriv.permissions.arn_templates import IN_PART, NAMED, Resource, from_uri, partition, wildcard
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
@@ -275,7 +275,7 @@ def _under(call: Call, rule: TagRule) -> Resource | None:
         if key == rule.under.lower() and slash and value.startswith("arn:"):
             pattern = f"{head.rpartition(':')[0]}:{rule.types[0].partition('/')[0]}/{path}/*"
             if fits(rule.action, pattern):
-                return Resource(pattern, f"named in part by {key} of the request", rule.asked)
+                return Resource(pattern, IN_PART, rule.asked)
     return None
 
 

@@ -126,10 +126,12 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
             return False
         prefix, (first, runs) = service_of(resource), used[resource]
         texts = variables_of_arn(prefix, resource) if ids else ()
-        makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids]
+        makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids] if texts else []
         kinds = types_of_arn(prefix, resource)
-        is_gone = any(ends(usage.need.permission.action, kind) for kind in kinds)
-        if any(is_gone or {*usage.runs} <= makers for makers in makers_of_it):
+        if makers_of_it and (
+            any(ends(usage.need.permission.action, kind) for kind in kinds)
+            or any({*usage.runs} <= makers for makers in makers_of_it)
+        ):
             return True
         of_kinds = (made.get((prefix, kind), set()) for kind in kinds)
         return any((first in own or makers_of_it) and len(own) >= _LEAST_RUNS and not own <= runs for own in of_kinds)
@@ -198,8 +200,8 @@ class CreatedResources(Struct, frozen=True):
         """Describes a resource of a usage for `patterns_of`."""
         made, prefix = self.is_created(usage), service_of(resource)
         parts = variables_of_arn(prefix, resource) if made else ()
-        ids = tuple(dict.fromkeys(text for _, text in parts if (prefix, text) in self.new_ids))
-        return ObservedResource(resource, usage.runs, made, family_of(resource, self.families), ids)
+        ids = dict.fromkeys(text for _, text in parts if (prefix, text) in self.new_ids) if parts else ()
+        return ObservedResource(resource, usage.runs, made, family_of(resource, self.families), tuple(ids))
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
         """Describes the resources of usages for `patterns_of`."""

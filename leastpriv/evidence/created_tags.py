@@ -7,7 +7,7 @@ resource is, and the record of its creation shows the tags; those count that nam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from msgspec import structs
@@ -55,7 +55,7 @@ class TagLedger:
         """Returns the creations, sorted."""
         return tuple(
             CreatedTags(prefix, kind, tags, run_ids(frozenset(runs)))
-            for (prefix, kind, tags), (_, runs) in sorted(self._creations.items(), key=lambda each: each[0])
+            for (prefix, kind, tags), (_, runs) in sorted(self._creations.items())
         )
 
     def with_context(self, groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey, CallTotals]:
@@ -71,7 +71,7 @@ class TagLedger:
                     known.pop(_id_of(resource), None)
         found: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in groups.items():
-            if outcome is Outcome.ALLOWED:
+            if outcome is Outcome.ALLOWED and (known or totals.forwarded):
                 needs = tuple([_with_context(need, totals, known) for need in needs])
             found[needs, outcome, mark, region] = totals
         return found
@@ -127,7 +127,7 @@ def tags_by_type(parameters: Mapping[str, object], *, is_whole: bool = True) -> 
     for name, value in parameters.items():
         match name.lower():
             case "tags" | "taglist" | "tagset":
-                yield "", _project_tags(value)
+                yield "", tuple(project_tags(value))
             case "tagspecificationset" | "tagspecifications" | "tagspecification":
                 yield from map(_specification, _items(value))
             case _ if is_whole and isinstance(value, Mapping) and name.lower().endswith(("withtags", "request")):
@@ -137,11 +137,7 @@ def tags_by_type(parameters: Mapping[str, object], *, is_whole: bool = True) -> 
 def _specification(value: Mapping[str, object]) -> tuple[str, Tags]:
     """The type and the tags of a tag specification; the records of some calls count members: `"tag": 1`."""
     own = {name.lower(): each for name, each in value.items() if not isinstance(each, int)}
-    return str(own.get("resourcetype", "")).lower(), _project_tags(own.get("tags", own.get("tag")))
-
-
-def _project_tags(value: object) -> Tags:
-    return tuple((key, text) for key, text in pairs_of(value) if is_project_tag(key, text))
+    return str(own.get("resourcetype", "")).lower(), tuple(project_tags(own.get("tags", own.get("tag"))))
 
 
 _WRAPPERS = frozenset({"items", "member"})
@@ -150,22 +146,23 @@ _WRAPPERS = frozenset({"items", "member"})
 def _items(value: object) -> Iterator[Mapping[str, object]]:
     """Yields the objects of a list, which EC2's records wrap as `items`, or write as one object if there is one."""
     if isinstance(value, Mapping):
-        value = next((each for name, each in value.items() if str(name).lower() in _WRAPPERS), [value])
+        value = next((each for name, each in value.items() if name.lower() in _WRAPPERS), [value])
     for each in value if isinstance(value, list | tuple) else ():
         if isinstance(each, Mapping):
             yield each
 
 
-def pairs_of(value: object) -> Iterator[tuple[str, str]]:
-    """Yields keys and values of tags in any of AWS's forms: a map, or a list of members with key and value."""
-    names = {str(name).lower() for name in value} if isinstance(value, Mapping) else frozenset()
+def project_tags(value: object) -> Iterator[tuple[str, str]]:
+    """Yields the tags that name a project, in any of AWS's forms: a map, or a list of members with key and value."""
+    pairs: Iterable[tuple[object, object]]
+    names = set(map(str.lower, value)) if isinstance(value, Mapping) else _WRAPPERS
     if isinstance(value, Mapping) and names.isdisjoint(_WRAPPERS) and not names >= {"key", "value"}:
-        yield from ((key, text) for key, text in value.items() if isinstance(text, str))
-        return
-    for each in _items(value):
-        members = {str(key).lower().removeprefix("tag"): text for key, text in each.items()}
-        key, text = members.get("key"), members.get("value")
-        if isinstance(key, str) and isinstance(text, str):
+        pairs = value.items()
+    else:
+        members = ({key.lower().removeprefix("tag"): text for key, text in each.items()} for each in _items(value))
+        pairs = ((each.get("key"), each.get("value")) for each in members)
+    for key, text in pairs:
+        if isinstance(key, str) and isinstance(text, str) and is_project_tag(key, text):
             yield key, text
 
 
@@ -180,5 +177,7 @@ def key_rank(key: str) -> int | None:
     last = re.split(r"[:/.]", key)[-1].lower()
     plain = re.sub(r"[-_ ]", "", last)
     plain = plain.removesuffix("name") or plain
-    ranks = {row["key"]: rank for rank, row in enumerate(table("tag_keys"))}
-    return None if key.lower().startswith("aws:") else ranks.get(plain)
+    for rank, row in enumerate(table("tag_keys")):
+        if row["key"] == plain and not key.lower().startswith("aws:"):
+            return rank
+    return None

@@ -197,7 +197,7 @@ def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:
 
 def family_of(resource: str, families: Mapping[str, NamePattern]) -> NamePattern | None:
     """The name pattern of a resource, also where its creation shows the name without the end that AWS adds to it."""
-    return families.get(resource) or families.get(with_open_end(resource))
+    return families.get(resource) or (families.get(with_open_end(resource)) if families else None)
 
 
 def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mapping[str, NamePattern]:

@@ -375,12 +375,12 @@ def created_types(prefix: str, event: str) -> tuple[str, ...]:
         return ()
     noun = noun_of(event).removesuffix("s").partition("with")[0]
     nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
-    kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}
-    named = {kind: re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds}
-    found = [kind for kind, name in named.items() if name in nouns]
+    kinds = sorted({kind.name.lower() for kind in catalog.resource_types(prefix)})
+    names = [re.sub(r"[^a-z0-9]", "", kind).removesuffix("s") for kind in kinds]
+    found = [kind for kind, name in zip(kinds, names, strict=True) if name in nouns]
     if not found and event.startswith("Create") and not _FROM_ANOTHER.search(event):
-        found = [kind for kind, name in named.items() if noun.endswith(name)]
-    return tuple(sorted(found))
+        found = [kind for kind, name in zip(kinds, names, strict=True) if noun.endswith(name)]
+    return tuple(found)
 
 
 _FROM_ANOTHER = re.compile(r"[a-z](?:From|For|Using)[A-Z]")

@@ -29,7 +29,7 @@ NAMED_BY_KEY = frozenset({"requestitems"})
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
 """
 _MASKS = "HIDDEN_DUE_TO_SECURITY_REASONS|Value hidden due to security reasons.|<sensitiveDataRemoved>|REDACTED"
-_HIDDEN = frozenset(_MASKS.split("|")) | {"*" * length for length in range(3, 17)}
+_HIDDEN = frozenset((*_MASKS.split("|"), *map("*".__mul__, range(3, 17))))
 """What services write in place of a value that a record may not hold (records of AWS's guides, 2026-11-27): no name."""
 _WRAPPER = re.compile(r"(request|input)$|^target$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:

@@ -36,8 +36,9 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
         context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
     context.update({shown.key: shown.values for shown in need.context})
     # With several values AWS checks the action once for each, and the record does not show which value this need has.
-    shown = (each for each in permission.conditions if len(each.values) == 1)
-    context.update({each.key: each.values if each.operator != "Null" else () for each in shown})
+    for each in permission.conditions:
+        if len(each.values) == 1:
+            context[each.key] = each.values if each.operator != "Null" else ()
     resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
     return Request(permission.action, resource, context)
 

@@ -133,7 +133,7 @@ def id_conditions(
         usages: those of the action, or of the actions that it belongs to where no call used it.
         evidence: all evidence of the principal.
     """
-    if not (resources and takes_conditions(action) and all(map(is_whole_type, resources))):
+    if not (resources and all(map(is_whole_type, resources)) and takes_conditions(action)):
         return ()
     known = [usage for usage in usages if usage.outcome is not Outcome.UNKNOWN]
     vias = {called_via(usage.forwarded_by, usage.programs) for usage in known}

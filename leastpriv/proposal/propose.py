@@ -176,13 +176,20 @@ def _within_quotas(
     for change in narrowings:
         narrowed.setdefault(change.statement, []).append(change)
     by_growth = sorted(filter(_growth, narrowings), key=_growth, reverse=True)
-    longest = list({each.statement: max(narrowed[each.statement], key=_growth) for each in by_growth}.values())
+    by_statement: dict[int, Change] = {}
+    for change in by_growth:
+        by_statement.setdefault(change.statement, change)
+    longest = [*by_statement.values()]
 
     @cache
     def without(count: int) -> tuple[bool, tuple[Change, ...], PackedPolicy]:
         """Whether the quotas are kept without the longest narrowings, the changes, and the result."""
-        left_out = {id(change) for each in longest[:count] for change in narrowed[each.statement]}
-        kept = tuple(change for change in changes if id(change) not in left_out)
+        left_out = set(list(by_statement)[:count])
+        kept = changes
+        if left_out:
+            kept = tuple(
+                each for each in changes if each.kind is not ChangeKind.NARROW or each.statement not in left_out
+            )
         edited = apply_edits(document, plan_edits(document, kept)) if kept else document
         if not (kept and inputs.packs):
             return True, kept, PackedPolicy(edited)

@@ -57,7 +57,7 @@ def guard_context(
 ) -> GuardContext:
     """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
     used = usages_by_action(evidence)
-    allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
+    allowed = {action for action, usages in used.items() if is_used(usages)}
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     # Calls that no known policy grants show that another policy grants some of their service.

@@ -184,6 +184,8 @@ class Stability(Struct, frozen=True):
 def in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
     """Folds each id into the pattern of every resource of its type, where there is one: no grant depends on it."""
     whole = {each.pattern: {*each.covers} for each in patterns if is_whole_type(each.pattern)}
+    if not whole:
+        return tuple(patterns)
     folded = set[str]()
     for each in patterns:
         wide = next((name for name in whole if name != each.pattern and resource_covers(name, each.pattern)), None)

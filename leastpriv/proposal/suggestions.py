@@ -158,11 +158,13 @@ def _unrecorded_data_events(
             and resource not in recorded
             and row["type"] in kinds_of(action, resource)
         ]
+        if not on:
+            continue
         by_action: dict[str, list[str]] = {}
         for each in on:
             by_action.setdefault(in_use[each], []).append(each)
         written = dict.fromkeys(name for own, names in by_action.items() for name in _as_written(own, names, documents))
-        for action in row["actions"].split(",") if on else ():
+        for action in row["actions"].split(","):
             if action not in used:
                 resources = tuple(f"{each}{row['below']}" for each in written)
                 yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
@@ -170,8 +172,7 @@ def _unrecorded_data_events(
 
 def _granting(action: str, documents: Sequence[Document]) -> Sequence[Statement]:
     """The statements that allow the action on any resource."""
-    found = (statement for document in documents for statement in statements_naming(document, action))
-    return [statement for statement in found if statement.effect == "Allow"]
+    return [each for document in documents for each in statements_naming(document, action) if each.effect == "Allow"]
 
 
 ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | None]

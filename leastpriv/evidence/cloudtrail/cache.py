@@ -33,7 +33,7 @@ from leastpriv.evidence.cloudtrail.file_reader import FileResult
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
-from leastpriv.evidence.created_tags import is_project_tag, pairs_of
+from leastpriv.evidence.created_tags import is_project_tag, project_tags
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 from leastpriv.permissions.event_table import STATEMENT, Verdict
 from leastpriv.permissions.implied import ROLE_IN_TEXT
@@ -344,8 +344,7 @@ class _Request(Struct, frozen=True):
     def _object(self, key: str, value: Mapping[str, object], depth: int, *, is_free: bool) -> Mapping[str, object]:
         if key == _CONTEXT and self.plan.shows_conditions:
             return {str(name): "" for name in value}
-        pairs = [*pairs_of([value])] if key == "items" or key.startswith("tag") else []
-        if pairs and is_project_tag(*pairs[0]):
+        if (key == "items" or key.startswith("tag")) and any(project_tags([value])):
             return value
         if value.keys() <= NUMBERED:
             return {name: self._member(key, item, depth + 1, is_free=is_free) for name, item in value.items()}

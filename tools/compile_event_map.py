@@ -92,7 +92,8 @@ def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compil
         prefix, _, name = row["operation"].partition(":")
         for action in _spelled(row["actions"].split(",")):
             entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
-            entry.inner.setdefault(action, _trigger(row["operation"], action, ()))
+            cause = _cause_by_table(row["operation"], action) or _trigger(row["operation"], action, ())
+            entry.inner.setdefault(action, cause)
     return found
 
 
@@ -171,10 +172,14 @@ def _trigger(operation: str, action: str, members: Sequence[Member]) -> tuple[st
     """How an inner action is caused: (`add` or `keep`, parameters); no parameters where the cause is unknown."""
     if (operation, action) in _triggered_by_table():
         return "known", []
+    return _cause_by_table(operation, action) or ("keep", _by_name(operation, action, members))
+
+
+def _cause_by_table(operation: str, action: str) -> tuple[str, list[str]] | None:
     for row in table("inner_triggers"):
         if re.fullmatch(row["operations"], operation) and re.fullmatch(row["actions"], action):
             return row["mode"], [each for each in row["parameters"].split(",") if each]
-    return "keep", _by_name(operation, action, members)
+    return None
 
 
 @cache

@@ -150,7 +150,9 @@ def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iter
 
 
 def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, str]]:
-    if form == _NOT_PASSED or "/aws-service-role/" in value:
+    # A service uses its own linked role unasked; one with a suffix is passed where a row says so.
+    is_linked = "/aws-service-role/" in value and not (form == "arn" and "_" in value.rpartition("/")[2])
+    if form == _NOT_PASSED or is_linked:
         return
     match = _ROLE_ARN.fullmatch(value)
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):

@@ -137,6 +137,8 @@ def _declared_draft(context: ReportContext) -> str:
     """What a first draft grants that rests on templates or plans."""
     added, declared = context.changes(ChangeKind.ADD), context.evidence.aws_findings.declared
     unseen = {each.action for each in added} - {each.action for each in added if each.basis is not Basis.DECLARED}
+    is_all = len(unseen) == len({each.action for each in added})
+    seen = "none of them seen yet" if is_all else f"{len(unseen):,} of them never seen"
     later = {need.permission.action for need in declared.later_needs} - {change.action for change in added}
     offered = (
         f" Updates and deletions need {plural(len(later), 'further action')}; `declared-phases: all` writes them."
@@ -146,8 +148,7 @@ def _declared_draft(context: ReportContext) -> str:
     unread = f" **Not known:** what {codes(declared.unread, 3)} needs." if declared.unread else ""
     return (
         f"**Grants {plural(len({change.action for change in added}), 'action')}** from {codes(declared.sources, 3)}, "
-        f"{len(unseen):,} of them never "
-        "seen in a run. After the first runs the proposal removes what they did not use." + offered + unread
+        f"{seen} in a run. After the first runs the proposal removes what they did not use." + offered + unread
     )
 
 

@@ -71,7 +71,7 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
         seen = {each.need.permission.action for each in found.covered if each.usages}
         return "Probably" if found.change.unread else "Yes", (
             f"{role} has the permissions that this change of {sources} needs: {plural(len(covered), 'permission')}, "
-            f"{len(seen):,} of them in use."
+            f"{f'{len(seen):,}' if seen else 'none'} of them in use."
         )
     actions, sensitive = found.missing_actions, found.sensitive_actions
     several = len(actions) > 1

@@ -375,7 +375,7 @@ def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]
     for earlier in before.resources:
         now = after.by_address.get(earlier.address)
         if now is None or now.kind != earlier.kind or now.name != earlier.name:
-            yield replace(earlier, phases=(Phase.DELETE, Phase.READ))
+            yield replace(earlier, phases=(Phase.DELETE,))
 
 
 def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredResource) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
-from leastpriv.evidence.declared.models import UNKNOWN
+from leastpriv.evidence.declared.models import UNKNOWN, DeclaredResource
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
@@ -287,3 +287,20 @@ def path_form(arn: str) -> str:
     end = arn.split(":", 5)[-1]
     is_path = re.match(r"[a-z-]+[/:]\$", end) is not None
     return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2])) if is_path else ""
+
+
+def same_family(one: str, other: str) -> bool:
+    """Returns whether two ARNs are of one service and begin with the same word: `rule/a` and `rule/*/a`."""
+    first, second = (re.split("[:/]", arn.split(":", 5)[-1])[0] for arn in (one, other))
+    return one.split(":")[2] == other.split(":")[2] and first == second
+
+
+def without_alternatives(ends: Mapping[str, tuple[str, str]], resource: DeclaredResource) -> list[str]:
+    """Returns the ARNs, each with its end for an action, without the types of which another form is known whole."""
+    tail = resource.name.count(UNKNOWN) if resource.has_name else 0
+    whole = {arn: kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
+    return [
+        arn + end
+        for arn, (end, kind) in ends.items()
+        if kind in whole.values() or not any(same_family(arn, each) for each in whole)
+    ]

@@ -240,3 +240,13 @@ def reads_of(parameters: Iterable[str], texts: Iterable[str], because: str, plac
     for name in names:
         owner = "" if name.startswith("/aws/service/") else place.account
         yield from tool_calls("parameter", because, place, owner=owner, parameter=name.lstrip("/"))
+
+
+_STORED = re.compile(r"https://(?:([^/*]+)\.s3[^/]*|s3[^/]*/([^/*]+))/([^?]+)(?:\?.*)?")
+"""A file in S3, by a URL that begins with its bucket or has it in its path."""
+
+
+def read_in_s3(url: object, because: str, place: Place) -> Iterator[Need]:
+    """Yields what CloudFormation needs to read a template at a URL of S3; nothing for a local file."""
+    if stored := _STORED.fullmatch(str(url)):
+        yield from tool_calls("nested", because, place, bucket=stored[1] or stored[2], object=stored[3])

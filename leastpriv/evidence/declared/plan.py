@@ -65,11 +65,8 @@ def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
         plan = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is no JSON: write `terraform show -json PLAN > {source}`.") from error
-    if (
-        not isinstance(plan, dict)
-        or not isinstance(plan.get("resource_changes"), list | None)
-        or "planned_values" not in plan
-    ):
+    is_plan = isinstance(plan, dict) and bool({"planned_values", "resource_changes"} & plan.keys())
+    if not is_plan or not isinstance(plan.get("resource_changes"), list | None):
         raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
     try:
         return _declaration(plan, source, role)

@@ -23,9 +23,11 @@ from leastpriv.evidence.declared.made_types import (
     path_form,
     paths_of,
     plain,
+    same_family,
     segment_of,
     transform_of,
     types_of_others,
+    without_alternatives,
 )
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, leaves, members
 from leastpriv.permissions import catalog
@@ -91,9 +93,9 @@ class Arns:
         is_making = action in making_actions(resource.kind) or _MAKES.search(action)
         of_optional = self._optional if is_making else self._referred
         named.update((arn, ("", kind.name)) for kind in optional for arn in of_optional(action, kind, resource))
-        whole = [*_without_alternatives(mine, resource), *_without_alternatives(named, resource)]
+        whole = [*without_alternatives(mine, resource), *without_alternatives(named, resource)]
         # A required type that only another one's ARN could fill, like both kinds of rules, is an alternative of it.
-        whole.extend(arn for arn in open_ones if not any(_same_family(arn, each) for each in whole))
+        whole.extend(arn for arn in open_ones if not any(same_family(arn, each) for each in whole))
         is_named = resource.has_name or not any(own_variables(kind.arn) for kind in needed if kind.name in own)
         return without_covered(whole), is_named and bool(mine or named)
 
@@ -117,7 +119,7 @@ class Arns:
             names = {name for kind in kinds for name in own_variables(kind.arn)}
             if any(self._of_parent(name, each) for name in names for each in leaves(resource.properties)):
                 return without_covered(arn + end for arn, (end, _) in found.items()), True
-            return without_covered(_without_alternatives(found, resource)), True
+            return without_covered(without_alternatives(found, resource)), True
         if on_all(action) == "unnamed":
             return ("*",), True
         return without_covered(self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds), False
@@ -337,6 +339,8 @@ class Arns:
                 if (is_given and isinstance(value, Reference)) or (is_id and self._is_name(key, value)):
                     return UNKNOWN
                 text = _BUCKET_HOST.sub("", self._of_parent(variable, value) or self.text(value))
+                if plain(key).endswith("arn") and self._is_of_other_service(value, text, prefix):
+                    continue
                 if UNKNOWN not in text and transform:
                     return transformed(transform, text) or UNKNOWN
                 if not text.startswith(("arn:", "https://")):
@@ -346,6 +350,11 @@ class Arns:
                     return self.text(Reference(value.address))
                 return re.split("[:/]", text)[-1]
         return next(filter(None, (self._of_parent(variable, value) for value in leaves(resource.properties))), "")
+
+    def _is_of_other_service(self, value: object, text: str, prefix: str) -> bool:
+        target = self._declaration.by_address.get(value.address) if isinstance(value, Reference) else None
+        forms = [each.arn for each in own_types(target.kind)] if target else [text] if text.startswith("arn:") else []
+        return bool(forms) and all(each.split(":")[2] not in (prefix, UNKNOWN) for each in forms)
 
     def _of_parent(self, variable: str, value: object) -> str:
         """The function of an alias that a property refers to, and the like; empty for another value."""
@@ -381,20 +390,3 @@ class Arns:
         filled = VARIABLE.sub(lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn)
         # An id comes with its start, which the ARN has, too: `ou/o-*/ou-ou-abcd`.
         return re.sub(r"\*{2,}", UNKNOWN, re.sub(r"(?<=/)([a-z]+-)(?=\1)", "", filled))
-
-
-def _same_family(one: str, other: str) -> bool:
-    """Whether two ARNs are of one service and begin with the same word: `rule/a` and `rule/*/a`."""
-    first, second = (re.split("[:/]", arn.split(":", 5)[-1])[0] for arn in (one, other))
-    return one.split(":")[2] == other.split(":")[2] and first == second
-
-
-def _without_alternatives(ends: Mapping[str, tuple[str, str]], resource: DeclaredResource) -> list[str]:
-    """The ARNs, each with its end for an action, without the types of which another form is known whole."""
-    tail = resource.name.count(UNKNOWN) if resource.has_name else 0
-    whole = {arn: kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
-    return [
-        arn + end
-        for arn, (end, kind) in ends.items()
-        if kind in whole.values() or not any(_same_family(arn, each) for each in whole)
-    ]

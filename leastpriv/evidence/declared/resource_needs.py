@@ -41,7 +41,8 @@ from leastpriv.permissions.tool_lifecycle import (
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
 _DELETES = re.compile("Delete|Remove")
 _KEY_USE = re.compile("kms:(Encrypt|Decrypt|GenerateDataKey|ReEncrypt)")
-_TAKES_AWAY = re.compile("Delete|Remove|Detach|Disassociate|Unsubscribe|Revoke|Deregister")
+_TAKES_AWAY = re.compile("Delete|Remove|Detach|Disassociate|Unsubscribe|Revoke|Deregister|Promote|Unmonitor")
+_TURNS = re.compile("Modify|Update|Put|Set")
 _UNTAGS = re.compile(r"Untag|RemoveTags|DeleteTags|Delete\w*Tagging")
 _ROLE_KEY = re.compile("role|profile|credential", re.IGNORECASE)
 _HOLDS_ROLE = re.compile("(role|instance_?profile)s?(_?arns?)?$", re.IGNORECASE)
@@ -170,6 +171,9 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
             named = deciding_properties(action, _kind(resource.kind), properties)
             if resource.kind.tool is Tool.TERRAFORM or (resource.changed is not None and named != (NEVER,)):
                 paths = named
+        # `update@monitoring` decides in the phase of updates alone.
+        split = [path.rpartition("@") for path in paths or ()]
+        paths = tuple(path for only, _, path in split if only in ("", phase))
         if not paths or any(_is_set(resource, path, action, arns) for path in paths if path != NEVER):
             found.append(action)
     return tuple(found)
@@ -199,12 +203,15 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
         given = members({name: resource.properties.get(name) for name in resource.changed or resource.properties})
         return any(fnmatchcase(name, path) and _has_value(value, action, name) for name, value in given)
     path, _, text = path.partition("~")
-    name, _, inner = path.partition(".")
+    name, _, inner = path.removesuffix("!").partition(".")
     value = resource.properties.get(name)
-    if resource.changed is not None and name not in resource.changed and not _KEY_USE.match(action):
+    is_steady = path.endswith("!")
+    if resource.changed is not None and name not in resource.changed and not is_steady and not _KEY_USE.match(action):
         # A key is used for each change of what it encrypts.
         return False
-    if resource.changed is not None and _TAKES_AWAY.match(action.partition(":")[2]):
+    if resource.changed is not None and isinstance(value, bool) and _TURNS.match(action.partition(":")[2]):
+        return True
+    if resource.changed is not None and not is_steady and _TAKES_AWAY.match(action.partition(":")[2]):
         # A member of a list may be gone, and what has no value any more is.
         return isinstance(value, list | Mapping) or not _has_value(value, action, name)
     if text:
@@ -215,6 +222,9 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
     if inner:
         parts = value if isinstance(value, list) else [value]
         return any(_has_value(part.get(inner), action, inner) for part in parts if isinstance(part, Mapping))
+    if value == {} and resource.kind.tool is Tool.CLOUDFORMATION:
+        # An empty block asks for the defaults, as `GenerateSecretString: {}` does.
+        return True
     return _has_value(value, action, name)
 
 

@@ -17,6 +17,7 @@ from leastpriv.evidence.declared.models import (
     Reference,
     Stack,
     leaves,
+    read_in_s3,
     reads_of,
 )
 from leastpriv.evidence.declared.transforms import without_loops
@@ -110,7 +111,7 @@ class _Template:
         unknown = {f"transform {each}" for each in transforms if not each.startswith(_EXPANDED)}
         trusts: dict[str, tuple[str, ...]] = {}
         for logical, entry in self._section("Resources").items():
-            if not isinstance(entry, dict) or not self._is_made(entry):
+            if not isinstance(entry, dict) or self._condition(entry.get("Condition", {}), 0) is False:
                 continue
             name = str(entry.get("Type", ""))
             kind = ResourceKind(Tool.CLOUDFORMATION, name)
@@ -152,6 +153,7 @@ class _Template:
         metadata = entry.get("Metadata")
         asset = metadata.get(LOCAL_PATH) if isinstance(metadata, dict) else None
         path = str(asset or properties.get("TemplateURL") or "")
+        self.inner_reads.extend(read_in_s3(properties.get("TemplateURL"), f"the template of {logical}", self.place))
         raw = self.nested(path) if path and "://" not in path and self.depth < _MOST_NESTED else None
         if raw is None:
             return Declaration(path, unknown_types=(f"{_NESTED} {logical}",))
@@ -172,9 +174,6 @@ class _Template:
     def _section(self, name: str) -> Mapping[str, object]:
         section = self.document.get(name)
         return section if isinstance(section, dict) else {}
-
-    def _is_made(self, entry: Mapping[str, object]) -> bool:
-        return "Condition" not in entry or self._condition(entry["Condition"], 0) is not False
 
     def _name(self, kind: ResourceKind, logical: str, properties: Mapping[str, object]) -> str:
         """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives an id."""

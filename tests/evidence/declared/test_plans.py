@@ -555,3 +555,36 @@ def test_an_association_needs_both_resources_and_makes_neither() -> None:
         balancer,
         f"arn:aws:wafv2:eu-west-1:{ACCOUNT}:regional/webacl/edge/*",
     }
+
+
+DATABASE = {"identifier": "main", "instance_class": "db.t3.micro", "engine": "postgres", "replicate_source_db": None}
+
+
+@pytest.mark.parametrize(("blocks", "is_needed"), [([], False), ([{"enabled": True}], True)])
+def test_an_update_deletes_a_database_only_after_a_blue_green_deployment(
+    blocks: list[dict[str, bool]], is_needed: bool
+) -> None:
+    before = {**DATABASE, "blue_green_update": blocks}
+    found = needed(plan(change("aws_db_instance", ["update"], {**before, "instance_class": "db.t3.large"}, before)))
+    wanted = {"rds:DeleteDBInstance", "rds:SwitchoverBlueGreenDeployment"}
+    assert wanted & found.keys() == (wanted if is_needed else set())
+    assert "rds:PromoteReadReplica" not in found
+    assert "rds:DeleteDBInstance" in needed(plan(change("aws_db_instance", ["delete"], None, before)))
+
+
+def test_a_new_instance_is_neither_stopped_nor_changed_in_its_options() -> None:
+    new = {"ami": "ami-1", "instance_type": "t3.micro", "monitoring": True, "user_data": "x", "source_dest_check": True}
+    found = needed(plan(change("aws_instance", ["create"], new)))
+    unwanted = {"ec2:StopInstances", "ec2:StartInstances", "ec2:ModifyVolume", "ec2:MonitorInstances"}
+    assert "ec2:RunInstances" in found
+    assert unwanted.isdisjoint(found)
+    larger = needed(plan(change("aws_instance", ["update"], {**new, "instance_type": "t3.large"}, new)))
+    assert {"ec2:StopInstances", "ec2:StartInstances", "ec2:ModifyInstanceAttribute"} <= larger.keys()
+    unwatched = needed(plan(change("aws_instance", ["update"], {**new, "monitoring": False}, new)))
+    assert "ec2:UnmonitorInstances" in unwatched
+    assert {"ec2:MonitorInstances", "ec2:StopInstances"}.isdisjoint(unwatched)
+
+
+def test_a_plan_of_changes_alone_is_read() -> None:
+    raw = json.dumps({"resource_changes": [change("aws_sqs_queue", ["delete"], None, QUEUE)]}).encode()
+    assert needed(raw)["sqs:DeleteQueue"] == {QUEUE["arn"]}

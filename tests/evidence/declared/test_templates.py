@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.declarations import read_stack
+from leastpriv.evidence.declared.declarations import changed_resources, read_stack
 from leastpriv.evidence.declared.models import Declaration, Place, Stack
 from leastpriv.evidence.declared.plan import read_plan
 from leastpriv.evidence.declared.resource_needs import needs_of
@@ -886,3 +886,45 @@ def test_a_type_without_handlers_needs_what_the_same_operations_need(kind: str, 
     read = read_template(template(kind).encode(), "t.yaml", Stack("shop"), PLACE)
     assert read.unknown_types == ()
     assert action in {need.permission.action for need in needs_of(read, PLACE)}
+
+
+@pytest.mark.parametrize("block", ["{}", "{ExcludePunctuation: true}"])
+def test_a_generated_secret_needs_a_random_password_whatever_it_says_of_it(block: str) -> None:
+    text = template("AWS::SecretsManager::Secret", f"{{GenerateSecretString: {block}}}")
+    assert declared(text)["secretsmanager:GetRandomPassword"] == {"*"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://s3.eu-west-1.amazonaws.com/templates/base/net.yaml",
+        "https://templates.s3.amazonaws.com/base/net.yaml?versionId=a",
+        '!Sub "https://templates.s3.${AWS::Region}.${AWS::URLSuffix}/base/net.yaml"',
+    ],
+)
+def test_a_nested_template_in_s3_is_read_there(url: str) -> None:
+    found = declared(template("AWS::CloudFormation::Stack", f"{{TemplateURL: {url}}}"))
+    assert found["s3:GetObject"] == {"arn:aws:s3:::templates/base/net.yaml"}
+
+
+def test_a_rule_of_iot_has_a_name_without_the_hyphens_of_the_stack() -> None:
+    payload = "{TopicRulePayload: {Sql: SELECT 1, Actions: []}}"
+    (resource,) = declared(template("AWS::IoT::TopicRule", payload), "shop-prod")["iot:CreateTopicRule"]
+    assert resource_covers(resource, "arn:aws:iot:us-east-2:123456789012:rule/shopprodOrdersA1B2")
+
+
+def test_the_function_that_a_subscription_filter_calls_is_no_destination_of_logs() -> None:
+    alias = "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: orders, FunctionVersion: '1'}}\n"
+    text = template(
+        "AWS::Logs::SubscriptionFilter", "{LogGroupName: /app, DestinationArn: !Ref Live, FilterPattern: ''}", alias
+    )
+    assert declared(text)["logs:PutSubscriptionFilter"] == {"arn:aws:logs:us-east-2:123456789012:log-group:/app:*"}
+
+
+def test_a_resource_that_leaves_the_template_is_deleted_and_not_read() -> None:
+    before = read_template(template("AWS::SQS::Queue", "{QueueName: a}").encode(), "t.yaml", Stack("shop"), PLACE)
+    after = read_template(b"Resources: {}", "t.yaml", Stack("shop"), PLACE)
+    assert {need.permission.action for need in needs_of(changed_resources(before, after).kept, PLACE)} == {
+        "sqs:DeleteQueue",
+        "sqs:GetQueueAttributes",
+    }

@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from leastpriv.diff.statement_coverage import catalogue_actions
+from leastpriv.evidence.created_tags import with_unmet_conditions
 from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.evidence.models import Evidence
@@ -101,6 +102,8 @@ def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) ->
         need.permission.action.partition(":")[2]
     }:
         need = structs.replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
+    if usage.denial and usage.denial.mendable:
+        need = with_unmet_conditions(need, documents)
     return frozenset(replay_need(need, principal, region, documents) for region in usage.regions or ("",))
 
 

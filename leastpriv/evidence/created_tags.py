@@ -21,7 +21,9 @@ from leastpriv.permissions.lifecycle import created_types, is_tagging
 from leastpriv.permissions.request import creates, new_ids
 from leastpriv.permissions.resource_types import variables_of_arn
 from leastpriv.permissions.service_facts import rules_of
-from leastpriv.permissions.volatility import service_of
+from leastpriv.permissions.volatility import is_whole_type, service_of
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import statements_naming
 
 CALLED_VIA = "aws:CalledVia"
 RESOURCE_TAG = "aws:ResourceTag/"
@@ -92,6 +94,31 @@ def called_via(forwarded_by: Sequence[str], programs: Collection[str]) -> Condit
     if len(forwarded_by) != 1 or programs or forwarded_by[0] not in {row["service"] for row in table("called_via")}:
         return None
     return Condition("ForAnyValue:StringEquals", CALLED_VIA, tuple(forwarded_by))
+
+
+def written_condition(statement: Statement) -> Condition | None:
+    """The condition of a statement if it alone has a form that this package writes: on ids that AWS chooses."""
+    alone = statement.conditions[0] if len(statement.conditions) == 1 and statement.conditions_readable else None
+    if alone is None or statement.effect != "Allow" or not all(map(is_whole_type, statement.resources)):
+        return None
+    is_tag = alone.key.startswith(RESOURCE_TAG) and key_rank(alone.key.removeprefix(RESOURCE_TAG)) is not None
+    own_operator = "StringEquals" if is_tag else "ForAnyValue:StringEquals"
+    is_written = (is_tag or alone.key == CALLED_VIA) and alone.operator == own_operator and len(alone.values) == 1
+    return alone if is_written else None
+
+
+def with_unmet_conditions(need: Need, documents: Iterable[Document]) -> Need:
+    """Returns a need that AWS denied, without the keys of the conditions under which the documents grant it.
+
+    The denial shows that a condition that this package wrote did not hold; one that a person wrote remains unknown.
+    """
+    action = need.permission.action
+    if not takes_conditions(action):
+        return need
+    naming = (statement for document in documents for statement in statements_naming(document, action))
+    keys = {condition.key for condition in map(written_condition, naming) if condition}
+    absent = tuple(Condition("Null", key, ()) for key in sorted(keys))
+    return structs.replace(need, context=absent) if absent else need
 
 
 def _with_context(need: Need, totals: CallTotals, known: Mapping[tuple[str, str], Tags]) -> Need:

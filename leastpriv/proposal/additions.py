@@ -8,6 +8,7 @@ from msgspec import structs
 from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
+from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
@@ -16,6 +17,7 @@ from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
@@ -29,6 +31,9 @@ from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options, addition_id
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 from leastpriv.proposal.stability import in_whole_types
+
+UNMET = "AWS denied a call under the committed condition that"
+"""Beginning of the reason of a grant without a condition that it has in the committed policy."""
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -113,7 +118,7 @@ def additions(
             HeldBackChange(ChangeKind.ADD, action, resources, guard_result, usages=tuple(usages), conditions=conditions)
         )
     for action, usages, conditions in _by_conditions(accepted, evidence):
-        change = _change(action, usages, evidence, options, created)
+        change = _without_unmet_conditions(_change(action, usages, evidence, options, created), committed)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
         change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
@@ -127,6 +132,20 @@ def additions(
     # An addition that restores an earlier removal comes first.
     whole = _without_needless_conditions(_merge_condition_values(changes))
     return sorted(whole, key=lambda change: not change.removed_by), held_back
+
+
+def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:
+    """Names the resources of a statement whose condition (0034) a denied call did not meet; a sensitive action none."""
+    naming = (each for each in committed if not change.security and names_action(each, change.action))
+    forms = {form: found for each in naming if (found := written_condition(each)) for form in each.resources}
+    written: dict[str, Pattern | None] = {}
+    for resource in change.resources:
+        form = next((each for each in forms if resource_covers(each, resource)), "")
+        reason = f"{UNMET} {forms[form].key} is {forms[form].values[0]}" if form else ""
+        opening = WildcardPart("resource", reason)
+        written[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
+    patterns = (*change.patterns, *filter(None, written.values()))
+    return replace(change, resources=tuple(written), patterns=patterns)
 
 
 def _by_conditions(

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn, session_of
 from leastpriv.errors import LeastprivError
+from leastpriv.evidence.created_tags import with_unmet_conditions
 from leastpriv.evidence.denials.needs import logged_needs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
@@ -209,8 +210,11 @@ def _unresolved_denial(
     if other_policy_reason:
         return UnresolvedDenial(action, resource, other_policy_reason)
     need = trial_denial.need
-    if denial.denied_by is (DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY):
+    in_force = DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY
+    if denial.denied_by is in_force:
         need = structs.replace(need, basis=Basis.OBSERVED)  # the candidate itself did not allow it under its condition
+    if denial.denied_by in (in_force, DeniedBy.UNKNOWN):
+        need = with_unmet_conditions(need, candidate.documents)
     effects = {
         replay_need(need, identity.acting_role, region, candidate.documents) for region in trial_denial.regions or ("",)
     }

@@ -10,6 +10,7 @@ from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import policy_kind, quota
+from leastpriv.proposal.additions import UNMET
 from leastpriv.proposal.models import Change
 from leastpriv.report.phrases import listed, plain, plural
 from leastpriv.trial.cleanup import OrphanedResource
@@ -119,18 +120,22 @@ def trial_resource_lines(resources: Sequence[OrphanedResource], *, clean_up: boo
 
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     """Yields the actions on the same resources as one line; those that no call was denied come last."""
-    groups: dict[tuple[bool, tuple[str, ...], tuple[Condition, ...], str], list[str]] = {}
+    groups: dict[tuple[bool, tuple[str, ...], tuple[Condition, ...], str, str], list[str]] = {}
     for change in added:
-        key = (change.basis is Basis.LIFECYCLE, change.resources, change.conditions, change.security)
+        openings = (opening.reason for pattern in change.patterns for opening in pattern.openings)
+        unmet = next((f" ({plain(reason)})" for reason in openings if reason.startswith(UNMET)), "")
+        key = (change.basis is Basis.LIFECYCLE, change.resources, change.conditions, change.security, unmet)
         groups.setdefault(key, []).append(plain(change.action))
     ahead = False
-    for (is_ahead, resources, conditions, security), actions in sorted(groups.items(), key=lambda group: group[0][0]):
+    for (is_ahead, resources, conditions, security, unmet), actions in sorted(
+        groups.items(), key=lambda group: group[0][0]
+    ):
         if is_ahead and not ahead:
             yield "Not denied yet. The trail does not record these, and each would cost one more round:"
         ahead = is_ahead
         shown = "".join(f" if {plain(each.key)} is {plain(' or '.join(each.values))}" for each in conditions)
         reason = f" (sensitive: {plain(security)})" if security else ""
-        yield f"  + {', '.join(actions)} on {plain(', '.join(resources))}{shown}{reason}"
+        yield f"  + {', '.join(actions)} on {plain(', '.join(resources))}{shown}{unmet}{reason}"
 
 
 def _change_text(change: Change) -> str:

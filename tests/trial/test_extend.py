@@ -28,6 +28,7 @@ from leastpriv.trial.extend import (
     logged_denials,
     recorded_denials,
 )
+from leastpriv.trial.messages import saved_lines
 from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -78,6 +79,18 @@ def test_rounds_of_the_case_file_have_their_result(case: dict[str, Any]) -> None
         assert reason in item.reason
     if not case["added"]:
         assert result.document.to_bytes() == policy.document.to_bytes()
+
+
+def test_a_grant_without_its_earlier_condition_is_marked_in_the_list_of_additions() -> None:
+    case = next(case for case in CASES if "own tag denied" in case["title"])
+    policy = candidate(*case["policy"])
+    result = answer(policy, *(message.replace("{OWN}", OWN) for message in case["output"]))
+    lines = list(saved_lines(Path("p.json"), Path("p.json"), result.added, result.document, ROLE))
+    assert lines[1].endswith(
+        "vpc/* (AWS denied a call under the committed condition that aws:ResourceTag/project is shop)"
+    )
+    again = [message.replace("{OWN}", OWN) for message in case["output"]]
+    assert "denies it" in answer(CandidatePolicy(result.document), *again).unresolved[0].reason
 
 
 def test_a_recorded_denial_without_message_counts_if_the_policy_lacks_the_permission() -> None:

@@ -71,7 +71,28 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
             for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
                 found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
     patterns = {resource: pattern for resource, (_, _, pattern) in found.items()}
-    return {**patterns_of_names_within(patterns, {*created, *used} - patterns.keys()), **patterns}
+    further = {*created, *used} - patterns.keys()
+    return {**patterns_of_names_within(patterns, further), **_buckets_of_stacks(patterns, further), **patterns}
+
+
+def _buckets_of_stacks(patterns: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
+    """Maps buckets to a pattern, where CloudFormation begins the name with that of a copied stack in lower case.
+
+    `shopprod-assets-…` of `ShopProd`: the letters alone do not show where a word ends.
+    """
+    stacks: dict[str, str] = {}
+    for resource, pattern in patterns.items():
+        if service_of(resource) == "cloudformation":
+            own, wide = (next(_open_texts(each), (0, ""))[1].lower() for each in (resource, pattern))
+            stacks[own] = wide
+    found: dict[str, str] = {}
+    for name in names:
+        place, prefix, bucket = name.partition(":s3:::")
+        begins = (bucket[: sign.start()] for sign in re.finditer("-", bucket))
+        stack = next((each for each in begins if each in stacks), "")
+        if stack:
+            found[name] = f"{place}{prefix}{stacks[stack]}{bucket[len(stack) :]}"
+    return found
 
 
 def patterns_of_names_within(patterns: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:

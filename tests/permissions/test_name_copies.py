@@ -124,6 +124,21 @@ def test_words_of_a_run_open_no_whole_name(resource: str, words: set[str]) -> No
     assert pattern == resource or not pattern.endswith((":*", "role/*", "parameter/*"))
 
 
+def test_a_bucket_of_a_copied_stack_begins_with_its_name_in_lower_case() -> None:
+    """CloudFormation writes `ShopMaple` into a bucket as `shopmaple`, which shows no word."""
+    here = "eu-west-1:111122223333"
+    names = (
+        f"cloudformation:{here}:stack/Shop%s/*",
+        f"sqs:{here}:Shop%s-Jobs-*",
+        f"lambda:{here}:function:Shop%s-Api-*",
+    )
+    created = {f"arn:aws:{name % env}": frozenset({env}) for name in names for env in ("Prod", "Maple", "Aspen")} | {
+        f"arn:aws:s3:::shop{env}-assets-????????????": frozenset({env.title()}) for env in ("prod", "maple", "aspen")
+    }
+    found = copies_of(created, ("arn:aws:s3:::shopfloor-assets",))
+    assert {each for name, each in found.items() if ":s3:" in name} == {"arn:aws:s3:::shop*-assets-????????????"}
+
+
 def test_a_resource_below_a_copy_has_the_open_name_of_the_copy() -> None:
     cluster, addon = (f"arn:aws:eks:{HERE}:{place}" for place in ("cluster/acme-qa", "addon/acme-qa/vpc-cni/*"))
     other = f"arn:aws:eks:{HERE}:addon/acme-docs/vpc-cni/*"

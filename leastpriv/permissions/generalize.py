@@ -266,7 +266,9 @@ def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
             continue
         is_covered = not group.openings or resource_covers(family.pattern, pattern)
         wider = family.pattern if is_covered else covering(pattern, family.pattern)
-        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= least:
+        # Several names prove what the tool or the run wrote into one.
+        enough = min(least, _LEAST_LITERAL) if family.opening.reason in CERTAIN else least
+        if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= enough:
             replaced[pattern] = (wider, family.opening)
         elif wider:
             short.setdefault(family, []).append(pattern)

@@ -27,6 +27,11 @@ _LEAST_TRUNCATED = 12
 _MOST_COPIES = 20
 """Copies of one shape that are compared; further ones get its pattern without."""
 _LEAST_LITERAL = 3
+_LEAST_LITERAL_OF_SHORT = 2
+_LEAST_SHAPES_OF_SHORT = 4
+"""Letters that remain literal of a shortened name (`sf-login` of `storefront-login`), and resources that prove the
+word.
+"""
 _LEAST_LITERAL_BEHIND = 6
 """Letters and digits that remain literal of a name that begins with the word of its copy."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
@@ -66,8 +71,9 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
         if len(shared) < (_LEAST_SHAPES_IF_CERTAIN if is_certain else _LEAST_SHAPES):
             continue
         is_one_app = len(set(map(_word_behind_gap, shared))) == 1
+        least = _LEAST_LITERAL if len(shared) < _LEAST_SHAPES_OF_SHORT else _LEAST_LITERAL_OF_SHORT
         for text in sorted(by_word[one] & by_word[other]):
-            pattern = _pattern(text, is_one_app)
+            pattern = _pattern(text, is_one_app, least)
             for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
                 found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
     patterns = {resource: pattern for resource, (_, _, pattern) in found.items()}
@@ -241,7 +247,7 @@ def _replaced(resource: str, spans: Iterable[_Span], text: str) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def _pattern(shape: str, is_one_app: bool) -> str:
+def _pattern(shape: str, is_one_app: bool, least: int = _LEAST_LITERAL) -> str:
     """The shape with wildcards; empty where too little of the name would remain literal.
 
     `is_one_app`: all names that the copies share have one word behind the gap.
@@ -249,14 +255,14 @@ def _pattern(shape: str, is_one_app: bool) -> str:
     wide = shape.replace(_GAP, "*")
     for part in parts_of(service_of(wide), wide):
         name = shape[part.start : part.end]
-        if _GAP in name and not _is_literal_enough(name.lstrip("/"), is_one_app):
+        if _GAP in name and not _is_literal_enough(name.lstrip("/"), is_one_app, least):
             return ""
     return re.sub(r"\*{2,}", "*", wide)
 
 
-def _is_literal_enough(name: str, is_one_app: bool) -> bool:
+def _is_literal_enough(name: str, is_one_app: bool, least: int) -> bool:
     if not name.startswith(_GAP):
-        return literal_letters(name) >= _LEAST_LITERAL
+        return literal_letters(name) >= least
     return is_one_app and not name.startswith(f"{_GAP}/") and literal_letters(name) >= _LEAST_LITERAL_BEHIND
 
 

@@ -54,6 +54,8 @@ has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`, inferred from names in public reposit
 _SHORTEST_END = 12
 """Letters and digits of the shortest random end."""
 _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
+_LOGICAL_ID = re.compile(r"-[A-Za-z0-9]+(?=[0-9A-F]{0,7}[0-9])[0-9A-F]{8}-\Z")
+"""AWS CDK ends each logical id in eight hexadecimal digits; CloudFormation draws what follows."""
 _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)")
 """Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK), also before
 the end that Secrets Manager adds."""
@@ -170,9 +172,11 @@ def _without_commits(text: str) -> str:
 
 def _is_end_of_stack(found: re.Match[str]) -> bool:
     """Whether the name of a stack's resource ends in letters that CloudFormation drew, no word of the template."""
-    end = found[1]
-    if not _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]):
+    end, before = found[1], found.string[: found.start()]
+    if not _STACK_AND_RESOURCE.fullmatch(before):
         return False
+    if _LOGICAL_ID.search(before):
+        return True
     words = sum(len(piece) for piece in _PIECE.findall(end) if piece.isdigit() or _is_word(piece.lower()))
     return _is_random(end) or words < len(end) - 2
 

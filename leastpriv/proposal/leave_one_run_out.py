@@ -46,6 +46,8 @@ class LeaveOneOutResult(Struct, frozen=True):
     """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
     untried: int = 0
     """Older runs with permissions that only they used, beyond the limit."""
+    lacking: int = 0
+    """Of the runs that are not checked those with a call that the proposal denies, without those of `break-glass`."""
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -59,7 +61,8 @@ def leave_one_out(
     """Leaves out each run that the proposal allows; the replay covers the other runs."""
     own = _usages_of_single_runs(evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
-    open_runs = _runs_not_allowed(proposal, attached, evidence)
+    lacking, unsure = _runs_not_allowed(proposal, attached, evidence)
+    open_runs = lacking | unsure
     checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in checked_runs if run in own]
     shared = _shared_inputs(proposal, attached, evidence, options, history) if special else None
@@ -67,18 +70,23 @@ def leave_one_out(
     tried = special[-max(_FEWEST_PROPOSALS, min(_MOST_PROPOSALS, _MOST_JUDGED // judged)) :]
     denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
     denied = {run: found for run, found in denied_by_run.items() if found}
-    return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), len(special) - len(tried))
+    counted = (working & lacking) - break_glass_runs(evidence.runs, options.break_glass)
+    untried = len(special) - len(tried)
+    return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), untried, len(counted))
 
 
-def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence: Evidence) -> set[str]:
-    """Runs with an allowed call that the proposal denies or may deny."""
+def _runs_not_allowed(
+    proposal: Proposal, attached: Sequence[Document], evidence: Evidence
+) -> tuple[set[str], set[str]]:
+    """Runs with an allowed call that the proposal denies, and those with one that it may deny."""
     documents = [*proposal.documents, *attached]
-    found: set[str] = set()
+    lacking, unsure = set[str](), set[str]()
     for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and usage.need.verified and not found.issuperset(usage.runs):
+        if usage.outcome is Outcome.ALLOWED and usage.need.verified and not lacking.issuperset(usage.runs):
             effects = replay_usage(usage, evidence.principal, documents)
-            found.update(() if effects <= {"allowed", "allowedInPart"} else usage.runs)
-    return found
+            if not effects <= {"allowed", "allowedInPart"}:
+                (lacking if effects & _DENIED else unsure).update(usage.runs)
+    return lacking, unsure
 
 
 def _usages_of_single_runs(evidence: Evidence) -> dict[str, list[Usage]]:

@@ -82,10 +82,11 @@ class Proof(Struct, frozen=True):
     def chance(self) -> float:
         """Probability, from 0 to 1, that the next run needs a permission that the proposal lacks (`confidence.chance`).
 
-        Uses the left-out runs if there are any, else the runs with permissions that only they used.
+        Uses the left-out runs if there are any, else the runs with permissions that only they used. A run whose calls
+        the proposal denies needs what it lacks.
         """
         if self.left_out and self._tried:
-            return chance(len(self.left_out.denied), self._tried)
+            return chance(len(self.left_out.denied) + self.left_out.lacking, self._tried)
         return self.confidence.whole.chance if self.confidence else chance(0, 0)
 
     @property
@@ -95,7 +96,7 @@ class Proof(Struct, frozen=True):
 
     @property
     def _tried(self) -> int:
-        return self.left_out.runs - self.left_out.untried if self.left_out else 0
+        return self.left_out.runs - self.left_out.untried + self.left_out.lacking if self.left_out else 0
 
     @property
     def size_after(self) -> int:

@@ -7,6 +7,7 @@ Where names change too much for that, the common beginning of all names is tried
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, pairwise
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from leastpriv.models import Usage
 from leastpriv.permissions.generalize import (
+    COPY,
     OWN_WORD,
     ObservedResource,
     Pattern,
@@ -43,6 +45,8 @@ UNSTABLE = ("few-runs", "new-resources")
 """Guards of names that later runs may well not use."""
 _MADE_AGAIN = 2
 """Runs that made a resource under one name show that the name does not change."""
+_LEAST_COPIES = 3
+"""Copies of an app that the earlier half of the runs used."""
 _MOST_APPS = 5
 """Names with more beginnings than these have nothing in common."""
 _LEAST_LITERAL = 3
@@ -125,13 +129,20 @@ class Stability(Struct, frozen=True):
         used = {*chain.from_iterable(each.runs for each in found)}
         using = [run.id for run in self.context.evidence.runs if run.id in used]
         early = {*using[: (len(using) + 1) // 2]}
-        # Only the later runs show that names change, but of a name with a word of its run.
+        first = [
+            replace(each, runs=left) for each in found if (left := tuple(run for run in each.runs if run in early))
+        ]
+        # Only the later runs show that names change, but of a name with a word of its run and of several copies.
+        shown = Counter(each.family for each in first)
         before = [
-            replace(
-                each, runs=left, family=each.family if each.family and each.family.opening.reason == OWN_WORD else None
+            each
+            if each.family
+            and (
+                each.family.opening.reason == OWN_WORD
+                or (each.family.opening.reason == COPY and shown[each.family] >= _LEAST_COPIES)
             )
-            for each in found
-            if (left := tuple(run for run in each.runs if run in early))
+            else replace(each, family=None)
+            for each in first
         ]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:

@@ -71,8 +71,10 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
     """How a policy made from the other runs would have served each run."""
     untried = f" {plural(found.untried, 'older run')} with actions of their own not tested." if found.untried else ""
-    if found.not_checked:
-        untried += f" {plural(found.not_checked, 'run')} not judged: the result does not surely allow all of it."
+    if found.lacking:
+        untried += f" {plural(found.lacking, 'run')} made calls that the result does not allow."
+    if unsure := found.not_checked - found.lacking:
+        untried += f" {plural(unsure, 'run')} not judged: the result does not surely allow all of it."
     tried = found.runs - found.untried
     if tried < 2:
         few = "only 1" if tried else "no run"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import (
+    COPY,
     GENERATED,
     NAMED_ANEW,
     NamePattern,
@@ -638,3 +639,19 @@ def test_a_family_and_an_open_id_of_one_resource_are_both_open() -> None:
         for name, number in names.items()
     ]
     assert [each.pattern for each in patterns_of(seen)] == [f"{listener}/shop-*/*/*"]
+
+
+def test_a_deletion_has_the_name_that_several_copies_prove_though_it_is_short() -> None:
+    machine = f"arn:aws:states:{HERE}:stateMachine:lake"
+    copies = NamePattern(f"{machine}-*", WildcardPart("name", COPY))
+    seen = [ObservedResource(f"{machine}-{name}", (name,), family=copies) for name in ("tax", "geo", "live")]
+    assert [each.pattern for each in patterns_of(seen, 5)] == [f"{machine}-*"]
+    alike = replace(copies, opening=WildcardPart("name", NAMED_ANEW))
+    others = [replace(each, family=alike) for each in seen]
+    assert len(patterns_of(others, 5)) == len(others)
+
+
+def test_what_follows_a_logical_id_of_cdk_is_drawn_though_it_has_letters_only() -> None:
+    table_of = f"arn:aws:dynamodb:{HERE}:table/ShopProd-Orders%s-ATFOPNYNSINK"
+    drawn, named = table_of % "BDE5C099", table_of % ""
+    assert set(generated_families([drawn, named], [drawn, named])) == {drawn}

@@ -89,6 +89,19 @@ def test_three_copies_need_two_resources() -> None:
     assert len(copies_of(created)) == len(created)
 
 
+def test_two_letters_of_a_shortened_name_suffice_where_three_further_names_prove_the_words() -> None:
+    short = f"arn:aws:elasticloadbalancing:{HERE}:targetgroup/sf-%s/*"
+    kinds = (f"sqs:{HERE}:front-%s", f"lambda:{HERE}:function:front-%s", f"dynamodb:{HERE}:table/front-%s")
+    names = [f"arn:aws:{kind}" for kind in kinds]
+
+    def opened(names: list[str]) -> set[str]:
+        found = copies_of({name % word: frozenset({word}) for word in ("cart", "login", "theme") for name in names})
+        return {pattern for name, pattern in found.items() if "/sf-" in name}
+
+    assert opened([*names, short]) == {short % "*"}
+    assert opened([*names[:2], short]) == set()
+
+
 def test_words_of_the_run_are_open_where_enough_remains() -> None:
     queue = f"arn:aws:sqs:{HERE}:"
     assert pattern_of_words(f"{queue}shop-pr-31-orders", frozenset({"pr-31", "31"})) == f"{queue}shop-*-orders"

@@ -20,6 +20,7 @@ from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
+from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
@@ -95,8 +96,19 @@ def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_count
     always = usage(UPDATE, FUNCTION)
     assert left_out(hanging, evidence([always])) == LeaveOneOutResult(0, {}, not_checked=12)
     assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeaveOneOutResult(
-        10, {}, not_checked=2
+        10, {}, not_checked=2, lacking=2
     )
+
+
+def test_a_run_whose_calls_are_never_written_counts_in_the_chance() -> None:
+    """The next run of its kind is denied, whatever the other runs used."""
+    key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+    found = evidence([usage(UPDATE, FUNCTION), usage("kms:ScheduleKeyDeletion", key, [1, 4, 7])])
+    made = propose(None, compare(None, [], found), found, Options())
+    proof = replace(prove(made, [], found), left_out=leave_one_out(made, [], found, Options(), History()))
+    assert (proof.chance, proof.chance_runs) == (3.5 / 13, 12)
+    spared = Options(break_glass=tuple(RUNS[run].session for run in (1, 4, 7)))
+    assert leave_one_out(made, [], found, spared, History()).lacking == 0
 
 
 OPTIONS = (

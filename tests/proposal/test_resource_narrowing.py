@@ -79,6 +79,19 @@ def test_names_that_change_with_every_run_become_one_pattern() -> None:
     assert onto(draft(document(UPDATE), usages)) == {UPDATE: (f"{FUNCTION}-*",)}
 
 
+def test_copies_of_the_earlier_runs_show_the_pattern_of_the_later_ones() -> None:
+    here, names = "eu-west-1:111122223333", ("aspen", "birch", "cedar", "elm", "hazel", "maple", "oak", "rowan")
+    created = {"sqs:CreateQueue": f"sqs:{here}:Shop%sJobs", "sns:CreateTopic": f"sns:{here}:Shop%sNews"}
+    created[CREATE] = f"lambda:{here}:function:Shop%sApi"
+    usages = [
+        usage(action, f"arn:aws:{name % word.title()}", [run])
+        for action, name in created.items()
+        for run, word in enumerate(names)
+    ]
+    made = draft(document(*created), usages)
+    assert onto(made) == {action: (f"arn:aws:{name % '*'}",) for action, name in created.items()}
+
+
 def test_a_call_without_a_clear_outcome_on_a_used_resource_does_not_keep_all_resources() -> None:
     throttled = replace(usage(UPDATE, FUNCTION, [1]), outcome=Outcome.UNKNOWN)
     made = draft(document(UPDATE), [throttled, usage(UPDATE, FUNCTION)])

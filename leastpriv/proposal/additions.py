@@ -13,7 +13,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
-from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers
+from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
@@ -244,7 +244,7 @@ def _change(
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)
         denied = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
-        resources = tuple(dict.fromkeys((*wildcards, *denied)))
+        resources = without_covered((*wildcards, *denied))
     return Change(
         kind=ChangeKind.ADD,
         action=action,

@@ -188,3 +188,23 @@ def test_the_strongest_of_several_bases_counts() -> None:
     usages = [usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY), usage("sqs:CreateQueue", QUEUE)]
     changes, _ = additions(usages, EVIDENCE, Options(), History())
     assert [change.basis for change in changes] == [Basis.OBSERVED]
+
+
+def test_a_name_that_the_pattern_of_the_same_addition_covers_is_not_listed_too() -> None:
+    kinds = {"sqs:CreateQueue": "sqs", "sns:CreateTopic": "sns", "dynamodb:CreateTable": "dynamodb"}
+    names = {"sqs": "shop-%s", "sns": "shop-%s", "dynamodb": "table/shop-%s"}
+    words = ("prod", "cart", "login", "one-two-three-four-five-six")
+    made = [
+        replace(
+            usage(action, f"arn:aws:{prefix}:eu-west-1:111122223333:{names[prefix] % word}"),
+            runs=(word,),
+            events=(f"{prefix}.amazonaws.com:{action.partition(':')[2]}",),
+        )
+        for action, prefix in kinds.items()
+        for word in words
+    ]
+    added, _ = additions(made, replace(EVIDENCE, usages=tuple(made)), Options(), History())
+    assert {(each.action, each.resources) for each in added} == {
+        (action, (f"arn:aws:{prefix}:eu-west-1:111122223333:{names[prefix] % '*'}",))
+        for action, prefix in kinds.items()
+    }

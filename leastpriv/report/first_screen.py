@@ -12,6 +12,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
+from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.models import Change, HeldBackChange
@@ -218,7 +219,12 @@ def _too_wide(context: ReportContext) -> str:
         added = context.changes(ChangeKind.ADD)
         wide = [change.action for change in added if "*" in change.resources]
         free = [each for each in added if not each.conditions]
-        ends = [each.action for each in free if deletes(each.action) and any(map(is_whole_type, each.resources))]
+        # Of a type without a name, as Glue's catalog, the account has one resource.
+        ends = [
+            each.action
+            for each in free
+            if deletes(each.action) and any(map(is_whole_type, filter(has_wildcard, each.resources)))
+        ]
         parts = [f"{codes(wide, 3)} on every resource"] if wide else []
         parts += [f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids"] if ends else []
         found = "; ".join(parts) or "nothing; each action has its resources"

@@ -429,6 +429,14 @@ def case_body(name: str, folder: Path) -> str:
     return run_case(case, folder).body
 
 
+def test_a_first_draft_does_not_call_the_one_catalog_of_glue_every_resource_of_a_type(tmp_path: Path) -> None:
+    names = {"CreateDatabase": {"databaseInput": {"name": "lake"}}, "DeleteDatabase": {"name": "lake"}}
+    calls = [{"event": f"glue:{name}", "parameters": given} for name, given in names.items()]
+    text = run_case({"policy": None, "runs": [{"first": "2026-09-01T10:00:00Z", "calls": calls}]}, tmp_path).body
+    assert "`glue:DeleteDatabase`" in text
+    assert "every resource of a type" not in text
+
+
 def test_a_first_draft_names_deletions_of_all_resources_of_a_type_as_too_wide(tmp_path: Path) -> None:
     vpcs = [f"vpc-0a1b2c3d4e5f6071{number}" for number in range(3)]
     made = [{"event": "ec2:CreateVpc", "response": {"vpc": {"vpcId": each}}} for each in vpcs]

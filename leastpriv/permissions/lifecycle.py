@@ -21,7 +21,7 @@ from leastpriv.permissions.tool_lifecycle import (
     CDK,
     Phase,
     actions_of_phase,
-    conditions_of,
+    conditional_actions,
     making_actions,
     tag_actions,
     types_made_by,
@@ -281,7 +281,9 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
                 found |= {each for each in actions - making | before_end if _property(each) not in unset}
         found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
         found -= {
-            each for each in conditions_of(kind) if _property(each) not in shown and not changes_made(action, each)
+            each
+            for each in conditional_actions(kind)
+            if _property(each) not in shown and not changes_made(action, each)
         }
     removable = {_property(each) for each in found if _parse(each).kind in ("end", "close")} & {
         _property(each)

@@ -85,6 +85,12 @@ def conditions_of(kind: ResourceKind) -> Mapping[str, tuple[str, ...]]:
     return {action: tuple(paths.split("|")) for action, _, paths in pairs}
 
 
+@lru_cache(maxsize=4_096)
+def conditional_actions(kind: ResourceKind) -> frozenset[str]:
+    """Returns the actions that only some properties need, whatever the phase."""
+    return frozenset(action for action, paths in conditions_of(kind).items() if not all("@" in path for path in paths))
+
+
 def name_property(kind: ResourceKind) -> str:
     """Returns the property that names a resource of a CloudFormation type; empty where AWS names it."""
     return "".join(_cell(kind, "name"))

@@ -25,7 +25,7 @@ from leastpriv.permissions.tool_lifecycle import (
     Phase,
     Tool,
     actions_of_phase,
-    conditions_of,
+    conditional_actions,
     making_actions,
     types_made_by,
     types_of_service,
@@ -121,7 +121,10 @@ def _is_of_tool(action: str, context: GuardContext) -> bool:
 def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
     kinds = {kind for each in used for kind in types_made_by(each)}
     always = (
-        each for kind in kinds for phase in Phase for each in {*actions_of_phase(kind, phase)} - {*conditions_of(kind)}
+        each
+        for kind in kinds
+        for phase in Phase
+        for each in {*actions_of_phase(kind, phase)} - conditional_actions(kind)
     )
     return frozenset(always)
 

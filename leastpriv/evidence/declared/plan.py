@@ -205,7 +205,7 @@ def _resources(
     expressions = configured.get(_INDEX.sub("", address), {})
     properties = _with_references(dict(after), unknown, expressions)
     properties = {name: _of_instance(value, address, instances) for name, value in properties.items()}
-    tagged = bool(after.get("tags_all") or after.get("tags") or unknown.get("tags"))
+    tagged = any((after.get("tags_all"), after.get("tags"), after.get("tag"), unknown.get("tags")))
     changed = frozenset(name for name in {*before, *after} if before.get(name) != after.get(name))
     new = replace(old, properties=properties, name=_name(kind, properties), tagged=tagged)
     if "update" in actions:

@@ -287,8 +287,11 @@ class Arns:
         """The ARNs of a type on which AWS authorizes an action where the request names it: the VPC of a group."""
         found = self._referred(action, kind, resource)
         names = own_variables(kind.arn)
-        # A global replication group is none that the property of a replication group names.
-        is_variant = any(plain(kind.name).endswith(plain(own.name)) for own in self._types(resource))
+        # A global replication group is none that the property of a replication group names, nor `subnet_id` a
+        # secondary subnet.
+        known = catalog.action(action)
+        others = (*self._types(resource), *(each for each in (known.resource_types if known else ()) if each != kind))
+        is_variant = any(plain(kind.name).endswith(plain(each.name)) for each in others)
         if found or len(names) != 1 or is_variant:
             return found
         is_named = any(plain(key) == plain(names[0]) and value for key, value in resource.properties.items())

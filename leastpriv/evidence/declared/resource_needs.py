@@ -215,7 +215,7 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
         # A member of a list may be gone, and what has no value any more is.
         return isinstance(value, list | Mapping) or not _has_value(value, action, name)
     if text:
-        return arns.may_hold(value, text)
+        return str(value) == text or arns.may_hold(value, text)
     if inner and isinstance(value, str):
         # The path of a local file, which `aws cloudformation package` uploads and replaces by its bucket and key.
         return bool(value) and inner.endswith(("Bucket", "Key"))

@@ -11,6 +11,7 @@ from leastpriv.errors import InputError
 from leastpriv.evidence.declared.models import Place
 from leastpriv.evidence.declared.plan import backend_calls, read_plan
 from leastpriv.evidence.declared.resource_needs import needs_of
+from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, conditional_actions
 
 PLACE = Place("aws", "111122223333", "eu-west-1")
 ACCOUNT = "111122223333"
@@ -577,7 +578,9 @@ def test_a_new_instance_is_neither_stopped_nor_changed_in_its_options() -> None:
     found = needed(plan(change("aws_instance", ["create"], new)))
     unwanted = {"ec2:StopInstances", "ec2:StartInstances", "ec2:ModifyVolume", "ec2:MonitorInstances"}
     assert "ec2:RunInstances" in found
-    assert unwanted.isdisjoint(found)
+    assert {*unwanted, "ec2:GetPasswordData", "ec2:ModifyInstanceAttribute"}.isdisjoint(found)
+    router = needed(plan(change("aws_instance", ["create"], {**new, "source_dest_check": False})))
+    assert "ec2:ModifyInstanceAttribute" in router
     larger = needed(plan(change("aws_instance", ["update"], {**new, "instance_type": "t3.large"}, new)))
     assert {"ec2:StopInstances", "ec2:StartInstances", "ec2:ModifyInstanceAttribute"} <= larger.keys()
     unwatched = needed(plan(change("aws_instance", ["update"], {**new, "monitoring": False}, new)))
@@ -588,3 +591,22 @@ def test_a_new_instance_is_neither_stopped_nor_changed_in_its_options() -> None:
 def test_a_plan_of_changes_alone_is_read() -> None:
     raw = json.dumps({"resource_changes": [change("aws_sqs_queue", ["delete"], None, QUEUE)]}).encode()
     assert needed(raw)["sqs:DeleteQueue"] == {QUEUE["arn"]}
+
+
+def test_a_subnet_is_no_secondary_subnet() -> None:
+    found = needed(plan(change("aws_instance", ["create"], {"ami": "ami-1", "subnet_id": "subnet-01"})))
+    assert not any(":secondary-subnet/" in each for each in found["ec2:RunInstances"])
+    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:subnet/subnet-01" in found["ec2:RunInstances"]
+
+
+def test_a_group_with_tags_of_its_own_form_needs_the_permission_to_tag() -> None:
+    tags = [{"key": "Name", "value": "web", "propagate_at_launch": True}]
+    assert "autoscaling:CreateOrUpdateTags" in needed(
+        plan(change("aws_autoscaling_group", ["create"], {"name": "web", "tag": tags}))
+    )
+
+
+def test_the_deletion_of_a_type_is_no_action_that_only_some_properties_need() -> None:
+    database = conditional_actions(ResourceKind(Tool.TERRAFORM, "aws_db_instance"))
+    assert "rds:DeleteDBInstance" not in database
+    assert "rds:PromoteReadReplica" in database

@@ -32,8 +32,14 @@ from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Histo
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 from leastpriv.proposal.stability import in_whole_types
 
-UNMET = "AWS denied a call under the committed condition that"
+_UNMET = "AWS denied a call under the committed condition that"
 """Beginning of the reason of a grant without a condition that it has in the committed policy."""
+
+
+def unmet_reason(change: Change) -> str:
+    """The reason of a grant without a condition that a denied call did not meet; empty for others."""
+    reasons = (opening.reason for pattern in change.patterns for opening in pattern.openings)
+    return next((reason for reason in reasons if reason.startswith(_UNMET)), "")
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -141,7 +147,7 @@ def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) ->
     written: dict[str, Pattern | None] = {}
     for resource in change.resources:
         form = next((each for each in forms if resource_covers(each, resource)), "")
-        reason = f"{UNMET} {forms[form].key} is {forms[form].values[0]}" if form else ""
+        reason = f"{_UNMET} {forms[form].key} is {forms[form].values[0]}" if form else ""
         opening = WildcardPart("resource", reason)
         written[form or resource] = Pattern(form, (resource,), (opening,)) if form else None
     patterns = (*change.patterns, *filter(None, written.values()))

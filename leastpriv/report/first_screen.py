@@ -15,6 +15,7 @@ from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
+from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
@@ -27,6 +28,7 @@ from leastpriv.report.phrases import (
     joined,
     last_run_link,
     plural,
+    prose,
     share,
     successful_runs,
 )
@@ -159,6 +161,8 @@ def _added(change: Change, context: ReportContext) -> str:
     review = ", **for a security review**" if change.security else ""
     where = f" in {runs}" if runs else ""
     basis = how.get(change.basis or Basis.OBSERVED, str(change.basis))
+    reason = unmet_reason(change)
+    review += f": {prose(reason)}" if reason else ""
     return f"{code(change.action)} on {codes(change.resources, 1)} ({basis}{where}{review})"
 
 

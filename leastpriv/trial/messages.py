@@ -10,7 +10,7 @@ from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import policy_kind, quota
-from leastpriv.proposal.additions import UNMET
+from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change
 from leastpriv.report.phrases import listed, plain, plural
 from leastpriv.trial.cleanup import OrphanedResource
@@ -122,8 +122,7 @@ def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
     """Yields the actions on the same resources as one line; those that no call was denied come last."""
     groups: dict[tuple[bool, tuple[str, ...], tuple[Condition, ...], str, str], list[str]] = {}
     for change in added:
-        openings = (opening.reason for pattern in change.patterns for opening in pattern.openings)
-        unmet = next((f" ({plain(reason)})" for reason in openings if reason.startswith(UNMET)), "")
+        unmet = f" ({plain(reason)})" if (reason := unmet_reason(change)) else ""
         key = (change.basis is Basis.LIFECYCLE, change.resources, change.conditions, change.security, unmet)
         groups.setdefault(key, []).append(plain(change.action))
     ahead = False

@@ -429,6 +429,11 @@ def case_body(name: str, folder: Path) -> str:
     return run_case(case, folder).body
 
 
+def test_the_first_screen_says_which_condition_a_denied_call_did_not_meet(tmp_path: Path) -> None:
+    text = case_body("deletion-that-a-tag-denied-returns-without-it", tmp_path)
+    assert "AWS denied a call under the committed condition that `aws:ResourceTag/project` is shop)" in text
+
+
 def test_a_first_draft_does_not_call_the_one_catalog_of_glue_every_resource_of_a_type(tmp_path: Path) -> None:
     names = {"CreateDatabase": {"databaseInput": {"name": "lake"}}, "DeleteDatabase": {"name": "lake"}}
     calls = [{"event": f"glue:{name}", "parameters": given} for name, given in names.items()]

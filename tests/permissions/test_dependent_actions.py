@@ -55,3 +55,23 @@ def test_every_dependent_is_in_the_catalogue() -> None:
     for row in table("dependents"):
         for action in (row["action"], *row["dependents"].split(",")):
             assert catalog.spelling(action) == action
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "kept"),
+    [
+        ("route53resolver:DeleteResolverEndpoint", {}, ("ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces")),
+        ("ec2:DescribeLaunchTemplateVersions", {"resolveAlias": True}, ("ssm:GetParameters",)),
+        ("ec2:DescribeLaunchTemplateVersions", {"launchTemplateId": "lt-0a1"}, ()),
+        ("s3:CopyObject", {"bucketName": "assets", "key": "a", "x-amz-tagging-directive": "REPLACE"}, ()),
+        (
+            "s3:CopyObject",
+            {"bucketName": "assets", "key": "a", "x-amz-copy-source": "builds/a"},
+            ("s3:GetObjectTagging", "s3:PutObjectTagging"),
+        ),
+    ],
+)
+def test_what_aws_may_check_inside_a_call_is_kept_while_the_call_is_made(
+    event: str, parameters: dict[str, object], kept: tuple[str, ...]
+) -> None:
+    assert needs_of(a_call(event, parameters)).kept == kept

@@ -133,7 +133,14 @@ def _shared_policies(
     untold = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
-            job, names = _shared_services(client, arn, services, waiting)
+            job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
+            # Lower case -> IAM's spelling of the services that other principals use, too.
+            names: dict[str, str] = {}
+            for row in rows:
+                name = str(row["ServiceNamespace"])
+                is_ours = name.lower() in services and services[name.lower()].last is not None
+                if int(row.get("TotalAuthenticatedEntities") or 0) > is_ours:
+                    names[name.lower()] = name
             for pair in own_pairs:
                 if pair[1] in names:
                     used[pair] = job, names[pair[1]]
@@ -145,20 +152,6 @@ def _shared_policies(
         untold = str(error)
     told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
     return tuple(each for each in told if each.others or not each.is_known), untold if len(found) < len(pairs) else ""
-
-
-def _shared_services(
-    client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Polling
-) -> tuple[str, dict[str, str]]:
-    """The report about a policy, and the services that other principals use, too: lower case -> IAM's spelling."""
-    job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
-    used: dict[str, str] = {}
-    for row in rows:
-        name = str(row["ServiceNamespace"])
-        is_ours = name.lower() in services and services[name.lower()].last is not None
-        if int(row.get("TotalAuthenticatedEntities") or 0) > is_ours:
-            used[name.lower()] = name
-    return job, used
 
 
 def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:

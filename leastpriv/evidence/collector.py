@@ -22,6 +22,7 @@ from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, G
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import AGGREGATED, Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
+from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
 from leastpriv.permissions.request import creates
 
@@ -141,7 +142,14 @@ class UsageCollector:
         denial = denied.recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:
             self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), f"{call.source}:{call.name}{self._decoder.trouble}"))
-        self._check_mapping(call, mapped, denial)
+        strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
+        if strange:
+            actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
+            detail = f"{call.source}:{call.name} was denied {', '.join(strange)}"
+            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
+        for action in denied.mapping_contradictions(mapped, denial):
+            detail = f"{call.source}:{call.name} was denied {action} on another resource than its request names"
+            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
         implied = denied.needs_of_request(call)
         needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
         self._tally(call, run, needs, call.outcome, denial)
@@ -259,20 +267,6 @@ class UsageCollector:
             self.note_gap(gap)
         if call.parameters_omitted:
             self.note_gap(Gap(GapKind.PARAMETERS_OMITTED, Scope(actions=("iam:PassRole",)), event))
-
-    def _check_mapping(self, call: Call, mapped: CallNeeds, denial: Denial) -> None:
-        """Notes a gap where AWS denied an action that the mapping of the event does not contain."""
-        from leastpriv.evidence.denials.needs import mapping_contradictions
-        from leastpriv.permissions.lifecycle import unknown_refusals
-
-        strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
-        if strange:
-            actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
-            detail = f"{call.source}:{call.name} was denied {', '.join(strange)}"
-            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
-        for action in mapping_contradictions(mapped, denial):
-            detail = f"{call.source}:{call.name} was denied {action} on another resource than its request names"
-            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
     def _folded(self, need: Need) -> Need:
         permission = need.permission

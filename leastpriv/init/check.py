@@ -77,27 +77,23 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
     note = "" if is_reader else f", not {READER}: the checks show what these may do"
     yield Check("credentials", None, f"{whose}{note}")
     if not is_reader and account in target.runs:
-        yield from _check_login(target, aws, account)
+        # Compares the deployed OIDC provider and trust policy with the tokens that GitHub will issue.
+        arn = target.provider(target.partition, account)
+        check, answer = _asked(aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn)
+        accepted = answer.get("ClientIDList", ())
+        if answer and target.audience not in accepted:
+            check = Check(check.step, False, f"{arn} accepts {', '.join(accepted)}, not {target.audience}")
+        yield check
+        check, answer = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
+        yield check
+        for subject in target.subjects() if answer else ():
+            claims = {
+                "iss": f"https://{target.issuer}", "aud": target.audience, "sub": subject.replace("*", "x"),
+                "repository": target.repository, "repository_owner": target.repository.split("/")[0],
+            }  # fmt: skip
+            unmet = list(unmet_conditions(answer["Role"]["AssumeRolePolicyDocument"], claims))
+            yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
     yield from _check_account(target, aws, environment, account)
-
-
-def _check_login(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
-    """Compares the deployed OIDC provider and trust policy with the tokens that GitHub will issue."""
-    arn = target.provider(target.partition, account)
-    check, answer = _asked(aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn)
-    accepted = answer.get("ClientIDList", ())
-    if answer and target.audience not in accepted:
-        check = Check(check.step, False, f"{arn} accepts {', '.join(accepted)}, not {target.audience}")
-    yield check
-    check, answer = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
-    yield check
-    for subject in target.subjects() if answer else ():
-        claims = {
-            "iss": f"https://{target.issuer}", "aud": target.audience, "sub": subject.replace("*", "x"),
-            "repository": target.repository, "repository_owner": target.repository.split("/")[0],
-        }  # fmt: skip
-        unmet = list(unmet_conditions(answer["Role"]["AssumeRolePolicyDocument"], claims))
-        yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
 
 
 def _check_account(target: InitOptions, aws: Aws, environment: Mapping[str, str], account: str) -> Iterator[Check]:

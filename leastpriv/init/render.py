@@ -52,7 +52,15 @@ def render_files(target: InitOptions) -> dict[str, str]:
     """
     found = {name: _template(name, target) for name in (CLOUDFORMATION, TERRAFORM)}
     if target.is_github:
-        found[WORKFLOW] = _workflow(target)
+        several = len(target.runs) > 1
+        found[WORKFLOW] = _rendered(
+            WORKFLOW,
+            target,
+            login=LOGIN,
+            action=f"{target.action or checkout_action()} # the commit of this leastpriv: no release exists yet",
+            reader_arn=target.reader_arn(_ACCOUNT if several else target.runs[0]),
+            inputs=action_inputs(target),
+        )
     if target.others:
         found[MEMBER] = _template(TERRAFORM, target, member=True)
     if target.others or len(target.accounts) > 1:
@@ -112,18 +120,6 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
         by_name=target.subjects(),
         by_id=target.subjects(*ids) if target.has_ids else (),
         operator=subject_operator(target.subjects()),
-    )
-
-
-def _workflow(target: InitOptions) -> str:
-    several = len(target.runs) > 1
-    return _rendered(
-        WORKFLOW,
-        target,
-        login=LOGIN,
-        action=f"{target.action or checkout_action()} # the commit of this leastpriv: no release exists yet",
-        reader_arn=target.reader_arn(_ACCOUNT if several else target.runs[0]),
-        inputs=action_inputs(target),
     )
 
 

@@ -81,7 +81,12 @@ def deciding_properties(
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)
     if prefix not in kind.services:
-        return _of_other_service(action, kind, properties, required)
+        service = words_of(action.partition(":")[0].replace("-", " "))
+        for words, least in ((service, len(service)), (_subject(action, kind), 1)):
+            found = _asking(properties, required, words, least)
+            if found is not None or _asking(properties, (), words, least):
+                return found or ()
+        return () if action in kind.reads else _without(action, kind)
     if action in kind.reads:
         return ()
     if visibility(action).visibility is Visibility.DATA:
@@ -102,17 +107,6 @@ def _undoes(action: str, makes: Collection[str]) -> bool:
         if made.startswith(f"{prefix}:") and is_opposite:
             return words_of(name.removeprefix(verb)) == words_of(made.partition(":")[2].removeprefix(start))
     return False
-
-
-def _of_other_service(
-    action: str, kind: Kind, properties: Mapping[str, frozenset[str]], required: Collection[str]
-) -> tuple[str, ...]:
-    service = words_of(action.partition(":")[0].replace("-", " "))
-    for words, least in ((service, len(service)), (_subject(action, kind), 1)):
-        found = _asking(properties, required, words, least)
-        if found is not None or _asking(properties, (), words, least):
-            return found or ()
-    return () if action in kind.reads else _without(action, kind)
 
 
 def _without(action: str, kind: Kind) -> tuple[str, ...]:

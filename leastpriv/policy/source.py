@@ -202,7 +202,21 @@ def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | Non
     """Returns the text of a string node with its embedding; None if its spelling is not supported."""
     raw = outer[node.start : node.end]
     if raw.startswith("|"):
-        return _open_block(outer, node, raw)
+        header = _HEADER.match(raw)
+        lines = raw[header.end() :].split("\n") if header else [""]
+        indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
+        if not header or not indent or any(line.strip() and not line.startswith(indent) for line in lines):
+            return None
+        newline, cut = header[1], list[str]()
+        for number, line in enumerate(lines):
+            bare = line.removesuffix("\r")
+            begin = indent if bare.startswith(indent) else bare
+            cut += [newline + begin] if number else []
+            cut += bare[len(begin) :]
+        inner = "".join("\n" if len(piece) > 1 or piece == "\n" else piece for piece in cut)
+        embedded = EmbeddedJson(outer, node.start + header.end() + len(indent), tuple(cut), "|", newline, indent)
+        whole = outer[embedded.start : node.end] == "".join(cut)
+        return (inner, embedded) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
     if raw[:1] not in {'"', "'"} or "\n" in raw:
         return None
     double = raw[0] == '"'
@@ -221,24 +235,6 @@ def _decoded(piece: str) -> str:
     except ValueError:
         # YAML has more escapes than JSON.
         return ""
-
-
-def _open_block(outer: str, node: Node, raw: str) -> tuple[str, EmbeddedJson] | None:
-    header = _HEADER.match(raw)
-    lines = raw[header.end() :].split("\n") if header else [""]
-    indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
-    if not header or not indent or any(line.strip() and not line.startswith(indent) for line in lines):
-        return None
-    newline, pieces = header[1], list[str]()
-    for number, line in enumerate(lines):
-        bare = line.removesuffix("\r")
-        begin = indent if bare.startswith(indent) else bare
-        pieces += [newline + begin] if number else []
-        pieces += bare[len(begin) :]
-    inner = "".join("\n" if len(piece) > 1 or piece == "\n" else piece for piece in pieces)
-    embedded = EmbeddedJson(outer, node.start + header.end() + len(indent), tuple(pieces), "|", newline, indent)
-    whole = outer[embedded.start : node.end] == "".join(pieces)
-    return (inner, embedded) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
 
 
 def _common_prefix_length(one: str, other: str) -> int:

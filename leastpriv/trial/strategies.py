@@ -187,7 +187,11 @@ class TrialRole:
 
     def _create_role(self) -> None:
         caller = check_same_account(self._aws, self._principal)
-        boundary = self._boundary()
+        # The trial must not allow what the target's boundary forbids.
+        entity = _entity(self._aws, self._principal)
+        if entity is None:
+            raise _missing_error(self._principal)
+        boundary = str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
         # From here on the role may exist, even if the answer is lost; not if it was denied.
@@ -205,13 +209,6 @@ class TrialRole:
         except AwsError as error:
             self._is_created = error.kind is not AwsErrorKind.DENIED
             raise
-
-    def _boundary(self) -> str:
-        """Returns the target's boundary: the trial must not allow what it forbids."""
-        entity = _entity(self._aws, self._principal)
-        if entity is None:
-            raise _missing_error(self._principal)
-        return str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
         """Replaces the role's policies by those of this round."""

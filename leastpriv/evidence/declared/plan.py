@@ -69,39 +69,35 @@ def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
     if not is_plan or not isinstance(plan.get("resource_changes"), list | None):
         raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
     try:
-        return _declaration(plan, source, role)
+        configured = dict(_configured(plan.get("configuration", {}).get("root_module", {}), ""))
+        providers = _providers(plan)
+        changes = [change for change in plan.get("resource_changes") or () if _is_aws(change)]
+        instances: dict[str, list[str]] = {}
+        for change in changes:
+            instances.setdefault(_INDEX.sub("", change["address"]), []).append(change["address"])
+        found = [each for change in changes for each in _resources(change, configured, instances)] + _data_sources(plan)
+        resources, calls = [], dict[Need, None]()
+        for each in found:
+            provider = providers.get(str(configured.get(_INDEX.sub("", each.address), {}).get(_KEY)), _Provider())
+            if provider.role and role and provider.role != role:
+                place = Place(*(provider.role.split(":")[position] for position in (1, 4)))
+                calls.update(
+                    dict.fromkeys(tool_calls("assume", f"the provider of {each.address}", place, role=provider.role))
+                )
+                continue
+            own = each.properties.get("region")
+            resources.append(replace(each, region=own if isinstance(own, str) and own else provider.region))
+        trusts = {
+            each.address: trusted_services(_document(each.properties["assume_role_policy"]))
+            for each in resources
+            if each.properties.get("assume_role_policy")
+        }
+        unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
+        several = tuple(_any_of(address, found) for address, each in instances.items() if len(each) > 1)
+        made = Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several)
+        return replace(made, calls=tuple(calls), plan_calls=tuple(calls))
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise InputError(f"{source} is no plan that Terraform wrote: a field has another type.") from error
-
-
-def _declaration(plan: Mapping[str, Any], source: str, role: str) -> Declaration:
-    configured = dict(_configured(plan.get("configuration", {}).get("root_module", {}), ""))
-    providers = _providers(plan)
-    changes = [change for change in plan.get("resource_changes") or () if _is_aws(change)]
-    instances: dict[str, list[str]] = {}
-    for change in changes:
-        instances.setdefault(_INDEX.sub("", change["address"]), []).append(change["address"])
-    found = [each for change in changes for each in _resources(change, configured, instances)] + _data_sources(plan)
-    resources, calls = [], dict[Need, None]()
-    for each in found:
-        provider = providers.get(str(configured.get(_INDEX.sub("", each.address), {}).get(_KEY)), _Provider())
-        if provider.role and role and provider.role != role:
-            place = Place(*(provider.role.split(":")[position] for position in (1, 4)))
-            calls.update(
-                dict.fromkeys(tool_calls("assume", f"the provider of {each.address}", place, role=provider.role))
-            )
-            continue
-        own = each.properties.get("region")
-        resources.append(replace(each, region=own if isinstance(own, str) and own else provider.region))
-    trusts = {
-        each.address: trusted_services(_document(each.properties["assume_role_policy"]))
-        for each in resources
-        if each.properties.get("assume_role_policy")
-    }
-    unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
-    several = tuple(_any_of(address, found) for address, each in instances.items() if len(each) > 1)
-    made = Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several)
-    return replace(made, calls=tuple(calls), plan_calls=tuple(calls))
 
 
 class _Provider(Struct, frozen=True):

@@ -117,7 +117,9 @@ class _Template:
             kind = ResourceKind(Tool.CLOUDFORMATION, name)
             resolved = self._resolve(entry.get("Properties", {}), 0)
             properties = resolved if isinstance(resolved, dict) else {}
-            properties["DeletionPolicy"] = _deletion_policy(entry, properties)
+            rows = (row for row in table("default_snapshots", __package__) if row["type"] == entry.get("Type"))
+            default = "Snapshot" if any(row["unless"] not in properties for row in rows) else "Delete"
+            properties["DeletionPolicy"] = str(entry.get("DeletionPolicy") or default)
             if name == _NESTED:
                 part = self._nested(logical, entry, properties)
                 unknown.update(part.unknown_types)
@@ -356,13 +358,6 @@ class _Template:
 def _is_stored(parameter: Mapping[str, object]) -> bool:
     """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose value it has."""
     return str(parameter.get("Type", "")).startswith("AWS::SSM::Parameter::Value<")
-
-
-def _deletion_policy(entry: Mapping[str, object], properties: Mapping[str, object]) -> str:
-    """The written policy, else the default of the type."""
-    rows = (row for row in table("default_snapshots", __package__) if row["type"] == entry.get("Type"))
-    default = "Snapshot" if any(row["unless"] not in properties for row in rows) else "Delete"
-    return str(entry.get("DeletionPolicy") or default)
 
 
 def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object:

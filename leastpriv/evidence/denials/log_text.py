@@ -84,7 +84,11 @@ def clean_log_text(raw: str) -> LogText:
     breaks.pop()
     # Labels may be in text that another tool quoted or escaped.
     inner = [_without(_DECORATION, line) for line in _without_labels(lines)]
-    return _joined(inner, ends, breaks)
+    starts = [0]
+    for line in inner[:-1]:
+        starts.append(starts[-1] + len(line) + 1)
+    text = "".join(line + end for line, end in zip(inner, [*breaks, ""], strict=True))
+    return LogText(text, tuple(starts), tuple(ends))
 
 
 def breakable(words: str) -> str:
@@ -168,14 +172,6 @@ def _escape_value(found: re.Match[str]) -> str:
         text = bytes.fromhex(re.sub(r"[\\x]", "", found[3])).decode("utf-8", "replace")
         return "".join(letter if letter.isprintable() else " " for letter in text)
     return _ESCAPE_VALUES[found[1] or found[4]] if found[1] or found[4] else ""
-
-
-def _joined(lines: list[str], ends: list[int], breaks: list[str]) -> LogText:
-    starts = [0]
-    for line in lines[:-1]:
-        starts.append(starts[-1] + len(line) + 1)
-    text = "".join(line + end for line, end in zip(lines, [*breaks, ""], strict=True))
-    return LogText(text, tuple(starts), tuple(ends))
 
 
 _PACKAGE = "leastpriv.evidence"

@@ -139,8 +139,16 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
     """
     if result.single and result.single.content:
         return write_files(result.single.content, folder)
-    names = _folders(result.targets)
-    for each, name in zip(result.targets, names, strict=True):
+    given: list[str] = []
+    several = len({each.target.settings.principal.account for each in result.targets}) > 1
+    for each in result.targets:
+        principal = each.target.settings.principal
+        # IAM takes names of dots alone, which are no names of folders.
+        name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
+        longer = f"{principal.account}-{name}"
+        names = chain(() if several else (name,), (longer,), (f"{longer}-{number}" for number in count(2)))
+        given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
+    for each, name in zip(result.targets, given, strict=True):
         if each.content:
             write_files(each.content, folder / name)
     found = result.first_files
@@ -218,20 +226,6 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
 
 def _union(values: Sequence[dict[str, Any]], name: str) -> list[str]:
     return sorted({str(action) for value in values for action in value[name]})
-
-
-def _folders(results: Sequence[TargetResult]) -> list[str]:
-    """Returns a folder name for each target: the role's, with its account where there are several or it is taken."""
-    given: list[str] = []
-    several = len({each.target.settings.principal.account for each in results}) > 1
-    for each in results:
-        principal = each.target.settings.principal
-        # IAM takes names of dots alone, which are no names of folders.
-        name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
-        longer = f"{principal.account}-{name}"
-        names = chain(() if several else (name,), (longer,), (f"{longer}-{number}" for number in count(2)))
-        given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
-    return given
 
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
@@ -315,7 +309,20 @@ def run_notes(result: RunResult) -> list[str]:
 def run_summary(result: RunResult, settings: Settings) -> str:
     """Returns the summary of the run in Markdown, with its pull requests."""
     if result.single:
-        return _target_summary(result.single)
+        published, content, where = result.single.published, result.single.content, ""
+        if content is None:
+            return ""
+        if published and published.failure:
+            by_hand = f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
+            where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
+        elif published:
+            pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
+            why = f" {prose(published.reason)}" if published.reason else ""
+            where = f"{pull}: {published.operation}.{why}\n\n"
+        if content.context.missing_calls:
+            where += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
+        section = drift_section(content.context, result.single.target.settings.mode)
+        return f"## {content.title}\n\n{where}{section}{content.body}"
     rows = [target_row(each) for each in result.targets]
     text = summary(rows, result.chain, result.notes, drift=settings.mode is Mode.CHECK)
     found = result.first_files
@@ -324,23 +331,6 @@ def run_summary(result: RunResult, settings: Settings) -> str:
     first = found.published
     where = f" in pull request [#{first.number}]({first.url})" if first and first.url else ""
     return f"{text}\n## First files{where}\n\n{codes(sorted(found.files), 60)}\n"
-
-
-def _target_summary(result: TargetResult) -> str:
-    published, content, where = result.published, result.content, ""
-    if content is None:
-        return ""
-    if published and published.failure:
-        by_hand = f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
-        where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
-    elif published:
-        pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
-        why = f" {prose(published.reason)}" if published.reason else ""
-        where = f"{pull}: {published.operation}.{why}\n\n"
-    if content.context.missing_calls:
-        where += f"> **No call was checked.** {prose(content.context.missing_calls)}\n\n"
-    section = drift_section(content.context, result.target.settings.mode)
-    return f"## {content.title}\n\n{where}{section}{content.body}"
 
 
 def _without_repeated_failures(result: RunResult) -> Iterator[TargetResult]:

@@ -175,30 +175,24 @@ class _MergedStatement(Struct):
         if self.is_absorbed:
             yield DropStatement(index)
             return
-        kept = _uncovered(self.actions)
-        removed = frozenset(self.statement.actions) - {*kept}
-        new = tuple(action for action in kept if action not in self.statement.actions)
+        kept: dict[str, str] = {}
+        wildcards: list[str] = []
+        for action in self.actions:
+            name = patterns.folded(action)
+            if name in kept or any(action_covers(other, action) for other in wildcards):
+                continue
+            # An entry without wildcards covers only itself, so that thousands of them need no comparison.
+            if "*" in name or "?" in name:
+                kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
+                wildcards = [*(other for other in wildcards if not action_covers(action, other)), action]
+            kept[name] = action
+        removed = frozenset(self.statement.actions) - {*kept.values()}
+        new = tuple(action for action in kept.values() if action not in self.statement.actions)
         if removed or new:
             yield ReplaceActions(index, removed, ((self.statement.actions[-1], new),) if new else ())
         resources = tuple(entry for entry in self.resources if entry not in self.statement.resources)
         if resources:
             yield ReplaceResources(index, frozenset(), resources)
-
-
-def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
-    """Returns entries without those that another entry covers."""
-    kept: dict[str, str] = {}
-    wildcards: list[str] = []
-    for action in actions:
-        name = patterns.folded(action)
-        if name in kept or any(action_covers(other, action) for other in wildcards):
-            continue
-        # An entry without wildcards covers only itself, so that thousands of them need no comparison.
-        if "*" in name or "?" in name:
-            kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
-            wildcards = [*(other for other in wildcards if not action_covers(action, other)), action]
-        kept[name] = action
-    return tuple(kept.values())
 
 
 def shorten_actions(

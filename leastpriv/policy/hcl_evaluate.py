@@ -113,7 +113,15 @@ class Evaluator:
                 return None
             arguments += last.items
         if expression.text == "templatefile":
-            return self._templatefile(expression, arguments)
+            found = self._file(arguments)
+            if found is None or len(arguments) != 2 or arguments[1].kind != "object":
+                return None
+            names = {member.key: member.value for member in arguments[1].members}
+            text = f"<<END_OF_TEMPLATE\n{found[1]}\nEND_OF_TEMPLATE"
+            inner = Evaluator(self.scope, found[0], names, f"x = {text}\n")
+            whole = "".join(map(inner.template_text, read_expression(text).parts)).removesuffix("\n")
+            reason = f"it is in the template {found[0]}"
+            return relocated(Node("string", 0, 0, whole), expression.start, expression.end, reason)
         if expression.text == "file":
             found = self._file(arguments)
             return found and self.relocated(text_node(found[1]), expression, f"it is in {found[0]}")
@@ -136,17 +144,6 @@ class Evaluator:
         name = plain_text(arguments[0]) if arguments else None
         path = posixpath.normpath(name) if name else ""
         return (path, self.scope.folder.files[path]) if path in self.scope.folder.files else None
-
-    def _templatefile(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
-        found = self._file(arguments)
-        if found is None or len(arguments) != 2 or arguments[1].kind != "object":
-            return None
-        names = {member.key: member.value for member in arguments[1].members}
-        text = f"<<END_OF_TEMPLATE\n{found[1]}\nEND_OF_TEMPLATE"
-        inner = Evaluator(self.scope, found[0], names, f"x = {text}\n")
-        whole = "".join(map(inner.template_text, read_expression(text).parts)).removesuffix("\n")
-        reason = f"it is in the template {found[0]}"
-        return relocated(Node("string", 0, 0, whole), expression.start, expression.end, reason)
 
     def _conditional(self, expression: Expression) -> Node | None:
         test, yes, no = map(self.value, expression.parts)

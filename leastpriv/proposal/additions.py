@@ -48,7 +48,14 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
     `b/*` replaces `b/app.zip` if the policy grants other actions on `b/*`. The narrowest covering entry counts, never
     `*`. Patterns that become equal are merged.
     """
-    forms = _committed_resources(action, statements)
+    prefix = action.partition(":")[0].lower()
+    forms = {
+        entry: statement.sid
+        for statement in statements
+        if statement.effect == "Allow" and any(each.lower().startswith(f"{prefix}:") for each in statement.actions)
+        for entry in statement.resources
+        if entry.strip("*") and not has_variable(entry)
+    }
     found: dict[str, Pattern] = {}
     for pattern in patterns:
         covering = [form for form in forms if resource_covers(form, pattern.pattern) and fits(action, form)]
@@ -58,25 +65,11 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
             opening = WildcardPart("resource", f"the committed statement {sid or 'without a Sid'} has it like this")
             pattern = replace(pattern, pattern=form, openings=(opening,))
         known = found.get(pattern.pattern)
-        found[pattern.pattern] = _merge_patterns(known, pattern) if known else pattern
+        if known:
+            covers, openings = {*known.covers, *pattern.covers}, dict.fromkeys((*known.openings, *pattern.openings))
+            pattern = replace(known, covers=tuple(sorted(covers)), openings=tuple(openings))
+        found[pattern.pattern] = pattern
     return tuple(found.values())
-
-
-def _committed_resources(action: str, statements: Sequence[Statement]) -> dict[str, str]:
-    """Maps resource entries of the Allow statements for actions of the same service to their Sid."""
-    prefix = action.partition(":")[0].lower()
-    return {
-        entry: statement.sid
-        for statement in statements
-        if statement.effect == "Allow" and any(each.lower().startswith(f"{prefix}:") for each in statement.actions)
-        for entry in statement.resources
-        if entry.strip("*") and not has_variable(entry)
-    }
-
-
-def _merge_patterns(one: Pattern, other: Pattern) -> Pattern:
-    covers = tuple(sorted({*one.covers, *other.covers}))
-    return replace(one, covers=covers, openings=tuple(dict.fromkeys((*one.openings, *other.openings))))
 
 
 def additions(

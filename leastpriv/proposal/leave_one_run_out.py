@@ -59,9 +59,24 @@ def leave_one_out(
     proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
 ) -> LeaveOneOutResult:
     """Leaves out each run that the proposal allows; the replay covers the other runs."""
-    own = _usages_of_single_runs(evidence)
+    # Allowed usages that no other run has.
+    shown: dict[Permission, set[str]] = {}
+    for usage in evidence.usages:
+        if usage.outcome is Outcome.ALLOWED:
+            shown.setdefault(usage.need.permission, set()).update(usage.runs)
+    own: dict[str, list[Usage]] = {}
+    for usage in evidence.usages:
+        if usage.outcome is Outcome.ALLOWED and len(shown[usage.need.permission]) == 1 and usage.need.verified:
+            own.setdefault(usage.runs[0], []).append(usage)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
-    lacking, unsure = _runs_not_allowed(proposal, attached, evidence)
+    # Runs with an allowed call that the proposal denies, and those with one that it may deny.
+    documents = [*proposal.documents, *attached]
+    lacking, unsure = set[str](), set[str]()
+    for usage in evidence.usages:
+        if usage.outcome is Outcome.ALLOWED and usage.need.verified and not lacking.issuperset(usage.runs):
+            effects = replay_usage(usage, evidence.principal, documents)
+            if not effects <= {"allowed", "allowedInPart"}:
+                (lacking if effects & _DENIED else unsure).update(usage.runs)
     open_runs = lacking | unsure
     checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in checked_runs if run in own]
@@ -73,33 +88,6 @@ def leave_one_out(
     counted = (working & lacking) - break_glass_runs(evidence.runs, options.break_glass)
     untried = len(special) - len(tried)
     return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), untried, len(counted))
-
-
-def _runs_not_allowed(
-    proposal: Proposal, attached: Sequence[Document], evidence: Evidence
-) -> tuple[set[str], set[str]]:
-    """Runs with an allowed call that the proposal denies, and those with one that it may deny."""
-    documents = [*proposal.documents, *attached]
-    lacking, unsure = set[str](), set[str]()
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and usage.need.verified and not lacking.issuperset(usage.runs):
-            effects = replay_usage(usage, evidence.principal, documents)
-            if not effects <= {"allowed", "allowedInPart"}:
-                (lacking if effects & _DENIED else unsure).update(usage.runs)
-    return lacking, unsure
-
-
-def _usages_of_single_runs(evidence: Evidence) -> dict[str, list[Usage]]:
-    """Run id -> allowed usages that no other run has."""
-    shown: dict[Permission, set[str]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED:
-            shown.setdefault(usage.need.permission, set()).update(usage.runs)
-    found: dict[str, list[Usage]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and len(shown[usage.need.permission]) == 1 and usage.need.verified:
-            found.setdefault(usage.runs[0], []).append(usage)
-    return found
 
 
 class _SharedInputs(Struct, frozen=True):

@@ -112,7 +112,10 @@ class RecordReader:
             return None
         held = len(rows)
         try:
-            times = _times([row.eventTime for row in rows])
+            texts = [row.eventTime for row in rows]
+            times = list(map(datetime.fromisoformat, texts))
+            if {time.tzinfo for time in times} - {UTC}:
+                raise ValueError(texts)
             if self._is_bounded:
                 inside = list(map(self.window.contains, times))
                 rows, times = list(compress(rows, inside)), list(compress(times, inside))
@@ -372,14 +375,6 @@ def _other_key(row: DecodedRecord) -> _Key:
 def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
     identity = row.userIdentity
     return (identity.accountId, identity.arn) if identity else (None, None)
-
-
-def _times(texts: list[str]) -> list[datetime]:
-    """Parses times in CloudTrail's format; raises `ValueError` for others."""
-    times = list(map(datetime.fromisoformat, texts))
-    if {time.tzinfo for time in times} - {UTC}:
-        raise ValueError(texts)
-    return times
 
 
 def _object(raw: Raw) -> Mapping[str, object]:

@@ -128,7 +128,13 @@ def _several(
     """What fills each of several variables; None where the request names none of them by its own key."""
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
-    _each_key_once(found)
+    # A key of the request belongs to the one variable that it surely names; another one would be a guess.
+    for index, named in enumerate(found):
+        for other, rival in enumerate(found):
+            is_clash = index != other and named.keys and named.texts == rival.texts and named.keys & rival.keys
+            # Of two that are as sure, the last variable is the resource's own.
+            if is_clash and (named.likeness, -index) > (rival.likeness, -other):
+                found[index] = named = _NOTHING
     if not any(each.texts and each.likeness < _PART + below for each in found):
         return None
     for index, each in enumerate(found):
@@ -216,16 +222,6 @@ def _same(
 
 def _as_they_are(found: Sequence[tuple[str, str]], likeness: int) -> Named:
     return Named(tuple(dict.fromkeys([text for _, text in found])), likeness, frozenset([key for key, _ in found]))
-
-
-def _each_key_once(found: list[Named]) -> None:
-    """Leaves a key of the request to the one variable that it surely names; another one would be a guess."""
-    for index, named in enumerate(found):
-        for other, rival in enumerate(found):
-            is_clash = index != other and named.keys and named.texts == rival.texts and named.keys & rival.keys
-            # Of two that are as sure, the last variable is the resource's own.
-            if is_clash and (named.likeness, -index) > (rival.likeness, -other):
-                found[index] = named = _NOTHING
 
 
 def _default(call: Call, prefix: str, kind: ActionType, variable: str, request: CallRequest) -> tuple[str, ...]:

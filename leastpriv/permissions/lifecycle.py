@@ -325,14 +325,10 @@ def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Coll
     kind = _parse(sibling).kind
     if kind == "change" or is_tagging(sibling):
         return action in redeployed
-    return _ends_without(sibling, used)
-
-
-def _ends_without(action: str, used: Iterable[str]) -> bool:
-    """Whether the runs have ended a resource that the action would be for, without this action."""
-    known = catalog.action(action)
+    # The runs have ended a resource that the sibling would be for, without it.
+    known = catalog.action(sibling)
     kinds = {_stem(re.sub("[^a-z0-9]", "", kind.name.lower())) for kind in known.resource_types} if known else set()
-    service = action.partition(":")[0]
+    service = sibling.partition(":")[0]
     ends = (_stem(_parse(each).noun.lower()) for each in used if each.startswith(f"{service}:Delete"))
     return any(kind.startswith(noun) for noun in ends for kind in kinds)
 

@@ -376,18 +376,14 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
         is_named = isinstance(service, str) and _KEY_NAME.fullmatch(service)
         return (Condition("StringEquals", "iam:AWSServiceName", (str(service),)),) if is_named else ()
     if call.invoked_by and action.startswith("kms:"):
-        return _via_service(call)
+        context = call.parameters.get("encryptionContext")
+        # In China the form of the value is not documented.
+        if not isinstance(context, Mapping) or partition(call) == "aws-cn":
+            return ()
+        services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
+        via = [f"{name}.{call.region}.amazonaws.com" for name in list(services)[:1]]
+        return tuple(Condition("StringEquals", "kms:ViaService", (name,)) for name in via if _KEY_NAME.fullmatch(name))
     return ()
-
-
-def _via_service(call: Call) -> tuple[Condition, ...]:
-    """`kms:ViaService` of a call that a service forwarded; in China the form of its value is not documented."""
-    context = call.parameters.get("encryptionContext")
-    if not isinstance(context, Mapping) or partition(call) == "aws-cn":
-        return ()
-    services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
-    via = [f"{name}.{call.region}.amazonaws.com" for name in list(services)[:1]]
-    return tuple(Condition("StringEquals", "kms:ViaService", (name,)) for name in via if _KEY_NAME.fullmatch(name))
 
 
 def uses_keys(service: str) -> bool:

@@ -250,21 +250,17 @@ def _truncated(section: str, longest: int, place: str) -> str:
     while kept < len(lines) and size + len(lines[kept]) + 1 <= longest:
         size += len(lines[kept]) + 1
         kept += 1
-    kept, folds = _closable_lines(lines[:kept])
-    shown = "\n".join(lines[:kept]).rstrip("\n") + "\n\n</details>" * folds
-    return (shown + _CUT.format(rest=len(lines) - kept, place=place)).lstrip("\n")
-
-
-def _closable_lines(lines: Sequence[str]) -> tuple[int, int]:
-    """Number of lines that can remain without splitting a code block, and the collapsed sections left open."""
     opened, fence, folds = 0, "", 0
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines[:kept]):
         marks = line[: len(line) - len(line.lstrip("`"))]
         if len(marks) >= 3 and (not fence or (marks.startswith(fence) and line == marks)):
             fence, opened = ("", 0) if fence else (marks, number)
         elif not fence:
             folds += line.startswith("<details>") - (line == "</details>")
-    return (opened if fence else len(lines)), max(folds, 0)
+    # No code block is split, and each section that is left open is closed.
+    kept = opened if fence else kept
+    shown = "\n".join(lines[:kept]).rstrip("\n") + "\n\n</details>" * max(folds, 0)
+    return (shown + _CUT.format(rest=len(lines) - kept, place=place)).lstrip("\n")
 
 
 def guard_row(guard: str, group: str = "removal") -> Mapping[str, str] | None:

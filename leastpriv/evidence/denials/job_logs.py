@@ -283,7 +283,12 @@ def _read_file(stream: BinaryIO, name: str) -> Iterator[LoggedDenial]:
     if begin == _ZIP:
         yield from _read_archive(stream, begin, name)
     elif begin.startswith(_GZIP):
-        yield from _read_gzip(_Rejoined(begin, stream), name)
+        unfolded = _ArchiveMembers(name)
+        try:
+            with gzip.GzipFile(fileobj=_Rejoined(begin, stream), mode="rb") as unfolded.member:  # type: ignore[call-overload]
+                yield from read_log(unfolded, name)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise InputError(f"{name!r} is a gzip file that cannot be read: {error}.") from error
     else:
         yield from read_log(_Rejoined(begin, stream), name)
 
@@ -316,15 +321,6 @@ class _ArchiveMembers:
                 f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack the files that you need."
             )
         return part
-
-
-def _read_gzip(stream: _Rejoined, name: str) -> Iterator[LoggedDenial]:
-    unfolded = _ArchiveMembers(name)
-    try:
-        with gzip.GzipFile(fileobj=stream, mode="rb") as unfolded.member:  # type: ignore[call-overload]
-            yield from read_log(unfolded, name)
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{name!r} is a gzip file that cannot be read: {error}.") from error
 
 
 def _read_archive(stream: BinaryIO, begin: bytes, name: str) -> Iterator[LoggedDenial]:

@@ -52,7 +52,16 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
         return NamedResource(_usable(linked["address"] or linked["text"]), linked.end())
     opened = _OPENED.match(text, start)
     if opened:
-        return _quoted(text, start, opened, limit)
+        closers = _CLOSERS[opened["open"]]
+        inner = text[opened.end() : min(limit, start + _LONGEST)]
+        closed = min((at for at in map(inner.find, closers) if at >= 0), default=-1)
+        if closed < 0:
+            token = _TOKEN.match(inner)
+            return NamedResource(
+                _usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True
+            )
+        name = _unescaped(without_breaks(inner[:closed])).strip()
+        return NamedResource(_usable(name), opened.end() + closed + 1, True)
     if tail is not None:
         region = text[start:tail]
         named = _whole(region)
@@ -76,19 +85,6 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
 
 def _kind_of(found: re.Match[str]) -> str:
     return next(kind for kind in iam_kinds() if without_blanks(kind) == without_blanks(found[0]))
-
-
-def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> NamedResource:
-    closers = _CLOSERS[opened["open"]]
-    inner = text[opened.end() : min(limit, start + _LONGEST)]
-    closed = min((at for at in map(inner.find, closers) if at >= 0), default=-1)
-    if closed < 0:
-        token = _TOKEN.match(inner)
-        return NamedResource(
-            _usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True
-        )
-    name = _unescaped(without_breaks(inner[:closed])).strip()
-    return NamedResource(_usable(name), opened.end() + closed + 1, True)
 
 
 def _whole(region: str) -> str | None:

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
-from leastpriv.permissions import catalog
-from leastpriv.permissions.catalog import forbidden, sensitivity
+from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_naming
@@ -238,11 +237,6 @@ def _rank(need: Need) -> int:
     return 0 if sensitivity(action) else 2 if is_read(action) else 1
 
 
-def is_read(action: str) -> bool:
-    """Whether an action only reads."""
-    return catalog.access_level(action) in ("Read", "List")
-
-
 def _key(need: Need) -> tuple[str, str]:
     return need.permission.action, need.permission.resource
 
@@ -323,6 +317,5 @@ def _covered(needs: Iterable[Need], evidence: Evidence) -> Iterator[Covered]:
         if usage.outcome is Outcome.ALLOWED:
             used.setdefault(usage.need.permission.action, []).append(usage)
     for need in needs:
-        usages = used.get(need.permission.action, ())
-        on = need.permission.resource
+        usages, on = used.get(need.permission.action, ()), need.permission.resource
         yield Covered(need, tuple(each for each in usages if resource_overlaps(each.need.permission.resource, on)))

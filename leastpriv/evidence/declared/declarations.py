@@ -311,8 +311,7 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
 
 @lru_cache(maxsize=4_096)
 def _reads_of(kind: ResourceKind) -> frozenset[str]:
-    actions = actions_of_phase(kind, Phase.READ)
-    return frozenset(action for action in actions if catalog.access_level(action) in ("Read", "List"))
+    return frozenset(filter(catalog.is_read, actions_of_phase(kind, Phase.READ)))
 
 
 @lru_cache(maxsize=4_096)
@@ -322,7 +321,7 @@ def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
         return making_actions(kind)
     others = {action for other in LIFE if other is not phase for action in actions_of_phase(kind, other)}
     own = (action for action in actions_of_phase(kind, phase) if action not in others)
-    return tuple(action for action in own if catalog.access_level(action) not in ("Read", "List"))
+    return tuple(action for action in own if not catalog.is_read(action))
 
 
 class ChangedResources(Struct, frozen=True):

@@ -156,7 +156,7 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
         if action in undone and resource.kind.tool is Tool.TERRAFORM and _DELETES.match(action.partition(":")[2]):
             # Terraform deletes no resource that it creates or reads.
             continue
-        if action in tags and catalog.access_level(action) not in ("Read", "List"):
+        if action in tags and not catalog.is_read(action):
             is_removal = _UNTAGS.match(action.partition(":")[2]) is not None
             tagged = resource.tagged or (has_own_tags and phase is Phase.CREATE)
             # An update sends the tags that it changes.

@@ -149,7 +149,7 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
     for pattern in (_MOVED, _COMMAND):
         for line in reversed([match[0] for match in pattern.finditer(before)]):
             urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
-            writes = catalog.access_level(action) not in ("Read", "List")
+            writes = not catalog.is_read(action)
             yield from reversed(urls) if writes else urls
     for pattern in (_UPLOAD, _QUOTED):
         found = reversed([*pattern.finditer(before)])

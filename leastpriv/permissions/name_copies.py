@@ -76,6 +76,8 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
             pattern = _pattern(text, is_one_app, least)
             for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
                 found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
+    if not found:
+        return {}
     patterns = {resource: pattern for resource, (_, _, pattern) in found.items()}
     further = {*created, *used} - patterns.keys()
     return {**patterns_of_names_within(patterns, further), **_buckets_of_stacks(patterns, further), **patterns}

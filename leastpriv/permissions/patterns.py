@@ -112,6 +112,8 @@ def without_covered(patterns: Iterable[str]) -> tuple[str, ...]:
     unique = list(dict.fromkeys(patterns))
     # The text before the first wildcard decides for most pairs.
     wide = [(each, each.partition("*")[0]) for each in unique if "*" in each]
+    if not wide:
+        return tuple(unique)
 
     def is_covered(pattern: str) -> bool:
         return any(

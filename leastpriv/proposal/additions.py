@@ -135,8 +135,11 @@ def additions(
 
 def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:
     """Names the resources of a statement whose condition (0034) a denied call did not meet; a sensitive action none."""
-    naming = (each for each in committed if not change.security and names_action(each, change.action))
+    conditional = (each for each in committed if each.conditions and not change.security)
+    naming = (each for each in conditional if names_action(each, change.action))
     forms = {form: found for each in naming if (found := written_condition(each)) for form in each.resources}
+    if not forms:
+        return change
     written: dict[str, Pattern | None] = {}
     for resource in change.resources:
         form = next((each for each in forms if resource_covers(each, resource)), "")

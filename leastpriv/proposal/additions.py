@@ -38,8 +38,11 @@ _UNMET = "AWS denied a call under the committed condition that"
 
 def unmet_reason(change: Change) -> str:
     """The reason of a grant without a condition that a denied call did not meet; empty for others."""
-    reasons = (opening.reason for pattern in change.patterns for opening in pattern.openings)
-    return next((reason for reason in reasons if reason.startswith(_UNMET)), "")
+    for pattern in change.patterns:
+        for opening in pattern.openings:
+            if opening.reason.startswith(_UNMET):
+                return opening.reason
+    return ""
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:

@@ -308,7 +308,10 @@ class TestPropose:
             "propose", "--role-arn", ROLE, "--policy-file", str(star), "--trails", plain_trail, "--minimum-days", "1"
         )
         assert "**Nothing is changed yet.** The policy has what the role used" in told.out
-        assert "because a region that they reach was not read. Remedy: `aws-regions`" in told.out
+        assert (
+            "because the grant reaches every region, and the records are of `eu-west-1` only. Remedy: `aws-regions`"
+            in told.out
+        )
 
     @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])
     def test_a_draft_replaces_an_attached_policy_over_all_services_without_aws(

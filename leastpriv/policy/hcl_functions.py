@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from msgspec.structs import replace
+
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 from leastpriv.policy.template_functions import Placeholder, is_one_expression, parts_of, template_escape
@@ -105,9 +107,14 @@ def _sorted(node: Node) -> Node:
     return _array(sorted(node.items, key=lambda item: plain_text(item) or ""))
 
 
+_IN_ANY_ORDER = "set"
+
+
 def _to_set(node: Node) -> Node:
-    """Returns a set in the order in which Terraform iterates over it."""
-    return _sorted(_unique(node))
+    """Returns a set in the order in which Terraform iterates over it; marked where an unknown entry hides its place."""
+    found = _sorted(_unique(node))
+    hides = len(found.items) > 1 and any(plain_text(item) is None for item in found.items)
+    return replace(found, text=_IN_ANY_ORDER) if hides else found
 
 
 def _set_union(*arguments: Node) -> Node | None:
@@ -128,6 +135,8 @@ def _set_intersection(first: Node, *others: Node) -> Node:
 
 def _join(delimiter: Node, *lists: Node) -> Node | None:
     items = [item for node in lists for item in _entries(node)]
+    if any(node.text == _IN_ANY_ORDER for node in lists if node.kind == "array"):
+        return None
     # An unknown entry may be several, with delimiters between them: the unknown has their place.
     if any(item.kind in {"array", "object"} for item in items) or plain_text(delimiter) is None:
         return None

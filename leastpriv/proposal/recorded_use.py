@@ -39,11 +39,15 @@ UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 
 def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """A called operation authorizes the action inside the call, and no record shows whether it did."""
-    event = context.evidence.checked_inside.get(candidate.action)
-    if event:
-        return f"AWS may check it inside {event}"
+    # An operation whose calls show a need of the action shows on what.
+    shown = {operation_of(event) for usage in context.used.get(candidate.action, ()) for event in usage.events}
+    inside = context.evidence.checked_inside.get(candidate.action)
+    if inside and inside not in shown:
+        return f"AWS may check it inside {inside}"
     memory = context.history.history_state.memory
     for each in carriers_of(candidate.action):
+        if each.operation in shown:
+            continue
         if each.operation in context.called:
             if not each.triggered:
                 return f"AWS may check it inside {each.operation}"

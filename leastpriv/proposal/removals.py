@@ -15,7 +15,7 @@ from leastpriv.evidence.coverage import DataStream, bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions.generalize import deletes
-from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
+from leastpriv.permissions.lifecycle import is_tagging, lifecycle_partners, siblings_of
 from leastpriv.permissions.patterns import action_covers, overlaps
 from leastpriv.permissions.resource_types import creates_its_resource
 from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
@@ -47,6 +47,13 @@ def usages_by_action(evidence: Evidence) -> dict[str, tuple[Usage, ...]]:
     return {action: tuple(usages) for action, usages in used.items()}
 
 
+def _is_of_other_services(usages: Sequence[Usage]) -> bool:
+    """Whether only calls of other services need an action: an Auto Scaling group ends the instances that it ran."""
+    events = {event for usage in usages for event in usage.events}
+    service = usages[0].need.permission.action.partition(":")[0]
+    return bool(events) and all(operation_of(event).partition(":")[0] != service for event in events)
+
+
 def guard_context(
     evidence: Evidence,
     options: Options,
@@ -64,9 +71,10 @@ def guard_context(
     granted_elsewhere = {
         usage.need.permission.action.partition(":")[0] for usage in missing if usage.outcome is not Outcome.DENIED
     }
-    counterparts = siblings_of(allowed)
+    own = {action for action in allowed if is_tagging(action) or not _is_of_other_services(used[action])}
+    counterparts = siblings_of(own)
     partners = lifecycle_partners(
-        {action: tools_of(used[action]) for action in allowed},
+        {action: tools_of(used[action]) for action in own},
         _redeployed_actions(evidence),
         only_ends=options.drop_unseen_actions,
     )

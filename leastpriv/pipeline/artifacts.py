@@ -158,7 +158,7 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         "version": __version__,
         "targets": [
             {**value, "folder": name if each.content else ""}
-            for each, name, value in zip(result.targets, names, target_values(result, codes), strict=True)
+            for each, name, value in zip(result.targets, given, target_values(result, codes), strict=True)
         ],
         "chain": role_chain_value(result.chain),
         "first_files": sorted(found.files) if found else [],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from urllib.parse import unquote
 
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import FREE_MAPS, CallRequest, request_values
@@ -153,3 +154,24 @@ def _agrees(choice: tuple[str, str, str], request: CallRequest) -> bool:
     if means == "only":
         return bool(values) and wanted in ("*", *values)
     return all(value == wanted for value in values or [wanted]) == (means == "this")
+
+
+# In a template `*` is a part of a host that is not known.
+_S3_HOST = r"s3(?:[.-][a-z0-9.*-]+)?\.amazonaws\.com(?:\.cn)?"
+_OBJECTS = (
+    re.compile(r"(?:s3://|arn:[a-z-]+:s3:::)?(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>.+)"),
+    re.compile(rf"https://{_S3_HOST}/(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>[^?#]+)(?:\?.*)?"),
+    re.compile(rf"https://(?P<bucket>[a-z0-9][a-z0-9.-]+?)\.{_S3_HOST}/(?P<key>[^?#]+)(?:\?.*)?"),
+)
+
+
+def object_of(address: str) -> tuple[str, str]:
+    """Returns the bucket and the key of an object by its ARN, its URI, `BUCKET/KEY` or either form of its URL.
+
+    Both are empty where the text is no such address
+    (https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html).
+    """
+    found = next(filter(None, (form.fullmatch(address) for form in _OBJECTS)), None)
+    if found is None:
+        return "", ""
+    return found["bucket"], unquote(found["key"]) if address.startswith("https:") else found["key"]

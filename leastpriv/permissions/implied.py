@@ -19,11 +19,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from urllib.parse import unquote
 
 from msgspec import Struct, structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
+from leastpriv.permissions.arn_parts import object_of
 from leastpriv.permissions.arn_templates import IN_PART, NAMED, Resource, from_uri, partition, wildcard
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
@@ -174,26 +174,14 @@ def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
     return known if known or partition(call) == "aws-cn" else facts.services
 
 
-_S3_HOST = r"s3(?:[.-][a-z0-9.-]+)?\.amazonaws\.com(?:\.cn)?"
-_OBJECTS = (
-    re.compile(r"(?:s3://|arn:[a-z-]+:s3:::)?(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>.+)"),
-    re.compile(rf"https://{_S3_HOST}/(?P<bucket>[a-z0-9][a-z0-9.-]+)/(?P<key>[^?#]+)(?:\?.*)?"),
-    re.compile(rf"https://(?P<bucket>[a-z0-9][a-z0-9.-]+?)\.{_S3_HOST}/(?P<key>[^?#]+)(?:\?.*)?"),
-)
-"""An object by its bucket and key, and by either form of its URL
-(https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html)."""
-
-
 def _read_objects(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
     """The objects that a service reads in the caller's name, as the request names them (`read_objects.tsv`)."""
     because = f"{call.source.partition('.')[0]}:{call.name} reads this object"
     for action, parameters in facts.objects:
         for location in zip(*(request.by_key.get(key, ()) for key in parameters), strict=False):
-            text = "/".join(location[:2])
-            match = next(filter(None, (form.fullmatch(text) for form in _OBJECTS)), None)
-            if match:
-                key = unquote(match["key"]) if text.startswith("https:") else match["key"]
-                arn = f"arn:{partition(call)}:s3:::{match['bucket']}/{escape_observed(key)}"
+            bucket, key = object_of("/".join(location[:2]))
+            if bucket:
+                arn = f"arn:{partition(call)}:s3:::{bucket}/{escape_observed(key)}"
                 yield Need(Permission(action, arn), Basis.INFERRED, READ_OBJECT, because)
 
 

@@ -162,7 +162,7 @@ def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRole
             if granted:
                 resources = ("*",) if "*" in granted else granted
                 how = re.sub(r"\{[^}]*\}", "it", row["how"])
-                return PassedRoleUse(action, resources, how, "".join(map(_known_role, change.resources[:1])))
+                return PassedRoleUse(action, resources, how, "".join(map(known_role, change.resources[:1])))
     return None
 
 
@@ -376,7 +376,7 @@ def _path(
 ) -> EscalationPath:
     """Makes a path from the grants on each of its targets; those with the fewest conditions count."""
     grants = min(found.values(), key=lambda each: sum(len(grant.conditions) for grant in each))
-    known = [words for target in targets if row["target"] == "role" and (words := _known_role(target))]
+    known = [words for target in targets if row["target"] == "role" and (words := known_role(target))]
     return EscalationPath(
         id=row["id"],
         strength=strength,
@@ -389,7 +389,7 @@ def _path(
     )
 
 
-def _known_role(resource: str) -> str:
+def known_role(resource: str) -> str:
     """Returns what a tool documents about a role of this name; empty where no tool does."""
     name = re.split(r"[/:]", resource)[-1]
     rows = table("known_roles")

@@ -6,20 +6,19 @@ An action on every resource of a type whose id AWS chooses gets a condition here
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.lifecycle import changes_made, siblings_among
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import action_of, creates_its_resource, types_of_arn
 from leastpriv.permissions.volatility import is_whole_type, literal_letters, parts_of, service_of
+from leastpriv.proposal.escalation_paths import known_role
 from leastpriv.proposal.models import Change, GuardContext
 from leastpriv.proposal.removals import tools_of
 from leastpriv.proposal.stability import with_items
@@ -43,7 +42,8 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
             # The owner is authorized on no resource or on the parent: other calls name what it made.
             service = action.partition(":")[0]
             others = (each for each in added if each.action.startswith(f"{service}:"))
-            yield from _following(action, changes, [*others], context, ())
+            named = [each for each in others if not any(map(is_whole_type, each.resources))]
+            yield from _following(action, changes, named, context, ())
         else:
             yield from _following(action, changes, changes, context, ())
     for owner in filter(creates_its_resource, of_action):
@@ -60,8 +60,6 @@ def _following(
     """Yields a life-cycle action on the resources of some changes, but for those that it was used on."""
     known = action_of(action)
     takes_any = known is not None and not known.resource_types
-    if owners != on:
-        on = [each for each in on if not any(map(is_whole_type, each.resources))]
     written = (each for change in on for each in change.resources)
     resources = dict.fromkeys(found for each in written for found in with_items(action, each))
     wildcards, known_names = [each for each in used if has_wildcard(each)], {"*", *used}
@@ -96,13 +94,12 @@ _UPLOAD = "s3:PutObject"
 
 
 def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields the added `s3:PutObject` on the objects that a service read for a run and that this run named anew.
+    """Yields the added `s3:PutObject` on objects that a service read for one run, which alone gave them the name.
 
     A run deploys what it has uploaded. Nothing where data events of the bucket show the uploads, nor for a role whose
     tool uploads by another one (`known_roles.tsv`).
     """
-    role = context.evidence.principal.rpartition("/")[2]
-    is_known = any(fnmatchcase(role, row["pattern"]) for row in table("known_roles"))
+    is_known = known_role(context.evidence.principal)
     if is_known or forbidden(_UPLOAD, context.options.never_add) or any(each.action == _UPLOAD for each in added):
         return
     gets = [each for each in added if each.action == "s3:GetObject"]

@@ -221,12 +221,15 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
 
 def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
     """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
-    used = dict.fromkeys((region, each.resource) for each in of_type if (region := region_of(each.resource)))
+    used: dict[str, list[str]] = {}
+    for each in of_type:
+        if region := region_of(each.resource):
+            used.setdefault(region, []).append(each.resource)
     found = {each.pattern: each for each in patterns}
-    for pattern in patterns if len({region for region, _ in used}) > 1 else ():
-        for region, resource in used:
+    for pattern in patterns if len(used) > 1 else ():
+        for region, resources in used.items():
             written = in_region(pattern.pattern, region)
-            if written not in found and resource_covers(written, resource):
+            if written not in found and any(resource_covers(written, resource) for resource in resources):
                 found[written] = replace(pattern, pattern=written, covers=())
     return tuple(found[name] for name in sorted(without_covered(found)))
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.permissions.arn_parts import object_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool
 
@@ -242,11 +243,8 @@ def reads_of(parameters: Iterable[str], texts: Iterable[str], because: str, plac
         yield from tool_calls("parameter", because, place, owner=owner, parameter=name.lstrip("/"))
 
 
-_STORED = re.compile(r"https://(?:([^/*]+)\.s3[^/]*|s3[^/]*/([^/*]+))/([^?]+)(?:\?.*)?")
-"""A file in S3, by a URL that begins with its bucket or has it in its path."""
-
-
 def read_in_s3(url: object, because: str, place: Place) -> Iterator[Need]:
     """Yields what CloudFormation needs to read a template at a URL of S3; nothing for a local file."""
-    if stored := _STORED.fullmatch(str(url)):
-        yield from tool_calls("nested", because, place, bucket=stored[1] or stored[2], object=stored[3])
+    bucket, key = object_of(str(url)) if str(url).startswith("https:") else ("", "")
+    if bucket:
+        yield from tool_calls("nested", because, place, bucket=bucket, object=key)

@@ -124,7 +124,7 @@ def _granted(action: str) -> Sequence[str]:
 
 
 BY_LEVEL = "manages permissions, by the access level that AWS gives it"
-"""Why an action without a row of its own is sensitive."""
+"""Why an action is sensitive that has no row in `sensitive.tsv`."""
 
 
 @lru_cache(maxsize=16_384)

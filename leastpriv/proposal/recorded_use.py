@@ -59,7 +59,7 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _is_remembered(carrier: Carrier, action: str) -> bool:
-    """Whether the memory of a call would have the action as a use of its own, had the call caused it."""
+    """Whether the memory would list a use of the action if the remembered call had caused one."""
     return carrier.triggered and action not in facts_of(carrier.operation).inner
 
 

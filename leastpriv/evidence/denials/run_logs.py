@@ -83,9 +83,9 @@ def _order(usage: Usage) -> tuple[object, ...]:
     return usage.need.permission, usage.outcome, usage.need.derivation
 
 
-def _with_location(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run | None) -> Denial:
+def _with_location(logged: LoggedDenial, denial: Denial, evidence: Evidence, run: Run | None) -> Denial:
     """Adds the location to a denial, and a missing principal from an equal denial in CloudTrail of the same run."""
-    denial = replace(told, log=f"{one.file}:{one.line}")
+    denial = replace(denial, log=f"{logged.file}:{logged.line}")
     if denial.principal:
         return as_rehearsal_denial(denial, rehearsed=is_rehearsal(session_of(denial.principal)))
     return replace(denial, principal=evidence.principal) if _is_corroborated(denial, evidence, run) else denial

@@ -40,7 +40,8 @@ from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
-from leastpriv.report.phrases import code, plural
+from leastpriv.report.escape import code
+from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository

@@ -22,7 +22,7 @@ from leastpriv.pipeline.history import history_file
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import StateStore, is_branch_name
-from leastpriv.report.phrases import name as escaped_name
+from leastpriv.report.escape import name as escaped_name
 
 if TYPE_CHECKING:
     from leastpriv.config.targets_file import Configuration, TargetEntry

@@ -34,7 +34,8 @@ from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository, StateStore
-from leastpriv.report.phrases import code, plural, prose
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import plural
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.phrases import json_text
+from leastpriv.report.escape import json_text
 from leastpriv.report.review import review_body, review_title
 
 _log = logging.getLogger(__name__)

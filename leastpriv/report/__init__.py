@@ -1,1 +1,1 @@
-"""Reports for people and machines; `phrases` is the only way for untrusted text into them."""
+"""Reports for people and machines; `escape` is the only way for untrusted text into them."""

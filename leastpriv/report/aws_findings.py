@@ -22,7 +22,8 @@ from leastpriv.proposal.aws_guards import (
     was_granted,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import code, codes, day, joined, plural, prose
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import codes, day, joined, plural
 
 _MOST_QUESTIONS = 12
 _MOST_RESOURCES = 10

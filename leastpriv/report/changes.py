@@ -13,20 +13,9 @@ from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import block, code, prose
 from leastpriv.report.first_screen import entry_sizes, kept_because
-from leastpriv.report.phrases import (
-    block,
-    by_guard_result,
-    code,
-    codes,
-    day,
-    joined,
-    latest_use,
-    only_if,
-    plural,
-    prose,
-    runs_of,
-)
+from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, only_if, plural, runs_of
 
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:

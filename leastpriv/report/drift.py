@@ -22,7 +22,8 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.models import Change, Proposal
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import code, codes, evidence_span, listed, name, plain, plural
+from leastpriv.report.escape import code, name, plain
+from leastpriv.report.phrases import codes, evidence_span, listed, plural
 
 
 class DriftKind(StrEnum):

@@ -17,7 +17,8 @@ from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_
 from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import by_guard_result, code, codes, joined, json_text, listed, plural, prose
+from leastpriv.report.escape import code, json_text, prose
+from leastpriv.report.phrases import by_guard_result, codes, joined, listed, plural
 from leastpriv.report.tables import conditions_value
 
 if TYPE_CHECKING:

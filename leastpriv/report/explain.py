@@ -14,7 +14,8 @@ from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import day, listed, plain, plural
+from leastpriv.report.escape import plain
+from leastpriv.report.phrases import day, listed, plural
 from leastpriv.report.proposal_json import change_value, held_value, usage_value
 from leastpriv.report.tables import gap_row, json_lines
 

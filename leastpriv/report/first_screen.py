@@ -19,16 +19,15 @@ from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, prose
 from leastpriv.report.evidence_limits import not_added_title, was_denied
 from leastpriv.report.phrases import (
     basis_usages,
-    code,
     codes,
     guard_row,
     joined,
     last_run_link,
     plural,
-    prose,
     share,
     successful_runs,
 )

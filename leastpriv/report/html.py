@@ -21,16 +21,15 @@ from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, plain
 from leastpriv.report.evidence_limits import coverage_picture, gaps_section, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
-    code,
     day,
     evidence_span,
     last_run_link,
     latest_use,
     oldest_first,
-    plain,
     plural,
     run_links,
     run_page,

@@ -19,17 +19,15 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, entry_id
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, json_text, plain
 from leastpriv.report.phrases import (
-    code,
     codes,
     day,
     evidence_span,
-    json_text,
     latest_use,
     listed,
     oldest_first,
     only_if,
-    plain,
     plural,
     run_links,
     runs_of,

@@ -1,15 +1,7 @@
-r"""Words untrusted text, counts, dates and lists for every report.
-
-Untrusted text (event names, ARNs, file contents, messages) is in code spans, in which GitHub creates no mention,
-reference or link, and HTML is text. Characters that could end a code span or a table cell, imitate a marker, run a
-workflow command, or deceive the reader are written as `\u{…}`.
-"""
+"""Phrases that all reports share: counts, dates, lists, and sections truncated to the limit of a page."""
 
 from __future__ import annotations
 
-import json
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,96 +12,11 @@ from leastpriv.errors import plural as plural
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, Condition, Run, Usage
 from leastpriv.permissions.fact_tables import table
+from leastpriv.report.escape import code
 
 if TYPE_CHECKING:
     from leastpriv.evidence.models import Evidence
     from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
-
-_LONGEST = 300
-_NAME = re.compile(r"[^A-Za-z0-9+=,.@_-]")
-"""IAM's alphabet for names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
-_INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""Characters that are invisible although Unicode classes them as letters, marks or symbols.
-
-Fillers, joiners, selectors, Braille's blank (Default_Ignorable_Code_Point,
-https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
-"""
-_ODD = re.compile(r"[^ -{}~]")
-_MARK = re.compile(r"<(?=!--)|(?<=#)#(?=\[)")
-"""Begins of a comment, such as the marker, and of `##[name]`, which a runner executes anywhere in a line."""
-_TOKEN = re.compile(r"(\(*)(?:`([^`]+)`|([^ ]+?))([),;:.]*(?:(?<=[a-z`])\?\Z)?)(?= |\Z)")
-"""A word between blanks, or a code span of the sentence; two adjacent spans would become one."""
-_PLAIN_WORD = re.compile(r"[A-Za-z]+(?:[-'][a-z]+)*|[A-Z][0-9]|[0-9]{1,4}", re.ASCII)
-
-
-def code(text: str, longest: int = _LONGEST) -> str:
-    """`text` as a code span that fits a table cell, truncated to `longest` characters."""
-    shown = visible(text if len(text) <= longest else text[: longest - 1] + "…")
-    fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
-    pad = " " if shown.startswith("`") or shown.endswith("`") or shown != shown.strip() or not shown else ""
-    return f"{fence}{pad}{shown}{pad}{fence}"
-
-
-def block(text: str, language: str) -> str:
-    """Lines of code as a fenced block; `language` is a constant of the caller."""
-    lines = [visible(line) for line in text.rstrip("\n").split("\n")]
-    fence = "`" * max(3, max((len(run) for line in lines for run in re.findall("`+", line)), default=0) + 1)
-    return "\n".join([f"{fence}{language}", *lines, fence])
-
-
-def prose(text: str) -> str:
-    """A sentence that quotes others, as Markdown: plain words remain, all else goes into code spans."""
-    return _TOKEN.sub(_token, text)
-
-
-def visible(text: str) -> str:
-    """`text` on one line; characters that are invisible, split table cells or change direction are written out.
-
-    Mentions are broken here too, because mail clients interpret the plain text of a comment again.
-    """
-    shown = _ODD.sub(lambda found: _shown(found[0]), text)
-    return _MARK.sub(lambda found: _written_out(found[0]), shown).replace("@", "@\u200b")
-
-
-def name(text: str) -> str:
-    """A name for titles and commit messages: IAM's alphabet, mentions broken, at most 64 characters."""
-    return _NAME.sub("_", text)[:64].replace("@", "_at_")
-
-
-def path_name(path: str) -> str:
-    """A path for titles: each part as `name` writes it."""
-    return "/".join(map(name, path.split("/")))
-
-
-def plain(text: str, longest: int = _LONGEST) -> str:
-    """`text` for a log line or a plain sentence: one line, all visible, no workflow command, truncated."""
-    shown = _ODD.sub(lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest])
-    return _MARK.sub(lambda found: _written_out(found[0]), shown)
-
-
-def json_text(value: object, indent: int | None = None) -> str:
-    """`value` as JSON in ASCII; escapes `##[`, a workflow command wherever it occurs."""
-    return json.dumps(value, indent=indent).replace("##[", "#\\u0023[")
-
-
-def _token(found: re.Match[str]) -> str:
-    before, quoted, word, after = found.groups()
-    if quoted is None and (_PLAIN_WORD.fullmatch(word) or not word.strip("(),;:.")):
-        return found[0]
-    return f"{before}{code(quoted or word)}{after}"
-
-
-def _shown(character: str) -> str:
-    category = unicodedata.category(character)
-    if character == "|" or category[0] == "C" or category in {"Zl", "Zp"} or _INVISIBLE.match(character):
-        return _written_out(character)
-    return " " if category == "Zs" else character
-
-
-def _written_out(character: str) -> str:
-    return f"\\u{{{ord(character):x}}}"
 
 
 def day(time: datetime | None) -> str:

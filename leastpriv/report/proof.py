@@ -11,7 +11,8 @@ from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import Proof, Replay
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import code, codes, joined, listed, plural, prose
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import codes, joined, listed, plural
 
 _KINDS = {
     PolicyKind.MANAGED: "a managed policy",

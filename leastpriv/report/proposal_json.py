@@ -21,8 +21,8 @@ from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import coverage_value, live_role_value
-from leastpriv.report.phrases import json_text
 from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import conditions_value, gap_row, permission_row, statement_place, time_value
 from leastpriv.report.verdict import escalation_value

@@ -20,6 +20,7 @@ from leastpriv.report.changes import (
     wildcards_section,
 )
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, name, path_name, prose
 from leastpriv.report.evidence_limits import (
     gaps_section,
     implied_needs_section,
@@ -31,7 +32,6 @@ from leastpriv.report.evidence_limits import (
 from leastpriv.report.first_screen import first_screen, markdown, service_counts
 from leastpriv.report.phrases import (
     basis_usages,
-    code,
     codes,
     day,
     evidence_span,
@@ -41,11 +41,8 @@ from leastpriv.report.phrases import (
     last_run_link,
     latest_use,
     listed,
-    name,
     only_if,
-    path_name,
     plural,
-    prose,
     run_links,
     runs_of,
     times,

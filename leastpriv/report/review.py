@@ -19,18 +19,10 @@ from leastpriv.proposal.review_models import (
     asks_for_grant,
 )
 from leastpriv.report.context import ReviewContext
+from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import limits_lines
 from leastpriv.report.first_screen import markdown
-from leastpriv.report.phrases import (
-    code,
-    codes,
-    fit_sections,
-    fold,
-    joined,
-    name,
-    plural,
-    prose,
-)
+from leastpriv.report.phrases import codes, fit_sections, fold, joined, plural
 from leastpriv.report.proof import replay_sentences
 from leastpriv.report.review_verdict import (
     count_calls,

@@ -17,10 +17,9 @@ from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, Withdrawn, as_text
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.report.context import ReviewContext
+from leastpriv.report.escape import block, code, name, path_name, prose
 from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import (
-    block,
-    code,
     codes,
     day,
     evidence_span,
@@ -28,11 +27,8 @@ from leastpriv.report.phrases import (
     joined,
     latest_use,
     listed,
-    name,
     only_if,
-    path_name,
     plural,
-    prose,
     run_links,
     times,
 )

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind, build_chain
-from leastpriv.report.phrases import code, codes, joined, plural
+from leastpriv.report.escape import code
+from leastpriv.report.phrases import codes, joined, plural
 
 _MOST_DRAWN = 40
 """Links; Mermaid draws some hundreds, more than a person reads."""

@@ -12,7 +12,7 @@ from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.report.phrases import json_text, plain
+from leastpriv.report.escape import json_text, plain
 
 if TYPE_CHECKING:
     from leastpriv.evidence.denials.job_logs import LoggedDenial
@@ -109,7 +109,7 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
 
 
 def json_lines(rows: Iterable[Row]) -> str:
-    """One JSON object per line, in ASCII; escapes `##[`, a workflow command wherever it occurs."""
+    """One JSON object per line, in ASCII; escapes `##[`, which begins a workflow command anywhere in a line."""
     return "".join(json_text(row) + "\n" for row in rows)
 
 

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from leastpriv.models import ChangeKind
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
-from leastpriv.report.phrases import code, name, plural, prose
+from leastpriv.report.escape import code, name, prose
+from leastpriv.report.phrases import plural
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 from leastpriv.report.verdict import short_verdict, verdict

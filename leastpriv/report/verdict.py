@@ -16,19 +16,16 @@ from leastpriv.proposal.escalation_paths import EscalationPath, Strength, is_adm
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.self_widening import PROBE
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, json_text, plain, prose
 from leastpriv.report.phrases import (
-    code,
     codes,
     day,
     evidence_span,
     guard_row,
     joined,
-    json_text,
     latest_use,
     oldest_first,
-    plain,
     plural,
-    prose,
     run_links,
     runs_of,
 )

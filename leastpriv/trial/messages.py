@@ -12,7 +12,8 @@ from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import policy_kind, quota
 from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change
-from leastpriv.report.phrases import listed, plain, plural
+from leastpriv.report.escape import plain
+from leastpriv.report.phrases import listed, plural
 from leastpriv.trial.cleanup import OrphanedResource
 from leastpriv.trial.extend import RoundResult, UnresolvedDenial
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.phrases import code, name, plain, prose, visible
+from leastpriv.report.escape import code, name, plain, prose, visible
 from tests.fakes.markdown import HOSTILE, read
 
 PIECES = st.sampled_from(HOSTILE) | st.text(max_size=8) | st.text(alphabet="`|\\<>@#[]()*_!-: \n", max_size=12)

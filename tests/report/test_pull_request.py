@@ -15,7 +15,8 @@ import pytest
 from leastpriv.models import ChangeKind
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
-from leastpriv.report.phrases import share, visible
+from leastpriv.report.escape import visible
+from leastpriv.report.phrases import share
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.verdict import verdict
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal

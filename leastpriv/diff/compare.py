@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from msgspec import Struct, structs
 from msgspec.structs import replace
 
-from leastpriv.diff.statement_coverage import catalogue_actions
+from leastpriv.diff.policy_diff import catalogue_actions
 from leastpriv.evidence.created_tags import with_unmet_conditions
 from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.live_role import LivePolicy, LiveRole

@@ -1,32 +1,37 @@
 """Compares what two versions of a policy grant and deny, independent of their form.
 
-Other statements, orders, spellings or wildcards of equal meaning are no difference.
+Other statements, orders, spellings or wildcards of equal meaning are no difference. Coverage is that of
+`policy/containment`; which actions of the catalogue differ is listed with it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from leastpriv.diff.statement_coverage import (
-    ActionEntry,
-    ComparableStatement,
-    ResourceEntry,
-    actions_on_resource,
-    catalogue_actions,
-    conditions_implied,
-    covers_actions,
-    covers_resource,
-    is_pattern,
-    shared_resources,
-    shown_resources,
-    statements_with_effect,
-)
 from leastpriv.models import Condition
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import resource_covers, resource_overlaps
+from leastpriv.permissions.resource_types import fits
+from leastpriv.policy.condition_sets import ConditionSet, Rule, implies
+from leastpriv.policy.conditions import in_2012_spelling, without_variables
+from leastpriv.policy.containment import RuleComparison, rules_as_allows
 from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.glob_automaton import Element, each_bit
+
+ActionEntry = str | tuple[str, ...]
+"""One entry of `Action`, or the whole of `NotAction`."""
+ResourceEntry = str | tuple[str, ...]
+"""One entry of `Resource`, or the whole of `NotResource`."""
+
+EXCLUDED = "NotResource: "
+"""Prefix of an excluded resource in reports."""
 
 
 class EntryDiff(Struct, frozen=True):
@@ -94,28 +99,26 @@ class _ConditionChange(Struct):
     looser: bool = False
 
 
+_ByRules = Mapping[int, set[str]]
+"""Bits of the rules of the other version that name the actions -> actions."""
 _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 """Effect, conditions before and after."""
 
 
 def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
     """Compares two versions of a policy (None: no file); what another attached policy has too is no difference."""
-    found: dict[str, list[EntryDiff]] = {}
+    found: dict[str, tuple[EntryDiff, ...]] = {}
     conditioned: dict[_Key, _ConditionChange] = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
-            others = statements_with_effect([other, *attached], effect)
-            side = _EntryComparison(others, is_before, conditioned)
-            same = {each.statement.meaning for each in others}
-            own = [each for each in statements_with_effect([one], effect) if each.statement.meaning not in same]
-            found[f"{effect} {is_before}"] = [
-                edit for statement in own for entry in statement.action_entries if (edit := side.edit(statement, entry))
-            ]
+            others = [document for document in (other, *attached) if document]
+            side = _EntryComparison(rules_as_allows(others, effect), is_before, conditioned)
+            found[f"{effect} {is_before}"] = tuple(side.differences(rules_as_allows([one] if one else [], effect)))
     return PolicyDiff(
-        removed=tuple(found["Allow True"]),
-        added=tuple(found["Allow False"]),
-        denies_removed=tuple(found["Deny True"]),
-        denies_added=tuple(found["Deny False"]),
+        removed=found["Allow True"],
+        added=found["Allow False"],
+        denies_removed=found["Deny True"],
+        denies_added=found["Deny False"],
         conditions=tuple(
             ConditionDiff(
                 effect=effect,
@@ -132,103 +135,229 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
 
 
 class _EntryComparison:
-    """Compares the entries of one version with the other version."""
+    """Compares the entries of one version with the other version, for statements of one effect."""
 
-    def __init__(
-        self, others: Sequence[ComparableStatement], is_before: bool, conditioned: dict[_Key, _ConditionChange]
-    ) -> None:
-        self._others = others
-        self._is_before = is_before
-        self._conditioned = conditioned
-        self._covering: dict[tuple[ResourceEntry, bool], Sequence[ComparableStatement]] = {}
+    def __init__(self, others: Sequence[Rule], is_before: bool, conditioned: dict[_Key, _ConditionChange]) -> None:
+        self.is_before = is_before
+        self.conditioned = conditioned
+        # Without its condition set, a statement without resources would cover all resources.
+        others = [rule for rule in others if rule.statement.resources or rule.statement.not_resources]
+        self.full = RuleComparison(others)
+        self.bare = RuleComparison([replace(rule, condition_set=_bare(rule)) for rule in others])
 
-    def edit(self, statement: ComparableStatement, entry: ActionEntry) -> EntryDiff | None:
-        """Returns the part of an entry that the other version lacks; collects changed conditions separately."""
-        only: set[str] = set()
-        partly: set[str] = set()
-        elsewhere: dict[str, None] = {}
-        lacking = {
-            resource: rest
-            for resource in statement.resource_entries
-            if (rest := self._rest(statement, entry, resource)) is not None
-        }
-        for resource, rest in lacking.items():
-            left: set[str] = set()
-            for entries, actions in self._shared(statement, resource, rest):
-                elsewhere.update(dict.fromkeys(entries))
-                left |= actions
-            only |= rest - left
-            partly |= left
-        if not lacking:
+    @cached_property
+    def named_by(self) -> Mapping[str, int]:
+        """Action of the catalogue -> bits of the rules that name it."""
+        found: dict[str, int] = {}
+        for place, rule in enumerate(self.full.old):
+            for action in frozenset[str]().union(*map(catalogue_actions, _action_entries(rule.statement))):
+                found[action] = found.get(action, 0) | 1 << place
+        return found
+
+    def differences(self, rules: Iterable[Rule]) -> Iterator[EntryDiff]:
+        """Yields the part of each entry that the other version lacks; collects changed conditions separately."""
+        same = {rule.statement.meaning for rule in self.full.old}
+        own: dict[Statement, list[Rule]] = {}
+        for rule in rules:
+            own.setdefault(rule.statement, []).append(rule)
+        for statement, found in own.items():
+            resources = {} if statement.meaning in same else _resource_rules(statement, found)
+            for entry in _action_entries(statement):
+                compared = {resource: self._lacking(rule, entry, resource) for resource, rule in resources.items()}
+                lacking = {resource: rest for resource, rest in compared.items() if rest is not None}
+                if lacking:
+                    yield self._difference(resources, entry, lacking)
+
+    def _lacking(self, rule: Rule, entry: ActionEntry, resource: ResourceEntry) -> _ByRules | None:
+        """Returns an entry's actions that the other version lacks on a resource; None if there is no difference."""
+        whole = Element((entry,)) if isinstance(entry, str) else Element(entry, negated=True)
+        if self.full.covers(rule.condition_set, whole, rule.resources):
             return None
+        here = _actions_on(rule.statement, entry, resource)
+        named: dict[int, set[str]] = defaultdict(set)
+        if isinstance(entry, str) and not is_pattern(entry) and not catalog.action(entry):
+            # A wildcard may name it although the catalogue lacks it.
+            named[self.full.naming(whole)] = {entry}
+        else:
+            for action in here:
+                named[self.named_by.get(action, 0)].add(action)
+        bare = _bare(rule)
+        lacking = {bits: actions for bits, actions in named.items() if not self.bare.covers(bare, bits, rule.resources)}
+        conditioned = {
+            bits: actions
+            for bits, actions in named.items()
+            if bits not in lacking and not self.full.covers(rule.condition_set, bits, rule.resources)
+        }
+        self._note(rule, conditioned, resource)
+        # A wildcard exceeds its list, because it also names future actions.
+        is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
+        return lacking if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)) else None
+
+    def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
+        """Yields those of the rules, given as bits, that name some of the actions, and these actions."""
+        named: dict[int, set[str]] = defaultdict(set)
+        for bits, found in actions.items():
+            for bit in each_bit(bits & rules):
+                named[bit] |= found
+        yield from ((self.full.old[bit.bit_length() - 1], named[bit]) for bit in sorted(named))
+
+    def _note(self, rule: Rule, actions: _ByRules, resource: ResourceEntry) -> None:
+        """Collects actions that the other version has on a resource under other conditions."""
+        found = list[tuple[Rule, set[str]]]()
+        left = set[str]().union(*actions.values())
+        overlap = self.full.overlapping(rule.resources)
+        for other, named in self._naming(actions, overlap.whole):
+            if implies(_bare(rule), _bare(other)):
+                found.append((other, named & left))
+                left -= named
+        # Several statements together have the rest.
+        for other, named in self._naming(actions, overlap.whole | overlap.part):
+            if not implies(rule.condition_set, other.condition_set):
+                found.append((other, named & left))
+        for other, named in found:
+            if named:
+                before, after = (rule, other) if self.is_before else (other, rule)
+                key = (rule.statement.effect, _shown_conditions(before), _shown_conditions(after))
+                note = self.conditioned.setdefault(key, _ConditionChange())
+                note.actions |= named
+                note.on.update(dict.fromkeys(_shown_resources(resource)))
+                note.stricter = note.stricter or self.is_before
+                note.looser = note.looser or not self.is_before
+
+    def _difference(
+        self, resources: Mapping[ResourceEntry, Rule], entry: ActionEntry, lacking: Mapping[ResourceEntry, _ByRules]
+    ) -> EntryDiff:
+        statement = next(iter(resources.values())).statement
+        only, partly = set[str](), set[str]()
+        elsewhere: dict[str, None] = {}
+        for resource, rest in lacking.items():
+            overlap, left = self.full.overlapping(resources[resource].resources), set[str]()
+            for other, actions in self._naming(rest, overlap.whole | overlap.part):
+                shared = _shared_resources(other.statement, resource, statement.variables)
+                elsewhere.update(dict.fromkeys(shared))
+                left |= actions if shared else set()
+            only |= set().union(*rest.values()) - left
+            partly |= left
         only -= partly
-        granted = len(
-            frozenset[str]().union(
-                *(actions_on_resource(statement, entry, resource) for resource in statement.resource_entries)
-            )
-        )
-        spelled = (
-            {}
-            if is_pattern(entry)
-            else {action: str(entry) for action in catalogue_actions(entry) if action == str(entry).lower()}
-        )
+        granted = len({action for resource in resources for action in _actions_on(statement, entry, resource)})
         return EntryDiff(
-            statement=statement.statement,
+            statement=statement,
             entry=entry if isinstance(entry, str) else f"NotAction: {', '.join(entry)}",
             granted=granted,
-            only=tuple(sorted(spelled.get(action, action) for action in only)),
-            partly=tuple(sorted(spelled.get(action, action) for action in partly)),
-            on=tuple(dict.fromkeys(entry for resource in lacking for entry in shown_resources(resource))),
+            only=tuple(sorted(only)),
+            partly=tuple(sorted(partly)),
+            on=tuple(dict.fromkeys(shown for resource in lacking for shown in _shown_resources(resource))),
             elsewhere=tuple(elsewhere),
-            whole=not partly and len(only) == granted and len(lacking) == len(statement.resource_entries),
+            whole=not partly and len(only) == granted and len(lacking) == len(resources),
         )
 
-    def _rest(self, statement: ComparableStatement, entry: ActionEntry, resource: ResourceEntry) -> set[str] | None:
-        """Returns an entry's actions that no statement covers on a resource; None if there is no difference."""
-        key = resource, statement.statement.variables
-        if key not in self._covering:
-            self._covering[key] = [
-                other for other in self._others if covers_resource(other, resource, statement.statement.variables)
-            ]
-        there = self._covering[key]
-        same = [other for other in there if conditions_implied(other.conditions, statement.conditions)]
-        if any(covers_actions(other, entry) for other in same):
-            return None
-        here = actions_on_resource(statement, entry, resource)
-        rest = set(here).difference(*(other.actions for other in same))
-        for other in there:
-            shared = rest & other.actions if other not in same else None
-            if shared:
-                self._note(statement, other, shared, resource)
-                rest -= shared
-        # A wildcard exceeds its list, because it also names future actions.
-        more = (
-            is_pattern(entry)
-            and bool(here or not catalogue_actions(entry))
-            and not any(covers_actions(o, entry) for o in there)
-        )
-        return rest if rest or more else None
 
-    def _shared(
-        self, statement: ComparableStatement, resource: ResourceEntry, rest: set[str]
-    ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-        """Yields the other version's resources for some of the actions, and these actions."""
-        for other in self._others:
-            actions = rest & other.actions
-            entries = shared_resources(other, resource, statement.statement.variables) if actions else ()
-            if entries:
-                yield entries, actions
+def _bare(rule: Rule) -> ConditionSet:
+    """Returns the condition set of a rule without its Condition block."""
+    return ConditionSet(matching=rule.condition_set.matching, not_matching=rule.condition_set.not_matching)
 
-    def _note(
-        self, statement: ComparableStatement, other: ComparableStatement, actions: set[str], resource: ResourceEntry
-    ) -> None:
-        before, after = (statement, other) if self._is_before else (other, statement)
-        key = (statement.statement.effect, before.conditions, after.conditions)
-        note = self._conditioned.setdefault(key, _ConditionChange())
-        note.actions |= actions
-        note.on.update(dict.fromkeys(shown_resources(resource)))
-        note.stricter = note.stricter or self._is_before
-        note.looser = note.looser or not self._is_before
+
+def _action_entries(statement: Statement) -> tuple[ActionEntry, ...]:
+    return (statement.not_actions,) if statement.not_actions else tuple(dict.fromkeys(statement.actions))
+
+
+def _resource_rules(statement: Statement, rules: Sequence[Rule]) -> Mapping[ResourceEntry, Rule]:
+    """Returns each distinct resource entry of a statement, as written, with a rule for it alone."""
+    if statement.not_resources:
+        return {statement.not_resources: rules[0]}
+    rule_of = {text: rule for rule in rules for text in rule.condition_set.matching or rule.resources.patterns}
+    spelled = {entry: in_2012_spelling(entry, statement.variables) for entry in statement.resources}
+    return {
+        entry: replace(rule_of[text], resources=Element((without_variables(text),))) for entry, text in spelled.items()
+    }
+
+
+def _shown_conditions(rule: Rule) -> frozenset[Condition]:
+    """Returns conditions with sorted values; an unreadable block is one condition with its text.
+
+    The key is marked if `${…}` in the values is plain text, because such a condition has another meaning.
+    """
+    if rule.condition_set.unreadable:
+        return frozenset({Condition("", rule.condition_set.unreadable, ())})
+    found = set[Condition]()
+    for each in rule.statement.conditions:
+        plain = not rule.statement.variables and any("${" in value for value in each.values)
+        key = each.key + (" (with ${…} as plain text)" if plain else "")
+        found.add(Condition(each.operator, key, tuple(sorted(set(each.values)))))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=512)
+def catalogue_actions(entry: ActionEntry) -> frozenset[str]:
+    """Returns the catalogue actions of an entry; a literal that the catalogue lacks returns itself in lower case."""
+    if isinstance(entry, tuple):
+        return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, entry))
+    expanded = catalog.expand(entry)
+    return frozenset(expanded if expanded or is_pattern(entry) else (entry.lower(),))
+
+
+def is_pattern(entry: ActionEntry) -> bool:
+    """Returns whether an entry also names future actions."""
+    return isinstance(entry, tuple) or "*" in entry or "?" in entry
+
+
+def _actions_on(statement: Statement, entry: ActionEntry, resource: ResourceEntry) -> frozenset[str]:
+    """Returns an entry's actions that fit a resource; a literal that fits no resource of its statement fits each."""
+    found = catalogue_actions(entry)
+    if resource == "*" or isinstance(resource, tuple):
+        return found
+    nowhere = not is_pattern(entry) and not any(fits(action, each) for action in found for each in statement.resources)
+    return found if nowhere else _fitting_actions(entry, resource)
+
+
+_MANY = 1_000
+"""From this many actions on, the service of the ARN preselects the actions."""
+
+
+@lru_cache(maxsize=1_024)
+def _fitting_actions(entry: ActionEntry, resource: str) -> frozenset[str]:
+    found = catalogue_actions(entry)
+    service = resource.split(":", 3)[2] if resource.count(":") > 2 else "*"
+    if len(found) > _MANY and not set(service) & set("*?$"):
+        found &= _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
+    return frozenset(action for action in found if fits(action, resource))
+
+
+@cache
+def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
+    """Returns all actions by the service in their resource ARNs; "" holds actions whose ARN names no single service."""
+    index: dict[str, set[str]] = {"": set()}
+    for name in catalog.expand("*"):
+        known = catalog.action(name)
+        # An action without types fits no resource; the event table names resources of API Gateway that the catalogue
+        # lacks.
+        kinds = known.resource_types if known else ()
+        services = {name.partition(":")[0], *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", "))}
+        for service in services:
+            index.setdefault("" if set(service) & set("$*?") else service, set()).add(name)
+    return {service: frozenset(actions) for service, actions in index.items()}
+
+
+def _shared_resources(statement: Statement, resource: ResourceEntry, variables: bool) -> tuple[str, ...]:
+    """Returns the statement's resources that may overlap `resource`, as reports show them."""
+    if isinstance(resource, tuple):
+        found = tuple(entry for entry in statement.resources if not _any_covers(resource, entry, variables))
+        return found or (_shown_resources(statement.not_resources) if statement.not_resources else ())
+    if statement.not_resources:
+        outside = _any_covers(statement.not_resources, resource, statement.variables)
+        return () if outside else _shown_resources(statement.not_resources)
+    return tuple(
+        entry for entry in statement.resources if resource_overlaps(entry, resource, variables=statement.variables)
+    )
+
+
+def _any_covers(entries: Iterable[str], other: str, variables: bool) -> bool:
+    return any(resource_covers(entry, other, variables=variables) for entry in entries)
+
+
+def _shown_resources(resource: ResourceEntry) -> tuple[str, ...]:
+    """Returns a resource entry as reports show it; `NotResource: arn…` if it is excluded."""
+    return (resource,) if isinstance(resource, str) else tuple(f"{EXCLUDED}{entry}" for entry in resource)
 
 
 def json_patch(committed: Document | None, proposed: Document) -> str:

@@ -253,8 +253,7 @@ class Rule(Struct, frozen=True):
     condition_set: ConditionSet
     document: int
     """Index of its document in the given sequence."""
-    statement: Statement | None
-    """None for a listed grant, which has no policy."""
+    statement: Statement
 
 
 def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
@@ -264,26 +263,34 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
         for number, document in enumerate(documents)
         for statement in document.statements
         if statement.actions or statement.not_actions
-        for rule in _rules(document, number, statement)
+        for rule in _rules(number, statement, _unreadable_block(document, statement))
     )
 
 
-def listed_rule(listed: Permission) -> Rule:
-    """Returns the rule of a grant of one action pattern on one resource pattern under all its conditions."""
-    pattern = listed.resource
-    matching = (pattern,) if has_variable(pattern) else ()
-    condition_set = replace(condition_set_of(listed.conditions, variables=True, unreadable=""), matching=matching)
-    return Rule(True, Element((listed.action,)), Element((without_variables(pattern),)), condition_set, -1, None)
+def listed_rules(listed: Permission) -> Iterator[Rule]:
+    """Yields the rule of a grant of one action pattern on one resource pattern under all its conditions."""
+    statement = Statement(
+        index=0,
+        sid="",
+        effect="Allow",
+        actions=(listed.action,),
+        not_actions=(),
+        resources=(listed.resource,),
+        not_resources=(),
+        conditions=listed.conditions,
+        conditions_readable=True,
+        variables=True,
+        line=0,
+    )
+    return _rules(-1, statement)
 
 
-def _rules(document: Document, number: int, statement: Statement) -> Iterator[Rule]:
+def _rules(number: int, statement: Statement, unreadable: str = "") -> Iterator[Rule]:
     rule = Rule(
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),
         resources=EVERYTHING,
-        condition_set=condition_set_of(
-            statement.conditions, statement.variables, _unreadable_block(document, statement)
-        ),
+        condition_set=condition_set_of(statement.conditions, statement.variables, unreadable),
         document=number,
         statement=statement,
     )

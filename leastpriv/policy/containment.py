@@ -22,12 +22,12 @@ from leastpriv.policy.condition_sets import (
     cases,
     conjunction,
     implies,
-    listed_rule,
+    listed_rules,
     mutually_exclusive,
     rules_of,
 )
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
+from leastpriv.policy.glob_automaton import Element, GlobSet, Overlap, StepBudget, StepBudgetError, each_bit
 
 if TYPE_CHECKING:
     from leastpriv.policy.witness import Witness
@@ -77,13 +77,11 @@ def check_containment(
     old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, budget: int = _MAX_STEPS
 ) -> Containment:
     """Compares what `new` allows with what `old` and the `listed` grants allow under their conditions."""
-    grants = [listed_rule(permission) for permission in listed]
-    question = _Comparison([*rules_of(old), *grants], rules_of(new), StepBudget(budget))
+    grants = [rule for permission in listed for rule in listed_rules(permission)]
+    question = RuleComparison([*rules_of(old), *grants], rules_of(new), budget)
     new_access = list(question.new_access(rule for rule in question.new if rule.allow))
     left, excesses = StepBudget(budget), list[Excess]()
     for rule, action_entry, resource_entry, found in new_access:
-        if rule.statement is None:
-            continue
         witness, reason = None, UNPROVEN_WILDCARDS
         if found:
             from leastpriv.policy.witness import find_witness
@@ -98,13 +96,14 @@ def check_containment(
 
 def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS) -> tuple[Statement, ...]:
     """Returns the Deny statements of `old` that the Deny statements of `new` do not provably cover."""
-    question = _Comparison(_as_allows(new), _as_allows(old), StepBudget(budget))
+    question = RuleComparison(rules_as_allows(new, "Deny"), rules_as_allows(old, "Deny"), budget)
     lost = (rule.statement for rule, *_ in question.new_access(question.new))
-    return tuple(dict.fromkeys(statement for statement in lost if statement))
+    return tuple(dict.fromkeys(lost))
 
 
-def _as_allows(documents: Sequence[Document]) -> tuple[Rule, ...]:
-    return tuple(replace(rule, allow=True) for rule in rules_of(documents) if not rule.allow)
+def rules_as_allows(documents: Sequence[Document], effect: str) -> tuple[Rule, ...]:
+    """Returns the rules of the statements of one effect, each as the rule of an Allow."""
+    return tuple(replace(rule, allow=True) for rule in rules_of(documents) if rule.allow == (effect == "Allow"))
 
 
 def _size(excess: Excess) -> tuple[bool, int, str]:
@@ -132,24 +131,24 @@ class _RuleView(Struct, frozen=True):
     def leaves_new_access(self, bits: int) -> bool:
         """Returns whether a request that matches the rules `bits` and the new rule may be newly allowed."""
         denied = covered = 0
-        for bit in _each_bit(bits & ~self.blockers):
+        for bit in each_bit(bits & ~self.blockers):
             denied |= self.denying.get(bit, 0)
             covered |= self.covering.get(bit, 0)
         wanted = (1 << self.cases) - 1 & ~denied
-        barred = any(not self.blocking[bit] & bits for bit in _each_bit(bits & self.blockers))
+        barred = any(not self.blocking[bit] & bits for bit in each_bit(bits & self.blockers))
         return bool(wanted & ~covered) or (bool(wanted) and barred)
 
 
-class _Comparison:
-    """Compares old rules with new ones."""
+class RuleComparison:
+    """Compares old rules with new ones; old rules are also bits, in their order."""
 
-    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], budget: StepBudget) -> None:
+    def __init__(self, old: Sequence[Rule], new: Sequence[Rule] = (), steps: int = _MAX_STEPS) -> None:
+        self.budget = budget = StepBudget(steps)
         self.old = tuple(dict.fromkeys(old))
         self.new = tuple(dict.fromkeys(new))
         self.rules = (*self.old, *(rule for rule in self.new if not rule.allow))
         self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, budget=budget)
         self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, budget=budget)
-        self.budget = budget
         self.views: dict[ConditionSet, _RuleView] = {}
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
         self.same: frozenset[tuple[str, str, ConditionSet]] = frozenset()
@@ -176,21 +175,44 @@ class _Comparison:
                     # replaces the variable.
                     shown = (*rule.condition_set.matching, resource_entry)[0]
                     try:
-                        if found := self._find_new_access(rule, actions, resources):
-                            yield rule, action_entry, shown, found
+                        if found := self._find_new_access(rule.condition_set, actions, resources):
+                            known = self._with_known_action(rule.condition_set, actions, resources)
+                            yield rule, action_entry, shown, known or found
                     except StepBudgetError:
                         yield rule, action_entry, shown, None
 
-    def _find_new_access(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
+    def covers(self, condition_set: ConditionSet, actions: Element | int, resources: Element) -> bool:
+        """Returns whether the old rules provably allow all; `actions` may be the bits of the rules that name them."""
+        with suppress(StepBudgetError):
+            if isinstance(actions, int):
+                return self._uncovered_resource(condition_set, resources, actions) is None
+            return self._find_new_access(condition_set, actions, resources) is None
+        return False
+
+    def naming(self, actions: Element) -> int:
+        """Returns the bits of the old rules that certainly name all of an action entry."""
+        with suppress(StepBudgetError):
+            return self.actions.overlap(actions).whole
+        return 0
+
+    def overlapping(self, resources: Element) -> Overlap:
+        """Returns the bits of the old rules that hold for all, and for some, of the resources."""
+        with suppress(StepBudgetError):
+            return self.resources.overlap(resources)
+        return Overlap(0, 0)
+
+    def _find_new_access(
+        self, condition_set: ConditionSet, actions: Element, resources: Element
+    ) -> tuple[str, str] | None:
         """Finds an action and a resource that are newly allowed, the resource a shortest one for its action."""
-        view = self._view(rule.condition_set)
+        view = self._view(condition_set)
         overlap = self.actions.overlap(actions)
         if self._surely_covered(view, resources, overlap.whole & view.relevant, overlap.part & view.relevant):
             return None
         for signature, action in self.actions.members(actions, view.relevant):
-            resource = self._uncovered_resource(rule.condition_set, view, resources, signature)
+            resource = self._uncovered_resource(condition_set, resources, signature)
             if resource is not None:
-                return self._with_known_action(rule.condition_set, actions, resources) or (action, resource)
+                return action, resource
         return None
 
     def _with_known_action(
@@ -199,19 +221,17 @@ class _Comparison:
         """Prefers an existing action to the shortest text that could be one."""
         from leastpriv.policy.witness import example_actions
 
-        view = self._view(condition_set)
         with suppress(StepBudgetError):
             for action in example_actions(actions, resources):
-                signature = self.actions.membership(action) & view.relevant
-                resource = self._uncovered_resource(condition_set, view, resources, signature)
+                resource = self._uncovered_resource(condition_set, resources, self.actions.membership(action))
                 if resource is not None:
                     return action, resource
         return None
 
-    def _uncovered_resource(
-        self, condition_set: ConditionSet, view: _RuleView, resources: Element, signature: int
-    ) -> str | None:
-        """Finds a resource that is not yet allowed for actions of one signature."""
+    def _uncovered_resource(self, condition_set: ConditionSet, resources: Element, named_by: int) -> str | None:
+        """Finds a resource that is not yet allowed for the actions that exactly the rules `named_by` name."""
+        view = self._view(condition_set)
+        signature = named_by & view.relevant
         key = (condition_set, resources, signature)
         if key not in self.known:
             if self._surely_covered(view, resources, signature, 0):
@@ -231,14 +251,14 @@ class _Comparison:
         """
         overlap = self.resources.overlap(resources)
         denied = covered = 0
-        for bit in _each_bit(overlap.whole & whole):
+        for bit in each_bit(overlap.whole & whole):
             denied |= view.denying.get(bit, 0)
             covered |= view.covering.get(bit, 0)
         wanted = (1 << view.cases) - 1 & ~denied
         if wanted & ~covered:
             return False
         blocking = (overlap.whole | overlap.part) & (whole | part) & view.blockers
-        return not wanted or all(self._still_denied(view, bit, whole) for bit in _each_bit(blocking))
+        return not wanted or all(self._still_denied(view, bit, whole) for bit in each_bit(blocking))
 
     def _still_denied(self, view: _RuleView, bit: int, whole: int) -> bool:
         """Returns whether a new Deny holds if an old one does."""
@@ -277,10 +297,3 @@ def _entries(element: Element) -> Iterator[tuple[str, Element]]:
         return
     for pattern in dict.fromkeys(element.patterns):
         yield pattern, Element((pattern,))
-
-
-def _each_bit(bits: int) -> Iterator[int]:
-    while bits:
-        bit = bits & -bits
-        yield bit
-        bits ^= bit

@@ -54,6 +54,14 @@ class Element(Struct, frozen=True):
     negated: bool = False
 
 
+def each_bit(bits: int) -> Iterator[int]:
+    """Yields the bits that are set, the lowest first."""
+    while bits:
+        bit = bits & -bits
+        yield bit
+        bits ^= bit
+
+
 @lru_cache(maxsize=8192)
 def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int, int]:
     """Returns a pattern's last state, and the bits of those that lead on: by character, by any, in a loop."""
@@ -211,12 +219,10 @@ class GlobSet:
             near = self._near_elements(spelled)
             # An element that excludes patterns matches all of a domain that none of them meets.
             whole, part = self._negated & ~near, 0
-            for index, element in enumerate(self.elements):
-                if not near >> index & 1:
-                    continue
-                has_all, has_some = self._compare(spelled, element)
-                whole |= has_all << index
-                part |= (has_some and not has_all) << index
+            for bit in each_bit(near):
+                has_all, has_some = self._compare(spelled, self.elements[bit.bit_length() - 1])
+                whole |= bit if has_all else 0
+                part |= bit if has_some and not has_all else 0
             found = self._reaches[domain] = Overlap(whole, part)
         return found
 
@@ -265,7 +271,8 @@ class GlobSet:
                 yield self.membership(text) & relevant, text
             return
         domain = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
-        indexes = [index for index in range(len(self.elements)) if relevant >> index & 1]
+        relevant &= self._near_elements(domain) | self._negated
+        indexes = [bit.bit_length() - 1 for bit in each_bit(relevant)]
         automaton = GlobAutomaton(
             domain, [self._near(self.elements[index], domain) for index in indexes], self.actions, self.budget
         )

@@ -12,8 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from leastpriv.diff.compare import Difference, Entry, compare
-from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff, PolicyDiff, diff_policies
-from leastpriv.diff.statement_coverage import EXCLUDED
+from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff, PolicyDiff, diff_policies
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage
 from leastpriv.permissions.catalog import forbidden, sensitivity

@@ -7,8 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff
-from leastpriv.diff.statement_coverage import EXCLUDED
+from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Basis, DeniedBy, Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers

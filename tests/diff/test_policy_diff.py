@@ -193,6 +193,36 @@ def test_a_statement_that_an_attached_policy_covers_is_no_difference() -> None:
     assert compared([allow("sqs:TagQueue", QUEUE)], [allow("sns:CreateTopic", "*")], attached).removed == ()
 
 
+def test_statements_that_cover_an_entry_only_together_are_no_difference() -> None:
+    """The coverage is that of the proof, which joins wildcards, regions and excluded resources."""
+    regions = [{"Condition": {"StringEquals": {"aws:RequestedRegion": region}}} for region in (list(REGIONS), *REGIONS)]
+    for whole, parts in (
+        (allow("sqs:*", "*"), [allow("sqs:*", f"{QUEUE}*"), {**allow("sqs:*", ""), "NotResource": f"{QUEUE}*"}]),
+        (allow("sqs:*", QUEUE, **regions[0]), [allow("sqs:*", QUEUE, **each) for each in regions[1:]]),
+        (allow("sqs:*", QUEUE), [allow("sqs:TagQueue", QUEUE), {**allow("", QUEUE), "NotAction": "sqs:TagQueue"}]),
+    ):
+        kept = [{key: value for key, value in each.items() if value} for each in parts]
+        assert compared([whole], kept).removed == compared([whole], kept).conditions == ()
+
+
+def test_statements_with_an_entry_together_show_the_condition_of_one() -> None:
+    rest = {**allow("sqs:TagQueue", ""), "NotResource": QUEUE, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    del rest["Resource"]
+    found = compared([allow("sqs:TagQueue", "*")], [allow("sqs:TagQueue", QUEUE), rest])
+    assert found.removed == ()
+    (edit,) = found.conditions
+    assert (edit.actions, edit.on, edit.stricter) == (("sqs:TagQueue",), ("*",), True)
+
+
+def test_a_policy_of_many_statements_is_compared_in_full() -> None:
+    """Each statement differs, and the step budget of the comparison suffices."""
+    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], [f"{QUEUE}-{number}-*"]) for number in range(400)]
+    after = [allow("sqs:CreateQueue", [f"{QUEUE}-{number}-*"]) for number in range(400)]
+    found = compared(before, after)
+    assert [(edit.entry, edit.only) for edit in found.removed] == [("sqs:Tag*", ("sqs:TagQueue",))] * 400
+    assert (found.added, found.conditions) == ((), ())
+
+
 @pytest.mark.parametrize(
     ("before", "after", "stricter", "looser"),
     [

@@ -27,7 +27,7 @@ _ATTEMPTS = 6
 """Attempts per request, the first included; AWS_MAX_ATTEMPTS overrides it. Pauses double, up to 20 seconds."""
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
-_CONNECTIONS = 64
+_CONNECTIONS = 128
 _RATE_LIMITED_SERVICES = frozenset({"cloudtrail"})
 """Services with a low request limit, for which the client throttles its requests (retry mode `adaptive`)."""
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _PROCESSES = 8
 """Each takes some 30 MiB."""
-_FETCHED_AHEAD = 128
+_FETCHED_AHEAD = 256
 """Files fetched and not yet read: the requests in flight, and as many again."""
 _READ_AHEAD = 16
 """Files read ahead, whose calls are in memory."""

@@ -22,7 +22,6 @@ from leastpriv.evidence.cloudtrail.record import (
     EventFields,
     SkipReason,
     find_caller,
-    login_of,
     object_of,
     parse_record,
     resources_of,
@@ -35,6 +34,7 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
     decode_resource_arns,
     decode_value,
     full_record,
+    has_name,
     identity_fields,
     target_name_search,
 )
@@ -70,8 +70,6 @@ class _Target(Struct, eq=False):
 
 
 _Kind = _Target | _OtherCaller | str | object
-_LOGIN = object()
-"""Another caller, whose record may be a login to a target."""
 _SLOW = object()
 """The whole record decides who called, or whether it is a login."""
 
@@ -83,7 +81,7 @@ class RecordReader:
         """`survey` False: only the targets' calls count, not the coverage of all records."""
         self._names = target_name_search(principals)
         self.sought = None if survey else self._names
-        """Whether bytes contain a target's name; `None` where all records are read."""
+        """The search for the targets' names; `None` where all records are read."""
         self.window, self.principals = window, principals
         self._is_bounded = window != Window()
         self._survey = survey
@@ -185,7 +183,7 @@ class RecordReader:
         return kinds
 
     def _may_be_login(self, row: DecodedRecord) -> bool:
-        """Whether `login_of` needs the whole record of a caller without permissions."""
+        """Whether `parse_record` needs the whole record of a caller without permissions."""
         if row.eventName == ASSUME_ROLE:
             service = (row.userIdentity and row.userIdentity.invokedBy) or ""
             if service.removesuffix(".cn") not in workload_services():
@@ -193,7 +191,9 @@ class RecordReader:
         elif row.eventName not in LOGIN_EVENTS:
             return False
         # The request or the response names the role.
-        return not self._names or any(map(self._names, (bytes(row.requestParameters), bytes(row.responseElements))))
+        return not self._names or any(
+            has_name(self._names, bytes(raw)) for raw in (row.requestParameters, row.responseElements)
+        )
 
     def _kind(self, row: DecodedRecord, key: _Key) -> _Kind:
         if len(self._callers) >= _REMEMBERED:
@@ -217,8 +217,6 @@ class RecordReader:
         return kind
 
     def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
-        if kind is _LOGIN:
-            return login_of(full_record(row), self.principals.wants) or _OTHER
         identity = row.userIdentity
         if type(kind) is _Target and identity:
             caller = kind.sessions.get((identity.arn, identity.principalId)) or self._session(kind, row, identity)

@@ -97,14 +97,14 @@ def test_botocore_reports_denied_objects_and_the_others_are_read(s3: FakeS3, fas
 
 
 def test_constant_failures_add_few_requests_to_botocores(s3: FakeS3, fast: Aws) -> None:
-    for number in range(400):
-        s3.objects[f"{PLACE}/123456789012_CloudTrail_eu-west-1_20260102T09{number // 8:02}Z_{number}.json.gz"] = b"x"
+    for number in range(800):
+        s3.objects[f"{PLACE}/123456789012_CloudTrail_eu-west-1_20260102T09{number // 16:02}Z_{number}.json.gz"] = b"x"
     s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
     found = list(S3Trail(fast, "s3://logs").read(Window(), Principals()))
     assert not any(isinstance(each, Call) for each in found)
     assert any(isinstance(each, Gap) and "AWS failed while reading objects" in each.detail for each in found)
     # Those under way at once, and those that lie ahead when the reader gives up.
-    assert s3.gets() < 64 + 128 + 64
+    assert s3.gets() < 128 + 256 + 128
 
 
 @pytest.mark.parametrize("fault", ["throttled", "broken off", "late"])

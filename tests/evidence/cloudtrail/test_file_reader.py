@@ -401,6 +401,23 @@ def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> No
     assert [call.name for call in compare_calls(tmp_path, ALWAYS, ONE)] == ["Get2"]
 
 
+@pytest.mark.parametrize("blank", [b"", b" "])
+@pytest.mark.parametrize("names", [["deploy"], ["deploy", "other"], [f"role-{number}" for number in range(40)]])
+def test_calls_of_some_roles_are_found_among_those_of_others(tmp_path: Path, names: list[str], blank: bytes) -> None:
+    """A blank between records of a block moves those that follow it."""
+    records = [
+        record(
+            number, **who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s", accountId=ACCOUNT)
+        )
+        for number, name in enumerate(["stranger", "deploy", "other", "role-7", "role-39", "deploy", "stranger"])
+    ]
+    text = compact({"Records": records}).replace(b'},{"eventVersion":', b"}," + blank + b'{"eventVersion":', 2)
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(text))
+    targets = Principals(frozenset(parse_principal(f"arn:aws:iam::{ACCOUNT}:role/{name}") for name in names))
+    found = {call.principal.rpartition("/")[2] for call in compare_calls(tmp_path, ALWAYS, targets)}
+    assert found == {"deploy", "other", "role-7", "role-39"} & set(names)
+
+
 @pytest.mark.parametrize("others", [[], [ROLE], [ROLE, f"arn:aws:iam::{ACCOUNT}:user/anna"]])
 def test_a_user_whom_a_record_gives_by_name_alone_is_found(tmp_path: Path, others: list[str]) -> None:
     """Old records have no ARN, and so no slash before the name."""

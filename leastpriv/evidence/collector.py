@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from functools import cache
 
 from msgspec import structs
@@ -23,15 +22,15 @@ from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import AGGREGATED, Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
-from leastpriv.permissions.mapping import CallNeeds, forget_calls, needs_of
+from leastpriv.permissions.mapping import CallNeeds, LastUsed, forget_calls, needs_of
 from leastpriv.permissions.request import creates
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB)."""
 _MOST_GAPS = 1_000
-RecentGroups = dict[tuple[object, ...], tuple[tuple[Need, ...], CallTotals]]
-"""Identity of needs, principal, and what else a call adds to its group -> those needs and the totals of the group."""
-_MOST_RECENT = 8_192
+RecentGroups = LastUsed[tuple[object, CallTotals, list[int] | None]]
+"""Identity of a request or of needs, and what else decides how calls count -> the request or needs, the totals of the
+group of these calls, and the numbers of answers of their event."""
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -58,7 +57,7 @@ class UsageCollector:
         self._issued = issued
         self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
-        self._recent = {} if recent is None else recent
+        self._recent = recent or LastUsed()
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._answers: dict[str, list[int]] = {}
@@ -67,8 +66,6 @@ class UsageCollector:
         self._tags = TagLedger()
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
-        self._first: datetime | None = None
-        self._last: datetime | None = None
 
     def rename(self, principal: str) -> None:
         """Sets the ARN of the evidence: the path of a role may be known only later."""
@@ -83,32 +80,47 @@ class UsageCollector:
         """Counts one call of the principal."""
         # A summary of data events shows no call of one principal.
         self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
-        run = _NO_RUN
-        if not call.caller_doubt:
-            run, time = self._runs.note(call, self._counted), call.time
-            self._first = min(self._first or time, time)
-            self._last = max(self._last or time, time)
+        run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
+        # The reader gives calls with equal requests the same object: most need not be read or mapped again.
+        place = (
+            id(call.parameters),
+            call.source,
+            call.name,
+            call.principal,
+            call.region,
+            call.resources,
+            call.outcome,
+            call.error_code,
+            call.account,
+            call.invoked_by,
+            call.read_only,
+            call.parameters_omitted,
+            call.program,
+            call.caller_doubt,
+            not call.response,
+        )
+        known = self._recent.get(place)
+        if known and known[0] is call.parameters:
+            known[1].count_call(call, run)
+            if known[2]:
+                known[2][not call.response] += 1
+            return
         mapped = needs_of(call)
-        if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
+        is_plain = mapped.verdict is _MAPPED and not mapped.gaps and not call.parameters_omitted
+        if not is_plain:
             self._note_verdict(call, mapped)
         for action in mapped.kept:
             event = f"{call.source.partition('.')[0]}:{call.name}"
             self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
         if call.outcome is _DENIED:
             self._note_denial(call, run, mapped)
-        else:
-            self._tally(call, run, mapped.needs, call.outcome)
-            if run != _NO_RUN and not call.error_code and creates(call.name):
-                self._tags.note(call, mapped.prefix, run)
-
-    def _answer(self, call: Call) -> str:
-        """Counts whether a carried out writing call has an answer; returns the mark of one that has none."""
-        if call.read_only is not False or call.outcome is not _ALLOWED or call.error_code:
-            return ""
-        event = f"{call.source}:{call.name}"
-        counts = self._answers.setdefault(event, [0, 0])
-        counts[not call.response] += 1
-        return "" if call.response else f"{NO_ANSWER} {event}"
+            return
+        if mapped.needs:
+            totals, answers = self._tally(call, run, mapped.needs, call.outcome)
+            if is_plain and not creates(call.name):
+                self._recent.put(place, (call.parameters, totals, answers))
+        if run != _NO_RUN and not call.error_code and creates(call.name):
+            self._tags.note(call, mapped.prefix, run)
 
     def _resolved(self, is_rehearsal_key: Callable[[str], bool]) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the outcomes that only all calls together show.
@@ -152,53 +164,48 @@ class UsageCollector:
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
         implied = denied.needs_of_request(call)
         needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
-        self._tally(call, run, needs, call.outcome, denial)
+        self._tally_denial(call, run, needs, denial)
         if denial.actions:
             # A denial of another action (`iam:PassRole`): the call's own action was attempted, with unknown outcome.
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
-            self._tally(call, run, own, Outcome.UNKNOWN)
+            if own:
+                self._tally(call, run, own, Outcome.UNKNOWN)
         if denial.mendable:
-            self._tally(call, run, denied.dependent_needs(implied, needs), call.outcome, denial)
+            self._tally_denial(call, run, denied.dependent_needs(implied, needs), denial)
 
-    def _tally(
-        self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None = None
-    ) -> None:
+    def _tally_denial(self, call: Call, run: int, needs: tuple[Need, ...], denial: Denial) -> None:
         if not needs:
             return
-        if denial:
-            refused_by = f"{denial.denied_by} {denial.mendable}"
-            if denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
-                # The record that says what the key is for may come later.
-                is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
-                refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
-            totals = self._totals(call, needs, outcome, refused_by)
-            totals.denial = denial
-            totals.note(call, run)
-            return
-        refused_by = call.caller_doubt or self._answer(call)
-        # Equal calls have the same needs object (`needs_of`): most need not be compared need by need.
-        place = (
-            id(needs),
-            self._counted,
-            outcome,
-            refused_by,
-            call.region,
-            call.source,
-            call.name,
-            call.error_code,
-            call.invoked_by,
-            call.program,
-        )
+        refused_by = f"{denial.denied_by} {denial.mendable}"
+        if denial.denied_by is DeniedBy.SESSION and not denial.mendable and call.access_key:
+            # The record that says what the key is for may come later.
+            is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
+            refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
+        totals = self._totals(call, needs, call.outcome, refused_by)
+        totals.denial = denial
+        totals.note(call, run)
+
+    def _tally(
+        self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome
+    ) -> tuple[CallTotals, list[int] | None]:
+        """Counts a call in its group, and whether a carried out writing call has an answer; returns what it counted."""
+        mark, answers = call.caller_doubt, None
+        if not mark and call.read_only is False and call.outcome is _ALLOWED and not call.error_code:
+            event = f"{call.source}:{call.name}"
+            answers = self._answers.setdefault(event, [0, 0])
+            answers[not call.response] += 1
+            mark = "" if call.response else f"{NO_ANSWER} {event}"
+        # Calls with the same needs object have all in common that decides it (`needs_of`).
+        place = (id(needs), self._counted, outcome, mark, call.invoked_by, call.program)
         known = self._recent.get(place)
         if known and known[0] is needs:
             known[1].count_call(call, run)
-            return
-        if len(self._recent) >= _MOST_RECENT:
-            self._recent.clear()
-        totals = self._totals(call, needs, outcome, refused_by)
-        self._recent[place] = needs, totals
+            return known[1], answers
+        totals = self._totals(call, needs, outcome, mark)
+        self._recent.put(place, (needs, totals, answers))
         totals.note(call, run)
+        return totals, answers
 
     def _totals(self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
@@ -237,8 +244,8 @@ class UsageCollector:
             gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
             runs=keys.with_parent_runs(uses, ordered),
             signed=keys.key_issuers(uses),
-            first=self._first,
-            last=self._last,
+            first=min((run.first for run in ordered), default=None),
+            last=max((run.last for run in ordered), default=None),
             counts=Counts(
                 calls=sum(self._outcomes.values()),
                 allowed=self._outcomes[Outcome.ALLOWED] - unanswered,
@@ -324,7 +331,7 @@ class PrincipalCollectors:
         """Creates a collector for each target; `sources` is the number of sources."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._keys = IssuedKeys()
-        self._recent: RecentGroups = {}
+        self._recent: RecentGroups = LastUsed()
         self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from typing import NoReturn
+from typing import Generic, NoReturn, TypeVar
 
 from msgspec import Struct, structs
 
@@ -169,60 +169,64 @@ def needs_of(call: Call) -> CallNeeds:
     plan = plan_of(call.source, call.name)
     if plan.nothing:
         return plan.nothing
-    # The reader gives calls with equal requests the same object, which need not be read again.
-    place = (
-        id(call.parameters),
-        call.source,
-        call.name,
-        call.principal,
-        call.region,
-        call.resources,
-        call.outcome,
-        call.error_code,
-        call.account,
-        call.invoked_by,
-        call.read_only,
-        call.parameters_omitted,
-        not call.response,
-    )
-    known = SAME_REQUEST.get(place)
-    if known and known[0] is call.parameters:
-        return known[1]
     request = read_request(plan.noun, call.parameters, plan.reads)
     plan = plan_for_keys(call.source, call.name, frozenset(request.keys))
     deciding = _deciding(call, plan, request)
     if deciding is None or (call.response and id(plan) in READ_ANSWERS):
         return _needs(call, plan, request)
-    of_plan, found = DECIDED.get(deciding, (plan, None))
-    if found is None or of_plan is not plan:
-        try:
-            found = _needs(structs.replace(call, response=_UNREAD) if call.response else call, plan, request)
-        except _ResponseReadError:
-            READ_ANSWERS[id(plan)] = plan
-            return _needs(call, plan, request)
-        if len(DECIDED) >= _MOST_DECIDED:
-            DECIDED.clear()
-        DECIDED[deciding] = plan, found
-    if len(SAME_REQUEST) >= _MOST_REQUESTS:
-        SAME_REQUEST.clear()
-    SAME_REQUEST[place] = call.parameters, found
+    known = DECIDED.get(deciding)
+    if known and known[0] is plan:
+        return known[1]
+    try:
+        found = _needs(structs.replace(call, response=_UNREAD) if call.response else call, plan, request)
+    except _ResponseReadError:
+        READ_ANSWERS[id(plan)] = plan
+        return _needs(call, plan, request)
+    DECIDED.put(deciding, (plan, found))
     return found
 
 
-SAME_REQUEST: dict[tuple[object, ...], tuple[Mapping[str, object], CallNeeds]] = {}
-"""Identity of a request and what else decides -> the request, which the cache keeps, and the needs."""
-DECIDED: dict[tuple[object, ...], tuple[EventPlan, CallNeeds]] = {}
+_Value = TypeVar("_Value")
+
+
+class LastUsed(Generic[_Value]):
+    """Keeps the values that were used last, in two generations: the older one is dropped when the newer one is full."""
+
+    def __init__(self, most: int = 8_192) -> None:
+        """`most`: values in one generation."""
+        self._most = most
+        self._newer: dict[tuple[object, ...], _Value] = {}
+        self._older: dict[tuple[object, ...], _Value] = {}
+
+    def get(self, key: tuple[object, ...]) -> _Value | None:
+        """Returns the value of a key; None where it was dropped or never put."""
+        found = self._newer.get(key)
+        if found is None and key in self._older:
+            found = self._older.pop(key)
+            self.put(key, found)
+        return found
+
+    def put(self, key: tuple[object, ...], value: _Value) -> None:
+        """Adds a value."""
+        if len(self._newer) >= self._most:
+            self._newer, self._older = {}, self._newer
+        self._newer[key] = value
+
+    def clear(self) -> None:
+        """Frees the memory of all values."""
+        self._newer, self._older = {}, {}
+
+
+DECIDED: LastUsed[tuple[EventPlan, CallNeeds]] = LastUsed()
 """Identity of the plan and what else decides the needs of a call -> the plan, which the cache keeps, and its needs."""
-_MOST_REQUESTS, _MOST_DECIDED = 2_048, 8_192
-"""Of calls that differ in what decides their needs, about 1 kB each."""
 READ_ANSWERS: dict[int, EventPlan] = {}
 """Identity of a plan -> the plan, whose rules read the answers of some calls: of nearly all calls, then."""
 
 
 def forget_calls() -> None:
     """Frees the memory of the caches of calls."""
-    for each in (DECIDED, SAME_REQUEST, READ_ANSWERS):
-        each.clear()
+    DECIDED.clear()
+    READ_ANSWERS.clear()
 
 
 class _ResponseReadError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -363,3 +363,40 @@ def test_the_number_of_ids_of_created_resources_is_limited() -> None:
     making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
     evidence = closed(*(structs.replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
     assert {len(usage.made) for usage in evidence.usages} == {1_000}
+
+
+_EQUAL_REQUESTS: Sequence[Mapping[str, object]] = ({}, {"bucketName": "b", "key": "k"}, {"bucketName": "b"})
+_CALLS_OF_EQUAL_REQUESTS = st.lists(
+    st.builds(
+        lambda request, name, outcome, region, read_only, answer, omitted, error: structs.replace(
+            call(
+                name,
+                _EQUAL_REQUESTS[request],
+                outcome=Outcome(outcome),
+                region=region,
+                read_only=read_only,
+                parameters_omitted=omitted,
+            ),
+            response=answer,
+            error_code=error if outcome != "denied" else "AccessDenied",
+        ),
+        st.integers(0, 2),
+        st.sampled_from(["GetObject", "PutObject", "CreateBucket", "GetNothing"]),
+        st.sampled_from(["allowed", "allowed", "denied", "unknown"]),
+        st.sampled_from(["eu-west-1", "us-east-1"]),
+        st.sampled_from([None, True, False]),
+        st.sampled_from([{}, {"x": "y"}]),
+        st.booleans(),
+        st.sampled_from(["", "", "NoSuchKey"]),
+    ),
+    max_size=40,
+)
+
+
+@given(_CALLS_OF_EQUAL_REQUESTS)
+@example([call("GetObject", _EQUAL_REQUESTS[0], parameters_omitted=each) for each in (False, True)])
+@example([call("GetObject", _EQUAL_REQUESTS[1], region=each) for each in ("eu-west-1", "us-east-1")])
+def test_calls_that_share_a_request_count_like_calls_with_equal_ones(calls: Sequence[Call]) -> None:
+    """The reader gives calls with equal requests the same object, and the collector reads it once."""
+    apart = [structs.replace(each, parameters=dict(each.parameters)) for each in calls]
+    assert closed(*calls) == closed(*apart)

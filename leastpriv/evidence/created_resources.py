@@ -65,14 +65,14 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
     found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in known}
     began = {run.id: f"{run.first:%Y%m%d}" for run in known}
     days: dict[str, dict[str, str]] = {}
-    for usage in usages:
+    for usage in [usage for usage in usages if usage.outcome is Outcome.ALLOWED]:
         resource = usage.need.permission.resource
         workspace = _WORKSPACE.search(resource)
         words = {*_as_in_names(workspace["name"])} if workspace else set()
-        words.update(pull[0].lower() for pull in _PULL.finditer(resource))
-        for run in usage.runs if words and usage.outcome is Outcome.ALLOWED else ():
+        words.update([pull[0].lower() for pull in _PULL.finditer(resource)])
+        for run in usage.runs if words else ():
             found.setdefault(run, set()).update(words)
-        for day in _DAY.finditer(resource) if usage.outcome is Outcome.ALLOWED else ():
+        for day in _DAY.finditer(resource) if began else ():
             for run in usage.runs:
                 if began.get(run) == re.sub(r"[-_.]", "", day["day"]):
                     days.setdefault(run, {})[resource] = day[0]

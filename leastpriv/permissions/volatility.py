@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from msgspec import Struct
 
@@ -184,16 +184,21 @@ def _is_end_of_stack(found: re.Match[str]) -> bool:
 def with_open_end(resource: str) -> str:
     """A resource with the end open that AWS adds to its name: of a secret six letters."""
     prefix = service_of(resource)
-    for part in parts_of(prefix, resource):
+    for part in parts_of(prefix, resource) if prefix in _with_suffix() else ():
         text = resource[part.start : part.end]
         if _row(prefix, resource, part.variable, text).get("volatility") == "suffix":
             return resource[: part.start] + _SECRET_END.sub(_OPEN_SUFFIX, text) + resource[part.end :]
     return resource
 
 
+@cache
+def _with_suffix() -> frozenset[str]:
+    return frozenset(row["prefix"] for row in table("volatile") if row["volatility"] == "suffix")
+
+
 def literal_letters(part: str) -> int:
     """Letters and digits of a part outside its wildcards and outside a prefix that many teams share."""
-    return sum(letter.isalnum() for letter in without_shared_prefix(part))
+    return sum(map(str.isalnum, without_shared_prefix(part)))
 
 
 def without_shared_prefix(name: str) -> str:
@@ -232,7 +237,7 @@ def is_open_anyway(resource: str) -> bool:
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
     for regex, row in _rows(prefix, variable):
-        if regex.fullmatch(text) and (not row["type"] or row["type"] in _kinds(prefix, resource, variable)):
+        if regex.fullmatch(text) and (not row["type"] or _may_be(row["type"], prefix, resource, variable)):
             return row
     return _NO_ROW
 
@@ -240,11 +245,12 @@ def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, s
 _NO_ROW: Mapping[str, str] = {}
 
 
-def _kinds(prefix: str, resource: str, variable: str) -> set[str]:
-    """Resource types, in lower case, that a resource may be of by a template with a variable."""
-    return {
-        name.lower() for name, parts in parts_of_arn(prefix, resource) if any(variable == each[0] for each in parts)
-    }
+def _may_be(kind: str, prefix: str, resource: str, variable: str) -> bool:
+    """Whether a resource may be of a type, in lower case, by a template with a variable."""
+    for name, parts in parts_of_arn(prefix, resource):
+        if name.lower() == kind and variable in [each[0] for each in parts]:
+            return True
+    return False
 
 
 @lru_cache(maxsize=4_096)
@@ -269,10 +275,14 @@ def parts_of(prefix: str, resource: str) -> tuple[Part, ...]:
     return best
 
 
+_COLONS = 5
+"""Between the fields of an ARN."""
+
+
 def service_of(resource: str) -> str:
     """The service of an ARN where the catalogue knows it, else the empty string."""
-    fields = resource.split(":", 5)
-    return fields[2] if len(fields) == 6 and fields[2] in catalog.services() else ""
+    fields = resource.split(":", 3)
+    return fields[2] if resource.count(":") >= _COLONS and fields[2] in catalog.services() else ""
 
 
 def is_whole_type(pattern: str) -> bool:
@@ -354,6 +364,7 @@ _REGION = re.compile(
 """`us-east-1`, `us-gov-west-1`, also in a name: `cdk-hnb659fds-assets-111122223333-us-east-1`."""
 
 
+@lru_cache(maxsize=4_096)
 def region_of(resource: str) -> str:
     """The one region that an ARN names, in its own field or in a name; empty where it names none or several."""
     named = set(_REGION.findall(resource))

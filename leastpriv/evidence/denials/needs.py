@@ -244,7 +244,7 @@ def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2_048)
 def _read(told: str, code: str) -> Denial:
     """A record's message is one sentence on one line with the reason at its end: other line ends belong to a name.
 

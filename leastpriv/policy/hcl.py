@@ -39,7 +39,14 @@ def read_hcl(
         found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
     except RecursionError as error:
         raise reader.error("is nested too deep; name another") from error
-    policy = found[0] if len(found) == 1 else _joined(found)
+    policy = found[0]
+    if len(found) > 1:
+        # The joined policy has the version of the first.
+        values = [each.get_any_case("Statement") for each in found]
+        items = tuple(item for value in values if value for item in value.entries)
+        listed = Member("Statement", policy.start, policy.end, Node("array", policy.start, policy.end, items=items))
+        kept = tuple(member for member in policy.members if member.key.casefold() != "statement")
+        policy = replace(policy, members=(*kept, listed))
     return PolicySource("hcl", pointer, text, policy, "terraform", text, folder=folder)
 
 
@@ -48,7 +55,7 @@ def render_data_source(source: PolicySource, where: str, parameters: Mapping[str
     text = source.outer
     scope = _scope(text, where, source.folder, parameters)
     block = json_block(text, source.policy, ("data", _DATA_SOURCE, ""))
-    policy = normalized(document_node(scope, posixpath.basename(where.replace("\\", "/")), block))
+    policy = normalized(document_node(scope, _file_name(where), block))
     statements = policy.get("Statement")
     lines = tuple(line_of(text, node.start) for node in statements.items) if statements else ()
     rendered = json.dumps(json_value(policy), indent=2, ensure_ascii=False) + "\n"
@@ -57,8 +64,7 @@ def render_data_source(source: PolicySource, where: str, parameters: Mapping[str
 
 def attached_policies(text: str, where: str, role: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> str:
     """Returns the addresses of the policies that a folder attaches to a role, as a pointer; empty for none."""
-    scope = _scope(text, where, folder, parameters)
-    return _SEPARATOR.join(dict.fromkeys(_attached(scope, role)))
+    return _SEPARATOR.join(dict.fromkeys(_attached(_scope(text, where, folder, parameters), role)))
 
 
 def references_of(source: PolicySource, where: str, parameters: Mapping[str, str]) -> Mapping[str, str]:
@@ -95,19 +101,12 @@ def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
 
 
 def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> ModuleScope:
-    name = posixpath.basename(where.replace("\\", "/"))
-    whole = TerraformFolder({**folder.files, name: text}, folder.plan)
+    whole = TerraformFolder({**folder.files, _file_name(where): text}, folder.plan)
     return ModuleScope(Interpreter(Evaluator, document_node), whole, parameters)
 
 
-def _joined(policies: Sequence[Node]) -> Node:
-    """Returns one policy with the statements of several; its first member is the first policy's version."""
-    first = policies[0]
-    values = [policy.get_any_case("Statement") for policy in policies]
-    items = [item for value in values if value for item in value.entries]
-    listed = Node("array", first.start, first.end, items=tuple(items))
-    kept = tuple(member for member in first.members if member.key.casefold() != "statement")
-    return replace(first, members=(*kept, Member("Statement", first.start, first.end, listed)))
+def _file_name(where: str) -> str:
+    return posixpath.basename(where.replace("\\", "/"))
 
 
 class _Reader(Struct, frozen=True):
@@ -120,7 +119,7 @@ class _Reader(Struct, frozen=True):
 
     @property
     def file(self) -> str:
-        return posixpath.basename(self.where.replace("\\", "/"))
+        return _file_name(self.where)
 
     def error(self, problem: str) -> PolicyFileError:
         return PolicyFileError(f"{self.where}: {self.pointer or 'the file'} {problem}.")
@@ -151,26 +150,23 @@ class _Reader(Struct, frozen=True):
             rest = [(tokens[1], None)]
         while len(rest) > 1:
             name, index = rest.pop(0)
-            blocks = list(body.named(name))
-            if int(index or 0) >= len(blocks):
+            blocks, place = list(body.named(name)), int(index or 0)
+            if place >= len(blocks):
                 raise self.missing(f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address")
-            body = blocks[int(index or 0)]
+            body = blocks[place]
         attribute = body.attributes.get(rest[0][0] if rest else "policy")
         if attribute is None:
             raise self.unknown_address()
         self.check(file, body)
         node = policy_node(self.scope, file, attribute.value)
         rendered = self.rendered(".".join(f"{name}[{index}]" if index else name for name, index in parts))
-        if rendered and (node is None or _is_unknown(node)):
+        if node and not _is_unknown(node):
+            return file, node
+        if rendered:
             return file, relocated(rendered, attribute.start, attribute.end, "an expression makes it")
-        if node is None or _is_unknown(node):
-            raise self.error(self.unreadable(file, attribute))
-        return file, node
-
-    def unreadable(self, file: str, attribute: Attribute) -> str:
         if attribute.value.kind in {"heredoc", "template"} and file == self.file:
-            return f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}"
-        return f"is an expression that only Terraform can work out; {_USE_A_PLAN}"
+            raise self.error(f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}")
+        raise self.error(f"is an expression that only Terraform can work out; {_USE_A_PLAN}")
 
     def container(self, address: tuple[str, ...]) -> tuple[str, Block]:
         found = self.scope.definitions.get(address)
@@ -206,19 +202,15 @@ class _Reader(Struct, frozen=True):
 
     def rendered(self, address: str) -> Node | None:
         """Returns the policy at an address as the plan renders it."""
-        data = address.startswith("data.")
-        *path, key = [*address.split("."), "json"] if data else address.split(".")
-        length = 3 if data else 2
-        if len(address.split(".")) == length and not data:
-            path, key = address.split("."), "policy"
-        values = self.scope.planned_values.get(".".join(path[:length]))
-        node: Node | None = None
-        if values and len(path) == length:
-            node = values.get(key)
-        elif values and (found := _PART.fullmatch(path[length])):
-            listed = values.get(found[1])
-            place = int(found[2] or 0)
-            node = listed.items[place].get(key) if listed and place < len(listed.items) else None
+        length, default = (3, "json") if address.startswith("data.") else (2, "policy")
+        parts = address.split(".")
+        block, rest = ".".join(parts[:length]), parts[length:] or [default]
+        values = self.scope.planned_values.get(block, {})
+        node = values.get(rest[0])
+        if len(rest) > 1:
+            found = _PART.fullmatch(rest[0])
+            listed, place = (values.get(found[1]), int(found[2] or 0)) if found else (None, 0)
+            node = listed.items[place].get(rest[-1]) if listed and place < len(listed.items) else None
         text = plain_text(node) if node and node.kind == "string" else None
         try:
             return known_value(read_json(text, self.where)) if text else None
@@ -282,14 +274,13 @@ def _with_known(statement: Node, known: Node) -> Node:
         if other is None or is_known(value):
             members.append(member)
             continue
-        written = [item for item in (value.items if value.kind == "array" else ()) if is_known(item)]
-        texts = {item.text for item in written}
-        entries = [item for item in other.entries if item.text not in texts]
-        made = [relocated(item, value.start, value.end, "an expression makes it") for item in entries]
-        if other.kind == "object":
-            members.append(replace(member, value=relocated(other, value.start, value.end, "an expression makes it")))
-        else:
-            members.append(replace(member, value=replace(value, kind="array", text="", items=(*written, *made))))
+        made = relocated(other, value.start, value.end, "an expression makes it")
+        if other.kind != "object":
+            written = [item for item in value.items if is_known(item)]
+            texts = {item.text for item in written}
+            entries = [item for item in made.entries if item.text not in texts]
+            made = replace(value, kind="array", text="", items=(*written, *entries))
+        members.append(replace(member, value=made))
     return replace(statement, members=tuple(members))
 
 
@@ -315,18 +306,13 @@ def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
             named = attributes.get("role") or attributes.get("roles")
             if _names_role(scope, found.file, named, role, roles) and "policy_arn" in attributes:
                 yield from _managed(scope, found.block, attributes["policy_arn"].value)
-        elif kind == "module":
-            yield from _passed(scope, address, found, role, roles)
-
-
-def _passed(
-    scope: ModuleScope, address: tuple[str, ...], call: Definition, role: str, roles: set[tuple[str, ...]]
-) -> Iterator[str]:
-    """Yields the policies that a module receives together with the role, and those of other modules that it names."""
-    if any(_names_role(scope, call.file, attribute, role, roles) for attribute in call.block.attributes.values()):
-        yield from _arguments(scope, address, call)
-        for attribute in call.block.attributes.values():
-            yield from _managed(scope, call.block, attribute.value)
+        elif kind == "module" and any(
+            _names_role(scope, found.file, attribute, role, roles) for attribute in attributes.values()
+        ):
+            # A module that receives the role attaches its policies, and those of other modules that it names.
+            yield from _arguments(scope, address, found)
+            for attribute in attributes.values():
+                yield from _managed(scope, found.block, attribute.value)
 
 
 def _arguments(scope: ModuleScope, address: tuple[str, ...], call: Definition) -> Iterator[str]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import Location, PolicySource
+from leastpriv.policy.source import Location, PolicySource, TerraformFolder
 from leastpriv.policy.syntax_tree import Node, decoded, json_value, line_of, read_json, read_yaml
 from leastpriv.policy.template_functions import Language, parts_of
 
@@ -147,7 +147,7 @@ def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
 def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
     """Reads the trust policy that an input names as `file` or `file#pointer`; raises InputError."""
     location = Location.of(name)
-    source = locate(decoded(raw, name), location.path, location.pointer)
+    source = locate(decoded(raw, name), location.path, location.pointer, TerraformFolder(), {})
     nodes = _statements(source.policy)
     if not all(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes):
         raise InputError(
@@ -171,4 +171,4 @@ def _trust(source: PolicySource, file: str, pseudo_parameters: Mapping[str, str]
 
 def _statements(policy: Node) -> tuple[Node, ...]:
     statements = policy.get_any_case("Statement")
-    return () if statements is None else statements.items if statements.kind == "array" else (statements,)
+    return statements.entries if statements else ()

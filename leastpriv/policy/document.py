@@ -111,13 +111,8 @@ class Document:
 
     @property
     def editable(self) -> bool:
-        """Whether edits can be written into the file; a data source in Terraform's JSON is only rendered."""
-        return not self.is_rendered
-
-    @property
-    def is_rendered(self) -> bool:
-        """Whether `text` is JSON rendered from the file."""
-        return bool(self.source.lines)
+        """Whether edits can be written into the file; else `text` is JSON rendered from it."""
+        return not self.source.lines
 
     @property
     def has_several_policies(self) -> bool:
@@ -149,7 +144,7 @@ class Document:
         source, embedded = self.source, self.source.embedded
         if text == self.text:
             return self
-        if self.is_rendered:
+        if not self.editable:
             source = rendered_source(text, self.where, self.pointer, source.lines)
             return _document(text.encode(), self.where, source, self.pseudo_parameters)
         outer = embedded.replace_text(self.text, text) if embedded else text
@@ -194,8 +189,9 @@ def parse(
 def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:
     reader = _Reader(source, where, pseudo_parameters)
     version = reader.string(source.policy, "Version")
-    reader.check_policy(source.policy, version)
-    statements = reader.statements(source.policy, version == VARIABLES_VERSION)
+    nodes = reader.check_policy(source.policy, version).entries
+    variables = version == VARIABLES_VERSION
+    statements = tuple(reader.statement(index, node, variables) for index, node in enumerate(nodes))
     return Document(raw, source.pointer, where, version, statements, source, pseudo_parameters)
 
 
@@ -209,11 +205,6 @@ class _Reader:
 
     def error(self, node: Node | Member, advice: str) -> PolicyFileError:
         return PolicyFileError(f"{self.where}: {self.source.position(node.start)}: {advice}.")
-
-    def statements(self, policy: Node, variables: bool) -> tuple[Statement, ...]:
-        node = policy.get_any_case("Statement") or policy
-        nodes = node.entries
-        return tuple(self.statement(index, item, variables) for index, item in enumerate(nodes))
 
     def statement(self, index: int, node: Node, variables: bool) -> Statement:
         self.check_statement(node)
@@ -304,8 +295,8 @@ class _Reader:
             return (node.text,)
         return self.parts(node) if node.kind == "string" else None
 
-    def check_policy(self, policy: Node, version: str) -> None:
-        """Checks the policy outside its statements."""
+    def check_policy(self, policy: Node, version: str) -> Node:
+        """Checks the policy outside its statements, and returns their node."""
         if version not in _VERSIONS:
             node = policy.get_any_case("Version") or policy
             raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
@@ -318,6 +309,7 @@ class _Reader:
         self.check_no_expression(node, "Statement")
         if node is policy or node.kind not in {"array", "object"}:
             raise self.error(node, "Statement must be an object or a list of objects; correct the policy")
+        return node
 
     def check_statement(self, node: Node) -> None:
         """Checks the keys of a statement, but not their values."""

@@ -125,10 +125,10 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
 
 
 def _writer_for(document: Document) -> Writer:
-    if document.source.format == "hcl" and not document.is_rendered:
-        from leastpriv.policy.hcl_writer import writer_of
+    if document.source.format == "hcl" and document.editable:
+        from leastpriv.policy.hcl_writer import HclWriter
 
-        return writer_of(document)
+        return HclWriter(document)
     value = document.policy.get_any_case("Statement")
     is_empty = value is not None and not (value.items or value.members)
     in_blocks = value is not None and (value.block or (is_empty and document.policy.block))
@@ -251,19 +251,19 @@ def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
 def can_add_entries(document: Document, index: int, key: str) -> bool:
     """Returns whether entries can be added to a statement's Action or Resource, which it has."""
     if document.source.format == "hcl":
-        from leastpriv.policy import hcl_writer
+        from leastpriv.policy.hcl_writer import HclWriter
 
-        return hcl_writer.can_add_entries(document, index, key)
+        return HclWriter(document).can_add_entries(index, key)
     return accepts_entries(document, document.statement_nodes[index].required_member(key).value)
 
 
 def can_add_statements(document: Document) -> bool:
     """Returns whether a new statement can be written into the file."""
-    if document.source.format != "hcl" or document.is_rendered:
+    if document.source.format != "hcl" or not document.editable:
         return True
-    from leastpriv.policy import hcl_writer
+    from leastpriv.policy.hcl_writer import HclWriter
 
-    return hcl_writer.can_add_statements(document)
+    return HclWriter(document).place_for_statements(set()) is not None
 
 
 class BracketWriter:

@@ -145,10 +145,14 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     certainty.
     """
     found: dict[tuple[str, Truth], Decision] = {}
-    for statement, effect, truth in _applicable_statements(request, documents):
-        if effect == "Deny" and truth:
-            return Decision("explicitDeny", *statement)
-        found.setdefault((effect, truth), Decision("allowed" if truth else "unknown", *statement))
+    context = _context(request)
+    for number, document in enumerate(documents):
+        for statement in statements_naming(document, request.action):
+            effect, truth = statement.effect, _applies(statement, request, context)
+            if effect == "Deny" and truth:
+                return Decision("explicitDeny", number, statement.index)
+            if truth is not False and (effect, truth) not in found:
+                found[effect, truth] = Decision("allowed" if truth else "unknown", number, statement.index)
     allowed, maybe_allowed = found.get(("Allow", True)), found.get(("Allow", None))
     if allowed:
         return found.get(("Deny", None), allowed)
@@ -188,18 +192,6 @@ def policy_size(document: Document) -> int:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
     """
     return len(minified(document.policy))
-
-
-def _applicable_statements(
-    request: Request, documents: Sequence[Document]
-) -> Iterator[tuple[tuple[int, int], str, Truth]]:
-    """Yields index, effect and truth of each statement that applies with certainty (True) or possibly (None)."""
-    context = _context(request)
-    for number, document in enumerate(documents):
-        for statement in statements_naming(document, request.action):
-            truth = _applies(statement, request, context)
-            if truth is not False:
-                yield (number, statement.index), statement.effect, truth
 
 
 def _context(request: Request) -> Context:

@@ -30,7 +30,6 @@ from leastpriv.policy.hcl_text import (
 from leastpriv.policy.json_writer import (
     ListChanges,
     Splice,
-    Writer,
     apply_splices,
     indentation,
     json_style_of,
@@ -44,17 +43,7 @@ _PLACEHOLDER = re.compile(r"\$\{[^:*?$}]+\}")
 """An unknown part of a text; the name of a policy variable has a colon."""
 
 
-def writer_of(document: Document) -> Writer:
-    """Returns the writer of a policy in HCL."""
-    return _HclWriter(document)
-
-
-def can_add_statements(document: Document) -> bool:
-    """Returns whether the file has a place for new statements."""
-    return _HclWriter(document).place_for_statements(set()) is not None
-
-
-class _HclWriter:
+class HclWriter:
     """Writes statements of data sources, of objects in HCL, and of JSON in heredocs; see `Writer`."""
 
     def __init__(self, document: Document) -> None:
@@ -70,64 +59,74 @@ class _HclWriter:
         """Edits an Action or a Resource: each list in the file that has some of its entries."""
         node = self.document.statement_nodes[index]
         member = node.required_member(key)
-        value, is_json = member.value, self.is_json(node)
-        after = {place: [self.spelled(entry, is_json) for entry in found] for place, found in changes.after.items()}
+        value, is_json = member.value, self._is_json(node)
+        after = {place: [self._spelled(entry, is_json) for entry in found] for place, found in changes.after.items()}
         if value.kind != "array":
             written = [] if changes.drop else [self.text[value.start : value.end]]
-            return [(value.start, value.end, self.entries_text([*written, *after.get(0, [])], member, key, node))]
+            return [(value.start, value.end, self._entries_text([*written, *after.get(0, [])], member, key, node))]
         if is_json:
             texts = [self.text[item.start : item.end] for item in value.items]
             new = rewrite_list(self.text, value, texts, ListChanges(changes.drop, after), self.json_style)
             return [(value.start, value.end, new)]
-        return [self.tuple_splice(*each) for each in self.by_tuple(value, ListChanges(changes.drop, after))]
+        return [self._tuple_splice(*each) for each in self._by_tuple(value, ListChanges(changes.drop, after))]
 
-    def entries_text(self, entries: Sequence[str], member: Member, key: str, node: Node) -> str:
-        if len(entries) == 1 and key in LISTS and not self.is_block(node):
+    def can_add_entries(self, index: int, key: str) -> bool:
+        """Returns whether entries can be added to a statement's Action or Resource."""
+        node = self.document.statement_nodes[index]
+        value = node.get_any_case(key)
+        if value is None or node.fixed:
+            return False
+        if value.kind != "array":
+            return not value.fixed and not is_unknown(value)
+        return self._is_json(node) or any(map(self._home, value.items)) or bool(self._empty_list(value))
+
+    def _entries_text(self, entries: Sequence[str], member: Member, key: str, node: Node) -> str:
+        if len(entries) == 1 and key in LISTS and not self._is_block(node):
             return entries[0]
         indent = indentation(self.text, member.start)
         if "\n" not in self.text[node.start : node.end]:
             return f"[{', '.join(entries)}]"
-        if self.is_json(node):
+        if self._is_json(node):
             separator = f",{self.newline}{indent}  "
             return f"[{self.newline}{indent}  {separator.join(entries)}{self.newline}{indent}]"
         return list_text(entries, indent, self.style, one_line=len(entries) == 1)
 
-    def by_tuple(self, value: Node, changes: ListChanges) -> list[tuple[Expression, ListChanges]]:
+    def _by_tuple(self, value: Node, changes: ListChanges) -> list[tuple[Expression, ListChanges]]:
         """Groups changes by the list of the file that has the entries."""
         found: dict[int, tuple[Expression, ListChanges]] = {}
-        homes = [self.home(item) for item in value.items]
+        homes = [self._home(item) for item in value.items]
         places = {part.start: number for home in homes if home for number, part in enumerate(home.parts)}
-        first = next((home for home in homes if home), None) or self.empty_list(value)
+        first = next((home for home in homes if home), None) or self._empty_list(value)
         for place in sorted(changes.drop | {*changes.after}):
             # -1 is before the first entry.
             home = homes[max(place, 0)] if homes else None
             own = home or first
             if own is None:
-                raise self.error(value, "no list of this statement can be edited; write its entries as a list")
+                raise self._error(value, "no list of this statement can be edited; write its entries as a list")
             group = found.setdefault(own.start, (own, ListChanges()))[1]
             at = places[value.items[max(place, 0)].start] + min(place, 0) if home else len(own.parts) - 1
             group.drop |= {at} if home and place in changes.drop else set()
             group.after[at] += changes.after.get(place, [])
         return list(found.values())
 
-    def home(self, item: Node) -> Expression | None:
+    def _home(self, item: Node) -> Expression | None:
         """Returns the list in the file that has an entry."""
         if item.fixed:
             return None
-        found = [each for each in self.tuples if any(part.start == item.start for part in each.parts)]
+        found = [each for each in self._tuples if any(part.start == item.start for part in each.parts)]
         return found[-1] if found else None
 
-    def empty_list(self, value: Node) -> Expression | None:
+    def _empty_list(self, value: Node) -> Expression | None:
         """Returns the first list that the expression of a value passes on whole."""
         found = [each for each in expressions_in(self.root) if (each.start, each.end) == (value.start, value.end)]
         return passed_list(found[0]) if found else None
 
     @cached_property
-    def tuples(self) -> list[Expression]:
+    def _tuples(self) -> list[Expression]:
         """All lists that the file writes out, outer ones first."""
         return [each for each in expressions_in(self.root) if each.kind == "tuple"]
 
-    def tuple_splice(self, found: Expression, changes: ListChanges, texts: Sequence[str] = ()) -> Splice:
+    def _tuple_splice(self, found: Expression, changes: ListChanges, texts: Sequence[str] = ()) -> Splice:
         items = tuple(Node("string", part.start, part.end) for part in found.parts)
         written = texts or [self.text[part.start : part.end] for part in found.parts]
         node = Node("array", found.start, found.end, items=items)
@@ -136,16 +135,16 @@ class _HclWriter:
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
         node = next(each for each in self.document.statement_nodes if member in each.members)
-        texts = [self.spelled(entry, self.is_json(node)) for entry in entries]
-        name = self.key(key, node, member)
+        texts = [self._spelled(entry, self._is_json(node)) for entry in entries]
+        name = self._key(key, node, member)
         between = self.text[member.key_end : member.value.start]
-        return member.start, member.value.end, name + between + self.entries_text(texts, member, key, node)
+        return member.start, member.value.end, name + between + self._entries_text(texts, member, key, node)
 
-    def key(self, key: str, node: Node, like: Member | None = None) -> str:
-        if self.is_block(node):
+    def _key(self, key: str, node: Node, like: Member | None = None) -> str:
+        if self._is_block(node):
             return BLOCK_NAMES[key]
         quoted = like is not None and self.text[like.start : like.start + 1] == '"'
-        return json_string(key) if quoted or self.is_json(node) else key
+        return json_string(key) if quoted or self._is_json(node) else key
 
     def rewrite_policy(
         self, splices: Mapping[int, Sequence[Splice]], dropped: set[int], appended: Sequence[Mapping[str, object]]
@@ -155,10 +154,10 @@ class _HclWriter:
         text = apply_splices(self.text, 0, len(self.text), sorted(inside))
         if dropped or appended:
             # The edited text has the same statements in the same order.
-            text = _HclWriter(self.document.with_text(text)).rewrite_statements(dropped, appended)
+            text = HclWriter(self.document.with_text(text))._rewrite_statements(dropped, appended)
         return formatted_like(self.text, text)
 
-    def rewrite_statements(self, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
+    def _rewrite_statements(self, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
         """Returns the whole text without dropped and with appended statements."""
         nodes = self.document.statement_nodes
         changes: dict[int, ListChanges] = {}
@@ -171,13 +170,13 @@ class _HclWriter:
             indent = indentation(self.text, policy.start) + self.style.unit
             at = policy.end - 1
             begin = at - len(indentation(self.text, at))
-            texts = [f"{self.newline}{self.block_text(each, indent)}{self.newline}" for each in appended]
+            texts = [f"{self.newline}{self._block_text(each, indent)}{self.newline}" for each in appended]
             edits.append((begin, begin, "".join(texts)))
         elif place is not None:
             change = changes.setdefault(place, ListChanges())
-            change.after[0] += [self.statement(each, nodes[place]) for each in appended]
-        for found in self.lists_of_statements():
-            numbers = {each: self.number_in(found, nodes[each]) for each in changes}
+            change.after[0] += [self._statement(each, nodes[place]) for each in appended]
+        for found in self._lists_of_statements():
+            numbers = {each: self._number_in(found, nodes[each]) for each in changes}
             merged = ListChanges()
             for each, number in numbers.items():
                 if number >= 0:
@@ -185,9 +184,9 @@ class _HclWriter:
                     merged.drop |= {number} if change.drop else set()
                     merged.after[number] += change.after[0]
             if merged.drop or any(merged.after.values()):
-                edits.append(self.list_splice(found, merged))
+                edits.append(self._list_splice(found, merged))
                 changes = {each: change for each, change in changes.items() if numbers[each] < 0}
-        edits += [self.alone(nodes[each], change) for each, change in changes.items()]
+        edits += [self._alone(nodes[each], change) for each, change in changes.items()]
         return apply_splices(self.text, 0, len(self.text), sorted(edits))
 
     def place_for_statements(self, dropped: set[int]) -> int | None:
@@ -201,47 +200,47 @@ class _HclWriter:
         is_block = self.text.startswith("data", policy.start) and not policy.fixed
         return (kept or found)[-1] if found else -1 if is_block else None
 
-    def lists_of_statements(self) -> list[Node]:
+    def _lists_of_statements(self) -> list[Node]:
         """Returns the lists of the file that have statements, in HCL or in JSON."""
         found: list[Node] = []
         nodes = [node for node in self.document.statement_nodes if not node.fixed]
-        for each in self.tuples:
+        for each in self._tuples:
             if any(part.start == node.start for part in each.parts for node in nodes):
                 items = tuple(Node("object", part.start, part.end) for part in each.parts)
                 found.append(Node("array", each.start, each.end, items=items))
-        for heredoc in self.heredocs:
+        for heredoc in self._heredocs:
             items = tuple(node for node in nodes if heredoc.start < node.start < heredoc.end)
             start = self.text.rfind("[", heredoc.start, items[0].start) if items else -1
             if start >= 0 and not self.text[start + 1 : items[0].start].strip():
                 found.append(Node("array", start, self.text.index("]", items[-1].end) + 1, items=items))
         return found
 
-    def number_in(self, found: Node, node: Node) -> int:
+    def _number_in(self, found: Node, node: Node) -> int:
         return next((number for number, item in enumerate(found.items) if item.start == node.start), -1)
 
-    def list_splice(self, found: Node, changes: ListChanges) -> Splice:
+    def _list_splice(self, found: Node, changes: ListChanges) -> Splice:
         written = [self.text[item.start : item.end] for item in found.items]
-        if not self.is_json(found):
+        if not self._is_json(found):
             return found.start, found.end, rewrite_tuple(self.text, found, written, changes)
         if len(changes.drop) == len(written) and not any(changes.after.values()):
             return found.start, found.end, "[]"
         return found.start, found.end, rewrite_list(self.text, found, written, changes, self.json_style)
 
-    def alone(self, node: Node, changes: ListChanges) -> Splice:
+    def _alone(self, node: Node, changes: ListChanges) -> Splice:
         """Edits a statement outside lists: a block, or the only object."""
         new = changes.after[0]
-        if not self.is_block(node):
+        if not self._is_block(node):
             if changes.drop and len(new) == 1:
                 return node.start, node.end, new[0]
             if changes.drop:
-                raise self.error(node, "the only statement of a policy cannot be removed")
+                raise self._error(node, "the only statement of a policy cannot be removed")
             indent = indentation(self.text, node.start)
             texts = [self.text[node.start : node.end], *new]
             return node.start, node.end, list_text(texts, indent, self.style, one_line=True)
         indent = indentation(self.text, node.start)
         begin = node.start - len(indent)
         end = self.text.find("\n", node.end) + 1 or len(self.text)
-        gap = self.newline if self.has_blank_lines(node) else ""
+        gap = self.newline if self._has_blank_lines(node) else ""
         if not changes.drop:
             return end, end, "".join(gap + indent + each + self.newline for each in new)
         if new:
@@ -254,37 +253,37 @@ class _HclWriter:
             return begin - len(self.newline), end, ""
         return begin, end, ""
 
-    def has_blank_lines(self, node: Node) -> bool:
+    def _has_blank_lines(self, node: Node) -> bool:
         """Returns whether blank lines separate the blocks around a statement."""
-        blocks = [each for each in self.document.statement_nodes if self.is_block(each) and not each.fixed]
+        blocks = [each for each in self.document.statement_nodes if self._is_block(each) and not each.fixed]
         between = [self.text[one.end : other.start] for one, other in pairwise(blocks)]
         return any(re.search(r"\n[ \t]*\r?\n", gap) for gap in between) if between else node.end > 0
 
-    def statement(self, statement: Mapping[str, Any], like: Node) -> str:
+    def _statement(self, statement: Mapping[str, Any], like: Node) -> str:
         """Writes a new statement in the form of another one."""
         indent = indentation(self.text, like.start)
-        if self.is_json(like):
-            spelled = {key: value if key == "Condition" else self.plain(value) for key, value in statement.items()}
+        if self._is_json(like):
+            spelled = {key: value if key == "Condition" else self._plain(value) for key, value in statement.items()}
             return statement_text(spelled, indent, self.json_style)
-        if self.is_block(like):
-            return self.block_text(statement, indent).lstrip()
-        return aligned(self.newline.join(self.object_lines(statement, like))).lstrip()
+        if self._is_block(like):
+            return self._block_text(statement, indent).lstrip()
+        return aligned(self.newline.join(self._object_lines(statement, like))).lstrip()
 
-    def block_text(self, statement: Mapping[str, Any], indent: str) -> str:
+    def _block_text(self, statement: Mapping[str, Any], indent: str) -> str:
         effects = [each.get("Effect") for each in self.document.statement_nodes]
         writes_allow = any(each and each.end > each.start and each.text == "Allow" for each in effects)
         lines = block_lines(
-            statement, indent, self.style, lambda entry: self.spelled(entry, is_json=False), effect=writes_allow
+            statement, indent, self.style, lambda entry: self._spelled(entry, is_json=False), effect=writes_allow
         )
         return aligned(self.newline.join(lines))
 
-    def plain(self, value: Any) -> Any:
+    def _plain(self, value: Any) -> Any:
         """Returns a value for JSON inside a heredoc."""
         if isinstance(value, str):
-            return json.loads(self.spelled(value, is_json=True))
-        return [self.plain(each) for each in value]
+            return json.loads(self._spelled(value, is_json=True))
+        return [self._plain(each) for each in value]
 
-    def object_lines(self, statement: Mapping[str, Any], like: Node) -> Iterator[str]:
+    def _object_lines(self, statement: Mapping[str, Any], like: Node) -> Iterator[str]:
         indent = indentation(self.text, like.start)
         first = like.members[0]
         quoted = self.text[first.start : first.start + 1] == '"'
@@ -299,9 +298,9 @@ class _HclWriter:
             if key == "Condition":
                 text = self.newline.join(value_lines(value, indent + self.style.unit))
             elif isinstance(value, str):
-                text = self.spelled(value, is_json=False)
+                text = self._spelled(value, is_json=False)
             else:
-                entries = [self.spelled(each, is_json=False) for each in value]
+                entries = [self._spelled(each, is_json=False) for each in value]
                 single = len(entries) == 1
                 text = (
                     entries[0] if single else list_text(entries, indent + self.style.unit, self.style, one_line=False)
@@ -309,64 +308,51 @@ class _HclWriter:
             yield f"{indent}{self.style.unit}{name}{equal}{text}{end if key == last else comma}"
         yield f"{indent}}}"
 
-    def spelled(self, entry: str, is_json: bool) -> str:
+    def _spelled(self, entry: str, is_json: bool) -> str:
         """Writes a string: as the file already writes it, as a reference to a resource, else as a text."""
-        if not is_json and entry in self.written:
-            return self.written[entry]
-        reference = self.references.get(entry, "")
-        for arn, path in self.references.items():
+        if not is_json and entry in self._written:
+            return self._written[entry]
+        reference = self._references.get(entry, "")
+        for arn, path in self._references.items():
             if entry.startswith((f"{arn}/", f"{arn}:")):
                 rest = self.escape(entry[len(arn) :])
                 return json_string(f"${{{path}}}{rest}") if is_json else f'"${{{path}}}{escaped_text(rest)}"'
         if reference:
             return json_string(f"${{{reference}}}") if is_json else reference
         if _PLACEHOLDER.search(entry) and not is_json:
-            raise self.error(
+            raise self._error(
                 self.document.policy, "a resource that an expression makes cannot be written a second time"
             )
         return json_string(self.escape(entry)) if is_json else f'"{escaped_text(self.escape(entry))}"'
 
     @cached_property
-    def references(self) -> Mapping[str, str]:
+    def _references(self) -> Mapping[str, str]:
         """ARNs of resources that the module defines, the longest first, and the references to them."""
         found = references_of(self.document.source, self.document.where, self.document.pseudo_parameters)
         return dict(sorted(found.items(), key=lambda pair: -len(pair[0])))
 
     @cached_property
-    def written(self) -> Mapping[str, str]:
+    def _written(self) -> Mapping[str, str]:
         """Texts with unknown parts, as IAM's syntax and as the file writes them."""
         found: dict[str, str] = {}
         for node in self.document.statement_nodes:
             for member in node.members:
                 for item in member.value.items or (member.value,):
                     parts = parts_of(item, "terraform", {}) if item.kind == "string" and not item.fixed else None
-                    if parts and "${" in item.text and not self.is_json(node):
+                    if parts and "${" in item.text and not self._is_json(node):
                         found.setdefault(joined_text(parts), self.text[item.start : item.end])
         return found
 
     @cached_property
-    def heredocs(self) -> list[Expression]:
+    def _heredocs(self) -> list[Expression]:
         return [each for each in expressions_in(self.root) if each.kind == "heredoc"]
 
-    def is_json(self, node: Node) -> bool:
-        return any(each.start < node.start < each.end for each in self.heredocs)
+    def _is_json(self, node: Node) -> bool:
+        return any(each.start < node.start < each.end for each in self._heredocs)
 
-    def is_block(self, node: Node) -> bool:
+    def _is_block(self, node: Node) -> bool:
         return self.text.startswith("statement", node.start)
 
-    def error(self, node: Node, problem: str) -> PolicyFileError:
+    def _error(self, node: Node, problem: str) -> PolicyFileError:
         where = f"{self.document.where}: {self.document.source.position(node.start)}"
         return PolicyFileError(f"{where}: {problem}.")
-
-
-def can_add_entries(document: Document, index: int, key: str) -> bool:
-    """Returns whether entries can be added to a statement's Action or Resource in HCL."""
-    writer = _HclWriter(document)
-    node = document.statement_nodes[index]
-    member = node.member_any_case(key)
-    if member is None or node.fixed:
-        return False
-    value = member.value
-    if value.kind != "array":
-        return not value.fixed and not is_unknown(value)
-    return writer.is_json(node) or any(writer.home(item) for item in value.items) or bool(writer.empty_list(value))

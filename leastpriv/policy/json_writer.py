@@ -32,7 +32,10 @@ def json_style_of(document: Document) -> JsonStyle:
     return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(document),
-        colon=_colon(text, sample),
+        colon=next(
+            (colon for member in sample.members if "\n" not in (colon := text[member.key_end : member.value.start])),
+            ": ",
+        ),
         comma=","
         if (
             all(text[member.key_end : member.value.start] == ":" for member in sample.members)
@@ -66,14 +69,8 @@ def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyl
     return _object_text(ordered_members(statement, style.string_for_one), indent, style)
 
 
-def list_text(entries: Sequence[object], indent: str, style: JsonStyle) -> str:
-    """Writes a list whose opening bracket is on a line indented by `indent`."""
-    inner = indent + style.unit
-    return entry_list_text([_value_text(entry, inner, style) for entry in entries], indent, style)
-
-
 def entry_list_text(texts: Sequence[str], indent: str, style: JsonStyle) -> str:
-    """Writes a list of entries that are already text."""
+    """Writes a list of entries that are already text; its opening bracket is on a line indented by `indent`."""
     multiline = style.multiline_single if len(texts) == 1 else style.multiline_several
     return _bracketed("[]", texts, indent, style, multiline and bool(texts))
 
@@ -89,7 +86,8 @@ def _value_text(value: object, indent: str, style: JsonStyle) -> str:
     if isinstance(value, Mapping):
         return _object_text(value, indent, style)
     if isinstance(value, Sequence):
-        return list_text(value, indent, style)
+        inner = indent + style.unit
+        return entry_list_text([_value_text(entry, inner, style) for entry in value], indent, style)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -152,14 +150,6 @@ def _unit(document: Document) -> str:
             if "\n" in text[node.start : member.start] and len(inner) > len(outer):
                 return inner[len(outer) :]
     return _DEFAULT_UNIT
-
-
-def _colon(text: str, node: Node) -> str:
-    for member in node.members:
-        found = text[member.key_end : member.value.start]
-        if "\n" not in found:
-            return found
-    return ": "
 
 
 Splice = tuple[int, int, str]
@@ -252,6 +242,8 @@ def _joined(separators: Sequence[str]) -> str:
 
 
 _LINE_END = re.compile(r"\r?\n")
+_UP_TO_COMMA = re.compile(r"(?:[^,#]|#[^\n]*+)*+,")
+"""Up to the first comma outside comments."""
 _GONE = "\0"
 """Marks removed text; neither JSON nor YAML allows this character in a file."""
 
@@ -268,7 +260,8 @@ def _commented(text: str, value: Node, written: Sequence[str], changes: ListChan
     for place, item in enumerate(items):
         last = place + 1 == len(items)
         end = value.end if last else items[place + 1].start
-        comma = _comma(text, item.end, end)
+        found = _UP_TO_COMMA.match(text, item.end, end)
+        comma = found.end() - 1 if found else -1
         head, tail = (text[item.end : comma], text[comma + 1 : end]) if comma >= 0 else ("", text[item.end : end])
         line_end = _LINE_END.search(tail) if line else None
         cut, below = (line_end.start(), changes.after.get(place, [])) if line_end else (0, [])
@@ -279,16 +272,6 @@ def _commented(text: str, value: Node, written: Sequence[str], changes: ListChan
         result += tail[:cut] + ",".join(line + entry for entry in below) + (closing if below else "") + tail[cut:]
     lines = result.splitlines(keepends=True)
     return "".join(line.replace(_GONE, "") for line in lines if _GONE not in line or line.replace(_GONE, "").strip())
-
-
-def _comma(text: str, start: int, end: int) -> int:
-    """Returns the offset of the comma between two entries, outside comments."""
-    comment = False
-    for at in range(start, end):
-        comment = text[at] == "#" or (comment and text[at] != "\n")
-        if text[at] == "," and not comment:
-            return at
-    return -1
 
 
 class JsonStyle(Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -15,11 +14,10 @@ from leastpriv.policy.source import (
     TerraformFolder,
     describe_kind,
     follow_pointer,
-    format_addresses,
     format_names,
     is_hcl,
     open_embedded_json,
-    policy_pointers,
+    policy_addresses,
 )
 from leastpriv.policy.syntax_tree import Node, read_json
 from leastpriv.policy.template_functions import Language
@@ -28,8 +26,6 @@ _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
 """Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`, `get-role-policy` and
 similar commands, which people commit unchanged."""
 
-_NO_FOLDER = TerraformFolder()
-_NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 _YAML_NAMES = (".yaml", ".yml", ".template")
 _TERRAFORM_NAMES = (".tf.json", ".tofu.json")
 
@@ -38,8 +34,8 @@ def locate(
     text: str,
     where: str,
     pointer: str,
-    folder: TerraformFolder = _NO_FOLDER,
-    parameters: Mapping[str, str] = _NO_PARAMETERS,
+    folder: TerraformFolder,
+    parameters: Mapping[str, str],
 ) -> PolicySource:
     """Finds the policy at `pointer`; empty searches the top of the file and the keys of the AWS CLI's output.
 
@@ -97,7 +93,7 @@ def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
     for pointer, node in found.items():
         if node.kind != "string":
             return pointer, node
-    inside = format_addresses(where, policy_pointers(root))
+    inside = policy_addresses(root, where)
     raise NoPolicyError(
         f"{where}: no policy (an object with Statement) is at the top or at {', '.join(_WRAPPERS[1:])}; "
         + (f"name one inside the file by its pointer: {inside}." if inside else "name the JSON file of an IAM policy.")
@@ -137,7 +133,7 @@ def _no_policy(source: PolicySource, root: Node, where: str) -> str:
     node = source.policy
     keys = [member.key for member in node.members]
     what = f"an object without Statement, only {format_names(keys)}" if keys else f"a {describe_kind(node)}, no policy"
-    inside = format_addresses(where, policy_pointers(root)) if source.embedded is None else ""
+    inside = policy_addresses(root, where) if source.embedded is None else ""
     advice = f"the file has {inside}" if inside else "correct the pointer"
     return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."
 

@@ -63,7 +63,9 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
     node, done = root, ""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
-        found = _child(node, key)
+        found = node.get(key)
+        if node.kind == "array" and _INDEX.fullmatch(key):
+            found = dict(enumerate(node.items)).get(int(key))
         if found is None:
             named, at = (_shorten(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
             raise NoPolicyError(
@@ -73,14 +75,9 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
     return node
 
 
-def policy_pointers(root: Node) -> list[str]:
-    """Returns pointers to the likely identity-based policies, in the order of the file."""
-    return list(_policies(root, ""))
-
-
-def format_addresses(where: str, pointers: Iterable[str]) -> str:
-    """Lists full names of a file's policies; empty if it has none."""
-    return listed((f"{where}#{pointer}" for pointer in pointers), _MOST_POLICIES)
+def policy_addresses(root: Node, where: str) -> str:
+    """Lists full names of the likely identity-based policies, in the order of the file; empty if it has none."""
+    return listed((f"{where}#{pointer}" for pointer in _policies(root, "")), _MOST_POLICIES)
 
 
 def format_names(found: Iterable[str]) -> str:
@@ -90,13 +87,6 @@ def format_names(found: Iterable[str]) -> str:
 
 def _shorten(name: str, longest: int = _LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[:longest]}…"
-
-
-def _child(node: Node, key: str) -> Node | None:
-    if node.kind == "array":
-        index = int(key) if _INDEX.fullmatch(key) else len(node.items)
-        return node.items[index] if index < len(node.items) else None
-    return node.get(key)
 
 
 def _missing_reason(node: Node, key: str) -> str:
@@ -127,17 +117,13 @@ def _policies(node: Node, pointer: str) -> Iterator[str]:
         yield pointer
         return
     statements = node.get_any_case("Statement")
-    if statements and not _is_resource_based(statements):
+    principals = ("Principal", "NotPrincipal")
+    if statements and not any(each.get_any_case(key) for each in statements.entries for key in principals):
         yield pointer
         return
     for member in node.members:
         token = member.key.replace("~", "~0").replace("/", "~1")
         yield from _policies(member.value, f"{pointer}/{token}")
-
-
-def _is_resource_based(statements: Node) -> bool:
-    nodes = statements.entries
-    return any(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes)
 
 
 Spelling = Literal['"', "'", "|"]

@@ -10,7 +10,9 @@ read 2026-11-27) defaults to `version` 2012-10-17 and `effect` Allow, and writes
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 
 from msgspec.structs import replace
 
@@ -18,7 +20,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, is_unknown, plain_text
 from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
-from leastpriv.policy.hcl_syntax import Attribute, Block, Expression
+from leastpriv.policy.hcl_syntax import Block, Expression
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 
 _LISTS = {"actions": "Action", "not_actions": "NotAction", "resources": "Resource", "not_resources": "NotResource"}
@@ -32,14 +34,12 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
     statements = reader.statements_of(block, _SOURCES)
     statements = _overridden(statements, reader.statements(block))
     statements = _overridden(statements, reader.statements_of(block, _OVERRIDES))
-    version = reader.text(block, "version") or Node("string", block.start, block.start, "2012-10-17")
-    members = [Member("Version", block.start, block.start, version)]
+    at = block.start
+    members = [Member("Version", at, at, reader.text(block, "version") or Node("string", at, at, "2012-10-17"))]
     if identifier := reader.text(block, "policy_id"):
-        members.append(Member("Id", block.start, block.start, identifier))
-    listed = Node("array", block.start, block.end, items=tuple(statements))
-    return Node(
-        "object", block.start, block.end, members=(*members, Member("Statement", block.start, block.end, listed))
-    )
+        members.append(Member("Id", at, at, identifier))
+    listed = Node("array", at, block.end, items=tuple(statements))
+    return Node("object", at, block.end, members=(*members, Member("Statement", at, block.end, listed)))
 
 
 def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node | None:
@@ -67,10 +67,8 @@ def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node |
     if node is None:
         return None
     if is_unknown(node):
-        everything = Node("array", node.start, node.end, items=(node,))
-        return normalized(
-            Node("object", node.start, node.end, members=(Member("Statement", node.start, node.end, everything),))
-        )
+        everything = Member("Statement", node.start, node.end, Node("array", node.start, node.end, items=(node,)))
+        return normalized(Node("object", node.start, node.end, members=(everything,)))
     return normalized(node) if node.kind == "object" and node.get_any_case("Statement") else None
 
 
@@ -95,62 +93,46 @@ def _statements(node: Node) -> Iterator[Node]:
     effect = node.get_any_case("Effect")
     not_action = node.get_any_case("NotAction")
     if not_action and not is_known(not_action):
-        hidden = replace(
-            unknown(minified(not_action), not_action.start, not_action.end),
-            fixed="what its NotAction excludes is unknown",
-        )
-        node = _with_member(node, "NotAction", "Action", hidden)
+        hidden = unknown(minified(not_action), not_action.start, not_action.end)
+        hidden = replace(hidden, fixed="what its NotAction excludes is unknown")
+        node = _with_member(node, not_action, "Action", hidden)
     if effect and not is_known(effect):
         for known in ("Allow", "Deny"):
-            made = _with_member(node, "Effect", "Effect", replace(effect, text=known))
+            made = _with_member(node, effect, "Effect", replace(effect, text=known))
             yield _maybe(made, effect, "its effect is an expression")
         return
     yield node
 
 
 def _unknown_statement(node: Node) -> Node:
-    members = [("Effect", replace(node, text="Allow")), ("Action", node), ("Resource", node)]
-    return Node(
-        "object",
-        node.start,
-        node.end,
-        members=tuple(Member(key, node.start, node.start, value) for key, value in members),
-        fixed=node.fixed or "an expression makes it",
-    )
+    values = {"Effect": replace(node, text="Allow"), "Action": node, "Resource": node}
+    members = tuple(Member(key, node.start, node.start, value) for key, value in values.items())
+    return Node("object", node.start, node.end, members=members, fixed=node.fixed or "an expression makes it")
 
 
-def _with_member(node: Node, old: str, key: str, value: Node) -> Node:
-    members = [
-        replace(each, key=key, value=value) if each.key.casefold() == old.casefold() else each for each in node.members
-    ]
+def _with_member(node: Node, old: Node, key: str, value: Node) -> Node:
+    members = (replace(each, key=key, value=value) if each.value is old else each for each in node.members)
     return replace(node, members=tuple(members))
 
 
 def _maybe(node: Node, cause: Node, reason: str) -> Node:
     """Returns a statement that an expression may leave out."""
-    condition = Member(
-        "Condition", node.start, node.start, unknown(cause.text or minified(cause), node.start, node.end)
-    )
+    condition = unknown(cause.text or minified(cause), node.start, node.end)
     kept = tuple(member for member in node.members if member.key.casefold() != "condition")
-    return replace(node, members=(*kept, condition), fixed=node.fixed or reason)
+    members = (*kept, Member("Condition", node.start, node.start, condition))
+    return replace(node, members=members, fixed=node.fixed or reason)
 
 
 def _overridden(before: Sequence[Node], after: Iterable[Node]) -> list[Node]:
     """Merges statements as the provider does: one with the Sid of an earlier one takes its place."""
     found = list(before)
     for node in after:
-        sid = node.get("Sid")
-        same = [place for place, other in enumerate(found) if sid and sid.text and _sid(other) == sid.text]
-        if same:
-            found[same[0]] = node
+        sids = [sid.text if (sid := each.get_any_case("Sid")) else "" for each in (node, *found)]
+        if sids[0] in sids[1:] and sids[0]:
+            found[sids.index(sids[0], 1) - 1] = node
         else:
             found.append(node)
     return found
-
-
-def _sid(node: Node) -> str:
-    sid = node.get_any_case("Sid")
-    return sid.text if sid else ""
 
 
 class _BlockReader:
@@ -214,36 +196,36 @@ class _BlockReader:
             yield _BlockReader(self.evaluator.with_names(names)), content, value if is_unknown(value) else None
 
     def statement(self, block: Block) -> Node:
-        members: list[Member] = []
+        at = block.start
         sid = self.text(block, "sid")
-        if sid and sid.text:
-            members.append(_member("Sid", block.attributes["sid"], sid))
-        effect = self.text(block, "effect")
-        if effect:
-            members.append(_member("Effect", block.attributes["effect"], effect))
-        else:
-            members.append(
-                Member("Effect", block.start, block.start, Node("string", block.start, block.start, "Allow"))
-            )
-        for key, name in _LISTS.items():
-            attribute = block.attributes.get(key)
-            value = self.listed(attribute.value) if attribute else None
-            if attribute and value:
-                members.append(_member(name, attribute, value))
-        for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
-            if value := self.principals(block, key):
-                members.append(Member(name, block.start, block.start, value))
-        if condition := self.conditions(block):
-            members.append(Member("Condition", block.start, block.start, condition))
-        return Node("object", block.start, block.end, members=tuple(members))
+        found = {
+            ("Sid", "sid"): sid if sid and sid.text else None,
+            ("Effect", "effect"): self.text(block, "effect") or Node("string", at, at, "Allow"),
+            **{(name, key): self.listed(block, key) for key, name in _LISTS.items()},
+            ("Principal", ""): self.principals(block, "principals"),
+            ("NotPrincipal", ""): self.principals(block, "not_principals"),
+            ("Condition", ""): self.conditions(block),
+        }
+        members: list[Member] = []
+        for (name, key), value in found.items():
+            written = block.attributes.get(key)
+            if value and written:
+                members.append(Member(name, written.start, written.start + len(key), value))
+            elif value:
+                members.append(Member(name, at, at, value))
+        return Node("object", at, block.end, members=tuple(members))
 
     def text(self, block: Block, key: str) -> Node | None:
         attribute = block.attributes.get(key)
         node = self.evaluator.value(attribute.value) if attribute else None
         return None if node is None or node.text == "null" else node
 
-    def listed(self, expression: Expression) -> Node | None:
+    def listed(self, block: Block, key: str) -> Node | None:
         """Returns a list of texts; None for an empty one, which the provider omits."""
+        attribute = block.attributes.get(key)
+        if attribute is None:
+            return None
+        expression = attribute.value
         node = self.evaluator.value(expression)
         if node.kind == "literal" or (expression.kind == "tuple" and not expression.parts):
             return None
@@ -256,18 +238,14 @@ class _BlockReader:
         """Returns principals as the provider does: `*` for all principals, else identifiers grouped by type."""
         found: dict[str, list[Node]] = {}
         for reader, each, _ in self.each_block(block, key):
-            kind = reader.text(each, "type")
-            listed = reader.listed(each.attributes["identifiers"].value) if "identifiers" in each.attributes else None
+            kind, listed = reader.text(each, "type"), reader.listed(each, "identifiers")
             found.setdefault(kind.text if kind else "", []).extend(listed.entries if listed else ())
         if not found:
             return None
         if [*found] == ["*"] and [node.text for node in found["*"]] == ["*"]:
             return Node("string", block.start, block.start, "*")
-        members = tuple(
-            Member(kind, 0, 0, nodes[0] if len(nodes) == 1 else Node("array", 0, 0, items=tuple(nodes)))
-            for kind, nodes in found.items()
-        )
-        return Node("object", block.start, block.start, members=members)
+        grouped = _object((kind, nodes[0] if len(nodes) == 1 else _array(nodes)) for kind, nodes in found.items())
+        return replace(grouped, start=block.start, end=block.start)
 
     def conditions(self, block: Block) -> Node | None:
         """Returns the conditions; values of equal test and variable are joined in order, as in policy_model.go."""
@@ -275,26 +253,23 @@ class _BlockReader:
         for reader, each, cause in self.each_block(block, "condition"):
             test, variable = reader.text(each, "test"), reader.text(each, "variable")
             operator, key = plain_text(test) if test else None, plain_text(variable) if variable else None
-            attribute = each.attributes.get("values")
-            values = reader.listed(attribute.value) if attribute else None
+            values = reader.listed(each, "values")
             if cause or operator is None or key is None or values is None:
                 return self.evaluator.unknown(Expression("other", each.start, each.end))
             found.setdefault(operator, {}).setdefault(key, []).extend(values.entries)
         if not found:
             return None
-        operators = [
-            (operator, tuple((key, Node("array", 0, 0, items=tuple(nodes))) for key, nodes in keys.items()))
-            for operator, keys in found.items()
-        ]
-        return _object((operator, _object(keys)) for operator, keys in operators)
+        return _object(
+            (operator, _object((key, _array(nodes)) for key, nodes in keys.items())) for operator, keys in found.items()
+        )
 
 
 def _object(members: Iterable[tuple[str, Node]]) -> Node:
     return Node("object", 0, 0, members=tuple(Member(key, 0, 0, value) for key, value in members))
 
 
-def _member(key: str, attribute: Attribute, value: Node) -> Member:
-    return Member(key, attribute.start, attribute.start + len(attribute.name), value)
+def _array(items: Iterable[Node]) -> Node:
+    return Node("array", 0, 0, items=tuple(items))
 
 
 def with_policy_variables(node: Node) -> Node:
@@ -330,36 +305,26 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
         root = read_json(text, "")
     except PolicyFileError:
         return None
-    starts = [0]
-    for piece, _ in pieces:
-        starts.append(starts[-1] + len(piece))
+    starts = [0, *accumulate(len(piece) for piece, _ in pieces)]
+
+    def in_file(at: int) -> tuple[int, bool]:
+        """Returns the file offset of a place in JSON text, and whether an expression makes that place."""
+        number = min(bisect_right(starts, at), len(pieces)) - 1
+        offset = pieces[number][1]
+        return (offset + at - starts[number], False) if offset >= 0 else (-1 - offset, True)
 
     def moved(node: Node) -> Node:
-        begin, made = _offset(node.start, pieces, starts)
-        end = begin if made else _offset(node.end - 1, pieces, starts)[0] + 1
+        begin, made = in_file(node.start)
         return replace(
             node,
             start=begin,
-            end=end,
+            end=begin if made else in_file(node.end - 1)[0] + 1,
             fixed=reason if made else "",
             items=tuple(map(moved, node.items)),
             members=tuple(
-                Member(
-                    each.key,
-                    _offset(each.start, pieces, starts)[0],
-                    _offset(each.key_end, pieces, starts)[0],
-                    moved(each.value),
-                )
+                Member(each.key, in_file(each.start)[0], in_file(each.key_end)[0], moved(each.value))
                 for each in node.members
             ),
         )
 
     return moved(root)
-
-
-def _offset(at: int, pieces: Sequence[_Piece], starts: Sequence[int]) -> tuple[int, bool]:
-    """Returns the file offset of a place in JSON text, and whether an expression makes that place."""
-    for (_, offset), start, end in zip(pieces, starts, starts[1:], strict=False):
-        if start <= at < end:
-            return (offset + at - start, False) if offset >= 0 else (-1 - offset, True)
-    return (0, True)

@@ -127,18 +127,16 @@ class Evaluator:
             return found and self.relocated(text_node(found[1]), expression, f"it is in {found[0]}")
         function = FUNCTIONS.get(expression.text)
         try:
-            found_node = function(*arguments) if function else None
+            node = function(*arguments) if function else None
         except (ValueError, IndexError, TypeError, ZeroDivisionError):
             return None
-        if found_node is None:
-            return None
-        if found_node.kind == "array":
+        if node and node.kind == "array":
             # Functions on lists pass on entries, which remain where they are written, or make new ones.
-            items = tuple(item if item.end else self.made(expression, item) for item in found_node.items)
-            return replace(found_node, start=expression.start, end=expression.end, items=items)
-        if any(found_node is argument for argument in arguments):
-            return found_node
-        return self.made(expression, found_node)
+            items = tuple(item if item.end else self.made(expression, item) for item in node.items)
+            return replace(node, start=expression.start, end=expression.end, items=items)
+        if node is None or any(node is argument for argument in arguments):
+            return node
+        return self.made(expression, node)
 
     def _file(self, arguments: Sequence[Node]) -> tuple[str, str] | None:
         name = plain_text(arguments[0]) if arguments else None
@@ -186,11 +184,8 @@ class Evaluator:
             return self.made(expression, Node("array", 0, 0, items=tuple(result for _, result in made)))
         members: dict[str, Node] = {}
         for name, result in made:
-            if expression.spread:
-                before = members[name].items if name in members else ()
-                members[name] = Node("array", 0, 0, items=(*before, result))
-            else:
-                members[name] = result
+            before = members[name].items if name in members else ()
+            members[name] = Node("array", 0, 0, items=(*before, result)) if expression.spread else result
         found = tuple(Member(name, 0, 0, value) for name, value in members.items())
         return self.made(expression, Node("object", 0, 0, members=found))
 
@@ -206,20 +201,14 @@ class Evaluator:
             node, steps = found[0], tuple(found[1])
         else:
             node = self.value(base)
-        for place, step in enumerate(steps):
-            if step.kind == "splat":
-                if node.kind != "array":
-                    return None
-                rest = steps[place + 1 :]
-                items = [self._steps(item, rest) for item in node.items]
-                if any(item is None for item in items):
-                    return None
-                return self.made(expression, Node("array", 0, 0, items=tuple(item for item in items if item)))
-            inner = self._steps(node, [step])
-            if inner is None:
-                return None
-            node = inner
-        return node if not steps else self.made(expression, node)
+        splat = next((place for place, step in enumerate(steps) if step.kind == "splat"), len(steps))
+        inner = self._steps(node, steps[:splat])
+        if inner is None or splat == len(steps):
+            return self.made(expression, inner) if inner and steps else inner
+        items = [self._steps(item, steps[splat + 1 :]) for item in inner.items]
+        if inner.kind != "array" or None in items:
+            return None
+        return self.made(expression, Node("array", 0, 0, items=tuple(item for item in items if item)))
 
     def _steps(self, node: Node, steps: Sequence[Expression]) -> Node | None:
         for step in steps:

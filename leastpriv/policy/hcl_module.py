@@ -56,6 +56,11 @@ class Definition(Struct, frozen=True):
     block: Block
     attribute: Attribute | None = None
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether `count` or `for_each` makes instances of the block."""
+        return bool({"count", "for_each"} & {*self.block.attributes})
+
 
 class FileEvaluator(Protocol):
     """Evaluates the expressions of one file of a module."""
@@ -92,6 +97,8 @@ class ModuleScope:
     depth: int = 0
     """How many modules it is inside of."""
     evaluated: int = 0
+    known_definitions: dict[tuple[str, ...], Node] = field(default_factory=dict)
+    """Values of definitions that have been evaluated."""
 
     @cached_property
     def files(self) -> Mapping[str, Block]:
@@ -184,11 +191,6 @@ class ModuleScope:
                         **{key: value for key, value in known.items() if value.text != "null"},
                     }
         return found
-
-    @cached_property
-    def known_definitions(self) -> dict[tuple[str, ...], Node]:
-        """Values of definitions that have been evaluated."""
-        return {}
 
     def once(self, address: tuple[str, ...], evaluate: Callable[[], Node]) -> Node:
         """Evaluates a definition once; one that refers to itself is an unknown."""

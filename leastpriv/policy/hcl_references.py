@@ -45,11 +45,9 @@ def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
     """Returns the ARNs of the module's own resources that are known, and their addresses."""
     found: dict[str, tuple[str, ...]] = {}
     for address, definition in scope.definitions.items():
-        repeated = {"count", "for_each"} & {*definition.block.attributes}
-        if (address[0], "arn") in _templates() and len(address) == 2 and not repeated:
+        if (address[0], "arn") in _templates() and len(address) == 2 and not definition.is_repeated:
             expression = read_expression(f"{'.'.join(address)}.arn")
-            text = plain_text(scope.value(expression, definition.file))
-            if text:
+            if text := plain_text(scope.value(expression, definition.file)):
                 found.setdefault(text, address)
     return found
 
@@ -100,7 +98,7 @@ class _Reference:
         return self.fixed(node, f"{readers} expressions use {label}") if readers > 1 else node
 
     def variable(self) -> Resolved | None:
-        name = self.path[1] if len(self.path) > 1 else ""
+        name = "".join(self.path[1:2])
         found = self.scope.definitions.get(("var", name))
         node = self.scope.inputs.get(name) or self.scope.planned_variables.get(name) or self.scope.variables.get(name)
         if node is None and found and found.attribute:
@@ -111,17 +109,13 @@ class _Reference:
     def folder(self) -> Resolved | None:
         return (text_node("."), self.rest(2)) if self.path[1:] in (["module"], ["root"]) else None
 
-    def document(self, name: str) -> Resolved | None:
-        found = self.scope.definitions.get(("data", "aws_iam_policy_document", name))
+    def document(self, address: tuple[str, ...]) -> Resolved | None:
+        found = self.scope.definitions.get(address)
         steps = self.attribute_steps(3)
-        if found is None or steps is None or steps[0] not in {"json", "minified_json"}:
+        if found is None or steps is None or steps[0] not in {"json", "minified_json"} or found.is_repeated:
             return None
-        if {"count", "for_each"} & {*found.block.attributes}:
-            return None
-        address = ("data", "aws_iam_policy_document", name)
         node = self.scope.once(address, lambda: self.scope.interpreter.document(self.scope, found.file, found.block))
-        readers = self.scope.uses["aws_iam_policy_document", name]
-        return self.shared(node, ".".join(address), found.file, readers), steps[1]
+        return self.shared(node, ".".join(address), found.file, self.scope.uses[address[1], address[2]]), steps[1]
 
     def module(self) -> Resolved | None:
         found = self.scope.definitions.get(("module", *self.path[1:2]))
@@ -141,9 +135,9 @@ class _Reference:
         address = tuple(self.path[: 2 + is_data])
         if len(address) < 2 + is_data or not (is_data or "_" in address[0]):
             return None
-        kind, name = address[-2:]
+        kind = address[-2]
         if is_data and kind == "aws_iam_policy_document":
-            return self.document(name)
+            return self.document(address)
         steps = self.attribute_steps(2 + is_data)
         if steps is None:
             return None
@@ -171,8 +165,7 @@ class _Reference:
         """Returns the index in the address as Terraform writes it, `[0]` or `["key"]`."""
         found = next((part for part in self.expression.parts if part.kind == "index"), None)
         node = self.evaluator.value(found.parts[0]) if found else None
-        text = plain_text(node) if node else None
-        if node is None or text is None:
+        if node is None or (text := plain_text(node)) is None:
             return ""
         return f"[{text}]" if node.kind == "number" else f'["{text}"]'
 
@@ -185,23 +178,22 @@ class _Reference:
 
         def fill(match: re.Match[str]) -> str:
             start, name, default = match.groups()
-            text = self.provider_value(name, block) if name[0].isupper() else ""
-            if not text and not name[0].isupper():
-                node = self.set_attribute(name, found)
-                given = block is not None and name in block.attributes
-                text = node.text if node else default if default and block and not given else ""
-            if not text:
-                return start + self.part(name, found)
-            return start + text.removeprefix(start)
+            if name[0].isupper():
+                text = self.provider_value(name, block)
+            elif node := self.set_attribute(name, found):
+                text = node.text
+            else:
+                text = default if default and block and name not in block.attributes else ""
+            return start + (text.removeprefix(start) if text else self.part(name, found))
 
         return Node("string", 0, 0, _VARIABLE.sub(fill, template))
 
     def part(self, name: str, found: Definition | None) -> str:
         """Returns an unknown part of an attribute; `name_prefix` is a known beginning."""
-        address = ".".join(part.text for part in self.expression.parts if part.kind in {"name", "attribute"})
-        owner = ".".join(address.split(".")[: 3 if self.path[0] == "data" else 2]) + re.sub(r'"', "", self.index())
         if name[0].isupper():
             return _PROVIDER_PARTS[name]
+        names = [part.text for part in self.expression.parts if part.kind in {"name", "attribute"}]
+        owner = ".".join(names[: 3 if names[0] == "data" else 2]) + self.index().replace('"', "")
         prefix = self.set_attribute(f"{name}_prefix", found)
         start = prefix.text if prefix and is_known(prefix) else ""
         return f"{start}${{{re.sub(r'[^A-Za-z0-9_.-]', '-', owner)}.{name}}}"
@@ -211,10 +203,8 @@ class _Reference:
         given = found.block.attributes.get(name) if found else None
         if found is None or given is None:
             return None
-        address = (*found.block.labels, name)
-        node = self.scope.once(address, lambda: self.scope.value(given.value, found.file))
-        repeated = {"count", "for_each"} & {*found.block.attributes}
-        return None if node.text == "null" or (repeated and not is_known(node)) else node
+        node = self.scope.once((*found.block.labels, name), lambda: self.scope.value(given.value, found.file))
+        return None if node.text == "null" or (found.is_repeated and not is_known(node)) else node
 
     def provider_value(self, name: str, block: Block | None) -> str:
         """Returns the partition, account or region of a block's provider; empty if it cannot be known."""

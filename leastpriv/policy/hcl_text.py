@@ -72,14 +72,10 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
         last = place + 1 == len(items)
         has_comma, comment, rest = _separator(text[item.end : node.end - 1 if last else items[place + 1].start])
         entries = changes.entries(place, written[place])
-        if not entries:
-            before = found[-1].gap if found else lead
-            joined = _joined(before, rest, last=last)
-            if found:
-                found[-1] = replace(found[-1], gap=joined)
-            else:
-                lead = joined
-            continue
+        if not entries and found:
+            found[-1] = replace(found[-1], gap=_joined(found[-1].gap, rest, last=last))
+        elif not entries:
+            lead = _joined(lead, rest, last=last)
         own = changes.after.get(-1, []) if place == 0 else []
         at = len(own) if place not in changes.drop else -1
         for number, entry in enumerate(entries):
@@ -320,16 +316,12 @@ def _lines(texts: Sequence[str]) -> list[_Line]:
     until = ""
     in_comment = False
     for text in texts:
-        if until:
+        if until or in_comment:
             until = "" if text.strip() == until else until
-            found.append(_Line(text, verbatim=True))
-            continue
-        if in_comment:
-            in_comment = "*/" not in text
-            found.append(_Line(text, verbatim=True))
-            continue
-        line, heredoc, in_comment = _cells(text)
-        until = heredoc
+            in_comment = in_comment and "*/" not in text
+            line = _Line(text, verbatim=True)
+        else:
+            line, until, in_comment = _cells(text)
         found.append(line)
     return found
 
@@ -344,8 +336,7 @@ def _cells(text: str) -> tuple[_Line, str, bool]:
     found = _HEREDOC.search(code)
     until = found[1] if found else ""
     equal = next((each.start() for each in _EQUAL.finditer(masked) if masked[: each.start()].strip()), -1)
-    rest = masked[equal:] if equal >= 0 else ""
-    is_open, net = _balance(rest), _balance(masked)
+    is_open, net = _balance(masked[equal:]) if equal >= 0 else 0, _balance(masked)
     if is_open:
         code = f"{code[:equal].rstrip()} {code[equal:]}"
     if equal < 0 or is_open:

@@ -58,20 +58,13 @@ def render_policy(document: Document) -> RenderedPolicy | None:
 
 def render_source(source: PolicySource, pseudo_parameters: Mapping[str, str]) -> RenderedPolicy | None:
     """Renders the policy of a source; arguments and result as in `render_policy`."""
-    value = render_value(source.policy, source.language, pseudo_parameters)
-    if value is None:
+    try:
+        value = _rendered(source.policy, source.language, pseudo_parameters)
+    except _UnknownPartError:
         return None
     if (source.format == "json" or source.embedded) and value == json_value(source.policy):
         return RenderedPolicy(source, source.text[source.policy.start : source.policy.end], is_source_text=True)
     return RenderedPolicy(source, json.dumps(value, ensure_ascii=False), is_source_text=False)
-
-
-def render_value(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> object | None:
-    """Renders the value of a template's node; None if it is unknown before the template is rendered."""
-    try:
-        return _rendered(node, language, pseudo_parameters)
-    except _UnknownPartError:
-        return None
 
 
 class _UnknownPartError(Exception):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from pathlib import PurePosixPath
 
@@ -110,6 +111,11 @@ def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) ->
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
     """Classifies replayed usages into a difference."""
     found: dict[str, list[Usage]] = {}
+    last_allowed: dict[str, datetime] = {}
+    for usage, _ in usages:
+        if usage.outcome is Outcome.ALLOWED:
+            action = usage.need.permission.action
+            last_allowed[action] = max(usage.last_seen, last_allowed.get(action, usage.last_seen))
     for usage, said in usages:
         kind, is_known = "", usage.outcome is not Outcome.UNKNOWN
         if usage.denial and not usage.denial.mendable:
@@ -120,7 +126,7 @@ def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Dif
             kind = "missing"
         elif "unknown" in said:
             kind = "conditional"
-        elif usage.denial and not _allowed_since(usage, usages):
+        elif usage.denial and last_allowed.get(usage.need.permission.action, usage.last_seen) <= usage.last_seen:
             # The policies may allow a role without its path, and AWS names the role so.
             kind = "denied_in_part" if "allowedInPart" in said or may_have_path(usage.need) else ""
         found.setdefault(kind, []).append(usage)
@@ -131,17 +137,6 @@ def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Dif
 def may_have_path(need: Need) -> bool:
     """Whether a need has a role, user or policy of IAM by its name, which does not show the path."""
     return need.derivation in (NAMED, NAMED_WITHOUT_PATH) and bool(with_any_path(need.permission.resource))
-
-
-def _allowed_since(refused: Usage, usages: Sequence[ReplayedUsage]) -> bool:
-    """Returns whether the action was allowed after its last denial, so that nothing is missing any more."""
-    action = refused.need.permission.action
-    return any(
-        usage.outcome is Outcome.ALLOWED
-        and usage.need.permission.action == action
-        and usage.last_seen > refused.last_seen
-        for usage, _ in usages
-    )
 
 
 def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
@@ -320,7 +315,13 @@ def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePoli
 
 
 def _is_template(document: Document) -> bool:
-    return any(map(_PLACEHOLDER.search, _texts(document)))
+    texts = (
+        text
+        for statement in document.statements
+        if statement.variables
+        for text in (*statement.actions, *statement.resources, *statement.not_actions, *statement.not_resources)
+    )
+    return any(map(_PLACEHOLDER.search, texts))
 
 
 def _most_similar(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
@@ -341,15 +342,6 @@ def _most_similar(committed: Document, policies: Sequence[LivePolicy], are_all: 
 
 def _entries(document: Document) -> set[str]:
     return {action.lower() for statement in document.statements for action in statement.actions}
-
-
-def _texts(document: Document) -> list[str]:
-    return [
-        text
-        for statement in document.statements
-        for text in (*statement.actions, *statement.resources, *statement.not_actions, *statement.not_resources)
-        if statement.variables
-    ]
 
 
 def _first_denied(statements: Sequence[Statement]) -> tuple[str, str] | None:

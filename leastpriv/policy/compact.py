@@ -45,14 +45,7 @@ def wildcards_for(
 
 def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
     """Returns wildcards that grant several of the actions and none of the others, with the actions that each grants."""
-    by_service: dict[str, dict[str, str]] = {}
-    foreign: dict[str, list[str]] = {}
-    for action in actions:
-        prefix, _, name = action.lower().partition(":")
-        by_service.setdefault(prefix, {})[name] = action
-    for action in others:
-        prefix, _, name = action.lower().partition(":")
-        foreign.setdefault(prefix, []).append(name)
+    by_service, foreign = _by_service(actions), _by_service(others)
     counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
     found: dict[str, set[str]] = {}
     for pattern, count in counts.items():
@@ -63,6 +56,15 @@ def _candidate_patterns(actions: Collection[str], others: Collection[str], inner
         granted = str.startswith if anchored else str.__contains__
         if not any(granted(name, text) for name in foreign.get(prefix, ())):
             found[pattern] = {action for name, action in by_service[prefix].items() if granted(name, text)}
+    return found
+
+
+def _by_service(actions: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Returns actions by service prefix and name in lower case."""
+    found: dict[str, dict[str, str]] = {}
+    for action in actions:
+        prefix, _, name = action.lower().partition(":")
+        found.setdefault(prefix, {})[name] = action
     return found
 
 

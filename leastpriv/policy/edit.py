@@ -28,6 +28,7 @@ from leastpriv.policy.json_writer import (
     entry_list_text,
     indentation,
     json_style_of,
+    map_strings,
     rewrite_list,
     statement_list_text,
     statement_text,
@@ -320,7 +321,7 @@ class BracketWriter:
     def statement(self, statement: Mapping[str, object], indent: str) -> str:
         """Writes a new statement; its conditions are copied from the file and already in the file's spelling."""
         escaped = {
-            key: value if key == "Condition" else _map_strings(self.escape, value) for key, value in statement.items()
+            key: value if key == "Condition" else map_strings(self.escape, value) for key, value in statement.items()
         }
         return statement_text(escaped, indent, self.style)
 
@@ -339,10 +340,3 @@ def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
         spell=lambda text: yaml_writer.scalar(text, yaml_style),
         spell_key=lambda key: yaml_writer.scalar(key, key_style),
     )
-
-
-def _map_strings(change: Callable[[str], str], value: object) -> object:
-    """Applies a change to a string, or to each string of a list."""
-    if isinstance(value, str):
-        return change(value)
-    return [_map_strings(change, item) for item in value] if isinstance(value, Sequence) else value

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.policy.syntax_tree import Node
 
@@ -102,6 +103,7 @@ _CONSTANTS: Mapping[str, ExpressionKind] = {
     "bool_lit": "literal",
     "null_lit": "literal",
 }
+_LISTED: Mapping[str, ExpressionKind] = {"tuple": "tuple", "conditional": "conditional"}
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!"])
 
 
@@ -182,6 +184,8 @@ class _Reader:
             return self.make(_CONSTANTS[kind], node, self.text(node))
         if kind in {"literal_value", "template_expr", "collection_value", "for_expr"} and node.children:
             return self.base(node.children[0])
+        if listed := _LISTED.get(kind):
+            return self.make(listed, node, "", self.inner(node))
         made = getattr(self, f"make_{kind}", None)
         return made(node) if made else self.make("other", node)
 
@@ -235,9 +239,6 @@ class _Reader:
         """Converts the expressions directly below a node."""
         return [self.expression(each) for each in node.children if each.type == "expression"]
 
-    def make_tuple(self, node: TreeNode) -> Expression:
-        return self.make("tuple", node, "", self.inner(node))
-
     def make_object(self, node: TreeNode) -> Expression:
         parts: list[Expression] = []
         for element in node.children:
@@ -259,23 +260,16 @@ class _Reader:
         tests = [each for part in condition for each in self.inner(part)]
         names = tuple(self.text(child) for child in intro.children if child.type == "identifier")
         spread = any(child.type == "ellipsis" for child in node.children)
-        start, end = self.offset(node.start_byte), self.offset(node.end_byte)
         parts = (self.inner(intro)[0], key, results[-1], *tests)
-        return Expression("for", start, end, self.text(node)[:1], parts, names, spread)
+        return replace(self.make("for", node, self.text(node)[:1], parts), names=names, spread=spread)
 
     make_for_object_expr = make_for_tuple_expr
 
     def make_function_call(self, node: TreeNode) -> Expression:
-        name = self.text(node.children[0])
         inside = [each for child in node.children if child.type == "function_arguments" for each in child.children]
-        arguments = tuple(self.expression(each) for each in inside if each.type == "expression")
+        arguments = [self.expression(each) for each in inside if each.type == "expression"]
         spread = any(each.type == "ellipsis" for each in inside)
-        return Expression(
-            "call", self.offset(node.start_byte), self.offset(node.end_byte), name, arguments, spread=spread
-        )
-
-    def make_conditional(self, node: TreeNode) -> Expression:
-        return self.make("conditional", node, "", self.inner(node))
+        return replace(self.make("call", node, self.text(node.children[0]), arguments), spread=spread)
 
     def make_operation(self, node: TreeNode) -> Expression:
         inner = node.children[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -33,6 +33,7 @@ from leastpriv.policy.json_writer import (
     apply_splices,
     indentation,
     json_style_of,
+    map_strings,
     rewrite_list,
     statement_text,
 )
@@ -68,7 +69,8 @@ class HclWriter:
             texts = [self.text[item.start : item.end] for item in value.items]
             new = rewrite_list(self.text, value, texts, ListChanges(changes.drop, after), self.json_style)
             return [(value.start, value.end, new)]
-        return [self._tuple_splice(*each) for each in self._by_tuple(value, ListChanges(changes.drop, after))]
+        homes = self._by_tuple(value, ListChanges(changes.drop, after))
+        return [self._list_splice(_list_node(home), own) for home, own in homes]
 
     def can_add_entries(self, index: int, key: str) -> bool:
         """Returns whether entries can be added to a statement's Action or Resource."""
@@ -78,7 +80,8 @@ class HclWriter:
             return False
         if value.kind != "array":
             return not value.fixed and not is_unknown(value)
-        return self._is_json(node) or any(map(self._home, value.items)) or bool(self._empty_list(value))
+        is_written = any(not item.fixed and item.start in self._homes for item in value.items)
+        return is_written or self._is_json(node) or bool(self._empty_list(value))
 
     def _entries_text(self, entries: Sequence[str], member: Member, key: str, node: Node) -> str:
         if len(entries) == 1 and key in LISTS and not self._is_block(node):
@@ -94,7 +97,7 @@ class HclWriter:
     def _by_tuple(self, value: Node, changes: ListChanges) -> list[tuple[Expression, ListChanges]]:
         """Groups changes by the list of the file that has the entries."""
         found: dict[int, tuple[Expression, ListChanges]] = {}
-        homes = [self._home(item) for item in value.items]
+        homes = [None if item.fixed else self._homes.get(item.start) for item in value.items]
         places = {part.start: number for home in homes if home for number, part in enumerate(home.parts)}
         first = next((home for home in homes if home), None) or self._empty_list(value)
         for place in sorted(changes.drop | {*changes.after}):
@@ -109,12 +112,10 @@ class HclWriter:
             group.after[at] += changes.after.get(place, [])
         return list(found.values())
 
-    def _home(self, item: Node) -> Expression | None:
-        """Returns the list in the file that has an entry."""
-        if item.fixed:
-            return None
-        found = [each for each in self._tuples if any(part.start == item.start for part in each.parts)]
-        return found[-1] if found else None
+    @cached_property
+    def _homes(self) -> Mapping[int, Expression]:
+        """Offset of an entry -> the innermost list of the file that has it."""
+        return {part.start: each for each in self._tuples for part in each.parts}
 
     def _empty_list(self, value: Node) -> Expression | None:
         """Returns the first list that the expression of a value passes on whole."""
@@ -125,12 +126,6 @@ class HclWriter:
     def _tuples(self) -> list[Expression]:
         """All lists that the file writes out, outer ones first."""
         return [each for each in expressions_in(self.root) if each.kind == "tuple"]
-
-    def _tuple_splice(self, found: Expression, changes: ListChanges, texts: Sequence[str] = ()) -> Splice:
-        items = tuple(Node("string", part.start, part.end) for part in found.parts)
-        written = texts or [self.text[part.start : part.end] for part in found.parts]
-        node = Node("array", found.start, found.end, items=items)
-        return found.start, found.end, rewrite_tuple(self.text, node, written, changes)
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""
@@ -151,7 +146,7 @@ class HclWriter:
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
         inside = {splice for found in splices.values() for splice in found}
-        text = apply_splices(self.text, 0, len(self.text), sorted(inside))
+        text = apply_splices(self.text, 0, len(self.text), [*inside])
         if dropped or appended:
             # The edited text has the same statements in the same order.
             text = HclWriter(self.document.with_text(text))._rewrite_statements(dropped, appended)
@@ -160,9 +155,7 @@ class HclWriter:
     def _rewrite_statements(self, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
         """Returns the whole text without dropped and with appended statements."""
         nodes = self.document.statement_nodes
-        changes: dict[int, ListChanges] = {}
-        for gone in dropped:
-            changes[gone] = ListChanges({0})
+        changes = {index: ListChanges({0}) for index in dropped}
         edits: list[Splice] = []
         place = self.place_for_statements(dropped) if appended else None
         if place is not None and place < 0:
@@ -176,18 +169,16 @@ class HclWriter:
             change = changes.setdefault(place, ListChanges())
             change.after[0] += [self._statement(each, nodes[place]) for each in appended]
         for found in self._lists_of_statements():
-            numbers = {each: self._number_in(found, nodes[each]) for each in changes}
+            numbers = {item.start: number for number, item in enumerate(found.items)}
             merged = ListChanges()
-            for each, number in numbers.items():
-                if number >= 0:
-                    change = changes[each]
-                    merged.drop |= {number} if change.drop else set()
-                    merged.after[number] += change.after[0]
-            if merged.drop or any(merged.after.values()):
+            for each in [each for each in changes if nodes[each].start in numbers]:
+                change, number = changes.pop(each), numbers[nodes[each].start]
+                merged.drop |= {number} if change.drop else set()
+                merged.after[number] += change.after[0]
+            if merged.after:
                 edits.append(self._list_splice(found, merged))
-                changes = {each: change for each, change in changes.items() if numbers[each] < 0}
         edits += [self._alone(nodes[each], change) for each, change in changes.items()]
-        return apply_splices(self.text, 0, len(self.text), sorted(edits))
+        return apply_splices(self.text, 0, len(self.text), edits)
 
     def place_for_statements(self, dropped: set[int]) -> int | None:
         """Returns the statement behind which new ones are written: the last one that the file itself writes.
@@ -202,21 +193,15 @@ class HclWriter:
 
     def _lists_of_statements(self) -> list[Node]:
         """Returns the lists of the file that have statements, in HCL or in JSON."""
-        found: list[Node] = []
         nodes = [node for node in self.document.statement_nodes if not node.fixed]
-        for each in self._tuples:
-            if any(part.start == node.start for part in each.parts for node in nodes):
-                items = tuple(Node("object", part.start, part.end) for part in each.parts)
-                found.append(Node("array", each.start, each.end, items=items))
+        starts = {node.start for node in nodes}
+        found = [_list_node(each) for each in self._tuples if any(part.start in starts for part in each.parts)]
         for heredoc in self._heredocs:
             items = tuple(node for node in nodes if heredoc.start < node.start < heredoc.end)
             start = self.text.rfind("[", heredoc.start, items[0].start) if items else -1
             if start >= 0 and not self.text[start + 1 : items[0].start].strip():
                 found.append(Node("array", start, self.text.index("]", items[-1].end) + 1, items=items))
         return found
-
-    def _number_in(self, found: Node, node: Node) -> int:
-        return next((number for number, item in enumerate(found.items) if item.start == node.start), -1)
 
     def _list_splice(self, found: Node, changes: ListChanges) -> Splice:
         written = [self.text[item.start : item.end] for item in found.items]
@@ -263,7 +248,9 @@ class HclWriter:
         """Writes a new statement in the form of another one."""
         indent = indentation(self.text, like.start)
         if self._is_json(like):
-            spelled = {key: value if key == "Condition" else self._plain(value) for key, value in statement.items()}
+            # The JSON text is written later: here it is its value.
+            plain = partial(map_strings, lambda text: json.loads(self._spelled(text, is_json=True)))
+            spelled = {key: value if key == "Condition" else plain(value) for key, value in statement.items()}
             return statement_text(spelled, indent, self.json_style)
         if self._is_block(like):
             return self._block_text(statement, indent).lstrip()
@@ -276,12 +263,6 @@ class HclWriter:
             statement, indent, self.style, lambda entry: self._spelled(entry, is_json=False), effect=writes_allow
         )
         return aligned(self.newline.join(lines))
-
-    def _plain(self, value: Any) -> Any:
-        """Returns a value for JSON inside a heredoc."""
-        if isinstance(value, str):
-            return json.loads(self._spelled(value, is_json=True))
-        return [self._plain(each) for each in value]
 
     def _object_lines(self, statement: Mapping[str, Any], like: Node) -> Iterator[str]:
         indent = indentation(self.text, like.start)
@@ -356,3 +337,8 @@ class HclWriter:
     def _error(self, node: Node, problem: str) -> PolicyFileError:
         where = f"{self.document.where}: {self.document.source.position(node.start)}"
         return PolicyFileError(f"{where}: {problem}.")
+
+
+def _list_node(found: Expression) -> Node:
+    items = tuple(Node("string", part.start, part.end) for part in found.parts)
+    return Node("array", found.start, found.end, items=items)

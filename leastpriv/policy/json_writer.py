@@ -120,6 +120,13 @@ def ordered_members(statement: Mapping[str, object], string_for_one: Collection[
     return found
 
 
+def map_strings(change: Callable[[str], str], value: object) -> object:
+    """Applies a change to a string, or to each string of a list."""
+    if isinstance(value, str):
+        return change(value)
+    return [map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
+
+
 def _is_multiline(text: str, node: Node) -> bool:
     return "\n" in text[node.start : node.end]
 

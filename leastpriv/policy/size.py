@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.compact import ActionWildcard, MayWriteWildcard, merge_statements, shorten_actions
-from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply_edits
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.json_writer import json_style_of
@@ -152,18 +152,19 @@ def pack(
     if whole or not (document.source.format == "json" and document.source.language == "plain"):
         return whole or replace(ways[-1], fits=False)
     # Statements that are split over policies keep their form, unless that takes more policies.
-    splits = [split for way in ways if _fits_quota(split := _split(way, limit), limit)]
+    most = quota(PolicyKind.MANAGED)
+    splits = [
+        split
+        for way in ways
+        if policy_size((split := _split(way, limit)).document) <= limit
+        and all(policy_size(part) <= most for part in split.further)
+    ]
     if not splits:
         # If other policies use the whole quota, no split brings this one within it.
         return replace(ways[-1], fits=False)
     best = min(splits, key=lambda way: len(way.further))
     policies = len(best.further) + (kind is PolicyKind.MANAGED)
     return replace(best, fits=policies <= max_managed_policies() - attached)
-
-
-def _fits_quota(packed: PackedPolicy, limit: int) -> bool:
-    within = (policy_size(part) <= quota(PolicyKind.MANAGED) for part in packed.further)
-    return policy_size(packed.document) <= limit and all(within)
 
 
 _PART = re.compile(r"Part\d+\Z")
@@ -190,7 +191,10 @@ def _split(way: PackedPolicy, first: int) -> PackedPolicy:
             lengths.append(empty)
         parts[place].append(piece)
         lengths[place] += own
-    return replace(way, document=apply_edits(document, edits), further=tuple(_policy(document, part) for part in parts))
+    style = json_style_of(document)
+    texts = (json.dumps(_policy_value(document, part), indent=style.unit) + "\n" for part in parts)
+    further = (parse(text.replace("\n", style.newline).encode(), f"a part of {document.where}") for text in texts)
+    return replace(way, document=apply_edits(document, edits), further=tuple(further))
 
 
 def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edit], list[_Value]]:
@@ -199,7 +203,9 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     A single statement that is too large remains in part.
     """
     order = sorted(document.statements, key=lambda statement: (statement.effect == "Allow", statement.index))
-    values = {statement.index: _value(document, statement) for statement in document.statements}
+    # A number with a fraction is read as text, so that it is written back unchanged.
+    nodes = enumerate(document.statement_nodes)
+    values: dict[int, _Value] = {index: json.loads(minified(node), parse_float=str) for index, node in nodes}
     kept: set[int] = set()
     length = _policy_length(document, []) - 1
     for statement in order:
@@ -211,17 +217,13 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     if kept:
         return [DropStatement(index) for index in moved], [values[index] for index in moved]
     head, *rest = _split_statement(document, values[0], limit, taken)
-    edits = [*_reduced(document.statements[0], head), *(DropStatement(index) for index in moved[1:])]
+    edits: list[Edit] = [DropStatement(index) for index in moved[1:]]
+    first = document.statements[0]
+    if gone := frozenset(first.actions).difference(_listed(head, "Action")):
+        edits.append(ReplaceActions(0, gone))
+    if gone := frozenset(first.resources).difference(_listed(head, "Resource")):
+        edits.append(ReplaceResources(0, gone))
     return edits, [*rest, *(values[index] for index in moved[1:])]
-
-
-def _reduced(statement: Statement, value: _Value) -> Iterator[Edit]:
-    """Yields edits that reduce a statement to the lists of `value`."""
-    actions, resources = frozenset(_listed(value, "Action")), frozenset(_listed(value, "Resource"))
-    if gone := frozenset(statement.actions) - actions:
-        yield ReplaceActions(statement.index, gone)
-    if gone := frozenset(statement.resources) - resources:
-        yield ReplaceResources(statement.index, gone)
 
 
 def _split_statement(document: Document, value: _Value, limit: int, taken: set[str]) -> list[_Value]:
@@ -271,11 +273,6 @@ def _listed(value: _Value, name: str) -> list[str]:
     return [found] if isinstance(found, str) else list(found)
 
 
-def _value(document: Document, statement: Statement) -> _Value:
-    # A number with a fraction is read as text, so that it is written back unchanged.
-    return dict(json.loads(minified(document.statement_nodes[statement.index]), parse_float=str))
-
-
 def _policy_value(document: Document, values: Sequence[_Value]) -> dict[str, object]:
     version: dict[str, object] = {"Version": document.version} if document.version else {}
     return {**version, "Statement": list(values)}
@@ -294,10 +291,3 @@ def _policy_length(document: Document, values: Sequence[_Value]) -> int:
 def _own_length(value: Mapping[str, object]) -> int:
     """Returns the characters of a statement in a policy, with the comma behind it."""
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False)) + 1
-
-
-def _policy(document: Document, values: Sequence[_Value]) -> Document:
-    """Writes a policy of these statements in the document's version and style."""
-    style = json_style_of(document)
-    text = json.dumps(_policy_value(document, values), indent=style.unit) + "\n"
-    return parse(text.replace("\n", style.newline).encode(), f"a part of {document.where}")

@@ -254,22 +254,15 @@ def _joined_separator(separators: Sequence[str], style: YamlStyle) -> str:
 
 def _mapping(members: Mapping[str, object], indent: str, style: YamlStyle) -> Iterator[str]:
     for key, value in members.items():
-        yield from _member(indent + (scalar(key, style) if not _PLAIN.fullmatch(key) else key), value, indent, style)
-
-
-def _member(key: str, value: object, indent: str, style: YamlStyle) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        yield f"{key}:"
-        yield from _mapping(value, indent + style.unit, style)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        entries = [_text(entry, style) for entry in value]
-        if style.flow or not entries:
-            yield f"{key}: [{', '.join(entries)}]"
+        name = indent + (key if _PLAIN.fullmatch(key) else scalar(key, style))
+        if isinstance(value, Mapping):
+            yield f"{name}:"
+            yield from _mapping(value, indent + style.unit, style)
+        elif isinstance(value, str) or not isinstance(value, Sequence) or style.flow or not value:
+            yield f"{name}: {_text(value, style)}"
         else:
-            yield f"{key}:"
-            yield from (f"{indent}{style.dash}- {entry}" for entry in entries)
-    else:
-        yield f"{key}: {_text(value, style)}"
+            yield f"{name}:"
+            yield from (f"{indent}{style.dash}- {_text(entry, style)}" for entry in value)
 
 
 def _text(value: object, style: YamlStyle) -> str:

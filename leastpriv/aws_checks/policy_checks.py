@@ -45,7 +45,7 @@ def validate(
     asked = 0
     try:
         before = render_policy(committed) if committed else None
-        known = _CommittedFindings(before, _request_findings(aws, before))
+        known = [_FindingKey.of(before, finding) for finding in _request_findings(aws, before)] if before else []
         texts = [(file, render_policy(document), _OF_IDENTITY) for file, document in documents.items()]
         texts += [(trust_policy.file, trust_policy.rendered, _OF_TRUST) for trust_policy in trust_policies]
         for file, text, kind in texts:
@@ -54,7 +54,7 @@ def validate(
                 continue
             found = _request_findings(aws, text, kind)
             asked += 1
-            old = {*range(len(found))} if kind is _OF_TRUST else known.take(text, found)
+            old = {*range(len(found))} if kind is _OF_TRUST else _take(known, text, found)
             findings.extend(
                 _check_finding(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
             )
@@ -75,32 +75,25 @@ _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUS
 
 
 def _request_findings(
-    aws: Aws, text: RenderedPolicy | None, kind: Mapping[str, str] = _OF_IDENTITY
+    aws: Aws, text: RenderedPolicy, kind: Mapping[str, str] = _OF_IDENTITY
 ) -> Sequence[Mapping[str, Any]]:
-    if text is None:
-        return ()
     client, given = aws.client("accessanalyzer"), {"policyDocument": text.text, "locale": "EN", **kind}
     found = pages(client, "validate_policy", "validating the policy", "access-analyzer:ValidatePolicy", **given)
     return [finding for page in found for finding in page["findings"]]
 
 
-class _CommittedFindings:
-    """The committed policy's findings, each of which matches at most one finding of the proposal."""
-
-    def __init__(self, text: RenderedPolicy | None, findings: Sequence[Mapping[str, Any]]) -> None:
-        self._left = [_FindingKey.of(text, finding) for finding in findings] if text else []
-
-    def take(self, text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
-        """Returns the indexes of findings that the committed policy has too; unchanged statements match first."""
-        keys = [_FindingKey.of(text, finding) for finding in findings]
-        found: set[int] = set()
-        for same in (_FindingKey.__eq__, _FindingKey.follows):
-            for place, key in enumerate(keys):
-                old = None if place in found else next((each for each in self._left if same(key, each)), None)
-                if old:
-                    self._left.remove(old)
-                    found.add(place)
-        return found
+def _take(left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
+    """Returns the indexes of findings that the committed policy has too; takes each of its findings `left` once."""
+    keys = [_FindingKey.of(text, finding) for finding in findings]
+    found: set[int] = set()
+    # Unchanged statements match first.
+    for same in (_FindingKey.__eq__, _FindingKey.follows):
+        for place, key in enumerate(keys):
+            old = None if place in found else next((each for each in left if same(key, each)), None)
+            if old:
+                left.remove(old)
+                found.add(place)
+    return found
 
 
 class _FindingKey(Struct, frozen=True):

@@ -90,25 +90,18 @@ class PolicyDiff(Struct, frozen=True):
     conditions: tuple[ConditionDiff, ...]
 
 
-class _ConditionChange(Struct):
-    """Actions and resources with the same pair of condition sets."""
-
-    actions: set[str] = set()
-    on: dict[str, None] = {}
-    stricter: bool = False
-    looser: bool = False
-
-
 _ByRules = Mapping[int, set[str]]
 """Bits of the rules of the other version that name the actions -> actions."""
 _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 """Effect, conditions before and after."""
+_Conditioned = dict[_Key, list[tuple[set[str], ResourceEntry, bool]]]
+"""Actions and resource with the same conditions, and whether the conditions before are met and those after not."""
 
 
 def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
     """Compares two versions of a policy (None: no file); what another attached policy has too is no difference."""
     found: dict[str, tuple[EntryDiff, ...]] = {}
-    conditioned: dict[_Key, _ConditionChange] = {}
+    conditioned: _Conditioned = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
             others = [document for document in (other, *attached) if document]
@@ -124,12 +117,12 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
                 effect=effect,
                 before=tuple(sorted(fewer)),
                 after=tuple(sorted(more)),
-                actions=tuple(sorted(note.actions)),
-                on=tuple(note.on),
-                stricter=note.stricter,
-                looser=note.looser,
+                actions=tuple(sorted(set[str]().union(*(actions for actions, *_ in notes)))),
+                on=tuple(dict.fromkeys(shown for _, resource, _ in notes for shown in _shown_resources(resource))),
+                stricter=any(is_before for *_, is_before in notes),
+                looser=not all(is_before for *_, is_before in notes),
             )
-            for (effect, fewer, more), note in conditioned.items()
+            for (effect, fewer, more), notes in conditioned.items()
         ),
     )
 
@@ -137,7 +130,7 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
 class _EntryComparison:
     """Compares the entries of one version with the other version, for statements of one effect."""
 
-    def __init__(self, others: Sequence[Rule], is_before: bool, conditioned: dict[_Key, _ConditionChange]) -> None:
+    def __init__(self, others: Sequence[Rule], is_before: bool, conditioned: _Conditioned) -> None:
         self.is_before = is_before
         self.conditioned = conditioned
         # Without its condition set, a statement without resources would cover all resources.
@@ -218,11 +211,7 @@ class _EntryComparison:
             if named:
                 before, after = (rule, other) if self.is_before else (other, rule)
                 key = (rule.statement.effect, _shown_conditions(before), _shown_conditions(after))
-                note = self.conditioned.setdefault(key, _ConditionChange())
-                note.actions |= named
-                note.on.update(dict.fromkeys(_shown_resources(resource)))
-                note.stricter = note.stricter or self.is_before
-                note.looser = note.looser or not self.is_before
+                self.conditioned.setdefault(key, []).append((named, resource, self.is_before))
 
     def _difference(
         self, resources: Mapping[ResourceEntry, Rule], entry: ActionEntry, lacking: Mapping[ResourceEntry, _ByRules]

@@ -43,13 +43,10 @@ class _Index(Struct, frozen=True):
 
     literal: Mapping[str, frozenset[int]]
     """Action in lower case -> indices of statements with exactly that entry."""
-    of_service: Mapping[str, tuple[_Wildcard, ...]]
-    """Service prefix in lower case -> wildcards over its actions."""
-    anywhere: tuple[_Wildcard, ...]
-    """Wildcards that do not name one service."""
-    not_actions: tuple[Statement, ...]
-    unknown: tuple[Statement, ...]
-    """Statements with an action that only the rendered template knows."""
+    wildcards: Mapping[str, Sequence[_Wildcard]]
+    """Service prefix in lower case -> wildcards over its actions; empty: those that do not name one service."""
+    others: tuple[Statement, ...]
+    """Statements with a NotAction, or with an action that only the rendered template knows."""
 
 
 def names_action(statement: Statement, action: str) -> bool:
@@ -71,35 +68,28 @@ def _action_truth(statement: Statement, action: str) -> Truth:
 def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     """Returns the statements that name an action; cached, because evidence repeats the same few hundred actions."""
     index, name = _index(document), folded(action)
-    wildcards = (*index.of_service.get(name.partition(":")[0], ()), *index.anywhere)
+    wildcards = (*index.wildcards.get(name.partition(":")[0], ()), *index.wildcards.get("", ()))
     found = {place for pattern, place in wildcards if action_matches(pattern, name)}
     found |= index.literal.get(name, frozenset())
-    found |= {each.index for each in (*index.not_actions, *index.unknown) if names_action(each, name)}
+    found |= {each.index for each in index.others if names_action(each, name)}
     return tuple(document.statements[place] for place in sorted(found))
 
 
 @lru_cache(maxsize=32)
 def _index(document: Document) -> _Index:
     literal: dict[str, set[int]] = defaultdict(set)
-    of_service: dict[str, list[_Wildcard]] = defaultdict(list)
-    anywhere: list[_Wildcard] = []
+    wildcards: dict[str, list[_Wildcard]] = defaultdict(list)
     for statement in document.statements:
         for entry in statement.actions:
             name = folded(entry)
             service = name.partition(":")[0]
             if "*" not in name and "?" not in name:
                 literal[name].add(statement.index)
-            elif "*" in service or "?" in service:
-                anywhere.append((name, statement.index))
             else:
-                of_service[service].append((name, statement.index))
-    return _Index(
-        {name: frozenset(places) for name, places in literal.items()},
-        {service: tuple(wildcards) for service, wildcards in of_service.items()},
-        tuple(anywhere),
-        tuple(statement for statement in document.statements if statement.not_actions),
-        tuple(statement for statement in document.statements if statement.unknown_actions),
-    )
+                is_one = "*" not in service and "?" not in service
+                wildcards[service if is_one else ""].append((name, statement.index))
+    others = tuple(each for each in document.statements if each.not_actions or each.unknown_actions)
+    return _Index({name: frozenset(places) for name, places in literal.items()}, {**wildcards}, others)
 
 
 Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]

@@ -119,11 +119,15 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
     try:
         policy = read_json(inner, where)
     except PolicyFileError as error:
-        raise PolicyFileError(_no_json(source, inner, where)) from error
+        problem = f"the string at {source.pointer} is not JSON; correct the pointer"
+        if source.language == "terraform" and inner.strip().startswith("${"):
+            target = f"{where}#/data/aws_iam_policy_document/NAME"
+            problem = (
+                f"{source.pointer} is the expression {inner.strip()[:60]}; name what it leads to, such as {target}"
+            )
+        raise PolicyFileError(f"{where}: {problem}.") from error
     language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
-    found = PolicySource(
-        source.format, source.pointer, inner, policy, language, source.outer, embedded, source.resource_type
-    )
+    found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))
     return found
@@ -136,12 +140,3 @@ def _no_policy(source: PolicySource, root: Node, where: str) -> str:
     inside = policy_addresses(root, where) if source.embedded is None else ""
     advice = f"the file has {inside}" if inside else "correct the pointer"
     return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."
-
-
-def _no_json(source: PolicySource, inner: str, where: str) -> str:
-    if source.language == "terraform" and inner.strip().startswith("${"):
-        return (
-            f"{where}: {source.pointer} is the expression {inner.strip()[:60]}; name what it leads to, such as "
-            f"{where}#/data/aws_iam_policy_document/NAME."
-        )
-    return f"{where}: the string at {source.pointer} is not JSON; correct the pointer."

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 
@@ -317,19 +318,12 @@ class _Converter:
                 inside = found.end()
             value = self.plain(source, min(inside, end), end, _STANDARD + "str")
             if name == "GetAtt" and value.kind == "string":
-                value = self.attribute(value)
+                parts = tuple(replace(value, text=part) for part in value.text.split(".", 1))
+                value = Node("array", value.start, value.end, items=parts)
             key = name if name in _WITHOUT_PREFIX else f"Fn::{name}"
-            member = Member(key, start, start, value)
-            return Node(
-                "object", start, value.end, members=(member,), block=value.block, anchor=str(source.anchor or "")
-            )
+            member, anchor = Member(key, start, start, value), str(source.anchor or "")
+            return Node("object", start, value.end, members=(member,), block=value.block, anchor=anchor)
         return self.plain(source, start, end, tag)
-
-    def attribute(self, value: Node) -> Node:
-        parts = value.text.split(".", 1)
-        return Node(
-            "array", value.start, value.end, items=tuple(Node("string", value.start, value.end, p) for p in parts)
-        )
 
     def plain(self, source: Any, start: int, end: int, tag: str) -> Node:
         anchor = str(source.anchor or "")

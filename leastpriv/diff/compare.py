@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from msgspec import Struct, structs
-from msgspec.structs import replace
 
 from leastpriv.diff.policy_diff import catalogue_actions
 from leastpriv.evidence.created_tags import with_unmet_conditions
@@ -273,36 +272,31 @@ def compare_with_live_role(
         return compared, tuple(each for each in left if each is not found)
     if committed.has_several_policies:
         # Several policies of one folder are compared with all policies of the role that AWS does not manage.
-        own = [policy for policy in left if ":iam::aws:policy/" not in policy.name]
-        documents = [policy.document for policy in own]
-        compared = _drift_of("the role", committed, documents, [committed], documents)
-        compared = compared if live.is_known else replace(compared, file_allows=None, file_denies=None)
-        rest = tuple(each for each in left if each not in own)
-        return replace(compared, files_without_counterpart=tuple(unlike)), rest
-    found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
-    rest = tuple(policy for policy in left if policy is not found)
-    if found is None:
-        # A policy that could not be read may be the counterpart.
-        unknown = "" if live.is_known else "not all of the account was read"
-        return Drift("", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown), rest
-    denying = [committed, *files, *(policy.document for policy in rest)]
-    in_force = [policy.document for policy in live.policies]
-    compared = _drift_of(found.name, committed, [found.document], denying, in_force)
-    compared = compared if live.is_known else replace(compared, file_denies=None)
-    return replace(compared, files_without_counterpart=tuple(unlike)), rest
-
-
-def _drift_of(
-    name: str, committed: Document, own: Sequence[Document], files: Sequence[Document], in_force: Sequence[Document]
-) -> Drift:
-    """Compares the file with its counterpart `own`; a Deny of any of the `files`, or of any in force, counts."""
-    return Drift(
+        name, own = "the role", [policy for policy in left if ":iam::aws:policy/" not in policy.name]
+        rest = tuple(policy for policy in left if policy not in own)
+        denying, in_force = [committed], [policy.document for policy in own]
+    else:
+        found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
+        rest = tuple(policy for policy in left if policy is not found)
+        if found is None:
+            # A policy that could not be read may be the counterpart.
+            unknown = "" if live.is_known else "not all of the account was read"
+            return Drift("", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown), rest
+        name, own = found.name, [found]
+        # A Deny of any file, or of any policy in force, counts.
+        denying = [committed, *files, *(policy.document for policy in rest)]
+        in_force = [policy.document for policy in live.policies]
+    documents = [policy.document for policy in own]
+    may_be_unread = committed.has_several_policies and not live.is_known
+    compared = Drift(
         name,
-        live_allows=_first_access(check_containment([committed], own).smallest),
-        file_allows=_first_access(check_containment(own, [committed]).smallest),
-        live_denies=_first_denied(lost_denies(own, files)),
-        file_denies=_first_denied(lost_denies([committed], in_force)),
+        live_allows=_first_access(check_containment([committed], documents).smallest),
+        file_allows=None if may_be_unread else _first_access(check_containment(documents, [committed]).smallest),
+        live_denies=_first_denied(lost_denies(documents, denying)),
+        file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
+        files_without_counterpart=tuple(unlike),
     )
+    return compared, rest
 
 
 def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:

@@ -18,7 +18,7 @@ from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.policy.hcl_document import document_node, normalized, policy_node
 from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, plain_text
-from leastpriv.policy.hcl_module import Definition, Interpreter, ModuleScope, known_value, relocated
+from leastpriv.policy.hcl_module import Definition, ModuleScope, known_value, relocated
 from leastpriv.policy.hcl_references import known_arns
 from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, json_block
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
@@ -102,7 +102,7 @@ def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
 
 def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> ModuleScope:
     whole = TerraformFolder({**folder.files, _file_name(where): text}, folder.plan)
-    return ModuleScope(Interpreter(Evaluator, document_node), whole, parameters)
+    return ModuleScope(Evaluator, document_node, whole, parameters)
 
 
 def _file_name(where: str) -> str:

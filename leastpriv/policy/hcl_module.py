@@ -75,20 +75,14 @@ class FileEvaluator(Protocol):
         """Returns a value at the place of an expression that only refers to it."""
 
 
-class Interpreter(Struct, frozen=True):
-    """Gives the blocks and expressions of a module their values."""
+@dataclass
+class ModuleScope:
+    """What the expressions of one folder can refer to."""
 
     evaluator: Callable[[ModuleScope, str, Names], FileEvaluator]
     """Makes the evaluator of a file, with variables."""
     document: Callable[[ModuleScope, str, Block], Node]
     """Reads the data source `aws_iam_policy_document` of a file."""
-
-
-@dataclass
-class ModuleScope:
-    """What the expressions of one folder can refer to."""
-
-    interpreter: Interpreter
     folder: TerraformFolder
     parameters: Mapping[str, str]
     """Values of `AWS::Partition` and `AWS::AccountId`."""
@@ -157,7 +151,7 @@ class ModuleScope:
 
     def value(self, expression: Expression, file: str, names: Names = NO_NAMES) -> Node:
         """Evaluates an expression of a file."""
-        return self.interpreter.evaluator(self, file, names).value(expression)
+        return self.evaluator(self, file, names).value(expression)
 
     @cached_property
     def planned(self) -> Node | None:
@@ -210,7 +204,8 @@ class ModuleScope:
         arguments = {name: self.value(each.value, definition.file) for name, each in attributes.items()}
         if not files:
             return None
-        return ModuleScope(self.interpreter, TerraformFolder(files), self.parameters, arguments, self.depth + 1)
+        inner = TerraformFolder(files)
+        return ModuleScope(self.evaluator, self.document, inner, self.parameters, arguments, self.depth + 1)
 
 
 def known_value(node: Node) -> Node:

@@ -114,7 +114,7 @@ class _Reference:
         steps = self.attribute_steps(3)
         if found is None or steps is None or steps[0] not in {"json", "minified_json"} or found.is_repeated:
             return None
-        node = self.scope.once(address, lambda: self.scope.interpreter.document(self.scope, found.file, found.block))
+        node = self.scope.once(address, lambda: self.scope.document(self.scope, found.file, found.block))
         return self.shared(node, ".".join(address), found.file, self.scope.uses[address[1], address[2]]), steps[1]
 
     def module(self) -> Resolved | None:

@@ -150,12 +150,10 @@ def strings_for_one(statements: Sequence[Node]) -> frozenset[str]:
 def _unit(document: Document) -> str:
     """Returns how much deeper the first key of an object is than the line that opens the object."""
     text = document.text
-    for node in (document.policy, *document.statement_nodes):
-        outer = indentation(text, node.start)
-        for member in node.members[:1]:
-            inner = indentation(text, member.start)
-            if "\n" in text[node.start : member.start] and len(inner) > len(outer):
-                return inner[len(outer) :]
+    for node in filter(lambda node: node.members, (document.policy, *document.statement_nodes)):
+        outer, inner = indentation(text, node.start), indentation(text, node.members[0].start)
+        if "\n" in text[node.start : node.members[0].start] and len(inner) > len(outer):
+            return inner[len(outer) :]
     return _DEFAULT_UNIT
 
 

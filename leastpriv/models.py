@@ -1,12 +1,16 @@
-"""The domain types of the glossary as frozen msgspec structs, without I/O or decisions."""
+"""The domain types of the glossary as frozen msgspec structs, and their grouping, without I/O or decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from msgspec import Struct
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 
 class Outcome(StrEnum):
@@ -339,3 +343,11 @@ class Usage(Struct, frozen=True):
     """Ids of the resources that the calls created, where the records contain them, sorted."""
     doubt: str = ""
     """Why the outcome is unknown, where not by an error: `caller_doubt` of the calls, or `no-answer`."""
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Groups the values of pairs by key, in order of first occurrence."""
+    found: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found

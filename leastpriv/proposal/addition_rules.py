@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets
 from leastpriv.permissions.volatility import is_open_anyway, is_whole_type
 from leastpriv.policy.document import VARIABLES_VERSION, Document
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
-from leastpriv.proposal.self_widening import self_widening
+from leastpriv.proposal.self_widening import SELF_WIDENING, self_widening
 
 OFFERED = "offered"
 """Guard of a need that a denied call implies, on an unknown resource."""
@@ -32,12 +32,8 @@ BREAK_GLASS = GuardResult("break-glass", "only sessions named in `break-glass` u
 def without_unreviewed(evidence: Evidence, origins: Mapping[str, Origin]) -> Evidence:
     """Returns the evidence without what only runs of unreviewed code used: it makes no name known."""
     unreviewed = {run for run, origin in origins.items() if origin.trust is Trust.UNTRUSTED}
-    usages = (
-        evidence.usages
-        if not unreviewed
-        else tuple(usage for usage in evidence.usages if not usage.runs or not unreviewed.issuperset(usage.runs))
-    )
-    return replace(evidence, usages=usages)
+    reviewed = tuple(usage for usage in evidence.usages if not usage.runs or not unreviewed.issuperset(usage.runs))
+    return replace(evidence, usages=reviewed)
 
 
 def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
@@ -50,52 +46,61 @@ def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
 def addition_result(
     usage: Usage, evidence: Evidence, options: Options, document: Document | None, reviewed: Evidence
 ) -> GuardResult | None:
-    """The first rule that forbids the addition.
+    """The first rule that forbids the addition of what `document` lacks; `reviewed` is from `without_unreviewed`."""
 
-    Args:
-        usage: what the policy lacks.
-        evidence: the evidence.
-        options: the user's limits.
-        document: the committed policy.
-        reviewed: the evidence by `without_unreviewed`.
-    """
-    escapes = document is None or document.version == VARIABLES_VERSION
-    return (
-        _rule_result(usage, options)
-        or self_widening(usage, evidence, document)
-        or _other_account_result(usage, evidence)
-        or _text_alone_result(usage, reviewed, document)
-        or _inferred_result(usage, reviewed, is_draft=not (document and document.statements))
-        or (None if escapes else _escape_result(usage))
-    )
+    def rules() -> Iterator[tuple[str, str]]:
+        yield from _rules_of_needs(usage, options)
+        yield SELF_WIDENING, self_widening(usage, evidence, document)
+        if is_from_job_log(usage):
+            yield ONLY_LOGGED, _foreign_reason(usage.need, evidence.principal)
+            yield ONLY_LOGGED, _text_alone_reason(usage, reviewed, document)
+        yield "unknown-resource", _inferred_reason(usage, reviewed, document)
+        if document and document.version != VARIABLES_VERSION and "${" in usage.need.permission.resource:
+            yield "policy-version", "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17"
+
+    return next((GuardResult(guard, reason) for guard, reason in rules() if reason), None)
 
 
-def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
+def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]:
+    """Yields the rules about the action and the name of its resource, each with a reason where it forbids."""
     need, denial = usage.need, usage.denial
     action, resource = need.permission.action, need.permission.resource
-    reason = forbidden(action, options.never_add)
-    if reason:
-        return GuardResult("forbidden", reason)
+    yield "forbidden", forbidden(action, options.never_add)
     if denial and not denial.mendable:
-        return GuardResult("not-mendable", _denied_by_text(usage))
-    guard_result = _name_result(resource, denial) or (_denial_result(need, denial) if denial else None)
-    if guard_result:
-        return guard_result
+        yield "not-mendable", _denied_by_text(usage)
+    if not resource.isprintable():
+        yield UNPRINTABLE, "its name has characters that a reader may not see"
+    if denial and not resource.isascii():
+        yield UNPRINTABLE, "only a denial names it, with characters outside printable ASCII"
+    if denial and need.basis is Basis.INFERRED and not need.exact:
+        yield OFFERED, need.because or "the denied call implies it, and no record names its resource"
+    if denial and denial.log:
+        yield from _rules_of_logged_denials(need, denial)
     named_by_aws = denial is not None and bool(denial.actions) and need.basis is Basis.DENIED and not denial.log
     if not need.verified and not named_by_aws:
-        return GuardResult("unverified-action", "the catalogue does not know this action")
-    if not fits(action, resource):
-        return GuardResult("resource-type", f"{action} does not support this resource type")
-    if "*" in action or "?" in action:
-        return GuardResult("wildcard-action", "a denial names one action, never a pattern")
+        yield "unverified-action", "the catalogue does not know this action"
+    yield "resource-type", "" if fits(action, resource) else f"{action} does not support this resource type"
+    yield "wildcard-action", "a denial names one action, never a pattern" if {"*", "?"} & {*action} else ""
     is_named = _names_its_resource(need)
     if sensitivity(action) and not is_named:
-        return GuardResult("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
+        yield "sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource"
     if sensitivity(action) and denial is None and not usage.succeeded:
-        return GuardResult("sensitive", f"{sensitivity(action)}; every call of it failed")
+        yield "sensitive", f"{sensitivity(action)}; every call of it failed"
     if not need.exact and not is_named and (denial or ":s3:::*" in resource):
-        return GuardResult("unknown-resource", "neither the request nor the denial names the resource")
-    return None
+        yield "unknown-resource", "neither the request nor the denial names the resource"
+
+
+def _rules_of_logged_denials(need: Need, denial: Denial) -> Iterator[tuple[str, str]]:
+    """Yields the rules for a denial that only a job log shows, to which anyone can write."""
+    action = need.permission.action
+    yield ONLY_LOGGED, "" if denial.principal else "a job log shows it without the denied principal"
+    if need.exact and TYPE_WILDCARD.fullmatch(need.permission.resource):
+        # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one that does.
+        yield ONLY_LOGGED, "a job log names every resource of a type"
+    if not need.verified:
+        yield "unverified-action", "a job log names it, and the catalogue does not know this action"
+    if sensitivity(action):
+        yield ONLY_LOGGED, f"{sensitivity(action)}; only a job log shows the denial"
 
 
 def _names_its_resource(need: Need) -> bool:
@@ -108,72 +113,36 @@ def _names_its_resource(need: Need) -> bool:
     return action_of(action) is not None and not kinds_of(action, "*")
 
 
-def _name_result(resource: str, denial: Denial | None) -> GuardResult | None:
-    """The rule that forbids a name with characters that a reader may not see or may take for others."""
-    if not resource.isprintable():
-        return GuardResult(UNPRINTABLE, "its name has characters that a reader may not see")
-    if denial and not resource.isascii():
-        return GuardResult(UNPRINTABLE, "only a denial names it, with characters outside printable ASCII")
-    return None
-
-
-def _denial_result(need: Need, denial: Denial) -> GuardResult | None:
-    """The rule that forbids an addition for a denial, though a grant would fix it."""
-    if need.basis is Basis.INFERRED and not need.exact:
-        return GuardResult(OFFERED, need.because or "the denied call implies it, and no record names its resource")
-    return _job_log_result(need, denial) if denial.log else None
-
-
-def _job_log_result(need: Need, denial: Denial) -> GuardResult | None:
-    """The rule that forbids an addition based only on a job log, which anyone can write to."""
-    action = need.permission.action
-    if not denial.principal:
-        return GuardResult(ONLY_LOGGED, "a job log shows it without the denied principal")
-    if need.exact and TYPE_WILDCARD.fullmatch(need.permission.resource):
-        # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one that does.
-        return GuardResult(ONLY_LOGGED, "a job log names every resource of a type")
-    if not need.verified:
-        return GuardResult("unverified-action", "a job log names it, and the catalogue does not know this action")
-    if sensitivity(action):
-        return GuardResult(ONLY_LOGGED, f"{sensitivity(action)}; only a job log shows the denial")
-    return None
-
-
-def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | None:
-    """Forbids a resource outside the role's account if only a job log names it."""
-    action, resource = usage.need.permission.action, usage.need.permission.resource
-    if not (is_from_job_log(usage) and usage.need.exact and resource.startswith("arn:")):
-        return None
-    account = resource.split(":")[4]
-    partition = resource.split(":")[1]
-    if partition != evidence.principal.split(":")[1]:
-        return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another partition ({partition})")
-    if account.isdigit() and account != evidence.principal.split(":")[4]:
-        return GuardResult(ONLY_LOGGED, f"only a job log names it, and it is in another account ({account})")
+def _foreign_reason(need: Need, principal: str) -> str:
+    """Why a resource that only a job log names is not the role's account's; empty if it may be."""
+    action, resource = need.permission.action, need.permission.resource
+    if not (need.exact and resource.startswith("arn:")):
+        return ""
+    _, partition, _, _, account, *_ = resource.split(":")
+    if partition != principal.split(":")[1]:
+        return f"only a job log names it, and it is in another partition ({partition})"
+    if account.isdigit() and account != principal.split(":")[4]:
+        return f"only a job log names it, and it is in another account ({account})"
     known, own = action_of(action), kinds_of(action, resource)
     kinds = [kind for kind in known.resource_types if kind.name in own] if known else []
-    if not account and kinds and all(":${Account}:" in kind.arn for kind in kinds):
-        return GuardResult(ONLY_LOGGED, "only a job log names it, and its name lacks the account")
-    return None
+    lacks_account = not account and kinds and all(":${Account}:" in kind.arn for kind in kinds)
+    return "only a job log names it, and its name lacks the account" if lacks_account else ""
 
 
-def _text_alone_result(usage: Usage, evidence: Evidence, document: Document | None) -> GuardResult | None:
-    """Forbids what a job log alone adds, except reads of a resource that other evidence or the policy names."""
-    if not is_from_job_log(usage):
-        return None
-    permission = usage.need.permission
-    if not (is_read(permission.action) or _is_denied_in_a_record(usage, evidence)):
-        return GuardResult(ONLY_LOGGED, "it writes, and only a job log shows that AWS denied it")
-    is_named = usage.need.exact and permission.resource != "*"
-    if is_named and not _names_known_resource(permission.resource, evidence, document):
-        return GuardResult(ONLY_LOGGED, "only a job log names the resource: no allowed call and no statement has it")
-    service = permission.action.partition(":")[0]
-    if permission.resource == "*" and is_administration(service):
-        return GuardResult(ONLY_LOGGED, f"only a job log shows it, and it reads all of {service}")
-    if permission.resource == "*" and service not in _services_on_all(evidence, document):
-        why = f"only a job log shows it, and no allowed call and no statement has {service} on every resource"
-        return GuardResult(ONLY_LOGGED, why)
-    return None
+def _text_alone_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
+    """Why a job log alone adds nothing; empty for reads of a resource that other evidence or the policy names."""
+    action, resource = usage.need.permission.action, usage.need.permission.resource
+    service = action.partition(":")[0]
+    if not (is_read(action) or _is_denied_in_a_record(usage, evidence)):
+        return "it writes, and only a job log shows that AWS denied it"
+    if resource != "*":
+        is_known = not usage.need.exact or _names_known_resource(resource, evidence, document)
+        return "" if is_known else "only a job log names the resource: no allowed call and no statement has it"
+    if is_administration(service):
+        return f"only a job log shows it, and it reads all of {service}"
+    if service in _services_on_all(evidence, document):
+        return ""
+    return f"only a job log shows it, and no allowed call and no statement has {service} on every resource"
 
 
 def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset[str]:
@@ -206,8 +175,8 @@ def _names_known_resource(resource: str, evidence: Evidence, document: Document 
     )
 
 
-def _inferred_result(usage: Usage, evidence: Evidence, *, is_draft: bool) -> GuardResult | None:
-    """Forbids an inferred need that would widen access: only AWS chooses what its resource leaves open, or it was used.
+def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
+    """Why an inferred need would widen access; empty if only AWS chooses what its resource leaves open, or it was used.
 
     A draft has the tags of a new resource whose id AWS gives: "At a minimum, the permission must cover all KMS keys in
     the account and Region" (https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html, read
@@ -215,19 +184,13 @@ def _inferred_result(usage: Usage, evidence: Evidence, *, is_draft: bool) -> Gua
     """
     need, resource = usage.need, usage.need.permission.resource
     if need.basis is not Basis.INFERRED or need.exact or (is_open_anyway(resource) and not is_whole_type(resource)):
-        return None
+        return ""
+    is_draft = not (document and document.statements)
     shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
-    if any(other.permission.resource == resource for other in shown) or (
-        is_draft and sets_tags_on_new(need.permission)
-    ):
-        return None
-    return GuardResult("unknown-resource", "a call implies it, and no record names its resource")
-
-
-def _escape_result(usage: Usage) -> GuardResult | None:
-    if "${" not in usage.need.permission.resource:
-        return None
-    return GuardResult("policy-version", "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17")
+    is_named = any(other.permission.resource == resource for other in shown)
+    if is_named or (is_draft and sets_tags_on_new(need.permission)):
+        return ""
+    return "a call implies it, and no record names its resource"
 
 
 def is_from_job_log(usage: Usage) -> bool:
@@ -248,23 +211,25 @@ _DENIED_BY: Mapping[str, str] = {
 }
 
 
+def held_addition(usage: Usage, guard_result: GuardResult) -> HeldBackChange:
+    """Returns an addition that a guard holds back."""
+    permission = usage.need.permission
+    return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
+
+
 def denied_elsewhere(usage: Usage) -> HeldBackChange:
     """Reports a denial that no identity-based policy can fix."""
-    permission = usage.need.permission
-    guard_result = GuardResult("not-mendable", _denied_by_text(usage))
-    return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
+    return held_addition(usage, GuardResult("not-mendable", _denied_by_text(usage)))
 
 
 def denied_in_part(usage: Usage) -> HeldBackChange:
     """Reports a denial with an unnamed resource if the policies allow the action on some resources."""
-    permission = usage.need.permission
     reason = "the policies allow it on some resources, and neither the request nor the denial names the resource"
     if may_have_path(usage.need):
         reason = (
             "the policies allow it without a path, as AWS names it: write the ARN with its path if it is denied again"
         )
-    guard_result = GuardResult("unknown-resource", reason)
-    return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
+    return held_addition(usage, GuardResult("unknown-resource", reason))
 
 
 def _denied_by_text(usage: Usage) -> str:
@@ -313,11 +278,8 @@ _NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST
 
 def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | None:
     """The guard result for an addition that only unreviewed code needs; None also if no origin is known."""
-    known = [origins[run] for run in usage.runs if run in origins]
-    if any(origin.trust is Trust.TRUSTED for origin in known):
-        return None
-    doubtful = [origin for origin in known if origin.trust is Trust.UNTRUSTED]
-    if not doubtful:
+    doubtful = [origins[run] for run in usage.runs if run in origins and origins[run].trust is Trust.UNTRUSTED]
+    if not doubtful or not has_unknown_origin(usage, origins):
         return None
     places = ", ".join(dict.fromkeys(origin.where for origin in doubtful))
     return GuardResult("untrusted-ref", f"only these runs need it: {places}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
@@ -21,6 +20,7 @@ from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
+    held_addition,
     reviewed_runs,
     unknown_ref,
     untrusted_ref,
@@ -38,11 +38,8 @@ _UNMET = "AWS denied a call under the committed condition that"
 
 def unmet_reason(change: Change) -> str:
     """The reason of a grant without a condition that a denied call did not meet; empty for others."""
-    for pattern in change.patterns:
-        for opening in pattern.openings:
-            if opening.reason.startswith(_UNMET):
-                return opening.reason
-    return ""
+    reasons = (opening.reason for pattern in change.patterns for opening in pattern.openings)
+    return next((reason for reason in reasons if reason.startswith(_UNMET)), "")
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
@@ -100,8 +97,7 @@ def additions(
         if guard_result and guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:
             never_written.setdefault((usage.need.permission.action, guard_result), []).append(usage)
         elif guard_result:
-            action, resource = usage.need.permission.action, usage.need.permission.resource
-            held_back.append(HeldBackChange(ChangeKind.ADD, action, (resource,), guard_result, usages=(usage,)))
+            held_back.append(held_addition(usage, guard_result))
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     if not (accepted or never_written):
@@ -124,10 +120,9 @@ def additions(
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
         change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
-        change, declined = _without_declined(
-            _with_committed_resources(change, committed) if options.keep_forms and not change.security else change,
-            history.declined,
-        )
+        if options.keep_forms and not change.security:
+            change = _with_committed_resources(change, committed)
+        change, declined = _without_declined(change, history.declined)
         changes.extend([change] if change.resources else [])
         changes += _in_next_buckets(change, created, evidence, options)
         held_back.extend(declined)
@@ -186,12 +181,8 @@ def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
         if alone and known is not change:
             values = tuple(sorted({*known.conditions[0].values, *alone.values}))
             bases = filter(None, (known.basis, change.basis))
-            found[key] = replace(
-                known,
-                conditions=(structs.replace(alone, values=values),),
-                usages=(*known.usages, *change.usages),
-                basis=_strongest(bases),
-            )
+            both, condition = (*known.usages, *change.usages), replace(alone, values=values)
+            found[key] = replace(known, conditions=(condition,), usages=both, basis=_strongest(bases))
     return list(found.values())
 
 
@@ -210,21 +201,16 @@ def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
 
 def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBackChange]]:
     """Splits a change into the resources that may be added and those that a person declined."""
-    numbers = {
-        resource: number
+    action, usages = change.action, change.usages
+    results = {
+        resource: GuardResult("declined", f"it was declined in #{number}")
         for resource in change.resources
-        if (number := declined.get(addition_id(change.action, resource)))
+        if (number := declined.get(addition_id(action, resource)))
     }
-    left = tuple(resource for resource in change.resources if resource not in numbers)
+    left = tuple(resource for resource in change.resources if resource not in results)
     held_back = [
-        HeldBackChange(
-            ChangeKind.ADD,
-            change.action,
-            (resource,),
-            GuardResult("declined", f"it was declined in #{number}"),
-            usages=change.usages,
-        )
-        for resource, number in numbers.items()
+        HeldBackChange(ChangeKind.ADD, action, (resource,), result, usages=usages)
+        for resource, result in results.items()
     ]
     return replace(change, resources=left), held_back
 
@@ -241,7 +227,11 @@ def _change(
         seen = [created.observe(usage, each) for usage in usages if not usage.denial for each in written[usage]]
         least = least_literal(action)
         if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
-            patterns = patterns_of(_without_own_role(seen, evidence.principal), least, is_sensitive=True)
+            # No name pattern covers the principal itself.
+            families = [each.family for each in seen]
+            covering = [each and resource_covers(each.pattern, evidence.principal) for each in families]
+            seen = [replace(each, family=None) if is_own else each for each, is_own in zip(seen, covering, strict=True)]
+            patterns = patterns_of(seen, least, is_sensitive=True)
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
         patterns = in_whole_types(patterns)
@@ -264,13 +254,8 @@ def _change(
 
 def _is_part_of_written(action: str, seen: Collection[ObservedResource], evidence: Evidence) -> bool:
     """Whether the runs write what an action sets a part of: its name begins with theirs (`PutObjectAcl`)."""
-    written = {
-        usage.need.permission.resource
-        for usage in evidence.usages
-        if usage.outcome is Outcome.ALLOWED
-        and action.startswith(usage.need.permission.action)
-        and action != usage.need.permission.action
-    }
+    allowed = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    written = {each.resource for each in allowed if action.startswith(each.action) and action != each.action}
     return bool(seen) and all(each.resource in written for each in seen)
 
 
@@ -296,14 +281,6 @@ def _in_next_buckets(
 def own_account(principal: str) -> Condition:
     """The condition of resources in the principal's account: an ARN of a bucket or object does not show whose it is."""
     return Condition("StringEquals", "aws:ResourceAccount", (principal.split(":")[4],))
-
-
-def _without_own_role(seen: Iterable[ObservedResource], principal: str) -> list[ObservedResource]:
-    """The resources, without name patterns that cover the principal itself."""
-    return [
-        replace(each, family=None) if each.family and resource_covers(each.family.pattern, principal) else each
-        for each in seen
-    ]
 
 
 def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:

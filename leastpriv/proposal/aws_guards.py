@@ -9,7 +9,7 @@ A difference between the generated policy and the proposal is a question.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -41,19 +41,17 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     if own:
         known = _last_seen(context.used.get(action, ()))
         is_old = own.time < evidence.first and is_tracked(action, evidence.first)
-        return (
-            "" if is_old or _explains(known, own) else f"IAM saw an attempt on it {_attempt_text(own)}: {_NOT_RECORDED}"
-        )
+        text = f"IAM saw an attempt on it {_attempt_text(own)}: {_NOT_RECORDED}"
+        return "" if is_old or _explains(known, own) else text
     prefix = action.partition(":")[0].lower()
     service = report.services.get(prefix)
     if service is None or service.last is None:
         return ""
     if _explains(context.last_recorded.get(prefix), service.last) or _last_needed_no_permission(service):
         return ""
-    if service.last.time < evidence.first:
-        where = "before the evidence begins"
-    else:
-        where = "after the evidence ends" if service.last.time > evidence.last + _CLOCK_TOLERANCE else _NOT_RECORDED
+    is_late = service.last.time > evidence.last + _CLOCK_TOLERANCE
+    where = "after the evidence ends" if is_late else _NOT_RECORDED
+    where = "before the evidence begins" if service.last.time < evidence.first else where
     return f"IAM saw an attempt on {prefix} {_attempt_text(service.last)}: {where}"
 
 
@@ -95,12 +93,15 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
     service = report.services.get(prefix.lower()) if report else None
     if service is None or service.last is not None or prefix in context.services:
         return False
-    if not was_granted(context.evidence, context.history.changed):
-        return False
     coverage, least = context.evidence.coverage, timedelta(days=context.options.minimum_days)
-    return is_tracked_partition(context.evidence.principal.split(":")[1]) and all(
-        (first is not None and is_tracked_region(region, first)) or (coverage.length(region) or _NEVER) >= least
-        for region in regions_to_know(candidate, context)
+    is_granted = was_granted(context.evidence, context.history.changed)
+    return (
+        is_granted
+        and is_tracked_partition(context.evidence.principal.split(":")[1])
+        and all(
+            (first is not None and is_tracked_region(region, first)) or (coverage.length(region) or _NEVER) >= least
+            for region in regions_to_know(candidate, context)
+        )
     )
 
 
@@ -180,15 +181,11 @@ def _explains(known: datetime | None, attempt: LastAccess) -> bool:
 
 def _last_needed_no_permission(service: ServiceAccess) -> bool:
     """Whether the last attempt on a service was a call that needs no permission, as `sts:GetCallerIdentity`."""
-    latest = max(((attempt.time, name) for name, attempt in service.actions.items() if attempt), default=(None, ""))
-    if latest[0] is None or service.last is None or service.last.time > latest[0] + _CLOCK_TOLERANCE:
+    time, name = max(((attempt.time, name) for name, attempt in service.actions.items() if attempt), default=(None, ""))
+    if time is None or service.last is None or service.last.time > time + _CLOCK_TOLERANCE:
         return False
-    return any(_needs_no_permission(f"{service.service}:{name}") for name in _spellings(latest[1]))
-
-
-def _spellings(action: str) -> tuple[str, ...]:
-    known = catalog.spelling(action)
-    return (known.partition(":")[2],) if known else ()
+    known = catalog.spelling(name)
+    return known is not None and _needs_no_permission(f"{service.service}:{known.partition(':')[2]}")
 
 
 def _attempt_text(attempt: LastAccess) -> str:
@@ -311,15 +308,10 @@ def compare_with_generated_policy(
         elif _needs_no_permission(action):
             free.append(action)
         else:
-            replacements = {
-                each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)
-            }
-            real_resources = tuple(
-                dict.fromkeys(resource for each in resources for resource in replacements.get(each) or (each,))
-            )
-            questions.append(
-                UngrantedAction(action, _ungranted_reason(action, evidence), real_resources, any(replacements.values()))
-            )
+            filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
+            real = dict.fromkeys(resource for each in resources for resource in filled.get(each) or (each,))
+            why = _ungranted_reason(action, evidence)
+            questions.append(UngrantedAction(action, why, tuple(real), any(filled.values())))
     return GeneratedPolicyComparison(generated, agreed, tuple(questions), tuple(free))
 
 
@@ -341,17 +333,11 @@ def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def _is_granted(action: str, documents: Iterable[Document]) -> bool:
     """Whether a statement allows an action on any resource; resources of generated policies are placeholders."""
+    allows = [each for document in documents for each in document.statements if each.effect == "Allow"]
     return any(
-        statement.effect == "Allow"
-        and (
-            any(action_covers(pattern, action) for pattern in statement.actions)
-            or (
-                bool(statement.not_actions)
-                and not any(overlaps(each, action, ignore_case=True) for each in statement.not_actions)
-            )
-        )
-        for document in documents
-        for statement in document.statements
+        any(action_covers(pattern, action) for pattern in each.actions)
+        or (each.not_actions and not any(overlaps(name, action, ignore_case=True) for name in each.not_actions))
+        for each in allows
     )
 
 
@@ -384,13 +370,8 @@ def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[
 @lru_cache(maxsize=1_024)
 def _placeholder_pattern(resource: str) -> re.Pattern[str]:
     """The pattern of ARNs that fit the placeholders; no placeholder spans a colon."""
-    return re.compile("".join(_pattern_parts(resource)))
-
-
-def _pattern_parts(resource: str) -> Iterator[str]:
-    end = 0
-    for found in _PLACEHOLDER.finditer(resource):
-        yield re.escape(resource[end : found.start()])
-        yield "[^:]*" if found[1] in ("Region", "Account") else "[^:]+"
-        end = found.end()
-    yield re.escape(resource[end:])
+    literal, *parts = _PLACEHOLDER.split(resource)
+    pattern = re.escape(literal)
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        pattern += ("[^:]*" if name in ("Region", "Account") else "[^:]+") + re.escape(text)
+    return re.compile(pattern)

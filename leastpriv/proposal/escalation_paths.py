@@ -78,30 +78,21 @@ class EscalationPath(Struct, frozen=True):
 
 
 def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[EscalationPath, ...]:
-    """Returns the open paths, the most dangerous first.
-
-    Args:
-        documents: all identity-based policies of the principal, as far as known.
-        principal: ARN of the role or user.
-    """
+    """Returns the open paths, the most dangerous first; `documents` are all known policies of the principal."""
     policies, rows = _Policies(tuple(documents), principal), table("escalation")
     services = _allowed_services(documents)
     if services is not None:
-        rows = tuple({row["id"]: row for row in rows for service in services if service in row["actions"]}.values())
+        rows = tuple(row for row in rows if any(service in row["actions"] for service in services))
     most_dangerous = (min(_forms(row, policies), key=lambda path: path.rank, default=None) for row in rows)
     return tuple(sorted(filter(None, most_dangerous), key=lambda path: path.rank))
 
 
 def _allowed_services(documents: Sequence[Document]) -> frozenset[str] | None:
     """Returns the services that Allow statements name, as `sqs:`; None if a statement may name any service."""
-    found: set[str] = set()
-    for document in documents:
-        for statement in document.statements:
-            if statement.effect == "Allow":
-                if statement.not_actions or statement.unknown_actions:
-                    return None
-                found.update([entry.lower().partition(":")[0] + ":" for entry in statement.actions])
-    return None if has_wildcard("".join(found)) else frozenset(found)
+    allows = [each for document in documents for each in document.statements if each.effect == "Allow"]
+    found = frozenset(entry.lower().partition(":")[0] + ":" for each in allows for entry in each.actions)
+    is_any = any(each.not_actions or each.unknown_actions for each in allows) or has_wildcard("".join(found))
+    return None if is_any else found
 
 
 def is_administrator(paths: Sequence[EscalationPath]) -> bool:
@@ -192,13 +183,11 @@ class _Policies(Struct):
 
     def allows(self, step: _Step, resource: str, service: str) -> _Grant | None:
         """Returns the grant of a step with the fewest conditions."""
-        grants = [grant for action in step.alternatives if (grant := self._grant(action, resource, service))]
-        return min(grants, key=lambda grant: len(grant.conditions), default=None)
+        return _freest(self._grant(action, resource, service) for action in step.alternatives)
 
     def allows_somewhere(self, step: _Step, service: str) -> _Grant | None:
         """Returns the grant of a step on any resources that it can concern."""
-        found = [self._grant_somewhere(action, service) for action in step.alternatives]
-        return min((grant for grant in found if grant), key=lambda grant: len(grant.conditions), default=None)
+        return _freest(self._grant_somewhere(action, service) for action in step.alternatives)
 
     def entries(self, action: str) -> tuple[str, ...]:
         """Returns the resources of the Allow statements that name an action."""
@@ -244,17 +233,13 @@ class _Policies(Struct):
         entries = [entry for entry in self.entries(action) if entry != "*" and fits(action, entry)]
         found = []
         for kind in kinds:
-            candidates = (
-                *self.any_of_type(action, kind),
-                *(entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry)),
-            )
-            grants = [grant for resource in candidates if (grant := self._grant(action, resource, service))]
-            found.append(min(grants, key=lambda grant: len(grant.conditions), default=None))
-        granted = [grant for grant in found if grant]
-        if not granted or (required and len(granted) < len(found)):
-            return None
-        pick = max if required else min
-        return pick(granted, key=lambda grant: len(grant.conditions))
+            named = (entry for entry in entries[:_MOST_NAMED] if kind in kinds_of(action, entry))
+            candidates = (*self.any_of_type(action, kind), *named)
+            found.append(_freest(self._grant(action, resource, service) for resource in candidates))
+        if not required:
+            return _freest(found)
+        granted = _grants(found)
+        return max(granted, key=lambda grant: len(grant.conditions)) if granted else None
 
     def _grant(self, action: str, resource: str, service: str) -> _Grant | None:
         key = (action, resource, service)
@@ -266,19 +251,18 @@ class _Policies(Struct):
         """Asks with what the attacker chooses, then as if every other condition of the statement held too."""
         action, resource, _ = request
         statements = [each for document in self.documents for each in statements_naming(document, action)]
-        allows = [statement for statement in statements if statement.effect == "Allow"]
         denies = [statement for statement in statements if statement.effect == "Deny"]
         conditional = None
-        for statement in allows:
+        for statement in [each for each in statements if each.effect == "Allow"]:
             chosen = self._context(request, statement, denies, ("chosen",))
             if evaluate(Request(action, resource, chosen, True), self.documents).effect == "allowed":
                 return _Grant(action, ())
             every = self._context(request, statement, denies, ("chosen", "not-chosen"))
-            if evaluate(Request(action, resource, every, True), self.documents).effect in ("allowed", "unknown"):
-                found = [each for part in (statement, *denies) for each in part.conditions]
-                conditional = conditional or _Grant(
-                    action, tuple(dict.fromkeys(each for each in found if _kind_of_key(each.key) == "not-chosen"))
-                )
+            effect = evaluate(Request(action, resource, every, True), self.documents).effect
+            if effect in ("allowed", "unknown") and not conditional:
+                found = (each for part in (statement, *denies) for each in part.conditions)
+                conditions = dict.fromkeys(each for each in found if _kind_of_key(each.key) == "not-chosen")
+                conditional = _Grant(action, tuple(conditions))
         return conditional
 
     def _context(
@@ -357,10 +341,15 @@ def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPa
         yield _path(row, _strength(row["gives"], own=bool(own), anywhere=False), named, tuple(named))
 
 
-def _grants(found: Iterator[_Grant | None]) -> tuple[_Grant, ...] | None:
+def _grants(found: Iterable[_Grant | None]) -> tuple[_Grant, ...] | None:
     """Returns all grants; None if one is missing."""
     grants = tuple(found)
-    return None if None in grants else tuple(grant for grant in grants if grant)
+    return None if None in grants else tuple(filter(None, grants))
+
+
+def _freest(found: Iterable[_Grant | None]) -> _Grant | None:
+    """Returns the grant with the fewest conditions."""
+    return min(filter(None, found), key=lambda grant: len(grant.conditions), default=None)
 
 
 def _strength(gives: str, *, own: bool, anywhere: bool) -> Strength:

@@ -43,10 +43,7 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that a comment of a person with write permission asks to keep."""
     memory = context.history.history_state.memory
     found = memory.kept(candidate.action) if memory else None
-    if found is None:
-        return ""
-    pattern, word = found
-    return f"@{word.by} keeps {pattern} by a comment under #{word.pull}"
+    return f"@{found[1].by} keeps {found[0]} by a comment under #{found[1].pull}" if found else ""
 
 
 def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -64,19 +61,17 @@ def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was used before the evidence, or all actions if the history is unreadable."""
-    if context.history.history_state.trouble:
-        return context.history.history_state.trouble
-    memory, entry = context.history.history_state.memory, candidate.entry
-    if memory is None or _is_used(entry, candidate.action):
-        return ""
-    resources = entry_resources(entry)
-    own = memory.last_use(candidate.action, resources)
+    state, entry = context.history.history_state, candidate.entry
+    memory = state.memory
+    if state.trouble or memory is None or _is_used(entry, candidate.action):
+        return state.trouble
+    own = memory.last_use(candidate.action, entry_resources(entry))
     if own:
         return f"{_use_text(own[1])}, as remembered"
     if candidate.action in context.counterparts and not dropped_with_service(candidate, context):
         # The guard `sibling` reports what the evidence itself shows.
         return ""
-    partner = context.history.history_state.counterparts.get(candidate.action, "")
+    partner = state.counterparts.get(candidate.action, "")
     made = memory.last_use(partner) if partner else None
     return f"lifecycle counterpart of {partner}, {_use_text(made[1])}, as remembered" if made else ""
 
@@ -159,18 +154,14 @@ Guard = Callable[[RemovalCandidate, GuardContext], str]
 
 def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that the input `keep` names."""
-    for pattern in context.options.keep:
-        if action_matches(pattern, candidate.action):
-            return f"`keep` names {pattern}"
-    return ""
+    matching = (pattern for pattern in context.options.keep if action_matches(pattern, candidate.action))
+    return next((f"`keep` names {pattern}" for pattern in matching), "")
 
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an entry whose change was declined: a person closed that pull request."""
-    if not context.history.declined:
-        return ""
-    entry = candidate.entry
-    number = context.history.declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
+    entry, declined = candidate.entry, context.history.declined
+    number = declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources)) if declined else None
     return f"it was declined in #{number}" if number else ""
 
 
@@ -209,11 +200,9 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     Of an action that a template declares, its phases show whether a run had the occasion, and no estimate.
     """
     service = candidate.action.partition(":")[0]
-    if service not in context.services or candidate.action in context.evidence.aws_findings.declared.exercised:
-        return ""
-    least = context.options.minimum_confidence
-    found = context.confidence.of(candidate.action)
-    if found.percent >= least:
+    found, least = context.confidence.of(candidate.action), context.options.minimum_confidence
+    is_judged = service in context.services and found.percent < least
+    if not is_judged or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
     seen = f"{plural(found.runs, 'run')} used `{service}`, {found.own} with an action that no other used"
     return f"{seen}: confidence is {found.percent} percent of at least {least}"
@@ -226,8 +215,7 @@ def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset(
     """
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs} - without
     starts = sorted(run.first for run in evidence.runs if not run.denied and run.id in working)
-    apart = sum(1 for before, start in pairwise(starts) if start - before > RUN_SEPARATION)
-    return apart + bool(starts)
+    return bool(starts) + sum(start - before > RUN_SEPARATION for before, start in pairwise(starts))
 
 
 def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -252,12 +240,8 @@ def _was_granted_by(action: str, statement: Statement, earlier: Document) -> boo
 
 def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that break-glass sessions used through this entry."""
-    usages = candidate.entry.uses.get(candidate.action, ())
-    seen = [
-        usage.last_seen
-        for usage in usages
-        if usage.outcome is Outcome.ALLOWED and is_break_glass_use(usage, context.break_glass_runs)
-    ]
+    allowed = (use for use in candidate.entry.uses.get(candidate.action, ()) if use.outcome is Outcome.ALLOWED)
+    seen = [use.last_seen for use in allowed if is_break_glass_use(use, context.break_glass_runs)]
     return f"only sessions named in `break-glass` used it, last on {max(seen):%Y-%m-%d}" if seen else ""
 
 
@@ -267,16 +251,15 @@ def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
     outcomes = {usage.outcome for usage in usages}
     if Outcome.DENIED in outcomes:
         return "it was called and denied"
-    doubtful = [usage for usage in usages if usage.doubt]
-    if doubtful:
+    if doubtful := [usage for usage in usages if usage.doubt]:
         last = max(doubtful, key=lambda usage: usage.last_seen)
-        if last.doubt == NO_ANSWER:
-            return f"its call on {last.last_seen:%Y-%m-%d} lacks the usual response"
-        if last.doubt == AGGREGATED:
-            return f"a summary of data events has such calls, last on {last.last_seen:%Y-%m-%d}"
-        console = last.doubt == "console"
-        who = "a console session of the role" if console else f"a caller of the type {last.doubt} with its ARN"
-        return f"{who} called it, last on {last.last_seen:%Y-%m-%d}"
+        day = f"{last.last_seen:%Y-%m-%d}"
+        texts = {
+            NO_ANSWER: f"its call on {day} lacks the usual response",
+            AGGREGATED: f"a summary of data events has such calls, last on {day}",
+            "console": f"a console session of the role called it, last on {day}",
+        }
+        return texts.get(last.doubt, f"a caller of the type {last.doubt} with its ARN called it, last on {day}")
     if Outcome.UNKNOWN in outcomes:
         return "it was called, but the response does not show whether it was allowed"
     return ""
@@ -306,9 +289,9 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that updates or deletes what this role creates."""
-    if dropped_with_service(candidate, context) or context.options.lifecycle is Lifecycle.OFF:
-        return ""
-    if candidate.action in context.evidence.aws_findings.declared.exercised:
+    is_exercised = candidate.action in context.evidence.aws_findings.declared.exercised
+    is_off = is_exercised or context.options.lifecycle is Lifecycle.OFF
+    if is_off or dropped_with_service(candidate, context):
         return ""
     used = context.counterparts.get(candidate.action) or next(iter(context.partners.get(candidate.action, ())), "")
     return f"lifecycle counterpart of {used}" if used else ""

@@ -122,13 +122,8 @@ def id_conditions(
     """The condition of a deletion or a sensitive action on every resource of a type whose id AWS chooses.
 
     Each call met it. Either one service forwarded them all (`aws:CalledVia`), or each creation of such a resource has
-    the same tag that names a project.
-
-    Args:
-        action: the action.
-        resources: as they are written; a name among them needs no condition.
-        usages: those of the action, or of the actions that it belongs to where no call used it.
-        evidence: all evidence of the principal.
+    the same tag that names a project. `usages` are those of the action, or of the actions that it belongs to where no
+    call used it.
     """
     if not (resources and all(map(is_whole_type, resources)) and takes_conditions(action)):
         return ()

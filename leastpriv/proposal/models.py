@@ -174,7 +174,7 @@ class GuardContext(Struct, frozen=True):
 
     evidence: Evidence
     options: Options
-    used: Mapping[str, tuple[Usage, ...]]
+    used: Mapping[str, Sequence[Usage]]
     """Catalogue action -> its usages, through any statement."""
     counterparts: Mapping[str, str]
     """Lifecycle counterpart -> the used action that it belongs to."""
@@ -199,6 +199,7 @@ class GuardContext(Struct, frozen=True):
     """Operations of which the evidence has a management event, of any principal."""
     data_streams: Mapping[str, Sequence[tuple[DataStream, int]]]
     """Bucket, or ARN of another resource -> its recorded data events with their days as a mask."""
+
     whole_days: tuple[date, date] | None
     """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]

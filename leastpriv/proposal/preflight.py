@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
 from leastpriv.policy.document import Document, Statement
@@ -26,22 +26,13 @@ from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
 from leastpriv.proposal.self_widening import widens_itself
 
-_PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
-GUARD = "declared"
-"""The guard that keeps what deployed resource types need."""
-
 
 def declared_additions(
     needs: Sequence[Need], principal: str, options: Options, observed: Sequence[Change], attached: Sequence[Document]
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions that a declaration needs, one per action and conditions, and those that a rule holds back.
 
-    Args:
-        needs: of templates and plans.
-        principal: ARN of the role or user.
-        options: the user's limits.
-        observed: additions that the evidence needs already; they are not repeated.
-        attached: the other policies of the principal.
+    What the evidence needs already (`observed`), or another policy grants (`attached`), is not repeated.
     """
     accepted: dict[tuple[str, tuple[Condition, ...]], list[Need]] = {}
     held_back: list[HeldBackChange] = []
@@ -49,7 +40,8 @@ def declared_additions(
         permission = need.permission
         if _is_observed(need, observed) or replay_need(need, principal, "", attached) == "allowed":
             continue
-        result = _result(need, principal, options)
+        rules = _rules(need, principal, options)
+        result = next((GuardResult(guard, reason) for guard, reason in rules if reason), None)
         if result:
             held_back.append(HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), result))
         else:
@@ -71,25 +63,19 @@ def declared_additions(
     return changes, held_back
 
 
-def _result(need: Need, principal: str, options: Options) -> GuardResult | None:
-    """The rule that forbids an addition which only a declaration asks for."""
+def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, str]]:
+    """Yields the rules for an addition which only a declaration asks for, with a reason where one forbids it."""
     action, resource = need.permission.action, need.permission.resource
-    reason = forbidden(action, options.never_add)
-    if reason:
-        return GuardResult("forbidden", reason)
-    if not resource.isprintable():
-        return GuardResult(UNPRINTABLE, "its name has characters that a reader may not see")
-    if widens_itself(need.permission, principal):
-        return GuardResult("self-widening", "the principal could extend its own permissions")
+    yield "forbidden", forbidden(action, options.never_add)
+    yield UNPRINTABLE, "" if resource.isprintable() else "its name has characters that a reader may not see"
+    is_own = widens_itself(need.permission, principal)
+    yield "self-widening", "the principal could extend its own permissions" if is_own else ""
     if sensitivity(action) and not need.exact:
-        return GuardResult(
-            "sensitive",
-            f"{sensitivity(action)}; the declaration does not name the resource: add it by hand for that one",
-        )
+        why = "the declaration does not name the resource: add it by hand for that one"
+        yield "sensitive", f"{sensitivity(action)}; {why}"
     account = resource.split(":")[4] if resource.startswith("arn:") else ""
     if account.isdigit() and account != principal.split(":")[4]:
-        return GuardResult("other-account", "the declaration names a resource of another account")
-    return None
+        yield "other-account", "the declaration names a resource of another account"
 
 
 def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
@@ -173,16 +159,6 @@ class Preflight(Struct, frozen=True):
         """The distinct actions that are missing, in order."""
         return tuple(dict.fromkeys(need.permission.action for need in self.missing))
 
-    @property
-    def missing_reads(self) -> tuple[str, ...]:
-        """Those among them that only read."""
-        return tuple(filter(is_read, self.missing_actions))
-
-    @property
-    def sensitive_actions(self) -> tuple[str, ...]:
-        """Those among them that a security reviewer checks."""
-        return tuple(filter(sensitivity, self.missing_actions))
-
 
 def preflight(
     change: DeclaredChange,
@@ -192,11 +168,7 @@ def preflight(
 ) -> Preflight | None:
     """Compares what a change needs with the policies of the role; None where it needs nothing and nothing is withdrawn.
 
-    Args:
-        change: the needs of the change.
-        versions: the policies of the role before the edit of the same pull request, and after.
-        evidence: recorded calls of the role; declared needs are no evidence.
-        options: the user's limits.
+    `versions` are the policies of the role before the edit of the same pull request, and after.
     """
     made, (before, documents), principal = set(change.made), versions, evidence.principal
     # What a replacement needs of the old resource and of the new one is one need.
@@ -268,14 +240,11 @@ def _no_grant_helps(need: Need, documents: Sequence[Document], principal: str) -
     """Why a further statement is no remedy: a Deny, or a condition that the declaration does not meet."""
     if _decision(need, documents, principal)[0] == "explicitDeny":
         return GuardResult("explicit-deny", "a Deny of the role's policies denies it")
-    keys = [each.key for each in need.permission.conditions if need.permission.action != _PASS_ROLE]
+    keys = [each.key for each in need.permission.conditions if need.permission.action != "iam:PassRole"]
     free = replace(need, permission=replace(need.permission, conditions=()))
     if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):
         return None
     return GuardResult("condition", f"the role's policies ask for another {keys[0]} than the declaration has")
-
-
-_CERTAIN: Sequence[ReplayEffect] = ("allowed", "allowedInPart")
 
 
 def _is_edited(action: str, versions: tuple[Sequence[Document], Sequence[Document]]) -> bool:
@@ -294,11 +263,10 @@ def _withdrawn(
     (then, _), (now, statement) = (_decision(need, documents, principal) for documents in versions)
     if not _is_enough(then, is_new) or now == then:
         return None
-    if now == "unknown" and statement and then in _CERTAIN:
-        denied = statement.effect == "Deny"
-        if denied and not statement.conditions:
-            return None
-        return Withdrawn(need, "", denied=denied, conditions=statement.conditions, is_open=True)
+    if now == "unknown" and statement and then in ("allowed", "allowedInPart"):
+        denied, conditions = statement.effect == "Deny", statement.conditions
+        is_certain = conditions or not denied
+        return Withdrawn(need, "", denied=denied, conditions=conditions, is_open=True) if is_certain else None
     if _is_enough(now, is_new):
         return None
     if now == "explicitDeny":
@@ -312,10 +280,8 @@ def _withdrawn(
 
 
 def _covered(needs: Iterable[Need], evidence: Evidence) -> Iterator[Covered]:
-    used: dict[str, list[Usage]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED:
-            used.setdefault(usage.need.permission.action, []).append(usage)
+    allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    used = grouped((usage.need.permission.action, usage) for usage in allowed)
     for need in needs:
         usages, on = used.get(need.permission.action, ()), need.permission.resource
         yield Covered(need, tuple(each for each in usages if resource_overlaps(each.need.permission.resource, on)))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Usage
+from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
-from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
+from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part, held_addition
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import held_back as not_editable
@@ -53,9 +53,9 @@ def propose(
     """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage."""
     history, attached = inputs.history, inputs.attached
     added, held_back_additions = additions(difference.missing, evidence, options, history, document)
-    held_back_additions.extend(_overruled(usage) for usage in difference.explicitly_denied)
-    held_back_additions.extend(denied_elsewhere(usage) for usage in difference.denied_elsewhere)
-    held_back_additions.extend(denied_in_part(usage) for usage in difference.denied_in_part)
+    held_back_additions.extend(held_addition(usage, _OVERRULED) for usage in difference.explicitly_denied)
+    held_back_additions.extend(map(denied_elsewhere, difference.denied_elsewhere))
+    held_back_additions.extend(map(denied_in_part, difference.denied_in_part))
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
         return _first_draft(added, held_back_additions, context, inputs)
@@ -66,8 +66,10 @@ def propose(
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
-    restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
-    held_back += over_limit
+    if options.max_changes:
+        room = max(options.max_changes - len(added) - len(narrowed), 0)
+        restricted, over_limit = limit_restrictions(restricted, room, creators_of(context.used))
+        held_back += over_limit
     narrowed = without_folded(narrowed, restricted)
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
@@ -101,8 +103,11 @@ def _first_draft(
 
     evidence, options = context.evidence, context.options
     if DRAFT_ID in inputs.history.declined:
-        number = inputs.history.declined[DRAFT_ID]
-        held_back, added = [*held_back, *(_declined(change, number) for change in added)], []
+        why = GuardResult("declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}")
+        held_back += [
+            HeldBackChange(ChangeKind.ADD, each.action, each.resources, why, usages=each.usages) for each in added
+        ]
+        added = []
     else:
         added = [*added, *uploads(added, context)]
         if options.lifecycle is Lifecycle.WRITE:
@@ -122,49 +127,30 @@ def _removals(
 ) -> tuple[GuardContext, list[Change], list[Change], list[HeldBackChange]]:
     """Finds additions and removals within the limit; an action may go with the last operation that could need it.
 
-    Args:
-        difference: of the edited policy from the usage.
-        context: of the guards.
-        added: all additions.
-        policies: the edited one, and the others of the principal.
+    `policies` are the edited one, and the others of the principal.
     """
+    document, *others = policies
     most = context.options.max_changes
     paths = escalation_paths(policies, context.evidence.principal) if most else ()
     while True:
         found, held_back = removals(difference, context)
         limited = limit_changes(added, found, most, context.confidence, paths) if most else (added, found, [])
         within, narrowed, left_over = limited
-        fewer = _fewer_operations(narrowed, context, policies)
+        fewer, may_call = None, context.may_call
+        if narrowed and isinstance(may_call, CallableOperations) and not _removes_everything(document, narrowed):
+            # What the principal may call after the removals, if a guard was given another answer before.
+            edited = apply_edits(document, plan_edits(document, split_editable(document, narrowed)[0]))
+            fewer = may_call.differs_in((edited, *others))
         if fewer is None:
             return context, within, narrowed, [*held_back, *left_over]
         context = replace(context, may_call=fewer)
 
 
-def _fewer_operations(
-    narrowed: Sequence[Change], context: GuardContext, policies: Sequence[Document]
-) -> CallableOperations | None:
-    """What the principal may call after the removals, if a guard was given another answer before."""
-    document, *others = policies
-    may_call = context.may_call
-    if not narrowed or not isinstance(may_call, CallableOperations) or _removes_everything(document, narrowed):
-        return None
-    written = split_editable(document, narrowed)[0]
-    return may_call.differs_in((apply_edits(document, plan_edits(document, written)), *others))
-
-
-def _restrictions_within_limit(
-    restricted: list[Change], taken: int, context: GuardContext
-) -> tuple[list[Change], list[HeldBackChange]]:
-    """Splits resource restrictions at what `max-changes` leaves after `taken` changes."""
-    most = context.options.max_changes
-    if not most:
-        return restricted, []
-    creators = creators_of(context.used)
-    return limit_restrictions(restricted, max(most - taken, 0), lambda action: creators.get(action, ()))
-
-
 _MOST_FILES = 5
 """No person reviews a policy in more files line by line."""
+_TOO_LARGE = GuardResult(
+    "too-large", "its result needs more policies than IAM attaches to a role, or than a person reviews"
+)
 
 
 def _within_quotas(
@@ -172,24 +158,17 @@ def _within_quotas(
 ) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
     """Applies the changes; those statements are not narrowed whose growth makes more policies than a role takes."""
     narrowings = [change for change in changes if change.kind is ChangeKind.NARROW]
-    narrowed: dict[int, list[Change]] = {}
-    for change in narrowings:
-        narrowed.setdefault(change.statement, []).append(change)
-    by_growth = sorted(filter(_growth, narrowings), key=_growth, reverse=True)
+    narrowed = grouped((change.statement, change) for change in narrowings)
     by_statement: dict[int, Change] = {}
-    for change in by_growth:
+    for change in sorted(filter(_growth, narrowings), key=_growth, reverse=True):
         by_statement.setdefault(change.statement, change)
     longest = [*by_statement.values()]
 
     @cache
     def without(count: int) -> tuple[bool, tuple[Change, ...], PackedPolicy]:
         """Whether the quotas are kept without the longest narrowings, the changes, and the result."""
-        left_out = set(list(by_statement)[:count])
-        kept = changes
-        if left_out:
-            kept = tuple(
-                each for each in changes if each.kind is not ChangeKind.NARROW or each.statement not in left_out
-            )
+        left_out = {change.statement for change in longest[:count]}
+        kept = tuple(each for each in changes if each.kind is not ChangeKind.NARROW or each.statement not in left_out)
         edited = apply_edits(document, plan_edits(document, kept)) if kept else document
         if not (kept and inputs.packs):
             return True, kept, PackedPolicy(edited)
@@ -208,11 +187,6 @@ def _within_quotas(
         for action in dict.fromkeys(own.action for own in narrowed[each.statement] if own.used or own.replacement)
     ]
     return *without(fewest)[1:], held
-
-
-_TOO_LARGE = GuardResult(
-    "too-large", "its result needs more policies than IAM attaches to a role, or than a person reviews"
-)
 
 
 def _growth(change: Change) -> int:
@@ -244,35 +218,21 @@ def _within_quota(
 
 
 _WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")
+_OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one attached, denies it explicitly")
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
     """Whether every entry of every statement would be removed."""
-    removed = [(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE]
-    left = [
-        entry
+    removed = {(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE}
+    return bool(removed) and all(
+        statement.effect != "Deny" and (statement.index, entry) in removed
         for statement in document.statements
         for entry in entries_of(statement)
-        if statement.effect == "Deny" or (statement.index, entry) not in removed
-    ]
-    return bool(removed) and not left
-
-
-def _declined(change: Change, number: int) -> HeldBackChange:
-    guard_result = GuardResult("declined", f"the first draft was declined in #{number}")
-    return HeldBackChange(ChangeKind.ADD, change.action, change.resources, guard_result, usages=change.usages)
-
-
-_OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one attached, denies it explicitly")
-
-
-def _overruled(usage: Usage) -> HeldBackChange:
-    permission = usage.need.permission
-    return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), _OVERRULED, usages=(usage,))
+    )
 
 
 GUARD = "max-changes"
-"""The guard's name."""
+"""Guard of changes over the limit."""
 _NO_DANGER = (True, 99)
 """After the rank of every path."""
 _BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
@@ -295,13 +255,13 @@ def limit_changes(
         *sorted(added, key=_addition_rank),
         *sorted(narrowed, key=lambda change: _removal_rank(change, confidence, paths)),
     ]
-    chosen = {id(change) for change in ranked[:limit]}
+    taken = {id(change) for change in ranked[:limit]}
     held = [_held_back(change, len(ranked), limit) for change in ranked[limit:]]
-    return _chosen(added, chosen), _chosen(narrowed, chosen), held
+    return [each for each in added if id(each) in taken], [each for each in narrowed if id(each) in taken], held
 
 
 def limit_restrictions(
-    narrowed: Sequence[Change], limit: int, creators: Callable[[str], Sequence[str]]
+    narrowed: Sequence[Change], limit: int, creators: Mapping[str, Sequence[str]]
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions into the first `room` and the rest, by number of runs.
 
@@ -311,16 +271,15 @@ def limit_restrictions(
     waiting = {change.restricted_action for change in narrowed}
     chosen: list[Change] = []
     while len(chosen) < limit:
-        free = next(
-            (each for each in ranked if each not in chosen and not waiting & {*creators(each.restricted_action)}), None
-        )
+        left = (each for each in ranked if each not in chosen)
+        free = next((each for each in left if waiting.isdisjoint(creators.get(each.restricted_action, ()))), None)
         if free is None:
             break
         chosen.append(free)
         waiting -= {free.restricted_action}
     taken = {id(change) for change in chosen}
-    left = [change for change in ranked if id(change) not in taken]
-    return _chosen(narrowed, taken), [_held_back(change, len(ranked), limit) for change in left]
+    held = [_held_back(change, len(ranked), limit) for change in ranked if id(change) not in taken]
+    return [change for change in narrowed if id(change) in taken], held
 
 
 def _addition_rank(change: Change) -> tuple[object, ...]:
@@ -337,10 +296,6 @@ def _removal_rank(change: Change, confidence: Confidences, paths: Sequence[Escal
 
 def _run_count(change: Change) -> int:
     return len({run for usage in change.usages for run in usage.runs})
-
-
-def _chosen(changes: Sequence[Change], chosen: set[int]) -> list[Change]:
-    return [change for change in changes if id(change) in chosen]
 
 
 def _held_back(change: Change, every: int, limit: int) -> HeldBackChange:

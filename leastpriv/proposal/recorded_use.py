@@ -9,10 +9,9 @@ kind.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import lru_cache, reduce
-from itertools import takewhile
 from operator import or_
 
 from leastpriv.evidence.coverage import DataStream, SelectedData, bucket_of, days_of, folder_of, length_of, silences
@@ -29,6 +28,7 @@ from leastpriv.permissions.event_table import (
     own_operations,
     visibility,
 )
+from leastpriv.permissions.volatility import common_ends
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
@@ -48,19 +48,16 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     for each in carriers_of(candidate.action):
         if each.operation in shown:
             continue
+        # The memory would list a use of the action if the remembered call had caused one.
+        is_remembered = each.triggered and candidate.action not in facts_of(each.operation).inner
         if each.operation in context.called:
             if not each.triggered:
                 return f"AWS may check it inside {each.operation}"
             if not context.called[each.operation]:
                 return f"AWS may check it inside {each.operation}, which was called without success"
-        elif memory and memory.last_use(each.operation) and not _is_remembered(each, candidate.action):
+        elif memory and memory.last_use(each.operation) and not is_remembered:
             return f"AWS may check it inside {each.operation}, which was called before this evidence begins"
     return ""
-
-
-def _is_remembered(carrier: Carrier, action: str) -> bool:
-    """Whether the memory would list a use of the action if the remembered call had caused one."""
-    return carrier.triggered and action not in facts_of(carrier.operation).inner
 
 
 def called_operations(evidence: Evidence) -> dict[str, bool]:
@@ -86,11 +83,10 @@ def operation_of(event: str) -> str:
 def hidden_carriers(candidate: RemovalCandidate, context: GuardContext) -> Iterator[Carrier]:
     """Carriers that the principal may call and that not every trail shows: data events, unknown and unrecorded ones."""
     for each in carriers_of(candidate.action):
-        if each.visibility is Visibility.MANAGEMENT or not context.may_call(each.operation):
-            continue
-        if each.visibility is Visibility.UNKNOWN and each.operation in context.recorded:
-            continue
-        yield each
+        is_recorded_one = each.visibility is Visibility.UNKNOWN and each.operation in context.recorded
+        is_seen = each.visibility is Visibility.MANAGEMENT or is_recorded_one
+        if not is_seen and context.may_call(each.operation):
+            yield each
 
 
 def is_recorded(action: str, context: GuardContext) -> bool:
@@ -140,9 +136,11 @@ KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: 
 def has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the data events of the action were recorded; one source may have what another lacks."""
     seen = visibility(candidate.action)
-    return data_recorded(
-        candidate, context, seen.resource_type, KINDS_OF_DATA[seen.read_only], _shows(candidate.action)
-    )
+
+    def shows(event: str) -> bool:
+        return candidate.action in _actions_of(event)
+
+    return data_recorded(candidate, context, seen.resource_type, KINDS_OF_DATA[seen.read_only], shows)
 
 
 def data_recorded(
@@ -154,24 +152,15 @@ def data_recorded(
 ) -> bool:
     """Whether such data events were recorded long enough for each resource of the statement.
 
-    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday.
-
-    Args:
-        candidate: the action and its entry.
-        context: the context with the coverage.
-        resource_type: the resource type of the data events.
-        kinds: `read`, `write` or both: data events of each kind are required.
-        shows: whether an event (source and name) shows the action.
+    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday. Data events of each
+    of `kinds` are required; `shows` says whether an event (source and name) shows the action.
     """
     selected, resources = context.evidence.coverage.selected, candidate.entry.statement.resources
-    by_bucket = context.data_streams
+    streams = {resource: context.data_streams.get(_bucket(resource), ()) for resource in resources}
     return bool(resources) and all(
-        _is_recorded_on(resource, by_bucket.get(_bucket(resource), ()), kinds, context)
-        and (
-            _is_selected(resource_type, kinds, resource, selected)
-            or _was_seen_under(resource, by_bucket.get(_bucket(resource), ()), shows, context)
-        )
-        for resource in resources
+        _is_recorded_on(resource, own, kinds, context)
+        and (_is_selected(resource_type, kinds, resource, selected) or _was_seen_under(resource, own, shows, context))
+        for resource, own in streams.items()
     )
 
 
@@ -185,14 +174,10 @@ def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[
         return False
     least = timedelta(days=context.options.minimum_days)
     for kind in kinds:
-        days = _days(stream for stream in streams if stream[0].kind == kind)
+        days = _decoded(reduce(or_, (mask for stream, mask in streams if stream.kind == kind), 0))
         if not days or length_of(days) < least or _has_silence(days, context):
             return False
     return True
-
-
-def _days(streams: Iterable[Stream]) -> frozenset[date]:
-    return _decoded(reduce(or_, (days for _, days in streams), 0))
 
 
 _decoded = lru_cache(maxsize=1_024)(days_of)
@@ -227,18 +212,12 @@ def _was_seen_under(
     objects = tuple(each for each in showing if "/" in each[0].prefix)
     if not objects:
         return any(stream.prefix == bucket_of(resource) for stream, _ in showing)
-    return (
-        bool(_days_under(literal, objects, _PERIOD))
-        and not _has_silence(_days_under(literal, objects, 1), context)
-        and _is_prefix_recorded(literal, tuple(each for each in streams if "/" in each[0].prefix), context)
-    )
-
-
-def _is_prefix_recorded(literal: str, objects: tuple[Stream, ...], context: GuardContext) -> bool:
-    """Whether data events of any operation were recorded under a prefix all the time."""
-    # Folders come and go: a week with an event counts as recorded.
-    weeks = length_of(_days_under(literal, objects, 7)) + timedelta(days=7)
-    return weeks.days >= context.options.minimum_days and not _has_silence(_days_under(literal, objects, 1), context)
+    if not _days_under(literal, objects, _PERIOD) or _has_silence(_days_under(literal, objects, 1), context):
+        return False
+    # Data events of any operation were recorded all the time. Folders come and go: a week with an event counts.
+    every = tuple(each for each in streams if "/" in each[0].prefix)
+    weeks = length_of(_days_under(literal, every, 7)) + timedelta(days=7)
+    return weeks.days >= context.options.minimum_days and not _has_silence(_days_under(literal, every, 1), context)
 
 
 _PERIOD = 1_000_000
@@ -249,12 +228,8 @@ _PERIOD = 1_000_000
 def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> frozenset[date]:
     """Returns the first days of the periods with an event under a prefix in which no narrower selector is likely.
 
-    Event selectors of unknown content may name a prefix: all folders of the period then begin with it.
-
-    Args:
-        literal: the prefix.
-        objects: data events of objects.
-        length: days of a period.
+    Event selectors of unknown content may name a prefix: all folders of the period then begin with it. `objects` are
+    the data events of objects, `length` the days of a period.
     """
     found: dict[int, tuple[str, str, bool]] = {}
     for (_, _, prefix), mask in objects:
@@ -266,19 +241,8 @@ def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> froze
     return frozenset(
         date.fromordinal(max(period * length, 1))
         for period, (first, last, known) in found.items()
-        if known and literal.startswith(_common_start(first, last))
+        if known and literal.startswith(common_ends([first, last])[0])
     )
-
-
-def _common_start(one: str, other: str) -> str:
-    same = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    return "".join(letter for letter, _ in same)
-
-
-@lru_cache(maxsize=4_096)
-def _shows(action: str) -> Callable[[str], bool]:
-    """Whether an event needs the action, so that a record of it proves that such events are recorded."""
-    return lambda event: action in _actions_of(event)
 
 
 @lru_cache(maxsize=4_096)

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.coverage import DataStream, bucket_of
+from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Outcome, Usage
+from leastpriv.models import ChangeKind, Outcome, Usage, grouped
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.lifecycle import is_tagging, lifecycle_partners, siblings_of
 from leastpriv.permissions.patterns import action_covers, overlaps
@@ -39,12 +39,9 @@ from leastpriv.proposal.wildcards import COVERAGE, LIFECYCLE, keeping_result
 _NO_HISTORY = History()
 
 
-def usages_by_action(evidence: Evidence) -> dict[str, tuple[Usage, ...]]:
+def usages_by_action(evidence: Evidence) -> dict[str, list[Usage]]:
     """Groups the usages of the evidence by action."""
-    used: dict[str, list[Usage]] = {}
-    for usage in evidence.usages:
-        used.setdefault(usage.need.permission.action, []).append(usage)
-    return {action: tuple(usages) for action, usages in used.items()}
+    return grouped((usage.need.permission.action, usage) for usage in evidence.usages)
 
 
 def _is_of_other_services(usages: Sequence[Usage]) -> bool:
@@ -65,57 +62,46 @@ def guard_context(
     """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
     used = usages_by_action(evidence)
     allowed = {action for action, usages in used.items() if is_used(usages)}
-    services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     # Calls that no known policy grants show that another policy grants some of their service.
     granted_elsewhere = {
         usage.need.permission.action.partition(":")[0] for usage in missing if usage.outcome is not Outcome.DENIED
     }
     own = {action for action in allowed if is_tagging(action) or not _is_of_other_services(used[action])}
-    counterparts = siblings_of(own)
     partners = lifecycle_partners(
         {action: tools_of(used[action]) for action in own},
         _redeployed_actions(evidence),
         only_ends=options.drop_unseen_actions,
     )
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
-    runs = count_separate_runs(evidence, break_glass)
-    programs: dict[str, frozenset[str]] = {}
-    for action, usages in used.items():
-        service = action.partition(":")[0]
-        programs[service] = programs.get(service, frozenset()).union(*(usage.programs for usage in usages))
-    streams: dict[str, list[tuple[DataStream, int]]] = {}
-    for stream, days in evidence.coverage.data.items():
-        streams.setdefault(bucket_of(stream.prefix), []).append((stream, days))
+    programs = grouped((action.partition(":")[0], each.programs) for action, usages in used.items() for each in usages)
     return GuardContext(
         evidence,
         options,
         used,
-        counterparts,
+        siblings_of(own),
         partners,
-        services,
+        frozenset(programs),
         history,
         frozenset(unexplained),
-        runs,
+        count_separate_runs(evidence, break_glass),
         last_recorded(evidence.usages),
         confidences(evidence, without=break_glass),
         break_glass,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
-        streams,
+        grouped((bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()),
         evidence.coverage.whole_days,
         CallableOperations(policies, frozenset(granted_elsewhere)),
-        programs,
+        {service: frozenset[str]().union(*each) for service, each in programs.items()},
     )
 
 
 def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, tuple[str, ...]]:
     """Maps used actions to the used actions that create their resources."""
     used = [action for action, usages in used_by_action.items() if is_used(usages)]
-    found: dict[str, list[str]] = {}
-    for creating_action in filter(creates_its_resource, used):
-        for counterpart in siblings_of((creating_action,)):
-            found.setdefault(counterpart, []).append(creating_action)
+    creating = filter(creates_its_resource, used)
+    found = grouped((counterpart, action) for action in creating for counterpart in siblings_of((action,)))
     return {action: tuple(found[action]) for action in used if action in found}
 
 
@@ -166,7 +152,7 @@ def removals(difference: Difference, context: GuardContext) -> tuple[list[Change
     changes: list[Change] = []
     held_back: list[HeldBackChange] = []
     for entry in difference.entries:
-        decision = _check_wildcard(entry, context) if entry.is_wildcard else _check_literal(entry, context)
+        decision = _decide(entry, context)
         if isinstance(decision, Change):
             changes.append(decision)
         elif decision:
@@ -174,23 +160,16 @@ def removals(difference: Difference, context: GuardContext) -> tuple[list[Change
     return changes, held_back
 
 
-def _check_literal(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
-    action = entry.granted[0]
-    if action in entry.uses and _is_used(entry, action, context):
-        return None
-    guard_result = first_guard_result(RemovalCandidate(action, entry), context)
-    if guard_result:
-        return _held_back(entry, ChangeKind.REMOVE, guard_result)
-    return _change(entry, ChangeKind.REMOVE)
-
-
-def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
-    is_used = {action: action in entry.uses and _is_used(entry, action, context) for action in entry.granted}
-    used = tuple(action for action, found in is_used.items() if found)
-    unused = [action for action, found in is_used.items() if not found]
-    held = {
-        action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))
-    }
+def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
+    used = tuple(action for action in entry.granted if _is_used(entry, action, context))
+    unused = [action for action in entry.granted if action not in entry.uses or action not in used]
+    results = ((action, first_guard_result(RemovalCandidate(action, entry), context)) for action in unused)
+    held = {action: found for action, found in results if found}
+    if not entry.is_wildcard:
+        if used:
+            return None
+        doubt = next(iter(held.values()), None)
+        return _held_back(entry, ChangeKind.REMOVE, doubt) if doubt else _change(entry, ChangeKind.REMOVE)
     decided = ((action, keeping_result(RemovalCandidate(action, entry), held[action], context)) for action in held)
     kept = {action: found for action, found in decided if found}
     unproven = {each: doubt for each, doubt in held.items() if each not in kept and doubt.guard not in _PROVED}
@@ -212,8 +191,7 @@ def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackCha
 
 
 _ALL_SERVICES = GuardResult(
-    "unseen-service",
-    "`unseen-services: keep` keeps its grants of services without any call in the window",
+    "unseen-service", "`unseen-services: keep` keeps its grants of services without any call in the window"
 )
 _NOT_ACTION = GuardResult(
     "not-action",
@@ -230,8 +208,7 @@ def _is_used(entry: Entry, action: str, context: GuardContext) -> bool:
 
 
 def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:
-    counts = Counter(kept.values())
-    return counts.most_common(1)[0][0]
+    return Counter(kept.values()).most_common(1)[0][0]
 
 
 def _held_back(entry: Entry, kind: ChangeKind, guard_result: GuardResult) -> HeldBackChange:

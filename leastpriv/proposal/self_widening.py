@@ -58,24 +58,20 @@ _MOST_SUCCESS = 10
 """A probe has at most one successful action for so many denied ones."""
 
 
-def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -> GuardResult | None:
-    """Forbids an addition by which the principal can extend its own permissions, however often it was denied."""
-    permission = usage.need.permission
-    if widens_itself(permission, evidence.principal):
-        return GuardResult(SELF_WIDENING, "the principal could extend its own permissions")
-    is_change = permission.action in _CHANGES_A_PRINCIPAL
-    if is_change and usage.denial and _may_use(permission.resource, evidence, document):
-        reason = "the principal may pass or assume that role, so it could extend its own permissions through it"
-        return GuardResult(SELF_WIDENING, reason)
-    if permission.action in _CHANGES_A_POLICY and any(
-        resource_matches(permission.resource, own) for own in evidence.own_policies
-    ):
-        return GuardResult(SELF_WIDENING, "the principal has the policy, so it could extend its own permissions")
-    if usage.denial and permission.action in _CHANGES_A_POLICY:
-        return GuardResult(SELF_WIDENING, "the policy may be one of the principal's own: no record says who has it")
-    if permission.action in _CHANGES_A_GROUP and ":user/" in evidence.principal:
-        return GuardResult(SELF_WIDENING, "the user may be a member of the group")
-    return None
+def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -> str:
+    """Why the principal could extend its own permissions by an addition, however often it was denied; else empty."""
+    action, resource = usage.need.permission.action, usage.need.permission.resource
+    if widens_itself(usage.need.permission, evidence.principal):
+        return "the principal could extend its own permissions"
+    if action in _CHANGES_A_PRINCIPAL and usage.denial and _may_use(resource, evidence, document):
+        return "the principal may pass or assume that role, so it could extend its own permissions through it"
+    if action in _CHANGES_A_POLICY and any(resource_matches(resource, own) for own in evidence.own_policies):
+        return "the principal has the policy, so it could extend its own permissions"
+    if action in _CHANGES_A_POLICY and usage.denial:
+        return "the policy may be one of the principal's own: no record says who has it"
+    if action in _CHANGES_A_GROUP and ":user/" in evidence.principal:
+        return "the user may be a member of the group"
+    return ""
 
 
 def widens_itself(permission: Permission, principal: str) -> bool:
@@ -85,20 +81,15 @@ def widens_itself(permission: Permission, principal: str) -> bool:
 
 def _is_own(resource: str, principal: str) -> bool:
     """Whether a resource is the principal, or a pattern that matches it."""
-    if resource_matches(resource, principal):
-        return True
     found, own = principal_of(resource), principal_of(principal)
-    return found is not None and own is not None and same_principal(found, own)
+    is_same = found is not None and own is not None and same_principal(found, own)
+    return is_same or resource_matches(resource, principal)
 
 
 def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
     """Whether the principal may pass or assume a role, by the policy, by a call or after this proposal."""
-    if any(
-        usage.need.permission.action in _USES_A_ROLE
-        and usage.need.exact
-        and resource_matches(usage.need.permission.resource, role)
-        for usage in evidence.usages
-    ):
+    uses = (usage.need for usage in evidence.usages if usage.need.permission.action in _USES_A_ROLE)
+    if any(need.exact and resource_matches(need.permission.resource, role) for need in uses):
         return True
     needs = (Need(Permission(action, role), Basis.OBSERVED, "") for action in _USES_A_ROLE)
     documents = [document] if document else []
@@ -172,12 +163,7 @@ def boundary_for(
 ) -> Boundary | None:
     """Returns the boundary of the roles that the principal creates; None if it creates none without a boundary.
 
-    Args:
-        documents: the proposed documents.
-        paths: the open paths of all policies.
-        principal: ARN of the role or user.
-        path: the file that the input `boundary-file` names, or empty.
-        exists: whether that file exists.
+    `paths` are the open paths of all policies, `path` the file that the input `boundary-file` names, or empty.
     """
     if not any(each.id in _MAKES for each in paths):
         return None

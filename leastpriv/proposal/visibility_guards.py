@@ -55,9 +55,7 @@ def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action whose use would be recorded in a region that the evidence lacks."""
-    if dropped_with_service(candidate, context):
-        return ""
-    if is_outdated(candidate, context):
+    if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
     least = timedelta(days=context.options.minimum_days)
     coverage, named = context.evidence.coverage, regions_to_know(candidate, context)
@@ -68,7 +66,9 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
             return f"no record of {region} was read, where its use would have been recorded"
         if length < least:
             return f"the records of {region} span {length.days} of {least.days} days"
-    if regions or coverage.every_region or _is_shown_by_data_events(candidate, context):
+    # Recorded data events of the very resources show that their regions were read.
+    is_data = visibility(candidate.action).visibility is Visibility.DATA and not carriers_of(candidate.action)
+    if regions or coverage.every_region or (is_data and has_data_events(candidate, context)):
         return ""
     read = ", ".join(sorted(coverage.days)) or "no region"
     return (
@@ -77,27 +77,11 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     )
 
 
-def _is_shown_by_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether recorded data events of the very resources show that their regions were read."""
-    shows = visibility(candidate.action).visibility is Visibility.DATA
-    return shows and not carriers_of(candidate.action) and has_data_events(candidate, context)
-
-
 def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
     """Home regions of the carriers that the principal may call: global services record them nowhere else."""
     partition = context.evidence.principal.split(":")[1]
     named = (each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation))
     return frozenset(home_region(name.partition(":")[0], partition) for name in named) - {""}
-
-
-def _has_regional_carrier(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the principal may call a carrier of the action that is recorded in the region that is called."""
-    regional = (each.operation for each in carriers_of(candidate.action) if not _is_global(each.operation))
-    return any(map(context.may_call, regional))
-
-
-def _is_global(operation: str) -> bool:
-    return operation.partition(":")[0] in global_services("aws")
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -111,14 +95,12 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
     seen = visibility(candidate.action)
     if seen.visibility is not Visibility.MANAGEMENT:
         return ""
-    if _may_be_read(candidate.action, seen.read_only):
-        reason = _unrecorded(READ, "reading calls", regions, context)
-        if reason:
-            return f"{reason}: the trail may log writes only"
-    if seen.read_only is True:
-        return ""
-    reason = _unrecorded(WRITE, "writing calls", regions, context)
-    return f"{reason}: the trail may log reads only" if reason else ""
+    may_be_read = _may_be_read(candidate.action, seen.read_only)
+    if may_be_read and (reason := _unrecorded(READ, "reading calls", regions, context)):
+        return f"{reason}: the trail may log writes only"
+    if seen.read_only is not True and (reason := _unrecorded(WRITE, "writing calls", regions, context)):
+        return f"{reason}: the trail may log reads only"
+    return ""
 
 
 def is_of_another_region(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> bool:
@@ -180,7 +162,10 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
-    home = "" if _has_regional_carrier(candidate, context) else home_region_of(candidate, context)
+    carriers = (each.operation for each in carriers_of(candidate.action))
+    # Such a carrier is recorded in the region that is called.
+    regional = (each for each in carriers if each.partition(":")[0] not in global_services("aws"))
+    home = "" if any(map(context.may_call, regional)) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
@@ -188,21 +173,20 @@ def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: Gua
 def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
     """Whether all resources of the statement are within locations that the gap does not affect (`Scope.outside`)."""
 
-    def lies_in(resource: str, place: str) -> bool:
+    def is_within(resource: str, place: str) -> bool:
         # Many statements name a bucket together with its objects; the bucket is the location of both.
         named = resource if "/" in resource else f"{resource}/"
         return named.startswith(place[:-1]) if place.endswith("*") else resource == place
 
     resources = candidate.entry.statement.resources
-    return bool(resources) and all(any(lies_in(resource, place) for place in places) for resource in resources)
+    return bool(resources) and all(any(is_within(resource, place) for place in places) for resource in resources)
 
 
 def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps a used action if its grant may have served a second resource type that the record does not name."""
-    others = unnamed_types(candidate, context)
-    return (
-        f"it was called, and this grant may have served the call's {others[0]}, which no record names" if others else ""
-    )
+    for other in unnamed_types(candidate, context):
+        return f"it was called, and this grant may have served the call's {other}, which no record names"
+    return ""
 
 
 def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[str, ...]:
@@ -211,8 +195,8 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
     used = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if known is None or len(known.resource_types) < 2 or not used:
         return ()
-    resources = {usage.need.permission.resource for usage in used if usage.need.exact}
-    resources |= set(filter(is_open_anyway, (usage.need.permission.resource for usage in used)))
+    named_in = ((usage.need.exact, usage.need.permission.resource) for usage in used)
+    resources = {resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)}
     named = {kind for resource in resources for kind in kinds_of(known.name, resource)}
     # The catalogue lacks types of some actions: that of `apigateway:DELETE` on `/apis/ID`.
     return tuple(
@@ -224,49 +208,41 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
 
 
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action whose use leaves no trace in this evidence."""
+    """Keeps an action whose use leaves no trace in this evidence: neither an event of its own nor one of a carrier."""
     if dropped_with_service(candidate, context):
         return ""
-    return _hidden_use(candidate, context) or _hidden_carrier(candidate, context)
-
-
-def _hidden_use(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Why the events that always need the action would not have been seen."""
     seen = visibility(candidate.action)
     match seen.visibility:
-        case Visibility.MANAGEMENT | Visibility.CARRIERS | Visibility.ENDED:
+        case Visibility.ENDED:
             return ""
-        case Visibility.DATA:
-            if has_data_events(candidate, context):
-                return ""
+        case Visibility.DATA if not has_data_events(candidate, context):
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
             return f"its use may leave no event: {seen.source}"
-        case Visibility.NEVER:
-            # Records of its use come before the page that says that there are none: some of its operations have events.
-            return "" if candidate.action in context.used else f"CloudTrail never records it: {seen.source}"
-        case _:
-            return "" if is_recorded(candidate.action, context) else "it is not known whether CloudTrail records it"
+        # Records of its use come before the page that says that there are none: some of its operations have events.
+        case Visibility.NEVER if candidate.action not in context.used:
+            return f"CloudTrail never records it: {seen.source}"
+        case Visibility.UNKNOWN if not is_recorded(candidate.action, context):
+            return "it is not known whether CloudTrail records it"
+    return _hidden_carrier(candidate, context)
 
 
 def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Why a call of a carrier would not have been seen."""
-    if visibility(candidate.action).visibility is Visibility.ENDED:
-        return ""
     for each in hidden_carriers(candidate, context):
         inside = f"AWS may check it inside {each.operation}"
         if each.visibility is not Visibility.DATA:
             return f"{inside}, and it is not known whether CloudTrail records that"
         kinds = KINDS_OF_DATA[read_only_by_name(each.operation.partition(":")[2])]
-        shows = partial(_is_operation, each.operation)
-        if not data_recorded(candidate, context, each.resource_type, kinds, shows):
+        # CloudTrail records ListObjectsV2 as ListObjects.
+        names = (each.operation, each.operation.removesuffix("V2"))
+        if not data_recorded(candidate, context, each.resource_type, kinds, partial(_is_one_of, names)):
             return f"{inside}, a data event ({each.resource_type}) that is not known to be recorded for these resources"
     return ""
 
 
-def _is_operation(operation: str, event: str) -> bool:
-    # CloudTrail records ListObjectsV2 as ListObjects.
-    return operation_of(event) in (operation, operation.removesuffix("V2"))
+def _is_one_of(operations: tuple[str, ...], event: str) -> bool:
+    return operation_of(event) in operations
 
 
 def could_hide(gap: Gap, action: str) -> bool:
@@ -322,20 +298,15 @@ def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> 
 
 def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the user's option, or IAM's last accessed information, allows dropping unseen services."""
-    match context.options.unseen_services:
-        case UnseenServices.DROP:
-            return True
-        case UnseenServices.KEEP:
-            return is_never_attempted(candidate, context)
-        case _:
-            if candidate.entry.spans_services or is_never_attempted(candidate, context):
-                return True
-            # Most deployments by these programs use such a service unseen, so that its lack of calls is no sign.
-            prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
-            return candidate.entry.spans_a_service and any(
-                row["prefix"] == prefix and row["uncalled"] == "usual" and is_done_by(row, programs)
-                for row in table("item_level")
-            )
+    choice, entry = context.options.unseen_services, candidate.entry
+    is_by_entry = choice is UnseenServices.BY_ENTRY
+    is_dropped = choice is UnseenServices.DROP or (is_by_entry and entry.spans_services)
+    if is_dropped or is_never_attempted(candidate, context):
+        return True
+    # Most deployments by these programs use such a service unseen, so that its lack of calls is no sign.
+    prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
+    usual = (row for row in table("item_level") if row["prefix"] == prefix and row["uncalled"] == "usual")
+    return is_by_entry and entry.spans_a_service and any(is_done_by(row, programs) for row in usual)
 
 
 def is_done_by(row: Mapping[str, str], programs: frozenset[str]) -> bool:

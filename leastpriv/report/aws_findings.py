@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator
 
-from leastpriv.evidence.models import (
-    AccessReport,
-    InternalAccess,
-    Recommendation,
-    UnusedAccess,
-)
+from leastpriv.evidence.models import AccessReport, UnusedAccess
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
@@ -23,7 +17,7 @@ from leastpriv.proposal.aws_guards import (
 )
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import codes, day, joined, plural
+from leastpriv.report.phrases import at_most, codes, day, joined, plural, section
 
 _MOST_QUESTIONS = 12
 _MOST_RESOURCES = 10
@@ -73,13 +67,9 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
     if not comparison.questions:
         yield f"#### Second opinion\n\n{head} {agreed} It names no action that the proposal lacks."
         return
-    lines = [_question(each) for each in comparison.questions[:_MOST_QUESTIONS]]
-    more = len(comparison.questions) - len(lines)
-    rest = [f"- … and {more:,} more"] if more else []
-    yield (
-        f"#### Second opinion: IAM Access Analyzer names more\n\n{head} {agreed} The others are not "
-        "written; add what you know to be needed.\n\n" + "\n".join([*lines, *rest])
-    )
+    head = f"{head} {agreed} The others are not written; add what you know to be needed."
+    lines = at_most([*map(_question, comparison.questions)], _MOST_QUESTIONS, "- … and {:,} more")
+    yield from section("Second opinion: IAM Access Analyzer names more", [head, "", *lines])
 
 
 def _question(question: UngrantedAction) -> str:
@@ -94,15 +84,20 @@ def _question(question: UngrantedAction) -> str:
 
 
 def findings_section(context: ReportContext) -> Iterator[str]:
-    """Reports last accessed information, unused access findings, and their effects on the proposal."""
+    """Reports last accessed information, unused and internal access, and their effects on the proposal."""
     hints = context.evidence.aws_findings
     lines = [
         *(_last_accessed(hints.access, context) if hints.access else ()),
         *(line for unused in hints.unused for line in _unused(unused, context)),
-        *_internal_access(hints.inside),
     ]
-    if lines:
-        yield "#### What IAM reports\n\n" + "\n".join(lines)
+    # What an attacker of the role's jobs would reach, as deployed.
+    for each in hints.inside[:_MOST_RESOURCES]:
+        actions = f": {codes(each.actions, 6)}" if each.actions else ""
+        found_by = f"the analyzer {code(each.analyzer)} finds that the role reaches"
+        lines.append(f"- **Internal access**: {found_by} {code(each.resource)}{actions}.")
+    if len(hints.inside) > _MOST_RESOURCES:
+        lines.append(f"- … and {plural(len(hints.inside) - _MOST_RESOURCES, 'more monitored resource')}.")
+    yield from section("What IAM reports", lines)
 
 
 def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str]:
@@ -116,7 +111,8 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         changed = context.history.changed
         when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
         yield f"- This removes no grant, since the policy file may be younger than the evidence: {when}."
-    dropped = _dropped_services(context, frozenset(idle))
+    # Services dropped from a wildcard because neither IAM nor this evidence knows a use.
+    dropped = _dropped_services(context, idle) if was_granted(context.evidence, context.history.changed) else []
     if dropped:
         them = "it" if len(dropped) == 1 else "them"
         yield f"- IAM knows of no attempt on {codes(dropped, 12)}, so the actions of {them} in wildcards are removed."
@@ -142,24 +138,11 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         )
 
 
-def _dropped_services(context: ReportContext, idle: frozenset[str]) -> list[str]:
-    """Services dropped from a wildcard because neither IAM nor this evidence knows a use."""
-    if not was_granted(context.evidence, context.history.changed):
-        return []
-    changes = (*context.changes(ChangeKind.NARROW), *context.changes(ChangeKind.REMOVE))
-    gone = {action.partition(":")[0] for change in changes if change.granted > 1 for action in change.removed_actions}
+def _dropped_services(context: ReportContext, idle: Iterable[str]) -> list[str]:
+    wildcards = (change for change in context.proposal.changes if change.granted > 1)
+    gone = {action.partition(":")[0] for change in wildcards for action in change.removed_actions}
     used = {usage.need.permission.action.partition(":")[0] for usage in context.evidence.usages}
-    return sorted((gone & idle) - used)
-
-
-def _internal_access(found: Sequence[InternalAccess]) -> Iterator[str]:
-    """Lists the monitored resources that the role reaches as deployed: what an attacker of its jobs would reach."""
-    for each in found[:_MOST_RESOURCES]:
-        actions = f": {codes(each.actions, 6)}" if each.actions else ""
-        found_by = f"the analyzer {code(each.analyzer)} finds that the role reaches"
-        yield f"- **Internal access**: {found_by} {code(each.resource)}{actions}."
-    if len(found) > _MOST_RESOURCES:
-        yield f"- … and {plural(len(found) - _MOST_RESOURCES, 'more monitored resource')}."
+    return sorted(gone.intersection(idle) - used)
 
 
 def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
@@ -189,15 +172,11 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
         yield f"- It also calls unused, but kept or not granted here: {codes(map(_spelled, kept), 8)}."
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
-        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_recommended_but_removed(step, gone)}."
+        removed = sorted(action for action in gone if any(action_matches(each, action) for each in step.grants))
+        by = f" by a policy that keeps what this proposal removes: {codes(map(_spelled, removed), 8)}"
+        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{by if removed else ''}."
     for why in unused.without_recommendation:
         yield f"- Without a recommendation: {prose(why)}"
-
-
-def _recommended_but_removed(step: Recommendation, gone: AbstractSet[str]) -> str:
-    """Actions that the recommended policy grants and the proposal removes."""
-    kept = sorted(action for action in gone if any(action_matches(pattern, action) for pattern in step.grants))
-    return f" by a policy that keeps what this proposal removes: {codes(map(_spelled, kept), 8)}" if kept else ""
 
 
 def _spelled(action: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 
 from leastpriv.evidence.created_tags import RESOURCE_TAG
 from leastpriv.evidence.models import DeclaredNeeds
-from leastpriv.models import Basis, ChangeKind
+from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
@@ -15,33 +14,39 @@ from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
 from leastpriv.report.first_screen import entry_sizes, kept_because
-from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, only_if, plural, runs_of
+from leastpriv.report.phrases import (
+    at_most,
+    by_guard_result,
+    codes,
+    day,
+    joined,
+    latest_use,
+    only_if,
+    plural,
+    runs_of,
+    section,
+    table_lines,
+)
 
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:
     """The section about restricted resources, with the reader's risk: one row for all actions on the same ones."""
-    groups: dict[tuple[object, ...], list[Change]] = {}
-    for change in context.changes(ChangeKind.NARROW):
-        if change.restricted_to:
-            groups.setdefault((change.resources, change.restricted_to, change.conditions), []).append(change)
+    restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
+    groups = grouped(((each.resources, each.restricted_to, each.conditions), each) for each in restricted)
     if groups:
-        rows = "\n".join(_row(group) for group in groups.values())
-        head = "| Actions | From | To | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
         risk = (
             "The resources of the earlier half of the runs cover the later half. A run that needs another resource "
-            "will be denied: to keep `*`, use `keep` or `resources: keep`."
+            f"will be denied: to keep `*`, use `keep` or `resources: keep`.{of_tags(restricted)}"
         )
-        risk += of_tags(chain.from_iterable(groups.values()))
-        yield f"#### Narrowed to the resources that were used\n\n{risk}\n\n{head}\n{rows}"
-    held_back = by_guard_result(context.proposal.held_back_restrictions)
-    if held_back:
-        table = "\n".join(
-            f"| {codes(held.action for held in group)} | {code(result.guard)}: {prose(result.reason)} |"
-            for result, group in held_back.items()
-        )
-        count = plural(len(context.proposal.held_back_restrictions), "used action")
-        head = "| Action | Because |\n| --- | --- |"
-        yield f"#### {count} on every resource\n\n{head}\n{table}"
+        rows = table_lines("Actions | From | To | Runs: | Last seen", map(_row, groups.values()))
+        yield from section("Narrowed to the resources that were used", [risk, "", *rows])
+    held_back = context.proposal.held_back_restrictions
+    reasons = (
+        f"| {codes(held.action for held in group)} | {code(result.guard)}: {prose(result.reason)} |"
+        for result, group in by_guard_result(held_back).items()
+    )
+    title = f"{plural(len(held_back), 'used action')} on every resource"
+    yield from section(title, table_lines("Action | Because", reasons))
 
 
 def of_tags(changes: Iterable[Change]) -> str:
@@ -56,11 +61,11 @@ def _row(group: Sequence[Change]) -> str:
     covered = len({each.removesuffix(":*") for pattern in patterns for each in pattern.covers})
     stands_for = f" for {plural(covered, 'resource')} seen" if any(each.openings for each in patterns) else ""
     usages = [usage for change in group for usage in change.usages]
-    unused: dict[str, list[str]] = {}
-    for change in group:
-        for action, result in (change.kept or {}).items():
-            why = "for later deploys" if result.guard == LIFECYCLE else "without a record of its use"
-            unused.setdefault(why, []).append(action)
+    unused = grouped(
+        ("for later deploys" if result.guard == LIFECYCLE else "without a record of its use", action)
+        for change in group
+        for action, result in (change.kept or {}).items()
+    )
     actions = [
         codes([action for change in group for action in change.used]),
         *(f"{why}: {codes(names)}" for why, names in unused.items()),
@@ -90,13 +95,13 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
         f"| {code(name)} | {codes(actions, _MOST_SEEN)} | {codes(covers, _MOST_SEEN)} | {prose('; '.join(reasons))} |"
         for name, (actions, covers, reasons) in sorted(seen.items())
     ]
-    more = f"\n\n{len(rows) - _MOST_ROWS:,} more are in `proposal.json`." if len(rows) > _MOST_ROWS else ""
-    yield (
-        f"#### {plural(len(rows), 'name pattern')}\n\n"
+    note = (
         "These patterns also match resources that other teams create in this account; `resources: exact` writes names "
-        "instead.\n\n"
-        "| Pattern | Actions | Seen | Because |\n| --- | --- | --- | --- |\n" + "\n".join(rows[:_MOST_ROWS]) + more
+        "instead."
     )
+    shown = at_most(rows, _MOST_ROWS, "\n{:,} more are in `proposal.json`.")
+    table = table_lines("Pattern | Actions | Seen | Because", shown)
+    yield from section(plural(len(rows), "name pattern"), [note, "", *table])
 
 
 _MOST_KEPT = 3
@@ -117,11 +122,8 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
     counts = {guard: sum(map(size, actions)) for guard, actions in kept.items()}
     lines = []
     for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]]):
-        why = (
-            f": {prose('; '.join(dict.fromkeys(actions.values())))}"
-            if details and len(actions) <= _MOST_DETAILS
-            else ""
-        )
+        reasons = f": {prose('; '.join(dict.fromkeys(actions.values())))}"
+        why = reasons if details and len(actions) <= _MOST_DETAILS else ""
         named = codes(sorted(actions), _MOST_KEPT)
         lines.append(f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {named}{why}")
     return sum(counts.values()), ["\n".join(lines)] if lines else []
@@ -135,13 +137,15 @@ _WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
 
 def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
     """The section of suggested actions, and of resource types without a table."""
-    by_cause: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
-    for suggestion in suggestions:
-        by_cause.setdefault((suggestion.basis, suggestion.because, suggestion.resources), []).append(suggestion)
-    groups = list(by_cause.values())
-    lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
-    if len(groups) > _MOST_SUGGESTIONS:
-        lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more.")
+    lines = []
+    left = len(suggestions)
+    by_cause = grouped(((each.basis, each.because, each.resources), each) for each in suggestions)
+    for (basis, because, _), group in list(by_cause.items())[:_MOST_SUGGESTIONS]:
+        careful = ", for a security review" if any(sensitivity(each.action) for each in group) else ""
+        lines.append(f"- {codes((each.action for each in group), 3)}: {_WORDS[basis]} {code(because)}{careful}.")
+        left -= len(group)
+    if left:
+        lines.append(f"- and {left:,} more.")
     if declared.unread:
         lines.append(f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need.")
     if lines:
@@ -150,21 +154,12 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
     """Statements to copy, for actions that are not sensitive and whose resources were used."""
-    by_resources: dict[tuple[str, ...], list[str]] = {}
-    for suggestion in suggestions:
-        if suggestion.resources and not sensitivity(suggestion.action):
-            by_resources.setdefault(suggestion.resources, []).append(suggestion.action)
+    offered = (each for each in suggestions if each.resources and not sensitivity(each.action))
+    by_resources = grouped((each.resources, each.action) for each in offered)
     return [
         {"Effect": "Allow", "Action": actions, "Resource": list(resources)}
         for resources, actions in by_resources.items()
     ]
-
-
-def _line(group: Sequence[SuggestedAction]) -> str:
-    suggestion = group[0]
-    careful = ", for a security review" if any(sensitivity(each.action) for each in group) else ""
-    actions = codes((each.action for each in group), 3)
-    return f"- {actions}: {_WORDS[suggestion.basis]} {code(suggestion.because)}{careful}."
 
 
 _MOST_CONDITIONS = 3
@@ -172,17 +167,15 @@ _MOST_CONDITIONS = 3
 
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
-    suggested = context.suggested_conditions
     lines = [
         f"- {code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} for "
         f"{codes(each.actions, 4)} (statement {code(each.sid) if each.sid else each.statement + 1}, "
         f"{plural(each.runs, 'run')})"
-        for each in suggested[:_MOST_CONDITIONS]
+        for each in context.suggested_conditions
     ]
-    if len(suggested) > _MOST_CONDITIONS:
-        lines.append(f"- and {len(suggested) - _MOST_CONDITIONS:,} more, in `proposal.json`.")
     if lines:
-        yield "Each call of these actions met the condition:\n\n" + "\n".join(lines)
+        shown = at_most(lines, _MOST_CONDITIONS, "- and {:,} more, in `proposal.json`.")
+        yield "Each call of these actions met the condition:\n\n" + "\n".join(shown)
 
 
 _LONGEST = 20_000
@@ -202,17 +195,15 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
             f"remain ({prose('; '.join(reasons))}). In their place:\n\n"
             f"{_shortened(text_to_paste(committed, left))}"
         )
-    if document.editable or not context.proposal.changes:
-        return
-    name = code(context.policy_file)
-    from leastpriv.policy.hcl_text import policy_hcl
+    if context.proposal.changes and not document.editable:
+        from leastpriv.policy.hcl_text import policy_hcl
 
-    text = _shortened(policy_hcl(document))
-    what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
-    yield (
-        f"{name} is a data source in Terraform's JSON, which this action reads and does not edit. To apply the "
-        f"proposal, replace {what} there by:\n\n{text}"
-    )
+        is_source = document.pointer.startswith(("data.", "/data/"))
+        yield (
+            f"{code(context.policy_file)} is a data source in Terraform's JSON, which this action reads and does not "
+            f"edit. To apply the proposal, replace {'the statements' if is_source else 'the argument of `jsonencode`'} "
+            f"there by:\n\n{_shortened(policy_hcl(document))}"
+        )
 
 
 def _shortened(text: str) -> str:

@@ -9,21 +9,22 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import accumulate
 
 from msgspec import Struct
 
 from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import LiveRole
-from leastpriv.models import Basis, ChangeKind, Outcome, Usage
+from leastpriv.models import Basis, ChangeKind, Outcome, Usage, grouped
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches, resource_overlaps
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
-from leastpriv.proposal.models import Change, Proposal
+from leastpriv.proposal.models import Proposal
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, name, plain
-from leastpriv.report.phrases import codes, evidence_span, listed, plural
+from leastpriv.report.phrases import at_most, codes, evidence_span, listed, plural, table_lines
 
 
 class DriftKind(StrEnum):
@@ -108,68 +109,55 @@ def _account_findings(committed: Document | None, live: LiveRole | None, drift: 
 
 def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
     """Reports access that only the account or only the file allows, one finding per entry."""
-    found: dict[tuple[DriftKind, int, str], list[str]] = {}
-    for kind, old, new in (
-        (DriftKind.ONLY_LIVE, committed, counterpart),
-        (DriftKind.ONLY_FILE, counterpart, committed),
-    ):
-        for excess in check_containment([old], [new]).excesses:
-            found.setdefault((kind, excess.statement.index, excess.action), []).append(excess.resource)
-    for (kind, statement, action), resources in found.items():
-        if kind is DriftKind.ONLY_FILE:
-            line = committed.line_of_entry(statement, action)
-            yield DriftFinding(kind, action, tuple(resources), line, AccessState.YES, AccessState.NO, "")
-        else:
-            line = _line(committed, action, resources[0], "Allow")
-            yield DriftFinding(kind, action, tuple(resources), line, AccessState.NO, AccessState.YES, "")
+    yes, no = AccessState.YES, AccessState.NO
+    excesses = check_containment([committed], [counterpart]).excesses
+    only_live = grouped(((each.statement.index, each.action), each.resource) for each in excesses)
+    for (_, action), resources in only_live.items():
+        line = _line(committed, action, resources[0], "Allow")
+        yield DriftFinding(DriftKind.ONLY_LIVE, action, tuple(resources), line, no, yes, "")
+    excesses = check_containment([counterpart], [committed]).excesses
+    only_file = grouped(((each.statement.index, each.action), each.resource) for each in excesses)
+    for (statement, action), resources in only_file.items():
+        line = committed.line_of_entry(statement, action)
+        yield DriftFinding(DriftKind.ONLY_FILE, action, tuple(resources), line, yes, no, "")
 
 
 def _usage_findings(
     proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
 ) -> Iterator[DriftFinding]:
-    if proposal.committed is None:
+    committed, no = proposal.committed, AccessState.NO
+    if committed is None:
         if proposal.changes:
             actions = tuple(change.action for change in proposal.changes)
             account = AccessState.UNKNOWN if live is None else AccessState.NONE
-            yield DriftFinding(
-                DriftKind.NO_FILE, "", (), 1, AccessState.NO, account, f"{len(actions)} actions", actions
-            )
+            yield DriftFinding(DriftKind.NO_FILE, "", (), 1, no, account, f"{len(actions)} actions", actions)
         return
+    deployed = AccessState.PART if drift and drift.differs else AccessState.YES
+    deployed = deployed if drift and not drift.unknown else AccessState.UNKNOWN
     for change in proposal.changes:
+        action, resources = change.action, change.resources
         if change.kind is ChangeKind.ADD:
             account = _account_state(change.usages, live, principal)
-            line = _line(proposal.committed, change.action, "*", "Allow")
-            usages = change.usages
-            denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
-            allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
-            implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
-            parts = [f"denied {denied}×"] if denied else []
-            parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
-            yield DriftFinding(
-                DriftKind.MISSING,
-                change.action,
-                change.resources,
-                line,
-                AccessState.NO,
-                account,
-                ", ".join(parts) or "yes",
-            )
+            line = _line(committed, action, "*", "Allow")
+            yield DriftFinding(DriftKind.MISSING, action, resources, line, no, account, _use_text(change.usages))
+            continue
+        if change.kind is ChangeKind.REMOVE:
+            kind, used = DriftKind.UNUSED, "no"
+        elif change.restricted_to:
+            kind, used = DriftKind.UNUSED_RESOURCES, "on fewer resources"
         else:
-            yield _change_finding(change, proposal.committed, drift)
+            kind, used = DriftKind.UNUSED_IN_WILDCARD, f"{len(change.used)} of {change.granted} actions"
+        line, removed = committed.line_of_entry(change.statement, action), change.removed_actions
+        yield DriftFinding(kind, action, resources, line, AccessState.YES, deployed, used, removed)
 
 
-def _change_finding(change: Change, committed: Document, drift: Drift | None) -> DriftFinding:
-    compared = drift is not None and not drift.unknown
-    account = AccessState.UNKNOWN if not compared else AccessState.PART if drift and drift.differs else AccessState.YES
-    kind = DriftKind.UNUSED if change.kind is ChangeKind.REMOVE else DriftKind.UNUSED_IN_WILDCARD
-    used = "no"
-    if change.kind is ChangeKind.NARROW:
-        kind = DriftKind.UNUSED_RESOURCES if change.restricted_to else kind
-        used = "on fewer resources" if change.restricted_to else f"{len(change.used)} of {change.granted} actions"
-    line = committed.line_of_entry(change.statement, change.action)
-    return DriftFinding(
-        kind, change.action, change.resources, line, AccessState.YES, account, used, change.removed_actions
-    )
+def _use_text(usages: Sequence[Usage]) -> str:
+    denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
+    allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
+    implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
+    parts = [f"denied {denied}×"] if denied else []
+    parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
+    return ", ".join(parts) or "yes"
 
 
 def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: str) -> AccessState:
@@ -223,18 +211,14 @@ def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
 
 def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
     """Findings in Markdown, as many as fit a page, with the state of file, account and usage."""
-    lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
-    remaining = _LONGEST_TABLE
+    rows: list[str] = []
     for finding in found:
         action, on = code(finding.action or context.policy_file), codes(finding.resources, 3) or "–"
         states = (finding.file, finding.account, finding.used or "–")
-        row = f"| {' | '.join((str(finding.line), _kind_texts()[finding.kind], action, on, *states))} |"
-        remaining -= len(row) + 1
-        if remaining < 0:
-            break
-        lines.append(row)
-    left = len(found) - (len(lines) - 2)
-    return "\n".join([*lines, *(["", f"and {left:,} more: see `proposal.json`."] if left else [])])
+        rows.append(f"| {' | '.join((str(finding.line), _kind_texts()[finding.kind], action, on, *states))} |")
+    fitting = sum(length <= _LONGEST_TABLE for length in accumulate(len(row) + 1 for row in rows))
+    shown = at_most(rows, fitting, "\nand {:,} more: see `proposal.json`.")
+    return "\n".join(table_lines("Line: | Finding | Action | On | File | Account | Used", shown))
 
 
 def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> str:
@@ -261,11 +245,9 @@ def finding_ids(found: Sequence[DriftFinding]) -> tuple[str, ...]:
 def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: str) -> str:
     """Body of the tracking issue; its last line holds the ids of the findings."""
     when = f" in [this run]({run_url})" if run_url else ""
-    evidence = context.evidence
     verdict = (
         f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role {code(context.role)} in the "
-        f"account, and what it used in {evidence_span(evidence)} do "
-        "not agree."
+        f"account, and what it used in {evidence_span(context.evidence)} do not agree."
     )
     way_out = (
         "Mode `pull-request` proposes the change of the file. This issue is updated when the findings change, and "

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
-from leastpriv.evidence.live_role import TrustedCaller, TrustKind
+from leastpriv.evidence.live_role import TrustKind
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Outcome
+from leastpriv.models import ChangeKind, Outcome, grouped
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
-from leastpriv.proposal.models import GuardResult, HeldBackChange
+from leastpriv.proposal.models import HeldBackChange
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, prose
-from leastpriv.report.phrases import by_guard_result, codes, joined, listed, plural
+from leastpriv.report.phrases import by_guard_result, codes, joined, listed, plural, section
 from leastpriv.report.tables import conditions_value
 
 if TYPE_CHECKING:
     from leastpriv.diff.compare import Drift
 
 
-def gaps_section(context: ReportContext) -> Iterator[str]:
-    """Gaps of this run."""
-    lines = list(
-        _gap_lines(context.evidence, bool(context.attached) or (context.live is not None and context.live.is_known))
-    )
+def gaps_lines(context: ReportContext) -> list[str]:
+    """The gaps of this run and the coverage of its evidence, as list items."""
+    lines = []
     if context.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
         lines.append(f"- Conditions that decide {codes(actions, 8)} and that no record shows.")
@@ -39,17 +37,18 @@ def gaps_section(context: ReportContext) -> Iterator[str]:
             "another name."
         )
     lines.extend(skipped_source_lines(context))
-    lines.extend(_unknown_branches(context))
-    yield "\n".join([*lines, *(f"- {line}" for line in coverage_sentences(context.evidence.coverage))])
+    added, origins = context.changes(ChangeKind.ADD), context.history.origins
+    unknown = [each.action for each in added if any(has_unknown_origin(usage, origins) for usage in each.usages)]
+    if added and not origins:
+        lines.append("- The branch of each run: check that additions come from runs that you trust.")
+    elif unknown:
+        lines.append(f"- The branch of the runs behind {codes(unknown, 8)}: check that they ran code that you trust.")
+    is_known = bool(context.attached) or (context.live is not None and context.live.is_known)
+    return [*limits_lines(context.evidence, lines, has_attached=is_known)]
 
 
-def limits_lines(evidence: Evidence, *, has_attached: bool) -> Iterator[str]:
-    """The gaps and the coverage of the evidence alone, as list items."""
-    yield from _gap_lines(evidence, has_attached)
-    yield from (f"- {line}" for line in coverage_sentences(evidence.coverage))
-
-
-def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
+def limits_lines(evidence: Evidence, others: Iterable[str] = (), *, has_attached: bool) -> Iterator[str]:
+    """The gaps of the evidence, `others`, and its coverage, as list items."""
     for row in table("gap_labels", __package__ or ""):
         gaps = [gap for gap in evidence.gaps if gap.kind == row["kind"]]
         if gaps:
@@ -57,21 +56,8 @@ def _gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
             yield f"- {row['label']} ({sum(gap.count for gap in gaps):,}): {shown}."
     if not has_attached:
         yield "- Other policies of the role are not known: `also-attached` is not set."
-
-
-def _unknown_branches(context: ReportContext) -> Iterator[str]:
-    """Additions need reviewed code; if the branch is unknown, the reader must check it."""
-    added = context.changes(ChangeKind.ADD)
-    if added and not context.history.origins:
-        yield "- The branch of each run: check that additions come from runs that you trust."
-        return
-    unknown = [
-        change.action
-        for change in added
-        if any(has_unknown_origin(usage, context.history.origins) for usage in change.usages)
-    ]
-    if unknown:
-        yield f"- The branch of the runs behind {codes(unknown, 8)}: check that they ran code that you trust."
+    yield from others
+    yield from (f"- {line}" for line in coverage_sentences(evidence.coverage))
 
 
 def not_added_section(context: ReportContext) -> Iterator[str]:
@@ -81,13 +67,13 @@ def not_added_section(context: ReportContext) -> Iterator[str]:
         for held in context.proposal.held_back_additions
         if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
     ]
-    groups = by_guard_result(shown)
-    lines = [
-        _not_added_group(result, group) if len(group) > _MOST_ALONE else "\n".join(map(not_added_line, group))
-        for result, group in groups.items()
-    ]
-    if lines:
-        yield f"#### {not_added_title(shown)}\n\n" + "\n".join(dict.fromkeys(lines))
+    lines: list[str] = []
+    for result, group in by_guard_result(shown).items():
+        actions = dict.fromkeys(held.action for held in group)
+        several = f"- {plural(len(actions), 'action')}, {codes(actions, 12)}. The reason for each: "
+        alone = "\n".join(map(not_added_line, group))
+        lines.append(f"{several}{prose(result.reason)}." if len(group) > _MOST_ALONE else alone)
+    yield from section(not_added_title(shown), dict.fromkeys(lines))
 
 
 def not_added_title(held: Sequence[HeldBackChange]) -> str:
@@ -106,11 +92,6 @@ _MOST_ALONE = 4
 """Denials of one reason on lines of their own; more share a line."""
 
 
-def _not_added_group(result: GuardResult, group: Sequence[HeldBackChange]) -> str:
-    actions = dict.fromkeys(held.action for held in group)
-    return f"- {plural(len(actions), 'action')}, {codes(actions, 12)}. The reason for each: {prose(result.reason)}."
-
-
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
     """Whether only a job log shows the denial of a sensitive action, which a security reviewer should see first."""
     return held.guard_result.guard == ONLY_LOGGED and bool(sensitivity(held.action))
@@ -118,16 +99,14 @@ def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
 
 def implied_needs_section(context: ReportContext) -> Iterator[str]:
     """Actions that the denied calls will need next on an unknown resource."""
-    groups = by_guard_result(
-        held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED
-    )
-    if groups:
-        lines = [
-            f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
-            for result, group in groups.items()
-        ]
-        head = "#### Needed next by denied calls\n\nNo record names the resource: add what you know.\n\n"
-        yield head + "\n".join(lines)
+    offered = (held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED)
+    lines = [
+        f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
+        for result, group in by_guard_result(offered).items()
+    ]
+    if lines:
+        head = "No record names the resource: add what you know."
+        yield from section("Needed next by denied calls", [head, "", *lines])
 
 
 def not_added_line(held: HeldBackChange) -> str:
@@ -170,9 +149,12 @@ def live_role_section(context: ReportContext) -> Iterator[str]:
             f"- Its permissions boundary {code(live.boundary)} is not evaluated: no grant here allows what it denies."
         )
     if live.trust:
-        lines.append(f"- It can be assumed by {'; '.join(map(_trusted, live.trust[:6]))}.")
-    if lines:
-        yield "#### The role in the account\n\n" + "\n".join(lines)
+        callers = (
+            f"{_WHO[each.kind]} {code(each.identifier)}{f' for {codes(each.subjects, 4)}' if each.subjects else ''}"
+            for each in live.trust[:6]
+        )
+        lines.append(f"- It can be assumed by {'; '.join(map(str.strip, callers))}.")
+    yield from section("The role in the account", lines)
 
 
 def live_role_value(context: ReportContext) -> dict[str, object] | None:
@@ -220,8 +202,8 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     elif not drift.files_without_counterpart:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
     for name in drift.files_without_counterpart:
-        missing = f"No attached policy resembles {code(name)}"
-        yield f"- **{missing}**, so no permission is narrowed: deploy it, or leave it out."
+        unlike = f"**No attached policy resembles {code(name)}**"
+        yield f"- {unlike}, so no permission is narrowed: deploy it, or leave it out."
     for found, what in (
         (drift.live_allows, "Only the account allows"),
         (drift.file_allows, "Only the file allows"),
@@ -230,11 +212,6 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     ):
         if found:
             yield f"  - {what}, for one, {code(found[0])} on {code(found[1])}."
-
-
-def _trusted(trusted: TrustedCaller) -> str:
-    whose = f" for {codes(trusted.subjects, 4)}" if trusted.subjects else ""
-    return f"{_WHO[trusted.kind]} {code(trusted.identifier)}{whose}".strip()
 
 
 _MOST_REGIONS = 20
@@ -256,14 +233,13 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     more = len(coverage.days) - len(regions)
     further = f" and {plural(more, 'more region')}" if more else ""
     yield f"Calendar days with records: {', '.join(regions)}{further}. No other region has records."
-    where: dict[str, list[str]] = {}
-    for kind, name in _KINDS.items():
-        where.setdefault(_where(kind, coverage), []).append(name)
+    where = grouped((_where(kind, coverage), name) for kind, name in _KINDS.items())
     absent = where.pop("", [])
     kinds = "; ".join(f"{joined(names)} {place}" for place, names in where.items())
     missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
     yield f"Management events recorded: {kinds or 'none'}.{missing}"
-    named = [f"{code(resource)} ({', '.join(kinds)})" for resource, kinds in _data_kinds(coverage).items()]
+    data = grouped((bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data)
+    named = [f"{code(resource)} ({', '.join(sorted({*found}))})" for resource, found in sorted(data.items())]
     yield (
         f"Data events recorded: {listed(named, 2)}, and no others."
         if named
@@ -289,14 +265,6 @@ def _where(kind: str, coverage: Coverage) -> str:
     return f"in {codes(regions, 4)} only" if regions else ""
 
 
-def _data_kinds(coverage: Coverage) -> Mapping[str, Sequence[str]]:
-    """Bucket or other resource -> `read`, `write`."""
-    found: dict[str, set[str]] = {}
-    for stream in coverage.data:
-        found.setdefault(bucket_of(stream.prefix), set()).add(stream.kind or "unknown")
-    return {resource: sorted(kinds) for resource, kinds in sorted(found.items())}
-
-
 def coverage_value(coverage: Coverage) -> dict[str, object]:
     """Returns the coverage by region, day and kind, and of data events by resource, as JSON values."""
     by_resource: dict[tuple[str, str], tuple[set[str], int]] = {}
@@ -316,7 +284,7 @@ def coverage_value(coverage: Coverage) -> dict[str, object]:
                 "days": len(days),
                 "first": str(min(days)),
                 "last": str(max(days)),
-                "without_record": [str(day) for day in _missing(days)],
+                "without_record": [str(day) for day in sorted(_all_days(min(days), max(days)) - days)],
                 "days_by_kind": {kind: len(coverage.logged.get((region, kind), ())) for kind in _KINDS},
             }
             for region, days in sorted(coverage.days.items())
@@ -329,10 +297,8 @@ def coverage_value(coverage: Coverage) -> dict[str, object]:
     }
 
 
-def _missing(days: Collection[date]) -> list[date]:
-    first = min(days)
-    every = (first + timedelta(days=number) for number in range((max(days) - first).days))
-    return [day for day in every if day not in days]
+def _all_days(first: date, last: date) -> set[date]:
+    return {first + timedelta(days=number) for number in range((last - first).days)}
 
 
 def coverage_picture(coverage: Coverage) -> Iterator[dict[str, object]]:

@@ -16,13 +16,13 @@ from importlib import resources
 from typing import Any
 
 from leastpriv import __version__
-from leastpriv.models import ChangeKind, Outcome, Run, Usage
+from leastpriv.models import ChangeKind, Outcome, Run, grouped
 from leastpriv.permissions.fact_tables import read_rows
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, plain
-from leastpriv.report.evidence_limits import coverage_picture, gaps_section, live_role_section, not_added_section
+from leastpriv.report.evidence_limits import coverage_picture, gaps_lines, live_role_section, not_added_section
 from leastpriv.report.first_screen import first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
     day,
@@ -103,7 +103,7 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
             for part in not_added_section(context)
         },
         "The role in the account": [part.partition("\n\n")[2] for part in live_role_section(context)],
-        "Could not be seen": list(gaps_section(context)),
+        "Could not be seen": ["\n".join(gaps_lines(context))],
         "Proof": list(proof_lines(context)),
     }
     changes, left_out = _changes(context, max(_MOST_EVIDENCE // targets, _LEAST))
@@ -259,11 +259,8 @@ def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
     for change in context.changes(ChangeKind.NARROW):
         for action, result in (change.kept or {}).items():
             notes[action] = ("kept", f"kept: {kept_because(result.guard)}")
-    used: dict[str, list[Usage]] = {}
-    for usage in context.evidence.usages:
-        if usage.outcome is Outcome.ALLOWED:
-            used.setdefault(usage.need.permission.action, []).append(usage)
-    for action, usages in used.items():
+    allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
+    for action, usages in grouped((usage.need.permission.action, usage) for usage in allowed).items():
         runs = runs_of(usages)
         last = last_run_link(usages, context.evidence.runs, context.run_url)
         where = f" in {plural(len(runs), 'run')}" if runs else ""
@@ -323,15 +320,13 @@ def _documentation(action: str) -> str:
     """The address of an action, or of its service for a wildcard, in AWS's documentation; empty if not known."""
     service, _, name = action.partition(":")
     page = _documentation_pages().get(service.lower(), "")
-    if not page:
-        return ""
     anchor = f"#{page}-{name}" if name.isalnum() and name.isascii() else ""
-    return f"https://docs.aws.amazon.com/service-authorization/latest/reference/list_{page}.html{anchor}"
+    address = f"https://docs.aws.amazon.com/service-authorization/latest/reference/list_{page}.html{anchor}"
+    return address if page else ""
 
 
 @cache
 def _documentation_pages() -> Mapping[str, str]:
-    """Service prefix -> its page of the Service Authorization Reference."""
     return {row["service"]: row["page"] for row in read_rows(_asset("service_pages.tsv"))}
 
 

@@ -10,7 +10,7 @@ import leastpriv.proposal
 from leastpriv.errors import listed as listed
 from leastpriv.errors import plural as plural
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Basis, Condition, Run, Usage
+from leastpriv.models import Basis, Condition, Run, Usage, grouped
 from leastpriv.permissions.fact_tables import table
 from leastpriv.report.escape import code
 
@@ -92,10 +92,7 @@ def latest_use(usages: Sequence[Usage]) -> datetime | None:
 
 def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[HeldBackChange]]:
     """Changes held back by guard and reason, in order of first occurrence."""
-    groups: dict[GuardResult, list[HeldBackChange]] = {}
-    for each in held:
-        groups.setdefault(each.guard_result, []).append(each)
-    return groups
+    return grouped((each.guard_result, each) for each in held)
 
 
 def joined(parts: Sequence[str], last: str = "and") -> str:
@@ -119,6 +116,25 @@ def share(chance: float) -> str:
     return "1 % or less" if chance < 0.015 else f"{100 * chance:.0f} %"
 
 
+def section(title: str, lines: Iterable[str]) -> list[str]:
+    """Lines under a heading; none without a line."""
+    text = "\n".join(lines)
+    return [f"#### {title}\n\n{text}"] if text else []
+
+
+def table_lines(head: str, rows: Iterable[str]) -> list[str]:
+    """The lines of a table with a head such as `Line: | Action`, a colon for numbers; none without a row."""
+    rule = " | ".join("---:" if name.endswith(":") else "---" for name in head.split(" | "))
+    lines = [f"| {head.replace(':', '')} |", f"| {rule} |", *rows]
+    return lines if len(lines) > 2 else []
+
+
+def at_most(lines: Sequence[str], most: int, more: str) -> list[str]:
+    """The first `most` lines, and `more` (`- and {:,} more`) with the number of the others."""
+    others = [more.format(len(lines) - most)] if len(lines) > most else []
+    return [*lines[:most], *others]
+
+
 def fold(title: str, sections: Iterable[str]) -> list[str]:
     """One collapsed section with its answer in the title; none if `sections` has no text."""
     text = "\n\n".join(filter(None, sections))
@@ -135,19 +151,14 @@ def fit_sections(sections: Sequence[str], longest: int, place: str = "`proposal.
 
     `place`, at most 20 characters of Markdown, says where the full text is.
     """
-    share = _share(sorted(map(len, sections)), longest)
-    return [section if len(section) <= share else _truncated(section, share, place) for section in sections]
-
-
-def _share(lengths: Sequence[int], longest: int) -> int:
-    """The longest length of one section, with the space that short sections leave."""
+    # The longest length of one section, with the space that short sections leave.
     left, share = longest, 0
-    for place, length in enumerate(lengths):
-        share = left // (len(lengths) - place)
+    for shorter, length in enumerate(sorted(map(len, sections))):
+        share = left // (len(sections) - shorter)
         if length > share:
-            return share
+            break
         left -= length
-    return max(lengths, default=0)
+    return [each if len(each) <= share else _truncated(each, share, place) for each in sections]
 
 
 def _truncated(section: str, longest: int, place: str) -> str:

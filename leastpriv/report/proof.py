@@ -9,10 +9,10 @@ from leastpriv.models import ChangeKind
 from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
-from leastpriv.proposal.proof import Proof, Replay
+from leastpriv.proposal.proof import Replay
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import codes, joined, listed, plural
+from leastpriv.report.phrases import at_most, codes, joined, listed, plural
 
 _KINDS = {
     PolicyKind.MANAGED: "a managed policy",
@@ -43,8 +43,7 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     if proof.left_out:
         yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
-    unsure = " ".join(_unsure(proof.replay, "the result"))
-    if unsure:
+    if unsure := " ".join(_unsure(proof.replay, "the result")):
         yield f"Left open: {unsure}"
 
 
@@ -92,11 +91,13 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
 def _sizes(context: ReportContext) -> str:
     proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
-    beside = f", next to {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
+    others = f", next to {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
     more = f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
-    sentences = [
-        f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}{beside}{_over(proof)}."
-    ]
+    excess = proof.size_after + proof.other_policies_size - quota(proof.kind)
+    over = f": **more than the {max_managed_policies()} managed policies that a role may have**"
+    over = f": **over the limit by {excess:,}**, IAM will reject it" if excess > 0 else over
+    limit += others if proof.fits else f"{others}{over}"
+    sentences = [f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}."]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
@@ -104,20 +105,9 @@ def _sizes(context: ReportContext) -> str:
     if packed and packed.merged:
         sentences.append(f"Merged into another statement, to save size: {codes(packed.merged, 6)}.")
     if packed and packed.wildcards:
-        folds = joined(
-            [f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]]
-        )
-        sentences.append(f"Wildcards that grant exactly the same actions today, to save size: {folds}.")
+        folds = [f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]]
+        sentences.append(f"Wildcards that grant exactly the same actions today, to save size: {joined(folds)}.")
     return " ".join(sentences)
-
-
-def _over(proof: Proof) -> str:
-    if proof.fits:
-        return ""
-    over = proof.size_after + proof.other_policies_size - quota(proof.kind)
-    if over > 0:
-        return f": **over the limit by {over:,}**, IAM will reject it"
-    return f": **more than the {max_managed_policies()} managed policies that a role may have**"
 
 
 _MOST_SERVICES = 4
@@ -152,12 +142,10 @@ def disagreements(check_results: Sequence[CheckResult]) -> Iterator[str]:
     """A warning at the top of a page if AWS contradicts our evaluation."""
     found = [(each.operation, finding) for each in check_results for finding in each.disagreements]
     if found:
-        lines = [f"> - {code(check)}: {prose(finding.text)}" for check, finding in found[:_MOST]]
-        if len(found) > _MOST:
-            lines.append(f"> - and {len(found) - _MOST:,} more")
+        lines = [f"> - {code(check)}: {prose(finding.text)}" for check, finding in found]
         yield (
             "> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.** Do not merge before you know why; "
-            "please report it as a defect.\n>\n" + "\n".join(lines)
+            "please report it as a defect.\n>\n" + "\n".join(at_most(lines, _MOST, "> - and {:,} more"))
         )
 
 
@@ -167,10 +155,8 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
         return
     lines = [f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)]
     findings = [finding for check_result in check_results for finding in check_result.findings]
-    shown = [finding for finding in findings if finding.severity is not Severity.DISAGREES]
-    rows = [_row(finding) for finding in shown[:_MOST]]
-    if len(shown) > _MOST:
-        rows.append(f"| | | and {len(shown) - _MOST:,} more, in `proposal.json` |")
+    rows = [_row(finding) for finding in findings if finding.severity is not Severity.DISAGREES]
+    rows = at_most(rows, _MOST, "| | | and {:,} more, in `proposal.json` |")
     table = "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows) if rows else ""
     yield "#### Checks by AWS\n\n" + "\n".join(lines) + table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv import __version__
-from leastpriv.models import Basis, ChangeKind, DeniedBy
+from leastpriv.models import Basis, ChangeKind, DeniedBy, grouped
 from leastpriv.permissions.catalog import expand, is_read, removal_rank
 from leastpriv.proposal.addition_rules import origin_mark, origin_marks
 from leastpriv.proposal.models import Change
@@ -22,7 +22,7 @@ from leastpriv.report.changes import (
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, name, path_name, prose
 from leastpriv.report.evidence_limits import (
-    gaps_section,
+    gaps_lines,
     implied_needs_section,
     is_sensitive_job_log_denial,
     live_role_section,
@@ -45,6 +45,7 @@ from leastpriv.report.phrases import (
     plural,
     run_links,
     runs_of,
+    section,
     times,
 )
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
@@ -59,8 +60,7 @@ from leastpriv.report.verdict import (
 
 _MOST_NAMES = 3
 """Actions by name in one line, the riskiest first; `proposal.json` and the page have all."""
-
-
+_MOST_CAREFUL = 6
 LONGEST_BODY = 58_000
 """GitHub accepts 65,536 characters; headers and escapes count (Renovate uses the same limit)."""
 _WORDS = {
@@ -108,7 +108,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
         ),
         *_kept_fold(context),
         *_limits_fold(context),
-        *fold(_proof_title(context), _proof(context)),
+        *_proof_fold(context),
         *fold("What happens next", _next_steps(context)),
     ]
     mark = proposal_marker(context.fingerprint)
@@ -154,39 +154,32 @@ def _security(context: ReportContext) -> Iterator[str]:
             for change in sensitive[:_MOST_CAREFUL]
         ]
         rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
-        more = max(len(sensitive) - _MOST_CAREFUL, 0) + max(len(logged) - _MOST_CAREFUL, 0)
+        more = len(sensitive) + len(logged) - len(rows)
         rows += [f"- and {more:,} more, below"] if more else []
         yield "**For a security review:**\n\n" + "\n".join(rows)
 
 
-_MOST_CAREFUL = 6
-
-
 def _changes(context: ReportContext) -> Iterator[str]:
-    yield from outside_access_section(context)
-    yield from _additions(context)
-    yield from wildcards_section(context)
-    narrowed = [
-        change for change in context.gravest_first if change.kind is ChangeKind.NARROW and not change.restricted_to
-    ]
-    if narrowed:
-        yield "#### Narrowed\n\n" + "\n".join(map(_narrowed_entry, narrowed))
-    yield from restrictions_section(context)
-    yield from _removals(context)
-    yield from not_added_section(context)
-
-
-def _additions(context: ReportContext) -> Iterator[str]:
     added = context.changes(ChangeKind.ADD)
-    if not added:
-        return
     rows = [
         f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "
         f"{basis_text(context, change)}{_seen(context, change)}"
         for change in added
     ]
     note = of_tags(added).strip()
-    yield "#### Added\n\n" + (f"{note}\n\n" if note else "") + "\n".join(rows)
+    yield from outside_access_section(context)
+    yield from section("Added", [note, "", *rows] if note else rows)
+    yield from wildcards_section(context)
+    narrowed = (each for each in context.gravest_first if each.kind is ChangeKind.NARROW and not each.restricted_to)
+    yield from section("Narrowed", map(_narrowed_entry, narrowed))
+    yield from restrictions_section(context)
+    removed = (change for change in context.gravest_first if change.kind is ChangeKind.REMOVE)
+    places = grouped((_place(change), change.action) for change in removed)
+    if places:
+        seen = f"No call in {evidence_span(context.evidence)}, and CloudTrail would have shown it."
+        lines = (f"- {_removed_names(actions)}, {place}" for place, actions in places.items())
+        yield from section("Removed", [seen, "", *lines])
+    yield from not_added_section(context)
 
 
 def _seen(context: ReportContext, change: Change) -> str:
@@ -218,7 +211,6 @@ def basis_text(context: ReportContext, change: Change) -> str:
 
 
 def _basis_text(change: Change) -> str:
-    """The basis of an addition."""
     if change.basis is Basis.LIFECYCLE:
         return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
@@ -241,10 +233,8 @@ def _basis_text(change: Change) -> str:
 
 
 def _narrowed_entry(change: Change) -> str:
-    left = change.granted - len(change.removed_actions)
-    hidden = ""
-    if change.unproven:
-        hidden = f" {len(change.unproven):,} of these may leave no record: {_riskiest(change.unproven, 2)}."
+    left, unproven = change.granted - len(change.removed_actions), change.unproven or {}
+    hidden = f" {len(unproven):,} of these may leave no record: {_riskiest(unproven, 2)}." if unproven else ""
     return (
         f"- {code(change.action)}, {_place(change)}: {change.granted:,} → {left:,} actions, {len(change.used):,} used. "
         f"Removed: {_removed_names(change.removed_actions)}.{hidden}"
@@ -262,22 +252,9 @@ def _removed_names(actions: Sequence[str]) -> str:
     return names if len(services) == 1 else f"{service_counts(actions)}. The riskiest: {names}"
 
 
-def _removals(context: ReportContext) -> Iterator[str]:
-    removed = [change for change in context.gravest_first if change.kind is ChangeKind.REMOVE]
-    if not removed:
-        return
-    by_place: dict[str, list[str]] = {}
-    for change in removed:
-        by_place.setdefault(_place(change), []).append(change.action)
-    rows = [f"- {_removed_names(actions)}, {place}" for place, actions in by_place.items()]
-    seen = f"No call in {evidence_span(context.evidence)}, and CloudTrail would have shown it."
-    yield f"#### Removed\n\n{seen}\n\n" + "\n".join(rows)
-
-
 def _place(change: Change) -> str:
-    return (
-        f"statement {code(change.sid)} (line {change.line})" if change.sid else f"the statement on line {change.line}"
-    )
+    sid = f"statement {code(change.sid)} (line {change.line})"
+    return sid if change.sid else f"the statement on line {change.line}"
 
 
 def _evidence(context: ReportContext) -> Iterator[str]:
@@ -292,18 +269,14 @@ def _evidence(context: ReportContext) -> Iterator[str]:
             usages = [usage for usage in change.usages if usage.need.permission.action == action]
             used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
     if used:
-        days = sorted(used.items(), reverse=True)
-        lines = [f"- {when}: {listed(names, _MOST_NAMES)}" for when, names in days[:_MOST_DAYS]]
-        if len(days) > _MOST_DAYS:
-            lines.append(f"- earlier: {plural(sum(len(names) for _, names in days[_MOST_DAYS:]), 'action')}")
+        (when, names), *earlier = sorted(used.items(), reverse=True)
+        lines = [f"- {when}: {listed(names, _MOST_NAMES)}"]
+        lines += [f"- earlier: {plural(sum(len(each) for _, each in earlier), 'action')}"] if earlier else []
         yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
     yield from findings_section(context)
     yield from generated_policy_section(context)
     if context.chained:
         yield from chain_section(context.chained)
-
-
-_MOST_DAYS = 1
 
 
 def _kept_fold(context: ReportContext) -> Iterator[str]:
@@ -319,28 +292,23 @@ def _kept_fold(context: ReportContext) -> Iterator[str]:
     yield from fold(f"Suggested, not included: {offered}", unwritten)
 
 
-def _limits_fold(context: ReportContext) -> Iterator[str]:
-    lines = list(gaps_section(context))
-    count = sum(section.count("\n- ") + section.startswith("- ") for section in lines)
-    yield from fold(f"Could not be seen: {plural(count, 'limit')}", [*live_role_section(context), *lines])
+def _limits_fold(context: ReportContext) -> list[str]:
+    limits = gaps_lines(context)
+    return fold(f"Could not be seen: {plural(len(limits), 'limit')}", [*live_role_section(context), "\n".join(limits)])
 
 
-def _proof_title(context: ReportContext) -> str:
+def _proof_fold(context: ReportContext) -> list[str]:
     replay = context.proof.replay
     access = "**new access**" if context.proof.new_access else "no unlisted access"
-    calls = (
-        f"{replay.allowed:,} of {plural(replay.recorded, 'call')} allowed" if replay.recorded else "no call to replay"
-    )
-    return f"Proof: {calls}, {access}"
-
-
-def _proof(context: ReportContext) -> Iterator[str]:
-    yield from proof_lines(context)
+    calls = f"{replay.allowed:,} of {plural(replay.recorded, 'call')} allowed"
     kept = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
     guards = {result.guard for each in kept for result in each.values()}
-    if "minimum-confidence" in guards or context.proposal.held_back_as("minimum-confidence"):
-        yield from confidence_table(context)
-    yield from checks_section(context.check_results)
+    is_doubted = "minimum-confidence" in guards or context.proposal.held_back_as("minimum-confidence")
+    confidence = confidence_table(context) if is_doubted else ()
+    return fold(
+        f"Proof: {calls if replay.recorded else 'no call to replay'}, {access}",
+        [*proof_lines(context), *confidence, *checks_section(context.check_results)],
+    )
 
 
 def _next_steps(context: ReportContext) -> Iterator[str]:

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.diff.policy_diff import EntryDiff
-from leastpriv.models import Condition, Outcome, Usage
+from leastpriv.evidence.models import CallGroup
+from leastpriv.models import Condition, Outcome, Usage, grouped
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.addition_rules import denied_elsewhere
 from leastpriv.proposal.review_models import (
@@ -22,7 +23,7 @@ from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import limits_lines
 from leastpriv.report.first_screen import markdown
-from leastpriv.report.phrases import codes, fit_sections, fold, joined, plural
+from leastpriv.report.phrases import codes, fit_sections, fold, joined, plural, section, table_lines
 from leastpriv.report.proof import replay_sentences
 from leastpriv.report.review_verdict import (
     count_calls,
@@ -37,33 +38,24 @@ _NO_EVIDENCE = "no evidence"
 
 def security_section(context: ReviewContext) -> Iterator[str]:
     """Sensitive additions with the reason; first those that no proposal would add."""
-    rows = []
-    for addition in context.review.additions:
-        on = codes(addition.edit.on, 3)
-        for reason, actions in addition.forbidden.items():
-            rows.append(f"- {codes(actions, 6)} on {on}: **no proposal would write it**: {prose(reason)}.")
-        for reason, actions in addition.sensitive.items():
-            rows.append(f"- {codes(actions, 6)} on {on}: {prose(reason)}.")
-    if rows:
-        yield "#### Needs a security reviewer\n\n" + "\n".join(dict.fromkeys(rows))
+    rows = (
+        f"- {codes(actions, 6)} on {codes(addition.edit.on, 3)}: {never}{prose(reason)}."
+        for addition in context.review.additions
+        for never, found in (("**no proposal would write it**: ", addition.forbidden), ("", addition.sensitive))
+        for reason, actions in found.items()
+    )
+    yield from section("Needs a security reviewer", dict.fromkeys(rows))
 
 
 def removals_section(context: ReviewContext) -> Iterator[str]:
     """Removed access: used first, then the rest with the guards that object."""
     removed = context.review.removals
-    used = [line for removal in removed for line in _used_lines(context, removal)]
-    if used:
-        yield "#### Removes what was used\n\n" + "\n".join(used)
-    unused = [removal for removal in removed if _unused(removal) or not removal.edit.actions]
-    if unused:
-        rows = "\n".join(_unused_rows(unused))
-        yield f"#### Removes without a recorded use\n\n| Entry | Where | On | Left |\n| --- | --- | --- | --- |\n{rows}"
-    guards = "\n".join(_guard_rows(removed))
-    if guards:
-        yield (
-            "#### A use of these may be unseen or still to come\n\n"
-            f"| Guard | Actions | Why |\n| --- | --- | --- |\n{guards}"
-        )
+    used = (line for removal in removed for line in _used_lines(context, removal))
+    yield from section("Removes what was used", used)
+    rows = table_lines("Entry | Where | On | Left", _unused_rows(removed))
+    yield from section("Removes without a recorded use", rows)
+    guards = table_lines("Guard | Actions | Why", _guard_rows(removed))
+    yield from section("A use of these may be unseen or still to come", guards)
 
 
 def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
@@ -81,21 +73,19 @@ def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
             )
 
 
-def _unused(removal: Removal) -> list[str]:
-    return [action for action in removal.edit.actions if action not in {*removal.lost, *removal.doubtful}]
-
-
-def _unused_rows(unused: Iterable[Removal]) -> Iterator[str]:
+def _unused_rows(removed: Iterable[Removal]) -> Iterator[str]:
     """A row for each statement and kind of edit, literal entries together."""
     rows: dict[tuple[str, str, str], list[str]] = {}
-    for removal in unused:
+    for removal in removed:
         edit = removal.edit
+        unused = [action for action in edit.actions if action not in {*removal.lost, *removal.doubtful}]
+        if edit.actions and not unused:
+            continue
         left = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
         rest = edit.granted - len(edit.actions)
-        if rest:
-            left.append(plural(rest, "action"))
+        left += [plural(rest, "action")] if rest else []
         where = (_place(edit.statement, "base"), codes(edit.on, 3), joined(left) or "nothing")
-        rows.setdefault(where, []).append(_entry(edit, _unused(removal)))
+        rows.setdefault(where, []).append(_entry(edit, unused))
     for shared, entries in rows.items():
         yield f"| {', '.join(entries)} | {' | '.join(shared)} |"
 
@@ -125,14 +115,11 @@ _REASONS = {"sibling": "a later run updates or deletes what this role makes"}
 
 def additions_section(context: ReviewContext) -> Iterator[str]:
     """Added access, each with its evidence or the lack of it."""
-    entries: dict[tuple[str, str], list[str]] = {}
-    for addition in context.review.additions:
-        entries.setdefault(_added(context, addition), []).append(code(addition.edit.entry))
+    entries = grouped((_added(context, each), code(each.edit.entry)) for each in context.review.additions)
     rows = [f"- {verb} {', '.join(names)}{rest}" for (verb, rest), names in entries.items()]
     if context.review.new_access:
         rows.append(f"- **new access by containment**: {codes(context.review.new_access, 6)}")
-    if rows:
-        yield "#### Adds\n\n" + "\n".join(rows)
+    yield from section("Adds", rows)
 
 
 def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
@@ -152,13 +139,13 @@ def _evidence(context: ReviewContext, addition: Addition) -> str:
     if not actions:
         return f"what AWS will add: {_NO_EVIDENCE}"
     if len(actions) == 1:
-        return _asked_for(context, addition, actions[0]) or _silence(addition, actions)
+        return _asked_for(context, addition, actions[0]) or _no_evidence(addition, actions)
     parts = [f"{code(action)} {_asked_for(context, addition, action)}" for action in list(addition.asked)[:6]]
     more = len(addition.asked) - len(parts)
     parts += [f"{more} more with evidence"] if more else []
     silent = [action for action in addition.unproven if action not in addition.asked]
     if silent:
-        parts.append(f"{codes(silent, 6)}: {_silence(addition, silent)}")
+        parts.append(f"{codes(silent, 6)}: {_no_evidence(addition, silent)}")
     return "; ".join(parts)
 
 
@@ -171,7 +158,7 @@ def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
     return f"{said}, on {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
 
 
-def _silence(addition: Addition, actions: Sequence[str]) -> str:
+def _no_evidence(addition: Addition, actions: Sequence[str]) -> str:
     declared = [addition.declared[action] for action in actions if action in addition.declared]
     if len(declared) == len(actions):
         return f"declared: {prose(declared[0])}; never seen"
@@ -184,10 +171,8 @@ def _silence(addition: Addition, actions: Sequence[str]) -> str:
 
 def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """The evidence on an action that was not allowed before."""
-    found: dict[str, list[Usage]] = {}
-    for usage in usages:
-        found.setdefault(_kind(usage), []).append(usage)
-    return ", ".join(f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in found.items())
+    by_kind = grouped((_kind(usage), usage) for usage in usages)
+    return ", ".join(f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in by_kind.items())
 
 
 def _kind(usage: Usage) -> str:
@@ -208,8 +193,7 @@ def conditions_section(context: ReviewContext) -> Iterator[str]:
         *(_deny(context, change, "lifts a Deny of", "base") for change in review.denies_removed),
         *(_condition(context, change) for change in review.conditions),
     ]
-    if lines:
-        yield "#### Conditions and Deny\n\n" + "\n".join(lines)
+    yield from section("Conditions and Deny", lines)
 
 
 def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -> str:
@@ -273,17 +257,14 @@ def review_title(context: ReviewContext) -> str:
 
 
 def _edit_title(review: Review) -> str:
-    match review.verdict:
-        case ReviewVerdict.BREAKS:
-            return f"denies {plural(count_calls(review.newly_denied), 'recorded call')}"
-        case ReviewVerdict.NEW_ACCESS:
-            return "new access without evidence"
-        case ReviewVerdict.NEEDED_ACCESS:
-            return "adds what was needed"
-        case ReviewVerdict.NARROWS:
-            return "allows less"
-        case _:
-            return "no change of permissions"
+    titles = {
+        ReviewVerdict.BREAKS: f"denies {plural(count_calls(review.newly_denied), 'recorded call')}",
+        ReviewVerdict.NEW_ACCESS: "new access without evidence",
+        ReviewVerdict.NEEDED_ACCESS: "adds what was needed",
+        ReviewVerdict.NARROWS: "allows less",
+        ReviewVerdict.UNCHANGED: "no change of permissions",
+    }
+    return titles[review.verdict]
 
 
 def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
@@ -309,15 +290,11 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
         *fold(f"Changes: {_edit_title(context.review)}", changes),
         *fold(f"Could not be seen: {plural(len(limits), 'limit')}", ["\n".join(limits)]),
     ]
-    whole = _page([*before, *sections, *after])
-    if len(whole) <= longest:
-        return whole
     remaining = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    return _page([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
-
-
-def _page(sections: Sequence[str]) -> str:
-    return "\n\n".join(sections) + "\n"
+    # The last part has one line end only.
+    if sum(map(len, sections)) > remaining + 1:
+        sections = fit_sections(sections, remaining, "the job's summary")
+    return "\n\n".join([*before, *sections, *after]) + "\n"
 
 
 def _replay(context: ReviewContext) -> str:
@@ -326,18 +303,19 @@ def _replay(context: ReviewContext) -> str:
     if review.before.recorded:
         lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
     if review.newly_denied:
-        events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
-        lines.append(
-            f"**{plural(count_calls(review.newly_denied), 'call')} would be denied after this edit**: {events}."
-        )
+        calls, events = plural(count_calls(review.newly_denied), "call"), _events(review.newly_denied, 8)
+        lines.append(f"**{calls} would be denied after this edit**: {events}.")
     if review.may_be_denied:
-        events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
-        calls = plural(count_calls(review.may_be_denied), "call")
+        calls, events = plural(count_calls(review.may_be_denied), "call"), _events(review.may_be_denied, 8)
         lines.append(f"{calls} may be denied, and were surely allowed before: {events}.")
     both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(
             f"{plural(count_calls(both), 'call')} by neither version: another policy of the role must have allowed "
-            f"{'it' if count_calls(both) == 1 else 'them'} ({codes(dict.fromkeys(group.event for group in both), 4)})."
+            f"{'it' if count_calls(both) == 1 else 'them'} ({_events(both, 4)})."
         )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _events(groups: Iterable[CallGroup], most: int) -> str:
+    return codes(dict.fromkeys(group.event for group in groups), most)

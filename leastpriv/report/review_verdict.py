@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from leastpriv.evidence.models import CallGroup
-from leastpriv.models import Need, Usage
-from leastpriv.permissions.catalog import removal_rank, sensitivity
+from leastpriv.models import Usage
+from leastpriv.permissions.catalog import is_read, removal_rank, sensitivity
 from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Covered, Preflight, Withdrawn, as_text
@@ -20,6 +20,7 @@ from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, path_name, prose
 from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import (
+    at_most,
     codes,
     day,
     evidence_span,
@@ -30,6 +31,7 @@ from leastpriv.report.phrases import (
     only_if,
     plural,
     run_links,
+    table_lines,
     times,
 )
 from leastpriv.report.verdict import MOST_SHOWN
@@ -69,13 +71,15 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
             f"{role} has the permissions that this change of {sources} needs: {plural(len(covered), 'permission')}, "
             f"{f'{len(seen):,}' if seen else 'none'} of them in use."
         )
-    actions, sensitive = found.missing_actions, found.sensitive_actions
+    actions = found.missing_actions
+    sensitive = [*filter(sensitivity, actions)]
     several = len(actions) > 1
     them = "them" if several else "it"
-    reads = f", {len(found.missing_reads):,} of them reads," if several and found.missing_reads else ""
+    reads = len([*filter(is_read, actions)]) if several else 0
+    reading = f", {reads:,} of them reads," if reads else ""
     careful = "" if not sensitive else f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
     return "No", (
-        f"{gone} This change needs {plural(len(actions), 'permission')}{reads} that {role} lacks: "
+        f"{gone} This change needs {plural(len(actions), 'permission')}{reading} that {role} lacks: "
         f"{codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its rollback may fail. "
         f"{sources} declares {them}; no run used {them} yet, and this comment adds no permission."
     ).lstrip()
@@ -110,15 +114,14 @@ def withdrawn_rows(found: Preflight) -> Iterator[str]:
     for each in found.withdrawn:
         on = f"{code(each.need.permission.resource)}{only_if(each.need.permission.conditions)}"
         because = each.need.because.replace(" (", ", ").replace(")", "")
-        row = (_declared_in(found, each.source), f"{on} ({prose(because)})", _how(each))
+        row = (_declared_in(found, each.source), f"{on} ({prose(because)})", _what_is_left(each))
         rows.setdefault(row, []).append(each.need.permission.action)
-    for (source, on, how), actions in rows.items():
+    for (source, on, left), actions in rows.items():
         them = "it" if len(actions) == 1 else "them"
-        yield f"{source} still needs {codes(actions, len(actions))} on {on}: this pull request removes {them}{how}"
+        yield f"{source} still needs {codes(actions, len(actions))} on {on}: this pull request removes {them}{left}"
 
 
-def _how(each: Withdrawn) -> str:
-    """What the edit leaves of a permission."""
+def _what_is_left(each: Withdrawn) -> str:
     if each.conditions:
         shown = joined([code(f"{one.operator} {one.key}: {', '.join(one.values)}") for one in each.conditions])
         return f" by a Deny if {shown}" if each.denied else f" unless {shown}"
@@ -133,8 +136,7 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
     if found is None:
         return
     if found.withdrawn:
-        rows = [f"- {row}." for row in withdrawn_rows(found)]
-        rows[_MOST_ROWS:] = [f"- and {len(rows) - _MOST_ROWS:,} more."] if len(rows) > _MOST_ROWS else []
+        rows = at_most([f"- {row}." for row in withdrawn_rows(found)], _MOST_ROWS, "- and {:,} more.")
         title = f"Still needed: {plural(len(_withdrawn_actions(found)), 'removed permission')}"
         yield from fold(title, ["\n".join(rows)])
     if found.missing:
@@ -157,42 +159,29 @@ def _missing(found: Preflight) -> str:
     rows: dict[tuple[str, ...], list[str]] = {}
     for need in found.missing:
         on = f"{code(need.permission.resource)}{only_if(need.permission.conditions)}"
-        row = (on, prose(need.because), _warning(need, found))
-        rows.setdefault(row, []).append(need.permission.action)
-    lines = [
-        f"| {codes(actions, len(actions))} | {on} | {because} | {note} |"
-        for (on, because, note), actions in list(rows.items())[:_MOST_ROWS]
-    ]
-    if len(rows) > _MOST_ROWS:
-        lines.append(f"| and {len(rows) - _MOST_ROWS:,} more, in the job summary | | | |")
-    return "| Actions | On | For | Note |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
-
-
-def _warning(need: Need, found: Preflight) -> str:
-    result = found.never_written.get(need)
-    if result:
-        return f"**not in the statements**: {prose(result.reason)}"
-    reason = sensitivity(need.permission.action)
-    return f"**sensitive**: {prose(reason)}" if reason else ""
+        result, reason = found.never_written.get(need), sensitivity(need.permission.action)
+        warning = f"**sensitive**: {prose(reason)}" if reason else ""
+        note = f"**not in the statements**: {prose(result.reason)}" if result else warning
+        rows.setdefault((on, prose(need.because), note), []).append(need.permission.action)
+    lines = [f"| {codes(actions, len(actions))} | {' | '.join(shared)} |" for shared, actions in rows.items()]
+    lines = at_most(lines, _MOST_ROWS, "| and {:,} more, in the job summary | | | |")
+    return "\n".join(table_lines("Actions | On | For | Note", lines))
 
 
 def _covered(context: ReviewContext, covered: Sequence[Covered]) -> str:
     """The permissions that the policies allow: those in use with their count, those never seen by name."""
-    seen: dict[str, Covered] = {}
-    never: dict[str, None] = {}
+    actions, seen = dict.fromkeys(each.need.permission.action for each in covered), dict[str, tuple[Usage, ...]]()
     for each in covered:
         if each.usages:
-            seen.setdefault(each.need.permission.action, each)
-        else:
-            never[each.need.permission.action] = None
+            seen.setdefault(each.need.permission.action, each.usages)
     lines = [
-        f"- {code(action)}: seen {times(each.usages, context.evidence)}, last on {day(latest_use(each.usages))}"
-        for action, each in list(seen.items())[:_MOST_ROWS]
+        f"- {code(action)}: seen {times(usages, context.evidence)}, last on {day(latest_use(usages))}"
+        for action, usages in list(seen.items())[:_MOST_ROWS]
     ]
-    left = [action for action in never if action not in seen]
+    left = [action for action in actions if action not in seen]
     if left:
         lines.append(f"- never seen: {codes(left, 20)}")
-    [text] = fold(f"Granted already: {plural(len({*seen, *never}), 'permission')}", ["\n".join(lines)])
+    [text] = fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
     return text
 
 

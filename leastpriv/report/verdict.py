@@ -62,25 +62,20 @@ def verdict(context: ReportContext) -> str:
         if denied and not draft:
             calls = f"{plural(denied, 'recorded call')} in {evidence_span(evidence)}"
             return f"**Nothing to change.** The policy lacks what {calls} used, and nothing can be added for that."
-        if lacking := _lacking_evidence(context):
-            return (
-                f"**Nothing is changed yet.** {what} in {evidence_span(evidence)}; the rest is kept, because {lacking}."
-            )
-        return f"**Nothing to {'draft' if draft else 'change'}.** {what} in {evidence_span(evidence)}."
+        what = f"{what} in {evidence_span(evidence)}"
+        # Why the evidence proves no removal yet, with the remedy.
+        results = Counter(held.guard_result for held in proposal.held_back)
+        result = next((each for each, _ in results.most_common() if each.guard in _OF_TIME_AND_PLACE), None)
+        if result and (row := guard_row(result.guard)):
+            lacking = f"{prose(result.reason.partition(': ')[0])}. Remedy: {row['remedy']}"
+            return f"**Nothing is changed yet.** {what}; the rest is kept, because {lacking}."
+        return f"**Nothing to {'draft' if draft else 'change'}.** {what}."
     answer, why = _answer(context)
     return f"**Safe to merge? {answer}.** {why}"
 
 
 _OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
 """Guards that name what the evidence lacks of days, runs and regions."""
-
-
-def _lacking_evidence(context: ReportContext) -> str:
-    """Why the evidence proves no removal yet, with the remedy; empty where it is complete."""
-    results = Counter(held.guard_result for held in context.proposal.held_back)
-    result = next((each for each, _ in results.most_common() if each.guard in _OF_TIME_AND_PLACE), None)
-    row = guard_row(result.guard) if result else None
-    return f"{prose(result.reason.partition(': ')[0])}. Remedy: {row['remedy']}" if result and row else ""
 
 
 def _probe_verdict(context: ReportContext) -> str:
@@ -119,35 +114,25 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     careful = {change.action: change.security for change in context.changes(ChangeKind.ADD) if change.security}
     if careful:
         [(first, why), *others] = careful.items()
-        text = (
-            f"It adds power over permissions, keys or code: {codes(careful, 3)}."
-            if others
-            else f"It adds {code(first)}, which {why}."
+        power = (
+            f"power over permissions, keys or code: {codes(careful, 3)}" if others else f"{code(first)}, which {why}"
         )
         draft = " Merging changes nothing in the account until you attach the policy."
-        return "After a security review", text + (draft if context.proposal.committed is None else "")
+        return "After a security review", f"It adds {power}.{draft if context.proposal.committed is None else ''}"
     if context.proposal.committed is None:
         return "Yes", f"The new file changes nothing until you attach it to {role} and detach the wide policy."
-    if not any(change.kind is not ChangeKind.ADD for change in context.proposal.changes):
+    removing = [*context.changes(ChangeKind.NARROW), *context.changes(ChangeKind.REMOVE)]
+    if not removing:
         return "Yes", "It only adds permissions: review these."
     which = " that the policy allows" if proof.replay.denied else ""
     remains = f"Every recorded call of {role} in {evidence_span(context.evidence)}{which} remains allowed"
     if proof.chance > _HIGH_CHANCE:
         return "Not yet", "Later runs often needed new actions: rehearse it first, or wait for more runs."
-    if any(change.unproven for change in context.proposal.changes):
-        unproven = sum(len(change.unproven or {}) for change in context.proposal.changes)
-        return (
-            "Probably",
-            f"{remains}, but {plural(unproven, 'removed action')} may leave no record: rehearse the change first.",
-        )
-    if not context.evidence.coverage.data and any(
-        (change.kind is not ChangeKind.ADD and change.action.startswith(("*", "NotAction")))
-        for change in context.proposal.changes
-    ):
-        return (
-            "Probably",
-            f"{remains}, but services are removed whose use may leave no record: rehearse the change first.",
-        )
+    unproven = sum(len(change.unproven or {}) for change in removing)
+    is_wide = any(change.action.startswith(("*", "NotAction")) for change in removing)
+    if unproven or (is_wide and not context.evidence.coverage.data):
+        unseen = plural(unproven, "removed action") if unproven else "services are removed whose use"
+        return "Probably", f"{remains}, but {unseen} may leave no record: rehearse the change first."
     return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
 
 
@@ -212,8 +197,7 @@ def reach_section(context: ReportContext) -> Iterator[str]:
         lines = [f"- {_path_line(path)}" for path in others[:_MOST_OTHERS]]
         if len(others) > _MOST_OTHERS:
             lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}")
-        rows = "\n".join(lines)
-        yield f"Paths to named roles and resources:\n\n{rows}"
+        yield "\n".join(["Paths to named roles and resources:", "", *lines])
 
 
 def boundary_section(context: ReportContext) -> Iterator[str]:
@@ -223,14 +207,13 @@ def boundary_section(context: ReportContext) -> Iterator[str]:
         return
     where = codes(name for name, _ in boundary.statements)
     condition = json_text({"Condition": conditions_value([boundary.condition])})
+    draft = (
+        f"{code(boundary.path)} exists: " if boundary.path else "The input `boundary-file` drafts one: deploy it, then "
+    )
     if boundary.content:
         draft = (
             f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need, deploy it, then "
         )
-    elif boundary.path:
-        draft = f"{code(boundary.path)} exists: "
-    else:
-        draft = "The input `boundary-file` drafts one: deploy it, then "
     yield (
         f"**A permissions boundary** limits the roles that this role creates. {draft}add it to the templates of these "
         f"roles, and this condition to {where}: {code(condition, 600)}"
@@ -246,11 +229,8 @@ def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
             "**Still lets an attacker become administrator**, where the account has a role, user or resource with such "
             "permissions, by:"
         )
-    return (
-        "**Still lets an attacker act as a role with wide permissions** by:"
-        if any(path.known for path in paths)
-        else ""
-    )
+    wide = "**Still lets an attacker act as a role with wide permissions** by:"
+    return wide if any(path.known for path in paths) else ""
 
 
 def path_sentence(path: EscalationPath) -> str:

@@ -163,7 +163,7 @@ def _said(result: PullRequestContent) -> dict[str, float]:
     return {
         "chance": proof.chance,
         "own": whole.chance,
-        "turing": 1 - exp(-whole.expected),
+        "turing": 1 - exp(-(1 - whole.coverage) * whole.uses / max(whole.runs, 1)),
         "coverage": whole.coverage,
     }
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Outcome, Usage
+from leastpriv.models import Outcome, Usage, grouped
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement
@@ -63,15 +63,10 @@ class Confidence(Struct, frozen=True):
         return 1 - self.once / self.uses * self._unseen_share if self.uses else 0.0
 
     @property
-    def expected(self) -> float:
-        """Mean number of unseen permissions that the next run needs: (1 - coverage) · U/T."""
-        return (1 - self.coverage) * self.uses / self.runs if self.runs else 0.0
-
-    @property
     def chance(self) -> float:
         """Probability, from 0 to 1, that the next run needs an unseen permission: `chance` of `own` in `runs`.
 
-        Permissions come together: one run that deletes a stack needs twenty new ones. `expected` counts all of them,
+        Permissions come together: one run that deletes a stack needs twenty new ones. A mean counts all of them,
         and does not show how often such a run happens.
         """
         return chance(self.own, self.runs)
@@ -125,15 +120,12 @@ def confidences(
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
             key = (usage.need.permission.action, granting.entry(usage))
             found.setdefault(key, set()).update(run for run in usage.runs if run not in without)
-    services: dict[str, list[set[str]]] = {}
-    for (action, _), runs in found.items():
-        services.setdefault(action.partition(":")[0], []).append(runs)
+    services = grouped((action.partition(":")[0], runs) for (action, _), runs in found.items())
     by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
     if not documents:
         surprises = _surprises({action: runs for (action, _), runs in found.items()})
-        by_service = {
-            service: replace(each, own=len(surprises.get(service, ()))) for service, each in by_service.items()
-        }
+        own = {service: len(surprises.get(service, ())) for service in by_service}
+        by_service = {service: replace(each, own=own[service]) for service, each in by_service.items()}
     return Confidences(estimate(found.values()), by_service)
 
 
@@ -141,21 +133,16 @@ def _surprises(runs_of: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
     """Service -> runs that used an action which no other run used and no other run's actions foresaw."""
     found: dict[str, set[str]] = {}
     for action, runs in runs_of.items():
-        if len(runs) == 1 and not any(
-            runs_of[other] - runs and action in siblings_of((other,)) for other in runs_of if _is_like(other, action)
-        ):
-            found.setdefault(action.partition(":")[0], set()).update(runs)
+        prefix = f"{action.partition(':')[0]}:"
+        others = (other for other in runs_of if other != action and other.startswith(prefix))
+        if len(runs) == 1 and not any(runs_of[each] - runs and action in siblings_of((each,)) for each in others):
+            found.setdefault(prefix.removesuffix(":"), set()).update(runs)
     return found
-
-
-def _is_like(one: str, other: str) -> bool:
-    return one != other and one.partition(":")[0] == other.partition(":")[0]
 
 
 def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     """Computes a confidence from the run ids of each permission."""
-    every = [frozenset(runs) for runs in permissions]
-    every = [runs for runs in every if runs]
+    every = [*filter(None, map(frozenset, permissions))]
     often = Counter(map(len, every))
     alone = {run for runs in every if len(runs) == 1 for run in runs}
     everywhere = frozenset[str]().union(*every)

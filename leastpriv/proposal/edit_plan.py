@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from leastpriv.models import ChangeKind
+from leastpriv.models import ChangeKind, grouped
 from leastpriv.policy.compact import condition_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.edit import (
@@ -41,10 +41,9 @@ class PlannedGrant(Struct, frozen=True):
 def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
     """Lists the edits that apply the changes to a committed policy; Deny statements never change."""
     plan = _EditPlan(document)
-    for statement in document.statements:
-        own = [change for change in changes if change.statement == statement.index]
-        if own:
-            plan.rewrite(statement, own)
+    by_statement = grouped((change.statement, change) for change in changes if change.kind is not ChangeKind.ADD)
+    for index in sorted(by_statement):
+        plan.rewrite(document.statements[index], by_statement[index])
     # Moved grants and additions with equal resources share a statement.
     added = [change for change in changes if change.kind is ChangeKind.ADD]
     plan.place(
@@ -105,9 +104,7 @@ _GrantTuple = tuple[str, tuple[str, ...], str]
 
 def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
     """Groups actions by equal resources and condition."""
-    found: dict[tuple[tuple[str, ...], str], list[str]] = {}
-    for action, resources, condition in pairs:
-        found.setdefault((tuple(sorted(resources)), condition), []).append(action)
+    found = grouped(((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs)
     return [
         PlannedGrant(tuple(sorted(set(actions))), resources, condition)
         for (resources, condition), actions in found.items()
@@ -140,11 +137,6 @@ def _sid(actions: Sequence[str], taken: set[str]) -> str:
     return sid
 
 
-def _catalogue_action(change: Change) -> str:
-    """The action of a resource restriction, in the catalogue's spelling."""
-    return change.restricted_action
-
-
 class _EditPlan(Struct):
     """The edits so far, and which statements can still take additions."""
 
@@ -165,14 +157,14 @@ class _EditPlan(Struct):
         """Removes and narrows a statement's entries; grants with restricted resources wait for `place`."""
         self.changed.add(statement.index)
         restricted = [change for change in changes if change.restricted_to]
-        moved = {_catalogue_action(change).lower() for change in restricted}
+        moved = {change.restricted_action.lower() for change in restricted}
         listed = {change.action.lower() for change in changes}
         gone = {entry for entry in statement.actions if entry.lower() in listed}
         becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
-        grants = [(_catalogue_action(each), each.restricted_to, _joined(condition, each)) for each in restricted]
+        grants = [(each.restricted_action, each.restricted_to, _joined(condition, each)) for each in restricted]
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
@@ -247,23 +239,16 @@ class _EditPlan(Struct):
                 yield statement
 
 
-_NO_STATEMENT = "the file itself writes none of its statements"
-
-
 def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[Change], list[tuple[Change, str]]]:
     """Returns the changes that can be written, and those that cannot with the reason."""
-    reason = "" if can_add_statements(document) else _NO_STATEMENT
-    written: list[Change] = []
-    left: list[tuple[Change, str]] = []
+    no_statement = "" if can_add_statements(document) else "the file itself writes none of its statements"
+    reasons: list[str] = []
     for change in changes:
-        needs_statement = change.kind is ChangeKind.ADD or bool(change.restricted_to)
-        own = "" if change.kind is ChangeKind.ADD else _fixed_reason(document, change)
-        found = own or (reason if needs_statement else "")
-        if found:
-            left.append((change, found))
-        else:
-            written.append(change)
-    return written, left
+        is_added = change.kind is ChangeKind.ADD
+        fixed = "" if is_added else _fixed_reason(document, change)
+        reasons.append(fixed or (no_statement if is_added or change.restricted_to else ""))
+    both = [*zip(changes, reasons, strict=True)]
+    return [change for change, reason in both if not reason], [(change, reason) for change, reason in both if reason]
 
 
 def held_back(change: Change, reason: str) -> HeldBackChange:

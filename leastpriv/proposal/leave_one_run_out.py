@@ -21,7 +21,7 @@ from leastpriv.diff.compare import (
     replay_usages,
 )
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Outcome, Permission, Usage
+from leastpriv.models import ChangeKind, Outcome, Permission, Usage, grouped
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import report_without
 from leastpriv.proposal.confidence import Confidences, confidences
@@ -59,21 +59,19 @@ def leave_one_out(
     proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
 ) -> LeaveOneOutResult:
     """Leaves out each run that the proposal allows; the replay covers the other runs."""
-    # Allowed usages that no other run has.
-    shown: dict[Permission, set[str]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED:
-            shown.setdefault(usage.need.permission, set()).update(usage.runs)
-    own: dict[str, list[Usage]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and len(shown[usage.need.permission]) == 1 and usage.need.verified:
-            own.setdefault(usage.runs[0], []).append(usage)
-    working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
+    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    verified = [usage for usage in allowed if usage.need.verified]
+    runs_of: dict[Permission, set[str]] = {}
+    for usage in allowed:
+        runs_of.setdefault(usage.need.permission, set()).update(usage.runs)
+    # Usages that no other run has.
+    own = grouped((usage.runs[0], usage) for usage in verified if len(runs_of[usage.need.permission]) == 1)
+    working = set[str]().union(*runs_of.values())
     # Runs with an allowed call that the proposal denies, and those with one that it may deny.
     documents = [*proposal.documents, *attached]
     lacking, unsure = set[str](), set[str]()
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and usage.need.verified and not lacking.issuperset(usage.runs):
+    for usage in verified:
+        if not lacking.issuperset(usage.runs):
             effects = replay_usage(usage, evidence.principal, documents)
             if not effects <= {"allowed", "allowedInPart"}:
                 (lacking if effects & _DENIED else unsure).update(usage.runs)
@@ -143,16 +141,9 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
     usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
     others = _evidence_without_run(run, shared.evidence, tuple(usage for usage, _ in usages))
     actions = {usage.need.permission.action for usage in own}
-    difference = classify(
-        usages, tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
-    )
-    proposed = propose(
-        shared.committed,
-        difference,
-        others,
-        shared.options,
-        ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False),
-    )
+    entries = tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
+    inputs = ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False)
+    proposed = propose(shared.committed, classify(usages, entries), others, shared.options, inputs)
     documents = [*proposed.documents, *shared.attached]
     denied = [usage for usage in own if replay_usage(usage, others.principal, documents) & _DENIED]
     return tuple(sorted({usage.need.permission.action for usage in denied}))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Condition, Outcome, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
 from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
@@ -31,21 +31,18 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
     reader, who finds them among the suggested ones. A used one has those that a deploy tool created and has not used it
     on yet, a sensitive one if it sets what the creation sets (`SetQueueAttributes`).
     """
-    of_action: dict[str, list[Change]] = {}
-    for change in added:
-        of_action.setdefault(change.action, []).append(change)
+    of_action = grouped((change.action, change) for change in added)
     for action, owners in context.partners.items():
         changes = [change for owner in owners for change in of_action.get(owner, ())]
         if not changes or action in of_action or sensitivity(action) or forbidden(action, context.options.never_add):
             continue
+        named = changes
         if not any(with_items(action, each) for change in changes for each in change.resources if each != "*"):
             # The owner is authorized on no resource or on the parent: other calls name what it made.
             service = action.partition(":")[0]
             others = (each for each in added if each.action.startswith(f"{service}:"))
             named = [each for each in others if not any(map(is_whole_type, each.resources))]
-            yield from _following(action, changes, named, context, ())
-        else:
-            yield from _following(action, changes, changes, context, ())
+        yield from _following(action, changes, named, context, ())
     for owner in filter(creates_its_resource, of_action):
         for action in siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ():
             if not sensitivity(action) or (sensitivity(action) == BY_LEVEL and changes_made(owner, action)):
@@ -103,15 +100,10 @@ def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
     if is_known or forbidden(_UPLOAD, context.options.never_add) or any(each.action == _UPLOAD for each in added):
         return
     gets = [each for each in added if each.action == "s3:GetObject"]
-    read = {
-        usage.need.permission.resource for get in gets for usage in get.usages if usage.need.derivation == READ_OBJECT
-    }
-    names = {
-        each.pattern: each
-        for get in gets
-        for each in get.patterns
-        if each.openings and not read.isdisjoint(each.covers) and bucket_of(each.pattern) not in context.data_streams
-    }
+    needs = (usage.need for get in gets for usage in get.usages)
+    read = {need.permission.resource for need in needs if need.derivation == READ_OBJECT}
+    opened = (each for get in gets for each in get.patterns if each.openings and not read.isdisjoint(each.covers))
+    names = {each.pattern: each for each in opened if bucket_of(each.pattern) not in context.data_streams}
     if names:
         yield Change(ChangeKind.ADD, _UPLOAD, tuple(names), basis=Basis.INFERRED, patterns=tuple(names.values()))
 
@@ -133,9 +125,8 @@ def id_conditions(
         return (via,)
     kinds = {(service_of(each), kind) for each in resources for kind in types_of_arn(service_of(each), each)}
     runs = {run.id for run in evidence.runs}
-    created = [
-        each for each in evidence.created_tags if (each.service, each.kind) in kinds and not runs.isdisjoint(each.runs)
-    ]
+    created = [each for each in evidence.created_tags if (each.service, each.kind) in kinds]
+    created = [each for each in created if not runs.isdisjoint(each.runs)]
     tagged = {(action.partition(":")[0], kind) for kind in tagged_types(action)}
     if not kinds <= tagged & {(each.service, each.kind) for each in created}:
         return ()

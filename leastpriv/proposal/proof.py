@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from msgspec import Struct
 
 from leastpriv.diff.compare import entries_of
 from leastpriv.evidence.models import CallGroup, Evidence
-from leastpriv.models import ChangeKind, Condition, Outcome, Permission
+from leastpriv.models import ChangeKind, Condition, Outcome, Permission, grouped
 from leastpriv.policy.containment import UNPROVEN_WILDCARDS, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.replay import ReplayEffect, StatementIndex, replay_need, replay_with_statement
+from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_statement
 from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
 from leastpriv.proposal.confidence import Confidences, chance, confidences
 from leastpriv.proposal.guards import break_glass_runs
@@ -155,20 +156,13 @@ def prove(
 
 
 def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterator[NeedDecision]:
-    asked = {
-        (need, region): None
-        for group in evidence.groups
-        if group.outcome is Outcome.ALLOWED
-        for need in group.needs
-        if need.verified
-        for region in group.regions
-    }
+    allowed = [group for group in evidence.groups if group.outcome is Outcome.ALLOWED]
+    pairs = ((need, region) for group in allowed for need in group.needs if need.verified for region in group.regions)
     # Needs that differ only in their basis are one.
-    decisions: dict[tuple[Permission, str, ReplayEffect, StatementIndex | None], None] = {}
-    for need, region in asked:
-        decisions.setdefault(
-            (need.permission, region, *replay_with_statement(need, evidence.principal, region, documents))
-        )
+    decisions = dict.fromkeys(
+        (need.permission, region, *replay_with_statement(need, evidence.principal, region, documents))
+        for need, region in dict.fromkeys(pairs)
+    )
     for permission, region, effect, index in decisions:
         document = documents[index[0]] if index else None
         statement = document.statements[index[1]] if index and document else None
@@ -194,8 +188,7 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
             uncertain.append(group)
         else:
             denied.append(group)
-    counts = evidence.counts
-    return Replay(counts.allowed, allowed, in_part, counts.unmapped, tuple(uncertain), tuple(denied))
+    return Replay(evidence.counts.allowed, allowed, in_part, evidence.counts.unmapped, tuple(uncertain), tuple(denied))
 
 
 def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
@@ -273,9 +266,6 @@ def _entry_key(statement: Statement, entry: str) -> _EntryKey:
 
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
-    runs: dict[str, set[str]] = {}
-    for change in changes:
-        if change.kind is ChangeKind.NARROW:
-            for usage in change.usages:
-                runs.setdefault(usage.need.permission.action, set()).update(usage.runs)
-    return tuple(sorted(action for action, seen in runs.items() if len(seen) == 1))
+    narrowed = (change for change in changes if change.kind is ChangeKind.NARROW)
+    runs = grouped((usage.need.permission.action, usage.runs) for change in narrowed for usage in change.usages)
+    return tuple(sorted(action for action, seen in runs.items() if len({*chain.from_iterable(seen)}) == 1))

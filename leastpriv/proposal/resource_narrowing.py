@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,7 +18,7 @@ from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage
+from leastpriv.models import ChangeKind, Condition, GapKind, Outcome, Usage, grouped
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE, NAMED
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.generalize import ObservedResource, Pattern
@@ -100,13 +99,11 @@ def narrow_resources(
         return [], []
     allowed = [usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED]
     pathless = arns_without_path(usage.need for usage in allowed if usage.succeeded)
-    exact_usages: dict[str, list[Usage]] = {}
-    for usage in allowed:
-        if _is_exact(usage, pathless):
-            exact_usages.setdefault(service_of(usage.need.permission.resource), []).append(usage)
+    exact = [usage for usage in allowed if _is_exact(usage, pathless)]
+    exact_usages = grouped((service_of(usage.need.permission.resource), usage) for usage in exact)
     literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
     created = find_created_resources(context.evidence.usages, runs=context.evidence.runs)
-    names = names_by_word(chain.from_iterable(exact_usages.values()))
+    names = names_by_word(exact)
     known = _ObservedResources(created, exact_usages, names, pathless, literal)
     creators = creators_of(context.used)
     checked = [_check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes) for entry in entries]
@@ -148,9 +145,9 @@ def _partners_restricted(
                     break
             if own and all(found is not None for found in known):
                 unique = {each.pattern: each for each in own}
-                unique = {name: unique[name] for name in without_covered(unique)}
+                names = tuple(sorted(without_covered(unique)))
                 used = [usage for owner in owners for usage in context.used.get(owner, ())]
-                conditions = id_conditions(action, tuple(unique), used, context.evidence)
+                conditions = id_conditions(action, names, used, context.evidence)
                 yield replace(
                     change,
                     action=action,
@@ -161,8 +158,8 @@ def _partners_restricted(
                     kept={action: result},
                     unproven=None,
                     usages=(),
-                    restricted_to=tuple(sorted(unique)),
-                    patterns=tuple(unique[name] for name in sorted(unique)),
+                    restricted_to=names,
+                    patterns=tuple(unique[name] for name in names),
                     conditions=_without_asked(conditions, entry.statement),
                 )
 
@@ -208,9 +205,8 @@ def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Itera
         for pattern, action in names:
             uses, facts = {action: entry.uses.get(action, ())}, action_of(action)
             if is_used(uses[action]) and facts and facts.resource_types and not _grants_any(wide, action):
-                known = found.get((entry.statement.index, action))
                 own = replace(entry, pattern=pattern, granted=(action,), uses=uses)
-                found[entry.statement.index, action] = known or own
+                found.setdefault((entry.statement.index, action), own)
     return found.values()
 
 
@@ -228,11 +224,10 @@ def _check_action(
     candidate = RemovalCandidate(action, entry)
     doubt = inconclusive(candidate, context)
     guard_result = _guard_result(candidate, context, known.granted_literally)
+    if not guard_result and not _can_be_copied(entry.statement):
+        guard_result = GuardResult("condition", "its statement's condition cannot be written a second time")
     if guard_result:
         return _Restriction(entry, (), guard_result)
-    if not _can_be_copied(entry.statement):
-        reason = "its statement's condition cannot be written a second time"
-        return _Restriction(entry, (), GuardResult("condition", reason))
     own = [usage for name in creators for usage in context.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
     partly = next((usage for usage in usages if not _is_exact(usage, known.pathless)), None)
@@ -340,21 +335,15 @@ def _is_exact(usage: Usage, pathless: Collection[str]) -> bool:
 
 def _hold_with_creators(checked: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
     """Holds an action back while the action that creates its resources remains on `*`."""
-    found = list(checked)
-    while True:
-        open_ones = {each.action for each in found if each.guard_result}
-        held = [
-            replace(
-                each, guard_result=GuardResult("sibling", f"{', '.join(named)} remains on `*` and may create another")
-            )
-            if not each.guard_result
-            and (named := [name for name in creators.get(each.action, ()) if name in open_ones])
-            else each
-            for each in found
-        ]
-        if held == found:
-            return found
-        found = held
+    found, is_changed = list(checked), True
+    while is_changed:
+        on_all, is_changed = {each.action for each in found if each.guard_result}, False
+        for place, each in enumerate(found):
+            named = [name for name in creators.get(each.action, ()) if name in on_all]
+            if named and not each.guard_result:
+                why = GuardResult(LIFECYCLE, f"{', '.join(named)} remains on `*` and may create another")
+                found[place], is_changed = replace(each, guard_result=why), True
+    return found
 
 
 def _change(each: _Restriction, evidence: Evidence) -> Change:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from leastpriv.diff.compare import Difference, Entry, compare
 from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff, PolicyDiff, diff_policies
 from leastpriv.evidence.models import CallGroup, Evidence
-from leastpriv.models import Need, Outcome, Permission, Usage
+from leastpriv.models import Need, Outcome, Permission, Usage, grouped
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import fits
@@ -23,9 +23,9 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.policy.replay import replay_need, replay_request
 from leastpriv.proposal.guards import first_guard_result
-from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
 from leastpriv.proposal.proof import replay_calls
-from leastpriv.proposal.removals import guard_context
+from leastpriv.proposal.removals import guard_context, is_used
 from leastpriv.proposal.review_models import (
     Addition,
     ConditionChange,
@@ -73,19 +73,12 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
     comparison = _DecisionComparison(evidence.principal, before, after)
     changes = {usage: comparison.changes([usage.need], usage.regions) for usage in evidence.usages}
     allowed = {usage: found for usage, found in changes.items() if usage.outcome is Outcome.ALLOWED}
-    denied = {usage for usage, found in allowed.items() if AccessChange.DENIED in found}
-    surely = frozenset(usage for usage in denied if usage.need.verified)
-    calls = {
-        group: comparison.changes(group.needs, group.regions)
-        for group in evidence.groups
-        if group.outcome is Outcome.ALLOWED
-    }
+    surely = frozenset(use for use, found in allowed.items() if AccessChange.DENIED in found and use.need.verified)
+    groups = (group for group in evidence.groups if group.outcome is Outcome.ALLOWED)
+    calls = {group: comparison.changes(group.needs, group.regions) for group in groups}
+    denied = (group for group, found in calls.items() if AccessChange.DENIED in found)
     # The replay counts only calls whose needs are all in the catalogue.
-    newly_denied = dict.fromkeys(
-        group
-        for group, found in calls.items()
-        if AccessChange.DENIED in found and all(need.verified for need in group.needs)
-    )
+    newly_denied = dict.fromkeys(group for group in denied if all(need.verified for need in group.needs))
     return AccessChanges(
         denied=surely,
         doubtful=frozenset(usage for usage, found in allowed.items() if found & _WORSE and usage not in surely),
@@ -145,12 +138,7 @@ def review(
 ) -> Review:
     """Compares a policy at the pull request's base with the one at its head.
 
-    Args:
-        base: the version before.
-        head: the version after.
-        evidence: recorded calls of the role.
-        options: the user's limits.
-        declared: what the templates and plans of the same pull request need; no evidence, but a reason.
+    `declared` is what the templates and plans of the same pull request need: no evidence, but a reason.
     """
     found = diff_policies(base.document, head.document, head.attached)
     documents_before, documents_after = base.documents, head.documents
@@ -158,9 +146,7 @@ def review(
     then = compare(base.document, base.attached, evidence)
     now = compare(head.document, head.attached, evidence)
     context = guard_context(evidence, options, then.missing, policies=documents_before)
-    needed: dict[str, list[Need]] = {}
-    for need in declared:
-        needed.setdefault(need.permission.action.lower(), []).append(need)
+    needed = grouped((need.permission.action.lower(), need) for need in declared)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
         additions=tuple(
@@ -228,13 +214,9 @@ def _usages_through(entry: Entry, edit: EntryDiff, wanted: Collection[Usage]) ->
 
 def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext) -> Removal:
     lost = _usages_through(entry, edit, changes.denied)
-    unseen: dict[GuardResult, list[str]] = {}
-    for action in edit.actions:
-        guard_result = (
-            None if action in lost else first_guard_result(RemovalCandidate(action, entry), context, *_PROPOSAL_GUARDS)
-        )
-        if guard_result:
-            unseen.setdefault(guard_result, []).append(action)
+    candidates = (RemovalCandidate(action, entry) for action in edit.actions if action not in lost)
+    results = ((first_guard_result(each, context, *_PROPOSAL_GUARDS), each.action) for each in candidates)
+    unseen = grouped((result, action) for result, action in results if result)
     return Removal(
         edit=edit,
         lost=lost,
@@ -254,20 +236,12 @@ def _addition(
     asked = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
     others = set(edit.actions).difference(*never.values())
-    unproven = tuple(
-        action
-        for action in edit.actions
-        if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
-    )
-    named = {
-        action: need.because
-        for action in unproven
-        if (need := _declared_for(action, edit.on, declared.get(action.lower(), ())))
-    }
-    unproven = tuple(action for action in unproven if action not in named)
-    in_use = {
-        action for action in unproven if any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
-    }
+    proving = {action: [*filter(asks_for_grant, usages)] for action, usages in asked.items()}
+    unasked = [each for each in edit.actions if not is_asked_for(each, edit.on, proving.get(each, ()))]
+    needs = ((action, _declared_for(action, edit.on, declared.get(action.lower(), ()))) for action in unasked)
+    named = {action: need.because for action, need in needs if need}
+    unproven = tuple(action for action in unasked if action not in named)
+    in_use = {action for action in unproven if is_used(context.used.get(action, ()))}
     return Addition(
         edit=edit,
         asked=asked,
@@ -287,9 +261,7 @@ def _declared_for(action: str, on: Sequence[str], declared: Sequence[Need]) -> N
 
 
 def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for action in actions:
-        found.setdefault(reason_of(action), []).append(action)
+    found = grouped((reason_of(action), action) for action in actions)
     return {reason: tuple(names) for reason, names in found.items() if reason}
 
 
@@ -308,18 +280,13 @@ def _decided_by(
 
 
 def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionChange:
-    about = (
-        filter(lambda usage: _is_about(edit, usage), usages)
-        for usages in (changes.denied, changes.doubtful, changes.granted)
-    )
-    return ConditionChange(edit, *map(_in_order, about))
+    def is_about(usage: Usage) -> bool:
+        action, resource = usage.need.permission.action, usage.need.permission.resource
+        is_on = any(on.startswith(EXCLUDED) or resource_overlaps(on, resource) for on in edit.on)
+        return is_on and action in edit.actions
 
-
-def _is_about(edit: ConditionDiff, usage: Usage) -> bool:
-    permission = usage.need.permission
-    if permission.action not in edit.actions:
-        return False
-    return any(on.startswith(EXCLUDED) or resource_overlaps(on, permission.resource) for on in edit.on)
+    affected = (changes.denied, changes.doubtful, changes.granted)
+    return ConditionChange(edit, *(_in_order(filter(is_about, usages)) for usages in affected))
 
 
 def _in_order(usages: Iterable[Usage]) -> tuple[Usage, ...]:

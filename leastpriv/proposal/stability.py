@@ -15,15 +15,8 @@ from itertools import chain, pairwise
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.models import Usage
-from leastpriv.permissions.generalize import (
-    COPY,
-    OWN_WORD,
-    ObservedResource,
-    Pattern,
-    across_regions,
-    patterns_of,
-)
+from leastpriv.models import Usage, grouped
+from leastpriv.permissions.generalize import COPY, OWN_WORD, ObservedResource, Pattern, across_regions, patterns_of
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -96,9 +89,7 @@ class Stability(Struct, frozen=True):
                 "policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
             )
         least = self.context.options.minimum_runs
-        for pattern in patterns:
-            if is_whole_type(pattern.pattern):
-                continue
+        for pattern in [each for each in patterns if not is_whole_type(each.pattern)]:
             is_rare = self.makers is not None and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
             if is_rare and not pattern.openings:
                 return GuardResult(
@@ -114,10 +105,13 @@ class Stability(Struct, frozen=True):
     def _runs_of(self, pattern: Pattern) -> set[str]:
         """The runs that used what a pattern covers, or what is below it, in any region or service of the same name."""
         covered = in_region(pattern.pattern, "*")
-        used = (
-            each for each in self.shown if any(resource_covers(c, each.resource) for c in (covered, f"{covered}/*"))
-        )
-        runs = {run for each in used for run in each.runs}
+        below = f"{covered}/*"
+        runs = {
+            run
+            for each in self.shown
+            if resource_covers(covered, each.resource) or resource_covers(below, each.resource)
+            for run in each.runs
+        }
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
             alike = self.names.get(_first_word(begin), {})
@@ -129,21 +123,17 @@ class Stability(Struct, frozen=True):
         used = {*chain.from_iterable(each.runs for each in found)}
         using = [run.id for run in self.context.evidence.runs if run.id in used]
         early = {*using[: (len(using) + 1) // 2]}
-        first = [
-            replace(each, runs=left) for each in found if (left := tuple(run for run in each.runs if run in early))
-        ]
+        first = [replace(each, runs=tuple(run for run in each.runs if run in early)) for each in found]
+        first = [each for each in first if each.runs]
         # Only the later runs show that names change, but of a name with a word of its run and of several copies.
         shown = Counter(each.family for each in first)
-        before = [
-            each
-            if each.family
-            and (
-                each.family.opening.reason == OWN_WORD
-                or (each.family.opening.reason == COPY and shown[each.family] >= _LEAST_COPIES)
-            )
-            else replace(each, family=None)
-            for each in first
-        ]
+        kept = {
+            family
+            for family, copies in shown.items()
+            if family
+            and (family.opening.reason == OWN_WORD or (family.opening.reason == COPY and copies >= _LEAST_COPIES))
+        }
+        before = [each if each.family in kept else replace(each, family=None) for each in first]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
             is_new = not any(resource_covers(pattern, each.resource) for pattern in known)
@@ -221,10 +211,8 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
 
 def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
     """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
-    used: dict[str, list[str]] = {}
-    for each in of_type:
-        if region := region_of(each.resource):
-            used.setdefault(region, []).append(each.resource)
+    used = grouped((region_of(each.resource), each.resource) for each in of_type)
+    used.pop("", None)
     found = {each.pattern: each for each in patterns}
     for pattern in patterns if len(used) > 1 else ():
         for region, resources in used.items():

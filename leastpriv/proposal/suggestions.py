@@ -7,12 +7,13 @@ suggested if every allowed call of an action meets it, in as many runs as a remo
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from msgspec import Struct
 
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, Condition, Need, Outcome, Usage
+from leastpriv.models import Basis, Condition, Need, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import forbidden
 from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
@@ -56,15 +57,15 @@ def suggested_actions(
         written = _as_written(used_action, tuple(used.get(used_action, ())), documents)
         resources = tuple(each for each in written if each != "*" and fits(action, each))
         found[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
-    for suggestion in _on_created_resources(used, documents):
-        found.setdefault(suggestion.action, suggestion)
     declared = evidence.aws_findings.declared
-    for suggestion in _declared(declared.needs + declared.later_needs, used):
-        found.setdefault(suggestion.action, suggestion)
-    for action, types in declared.actions.items():
-        if action not in used:
-            found.setdefault(action, SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3])))
-    for suggestion in _unrecorded_data_events(evidence, used, documents):
+    types_of = declared.actions.items()
+    others = (
+        _on_created_resources(used, documents),
+        _declared(declared.needs + declared.later_needs, used),
+        (SuggestedAction(each, Basis.DECLARED, ", ".join(types[:3])) for each, types in types_of if each not in used),
+        _unrecorded_data_events(evidence, used, documents),
+    )
+    for suggestion in chain.from_iterable(others):
         found.setdefault(suggestion.action, suggestion)
     return tuple(
         suggestion
@@ -84,15 +85,10 @@ def _as_written(action: str, resources: Sequence[str], documents: Sequence[Docum
 
 def _declared(needs: Sequence[Need], used: Collection[str]) -> Iterator[SuggestedAction]:
     """Actions that templates and plans need and no run used, with the resources that they name."""
-    found: dict[str, dict[str, None]] = {}
-    because: dict[str, str] = {}
-    for need in needs:
-        if need.permission.action not in used:
-            named = {need.permission.resource: None} if need.exact else {}
-            found.setdefault(need.permission.action, {}).update(named)
-            because.setdefault(need.permission.action, need.because)
-    for action, resources in found.items():
-        yield SuggestedAction(action, Basis.DECLARED, because[action], tuple(resources))
+    by_action = grouped((need.permission.action, need) for need in needs if need.permission.action not in used)
+    for action, own in by_action.items():
+        named = dict.fromkeys(need.permission.resource for need in own if need.exact)
+        yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(named))
 
 
 def _on_created_resources(
@@ -102,32 +98,20 @@ def _on_created_resources(
 
     The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and `orders-2`.
     """
-    used_actions: dict[str, str] = {}
-    left: dict[str, dict[str, None]] = {}
+    left: dict[str, tuple[str, dict[str, None]]] = {}
     for used_action in filter(creates_its_resource, used):
         for action in siblings_among(used_action, used):
-            if not _granting(action, documents):
-                continue  # it was refused, or declined: whoever did that knows better
-            on = [each for each in used[used_action] if each not in ("*", *used[action]) and fits(action, each)]
-            # CloudWatch Logs takes a log group with and without `:*`.
-            forms = {each: {each, each.removesuffix(":*")} for each in on}
-            missing = {
-                each: None for each in on if not any(_is_allowed_on(action, form, documents) for form in forms[each])
-            }
-            if missing:
-                used_actions.setdefault(action, used_action)
-                left.setdefault(action, {}).update(missing)
-    yield from (
-        SuggestedAction(action, Basis.LIFECYCLE, used_actions[action], tuple(found)) for action, found in left.items()
-    )
-
-
-def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) -> bool:
-    """Whether a statement allows the action on all of the resource, under any condition."""
-    return any(
-        not statement.resources or any(resource_covers(each, resource) for each in statement.resources)
-        for statement in _granting(action, documents)
-    )
+            # Where no statement grants the action, it was denied or declined by a person who knows better.
+            granting = _granting(action, documents)
+            allowed = [each for statement in granting for each in statement.resources or ("*",)]
+            for each in used[used_action] if granting else ():
+                # CloudWatch Logs takes a log group with and without `:*`.
+                forms = {each, each.removesuffix(":*")}
+                is_used = each in ("*", *used[action]) or not fits(action, each)
+                if not is_used and not any(resource_covers(on, form) for on in allowed for form in forms):
+                    left.setdefault(action, (used_action, {}))[1][each] = None
+    for action, (used_action, missing) in left.items():
+        yield SuggestedAction(action, Basis.LIFECYCLE, used_action, tuple(missing))
 
 
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
@@ -150,23 +134,18 @@ def _unrecorded_data_events(
     for row in table("item_level"):
         if row["needs"] and row["needs"] not in used:
             continue
-        on = [
-            resource
+        by_action = grouped(
+            (action, resource)
             for resource, action in in_use.items()
             if action.startswith(f"{row['prefix']}:")
             and not set(resource) & {*"*?$"}
             and resource not in recorded
             and row["type"] in kinds_of(action, resource)
-        ]
-        if not on:
-            continue
-        by_action: dict[str, list[str]] = {}
-        for each in on:
-            by_action.setdefault(in_use[each], []).append(each)
+        )
         written = dict.fromkeys(name for own, names in by_action.items() for name in _as_written(own, names, documents))
-        for action in row["actions"].split(","):
+        resources = tuple(f"{each}{row['below']}" for each in written)
+        for action in row["actions"].split(",") if resources else ():
             if action not in used:
-                resources = tuple(f"{each}{row['below']}" for each in written)
                 yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
 
 
@@ -194,7 +173,8 @@ class SuggestedCondition(Struct, frozen=True):
 
 def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[SuggestedCondition, ...]:
     """Lists conditions that each Allow statement of the proposed document could add."""
-    used = _by_action(evidence)
+    shown = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.verified)
+    used = grouped((usage.need.permission.action, usage) for usage in shown)
     partition = evidence.principal.split(":")[1]
     found: dict[tuple[int, Condition], dict[str, int]] = {}
     for statement in document.statements:
@@ -205,27 +185,13 @@ def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: i
             runs = len({run for usage in usages for run in usage.runs})
             if runs < max(minimum_runs, 2) or not names_action(statement, action):
                 continue
-            for condition in _common_conditions(action, usages, statement, partition):
+            for condition in filter(None, (rule(action, usages, statement, partition) for rule in _RULES)):
                 if condition.key.lower() not in asked:
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
         SuggestedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
         for (index, condition), runs in sorted(found.items())
     )
-
-
-def _by_action(evidence: Evidence) -> Mapping[str, list[Usage]]:
-    found: dict[str, list[Usage]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED and usage.need.verified:
-            found.setdefault(usage.need.permission.action, []).append(usage)
-    return found
-
-
-def _common_conditions(
-    action: str, usages: Sequence[Usage], statement: Statement, partition: str
-) -> Iterator[Condition]:
-    yield from filter(None, (rule(action, usages, statement, partition) for rule in _RULES))
 
 
 def _requested_region(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:

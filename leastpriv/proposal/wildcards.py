@@ -8,10 +8,11 @@ The report names the rest as removed without proof.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from leastpriv.errors import listed
+from leastpriv.models import grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden
 from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
@@ -82,12 +83,15 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
     match visibility(action).visibility:
         case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(action, context):
             return True
-        case Visibility.DATA if action in _only_in_data_events(prefix) and Tool.TERRAFORM in context.programs.get(
-            prefix, ()
-        ):
-            return True
         case Visibility.DATA:
-            return _is_usual(action, context) or (has_script and _is_on_known_type(action, context))
+            is_terraform = Tool.TERRAFORM in context.programs.get(prefix, ())
+            # The service of a resource type in use may have no list of usual actions.
+            is_for_scripts = has_script and prefix not in _item_services()
+            return (
+                _is_usual(action, context)
+                or (is_terraform and action in _only_in_data_events(prefix))
+                or (is_for_scripts and _has_type_in_use(action, context))
+            )
         case Visibility.NEVER:
             return has_script or prefix not in context.services
         case Visibility.MANAGEMENT:
@@ -103,30 +107,24 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
 
 def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:
     """Whether a later run may do this to a resource type in use: by the types of the tool, or any program's."""
-    if _BY_HAND.isdisjoint(context.programs.get(action.partition(":")[0], ())):
-        return _is_of_tool(action, context)
-    return _has_type_in_use(action, context)
+    is_by_tool = _BY_HAND.isdisjoint(context.programs.get(action.partition(":")[0], ()))
+    return _is_of_tool(action, context) if is_by_tool else _has_type_in_use(action, context)
 
 
 def _is_of_tool(action: str, context: GuardContext) -> bool:
     """Whether a deploy tool does this to a resource type that the runs created: `sqs:GetQueueAttributes`."""
-    if context.programs.get(action.partition(":")[0]) == frozenset({SCRIPT}):
-        return False
-    return action in _actions_of_tools(
-        frozenset(each for each in context.used if each.partition(":")[0] == action.partition(":")[0])
-    )
+    prefix = action.partition(":")[0]
+    used = frozenset(each for each in context.used if each.partition(":")[0] == prefix)
+    return context.programs.get(prefix) != frozenset({SCRIPT}) and action in _actions_of_tools(used)
 
 
 @lru_cache(maxsize=256)
 def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
-    kinds = {kind for each in used for kind in types_made_by(each)}
-    always = (
-        each
-        for kind in kinds
-        for phase in Phase
-        for each in {*actions_of_phase(kind, phase)} - conditional_actions(kind)
-    )
-    return frozenset(always)
+    found = set[str]()
+    for kind in {kind for each in used for kind in types_made_by(each)}:
+        of_any_phase = {each for phase in Phase for each in actions_of_phase(kind, phase)}
+        found |= of_any_phase - conditional_actions(kind)
+    return frozenset(found)
 
 
 def _may_call_a_provider(action: str, context: GuardContext) -> bool:
@@ -160,37 +158,23 @@ def _is_usual(action: str, context: GuardContext) -> bool:
     )
 
 
-def _is_on_known_type(action: str, context: GuardContext) -> bool:
-    """Whether the action is for a resource type in use whose service has no list of usual actions."""
-    return action.partition(":")[0] not in _item_services() and _has_type_in_use(action, context)
-
-
 def _has_type_in_use(action: str, context: GuardContext) -> bool:
     """Whether the action is for a type of which the role uses a resource, or for no resource."""
     known = catalog.action(action)
-    if known is None:
-        return False
-    prefix = action.partition(":")[0]
-    return not known.resource_types or not _types_in_use(context).isdisjoint(
-        (prefix, kind.name.lower()) for kind in known.resource_types
-    )
-
-
-def _types_in_use(context: GuardContext) -> frozenset[tuple[str, str]]:
+    if known is None or not known.resource_types:
+        return known is not None
     resources = {usage.need.permission.resource for usages in context.used.values() for usage in usages}
-    return _types_of(frozenset(resources))
+    in_use = _types_of(frozenset(resources))
+    return any((action.partition(":")[0], kind.name.lower()) in in_use for kind in known.resource_types)
 
 
 @lru_cache(maxsize=64)
 def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
-    return frozenset(_named_types(resources))
-
-
-def _named_types(resources: frozenset[str]) -> Iterator[tuple[str, str]]:
-    for resource in resources - {"*"}:
-        prefix = service_of(resource)
-        for kind in types_of_arn(prefix, resource) if prefix else ():
-            yield prefix, kind.lower()
+    """Service and type of some resources."""
+    named = [(service_of(each), each) for each in resources - {"*"}]
+    return frozenset(
+        (service, kind.lower()) for service, each in named if service for kind in types_of_arn(service, each)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -200,9 +184,5 @@ def _item_services() -> frozenset[str]:
 
 
 @lru_cache(maxsize=1)
-def _usual() -> Mapping[str, tuple[Mapping[str, str], ...]]:
-    found: dict[str, tuple[Mapping[str, str], ...]] = {}
-    for row in table("item_level"):
-        for action in row["actions"].split(","):
-            found[action] = (*found.get(action, ()), row)
-    return found
+def _usual() -> Mapping[str, Sequence[Mapping[str, str]]]:
+    return grouped((action, row) for row in table("item_level") for action in row["actions"].split(","))

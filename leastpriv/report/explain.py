@@ -9,8 +9,7 @@ from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, sensitivity
-from leastpriv.permissions.event_table import Carrier, Visibility, carriers_of, visibility
-from leastpriv.permissions.generalize import Pattern
+from leastpriv.permissions.event_table import Visibility, carriers_of, visibility
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.visibility_guards import could_hide
 from leastpriv.report.context import ReportContext
@@ -37,8 +36,12 @@ def explain(
     if as_json:
         rows = ({**_facts_value(each), **_evidence_value(each, context, has_policy)} for each in actions)
         return json_lines(rows)
-    lines = ((_findings(each, context, has_policy) if context else _facts(each)) for each in actions)
-    return "\n".join("\n".join([_head(each), *found]) + "\n" for each, found in zip(actions, lines, strict=True))
+    texts = []
+    for action in actions:
+        level = catalog.access_level(action) or f"not in the catalogue {catalog.version()}"
+        found = _findings(action, context, has_policy) if context else _facts(action)
+        texts.append("\n".join([plain(f"{action} ({level})"), *found]) + "\n")
+    return "\n".join(texts)
 
 
 def _actions(entry: str, context: ReportContext | None) -> Sequence[str]:
@@ -67,14 +70,12 @@ def _facts(action: str) -> Iterator[str]:
     if known and not known.resource_types:
         yield "  resource: none, `*` alone"
     yield from _visibility(action)
-    yield from _warnings(action)
 
 
 def _findings(action: str, context: ReportContext, has_policy: bool) -> Iterator[str]:
     usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
     yield from _evidence(usages)
     yield from _visibility(action)
-    yield from _warnings(action)
     for gap in context.evidence.gaps:
         if could_hide(gap, action):
             yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"
@@ -83,11 +84,6 @@ def _findings(action: str, context: ReportContext, has_policy: bool) -> Iterator
         return
     lines = [*_entries(action, context), *_additions(action, context, "would be added")]
     yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
-
-
-def _head(action: str) -> str:
-    level = catalog.access_level(action)
-    return plain(f"{action} ({level})" if level else f"{action} (not in the catalogue {catalog.version()})")
 
 
 def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
@@ -101,7 +97,9 @@ def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
         yield f"  {need.basis}: {_outcome(usage)} in {plural(len(usage.runs), 'run')}, {span}"
         yield f"    resource:   {_shown(need.permission.resource)}"
         yield f"    found:      {_shown(need.derivation)}"
-        yield f"    confidence: {_confidence(usage)}"
+        exact = "high: the whole resource is known"
+        known = exact if need.exact else "medium: the resource is known in part, or by a like name, or by its type only"
+        yield f"    confidence: {known if need.verified else 'low: the catalogue does not know the action'}"
         for condition in need.permission.conditions:
             yield _shown(f"    condition:  {condition.operator} {condition.key} {', '.join(condition.values)}")
         if need.because:
@@ -127,15 +125,8 @@ def _outcome(usage: Usage) -> str:
     return calls if usage.succeeded else f"{calls}, each of which failed after authorization"
 
 
-def _confidence(usage: Usage) -> str:
-    if not usage.need.verified:
-        return "low: the catalogue does not know the action"
-    if usage.need.exact:
-        return "high: the whole resource is known"
-    return "medium: the resource is known in part, or by a like name, or by its type only"
-
-
 def _visibility(action: str) -> Iterator[str]:
+    """Yields what shows a use of the action, and whether a proposal writes it."""
     seen = visibility(action)
     kinds = {
         Visibility.MANAGEMENT: "as a management event",
@@ -147,19 +138,13 @@ def _visibility(action: str) -> Iterator[str]:
         Visibility.UNKNOWN: "not known",
     }
     yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
-    carriers = carriers_of(action)
+    carriers = []
+    for each in carriers_of(action):
+        kind = f"data event {each.resource_type}" if each.resource_type else f"visibility {each.visibility}"
+        is_management = each.visibility is Visibility.MANAGEMENT
+        carriers.append(each.operation if is_management else f"{each.operation} ({kind})")
     if carriers:
-        yield f"  also checked inside: {_shown(listed(map(_carrier, carriers), _MOST_CARRIERS))}"
-
-
-def _carrier(carrier: Carrier) -> str:
-    if carrier.visibility is Visibility.MANAGEMENT:
-        return carrier.operation
-    kind = f"data event {carrier.resource_type}" if carrier.resource_type else f"visibility {carrier.visibility}"
-    return f"{carrier.operation} ({kind})"
-
-
-def _warnings(action: str) -> Iterator[str]:
+        yield f"  also checked inside: {_shown(listed(carriers, _MOST_CARRIERS))}"
     if forbidden(action):
         yield f"  never written: {_shown(forbidden(action))}"
     elif sensitivity(action):
@@ -177,35 +162,39 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
 
 def decision(action: str, entry: Entry, context: ReportContext) -> str:
     """The decision on the action in this entry, in words."""
-    narrowings = (change for change in context.proposal.changes if change.kind is not ChangeKind.ADD)
-    at = (entry.statement.index, entry.pattern)
-    change = next((each for each in narrowings if (each.statement, each.action) == at), None)
+    index, pattern, changes = entry.statement.index, entry.pattern, context.proposal.changes
+    # An addition belongs to no statement.
+    change = next((each for each in changes if (each.statement, each.action) == (index, pattern)), None)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.removed_actions:
         becomes = f", which becomes {listed(change.replacement, _MOST_COVERED)}" if change.replacement else ""
         return _shown(f"removed with {change.action}{becomes}")
-    restricted = (change for change in context.proposal.changes if change.statement == entry.statement.index)
-    resources = next((each.restricted_to for each in restricted if each.restricted_to and each.used == (action,)), ())
+    own = (each for each in changes if each.statement == index and each.used == (action,))
+    resources = next((each.restricted_to for each in own if each.restricted_to), ())
     if resources:
         return _shown(f"kept, on {', '.join(resources)} only")
     if used:
         return "kept: it was used"
     guard_result = (change.kept or {}).get(action) if change else None
-    place = (entry.pattern, entry.statement.sid)
+    place = (pattern, entry.statement.sid)
     held = (each.guard_result for each in context.proposal.held_back if (each.action, each.sid) == place)
     found = guard_result or (None if change else next(held, None))
     return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
 
 
 def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
-    for change in context.proposal.changes:
-        if change.kind is ChangeKind.ADD and change.action == action:
+    for change in context.changes(ChangeKind.ADD):
+        if change.action == action:
             yield f"  {head}, basis {change.basis}, on"
             under = [f"{each.key} is {' or '.join(each.values)}" for each in change.conditions]
             patterns = {found.pattern: found for found in change.patterns}
             for resource in change.resources:
                 yield f"    {_shown(resource)}"
-                yield from _pattern(patterns[resource]) if resource in patterns else ()
+                openings = patterns[resource].openings if resource in patterns else ()
+                for opening in openings:
+                    yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
+                if openings:
+                    yield _shown(f"      covers: {listed(patterns[resource].covers, _MOST_COVERED)}")
             yield from (f"    only if {_shown(condition)}" for condition in under)
     for held in context.proposal.held_back_additions:
         if held.action == action:
@@ -215,19 +204,11 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
             )
 
 
-def _pattern(pattern: Pattern) -> Iterator[str]:
-    for opening in pattern.openings:
-        yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
-    if pattern.openings:
-        yield _shown(f"      covers: {listed(pattern.covers, _MOST_COVERED)}")
-
-
 def _shown(text: str) -> str:
     return plain(text, _LONGEST)
 
 
 def _facts_value(action: str) -> dict[str, object]:
-    """Facts about an action, whichever principal calls it."""
     known, seen = catalog.action(action), visibility(action)
     return {
         "action": action,
@@ -244,7 +225,6 @@ def _evidence_value(action: str, context: ReportContext | None, has_policy: bool
     if context is None:
         return {}
     usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
-    proposal = context.proposal
     return {
         "usages": [_usage_value(usage) for usage in usages],
         "gaps": [gap_row(gap) for gap in context.evidence.gaps if could_hide(gap, action)],
@@ -263,7 +243,7 @@ def _evidence_value(action: str, context: ReportContext | None, has_policy: bool
         if has_policy
         else [],
         "additions": [change_value(each) for each in context.changes(ChangeKind.ADD) if each.action == action],
-        "not_added": [held_value(held) for held in proposal.held_back_additions if held.action == action],
+        "not_added": [held_value(held) for held in context.proposal.held_back_additions if held.action == action],
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
-from leastpriv.models import Basis, ChangeKind
+from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.fact_tables import table
@@ -16,7 +16,7 @@ from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
 from leastpriv.proposal.additions import unmet_reason
-from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.models import Change
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
@@ -46,9 +46,10 @@ def first_screen(context: ReportContext) -> list[str]:
     The first is the answer to "Safe to merge?" with its reason. Chance, replay and limits follow, then additions,
     removals and narrowings, then what remains granted without use, and what an attacker could do with it.
     """
-    changes = (_replaces(context), _adds(context), _not_added(context), _removes(context), _narrows(context))
-    lines = (verdict(context), *_reasons(context), *changes, _too_wide(context), escalation_line(context))
-    return list(filter(None, lines))
+    replaced = f"**Replaces** {codes(context.replaced)}: detach it after the merge; until then it denies no call."
+    changes = (_adds(context), _not_added(context), _removes(context), _narrows(context), _too_wide(context))
+    lines = [verdict(context), *_reasons(context), replaced if context.replaced else ""]
+    return list(filter(None, (*lines, *changes, escalation_line(context))))
 
 
 def markdown(lines: Sequence[str]) -> str:
@@ -94,20 +95,11 @@ def _limits(context: ReportContext) -> tuple[list[str], int]:
     kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
     labels = {row["kind"]: row["on_first_screen"] for row in table("gap_labels", __package__ or "")}
     known = list(filter(None, (labels.get(kind) for kind in kinds)))
-    added = context.changes(ChangeKind.ADD)
-    if added and (
-        not context.history.origins
-        or any(has_unknown_origin(usage, context.history.origins) for each in added for usage in each.usages)
-    ):
+    added, origins = context.changes(ChangeKind.ADD), context.history.origins
+    is_unknown = any(has_unknown_origin(usage, origins) for each in added for usage in each.usages)
+    if is_unknown or (added and not origins):
         limits.append("from which branch the runs came")
     return limits + known, len(kinds) - len(known)
-
-
-def _replaces(context: ReportContext) -> str:
-    """What the policy file is made to replace."""
-    if not context.replaced:
-        return ""
-    return f"**Replaces** {codes(context.replaced)}: detach it after the merge; until then it denies no call."
 
 
 def _adds(context: ReportContext) -> str:
@@ -121,12 +113,10 @@ def _adds(context: ReportContext) -> str:
         careful = dict.fromkeys(change.action for change in added if change.security)
         look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
         # An action may have several changes, each with its resources and condition.
-        bases: dict[str, set[Basis | None]] = {}
-        for change in added:
-            bases.setdefault(change.action, set()).add(change.basis)
-        coming = sum(each == {Basis.LIFECYCLE} for each in bases.values())
+        bases = grouped((change.action, change.basis) for change in added)
+        coming = sum({*each} == {Basis.LIFECYCLE} for each in bases.values())
         more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""
-        inferred = sum(each == {Basis.INFERRED} for each in bases.values())
+        inferred = sum({*each} == {Basis.INFERRED} for each in bases.values())
         more += f", {inferred:,} of them inferred from recorded calls" if inferred else ""
         names = f": {codes(bases)}" if len(bases) <= MOST_SHOWN else look
         return f"**Grants {plural(len(bases), 'action')}** of {plural(len(services), 'service')}{more}{names}."
@@ -142,16 +132,14 @@ def _declared_draft(context: ReportContext) -> str:
     is_all = len(unseen) == len({each.action for each in added})
     seen = "none of them seen yet" if is_all else f"{len(unseen):,} of them never seen"
     later = {need.permission.action for need in declared.later_needs} - {change.action for change in added}
-    offered = (
-        f" Updates and deletions need {plural(len(later), 'further action')}; `declared-phases: all` writes them."
-        if later
-        else ""
-    )
-    unread = f" **Not known:** what {codes(declared.unread, 3)} needs." if declared.unread else ""
-    return (
+    text = (
         f"**Grants {plural(len({change.action for change in added}), 'action')}** from {codes(declared.sources, 3)}, "
-        f"{seen} in a run. After the first runs the proposal removes what they did not use." + offered + unread
+        f"{seen} in a run. After the first runs the proposal removes what they did not use."
     )
+    if later:
+        further = plural(len(later), "further action")
+        text += f" Updates and deletions need {further}; `declared-phases: all` writes them."
+    return f"{text} **Not known:** what {codes(declared.unread, 3)} needs." if declared.unread else text
 
 
 def _added(change: Change, context: ReportContext) -> str:
@@ -167,10 +155,8 @@ def _added(change: Change, context: ReportContext) -> str:
 
 def _not_added(context: ReportContext) -> str:
     """Names the needs that are not added, by reason; used actions first, since the next run needs them."""
-    groups: dict[str, list[HeldBackChange]] = {}
-    for each in context.proposal.held_back_additions:
-        if each.guard_result.guard != OFFERED:
-            groups.setdefault(each.guard_result.guard, []).append(each)
+    groups = grouped((each.guard_result.guard, each) for each in context.proposal.held_back_additions)
+    groups.pop(OFFERED, None)
     if not groups:
         return ""
     parts = []
@@ -284,11 +270,10 @@ def _examples(entries: Sequence[_KeptEntry]) -> str:
     """A short list by name, the riskiest first, with resources where few differ; a long one by entry with counts."""
     total = sum(entry.count for entry in entries)
     if len(entries) == total <= _MOST_NAMED:
-        by_resources: dict[tuple[str, ...], list[str]] = {}
         few = len({entry.resources for entry in entries}) <= _MOST_RESOURCES
-        for entry in sorted(entries, key=lambda entry: (removal_rank(entry.action), entry.action)):
-            shown = entry.resources if few or sensitivity(entry.action) else ()
-            by_resources.setdefault(shown, []).append(entry.action)
+        riskiest = sorted(entries, key=lambda entry: (removal_rank(entry.action), entry.action))
+        shown = (each.resources if few or sensitivity(each.action) else () for each in riskiest)
+        by_resources = grouped(zip(shown, (each.action for each in riskiest), strict=True))
         on = {each: " on every resource" if "*" in each else f" on {codes(each, 1)}" for each in by_resources if each}
         return ", ".join(f"{codes(names)}{on.get(resources, '')}" for resources, names in by_resources.items())
     left: Counter[str] = Counter()

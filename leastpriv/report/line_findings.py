@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from leastpriv import __version__
-from leastpriv.models import ChangeKind
+from leastpriv.models import ChangeKind, grouped
 from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, entry_id
@@ -115,6 +115,10 @@ _SPECIAL = re.compile(r"[\\\[\]]")
 def sarif(contexts: Sequence[ReportContext]) -> str:
     """The changes that narrow policies, as one SARIF log with one run; without results if there are none."""
     results = [result for context in contexts for result in _results(context)]
+    # By its category a later upload replaces an earlier one's alerts; those of other roles remain.
+    category = "leastpriv/"
+    if len(contexts) == 1:
+        category += f"{_address(contexts[0].role)}/{_address(contexts[0].policy_path)}/"
     rules = [
         {
             "id": row["rule"],
@@ -128,19 +132,12 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
     ]
     run = {
         "tool": {"driver": {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}},
-        "automationDetails": {"id": _category(contexts)},
+        "automationDetails": {"id": category},
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The root of the repository"}}},
         "columnKind": "unicodeCodePoints",
         "results": results[:_MOST_RESULTS],
     }
     return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
-
-
-def _category(contexts: Sequence[ReportContext]) -> str:
-    """Category by which a later upload replaces an earlier one's alerts; those of other roles remain."""
-    if len(contexts) != 1:
-        return "leastpriv/"
-    return f"leastpriv/{_address(contexts[0].role)}/{_address(contexts[0].policy_path)}/"
 
 
 def _address(path: str) -> str:
@@ -165,15 +162,13 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
         if change.kind is not ChangeKind.ADD and change.statement not in unused:
             line = committed.line_of_entry(change.statement, change.action)
             fingerprint = entry_id(change.action, change.sid, change.resources)
-            yield _result(_rule(change), _sentence(change, context), context, line, fingerprint)
+            yield _result(*_rule_and_sentence(change, context), context, line, fingerprint)
 
 
 def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
     """Returns the statements of several entries of which the proposal removes every one, with their changes."""
     committed = context.proposal.committed
-    removed: dict[int, list[Change]] = {}
-    for change in context.changes(ChangeKind.REMOVE):
-        removed.setdefault(change.statement, []).append(change)
+    removed = grouped((change.statement, change) for change in context.changes(ChangeKind.REMOVE))
     return {
         number: changes
         for number, changes in removed.items()
@@ -196,20 +191,14 @@ def _result(rule: str, sentence: str, context: ReportContext, line: int, fingerp
     }
 
 
-def _rule(change: Change) -> str:
+def _rule_and_sentence(change: Change, context: ReportContext) -> tuple[str, str]:
+    action, role, seen = change.action, context.role, f"in {evidence_span(context.evidence)}"
     if change.kind is ChangeKind.REMOVE:
-        return "unused-entry"
-    return "unused-resources" if change.restricted_to else "unused-in-wildcard"
-
-
-def _sentence(change: Change, context: ReportContext) -> str:
-    seen = f"in {evidence_span(context.evidence)}"
-    if change.kind is ChangeKind.REMOVE:
-        return f"{change.action} is granted, and {context.role} has not used it {seen}."
+        return "unused-entry", f"{action} is granted, and {role} has not used it {seen}."
     if change.restricted_to:
         resources = listed(change.restricted_to, _MOST_NAMED)
-        return f"{change.action} is granted on every resource; {context.role} used it {seen} on {resources}."
-    return (
-        f"{change.action} grants {plural(change.granted, 'action')}; {context.role} used {len(change.used):,} of them "
-        f"{seen}. Not used: {listed(change.removed_actions, _MOST_NAMED)}."
+        return "unused-resources", f"{action} is granted on every resource; {role} used it {seen} on {resources}."
+    return "unused-in-wildcard", (
+        f"{action} grants {plural(change.granted, 'action')}; {role} used {len(change.used):,} of them {seen}. Not "
+        f"used: {listed(change.removed_actions, _MOST_NAMED)}."
     )

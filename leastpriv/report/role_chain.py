@@ -62,7 +62,11 @@ def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
     chain = chained.chain
     if not chain.links:
         return
-    lines = ["#### Roles that this one leads to", "", *(_drawn(chained) if len(chain.links) > 1 else ())]
+    lines = ["#### Roles that this one leads to", ""]
+    if len(chain.links) > 1:
+        lines += ["```mermaid", *mermaid(chained).split("\n"), "```"]
+        more = len(chain.links) - _MOST_DRAWN
+        lines += ["", f"{plural(more, 'further link')} not drawn."] if more > 0 else []
     if chain.left_out:
         lines += ["", f"And {plural(chain.left_out, 'further role')}, not followed."]
     lines += _others(chained)
@@ -116,14 +120,6 @@ def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
     }
 
 
-def _drawn(chained: RoleChainPolicies) -> list[str]:
-    lines = ["```mermaid", *mermaid(chained).split("\n"), "```"]
-    more = len(chained.chain.links) - _MOST_DRAWN
-    if more > 0:
-        lines += ["", f"{plural(more, 'further link')} not drawn."]
-    return lines
-
-
 def _others(chained: RoleChainPolicies) -> Iterator[str]:
     """Roles used with access keys that other principals issued: a narrowing affects those too."""
     found = []
@@ -148,13 +144,10 @@ def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     known = {each.role: each for each in chained.without_policy}
     yield from ("", "No committed policy names:", "")
     for role in lacking:
-        yield f"- {code(_short(role))}, {_reached_roles(chain.to(role))}: {_needs(known.get(role))}"
+        ways = (f"{_link_text(link)} by {code(_short(link.source))}" for link in chain.to(role)[:3])
+        yield f"- {code(_short(role))}, {'; '.join(ways)}: {_needs(known.get(role))}"
     if chained.advice:
         yield from ("", chained.advice)
-
-
-def _reached_roles(links: tuple[RoleLink, ...]) -> str:
-    return "; ".join(f"{_link_text(link)} by {code(_short(link.source))}" for link in links[:3])
 
 
 def _needs(unwritten: UncommittedRole | None) -> str:
@@ -181,12 +174,11 @@ def _short(arn: str) -> str:
 
 
 def _label(text: str) -> str:
-    shown = text if len(text) <= _LONGEST_LABEL else text[: _LONGEST_LABEL - 1] + "…"
-    return _PLAIN.sub(lambda found: f"#{ord(found[0])};", shown)
+    return _PLAIN.sub(lambda found: f"#{ord(found[0])};", _truncated(text, _LONGEST_LABEL))
 
 
 _COLUMN, _ROW, _BOX, _HEIGHT = 400, 54, 330, 36
-_LONGEST = 38
+_LONGEST_NAME = 38
 
 
 def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
@@ -208,8 +200,9 @@ def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
         places[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
         rows[step] += 1
     boxes = [
-        {"x": x, "y": y, "label": _truncated(arn.rpartition("/")[2]), "arn": arn, "committed": arn in chained.committed}
+        {"x": x, "y": y, "label": label, "arn": arn, "committed": arn in chained.committed}
         for arn, (x, y) in sorted(places.items())
+        for label in [_truncated(arn.rpartition("/")[2], _LONGEST_NAME)]
     ]
     return {
         "boxes": boxes,
@@ -235,5 +228,5 @@ def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> dict[s
     return {"path": f"{path}{end} {to_y + _HEIGHT // 2}", "words": words}
 
 
-def _truncated(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+def _truncated(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -288,8 +288,6 @@ class GeneratedPolicyComparison(Struct, frozen=True):
     agreed: int
     """Number of actions that the proposal grants too."""
     questions: tuple[UngrantedAction, ...]
-    free: tuple[str, ...]
-    """Actions that need no permission."""
 
 
 def compare_with_generated_policy(
@@ -300,19 +298,18 @@ def compare_with_generated_policy(
     if generated is None:
         return None
     questions: list[UngrantedAction] = []
-    free: list[str] = []
     agreed = 0
     for action, resources in generated.grants:
         if _is_granted(action, documents):
             agreed += 1
-        elif _needs_no_permission(action):
-            free.append(action)
-        else:
+        elif not _needs_no_permission(action):
             filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
             real = dict.fromkeys(resource for each in resources for resource in filled.get(each) or (each,))
-            why = _ungranted_reason(action, evidence)
+            names = ((usage.need.permission.action.lower(), usage.outcome) for usage in evidence.usages)
+            why = UngrantedReason.DENIED if (action.lower(), Outcome.DENIED) in names else UngrantedReason.UNSEEN
+            why = why if catalog.spelling(action) else UngrantedReason.UNKNOWN
             questions.append(UngrantedAction(action, why, tuple(real), any(filled.values())))
-    return GeneratedPolicyComparison(generated, agreed, tuple(questions), tuple(free))
+    return GeneratedPolicyComparison(generated, agreed, tuple(questions))
 
 
 def has_placeholder(resource: str) -> bool:
@@ -344,13 +341,6 @@ def _is_granted(action: str, documents: Iterable[Document]) -> bool:
 def _needs_no_permission(action: str) -> bool:
     prefix, _, name = action.partition(":")
     return map_event(f"{prefix}.amazonaws.com", name).verdict is Verdict.NO_PERMISSION
-
-
-def _ungranted_reason(action: str, evidence: Evidence) -> UngrantedReason:
-    if catalog.spelling(action) is None:
-        return UngrantedReason.UNKNOWN
-    outcomes = {usage.outcome for usage in evidence.usages if usage.need.permission.action.lower() == action.lower()}
-    return UngrantedReason.DENIED if Outcome.DENIED in outcomes else UngrantedReason.UNSEEN
 
 
 def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:

@@ -150,8 +150,6 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
 
 
 class _GrantingEntries:
-    """Finds the policy entry that grants a usage."""
-
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
         self._of_action: dict[str, tuple[Statement, ...]] = {}

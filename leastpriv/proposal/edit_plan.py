@@ -103,7 +103,6 @@ _GrantTuple = tuple[str, tuple[str, ...], str]
 
 
 def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
-    """Groups actions by equal resources and condition."""
     found = grouped(((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs)
     return [
         PlannedGrant(tuple(sorted(set(actions))), resources, condition)
@@ -245,7 +244,8 @@ def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[
     reasons: list[str] = []
     for change in changes:
         is_added = change.kind is ChangeKind.ADD
-        fixed = "" if is_added else _fixed_reason(document, change)
+        statement = document.statements[change.statement]
+        fixed = "" if is_added else statement.fixed_reason("" if statement.not_actions else change.action)
         reasons.append(fixed or (no_statement if is_added or change.restricted_to else ""))
     both = [*zip(changes, reasons, strict=True)]
     return [change for change, reason in both if not reason], [(change, reason) for change, reason in both if reason]
@@ -271,8 +271,3 @@ def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
 def _identity(statement: object) -> tuple[object, ...]:
     names = ("sid", "effect", "actions", "not_actions", "resources", "not_resources", "conditions")
     return tuple(getattr(statement, name) for name in names)
-
-
-def _fixed_reason(document: Document, change: Change) -> str:
-    statement = document.statements[change.statement]
-    return statement.fixed_reason("" if statement.not_actions else change.action)

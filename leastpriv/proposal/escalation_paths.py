@@ -175,8 +175,6 @@ _Question = tuple[str, str, str]
 
 
 class _Policies(Struct):
-    """The documents of a principal, with the answers about them."""
-
     documents: tuple[Document, ...]
     principal: str
     answers: dict[_Question, _Grant | None] = {}
@@ -310,7 +308,6 @@ def _kind_of_key(key: str) -> str:
 
 
 def _steps(actions: str) -> tuple[_Step, ...]:
-    """Reads the column `actions`."""
     steps = [step.split("|") for step in actions.split(",")]
     return tuple(
         _Step(tuple(action.removeprefix("@") for action in step), not number or step[0].startswith("@"))

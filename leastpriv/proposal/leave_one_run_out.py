@@ -139,7 +139,15 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
         if run in usage.runs
     }
     usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
-    others = _evidence_without_run(run, shared.evidence, tuple(usage for usage, _ in usages))
+    # The time span of the evidence remains, because the logs were read all the same.
+    remaining, runs = (
+        tuple(usage for usage, _ in usages),
+        tuple(each for each in shared.evidence.runs if each.id != run),
+    )
+    hints = shared.evidence.aws_findings
+    if hints.access:
+        hints = replace(hints, access=report_without(hints.access, shared.evidence, remaining))
+    others = replace(shared.evidence, usages=remaining, groups=(), runs=runs, aws_findings=hints)
     actions = {usage.need.permission.action for usage in own}
     entries = tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
     inputs = ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False)
@@ -179,20 +187,12 @@ def _relevant_entries(
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
-    """An entry with the remaining usages."""
+
     kept = {
         action: tuple(each for usage in usages if (each := left.get(id(usage), usage)))
         for action, usages in entry.uses.items()
     }
     return replace(entry, uses={action: usages for action, usages in kept.items() if usages})
-
-
-def _evidence_without_run(run: str, evidence: Evidence, usages: tuple[Usage, ...]) -> Evidence:
-    """The evidence without the run; its time span remains, because the logs were read all the same."""
-    runs = tuple(each for each in evidence.runs if each.id != run)
-    access = evidence.aws_findings.access
-    hints = replace(evidence.aws_findings, access=report_without(access, evidence, usages) if access else None)
-    return replace(evidence, usages=usages, groups=(), runs=runs, aws_findings=hints)
 
 
 def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: Evidence) -> Iterator[Entry]:

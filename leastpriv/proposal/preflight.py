@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -126,13 +126,6 @@ class Withdrawn(Struct, frozen=True):
     """The declaration does not show whether the conditions hold."""
 
 
-class Covered(Struct, frozen=True):
-    """A need that the policies allow, with its use in the evidence."""
-
-    need: Need
-    usages: tuple[Usage, ...]
-
-
 class Preflight(Struct, frozen=True):
     """What a change needs."""
 
@@ -141,7 +134,8 @@ class Preflight(Struct, frozen=True):
     """Needs that no policy of the role allows, neither before an edit nor after."""
     never_written: Mapping[Need, GuardResult]
     """Missing needs that no proposal writes, and why."""
-    covered: tuple[Covered, ...]
+    covered: Mapping[Need, tuple[Usage, ...]]
+    """Needs that the policies allow, with their use in the evidence."""
     statements: tuple[Mapping[str, object], ...]
     """Statements to paste that grant the missing needs."""
     indent: str = "  "
@@ -192,11 +186,13 @@ def preflight(
     changes, held = declared_additions(wanted, principal, options, (), ())
     rules = {(each.action, each.resources[0]): each.guard_result for each in held}
     sids = [statement.sid for document in documents for statement in document.statements]
+    allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    used = grouped((usage.need.permission.action, usage) for usage in allowed)
     return Preflight(
         change,
         tuple(sorted(missing, key=_rank)),
         reasons | {need: rules[_key(need)] for need in wanted if _key(need) in rules},
-        tuple(_covered([need for need in effects if need not in lacking], evidence)),
+        {need: _usages_of(need, used) for need in effects if need not in lacking},
         tuple(new_statements(changes, sids)),
         json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
         tuple(sorted(taken, key=lambda each: _rank(each.need))),
@@ -279,9 +275,6 @@ def _withdrawn(
     return Withdrawn(need, "", tuple(left), conditions=same[0].conditions if same else ())
 
 
-def _covered(needs: Iterable[Need], evidence: Evidence) -> Iterator[Covered]:
-    allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    used = grouped((usage.need.permission.action, usage) for usage in allowed)
-    for need in needs:
-        usages, on = used.get(need.permission.action, ()), need.permission.resource
-        yield Covered(need, tuple(each for each in usages if resource_overlaps(each.need.permission.resource, on)))
+def _usages_of(need: Need, used: Mapping[str, Sequence[Usage]]) -> tuple[Usage, ...]:
+    usages, on = used.get(need.permission.action, ()), need.permission.resource
+    return tuple(each for each in usages if resource_overlaps(each.need.permission.resource, on))

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, grouped
-from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
@@ -172,7 +171,7 @@ def _within_quotas(
         edited = apply_edits(document, plan_edits(document, kept)) if kept else document
         if not (kept and inputs.packs):
             return True, kept, PackedPolicy(edited)
-        packed = _packed(document, edited, principal, inputs.attached)
+        packed = _within_quota(edited, principal, inputs.attached, document)
         return packed.fits and len(packed.further) < _MOST_FILES, kept, packed
 
     # Packing a large policy takes seconds: the number is doubled, then searched by halves.
@@ -194,24 +193,18 @@ def _growth(change: Change) -> int:
     return max(len(change.replacement), 1) + max(len(change.restricted_to), 1) - 2
 
 
-def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
-    """Fits the edited document into its quota; writes a wildcard only if the committed document granted it."""
+def _within_quota(
+    document: Document, principal: str, attached: Sequence[Document], committed: Document | None = None
+) -> PackedPolicy:
+    """Fits a document into its quota; writes a wildcard only if the committed document granted it."""
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
         others = [DropStatement(index) for index in range(len(edited.statements)) if index != statement.index]
         narrow = ReplaceActions(statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),))
-        return check_containment([document], [apply_edits(edited, [*others, narrow])]).holds
+        folded = apply_edits(edited, [*others, narrow])
+        return committed is not None and check_containment([committed], [folded]).holds
 
-    return _within_quota(edited, principal, attached, policy_kind(document, principal), may_fold)
-
-
-def _within_quota(
-    document: Document,
-    principal: str,
-    attached: Sequence[Document],
-    kind: PolicyKind = PolicyKind.MANAGED,
-    may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
-) -> PackedPolicy:
+    kind = policy_kind(committed, principal) if committed else PolicyKind.MANAGED
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
     others_size = size_of_others(kind, attached, principal)
     return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
@@ -222,7 +215,6 @@ _OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one att
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
-    """Whether every entry of every statement would be removed."""
     removed = {(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE}
     return bool(removed) and all(
         statement.effect != "Deny" and (statement.index, entry) in removed

@@ -149,15 +149,9 @@ _MOST_LISTED_ACTIONS = 12
 
 def removals(difference: Difference, context: GuardContext) -> tuple[list[Change], list[HeldBackChange]]:
     """Checks each entry of the committed policy."""
-    changes: list[Change] = []
-    held_back: list[HeldBackChange] = []
-    for entry in difference.entries:
-        decision = _decide(entry, context)
-        if isinstance(decision, Change):
-            changes.append(decision)
-        elif decision:
-            held_back.append(decision)
-    return changes, held_back
+    decisions = [_decide(entry, context) for entry in difference.entries]
+    changes = [each for each in decisions if isinstance(each, Change)]
+    return changes, [each for each in decisions if isinstance(each, HeldBackChange)]
 
 
 def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
@@ -169,21 +163,21 @@ def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | No
         if used:
             return None
         doubt = next(iter(held.values()), None)
-        return _held_back(entry, ChangeKind.REMOVE, doubt) if doubt else _change(entry, ChangeKind.REMOVE)
+        return held_back(entry, ChangeKind.REMOVE, doubt) if doubt else _change(entry, ChangeKind.REMOVE)
     decided = ((action, keeping_result(RemovalCandidate(action, entry), held[action], context)) for action in held)
     kept = {action: found for action, found in decided if found}
     unproven = {each: doubt for each, doubt in held.items() if each not in kept and doubt.guard not in _PROVED}
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:
-        return _held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
+        return held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
     if unseen and entry.spans_services:
-        return _held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
+        return held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
     unseen_actions = {action: found for action, found in kept.items() if found.guard in COVERAGE}
     if entry.spans_services and len(unseen_actions) > _MOST_UNSEEN_ACTIONS:
-        return _held_back(entry, ChangeKind.NARROW, _most_common(unseen_actions))
+        return held_back(entry, ChangeKind.NARROW, _most_common(unseen_actions))
     if len(kept) == len(unused):
-        return _held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
+        return held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
     kept = {**kept, **unverified}
     if not used and not kept:
         return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
@@ -211,8 +205,15 @@ def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:
     return Counter(kept.values()).most_common(1)[0][0]
 
 
-def _held_back(entry: Entry, kind: ChangeKind, guard_result: GuardResult) -> HeldBackChange:
+def held_back(entry: Entry, kind: ChangeKind, guard_result: GuardResult) -> HeldBackChange:
+    """Returns a change of an entry that a guard holds back."""
     return HeldBackChange(kind, entry.pattern, entry.resources, guard_result, entry.statement.sid)
+
+
+def change_of(entry: Entry, kind: ChangeKind) -> Change:
+    """Returns a change of an entry, without what it grants then."""
+    statement = entry.statement
+    return Change(kind, entry.pattern, entry.resources, statement.index, statement.sid, statement.line)
 
 
 def _change(
@@ -220,26 +221,18 @@ def _change(
 ) -> Change:
     usages = tuple(usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED)
     left = {*used, *(kept or ())}
-    return Change(
-        kind=kind,
-        action=entry.pattern,
-        resources=entry.resources,
-        statement=entry.statement.index,
-        sid=entry.statement.sid,
-        line=entry.statement.line,
+    # Actions whose resources may be narrowed are written in full.
+    partners = [action for action, found in (kept or {}).items() if found.guard == LIFECYCLE]
+    others = [action for action, found in (kept or {}).items() if found.guard != LIFECYCLE]
+    return replace(
+        change_of(entry, kind),
         granted=len(entry.granted),
         removed_actions=tuple(action for action in entry.granted if action not in left),
         used=used,
-        replacement=_replacement(used, kept or {}, entry),
+        replacement=replacement_entries((*used, *partners), others, entry),
         kept=kept,
         usages=usages,
     )
-
-
-def _replacement(used: Sequence[str], kept: Mapping[str, GuardResult], entry: Entry) -> tuple[str, ...]:
-    """Entries that replace `entry`; those whose resources may be narrowed are written in full."""
-    partners = [action for action, found in kept.items() if found.guard == LIFECYCLE]
-    return replacement_entries((*used, *partners), [action for action in kept if action not in partners], entry)
 
 
 def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards import first_guard_result, inconclusive, used_elsewhere
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
-from leastpriv.proposal.removals import creators_of, is_used
+from leastpriv.proposal.removals import change_of, creators_of, held_back, is_used
 from leastpriv.proposal.stability import UNSTABLE, Stability, in_regions_in_use, names_by_word, where_applied
 from leastpriv.proposal.visibility_guards import is_of_another_region, may_be_uncalled, unnamed_types
 from leastpriv.proposal.wildcards import LIFECYCLE, NO_SIGN
@@ -68,8 +68,6 @@ class _Restriction(Struct, frozen=True):
 
 
 class _ObservedResources(Struct, frozen=True):
-    """All resources of the evidence."""
-
     created: CreatedResources
     exact_usages: Mapping[str, Sequence[Usage]]
     """Service -> usages that name their resource exactly."""
@@ -110,10 +108,8 @@ def narrow_resources(
     restrictions = _hold_with_creators(checked, creators)
     narrowed = [_change(each, context.evidence) for each in restrictions if not each.guard_result]
     narrowed += _partners_restricted(difference, changes, narrowed, context)
-    held = ((each.entry, each.guard_result) for each in restrictions if each.guard_result)
-    return narrowed, [
-        HeldBackChange(ChangeKind.NARROW, one.pattern, one.resources, why, one.statement.sid) for one, why in held
-    ]
+    held = ((each.entry, each.guard_result) for each in restrictions)
+    return narrowed, [held_back(entry, ChangeKind.NARROW, why) for entry, why in held if why]
 
 
 def _partners_restricted(
@@ -149,15 +145,9 @@ def _partners_restricted(
                 used = [usage for owner in owners for usage in context.used.get(owner, ())]
                 conditions = id_conditions(action, names, used, context.evidence)
                 yield replace(
-                    change,
+                    change_of(entry, ChangeKind.NARROW),
                     action=action,
-                    granted=1,
-                    removed_actions=(),
-                    used=(),
-                    replacement=(),
                     kept={action: result},
-                    unproven=None,
-                    usages=(),
                     restricted_to=names,
                     patterns=tuple(unique[name] for name in names),
                     conditions=_without_asked(conditions, entry.statement),
@@ -350,13 +340,8 @@ def _change(each: _Restriction, evidence: Evidence) -> Change:
     entry = each.entry
     usages = tuple(usage for usage in entry.uses[each.action] if usage.outcome is Outcome.ALLOWED)
     restricted_to = tuple(pattern.pattern for pattern in each.patterns)
-    return Change(
-        kind=ChangeKind.NARROW,
-        action=entry.pattern,
-        resources=entry.resources,
-        statement=entry.statement.index,
-        sid=entry.statement.sid,
-        line=entry.statement.line,
+    return replace(
+        change_of(entry, ChangeKind.NARROW),
         used=(each.action,),
         usages=usages,
         restricted_to=restricted_to,

@@ -228,7 +228,6 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Why a call of a carrier would not have been seen."""
     for each in hidden_carriers(candidate, context):
         inside = f"AWS may check it inside {each.operation}"
         if each.visibility is not Visibility.DATA:
@@ -263,7 +262,6 @@ def could_hide(gap: Gap, action: str) -> bool:
 
 @lru_cache(maxsize=32_768)
 def _services_of(action: str) -> frozenset[str]:
-    """IAM prefixes of an action and of its carriers."""
     names = (action, *(each.operation for each in carriers_of(action)))
     return frozenset(name.partition(":")[0].lower() for name in names)
 

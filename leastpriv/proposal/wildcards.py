@@ -170,7 +170,6 @@ def _has_type_in_use(action: str, context: GuardContext) -> bool:
 
 @lru_cache(maxsize=64)
 def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
-    """Service and type of some resources."""
     named = [(service_of(each), each) for each in resources - {"*"}]
     return frozenset(
         (service, kind.lower()) for service, each in named if service for kind in types_of_arn(service, each)

@@ -161,7 +161,6 @@ def _use_text(usages: Sequence[Usage]) -> str:
 
 
 def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: str) -> AccessState:
-    """Whether the policies in the account allow what the file lacks."""
     if live is None or not live.is_known:
         return AccessState.UNKNOWN
     documents = [policy.document for policy in live.policies]

@@ -248,7 +248,6 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
 
 
 def _period(coverage: Coverage) -> tuple[date, date]:
-    """Returns the first and the last day that the picture shows."""
     found = frozenset[date]().union(*coverage.days.values())
     whole = coverage.whole_days or (min(found), max(found))
     return min(whole[0], *found), max(whole[1], *found)

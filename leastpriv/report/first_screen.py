@@ -241,8 +241,6 @@ def _too_wide(context: ReportContext) -> str:
 
 
 class _KeptEntry(Struct, frozen=True):
-    """An entry without a recorded use that remains granted."""
-
     action: str
     group: str
     """The entry or service that counts it in a long list."""

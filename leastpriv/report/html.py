@@ -160,7 +160,7 @@ def _bars(context: ReportContext) -> list[Values]:
 
 
 def _dots(runs: Sequence[Run], run_url: str) -> list[Values]:
-    """The runs on the time line."""
+
     if not runs:
         return []
     start = min(run.first for run in runs)
@@ -255,10 +255,8 @@ def _line(sign: str, number: int, text: str, notes: Mapping[str, tuple[str, str]
 
 def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
     """Action of the proposed policy -> its use, the reason that it is kept, or the basis of its addition."""
-    notes: dict[str, tuple[str, str]] = {}
-    for change in context.changes(ChangeKind.NARROW):
-        for action, result in (change.kept or {}).items():
-            notes[action] = ("kept", f"kept: {kept_because(result.guard)}")
+    kept = (pair for change in context.changes(ChangeKind.NARROW) for pair in (change.kept or {}).items())
+    notes = {action: ("kept", f"kept: {kept_because(result.guard)}") for action, result in kept}
     allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
     for action, usages in grouped((usage.need.permission.action, usage) for usage in allowed).items():
         runs = runs_of(usages)
@@ -340,5 +338,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """The Content-Security-Policy hash of an inline block."""
+    # As Content-Security-Policy names an inline block.
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

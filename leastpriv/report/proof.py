@@ -69,7 +69,6 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
 
 
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
-    """How a policy made from the other runs would have served each run."""
     untried = f" {plural(found.untried, 'older run')} with actions of their own not tested." if found.untried else ""
     if found.lacking:
         untried += f" {plural(found.lacking, 'run')} made calls that the result does not allow."

@@ -7,14 +7,14 @@ infrastructure says what its change needs, what the role lacks, and what was eve
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from leastpriv.evidence.models import CallGroup
-from leastpriv.models import Usage
+from leastpriv.models import Need, Usage, grouped
 from leastpriv.permissions.catalog import is_read, removal_rank, sensitivity
 from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
-from leastpriv.proposal.preflight import Covered, Preflight, Withdrawn, as_text
+from leastpriv.proposal.preflight import Preflight, Withdrawn, as_text
 from leastpriv.proposal.review_models import ReviewVerdict
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, path_name, prose
@@ -65,8 +65,8 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
     if gone and not found.missing:
         return "Not known" if all(each.is_open for each in found.withdrawn) else "No", gone
     if not found.missing:
-        covered = {each.need.permission.action for each in found.covered}
-        seen = {each.need.permission.action for each in found.covered if each.usages}
+        covered = {need.permission.action for need in found.covered}
+        seen = {need.permission.action for need, usages in found.covered.items() if usages}
         return "Probably" if found.change.unread else "Yes", (
             f"{role} has the permissions that this change of {sources} needs: {plural(len(covered), 'permission')}, "
             f"{f'{len(seen):,}' if seen else 'none'} of them in use."
@@ -151,7 +151,7 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
             statements = block(as_text(found.statements, language, found.indent), language)
         yield from fold(f"To copy into the statements of {path_name(context.policy_file)}", [statements])
     if found.covered:
-        yield _covered(context, found.covered)
+        yield from _covered(context, found.covered)
 
 
 def _missing(found: Preflight) -> str:
@@ -168,12 +168,12 @@ def _missing(found: Preflight) -> str:
     return "\n".join(table_lines("Actions | On | For | Note", lines))
 
 
-def _covered(context: ReviewContext, covered: Sequence[Covered]) -> str:
+def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) -> list[str]:
     """The permissions that the policies allow: those in use with their count, those never seen by name."""
-    actions, seen = dict.fromkeys(each.need.permission.action for each in covered), dict[str, tuple[Usage, ...]]()
-    for each in covered:
-        if each.usages:
-            seen.setdefault(each.need.permission.action, each.usages)
+    actions, seen = dict.fromkeys(need.permission.action for need in covered), dict[str, tuple[Usage, ...]]()
+    for need, own in covered.items():
+        if own:
+            seen.setdefault(need.permission.action, own)
     lines = [
         f"- {code(action)}: seen {times(usages, context.evidence)}, last on {day(latest_use(usages))}"
         for action, usages in list(seen.items())[:_MOST_ROWS]
@@ -181,8 +181,7 @@ def _covered(context: ReviewContext, covered: Sequence[Covered]) -> str:
     left = [action for action in actions if action not in seen]
     if left:
         lines.append(f"- never seen: {codes(left, 20)}")
-    [text] = fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
-    return text
+    return fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
 
 
 _MOST_LINES = 3
@@ -211,47 +210,39 @@ def _edit(context: ReviewContext) -> tuple[str, str]:
     file = f"{code(context.policy_file)}{state}"
     security = any(each.forbidden or each.sensitive for each in review.additions)
     certain = not review.may_be_denied and not any(removal.unseen for removal in review.removals)
+    # Without records, the templates and plans say what is needed.
+    is_declared = context.declared_in and not (context.evidence.counts.calls or context.records)
+    sources = codes(context.declared_in, 2)
     match review.verdict:
         case ReviewVerdict.UNCHANGED:
             return "", f"**Nothing to review.** Both versions of {file} allow and deny the same."
         case ReviewVerdict.BREAKS:
             calls = plural(count_calls(review.newly_denied), "recorded call")
             more = " It also gives new access without evidence." if review.has_new_access_without_evidence else ""
-            reason = (
-                f"After this edit of {file}, {calls} of {role} in {basis} would be denied: such a deploy would fail."
-            )
-            return "No", f"{reason}{more}"
-        case _ if context.declared_in and not (context.evidence.counts.calls or context.records):
-            sources = codes(context.declared_in, 2)
-            if review.verdict is ReviewVerdict.NARROWS:
-                is_needed = context.preflight and context.preflight.withdrawn
-                kept = "" if is_needed else f", and {sources} needs nothing of what it takes away"
-                return "Probably", f"{file} allows less{kept}; no record of calls was read."
-            answer = "After a security review" if security else "Yes"
-            if review.verdict is ReviewVerdict.NEW_ACCESS:
-                answer = "After a security review" if security else "After a review of what it adds"
-                return answer, (
-                    f"{file} gains access that nothing asks for: {_unproven(context)} beyond what {sources} needs."
-                )
-            return answer, f"{file} gains only what {sources} needs; no record of calls was read."
-        case _ if not context.evidence.counts.calls:
-            records = f"the {context.records:,} records that were read"
+            denied = f"{calls} of {role} in {basis} would be denied"
+            return "No", f"After this edit of {file}, {denied}: such a deploy would fail.{more}"
+        case _ if not (is_declared or context.evidence.counts.calls):
             return "Not known", (
-                f"No call of {code(context.principal)} is among {records}, so nothing shows what {file} needs: check "
-                "the ARN and the trail."
+                f"No call of {code(context.principal)} is among the {context.records:,} records that were read, so "
+                f"nothing shows what {file} needs: check the ARN and the trail."
             )
         case ReviewVerdict.NEW_ACCESS:
+            lack = "that nothing asks for" if is_declared else "without evidence"
+            needed = f"{sources} needs" if is_declared else f"{role} needed in {basis}"
             answer = "After a security review" if security else "After a review of what it adds"
-            needed = f"{role} needed in {basis}"
-            return answer, f"{file} gains access without evidence: {_unproven(context)} beyond what {needed}."
+            return answer, f"{file} gains access {lack}: {_unproven(context)} beyond what {needed}."
         case ReviewVerdict.NEEDED_ACCESS:
-            answer = "After a security review" if security else "Yes"
-            return answer, f"{file} gains only what was denied, or used without a known grant."
+            declared = f"what {sources} needs; no record of calls was read"
+            needed = declared if is_declared else "what was denied, or used without a known grant"
+            return "After a security review" if security else "Yes", f"{file} gains only {needed}."
+        case _ if is_declared:
+            is_needed = context.preflight and context.preflight.withdrawn
+            kept = "" if is_needed else f", and {sources} needs nothing of what it takes away"
+            return "Probably", f"{file} allows less{kept}; no record of calls was read."
         case _:
             surely = " for sure" if review.may_be_denied else ""
-            return (
-                "Yes" if certain else "Probably",
-                f"{file} allows less, and no recorded call of {role} in {basis} would be denied{surely}.",
+            return "Yes" if certain else "Probably", (
+                f"{file} allows less, and no recorded call of {role} in {basis} would be denied{surely}."
             )
 
 
@@ -273,12 +264,10 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
     if review.may_be_denied:
         calls = plural(count_calls(review.may_be_denied), "recorded call")
         yield f"**Not sure:** {calls} may be denied; the records do not decide it."
-    guards = Counter(
-        {guard.guard: len(actions) for removal in review.removals for guard, actions in removal.unseen.items()}
-    )
-    unseen = {action for removal in review.removals for actions in removal.unseen.values() for action in actions}
+    found = [pair for removal in review.removals for pair in removal.unseen.items()]
+    unseen = {action for _, actions in found for action in actions}
     if unseen:
-        why = kept_because(guards.most_common(1)[0][0])
+        why = kept_because(Counter({result.guard: len(actions) for result, actions in found}).most_common(1)[0][0])
         yield f"**Not known:** whether {plural(len(unseen), 'removed action')} will be needed, because {why}."
     unread = context.preflight.change.unread if context.preflight else ()
     if unread:
@@ -287,10 +276,8 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
 
 def _changes(context: ReviewContext) -> Iterator[str]:
     review = context.review
-    used: dict[str, list[Usage]] = {}
-    for removal in review.removals:
-        for action, usages in removal.lost.items():
-            used.setdefault(action, []).extend(usages)
+    lost = (pair for removal in review.removals for pair in removal.lost.items())
+    used = grouped((action, usage) for action, usages in lost for usage in usages)
     if used:
         uses = (f"{code(action)} ({last_seen(context, usages)})" for action, usages in used.items())
         yield f"**Removes what was used:** {listed(uses, _MOST_LINES, '; ')}."
@@ -308,9 +295,8 @@ def _changes(context: ReviewContext) -> Iterator[str]:
     if careful:
         yield f"**For a security review:** {listed(sorted(careful), _MOST_LINES, '; ')}."
     unproven = dict.fromkeys(action for each in review.additions for action in each.unproven)
-    proven = dict.fromkeys(
-        action for each in review.additions for action in each.edit.actions if action not in unproven
-    )
+    added = dict.fromkeys(action for each in review.additions for action in each.edit.actions)
+    proven = [action for action in added if action not in unproven]
     if proven:
         yield f"**Adds what was needed:** {codes(proven, MOST_SHOWN)}."
     if unproven:

@@ -102,7 +102,6 @@ def short_verdict(context: ReportContext) -> str:
 
 
 def _answer(context: ReportContext) -> tuple[str, str]:
-    """The answer and its reason."""
     proof, role = context.proof, code(context.role)
     if any(each.disagreements for each in context.check_results):
         return "No", "AWS contradicts the proof of this proposal: see below."

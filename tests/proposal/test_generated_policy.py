@@ -104,4 +104,4 @@ def test_an_action_that_the_catalogue_lacks_is_a_question() -> None:
 
 def test_an_action_that_needs_no_permission_is_no_question() -> None:
     found = opinion(("sts:GetCallerIdentity", "*"), seen=SEEN, documents=())
-    assert (found.questions, found.free) == ((), ("sts:GetCallerIdentity",))
+    assert (found.questions, found.agreed) == ((), 0)

@@ -243,10 +243,12 @@ def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[
     no_statement = "" if can_add_statements(document) else "the file itself writes none of its statements"
     reasons: list[str] = []
     for change in changes:
-        is_added = change.kind is ChangeKind.ADD
-        statement = document.statements[change.statement]
-        fixed = "" if is_added else statement.fixed_reason("" if statement.not_actions else change.action)
-        reasons.append(fixed or (no_statement if is_added or change.restricted_to else ""))
+        fixed = ""
+        if change.kind is not ChangeKind.ADD:
+            statement = document.statements[change.statement]
+            fixed = statement.fixed_reason("" if statement.not_actions else change.action)
+        needs_statement = change.kind is ChangeKind.ADD or change.restricted_to
+        reasons.append(fixed or (no_statement if needs_statement else ""))
     both = [*zip(changes, reasons, strict=True)]
     return [change for change, reason in both if not reason], [(change, reason) for change, reason in both if reason]
 

@@ -140,14 +140,12 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
     }
     usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
     # The time span of the evidence remains, because the logs were read all the same.
-    remaining, runs = (
-        tuple(usage for usage, _ in usages),
-        tuple(each for each in shared.evidence.runs if each.id != run),
-    )
+    remaining = tuple(usage for usage, _ in usages)
+    other_runs = tuple(each for each in shared.evidence.runs if each.id != run)
     hints = shared.evidence.aws_findings
     if hints.access:
         hints = replace(hints, access=report_without(hints.access, shared.evidence, remaining))
-    others = replace(shared.evidence, usages=remaining, groups=(), runs=runs, aws_findings=hints)
+    others = replace(shared.evidence, usages=remaining, groups=(), runs=other_runs, aws_findings=hints)
     actions = {usage.need.permission.action for usage in own}
     entries = tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
     inputs = ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False)

@@ -155,8 +155,15 @@ def removals(difference: Difference, context: GuardContext) -> tuple[list[Change
 
 
 def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
-    used = tuple(action for action in entry.granted if _is_used(entry, action, context))
-    unused = [action for action in entry.granted if action not in entry.uses or action not in used]
+    # What a run other than a break-glass session used.
+    used_actions = {
+        action
+        for action, usages in entry.uses.items()
+        for usage in usages
+        if usage.outcome is Outcome.ALLOWED and not is_break_glass_use(usage, context.break_glass_runs)
+    }
+    used = tuple(action for action in entry.granted if action in used_actions)
+    unused = [action for action in entry.granted if action not in used_actions]
     results = ((action, first_guard_result(RemovalCandidate(action, entry), context)) for action in unused)
     held = {action: found for action, found in results if found}
     if not entry.is_wildcard:
@@ -193,12 +200,6 @@ _NOT_ACTION = GuardResult(
     "window",
 )
 _UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
-
-
-def _is_used(entry: Entry, action: str, context: GuardContext) -> bool:
-    """Whether a run other than a break-glass session used the action."""
-    allowed = (usage for usage in entry.uses.get(action, ()) if usage.outcome is Outcome.ALLOWED)
-    return any(not is_break_glass_use(usage, context.break_glass_runs) for usage in allowed)
 
 
 def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE
 from leastpriv.models import Gap, Outcome
@@ -279,14 +279,10 @@ def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> 
     return not is_kept and prefix in _visible_services(candidate.entry.granted)
 
 
+@cache
 def may_be_uncalled(action: str) -> bool:
     """Whether a deployment may cause this data event without any management event of the resource."""
-    return action in _used_without_a_call()
-
-
-@lru_cache(maxsize=1)
-def _used_without_a_call() -> frozenset[str]:
-    return frozenset(action for row in table("item_level") if row["uncalled"] for action in row["actions"].split(","))
+    return any(action in row["actions"].split(",") for row in table("item_level") if row["uncalled"])
 
 
 def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> bool:

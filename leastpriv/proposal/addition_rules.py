@@ -147,12 +147,11 @@ def _text_alone_reason(usage: Usage, evidence: Evidence, document: Document | No
 
 def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset[str]:
     """Returns the services that an allowed call used on `*`, or that the committed policy has on `*`."""
-    used = [usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    used = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
     actions = [permission.action for permission in used if permission.resource == "*"]
-    statements = [each for each in document.statements if "*" in each.resources] if document else ()
-    return frozenset(
-        action.partition(":")[0].lower() for action in (*actions, *(each for one in statements for each in one.actions))
-    )
+    for statement in document.statements if document else ():
+        actions += statement.actions if "*" in statement.resources else ()
+    return frozenset(action.partition(":")[0].lower() for action in actions)
 
 
 def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
@@ -170,9 +169,8 @@ def _names_known_resource(resource: str, evidence: Evidence, document: Document 
     used = (usage.need.permission.resource for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
     committed = (entry for statement in document.statements for entry in statement.resources) if document else ()
     # AWS writes `stack/NAME/*` for a stack whose id a request lacks.
-    return any("*" not in name.replace("${*}", "") and resource_covers(resource, name) for name in used) or (
-        resource in set(committed)
-    )
+    exact = (name for name in used if "*" not in name.replace("${*}", ""))
+    return any(resource_covers(resource, name) for name in exact) or resource in set(committed)
 
 
 def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
@@ -226,9 +224,8 @@ def denied_in_part(usage: Usage) -> HeldBackChange:
     """Reports a denial with an unnamed resource if the policies allow the action on some resources."""
     reason = "the policies allow it on some resources, and neither the request nor the denial names the resource"
     if may_have_path(usage.need):
-        reason = (
-            "the policies allow it without a path, as AWS names it: write the ARN with its path if it is denied again"
-        )
+        remedy = "write the ARN with its path if it is denied again"
+        reason = f"the policies allow it without a path, as AWS names it: {remedy}"
     return held_addition(usage, GuardResult("unknown-resource", reason))
 
 

@@ -110,11 +110,9 @@ def additions(
     naming += [usage for usage in granted if usage.need.permission not in lacking]
     created = find_created_resources(evidence.usages, naming, runs, evidence.runs)
     for (action, guard_result), usages in never_written.items():
-        resources = _change(action, usages, evidence, options, created).resources
-        conditions = id_conditions(action, resources, usages, evidence)
-        held_back.append(
-            HeldBackChange(ChangeKind.ADD, action, resources, guard_result, usages=tuple(usages), conditions=conditions)
-        )
+        on = _change(action, usages, evidence, options, created).resources
+        held = HeldBackChange(ChangeKind.ADD, action, on, guard_result, usages=tuple(usages))
+        held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(_change(action, usages, evidence, options, created), committed)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
@@ -153,18 +151,16 @@ def _by_conditions(
 ) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
     """Groups an action's usages by conditions; a usage that an unconditional one covers needs no condition."""
     for action, usages in accepted.items():
-        unconditional = {
-            resource for each in usages if not _conditions(each) for resource in _written_resources(each.need, evidence)
-        }
+        free = (each.need for each in usages if not _conditions(each))
+        unconditional = {resource for need in free for resource in _written_resources(need, evidence)}
         wildcards = [each for each in unconditional if has_wildcard(each)]
         found: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
             own = _written_resources(usage.need, evidence) if _conditions(usage) else ()
-            is_covered = all(
-                each in unconditional or any(resource_covers(wide, each) for wide in wildcards) for each in own
-            )
+            left = [each for each in own if each not in unconditional]
+            is_covered = all(any(resource_covers(wide, each) for wide in wildcards) for each in left)
             found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
-        yield from ((action, found[conditions], conditions) for conditions in found)
+        yield from ((action, own, conditions) for conditions, own in found.items())
 
 
 def _conditions(usage: Usage) -> tuple[Condition, ...]:
@@ -202,17 +198,13 @@ def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
 def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBackChange]]:
     """Splits a change into the resources that may be added and those that a person declined."""
     action, usages = change.action, change.usages
+    numbers = {resource: declined.get(addition_id(action, resource), 0) for resource in change.resources}
     results = {
-        resource: GuardResult("declined", f"it was declined in #{number}")
-        for resource in change.resources
-        if (number := declined.get(addition_id(action, resource)))
+        each: GuardResult("declined", f"it was declined in #{number}") for each, number in numbers.items() if number
     }
     left = tuple(resource for resource in change.resources if resource not in results)
-    held_back = [
-        HeldBackChange(ChangeKind.ADD, action, (resource,), result, usages=usages)
-        for resource, result in results.items()
-    ]
-    return replace(change, resources=left), held_back
+    held = (HeldBackChange(ChangeKind.ADD, action, (on,), result, usages=usages) for on, result in results.items())
+    return replace(change, resources=left), [*held]
 
 
 def _change(

@@ -133,9 +133,8 @@ def was_granted(evidence: Evidence, changed: datetime | None) -> bool:
 def report_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]) -> AccessReport:
     """The report as it would be with only the usages `left`: a run that is left out must not influence it."""
     before, after = _LastCalls(evidence.usages), _LastCalls(left)
-    return replace(
-        report, services={name: _service_without(service, before, after) for name, service in report.services.items()}
-    )
+    services = {name: _service_without(service, before, after) for name, service in report.services.items()}
+    return replace(report, services=services)
 
 
 class _LastCalls:

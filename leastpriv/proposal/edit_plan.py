@@ -45,10 +45,8 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
     for index in sorted(by_statement):
         plan.rewrite(document.statements[index], by_statement[index])
     # Moved grants and additions with equal resources share a statement.
-    added = [change for change in changes if change.kind is ChangeKind.ADD]
-    plan.place(
-        _group_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)])
-    )
+    added = (each for each in changes if each.kind is ChangeKind.ADD)
+    plan.place(_group_grants([*plan.moved, *((each.action, each.resources, _condition(each)) for each in added)]))
     return plan.edits
 
 

@@ -186,11 +186,9 @@ def _relevant_entries(
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
 
-    kept = {
-        action: tuple(each for usage in usages if (each := left.get(id(usage), usage)))
-        for action, usages in entry.uses.items()
-    }
-    return replace(entry, uses={action: usages for action, usages in kept.items() if usages})
+    kept = ((action, left.get(id(usage), usage)) for action, usages in entry.uses.items() for usage in usages)
+    uses = grouped((action, usage) for action, usage in kept if usage)
+    return replace(entry, uses={action: tuple(usages) for action, usages in uses.items()})
 
 
 def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: Evidence) -> Iterator[Entry]:
@@ -198,9 +196,8 @@ def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: 
 
     Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by `max-changes` remain.
     """
-    over_limit = {
-        (held.sid, held.action, held.resources) for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES
-    }
+    held_back = (held for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES)
+    over_limit = {(held.sid, held.action, held.resources) for held in held_back}
     changed = {(change.statement, change.action) for change in proposal.changes if change.kind is not ChangeKind.ADD}
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:

@@ -178,9 +178,8 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
     for group in evidence.groups:
         if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
             continue
-        effects = {
-            replay_need(need, evidence.principal, region, documents) for need in group.needs for region in group.regions
-        }
+        pairs = ((need, region) for need in group.needs for region in group.regions)
+        effects = {replay_need(need, evidence.principal, region, documents) for need, region in pairs}
         if effects <= {"allowed", "allowedInPart"}:
             allowed += group.count
             in_part += group.count if "allowedInPart" in effects else 0

@@ -71,10 +71,7 @@ def propose(
         held_back += over_limit
     narrowed = without_folded(narrowed, restricted)
     if not added and _removes_everything(document, narrowed):
-        held_back.extend(
-            HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
-            for change in narrowed
-        )
+        held_back += [_held_back(change, _WHOLE_POLICY) for change in narrowed]
         narrowed = []
     written, left = split_editable(document, (*added, *narrowed, *restricted))
     for change, reason in left:
@@ -103,9 +100,7 @@ def _first_draft(
     evidence, options = context.evidence, context.options
     if DRAFT_ID in inputs.history.declined:
         why = GuardResult("declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}")
-        held_back += [
-            HeldBackChange(ChangeKind.ADD, each.action, each.resources, why, usages=each.usages) for each in added
-        ]
+        held_back += [_held_back(change, why) for change in added]
         added = []
     else:
         added = [*added, *uploads(added, context)]
@@ -116,9 +111,8 @@ def _first_draft(
         held_back, added = [*held_back, *held], [*added, *declared]
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = _within_quota(whole, evidence.principal, inputs.attached) if inputs.packs else PackedPolicy(whole)
-    return Proposal(
-        None, packed.document, packed.document.to_bytes(), tuple(added), (), tuple(held_back), packed=packed
-    )
+    content = packed.document.to_bytes()
+    return Proposal(None, packed.document, content, tuple(added), (), tuple(held_back), packed=packed)
 
 
 def _removals(
@@ -243,12 +237,10 @@ def limit_changes(
     runs. Removals follow: those of actions on the most dangerous paths to administrator first, then whole entries
     before narrowed ones, then by confidence of the service. File order and names break ties.
     """
-    ranked = [
-        *sorted(added, key=_addition_rank),
-        *sorted(narrowed, key=lambda change: _removal_rank(change, confidence, paths)),
-    ]
+    by_danger = sorted(narrowed, key=lambda change: _removal_rank(change, confidence, paths))
+    ranked = [*sorted(added, key=_addition_rank), *by_danger]
     taken = {id(change) for change in ranked[:limit]}
-    held = [_held_back(change, len(ranked), limit) for change in ranked[limit:]]
+    held = [_held_back(change, _over_limit(limit, ranked)) for change in ranked[limit:]]
     return [each for each in added if id(each) in taken], [each for each in narrowed if id(each) in taken], held
 
 
@@ -270,7 +262,7 @@ def limit_restrictions(
         chosen.append(free)
         waiting -= {free.restricted_action}
     taken = {id(change) for change in chosen}
-    held = [_held_back(change, len(ranked), limit) for change in ranked if id(change) not in taken]
+    held = [_held_back(change, _over_limit(limit, ranked)) for change in ranked if id(change) not in taken]
     return [change for change in narrowed if id(change) in taken], held
 
 
@@ -290,8 +282,10 @@ def _run_count(change: Change) -> int:
     return len({run for usage in change.usages for run in usage.runs})
 
 
-def _held_back(change: Change, every: int, limit: int) -> HeldBackChange:
-    more = f"{every} changes are found and `max-changes` allows {limit}; the most certain come first"
-    return HeldBackChange(
-        change.kind, change.action, change.resources, GuardResult(GUARD, more), change.sid, usages=change.usages
-    )
+def _over_limit(limit: int, every: Sequence[Change]) -> GuardResult:
+    found = f"{len(every)} changes are found and `max-changes` allows {limit}"
+    return GuardResult(GUARD, f"{found}; the most certain come first")
+
+
+def _held_back(change: Change, why: GuardResult) -> HeldBackChange:
+    return HeldBackChange(change.kind, change.action, change.resources, why, change.sid, usages=change.usages)

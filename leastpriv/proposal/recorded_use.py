@@ -194,10 +194,8 @@ def _is_selected(resource_type: str, kinds: Collection[str], resource: str, sele
     def includes(pattern: str) -> bool:
         return start.startswith(pattern[:-1]) if pattern.endswith("*") else start == pattern
 
-    return all(
-        any(each.resource_type == resource_type and each.kind == kind and includes(each.resource) for each in selected)
-        for kind in kinds
-    )
+    of_type = [each for each in selected if each.resource_type == resource_type and includes(each.resource)]
+    return {*kinds} <= {each.kind for each in of_type}
 
 
 def _was_seen_under(

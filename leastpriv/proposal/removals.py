@@ -64,9 +64,8 @@ def guard_context(
     allowed = {action for action, usages in used.items() if is_used(usages)}
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     # Calls that no known policy grants show that another policy grants some of their service.
-    granted_elsewhere = {
-        usage.need.permission.action.partition(":")[0] for usage in missing if usage.outcome is not Outcome.DENIED
-    }
+    elsewhere = (usage.need.permission.action for usage in missing if usage.outcome is not Outcome.DENIED)
+    granted_elsewhere = frozenset(action.partition(":")[0] for action in elsewhere)
     own = {action for action in allowed if is_tagging(action) or not _is_of_other_services(used[action])}
     partners = lifecycle_partners(
         {action: tools_of(used[action]) for action in own},
@@ -92,7 +91,7 @@ def guard_context(
         frozenset(map(operation_of, evidence.coverage.events)),
         grouped((bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()),
         evidence.coverage.whole_days,
-        CallableOperations(policies, frozenset(granted_elsewhere)),
+        CallableOperations(policies, granted_elsewhere),
         {service: frozenset[str]().union(*each) for service, each in programs.items()},
     )
 
@@ -246,9 +245,8 @@ def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) 
         return tuple(sorted({*used, *kept}))
     left = {*used, *kept}
     gone = [action for action in entry.granted if action not in left]
-    return tuple(
-        sorted({*used, *wildcards_for(kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False)})
-    )
+    wildcards = wildcards_for(kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False)
+    return tuple(sorted({*used, *wildcards}))
 
 
 def _entry_grants(entry: Entry, pattern: str) -> bool:

@@ -160,9 +160,9 @@ def asks_for_grant(usage: Usage) -> bool:
 def asks_to_lift_deny(usage: Usage) -> bool:
     """Whether a usage needs the removal of a Deny of an identity-based policy."""
     denial = usage.denial
-    return asks_for_grant(usage) or (
-        denial is not None and denial.explicit and denial.denied_by is DeniedBy.IDENTITY and not denial.log
-    )
+    if denial is None or denial.log or not denial.explicit:
+        return asks_for_grant(usage)
+    return denial.denied_by is DeniedBy.IDENTITY or asks_for_grant(usage)
 
 
 def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool:
@@ -172,8 +172,7 @@ def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool
 
 def is_asked_for(action: str, on: Sequence[str], usages: Iterable[Usage]) -> bool:
     """Whether usages of an action together name all resources (in the form of `Edit`) that it accepts."""
-    resources = [
-        usage.need.permission.resource for usage in usages if usage.need.permission.action.lower() == action.lower()
-    ]
+    permissions = (usage.need.permission for usage in usages)
+    resources = [each.resource for each in permissions if each.action.lower() == action.lower()]
     places = [place for place in on if place.startswith(EXCLUDED) or fits(action, place)]
     return bool(resources) and all(any(resource_covers(each, place) for each in resources) for place in places)

@@ -121,9 +121,8 @@ def denial_result(
     if usage.denial is None or usage.denial.log or not usage.runs:
         return None
     if all(run in probes for run in usage.runs):
-        return GuardResult(
-            PROBE, "only sessions of many denials made such calls, as a probe with stolen credentials does"
-        )
+        why = "only sessions of many denials made such calls, as a probe with stolen credentials does"
+        return GuardResult(PROBE, why)
     if len(usage.runs) > 1:
         return None
     [run] = usage.runs

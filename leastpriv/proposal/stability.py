@@ -85,9 +85,8 @@ class Stability(Struct, frozen=True):
 
     def _too_few(self, patterns: Sequence[Pattern]) -> GuardResult | None:
         if not self.escapes and any("${" in pattern.pattern for pattern in patterns):
-            return GuardResult(
-                "policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
-            )
+            why = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
+            return GuardResult("policy-version", why)
         least = self.context.options.minimum_runs
         for pattern in [each for each in patterns if not is_whole_type(each.pattern)]:
             is_rare = self.makers is not None and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
@@ -104,14 +103,9 @@ class Stability(Struct, frozen=True):
 
     def _runs_of(self, pattern: Pattern) -> set[str]:
         """The runs that used what a pattern covers, or what is below it, in any region or service of the same name."""
-        covered = in_region(pattern.pattern, "*")
-        below = f"{covered}/*"
-        runs = {
-            run
-            for each in self.shown
-            if resource_covers(covered, each.resource) or resource_covers(below, each.resource)
-            for run in each.runs
-        }
+        wide = in_region(pattern.pattern, "*")
+        used = (each for each in self.shown if any(resource_covers(p, each.resource) for p in (wide, f"{wide}/*")))
+        runs = {run for each in used for run in each.runs}
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
             alike = self.names.get(_first_word(begin), {})

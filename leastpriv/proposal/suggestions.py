@@ -208,9 +208,8 @@ def _recorded_key(key: str, prefix: str) -> ConditionRule:
     def rule(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
         if not action.startswith(prefix):
             return None
-        shown = [
-            [each for each in usage.need.permission.conditions if each.key.lower() == key.lower()] for usage in usages
-        ]
+        every = [usage.need.permission.conditions for usage in usages]
+        shown = [[each for each in conditions if each.key.lower() == key.lower()] for conditions in every]
         if not all(shown):
             return None
         values = {value for conditions in shown for each in conditions for value in each.values}

@@ -113,12 +113,8 @@ def is_of_another_region(candidate: RemovalCandidate, found: GuardResult, contex
 def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[str]:
     """The regions whose records have to show that the action was not used."""
     coverage = context.evidence.coverage
-    return sorted(
-        regions_to_know(candidate, context)
-        or coverage.named_regions
-        or frozenset(context.evidence.regions)
-        or frozenset(coverage.days)
-    )
+    named = regions_to_know(candidate, context) or coverage.named_regions
+    return sorted(named or frozenset(context.evidence.regions) or frozenset(coverage.days))
 
 
 def _unrecorded(kind: str, words: str, regions: Sequence[str], context: GuardContext) -> str:

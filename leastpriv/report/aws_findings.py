@@ -38,8 +38,7 @@ def outside_access_section(context: ReportContext) -> Iterator[str]:
     for each in found:
         conditions = [f"{code(key)} matches {code(value)}" for key, value in list(each.conditions.items())[:6]]
         only_if = f", only if {joined(conditions)}" if conditions else ", without any condition"
-        who = "any principal" if each.is_public else code(each.principal)
-        rows.append(f"- {who}{only_if}")
+        rows.append(f"- {'any principal' if each.is_public else code(each.principal)}{only_if}")
     yield (
         "**Outside access:** IAM Access Analyzer found that principals outside the account or organization can assume "
         f"{code(context.role)}. This change does not alter it: check the trust policy.\n\n" + "\n".join(rows)
@@ -48,9 +47,7 @@ def outside_access_section(context: ReportContext) -> Iterator[str]:
 
 def generated_policy_section(context: ReportContext) -> Iterator[str]:
     """Lists actions of Access Analyzer's generated policy that the proposal lacks; a proposal never adds them."""
-    comparison = compare_with_generated_policy(
-        [*context.proposal.documents, *context.attached_documents], context.evidence
-    )
+    comparison = compare_with_generated_policy(context.documents, context.evidence)
     if comparison is None:
         return
     generated = comparison.generated
@@ -60,14 +57,13 @@ def generated_policy_section(context: ReportContext) -> Iterator[str]:
     whose = " Another principal had started it." if generated.was_running else ""
     source = f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
     head = (
-        f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, "
-        "and counts denied calls as used."
+        f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, and counts denied calls "
+        f"as used. The proposal grants {comparison.agreed:,} of its actions as well."
     )
-    agreed = f"The proposal grants {comparison.agreed:,} of its actions as well."
     if not comparison.questions:
-        yield f"#### Second opinion\n\n{head} {agreed} It names no action that the proposal lacks."
+        yield f"#### Second opinion\n\n{head} It names no action that the proposal lacks."
         return
-    head = f"{head} {agreed} The others are not written; add what you know to be needed."
+    head += " The others are not written; add what you know to be needed."
     lines = at_most([*map(_question, comparison.questions)], _MOST_QUESTIONS, "- … and {:,} more")
     yield from section("Second opinion: IAM Access Analyzer names more", [head, "", *lines])
 
@@ -132,10 +128,8 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
             f"{code(shared.service)} through it, last on {day(max(each.time for each in shared.others.values()))}."
         )
     if access.missing:
-        yield (
-            "- Grants and users are not known for all policies, so permissions that may be shared are kept: "
-            f"{prose(access.missing)}"
-        )
+        unknown = "Grants and users are not known for all policies"
+        yield f"- {unknown}, so permissions that may be shared are kept: {prose(access.missing)}"
 
 
 def _dropped_services(context: ReportContext, idle: Iterable[str]) -> list[str]:

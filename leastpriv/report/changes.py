@@ -66,10 +66,8 @@ def _row(group: Sequence[Change]) -> str:
         for change in group
         for action, result in (change.kept or {}).items()
     )
-    actions = [
-        codes([action for change in group for action in change.used]),
-        *(f"{why}: {codes(names)}" for why, names in unused.items()),
-    ]
+    used = codes([action for change in group for action in change.used])
+    actions = [used, *(f"{why}: {codes(names)}" for why, names in unused.items())]
     to = f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}"
     runs = f"{len(runs_of(usages))} | {day(latest_use(usages))}"
     return f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
@@ -95,10 +93,8 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
         f"| {code(name)} | {codes(actions, _MOST_SEEN)} | {codes(covers, _MOST_SEEN)} | {prose('; '.join(reasons))} |"
         for name, (actions, covers, reasons) in sorted(seen.items())
     ]
-    note = (
-        "These patterns also match resources that other teams create in this account; `resources: exact` writes names "
-        "instead."
-    )
+    note = "These patterns also match resources that other teams create in this account"
+    note += "; `resources: exact` writes names instead."
     shown = at_most(rows, _MOST_ROWS, "\n{:,} more are in `proposal.json`.")
     table = table_lines("Pattern | Actions | Seen | Because", shown)
     yield from section(plural(len(rows), "name pattern"), [note, "", *table])
@@ -156,10 +152,7 @@ def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str,
     """Statements to copy, for actions that are not sensitive and whose resources were used."""
     offered = (each for each in suggestions if each.resources and not sensitivity(each.action))
     by_resources = grouped((each.resources, each.action) for each in offered)
-    return [
-        {"Effect": "Allow", "Action": actions, "Resource": list(resources)}
-        for resources, actions in by_resources.items()
-    ]
+    return [{"Effect": "Allow", "Action": names, "Resource": list(on)} for on, names in by_resources.items()]
 
 
 _MOST_CONDITIONS = 3

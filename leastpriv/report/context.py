@@ -81,6 +81,11 @@ class ReportContext(Struct, frozen=True):
         return Location.of(self.policy_file).path
 
     @property
+    def documents(self) -> tuple[Document, ...]:
+        """The proposed policies and the attached ones."""
+        return (*self.proposal.documents, *self.attached_documents)
+
+    @property
     def contents(self) -> dict[str, bytes]:
         """The proposed files by path, the policy file first and the draft of a boundary last."""
         further = zip(self.further, self.proposal.documents[1:], strict=True)

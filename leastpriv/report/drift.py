@@ -164,9 +164,8 @@ def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: st
     if live is None or not live.is_known:
         return AccessState.UNKNOWN
     documents = [policy.document for policy in live.policies]
-    effects = {
-        replay_need(usage.need, principal, region, documents) for usage in usages for region in usage.regions or ("",)
-    }
+    needs = ((usage.need, region) for usage in usages for region in usage.regions or ("",))
+    effects = {replay_need(need, principal, region, documents) for need, region in needs}
     if effects <= {"allowed"}:
         return AccessState.YES
     return AccessState.NO if effects <= {"implicitDeny", "explicitDeny"} else AccessState.PART

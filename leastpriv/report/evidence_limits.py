@@ -32,10 +32,8 @@ def gaps_lines(context: ReportContext) -> list[str]:
         actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
         lines.append(f"- Conditions that decide {codes(actions, 8)} and that no record shows.")
     if context.assumed:
-        lines.append(
-            f"- Whether {codes(context.assumed, 8)} is attached too, as its name suggests. If not, give the file "
-            "another name."
-        )
+        assumed = f"Whether {codes(context.assumed, 8)} is attached too, as its name suggests"
+        lines.append(f"- {assumed}. If not, give the file another name.")
     lines.extend(skipped_source_lines(context))
     added, origins = context.changes(ChangeKind.ADD), context.history.origins
     unknown = [each.action for each in added if any(has_unknown_origin(usage, origins) for usage in each.usages)]
@@ -62,11 +60,8 @@ def limits_lines(evidence: Evidence, others: Iterable[str] = (), *, has_attached
 
 def not_added_section(context: ReportContext) -> Iterator[str]:
     """Actions that were needed or attempted and are not added."""
-    shown = [
-        held
-        for held in context.proposal.held_back_additions
-        if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
-    ]
+    needed = (held for held in context.proposal.held_back_additions if held.guard_result.guard != OFFERED)
+    shown = [held for held in needed if not is_sensitive_job_log_denial(held)]
     lines: list[str] = []
     for result, group in by_guard_result(shown).items():
         actions = dict.fromkeys(held.action for held in group)
@@ -99,11 +94,10 @@ def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
 
 def implied_needs_section(context: ReportContext) -> Iterator[str]:
     """Actions that the denied calls will need next on an unknown resource."""
-    offered = (held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED)
-    lines = [
-        f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
-        for result, group in by_guard_result(offered).items()
-    ]
+    offered = by_guard_result(
+        held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED
+    )
+    lines = [f"- {codes((held.action for held in own), 8)}: {prose(why.reason)}." for why, own in offered.items()]
     if lines:
         head = "No record names the resource: add what you know."
         yield from section("Needed next by denied calls", [head, "", *lines])
@@ -145,9 +139,8 @@ def live_role_section(context: ReportContext) -> Iterator[str]:
         return
     lines = [*_drift(context.drift, context.policy_file)]
     if live.boundary:
-        lines.append(
-            f"- Its permissions boundary {code(live.boundary)} is not evaluated: no grant here allows what it denies."
-        )
+        boundary = f"Its permissions boundary {code(live.boundary)}"
+        lines.append(f"- {boundary} is not evaluated: no grant here allows what it denies.")
     if live.trust:
         callers = (
             f"{_WHO[each.kind]} {code(each.identifier)}{f' for {codes(each.subjects, 4)}' if each.subjects else ''}"
@@ -226,10 +219,8 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
         return
     first, last = _period(coverage)
     number = (last - first).days + 1
-    regions = [
-        f"{code(region)} {len(coverage.days[region])} of {number:,}"
-        for region in _most_recorded(coverage)[:_MOST_REGIONS]
-    ]
+    shown = _most_recorded(coverage)[:_MOST_REGIONS]
+    regions = [f"{code(region)} {len(coverage.days[region])} of {number:,}" for region in shown]
     more = len(coverage.days) - len(regions)
     further = f" and {plural(more, 'more region')}" if more else ""
     yield f"Calendar days with records: {', '.join(regions)}{further}. No other region has records."

@@ -198,10 +198,8 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
             yield from (f"    only if {_shown(condition)}" for condition in under)
     for held in context.proposal.held_back_additions:
         if held.action == action:
-            resources = ", ".join(held.resources)
-            yield _shown(
-                f"  not added on {resources}, held back by {held.guard_result.guard}: {held.guard_result.reason}"
-            )
+            by = f"held back by {held.guard_result.guard}: {held.guard_result.reason}"
+            yield _shown(f"  not added on {', '.join(held.resources)}, {by}")
 
 
 def _shown(text: str) -> str:

@@ -207,13 +207,9 @@ def _too_wide(context: ReportContext) -> str:
     if context.proposal.committed is None:
         added = context.changes(ChangeKind.ADD)
         wide = [change.action for change in added if "*" in change.resources]
-        free = [each for each in added if not each.conditions]
+        free = (each for each in added if not each.conditions and deletes(each.action))
         # Of a type without a name, as Glue's catalog, the account has one resource.
-        ends = [
-            each.action
-            for each in free
-            if deletes(each.action) and any(map(is_whole_type, filter(has_wildcard, each.resources)))
-        ]
+        ends = [each.action for each in free if any(map(is_whole_type, filter(has_wildcard, each.resources)))]
         parts = [f"{codes(wide, 3)} on every resource"] if wide else []
         parts += [f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids"] if ends else []
         found = "; ".join(parts) or "nothing; each action has its resources"
@@ -221,10 +217,9 @@ def _too_wide(context: ReportContext) -> str:
     kept = _kept_by_guard(context)
     later = sum(each.count for each in kept.pop(LIFECYCLE, ()))
     counts = Counter({guard: sum(each.count for each in entries) for guard, entries in kept.items()})
-    parts = [
-        f"{count:,} because {kept_because(guard)} ({_examples(kept[guard])})" for guard, count in counts.most_common(2)
-    ]
-    rest = counts.total() - sum(count for _, count in counts.most_common(2))
+    most = counts.most_common(2)
+    parts = [f"{count:,} because {kept_because(guard)} ({_examples(kept[guard])})" for guard, count in most]
+    rest = counts.total() - sum(count for _, count in most)
     parts += [f"{rest:,} for other reasons"] if rest else []
     text = ""
     if len(counts) == 1:

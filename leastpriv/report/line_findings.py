@@ -167,13 +167,9 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
 
 def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
     """Returns the statements of several entries of which the proposal removes every one, with their changes."""
-    committed = context.proposal.committed
+    statements = context.proposal.committed.statements if context.proposal.committed else ()
     removed = grouped((change.statement, change) for change in context.changes(ChangeKind.REMOVE))
-    return {
-        number: changes
-        for number, changes in removed.items()
-        if committed and len(changes) == len(committed.statements[number].actions) > 1
-    }
+    return {at: changes for at, changes in removed.items() if len(changes) == len(statements[at].actions) > 1}
 
 
 def _result(rule: str, sentence: str, context: ReportContext, line: int, fingerprint: str) -> Mapping[str, object]:

@@ -104,10 +104,8 @@ def joined(parts: Sequence[str], last: str = "and") -> str:
 
 def only_if(conditions: Sequence[Condition]) -> str:
     """`, only if iam:PassedToService is lambda.amazonaws.com`: conditions after a resource; empty without one."""
-    shown = [
-        f"{code(each.key)} is {'not set' if each.operator == 'Null' else ' or '.join(map(code, each.values))}"
-        for each in conditions
-    ]
+    values = ("not set" if each.operator == "Null" else " or ".join(map(code, each.values)) for each in conditions)
+    shown = [f"{code(each.key)} is {value}" for each, value in zip(conditions, values, strict=True)]
     return f", only if {joined(shown)}" if shown else ""
 
 

@@ -120,10 +120,8 @@ def confidence_table(context: ReportContext) -> Iterator[str]:
     actions = context.proof.by_action or known
     services = sorted((actions.of(f"{service}:").percent, service) for service in known.by_service)
     shown = listed((f"{code(service)} {percent} %" for percent, service in services), _MOST_SERVICES)
-    yield (
-        f"Confidence that the next run needs no new action (`minimum-confidence`): {actions.whole.percent} % in all; "
-        f"{shown}."
-    )
+    what = "Confidence that the next run needs no new action (`minimum-confidence`)"
+    yield f"{what}: {actions.whole.percent} % in all; {shown}."
 
 
 _MOST = 12

@@ -31,14 +31,7 @@ _NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 
 def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[str, str] = _NO_FILES) -> str:
-    """The proposal as indented JSON.
-
-    Args:
-        context: of the report.
-        name: the pull request's title.
-        text: its body.
-        files: the files that are written with it -> their SHA-256.
-    """
+    """The proposal as indented JSON, with title and body of its pull request, and the SHA-256 of each written file."""
     evidence, proposal = context.evidence, context.proposal
     value = {
         "schema": 1,
@@ -139,9 +132,7 @@ def _entry(entry: Entry) -> dict[str, object]:
 def _aws_findings(context: ReportContext) -> dict[str, object]:
     """AWS's findings by source; null without an answer, for which `skipped_sources` gives the reason."""
     found = context.evidence.aws_findings
-    comparison = compare_with_generated_policy(
-        [*context.proposal.documents, *context.attached_documents], context.evidence
-    )
+    comparison = compare_with_generated_policy(context.documents, context.evidence)
     questions = to_builtins(comparison.questions) if comparison else []
     declared = found.declared
     return {

@@ -89,12 +89,8 @@ def body(context: ReportContext, reserved: int = 0) -> str:
 
     If it is too long, the longest folds lose their ends, and never the first screen.
     """
-    first = [
-        *disagreements(context.check_results),
-        markdown(first_screen(context)),
-        *_security(context),
-        *_writes_of_plan_role(context),
-    ]
+    first = [*disagreements(context.check_results), markdown(first_screen(context))]
+    first += [*_security(context), *_writes_of_plan_role(context)]
     evidence = context.evidence
     calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
     successful = f", {succeeded:,} successful," if succeeded < calls else ""
@@ -130,9 +126,8 @@ def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
         return
     needed = {need.permission.action for need in declared.needs}
     statements = (each for document in context.proposal.documents for each in document.statements)
-    entries = dict.fromkeys(
-        entry for statement in statements if statement.effect == "Allow" for entry in statement.actions
-    )
+    allows = (each for each in statements if each.effect == "Allow")
+    entries = dict.fromkeys(entry for statement in allows for entry in statement.actions)
     writes = [entry for entry in entries if entry not in needed and any(not is_read(each) for each in expand(entry))]
     if writes:
         yield (
@@ -144,9 +139,8 @@ def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
 
 def _security(context: ReportContext) -> Iterator[str]:
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
-    logged = dict.fromkeys(
-        not_added_line(held) for held in context.proposal.held_back_additions if is_sensitive_job_log_denial(held)
-    )
+    held_back = filter(is_sensitive_job_log_denial, context.proposal.held_back_additions)
+    logged = dict.fromkeys(map(not_added_line, held_back))
     if sensitive or logged:
         rows = [
             f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: it {change.security}."
@@ -217,10 +211,9 @@ def _basis_text(change: Change) -> str:
     if change.declared_by:
         # A need of several resources counts them itself: two such counts may count one resource twice.
         first, _, counted = change.declared_by[0].partition(", and ")
-        others = len(change.declared_by) - 1
-        more = (
-            " and others" if counted and others else f" and {counted or f'{others} more'}" if counted or others else ""
-        )
+        others = f"{len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
+        rest = "others" if counted and others else counted or others
+        more = f" and {rest}" if rest else ""
         return f"{words}: {prose(first)}{more}; never seen"
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):

@@ -272,12 +272,8 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
 
     A comment that is too long loses the ends of its longest sections, never verdict or replay.
     """
-    changes = [
-        *security_section(context),
-        *removals_section(context),
-        *additions_section(context),
-        *conditions_section(context),
-    ]
+    parts = (security_section, removals_section, additions_section, conditions_section)
+    changes = [text for part in parts for text in part(context)]
     limits = list(limits_lines(context.evidence, has_attached=bool(context.attached)))
     replay = context.review.after
     before = [markdown(review_first_screen(context))]

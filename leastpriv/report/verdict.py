@@ -113,9 +113,8 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     careful = {change.action: change.security for change in context.changes(ChangeKind.ADD) if change.security}
     if careful:
         [(first, why), *others] = careful.items()
-        power = (
-            f"power over permissions, keys or code: {codes(careful, 3)}" if others else f"{code(first)}, which {why}"
-        )
+        power = f"power over permissions, keys or code: {codes(careful, 3)}"
+        power = power if others else f"{code(first)}, which {why}"
         draft = " Merging changes nothing in the account until you attach the policy."
         return "After a security review", f"It adds {power}.{draft if context.proposal.committed is None else ''}"
     if context.proposal.committed is None:
@@ -206,13 +205,10 @@ def boundary_section(context: ReportContext) -> Iterator[str]:
         return
     where = codes(name for name, _ in boundary.statements)
     condition = json_text({"Condition": conditions_value([boundary.condition])})
-    draft = (
-        f"{code(boundary.path)} exists: " if boundary.path else "The input `boundary-file` drafts one: deploy it, then "
-    )
+    path = code(boundary.path)
+    draft = f"{path} exists: " if boundary.path else "The input `boundary-file` drafts one: deploy it, then "
     if boundary.content:
-        draft = (
-            f"This proposal drafts one as {code(boundary.path)}: change it to what these roles need, deploy it, then "
-        )
+        draft = f"This proposal drafts one as {path}: change it to what these roles need, deploy it, then "
     yield (
         f"**A permissions boundary** limits the roles that this role creates. {draft}add it to the templates of these "
         f"roles, and this condition to {where}: {code(condition, 600)}"
@@ -224,10 +220,8 @@ def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
     if is_administrator(paths):
         return "**Administrator in effect.** An attacker who controls one run becomes administrator of the account by:"
     if any(path.leads_to_administrator for path in paths):
-        return (
-            "**Still lets an attacker become administrator**, where the account has a role, user or resource with such "
-            "permissions, by:"
-        )
+        where = "where the account has a role, user or resource with such permissions"
+        return f"**Still lets an attacker become administrator**, {where}, by:"
     wide = "**Still lets an attacker act as a role with wide permissions** by:"
     return wide if any(path.known for path in paths) else ""
 

@@ -75,6 +75,11 @@ def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     return tuple(document.statements[place] for place in sorted(found))
 
 
+def statements_allowing(documents: Sequence[Document], action: str) -> list[Statement]:
+    """Returns the Allow statements of some documents that name an action."""
+    return [each for document in documents for each in statements_naming(document, action) if each.effect == "Allow"]
+
+
 @lru_cache(maxsize=32)
 def _index(document: Document) -> _Index:
     literal: dict[str, set[int]] = defaultdict(set)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage, grouped
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
@@ -315,18 +315,14 @@ def has_unknown_origin(usage: Usage, origins: Mapping[str, Origin]) -> bool:
 def origin_mark(usage: Usage, origins: Mapping[str, Origin]) -> str:
     """What a reviewer must know of the runs behind a usage; empty if one of them is proved to be reviewed code."""
     known = (origins[run] for run in usage.runs if run in origins)
-    marks = {origin.mark for origin in known if origin.trust is Trust.TRUSTED}
-    return "" if "" in marks else min(marks, default="branch unknown")
+    marks = (origin.mark for origin in known if origin.trust is Trust.TRUSTED)
+    return min(marks, default="branch unknown")
 
 
 def origin_marks(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> Mapping[str, tuple[str, ...]]:
-    """Marks of an addition, each with the resources that only runs with the mark needed."""
-    found: dict[str, tuple[str, ...]] = {}
-    for usage in usages:
-        mark = origin_mark(usage, origins)
-        if mark:
-            found[mark] = tuple(dict.fromkeys((*found.get(mark, ()), usage.need.permission.resource)))
-    return found
+    """Marks of an addition, each with the resources that only runs with the mark needed; none if no origin is known."""
+    marked = grouped((origin_mark(usage, origins), usage.need.permission.resource) for usage in usages if origins)
+    return {mark: tuple(dict.fromkeys(resources)) for mark, resources in marked.items() if mark}
 
 
 def origins_by_majority(runs: Sequence[Run], ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:

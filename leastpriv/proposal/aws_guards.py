@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from leastpriv.errors import listed
 from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
 from leastpriv.evidence.models import AccessReport, Evidence, GeneratedPolicy, LastAccess, ServiceAccess, SharedPolicy
-from leastpriv.models import Basis, Condition, Outcome, Usage
+from leastpriv.models import Basis, Condition, Outcome, Usage, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, Visibility, home_region, map_event, visibility
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
@@ -141,9 +141,7 @@ class _LastCalls:
     """Times of the last calls by service and by action, in lower case; a report looks up thousands."""
 
     def __init__(self, usages: Iterable[Usage]) -> None:
-        by_action: dict[str, list[Usage]] = {}
-        for usage in usages:
-            by_action.setdefault(usage.need.permission.action.lower(), []).append(usage)
+        by_action = grouped((usage.need.permission.action.lower(), usage) for usage in usages)
         self.actions = {action: _last_seen(own) for action, own in by_action.items()}
         self.services = last_recorded(usage for own in by_action.values() for usage in own)
 
@@ -344,15 +342,11 @@ def _needs_no_permission(action: str) -> bool:
 
 def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
     """Resources that fit the placeholders: those of the action's own calls, else those of other actions."""
-    template = _placeholder_pattern(resource)
-    own: dict[str, None] = {}
-    others: dict[str, None] = {}
-    for usage in evidence.usages:
-        permission = usage.need.permission
-        if usage.need.exact and permission.resource != "*" and template.fullmatch(permission.resource):
-            same = permission.action.lower() == action.lower()
-            if same or (catalog.spelling(action) and fits(action, permission.resource)):
-                (own if same else others)[permission.resource] = None
+    template, is_known = _placeholder_pattern(resource), catalog.spelling(action) is not None
+    named = (use.need.permission for use in evidence.usages if use.need.exact and use.need.permission.resource != "*")
+    fitting = [each for each in named if template.fullmatch(each.resource)]
+    own = dict.fromkeys(each.resource for each in fitting if each.action.lower() == action.lower())
+    others = dict.fromkeys(each.resource for each in fitting if is_known and fits(action, each.resource))
     return tuple(own or others)[:_MOST_RESOURCES]
 
 

@@ -16,8 +16,8 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage, grouped
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import statements_naming
+from leastpriv.policy.document import Document
+from leastpriv.policy.evaluate import statements_allowing
 
 
 class Confidence(Struct, frozen=True):
@@ -115,10 +115,10 @@ def confidences(
     keeps it.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    granting = _GrantingEntries(documents)
+    granting = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
-            key = (usage.need.permission.action, granting.entry(usage))
+            key = (usage.need.permission.action, _granting_entry(usage, granting) if granting else "")
             found.setdefault(key, set()).update(run for run in usage.runs if run not in without)
     services = grouped((action.partition(":")[0], runs) for (action, _), runs in found.items())
     by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
@@ -149,21 +149,9 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     return Confidence(len(everywhere), len(every), sum(map(len, every)), often[1], often[2], len(alone))
 
 
-class _GrantingEntries:
-    def __init__(self, documents: Sequence[Document]) -> None:
-        self._documents = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
-        self._of_action: dict[str, tuple[Statement, ...]] = {}
-
-    def entry(self, usage: Usage) -> str:
-        """The resource pattern that grants the usage; its own resource if there is none."""
-        action, resource = usage.need.permission.action, usage.need.permission.resource
-        if not self._documents:
-            return ""
-        if action not in self._of_action:
-            every = [each for document in self._documents for each in statements_naming(document, action)]
-            self._of_action[action] = tuple(each for each in every if each.effect == "Allow")
-        for statement in self._of_action[action]:
-            for pattern in statement.resources or ("*",):
-                if resource_covers(pattern, resource):
-                    return pattern
-        return resource
+def _granting_entry(usage: Usage, documents: Sequence[Document]) -> str:
+    """The resource pattern that grants the usage; its own resource if there is none."""
+    resource = usage.need.permission.resource
+    allowing = statements_allowing(documents, usage.need.permission.action)
+    patterns = (pattern for statement in allowing for pattern in statement.resources or ("*",))
+    return next((pattern for pattern in patterns if resource_covers(pattern, resource)), resource)

@@ -52,10 +52,8 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
     """Writes statements for additions, one per resources and conditions, so that they grant only the listed access."""
-    resources: dict[tuple[str, str], dict[str, None]] = {}
-    for change in changes:
-        resources.setdefault((change.action, _condition(change)), {}).update(dict.fromkeys(change.resources))
-    grants = ((action, tuple(own), condition) for (action, condition), own in resources.items())
+    found = grouped(((each.action, _condition(each)), resource) for each in changes for resource in each.resources)
+    grants = ((action, tuple(dict.fromkeys(own)), condition) for (action, condition), own in found.items())
     return _write_statements(_group_grants(grants), taken_sids)
 
 

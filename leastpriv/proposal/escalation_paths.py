@@ -20,7 +20,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard, matches
 from leastpriv.permissions.resource_types import VARIABLE, action_of, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import Request, evaluate, statements_naming
+from leastpriv.policy.evaluate import Request, evaluate, statements_allowing, statements_naming
 from leastpriv.proposal.models import Change, Proposal
 
 _ANY_NAME = "leastpriv-any"
@@ -189,8 +189,7 @@ class _Policies(Struct):
 
     def entries(self, action: str) -> tuple[str, ...]:
         """Returns the resources of the Allow statements that name an action."""
-        statements = (each for document in self.documents for each in statements_naming(document, action))
-        allows = (statement for statement in statements if statement.effect == "Allow")
+        allows = statements_allowing(self.documents, action)
         return tuple(dict.fromkeys(entry for statement in allows for entry in statement.resources))
 
     def own(self, kind: str) -> tuple[str, ...]:

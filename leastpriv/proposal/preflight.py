@@ -18,7 +18,7 @@ from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage,
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps, without_covered
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import statements_naming
+from leastpriv.policy.evaluate import statements_allowing, statements_naming
 from leastpriv.policy.json_writer import json_style_of
 from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_statement
 from leastpriv.proposal.addition_rules import UNPRINTABLE
@@ -268,8 +268,7 @@ def _withdrawn(
     if now == "explicitDeny":
         return Withdrawn(need, "", denied=True, conditions=statement.conditions if statement else ())
     action, resource = need.permission.action, need.permission.resource
-    naming = [each for document in versions[1] for each in statements_naming(document, action)]
-    there = [each for each in naming if each.effect == "Allow" and resource not in each.not_resources]
+    there = [each for each in statements_allowing(versions[1], action) if resource not in each.not_resources]
     same = [each for each in there if each.conditions and any(resource_covers(on, resource) for on in each.resources)]
     left = dict.fromkeys(on for each in there if each not in same for on in each.resources)
     return Withdrawn(need, "", tuple(left), conditions=same[0].conditions if same else ())

@@ -115,17 +115,14 @@ _REDEPLOYED = 2
 
 def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     """The used actions on a resource that several later runs deployed again, whether with this action or another."""
-    runs: dict[str, set[str]] = {}
-    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact]
-    for usage in allowed:
-        if not deletes(usage.need.permission.action):
-            runs.setdefault(usage.need.permission.resource, set()).update(usage.runs)
+    exact = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact]
+    used = [(usage.need.permission, run) for usage in exact for run in usage.runs]
+    runs = grouped((permission.resource, run) for permission, run in used if not deletes(permission.action))
     order = {run.id: number for number, run in enumerate(evidence.runs)}
     later = {resource: sorted(order.keys() & own, key=order.__getitem__)[1:] for resource, own in runs.items()}
-    again: dict[str, set[str]] = {}
-    for usage in allowed:
-        again.setdefault(usage.need.permission.action, set()).update(later.get(usage.need.permission.resource, ()))
-    return frozenset(action for action, later in again.items() if len(later) >= _REDEPLOYED)
+    permissions = dict.fromkeys(usage.need.permission for usage in exact)
+    again = grouped((each.action, run) for each in permissions for run in later.get(each.resource, ()))
+    return frozenset(action for action, own in again.items() if len({*own}) >= _REDEPLOYED)
 
 
 def tools_of(usages: Sequence[Usage]) -> frozenset[str]:

@@ -293,16 +293,18 @@ def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, in
 
     None made one for an action that a person granted by its name on `*`.
     """
-    found: dict[str, set[str]] = {}
     action = entry.granted[0]
     prefix, _, name = action.partition(":")
     created = {*created_types(prefix, name)}
-    for usage in entry.uses[action]:
-        kinds = map(str.lower, types_of_arn(prefix, usage.need.permission.resource))
-        is_source = bool(created) and created.isdisjoint(kinds)
-        if (is_source or action not in granted_literally) and usage.outcome is Outcome.ALLOWED and usage.succeeded:
-            found.setdefault(in_region(usage.need.permission.resource, "*"), set()).update(usage.runs)
-    return {resource: len(runs) for resource, runs in found.items()}
+    making = [usage for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED and usage.succeeded]
+    used = ((usage.need.permission.resource, run) for usage in making for run in usage.runs)
+    found = grouped(
+        (in_region(resource, "*"), run)
+        for resource, run in used
+        if action not in granted_literally
+        or (created and created.isdisjoint(map(str.lower, types_of_arn(prefix, resource))))
+    )
+    return {resource: len({*runs}) for resource, runs in found.items()}
 
 
 def _can_be_copied(statement: Statement) -> bool:

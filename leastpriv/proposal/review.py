@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cache
 
 from msgspec import Struct
 
@@ -70,12 +71,23 @@ class AccessChanges(Struct, frozen=True):
 
 def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequence[Document]) -> AccessChanges:
     """Decides every need of the evidence under all policies before and after the edit."""
-    comparison = _DecisionComparison(evidence.principal, before, after)
-    changes = {usage: comparison.changes([usage.need], usage.regions) for usage in evidence.usages}
+
+    @cache
+    def change(need: Need, region: str) -> AccessChange | None:
+        both = (replay_need(need, evidence.principal, region, documents) for documents in (before, after))
+        then, now = (_CERTAINTY[effect] for effect in both)
+        worse = AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
+        return worse if now < then else AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
+
+    def changes_of(needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
+        found = (change(need, region) for need in needs for region in regions or ("",))
+        return frozenset(each for each in found if each)
+
+    changes = {usage: changes_of([usage.need], usage.regions) for usage in evidence.usages}
     allowed = {usage: found for usage, found in changes.items() if usage.outcome is Outcome.ALLOWED}
     surely = frozenset(use for use, found in allowed.items() if AccessChange.DENIED in found and use.need.verified)
     groups = (group for group in evidence.groups if group.outcome is Outcome.ALLOWED)
-    calls = {group: comparison.changes(group.needs, group.regions) for group in groups}
+    calls = {group: changes_of(group.needs, group.regions) for group in groups}
     denied = (group for group, found in calls.items() if AccessChange.DENIED in found)
     # The replay counts only calls whose needs are all in the catalogue.
     newly_denied = dict.fromkeys(group for group in denied if all(need.verified for need in group.needs))
@@ -89,28 +101,6 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
 
 
 _WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})
-
-
-class _DecisionComparison(Struct):
-    """Decides each need once per region under both versions."""
-
-    principal: str
-    before: Sequence[Document]
-    after: Sequence[Document]
-    known: dict[tuple[Need, str], AccessChange | None] = {}
-
-    def changes(self, needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
-        changes = (self._change(need, region) for need in needs for region in regions or ("",))
-        return frozenset(change for change in changes if change)
-
-    def _change(self, need: Need, region: str) -> AccessChange | None:
-        key = (need, region)
-        if key not in self.known:
-            both = (replay_need(need, self.principal, region, documents) for documents in (self.before, self.after))
-            then, now = (_CERTAINTY[effect] for effect in both)
-            worse = AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
-            self.known[key] = worse if now < then else AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
-        return self.known[key]
 
 
 _DEFAULTS = Options()
@@ -191,14 +181,13 @@ def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry
     for entry in difference.entries:
         if (entry.statement.index, entry.pattern) == (edit.statement.index, edit.entry):
             return entry
-    uses: dict[str, tuple[Usage, ...]] = {}
-    for usage in evidence.usages:
-        regions = usage.regions or ("",)
-        asked = (replay_request(usage.need, evidence.principal, region) for region in regions)
-        if any(grants(edit.statement, each) != "no" for each in asked):
-            action = usage.need.permission.action
-            uses[action] = (*uses.get(action, ()), usage)
-    return Entry(edit.statement, "*", edit.actions, uses)
+
+    def is_granted(usage: Usage) -> bool:
+        asked = (replay_request(usage.need, evidence.principal, region) for region in usage.regions or ("",))
+        return any(grants(edit.statement, each) != "no" for each in asked)
+
+    uses = grouped((usage.need.permission.action, usage) for usage in filter(is_granted, evidence.usages))
+    return Entry(edit.statement, "*", edit.actions, {action: tuple(own) for action, own in uses.items()})
 
 
 def _usages_through(entry: Entry, edit: EntryDiff, wanted: Collection[Usage]) -> dict[str, tuple[Usage, ...]]:

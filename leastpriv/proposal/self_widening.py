@@ -16,7 +16,7 @@ from msgspec import Struct
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_run_id
-from leastpriv.models import Basis, Condition, Need, Origin, Outcome, Permission, Trust, Usage
+from leastpriv.models import Basis, Condition, Need, Origin, Outcome, Permission, Trust, Usage, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_matches
@@ -98,17 +98,12 @@ def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
 
 def probing_runs(evidence: Evidence) -> frozenset[str]:
     """Returns the ids of runs with many distinct denied actions and hardly any successful one."""
-    denied: dict[str, set[str]] = {}
-    for usage in evidence.usages:
-        for run in usage.runs if usage.denial else ():
-            denied.setdefault(run, set()).add(usage.need.permission.action)
-    suspects = {run: actions for run, actions in denied.items() if len(actions) >= _MANY_DENIALS}
-    successful: dict[str, set[str]] = {run: set() for run in suspects}
-    for usage in evidence.usages if suspects else ():
-        if usage.succeeded and usage.outcome is Outcome.ALLOWED and not usage.denial:
-            for run in suspects.keys() & usage.runs:
-                successful[run].add(usage.need.permission.action)
-    return frozenset(run for run, actions in suspects.items() if len(actions) >= _MOST_SUCCESS * len(successful[run]))
+    denied = grouped((run, use.need.permission.action) for use in evidence.usages if use.denial for run in use.runs)
+    suspects = {run: len({*actions}) for run, actions in denied.items() if len({*actions}) >= _MANY_DENIALS}
+    allowed = (use for use in evidence.usages if use.succeeded and use.outcome is Outcome.ALLOWED and not use.denial)
+    pairs = ((run, use.need.permission.action) for use in allowed for run in suspects.keys() & use.runs)
+    successful = grouped(dict.fromkeys(pairs))
+    return frozenset(run for run, count in suspects.items() if count >= _MOST_SUCCESS * len(successful.get(run, ())))
 
 
 def denial_result(
@@ -123,15 +118,12 @@ def denial_result(
     if all(run in probes for run in usage.runs):
         why = "only sessions of many denials made such calls, as a probe with stolen credentials does"
         return GuardResult(PROBE, why)
-    if len(usage.runs) > 1:
-        return None
-    [run] = usage.runs
+    run, *others = usage.runs
     asked = any(origin.where for origin in origins.values())
     session = next((each.session for each in evidence.runs if each.id == run), run)
     known = run in origins and origins[run].trust is Trust.TRUSTED if asked else is_run_id(session)
-    if known:
-        return None
-    return GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it")
+    result = GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it")
+    return None if others or known else result
 
 
 _IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
@@ -169,35 +161,24 @@ def boundary_for(
     _, partition, _, _, account, _ = principal.split(":", 5)
     name = PurePosixPath(path).stem or "BOUNDARY"
     arn = f"arn:{partition}:iam::{account}:policy/{name}"
-    statements = []
-    for document in documents:
-        for statement in document.statements:
-            actions = tuple(action for action in _BOUNDED if names_action(statement, action))
-            if statement.effect == "Allow" and actions:
-                statements.append((statement.sid or f"statement {statement.index + 1}", actions))
+    allows = [each for document in documents for each in document.statements if each.effect == "Allow"]
+    names = (each.sid or f"statement {each.index + 1}" for each in allows)
+    actions = (tuple(action for action in _BOUNDED if names_action(each, action)) for each in allows)
+    statements = tuple((name, own) for name, own in zip(names, actions, strict=True) if own)
     condition = Condition("StringEquals", "iam:PermissionsBoundary", (arn,))
-    return Boundary(condition, tuple(statements), path, b"" if exists or not path else draft_boundary())
+    return Boundary(condition, statements, path, b"" if exists or not path else draft_boundary())
 
 
 def draft_boundary() -> bytes:
     """Drafts a boundary that allows all but the first action of each path to further permissions."""
-    first = [
-        action
-        for row in table("escalation", catalog.__package__)
-        if row["gives"] != "secrets"
-        for action in row["actions"].split(",")[0].split("|")
-    ]
+    rows = (row for row in table("escalation", catalog.__package__) if row["gives"] != "secrets")
+    first = [action for row in rows for action in row["actions"].split(",")[0].split("|")]
     identities = {action for action in first if action.partition(":")[0] in _IDENTITIES}
     lifts = {"iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary", "organizations:*"}
     return create_policy(
         [
             {"Sid": "AllOfTheirPolicies", "Effect": "Allow", "Action": "*", "Resource": "*"},
             {"Sid": "NoIdentities", "Effect": "Deny", "Action": sorted(identities | lifts), "Resource": "*"},
-            {
-                "Sid": "NoCodeOfOtherRoles",
-                "Effect": "Deny",
-                "Action": sorted({*first} - identities),
-                "Resource": "*",
-            },
+            {"Sid": "NoCodeOfOtherRoles", "Effect": "Deny", "Action": sorted({*first} - identities), "Resource": "*"},
         ]
     )

@@ -6,7 +6,7 @@ suggested if every allowed call of an action meets it, in as many runs as a remo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from msgspec import Struct
@@ -21,7 +21,7 @@ from leastpriv.permissions.lifecycle import siblings_among, siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import creates_its_resource, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names_action, statements_naming
+from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.models import Proposal
 
 GUARD = "sibling"
@@ -48,10 +48,10 @@ def suggested_actions(
     Items of a resource without recorded data events (off by default) may be used unseen. Actions that a policy grants
     on any resource are omitted, and so are those that are never added.
     """
-    used: dict[str, dict[str, None]] = {}
-    for usage in evidence.usages:
-        if usage.outcome is Outcome.ALLOWED:
-            used.setdefault(usage.need.permission.action, {})[usage.need.permission.resource] = None
+    allowed = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    used = {
+        action: dict.fromkeys(on) for action, on in grouped((each.action, each.resource) for each in allowed).items()
+    }
     found: dict[str, SuggestedAction] = {}
     for action, used_action in siblings_of(used.keys()).items():
         written = _as_written(used_action, tuple(used.get(used_action, ())), documents)
@@ -70,13 +70,13 @@ def suggested_actions(
     return tuple(
         suggestion
         for action, suggestion in sorted(found.items())
-        if not forbidden(action, never_add) and (action in used or not _granting(action, documents))
+        if not forbidden(action, never_add) and (action in used or not statements_allowing(documents, action))
     )
 
 
 def _as_written(action: str, resources: Sequence[str], documents: Sequence[Document]) -> Iterable[str]:
     """Yields the patterns with which the policies grant an action on used resources, else the resources themselves."""
-    granting = _granting(action, documents)
+    granting = statements_allowing(documents, action)
     patterns = [pattern for each in granting for pattern in each.resources if pattern != "*"]
     return dict.fromkeys(
         next((pattern for pattern in patterns if resource_covers(pattern, each)), each) for each in resources
@@ -102,7 +102,7 @@ def _on_created_resources(
     for used_action in filter(creates_its_resource, used):
         for action in siblings_among(used_action, used):
             # Where no statement grants the action, it was denied or declined by a person who knows better.
-            granting = _granting(action, documents)
+            granting = statements_allowing(documents, action)
             allowed = [each for statement in granting for each in statement.resources or ("*",)]
             for each in used[used_action] if granting else ():
                 # CloudWatch Logs takes a log group with and without `:*`.
@@ -149,15 +149,6 @@ def _unrecorded_data_events(
                 yield SuggestedAction(action, Basis.DECLARED, row["template"], resources)
 
 
-def _granting(action: str, documents: Sequence[Document]) -> Sequence[Statement]:
-    """The statements that allow the action on any resource."""
-    return [each for document in documents for each in statements_naming(document, action) if each.effect == "Allow"]
-
-
-ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
-"""Maps an action, its allowed usages, the granting statement and the partition to a condition that all usages meet."""
-
-
 class SuggestedCondition(Struct, frozen=True):
     """A condition that a statement could have."""
 
@@ -185,7 +176,7 @@ def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: i
             runs = len({run for usage in usages for run in usage.runs})
             if runs < max(minimum_runs, 2) or not names_action(statement, action):
                 continue
-            for condition in filter(None, (rule(action, usages, statement, partition) for rule in _RULES)):
+            for condition in _common_conditions(action, usages, statement, partition):
                 if condition.key.lower() not in asked:
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
@@ -194,42 +185,28 @@ def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: i
     )
 
 
-def _requested_region(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:
-    """Regions of a grant whose resource names none; a global service chooses its own region."""
+_RECORDED_KEYS = (("iam:PassedToService", "iam:PassRole"), ("kms:ViaService", "kms:"))
+"""Condition keys that `permissions/` derives from the record of every call, with the beginning of the actions."""
+
+
+def _common_conditions(
+    action: str, usages: Sequence[Usage], statement: Statement, partition: str
+) -> Iterator[Condition]:
+    """Yields the conditions that all usages of an action through a statement met."""
+    # A resource names its region; a global service chooses its own.
     open_to_all = not statement.resources or "*" in statement.resources
-    if not open_to_all or home_region(action.partition(":")[0], partition) or not all(use.regions for use in usages):
-        return None
-    return Condition("StringEquals", "aws:RequestedRegion", tuple(sorted({r for use in usages for r in use.regions})))
-
-
-def _recorded_key(key: str, prefix: str) -> ConditionRule:
-    """Makes the rule for a condition key that `permissions/` derives from the record of every call."""
-
-    def rule(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
-        if not action.startswith(prefix):
-            return None
-        every = [usage.need.permission.conditions for usage in usages]
+    is_regional = all(use.regions for use in usages) and not home_region(action.partition(":")[0], partition)
+    if open_to_all and is_regional:
+        regions = {region for use in usages for region in use.regions}
+        yield Condition("StringEquals", "aws:RequestedRegion", tuple(sorted(regions)))
+    every = [usage.need.permission.conditions for usage in usages]
+    for key, prefix in _RECORDED_KEYS:
         shown = [[each for each in conditions if each.key.lower() == key.lower()] for conditions in every]
-        if not all(shown):
-            return None
-        values = {value for conditions in shown for each in conditions for value in each.values}
-        return Condition("StringEquals", key, tuple(sorted(values)))
-
-    return rule
-
-
-def _called_via(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
-    """Services through which all calls came, if each is known to set `aws:CalledVia`."""
+        if action.startswith(prefix) and all(shown):
+            values = {value for conditions in shown for each in conditions for value in each.values}
+            yield Condition("StringEquals", key, tuple(sorted(values)))
+    # Services through which all calls came, if each is known to set the key.
     services = {service for usage in usages for service in usage.forwarded_by}
-    known = {row["service"] for row in table("called_via")}
-    if not services or not services <= known or any(usage.programs for usage in usages):
-        return None
-    return Condition("ForAnyValue:StringEquals", "aws:CalledVia", tuple(sorted(services)))
-
-
-_RULES: tuple[ConditionRule, ...] = (
-    _requested_region,
-    _recorded_key("iam:PassedToService", "iam:PassRole"),
-    _recorded_key("kms:ViaService", "kms:"),
-    _called_via,
-)
+    is_known = services <= {row["service"] for row in table("called_via")}
+    if services and is_known and not any(usage.programs for usage in usages):
+        yield Condition("ForAnyValue:StringEquals", "aws:CalledVia", tuple(sorted(services)))

@@ -214,7 +214,7 @@ def _too_wide(context: ReportContext) -> str:
         parts += [f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids"] if ends else []
         found = "; ".join(parts) or "nothing; each action has its resources"
         return f"**Still too wide:** {found}." if context.proposal.changes else ""
-    kept = _kept_by_guard(context)
+    kept = grouped(_kept_entries(context))
     later = sum(each.count for each in kept.pop(LIFECYCLE, ()))
     counts = Counter({guard: sum(each.count for each in entries) for guard, entries in kept.items()})
     most = counts.most_common(2)
@@ -243,20 +243,18 @@ class _KeptEntry(Struct, frozen=True):
     count: int
 
 
-def _kept_by_guard(context: ReportContext) -> dict[str, list[_KeptEntry]]:
-    found: dict[str, list[_KeptEntry]] = {}
+def _kept_entries(context: ReportContext) -> Iterator[tuple[str, _KeptEntry]]:
+    """Yields each entry with the guard that keeps it."""
     narrowed = context.changes(ChangeKind.NARROW)
     restricted = {(each.statement, each.action): each.restricted_to for each in narrowed if each.restricted_to}
     for change in narrowed:
         for action, result in (change.kept or {}).items() if not change.restricted_to else ():
             group = change.action if ":" in change.action else action.partition(":")[0]
             on = restricted.get((change.statement, action), change.resources)
-            found.setdefault(result.guard, []).append(_KeptEntry(action, group, on, 1))
+            yield result.guard, _KeptEntry(action, group, on, 1)
     size = entry_sizes(context)
     for held in context.proposal.held_back:
-        entry = _KeptEntry(held.action, held.action, held.resources, size(held.action))
-        found.setdefault(held.guard_result.guard, []).append(entry)
-    return found
+        yield held.guard_result.guard, _KeptEntry(held.action, held.action, held.resources, size(held.action))
 
 
 def _examples(entries: Sequence[_KeptEntry]) -> str:

@@ -32,7 +32,7 @@ _NO_FILES: Mapping[str, str] = MappingProxyType({})
 
 def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[str, str] = _NO_FILES) -> str:
     """The proposal as indented JSON, with title and body of its pull request, and the SHA-256 of each written file."""
-    evidence, proposal = context.evidence, context.proposal
+    evidence, proposal, origins = context.evidence, context.proposal, context.history.origins
     value = {
         "schema": 1,
         "version": __version__,
@@ -43,7 +43,10 @@ def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[s
         "title": name,
         "body": text,
         "files": dict(files),
-        "changes": [{**change_value(change), "marks": _marks(change, context)} for change in proposal.changes],
+        "changes": [
+            {**change_value(each), "marks": origin_marks(each.usages, origins) if each.kind is ChangeKind.ADD else {}}
+            for each in proposal.changes
+        ],
         "held_back": [held_value(held) for held in proposal.held_back],
         "held_back_restrictions": [held_value(held) for held in proposal.held_back_restrictions],
         "held_back_additions": [held_value(held) for held in proposal.held_back_additions],
@@ -94,12 +97,6 @@ def change_value(change: Change) -> dict[str, object]:
         "patterns": [to_builtins(found) for found in change.patterns if found.pattern in written],
         "usages": [usage_value(usage) for usage in change.usages],
     }
-
-
-def _marks(change: Change, context: ReportContext) -> dict[str, tuple[str, ...]]:
-    """What a reviewer must know of the runs behind an addition, with the resources that it is about."""
-    origins = context.history.origins
-    return dict(origin_marks(change.usages, origins)) if change.kind is ChangeKind.ADD and origins else {}
 
 
 def held_value(held: HeldBackChange) -> dict[str, object]:

@@ -73,11 +73,8 @@ _WORDS = {
 
 def title(context: ReportContext) -> str:
     """One line of fixed words, figures and the role's name."""
-    parts = [
-        f"{verb} {len(changes)}"
-        for verb, kind in (("add", ChangeKind.ADD), ("narrow", ChangeKind.NARROW), ("remove", ChangeKind.REMOVE))
-        if (changes := context.changes(kind))
-    ]
+    kinds = (("add", ChangeKind.ADD), ("narrow", ChangeKind.NARROW), ("remove", ChangeKind.REMOVE))
+    parts = [f"{verb} {len(changes)}" for verb, kind in kinds if (changes := context.changes(kind))]
     role = f"{name(context.principal.rpartition('/')[2])}{context.in_account}"
     if context.proposal.committed is None and context.proposal.changes:
         return f"First least-privilege policy for {role}"
@@ -91,7 +88,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     """
     first = [*disagreements(context.check_results), markdown(first_screen(context))]
     first += [*_security(context), *_writes_of_plan_role(context)]
-    evidence = context.evidence
+    evidence, limits = context.evidence, gaps_lines(context)
     calls, succeeded = evidence.counts.calls, context.proof.replay.recorded
     successful = f", {succeeded:,} successful," if succeeded < calls else ""
     folds = [
@@ -103,7 +100,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
             [*escalation_section(context), *reach_section(context), *boundary_section(context)],
         ),
         *_kept_fold(context),
-        *_limits_fold(context),
+        *fold(f"Could not be seen: {plural(len(limits), 'limit')}", [*live_role_section(context), "\n".join(limits)]),
         *_proof_fold(context),
         *fold("What happens next", _next_steps(context)),
     ]
@@ -130,11 +127,9 @@ def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
     entries = dict.fromkeys(entry for statement in allows for entry in statement.actions)
     writes = [entry for entry in entries if entry not in needed and any(not is_read(each) for each in expand(entry))]
     if writes:
-        yield (
-            f"### A plan role that can write\n\n{code(context.role)} shows changes and does not make them "
-            f"(`declared-phases: plan`), and its policy grants writes: {codes(writes, 12)}. Move them to the role that "
-            "applies."
-        )
+        plans = f"{code(context.role)} shows changes and does not make them (`declared-phases: plan`)"
+        grants = f"its policy grants writes: {codes(writes, 12)}. Move them to the role that applies."
+        yield f"### A plan role that can write\n\n{plans}, and {grants}"
 
 
 def _security(context: ReportContext) -> Iterator[str]:
@@ -193,7 +188,7 @@ def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
     origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
-    doubts = origin_marks(change.usages, origins) if origins else {}
+    doubts = origin_marks(change.usages, origins)
     of_all = len(doubts) == 1 and all(origin_mark(usage, origins) for usage in change.usages)
     words = [doubt if of_all else f"{doubt}: {codes(resources, 4)}" for doubt, resources in doubts.items()]
     mark += f" ({'; '.join(words)})" if words else ""
@@ -257,8 +252,8 @@ def _evidence(context: ReportContext) -> Iterator[str]:
         latest = run_links([run.id for run in evidence.runs], context.run_url)
         yield f"Latest runs: {latest}."
     used: dict[str, list[str]] = {}
-    for change in context.proposal.changes:
-        for action in change.used if change.kind is ChangeKind.NARROW else ():
+    for change in context.changes(ChangeKind.NARROW):
+        for action in change.used:
             usages = [usage for usage in change.usages if usage.need.permission.action == action]
             used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
     if used:
@@ -283,11 +278,6 @@ def _kept_fold(context: ReportContext) -> Iterator[str]:
     suggested = ((context.suggested_actions, "action"), (context.suggested_conditions, "condition"))
     offered = joined([plural(len(found), what) for found, what in suggested if found]) or "needs of denied calls"
     yield from fold(f"Suggested, not included: {offered}", unwritten)
-
-
-def _limits_fold(context: ReportContext) -> list[str]:
-    limits = gaps_lines(context)
-    return fold(f"Could not be seen: {plural(len(limits), 'limit')}", [*live_role_section(context), "\n".join(limits)])
 
 
 def _proof_fold(context: ReportContext) -> list[str]:

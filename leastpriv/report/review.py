@@ -100,13 +100,11 @@ def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
 
 
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
-    grouped: dict[tuple[str, str], dict[str, None]] = {}
-    for removal in removed:
-        for guard_result, actions in removal.unseen.items():
-            reason = _REASONS.get(guard_result.guard, guard_result.reason)
-            grouped.setdefault((guard_result.guard, reason), {}).update(dict.fromkeys(actions))
-    for (guard, reason), found in grouped.items():
-        yield f"| {code(guard)} | {codes(sorted(found), 12)} | {prose(reason)} |"
+    unseen = (pair for removal in removed for pair in removal.unseen.items())
+    pairs = ((result.guard, _REASONS.get(result.guard, result.reason), actions) for result, actions in unseen)
+    found = grouped(((guard, reason), action) for guard, reason, actions in pairs for action in actions)
+    for (guard, reason), own in found.items():
+        yield f"| {code(guard)} | {codes(sorted({*own}), 12)} | {prose(reason)} |"
 
 
 _REASONS = {"sibling": "a later run updates or deletes what this role makes"}

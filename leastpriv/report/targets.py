@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.models import ChangeKind
+from leastpriv.models import ChangeKind, grouped
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, name, prose
@@ -78,15 +79,14 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
     head = [overview(rows), *verdicts, *chain_section(chained)]
     remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []
-    changed = [row for row in rows if row.context and row.context.proposal.changes]
-    for number, row in enumerate(changed):
+    changed = [row.context for row in rows if row.context and row.context.proposal.changes]
+    for number, context in enumerate(changed):
         share = remaining // (len(changed) - number)
         if share < _LEAST_PAGE:
             pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job summary.*")
             break
-        page = _page(row, share)
-        pages.append(page)
-        remaining -= len(page) + 2
+        pages.append(_page(context, share))
+        remaining -= len(pages[-1]) + 2
     return "\n\n".join([*head, *pages, proposal_marker(fingerprint)]) + "\n"
 
 
@@ -108,25 +108,19 @@ def first_files_body(
     return f"{said}\n\n{group_body(rows, chained, fingerprint, reserved + len(said) + 2)}"
 
 
-def _page(row: TargetRow, longest: int) -> str:
-    context = row.context
-    if context is None:
-        return ""
+def _page(context: ReportContext, longest: int) -> str:
     head = f"<details><summary>{name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
     text = body(replace(context, chained=None), LONGEST_BODY - longest + len(head) + 20)
     return f"{head}{text.replace(proposal_marker(context.fingerprint), '').rstrip()}\n\n</details>"
 
 
 def _counts(rows: Sequence[TargetRow]) -> str:
-    contexts = [row.context for row in rows if row.context]
-    drafts = sum(1 for context in contexts if context.proposal.committed is None and context.proposal.changes)
+    proposals = [row.context.proposal for row in rows if row.context]
+    drafts = sum(1 for each in proposals if each.committed is None and each.changes)
     failed = sum(1 for row in rows if row.failure)
-    kinds = {"add": ChangeKind.ADD, "narrow": ChangeKind.NARROW, "remove": ChangeKind.REMOVE}
-    found = {
-        verb: sum(len(each.changes(kind)) for each in contexts if each.proposal.committed)
-        for verb, kind in kinds.items()
-    }
-    parts = [f"{verb} {count}" for verb, count in found.items() if count]
+    found = Counter(change.kind for each in proposals if each.committed for change in each.changes)
+    verbs = {ChangeKind.ADD: "add", ChangeKind.NARROW: "narrow", ChangeKind.REMOVE: "remove"}
+    parts = [f"{verb} {found[kind]}" for kind, verb in verbs.items() if found[kind]]
     parts += [plural(drafts, "first draft")] if drafts else []
     parts += [f"{failed} failed"] if failed else []
     return ", ".join(parts) or "nothing to change"
@@ -145,18 +139,14 @@ class ActionCounts(Struct, frozen=True):
 
 def action_counts(context: ReportContext) -> ActionCounts:
     """Returns the actions that a policy grants before and after its proposal, and those that were used."""
-    removed: dict[tuple[int, str], set[str]] = {}
-    for change in context.proposal.changes:
-        if change.kind is not ChangeKind.ADD:
-            removed.setdefault((change.statement, change.action), set()).update(change.removed_actions)
-    granted: set[str] = set()
-    used: set[str] = set()
+    changes, entries = context.proposal.changes, context.difference.entries
+    removed = grouped(((each.statement, each.action), action) for each in changes for action in each.removed_actions)
+    granted = frozenset(action for entry in entries for action in entry.granted)
+    used = frozenset(action for entry in entries for action, usages in entry.uses.items() if usages)
     after = {change.action for change in context.changes(ChangeKind.ADD)}
-    for entry in context.difference.entries:
-        granted.update(entry.granted)
-        used.update(action for action, usages in entry.uses.items() if usages)
-        after.update(set(entry.granted) - removed.get((entry.statement.index, entry.pattern), set()))
-    return ActionCounts(frozenset(granted), frozenset(used), frozenset(after))
+    for entry in entries:
+        after.update({*entry.granted}.difference(removed.get((entry.statement.index, entry.pattern), ())))
+    return ActionCounts(granted, used, frozenset(after))
 
 
 def target_figures(context: ReportContext | None) -> dict[str, object]:

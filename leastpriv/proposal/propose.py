@@ -231,7 +231,7 @@ def limit_changes(
     confidence: Confidences,
     paths: Sequence[EscalationPath] = (),
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
-    """Splits additions and removals into the first `room` changes and the rest, each in the given order.
+    """Splits additions and removals into the first `limit` changes and the rest, each in the given order.
 
     Additions come first, because the next deploy fails without them: denied before merely observed, then by number of
     runs. Removals follow: those of actions on the most dangerous paths to administrator first, then whole entries
@@ -247,7 +247,7 @@ def limit_changes(
 def limit_restrictions(
     narrowed: Sequence[Change], limit: int, creators: Mapping[str, Sequence[str]]
 ) -> tuple[list[Change], list[HeldBackChange]]:
-    """Splits resource restrictions into the first `room` and the rest, by number of runs.
+    """Splits resource restrictions into the first `limit` and the rest, by number of runs.
 
     An action that uses what another action creates is restricted only together with that one (`makers`).
     """

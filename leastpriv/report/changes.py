@@ -18,9 +18,8 @@ from leastpriv.report.phrases import (
     at_most,
     by_guard_result,
     codes,
-    day,
     joined,
-    latest_use,
+    last_day,
     only_if,
     plural,
     runs_of,
@@ -69,7 +68,7 @@ def _row(group: Sequence[Change]) -> str:
     used = codes([action for change in group for action in change.used])
     actions = [used, *(f"{why}: {codes(names)}" for why, names in unused.items())]
     to = f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}"
-    runs = f"{len(runs_of(usages))} | {day(latest_use(usages))}"
+    runs = f"{len(runs_of(usages))} | {last_day(usages)}"
     return f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
 
 

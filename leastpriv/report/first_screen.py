@@ -26,7 +26,7 @@ from leastpriv.report.phrases import (
     codes,
     guard_row,
     joined,
-    last_run_link,
+    links_of_runs,
     plural,
     share,
     successful_runs,
@@ -143,7 +143,7 @@ def _declared_draft(context: ReportContext) -> str:
 
 
 def _added(change: Change, context: ReportContext) -> str:
-    runs = last_run_link(basis_usages(change), context.evidence.runs, context.run_url)
+    runs = links_of_runs(basis_usages(change), context.evidence, context.run_url, 1)
     how = {Basis.DENIED: "denied by AWS", Basis.OBSERVED: "used", Basis.INFERRED: "needed by a recorded call"}
     review = ", **for a security review**" if change.security else ""
     where = f" in {runs}" if runs else ""
@@ -162,7 +162,7 @@ def _not_added(context: ReportContext) -> str:
     parts = []
     for guard, held in sorted(groups.items(), key=lambda group: (all(map(was_denied, group[1])), -len(group[1])))[:2]:
         actions = sorted({each.action for each in held}, key=lambda action: (removal_rank(action), action))
-        last = last_run_link([usage for each in held for usage in each.usages], context.evidence.runs, context.run_url)
+        last = links_of_runs([usage for each in held for usage in each.usages], context.evidence, context.run_url, 1)
         where = f" (last in {last})" if last else ""
         parts.append(f"{codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}")
     more = f"; {plural(len(groups) - 2, 'further reason')}" if len(groups) > 2 else ""

@@ -27,8 +27,8 @@ from leastpriv.report.first_screen import first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
     day,
     evidence_span,
-    last_run_link,
-    latest_use,
+    last_day,
+    links_of_runs,
     oldest_first,
     plural,
     run_links,
@@ -196,7 +196,7 @@ def _changes(context: ReportContext, remaining: int) -> tuple[list[Values], int]
 def _sentence(change: Change, context: ReportContext) -> str:
     if change.kind is ChangeKind.ADD:
         seen = plural(len(runs_of(change.usages)), "run")
-        return f"{change.basis or 'observed'} in {seen}, last {day(latest_use(change.usages))}"
+        return f"{change.basis or 'observed'} in {seen}, last {last_day(change.usages)}"
     if change.restricted_to:
         return "restricted to the resources that were used"
     if change.kind is ChangeKind.NARROW:
@@ -260,9 +260,9 @@ def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
     allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
     for action, usages in grouped((usage.need.permission.action, usage) for usage in allowed).items():
         runs = runs_of(usages)
-        last = last_run_link(usages, context.evidence.runs, context.run_url)
+        last = links_of_runs(usages, context.evidence, context.run_url, 1)
         where = f" in {plural(len(runs), 'run')}" if runs else ""
-        notes[action] = ("used", f"used{where}, last {day(latest_use(usages))}{f': {last}' if last else ''}")
+        notes[action] = ("used", f"used{where}, last {last_day(usages)}{f': {last}' if last else ''}")
     for change in context.changes(ChangeKind.ADD):
         notes[change.action] = ("added", basis_text(context, change))
     return notes

@@ -22,15 +22,12 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain
 from leastpriv.report.phrases import (
     codes,
-    day,
     evidence_span,
-    latest_use,
+    last_day,
+    links_of_runs,
     listed,
-    oldest_first,
     only_if,
     plural,
-    run_links,
-    runs_of,
     times,
 )
 from leastpriv.report.pull_request import basis_text
@@ -86,8 +83,8 @@ def _places(change: Change, committed: Document, document: Document) -> Iterator
 def _note_text(change: Change, context: ReportContext) -> str:
     evidence = context.evidence
     if change.kind is ChangeKind.ADD:
-        runs = run_links(oldest_first(runs_of(change.usages), evidence.runs), context.run_url)
-        seen = f"{times(change.usages, evidence)}, last {day(latest_use(change.usages))}"
+        runs = links_of_runs(change.usages, context.evidence, context.run_url)
+        seen = f"{times(change.usages, evidence)}, last {last_day(change.usages)}"
         warning = f" **Security reviewer:** it {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "

@@ -80,14 +80,14 @@ def run_links(runs: Sequence[str], run_url: str) -> str:
     return ", ".join(shown) + more
 
 
-def last_run_link(usages: Sequence[Usage], runs: Iterable[Run], run_url: str) -> str:
-    """The latest run of some usages, as a link if `run_url` gives a URL; empty without a run."""
-    return run_links(oldest_first(runs_of(usages), runs)[-1:], run_url)
+def links_of_runs(usages: Sequence[Usage], evidence: Evidence, run_url: str, most: int = 0) -> str:
+    """The runs of some usages, at most the latest `most` (0: all), as `run_links` gives them; empty without a run."""
+    return run_links(oldest_first(runs_of(usages), evidence.runs)[-most:], run_url)
 
 
-def latest_use(usages: Sequence[Usage]) -> datetime | None:
-    """Time of the latest of some usages."""
-    return max((usage.last_seen for usage in usages), default=None)
+def last_day(usages: Sequence[Usage]) -> str:
+    """The day of the latest of some usages."""
+    return day(max((usage.last_seen for usage in usages), default=None))
 
 
 def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[HeldBackChange]]:

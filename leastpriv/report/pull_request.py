@@ -33,13 +33,12 @@ from leastpriv.report.first_screen import first_screen, markdown, service_counts
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
-    day,
     evidence_span,
     fit_sections,
     fold,
     joined,
-    last_run_link,
-    latest_use,
+    last_day,
+    links_of_runs,
     listed,
     only_if,
     plural,
@@ -177,11 +176,11 @@ def _seen(context: ReportContext, change: Change) -> str:
         return ""
     shown = basis_usages(change)
     runs = runs_of(shown)
-    latest = last_run_link(shown, context.evidence.runs, context.run_url)
+    latest = links_of_runs(shown, context.evidence, context.run_url, 1)
     where = f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}" if runs else ", last"
     later = [usage for usage in change.usages if usage not in shown]
     more = f"; allowed calls need it too, {times(later, context.evidence)}" if later else ""
-    return f", {times(shown, context.evidence)}{where} on {day(latest_use(shown))}{more}"
+    return f", {times(shown, context.evidence)}{where} on {last_day(shown)}{more}"
 
 
 def basis_text(context: ReportContext, change: Change) -> str:
@@ -255,7 +254,7 @@ def _evidence(context: ReportContext) -> Iterator[str]:
     for change in context.changes(ChangeKind.NARROW):
         for action in change.used:
             usages = [usage for usage in change.usages if usage.need.permission.action == action]
-            used.setdefault(day(latest_use(usages)), []).append(f"{code(action)} {times(usages, evidence)}")
+            used.setdefault(last_day(usages), []).append(f"{code(action)} {times(usages, evidence)}")
     if used:
         (when, names), *earlier = sorted(used.items(), reverse=True)
         lines = [f"- {when}: {listed(names, _MOST_NAMES)}"]

@@ -22,11 +22,10 @@ from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import (
     at_most,
     codes,
-    day,
     evidence_span,
     fold,
     joined,
-    latest_use,
+    last_day,
     listed,
     only_if,
     plural,
@@ -175,7 +174,7 @@ def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) 
         if own:
             seen.setdefault(need.permission.action, own)
     lines = [
-        f"- {code(action)}: seen {times(usages, context.evidence)}, last on {day(latest_use(usages))}"
+        f"- {code(action)}: seen {times(usages, context.evidence)}, last on {last_day(usages)}"
         for action, usages in list(seen.items())[:_MOST_ROWS]
     ]
     left = [action for action in actions if action not in seen]
@@ -210,7 +209,7 @@ def _edit(context: ReviewContext) -> tuple[str, str]:
     file = f"{code(context.policy_file)}{state}"
     security = any(each.forbidden or each.sensitive for each in review.additions)
     certain = not review.may_be_denied and not any(removal.unseen for removal in review.removals)
-    # Without records, the templates and plans say what is needed.
+    # Without records, the templates and plans name the needs.
     is_declared = context.declared_in and not (context.evidence.counts.calls or context.records)
     sources = codes(context.declared_in, 2)
     match review.verdict:
@@ -310,7 +309,7 @@ def last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """Returns `14×, last in run [123](…) on 2026-11-03`."""
     last = max(usages, key=lambda usage: usage.last_seen)
     run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
-    return f"{times(usages, context.evidence)}, last{run} on {day(latest_use(usages))}"
+    return f"{times(usages, context.evidence)}, last{run} on {last_day(usages)}"
 
 
 def count_calls(groups: Sequence[CallGroup]) -> int:

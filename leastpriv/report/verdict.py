@@ -19,15 +19,12 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain, prose
 from leastpriv.report.phrases import (
     codes,
-    day,
     evidence_span,
     guard_row,
     joined,
-    latest_use,
-    oldest_first,
+    last_day,
+    links_of_runs,
     plural,
-    run_links,
-    runs_of,
 )
 from leastpriv.report.tables import conditions_value
 
@@ -84,11 +81,11 @@ def _probe_verdict(context: ReportContext) -> str:
     usages = [usage for each in held for usage in each.usages]
     if not usages:
         return ""
-    runs = run_links(oldest_first(runs_of(usages), context.evidence.runs), context.run_url)
+    runs = links_of_runs(usages, context.evidence, context.run_url)
     return (
         f"**No change is proposed, and this may be an attack.** No call of {code(context.role)} succeeded, and "
         f"{context.evidence.counts.denied:,} were denied. That looks like a probe with stolen credentials: find out "
-        f"who started {runs}, last seen on {day(latest_use(usages))}."
+        f"who started {runs}, last seen on {last_day(usages)}."
     )
 
 

@@ -172,20 +172,21 @@ def _writes(name: str) -> bool:
     return not {part.strip() for part in level.split(",")} <= {"Read", "List"}
 
 
-def removal_rank(name: str) -> tuple[int, int]:
+def removal_rank(name: str) -> tuple[int, int, str]:
     """Returns how much the removal of an action closes, the most first in ascending order.
 
-    Steps of paths to administrator (`escalation.tsv`) come first, then sensitive actions, deletions, writes and reads.
+    Steps of paths to administrator (`escalation.tsv`) come first, then sensitive actions, deletions, writes and reads;
+    names break ties.
     """
     step = _escalation_actions().get(name.lower())
     if step is not None:
-        return 0, step
+        return 0, step, name
     if sensitivity(name):
-        return 1, 0
+        return 1, 0, name
     if name.partition(":")[2].startswith(("Delete", "Terminate", "Purge")):
-        return 2, 0
+        return 2, 0, name
     level = access_level(name)
-    return {"Write": 3, "Tagging": 4, "Read": 5, "List": 6}.get(level, 3), 0
+    return {"Write": 3, "Tagging": 4, "Read": 5, "List": 6}.get(level, 3), 0, name
 
 
 @cache

@@ -91,7 +91,7 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
     report, first = context.evidence.aws_findings.access, context.evidence.first
     prefix = candidate.action.partition(":")[0]
     service = report.services.get(prefix.lower()) if report else None
-    if service is None or service.last is not None or prefix in context.services:
+    if service is None or service.last is not None or prefix in context.programs:
         return False
     coverage, least = context.evidence.coverage, timedelta(days=context.options.minimum_days)
     is_granted = was_granted(context.evidence, context.history.changed)

@@ -107,6 +107,11 @@ class Escalation(Struct, frozen=True):
     after: tuple[EscalationPath, ...] = ()
 
     @property
+    def leading(self) -> tuple[EscalationPath, ...]:
+        """The open paths to administrator, or to a role whose permissions a tool documents."""
+        return tuple(path for path in self.after if path.leads_to_administrator or path.known)
+
+    @property
     def closed(self) -> tuple[EscalationPath, ...]:
         """The paths that the proposal closes or weakens."""
         left = {path.id: path.rank for path in self.after}

@@ -201,7 +201,7 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     """
     service = candidate.action.partition(":")[0]
     found, least = context.confidence.of(candidate.action), context.options.minimum_confidence
-    is_judged = service in context.services and found.percent < least
+    is_judged = service in context.programs and found.percent < least
     if not is_judged or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
     seen = f"{plural(found.runs, 'run')} used `{service}`, {found.own} with an action that no other used"

@@ -180,8 +180,7 @@ class GuardContext(Struct, frozen=True):
     """Lifecycle counterpart -> the used action that it belongs to."""
     partners: Mapping[str, tuple[str, ...]]
     """Life-cycle action of the deploying tools -> the used actions that it belongs to."""
-    services: frozenset[str]
-    """Prefixes of the services with at least one call."""
+
     history: History
     unexplained: frozenset[str]
     """Actions with an allowed call that no known policy grants."""
@@ -205,7 +204,7 @@ class GuardContext(Struct, frozen=True):
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""
     programs: Mapping[str, frozenset[str]]
-    """Service -> programs that called it directly (`Usage.programs`)."""
+    """Service with at least one call -> programs that called it directly (`Usage.programs`)."""
 
 
 class RemovalCandidate(Struct, frozen=True):

@@ -80,7 +80,6 @@ def guard_context(
         used,
         siblings_of(own),
         partners,
-        frozenset(programs),
         history,
         frozenset(unexplained),
         count_separate_runs(evidence, break_glass),

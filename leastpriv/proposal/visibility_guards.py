@@ -283,7 +283,7 @@ def may_be_uncalled(action: str) -> bool:
 
 def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the action belongs to a wildcard and to a service without any call."""
-    return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in context.services
+    return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in context.programs
 
 
 def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -> bool:

@@ -93,7 +93,7 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
                 or (is_for_scripts and _has_type_in_use(action, context))
             )
         case Visibility.NEVER:
-            return has_script or prefix not in context.services
+            return has_script or prefix not in context.programs
         case Visibility.MANAGEMENT:
             # A service that calls the API for the principal leaves the event of that call.
             return False
@@ -151,7 +151,7 @@ def _is_usual(action: str, context: GuardContext) -> bool:
     callers = context.programs.get(action.partition(":")[0], frozenset())
     everywhere = deploying_programs(context)
     return any(
-        row["unless"] not in context.services
+        row["unless"] not in context.programs
         and (not row["needs"] or row["needs"] in context.used)
         and is_done_by(row, everywhere if row["uncalled"] else callers | (everywhere & {SCRIPT}))
         for row in _usual().get(action, ())

@@ -161,7 +161,7 @@ def _not_added(context: ReportContext) -> str:
         return ""
     parts = []
     for guard, held in sorted(groups.items(), key=lambda group: (all(map(was_denied, group[1])), -len(group[1])))[:2]:
-        actions = sorted({each.action for each in held}, key=lambda action: (removal_rank(action), action))
+        actions = sorted({each.action for each in held}, key=removal_rank)
         last = links_of_runs([usage for each in held for usage in each.usages], context.evidence, context.run_url, 1)
         where = f" (last in {last})" if last else ""
         parts.append(f"{codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}")
@@ -179,7 +179,7 @@ def _removes(context: ReportContext) -> str:
     counted = [plural(len(entries), "unused entry", "unused entries")] if entries else []
     inside = sum(len(change.removed_actions) for change in narrowed)
     counted += [plural(inside, "unused action") + " of wildcards"] if inside else []
-    riskiest = sorted(actions, key=lambda action: (removal_rank(action), action))[:MOST_SHOWN]
+    riskiest = sorted(actions, key=removal_rank)[:MOST_SHOWN]
     names = codes(riskiest) if len(actions) <= MOST_SHOWN else f"the most powerful are {codes(riskiest)}"
     return f"**Removes** {joined(counted)}: {names}."
 
@@ -262,7 +262,7 @@ def _examples(entries: Sequence[_KeptEntry]) -> str:
     total = sum(entry.count for entry in entries)
     if len(entries) == total <= _MOST_NAMED:
         few = len({entry.resources for entry in entries}) <= _MOST_RESOURCES
-        riskiest = sorted(entries, key=lambda entry: (removal_rank(entry.action), entry.action))
+        riskiest = sorted(entries, key=lambda entry: removal_rank(entry.action))
         shown = (each.resources if few or sensitivity(each.action) else () for each in riskiest)
         by_resources = grouped(zip(shown, (each.action for each in riskiest), strict=True))
         on = {each: " on every resource" if "*" in each else f" on {codes(each, 1)}" for each in by_resources if each}

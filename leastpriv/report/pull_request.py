@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from leastpriv import __version__
 from leastpriv.models import Basis, ChangeKind, DeniedBy, grouped
@@ -220,21 +220,17 @@ def _basis_text(change: Change) -> str:
 
 
 def _narrowed_entry(change: Change) -> str:
-    left, unproven = change.granted - len(change.removed_actions), change.unproven or {}
-    hidden = f" {len(unproven):,} of these may leave no record: {_riskiest(unproven, 2)}." if unproven else ""
+    left, unproven = change.granted - len(change.removed_actions), sorted(change.unproven or (), key=removal_rank)
+    hidden = f" {len(unproven):,} of these may leave no record: {codes(unproven, 2)}." if unproven else ""
     return (
         f"- {code(change.action)}, {_place(change)}: {change.granted:,} → {left:,} actions, {len(change.used):,} used. "
         f"Removed: {_removed_names(change.removed_actions)}.{hidden}"
     )
 
 
-def _riskiest(actions: Iterable[str], most: int = _MOST_NAMES) -> str:
-    return codes(sorted(actions, key=lambda action: (removal_rank(action), action)), most)
-
-
 def _removed_names(actions: Sequence[str]) -> str:
     """The names, the riskiest first; of a wildcard over many services, the number by service first."""
-    names = _riskiest(actions)
+    names = codes(sorted(actions, key=removal_rank), _MOST_NAMES)
     services = {action.partition(":")[0] for action in actions}
     return names if len(services) == 1 else f"{service_counts(actions)}. The riskiest: {names}"
 

@@ -283,7 +283,7 @@ def _changes(context: ReviewContext) -> Iterator[str]:
     doubtful = {action for removal in review.removals for action in removal.doubtful}
     rest = {action for removal in review.removals for action in removal.edit.actions} - used.keys() - doubtful
     if rest:
-        riskiest = sorted(rest, key=lambda action: (removal_rank(action), action))
+        riskiest = sorted(rest, key=removal_rank)
         yield f"**Removes without a recorded use:** {codes(riskiest, MOST_SHOWN)}."
     careful = {
         f"{codes(actions, 2)} on {codes(each.edit.on, 1)}, because it {prose(reason)}"

@@ -151,14 +151,13 @@ def use_of_passed_role(context: ReportContext, change: Change) -> str:
 
 def escalation_section(context: ReportContext) -> Iterator[str]:
     """Lists the paths to administrator if `escalation_line` does not name all of them, and the closed ones."""
-    after, closed = context.escalation.after, context.escalation.closed
-    leading = [path for path in after if path.leads_to_administrator or path.known]
+    leading = context.escalation.leading
     if len(leading) > 1:
         lines = [f"- {_path_line(path)}" for path in leading[:_MOST_LINES]]
         if len(leading) > _MOST_LINES:
             lines.append(f"- and by {plural(len(leading) - _MOST_LINES, 'further path')}, in `proposal.json`.")
-        yield "\n".join([escalation_verdict(after), "", *lines])
-    ended = [path for path in closed if path.leads_to_administrator]
+        yield "\n".join([escalation_verdict(context.escalation.after), "", *lines])
+    ended = [path for path in context.escalation.closed if path.leads_to_administrator]
     if ended:
         names = codes(dict.fromkeys(action for path in ended for action in path.actions[:1]), 6)
         yield f"The proposal closes {plural(len(ended), 'path')} to administrator, by {names}."
@@ -166,28 +165,25 @@ def escalation_section(context: ReportContext) -> Iterator[str]:
 
 def escalation_line(context: ReportContext) -> str:
     """The line of the first screen on the most direct path to administrator; empty without one."""
-    after = context.escalation.after
-    leading = [path for path in after if path.leads_to_administrator or path.known]
+    leading = context.escalation.leading
     if not leading:
         return ""
-    what = "Administrator in effect" if is_administrator(after) else "Escalation"
+    what = "Administrator in effect" if is_administrator(context.escalation.after) else "Escalation"
     more = f"; and {plural(len(leading) - 1, 'further path')}" if len(leading) > 1 else ""
     return f"**{what}:** an attacker in one run can gain more permissions by {_path_line(leading[0])}{more}."
 
 
 def escalation_title(context: ReportContext) -> str:
     """The title of the fold: how many paths lead to administrator, how many to named roles and resources."""
-    after = context.escalation.after
-    leading = sum(path.leads_to_administrator or bool(path.known) for path in after)
-    others = len(after) - leading
-    if not after:
-        return "Escalation: no path to more permissions"
-    return f"Escalation: {plural(leading, 'path')} to administrator, {others:,} to named roles and resources"
+    every, leading = len(context.escalation.after), len(context.escalation.leading)
+    others = f"{every - leading:,} to named roles and resources"
+    ways = f"{plural(leading, 'path')} to administrator, {others}" if every else "no path to more permissions"
+    return f"Escalation: {ways}"
 
 
 def reach_section(context: ReportContext) -> Iterator[str]:
     """Lists the paths that lead to named roles and resources, or that are open under a condition only."""
-    others = [path for path in context.escalation.after if not (path.leads_to_administrator or path.known)]
+    others = [path for path in context.escalation.after if path not in context.escalation.leading]
     if others:
         lines = [f"- {_path_line(path)}" for path in others[:_MOST_OTHERS]]
         if len(others) > _MOST_OTHERS:

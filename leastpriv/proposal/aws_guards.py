@@ -198,8 +198,14 @@ def declared(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
     """The home region of a global service, else the regions that the statement names."""
-    home = home_region_of(candidate, context)
-    return frozenset({home}) if home else _named_regions(candidate.entry.statement)
+    home, statement = home_region_of(candidate, context), candidate.entry.statement
+    only = frozenset({home}) if home else limiting_regions(statement)
+    if only is not None:
+        return only
+    # Those that it names without being limited to them.
+    conditions = (each for each in statement.conditions if _is_region_condition(each) and "Not" not in each.operator)
+    named = _resource_regions(statement).union(*(each.values for each in conditions))
+    return frozenset(filter(_is_single_region, named))
 
 
 def home_region_of(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -224,18 +230,6 @@ def limiting_regions(statement: Statement) -> frozenset[str] | None:
             return frozenset(value.lower() for value in condition.values)
     named = _resource_regions(statement)
     return frozenset(named) if named and all(map(_is_single_region, named)) else None
-
-
-def _named_regions(statement: Statement) -> frozenset[str]:
-    """The regions that a statement is limited to, or names without being limited to them."""
-    only = limiting_regions(statement)
-    if only is not None:
-        return only
-    regions = _resource_regions(statement)
-    for condition in statement.conditions:
-        if _is_region_condition(condition) and "Not" not in condition.operator:
-            regions.update(condition.values)
-    return frozenset(filter(_is_single_region, regions))
 
 
 def _resource_regions(statement: Statement) -> set[str]:

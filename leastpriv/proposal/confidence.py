@@ -60,7 +60,9 @@ class Confidence(Struct, frozen=True):
         1 - Q1/U · A with A = (T-1)·Q1 / ((T-1)·Q1 + 2·Q2), and (T-1)·(Q1-1) / ((T-1)·(Q1-1) + 2) where Q2 is 0. It is 0
         for a single run, which shows nothing about the next; the formula would give 1.
         """
-        return 1 - self.once / self.uses * self._unseen_share if self.uses else 0.0
+        pairs = (self.runs - 1) * (self.once if self.twice else max(self.once - 1, 0))
+        share = pairs / (pairs + 2 * (self.twice or 1)) if self.runs > 1 else 1.0
+        return 1 - self.once / self.uses * share if self.uses else 0.0
 
     @property
     def chance(self) -> float:
@@ -75,13 +77,6 @@ class Confidence(Struct, frozen=True):
     def percent(self) -> int:
         """100 minus the chance in percent, rounded down; compared with `minimum-confidence`."""
         return int(100 * (1 - self.chance) + 1e-9)
-
-    @property
-    def _unseen_share(self) -> float:
-        if self.runs < 2:
-            return 1.0
-        pairs = (self.runs - 1) * (self.once if self.twice else max(self.once - 1, 0))
-        return pairs / (pairs + 2 * (self.twice or 1))
 
 
 def chance(surprises: int, runs: int) -> float:

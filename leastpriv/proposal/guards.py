@@ -22,8 +22,7 @@ from leastpriv.models import AGGREGATED, Outcome, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
-from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import statements_allowing
 from leastpriv.proposal.aws_guards import declared, generated_policy, last_accessed, shared_policy
 from leastpriv.proposal.models import GuardContext, GuardResult, HistoryState, Lifecycle, RemovalCandidate, entry_id
 from leastpriv.proposal.recorded_use import checked_inside
@@ -221,21 +220,16 @@ def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset(
 def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was added to the policy file recently: its first use may still come."""
     earlier, statement = context.history.earlier, candidate.entry.statement
-    if earlier is None or _was_granted_by(candidate.action, statement, earlier):
+    if earlier is None:
         return ""
-    return f"it was added to the policy file within the last {context.options.grace_days} days"
-
-
-def _was_granted_by(action: str, statement: Statement, earlier: Document) -> bool:
-    """Whether an earlier version allowed the action on all resources of the statement."""
-    then = [each for each in earlier.statements if each.effect == "Allow" and names_action(each, action)]
-    wide = [resource for each in then for resource in each.resources]
-    if not statement.resources:
-        return any(each.not_resources == statement.not_resources or "*" in each.resources for each in then)
-    return all(
-        any(resource_covers(before, resource) for before in wide) or any(each.not_resources for each in then)
-        for resource in statement.resources
-    )
+    # Whether the earlier version allowed the action on all resources of the statement.
+    then = statements_allowing([earlier], candidate.action)
+    is_old = any(each.not_resources == statement.not_resources or "*" in each.resources for each in then)
+    if statement.resources:
+        wide = [resource for each in then for resource in each.resources]
+        covered = (any(resource_covers(before, on) for before in wide) for on in statement.resources)
+        is_old = any(each.not_resources for each in then) or all(covered)
+    return "" if is_old else f"it was added to the policy file within the last {context.options.grace_days} days"
 
 
 def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:

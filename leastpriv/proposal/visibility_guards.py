@@ -59,8 +59,11 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     least = timedelta(days=context.options.minimum_days)
     coverage, named = context.evidence.coverage, regions_to_know(candidate, context)
-    regions = named or coverage.named_regions
-    for region in sorted(regions | _home_regions_of_carriers(candidate, context)):
+    regions, partition = named or coverage.named_regions, context.evidence.principal.split(":")[1]
+    # Global services record the calls of carriers in their home region alone.
+    carriers = (each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation))
+    homes = {home_region(name.partition(":")[0], partition) for name in carriers} - {""}
+    for region in sorted(regions | homes):
         length = coverage.length(region)
         if length is None:
             return f"no record of {region} was read, where its use would have been recorded"
@@ -75,13 +78,6 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
         f"the grant reaches every region, and the records are of {read} only: name the role's regions in "
         "`aws-regions`, or read a trail of all regions"
     )
-
-
-def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
-    """Home regions of the carriers that the principal may call: global services record them nowhere else."""
-    partition = context.evidence.principal.split(":")[1]
-    named = (each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation))
-    return frozenset(home_region(name.partition(":")[0], partition) for name in named) - {""}
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:

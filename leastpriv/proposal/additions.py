@@ -220,9 +220,11 @@ def _change(
         least = least_literal(action)
         if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
             # No name pattern covers the principal itself.
-            families = [each.family for each in seen]
-            covering = [each and resource_covers(each.pattern, evidence.principal) for each in families]
-            seen = [replace(each, family=None) if is_own else each for each, is_own in zip(seen, covering, strict=True)]
+            own = evidence.principal
+            seen = [
+                replace(each, family=None) if each.family and resource_covers(each.family.pattern, own) else each
+                for each in seen
+            ]
             patterns = patterns_of(seen, least, is_sensitive=True)
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)

@@ -42,7 +42,10 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that a comment of a person with write permission asks to keep."""
     memory = context.history.history_state.memory
     found = memory.kept(candidate.action) if memory else None
-    return f"@{found[1].by} keeps {found[0]} by a comment under #{found[1].pull}" if found else ""
+    if found is None:
+        return ""
+    pattern, word = found
+    return f"@{word.by} keeps {pattern} by a comment under #{word.pull}"
 
 
 def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:

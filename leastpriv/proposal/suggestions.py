@@ -107,7 +107,7 @@ def _on_created_resources(
             for each in used[used_action] if granting else ():
                 # CloudWatch Logs takes a log group with and without `:*`.
                 forms = {each, each.removesuffix(":*")}
-                is_used = each in ("*", *used[action]) or not fits(action, each)
+                is_used = each == "*" or each in used[action] or not fits(action, each)
                 if not is_used and not any(resource_covers(on, form) for on in allowed for form in forms):
                     left.setdefault(action, (used_action, {}))[1][each] = None
     for action, (used_action, missing) in left.items():

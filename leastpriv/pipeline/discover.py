@@ -112,11 +112,12 @@ def draft_files(
 
 def declined_roles(file: TargetsFile) -> tuple[str, ...]:
     """Returns the ids of the roles whose first files a person closed without merging; raises PullRequestError."""
-    if file.repository is None:
+    host = file.repository.pull_requests if file.repository else None
+    if host is None:
         return ()
     own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
-    proposals = [each.proposal for each in file.repository.closed_pull_requests(BRANCH) if each.declined]
-    return tuple(role for each in proposals if fingerprint_scope(each.fingerprint) == own for role in each.changes)
+    declined = [each for each in host.closed_pull_requests(BRANCH) if each.declined]
+    return tuple(role for each in declined if fingerprint_scope(each.fingerprint) == own for role in each.changes)
 
 
 def role_id(role: str) -> str:

@@ -25,15 +25,15 @@ from leastpriv.evidence.usage_history import (
     pruned,
 )
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
-from leastpriv.pipeline.context import RunContext, Target, TargetHistory
+from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
 from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
-from leastpriv.pull_request.lifecycle import COMMENT_MARKER, CommentCommand, fingerprint_scope
-from leastpriv.pull_request.models import ClosedPullRequest, PublishResult, Repository, StateStore
+from leastpriv.pull_request.lifecycle import COMMENT_MARKER, ClosedPullRequest, CommentCommand, fingerprint_scope
+from leastpriv.pull_request.models import PublishResult, PullRequestHost, StateStore
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
 
@@ -71,13 +71,14 @@ def load_history(store: StateStore | None, principal: str, now: datetime) -> His
     return history_state(pruned(memory, now), left_out, now.date())
 
 
-def save_history(store: StateStore | None, evidence: Evidence, news: UsageHistory, now: datetime) -> str:
-    """Saves what this run has learned; returns a sentence where that failed."""
-    if store is None:
+def save_history(content: PullRequestContent, target: Target, now: datetime) -> str:
+    """Saves what this run has learned of a target; returns a sentence where that failed."""
+    store, evidence = target.store, content.context.evidence
+    if store is None or not target.writes_store or content.history.history.history_state.trouble:
         return ""
     from leastpriv.evidence.history_file import parse_history, serialize_history
 
-    added = merge(history_from_evidence(evidence), news)
+    added = merge(history_from_evidence(evidence), content.history.news)
 
     def with_news(raw: bytes | None) -> bytes:
         known = parse_history(raw, evidence.principal, now)[0] if raw is not None else None
@@ -96,14 +97,13 @@ def keep_decisions(said: Iterable[CommentCommand]) -> tuple[Mapping[str, KeepDec
     """Returns the valid decisions by pattern, and all commands, the invalid ones with a reason."""
     invalid = "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
     checked = tuple(
-        replace(each, rejection=each.rejection or ("" if is_action_pattern(each.command.pattern) else invalid))
-        for each in said
+        replace(each, rejection=each.rejection or ("" if is_action_pattern(each.pattern) else invalid)) for each in said
     )
     decisions: dict[str, KeepDecision] = {}
     for each in (each for each in checked if not each.rejection):
-        keeps, pattern = each.command.verb == "keep", each.command.pattern
+        keeps = each.verb == "keep"
         decision = KeepDecision(each.created_at, each.comment_id, keeps, each.author, each.pull_request)
-        decisions[pattern] = max(decision, decisions.get(pattern, decision))
+        decisions[each.pattern] = max(decision, decisions.get(each.pattern, decision))
     return decisions, checked
 
 
@@ -137,32 +137,35 @@ def target_history(
 
     `base`: the commit of its policy; empty where that was read on disk.
     """
-    requests, settings, repository = _Requests(), target.settings, target.repository
-    scopes = run.scopes(target)
+    requests, settings, scopes = _Requests(), target.settings, run.scopes(target)
+    host = target.repository.pull_requests if target.repository else None
     changed = requests.get(lambda: changed_at(target, base), None, "when the policy file was last changed")
-    earlier = _policy_before_grace(requests, target, base, run.now, changed)
+    earlier, since = None, run.now - timedelta(days=settings.options.grace_days)
+    if changed and changed > since:
+        before = partial(policy_before, target, base, since)
+        earlier = requests.get(before, None, "what the policy file granted before")
     state = load_history(target.store, settings.principal.arn, run.now)
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
-    if repository is None or not repository.has_pull_requests:
+    if host is None:
         declined = _declined(known, (), _scope_ids(scopes))
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
     closed = requests.get(
-        lambda: [pull for branch in target.branches for pull in repository.closed_pull_requests(branch)],
+        lambda: [pull for branch in target.branches for pull in host.closed_pull_requests(branch)],
         list[ClosedPullRequest](),
         "what was declined earlier",
     )
     commands = requests.get(
-        lambda: list(repository.comment_commands(settings.branch, settings.base)),
+        lambda: list(host.comment_commands(settings.branch, settings.base)),
         list[CommentCommand](),
         "what people said in comments",
     )
-    own = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == _scope_ids(scopes)[-1]]
+    own = [each for each in closed if fingerprint_scope(each.fingerprint) == _scope_ids(scopes)[-1]]
     # Missing permission -> pull request that removed it, as the store has it or else the repository.
     keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
     removed = {permission: known.returned[key].pull for permission, key in keys.items() if key in known.returned}
-    reverted = partial(_reverted, repository, target, own, missing)
+    reverted = partial(_reverted, host, target, own, missing)
     removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
     decisions, said = keep_decisions(commands)
     returned = {
@@ -174,40 +177,24 @@ def target_history(
     known = merge(known, news)
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
-    origins = _origins(requests, settings.base, repository, missing, evidence)
+    unread = Origin(Trust.UNKNOWN, "runs whose branch GitHub did not say")
+    unknown: Mapping[str, Origin] = {run: unread for usage in missing for run in usage.runs}
+    runs = (*evidence.logged_runs, *evidence.runs)
+    makers = [*naming_usages(evidence, missing), *creating_usages(evidence.usages, missing)]
+    origins = requests.get(
+        lambda: run_origins(missing, runs, _by_workflow_run(host.origin_lookup(settings.base), evidence), makers),
+        unknown,
+        "the branches that the runs deployed from",
+    )
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         _log.info(f"Not known where these runs came from: {where}")
     history = History(_declined(known, own, _scope_ids(scopes)), origins, changed, state, removed, earlier)
     return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
 
 
-def _policy_before_grace(
-    requests: _Requests, target: Target, base: str, now: datetime, changed: datetime | None
-) -> Document | None:
-    """Returns the policy before the days of grace; None where it has not changed since, or no history has it."""
-    since = now - timedelta(days=target.settings.options.grace_days)
-    if changed is None or changed <= since:
-        return None
-    return requests.get(lambda: policy_before(target, base, since), None, "what the policy file granted before")
-
-
 def _scope_ids(scopes: tuple[str, str]) -> tuple[str, ...]:
     """Returns the scope digits of this target's fingerprints; the last are those of its pull request."""
     return tuple(fingerprint_scope(fingerprint(scope, None, b"")) for scope in scopes if scope)
-
-
-def _origins(
-    requests: _Requests, base: str, repository: Repository, missing: Sequence[Usage], evidence: Evidence
-) -> Mapping[str, Origin]:
-    unread = Origin(Trust.UNKNOWN, "runs whose branch GitHub did not say")
-    unknown: Mapping[str, Origin] = {run: unread for usage in missing for run in usage.runs}
-    runs = (*evidence.logged_runs, *evidence.runs)
-    makers = [*naming_usages(evidence, missing), *creating_usages(evidence.usages, missing)]
-    return requests.get(
-        lambda: run_origins(missing, runs, _by_workflow_run(repository.origin_lookup(base), evidence), makers),
-        unknown,
-        "the branches that the runs deployed from",
-    )
 
 
 def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callable[[Run], Origin]:
@@ -224,7 +211,7 @@ def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callab
 
 def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]) -> Mapping[str, int]:
     """Returns id of a change -> number of the pull request that declined it; GitHub's state overrides the store's."""
-    undone = {each.proposal.number for each in closed if not each.declined}
+    undone = {each.number for each in closed if not each.declined}
     return {
         change: number
         for number, decline in sorted(memory.declined.items())
@@ -240,30 +227,30 @@ def _new_declines(
     own, shared = _scope_ids(scopes)[0], bool(scopes[1])
     found: dict[int, DeclinedPullRequest] = {}
     for each in closed:
-        number, before = each.proposal.number, known.declined.get(each.proposal.number)
-        ids = ids_of_scope(each.proposal.changes, own) if shared else each.proposal.changes
+        before = known.declined.get(each.number)
+        ids = ids_of_scope(each.changes, own) if shared else each.changes
         changes = tuple(ids) or (before.changes if before else ())
-        decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.proposal.fingerprint, changes)
+        decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.fingerprint, changes)
         is_news = before is None or (before.taken_back, before.changes) != (each.reconsidered, changes)
         if (each.declined or (each.reconsidered and before)) and is_news:
-            found[number] = decline
+            found[each.number] = decline
     return found
 
 
 def _reverted(
-    repository: Repository, target: Target, closed: Sequence[ClosedPullRequest], missing: Sequence[Usage]
+    host: PullRequestHost, target: Target, closed: Sequence[ClosedPullRequest], missing: Sequence[Usage]
 ) -> dict[Permission, int]:
     """Returns denied permission -> number of the latest merged proposal that removed it."""
     denied = [usage for usage in missing if usage.denial and usage.denial.mendable]
     merged = [each for each in closed if each.merged_at and each.merge_commit][:_MAX_MERGED] if denied else []
     found: dict[Permission, int] = {}
-    for each in sorted(merged, key=lambda each: each.proposal.number, reverse=True):
-        before = _policy_at(repository, repository.parent_of(each.merge_commit), target)
-        after = _policy_at(repository, each.merge_commit, target)
+    for each in sorted(merged, key=lambda each: each.number, reverse=True):
+        before = _policy_at(host.parent_of(each.merge_commit), target)
+        after = _policy_at(each.merge_commit, target)
         for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
             if later and _granted(usage, target.role, before) and not _granted(usage, target.role, after):
-                found.setdefault(usage.need.permission, each.proposal.number)
+                found.setdefault(usage.need.permission, each.number)
     return found
 
 
@@ -273,8 +260,8 @@ def _granted(usage: Usage, principal: str, document: Document | None) -> bool:
     return all(replay_need(usage.need, principal, region, documents).startswith("allowed") for region in regions)
 
 
-def _policy_at(repository: Repository, commit: str, target: Target) -> Document | None:
-    raw = repository.read(commit, target.policy_path) if commit else None
+def _policy_at(commit: str, target: Target) -> Document | None:
+    raw = target.repository.read(commit, target.policy_path) if commit and target.repository else None
     try:
         return read_policy(raw, target, folder_of(target, commit)) if raw is not None else None
     except PolicyFileError:
@@ -284,15 +271,15 @@ def _policy_at(repository: Repository, commit: str, target: Target) -> Document 
 _MAX_COMMANDS = 50
 
 
-def answer_commands(
-    repository: Repository | None, said: Sequence[CommentCommand], published: PublishResult, *, remembered: bool
-) -> str:
+def answer_commands(content: PullRequestContent, target: Target, published: PublishResult) -> str:
     """Writes or edits the comment that lists valid and invalid commands; returns a sentence where that failed."""
-    text = commands_answer((each for each in said if each.pull_request == published.number), remembered=remembered)
-    if repository is None or not (published.url and text):
+    said = (each for each in content.history.said if each.pull_request == published.number)
+    text = commands_answer(said, remembered=target.store is not None)
+    host = target.repository.pull_requests if target.repository else None
+    if host is None or not (published.url and text):
         return ""
     try:
-        repository.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
+        host.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
     except PullRequestError as error:
         return f"The commands under #{published.number} could not be answered: {error}"
     return ""
@@ -305,7 +292,7 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
         return ""
     lines = []
     for each in given[:_MAX_COMMANDS]:
-        asked = code(f"{each.command.verb} {each.command.pattern}".strip(), 120)
+        asked = code(f"{each.verb} {each.pattern}".strip(), 120)
         who = f"by {code(each.author, 60)}" if each.author else "by an unknown person"
         verdict = f"does not count: {prose(each.rejection)}" if each.rejection else "counts"
         lines.append(f"- {asked} {who} {verdict}.")

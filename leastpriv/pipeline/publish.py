@@ -69,8 +69,12 @@ def publish_together(
     pull: GroupedPullRequest, repository: Repository, expected_base: str, now: datetime
 ) -> PublishResult:
     """Publishes one pull request for several policies; a failure is part of the result."""
-    before = repository.read(expected_base, pull.primary)
-    mark = fingerprint(pull.scope, before, *_contents(pull.files))
+
+    def mark_of(before: bytes | None, files: Mapping[str, bytes]) -> str:
+        contents = (path.encode() + b"\0" + content for path, content in sorted(files.items()))
+        return fingerprint(pull.scope, before, *contents)
+
+    mark = mark_of(repository.read(expected_base, pull.primary), pull.files)
     ends = controls_section(pull.changes[:MAX_IDS])
     publication = Publication(
         branch=pull.branch,
@@ -82,7 +86,8 @@ def publish_together(
         fingerprint=mark,
         expected_base=expected_base,
         body=f"{pull.text(mark, len(ends))}\n{ends}",
-        fingerprint_for=partial(_certify_group, pull),
+        # A proposal of others, or with other files, has none.
+        fingerprint_for=lambda before, after: mark_of(before, after) if after and all(map(pull.owns, after)) else "",
         other_files={path: text for path, text in pull.files.items() if path != pull.primary},
         comments=pull.comments,
     )
@@ -128,7 +133,7 @@ def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
 def _publish_content(content: PullRequestContent, target: Target, now: datetime) -> tuple[PublishResult | None, str]:
     """Saves what the run learned and publishes; returns what publishing did, and what could not be saved."""
     repository, settings, context = target.base_repository, target.settings, content.context
-    unsaved, failure = _save_history(content, target, now), content.history.failure
+    unsaved, failure = save_history(content, target, now), content.history.failure
     if repository is None or settings.mode is not Mode.PULL_REQUEST:
         return None, unsaved
     if failure:
@@ -148,23 +153,12 @@ def _publish_content(content: PullRequestContent, target: Target, now: datetime)
         comments=_line_comments([context]),
     )
     published = _publish(publication, repository, now)
-    return published, unsaved or _answer_commands(content, target, published)
+    return published, unsaved or answer_commands(content, target, published)
 
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
     """Returns the comments at the lines of a pull request: all its policies share the limit of one."""
     return [LineComment(each.policy_path, *note) for each in contexts for note in line_notes(each)][:MOST_NOTES]
-
-
-def _save_history(content: PullRequestContent, target: Target, now: datetime) -> str:
-    """Saves what the run learned of the target; returns a sentence where that failed."""
-    store = target.store if target.writes_store and not content.history.history.history_state.trouble else None
-    return save_history(store, content.context.evidence, content.history.news, now)
-
-
-def _answer_commands(content: PullRequestContent, target: Target, published: PublishResult) -> str:
-    """Answers comment commands after they have been saved; returns a sentence where that failed."""
-    return answer_commands(target.repository, content.history.said, published, remembered=target.store is not None)
 
 
 def _certify(scope: str, paths: tuple[str, str], before: bytes | None, after: Mapping[str, bytes]) -> str:
@@ -185,10 +179,10 @@ def _member_result(result: TargetResult, published: PublishResult | None, now: d
     content, target = result.content, result.target
     if content is None:
         return replace(result, published=published)
-    unsaved, failure = attempt(partial(_save_history, content, target, now))
+    unsaved, failure = attempt(partial(save_history, content, target, now))
     if published and not unsaved:
         # All members have the same commands: a further answer edits the one comment into the same text.
-        unsaved, failure = attempt(partial(_answer_commands, content, target, published))
+        unsaved, failure = attempt(partial(answer_commands, content, target, published))
     return replace(result, published=published, unsaved=unsaved or str(failure or ""))
 
 
@@ -225,14 +219,3 @@ def _publish_group(
         comments=_line_comments([each.context for each in contents]),
     )
     return publish_together(pull, repository, base, run.now)
-
-
-def _contents(files: Mapping[str, bytes]) -> list[bytes]:
-    return [path.encode() + b"\0" + content for path, content in sorted(files.items())]
-
-
-def _certify_group(pull: GroupedPullRequest, before: bytes | None, after: Mapping[str, bytes]) -> str:
-    """Returns the fingerprint of a proposal that changes files of the group alone; else an empty text."""
-    if not after or not all(map(pull.owns, after)):
-        return ""
-    return fingerprint(pull.scope, before, *_contents(after))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -90,13 +90,27 @@ class OpenPullRequest(Struct, frozen=True):
         return label.casefold() in {each.casefold() for each in self.labels}
 
 
-class DeclinedProposal(Struct, frozen=True):
-    """A pull request of the branch that was closed without a merge."""
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of a change for which GitHub gives no time."""
+
+
+class ClosedPullRequest(Struct, frozen=True):
+    """A closed pull request that held a proposal."""
 
     number: int
     fingerprint: str
+    declined: bool
+    """A person closed it without a merge, and its changes are not to be reconsidered."""
     changes: tuple[str, ...] = ()
     """Ids of its changes."""
+    reconsidered: bool = False
+    """It was not merged, and its label allows its changes to be proposed again."""
+    merge_commit: str = ""
+    """The commit of its merge; empty if it was not merged."""
+    merged_at: datetime | None = None
+    """Aware, UTC; None if it was not merged."""
+    changed_at: datetime = UNKNOWN_TIME
+    """Time of its last change, such as of its labels (aware, UTC)."""
 
 
 class WantedProposal(Struct, frozen=True):
@@ -123,7 +137,7 @@ def plan_step(
     wanted: WantedProposal,
     branch: ProposalBranch | None,
     pull: OpenPullRequest | None,
-    declined: Sequence[DeclinedProposal],
+    declined: Sequence[ClosedPullRequest],
 ) -> PlannedStep:
     """Returns the next step for the present state; `declined` is sorted newest first."""
     if pull and pull.has_label(PAUSED_LABEL):
@@ -185,7 +199,7 @@ def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull
 
 
 def _no_pull_request_step(
-    wanted: WantedProposal, branch: ProposalBranch | None, declined: Sequence[DeclinedProposal]
+    wanted: WantedProposal, branch: ProposalBranch | None, declined: Sequence[ClosedPullRequest]
 ) -> PlannedStep:
     same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
     if same:
@@ -294,18 +308,12 @@ _MAX_COMMANDS = 20
 _MAX_LENGTH = 200
 
 
-class ParsedCommand(Struct, frozen=True):
-    """A command as parsed from a comment."""
+class CommentCommand(Struct, frozen=True):
+    """A command with the comment that contains it."""
 
     verb: str
     pattern: str
     """Pattern of actions as the comment has it: untrusted."""
-
-
-class CommentCommand(Struct, frozen=True):
-    """A command with the comment that contains it."""
-
-    command: ParsedCommand
     author: str
     """Login of the comment's author."""
     created_at: datetime
@@ -316,16 +324,20 @@ class CommentCommand(Struct, frozen=True):
     """Why the command does not count, in words; empty if it counts."""
 
 
-def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
-    """Returns the commands in a comment, without those in quotes and code."""
-    return tuple(each for line in _unfenced_lines(body) for each in _commands_in_line(line))[:_MAX_COMMANDS]
+def parse_commands(body: str) -> tuple[tuple[str, str], ...]:
+    """Returns verb and pattern of the commands in a comment, without those in quotes and code."""
+    found: list[tuple[str, str]] = []
+    for match in filter(None, (_LINE.fullmatch(line.rstrip()) for line in _unfenced_lines(body))):
+        names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (match["rest"] or "").strip())]
+        found += (((match["verb"] or "")[:_MAX_LENGTH], name) for name in (list(filter(None, names)) or [""]))
+    return tuple(found[:_MAX_COMMANDS])
 
 
-def rejection_reason(command: ParsedCommand) -> str:
+def rejection_reason(verb: str, pattern: str) -> str:
     """Returns why a command is invalid; empty if it is valid."""
-    if command.verb not in _VERBS:
+    if verb not in _VERBS:
         return "the commands are `keep` and `forget`"
-    return "" if command.pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
+    return "" if pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
 
 
 def _unfenced_lines(body: str) -> Iterator[str]:
@@ -339,13 +351,3 @@ def _unfenced_lines(body: str) -> Iterator[str]:
             fence = ""
         elif not fence:
             yield line
-
-
-def _commands_in_line(line: str) -> Iterator[ParsedCommand]:
-    match = _LINE.fullmatch(line.rstrip())
-    if match is None:
-        return
-    verb = (match["verb"] or "")[:_MAX_LENGTH]
-    names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (match["rest"] or "").strip())]
-    for name in filter(None, names) if any(names) else ("",):
-        yield ParsedCommand(verb, name)

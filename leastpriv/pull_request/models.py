@@ -7,7 +7,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,14 +17,11 @@ from msgspec import Struct
 from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.lifecycle import CommentCommand, DeclinedProposal
+from leastpriv.pull_request.lifecycle import ClosedPullRequest, CommentCommand
 
 TRAILER = "Leastpriv-Fingerprint"
 
 _MAX_TITLE = 120
-UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-"""Time of a change for which GitHub gives no time."""
-
 
 FingerprintFunction = Callable[[bytes | None, Mapping[str, bytes]], str]
 """Maps the policy file before the proposal, and all files of the branch, to the proposal's fingerprint."""
@@ -127,47 +124,11 @@ class PullRequestOptions(Struct, frozen=True):
     draft: bool = False
 
 
-class ClosedPullRequest(Struct, frozen=True):
-    """A closed pull request that held a proposal."""
-
-    proposal: DeclinedProposal
-    merged: bool
-    declined: bool
-    """A person closed it without a merge, and its changes are not to be reconsidered."""
-    reconsidered: bool = False
-    """It was not merged, and its label allows its changes to be proposed again."""
-    merge_commit: str = ""
-    """The commit of its merge; empty if it was not merged."""
-    merged_at: datetime | None = None
-    """Aware, UTC."""
-    changed_at: datetime = UNKNOWN_TIME
-    """Time of its last change, such as of its labels (aware, UTC)."""
-
-
-class Repository(Protocol):
-    """The repository of the policy file, on disk or on GitHub."""
-
-    @property
-    def has_pull_requests(self) -> bool:
-        """Whether it has pull requests, their comments and workflow runs; if not, those methods return nothing."""
-
-    def branch_head(self, base: str) -> tuple[str, str]:
-        """Returns name and commit of the branch `base`; empty: the default branch."""
-
-    def read(self, commit: str, path: str) -> bytes | None:
-        """Returns the content of a file in a commit; None if the commit lacks it."""
-
-    def paths(self, commit: str, folder: str) -> Sequence[str]:
-        """Returns the paths of the regular files in a folder and below; empty for the whole repository."""
+class PullRequestHost(Protocol):
+    """The pull requests of a repository, their comments, and its workflow runs."""
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty without one."""
-
-    def last_changed(self, commit: str, path: str) -> datetime | None:
-        """Returns when a file was last changed, as of a commit; None if the commit lacks it."""
-
-    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Returns the content of a file at a time, as of a commit; for a younger file its first content."""
 
     def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:
         """Returns the closed pull requests of the branch, newest first."""
@@ -180,6 +141,29 @@ class Repository(Protocol):
 
     def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
         """Returns a function that finds the ref of a run, compared with the branch `base` (empty: the default one)."""
+
+
+class Repository(Protocol):
+    """The repository of the policy file, on disk or on GitHub."""
+
+    @property
+    def pull_requests(self) -> PullRequestHost | None:
+        """Its pull requests; None on disk."""
+
+    def branch_head(self, base: str) -> tuple[str, str]:
+        """Returns name and commit of the branch `base`; empty: the default branch."""
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Returns the content of a file in a commit; None if the commit lacks it."""
+
+    def paths(self, commit: str, folder: str) -> Sequence[str]:
+        """Returns the paths of the regular files in a folder and below; empty for the whole repository."""
+
+    def last_changed(self, commit: str, path: str) -> datetime | None:
+        """Returns when a file was last changed, as of a commit; None if the commit lacks it."""
+
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Returns the content of a file at a time, as of a commit; for a younger file its first content."""
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""

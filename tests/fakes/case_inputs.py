@@ -30,8 +30,8 @@ from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import addition_id, entry_id, fingerprint
-from leastpriv.pull_request.lifecycle import CommentCommand
-from leastpriv.pull_request.models import ClosedPullRequest, FolderStateStore, Publication, PublishResult
+from leastpriv.pull_request.lifecycle import ClosedPullRequest, CommentCommand
+from leastpriv.pull_request.models import FolderStateStore, Publication, PublishResult
 from tests.fakes.replace import replace
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
@@ -117,7 +117,10 @@ class Reviews:
     trust: Mapping[str, str]
     """Session name of a run, or subject of its login -> `trusted` or `untrusted`."""
 
-    has_pull_requests = True
+    @property
+    def pull_requests(self) -> Reviews:
+        """The repository itself."""
+        return self
 
     def branch_head(self, base: str) -> tuple[str, str]:
         """There is a branch without files."""

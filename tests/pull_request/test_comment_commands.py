@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from leastpriv.pipeline.history import commands_answer, keep_decisions
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
-from leastpriv.pull_request.lifecycle import CommentCommand, ParsedCommand, parse_commands, rejection_reason
+from leastpriv.pull_request.lifecycle import CommentCommand, parse_commands, rejection_reason
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import HOSTILE, read
 
@@ -54,36 +54,38 @@ class TestParsing:
     @pytest.mark.parametrize(
         ("body", "found"),
         [
-            (KEEP, [ParsedCommand("keep", "s3:DeleteBucket")]),
+            (KEEP, [("keep", "s3:DeleteBucket")]),
             (
                 "Please:\r\n\r\n  /leastpriv keep s3:DeleteBucket  \r\nThanks",
-                [ParsedCommand("keep", "s3:DeleteBucket")],
+                [("keep", "s3:DeleteBucket")],
             ),
-            ("/leastpriv keep `s3:A`, s3:B*", [ParsedCommand("keep", "s3:A"), ParsedCommand("keep", "s3:B*")]),
-            ("/leastpriv forget s3:*", [ParsedCommand("forget", "s3:*")]),
-            ("/leastpriv", [ParsedCommand("", "")]),
-            ("/leastpriv keep", [ParsedCommand("keep", "")]),
+            ("/leastpriv keep `s3:A`, s3:B*", [("keep", "s3:A"), ("keep", "s3:B*")]),
+            ("/leastpriv forget s3:*", [("forget", "s3:*")]),
+            ("/leastpriv", [("", "")]),
+            ("/leastpriv keep", [("keep", "")]),
             (f"> {KEEP}", []),
             (f"    {KEEP}", []),
             (f"Say {KEEP}", []),
             (f"```\n{KEEP}\n```", []),
             (f"~~~~\n~~~\n{KEEP}\n~~~~\n", []),
-            (f"```\n```\n{KEEP}", [ParsedCommand("keep", "s3:DeleteBucket")]),
+            (f"```\n```\n{KEEP}", [("keep", "s3:DeleteBucket")]),
             ("/leastprivate keep s3:A", []),
         ],
     )
-    def test_a_command_is_a_separate_line_outside_quotes_and_code(self, body: str, found: list[ParsedCommand]) -> None:
+    def test_a_command_is_a_separate_line_outside_quotes_and_code(
+        self, body: str, found: list[tuple[str, str]]
+    ) -> None:
         assert list(parse_commands(body)) == found
 
     @given(st.text())
     def test_any_text_gives_bounded_commands(self, body: str) -> None:
         found = parse_commands(f"/leastpriv keep {body}")
         assert len(found) <= 20
-        assert all(len(each.pattern) <= 200 for each in found)
+        assert all(len(pattern) <= 200 for _, pattern in found)
 
     @pytest.mark.parametrize("verb", ["add", "allow", "", "KEEP"])
     def test_other_commands_are_rejected(self, verb: str) -> None:
-        assert rejection_reason(ParsedCommand(verb, "s3:DeleteBucket"))
+        assert rejection_reason(verb, "s3:DeleteBucket")
 
 
 class TestAuthors:
@@ -139,7 +141,7 @@ class TestAuthors:
 def test_the_answer_shows_untrusted_commands_as_text(pattern: str, login: str) -> None:
     at = datetime(2026, 11, 20, tzinfo=UTC)
     given_ = [
-        CommentCommand(each, login, at, 1, 1, "an app wrote it")
+        CommentCommand(*each, login, at, 1, 1, "an app wrote it")
         for each in parse_commands(f"/leastpriv keep {pattern}")
     ]
     text = commands_answer(given_, remembered=True)

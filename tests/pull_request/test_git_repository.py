@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git_repository import LocalRepository, publish
+from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import Publication, PublishResult, PullRequestOperation, commit_message
 from tests.fakes.replace import replace
 from tests.hypothesis_profiles import examples
@@ -79,7 +79,7 @@ def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = No
 
 
 def published(folder: Path, publication: Publication = PROPOSED) -> PublishResult:
-    return publish(LocalRepository.open(folder), publication, NOW)
+    return GitRepository.open(folder).publish(publication, NOW)
 
 
 def work_on(folder: Path, branch: str, *steps: tuple[str, ...]) -> None:
@@ -121,7 +121,7 @@ def test_a_first_proposal_is_one_commit_on_the_base_that_changes_one_file(folder
     )
     assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
     assert run(folder, "diff", "--name-only", "main", PROPOSED.branch) == PROPOSED.path
-    assert LocalRepository.open(folder).read(result.head_sha, PROPOSED.path) == NEW
+    assert GitRepository.open(folder).read(result.head_sha, PROPOSED.path) == NEW
 
 
 def test_the_commit_has_author_time_and_fingerprint(folder: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_proposal_from_an_older_base_is_not_committed_on_the_newer_one(folder:
     compared = run(folder, "rev-parse", "main")
     advance_main(folder)
     with pytest.raises(PullRequestError, match="moved while the proposal was made"):
-        publish(LocalRepository.open(folder), replace(PROPOSED, expected_base=compared), NOW)
+        GitRepository.open(folder).publish(replace(PROPOSED, expected_base=compared), NOW)
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
 
 
@@ -244,7 +244,7 @@ def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path,
 
 def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(folder: Path) -> None:
     head = published(folder).head_sha
-    repository = LocalRepository.open(folder)
+    repository = GitRepository.open(folder)
     theirs = run(folder, "commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "Meanwhile")
     run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", theirs)
     for before, after in ((head, run(folder, "rev-parse", "main")), (head, None), (None, head)):
@@ -299,13 +299,13 @@ def test_a_repository_without_a_commit_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_the_root_of_a_repository_is_an_error(folder: Path, tmp_path: Path, below: bool) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(PullRequestError, match="not the root of a git repository"):
-        LocalRepository.open(folder / "iam" if below else tmp_path / "plain")
+        GitRepository.open(folder / "iam" if below else tmp_path / "plain")
 
 
 def test_without_git_the_error_names_the_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(PullRequestError, match="use mode report"):
-        LocalRepository.open(folder)
+        GitRepository.open(folder)
 
 
 IRREGULAR = ("link.json", "linked/x.json", "submodule", "submodule/x.json", "iam", "README.md/x.json")
@@ -334,7 +334,7 @@ def test_an_executable_file_keeps_its_mode_and_a_new_file_is_not_executable(fold
 
 
 def test_an_absent_file_is_none_and_an_empty_one_is_not(folder: Path) -> None:
-    repository = LocalRepository.open(folder)
+    repository = GitRepository.open(folder)
     head = published(folder, replace(PROPOSED, policy=b"")).head_sha
     assert repository.read(head, PROPOSED.path) == b""
     assert repository.read(head, "iam/none.json") is None
@@ -435,7 +435,7 @@ def test_any_bytes_at_any_path_are_read_back_unchanged(content: bytes, parts: li
         run(folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First"))
         path = "/".join(parts)
         result = published(folder, replace(PROPOSED, path=path, policy=content))
-        assert LocalRepository.open(folder).read(result.head_sha, path) == content
+        assert GitRepository.open(folder).read(result.head_sha, path) == content
         run(folder, "fsck", "--strict")
 
 
@@ -452,7 +452,7 @@ def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> N
 
 
 def test_a_file_changed_at_the_time_of_its_newest_commit(folder: Path) -> None:
-    repository = LocalRepository.open(folder)
+    repository = GitRepository.open(folder)
     _, head = repository.branch_head()
     dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
     run(folder, "commit", "--quiet", "--allow-empty", "-m", "Later", "--date", "2030-01-01T00:00:00Z")
@@ -467,13 +467,13 @@ def test_a_merged_change_counts_from_its_merge(folder: Path) -> None:
     merged = datetime(2030, 3, 1, tzinfo=UTC)
     run(folder, "commit", "--quiet", "--allow-empty", "-m", "Moved on", at=datetime(2030, 2, 1, tzinfo=UTC))
     run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
-    repository = LocalRepository.open(folder)
+    repository = GitRepository.open(folder)
     assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == merged
 
 
 def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> None:
     """By the dates of the commits: rebased commits may come before younger ones."""
-    repository = LocalRepository.open(folder)
+    repository = GitRepository.open(folder)
     first = (folder / PROPOSED.path).read_bytes()
     made = datetime.fromtimestamp(int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC)
     for days, text in ((10, "ten"), (20, "twenty")):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from leastpriv.pull_request.lifecycle import (
     PAUSED_LABEL,
-    DeclinedProposal,
+    ClosedPullRequest,
     OpenPullRequest,
     ProposalBranch,
     PullRequestStep,
@@ -28,8 +28,8 @@ PULL = OpenPullRequest(
     7, "main", "- [ ] <!-- leastpriv:rebase --> take the branch back\n", fingerprint=WANTED.fingerprint
 )
 TICKED = replace(PULL, body=PULL.body.replace("[ ]", "[x]"))
-SAME = DeclinedProposal(5, WANTED.fingerprint)
-OTHER = DeclinedProposal(4, "cc" * 16)
+SAME = ClosedPullRequest(5, WANTED.fingerprint, declined=True)
+OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_row(
     wanted: WantedProposal,
     branch: ProposalBranch | None,
     pull: OpenPullRequest | None,
-    declined: tuple[DeclinedProposal, ...],
+    declined: tuple[ClosedPullRequest, ...],
     step: PullRequestStep,
 ) -> None:
     """Each row of the documented lifecycle gives its step."""
@@ -124,7 +124,9 @@ def test_row(
 
 
 def test_a_new_proposal_names_the_one_that_was_declined() -> None:
-    assert plan_step(WANTED, None, None, (OTHER, DeclinedProposal(2, "dd" * 16))).declined == OTHER.number
+    assert (
+        plan_step(WANTED, None, None, (OTHER, ClosedPullRequest(2, "dd" * 16, declined=True))).declined == OTHER.number
+    )
 
 
 branches = st.none() | st.builds(
@@ -141,7 +143,7 @@ pulls = st.none() | st.sampled_from(
 
 @given(branches, pulls, st.lists(st.sampled_from([SAME, OTHER])), st.booleans())
 def test_a_branch_with_edits_moves_only_by_its_ticked_box(
-    branch: ProposalBranch | None, pull: OpenPullRequest | None, declined: list[DeclinedProposal], changes: bool
+    branch: ProposalBranch | None, pull: OpenPullRequest | None, declined: list[ClosedPullRequest], changes: bool
 ) -> None:
     decision = plan_step(replace(WANTED, changes=changes), branch, pull, declined)
     assert decision.reason

@@ -8,7 +8,7 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
-from leastpriv.pull_request.github.pull_requests import TrackingIssue
+from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.records import Issue
@@ -37,7 +37,7 @@ def keep(github: FakeGitHub, *ids: str, marker: str = MARKER) -> IssueStep:
         web_url="https://github.com",
         deadline=RequestDeadline(lambda _: None),
     )
-    return TrackingIssue(connection).update(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
+    return PullRequests(connection).update_tracking_issue(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
 
 
 def issue(github: FakeGitHub, number: int = 1) -> Issue:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 
 
 _NULL_OID = "0" * 40
-_WEB_FLOW = "web-flow"
+WEB_FLOW = "web-flow"
 """Login of GitHub's committer, which signs commits of the API and merges of the button "Update branch"."""
 _NEW_FILE = "100644"
 _FORBIDDEN_STATUSES = (403, 404)
 """A job with `contents: read` alone, as in mode `report`, may read only the commits of a private repository."""
-_FILE_MODES = ("100644", "100755")
+FILE_MODES = ("100644", "100755")
 _MAX_FILES = 20
-_MAX_VERSIONS = 50
 """A proposal never changes more files: a role has ten managed policies, twenty if AWS raised the quota."""
+_MAX_VERSIONS = 50
 
 
 class Branches:
@@ -41,8 +42,8 @@ class Branches:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
-        self._contents: dict[tuple[str, str], bytes | None] = {}
-        self._paths: dict[str, tuple[str, ...]] = {}
+        # Each is requested once.
+        self._content_of, self._files_of = cache(self._fetch), cache(self._list_files)
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
         """Returns name and commit of the branch `base`, or of the default branch."""
@@ -59,18 +60,12 @@ class Branches:
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file in a commit, requested once; None if the commit lacks it."""
-        if (commit, path) not in self._contents:
-            self._contents[commit, path] = self._fetch(commit, path)
-        return self._contents[commit, path]
+        return self._content_of(commit, path)
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
         """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of 100,000 entries."""
-        if commit not in self._paths:
-            with translate_github_errors("listing the files of the repository"):
-                tree = self._repository.get_git_tree(commit, recursive=True).tree
-                self._paths[commit] = tuple(each.path for each in tree if each.type == "blob")
         start = f"{folder}/" if folder else ""
-        return tuple(path for path in self._paths[commit] if path.startswith(start))
+        return tuple(path for path in self._files_of(commit) if path.startswith(start))
 
     def last_changed(self, commit: str, path: str) -> datetime | None:
         """Returns when a file was last changed, as of a commit (aware, UTC); None if it never existed.
@@ -197,6 +192,11 @@ class Branches:
         with translate_github_errors(f"reading the branch {branch}"):
             return found_or(lambda: self._repository.get_branch(branch).protected, False)
 
+    def _list_files(self, commit: str) -> tuple[str, ...]:
+        with translate_github_errors("listing the files of the repository"):
+            tree = self._repository.get_git_tree(commit, recursive=True).tree
+            return tuple(each.path for each in tree if each.type == "blob")
+
     def _fetch(self, commit: str, path: str) -> bytes | None:
         from github import UnknownObjectException
 
@@ -223,7 +223,7 @@ class Branches:
                 raise PullRequestError(f"The path {path!r} leads through a link or submodule: name the file itself.")
             tree = self._repository.get_git_tree(subfolder.sha)
         mode = next((entry.mode for entry in tree.tree if entry.path == name), _NEW_FILE)
-        if mode not in _FILE_MODES:
+        if mode not in FILE_MODES:
             raise PullRequestError(f"The path {path!r} is a symbolic link, folder or submodule: name a regular file.")
         return mode
 
@@ -231,7 +231,7 @@ class Branches:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
         is_own_login = self._connection.may_be_own_login(author) and (
-            committer == _WEB_FLOW or self._connection.may_be_own_login(committer)
+            committer == WEB_FLOW or self._connection.may_be_own_login(committer)
         )
         return is_own_login and bool(trailer_fingerprint(commit.commit.message))
 
@@ -259,4 +259,4 @@ def _commit_times(commit: Commit) -> Iterator[datetime]:
 
 
 def _is_base_update(commit: Commit) -> bool:
-    return len(commit.parents) == 2 and commit.committer is not None and commit.committer.login == _WEB_FLOW
+    return len(commit.parents) == 2 and commit.committer is not None and commit.committer.login == WEB_FLOW

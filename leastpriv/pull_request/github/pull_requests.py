@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
+from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,
@@ -25,8 +27,9 @@ from leastpriv.pull_request.github.client import (
 from leastpriv.pull_request.lifecycle import (
     RECONSIDER_LABEL,
     TRACKING_LABEL,
+    UNKNOWN_TIME,
+    ClosedPullRequest,
     CommentCommand,
-    DeclinedProposal,
     IssueStep,
     OpenPullRequest,
     TrackedIssue,
@@ -37,7 +40,7 @@ from leastpriv.pull_request.lifecycle import (
     parse_commands,
     rejection_reason,
 )
-from leastpriv.pull_request.models import UNKNOWN_TIME, ClosedPullRequest, LineComment, PullRequestOptions
+from leastpriv.pull_request.models import LineComment, PullRequestOptions
 
 if TYPE_CHECKING:
     from github.Issue import Issue
@@ -69,6 +72,9 @@ _WRITE_PERMISSIONS = ("admin", "write")
 _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
+_MAX_ISSUES = 300
+_NO_DIFFERENCE = "There is no difference any more."
+_NOT_PLANNED = "not_planned"
 
 
 class PullRequestReference(Struct, frozen=True):
@@ -80,13 +86,12 @@ class PullRequestReference(Struct, frozen=True):
     """A sentence, if GitHub rejected a label, reviewer or assignee."""
 
 
-class PullRequests:
-    """The pull requests of one repository."""
+class PullRequests(Branches):
+    """The pull requests and the tracking issue of one repository."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._repository = connection.repository
-        self._may_decide_by_login: dict[str, bool] = {}
+        super().__init__(connection)
+        self._may_decide = cache(self._has_write_permission)
 
     def find_open(self, branch: str, base: str) -> OpenPullRequest | None:
         """Returns the open pull request of the branch into `base`, else one of this program into another branch."""
@@ -103,14 +108,13 @@ class PullRequests:
         fingerprint = body_fingerprint(body)
         return OpenPullRequest(pull.number, pull.base.ref, body, labels, fingerprint, is_own, pull.html_url)
 
-    def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
+    def list_closed(self, branch: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the newest 100 closed pull requests of the branch that held a proposal, newest first."""
         with translate_github_errors("listing closed pull requests"):
             pulls = self._repository.get_pulls(
                 state="closed", head=f"{self._connection.owner}:{branch}", sort="updated", direction="desc"
             )
-            newest = [pull for _, pull in zip(range(_MAX_CLOSED), pulls, strict=False)]
-            return tuple(filter(None, map(self._closed_pull_request, newest)))
+            return tuple(filter(None, map(self._closed_pull_request, islice(pulls, _MAX_CLOSED))))
 
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
@@ -167,7 +171,7 @@ class PullRequests:
             pull = self._repository.get_pull(number)
             pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_LEASTPRIV}\n")
 
-    def head_commit(self, number: int) -> str:
+    def pull_request_head(self, number: int) -> str:
         """Returns the commit at the head of a pull request."""
         with translate_github_errors(f"reading #{number}"):
             return self._repository.get_pull(number).head.sha
@@ -206,22 +210,21 @@ class PullRequests:
             fingerprint = found_or(lambda: trailer_fingerprint(self._repository.get_git_commit(head).message), "")
         if not fingerprint:
             return None
+        is_reconsidered = RECONSIDER_LABEL.casefold() in {label.name.casefold() for label in pull.labels}
+        declined = False
+        if pull.merged_at is None and _CLOSED_BY_LEASTPRIV not in body and not is_reconsidered:
+            closer = pull.as_issue().closed_by
+            declined = closer is None or not is_bot(closer.login)
         return ClosedPullRequest(
-            DeclinedProposal(pull.number, fingerprint, declined_changes(body)),
-            merged=pull.merged_at is not None,
-            declined=pull.merged_at is None and _CLOSED_BY_LEASTPRIV not in body and self._is_decision(pull),
-            reconsidered=pull.merged_at is None and _is_reconsidered(pull),
+            pull.number,
+            fingerprint,
+            declined,
+            declined_changes(body),
+            reconsidered=pull.merged_at is None and is_reconsidered,
             merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
             merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
             changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
         )
-
-    def _is_decision(self, pull: PullRequest) -> bool:
-        """Whether a person closed it, and its changes are not to be reconsidered."""
-        if _is_reconsidered(pull):
-            return False
-        closer = pull.as_issue().closed_by
-        return closer is None or not is_bot(closer.login)
 
     def _retry_until_found(self, doing: str, request: Callable[[], object]) -> str:
         """Retries, since GitHub may not find a new object yet (404 and 422); returns a sentence if it rejects."""
@@ -243,23 +246,15 @@ class PullRequests:
         found: list[CommentCommand] = []
         for number in pulls:
             with translate_github_errors(f"listing the comments of #{number}"):
-                comments = self._repository.get_issue(number).get_comments()
-                found += (
-                    each for comment in islice(comments, _MAX_COMMENTS) for each in self._commands_in(comment, number)
-                )
+                for comment in islice(self._repository.get_issue(number).get_comments(), _MAX_COMMENTS):
+                    commands = parse_commands(comment.body or "")
+                    login = comment.user.login if comment.user else ""
+                    rejection = self._rejection(comment, login) if commands else ""
+                    time = utc(comment.created_at)
+                    for verb, pattern in commands:
+                        reason = rejection or rejection_reason(verb, pattern)
+                        found.append(CommentCommand(verb, pattern, login, time, comment.id, number, reason))
         return tuple(found)
-
-    def _commands_in(self, comment: IssueComment, number: int) -> Iterable[CommentCommand]:
-        commands = parse_commands(comment.body or "")
-        if not commands:
-            return []
-        login = comment.user.login if comment.user else ""
-        rejection = self._rejection(comment, login)
-        created_at = utc(comment.created_at)
-        return [
-            CommentCommand(command, login, created_at, comment.id, number, rejection or rejection_reason(command))
-            for command in commands
-        ]
 
     def _rejection(self, comment: IssueComment, login: str) -> str:
         """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks permission."""
@@ -268,11 +263,10 @@ class PullRequests:
         if utc(comment.updated_at) != utc(comment.created_at):
             # Others may edit a comment too, and the REST API does not name the editor.
             return "it was edited after it was written: write a new comment"
-        if login not in self._may_decide_by_login:
-            self._may_decide_by_login[login] = found_or(
-                lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
-            )
-        return "" if self._may_decide_by_login[login] else "only people with write permission decide"
+        return "" if self._may_decide(login) else "only people with write permission decide"
+
+    def _has_write_permission(self, login: str) -> bool:
+        return found_or(lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False)
 
     def replace_line_comments(self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool) -> str:
         """Replaces the comments at lines of the diff up to `commit`; returns a sentence if GitHub rejects them.
@@ -311,28 +305,15 @@ class PullRequests:
             if is_own and comment["id"] not in answered:
                 pull.requester.requestJsonAndCheck("DELETE", comment["url"])
 
-
-def _is_reconsidered(pull: PullRequest) -> bool:
-    return RECONSIDER_LABEL.casefold() in {label.name.casefold() for label in pull.labels}
-
-
-_MAX_ISSUES = 300
-_NO_DIFFERENCE = "There is no difference any more."
-_NOT_PLANNED = "not_planned"
-
-
-class TrackingIssue:
-    """The tracking issue of one repository."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._repository = connection.repository
-
-    def update(self, marker: str, findings: Collection[str], title: str, body: str) -> tuple[IssueStep, str]:
+    def update_tracking_issue(
+        self, marker: str, findings: Collection[str], title: str, body: str
+    ) -> tuple[IssueStep, str]:
         """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its address, if any.
 
         `marker` begins the line of `body` that holds the ids of the findings.
         """
+        from github.GithubObject import NotSet
+
         with translate_github_errors("keeping the issue"):
             listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
             own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
@@ -346,11 +327,8 @@ class TrackingIssue:
             match step:
                 case IssueStep.OPEN:
                     issue = self._repository.create_issue(title, body, labels=[TRACKING_LABEL])
-                case IssueStep.EDIT if issue and tracked:
-                    issue.edit(title=title, body=body)
-                    issue.create_comment(change_summary(tracked.findings, findings))
-                case IssueStep.REOPEN if issue and tracked:
-                    issue.edit(title=title, body=body, state="open")
+                case IssueStep.EDIT | IssueStep.REOPEN if issue and tracked:
+                    issue.edit(title=title, body=body, state="open" if step is IssueStep.REOPEN else NotSet)
                     issue.create_comment(change_summary(tracked.findings, findings))
                 case IssueStep.CLOSE if issue:
                     issue.create_comment(_NO_DIFFERENCE)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.github.branches import Branches
+from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW
 from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,
@@ -22,13 +23,12 @@ from leastpriv.pull_request.github.client import (
     is_bot,
     translate_github_errors,
 )
-from leastpriv.pull_request.github.pull_requests import PullRequestReference, PullRequests, TrackingIssue
+from leastpriv.pull_request.github.pull_requests import PullRequestReference, PullRequests
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
+    ClosedPullRequest,
     CommentCommand,
-    DeclinedProposal,
-    IssueStep,
     OpenPullRequest,
     PlannedStep,
     ProposalBranch,
@@ -38,7 +38,6 @@ from leastpriv.pull_request.lifecycle import (
     plan_step,
 )
 from leastpriv.pull_request.models import (
-    ClosedPullRequest,
     Publication,
     PublishResult,
     PullRequestOperation,
@@ -82,37 +81,33 @@ _RESUMED = "The branch was left alone for a while; it follows the evidence again
 _CLOSED = "No change is left: the policy on the base branch now matches the evidence."
 
 
-class GitHubRepository(Branches):
+class GitHubRepository(PullRequests):
     """A `Repository` on GitHub, by its API only: no checkout, no git, no write in the workspace."""
-
-    has_pull_requests = True
 
     def __init__(self, connection: Connection, options: PullRequestOptions) -> None:
         super().__init__(connection)
-        self.pulls = PullRequests(connection)
         self.options = options
-        self._closed: dict[str, tuple[ClosedPullRequest, ...]] = {}
+        self._closed = cache(self.list_closed)
+
+    @property
+    def pull_requests(self) -> Self:
+        """The repository itself."""
+        return self
 
     def with_options(self, options: PullRequestOptions) -> GitHubRepository:
         """Returns the same repository with other options for pull requests."""
         return GitHubRepository(self._connection, options)
 
-    def declined(self, branch: str) -> tuple[DeclinedProposal, ...]:
-        """Returns the proposals of the branch that a person closed without a merge, newest first."""
-        return tuple(each.proposal for each in self.closed_pull_requests(branch) if each.declined)
-
     def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
-        """Returns closed pull requests, as `PullRequests.closed_pull_requests`; requested once."""
-        if branch not in self._closed:
-            self._closed[branch] = self.pulls.closed_pull_requests(branch)
-        return self._closed[branch]
+        """Returns closed pull requests, as `list_closed`; requested once."""
+        return self._closed(branch)
 
     def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
         """Returns the commands under the open pull request of the branch and its latest closed ones."""
-        opened = self.pulls.find_open(branch, self.branch_head(base)[0])
+        opened = self.find_open(branch, self.branch_head(base)[0])
         numbers = [opened.number] if opened else []
-        numbers += [each.proposal.number for each in self.closed_pull_requests(branch)[:_MAX_CLOSED_READ]]
-        return self.pulls.commands(dict.fromkeys(numbers))
+        numbers += [each.number for each in self._closed(branch)[:_MAX_CLOSED_READ]]
+        return self.commands(dict.fromkeys(numbers))
 
     def is_public(self) -> bool:
         """Whether the repository is public."""
@@ -121,20 +116,6 @@ class GitHubRepository(Branches):
     def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> StateStore:
         """Returns a file of a separate branch as the store of state."""
         return BranchStateStore(self._connection, branch, path, title, max_bytes)
-
-    def update_tracking_issue(
-        self, marker: str, findings: Collection[str], title: str, body: str
-    ) -> tuple[IssueStep, str]:
-        """Updates the tracking issue, as `TrackingIssue.update`."""
-        return TrackingIssue(self._connection).update(marker, findings, title, body)
-
-    def pull_request_head(self, number: int) -> str:
-        """Returns the head of a pull request, as `PullRequests.head_commit`."""
-        return self.pulls.head_commit(number)
-
-    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
-        """Edits or writes a comment, as `PullRequests.upsert_comment`."""
-        return self.pulls.upsert_comment(number, marker, comment, create=create)
 
     def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
         """Returns a function that finds the origin of a run, compared with `base` (empty: the default branch)."""
@@ -155,13 +136,13 @@ class GitHubRepository(Branches):
         scope = fingerprint_scope(publication.fingerprint)
         changes = not publication.is_held_by(lambda path: self.read(base_sha, path))
         branch = self.proposal_branch(publication.branch, base_sha, publication.path, publication.fingerprint_for)
-        opened = self.pulls.find_open(publication.branch, base)
-        closed = () if opened else self.pulls.closed_pull_requests(publication.branch)
-        same_scope = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == scope]
-        if branch and branch.merged and any(each.merged for each in same_scope):
+        opened = self.find_open(publication.branch, base)
+        closed = () if opened else self.list_closed(publication.branch)
+        same_scope = [each for each in closed if fingerprint_scope(each.fingerprint) == scope]
+        if branch and branch.merged and any(each.merged_at for each in same_scope):
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
-        declined = [each.proposal for each in same_scope if each.declined]
+        declined = [each for each in same_scope if each.declined]
         decision = plan_step(WantedProposal(publication.fingerprint, base, changes), branch, opened, declined)
         return _PlannedWork(self, publication, base, base_sha, branch, opened).execute(decision)
 
@@ -208,14 +189,14 @@ class _PlannedWork(Struct, frozen=True):
             case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
                 return self._write_pull_request(head, decision.declined)
             case PullRequestStep.CLOSE if opened:
-                self.github.pulls.close(opened.number, _CLOSED_MARKER, _CLOSED)
+                self.github.close(opened.number, _CLOSED_MARKER, _CLOSED)
                 self.github.move_branch(name, head, None)
                 return PullRequestOperation.CLOSED, "", reference
             case PullRequestStep.DELETE_BRANCH:
                 self.github.move_branch(name, head, None)
                 return PullRequestOperation.NONE, "", None
             case step if opened and step in _LEFT_ALONE:
-                self.github.pulls.upsert_comment(opened.number, _EDITED_MARKER, *_LEFT_ALONE[step])
+                self.github.upsert_comment(opened.number, _EDITED_MARKER, *_LEFT_ALONE[step])
             case _ if decision.is_current:
                 self._resume()
         return PullRequestOperation.NONE, head, reference
@@ -223,7 +204,7 @@ class _PlannedWork(Struct, frozen=True):
     def _resume(self) -> None:
         """Removes the label and edits the comment that said that a pull request is left alone."""
         if self.opened and self.opened.has_label(EDITED_LABEL):
-            self.github.pulls.resume(self.opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
+            self.github.resume(self.opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
 
     def _write_branch(self, declined: int) -> tuple[PullRequestOperation, str, PullRequestReference]:
         """Moves the branch once to one commit on the base's head; comments at the changed lines of that commit."""
@@ -234,19 +215,19 @@ class _PlannedWork(Struct, frozen=True):
         self.github.move_branch(publication.branch, self.branch.head if self.branch else None, head)
         operation, head, pull = self._write_pull_request(head, declined)
         is_new = operation is PullRequestOperation.CREATED
-        warning = self.github.pulls.replace_line_comments(pull.number, head, publication.comments, is_new=is_new)
+        warning = self.github.replace_line_comments(pull.number, head, publication.comments, is_new=is_new)
         return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, warning])))
 
     def _write_pull_request(self, head: str, declined: int) -> tuple[PullRequestOperation, str, PullRequestReference]:
         title, body, opened = self.publication.title, self.publication.body, self.opened
         if opened:
-            self.github.pulls.edit(opened.number, title, body)
+            self.github.edit(opened.number, title, body)
             self._resume()
             return PullRequestOperation.UPDATED, head, PullRequestReference(opened.number, opened.url)
         if declined:
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
         options = self.github.options
-        reference = self.github.pulls.create(self.base, self.publication.branch, title, body, options)
+        reference = self.github.create(self.base, self.publication.branch, title, body, options)
         return PullRequestOperation.CREATED, head, reference
 
 
@@ -257,11 +238,9 @@ _MAX_PAUSE = 0.5
 """Seconds between tries, times the number of the try, at most."""
 _MAX_COMMITS = 100
 """Commits behind the head that are searched for one of this program."""
-_FILE_MODES = ("100644", "100755")
 _SIGNING_HOSTS = ("github.com", "ghe.com")
 """Hosts whose commits by the API of an app are signed (docs.github.com, "About commit signature verification", read
 2026-11-26); an Enterprise Server signs only where its owner set that up."""
-_WEB_FLOW = "web-flow"
 
 
 class _BranchState(Struct, frozen=True):
@@ -319,7 +298,7 @@ class BranchStateStore:
         if after == before and state.intact:
             return True
         blob = self._repository.create_git_blob(base64.b64encode(after).decode(), "base64")
-        element = InputGitTreeElement(path=self._path, mode=_FILE_MODES[0], type="blob", sha=blob.sha)
+        element = InputGitTreeElement(path=self._path, mode=FILE_MODES[0], type="blob", sha=blob.sha)
         tree = self._repository.create_git_tree([element], base_tree=state.tree or GithubObject.NotSet)
         parents = [self._repository.get_git_commit(state.head)] if state.head else []
         commit = self._repository.create_git_commit(f"{self._title} [skip ci]\n\n{_TRAILER}\n", tree, parents)
@@ -361,7 +340,7 @@ class BranchStateStore:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
         is_memory = commit.commit.message.rstrip().endswith(f"\n{_TRAILER}")
-        if not (is_memory and self._connection.is_own_login(author) and committer in (author, _WEB_FLOW)):
+        if not (is_memory and self._connection.is_own_login(author) and committer in (author, WEB_FLOW)):
             return False
         return _is_signed(commit.commit) or not self._expects_signature()
 
@@ -380,7 +359,7 @@ class BranchStateStore:
         entry = _tree_entry(tree, name)
         if entry is None:
             return None
-        if entry.mode not in _FILE_MODES or (entry.size or 0) > self._max_bytes:
+        if entry.mode not in FILE_MODES or (entry.size or 0) > self._max_bytes:
             raise UnreadableHistoryError(f"is longer than {self._max_bytes:,} bytes, or no file")
         return base64.b64decode(self._repository.get_git_blob(entry.sha).content)
 

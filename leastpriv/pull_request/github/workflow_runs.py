@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,8 +48,6 @@ _SERVER_PROVIDER = "/_services/token"
 Connect reference", read 2026-11-27)."""
 _MAX_RUN = timedelta(days=35)
 """GitHub ends a workflow run after 35 days (docs.github.com, "Usage limits for GitHub Actions", read 2026-11)."""
-_Key = TypeVar("_Key")
-_Answer = TypeVar("_Answer")
 
 
 class GitHubLogin(Struct, frozen=True):
@@ -95,11 +94,10 @@ class WorkflowRuns:
 
     def __init__(self, connection: Connection, branches: Branches, base: str) -> None:
         self._connection = connection
-        self._branches = branches
         self._base = base
-        self._heads: dict[str, str | None] = {}
-        self._contained: dict[tuple[str, str], bool] = {}
-        self._protected: dict[str, bool] = {}
+        # Each is requested once.
+        self._commit_at, self._contains = cache(branches.commit_at), cache(branches.contains)
+        self._is_protected = cache(branches.is_protected)
 
     def origin(self, run: Run) -> Origin:
         """Returns the ref whose code a run executed.
@@ -194,19 +192,8 @@ class WorkflowRuns:
 
     def _branch_contains(self, branch: str, commit: str) -> bool:
         # By the branch's commit: a tag could have its name too.
-        head = _cached(self._heads, branch, lambda: self._branches.commit_at(branch))
-        if head is None:
-            return False
-        return _cached(self._contained, (head, commit), lambda: self._branches.contains(head, commit))
-
-    def _is_protected(self, branch: str) -> bool:
-        return _cached(self._protected, branch, lambda: self._branches.is_protected(branch))
-
-
-def _cached(cache: dict[_Key, _Answer], key: _Key, compute: Callable[[], _Answer]) -> _Answer:
-    if key not in cache:
-        cache[key] = compute()
-    return cache[key]
+        head = self._commit_at(branch)
+        return head is not None and self._contains(head, commit)
 
 
 def _time_of(attempt: WorkflowRun) -> tuple[datetime, datetime]:

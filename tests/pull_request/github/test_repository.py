@@ -19,7 +19,7 @@ from leastpriv.pull_request.lifecycle import (
     PAUSED_LABEL,
     REBASE_BOX,
     RECONSIDER_LABEL,
-    DeclinedProposal,
+    ClosedPullRequest,
     controls_section,
 )
 from leastpriv.pull_request.models import (
@@ -93,8 +93,9 @@ def published(
     return GitHubRepository(connect(github), pull_request_options or PullRequestOptions()).publish(publication, NOW)
 
 
-def declined(github: FakeGitHub) -> tuple[DeclinedProposal, ...]:
-    return GitHubRepository(connect(github), PullRequestOptions()).declined(BRANCH)
+def declined(github: FakeGitHub) -> list[ClosedPullRequest]:
+    closed = GitHubRepository(connect(github), PullRequestOptions()).closed_pull_requests(BRANCH)
+    return [each for each in closed if each.declined]
 
 
 def writes(github: FakeGitHub) -> list[str]:
@@ -492,7 +493,7 @@ class TestDeclined:
         github.close_pull(first.number, "kim")
         assert [(each.number, each.changes) for each in declined(github)] == [(first.number, CHANGES)]
         github.label_as("kim", first.number, RECONSIDER_LABEL.upper())
-        assert declined(github) == ()
+        assert declined(github) == []
 
     def test_merged_and_unrelated_pull_requests_decline_nothing(self, github: FakeGitHub) -> None:
         first = published(github)
@@ -500,7 +501,7 @@ class TestDeclined:
         github.commit_as("kim", BRANCH, {"a.txt": "x"})
         theirs = github.open_pull_as("kim", BRANCH, body="Mine.")
         github.close_pull(theirs, "kim")
-        assert declined(github) == ()
+        assert declined(github) == []
 
     def test_a_rewritten_description_does_not_revoke_the_decline(self, github: FakeGitHub) -> None:
         first = published(github)
@@ -511,7 +512,7 @@ class TestDeclined:
     def test_closing_by_a_bot_declines_nothing(self, github: FakeGitHub) -> None:
         first = published(github)
         github.close_pull(first.number, "stale[bot]")
-        assert declined(github) == ()
+        assert declined(github) == []
 
     def test_the_owner_of_the_token_can_decline_too(self) -> None:
         with FakeGitHub("acme/orders", files={PATH: OLD}, login="kim") as github:

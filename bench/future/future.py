@@ -42,7 +42,7 @@ from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
-from leastpriv.pipeline.collect_evidence import read_target
+from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import PullRequestContent, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
 from leastpriv.policy.document import Document, parse
@@ -210,7 +210,7 @@ def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullReques
     settings = from_options({**inputs, "minimum-days": "0"})
     target = Target(settings, "policy.json", scratch)
     run = RunContext(settings, (target,), NOW, (trail,))
-    return make_proposal(run, target, lambda: read_target(run, target))
+    return make_proposal(run, target, lambda: RunEvidence(run).of(target))
 
 
 def written(result: PullRequestContent) -> list[Policy]:

@@ -34,7 +34,7 @@ from leastpriv.pipeline.artifacts import (
     write_reports,
     write_result,
 )
-from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult, heaviest
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult
 from leastpriv.pipeline.propose import propose
 from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
@@ -76,7 +76,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     written = files.write(result, codes)
     write_outputs(runner.output_file, outputs_of(result, written.as_posix(), codes))
     write_reports(result, settings, partial(repository_path, runner.workspace))
-    return heaviest([*codes, *result.further_codes])
+    return result.exit_code(codes)
 
 
 class _ResultFiles:

@@ -17,7 +17,7 @@ from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import check_report_files
-from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile, account_sessions
+from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile, with_targets_file
 from leastpriv.pipeline.history import history_file
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
@@ -25,7 +25,7 @@ from leastpriv.pull_request.models import StateStore, is_branch_name
 from leastpriv.report.escape import name as escaped_name
 
 if TYPE_CHECKING:
-    from leastpriv.config.targets_file import Configuration, TargetEntry
+    from leastpriv.config.targets_file import Configuration
     from leastpriv.pull_request.github.repository import GitHubRepository
 
 PUBLIC_PREFIX = "public:"
@@ -75,16 +75,9 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
     target = target_of(run.settings)
     if not given.values["config"]:
         return replace(run, targets=(target,))
-    from leastpriv.config.targets_file import settings_of
-
-    def entry_settings(entry: TargetEntry, role: str) -> Settings:
-        return replace(settings_of(entry, role, given), mode=run.settings.mode)
-
     raw, configuration = _read_targets_file(target)
-    file = TargetsFile(configuration, raw, entry_settings, target_of, target.repository)
-    named = tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
-    sessions = account_sessions(configuration, _base_config(target, configuration), run.aws) if run.aws else {}
-    return replace(run, targets=named, file=file, sessions=sessions)
+    file = TargetsFile(configuration, raw, given, run.settings.mode, target_of, target.repository)
+    return with_targets_file(run, file, _base_config(target, configuration))
 
 
 def connect_github(settings: Settings, runner: Runner, console: Console) -> GitHubRepository | None:

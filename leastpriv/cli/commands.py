@@ -118,7 +118,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     from leastpriv.cli.propose import command_context
     from leastpriv.config.inputs import check_spelling
     from leastpriv.config.settings import from_options
-    from leastpriv.pipeline.collect_evidence import read_target
+    from leastpriv.pipeline.collect_evidence import RunEvidence
     from leastpriv.pipeline.context import Target
     from leastpriv.pipeline.propose import make_proposal
     from leastpriv.policy.source import Location
@@ -141,7 +141,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
         run = replace(run, targets=(Target(settings, settings.policy_file),))
     (target,) = run.targets
     # Neither a pull request nor the usage history is written.
-    context = make_proposal(run, target, partial(read_target, run, target)).context
+    context = make_proposal(run, target, partial(RunEvidence(run).of, target)).context
     if context.missing_calls:
         console.error(context.missing_calls)
     has_policy = bool(options.policy_file)

@@ -38,7 +38,7 @@ from leastpriv.pipeline.artifacts import (
     write_reports,
     write_result,
 )
-from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, account_sessions, heaviest
+from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, with_targets_file
 from leastpriv.pipeline.history import history_file
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import FolderStateStore
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from leastpriv.cli.command_line import Clock
-    from leastpriv.config.targets_file import TargetEntry
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
@@ -96,7 +95,7 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
     Raises InputError where the targets file or an option is wrong, and PullRequestError where a mode that needs a git
     repository finds none.
     """
-    from leastpriv.config.targets_file import first_file_template, read_configuration, run_settings, settings_of
+    from leastpriv.config.targets_file import first_file_template, read_configuration, run_settings
 
     raw, path, given = _targets_file(given, discover=discover)
     whole = run_settings(replace(given, values={**given.values, "config": path}))
@@ -111,14 +110,9 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
             "First files and their config are named from the root of the repository: run --mode pull-request there."
         )
 
-    def entry_settings(entry: TargetEntry, role: str) -> Settings:
-        return replace(settings_of(entry, role, given), mode=whole.mode)
-
-    file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
+    file = TargetsFile(configuration, raw, given, whole.mode, command_target, config.repository)
     # The config is that of the person whose credentials the command uses.
-    sessions = account_sessions(configuration, configuration, run.aws) if run.aws else {}
-    named = tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
-    return replace(run, targets=named, file=file, sessions=sessions)
+    return with_targets_file(run, file, configuration)
 
 
 def _targets_file(given: GivenInputs, *, discover: bool) -> tuple[bytes, str, GivenInputs]:
@@ -194,7 +188,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     if run.settings.mode is Mode.CHECK and result.single:
         annotate_drift(result.contexts[0], console)
     report_failures(result, console)
-    return heaviest([*codes, *result.further_codes])
+    return result.exit_code(codes)
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:

@@ -49,13 +49,6 @@ class TargetEvidence(Struct, frozen=True):
     """A sentence where every file is damaged."""
 
 
-def read_target(run: RunContext, target: Target) -> TargetEvidence:
-    """Reads the evidence of one target from all sources and job logs; raises LeastprivError."""
-    principal = target.settings.principal
-    found = read_principals(run, target.settings, Principals(frozenset({principal})))[principal.arn]
-    return with_job_logs(found, run, target.settings, read_job_logs(run.job_logs))
-
-
 def read_principals(run: RunContext, settings: Settings, principals: Principals) -> Mapping[str, TargetEvidence]:
     """Reads the evidence of principals of one account in one pass; returns it by ARN.
 
@@ -169,10 +162,12 @@ class RunEvidence:
 
     def of(self, target: Target) -> TargetEvidence:
         """Returns the evidence of a target, with what job logs show of it; raises LeastprivError."""
+        principal = target.settings.principal
         if not self._run.isolates_failures:
-            return read_target(self._run, target)
-        run = self._run.in_account(target.settings.principal.account)
-        return with_job_logs(self.found[target.role], run, target.settings, self.job_logs())
+            # That of the one target is read here, after its inputs have been checked.
+            self.found.update(self._scan([principal], []))
+        run = self._run.in_account(principal.account)
+        return with_job_logs(self.found[principal.arn], run, target.settings, self.job_logs())
 
     def job_logs(self) -> Sequence[LoggedDenials]:
         """Returns what the job logs show, read once; raises LeastprivError where one that is named cannot be read."""
@@ -182,7 +177,7 @@ class RunEvidence:
 
     def failure_of(self, target: Target) -> LeastprivError | None:
         """Returns why a target of several has no evidence."""
-        if target.role in self.found:
+        if target.role in self.found or not self._run.isolates_failures:
             return None
         failure = self.failures.get(target.settings.principal.account)
         return failure or LeastprivError(f"{target.role} was not read.")

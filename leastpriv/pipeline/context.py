@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import DeclaredPhases, Mode, Settings
+from leastpriv.config.settings import DeclaredPhases, GivenInputs, Mode, Settings
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.evidence.usage_history import UsageHistory
@@ -115,8 +115,9 @@ class TargetsFile(Struct, frozen=True):
 
     configuration: Configuration
     raw: bytes
-    settings_of: Callable[[TargetEntry, str], Settings]
-    """Entry and ARN of the role -> settings; raises InputError for a wrong value."""
+    given: GivenInputs
+    """The inputs that all targets share."""
+    mode: Mode
     target_of: Callable[[Settings], Target]
     """Settings -> where the policy is."""
     repository: Repository | None = None
@@ -124,6 +125,12 @@ class TargetsFile(Struct, frozen=True):
     def group_scope(self, group: str) -> str:
         """The scope of a group's pull request."""
         return f"group {group} of {self.configuration.path}"
+
+    def settings_of(self, entry: TargetEntry, role: str) -> Settings:
+        """Returns the settings of an entry; raises InputError for a wrong value."""
+        from leastpriv.config.targets_file import settings_of
+
+        return replace(settings_of(entry, role, self.given), mode=self.mode)
 
     def target(self, entry: TargetEntry, role: str) -> Target:
         """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern."""
@@ -254,11 +261,12 @@ class RunResult(Struct, frozen=True):
     lacks_roles: bool = False
     """Whether no role that was read matches a pattern of the targets file, and that fails the run."""
 
-    @property
-    def further_codes(self) -> list[int]:
-        """The exit codes of the run besides those of its targets."""
+    def exit_code(self, codes: Sequence[int]) -> int:
+        """Returns the exit code of the run; `codes` are those of its targets."""
         first = self.first_files.published if self.first_files else None
-        return [1] if self.lacks_roles or (first and first.failure) else []
+        if self.lacks_roles or (first and first.failure):
+            return 1
+        return next((code for code in _BY_WEIGHT if code in codes), max(codes, default=0))
 
     @property
     def contexts(self) -> list[ReportContext]:
@@ -269,11 +277,6 @@ class RunResult(Struct, frozen=True):
     def single(self) -> TargetResult | None:
         """The one target of a run without a targets file."""
         return None if self.has_targets_file else self.targets[0]
-
-
-def heaviest(codes: list[int]) -> int:
-    """Returns the exit code of all targets: 1 (not done) before 2 (bad input) before 3 (drift) before 0."""
-    return next((code for code in _BY_WEIGHT if code in codes), max(codes, default=0))
 
 
 class TargetHistory(Struct, frozen=True):
@@ -287,24 +290,25 @@ class TargetHistory(Struct, frozen=True):
     """Why no pull request may be published: the repository did not answer."""
 
 
-def account_sessions(
-    configuration: Configuration, trusted: Configuration | None, base: AwsSession
-) -> Mapping[str, AwsSession]:
-    """Returns a session for each account whose targets are read by a role of their own.
+def with_targets_file(run: RunContext, file: TargetsFile, trusted: Configuration | None) -> RunContext:
+    """Returns the run of all targets of a file, with a session for each account that a role of its own reads.
 
-    The config of the base branch, `trusted`, decides alone which roles are assumed: `configuration` may be that of a
-    pull request. None: it is not known. `base`: the session of the run's own credentials.
+    The config of the base branch, `trusted`, decides alone which roles are assumed: that of the file may be of a pull
+    request. None: it is not known.
     """
-    known = {entry.account: entry.reader for entry in trusted.entries} if trusted else {}
-    readers = {entry.account: entry.reader for entry in configuration.entries if entry.reader}
-    if not readers:
-        return {}
+    entries = file.configuration.entries
+    named = tuple(file.target(entry, entry.role) for entry in entries if not entry.is_pattern)
+    readers = {entry.account: entry.reader for entry in entries if entry.reader}
+    if not readers or run.aws is None:
+        return replace(run, targets=named, file=file)
     from leastpriv.aws.assumed_role import AssumedSession
 
-    return {
-        account: AssumedSession(reader, base, "" if known.get(account) == reader else _untrusted(reader, trusted))
+    known = {entry.account: entry.reader for entry in trusted.entries} if trusted else {}
+    sessions = {
+        account: AssumedSession(reader, run.aws, "" if known.get(account) == reader else _untrusted(reader, trusted))
         for account, reader in readers.items()
     }
+    return replace(run, targets=named, file=file, sessions=sessions)
 
 
 def _untrusted(reader: AssumedRole, trusted: Configuration | None) -> str:

@@ -180,7 +180,7 @@ def _without_progress() -> Iterator[None]:
 
 def all_targets(
     run: RunContext, file: TargetsFile, evidence: RunEvidence
-) -> tuple[list[Target], list[TargetResult], list[str]]:
+) -> tuple[tuple[Target, ...], tuple[TargetResult, ...], tuple[str, ...]]:
     """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns without a match."""
     patterns = [entry for entry in file.configuration.entries if entry.is_pattern]
     for entry in patterns:
@@ -211,7 +211,7 @@ def all_targets(
             failed.append(TargetResult(unread, failure=failure))
         elif not roles:
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
-    return [*run.targets, *found], failed, notes
+    return (*run.targets, *found), tuple(failed), tuple(notes)
 
 
 def _example(entry: TargetEntry) -> str:

@@ -77,26 +77,26 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
         InputError: an input leads to nothing readable.
         LeastprivError: in a run of one target, its proposal failed; of several targets, it is in the target's result.
     """
-    evidence = RunEvidence(run)
-    if run.file is None:
-        (target,) = run.targets
-        content = make_proposal(run, target, partial(evidence.of, target))
-        made = RunResult((TargetResult(target, content),), has_targets_file=False)
-        before_publishing(made)
-        return replace(made, targets=publish_all(run, made.targets, _NO_CHAIN))
-    from leastpriv.pipeline.discover import all_targets, first_files
+    file, evidence = run.file, RunEvidence(run)
+    targets, chain = run.targets, None
+    failed: tuple[TargetResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    if file:
+        from leastpriv.pipeline.discover import all_targets, first_files
 
-    targets, failed, notes = all_targets(run, run.file, evidence)
-    if not targets:
-        lacks_roles = not failed and run.settings.fails_without_calls
-        return RunResult(tuple(failed), notes=tuple(notes), lacks_roles=lacks_roles)
-    evidence.job_logs()
-    chain, drafts = _role_chain(run, run.file, targets, evidence)
+        targets, failed, notes = all_targets(run, file, evidence)
+        if not targets:
+            return RunResult(failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls)
+        evidence.job_logs()
+        chain, drafts = _role_chain(run, file, targets, evidence)
     results = tuple(_target_result(run, each, evidence, chain) for each in targets)
-    before_publishing(RunResult((*results, *failed), chain, tuple(notes)))
-    first, more = first_files(run, run.file, drafts, chain)
-    missing = [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
-    return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more, *missing), first)
+    made = RunResult((*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None)
+    before_publishing(made)
+    if file and chain:
+        first, more = first_files(run, file, drafts, chain)
+        missing = [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
+        made = replace(made, first_files=first, notes=(*notes, *more, *missing))
+    return replace(made, targets=(*publish_all(run, results, made.chain), *failed))
 
 
 def _likely_slips(context: ReportContext, options: Options) -> list[str]:
@@ -356,14 +356,17 @@ def _role_chain(
     return RoleChainPolicies(chain, frozenset(roots), unwritten, signed, advice), drafts
 
 
-def _target_result(run: RunContext, target: Target, evidence: RunEvidence, chain: RoleChainPolicies) -> TargetResult:
-    """Makes the proposal of one of several targets; its failure ends no other."""
+def _target_result(
+    run: RunContext, target: Target, evidence: RunEvidence, chain: RoleChainPolicies | None
+) -> TargetResult:
+    """Makes the proposal of one target; its failure ends no other."""
     unread = evidence.failure_of(target)
     if unread:
         return TargetResult(target, failure=unread)
-    around = replace(chain, chain=chain.chain.around(target.role))
+    around = replace(chain, chain=chain.chain.around(target.role)) if chain else None
     own = run.in_account(target.settings.principal.account)
-    content, failure = attempt(lambda: make_proposal(own, target, partial(evidence.of, target), around))
+    work = partial(make_proposal, own, target, partial(evidence.of, target), around)
+    content, failure = attempt(work, isolate=run.isolates_failures)
     if failure:
         _log.info(f"Failed for {target.role}: {failure}")
     return TargetResult(target, content, failure)

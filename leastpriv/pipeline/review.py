@@ -11,7 +11,7 @@ from leastpriv.config.settings import Settings
 from leastpriv.errors import InputError, NoPolicyError
 from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.pipeline.collect_evidence import read_target
+from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.infrastructure import declared_change, read_changes, read_plan, terraform_folder
 from leastpriv.pipeline.load_policies import (
@@ -90,7 +90,7 @@ def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
     beside_before, beside_after = ([*_attached(edited, place, named, settings), *managed.documents] for place in (0, 1))
     named = (*named, *managed.names)
     changes = read_changes(target, edited.before, edited.after)
-    reading = read_target(run, target)
+    reading = RunEvidence(run).of(target)
     evidence = with_account_gaps(reading.evidence, managed)
     base, head = PolicyVersion(before, beside_before), PolicyVersion(after, beside_after)
     change = declared_change(target, changes, evidence, edited=base.documents != head.documents)

@@ -25,7 +25,7 @@ from leastpriv.evidence.models import (
 )
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline import propose
-from leastpriv.pipeline.collect_evidence import TargetEvidence, read_target
+from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
@@ -67,7 +67,7 @@ def reading(case: Mapping[str, Any], run: RunContext, target: Target) -> Callabl
     """Reads the case's calls with AWS's findings on their use."""
 
     def read() -> TargetEvidence:
-        found = read_target(run, target)
+        found = RunEvidence(run).of(target)
         return replace(found, evidence=replace(found.evidence, aws_findings=hints(case.get("aws", {}))))
 
     return read

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, InputError, LeastprivError
+from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import Principal
 
 TRIAL_PATH = "/leastpriv-trial/"
@@ -52,11 +51,6 @@ class OrphanedResource(Struct, frozen=True):
     trial_ended: bool
     """Its trial ended: its last credentials expired."""
 
-    @property
-    def name(self) -> str:
-        """The name without the path."""
-        return self.arn.rpartition("/")[2]
-
 
 def has_trial_ended(tags: Mapping[str, str], now: datetime) -> bool:
     """Whether the trial that set these tags has ended; false without readable tags."""
@@ -86,24 +80,18 @@ def find_trial_resources(iam: Any, now: datetime) -> list[OrphanedResource]:
 
 def remove_resources(iam: Any, resources: Sequence[OrphanedResource]) -> list[str]:
     """Removes roles and policies; returns a sentence for each that remains. Raises no AwsError."""
-    ordered = sorted(resources, key=lambda resource: resource.kind, reverse=True)
-    return run_removals(
-        (
-            resource.arn,
-            partial(remove_role, iam, resource.name)
-            if resource.kind == "role"
-            else partial(remove_policy, iam, resource.arn),
-        )
-        for resource in ordered
-    )
+    return remove_all(iam, [each.arn for each in sorted(resources, key=lambda each: each.kind, reverse=True)])
 
 
-def run_removals(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
-    """Runs every removal; returns a sentence with the ARN for each that failed."""
+def remove_all(iam: Any, arns: Sequence[str]) -> list[str]:
+    """Removes roles and policies, in this order; returns a sentence for each that remains. Raises no AwsError."""
     failures: list[str] = []
-    for arn, run_removal in steps:
+    for arn in arns:
         try:
-            run_removal()
+            if ":role/" in arn:
+                remove_role(iam, arn.rpartition("/")[2])
+            else:
+                remove_policy(iam, arn)
         except LeastprivError as error:
             failures.append(f"{arn} is still there: {error}")
     return failures
@@ -151,53 +139,6 @@ def remove_policy(iam: Any, arn: str) -> None:
 def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, Any]]:
     # All pages first: a removal in between must not shift the rest.
     yield from list(iam.get_paginator(operation).paginate(**parameters))
-
-
-Clock = Callable[[], datetime]
-
-
-class TemporaryPolicies:
-    """The temporary managed policies of one trial; an ARN is kept before its creation, since the answer may be lost."""
-
-    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock) -> None:
-        """Creates them in the account of `principal`, with names and tags of `tags`."""
-        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
-        self._arns: list[str] = []
-
-    @property
-    def arns(self) -> tuple[str, ...]:
-        """ARNs of all policies that may exist."""
-        return tuple(self._arns)
-
-    def create(self, texts: Sequence[str], number: int) -> list[str]:
-        """Creates a policy from each text for the round `number`; returns their ARNs.
-
-        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the caller is of
-        another account.
-        """
-        check_same_account(self._aws, self._principal)
-        iam, now = self._aws.client("iam"), self._clock()
-        arns: list[str] = []
-        for part, text in enumerate(texts, start=1):
-            name = self._tags.resource_name(f"{number}-{part}")
-            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
-            self._arns.append(arns[-1])
-            with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
-                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
-        return arns
-
-    def delete(self, arns: Iterable[str]) -> None:
-        """Deletes policies of an earlier round; a failed deletion is tried again at the end."""
-        for arn in arns:
-            try:
-                remove_policy(self._aws.client("iam"), arn)
-            except AwsError:
-                continue
-            self._arns.remove(arn)
-
-    def removals(self) -> list[tuple[str, Callable[[], None]]]:
-        """Returns the deletions that are left for the end, each with its ARN."""
-        return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
 
 
 def check_same_account(aws: Aws, principal: Principal) -> str:

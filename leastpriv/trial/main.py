@@ -29,7 +29,7 @@ from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_reso
 from leastpriv.trial.extend import CandidatePolicy
 from leastpriv.trial.messages import found_lines, saved_lines, trial_resource_lines
 from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
-from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
+from leastpriv.trial.strategies import SessionPolicy, TrialRole
 
 _log = logging.getLogger(__name__)
 
@@ -171,9 +171,8 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
         file = open_policy(settings.policy, settings.principal)
         attached = open_attached(settings.policy, settings.also_attached, settings.principal)
         records = TrialRecords.open(settings.trails, aws, context.clock() - _SKEW)
-        shared = (aws, settings.principal, tags, context.clock, context.sleep)
-        is_session = settings.strategy == SESSION_POLICY
-        strategy: Strategy = SessionPolicy(*shared) if is_session else TrialRole(*shared, settings.settle)
+        kind = SessionPolicy if settings.strategy == SESSION_POLICY else TrialRole
+        strategy = kind(aws, settings.principal, tags, context.clock, context.sleep, settings.settle)
         candidate = CandidatePolicy(file.document, attached)
         course = TrialRun(settings, context, strategy, tags, records, aws.region, candidate, signals)
         with signals.recorded():

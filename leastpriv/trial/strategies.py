@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from datetime import datetime
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
 from leastpriv.aws.errors import translate_errors
@@ -25,13 +26,11 @@ from leastpriv.policy.size import PolicyKind, max_managed_policies, pack, quota
 from leastpriv.policy.syntax_tree import json_string, minified
 from leastpriv.trial.cleanup import (
     TRIAL_PATH,
-    Clock,
-    TemporaryPolicies,
     TrialTags,
     check_same_account,
     detach,
-    remove_role,
-    run_removals,
+    remove_all,
+    remove_policy,
 )
 from leastpriv.trial.process import Credentials
 
@@ -43,31 +42,79 @@ _RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
 
 
-class Strategy(Protocol):
-    """A way to put the candidate in force and to undo that."""
+class Strategy(ABC):
+    """A way to put the candidate in force and to undo that, with temporary managed policies where it needs them."""
 
     narrows: bool
     """The candidate only narrows what the role itself is allowed."""
-    acting_role: str
-    """ARN of the role whose sessions the command runs in."""
-    own_session: str
+    own_session = ""
     """Name of the caller's own session, where the command runs in it with narrower keys; empty in the trial's own."""
+
+    def __init__(
+        self,
+        aws: Aws,
+        principal: Principal,
+        tags: TrialTags,
+        clock: Callable[[], datetime],
+        sleep: Sleep,
+        settle: float = 0.0,
+    ) -> None:
+        """`tags` names temporary resources; IAM gets `settle` seconds to apply a change of a role's policies."""
+        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
+        self._sleep, self._settle, self._name = sleep, settle, tags.resource_name("role")
+        temporary = f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
+        self.acting_role = principal.arn if self.narrows else temporary
+        """ARN of the role whose sessions the command runs in."""
+        self._roles: list[str] = []
+        self._policies: list[str] = []
+        """What may exist: an ARN is kept before its creation, since the answer may be lost."""
 
     @property
     def may_lag(self) -> bool:
-        """Whether a change for a round may not be in force everywhere while it runs."""
+        """Whether a change for a round may not be in force everywhere while it runs.
 
+        AWS looks up the policies of a role, and managed ones; an inline policy is part of the session.
+        """
+        return not self.narrows or bool(self._policies)
+
+    @abstractmethod
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Returns credentials for round `number`, which allow exactly what the documents allow."""
 
     def clean_up(self) -> list[str]:
         """Removes all temporary resources; returns a sentence for each that remains. Raises no AwsError."""
+        created = [*self._roles, *self._policies]
+        return remove_all(self._aws.client("iam"), created) if created else []
+
+    def _create_policies(self, texts: Sequence[str], number: int) -> list[str]:
+        """Creates a managed policy from each text for the round `number`; returns their ARNs.
+
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the caller is of
+        another account.
+        """
+        check_same_account(self._aws, self._principal)
+        iam, now = self._aws.client("iam"), self._clock()
+        arns: list[str] = []
+        for part, text in enumerate(texts, start=1):
+            name = self._tags.resource_name(f"{number}-{part}")
+            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
+            self._policies.append(arns[-1])
+            with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
+                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
+        return arns
+
+    def _delete_policies(self, arns: Sequence[str]) -> None:
+        """Deletes policies of an earlier round; a failed deletion is tried again at the end."""
+        for arn in arns:
+            with suppress(AwsError):
+                remove_policy(self._aws.client("iam"), arn)
+                self._policies.remove(arn)
 
 
 _SCOPED = "sts:GetScopedCredentials"
 
 
-class SessionPolicy:
+class SessionPolicy(Strategy):
     """Takes credentials of the target role with the candidate as session policy; the role itself does not change.
 
     Where the caller is a session of the role, AWS narrows its own credentials (GetScopedCredentials of the AWS STS API
@@ -75,19 +122,7 @@ class SessionPolicy:
     """
 
     narrows = True
-    own_session = ""
-
-    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep) -> None:
-        """`tags` names temporary resources, `sleep` waits until they are in force."""
-        self.acting_role = principal.arn
-        self._aws, self._tags, self._sleep = aws, tags, sleep
-        self._may_scope = True
-        self._policies = TemporaryPolicies(aws, principal, tags, clock)
-
-    @property
-    def may_lag(self) -> bool:
-        """Whether managed policies are used, which AWS looks up; an inline policy is part of the session."""
-        return bool(self._policies.arns)
+    _may_scope = True
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Assumes the role with the candidate: inline, or over 2,048 characters as temporary managed policies.
@@ -95,32 +130,27 @@ class SessionPolicy:
         Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the candidate
         does not fit a session.
         """
+        self.own_session, session = "", self._tags.session_name(number)
         inline = as_session_policy(documents)
         if inline:
-            scoped = self._scoped(inline, number)
-            if scoped:
-                return scoped
-            self.own_session = ""
-            return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), (), Policy=inline)
-        self.own_session = ""
+            scoped = self._scoped(inline, session)
+            return scoped or _assume_role(self._aws, self.acting_role, session, (), Policy=inline)
         texts = as_managed_policies(documents)
         if not texts:
             raise InputError(
                 "The policy is too large for a session, also in ten managed policies: use --strategy trial-role."
             )
-        earlier_arns = self._policies.arns
-        arns = [{"arn": arn} for arn in self._policies.create(texts, number)]
-        session = self._tags.session_name(number)
+        earlier_arns = tuple(self._policies)
+        arns = [{"arn": arn} for arn in self._create_policies(texts, number)]
         credentials = _assume_role(self._aws, self.acting_role, session, _RETRY_WAITS, self._sleep, PolicyArns=arns)
-        # The session of the earlier round is over, so its policies can go.
-        self._policies.delete(earlier_arns)
+        # The session of the earlier round is over.
+        self._delete_policies(earlier_arns)
         return credentials
 
-    def _scoped(self, policy: str, number: int) -> Credentials | None:
+    def _scoped(self, policy: str, description: str) -> Credentials | None:
         """Narrows the caller's credentials; None where it is no session of the role, or AWS does not narrow them."""
         if not self._may_scope or not self._aws.is_temporary or not same_arn(self._aws.caller(), self.acting_role):
             return None
-        description = self._tags.session_name(number)
         try:
             with translate_errors("narrowing the credentials", _SCOPED):
                 answer = self._aws.client("sts").get_scoped_credentials(
@@ -135,28 +165,11 @@ class SessionPolicy:
         self.own_session = session_of(self._aws.caller())
         return _credentials(answer)
 
-    def clean_up(self) -> list[str]:
-        """Deletes the temporary managed policies."""
-        return run_removals(self._policies.removals())
 
-
-class TrialRole:
+class TrialRole(Strategy):
     """A temporary role with the candidate as its only policy and the target's boundary; the target is only read."""
 
     narrows = False
-    may_lag = True
-    own_session = ""
-
-    def __init__(
-        self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep, settle: float
-    ) -> None:
-        """`settle`: seconds that IAM gets to apply a change of the role's policies."""
-        self._name = tags.resource_name("role")
-        self.acting_role = f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
-        self._aws, self._principal, self._tags = aws, principal, tags
-        self._clock, self._sleep, self._settle = clock, sleep, settle
-        self._is_created = False
-        self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Puts the candidate on the temporary role and assumes it.
@@ -168,7 +181,7 @@ class TrialRole:
         managed = () if inline else as_managed_policies(documents)
         if not inline and not managed:
             raise InputError("The policy is too large for a role, also in ten managed policies: make it smaller first.")
-        if self._is_created:
+        if self._roles:
             with translate_errors("tagging the temporary role", "iam:TagRole"):
                 self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
         else:
@@ -177,13 +190,6 @@ class TrialRole:
         if self._settle:
             self._sleep(self._settle)
         return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), _RETRY_WAITS, self._sleep)
-
-    def clean_up(self) -> list[str]:
-        """Deletes the temporary role and its managed policies."""
-        if not self._is_created:
-            return []
-        role = (self.acting_role, partial(remove_role, self._aws.client("iam"), self._name))
-        return run_removals([role, *self._policies.removals()])
 
     def _create_role(self) -> None:
         caller = check_same_account(self._aws, self._principal)
@@ -194,8 +200,7 @@ class TrialRole:
         boundary = str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
-        # From here on the role may exist, even if the answer is lost; not if it was denied.
-        self._is_created = True
+        self._roles = [self.acting_role]
         try:
             with translate_errors("creating the temporary role", "iam:CreateRole"):
                 self._aws.client("iam").create_role(
@@ -207,14 +212,15 @@ class TrialRole:
                     **limits,
                 )
         except AwsError as error:
-            self._is_created = error.kind is not AwsErrorKind.DENIED
+            if error.kind is AwsErrorKind.DENIED:
+                self._roles = []
             raise
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
         """Replaces the role's policies by those of this round."""
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
-        earlier_arns = self._policies.arns
+        earlier_arns = tuple(self._policies)
         with translate_errors("writing the candidate policy to the temporary role", "iam:PutRolePolicy"):
             earlier_names = iam.list_role_policies(RoleName=name)["PolicyNames"]
             # Deletes before it adds: the quota applies to all inline policies together.
@@ -225,9 +231,9 @@ class TrialRole:
                 detach(iam, name, policy)
             for policy, text in new.items():
                 iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
-            for arn in self._policies.create(managed, number) if managed else ():
+            for arn in self._create_policies(managed, number) if managed else ():
                 iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-        self._policies.delete(earlier_arns)
+        self._delete_policies(earlier_arns)
 
 
 def _assume_role(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
-from leastpriv.config.settings import Mode, Settings, step_inputs
+from leastpriv.config.settings import Mode, step_inputs
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import (
     PullRequestEvent,
@@ -58,11 +58,21 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     run = checkout_context(settings, environment, runner, clock())
     if settings.mode is Mode.REVIEW:
         return review_step(run, connect_github(settings, runner, console), runner, console)
+    folder, summary = (runner.temporary or runner.workspace) / "leastpriv", runner.summary_file
+    start = summary.stat().st_size if summary and summary.exists() else 0
+
+    def write(result: RunResult, codes: Sequence[int] = ()) -> Path:
+        """Writes `proposal.json`, the policies and the summary; returns the path of `proposal.json`."""
+        written = write_result(result, folder, codes or [each.exit_code for each in result.targets])
+        if summary:
+            write_summary(summary, run_summary(result, settings), start)
+        return written
+
     with console.group("Least privilege from evidence"):
         github = connect_github(settings, runner, console)
         run = with_repository(run, given, runner, github)
-        files = _ResultFiles(settings, runner)
-        result = propose(run, files.write_proposals)
+        # A run that ends while it publishes leaves the proposals.
+        result = propose(run, write)
     report_published(result, console)
     warn_of_pull_requests(github, console, result)
     annotate_targets(result, console)
@@ -73,30 +83,9 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
     else:
         report_failures(result, console)
-    written = files.write(result, codes)
-    write_outputs(runner.output_file, outputs_of(result, written.as_posix(), codes))
+    write_outputs(runner.output_file, outputs_of(result, write(result, codes).as_posix(), codes))
     write_reports(result, settings, partial(repository_path, runner.workspace))
     return result.exit_code(codes)
-
-
-class _ResultFiles:
-    """Writes `proposal.json`, the policies and the summary: before publishing, and again with what was published."""
-
-    def __init__(self, settings: Settings, runner: Runner) -> None:
-        self._settings, self._summary = settings, runner.summary_file
-        self._folder = (runner.temporary or runner.workspace) / "leastpriv"
-        self._start = self._summary.stat().st_size if self._summary and self._summary.exists() else 0
-
-    def write_proposals(self, result: RunResult) -> None:
-        """Writes a result that is not published yet, so that a run that ends while it publishes leaves it."""
-        self.write(result, [each.exit_code for each in result.targets])
-
-    def write(self, result: RunResult, codes: list[int]) -> Path:
-        """Writes all files; returns the path of `proposal.json`."""
-        written = write_result(result, self._folder, codes)
-        if self._summary:
-            write_summary(self._summary, run_summary(result, self._settings), self._start)
-        return written
 
 
 def _track_drift(result: TargetResult, github: GitHubRepository, console: Console, run_url: str) -> int:
@@ -132,14 +121,7 @@ def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, 
     runner = Runner.from_environment(environment)
     console = Console(stdout, stderr, in_actions=runner.in_actions)
     console.mask(environment.get("INPUT_GITHUB-TOKEN", ""))
-
-    def work() -> int:
-        # Imported here, so that an error of the import is reported as well.
-        from leastpriv.action.step import step
-
-        return step(environment, runner, console, clock)
-
-    return exit_code_of(work, console, verbose=runner.debug)
+    return exit_code_of(partial(step, environment, runner, console, clock), console, verbose=runner.debug)
 
 
 MAX_FINDINGS = 9

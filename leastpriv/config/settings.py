@@ -267,13 +267,13 @@ class _Reader:
         return entries(self._values.get(name, ()))
 
     def integer(self, name: str, minimum: int = 0, maximum: int | None = None, advice: str = "") -> int:
-        value = parse_integer(self.text[name], self._labels[name].removeprefix("The input "), minimum)
+        value = parse_integer(self.text[name], self._labels[name], minimum)
         if maximum is not None and value > maximum:
             raise InputError(f"{self._labels[name]} is {value}: {advice}.")
         return value
 
     def boolean(self, name: str) -> bool:
-        return parse_boolean(self.text[name], self._labels[name].removeprefix("The input "))
+        return parse_boolean(self.text[name], self._labels[name])
 
     def one_of(self, name: str, choices: Iterable[str]) -> str:
         value, known = self.text[name], [str(each) for each in choices]

@@ -176,17 +176,17 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))
 
 
-def parse_boolean(text: str, name: str) -> bool:
-    """Returns the boolean `text` of the input `name`."""
+def parse_boolean(text: str, label: str) -> bool:
+    """Returns the boolean `text` of an input, which messages name by its label."""
     if text not in _TRUE | _FALSE:
-        raise InputError(f"The input {name} is {text!r}: write true or false.")
+        raise InputError(f"{label} is {text!r}: write true or false.")
     return text in _TRUE
 
 
-def parse_integer(text: str, name: str, minimum: int = 0) -> int:
-    """Returns the number `text` of the input `name`."""
+def parse_integer(text: str, label: str, minimum: int = 0) -> int:
+    """Returns the number `text` of an input, which messages name by its label."""
     if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None or int(text) < minimum:
-        raise InputError(f"The input {name} is {text!r}: write a whole number, {minimum} or more.")
+        raise InputError(f"{label} is {text!r}: write a whole number, {minimum} or more.")
     return int(text)
 
 

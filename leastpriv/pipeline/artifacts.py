@@ -290,14 +290,18 @@ def report_published(result: RunResult, console: Console) -> None:
 def report_failures(result: RunResult, console: Console) -> None:
     """Reports why the exit code of a target is not 0; the failure of a shared pull request once."""
     for each in _without_repeated_failures(result):
-        if each.content is None:
+        content = each.content
+        if content is None:
             console.error(f"{each.target.role}: {each.failure}")
         elif each.published and each.published.failure:
             console.error(f"{each.published.failure} {each.published.manual_url}".rstrip())
         elif each.lacks_calls:
-            console.error(each.content.context.missing_calls)
+            console.error(content.context.missing_calls)
         elif each.exit_code == DRIFT_EXIT_CODE:
-            report_drift(each, console)
+            if context_findings(content.context):
+                difference = difference_sentence(content.context)
+                console.error(f"{difference} ({content.title}): exit code {DRIFT_EXIT_CODE}.")
+            report_escalation(each, console)
 
 
 def run_notes(result: RunResult) -> list[str]:
@@ -366,21 +370,11 @@ def difference_sentence(context: ReportContext) -> str:
     return f"{context.policy_file} does not match the evidence and the account: {plural(len(found), 'finding')}"
 
 
-def report_drift(result: TargetResult, console: Console) -> None:
-    """Reports why the run ends with the exit code of drift."""
-    if result.content is None:
-        return
-    if context_findings(result.content.context):
-        sentence = difference_sentence(result.content.context)
-        console.error(f"{sentence} ({result.content.title}): exit code {DRIFT_EXIT_CODE}.")
-    report_escalation(result, console)
-
-
 def report_escalation(result: TargetResult, console: Console) -> None:
     """Reports the most dangerous paths of a policy that leads to administrator, where they fail the run."""
-    if result.content is None or not result.leads_to_administrator:
+    context = result.context
+    if context is None or not result.leads_to_administrator:
         return
-    context = result.content.context
     paths = [path for path in context.escalation.before if path.leads_to_administrator]
     named = listed(map(path_sentence, paths), _MOST_PATHS, "; ")
     console.error(

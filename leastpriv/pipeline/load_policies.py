@@ -42,8 +42,10 @@ _NO_FOLDER = TerraformFolder()
 
 
 class AttachedPolicies(Struct, frozen=True):
-    """The other policies of the role, and how the account and the policy file differ."""
+    """The committed and the other policies of the role, and how the account and the policy file differ."""
 
+    committed: Document | None = None
+    """None: no file exists yet."""
     names: tuple[str, ...] = ()
     """Their names in reports, in the order of `documents`."""
     documents: tuple[Document, ...] = ()
@@ -56,6 +58,11 @@ class AttachedPolicies(Struct, frozen=True):
     """Files that no input names: their names continue the policy file's."""
     replaced: tuple[str, ...] = ()
     """Policies over all services (AdministratorAccess, PowerUserAccess), which the policy file is made to replace."""
+
+    @property
+    def in_force(self) -> list[Document]:
+        """The committed policy and the others."""
+        return [*([self.committed] if self.committed else []), *self.documents]
 
 
 def committed_policy(target: Target, base: str) -> Document | None:
@@ -258,8 +265,8 @@ def attached_policies(
         )
         for name, path in paths.items()
     )
-    found = managed_policies(settings, aws)
-    found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents), assumed=assumed)
+    found = replace(managed_policies(settings, aws), committed=committed, assumed=assumed)
+    found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents))
     if aws is None or not settings.asks_aws:
         return found
     return with_live_role(found, _live(aws, settings.principal), committed)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
@@ -17,7 +16,7 @@ from leastpriv.config.settings import Settings
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.iam_paths import with_paths_of_policies
-from leastpriv.evidence.models import Evidence, with_clock_gap
+from leastpriv.evidence.models import with_clock_gap
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.models import Run
 from leastpriv.permissions import catalog
@@ -68,7 +67,7 @@ _FOLLOW = "Set `follow: true` in the config to read it."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
 
 
-def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = lambda _: None) -> RunResult:
+def propose(run: RunContext, before_publishing: Callable[[RunResult], object] = lambda _: None) -> RunResult:
     """Makes the proposal of each target and, in the mode pull-request, publishes it.
 
     `before_publishing` is called with the proposals before the first of them is published.
@@ -89,7 +88,7 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], None] = la
             return RunResult(failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls)
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
-    results = tuple(_target_result(run, each, evidence, chain) for each in targets)
+    results = [_target_result(run, each, evidence, chain) for each in targets]
     made = RunResult((*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None)
     before_publishing(made)
     if file and chain:
@@ -153,16 +152,6 @@ def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
             raise InputError(f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?).")
 
 
-class _Inputs(Struct, frozen=True):
-    """The policies and the evidence of one target."""
-
-    committed: Document | None
-    others: AttachedPolicies
-    found: TargetEvidence
-    evidence: Evidence
-    """With what AWS and the account show."""
-
-
 def make_proposal(
     run: RunContext, target: Target, read: Callable[[], TargetEvidence], chain: RoleChainPolicies | None = None
 ) -> PullRequestContent:
@@ -175,16 +164,21 @@ def make_proposal(
     """
     settings, repository = target.settings, target.base_repository
     base = repository.branch_head(settings.base)[1] if repository else ""
-    trusts = named_trust_policies(target, base)
-    inputs = _read_inputs(run, target, base, read)
-    difference = compare(inputs.committed, list(inputs.others.documents), inputs.evidence)
-    earlier = target_history(run, target, base, difference.missing, inputs.evidence)
-    context = _report_context(target, inputs, difference, earlier.history)
+    trusts, declarations = named_trust_policies(target, base), declarations_of(target)
+    policies = _read_policies(run, target, base, declares=bool(declarations))
+    found = read()
+    _check_break_glass(settings.options.break_glass, found.evidence.runs)
+    evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), policies, by_sessions=settings.event_history)
+    evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
+    evidence = with_paths_of_policies(with_declarations(evidence, declarations, target), policies.in_force)
+    difference = compare(policies.committed, list(policies.documents), evidence)
+    earlier = target_history(run, target, base, difference.missing, evidence)
+    context = _report_context(target, policies, replace(found, evidence=evidence), difference, earlier.history)
     context = _with_boundary(context, target, base)
     context = replace(
         context,
         run_url=run.run_url,
-        chained=chain or principal_role_chain(target.role, inputs.evidence),
+        chained=chain or principal_role_chain(target.role, evidence),
         further=free_names(target, base, len(context.proposal.documents) - 1),
     )
     _check_proof(context)
@@ -196,44 +190,38 @@ def make_proposal(
     return PullRequestContent(context, name, body(context, len(controls_section(changes))), base, changes, earlier)
 
 
-def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], TargetEvidence]) -> _Inputs:
-    """Reads the policies, then the evidence: a wrong input ends the run before anything is read."""
+def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool) -> AttachedPolicies:
+    """Reads the policies before anything else is read: a wrong input ends the run; `declares`: it names templates."""
     settings = target.settings
-    declarations = declarations_of(target)
     committed = committed_policy(target, base)
     if committed is None and target in run.targets:
         files = (*settings.attached_files, settings.trust_policy, settings.boundary_file)
         named = [Location.of(name).path for name in files if name]
         check_file_name(target, base, [*named, *(each.policy_path for each in run.targets)])
-    if committed and declarations and not (settings.names_evidence or target.only_plans):
+    if committed and declares and not (settings.names_evidence or target.only_plans):
         raise InputError(
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
             "What a change of the infrastructure needs is compared with it in the mode review."
         )
-    others = without_replaced(attached_policies(target, base, committed, run.aws))
+    policies = without_replaced(attached_policies(target, base, committed, run.aws))
     if not run.isolates_failures:
-        _check_keep(settings.options.keep, [*([committed] if committed else []), *others.documents])
-    found = read()
-    _check_break_glass(settings.options.break_glass, found.evidence.runs)
-    evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
-    evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
-    evidence = with_declarations(evidence, declarations, target)
-    known = [*([committed] if committed else []), *others.documents]
-    return _Inputs(committed, others, found, with_paths_of_policies(evidence, known))
+        _check_keep(settings.options.keep, policies.in_force)
+    return policies
 
 
-def _report_context(target: Target, inputs: _Inputs, difference: Difference, history: History) -> ReportContext:
+def _report_context(
+    target: Target, policies: AttachedPolicies, found: TargetEvidence, difference: Difference, history: History
+) -> ReportContext:
     """Makes the proposal and its proof from the difference."""
-    options, evidence, attached = target.settings.options, inputs.evidence, list(inputs.others.documents)
-    proposal = propose_changes(inputs.committed, difference, evidence, options, ProposalInputs(history, attached))
-    former = inputs.committed.to_bytes() if inputs.committed else None
-    documents = [*proposal.documents, *attached]
-    committed = [*([inputs.committed] if inputs.committed else []), *attached]
+    options, evidence, attached = target.settings.options, found.evidence, list(policies.documents)
+    proposal = propose_changes(policies.committed, difference, evidence, options, ProposalInputs(history, attached))
+    former = policies.committed.to_bytes() if policies.committed else None
+    documents, committed = [*proposal.documents, *attached], policies.in_force
     escalation = Escalation(escalation_paths(committed, target.role), escalation_paths(documents, target.role))
     proposal = with_closed_paths(proposal, escalation)
     # The role does not exist, or no call was read.
-    absent = inputs.others.live.missing if inputs.others.live else ""
-    missing = " ".join(filter(None, (absent, inputs.found.missing_calls)))
+    absent = policies.live.missing if policies.live else ""
+    missing = " ".join(filter(None, (absent, found.missing_calls)))
     return ReportContext(
         principal=target.role,
         shown_account=target.shown_account,
@@ -243,16 +231,16 @@ def _report_context(target: Target, inputs: _Inputs, difference: Difference, his
         proof=prove(proposal, attached, evidence, options, history),
         evidence=evidence,
         fingerprint=fingerprint(target.scope, former, *(each.to_bytes() for each in proposal.documents)),
-        attached=inputs.others.names,
-        assumed=inputs.others.assumed,
-        replaced=inputs.others.replaced,
-        files=inputs.found.files,
-        records=inputs.found.records,
-        missing_calls=("" if evidence.usages else missing) or inputs.found.damaged,
+        attached=policies.names,
+        assumed=policies.assumed,
+        replaced=policies.replaced,
+        files=found.files,
+        records=found.records,
+        missing_calls=("" if evidence.usages else missing) or found.damaged,
         history=history,
         attached_documents=tuple(attached),
-        live=inputs.others.live,
-        drift=inputs.others.drift,
+        live=policies.live,
+        drift=policies.drift,
         escalation=escalation,
         suggested_actions=(
             suggested_actions(evidence, [*documents, *committed], options.never_add) if proposal.changes else ()

@@ -18,6 +18,7 @@ from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import entries, named_principal, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
+from leastpriv.github_actions.context import parse_integer
 from leastpriv.models import Principal
 from leastpriv.pipeline.infrastructure import folder_on_disk
 from leastpriv.pipeline.load_policies import holds_policy, read_attached
@@ -55,10 +56,10 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
         policy=Location.of(options.policy_file),
         also_attached=_entries(options.also_attached),
         strategy=strategy,
-        max_rounds=_integer(options.max_rounds, "--max-rounds", 1),
+        max_rounds=parse_integer(options.max_rounds, "--max-rounds", 1),
         trails=_entries(options.trails),
-        wait=_integer(options.wait, "--wait-for-records", 0),
-        settle=_integer(options.settle, "--settle", 0),
+        wait=parse_integer(options.wait, "--wait-for-records"),
+        settle=parse_integer(options.settle, "--settle"),
         never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
         clean_up=options.clean_up,
         argv=tuple(options.argv),
@@ -67,12 +68,6 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
 
 def _entries(values: list[str] | None) -> tuple[str, ...]:
     return tuple(entry for value in values or () for entry in entries(value))
-
-
-def _integer(text: str, flag: str, minimum: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= minimum):
-        raise InputError(f"{flag} is {text!r}: write a whole number, {minimum} or more.")
-    return int(text)
 
 
 class PolicyFile(Struct, frozen=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,14 +16,14 @@ from typing import TextIO
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of, same_arn
+from leastpriv.aws.arns import EvidenceSource, Principals, Window, parse_principal, same_arn
 from leastpriv.aws.session import Aws, Polling
 from leastpriv.config.inputs import EVENT_HISTORY
 from leastpriv.errors import InputError, LeastprivError, Signals
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.denials.authorization_details import DeniedRequest, explained_denials, read_details
-from leastpriv.models import Call, Denial, Gap, Outcome, Principal, Usage
+from leastpriv.models import Call, Denial, Gap, Outcome, Principal
 from leastpriv.permissions.event_table import home_region
 from leastpriv.pipeline.sources import read_evidence
 from leastpriv.policy.source import Location
@@ -96,33 +96,12 @@ class TrialRecords(Struct, frozen=True):
         """Whether there is any source."""
         return bool(self.folders or self.reads_event_history)
 
-    def denied_usages(
-        self, marks: Collection[tuple[str, str]], role: str, now: datetime, report_gap: Callable[[str], None]
-    ) -> Mapping[tuple[str, str], tuple[Usage, ...]]:
-        """Returns the denied usages by session name and access key (empty: any), for sessions of one role.
-
-        `report_gap` receives gaps.
-        """
-        principal = principal_of(role)
-        if principal is None:
-            return {}
-        calls: dict[tuple[str, str], list[Call | Gap]] = {mark: [] for mark in marks}
-        sessions = tuple(dict.fromkeys(session for session, _ in marks))
+    def read(self, principal: Principal, sessions: tuple[str, ...], now: datetime) -> Iterator[Call | Gap]:
+        """Yields the calls of sessions of a role, and gaps."""
         for source in self._sources(sessions, now):
             # A folder without a file is no trail yet.
             with suppress(InputError):
-                for item in source.read(Window(start=self.since), Principals(frozenset({principal}))):
-                    if isinstance(item, Gap):
-                        report_gap(item.detail)
-                    elif item.outcome is Outcome.DENIED:
-                        for mark in {(item.session, ""), (item.session, item.access_key)}:
-                            if mark in calls:
-                                calls[mark].append(item)
-        return {
-            mark: read_evidence([_ReadCalls(denied_calls)], Window(), principal)[principal.arn].usages
-            for mark, denied_calls in calls.items()
-            if denied_calls
-        }
+                yield from source.read(Window(start=self.since), Principals(frozenset({principal})))
 
     def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[EvidenceSource]:
         yield from map(TrailFolder, self.folders)
@@ -280,16 +259,21 @@ class TrialRun(Struct):
             self.context.sleep(min(seconds, _SIGNAL_CHECK))
             seconds -= _SIGNAL_CHECK
 
-    def _recorded_denials(self) -> list[TrialDenial]:
-        usages_by_round = self.records.denied_usages(
-            self.marks, self.strategy.acting_role, self.context.clock(), self._report_gap
-        )
-        current = self.marks[-1]
-        return [
-            denial
-            for mark, usages in usages_by_round.items()
-            for denial in recorded_denials(usages, is_earlier=mark != current)
-        ]
+    def _recorded_denials(self) -> Iterator[TrialDenial]:
+        """Yields the denials of all rounds so far that the records show."""
+        principal = parse_principal(self.strategy.acting_role)
+        calls: dict[tuple[str, str], list[Call | Gap]] = {mark: [] for mark in self.marks}
+        sessions = tuple(dict.fromkeys(session for session, _ in self.marks))
+        for item in self.records.read(principal, sessions, self.context.clock()):
+            if isinstance(item, Gap):
+                self._report_gap(item.detail)
+            elif item.outcome is Outcome.DENIED:
+                for mark in {(item.session, ""), (item.session, item.access_key)} & calls.keys():
+                    calls[mark].append(item)
+        for mark, denied in calls.items():
+            if denied:
+                usages = read_evidence([_ReadCalls(denied)], Window(), principal)[principal.arn].usages
+                yield from recorded_denials(usages, is_earlier=mark != self.marks[-1])
 
     def _report_gap(self, detail: str) -> None:
         if detail not in self.reported_gaps:

@@ -30,13 +30,13 @@ def test_an_empty_list_is_empty(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("True", True), ("TRUE", True), ("false", False)])
 def test_a_boolean_is_read_as_the_toolkit_reads_it(text: str, value: bool) -> None:
-    assert parse_boolean(text, "draft") is value
+    assert parse_boolean(text, "The input draft") is value
 
 
 @pytest.mark.parametrize("text", ["", "yes", "no", "1", "0", "on", "tRUE", "null"])
 def test_a_malformed_boolean_is_an_error_that_names_the_input(text: str) -> None:
     with pytest.raises(InputError, match=r"input draft .* true or false"):
-        parse_boolean(text, "draft")
+        parse_boolean(text, "The input draft")
 
 
 @given(st.integers(0, 10**9 - 1))
@@ -47,9 +47,9 @@ def test_a_number_reads_back(number: int) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "1e3", "1_0", "0x1", "\u0663", "x", "9" * 5000])
 def test_a_malformed_number_is_an_error_that_names_the_input(text: str) -> None:
     with pytest.raises(InputError, match=r"input minimum-days .* whole number"):
-        parse_integer(text, "minimum-days")
+        parse_integer(text, "The input minimum-days")
 
 
 def test_a_number_below_the_minimum_is_an_error() -> None:
     with pytest.raises(InputError, match="1 or more"):
-        parse_integer("0", "minimum-runs", minimum=1)
+        parse_integer("0", "The input minimum-runs", minimum=1)

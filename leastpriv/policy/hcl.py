@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -101,8 +103,8 @@ def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
 
 
 def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> ModuleScope:
-    whole = TerraformFolder({**folder.files, _file_name(where): text}, folder.plan)
-    return ModuleScope(Evaluator, document_node, whole, parameters)
+    files = ChainMap({_file_name(where): text}, cast("MutableMapping[str, str]", folder.files))
+    return ModuleScope(Evaluator, document_node, TerraformFolder(files, folder.plan), parameters)
 
 
 def _file_name(where: str) -> str:

@@ -98,8 +98,8 @@ class ModuleScope:
     def files(self) -> Mapping[str, Block]:
         """The parsed files of the folder itself."""
         return {
-            name: read_blocks(text)
-            for name, text in self.folder.files.items()
+            name: read_blocks(self.folder.files[name])
+            for name in self.folder.files
             if "/" not in name and name.endswith((".tf", ".tofu", ".hcl"))
         }
 
@@ -135,11 +135,11 @@ class ModuleScope:
         """Values of variables in `*.tfvars`; files that Terraform loads only by name count if they agree."""
         loaded: dict[str, Node] = {}
         named: dict[str, list[Node]] = {}
-        for name, text in sorted(self.folder.files.items()):
+        for name in sorted(self.folder.files):
             if "/" in name or not name.endswith((".tfvars", ".tfvars.json")):
                 continue
             automatic = name.startswith("terraform.tfvars") or ".auto.tfvars" in name
-            for key, value in _tfvars(name, text, self):
+            for key, value in _tfvars(name, self.folder.files[name], self):
                 if automatic:
                     loaded[key] = value
                 else:
@@ -200,7 +200,8 @@ class ModuleScope:
         if source is None or not source.startswith("./"):
             return None
         prefix = posixpath.normpath(source) + "/"
-        files = {name.removeprefix(prefix): text for name, text in self.folder.files.items() if name.startswith(prefix)}
+        names = [name for name in self.folder.files if name.startswith(prefix)]
+        files = {name.removeprefix(prefix): self.folder.files[name] for name in names}
         arguments = {name: self.value(each.value, definition.file) for name, each in attributes.items()}
         if not files:
             return None

@@ -8,7 +8,9 @@ from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import LiveRole, TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
+from leastpriv.pipeline.infrastructure import terraform_folder
 from leastpriv.pipeline.load_policies import AttachedPolicies, drift_sentence, with_account_gaps
+from leastpriv.policy.document import parse
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 ANYWHERE = TrustedCaller(TrustKind.SERVICE, "rolesanywhere.amazonaws.com")
@@ -48,3 +50,32 @@ def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
 def test_a_difference_of_the_account_is_a_plain_sentence(found: Drift, sentence: str) -> None:
     assert drift_sentence(found) == sentence
     assert found.differs is bool(sentence)
+
+
+MAIN_TF = b"""
+data "aws_iam_policy_document" "deploy" {
+  statement {
+    actions   = local.actions
+    resources = ["*"]
+  }
+}
+"""
+
+
+def test_only_the_terraform_files_of_the_folder_are_read_for_an_expression() -> None:
+    files = {
+        "infra/main.tf": MAIN_TF,
+        "infra/locals.tf": b'locals { actions = ["sqs:CreateQueue"] }',
+        "infra/lambda.zip": b"PK",
+        "infra/network/main.tf": b"locals {}",
+    }
+    read: list[str] = []
+
+    def read_file(path: str) -> bytes:
+        read.append(path)
+        return files[path]
+
+    folder = terraform_folder("infra/main.tf", lambda _: files, read_file)
+    document = parse(MAIN_TF, "infra/main.tf", "data.aws_iam_policy_document.deploy", folder=folder)
+    assert document.statements[0].actions == ("sqs:CreateQueue",)
+    assert read == ["infra/locals.tf"]

@@ -203,14 +203,13 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     declares = target.settings.templates or target.settings.plans
     if not declares and all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _unchanged(target, github, pull, runner, console)
-    from leastpriv.pipeline.review import EditedVersions, report_review, review_outputs, run_review
+    from leastpriv.pipeline.review import RepositoryVersion, report_review, review_outputs, run_review
 
-    edited = EditedVersions(
-        partial(github.read, base), partial(github.read, pull.head),
-        partial(github.paths, base), partial(github.paths, pull.head),
-    )  # fmt: skip
+    versions = (
+        RepositoryVersion(partial(github.read, each), partial(github.paths, each)) for each in (base, pull.head)
+    )
     with console.group("Review of the policy"):
-        result = run_review(run, edited)
+        result = run_review(run, *versions)
     write_outputs(runner.output_file, review_outputs(result))
     if runner.summary_file:
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")

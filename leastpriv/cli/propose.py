@@ -229,7 +229,7 @@ def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextI
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
     from leastpriv.pipeline.infrastructure import paths_on_disk
-    from leastpriv.pipeline.review import EditedVersions, report_review, run_review
+    from leastpriv.pipeline.review import RepositoryVersion, report_review, run_review
 
     (target,) = run.targets
     repository, disk = target.repository, Path(target.settings.policy.path)
@@ -243,12 +243,7 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
         file = disk if path == target.policy_path else Path(path)
         return file.read_bytes() if file.is_file() else None
 
-    edited = EditedVersions(
-        lambda path: repository.read(base, path),
-        on_disk,
-        lambda folder: repository.paths(base, folder),
-        partial(paths_on_disk, Path()),
-    )
-    result = run_review(run, edited)
+    before = RepositoryVersion(partial(repository.read, base), partial(repository.paths, base))
+    result = run_review(run, before, RepositoryVersion(on_disk, partial(paths_on_disk, Path())))
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return report_review(result, console)

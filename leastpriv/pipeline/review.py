@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from leastpriv.config.settings import Settings
 from leastpriv.errors import InputError, NoPolicyError
 from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
+from leastpriv.models import Principal
 from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.infrastructure import declared_change, read_changes, read_plan, terraform_folder
@@ -23,7 +23,7 @@ from leastpriv.pipeline.load_policies import (
 )
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import numbered_files
-from leastpriv.policy.source import Location, TerraformFolder
+from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import ReviewVerdict
@@ -39,19 +39,21 @@ Read = Callable[[str], bytes | None]
 """Content of a file by its path in the repository; None where there is none."""
 
 
-class EditedVersions(Struct, frozen=True):
-    """The repository before and after the edit."""
+class RepositoryVersion(Struct, frozen=True):
+    """The repository before or after the edit."""
 
-    before: Read
-    after: Read
-    paths_before: Callable[[str], Sequence[str]] = lambda _folder: ()
+    read: Read
+    paths: Callable[[str], Sequence[str]]
     """Paths of the files in a folder and below."""
-    paths_after: Callable[[str], Sequence[str]] = lambda _folder: ()
 
-    def folders(self, path: str, plan: str = "") -> tuple[TerraformFolder, TerraformFolder]:
-        """Returns what a Terraform file can refer to in both versions; a plan is of the version after."""
-        before = terraform_folder(path, self.paths_before, self.before)
-        return before, terraform_folder(path, self.paths_after, self.after, plan)
+    def attached(self, names: Sequence[str], principal: Principal) -> list[Document]:
+        """Parses the other policies of the role; one that the version lacks grants nothing."""
+        paths = {name: Location.of(name).path for name in names}
+        return [
+            read_attached(raw, name, principal, terraform_folder(path, self.paths, self.read))
+            for name, path in paths.items()
+            if (raw := self.read(path)) is not None
+        ]
 
 
 class ReviewResult(Struct, frozen=True):
@@ -70,36 +72,37 @@ class ReviewResult(Struct, frozen=True):
         return self.context.review.verdict is not ReviewVerdict.UNCHANGED or self.context.preflight is not None
 
 
-def run_review(run: RunContext, edited: EditedVersions) -> ReviewResult:
+def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVersion) -> ReviewResult:
     """Compares both versions of the policy with each other and with the evidence; raises InputError."""
     (target,) = run.targets
     settings, path = target.settings, target.policy_path
-    before, after = _both(edited, target)
+    old, new = _both(target, before, after)
 
     def continues(name: str) -> bool:
-        raw = edited.after(name) or edited.before(name)
+        raw = after.read(name) or before.read(name)
         return raw is not None and holds_policy(raw, name, settings.principal)
 
     split_off = () if target.pointer else numbered_files(path, continues)
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     for name in named:
         file = Location.of(name).path
-        if edited.before(file) is None and edited.after(file) is None:
+        if before.read(file) is None and after.read(file) is None:
             raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
     managed = managed_policies(settings, run.aws)
-    beside_before, beside_after = ([*_attached(edited, place, named, settings), *managed.documents] for place in (0, 1))
-    named = (*named, *managed.names)
-    changes = read_changes(target, edited.before, edited.after)
+    base, head = (
+        PolicyVersion(policy, [*version.attached(named, settings.principal), *managed.documents])
+        for policy, version in ((old, before), (new, after))
+    )
+    changes = read_changes(target, before.read, after.read)
     reading = RunEvidence(run).of(target)
     evidence = with_account_gaps(reading.evidence, managed)
-    base, head = PolicyVersion(before, beside_before), PolicyVersion(after, beside_after)
     change = declared_change(target, changes, evidence, edited=base.documents != head.documents)
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
         review=review(base, head, evidence, settings.options, (*change.needs, *change.standing) if change else ()),
         evidence=evidence,
-        attached=named,
+        attached=(*named, *managed.names),
         records=reading.records,
         run_url=run.run_url,
         missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
@@ -136,30 +139,20 @@ def review_outputs(result: ReviewResult) -> dict[str, str]:
     }
 
 
-def _both(edited: EditedVersions, target: Target) -> tuple[Document | None, Document | None]:
-    """Reads the policy in both versions; one of them may lack it."""
+def _both(target: Target, before: RepositoryVersion, after: RepositoryVersion) -> list[Document | None]:
+    """Reads the policy in both versions; one of them may lack it. A plan is of the version after."""
     found: list[Document | None] = []
     lacks: list[NoPolicyError] = []
-    folders = edited.folders(target.policy_path, read_plan(target))
-    for read, folder in zip((edited.before, edited.after), folders, strict=True):
-        raw = read(target.policy_path)
+    path = target.policy_path
+    for version, plan in ((before, ""), (after, read_plan(target))):
+        raw = version.read(path)
+        folder = terraform_folder(path, version.paths, version.read, plan)
         try:
             found.append(None if raw is None else read_policy(raw, target, folder))
         except NoPolicyError as error:
             found.append(None)
             lacks.append(error)
     if not any(found):
-        nowhere = f"The input policy-file is {target.policy_path!r}: neither the base nor the head has such a file."
+        nowhere = f"The input policy-file is {path!r}: neither the base nor the head has such a file."
         raise lacks[-1] if lacks else InputError(nowhere)
-    return found[0], found[1]
-
-
-def _attached(edited: EditedVersions, place: int, names: Sequence[str], settings: Settings) -> list[Document]:
-    """Parses the other policies of one version; one that the version lacks grants nothing."""
-    read = (edited.before, edited.after)[place]
-    paths = {name: Location.of(name).path for name in names}
-    return [
-        read_attached(raw, name, settings.principal, edited.folders(path)[place])
-        for name, path in paths.items()
-        if (raw := read(path)) is not None
-    ]
+    return found

@@ -23,7 +23,7 @@ from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
-from leastpriv.pipeline.context import JobLogs, RunContext, Target
+from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.sources import damaged_files, missing_calls, open_sources, read_evidence
 from leastpriv.report.phrases import plural
 
@@ -103,43 +103,9 @@ def _check_regions(settings: Settings, evidence: Evidence) -> None:
         )
 
 
-def read_job_logs(job_logs: JobLogs | None) -> list[LoggedDenials]:
-    """Reads job logs; those of the workflow run that cannot be read are a gap; raises InputError."""
-    found: list[LoggedDenials] = []
-    if job_logs and job_logs.files:
-        from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
-        from leastpriv.evidence.denials.run_logs import LoggedDenials
-
-        denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
-        limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count")
-        named = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
-        found.append(LoggedDenials(named, (limited,) if more else ()))
-        names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
-        _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
-    if job_logs and job_logs.run:
-        own = job_logs.run.read()
-        found.append(own)
-        _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'denial')}")
-        for gap in own.gaps:
-            _log.info(f"Not read: {gap.detail}")
-    return found
-
-
 def message_decoder(session: AwsSession | None) -> Decoder:
     """Returns the decoder of EC2's encoded messages, which asks AWS at the first message; without AWS, none."""
     return Decoder(lambda encoded: decode_with(session.aws(), encoded)) if session else NO_DECODER
-
-
-def with_job_logs(
-    found: TargetEvidence, run: RunContext, settings: Settings, logs: Sequence[LoggedDenials]
-) -> TargetEvidence:
-    """Adds what job logs show of the settings' principal."""
-    if not run.job_logs or not logs:
-        return found
-    from leastpriv.evidence.denials.run_logs import add_job_logs
-
-    decoder = message_decoder(run.aws)
-    return replace(found, evidence=add_job_logs(found.evidence, logs, settings.window, run.job_logs.read_at, decoder))
 
 
 MAX_PATTERN_MATCHES = 50
@@ -166,13 +132,40 @@ class RunEvidence:
         if not self._run.isolates_failures:
             # That of the one target is read here, after its inputs have been checked.
             self.found.update(self._scan([principal], []))
-        run = self._run.in_account(principal.account)
-        return with_job_logs(self.found[principal.arn], run, target.settings, self.job_logs())
+        run, found, logs = self._run.in_account(principal.account), self.found[principal.arn], self.job_logs()
+        if not run.job_logs or not logs:
+            return found
+        from leastpriv.evidence.denials.run_logs import add_job_logs
+
+        decoder, read_at = message_decoder(run.aws), run.job_logs.read_at
+        return replace(found, evidence=add_job_logs(found.evidence, logs, target.settings.window, read_at, decoder))
 
     def job_logs(self) -> Sequence[LoggedDenials]:
-        """Returns what the job logs show, read once; raises LeastprivError where one that is named cannot be read."""
-        if self._logs is None:
-            self._logs = read_job_logs(self._run.job_logs)
+        """Returns what the job logs show, read once; those of the workflow run that cannot be read are a gap.
+
+        Raises InputError where a log that is named cannot be read.
+        """
+        if self._logs is not None:
+            return self._logs
+        found: list[LoggedDenials] = []
+        job_logs = self._run.job_logs
+        if job_logs and job_logs.files:
+            from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+            from leastpriv.evidence.denials.run_logs import LoggedDenials
+
+            denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
+            limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count")
+            named = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
+            found.append(LoggedDenials(named, (limited,) if more else ()))
+            names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
+            _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
+        if job_logs and job_logs.run:
+            own = job_logs.run.read()
+            found.append(own)
+            _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'denial')}")
+            for gap in own.gaps:
+                _log.info(f"Not read: {gap.detail}")
+        self._logs = found
         return self._logs
 
     def failure_of(self, target: Target) -> LeastprivError | None:

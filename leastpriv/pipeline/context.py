@@ -66,8 +66,6 @@ class Target(Struct, frozen=True):
     """False where the token of the run cannot write."""
     group: str = ""
     """The group whose pull request it shares; empty: it has its own."""
-    entry: str = ""
-    """The entry of the targets file, as messages name it."""
     shown_account: str = ""
     """The account that reports name with the role, where the targets are in several accounts."""
 
@@ -135,8 +133,7 @@ class TargetsFile(Struct, frozen=True):
     def target(self, entry: TargetEntry, role: str) -> Target:
         """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern."""
         account = entry.account if entry.one_of_several_accounts else ""
-        found = self.target_of(self.settings_of(entry, role))
-        return replace(found, group=entry.group, entry=entry.where, shown_account=account)
+        return replace(self.target_of(self.settings_of(entry, role)), group=entry.group, shown_account=account)
 
 
 class RunContext(Struct, frozen=True):

@@ -163,7 +163,7 @@ def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
         access_analyzer=None,
         custom_policy_checks=False,
     )
-    return replace(file.target_of(settings), store=None, entry=entry.where)
+    return replace(file.target_of(settings), store=None)
 
 
 @contextmanager
@@ -205,9 +205,7 @@ def all_targets(
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
         elif failure:
             settings, repository = file.settings_of(entry, _example(entry)), file.repository
-            unread = Target(
-                settings, file.configuration.path, repository=repository, group=entry.group, entry=entry.where
-            )
+            unread = Target(settings, file.configuration.path, repository=repository, group=entry.group)
             failed.append(TargetResult(unread, failure=failure))
         elif not roles:
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")

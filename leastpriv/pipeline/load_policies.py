@@ -164,18 +164,6 @@ def _repository_history(target: Target, base: str) -> tuple[Repository, str] | N
     return repository, base if target.base_repository else repository.branch_head(target.settings.base)[1]
 
 
-def continuation_files(target: Target, base: str) -> list[str]:
-    """Returns the files that an earlier proposal split off the policy file, by their names and content."""
-
-    def continues(name: str) -> bool:
-        return file_exists(target, base, name) and holds_policy(
-            read_other(target, base, name, "policy-file"), name, target.settings.principal
-        )
-
-    found = [] if target.pointer else numbered_files(target.policy_path, continues)
-    return [name for name in found if name not in target.settings.attached_files]
-
-
 def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
     """Whether a file whose name continues the policy file is a policy."""
     with suppress(PolicyFileError):
@@ -256,7 +244,15 @@ def attached_policies(
 ) -> AttachedPolicies:
     """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account."""
     settings = target.settings
-    assumed = tuple(continuation_files(target, base))
+
+    def continues(name: str) -> bool:
+        return file_exists(target, base, name) and holds_policy(
+            read_other(target, base, name, "policy-file"), name, settings.principal
+        )
+
+    # An earlier proposal split them off the policy file.
+    found_files = [] if target.pointer else numbered_files(target.policy_path, continues)
+    assumed = tuple(name for name in found_files if name not in settings.attached_files)
     named = (*settings.attached_files, *assumed)
     paths = {name: Location.of(name).path for name in named}
     files = tuple(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -172,7 +173,6 @@ class Connection:
         self.repository = repository
         self.web_url = web_url
         self.sleep = sleep
-        self._own_login = ""
 
     @classmethod
     def open(cls, token: str, full_name: str, *, api_url: str, web_url: str, deadline: RequestDeadline) -> Connection:
@@ -186,22 +186,9 @@ class Connection:
         """Login of the repository's owner."""
         return self.repository.full_name.partition("/")[0]
 
-    @property
+    @cached_property
     def login(self) -> str:
-        """Login of the token's owner, requested once."""
-        if not self._own_login:
-            self._own_login = self._viewer()
-        return self._own_login
-
-    def is_own_login(self, login: str) -> bool:
-        """Whether the token belongs to this login."""
-        return login == self.login
-
-    def may_be_own_login(self, login: str) -> bool:
-        """Whether this program may have used the login, now or with an earlier token: it is the token's, or a bot's."""
-        return is_bot(login) or self.is_own_login(login)
-
-    def _viewer(self) -> str:
+        """Login of the token's owner."""
         from github import GithubException
 
         with translate_github_errors("asking whose token this is"):
@@ -212,6 +199,14 @@ class Connection:
                 # A guess could take the program's branch for a person's, or the reverse.
                 _, user = self.repository.requester.requestJsonAndCheck("GET", "/user")
                 return str(user["login"])
+
+    def is_own_login(self, login: str) -> bool:
+        """Whether the token belongs to this login."""
+        return login == self.login
+
+    def may_be_own_login(self, login: str) -> bool:
+        """Whether this program may have used the login, now or with an earlier token: it is the token's, or a bot's."""
+        return is_bot(login) or self.is_own_login(login)
 
 
 def utc(time: datetime) -> datetime:

@@ -48,19 +48,18 @@ def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock)
 
 def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
     """The function of a command; only its own modules are loaded."""
-    match name:
-        case "propose":
-            from leastpriv.cli.propose import propose
+    if name == "propose":
+        from leastpriv.cli.propose import propose
 
-            return propose
-        case "permissions" | "explain":
-            from leastpriv.cli.commands import explain_actions, permissions
+        return propose
+    from leastpriv.cli import commands
 
-            return permissions if name == "permissions" else explain_actions
-        case "init":
-            from leastpriv.cli.commands import init
-
-            return init
-    from leastpriv.cli.commands import contains, denials, evaluate, trial
-
-    return {"evaluate": evaluate, "contains": contains, "denials": denials, "trial": trial}[name]
+    return {
+        "permissions": commands.permissions,
+        "explain": commands.explain_actions,
+        "evaluate": commands.evaluate,
+        "contains": commands.contains,
+        "denials": commands.denials,
+        "init": commands.init,
+        "trial": commands.trial,
+    }[name]

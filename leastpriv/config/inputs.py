@@ -123,30 +123,25 @@ def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) 
 
 
 def check_spelling(pattern: str, label: str) -> None:
-    """Checks a name or pattern of actions for slips."""
-    meant = _action_meant(pattern)
-    if meant:
-        raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
-
-
-def _action_meant(pattern: str) -> str:
-    """Returns the known action that a mistyped name means; an action newer than the catalogue is no such name."""
+    """Checks a name or pattern of actions for slips; an action newer than the catalogue is none."""
     from leastpriv.permissions import catalog
 
     prefix, _, name = pattern.partition(":")
     if not {"*", "?"}.isdisjoint(prefix):
-        return ""
-    services = catalog.services()
-    if prefix.lower() not in services:
-        text = prefix.lower()
+        return
+    services, text = catalog.services(), prefix.lower()
+    if text not in services:
         shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
         without_one = next((each for each in shorter if each in services and len(each) > _SHORT), "")
         service = letters_meant(text, services) or _letter_replaced(text, services) or without_one
-        return f"{service}:{name}" if service else ""
-    if not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
-        return ""
-    known = {action.partition(":")[2].lower(): action for action in catalog.actions(prefix.lower())}
-    return known.get(letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), "")
+        meant = f"{service}:{name}" if service else ""
+    elif not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
+        return
+    else:
+        known = {action.partition(":")[2].lower(): action for action in catalog.actions(text)}
+        meant = known.get(letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), "")
+    if meant:
+        raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
 
 
 def letters_meant(text: str, known: Collection[str]) -> str:

@@ -94,12 +94,16 @@ class GitRepository(Struct, frozen=True):
 
         A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
         """
-        name = base or self._current_branch()
-        for reference in (f"refs/heads/{name}", f"refs/remotes/origin/{name}"):
+        if not base:
+            output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
+            if output is None:
+                raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
+            base = output.decode().strip().removeprefix("refs/heads/")
+        for reference in (f"refs/heads/{base}", f"refs/remotes/origin/{base}"):
             commit = self.commit_at(reference)
             if commit is not None:
-                return name, commit
-        raise PullRequestError(f"The branch {name!r} has no commit here: name another in the input base, or fetch it.")
+                return base, commit
+        raise PullRequestError(f"The branch {base!r} has no commit here: name another in the input base, or fetch it.")
 
     def commit_at(self, reference: str) -> str | None:
         """Returns the commit of a full reference name."""
@@ -172,7 +176,8 @@ class GitRepository(Struct, frozen=True):
                 )
         tree = f"{base_sha}^{{tree}}"
         for path, content in publication.files.items():
-            tree = self.write_tree(tree, path, content)
+            blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
+            tree = self._replace_entry(tree, _path_parts(path), blob, path).decode()
         new = self.write_commit(tree, base_sha, commit_message(publication), now)
         self.move_branch(branch, head, new)
         return PublishResult(
@@ -195,7 +200,8 @@ class GitRepository(Struct, frozen=True):
     def _edit_reason(self, publication: Publication, base_sha: str, head: str) -> str:
         """Returns why the branch belongs to a person now; empty if this program alone wrote it."""
         branch = publication.branch
-        commits = self.commits_since(base_sha, head) or (self.read_commit(head),)
+        names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base_sha}").decode().split()
+        commits = [self.read_commit(name) for name in names or (head,)]
         scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}
         if scopes - {fingerprint_scope(publication.fingerprint)}:
             if publication.is_held_by(lambda path: self.read(base_sha, path)):
@@ -209,11 +215,6 @@ class GitRepository(Struct, frozen=True):
         if all(commit.fingerprint and commit.untouched for commit in commits):
             return ""
         return f"The branch {branch} has commits of others, so it is left alone: delete it to get a new proposal."
-
-    def write_tree(self, tree: str, path: str, content: bytes) -> str:
-        """Writes a copy of `tree` with `content` at `path` and returns it; an existing file keeps its mode."""
-        blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
-        return self._replace_entry(tree, _path_parts(path), blob, path).decode()
 
     def write_commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
         """Writes a commit of `tree` on `parent`, by this program at `now` (aware), and returns it."""
@@ -241,11 +242,6 @@ class GitRepository(Struct, frozen=True):
                 raise PullRequestError(f"The branch {branch!r} changed during the run: run again.") from None
             raise
 
-    def commits_since(self, base: str, head: str) -> tuple[Commit, ...]:
-        """Returns the commits of `head` that `base` lacks, newest first; at most 100."""
-        names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base}").decode().split()
-        return tuple(self.read_commit(name) for name in names)
-
     def read_commit(self, commit: str) -> Commit:
         """Reads one commit."""
         text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
@@ -257,12 +253,6 @@ class GitRepository(Struct, frozen=True):
             == [AUTHOR_EMAIL] * 2,
         )
 
-    def _current_branch(self) -> str:
-        output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
-        if output is None:
-            raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
-        return output.decode().strip().removeprefix("refs/heads/")
-
     def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
         entries = {}
         for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
@@ -272,6 +262,7 @@ class GitRepository(Struct, frozen=True):
         return entries
 
     def _replace_entry(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
+        """Writes a copy of a tree with a file at a path and returns it; an existing file keeps its mode."""
         entries = {} if tree is None else self._entries(tree)
         name, *rest = names
         if rest:

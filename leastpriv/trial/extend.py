@@ -123,7 +123,9 @@ def logged_denials(
             needs = tuple(
                 structs.replace(need, exact=need.exact or not sensitivity(need.permission.action)) for need in needs
             )
-        yield from (TrialDenial(need, denial, is_certain, _regions(need.permission.resource)) for need in needs)
+        for need in needs:
+            region = "".join(need.permission.resource.split(":")[3:4])
+            yield TrialDenial(need, denial, is_certain, (region,) if region else ())
         if not needs:
             yield UnresolvedDenial("", denial.resource, denial.why or "the message names no action")
 
@@ -279,11 +281,6 @@ def _is_own(principal: str, identity: TrialIdentity) -> bool:
     """Whether a message's principal is a session of this trial, or its role if the message names no session."""
     session = session_of(principal)
     return same_arn(principal, identity.acting_role) and (not session or identity.has_session(session))
-
-
-def _regions(resource: str) -> tuple[str, ...]:
-    parts = resource.split(":")
-    return (parts[3],) if len(parts) > 5 and parts[3] else ()
 
 
 def _resource_text(trial_denial: TrialDenial) -> str:

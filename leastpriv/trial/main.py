@@ -121,7 +121,11 @@ def save_policy(file: PolicyFile, document: Document) -> Path:
     current = None
     with suppress(OSError):
         current = file.path.read_bytes()
-    target = file.path if current == file.raw else _unused_name(file.path)
+    target = file.path
+    if current != file.raw:
+        # The result of an earlier trial is not overwritten.
+        names = (f"{target.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
+        target = next(found for name in names if not os.path.lexists(found := file.path.with_name(name)))
     resolved = target.resolve()
     part = resolved.with_name(f".{resolved.name}.part")
     try:
@@ -134,12 +138,6 @@ def save_policy(file: PolicyFile, document: Document) -> Path:
             part.unlink(missing_ok=True)
         raise LeastprivError(f"The extended policy cannot be written to {target}: {error.strerror}.") from error
     return target
-
-
-def _unused_name(path: Path) -> Path:
-    """Returns an unused path, so that the result of an earlier trial is not overwritten."""
-    names = (f"{path.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
-    return next(found for name in names if not os.path.lexists(found := path.with_name(name)))
 
 
 _SKEW = timedelta(minutes=5)

@@ -49,7 +49,10 @@ def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_gro
     harder = [signal.SIGTERM, signal.SIGKILL]
     first, seen_signals, deadline = 0, 0, float("inf")
     # Not `wait()` without a limit: it takes two quick signals for one (`Popen.wait`, bpo-25942).
-    while not _has_ended(process):
+    while process.poll() is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_WAIT_TICK)
+            break
         if not first and signals.received:
             first, seen_signals = signals.received[0], 1
             # The terminal sent it to the command already, and many tools take a second signal for "at once".
@@ -62,13 +65,6 @@ def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_gro
             seen_signals, deadline = min(seen_signals + 1, len(signals.received)), time.monotonic() + _ESCALATION_DELAY
             _send_signal(process, harder.pop(0), own_group)
     return signals.received[0] if signals.received else 0
-
-
-def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_WAIT_TICK)
-        return True
-    return False
 
 
 def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
@@ -84,20 +80,15 @@ def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool)
 
 def _process_tree(pid: int) -> list[int]:
     """Returns a process and its descendants; without /proc only the process."""
-    pids = [pid]
-    parents = {int(path.name): _parent(path / "stat") for path in Path("/proc").glob("[0-9]*")}
+    pids, parents = [pid], {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            status = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            # The program's name, in parentheses, may contain anything (proc_pid_stat(5)).
+            parents[int(folder.name)] = int(status.rpartition(")")[2].split()[1])
     for pid_found in pids:
         pids += [child for child, parent in parents.items() if parent == pid_found]
     return pids
-
-
-def _parent(status: Path) -> int:
-    """Returns a process's parent by its status file (proc_pid_stat(5)); zero: not known."""
-    try:
-        # The program's name, in parentheses, may contain anything.
-        return int(status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 _READ_TICK = 0.2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -159,19 +158,15 @@ class WorkflowRuns:
 
     def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> Origin | None:
         """Returns the origin of a run with a call outside all attempts of the workflow run; None if there is none."""
+        latest = workflow_run.run_attempt or 1
+        earlier = range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1)
         with translate_github_errors(f"reading the attempts of the workflow run {workflow_run.id}"):
-            attempts = [_time_of(attempt) for attempt in self._attempts(workflow_run)]
+            # GitHub keeps the id of a workflow run that runs again.
+            attempts = list(map(_time_of, (workflow_run, *map(workflow_run.get_attempt, earlier))))
         periods = run.periods or ((run.first, run.last),)
         if all(any(start <= first and last <= end for start, end in attempts) for first, last in periods):
             return None
         return Origin(Trust.UNTRUSTED, f"a session named {run.session}, at another time than that workflow run")
-
-    def _attempts(self, workflow_run: WorkflowRun) -> Iterator[WorkflowRun]:
-        """Yields the latest attempt, then earlier ones: GitHub keeps the id of a workflow run that runs again."""
-        yield workflow_run
-        latest = workflow_run.run_attempt or 1
-        for number in range(latest - 1, max(latest - _MOST_ATTEMPTS, 0), -1):
-            yield workflow_run.get_attempt(number)
 
     def _origin_of(self, workflow_run: WorkflowRun) -> Origin:
         branch = workflow_run.head_branch or ""

@@ -196,11 +196,24 @@ def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any
 def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> dict[str, str]:
     """Returns the step's outputs: of all targets together, and `targets` for each.
 
-    Several pull requests are one a line, each once.
+    Lists are JSON, which no name can break. Several pull requests are one a line, each once.
     """
-    if result.single and result.single.context:
-        return {**outputs(result.single.context, proposal_file), **pull_request_outputs(result.single.published)}
     values = target_values(result, codes)
+    found = {
+        "has-changes": "true" if any(value["has-changes"] for value in values) else "false",
+        "added-actions": json_text(_union(values, "added-actions")),
+        "removed-actions": json_text(_union(values, "removed-actions")),
+        "policy": "",
+        "inline-session-policy": "",
+        "proposal-file": proposal_file,
+    }
+    if result.single and result.single.context:
+        proposal = result.single.context.proposal
+        if proposal.changes or proposal.committed:
+            text = proposal.document.text.removeprefix("\ufeff")
+            found["policy"] = text if len(text.encode()) <= LONGEST_OUTPUT else ""
+            found["inline-session-policy"] = _session_policy(result.single.context)
+        return {**found, **pull_request_outputs(result.single.published)}
     targets = json_text(values)
     if len(targets) > LONGEST_OUTPUT:
         # The index of the reports has the actions.
@@ -212,17 +225,7 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     operations = [pull.operation for pull in pulls]
     together = next((each for each in _OPERATIONS if each in operations), PullRequestOperation.NONE)
     listed = {name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls))) for name in one}
-    return {
-        "has-changes": "true" if any(value["has-changes"] for value in values) else "false",
-        "added-actions": json_text(_union(values, "added-actions")),
-        "removed-actions": json_text(_union(values, "removed-actions")),
-        "policy": "",
-        "inline-session-policy": "",
-        "proposal-file": proposal_file,
-        "targets": targets,
-        **listed,
-        "pull-request-operation": together.value,
-    }
+    return {**found, "targets": targets, **listed, "pull-request-operation": together.value}
 
 
 def _union(values: Sequence[dict[str, Any]], name: str) -> list[str]:
@@ -233,21 +236,6 @@ _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
 """A placeholder of a tool; AWS's own variables have the form `${aws:username}`, or are `${*}`."""
 LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
-
-
-def outputs(context: ReportContext, proposal_file: str) -> dict[str, str]:
-    """Values of the outputs about the proposal; lists are JSON, which no name can break."""
-    has_policy = bool(context.proposal.changes or context.proposal.committed)
-    added = sorted({change.action for change in context.changes(ChangeKind.ADD)})
-    text = context.proposal.document.text.removeprefix("\ufeff") if has_policy else ""
-    return {
-        "has-changes": "true" if context.proposal.changes else "false",
-        "added-actions": json_text(added),
-        "removed-actions": json_text(removed_actions(context)),
-        "policy": text if len(text.encode()) <= LONGEST_OUTPUT else "",
-        "proposal-file": proposal_file,
-        "inline-session-policy": _session_policy(context) if has_policy else "",
-    }
 
 
 def _session_policy(context: ReportContext) -> str:

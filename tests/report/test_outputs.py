@@ -7,23 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.pipeline.artifacts import outputs
-from leastpriv.policy.document import parse
-from leastpriv.report.context import ReportContext
-from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
+from leastpriv.config.settings import from_options
+from leastpriv.pipeline.artifacts import outputs_of
+from leastpriv.pipeline.context import RunResult, Target, TargetResult
+from leastpriv.policy.document import Document, parse
+from tests.fakes.deploys import CREATE_QUEUE, POLICY, ROLE, UPDATE, as_committed, deploys, proposal
 from tests.fakes.replace import replace
+from tests.fakes.runs import Proposed
+
+SETTINGS = from_options({"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"})
+
+
+def outputs(proposed: Proposed, file: str = "") -> dict[str, str]:
+    target = TargetResult(Target(SETTINGS, "policy.json"), proposed.content)
+    return outputs_of(RunResult((target,), has_targets_file=False), file, [0])
 
 
 def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY).context
-    found = outputs(context, "/out/proposal.json")
+    made = proposal(tmp_path, POLICY)
+    found = outputs(made, "/out/proposal.json")
     assert found["has-changes"] == "true"
     assert json.loads(found["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
     removed = json.loads(found["removed-actions"])
     assert {"sns:CreateTopic", "sqs:PurgeQueue", "lambda:DeleteAlias"} <= set(removed)
     assert "lambda:UpdateFunctionCode" not in removed
     assert removed == sorted(removed)
-    assert json.loads(found["policy"]) == json.loads(context.proposal.content)
+    assert json.loads(found["policy"]) == json.loads(made.context.proposal.content)
     assert found["proposal-file"] == "/out/proposal.json"
 
 
@@ -31,21 +40,23 @@ def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
     """One of two grants is removed; the other is kept because its region was not read."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
-    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).context
-    found = outputs(context, "")
-    assert "sqs:PurgeQueue" in {change.action for change in context.proposal.changes}
+    made = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]})
+    found = outputs(made)
+    assert "sqs:PurgeQueue" in {change.action for change in made.context.proposal.changes}
     assert "sqs:PurgeQueue" not in json.loads(found["removed-actions"])
 
 
 def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
-    context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).context
-    found = outputs(context, "")
+    found = outputs(proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])))
     assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == ("false", "[]", "[]")
     assert found["policy"] == json.dumps(as_committed(), indent=2)
 
 
-def session_policy(context: ReportContext) -> str:
-    return outputs(context, "")["inline-session-policy"]
+def session_policy(proposed: Proposed, other: Document | None = None) -> str:
+    if other:
+        context = replace(proposed.context, attached_documents=(other,))
+        proposed = replace(proposed, content=replace(proposed.content, context=context))
+    return outputs(proposed)["inline-session-policy"]
 
 
 def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path: Path) -> None:
@@ -53,17 +64,17 @@ def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path:
     other = parse(
         b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
     )
-    context = replace(proposal(tmp_path, POLICY).context, attached_documents=(other,))
-    statements = json.loads(session_policy(context))["Statement"]
-    assert statements[:-1] == json.loads(context.proposal.content)["Statement"]
+    made = proposal(tmp_path, POLICY)
+    text = session_policy(made, other)
+    statements = json.loads(text)["Statement"]
+    assert statements[:-1] == json.loads(made.context.proposal.content)["Statement"]
     assert statements[-1]["Action"] == "s3:*"
-    assert " " not in session_policy(context).replace(statements[0]["Resource"], "")
+    assert " " not in text.replace(statements[0]["Resource"], "")
 
 
 def test_a_policy_too_long_for_a_session_gives_no_session_policy(tmp_path: Path) -> None:
     deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
-    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context
-    assert session_policy(context) == ""
+    assert session_policy(proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]})) == ""
 
 
 @pytest.mark.parametrize(
@@ -84,5 +95,4 @@ def test_a_policy_with_placeholders_gives_no_session_policy(tmp_path: Path, reso
     )
     template = json.dumps({"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}})
     other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
-    context = replace(proposal(tmp_path, POLICY).context, attached_documents=(other,))
-    assert bool(session_policy(context)) is fits
+    assert bool(session_policy(proposal(tmp_path, POLICY), other)) is fits

@@ -139,16 +139,12 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
         raise InputError(f"The input {input_name} is {value!r}: remove the characters that do not show.")
     if ".git" in (part.lower() for part in path.parts):
         raise InputError(f"The input {input_name} is {value!r}: files of git itself are out of bounds.")
-    if ".." in path.parts or not _is_inside(root, path):
+    is_inside = False
+    with suppress(OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
+        is_inside = (root / path).resolve().is_relative_to(root)
+    if ".." in path.parts or not is_inside:
         raise InputError(f"The input {input_name} is {value!r}: it leads out of the repository; name a file in it.")
     return root / path
-
-
-def _is_inside(root: Path, path: PurePosixPath) -> bool:
-    try:
-        return (root / path).resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
-        return False
 
 
 def _nested_value(value: object, *keys: str) -> object:
@@ -206,18 +202,13 @@ def heredoc(name: str, value: str, delimiter: str) -> str:
     return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
 
 
-def write_output(path: Path, name: str, value: str) -> None:
-    """Appends one output to the file that `GITHUB_OUTPUT` names; the value may be any text."""
+def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
+    """Appends outputs to the file that `GITHUB_OUTPUT` names, None outside Actions; a value may be any text."""
     import secrets
 
-    _append(path, heredoc(name, value, f"leastpriv_{secrets.token_hex(32)}"))
-
-
-def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
-    """Appends each output, as `write_output`; nothing without a file, as outside Actions."""
     if path:
         for name, value in outputs.items():
-            write_output(path, name, value)
+            _append(path, heredoc(name, value, f"leastpriv_{secrets.token_hex(32)}"))
 
 
 def append_summary(path: Path, markdown: str) -> None:

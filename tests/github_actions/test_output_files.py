@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import LeastprivError
-from leastpriv.github_actions.context import SUMMARY_LIMIT, append_summary, heredoc, truncate_at_line, write_output
+from leastpriv.github_actions.context import SUMMARY_LIMIT, append_summary, heredoc, truncate_at_line, write_outputs
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\r\n=<: "))
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True)
@@ -44,7 +44,7 @@ def test_any_values_are_read_back_unchanged(outputs: list[tuple[str, str]]) -> N
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "output")
         for name, value in outputs:
-            write_output(path, name, value)
+            write_outputs(path, {name: value})
         written = path.read_bytes()
     assert written.endswith(b"\n")
     assert read_outputs(written.decode()) == outputs
@@ -53,7 +53,7 @@ def test_any_values_are_read_back_unchanged(outputs: list[tuple[str, str]]) -> N
 def test_the_output_of_other_steps_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "output"
     path.write_text("before=1\n")
-    write_output(path, "policy", "has-changes=true\n")
+    write_outputs(path, {"policy": "has-changes=true\n"})
     assert read_outputs(path.read_text()) == [("before", "1"), ("policy", "has-changes=true\n")]
 
 
@@ -64,7 +64,7 @@ def test_a_value_with_its_delimiter_is_an_error() -> None:
 
 def test_no_two_outputs_share_a_delimiter(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_output(tmp_path / "output", name, "x")
+        write_outputs(tmp_path / "output", {name: "x"})
     first, second = (line.split("<<")[1] for line in (tmp_path / "output").read_text().splitlines() if "<<" in line)
     assert first != second
 
@@ -72,18 +72,18 @@ def test_no_two_outputs_share_a_delimiter(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "a=b", "a<<b", "a\nb", "1", "a b"])
 def test_an_ambiguous_name_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="name of an output"):
-        write_output(tmp_path / "output", name, "x")
+        write_outputs(tmp_path / "output", {name: "x"})
     assert not (tmp_path / "output").exists()
 
 
 def test_a_lone_surrogate_becomes_an_escape_instead_of_an_error(tmp_path: Path) -> None:
-    write_output(tmp_path / "output", "name", "x\ud800y")
+    write_outputs(tmp_path / "output", {"name": "x\ud800y"})
     assert read_outputs((tmp_path / "output").read_text()) == [("name", "x\\ud800y")]
 
 
 def test_a_file_that_cannot_be_written_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(LeastprivError, match=r"nowhere/output cannot be written"):
-        write_output(tmp_path / "nowhere" / "output", "name", "x")
+        write_outputs(tmp_path / "nowhere" / "output", {"name": "x"})
 
 
 def test_a_summary_is_appended_and_ends_its_last_line(tmp_path: Path) -> None:

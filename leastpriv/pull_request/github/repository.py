@@ -209,8 +209,6 @@ class _PlannedWork(Struct, frozen=True):
     def _write_branch(self, declined: int) -> tuple[PullRequestOperation, str, PullRequestReference]:
         """Moves the branch once to one commit on the base's head; comments at the changed lines of that commit."""
         publication = self.publication
-        if not publication.files:
-            raise PullRequestError("There is no content to commit.")
         head = self.github.create_commit(self.base_sha, publication.files, commit_message(publication))
         self.github.move_branch(publication.branch, self.branch.head if self.branch else None, head)
         operation, head, pull = self._write_pull_request(head, declined)

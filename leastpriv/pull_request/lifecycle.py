@@ -231,7 +231,6 @@ class IssueStep(StrEnum):
 class TrackedIssue(Struct, frozen=True):
     """The present state of the tracking issue."""
 
-    number: int
     is_open: bool
     not_planned: bool
     """Closed as not planned: a person accepts its findings."""

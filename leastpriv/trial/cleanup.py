@@ -78,11 +78,6 @@ def find_trial_resources(iam: Any, now: datetime) -> list[OrphanedResource]:
     ]
 
 
-def remove_resources(iam: Any, resources: Sequence[OrphanedResource]) -> list[str]:
-    """Removes roles and policies; returns a sentence for each that remains. Raises no AwsError."""
-    return remove_all(iam, [each.arn for each in sorted(resources, key=lambda each: each.kind, reverse=True)])
-
-
 def remove_all(iam: Any, arns: Sequence[str]) -> list[str]:
     """Removes roles and policies, in this order; returns a sentence for each that remains. Raises no AwsError."""
     failures: list[str] = []

@@ -26,7 +26,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location, is_hcl
-from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_resources
+from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_all
 from leastpriv.trial.extend import CandidatePolicy
 from leastpriv.trial.messages import found_lines, saved_lines, trial_resource_lines
 from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
@@ -201,8 +201,8 @@ def _report_earlier_trials(aws: Aws, context: TrialContext, *, clean_up: bool) -
     for line in trial_resource_lines(resources, clean_up=clean_up):
         _log.info(line)
     if clean_up:
-        orphaned = [resource for resource in resources if resource.trial_ended]
-        failures = remove_resources(iam, orphaned)
+        orphaned = [resource.arn for resource in resources if resource.trial_ended]
+        failures = remove_all(iam, orphaned)
         _log.info(f"Removed {len(orphaned) - len(failures)} of {len(orphaned)} left-overs.")
         if failures:
             raise LeastprivError(" ".join(failures))

@@ -116,10 +116,10 @@ class TestForgedState:
     [
         (None, (), IssueStep.NOTHING),
         (None, ("a",), IssueStep.OPEN),
-        (TrackedIssue(1, True, False, body_of()), (), IssueStep.CLOSE),
-        (TrackedIssue(1, True, False, "no line"), ("a",), IssueStep.EDIT),
-        (TrackedIssue(1, False, True, "no line"), ("a",), IssueStep.REOPEN),
-        (TrackedIssue(1, False, False, body_of()), (), IssueStep.NOTHING),
+        (TrackedIssue(True, False, body_of()), (), IssueStep.CLOSE),
+        (TrackedIssue(True, False, "no line"), ("a",), IssueStep.EDIT),
+        (TrackedIssue(False, True, "no line"), ("a",), IssueStep.REOPEN),
+        (TrackedIssue(False, False, body_of()), (), IssueStep.NOTHING),
     ],
 )
 def test_further_states_have_the_step_of_the_table(

@@ -322,7 +322,7 @@ class PullRequests(Branches):
             tracked = None
             if issue:
                 declined = issue.state_reason == _NOT_PLANNED
-                tracked = TrackedIssue(issue.number, issue.state == "open", declined, issue.body or "")
+                tracked = TrackedIssue(issue.state == "open", declined, issue.body or "")
             step = next_issue_step(tracked, findings)
             match step:
                 case IssueStep.OPEN:

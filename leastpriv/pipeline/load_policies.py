@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -99,30 +99,22 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
             return [each.name for each in (root / folder).iterdir()]
         return ()
 
-    meant = _path_meant(path, lambda folder: [each for each in names(folder) if (folder / each).as_posix() not in used])
-    raw = (
-        (repository.read(base, meant) if repository else read_named(root / meant, "The input policy-file"))
-        if meant
-        else None
-    )
+    # The path with the names of folders and files that its own are slips for; none where one is unknown.
+    found = PurePosixPath(PurePosixPath(path).anchor)
+    for part in PurePosixPath(path).relative_to(found).parts:
+        known = {each.lower(): each for each in names(found) if (found / each).as_posix() not in used}
+        lower = part.lower()
+        name = part if part in {*known.values(), ".."} else known.get(letters_meant(lower, known) or lower, "")
+        if not name:
+            return
+        found /= name
+    meant = found.as_posix()
+    raw = repository.read(base, meant) if repository else read_named(root / meant, "The input policy-file")
     if raw is not None and holds_policy(raw, meant, target.settings.principal):
         raise InputError(
             f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To draft a policy in a "
             "file of such a name, commit the file with an empty list as Statement first."
         )
-
-
-def _path_meant(path: str, names: Callable[[PurePosixPath], Iterable[str]]) -> str:
-    """Returns the path with the names of folders and files that its own are slips for; empty where one is unknown."""
-    found = PurePosixPath(PurePosixPath(path).anchor)
-    for part in PurePosixPath(path).relative_to(found).parts:
-        known = {each.lower(): each for each in names(found)}
-        lower = part.lower()
-        meant = part if part in {*known.values(), ".."} else known.get(letters_meant(lower, known) or lower, "")
-        if not meant:
-            return ""
-        found /= meant
-    return found.as_posix()
 
 
 def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:

@@ -76,7 +76,6 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
 
 def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
-    """Opens the buckets, folders and event history of `--trails`."""
     from leastpriv.aws.session import AwsSession
     from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws, trails
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder

@@ -128,7 +128,6 @@ def role_id(role: str) -> str:
 def _publish_first_files(
     run: RunContext, file: TargetsFile, found: FirstFiles, chain: RoleChainPolicies
 ) -> PublishResult | None:
-    """Publishes the pull request with first files; None without a repository."""
     repository, configuration, base = file.repository, file.configuration, run.settings.base
     if repository is None:
         return None

@@ -130,7 +130,6 @@ def _is_of_unknown_service(pattern: str) -> bool:
 
 
 def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
-    """Checks the patterns of `keep` of one target; raises InputError."""
     granted = {_service_of(action) for each in documents for one in each.statements for action in one.actions}
     for pattern in patterns:
         if _is_of_unknown_service(pattern) and _service_of(pattern) not in granted:

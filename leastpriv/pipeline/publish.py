@@ -175,7 +175,6 @@ def _certify(scope: str, paths: tuple[str, str], before: bytes | None, after: Ma
 
 
 def _member_result(result: TargetResult, published: PublishResult | None, now: datetime) -> TargetResult:
-    """Returns the result of a target whose group was published."""
     content, target = result.content, result.target
     if content is None:
         return replace(result, published=published)

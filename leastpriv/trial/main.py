@@ -167,7 +167,7 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
         kind = SessionPolicy if settings.strategy == SESSION_POLICY else TrialRole
         strategy = kind(aws, settings.principal, tags, context.clock, context.sleep, settings.settle)
         candidate = CandidatePolicy(file.document, attached)
-        course = TrialRun(settings, context, strategy, tags, records, aws.region, candidate, signals)
+        course = TrialRun(settings, context, strategy, tags, records, candidate, signals)
         with signals.recorded():
             return _run(course, file)
 

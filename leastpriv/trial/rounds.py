@@ -137,7 +137,6 @@ class TrialRun(Struct):
     strategy: Strategy
     tags: TrialTags
     records: TrialRecords
-    region: str
     candidate: CandidatePolicy
     signals: Signals = field(default_factory=Signals)
     """The caller only records signals, so that a round's denials extend the candidate before a signal ends the trial.
@@ -190,7 +189,7 @@ class TrialRun(Struct):
         # Narrower keys of the caller's own session are recognized by their id.
         own = self.strategy.own_session
         self.marks.append((own, credentials.key) if own else (self.tags.session_name(number), ""))
-        environment = child_environment(self.context.environment, credentials, self.region)
+        environment = child_environment(self.context.environment, credentials, self.records.aws.region)
         started, context = self.context.clock(), self.context
         command_result = run_command(self.settings.argv, environment, context.stdout, context.stderr, self.signals)
         seconds = (self.context.clock() - started).total_seconds()

@@ -217,7 +217,6 @@ class TrialRole(Strategy):
             raise
 
     def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
-        """Replaces the role's policies by those of this round."""
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
         earlier_arns = tuple(self._policies)

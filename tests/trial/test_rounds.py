@@ -105,7 +105,7 @@ def run_trial(tmp_path: Path) -> RunTrial:
         )
         records = TrialRecords((tmp_path,) if with_records else (), False, aws or Aws(None, {}, ""), NOW)
         candidate = CandidatePolicy(parse(create_policy(()), "p.json"))
-        finished = FinishedTrial(TrialRun(settings, context, file, TAGS, records, "", candidate), file.policies, lines)
+        finished = FinishedTrial(TrialRun(settings, context, file, TAGS, records, candidate), file.policies, lines)
         with caught_signals(first_only=True) as signals, signals.recorded():
             finished.run.signals = signals
             finished.code = finished.run.run()

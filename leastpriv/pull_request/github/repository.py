@@ -23,7 +23,7 @@ from leastpriv.pull_request.github.client import (
     is_bot,
     translate_github_errors,
 )
-from leastpriv.pull_request.github.pull_requests import PullRequestReference, PullRequests
+from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
@@ -159,23 +159,9 @@ class _PlannedWork(Struct, frozen=True):
 
     def execute(self, decision: PlannedStep) -> PublishResult:
         """Executes a planned step and returns the result."""
-        name = self.publication.branch
-        try:
-            operation, head, reference = self._carry_out(decision)
-        except CreationForbiddenError as error:
-            head = self.github.commit_at(name) or ""
-            return PublishResult(
-                PullRequestOperation.NONE, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url
-            )
-        explanation = decision.reason if operation in (PullRequestOperation.NONE, PullRequestOperation.CLOSED) else ""
-        if reference is None:
-            return PublishResult(operation, name, head, self.base_sha, explanation, decision.declined)
-        reason = " ".join(filter(None, [explanation, reference.warning]))
-        return PublishResult(operation, name, head, self.base_sha, reason, reference.number, reference.url)
-
-    def _carry_out(self, decision: PlannedStep) -> tuple[PullRequestOperation, str, PullRequestReference | None]:
         name, head, opened = self.publication.branch, self.branch.head if self.branch else "", self.opened
-        reference = PullRequestReference(opened.number, opened.url) if opened else None
+        number, url = (opened.number, opened.url) if opened else (decision.declined, "")
+        left = PublishResult(PullRequestOperation.NONE, name, head, self.base_sha, decision.reason, number, url)
         match decision.step:
             case PullRequestStep.FOREIGN:
                 raise PullRequestError(f"The branch {name!r} is not this program's: name another in the input branch.")
@@ -191,42 +177,50 @@ class _PlannedWork(Struct, frozen=True):
             case PullRequestStep.CLOSE if opened:
                 self.github.close(opened.number, _CLOSED_MARKER, _CLOSED)
                 self.github.move_branch(name, head, None)
-                return PullRequestOperation.CLOSED, "", reference
+                return replace(left, operation=PullRequestOperation.CLOSED, head_sha="")
             case PullRequestStep.DELETE_BRANCH:
                 self.github.move_branch(name, head, None)
-                return PullRequestOperation.NONE, "", None
+                return replace(left, head_sha="")
             case step if opened and step in _LEFT_ALONE:
                 self.github.upsert_comment(opened.number, _EDITED_MARKER, *_LEFT_ALONE[step])
             case _ if decision.is_current:
                 self._resume()
-        return PullRequestOperation.NONE, head, reference
+        return left
 
     def _resume(self) -> None:
         """Removes the label and edits the comment that said that a pull request is left alone."""
         if self.opened and self.opened.has_label(EDITED_LABEL):
             self.github.resume(self.opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
 
-    def _write_branch(self, declined: int) -> tuple[PullRequestOperation, str, PullRequestReference]:
+    def _write_branch(self, declined: int) -> PublishResult:
         """Moves the branch once to one commit on the base's head; comments at the changed lines of that commit."""
-        publication = self.publication
-        head = self.github.create_commit(self.base_sha, publication.files, commit_message(publication))
-        self.github.move_branch(publication.branch, self.branch.head if self.branch else None, head)
-        operation, head, pull = self._write_pull_request(head, declined)
-        is_new = operation is PullRequestOperation.CREATED
-        warning = self.github.replace_line_comments(pull.number, head, publication.comments, is_new=is_new)
-        return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, warning])))
+        publication, github = self.publication, self.github
+        head = github.create_commit(self.base_sha, publication.files, commit_message(publication))
+        github.move_branch(publication.branch, self.branch.head if self.branch else None, head)
+        result = self._write_pull_request(head, declined)
+        if result.failure:
+            return result
+        is_new = result.operation is PullRequestOperation.CREATED
+        warning = github.replace_line_comments(result.number, head, publication.comments, is_new=is_new)
+        return replace(result, reason=" ".join(filter(None, [result.reason, warning])))
 
-    def _write_pull_request(self, head: str, declined: int) -> tuple[PullRequestOperation, str, PullRequestReference]:
-        title, body, opened = self.publication.title, self.publication.body, self.opened
+    def _write_pull_request(self, head: str, declined: int) -> PublishResult:
+        name, title, body, opened = self.publication.branch, self.publication.title, self.publication.body, self.opened
         if opened:
             self.github.edit(opened.number, title, body)
             self._resume()
-            return PullRequestOperation.UPDATED, head, PullRequestReference(opened.number, opened.url)
+            operation = PullRequestOperation.UPDATED
+            return PublishResult(operation, name, head, self.base_sha, "", opened.number, opened.url)
         if declined:
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
-        options = self.github.options
-        reference = self.github.create(self.base, self.publication.branch, title, body, options)
-        return PullRequestOperation.CREATED, head, reference
+        try:
+            pull = self.github.create(self.base, name, title, body, self.github.options)
+        except CreationForbiddenError as error:
+            head = self.github.commit_at(name) or ""
+            none = PullRequestOperation.NONE
+            return PublishResult(none, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url)
+        operation = PullRequestOperation.CREATED
+        return PublishResult(operation, name, head, self.base_sha, pull.warning, pull.number, pull.url)
 
 
 _TRAILER = "Leastpriv-Memory: v1"

@@ -102,11 +102,6 @@ class Target(Struct, frozen=True):
         """Principal and policy file, the part of a fingerprint that no proposal changes."""
         return f"{self.role} {self.policy_name}"
 
-    @property
-    def scope_id(self) -> str:
-        """The digits of a fingerprint that stand for the scope."""
-        return fingerprint_scope(fingerprint(self.scope, None, b""))
-
 
 class TargetsFile(Struct, frozen=True):
     """The file of the input `config`, and how its entries become targets."""
@@ -158,9 +153,10 @@ class RunContext(Struct, frozen=True):
         """Returns the run with the AWS session that reads an account."""
         return replace(self, aws=self.sessions.get(account, self.aws))
 
-    def scopes(self, target: Target) -> tuple[str, str]:
-        """The scope of a target, and that of the pull request of its group; empty without a group."""
-        return target.scope, self.file.group_scope(target.group) if target.group and self.file else ""
+    def scope_ids(self, target: Target) -> tuple[str, ...]:
+        """The digits of fingerprints that stand for a target and, if it has a group, for the group's pull request."""
+        group = [self.file.group_scope(target.group)] if target.group and self.file else []
+        return tuple(fingerprint_scope(fingerprint(scope, None, b"")) for scope in (target.scope, *group))
 
     @property
     def isolates_failures(self) -> bool:

@@ -31,7 +31,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
 from leastpriv.proposal.guards import history_state
-from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
+from leastpriv.proposal.models import History, HistoryState, ids_of_scope
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, ClosedPullRequest, CommentCommand, fingerprint_scope
 from leastpriv.pull_request.models import PublishResult, PullRequestHost, StateStore
 from leastpriv.report.escape import code, prose
@@ -137,7 +137,7 @@ def target_history(
 
     `base`: the commit of its policy; empty where that was read on disk.
     """
-    requests, settings, scopes = _Requests(), target.settings, run.scopes(target)
+    requests, settings, scope_ids = _Requests(), target.settings, run.scope_ids(target)
     host = target.repository.pull_requests if target.repository else None
     changed = requests.get(lambda: changed_at(target, base), None, "when the policy file was last changed")
     earlier, since = None, run.now - timedelta(days=settings.options.grace_days)
@@ -148,7 +148,7 @@ def target_history(
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
-        declined = _declined(known, (), _scope_ids(scopes))
+        declined = _declined(known, (), scope_ids)
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
     closed = requests.get(
@@ -161,7 +161,7 @@ def target_history(
         list[CommentCommand](),
         "what people said in comments",
     )
-    own = [each for each in closed if fingerprint_scope(each.fingerprint) == _scope_ids(scopes)[-1]]
+    own = [each for each in closed if fingerprint_scope(each.fingerprint) == scope_ids[-1]]
     # Missing permission -> pull request that removed it, as the store has it or else the repository.
     keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
     removed = {permission: known.returned[key].pull for permission, key in keys.items() if key in known.returned}
@@ -173,7 +173,7 @@ def target_history(
         for usage in missing
         if usage.need.permission in removed
     }
-    news = replace(news, words=decisions, declined=_new_declines(known, own, scopes), returned=returned)
+    news = replace(news, words=decisions, declined=_new_declines(known, own, scope_ids), returned=returned)
     known = merge(known, news)
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
@@ -188,13 +188,8 @@ def target_history(
     )
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         _log.info(f"Not known where these runs came from: {where}")
-    history = History(_declined(known, own, _scope_ids(scopes)), origins, changed, state, removed, earlier)
+    history = History(_declined(known, own, scope_ids), origins, changed, state, removed, earlier)
     return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
-
-
-def _scope_ids(scopes: tuple[str, str]) -> tuple[str, ...]:
-    """Returns the scope digits of this target's fingerprints; the last are those of its pull request."""
-    return tuple(fingerprint_scope(fingerprint(scope, None, b"")) for scope in scopes if scope)
 
 
 def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callable[[Run], Origin]:
@@ -221,14 +216,13 @@ def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tu
 
 
 def _new_declines(
-    known: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: tuple[str, str]
+    known: UsageHistory, closed: Sequence[ClosedPullRequest], scope_ids: tuple[str, ...]
 ) -> Mapping[int, DeclinedPullRequest]:
     """Returns the declines that the store lacks; a description that was rewritten later removes none."""
-    own, shared = _scope_ids(scopes)[0], bool(scopes[1])
     found: dict[int, DeclinedPullRequest] = {}
     for each in closed:
         before = known.declined.get(each.number)
-        ids = ids_of_scope(each.changes, own) if shared else each.changes
+        ids = ids_of_scope(each.changes, scope_ids[0]) if len(scope_ids) > 1 else each.changes
         changes = tuple(ids) or (before.changes if before else ())
         decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.fingerprint, changes)
         is_news = before is None or (before.taken_back, before.changes) != (each.reconsidered, changes)

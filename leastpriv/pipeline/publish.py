@@ -211,7 +211,9 @@ def _publish_group(
         files={path: text for _, content in changing for path, text in content.context.contents.items()},
         title=group_title(name, rows),
         changes=tuple(
-            change for target, content in changing for change in ids_with_scope(target.scope_id, content.changes)
+            change
+            for target, content in changing
+            for change in ids_with_scope(run.scope_ids(target)[0], content.changes)
         ),
         text=lambda mark, taken: group_body(rows, around, mark, taken),
         owns=lambda path: path in boundaries or any(path == own or file_number(own, path) for own in paths),

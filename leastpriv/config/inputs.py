@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.errors import InputError
-from leastpriv.github_actions.context import split_list
 from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
@@ -206,3 +205,34 @@ def _names(value: Value) -> tuple[str, ...]:
 def entries(value: Value) -> tuple[str, ...]:
     """Returns the entries of a list, without empty ones."""
     return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())
+
+
+_TRUE = frozenset({"true", "True", "TRUE"})
+_FALSE = frozenset({"false", "False", "FALSE"})
+
+
+def read_input(environment: Mapping[str, str], name: str) -> str:
+    """Returns the input `name`, trimmed; empty if it is not set.
+
+    The runner passes `policy-file` as `INPUT_POLICY-FILE`: upper case, blanks to `_`, hyphens kept.
+    """
+    return environment.get("INPUT_" + name.replace(" ", "_").upper(), "").strip()
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Returns the entries of `text`, one per line or separated by commas; trimmed, without empty ones."""
+    return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))
+
+
+def parse_boolean(text: str, label: str) -> bool:
+    """Returns the boolean `text` of an input, which messages name by its label."""
+    if text not in _TRUE | _FALSE:
+        raise InputError(f"{label} is {text!r}: write true or false.")
+    return text in _TRUE
+
+
+def parse_integer(text: str, label: str, minimum: int = 0) -> int:
+    """Returns the number `text` of an input, which messages name by its label."""
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None or int(text) < minimum:
+        raise InputError(f"{label} is {text!r}: write a whole number, {minimum} or more.")
+    return int(text)

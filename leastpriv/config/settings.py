@@ -19,14 +19,17 @@ from leastpriv.config.inputs import (
     inputs,
     is_in_aws,
     named_principal,
+    parse_boolean,
+    parse_integer,
     patterns,
+    read_input,
     regions,
+    split_list,
     trails,
     window,
 )
 from leastpriv.errors import InputError, did_you_mean
 from leastpriv.evidence.policy_generation import GenerationSettings, parse_generation
-from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Lifecycle, Options, UnknownRefs, UnseenServices

@@ -155,37 +155,6 @@ def _nested_value(value: object, *keys: str) -> object:
     return value
 
 
-_TRUE = frozenset({"true", "True", "TRUE"})
-_FALSE = frozenset({"false", "False", "FALSE"})
-
-
-def read_input(environment: Mapping[str, str], name: str) -> str:
-    """Returns the input `name`, trimmed; empty if it is not set.
-
-    The runner passes `policy-file` as `INPUT_POLICY-FILE`: upper case, blanks to `_`, hyphens kept.
-    """
-    return environment.get("INPUT_" + name.replace(" ", "_").upper(), "").strip()
-
-
-def split_list(text: str) -> tuple[str, ...]:
-    """Returns the entries of `text`, one per line or separated by commas; trimmed, without empty ones."""
-    return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))
-
-
-def parse_boolean(text: str, label: str) -> bool:
-    """Returns the boolean `text` of an input, which messages name by its label."""
-    if text not in _TRUE | _FALSE:
-        raise InputError(f"{label} is {text!r}: write true or false.")
-    return text in _TRUE
-
-
-def parse_integer(text: str, label: str, minimum: int = 0) -> int:
-    """Returns the number `text` of an input, which messages name by its label."""
-    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None or int(text) < minimum:
-        raise InputError(f"{label} is {text!r}: write a whole number, {minimum} or more.")
-    return int(text)
-
-
 SUMMARY_LIMIT = 900_000
 """Bytes. GitHub drops a step's whole summary beyond 1 MiB (actions/runner, `CreateStepSummaryCommand`)."""
 

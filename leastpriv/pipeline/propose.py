@@ -88,7 +88,7 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], object] = 
             return RunResult(failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls)
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
-    results = [_target_result(run, each, evidence, chain) for each in targets]
+    results = list(map(partial(_target_result, run, evidence, chain), targets))
     made = RunResult((*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None)
     before_publishing(made)
     if file and chain:
@@ -344,7 +344,7 @@ def _role_chain(
 
 
 def _target_result(
-    run: RunContext, target: Target, evidence: RunEvidence, chain: RoleChainPolicies | None
+    run: RunContext, evidence: RunEvidence, chain: RoleChainPolicies | None, target: Target
 ) -> TargetResult:
     """Makes the proposal of one target; its failure ends no other."""
     unread = evidence.failure_of(target)

@@ -16,9 +16,8 @@ from msgspec import Struct
 
 from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import Aws
-from leastpriv.config.inputs import entries, named_principal, patterns
+from leastpriv.config.inputs import entries, named_principal, parse_integer, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
-from leastpriv.github_actions.context import parse_integer
 from leastpriv.models import Principal
 from leastpriv.pipeline.infrastructure import folder_on_disk
 from leastpriv.pipeline.load_policies import holds_policy, read_attached

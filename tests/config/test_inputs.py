@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.config.inputs import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.errors import InputError
-from leastpriv.github_actions.context import parse_boolean, parse_integer, read_input, split_list
 
 
 def test_an_input_is_found_under_the_name_the_runner_gives_it() -> None:

@@ -86,6 +86,21 @@ class Strategy(ABC):
         created = [*self._roles, *self._policies]
         return remove_all(self._aws.client("iam"), created) if created else []
 
+    def _assume(self, session: str, waits: Sequence[float] = (), **policy: Any) -> Credentials:
+        """Assumes the role; retries if its policies were created just before; raises AwsError."""
+        for wait in (*waits, None):
+            try:
+                with translate_errors(f"assuming {self.acting_role}", "sts:AssumeRole"):
+                    sts = self._aws.client("sts")
+                    answer = sts.assume_role(RoleArn=self.acting_role, RoleSessionName=session, **policy)
+            except AwsError as error:
+                if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
+                    raise _assume_role_error(error, self._aws, self.acting_role) from error
+                self._sleep(wait)
+            else:
+                return _credentials(answer)
+        raise AssertionError("unreachable")  # pragma: no cover
+
     def _create_policies(self, texts: Sequence[str], number: int) -> list[str]:
         """Creates a managed policy from each text for the round `number`; returns their ARNs.
 
@@ -134,7 +149,7 @@ class SessionPolicy(Strategy):
         inline = as_session_policy(documents)
         if inline:
             scoped = self._scoped(inline, session)
-            return scoped or _assume_role(self._aws, self.acting_role, session, (), Policy=inline)
+            return scoped or self._assume(session, Policy=inline)
         texts = as_managed_policies(documents)
         if not texts:
             raise InputError(
@@ -142,7 +157,7 @@ class SessionPolicy(Strategy):
             )
         earlier_arns = tuple(self._policies)
         arns = [{"arn": arn} for arn in self._create_policies(texts, number)]
-        credentials = _assume_role(self._aws, self.acting_role, session, _RETRY_WAITS, self._sleep, PolicyArns=arns)
+        credentials = self._assume(session, _RETRY_WAITS, PolicyArns=arns)
         # The session of the earlier round is over.
         self._delete_policies(earlier_arns)
         return credentials
@@ -189,7 +204,7 @@ class TrialRole(Strategy):
         self._put_policies(inline, managed, number)
         if self._settle:
             self._sleep(self._settle)
-        return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), _RETRY_WAITS, self._sleep)
+        return self._assume(self._tags.session_name(number), _RETRY_WAITS)
 
     def _create_role(self) -> None:
         caller = check_same_account(self._aws, self._principal)
@@ -233,23 +248,6 @@ class TrialRole(Strategy):
             for arn in self._create_policies(managed, number) if managed else ():
                 iam.attach_role_policy(RoleName=name, PolicyArn=arn)
         self._delete_policies(earlier_arns)
-
-
-def _assume_role(
-    aws: Aws, role: str, session: str, waits: Sequence[float], sleep: Sleep = lambda _: None, **policy: Any
-) -> Credentials:
-    """Assumes a role; retries if its policies were created just before; raises AwsError."""
-    for wait in (*waits, None):
-        try:
-            with translate_errors(f"assuming {role}", "sts:AssumeRole"):
-                answer = aws.client("sts").assume_role(RoleArn=role, RoleSessionName=session, **policy)
-        except AwsError as error:
-            if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
-                raise _assume_role_error(error, aws, role) from error
-            sleep(wait)
-        else:
-            return _credentials(answer)
-    raise AssertionError("unreachable")  # pragma: no cover
 
 
 def _credentials(answer: Mapping[str, Any]) -> Credentials:

@@ -50,11 +50,7 @@ if TYPE_CHECKING:
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
-    """Returns the run of one target.
-
-    Raises InputError where an input that only a step can have is given, and PullRequestError where a mode that needs a
-    git repository finds none.
-    """
+    """Returns the run of one target; raises InputError and PullRequestError."""
     if AUTO_LOGS in found.job_logs:
         raise InputError("--job-logs auto reads the logs of a step's workflow run: here, name files of logs.")
     return RunContext(

@@ -125,10 +125,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
 
 
 def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
-    """Returns the settings of one target, a role that matches where the entry is a pattern.
-
-    Raises InputError where a value is wrong; the message names the entry.
-    """
+    """Returns the settings of one target, a role that matches where the entry is a pattern; raises InputError."""
     name = role.rpartition("/")[2]
     own = {**entry.values, "role-arn": role, "policy-file": str(entry.values["policy-file"]).replace(NAME, name)}
     if entry.group:

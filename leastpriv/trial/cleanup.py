@@ -61,10 +61,7 @@ def has_trial_ended(tags: Mapping[str, str], now: datetime) -> bool:
 
 
 def find_trial_resources(iam: Any, now: datetime) -> list[OrphanedResource]:
-    """Returns all roles and policies that trials have not removed; roles first, since policies are attached to them.
-
-    Raises AwsError where IAM does not list them.
-    """
+    """Returns all roles and policies that trials have not removed; roles first, since policies are attached to them."""
     with translate_errors("looking for resources of earlier trials", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
         found = [("role", arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
@@ -120,10 +117,7 @@ def detach(iam: Any, role: str, arn: str) -> None:
 
 
 def remove_policy(iam: Any, arn: str) -> None:
-    """Removes a managed policy that is attached to nothing; a missing policy is no error.
-
-    Raises AwsError where the policy remains.
-    """
+    """Removes a managed policy that is attached to nothing; a missing policy is no error; raises AwsError."""
     with (
         translate_errors(f"removing the temporary policy {arn}", "iam:DeletePolicy"),
         suppress(iam.exceptions.NoSuchEntityException),
@@ -137,10 +131,7 @@ def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, An
 
 
 def check_same_account(aws: Aws, principal: Principal) -> str:
-    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be.
-
-    Raises InputError where the caller is of another account.
-    """
+    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be."""
     caller = aws.caller()
     if aws.account() != principal.account:
         raise InputError(

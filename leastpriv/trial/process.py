@@ -117,10 +117,7 @@ class CommandResult(Struct, frozen=True):
 def run_command(
     argv: Sequence[str], environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, signals: Signals | None = None
 ) -> CommandResult:
-    """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
-
-    Raises InputError where there is no such program, or it cannot be run.
-    """
+    """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first."""
     own_group = not is_in_foreground()
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command, as given

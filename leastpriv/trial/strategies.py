@@ -102,11 +102,7 @@ class Strategy(ABC):
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _create_policies(self, texts: Sequence[str], number: int) -> list[str]:
-        """Creates a managed policy from each text for the round `number`; returns their ARNs.
-
-        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the caller is of
-        another account.
-        """
+        """Creates a managed policy from each text for the round `number`; returns their ARNs; raises AwsError."""
         check_same_account(self._aws, self._principal)
         iam, now = self._aws.client("iam"), self._clock()
         arns: list[str] = []
@@ -329,10 +325,7 @@ def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
 
 
 def as_session_policy(documents: Sequence[Document]) -> str:
-    """Returns the inline policy of a session, with merged statements if it is too long; empty if it does not fit.
-
-    Raises InputError as `render_documents`.
-    """
+    """Returns the inline policy of a session, with merged statements if it is too long; empty if it does not fit."""
     texts = render_documents(documents)
     if len(texts) > 1:
         return ""
@@ -344,10 +337,7 @@ def as_session_policy(documents: Sequence[Document]) -> str:
 
 
 def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
-    """Returns the inline policies of a role; empty if together they are too large.
-
-    Raises InputError as `render_documents`.
-    """
+    """Returns the inline policies of a role; empty if together they are too large; raises InputError."""
     texts = render_documents(documents)
     return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
 

@@ -78,8 +78,14 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     runs = [len(evidence.runs) for evidence in found.values()]
     of = f"in {plural(runs[0], 'run')}" if len(runs) == 1 else f"of {plural(len(runs), 'role')}"
     _log.info(f"Read {plural(records, 'record')} in {where or 'no file'}: {calls} {of}")
+    regions = set(settings.aws_regions)
     for evidence in found.values():
-        _check_regions(settings, evidence)
+        if regions and evidence.regions and regions.isdisjoint(evidence.regions):
+            role, seen = evidence.principal.split(":", 5)[5], ", ".join(evidence.regions)
+            raise InputError(
+                f"aws-regions names {', '.join(sorted(regions))}, but all calls of {role} are in {seen}: name the "
+                "regions in which the role works."
+            )
     if settings.fails_without_calls and not (principals.targets or found):
         for pattern in sorted(principals.patterns):
             raise NoCallsError(missing_calls(replace(settings.principal, arn=pattern), statistics, ()))
@@ -91,16 +97,6 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         return TargetEvidence(with_coverage(evidence, coverage), files, records, missing, damaged)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
-
-
-def _check_regions(settings: Settings, evidence: Evidence) -> None:
-    """Raises InputError where `aws-regions` names none of the regions of the calls."""
-    named = set(settings.aws_regions)
-    if named and evidence.regions and named.isdisjoint(evidence.regions):
-        raise InputError(
-            f"aws-regions names {', '.join(sorted(named))}, but all calls of {evidence.principal.split(':', 5)[5]} are "
-            f"in {', '.join(evidence.regions)}: name the regions in which the role works."
-        )
 
 
 def message_decoder(session: AwsSession | None) -> Decoder:

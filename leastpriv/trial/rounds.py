@@ -98,16 +98,14 @@ class TrialRecords(Struct, frozen=True):
 
     def read(self, principal: Principal, sessions: tuple[str, ...], now: datetime) -> Iterator[Call | Gap]:
         """Yields the calls of sessions of a role, and gaps."""
-        for source in self._sources(sessions, now):
+        sources: list[EvidenceSource] = [TrailFolder(folder) for folder in self.folders]
+        if self.reads_event_history:
+            regions = (self.aws.region, home_region("iam", self.aws.partition))
+            sources.append(EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions)))
+        for source in sources:
             # A folder without a file is no trail yet.
             with suppress(InputError):
                 yield from source.read(Window(start=self.since), Principals(frozenset({principal})))
-
-    def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[EvidenceSource]:
-        yield from map(TrailFolder, self.folders)
-        if self.reads_event_history:
-            regions = (self.aws.region, home_region("iam", self.aws.partition))
-            yield EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions))
 
 
 class _ReadCalls(Struct, frozen=True):
@@ -197,16 +195,12 @@ class TrialRun(Struct):
         _log.info(
             round_line(number, command_result.exit_code, round_result, seconds, is_fully_read=not command_result.unread)
         )
-        self._log_lines(self._repeated_lines(round_result))
-        return command_result, round_result
-
-    def _repeated_lines(self, round_result: RoundResult) -> Iterator[str]:
-        """Yields a line for each action that two rounds were denied, each time on another resource of one type."""
         denied = {kind_of(change.action, resource) for change in round_result.denied for resource in change.resources}
         for kind in sorted(denied):
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             if self.kinds[kind] == _ROUNDS_OF_A_KIND:
-                yield repeated_line(*kind, round_result.added)
+                _log.info(repeated_line(*kind, round_result.added))
+        return command_result, round_result
 
     def _result(self, command_result: CommandResult) -> RoundResult:
         """Extends the candidate by a round's output and records; waits for records only if they are needed."""

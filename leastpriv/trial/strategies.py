@@ -197,7 +197,20 @@ class TrialRole(Strategy):
                 self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
         else:
             self._create_role()
-        self._put_policies(inline, managed, number)
+        iam, earlier_arns = self._aws.client("iam"), tuple(self._policies)
+        with translate_errors("writing the candidate policy to the temporary role", "iam:PutRolePolicy"):
+            # Deletes before it adds: the quota applies to all inline policies together.
+            for policy in iam.list_role_policies(RoleName=self._name)["PolicyNames"]:
+                iam.delete_role_policy(RoleName=self._name, PolicyName=policy)
+            for arn in earlier_arns:
+                # A policy whose deletion failed in an earlier round is detached already.
+                detach(iam, self._name, arn)
+            for part, text in enumerate(inline, start=1):
+                policy = f"candidate-{number}-{part}"
+                iam.put_role_policy(RoleName=self._name, PolicyName=policy, PolicyDocument=text)
+            for arn in self._create_policies(managed, number) if managed else ():
+                iam.attach_role_policy(RoleName=self._name, PolicyArn=arn)
+        self._delete_policies(earlier_arns)
         if self._settle:
             self._sleep(self._settle)
         return self._assume(self._tags.session_name(number), _RETRY_WAITS)
@@ -226,24 +239,6 @@ class TrialRole(Strategy):
             if error.kind is AwsErrorKind.DENIED:
                 self._roles = []
             raise
-
-    def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
-        iam, name = self._aws.client("iam"), self._name
-        new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
-        earlier_arns = tuple(self._policies)
-        with translate_errors("writing the candidate policy to the temporary role", "iam:PutRolePolicy"):
-            earlier_names = iam.list_role_policies(RoleName=name)["PolicyNames"]
-            # Deletes before it adds: the quota applies to all inline policies together.
-            for policy in earlier_names:
-                iam.delete_role_policy(RoleName=name, PolicyName=policy)
-            for policy in earlier_arns:
-                # A policy whose deletion failed in an earlier round is detached already.
-                detach(iam, name, policy)
-            for policy, text in new.items():
-                iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
-            for arn in self._create_policies(managed, number) if managed else ():
-                iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-        self._delete_policies(earlier_arns)
 
 
 def _credentials(answer: Mapping[str, Any]) -> Credentials:

@@ -44,6 +44,11 @@ class TrialIdentity(Struct, frozen=True):
     own_session: str = ""
     """Name of the caller's own session, where the command runs in it; other programs may use it too."""
 
+    @property
+    def in_force(self) -> DeniedBy:
+        """How AWS names the candidate in a denial."""
+        return DeniedBy.SESSION if self.narrows else DeniedBy.IDENTITY
+
     def has_session(self, name: str) -> bool:
         """Whether a session name is one of this trial's."""
         return name.startswith(self.trial) or (bool(self.own_session) and name == self.own_session)
@@ -153,12 +158,12 @@ def extend_candidate(
     }
     resolvable: list[TrialDenial] = []
     for trial_denial in _distinct(denial for denial in denials if isinstance(denial, TrialDenial)):
-        permission = trial_denial.need.permission
-        unresolved_denial = _unresolved_denial(trial_denial, candidate, identity)
-        if unresolved_denial is None:
+        action, resource = trial_denial.need.permission.action, _resource_text(trial_denial)
+        reason, is_allowed = _unresolved_reason(trial_denial, candidate, identity)
+        if not reason:
             resolvable.append(trial_denial)
-        elif not (trial_denial.is_earlier and unresolved_denial.allowed_by_candidate):
-            unresolved.setdefault((permission.action, _resource_text(trial_denial)), unresolved_denial)
+        elif not (trial_denial.is_earlier and is_allowed):
+            unresolved.setdefault((action, resource), UnresolvedDenial(action, resource, reason, is_allowed))
     added, held_back = additions(
         [_usage(trial_denial, now) for trial_denial in resolvable],
         Evidence(identity.target),
@@ -198,43 +203,36 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
     return extended
 
 
-def _unresolved_denial(
+def _unresolved_reason(
     trial_denial: TrialDenial, candidate: CandidatePolicy, identity: TrialIdentity
-) -> UnresolvedDenial | None:
-    """Returns why the candidate cannot resolve a denial; None if the rules for additions decide."""
-    action, resource = trial_denial.need.permission.action, _resource_text(trial_denial)
-    denial = trial_denial.denial
+) -> tuple[str, bool]:
+    """Returns why a denial is not resolved (empty: the rules for additions decide), and if the candidate allows it."""
+    need, denial = trial_denial.need, trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
-        return UnresolvedDenial(action, resource, f"it was denied to {denial.principal}, not to this trial's session")
-    if identity.trial in resource:
-        return UnresolvedDenial(action, resource, "it is about a resource of the trial itself")
+        return f"it was denied to {denial.principal}, not to this trial's session", False
+    if identity.trial in _resource_text(trial_denial):
+        return "it is about a resource of the trial itself", False
     other_policy_reason = _other_policy_reason(denial, identity)
     if other_policy_reason:
-        return UnresolvedDenial(action, resource, other_policy_reason)
-    need = trial_denial.need
-    in_force = DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY
-    if denial.denied_by is in_force:
+        return other_policy_reason, False
+    if denial.denied_by is identity.in_force:
         need = structs.replace(need, basis=Basis.OBSERVED)  # the candidate itself did not allow it under its condition
-    if denial.denied_by in (in_force, DeniedBy.UNKNOWN):
+    if denial.denied_by in (identity.in_force, DeniedBy.UNKNOWN):
         need = with_unmet_conditions(need, candidate.documents)
     effects = {
         replay_need(need, identity.acting_role, region, candidate.documents) for region in trial_denial.regions or ("",)
     }
     if effects != {"implicitDeny"}:
-        return UnresolvedDenial(
-            action, resource, _replay_reason(effects, denial, identity), allowed_by_candidate="allowed" in effects
-        )
-    if sensitivity(action) and not trial_denial.is_certain:
-        return UnresolvedDenial(
-            action, resource, f"{sensitivity(action)}; the denial does not name this trial's session"
-        )
-    return None
+        return _replay_reason(effects, denial, identity), "allowed" in effects
+    sensitive = sensitivity(need.permission.action)
+    if sensitive and not trial_denial.is_certain:
+        return f"{sensitive}; the denial does not name this trial's session", False
+    return "", False
 
 
 def _other_policy_reason(denial: Denial, identity: TrialIdentity) -> str:
     """Returns why another policy denied it; empty if the candidate may have."""
-    in_force = DeniedBy.SESSION if identity.narrows else DeniedBy.IDENTITY
-    if denial.explicit or denial.denied_by not in (in_force, DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
+    if denial.explicit or denial.denied_by not in (identity.in_force, DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
         return denial.why or "another policy than this one denied it"
     if denial.denied_by is DeniedBy.UNKNOWN and denial.actions and not denial.mendable:
         return denial.why or "the denial does not say that this policy lacks it"

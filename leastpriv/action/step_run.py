@@ -21,12 +21,12 @@ from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile,
 from leastpriv.pipeline.history import history_file
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.models import StateStore, is_branch_name
+from leastpriv.pull_request.models import is_branch_name
 from leastpriv.report.escape import name as escaped_name
 
 if TYPE_CHECKING:
     from leastpriv.config.targets_file import Configuration
-    from leastpriv.pull_request.github.repository import GitHubRepository
+    from leastpriv.pull_request.github.repository import BranchStateStore, GitHubRepository
 
 PUBLIC_PREFIX = "public:"
 """Before the name of an evidence branch in a public repository. No branch's name can begin so."""
@@ -191,7 +191,7 @@ def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
     return JobLogs(now, files, run, root)
 
 
-def _history_store(settings: Settings, github: GitHubRepository | None) -> StateStore | None:
+def _history_store(settings: Settings, github: GitHubRepository | None) -> BranchStateStore | None:
     """Returns the file of the evidence branch that keeps the usage history; None without the input.
 
     Raises InputError where the branch has another use, there is no token, or the repository is public.

@@ -18,7 +18,7 @@ from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import History, fingerprint
 from leastpriv.pull_request.lifecycle import CommentCommand, fingerprint_scope
-from leastpriv.pull_request.models import PublishResult, Repository, StateStore
+from leastpriv.pull_request.models import FolderStateStore, PublishResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings
 from leastpriv.report.role_chain import RoleChainPolicies
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from leastpriv.aws.assumed_role import AssumedRole
     from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
+    from leastpriv.pull_request.git_repository import GitRepository
+    from leastpriv.pull_request.github.repository import BranchStateStore, GitHubRepository
+
+    Repository = GitRepository | GitHubRepository
 
 
 class JobLogs(Struct, frozen=True):
@@ -60,7 +64,7 @@ class Target(Struct, frozen=True):
     """When the policy file on disk was last changed, where its commit or the disk knows it."""
     earlier: Callable[[datetime], bytes | None] | None = None
     """Gives the policy file on disk as it was at a time."""
-    store: StateStore | None = None
+    store: FolderStateStore | BranchStateStore | None = None
     """Keeps the usage history of the role; None: nothing is kept between runs."""
     writes_store: bool = True
     """False where the token of the run cannot write."""

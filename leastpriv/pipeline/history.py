@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -33,9 +33,12 @@ from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority
 from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import History, HistoryState, ids_of_scope
 from leastpriv.pull_request.lifecycle import COMMENT_MARKER, ClosedPullRequest, CommentCommand, fingerprint_scope
-from leastpriv.pull_request.models import PublishResult, PullRequestHost, StateStore
+from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
+
+if TYPE_CHECKING:
+    from leastpriv.pull_request.github.repository import GitHubRepository
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +50,9 @@ def history_file(principal: Principal) -> tuple[str, int]:
     return f"{principal.account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
 
 
-def load_history(store: StateStore | None, principal: str, now: datetime) -> HistoryState:
-    """Loads the usage history of a principal; one that cannot be read holds removals back."""
+def load_history(target: Target, now: datetime) -> HistoryState:
+    """Loads the usage history of a target; one that cannot be read holds removals back."""
+    store, principal = target.store, target.role
     if store is None:
         return HistoryState()
     from leastpriv.evidence.history_file import parse_history
@@ -144,7 +148,7 @@ def target_history(
     if changed and changed > since:
         before = partial(policy_before, target, base, since)
         earlier = requests.get(before, None, "what the policy file granted before")
-    state = load_history(target.store, settings.principal.arn, run.now)
+    state = load_history(target, run.now)
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
@@ -232,7 +236,7 @@ def _new_declines(
 
 
 def _reverted(
-    host: PullRequestHost, target: Target, closed: Sequence[ClosedPullRequest], missing: Sequence[Usage]
+    host: GitHubRepository, target: Target, closed: Sequence[ClosedPullRequest], missing: Sequence[Usage]
 ) -> dict[Permission, int]:
     """Returns denied permission -> number of the latest merged proposal that removed it."""
     denied = [usage for usage in missing if usage.denial and usage.denial.mendable]

@@ -31,11 +31,11 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import grants_every_service
 from leastpriv.policy.size import numbered_file, numbered_files
 from leastpriv.policy.source import Location, TerraformFolder, is_hcl
-from leastpriv.pull_request.models import Repository
 
 if TYPE_CHECKING:
     from leastpriv.aws_checks.rendered_policy import TrustPolicy
     from leastpriv.diff.compare import Drift
+    from leastpriv.pipeline.context import Repository
 
 _log = logging.getLogger(__name__)
 _NO_FOLDER = TerraformFolder()

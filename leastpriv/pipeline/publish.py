@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -17,11 +18,14 @@ from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.models import fingerprint, ids_with_scope
 from leastpriv.pull_request.lifecycle import controls_section
-from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation, Repository
+from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation
 from leastpriv.report.context import ReportContext
 from leastpriv.report.line_findings import MOST_NOTES, line_notes
 from leastpriv.report.role_chain import RoleChainPolicies
 from leastpriv.report.targets import TargetRow, group_body, group_title
+
+if TYPE_CHECKING:
+    from leastpriv.pipeline.context import Repository
 
 COMMIT_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
 MAX_IDS = 900

@@ -71,7 +71,7 @@ class _TreeEntry(Struct, frozen=True):
 
 
 class GitRepository(Struct, frozen=True):
-    """A `Repository` on disk, whose root (or bare directory) is `folder`; it has no pull requests."""
+    """A repository on disk, whose root (or bare directory) is `folder`; it has no pull requests."""
 
     pull_requests: ClassVar[None] = None
     folder: Path

@@ -1,4 +1,4 @@
-"""Types shared by a local repository and GitHub, the text of commit messages, and the store of state between runs."""
+"""Types shared by a local repository and GitHub, the text of commit messages, and the folder of state between runs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from msgspec import Struct
 
 from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
-from leastpriv.models import Origin, Run
-from leastpriv.pull_request.lifecycle import ClosedPullRequest, CommentCommand
 
 TRAILER = "Leastpriv-Fingerprint"
 
@@ -124,51 +121,6 @@ class PullRequestOptions(Struct, frozen=True):
     draft: bool = False
 
 
-class PullRequestHost(Protocol):
-    """The pull requests of a repository, their comments, and its workflow runs."""
-
-    def parent_of(self, commit: str) -> str:
-        """Returns the first parent of a commit; empty without one."""
-
-    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:
-        """Returns the closed pull requests of the branch, newest first."""
-
-    def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:
-        """Returns the commands in comments of pull requests of the branch."""
-
-    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
-        """Edits the comment with this marker, or writes it if `create`; returns its address, empty without one."""
-
-    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
-        """Returns a function that finds the ref of a run, compared with the branch `base` (empty: the default one)."""
-
-
-class Repository(Protocol):
-    """The repository of the policy file, on disk or on GitHub."""
-
-    @property
-    def pull_requests(self) -> PullRequestHost | None:
-        """Its pull requests; None on disk."""
-
-    def branch_head(self, base: str) -> tuple[str, str]:
-        """Returns name and commit of the branch `base`; empty: the default branch."""
-
-    def read(self, commit: str, path: str) -> bytes | None:
-        """Returns the content of a file in a commit; None if the commit lacks it."""
-
-    def paths(self, commit: str, folder: str) -> Sequence[str]:
-        """Returns the paths of the regular files in a folder and below; empty for the whole repository."""
-
-    def last_changed(self, commit: str, path: str) -> datetime | None:
-        """Returns when a file was last changed, as of a commit; None if the commit lacks it."""
-
-    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Returns the content of a file at a time, as of a commit; for a younger file its first content."""
-
-    def publish(self, publication: Publication, now: datetime) -> PublishResult:
-        """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""
-
-
 def check_fingerprint(publication: Publication) -> None:
     """Raises PullRequestError unless the fingerprint can be parsed from a commit message."""
     if re.fullmatch(r"[0-9a-f]{8,128}", publication.fingerprint) is None:
@@ -215,22 +167,8 @@ StateUpdate = Callable[[bytes | None], bytes]
 """Maps the stored state (None: nothing) to the new state; called again if a parallel run was faster."""
 
 
-class StateStore(Protocol):
-    """One file of a branch or folder that holds state."""
-
-    @property
-    def name(self) -> str:
-        """The file as a message names it at its end."""
-
-    def read(self) -> bytes | None:
-        """Returns the stored state; None if nothing is stored."""
-
-    def update(self, change: StateUpdate) -> None:
-        """Replaces the stored state by the result of `change`."""
-
-
 class FolderStateStore(Struct, frozen=True):
-    """A file in a folder on disk; runs on the same machine wait for each other."""
+    """A file in a folder on disk that holds state; runs on the same machine wait for each other."""
 
     folder: Path
     path: str

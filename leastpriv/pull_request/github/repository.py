@@ -42,7 +42,6 @@ from leastpriv.pull_request.models import (
     PublishResult,
     PullRequestOperation,
     PullRequestOptions,
-    StateStore,
     StateUpdate,
     check_fingerprint,
     commit_message,
@@ -82,7 +81,7 @@ _CLOSED = "No change is left: the policy on the base branch now matches the evid
 
 
 class GitHubRepository(PullRequests):
-    """A `Repository` on GitHub, by its API only: no checkout, no git, no write in the workspace."""
+    """A repository on GitHub, by its API only: no checkout, no git, no write in the workspace."""
 
     def __init__(self, connection: Connection, options: PullRequestOptions) -> None:
         super().__init__(connection)
@@ -113,7 +112,7 @@ class GitHubRepository(PullRequests):
         """Whether the repository is public."""
         return not self._repository.private
 
-    def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> StateStore:
+    def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> BranchStateStore:
         """Returns a file of a separate branch as the store of state."""
         return BranchStateStore(self._connection, branch, path, title, max_bytes)
 
@@ -246,7 +245,7 @@ class _BranchState(Struct, frozen=True):
 
 
 class BranchStateStore:
-    """A `StateStore` in one file of a separate branch, by GitHub's API, without checkout.
+    """State in one file of a separate branch, by GitHub's API, without checkout.
 
     Everyone with push permission could write there, and an author's address is easily forged. So only commits of the
     token's login count (signed by GitHub, where it signs), and each new commit starts from the files of the last such

@@ -13,7 +13,7 @@ from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Principal
 from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.infrastructure import declared_change, read_changes, read_plan, terraform_folder
+from leastpriv.pipeline.infrastructure import Read, declared_change, read_changes, read_plan, terraform_folder
 from leastpriv.pipeline.load_policies import (
     holds_policy,
     managed_policies,
@@ -35,8 +35,6 @@ _log = logging.getLogger(__name__)
 
 DENIES_EXIT_CODE = 3
 """Exit code when the edit would deny recorded allowed calls."""
-Read = Callable[[str], bytes | None]
-"""Content of a file by its path in the repository; None where there is none."""
 
 
 class RepositoryVersion(Struct, frozen=True):

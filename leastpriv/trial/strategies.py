@@ -36,7 +36,6 @@ from leastpriv.trial.process import Credentials
 
 _log = logging.getLogger(__name__)
 
-Sleep = Callable[[float], None]
 _RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between attempts: IAM is "eventually consistent"
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
@@ -56,7 +55,7 @@ class Strategy(ABC):
         principal: Principal,
         tags: TrialTags,
         clock: Callable[[], datetime],
-        sleep: Sleep,
+        sleep: Callable[[float], None],
         settle: float = 0.0,
     ) -> None:
         """`tags` names temporary resources; IAM gets `settle` seconds to apply a change of a role's policies."""

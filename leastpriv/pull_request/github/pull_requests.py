@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
@@ -77,15 +76,6 @@ _NO_DIFFERENCE = "There is no difference any more."
 _NOT_PLANNED = "not_planned"
 
 
-class PullRequestReference(Struct, frozen=True):
-    """Number and address of an open pull request."""
-
-    number: int
-    url: str
-    warning: str = ""
-    """A sentence, if GitHub rejected a label, reviewer or assignee."""
-
-
 class PullRequests(Branches):
     """The pull requests and the tracking issue of one repository."""
 
@@ -118,8 +108,11 @@ class PullRequests(Branches):
 
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
-    ) -> PullRequestReference:
-        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of GitHub forbids it."""
+    ) -> tuple[int, str, str]:
+        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of GitHub forbids it.
+
+        Returns its number, its address, and a sentence if GitHub rejected a label, reviewer or assignee.
+        """
         from github import GithubException
 
         try:
@@ -131,8 +124,8 @@ class PullRequests(Branches):
                     _FORBIDDEN.format(branch=branch), f"{page}/{quote(base)}...{quote(branch)}?expand=1"
                 ) from error
             if options.draft and error.status == 422 and "draft" in str(error.data).lower():
-                reference = self.create(base, branch, title, body, replace(options, draft=False))
-                return replace(reference, warning=" ".join([_NO_DRAFTS, reference.warning]).strip())
+                number, url, warning = self.create(base, branch, title, body, replace(options, draft=False))
+                return number, url, " ".join([_NO_DRAFTS, warning]).strip()
             # Another run was faster, or the answer to this request was lost.
             existing = self.find_open(branch, base)
             if existing is None:
@@ -151,7 +144,7 @@ class PullRequests(Branches):
             for what, wanted, request in requests
             if wanted
         ]
-        return PullRequestReference(pull.number, pull.html_url, " ".join(filter(None, failures)))
+        return pull.number, pull.html_url, " ".join(filter(None, failures))
 
     def edit(self, number: int, title: str, body: str) -> None:
         """Sets title and body of an open pull request."""

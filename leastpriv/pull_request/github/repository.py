@@ -213,13 +213,13 @@ class _PlannedWork(Struct, frozen=True):
         if declined:
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
         try:
-            pull = self.github.create(self.base, name, title, body, self.github.options)
+            number, url, warning = self.github.create(self.base, name, title, body, self.github.options)
         except CreationForbiddenError as error:
             head = self.github.commit_at(name) or ""
             none = PullRequestOperation.NONE
             return PublishResult(none, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url)
         operation = PullRequestOperation.CREATED
-        return PublishResult(operation, name, head, self.base_sha, pull.warning, pull.number, pull.url)
+        return PublishResult(operation, name, head, self.base_sha, warning, number, url)
 
 
 _TRAILER = "Leastpriv-Memory: v1"
@@ -232,16 +232,6 @@ _MAX_COMMITS = 100
 _SIGNING_HOSTS = ("github.com", "ghe.com")
 """Hosts whose commits by the API of an app are signed (docs.github.com, "About commit signature verification", read
 2026-11-26); an Enterprise Server signs only where its owner set that up."""
-
-
-class _BranchState(Struct, frozen=True):
-    """The present state of the branch."""
-
-    head: str | None
-    tree: GitTree | None
-    """Tree of the newest commit that counts."""
-    intact: bool
-    """The newest commit that counts is the head."""
 
 
 class BranchStateStore:
@@ -264,7 +254,7 @@ class BranchStateStore:
     def read(self) -> bytes | None:
         """Returns the file in the newest commit that counts; None without one."""
         with translate_github_errors(f"reading the branch {self._branch}"):
-            return self._file_content(self._branch_state().tree)
+            return self._file_content(self._branch_state()[1])
 
     def update(self, change: StateUpdate) -> None:
         """Creates one commit on the head and moves the branch to it; repeats if the branch moved in between."""
@@ -283,15 +273,15 @@ class BranchStateStore:
         """
         from github import GithubException, GithubObject, InputGitTreeElement
 
-        state = self._branch_state()
-        before = self._file_content(state.tree)
+        head, tree_before, is_intact = self._branch_state()
+        before = self._file_content(tree_before)
         after = change(before)
-        if after == before and state.intact:
+        if after == before and is_intact:
             return True
         blob = self._repository.create_git_blob(base64.b64encode(after).decode(), "base64")
         element = InputGitTreeElement(path=self._path, mode=FILE_MODES[0], type="blob", sha=blob.sha)
-        tree = self._repository.create_git_tree([element], base_tree=state.tree or GithubObject.NotSet)
-        parents = [self._repository.get_git_commit(state.head)] if state.head else []
+        tree = self._repository.create_git_tree([element], base_tree=tree_before or GithubObject.NotSet)
+        parents = [self._repository.get_git_commit(head)] if head else []
         commit = self._repository.create_git_commit(f"{self._title} [skip ci]\n\n{_TRAILER}\n", tree, parents)
         if self._expects_signature() and not _is_signed(commit):
             # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
@@ -300,7 +290,7 @@ class BranchStateStore:
                 "evidence-branch out, or use the token of an app whose commits are signed."
             )
         try:
-            if state.head is None:
+            if head is None:
                 self._repository.create_git_ref(f"refs/heads/{self._branch}", commit.sha)
             else:
                 self._repository.get_git_ref(f"heads/{self._branch}").edit(commit.sha, force=False)
@@ -308,20 +298,21 @@ class BranchStateStore:
             if error.status not in (404, 409, 422):
                 raise
             now = self._head()
-            if now == state.head:
+            if now == head:
                 # The branch did not move, so it is no race: it is protected, or git rejects its name.
                 raise
             return now == commit.sha
         return True
 
-    def _branch_state(self) -> _BranchState:
+    def _branch_state(self) -> tuple[str | None, GitTree | None, bool]:
+        """Returns the head, the tree of the newest commit that counts, and whether that commit is the head."""
         head = self._head()
         if head is None:
-            return _BranchState(None, None, intact=True)
+            return None, None, True
         newest = zip(range(_MAX_COMMITS), self._repository.get_commits(sha=head), strict=False)
         for number, commit in newest:
             if self._is_own_state(commit):
-                return _BranchState(head, self._repository.get_git_tree(commit.commit.tree.sha), intact=number == 0)
+                return head, self._repository.get_git_tree(commit.commit.tree.sha), number == 0
         raise PullRequestError(
             f"None of the newest commits of the branch {self._branch!r} is one of this token's own memory: name a "
             "branch that does not exist yet in the input evidence-branch, or delete this one."

@@ -115,11 +115,6 @@ class Settings(Struct, frozen=True):
         return EVENT_HISTORY in self.trails
 
     @property
-    def names_evidence(self) -> bool:
-        """Whether the run reads calls or denials; templates and plans are none."""
-        return bool(self.trails or self.athena_table or self.job_logs)
-
-    @property
     def asks_aws(self) -> bool:
         """Whether the run reads anything from AWS, so that it has credentials."""
         return self.event_history or bool(self.bucket_trails or self.athena_table or self.attached_arns)

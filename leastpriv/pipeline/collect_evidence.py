@@ -164,13 +164,6 @@ class RunEvidence:
         self._logs = found
         return self._logs
 
-    def failure_of(self, target: Target) -> LeastprivError | None:
-        """Returns why a target of several has no evidence."""
-        if target.role in self.found or not self._run.isolates_failures:
-            return None
-        failure = self.failures.get(target.settings.principal.account)
-        return failure or LeastprivError(f"{target.role} was not read.")
-
     def read(self, principals: Iterable[Principal], patterns: Iterable[str] = ()) -> None:
         """Reads the principals not read yet by one scan an account, since a trail of one account has no other."""
         wanted = [each for each in principals if each.arn not in self.found]

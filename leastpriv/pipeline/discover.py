@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -82,7 +82,13 @@ def first_files(
     declined, failure = attempt(partial(declined_roles, file))
     if failure:
         return None, (f"First files are not proposed: {failure}",)
-    found = draft_files(drafts, configuration, file.raw, declined or ())
+    wanted = tuple(each for each in drafts if role_id(each.target.role) not in (declined or ()))
+    entries = [(each.target.role, each.target.policy_path) for each in wanted]
+    files = {path: text for each in wanted if each.context for path, text in each.context.contents.items()}
+    config = with_targets(file.raw, configuration.path, entries) if entries else None
+    found = FirstFiles(
+        wanted, {configuration.path: config, **files} if config else files, () if config else tuple(entries)
+    )
     notes = [f"Add to {configuration.path}: role-arn {role}, policy-file {path}" for role, path in found.by_hand]
     for path in found.files:
         _log.info(f"First file: {path}")
@@ -92,22 +98,6 @@ def first_files(
         reason = str(failure) if failure else published.failure if published else ""
         notes += [f"First files were not published: {reason}"] if reason else []
     return found, tuple(notes)
-
-
-def draft_files(
-    drafts: Sequence[TargetResult], configuration: Configuration, raw: bytes, declined: Iterable[str]
-) -> FirstFiles:
-    """Returns the files for all drafts but those of declined roles; `declined` are ids of roles."""
-    excluded = set(declined)
-    wanted = tuple(each for each in drafts if role_id(each.target.role) not in excluded)
-    entries = [(each.target.role, each.target.policy_path) for each in wanted]
-    files = {path: text for each in wanted if each.context for path, text in each.context.contents.items()}
-    if not entries:
-        return FirstFiles((), {})
-    config = with_targets(raw, configuration.path, entries)
-    if config is None:
-        return FirstFiles(wanted, files, tuple(entries))
-    return FirstFiles(wanted, {configuration.path: config, **files})
 
 
 def declined_roles(file: TargetsFile) -> tuple[str, ...]:

@@ -197,7 +197,8 @@ def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool
         files = (*settings.attached_files, settings.trust_policy, settings.boundary_file)
         named = [Location.of(name).path for name in files if name]
         check_file_name(target, base, [*named, *(each.policy_path for each in run.targets)])
-    if committed and declares and not (settings.names_evidence or target.only_plans):
+    reads_evidence = settings.trails or settings.athena_table or settings.job_logs
+    if committed and declares and not (reads_evidence or target.only_plans):
         raise InputError(
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
             "What a change of the infrastructure needs is compared with it in the mode review."
@@ -347,11 +348,12 @@ def _target_result(
     run: RunContext, evidence: RunEvidence, chain: RoleChainPolicies | None, target: Target
 ) -> TargetResult:
     """Makes the proposal of one target; its failure ends no other."""
-    unread = evidence.failure_of(target)
-    if unread:
+    account = target.settings.principal.account
+    if run.isolates_failures and target.role not in evidence.found:
+        unread = evidence.failures.get(account) or LeastprivError(f"{target.role} was not read.")
         return TargetResult(target, failure=unread)
     around = replace(chain, chain=chain.chain.around(target.role)) if chain else None
-    own = run.in_account(target.settings.principal.account)
+    own = run.in_account(account)
     work = partial(make_proposal, own, target, partial(evidence.of, target), around)
     content, failure = attempt(work, isolate=run.isolates_failures)
     if failure:

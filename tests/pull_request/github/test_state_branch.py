@@ -13,7 +13,7 @@ from github import InputGitAuthor, InputGitTreeElement
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import BranchStateStore
-from leastpriv.pull_request.models import FolderStateStore, StateStore, StateUpdate
+from leastpriv.pull_request.models import FolderStateStore, StateUpdate
 from tests.fakes.github import FakeGitHub
 
 BRANCH = "leastpriv-evidence"
@@ -267,7 +267,7 @@ class TestFolder:
             thread.start()
         for thread in threads:
             thread.join()
-        found: StateStore = FolderStateStore(tmp_path, PATH, MAX_BYTES)
+        found = FolderStateStore(tmp_path, PATH, MAX_BYTES)
         assert len(json.loads(found.read() or b"[]")) == 20
 
     def test_a_file_that_is_too_long_is_reported(self, tmp_path: Path) -> None:

@@ -191,14 +191,13 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()}
     flags = {known.name: known.flag for known in inputs()}
     times = (options.start or "", options.end or "")
-    if not (values["config"] or options.discover):
-        settings = from_options(values, *times)
-        check_report_files(settings, lambda value, _: Path(value), flags, options.output_dir)
-        return command_context(settings, os.environ, clock())
     if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
         raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
-    given = command_inputs(values, *times)
-    run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
+    if values["config"] or options.discover:
+        given = command_inputs(values, *times)
+        run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
+    else:
+        run = command_context(from_options(values, *times), os.environ, clock())
     check_report_files(run.settings, lambda value, _: Path(value), flags, options.output_dir)
     return run
 

@@ -10,9 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from leastpriv.aws.errors import translate_errors
-from leastpriv.aws.session import Aws
-from leastpriv.errors import InputError, LeastprivError
-from leastpriv.models import Principal
+from leastpriv.errors import LeastprivError
 
 TRIAL_PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
@@ -128,14 +126,3 @@ def remove_policy(iam: Any, arn: str) -> None:
 def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, Any]]:
     # All pages first: a removal in between must not shift the rest.
     yield from list(iam.get_paginator(operation).paginate(**parameters))
-
-
-def check_same_account(aws: Aws, principal: Principal) -> str:
-    """Returns the caller, if it is of the principal's account, where temporary roles and policies must be."""
-    caller = aws.caller()
-    if aws.account() != principal.account:
-        raise InputError(
-            f"The credentials are of {caller}, the policy is of {principal.arn}: the trial creates resources in the "
-            "account of the policy: use credentials of that account."
-        )
-    return caller

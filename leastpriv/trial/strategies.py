@@ -15,7 +15,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from leastpriv.aws.arns import principal_of, same_arn, session_of
+from leastpriv.aws.arns import same_arn, session_of
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, PolicyFileError
@@ -27,7 +27,6 @@ from leastpriv.policy.syntax_tree import json_string, minified
 from leastpriv.trial.cleanup import (
     TRIAL_PATH,
     TrialTags,
-    check_same_account,
     detach,
     remove_all,
     remove_policy,
@@ -94,15 +93,65 @@ class Strategy(ABC):
                     answer = sts.assume_role(RoleArn=self.acting_role, RoleSessionName=session, **policy)
             except AwsError as error:
                 if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
-                    raise _assume_role_error(error, self._aws, self.acting_role) from error
+                    raise self._assume_error(error) from error
                 self._sleep(wait)
             else:
                 return _credentials(answer)
         raise AssertionError("unreachable")  # pragma: no cover
 
+    def _assume_error(self, error: AwsError) -> AwsError:
+        if "PackedPolicyTooLarge" in str(error):
+            return AwsError(
+                "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.kind
+            )
+        if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
+            return error
+        caller = self._aws.caller()
+        # STS only answers that the caller may not assume a role of its account that does not exist.
+        if self.narrows and self._aws.account() == self._principal.account:
+            with suppress(AwsError):
+                self._read_target()
+        if error.kind is not AwsErrorKind.DENIED:
+            return error
+        if not self.narrows:
+            advice = "allow it sts:AssumeRole on roles of that path"
+        elif same_arn(caller, self.acting_role):
+            advice = (
+                "these credentials are a session of that role already, which its trust policy does not let assume "
+                "itself: use those of a principal that may, or --strategy trial-role"
+            )
+        else:
+            advice = (
+                "allow it sts:AssumeRole in the role's trust policy and, in another account, in its own policy, or use "
+                "--strategy trial-role"
+            )
+        return AwsError(f"{caller} may not assume {self.acting_role}: {advice}.", error.kind, error.missing_action)
+
+    def _read_target(self) -> Mapping[str, Any]:
+        """Returns IAM's answer about the target; raises InputError if it does not exist, and AwsError."""
+        iam, target = self._aws.client("iam"), self._principal
+        with (
+            translate_errors(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"),
+            suppress(iam.exceptions.NoSuchEntityException),
+        ):
+            if target.kind == "user":
+                return dict(iam.get_user(UserName=target.name)["User"])
+            return dict(iam.get_role(RoleName=target.name)["Role"])
+        raise InputError(f"There is no {target.kind} {target.arn}: check --role-arn and whose credentials these are.")
+
+    def _check_account(self) -> str:
+        """Returns the caller; raises InputError if it is of another account than the target."""
+        caller = self._aws.caller()
+        if self._aws.account() != self._principal.account:
+            raise InputError(
+                f"The credentials are of {caller}, the policy is of {self._principal.arn}: the trial creates resources "
+                "in the account of the policy: use credentials of that account."
+            )
+        return caller
+
     def _create_policies(self, texts: Sequence[str], number: int) -> list[str]:
         """Creates a managed policy from each text for the round `number`; returns their ARNs; raises AwsError."""
-        check_same_account(self._aws, self._principal)
+        self._check_account()
         iam, now = self._aws.client("iam"), self._clock()
         arns: list[str] = []
         for part, text in enumerate(texts, start=1):
@@ -215,12 +264,9 @@ class TrialRole(Strategy):
         return self._assume(self._tags.session_name(number), _RETRY_WAITS)
 
     def _create_role(self) -> None:
-        caller = check_same_account(self._aws, self._principal)
+        caller = self._check_account()
         # The trial must not allow what the target's boundary forbids.
-        entity = _entity(self._aws, self._principal)
-        if entity is None:
-            raise _missing_error(self._principal)
-        boundary = str(entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+        boundary = str(self._read_target().get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
         self._roles = [self.acting_role]
@@ -243,56 +289,6 @@ class TrialRole(Strategy):
 def _credentials(answer: Mapping[str, Any]) -> Credentials:
     keys = answer["Credentials"]
     return Credentials(str(keys["AccessKeyId"]), str(keys["SecretAccessKey"]), str(keys["SessionToken"]))
-
-
-def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
-    if "PackedPolicyTooLarge" in str(error):
-        return AwsError(
-            "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.kind
-        )
-    if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
-        return error
-    caller = aws.caller()
-    principal = principal_of(role)
-    # STS only answers that the caller may not assume a role of its account that does not exist.
-    if principal is not None and TRIAL_PATH not in role and aws.account() == principal.account:
-        with suppress(AwsError):
-            if _entity(aws, principal) is None:
-                raise _missing_error(principal) from error
-    if error.kind is not AwsErrorKind.DENIED:
-        return error
-    if TRIAL_PATH in role:
-        advice = "allow it sts:AssumeRole on roles of that path"
-    elif same_arn(caller, role):
-        advice = (
-            "these credentials are a session of that role already, which its trust policy does not let assume itself: "
-            "use those of a principal that may, or --strategy trial-role"
-        )
-    else:
-        advice = (
-            "allow it sts:AssumeRole in the role's trust policy and, in another account, in its own policy, or use "
-            "--strategy trial-role"
-        )
-    return AwsError(f"{caller} may not assume {role}: {advice}.", error.kind, error.missing_action)
-
-
-def _entity(aws: Aws, principal: Principal) -> Mapping[str, Any] | None:
-    """Returns IAM's answer about a role or user; None if there is none; raises AwsError."""
-    iam = aws.client("iam")
-    with (
-        translate_errors(f"reading the permissions boundary of {principal.arn}", f"iam:Get{principal.kind.title()}"),
-        suppress(iam.exceptions.NoSuchEntityException),
-    ):
-        if principal.kind == "user":
-            return dict(iam.get_user(UserName=principal.name)["User"])
-        return dict(iam.get_role(RoleName=principal.name)["Role"])
-    return None
-
-
-def _missing_error(principal: Principal) -> InputError:
-    return InputError(
-        f"There is no {principal.kind} {principal.arn}: check --role-arn and whose credentials these are."
-    )
 
 
 EMPTY_POLICY = (

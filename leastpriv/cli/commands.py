@@ -133,8 +133,8 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
         return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
-    values["policy-file"] = options.policy_file or "policy"
-    settings = from_options(values, options.start or "", options.end or "")
+    values |= {"policy-file": options.policy_file or "policy", "from": options.start or "", "to": options.end or ""}
+    settings = from_options(values)
     run = command_context(settings, os.environ, clock())
     if not options.policy_file:
         run = replace(run, targets=(Target(settings, settings.policy_file),))

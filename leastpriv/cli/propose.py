@@ -190,14 +190,14 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()}
     flags = {known.name: known.flag for known in inputs()}
-    times = (options.start or "", options.end or "")
+    values |= {"from": options.start or "", "to": options.end or ""}
     if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
         raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
     if values["config"] or options.discover:
-        given = command_inputs(values, *times)
+        given = command_inputs(values)
         run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
     else:
-        run = command_context(from_options(values, *times), os.environ, clock())
+        run = command_context(from_options(values), os.environ, clock())
     check_report_files(run.settings, lambda value, _: Path(value), flags, options.output_dir)
     return run
 

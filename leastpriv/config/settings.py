@@ -149,13 +149,9 @@ class GivenInputs(Struct, frozen=True):
     """The inputs as they arrived, and how messages name them."""
 
     values: Mapping[str, Value]
-    """By name of the input."""
+    """By name of the input; `from` and `to` are options of a command alone."""
     labels: Mapping[str, str]
     """By name of the input: `The input trails`, `--trails`."""
-    start: str = ""
-    """`--from`"""
-    end: str = ""
-    """`--to`"""
 
 
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
@@ -175,16 +171,16 @@ _OF_THE_RUNNER = frozenset({"ARGS", "ENTRYPOINT", "POST-ENTRYPOINT", "PRE-ENTRYP
 """Names that `with:` may hold for every action in a container."""
 
 
-def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
+def from_options(values: Mapping[str, Value]) -> Settings:
     """Parses the settings of a command from its options, by input name."""
-    return parse_settings(command_inputs(values, start, end))
+    return parse_settings(command_inputs(values))
 
 
-def command_inputs(values: Mapping[str, Value], start: str = "", end: str = "") -> GivenInputs:
+def command_inputs(values: Mapping[str, Value]) -> GivenInputs:
     """Returns the options of a command by input name, with the defaults of a command."""
     defaults = {known.name: known.shell_default for known in inputs() if known.shell_default}
     given = {**values, **{name: default for name, default in defaults.items() if not values.get(name)}}
-    return GivenInputs(given, {known.name: known.flag for known in inputs()}, start, end)
+    return GivenInputs(given, {known.name: known.flag for known in inputs()})
 
 
 def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settings:
@@ -209,7 +205,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         also_attached=found.also_attached(),
         mode=Mode(found.one_of("mode", Mode)),
         trails=trails(values.get("trails", ()), labels["trails"], optional=has_other_evidence),
-        window=window(given.start, given.end),
+        window=window(str(values.get("from", "")), str(values.get("to", ""))),
         options=found.options(),
         base=found.branch("base"),
         branch=found.branch("branch") or f"leastpriv/{own}",

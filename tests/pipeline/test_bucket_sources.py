@@ -47,7 +47,7 @@ def sources(environment: dict[str, str], start: str = "", **values: Any) -> list
         "policy-file": "p.json",
         **{name.replace("_", "-"): value for name, value in values.items()},
     }
-    found = from_options(given, start)
+    found = from_options({**given, "from": start})
     return list(open_sources(found, [], AwsSession(environment, NOW)))
 
 

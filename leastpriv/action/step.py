@@ -34,7 +34,7 @@ from leastpriv.pipeline.artifacts import (
     write_reports,
     write_result,
 )
-from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, Target, TargetResult
+from leastpriv.pipeline.context import DRIFT_EXIT_CODE, RunContext, RunResult, TargetResult
 from leastpriv.pipeline.propose import propose
 from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
@@ -202,7 +202,13 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
         files |= {other for commit in (base, pull.head) for other in github.paths(commit, folder) if may_decide(other)}
     declares = target.settings.templates or target.settings.plans
     if not declares and all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
-        return _unchanged(target, github, pull, runner, console)
+        from leastpriv.report.review import review_marker
+
+        path = target.policy_name
+        console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
+        text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"
+        write_outputs(runner.output_file, {"has-changes": "false"})
+        return 0 if _comment(github, pull, text, (runner, console), create=False) else 1
     from leastpriv.pipeline.review import RepositoryVersion, report_review, review_outputs, run_review
 
     versions = (
@@ -218,19 +224,6 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
         text = "Something becomes allowed that no evidence asks for: see the job's summary."
         console.warning(text, file=result.context.policy_path, title="New access")
     return report_review(result, console) or (0 if commented else 1)
-
-
-def _unchanged(
-    target: Target, github: GitHubRepository, pull: PullRequestEvent, runner: Runner, console: Console
-) -> int:
-    """Edits an earlier comment where the pull request does not change the policy any more."""
-    from leastpriv.report.review import review_marker
-
-    path = target.policy_name
-    console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
-    text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"
-    write_outputs(runner.output_file, {"has-changes": "false"})
-    return 0 if _comment(github, pull, text, (runner, console), create=False) else 1
 
 
 def _comment(

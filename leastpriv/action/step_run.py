@@ -25,7 +25,6 @@ from leastpriv.pull_request.models import is_branch_name
 from leastpriv.report.escape import name as escaped_name
 
 if TYPE_CHECKING:
-    from leastpriv.config.targets_file import Configuration
     from leastpriv.pull_request.github.repository import BranchStateStore, GitHubRepository
 
 PUBLIC_PREFIX = "public:"
@@ -75,9 +74,25 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
     target = target_of(run.settings)
     if not given.values["config"]:
         return replace(run, targets=(target,))
-    raw, configuration = _read_targets_file(target)
-    file = TargetsFile(configuration, raw, given, run.settings.mode, target_of, target.repository)
-    return with_targets_file(run, file, _base_config(target, configuration))
+    from leastpriv.config.targets_file import read_configuration
+
+    path, folder, repository = target.policy_path, target.folder, target.repository
+
+    def on_base() -> bytes | None:
+        return repository.read(repository.branch_head(target.settings.base)[1], path) if repository else None
+
+    # The config of the base branch counts where pull requests are made, or the workspace lacks it.
+    raw = on_base() if folder is None else (folder / path).read_bytes() if (folder / path).is_file() else None
+    if raw is None:
+        raise InputError(f"The input config names {path!r}, which does not exist: write it, or name another file.")
+    configuration = read_configuration(raw, path)
+    trusted = configuration if folder is None else None
+    if folder and any(entry.reader for entry in configuration.entries):
+        # The workspace may have the config of a pull request.
+        base = on_base()
+        trusted = read_configuration(base, path) if base is not None else None
+    file = TargetsFile(configuration, raw, given, run.settings.mode, target_of, repository)
+    return with_targets_file(run, file, trusted)
 
 
 def connect_github(settings: Settings, runner: Runner, console: Console) -> GitHubRepository | None:
@@ -138,37 +153,6 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
     check_report_files(settings, inside, {})
     file = Path(policy.path).as_posix()
     return Target(settings, file, runner.workspace, pointer=policy.pointer, workspace=runner.workspace)
-
-
-def _read_targets_file(target: Target) -> tuple[bytes, Configuration]:
-    """Reads the config on the base branch where pull requests are made or the workspace lacks it, else on disk."""
-    from leastpriv.config.targets_file import read_configuration
-
-    path = target.policy_path
-    if target.repository and target.folder is None:
-        raw = target.repository.read(target.repository.branch_head(target.settings.base)[1], path)
-    else:
-        file = (target.folder or Path()) / path
-        raw = file.read_bytes() if file.is_file() else None
-    if raw is None:
-        raise InputError(f"The input config names {path!r}, which does not exist: write it, or name another file.")
-    return raw, read_configuration(raw, path)
-
-
-def _base_config(target: Target, read: Configuration) -> Configuration | None:
-    """Returns the config of the base branch, also where the run reads that of a pull request; None where it is unknown.
-
-    Raises InputError where it is wrong, and PullRequestError where the repository cannot be read.
-    """
-    repository, path = target.repository, target.policy_path
-    if repository is None or not any(entry.reader for entry in read.entries):
-        return None
-    if target.folder is None:
-        return read
-    from leastpriv.config.targets_file import read_configuration
-
-    raw = repository.read(repository.branch_head(target.settings.base)[1], path)
-    return read_configuration(raw, path) if raw is not None else None
 
 
 def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:

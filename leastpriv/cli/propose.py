@@ -91,9 +91,25 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
     Raises InputError where the targets file or an option is wrong, and PullRequestError where a mode that needs a git
     repository finds none.
     """
-    from leastpriv.config.targets_file import first_file_template, read_configuration, run_settings
+    from leastpriv.config.targets_file import entry_text, first_file_template, read_configuration, run_settings
 
-    raw, path, given = _targets_file(given, discover=discover)
+    path = str(given.values.get("config") or "")
+    if path:
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            label = given.labels["config"]
+            raise InputError(f"{label} names {path!r}, which cannot be read: {error.strerror}.") from error
+    else:
+        # The file that the one target of the options would have.
+        one, path = parse_settings(given), "leastpriv.yml"
+        if Path(path).exists() and discover:
+            raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
+        attached = entries(given.values.get("also-attached", ()))
+        raw = f"targets:\n{entry_text(one.principal.arn, one.policy_file, also_attached=attached)}".encode()
+        own = ("role-arn", "policy-file", "also-attached", "trust-policy", "branch")
+        shared = {name: value for name, value in given.values.items() if name not in own}
+        given = replace(given, values=shared)
     whole = run_settings(replace(given, values={**given.values, "config": path}))
     run = command_context(whole, environment, now)
     (config,) = run.targets
@@ -109,29 +125,6 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
     file = TargetsFile(configuration, raw, given, whole.mode, command_target, config.repository)
     # The config is that of the person whose credentials the command uses.
     return with_targets_file(run, file, configuration)
-
-
-def _targets_file(given: GivenInputs, *, discover: bool) -> tuple[bytes, str, GivenInputs]:
-    """Returns the text of the targets file, its path and the inputs; without a file, one of the one target."""
-    path = str(given.values.get("config") or "")
-    if path:
-        try:
-            return Path(path).read_bytes(), path, given
-        except OSError as error:
-            label = given.labels["config"]
-            raise InputError(f"{label} names {path!r}, which cannot be read: {error.strerror}.") from error
-    one = parse_settings(given)
-    path = "leastpriv.yml"
-    if Path(path).exists() and discover:
-        raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
-    from leastpriv.config.targets_file import entry_text
-
-    text = "targets:\n" + entry_text(
-        one.principal.arn, one.policy_file, also_attached=entries(given.values.get("also-attached", ()))
-    )
-    own = ("role-arn", "policy-file", "also-attached", "trust-policy", "branch")
-    shared = {name: value for name, value in given.values.items() if name not in own}
-    return text.encode(), path, replace(given, values=shared)
 
 
 def _repository_root(file: Path) -> Path | None:

@@ -72,7 +72,7 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     return Caller(
         principal=found.arn,
         account=_account(identity) or found.account,
-        session=_session(identity, arn) if found.kind == "role" else "",
+        session=session_name(arn, _text(identity, "principalId")) if found.kind == "role" else "",
         invoked_by=_text(identity, "invokedBy"),
         doubt=CONSOLE if _from_console(record, identity) else unknown_type,
         access_key=access_key_in(identity),
@@ -142,9 +142,9 @@ def _named_user(identity: Mapping[str, object], region: str) -> Principal | None
     return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}")
 
 
-def _session(identity: Mapping[str, object], arn: str) -> str:
-    # `principalId` is AROA…:session
-    named = _text(identity, "principalId").partition(":")[2]
+def session_name(arn: str, principal_id: str) -> str:
+    """Returns the name of a role's session; `principal_id` is AROA…:session."""
+    named = principal_id.partition(":")[2]
     return session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
 
 

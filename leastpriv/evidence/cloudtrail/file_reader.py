@@ -69,23 +69,10 @@ class EventDeduplicator:
         seen = hash(event_id)
         if seen in self._recent or seen in self._older:
             return True
-        self._add({seen})
-        return False
-
-    def are_new(self, event_ids: Sequence[str]) -> bool:
-        """Whether all ids are new and distinct, which they then no longer are; else nothing is remembered."""
-        seen = set(map(hash, event_ids))
-        if len(seen) < len(event_ids) or not all(event_ids):
-            return False
-        if not (self._recent.isdisjoint(seen) and self._older.isdisjoint(seen)):
-            return False
-        self._add(seen)
-        return True
-
-    def _add(self, seen: set[int]) -> None:
-        self._recent |= seen
+        self._recent.add(seen)
         if len(self._recent) >= self._capacity:
             self._recent, self._older = set(), self._recent
+        return False
 
 
 def is_new(call: Call, statistics: ReadStatistics, seen: EventDeduplicator) -> bool:
@@ -246,9 +233,7 @@ class _File:
             return calls
         # As `is_new`, for all calls of a block at once.
         self._statistics.note_call(max([call.time for call in calls]))
-        new = calls
-        if not self._seen.are_new([call.event_id for call in calls]):
-            new = [call for call in calls if not self._seen.is_duplicate(call.event_id)]
+        new = [call for call in calls if not self._seen.is_duplicate(call.event_id)]
         self._statistics.duplicates += len(calls) - len(new)
         self._statistics.calls += len(new) - sum([is_login(call) for call in new])
         return new

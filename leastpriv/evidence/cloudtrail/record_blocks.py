@@ -341,16 +341,7 @@ def target_name_search(principals: Principals) -> NameSearch | None:
         return None
     have_slash = all(each.kind == "role" for each in targets)
     if len(names) <= _FEW_NAMES:
-        return tuple([_position_of(b"/" + name if have_slash else name) for name in names])
-    return (_position_of(re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names)))),) if have_slash else None
-
-
-def _position_of(name: bytes | re.Pattern[bytes]) -> Callable[[bytes, int], int]:
-    if isinstance(name, bytes):
-        return lambda part, start: find(part, name, start)
-
-    def position(part: bytes, start: int) -> int:
-        found = name.search(part, start)
-        return found.start() if found else -1
-
-    return position
+        sought = [b"/" + name for name in names] if have_slash else names
+        return tuple([lambda part, start, name=name: find(part, name, start) for name in sought])
+    search = re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names))).search
+    return (lambda part, start: found.start() if (found := search(part, start)) else -1,) if have_slash else None

@@ -12,9 +12,17 @@ from datetime import UTC, datetime
 from itertools import compress
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window, principal_of
-from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session, workload_services
+from leastpriv.evidence.cloudtrail.caller import (
+    OTHER_TYPES,
+    Caller,
+    is_access_key,
+    session_name,
+    without_session,
+    workload_services,
+)
 from leastpriv.evidence.cloudtrail.record import (
     ASSUME_ROLE,
     EMPTY_OBJECT,
@@ -66,6 +74,7 @@ class _OtherCaller(Struct, eq=False):
 class _Target(Struct, eq=False):
     """A target, with its sessions by ARN and principal id of the records."""
 
+    caller: Caller
     sessions: dict[tuple[str | None, str | None], Caller] = {}
 
 
@@ -205,7 +214,7 @@ class RecordReader:
         found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
         kind: _Kind = _SLOW
         if isinstance(found, Caller):
-            kind = _Target()
+            kind = _Target(found)
         elif found is SkipReason.NOT_WANTED and identity:
             # A role may have many sessions: one counter for all of them.
             role = without_session(name)
@@ -219,10 +228,10 @@ class RecordReader:
     def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
         identity = row.userIdentity
         if type(kind) is _Target and identity:
-            caller = kind.sessions.get((identity.arn, identity.principalId)) or self._session(kind, row, identity)
+            caller = kind.sessions.get((identity.arn, identity.principalId)) or _session(kind, identity)
             shape = self._shape(row)
             resources = () if row.resources is NULL else decode_resource_arns(row.resources)
-            if caller and resources is not None and shape.source and shape.name:
+            if resources is not None and shape.source and shape.name:
                 content = (
                     EMPTY_OBJECT if row.requestParameters == NULL else self._request(row.requestParameters),
                     EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
@@ -233,15 +242,6 @@ class RecordReader:
         # A field is missing or has a rare form.
         whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
         return whole.value if isinstance(whole, SkipReason) else whole
-
-    def _session(self, target: _Target, row: DecodedRecord, identity: DecodedIdentity) -> Caller | None:
-        found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
-        if not isinstance(found, Caller):
-            return None
-        if len(target.sessions) >= _REMEMBERED:
-            target.sessions.clear()
-        target.sessions[identity.arn, identity.principalId] = found
-        return found
 
     def _request(self, raw: Raw) -> Mapping[str, object]:
         """Decodes a request; equal ones of many calls are the same object, of which the mapping makes use."""
@@ -346,6 +346,17 @@ class RecordReader:
             found = tuple(map(folder_of, resources_of(decode_value(row.resources)) if arns is None else arns))
             self._folders[key] = found
         return found
+
+
+def _session(target: _Target, identity: DecodedIdentity) -> Caller:
+    """Returns the target as the caller of a record, with the record's session."""
+    found = target.caller
+    if ":role/" in found.principal:
+        found = replace(found, session=session_name(identity.arn or "", identity.principalId or ""))
+    if len(target.sessions) >= _REMEMBERED:
+        target.sessions.clear()
+    target.sessions[identity.arn, identity.principalId] = found
+    return found
 
 
 def _other_key(row: DecodedRecord) -> _Key:

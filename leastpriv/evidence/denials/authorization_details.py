@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
@@ -32,6 +32,10 @@ _LATE = timedelta(minutes=20)
 """Age of a denial up to which a missing answer may still come."""
 _MOST_IDS, _MOST_PAGES = 50, 50
 _EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
+_NOT_ANSWERED = {
+    AwsErrorKind.DENIED: f"the credentials lack {ACTION}",
+    AwsErrorKind.THROTTLED: "AWS kept throttling the requests",
+}
 DERIVATION = "AWS's authorization details name it"
 
 
@@ -78,12 +82,8 @@ def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
         for each in page.get("evaluations") or ()
         if isinstance(each.get("action"), str)
     ]
-    user = next(iter(context.get("aws:userid", ())), "")
-    return AuthorizationDetails(
-        principal=next(iter(context.get("aws:principalarn", ())), ""),
-        session=user.partition(":")[2],
-        evaluations=tuple(found),
-    )
+    principal, user = ("".join(context.get(key, ())[:1]) for key in ("aws:principalarn", "aws:userid"))
+    return AuthorizationDetails(principal, user.partition(":")[2], tuple(found))
 
 
 def _evaluation(
@@ -141,15 +141,14 @@ def _policy_names(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
 
 def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Returns a context with its keys in lower case and its values as texts, as conditions have them."""
-    found: dict[str, tuple[str, ...]] = {}
-    for key, value in context.items():
-        values = value if isinstance(value, list) else [value]
-        found[key.lower()] = tuple(
+    return {
+        key.lower(): tuple(
             str(each).lower() if isinstance(each, bool) else str(each)
-            for each in values
+            for each in (value if isinstance(value, list) else [value])
             if isinstance(each, str | int | float)
         )
-    return found
+        for key, value in context.items()
+    }
 
 
 def denied_requests(evidence: Evidence) -> list[DeniedRequest]:
@@ -175,18 +174,10 @@ def read_details(
         requests: the denials, the newest first.
         waiting: how long a new denial's missing answer is waited for.
     """
-    reader = _Reader(client)
-    now = waiting.clock()
-    asked = list(requests)
+    reader, now, asked = _Reader(client), waiting.clock(), list(requests)
     recent = [each for each in asked if now - each.seen <= _KEPT]
-    if len(asked) > len(recent):
-        count = len(asked) - len(recent)
-        reader.gaps.append(
-            Gap(GapKind.DENIAL_DETAILS, Scope(), "older than 24 hours, so AWS may have deleted them", count)
-        )
-    if len(recent) > _MOST_IDS:
-        count = len(recent) - _MOST_IDS
-        reader.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), f"beyond the newest {_MOST_IDS}", count))
+    reader.leave_out(len(asked) - len(recent), "older than 24 hours, so AWS may have deleted them")
+    reader.leave_out(len(recent) - _MOST_IDS, f"beyond the newest {_MOST_IDS}")
     missing = reader.ask(recent[:_MOST_IDS])
     new = [each for each in missing if now - each.seen <= _LATE]
     if new and not reader.stopped:
@@ -198,10 +189,9 @@ def read_details(
             return True if reader.stopped or not new else None
 
         waiting.until(again, "the details of denials")
-    left = [each for each in missing if each.id not in reader.found]
-    if left and not reader.stopped:
-        detail = "not there: expired, of another account, or not written yet"
-        reader.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), detail, len(left)))
+    if not reader.stopped:
+        left = sum(each.id not in reader.found for each in missing)
+        reader.leave_out(left, "not there: expired, of another account, or not written yet")
     return reader.found, tuple(reader.gaps)
 
 
@@ -212,6 +202,10 @@ class _Reader(Struct):
     found: dict[str, AuthorizationDetails] = {}
     gaps: list[Gap] = []
     stopped: bool = False
+
+    def leave_out(self, count: int, detail: str) -> None:
+        """Notes a gap for some denials."""
+        self.gaps += [Gap(GapKind.DENIAL_DETAILS, Scope(), detail, count)] if count > 0 else []
 
     def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
         """Returns the requests that AWS does not know (yet)."""
@@ -228,19 +222,9 @@ class _Reader(Struct):
                     continue
                 # A malformed id says nothing about the other denials.
                 self.stopped = code != "ValidationException"
-                detail = _refused_detail(error)
-                self.gaps.append(Gap(GapKind.DENIAL_DETAILS, Scope(), detail))
+                self.leave_out(1, _NOT_ANSWERED.get(getattr(error, "kind", AwsErrorKind.OTHER), str(error)))
                 _log.info(f"Not read: the details of denials. {error}")
         return missing
-
-
-def _refused_detail(error: AwsError | InputError) -> str:
-    kind = error.kind if isinstance(error, AwsError) else None
-    if kind is AwsErrorKind.DENIED:
-        return f"the credentials lack {ACTION}"
-    if kind is AwsErrorKind.THROTTLED:
-        return "AWS kept throttling the requests"
-    return str(error)
 
 
 def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
@@ -309,8 +293,8 @@ def _denied_usages(details: AuthorizationDetails, template: Usage, principal: st
     seen: set[Need] = set()
     for denial, conditions in explained_denials(template.denial, details) if template.denial else ():
         for need in logged_needs(denial, principal):
-            permission = structs.replace(need.permission, conditions=conditions)
-            own = structs.replace(need, permission=permission, derivation=DERIVATION if need.exact else need.derivation)
+            permission = replace(need.permission, conditions=conditions)
+            own = replace(need, permission=permission, derivation=DERIVATION if need.exact else need.derivation)
             if own not in seen:
                 seen.add(own)
                 yield replace(template, need=own, denial=denial)
@@ -323,18 +307,15 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
         # AWS shows no check: the message of the denial names the policy type.
         stated = (recorded.denied_by,)
     others = [one for one in stated if one is not DeniedBy.IDENTITY]
-    named = f" ({', '.join(each.policies)})" if each.policies else ""
     if each.explicit:
-        why = f"an explicit deny applied, which no grant overrides{named}"
-    elif not each.denied_by:
-        why = recorded.why
-    elif others:
-        why = " and ".join(
-            why_no_grant_helps(one) or "a policy of a type that AWS does not name denied it" for one in others
-        )
-        why += named
+        why = "an explicit deny applied, which no grant overrides"
+    elif each.denied_by:
+        unnamed = "a policy of a type that AWS does not name denied it"
+        why = " and ".join(why_no_grant_helps(one) or unnamed for one in others)
     else:
-        why = ""
+        why = recorded.why
+    if why and each.policies and (each.explicit or each.denied_by):
+        why += f" ({', '.join(each.policies)})"
     denial = replace(
         recorded,
         actions=(each.action,),
@@ -353,12 +334,13 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
 
 def _conditions(each: Evaluation) -> tuple[Condition, ...]:
     """Returns the conditions of an addition: the keys of `detail_conditions.tsv` that AWS judged the action by."""
-    found = []
-    for row in table("detail_conditions", "leastpriv.evidence"):
-        values = each.context.get(row["key"].lower(), ())
-        if each.action.lower().startswith(row["action"].lower()) and len(values) == 1:
-            found.append(Condition("StringEquals", row["key"], values))
-    return tuple(found)
+    keys = (
+        row["key"]
+        for row in table("detail_conditions", "leastpriv.evidence")
+        if each.action.lower().startswith(row["action"].lower())
+    )
+    held = ((key, each.context.get(key.lower(), ())) for key in keys)
+    return tuple(Condition("StringEquals", key, values) for key, values in held if len(values) == 1)
 
 
 def _merged(one: Usage, other: Usage) -> Usage:

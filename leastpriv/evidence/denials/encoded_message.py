@@ -1,4 +1,4 @@
-"""Finds EC2's encoded denial messages, and reads what `sts:DecodeAuthorizationMessage` returns for them.
+"""Reads what `sts:DecodeAuthorizationMessage` returns for EC2's encoded denial messages.
 
 A `Decoder` calls the function that it gets; this module sends no request without it.
 """
@@ -6,56 +6,21 @@ A `Decoder` calls the function that it gets; this module sends no request withou
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.models import Denial, DeniedBy
+from leastpriv.permissions import catalog
 
 if TYPE_CHECKING:
     from leastpriv.aws.session import Aws
-    from leastpriv.evidence.denials.log_text import LogText
 
-
-_PIECE = re.compile(r"[A-Za-z0-9_-]+")
-_SHORTEST, _LONGEST = 60, 10_240
-"""In characters: AWS accepts up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); a
-shorter text than any real one is a mask, or truncated."""
 _MOST = 100
 """Most messages that one run decodes: each costs one request."""
 _WITHOUT = ": it needs AWS credentials; decode it with `aws sts decode-authorization-message`"
-
-
-@cache
-def _phrase() -> re.Pattern[str]:
-    from leastpriv.evidence.denials.log_text import breakable
-
-    return re.compile(breakable("Encoded authorization failure message:") + r"[ \n\v]*", re.IGNORECASE)
-
-
-def encoded_texts(layout: LogText) -> Iterator[tuple[int, str]]:
-    """Yields offset and text of each complete encoded message; none for a truncated or masked one.
-
-    A message that a tool wrapped at a fixed column continues in the next line.
-    """
-    from leastpriv.evidence.denials.resource import is_full
-
-    text = layout.text
-    for phrase in _phrase().finditer(text):
-        pieces: list[str] = []
-        piece, end = _PIECE.match(text, phrase.end()), phrase.end()
-        while piece:
-            pieces.append(piece[0])
-            end = piece.end()
-            broken = text[end : end + 1] in ("\n", "\v") and is_full(layout, end)
-            piece = _PIECE.match(text, end + 1) if broken else None
-        whole = "".join(pieces)
-        if _SHORTEST <= len(whole) <= _LONGEST and not text.startswith(("...", "…", "*", "<"), end):
-            yield phrase.start(), whole
 
 
 def read_decoded(text: str, denial: Denial) -> Denial:
@@ -65,8 +30,6 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`. It does not say
     which policy type lacked the permission; no grant overrides an explicit deny.
     """
-    from leastpriv.evidence.denials.operation_errors import is_action
-
     try:
         told = json.loads(text)
     except (ValueError, RecursionError):
@@ -75,7 +38,7 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     if not isinstance(context, dict) or told.get("allowed") is not False:
         return denial
     action, resource, principal = (context.get(name) for name in ("action", "resource", "principal"))
-    if not isinstance(action, str) or not is_action(action):
+    if not isinstance(action, str) or not catalog.action(action):
         return denial
     whose = principal.get("arn") if isinstance(principal, dict) else None
     explicit = told.get("explicitDeny") is not False

@@ -19,6 +19,7 @@ from leastpriv.permissions.fact_tables import table
 
 BREAKS = "\n\v"
 """`\n` ends a line of the log; `\v` is a break that a tool wrote as text (`\\n`), or a carriage return."""
+_LINE_END = re.compile(r"([\n\v])")
 BLANKS = re.compile(r"[ \n\v]+")
 
 # Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
@@ -65,30 +66,19 @@ class LogText(Struct, frozen=True):
 def clean_log_text(raw: str) -> LogText:
     """Cleans a text and keeps its line ends, so that lines can be counted in the result."""
     plain = raw.replace("\r\n", "\n").replace("\r", "\v")
-    plain = _COLOUR.sub("", plain)
-    parts = re.split(f"([{BREAKS}])", plain)
-    lines: list[str] = []
+    lines = _LINE_END.split(_COLOUR.sub("", plain))
+    lines[::2] = map(_unescaped, _without_labels([_STAMP.sub("", line, count=1) for line in lines[::2]]))
+    pieces = _LINE_END.split("".join(lines))
     ends: list[int] = []
-    breaks: list[str] = []
-    for line, end in zip(
-        _without_labels([_without(_STAMP, part) for part in parts[::2]]), [*parts[1::2], ""], strict=True
-    ):
-        for index, piece in enumerate(_unescaped(line).split("\v")):
-            if index:
-                breaks.append("\v")
-            # A row of a table has `|` at both ends; elsewhere it may belong to the text.
-            frame = _FRAME + "|" if piece.lstrip().startswith("|") else _FRAME
-            ends.append(len(piece.rstrip(frame)))
-            lines.append(_without(_DECORATION, piece).rstrip(frame))
-        breaks.append(end)
-    breaks.pop()
+    for at in range(0, len(pieces), 2):
+        # A row of a table has `|` at both ends; elsewhere it may belong to the text.
+        frame = _FRAME + "|" if pieces[at].lstrip().startswith("|") else _FRAME
+        ends.append(len(pieces[at].rstrip(frame)))
+        pieces[at] = _DECORATION.sub("", pieces[at], count=1).rstrip(frame)
     # Labels may be in text that another tool quoted or escaped.
-    inner = [_without(_DECORATION, line) for line in _without_labels(lines)]
-    starts = [0]
-    for line in inner[:-1]:
-        starts.append(starts[-1] + len(line) + 1)
-    text = "".join(line + end for line, end in zip(inner, [*breaks, ""], strict=True))
-    return LogText(text, tuple(starts), tuple(ends))
+    pieces[::2] = [_DECORATION.sub("", line, count=1) for line in _without_labels(pieces[::2])]
+    text = "".join(pieces)
+    return LogText(text, (0, *(found.end() for found in _LINE_END.finditer(text))), tuple(ends))
 
 
 def breakable(words: str) -> str:
@@ -109,7 +99,7 @@ def without_blanks(text: str) -> str:
 
 def without_breaks(text: str) -> str:
     """Returns a text with its breaks removed: a wrapped ARN."""
-    return re.sub(rf"[{BREAKS}]", "", text)
+    return _LINE_END.sub("", text)
 
 
 def one_line(text: str) -> str:
@@ -151,12 +141,6 @@ def _labels(one: str, other: str) -> tuple[int, int]:
     return found if one[found[0] :].strip() and other[found[1] :].strip() else (0, 0)
 
 
-def _without(pattern: re.Pattern[str], text: str) -> str:
-    """Returns the text after a pattern's match at its beginning."""
-    found = pattern.match(text)
-    return text[found.end() :] if found else text
-
-
 def _unescaped(text: str) -> str:
     text = text.replace("\t", " ").replace("\u00a0", " ")
     if "\\" not in text and "&" not in text and "<" not in text:
@@ -187,15 +171,6 @@ def foreign_store(text: str) -> str:
     """Returns the object store other than Amazon S3 that the text mentions; empty where there is none."""
     words = text.lower()
     return next((row["store"] for row in table("foreign_stores", _PACKAGE) if row["word"] in words), "")
-
-
-@cache
-def bare_denials() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Messages without an action, as patterns for their beginning, with the service or an empty text."""
-    return tuple(
-        (re.compile(breakable(row["text"]) + _END_OF_BARE, re.IGNORECASE), row["service"])
-        for row in table("bare_refusals", _PACKAGE)
-    )
 
 
 _END_OF_BARE = (
@@ -241,10 +216,16 @@ class FoundDenial(Struct, frozen=True):
     end: int
     denial: Denial
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The part of the text that it is about."""
+        return self.start, self.end
 
-def is_covered(one: FoundDenial, others: Collection[FoundDenial], around: int = 0) -> bool:
-    """Whether another denial covers this position, or is near it."""
-    return any(one.start < other.end + around and other.start < one.end + around for other in others)
+
+def is_covered(span: tuple[int, int], others: Collection[FoundDenial], around: int = 0) -> bool:
+    """Whether another denial covers this part of the text, or is near it."""
+    start, end = span
+    return any(start < other.end + around and other.start < end + around for other in others)
 
 
 def message_of(layout: LogText, start: int, end: int) -> str:
@@ -260,7 +241,16 @@ def is_denial_code(code: str) -> bool:
 
 def bare_denial_service(text: str) -> str | None:
     """Returns the service whose bare denial a text begins with (empty: any service's); None where it is none."""
-    return next((service for pattern, service in bare_denials() if pattern.match(text)), None)
+    return next((service for pattern, service in _bare_denials() if pattern.match(text)), None)
+
+
+@cache
+def _bare_denials() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Messages without an action, as patterns for their beginning, with the service or an empty text."""
+    return tuple(
+        (re.compile(breakable(row["text"]) + _END_OF_BARE, re.IGNORECASE), row["service"])
+        for row in table("bare_refusals", _PACKAGE)
+    )
 
 
 def inferred_denial(

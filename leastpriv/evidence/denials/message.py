@@ -19,7 +19,6 @@ from collections.abc import Collection, Iterator
 from msgspec.structs import replace
 
 from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
-from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
     NEAR,
     FoundDenial,
@@ -36,7 +35,7 @@ from leastpriv.evidence.denials.log_text import (
     without_breaks,
 )
 from leastpriv.evidence.denials.operation_errors import actions_of, find_by_operation
-from leastpriv.evidence.denials.sentence import _ENCODED, DenialSentence, find_sentences
+from leastpriv.evidence.denials.sentence import DenialSentence, encoded_texts, find_sentences
 from leastpriv.evidence.denials.tool_messages import READERS, find_by_phrase, find_by_tool, find_by_trace
 from leastpriv.models import Denial, DeniedBy
 from leastpriv.permissions import catalog
@@ -85,7 +84,7 @@ _OWN_REASON = re.compile(r"\b(?:access[ \n\v]*denied|forbidden)[ \n\v]+because\b
 """`Access Denied because object protected by object lock`: S3 names another cause than a missing permission."""
 
 
-def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator[FoundDenial]:
+def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[FoundDenial]:
     """Finds answers of S3 without an action, each with the nearest operation or request in its paragraph.
 
     Args:
@@ -95,22 +94,19 @@ def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> Iterator
     text = layout.text
     own: list[FoundDenial] = []
     for answer in _ANSWER.finditer(text):
-        if any(answer.start() < one.end + _REACH and one.start < answer.end() + _REACH for one in named):
-            continue
-        if not _is_bare(text, answer):
+        if is_covered(answer.span(), named, _REACH) or not _is_bare(text, answer):
             continue
         first, last = _paragraph(text, answer)
-        if _OWN_REASON.search(text, answer.start(), last):
-            continue
-        if _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last]):
+        is_foreign = _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last])
+        if is_foreign or _OWN_REASON.search(text, answer.start(), last):
             continue
         candidates = _candidates(text, first, last, answer)
         span, actions = min(candidates, key=lambda each: _distance(text, answer.span(), each[0]), default=((0, 0), ()))
         start, end = min(answer.start(), span[0]), max(answer.end(), span[1])
         found = inferred_denial(layout, (start, end), actions, why=other_cause_reason(text[first:last]))
-        if actions and not is_covered(found, named, _REACH) and not is_covered(found, own):
+        if actions and not is_covered(found.span, named, _REACH) and not is_covered(found.span, own):
             own.append(found)
-    yield from own
+    return own
 
 
 def _is_bare(text: str, answer: re.Match[str]) -> bool:
@@ -178,8 +174,9 @@ def _actions_of_request(match: re.Match[str]) -> tuple[str, ...]:
 _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
 # The role's trust policy decides: no permission of the caller helps.
 _TRUST_ONLY = frozenset({"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"})
-
-
+_SERVICE = re.compile(r"[A-Z][A-Za-z]+|[a-z0-9.-]+\.amazonaws\.com")
+"""The subject of a sentence about a service (`CodeBuild is not authorized …`)."""
+_ENCODED = "the message is encoded: decode it with `aws sts decode-authorization-message --encoded-message …`"
 _AUTHORIZATION_ID = re.compile(
     rf"(?:region=(?P<region>[a-z0-9-]+)#/)?(?:{breakable('authorization-details/')}[\n\v]?"
     rf"|{breakable('authorization id:')}[ \n\v]*[`'\"*<]*)"
@@ -225,68 +222,57 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
     words = without_blanks(layout.text)
     read = [*find_sentences(layout, stop)] if "notauthorizedtoperform" in words else []
     named = [sentence for sentence in read if sentence.action]
-    found = [FoundDenial(each.phrase, each.end, _stated(layout, each)) for each in named]
+    found = [_stated(layout, each) for each in named]
     if any(sign in words for sign in ("whencalling", "operationerror", "errorexecuting", "api:")):
         found += find_by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
         traces = find_by_trace(layout) if "commanderror" in words or "client." in words else ()
         for tool in (find_by_tool(layout, words), find_by_phrase(layout), traces):
-            found += [each for each in tool if not is_covered(each, found)]
+            found += [each for each in tool if not is_covered(each.span, found)]
     for sign, reader in READERS:
         if sign in words:
-            found += [each for each in reader(layout) if not is_covered(each, found)]
+            found += [each for each in reader(layout) if not is_covered(each.span, found)]
     if any(sign in words for sign in ("accessdenied", "forbidden", "403")):
         found += find_by_request(layout, found)
     encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
-    for sentence in read:
-        told = FoundDenial(sentence.phrase, sentence.end, _without_action(layout, sentence))
+    for sentence in (each for each in read if not each.action and _is_awss(layout, each)):
         # The encoded text belongs to the sentence with an action where one follows.
         following = min((each.phrase for each in named if each.phrase > sentence.phrase), default=len(layout.text))
         limit = min(sentence.phrase + NEAR, following)
         has_own = any(sentence.phrase <= at < limit for at, _ in encoded)
-        if not sentence.action and _is_awss(layout, sentence) and not is_covered(told, found, 0 if has_own else NEAR):
-            found.append(told)
+        stated = _stated(layout, sentence)
+        if not is_covered(stated.span, found, 0 if has_own else NEAR):
+            found.append(stated)
     found.sort(key=lambda each: each.start)
-    if found and "authorization" in words:
-        found = _with_authorization_ids(layout.text, found)
-    return _with_encoded(found, encoded, len(layout.text)) if encoded and found else found
+    if "authorization" not in words:
+        return found
+    ends = (*(each.start for each in found[1:]), len(layout.text))
+    return [_with_ids(layout.text, each, end, encoded) for each, end in zip(found, ends, strict=False)]
 
 
-def _with_encoded(found: list[FoundDenial], texts: list[tuple[int, str]], end: int) -> list[FoundDenial]:
-    """Adds to each denial the encoded text between it and the next one."""
-    ends = [*(each.start for each in found[1:]), end]
-    told = []
-    for each, limit in zip(found, ends, strict=True):
-        own = next((text for at, text in texts if each.start <= at < limit), "")
-        told.append(replace(each, denial=replace(each.denial, encoded=own)) if own else each)
-    return told
+def _with_ids(text: str, found: FoundDenial, end: int, encoded: Collection[tuple[int, str]]) -> FoundDenial:
+    """Adds to a denial the encoded text and the authorization id before `end`; AWS writes the id behind the reason."""
+    denial = replace(found.denial, encoded=next((own for at, own in encoded if found.start <= at < end), ""))
+    reason = max([found.end, *(match.end() for match in _REASON.finditer(text, found.start, end))])
+    match = _AUTHORIZATION_ID.search(text, reason, min(end, found.end + _LONGEST_ADVICE))
+    if match:
+        region = without_breaks(match["region"] or "")
+        denial = replace(denial, authorization_id=without_breaks(match["id"]), authorization_region=region)
+    return replace(found, denial=denial)
 
 
-def _with_authorization_ids(text: str, found: list[FoundDenial]) -> list[FoundDenial]:
-    """Adds to each denial the first authorization id between it and the next one; AWS writes it behind the reason."""
-    ends = [*(each.start for each in found[1:]), len(text)]
-    read = []
-    for each, limit in zip(found, ends, strict=True):
-        reasons = [match.end() for match in _REASON.finditer(text, each.start, limit)]
-        start, stop = max([each.end, *reasons]), min(limit, each.end + _LONGEST_ADVICE)
-        match = _AUTHORIZATION_ID.search(text, start, stop)
-        if match:
-            region = without_breaks(match["region"] or "")
-            denial = replace(each.denial, authorization_id=without_breaks(match["id"]), authorization_region=region)
-            each = replace(each, denial=denial)
-        read.append(each)
-    return read
-
-
-def _stated(layout: LogText, sentence: DenialSentence) -> Denial:
-    """The denial of a sentence with an action."""
+def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
+    """The denial of a sentence."""
     refused = _denying_policy(sentence.reason)
     # Only one truncated reason begins with `because no identity-ba`.
     is_cut_identity = without_blanks(sentence.reason).startswith("becausenoi")
     denied_by = refused[0] if refused else DeniedBy.IDENTITY if is_cut_identity else DeniedBy.UNKNOWN
-    why = _why_not(sentence, denied_by, refused[1] if refused else "")
-    return Denial(
-        actions=(sentence.action,),
+    if sentence.action:
+        why = _why_not(sentence, denied_by, refused[1] if refused else "")
+    else:
+        why = _ENCODED if sentence.encoded else "the message names no action"
+    denial = Denial(
+        actions=(sentence.action,) if sentence.action else (),
         resource=sentence.resource.text,
         principal=sentence.principal,
         denied_by=denied_by,
@@ -295,6 +281,7 @@ def _stated(layout: LogText, sentence: DenialSentence) -> Denial:
         message=message_of(layout, sentence.start, sentence.end),
         why=why,
     )
+    return FoundDenial(sentence.phrase, sentence.end, denial)
 
 
 def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
@@ -316,7 +303,7 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
         (prefix not in catalog.services(), f"no service has the prefix `{prefix}`"),
         (name in _TRUST_ONLY, "the trust policy of the role decides who may log in"),
         (
-            _is_service(sentence.principal) and (name == "sts:assumerole" or "." in sentence.principal),
+            _SERVICE.fullmatch(sentence.principal) and (name == "sts:assumerole" or "." in sentence.principal),
             "the trust policy of the role, or the policy of the resource, must name the service",
         ),
         (sentence.principal.lower() == "anonymous", "the request was not signed, so it has no principal"),
@@ -325,28 +312,9 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
     return next((why for holds, why in reasons if holds), "")
 
 
-def _is_service(principal: str) -> bool:
-    """Whether the subject of a sentence is a service (`CodeBuild is not authorized …`)."""
-    return re.fullmatch(r"[A-Z][A-Za-z]+|[a-z0-9.-]+\.amazonaws\.com", principal) is not None
-
-
 def _is_awss(layout: LogText, sentence: DenialSentence) -> bool:
     """Whether a sentence without an action is AWS's: it contains an ARN, or EC2 wrote it."""
     around = layout.text[max(0, sentence.phrase - NEAR) : sentence.end + 100]
     return sentence.principal.startswith("arn:") or (
         sentence.this_operation and (sentence.encoded or "UnauthorizedOperation" in without_breaks(around))
-    )
-
-
-def _without_action(layout: LogText, sentence: DenialSentence) -> Denial:
-    refused = denying_policy_type(sentence.reason) if sentence.reason else None
-    return Denial(
-        (),
-        sentence.resource.text,
-        sentence.principal,
-        refused[0] if refused else DeniedBy.UNKNOWN,
-        sentence.explicit,
-        False,
-        message_of(layout, sentence.start, sentence.end),
-        why=_ENCODED if sentence.encoded else "the message names no action",
     )

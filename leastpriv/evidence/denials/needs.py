@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn
@@ -50,7 +49,7 @@ def denied_needs(mapped: CallNeeds, denial: Denial, call: Call | None = None) ->
     if not denial.actions:
         return tuple(observed)
     is_new = call is not None and _is_to_be_created(denial.resource, call)
-    return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed, is_new=is_new))
+    return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed, is_new))
 
 
 def _is_to_be_created(resource: str, call: Call) -> bool:
@@ -59,12 +58,8 @@ def _is_to_be_created(resource: str, call: Call) -> bool:
     A request without `*` shows that the caller did not choose the wildcard: `loadbalancer/app/web/*`.
     """
     name, _, end = resource.rpartition("/")
-    if (
-        end != "*"
-        or call.parameters_omitted
-        or set(name) & {"*", "?"}
-        or "*" in json.dumps(call.parameters, default=str)
-    ):
+    is_pattern = end != "*" or not set(name).isdisjoint("*?")
+    if is_pattern or call.parameters_omitted or "*" in json.dumps(call.parameters, default=str):
         return False
     service = service_of(resource)
     return not {kind.lower() for kind in types_of_arn(service, resource)}.isdisjoint(created_types(service, call.name))
@@ -74,7 +69,7 @@ def needs_of_request(call: Call) -> tuple[Need, ...]:
     """Returns the needs that the request of a denied call implies, as if AWS had allowed it."""
     if call.read_only:
         return ()
-    allowed = structs.replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
+    allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
     return tuple(need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
 
 
@@ -91,11 +86,11 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call
         alike = [each for each in implied if is_open and each.permission.action == action]
         if len(alike) == 1:  # the request names the resource that the denial does not
             is_known = alike[0].exact or alike[0].derivation == IN_PART
-            need = structs.replace(need, permission=alike[0].permission, exact=is_known)
+            need = replace(need, permission=alike[0].permission, exact=is_known)
         own = need.permission
         if not own.conditions:
-            own = structs.replace(own, conditions=_conditions_of_request(own, call))
-        found.append(structs.replace(need, permission=known.get((own.action, own.resource), own)))
+            own = replace(own, conditions=_conditions_of_request(own, call))
+        found.append(replace(need, permission=known.get((own.action, own.resource), own)))
     return tuple(found)
 
 
@@ -129,10 +124,10 @@ def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]
 
 
 def _observed(mapped: CallNeeds) -> list[Need]:
-    return [structs.replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
+    return [replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
 
 
-def _named_needs(action: str, denial: Denial, observed: Sequence[Need], *, is_new: bool = False) -> Sequence[Need]:
+def _named_needs(action: str, denial: Denial, observed: Sequence[Need], is_new: bool) -> Sequence[Need]:
     """Returns the needs for one action that a denial names.
 
     The message repeats names that the caller chose, perhaps truncated: where message and request agree, the resource
@@ -151,7 +146,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need], *, is_ne
     # A request and a denial may name a secret without the end that Secrets Manager drew.
     secret = f":secret:{escape_observed(resource)}-??????"
     agreed = [
-        structs.replace(need, exact=True)
+        replace(need, exact=True)
         for need in own
         if need.permission.resource == resource or need.permission.resource.endswith(secret)
     ]
@@ -197,16 +192,12 @@ def _is_strange(resource: str, own: Sequence[Need]) -> bool:
     """Whether a denial names an ARN that matches none of the call's resources, not even a truncated one."""
     if not own or not _is_literal(resource):
         return False
-    return not any(_is_same(resource, need.permission.resource) for need in own)
-
-
-def _is_same(resource: str, pattern: str) -> bool:
-    if pattern == "*" or resource_matches(pattern, resource):
-        return True
-    whole = _LINE_ENDS.sub(_LINE_END, unescape(pattern))
-    if resource == whole:
-        return True
-    return whole.startswith(resource) and _CUT_BEFORE.fullmatch(whole[len(resource) :]) is not None
+    for pattern in (need.permission.resource for need in own):
+        whole = _LINE_ENDS.sub(_LINE_END, unescape(pattern))
+        is_cut = whole.startswith(resource) and _CUT_BEFORE.fullmatch(whole, len(resource))
+        if pattern == "*" or resource == whole or is_cut or resource_matches(pattern, resource):
+            return False
+    return True
 
 
 _NO_REQUEST = CallNeeds(Verdict.UNMAPPED, "")
@@ -238,9 +229,7 @@ def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another one."""
     told = decoder.decoded(_read(call.error_message, call.error_code))
     denial = as_rehearsal_denial(told, rehearsed=is_rehearsal(call.session))
-    if not denial.principal:
-        return denial
-    is_own = same_arn(denial.principal, principal)
+    is_own = not denial.principal or same_arn(denial.principal, principal)
     return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
 
 

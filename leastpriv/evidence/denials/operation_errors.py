@@ -67,11 +67,6 @@ def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
     return ()
 
 
-def is_action(name: str) -> bool:
-    """Whether the catalogue has an action of this name."""
-    return catalog.action(name) is not None
-
-
 def _prefixes(service: str) -> tuple[str, ...]:
     plain = without_blanks(service)
     named = prefixes_of_services().get(plain)
@@ -229,29 +224,15 @@ class _Operation(Struct, frozen=True):
 
 
 def _operations(text: str) -> list[_Operation]:
-    found = [
-        _Operation(
-            match.start(),
-            match.end(),
-            "",
-            without_breaks(match["operation"]),
-            is_denial_code(without_breaks(match["code"])),
-            True,
-        )
-        for pattern in (_CLI, _CLI_OLD, _SHORT)
-        for match in pattern.finditer(text)
-    ]
-    found += [_go_operation(text, match) for match in _GO.finditer(text)]
-    found += [
-        _Operation(match.start(), match.end(), match["service"], without_breaks(match["operation"]), True)
-        for match in _STACK.finditer(text)
-        if match["service"] in catalog.services()
-    ]
-    found += [
-        _Operation(match.start(), match.end(), match["service"], match["operation"], is_denial_code(match["code"]))
-        for match in _PHP.finditer(text)
-        if match["service"] in catalog.services()
-    ]
+    found = [_go_operation(text, match) for match in _GO.finditer(text)]
+    for pattern in (_CLI, _CLI_OLD, _SHORT, _STACK, _PHP):
+        for match in pattern.finditer(text):
+            parts = {name: without_breaks(part) for name, part in match.groupdict().items()}
+            service = parts.get("service", "")
+            if not service or service in catalog.services():
+                # CloudFormation writes no code.
+                refused = "code" not in parts or is_denial_code(parts["code"])
+                found.append(_Operation(*match.span(), service, parts["operation"], refused, not service))
     return sorted(found, key=lambda each: each.start)
 
 
@@ -271,21 +252,16 @@ def find_by_operation(layout: LogText, named: Sequence[DenialSentence], stop: in
     """Finds bare denials of an operation before `stop`; AWS's sentence after one takes precedence."""
     text, found = layout.text, []
     operations = _operations(text)
-    for index, each in enumerate(operations):
-        limit = operations[index + 1].start if index + 1 < len(operations) else len(text)
-        limit = min(limit, each.body + 1_200)
+    for each, following in zip(operations, (*(other.start for other in operations[1:]), len(text)), strict=False):
+        limit = min(following, each.body + 1_200)
         empty = text.find("\n\n", each.body, limit)
         limit = limit if empty < 0 else empty
         is_asked = each.refused and (stop is None or each.start <= stop)
         denial = _of_operation(layout, each, limit) if is_asked else None
-        if denial and not any(_explains(sentence, each, denial, text) for sentence in _within(named, each, limit)):
+        first, last = (bisect_left(named, at, key=lambda sentence: sentence.phrase) for at in (each.start, limit))
+        if denial and not any(_explains(sentence, each, denial, text) for sentence in named[first:last]):
             found.append(denial)
     return found
-
-
-def _within(named: Sequence[DenialSentence], each: _Operation, limit: int) -> Sequence[DenialSentence]:
-    first = bisect_left(named, each.start, key=lambda sentence: sentence.phrase)
-    return named[first : bisect_left(named, limit, key=lambda sentence: sentence.phrase)]
 
 
 def _explains(sentence: DenialSentence, each: _Operation, found: FoundDenial, text: str) -> bool:

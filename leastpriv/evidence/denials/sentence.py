@@ -18,7 +18,7 @@ from leastpriv.evidence.denials.log_text import (
     without_blanks,
     without_breaks,
 )
-from leastpriv.evidence.denials.resource import NamedResource, read_resource
+from leastpriv.evidence.denials.resource import NamedResource, is_full, read_resource
 from leastpriv.permissions import catalog
 
 PHRASE = re.compile(breakable("not authorized to perform"), re.IGNORECASE)
@@ -83,7 +83,13 @@ _IS = re.compile(r"[ \n\v`'\"]*i[\n\v]?s$", re.IGNORECASE)
 _USER = re.compile(r"User:|(?<![\w:/])User(?=[ \n\v]|\Z)")
 _QUOTES = "`'\"\u2018\u2019\u201c\u201d "
 _THIS_OPERATION = re.compile(rf"[ \n\v]*{breakable('this operation')}", re.IGNORECASE)
-_ENCODED_MESSAGE = re.compile(breakable("Encoded authorization failure message"), re.IGNORECASE)
+_ENCODED_MESSAGE = re.compile(
+    breakable("Encoded authorization failure message") + r"(?P<text>:[ \n\v]*)?", re.IGNORECASE
+)
+_PIECE_OF_ENCODED = re.compile(r"[A-Za-z0-9_-]+")
+_SHORTEST_ENCODED, _LONGEST_ENCODED = 60, 10_240
+"""In characters: AWS accepts up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); a
+shorter text than any real one is a mask, or truncated."""
 
 
 class DenialSentence(Struct, frozen=True):
@@ -130,13 +136,18 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
     scope = limit if empty < 0 else empty
     start, principal = _principal(text, max(before, phrase.start() - _LONGEST_PRINCIPAL), phrase.start())
     action, behind = _action(text, phrase.end(), scope)
-    resource, after = _named(layout, behind, scope) if action else (NamedResource(), behind)
-    tail = _tail(text, after, scope, action) if action else _tail_of_nothing(text, after, scope)
+    if action:
+        resource, after = _named(layout, behind, scope)
+        tail = _tail(text, after, scope, action)
+    else:
+        # A mask may replace the action: `perform: <redacted> because …`.
+        resource, after = NamedResource(), behind
+        masked = TAIL.search(text, after, min(scope, after + 40))
+        tail = masked.start() if masked else None
     end = after if tail is None else _end_of_reason(text, tail, scope)
     reason = text[tail:end] if tail is not None else ""
     remark = _REMARK.search(one_line(text[behind : scope if tail is None else tail]))
-    rest = text[behind:scope]
-    same_line = rest.partition("\n")[0]
+    same_line = text[behind:scope].partition("\n")[0]
     return DenialSentence(
         start=start,
         phrase=phrase.start(),
@@ -159,7 +170,7 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
     if not verb:
         return phrase, ""
     before = before[: verb.start()].rstrip(_QUOTES + BREAKS)
-    marker = max((match for match in _USER.finditer(before)), key=lambda match: match.start(), default=None)
+    marker = next(reversed([*_USER.finditer(before)]), None)
     named = before[marker.end() :] if marker else before
     name = without_breaks(named).strip(_QUOTES)
     # `AccessDeniedException:` and a wrapped line may come directly before an ARN.
@@ -219,12 +230,6 @@ def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]
     return named, named.end
 
 
-def _tail_of_nothing(text: str, after: int, limit: int) -> int | None:
-    """Returns the start of the reason in a sentence whose action is masked: `perform: <redacted> because …`."""
-    match = TAIL.search(text, after, min(limit, after + 40))
-    return match.start() if match else None
-
-
 def _tail(text: str, after: int, limit: int, action: str) -> int | None:
     """Returns the start of the reason: directly after the resource, or where it repeats the action."""
     match = TAIL.search(text, after, limit)
@@ -259,4 +264,18 @@ def _end_of_reason(text: str, tail: int, limit: int) -> int:
     return limit if same_line or _BEHIND_QUOTE.search(text, known.end(), limit) else known.end()
 
 
-_ENCODED = "the message is encoded: decode it with `aws sts decode-authorization-message --encoded-message …`"
+def encoded_texts(layout: LogText) -> Iterator[tuple[int, str]]:
+    """Yields offset and text of each complete encoded message; none for a truncated or masked one.
+
+    A message that a tool wrapped at a fixed column continues in the next line.
+    """
+    text = layout.text
+    for phrase in _ENCODED_MESSAGE.finditer(text):
+        whole, end = "", phrase.end()
+        piece = _PIECE_OF_ENCODED.match(text, end) if phrase["text"] else None
+        while piece:
+            whole, end = whole + piece[0], piece.end()
+            broken = text[end : end + 1] in ("\n", "\v") and is_full(layout, end)
+            piece = _PIECE_OF_ENCODED.match(text, end + 1) if broken else None
+        if _SHORTEST_ENCODED <= len(whole) <= _LONGEST_ENCODED and not text.startswith(("...", "…", "*", "<"), end):
+            yield phrase.start(), whole

@@ -31,8 +31,9 @@ from leastpriv.evidence.denials.log_text import (
     tool_phrases,
     without_breaks,
 )
-from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_arn, s3_resource
+from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, s3_arn, s3_resource
 from leastpriv.models import DeniedBy
+from leastpriv.permissions import catalog
 
 _ANSWERED = re.compile(r"\([Ss]ervice:[^()]{0,80}?[Ss]tatus[ \n\v]*[Cc]ode:[ \n\v]*403")
 _TEXT = re.compile(r"(?P<text>Access[ \n\v]*Denied|null)[ \n\v]*\Z", re.IGNORECASE)
@@ -74,7 +75,9 @@ _DECODED_FIELD = re.compile(
 def _lacking(layout: LogText) -> Iterator[FoundDenial]:
     """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
     for match in _LACKS.finditer(layout.text):
-        action = next(filter(is_action, (match["action"] + (match["rest"] or "").strip(BREAKS), match["action"])), "")
+        action = next(
+            filter(catalog.action, (match["action"] + (match["rest"] or "").strip(BREAKS), match["action"])), ""
+        )
         if action:
             before = layout.text[max(0, match.start() - 100) : match.start()]
             why = "it names another role" if _OTHER_ROLE.search(before) else ""
@@ -159,7 +162,7 @@ def _decoded(layout: LogText) -> Iterator[FoundDenial]:
         for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
             fields.setdefault(each["field"], without_breaks(each["value"]))
         action = fields.get("action", "")
-        if is_action(action):
+        if catalog.action(action):
             explicit = fields.get("explicitDeny") == "true"
             why = "an explicit deny applied, which no grant overrides" if explicit else ""
             found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
@@ -231,18 +234,14 @@ def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
     verb, words = phrase["verb"].lower(), f"{phrase['what']} {phrase['part']}".split()
     for count in range(min(_MOST_WORDS_OF_SERVICE, len(words) - 1), -1, -1):
         prefix = " ".join(words[:count]) if count else service
-        named = _operations(verb, words[count:])
+        noun = "".join(word[:1].upper() + word[1:] for word in words[count:])
+        plural = f"{noun.removesuffix('s')}s"
+        named = [f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))]
         found = dict.fromkeys(actions_of(prefix, name) for name in named) if prefix else {}
         found.pop((), None)
         if found:
             return next(iter(found)) if len(found) == 1 else ()
     return ()
-
-
-def _operations(verb: str, words: list[str]) -> list[str]:
-    noun = "".join(word[:1].upper() + word[1:] for word in words)
-    plural = f"{noun}s" if not noun.endswith("s") else noun
-    return [f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))]
 
 
 _REFUSAL = re.compile(r"\b(?:AccessDenied(?:Exception)?|UnauthorizedOperation|[A-Z]\w{1,40}Exception): ?")

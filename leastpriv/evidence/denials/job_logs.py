@@ -15,8 +15,10 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from io import BufferedReader
+from itertools import accumulate, chain
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -120,14 +122,12 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
         # The encoded message distinguishes denials that name no action, or no resource.
         encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
         key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, encoded)
-        group = kept.setdefault(key, []) if key in kept or count < MOST_DISTINCT else None
-        if group is None:
-            return _in_order(kept), True
+        group = kept.get(key, [])
         index = next((at for at, other in enumerate(group) if _are_copies(one.denial, other.denial)), None)
         if index is None:
             if count >= MOST_DISTINCT:
-                return _in_order(kept), True
-            group.append(one)
+                return [*chain(*kept.values())], True
+            kept.setdefault(key, group).append(one)
             count += 1
         else:
             known = group[index].denial
@@ -137,11 +137,7 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
             name, region = newest.authorization_id, newest.authorization_region
             best = replace(best, authorization_id=name, authorization_region=region)
             group[index] = replace(group[index], denial=best)
-    return _in_order(kept), False
-
-
-def _in_order(kept: dict[tuple[object, ...], list[LoggedDenial]]) -> list[LoggedDenial]:
-    return [one for group in kept.values() for one in group]
+    return [*chain(*kept.values())], False
 
 
 def _are_copies(one: Denial, other: Denial) -> bool:
@@ -215,8 +211,13 @@ def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[
         clean_log_text(part.decode("utf-8", "replace"))
         for part in (data[first:start], data[start:stop], data[stop : stop + _AFTER])
     ]
-    whole, own = _together(parts), len(parts[0].text)
-    behind = own + len(parts[1].text)
+    own, behind = accumulate(len(part.text) for part in parts[:2])
+    begins = zip(parts, (0, own, behind), strict=True)
+    whole = LogText(
+        "".join(part.text for part in parts),
+        tuple(begin + start for part, begin in begins for start in part.starts),
+        tuple(end for part in parts for end in part.ends),
+    )
     for found in find_denials(whole, behind):
         if own <= found.start < behind:
             below = whole.text.count("\n", own, found.start)
@@ -230,17 +231,6 @@ def _time_of(lines: bytes, number: int) -> datetime | None:
         return datetime.fromisoformat(stamp[1].decode()).replace(tzinfo=UTC) if stamp else None
     except ValueError:
         return None
-
-
-def _together(parts: list[LogText]) -> LogText:
-    text = ""
-    starts: list[int] = []
-    ends: list[int] = []
-    for part in parts:
-        starts += [len(text) + start for start in part.starts]
-        ends += part.ends
-        text += part.text
-    return LogText(text, tuple(starts), tuple(ends))
 
 
 STANDARD_INPUT = "-"
@@ -279,30 +269,21 @@ def _read_path(path: Path) -> Iterator[LoggedDenial]:
 
 
 def _read_file(stream: BinaryIO, name: str) -> Iterator[LoggedDenial]:
-    begin = stream.read(len(_ZIP))
-    if begin == _ZIP:
-        yield from _read_archive(stream, begin, name)
+    buffered: BufferedReader[Any] = BufferedReader(stream)
+    begin = buffered.peek(len(_ZIP))
+    if begin.startswith(_ZIP):
+        yield from _read_archive(buffered, name)
     elif begin.startswith(_GZIP):
         unfolded = _ArchiveMembers(name)
         try:
-            with gzip.GzipFile(fileobj=_Rejoined(begin, stream), mode="rb") as unfolded.member:  # type: ignore[call-overload]
+            with gzip.GzipFile(fileobj=buffered, mode="rb") as unfolded.member:
                 yield from read_log(unfolded, name)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise InputError(f"{name!r} is a gzip file that cannot be read: {error}.") from error
     else:
-        yield from read_log(_Rejoined(begin, stream), name)
-
-
-class _Rejoined:
-    """A stream whose first bytes were read already."""
-
-    def __init__(self, begin: bytes, rest: BinaryIO) -> None:
-        self._begin, self._rest = begin, rest
-
-    def read(self, size: int, /) -> bytes:
-        """Returns the next bytes; empty only at the end."""
-        begin, self._begin = self._begin[:size], self._begin[size:]
-        return begin + self._rest.read(size - len(begin)) if size > len(begin) else begin
+        yield from read_log(buffered, name)
+    # The caller closes the stream.
+    buffered.detach()
 
 
 class _ArchiveMembers:
@@ -310,7 +291,7 @@ class _ArchiveMembers:
 
     def __init__(self, name: str) -> None:
         self._name, self._left = name, MAX_DECOMPRESSED
-        self.member: IO[bytes] | None = None
+        self.member: ByteStream | None = None
 
     def read(self, size: int, /) -> bytes:
         """Returns the next bytes of the current member."""
@@ -323,11 +304,10 @@ class _ArchiveMembers:
         return part
 
 
-def _read_archive(stream: BinaryIO, begin: bytes, name: str) -> Iterator[LoggedDenial]:
+def _read_archive(stream: BufferedReader[Any], name: str) -> Iterator[LoggedDenial]:
     """Yields the denials of every member in order; a piped archive is stored on disk, as its index is at the end."""
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
         if name == STANDARD_INPUT:
-            copy.write(begin)
             shutil.copyfileobj(stream, copy)
         unfolded = _ArchiveMembers(name)
         try:

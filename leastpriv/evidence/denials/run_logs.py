@@ -11,7 +11,9 @@ A log is untrusted: every program of a job writes into it. Its denials are marke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -53,7 +55,9 @@ def add_job_logs(
     resource is left out. `decoder` decodes EC2's messages.
     """
     usages: dict[tuple[Permission, str], Usage] = {}
-    gaps: list[Gap] = [gap for each in logs for gap in each.gaps]
+    gaps = Counter[Gap]()
+    for left in (gap for each in logs for gap in each.gaps):
+        gaps[left] += left.count
     recorded = {usage.need.permission for usage in evidence.usages if usage.denial}
     known = {
         usage.need.permission.resource
@@ -65,22 +69,23 @@ def add_job_logs(
             if one.time and not window.contains(one.time):
                 continue
             denial = _with_location(one, decoder.decoded(one.denial), evidence, each.run)
-            gap = _left_open(denial, evidence.principal, decoder.trouble)
-            gaps.extend([gap] if gap else [])
-            for need in () if gap else _needs(denial, evidence.principal, known):
+            if gap := _left_open(denial, evidence.principal, decoder.trouble):
+                gaps[gap] += 1
+                continue
+            for need in _needs(denial, evidence.principal, known):
                 key = need.permission, f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}"
                 if need.permission not in recorded and key not in usages:
                     usages[key] = _usage(need, denial, one, each.run, read_at)
+    every = sorted(
+        (*evidence.usages, *usages.values()),
+        key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
+    )
     return replace(
         evidence,
-        usages=tuple(sorted((*evidence.usages, *usages.values()), key=_order)),
-        gaps=(*evidence.gaps, *_counted(gaps)),
+        usages=tuple(every),
+        gaps=(*evidence.gaps, *(replace(gap, count=count) for gap, count in gaps.items())),
         logged_runs=tuple(each.run for each in logs if each.run),
     )
-
-
-def _order(usage: Usage) -> tuple[object, ...]:
-    return usage.need.permission, usage.outcome, usage.need.derivation
 
 
 def _with_location(logged: LoggedDenial, denial: Denial, evidence: Evidence, run: Run | None) -> Denial:
@@ -138,39 +143,26 @@ def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[N
     """Yields the denied needs, then those that AWS may check next, whose resource no log contains."""
     yield from logged_needs(denial, principal, known)
     for action in denial.actions if denial.mendable and denial.principal else ():
+        because = f"AWS may ask for it once {action} is allowed"
         for partner in next_actions(action):
-            yield Need(
-                Permission(partner, "*"),
-                Basis.INFERRED,
-                "a log shows no request",
-                because=f"AWS may ask for it once {action} is allowed",
-                exact=False,
-            )
+            yield Need(Permission(partner, "*"), Basis.INFERRED, "a log shows no request", because, exact=False)
 
 
 def _usage(need: Need, denial: Denial, one: LoggedDenial, run: Run | None, read_at: datetime) -> Usage:
-    region = (need.permission.resource.split(":") + [""] * 3)[3]
+    region = "".join(need.permission.resource.split(":")[3:4])
     time = one.time or read_at
     return Usage(
-        need=need,
-        outcome=Outcome.DENIED,
+        need,
+        Outcome.DENIED,
         count=1,
         first_seen=time,
         last_seen=time,
         runs=(run.id,) if run else (),
         events=(f"job log {denial.log}",),
-        regions=(region,) if region and not set(region) & set("*?$") else (),
+        regions=(region,) if region and set(region).isdisjoint("*?$") else (),
         denial=denial,
         succeeded=False,
     )
-
-
-def _counted(gaps: Iterable[Gap]) -> Iterator[Gap]:
-    """Merges equal gaps."""
-    counts: dict[Gap, int] = {}
-    for gap in gaps:
-        counts[gap] = counts.get(gap, 0) + gap.count
-    yield from (replace(gap, count=count) for gap, count in counts.items())
 
 
 LARGEST_LOG = 512 * 1024**2
@@ -219,7 +211,7 @@ class WorkflowRunLogs(Struct, frozen=True):
     def _jobs(self, gaps: list[Gap]) -> Iterator[Mapping[str, object]]:
         path = f"/repos/{self.repository}/actions/runs/{self.run_id}/attempts/{self.attempt}/jobs"
         for page in range(1, _MOST_PAGES + 1):
-            answer = self._ask(f"{path}?per_page={_PER_PAGE}&page={page}")
+            answer = self._tried(f"{self.api_url}{path}?per_page={_PER_PAGE}&page={page}", with_token=True)
             try:
                 told = answer.json()
             except (ValueError, OSError, RecursionError):
@@ -236,7 +228,8 @@ class WorkflowRunLogs(Struct, frozen=True):
         """Yields the denials of one log, as far as it can be fetched."""
         name = str(job.get("name") or job.get("id"))
         try:
-            answer = self._ask(f"/repos/{self.repository}/actions/jobs/{job.get('id')}/logs")
+            path = f"/repos/{self.repository}/actions/jobs/{job.get('id')}/logs"
+            answer = self._tried(f"{self.api_url}{path}", with_token=True)
             body = _Body(self._stored(answer), self.largest)
             yield from read_log(body, name)
             if body.is_cut:
@@ -246,20 +239,20 @@ class WorkflowRunLogs(Struct, frozen=True):
         except (OSError, ValueError) as error:  # errors of `requests` are OSErrors, but it also lets others through
             gaps.append(_gap(name, f"its log was cut off ({type(error).__name__})"))
 
-    def _ask(self, path: str) -> Response:
-        """Returns the API's answer: 200, or a redirection, which is not followed because it would receive the token."""
-        return self._tried(f"{self.api_url}{path}", with_token=True)
-
     def _stored(self, answer: Response) -> Response:
         """Fetches the log from its storage."""
         if not answer.is_redirect:
             return answer
         address = answer.headers["Location"]
-        if _scheme(address) not in {"https", urlsplit(self.api_url).scheme}:
+        scheme = ""
+        with suppress(ValueError):
+            scheme = urlsplit(address).scheme
+        if scheme not in {"https", urlsplit(self.api_url).scheme}:
             raise _UnreadError("GitHub says that it is stored at no web address")
         return self._tried(address, with_token=False)
 
     def _tried(self, address: str, *, with_token: bool) -> Response:
+        """Returns the answer 200, or the API's redirection, which would receive the token if it were followed."""
         for left in reversed(range(_TRIES)):
             try:
                 answer = self._get(address, with_token=with_token)
@@ -325,14 +318,6 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     if status in (404, 410):
         return "GitHub has none, or it has expired", -1
     return f"GitHub answered {status}", 1 if status >= 500 else -1
-
-
-def _scheme(address: str) -> str:
-    """Empty where it is not an address."""
-    try:
-        return urlsplit(address).scheme
-    except ValueError:
-        return ""
 
 
 def _gap(name: str, trouble: str) -> Gap:

@@ -39,7 +39,19 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
     _log.info(f"Asking IAM when {principal} last used its permissions (free of charge)")
     made = waiting.clock()
     _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
-    services = {service.service: service for service in map(_service, rows)}
+    services: dict[str, ServiceAccess] = {}
+    for row in rows:
+        prefix = str(row["ServiceNamespace"]).lower()
+        # Answers are published with `PutObject` and with `s3:PutObject`.
+        actions = {
+            f"{prefix}:{str(each['ActionName']).rpartition(':')[2].lower()}": _attempt(
+                each.get("LastAccessedTime"), each.get("LastAccessedRegion")
+            )
+            for each in row.get("TrackedActionsLastAccessed") or ()
+            if each.get("ActionName")
+        }
+        last = _attempt(row.get("LastAuthenticated"), row.get("LastAuthenticatedRegion"))
+        services[prefix] = ServiceAccess(prefix, last, actions)
     names = sorted(services)
     granting: dict[str, tuple[str, ...]] = {}
     missing = ""
@@ -71,19 +83,6 @@ def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[
         said = f"{error.get('Code', '')}: {error.get('Message', '')}"
         raise AwsError(f"IAM failed while {doing} ({said}).", AwsErrorKind.OTHER)
     return job, [row for page in found for row in page.get("ServicesLastAccessed", ())]
-
-
-def _service(row: Mapping[str, Any]) -> ServiceAccess:
-    prefix = str(row["ServiceNamespace"]).lower()
-    # Answers are published with `PutObject` and with `s3:PutObject`.
-    actions = {
-        f"{prefix}:{str(each['ActionName']).rpartition(':')[2].lower()}": _attempt(
-            each.get("LastAccessedTime"), each.get("LastAccessedRegion")
-        )
-        for each in row.get("TrackedActionsLastAccessed") or ()
-        if each.get("ActionName")
-    }
-    return ServiceAccess(prefix, _attempt(row.get("LastAuthenticated"), row.get("LastAuthenticatedRegion")), actions)
 
 
 def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:

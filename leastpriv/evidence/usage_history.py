@@ -43,7 +43,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 """Aware, UTC, whole seconds."""
 
 _K = TypeVar("_K")
-_V = TypeVar("_V", "KeepDecision", "DeclinedPullRequest", "RevertedRemoval")
+_V = TypeVar("_V", "KeepDecision", "DeclinedPullRequest", "RevertedRemoval", int)
 
 
 class ActionUse(Struct, frozen=True, omit_defaults=True):
@@ -151,13 +151,13 @@ class UsageHistory(Struct, frozen=True):
     def reverted_removal(self, action: str, resources: Iterable[str]) -> RevertedRemoval | None:
         """Returns the latest denial of an action after its removal, on one of these resource patterns."""
         told, patterns = self._forgotten(action), tuple(resources)
-        found = [
+        found = (
             back
             for (name, resource), back in self.returned.items()
             if name == action
             and not (told and back.refused <= told.at.date())
             and any(resource_overlaps(pattern, resource) for pattern in patterns)
-        ]
+        )
         return max(found, default=None)
 
     def limits(self, pattern: str) -> bool:
@@ -189,9 +189,9 @@ def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
     newest = sorted(declined, reverse=True)[:MOST_DECLINED]
     used = {action: dict(one.used.get(action, {})) for action in actions}
     for action, by_resource in other.used.items():
+        known = used[action]
         for resource, use in by_resource.items():
-            known = used[action].get(resource)
-            used[action][resource] = merge_uses(known, use) if known else use
+            known[resource] = merge_uses(known.get(resource, use), use)
     return UsageHistory(
         one.principal,
         used={action: limit_resources(by_resource) for action, by_resource in used.items()},
@@ -244,21 +244,13 @@ def limit_resources(by_resource: Mapping[str, ActionUse], most: int = MOST_RESOU
 
 def merge_uses(one: ActionUse, other: ActionUse) -> ActionUse:
     """Merges two uses."""
-    months = dict.fromkeys((*one.runs, *other.runs))
-    last = max((one.last, one.workflow_run), (other.last, other.workflow_run))
-    return ActionUse(
-        min(one.first, other.first),
-        last[0],
-        {month: max(one.runs.get(month, 0), other.runs.get(month, 0)) for month in months},
-        last[1],
-    )
+    last, workflow_run = max((one.last, one.workflow_run), (other.last, other.workflow_run))
+    return ActionUse(min(one.first, other.first), last, _latest(one.runs, other.runs), workflow_run)
 
 
 def _latest(one: Mapping[_K, _V], other: Mapping[_K, _V]) -> dict[_K, _V]:
-    found = dict(one)
-    for key, value in other.items():
-        found[key] = max(found[key], value) if key in found else value
-    return found
+    """Returns the later or larger value of each key."""
+    return {**one, **{key: max(one.get(key, value), value) for key, value in other.items()}}
 
 
 def history_from_evidence(evidence: Evidence) -> UsageHistory:
@@ -271,9 +263,9 @@ def history_from_evidence(evidence: Evidence) -> UsageHistory:
         if is_action(permission.action):
             by_resource = found.setdefault(permission.action, {})
             resource = permission.resource if is_resource(permission.resource) else ANYTHING
-            used, known = _used(usage, runs), by_resource.get(resource)
+            used = _used(usage, runs)
             # The same permission with other conditions, or on another basis.
-            by_resource[resource] = merge_uses(known, used) if known else used
+            by_resource[resource] = merge_uses(by_resource.get(resource, used), used)
     return UsageHistory(
         evidence.principal, used={action: limit_resources(by_resource) for action, by_resource in found.items()}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -26,6 +26,12 @@ _SHOWN = (
 )  # fmt: skip
 """Claims that a trust policy can require; the others say who started the run."""
 _SECONDS = 30
+_COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
+    "StringLike": matches,
+    "StringEquals": str.__eq__,
+    "StringEqualsIgnoreCase": lambda one, other: one.casefold() == other.casefold(),
+}
+"""The operators for equal or alike text; a condition with another one counts as fulfilled."""
 
 
 class Check(Struct, frozen=True):
@@ -185,19 +191,9 @@ def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any])
         for key, values in entries.items():
             accepted = [values] if isinstance(values, str) else list(values)
             claim = str(claims.get(key.rpartition(":")[2], ""))
-            if not _fulfils(operator, accepted, claim):
+            compare = _COMPARISONS.get(operator.rpartition(":")[2].removesuffix("IfExists"))
+            if compare and not any(compare(each, claim) for each in accepted):
                 yield f"{operator} {key}: the token has {claim!r}, accepted is {' or '.join(map(repr, accepted))}"
-
-
-def _fulfils(operator: str, accepted: list[str], claim: str) -> bool:
-    """Whether a condition holds; one with another operator than those for equal or alike text counts as fulfilled."""
-    plain = operator.rpartition(":")[2].removesuffix("IfExists")
-    if plain == "StringLike":
-        return any(matches(each, claim) for each in accepted)
-    if plain in ("StringEquals", "StringEqualsIgnoreCase"):
-        same = str.casefold if plain.endswith("Case") else str
-        return same(claim) in map(same, accepted)
-    return True
 
 
 def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:

@@ -9,7 +9,7 @@ A repository uses one form at a time; the role accepts both, so that a switch br
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 from msgspec import Struct
@@ -159,7 +159,12 @@ def parse_options(given: Given) -> InitOptions:
     targets = _targets(found["role-arn"], found["policy-file"])
     principal = targets[0][0]
     region = one["region"] or next(iter(found["aws-regions"]), "")
-    partition = _partition(principal.partition, (*found["aws-regions"], *(each for each in (region,) if each)))
+    partition = _partition(principal.partition, filter(None, (*found["aws-regions"], region)))
+    # "Any `:` within the metadata values will be replaced with `%3A`" (GitHub, as above). Of a job with an environment
+    # GitHub names neither branch nor tag.
+    environments = [f"environment:{name.replace(':', '%3A')}" for name in found["environment"]]
+    tags = [f"ref:refs/tags/{name}" for name in found["tag"]]
+    branches = found["branch"] or (() if environments or tags else ("main",))
     values = _trail_values(found["trails"], one)
     if one["hub-account"] and {"TrailBucket", "LogGroup", "Database"} & {*values}:
         raise InputError("--hub-account reads event history: leave it out for a bucket, a log group or Athena.")
@@ -171,7 +176,7 @@ def parse_options(given: Given) -> InitOptions:
     return InitOptions(
         one["repository"],
         targets,
-        _jobs(found),
+        (*environments, *(f"ref:refs/heads/{name}" for name in branches), *tags),
         _subjects(found["subject"], one["repository"], one["issuer"] or GITHUB),
         next(iter(found["environment"]), ""),
         found["tag"],
@@ -191,7 +196,11 @@ def parse_options(given: Given) -> InitOptions:
 
 
 def _targets(roles: Sequence[str], files: Sequence[str]) -> tuple[tuple[Principal, str], ...]:
-    principals = [_principal(role) for role in roles]
+    principals = []
+    for role in roles:
+        _, partition, _, _, account, end = role.split(":", 5)
+        named = Principal(role, partition, account, "role", end.rpartition("/")[2])
+        principals.append(named if is_pattern(role) else parse_principal(role))
     if len({each.partition for each in principals}) > 1:
         raise InputError("--role-arn names roles of several partitions: write the files of each partition apart.")
     if not files:
@@ -214,14 +223,7 @@ def _targets(roles: Sequence[str], files: Sequence[str]) -> tuple[tuple[Principa
     return tuple(zip(principals, files, strict=True))
 
 
-def _principal(role: str) -> Principal:
-    if not is_pattern(role):
-        return parse_principal(role)
-    _, partition, _, _, account, end = role.split(":", 5)
-    return Principal(role, partition, account, "role", end.rpartition("/")[2])
-
-
-def _partition(name: str, regions: Sequence[str]) -> Mapping[str, str]:
+def _partition(name: str, regions: Iterable[str]) -> Mapping[str, str]:
     """Returns the row of the roles' partition."""
     known = {row["partition"]: row for row in table("partitions", __package__ or "")}
     if name not in known:
@@ -233,15 +235,6 @@ def _partition(name: str, regions: Sequence[str]) -> Mapping[str, str]:
                 f"{known[name]['example']}."
             )
     return known[name]
-
-
-def _jobs(found: Given) -> tuple[str, ...]:
-    """Returns the ends of the subjects: of a job with an environment GitHub names neither branch nor tag."""
-    # "Any `:` within the metadata values will be replaced with `%3A`" (GitHub, as above).
-    environments = [f"environment:{name.replace(':', '%3A')}" for name in found["environment"]]
-    tags = [f"ref:refs/tags/{name}" for name in found["tag"]]
-    branches = found["branch"] or (() if environments or tags else ("main",))
-    return (*environments, *(f"ref:refs/heads/{name}" for name in branches), *tags)
 
 
 _OWNED = r"repo|repository|repository_owner|project_path|namespace_path"

@@ -34,6 +34,7 @@ from leastpriv.evidence.declared.models import (
 from leastpriv.evidence.declared.resource_arns import Arns
 from leastpriv.evidence.declared.resource_needs import needed_actions
 from leastpriv.evidence.declared.template import MADE, read_template
+from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, deployed_as
 from leastpriv.models import Need
 from leastpriv.permissions import catalog
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, actions_of_phase, making_actions
@@ -44,20 +45,14 @@ _ASSETS = "cdk:asset-manifest"
 _ASSEMBLY = "cdk:cloud-assembly"
 
 
-class _Roles(Struct, frozen=True):
-    """The roles of one stack's bootstrap; empty where the CLI uses its own credentials."""
-
-    deploy: str
-    execution: str
-    lookup: str
-
-
 def read_assembly(folder: Path, source: str, role: str, place: Place) -> tuple[Declaration, ...]:
     """Reads the stacks of an assembly as the target `role` deploys them.
 
     Raises:
         InputError: the folder holds no readable assembly.
     """
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"The input templates names the folder {source!r}, which has no {MANIFEST}: run `cdk synth`.")
     try:
         stacks = tuple(_stacks(folder, source, place))
         bootstrap = {name for each in stacks for name in each.bootstrap_roles}
@@ -75,22 +70,16 @@ class _StackArtifact(Struct, frozen=True):
     properties: Mapping[str, Any]
     place: Place
     assets: Sequence[Mapping[str, Any]]
-
-    @property
-    def roles(self) -> _Roles:
-        """The roles that deploy it."""
-        return _Roles(
-            _filled(str(self.properties.get("assumeRoleArn", "")), self.place),
-            _filled(str(self.properties.get("cloudFormationExecutionRoleArn", "")), self.place),
-            _filled(str(self.properties.get("lookupRole", {}).get("arn", "")), self.place),
-        )
+    deploy: str
+    """The roles that deploy it, by ARN; empty where the CLI uses its own credentials."""
+    execution: str
+    lookup: str
 
     @property
     def bootstrap_roles(self) -> tuple[str, ...]:
-        """These and the roles that publish its assets."""
-        roles = self.roles
+        """The roles that deploy it and publish its assets."""
         publishing = (each.get("assumeRoleArn", "") for each in self.destinations("files", "dockerImages"))
-        return tuple(filter(None, (roles.deploy, roles.execution, roles.lookup, *publishing)))
+        return tuple(filter(None, (self.deploy, self.execution, self.lookup, *publishing)))
 
     def destinations(self, *kinds: str) -> Iterator[Mapping[str, str]]:
         """Yields the buckets or repositories of its assets."""
@@ -113,14 +102,19 @@ def _stacks(folder: Path, source: str, place: Place) -> Iterator[_StackArtifact]
                 for each in artifact.get("dependencies", ())
                 if artifacts.get(each, {}).get("type") == _ASSETS
             ]
-            own = _placed_in(str(artifact.get("environment", "")), place)
+            # `aws://ACCOUNT/REGION`, where the assembly knows the region.
+            region = str(artifact.get("environment", "")).rpartition("/")[2]
+            own = replace(place, region=region) if region and not region.startswith("unknown") else place
             stack = str(properties.get("stackName") or name)
-            yield _StackArtifact(folder, f"{source}/{name}", stack, properties, own, assets)
+            named = [properties.get(key) for key in ("assumeRoleArn", "cloudFormationExecutionRoleArn")]
+            named.append(properties.get("lookupRole", {}).get("arn"))
+            roles = (_filled(str(role or ""), own) for role in named)
+            yield _StackArtifact(folder, f"{source}/{name}", stack, properties, own, assets, *roles)
 
 
 def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Declaration:
     """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles deploy."""
-    place, properties, roles = stack.place, stack.properties, stack.roles
+    place, properties = stack.place, stack.properties
 
     def nested(path: str) -> bytes | None:
         found = stack.folder / path
@@ -129,32 +123,31 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
     deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
     raw = _bytes(stack.folder / str(properties.get("templateFile", "")))
-    made = read_template(raw, stack.source, deployed, place, nested)
-    made = replace(made, region=place.region)
+    made = replace(read_template(raw, stack.source, deployed, place, nested), region=place.region)
     because = f"the stack {stack.name}"
-    if role == roles.execution:
+    if role == stack.execution:
         return made
-    if role == roles.deploy or not roles.deploy:
-        calls = [*_deployment(because, stack.name, roles, place), *transform_calls(made, because, place)]
-        calls += [] if roles.deploy else _published(because, stack, "")
+    if role == stack.deploy or not stack.deploy:
+        calls = [*_deployment(because, stack), *transform_calls(made, because, place)]
+        calls += [] if stack.deploy else _published(because, stack, "")
         plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
         made = replace(made, calls=tuple(calls), plan_calls=plan_calls)
-        return replace(made, resources=(), unknown_types=()) if roles.execution else made
+        return replace(made, resources=(), unknown_types=()) if stack.execution else made
     only_calls = replace(made, resources=(), reads=(), unknown_types=())
     if is_of_bootstrap:
         return replace(only_calls, calls=tuple(_published(because, stack, role)))
-    assumed = dict.fromkeys(each for each in stack.bootstrap_roles if each != roles.execution)
+    assumed = dict.fromkeys(each for each in stack.bootstrap_roles if each != stack.execution)
     needed = (need for each in assumed for need in tool_calls("assume", because, place, role=each))
-    look_up = tool_calls("assume", because, place, role=roles.lookup) if roles.lookup else ()
+    look_up = tool_calls("assume", because, place, role=stack.lookup) if stack.lookup else ()
     return replace(only_calls, calls=tuple(needed), plan_calls=tuple(look_up))
 
 
-def _deployment(because: str, name: str, roles: _Roles, place: Place) -> Iterator[Need]:
-    for step in ("deploy", "delete", *(() if roles.deploy else ("toolkit",))):
-        yield from tool_calls(step, because, place, stack=name)
-    yield from tool_calls("bootstrap", because, place, parameter=f"cdk-bootstrap/{UNKNOWN}/version")
-    if roles.execution:
-        yield from tool_calls("pass", because, place, role=roles.execution)
+def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:
+    for step in ("deploy", "delete", *(() if stack.deploy else ("toolkit",))):
+        yield from tool_calls(step, because, stack.place, stack=stack.name)
+    yield from tool_calls("bootstrap", because, stack.place, parameter=f"cdk-bootstrap/{UNKNOWN}/version")
+    if stack.execution:
+        yield from tool_calls("pass", because, stack.place, role=stack.execution)
 
 
 def _published(because: str, stack: _StackArtifact, role: str) -> Iterator[Need]:
@@ -172,12 +165,6 @@ def _filled(text: str, place: Place) -> str:
     for name, value in values.items():
         text = text.replace("${AWS::" + name + "}", value)
     return text
-
-
-def _placed_in(environment: str, place: Place) -> Place:
-    """The place with the region of `aws://ACCOUNT/REGION`, where the assembly knows it."""
-    region = environment.rpartition("/")[2]
-    return replace(place, region=region) if region and not region.startswith("unknown") else place
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -219,7 +206,7 @@ def read_declarations(
     found: list[Declaration] = []
     for name in templates:
         if (root / name).is_dir():
-            found.extend(_assembly(root, name, role, place))
+            found.extend(read_assembly(root / name, name, role, place))
         else:
             found.append(read_stack(name, on_disk, place))
     return (*found, *(_plan(name, on_disk, role, place) for name in plans))
@@ -240,8 +227,6 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     is_sam = b"AWS::Serverless" in raw
     config = read((folder / _SAM_CONFIG).as_posix())
     if config is not None:
-        from leastpriv.evidence.declared.transforms import deployed_as
-
         configured = deployed_as(config)
         stack = replace(configured, name=stack_name or configured.name)
     made = read_template(raw, path, stack, place, lambda nested: read((folder / nested).as_posix()))
@@ -251,8 +236,6 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     calls += transform_calls(made, because, place)
     later: tuple[Need, ...] = ()
     if is_sam or stack.bucket:
-        from leastpriv.evidence.declared.transforms import MANAGED_BUCKET
-
         names = {"bucket": stack.bucket or MANAGED_BUCKET, "object": f"{stack.prefix}{UNKNOWN}", "stack": stack.name}
         calls += tool_calls("publish", because, place, **names)
         calls += () if stack.bucket else tool_calls("managed", because, place)
@@ -265,13 +248,6 @@ def split_stack(name: str) -> tuple[str, str]:
     """Splits `STACK=FILE`; the name is empty where only the file is given."""
     stack, separator, path = name.partition("=")
     return (stack, path) if separator else ("", name)
-
-
-def _assembly(root: Path, name: str, role: str, place: Place) -> tuple[Declaration, ...]:
-
-    if not (root / name / MANIFEST).is_file():
-        raise InputError(f"The input templates names the folder {name!r}, which has no {MANIFEST}: run `cdk synth`.")
-    return read_assembly(root / name, name, role, place)
 
 
 def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
@@ -347,7 +323,19 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
             replace(after, resources=tuple(made), around=after.resources),
             replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
         )
-    made, kept = list(_made(before, after)), list(_kept(before, after))
+    made, kept = [], []
+    for each in after.resources:
+        earlier = before.by_address.get(each.address)
+        if earlier is None or not _is_same(earlier, each):
+            made.append(replace(each, phases=MADE))
+            continue
+        names = {*earlier.properties, *each.properties}
+        changed = frozenset(name for name in names if earlier.properties.get(name) != each.properties.get(name))
+        kept += [replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)] if changed else []
+    for each in before.resources:
+        now = after.by_address.get(each.address)
+        if now is None or not _is_same(now, each):
+            kept.append(replace(each, phases=(Phase.DELETE,)))
     is_empty = not (made or kept)
     calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
     return ChangedResources(
@@ -356,26 +344,5 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     )
 
 
-def _made(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
-    for each in after.resources:
-        earlier = before.by_address.get(each.address)
-        if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
-            yield replace(each, phases=MADE)
-
-
-def _kept(before: Declaration, after: Declaration) -> Iterator[DeclaredResource]:
-    for each in after.resources:
-        earlier = before.by_address.get(each.address)
-        if earlier is None or earlier.kind != each.kind or earlier.name != each.name:
-            continue
-        changed = frozenset(_changed({*earlier.properties, *each.properties}, earlier, each))
-        if changed:
-            yield replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)
-    for earlier in before.resources:
-        now = after.by_address.get(earlier.address)
-        if now is None or now.kind != earlier.kind or now.name != earlier.name:
-            yield replace(earlier, phases=(Phase.DELETE,))
-
-
-def _changed(names: Iterable[str], before: DeclaredResource, after: DeclaredResource) -> Iterator[str]:
-    yield from (name for name in names if before.properties.get(name) != after.properties.get(name))
+def _is_same(one: DeclaredResource, other: DeclaredResource) -> bool:
+    return (one.kind, one.name) == (other.kind, other.name)

@@ -15,7 +15,7 @@ from leastpriv.permissions.resource_types import VARIABLE, own_variables
 from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, actions_of_phase, making_actions
 
-_VERB = re.compile(r"[A-Z][a-z]+")
+_VERB = re.compile(r"\A[A-Z][a-z]+")
 PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
 TAGS = re.compile("Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]")
@@ -42,11 +42,10 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
     makes = making_actions(kind)
     listed = next((row["types"].split(",") for row in table("own_types", __package__) if row["kind"] == kind.name), ())
     if listed:
-        known = (catalog.action(action) for action in makes)
-        return tuple(each for action in known if action for each in action.resource_types if each.name in listed)
+        return tuple(each for each in types_of(makes) if each.name in listed)
     # What associates two resources makes neither.
     names = (action.partition(":")[2] for action in makes if ":Associate" not in action)
-    nouns = {plain(_without_verb(name)).removesuffix("s") for name in names} - {""}
+    nouns = {plain(_VERB.sub("", name)).removesuffix("s") for name in names} - {""}
     others = [each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)]
     return (
         _types_named(makes, nouns, exactly=True)
@@ -57,42 +56,40 @@ def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
         or tuple(
             each
             for row in table("made_types")
-            if row["operation"] in makes and (making := catalog.action(row["operation"]))
-            for each in making.resource_types
+            if row["operation"] in makes
+            for each in types_of([row["operation"]])
             if each.name in row["types"].split(",")
         )
     )
 
 
+def types_of(actions: Iterable[str]) -> Iterator[ResourceType]:
+    """Yields the resource types that actions are authorized on."""
+    for action in actions:
+        known = catalog.action(action)
+        yield from known.resource_types if known else ()
+
+
 def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[ResourceType, ...]:
     """The types of the making actions whose variable has the name of the declared type: `subgrp/${SubnetGroupName}`."""
     name = plain(re.split("::|aws_", kind.name)[-1])
-    known = (catalog.action(action) for action in makes)
-    kinds = {each.name: each for action in known if action for each in action.resource_types}
-    stems = {
-        each: re.sub("(name|id)$", "", plain(own_variables(kinds[each].arn)[-1]))
-        for each in kinds
-        if own_variables(kinds[each].arn)
-    }
-    return tuple(kinds[each] for each, stem in stems.items() if len(stem) > SHORTEST and name.endswith(stem))
+    found: dict[str, ResourceType] = {}
+    for each in types_of(makes):
+        stem = re.sub("(name|id)$", "", plain("".join(own_variables(each.arn)[-1:])))
+        if len(stem) > SHORTEST and name.endswith(stem):
+            found[each.name] = each
+    return tuple(found.values())
 
 
 def _types_named(actions: Sequence[str], nouns: Set[str], *, exactly: bool = False) -> tuple[ResourceType, ...]:
     """The types of some actions that have one of the nouns for name, or that a noun is a part of."""
     found: dict[str, ResourceType] = {}
-    for action in actions:
-        known = catalog.action(action)
-        for each in known.resource_types if known else ():
-            name, variables = plain(each.name).removesuffix("s"), plain("".join(own_variables(each.arn)))
-            is_end = len(name) > SHORTEST and any(noun.endswith(name) for noun in nouns)
-            if name in nouns or is_end or (not exactly and any(noun in f"{name} {variables}" for noun in nouns)):
-                found.setdefault(each.name, each)
+    for each in types_of(actions):
+        name, variables = plain(each.name).removesuffix("s"), plain("".join(own_variables(each.arn)))
+        is_end = len(name) > SHORTEST and any(noun.endswith(name) for noun in nouns)
+        if name in nouns or is_end or (not exactly and any(noun in f"{name} {variables}" for noun in nouns)):
+            found.setdefault(each.name, each)
     return tuple(found.values())
-
-
-def _without_verb(name: str) -> str:
-    match = _VERB.match(name)
-    return name.removeprefix(match[0]) if match else name
 
 
 def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
@@ -142,9 +139,8 @@ def made_name(kind: str, stack: str, logical: str) -> str:
     """Returns the pattern of the name that CloudFormation makes for a resource without one."""
     row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))
     name = row["form"].format(stack=stack, logical=logical)
-    certain = int(row["longest"] or _CERTAIN)
-    if len(name) - 2 > (int(row["longest"]) if row["longest"] else _LONGEST):
-        name = name[:certain].rstrip("-") + UNKNOWN
+    if len(name) - 2 > int(row["longest"] or _LONGEST):
+        name = name[: int(row["longest"] or _CERTAIN)].rstrip("-") + UNKNOWN
     return name.lower() if row["case"] == "lower" else name
 
 
@@ -173,11 +169,10 @@ def name_by_parameter(kind: ResourceKind, properties: Mapping[str, object]) -> s
     """Returns the name that AWS makes of a parameter, as of the URL of an OIDC provider; UNKNOWN for another type."""
     for made in own_types(kind):
         variable = name_variable(own_variables(made.arn) or [""], kind)
-        for key, text in properties.items():
-            transform = (
-                transform_of(variable, made, plain(key)) if isinstance(text, str) and UNKNOWN not in text else ""
-            )
-            if transform and (found := transformed(transform, str(text))):
+        texts = ((key, text) for key, text in properties.items() if isinstance(text, str) and UNKNOWN not in text)
+        for key, text in texts:
+            transform = transform_of(variable, made, plain(key))
+            if transform and (found := transformed(transform, text)):
                 return found
     return UNKNOWN
 
@@ -213,8 +208,8 @@ def types_of_others(action: str, declared: ResourceKind) -> frozenset[str]:
     """Returns the types that the other actions of a service require that make or change a declared type."""
     prefix = f"{action.partition(':')[0]}:"
     every = {each for phase in (Phase.CREATE, Phase.UPDATE) for each in actions_of_phase(declared, phase)}
-    others = (catalog.action(each) for each in every if each.startswith(prefix) and not TAGS.search(each))
-    return frozenset(kind.name for each in others if each for kind in each.resource_types if kind.required)
+    others = (each for each in every if each.startswith(prefix) and not TAGS.search(each))
+    return frozenset(kind.name for kind in types_of(others) if kind.required)
 
 
 @lru_cache(maxsize=4_096)
@@ -236,7 +231,7 @@ def _paths_by_noun(action: str, is_second: bool) -> Mapping[str, Set[str]]:
         for each in facts.actions:
             # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them without it.
             if each.action == action and each.resource and ("::/v2/" in each.resource) == is_second:
-                noun = plain(_without_verb(name)).removesuffix("s")
+                noun = plain(_VERB.sub("", name)).removesuffix("s")
                 nouns.setdefault(noun, set()).add(each.resource.replace("::/v2/", "::/"))
     return nouns
 

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from msgspec import Struct, structs
 from msgspec.structs import replace
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.declared.made_types import is_given_id, name_by_parameter, name_variable, own_types
+from leastpriv.evidence.declared.made_types import is_given_id, name_by_parameter, name_variable, own_types, plain
 from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, tool_calls
 from leastpriv.evidence.declared.template import trusted_services
 from leastpriv.models import Need
@@ -23,7 +22,6 @@ from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import own_variables
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, Tool, is_known
 
-_PROVIDER = "registry.terraform.io/hashicorp/aws"
 _PHASES = {
     "create": (Phase.CREATE, Phase.READ),
     "read": (Phase.READ,),
@@ -32,21 +30,10 @@ _PHASES = {
     "no-op": (Phase.READ,),
 }
 _FREE_DATA = (
-    "aws_caller_identity",
-    "aws_iam_policy_document",
-    "aws_partition",
-    "aws_region",
-    "aws_arn",
-    "aws_service_principal",
-    "aws_default_tags",
-    "aws_eks_cluster_auth",
-    "aws_elb_service_account",
-    "aws_ip_ranges",
-    "aws_billing_service_account",
-    "aws_elb_hosted_zone_id",
-    "aws_s3_bucket_hosted_zone_id",
-    "aws_canonical_user_id",
-)
+    "aws_caller_identity", "aws_iam_policy_document", "aws_partition", "aws_region", "aws_arn", "aws_service_principal",
+    "aws_default_tags", "aws_eks_cluster_auth", "aws_elb_service_account", "aws_ip_ranges",
+    "aws_billing_service_account", "aws_elb_hosted_zone_id", "aws_s3_bucket_hosted_zone_id", "aws_canonical_user_id",
+)  # fmt: skip
 """Data sources that call nothing that needs a permission."""
 _KEY = ""
 """In place of an attribute: the key of the provider's configuration."""
@@ -71,22 +58,27 @@ def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
     try:
         configured = dict(_configured(plan.get("configuration", {}).get("root_module", {}), ""))
         providers = _providers(plan)
-        changes = [change for change in plan.get("resource_changes") or () if _is_aws(change)]
+        changes = [
+            change
+            for change in plan.get("resource_changes") or ()
+            if str(change.get("type", "")).startswith("aws_")
+            and str(change.get("provider_name", "aws")).rpartition("/")[2] == "aws"
+        ]
         instances: dict[str, list[str]] = {}
         for change in changes:
             instances.setdefault(_INDEX.sub("", change["address"]), []).append(change["address"])
         found = [each for change in changes for each in _resources(change, configured, instances)] + _data_sources(plan)
-        resources, calls = [], dict[Need, None]()
+        resources: list[DeclaredResource] = []
+        calls: list[Need] = []
         for each in found:
-            provider = providers.get(str(configured.get(_INDEX.sub("", each.address), {}).get(_KEY)), _Provider())
-            if provider.role and role and provider.role != role:
-                place = Place(*(provider.role.split(":")[position] for position in (1, 4)))
-                calls.update(
-                    dict.fromkeys(tool_calls("assume", f"the provider of {each.address}", place, role=provider.role))
-                )
+            key = str(configured.get(_INDEX.sub("", each.address), {}).get(_KEY))
+            region, assumed = providers.get(key, ("", ""))
+            if assumed and role and assumed != role:
+                place = Place(*(assumed.split(":")[position] for position in (1, 4)))
+                calls += tool_calls("assume", f"the provider of {each.address}", place, role=assumed)
                 continue
             own = each.properties.get("region")
-            resources.append(replace(each, region=own if isinstance(own, str) and own else provider.region))
+            resources.append(replace(each, region=own if isinstance(own, str) and own else region))
         trusts = {
             each.address: trusted_services(_document(each.properties["assume_role_policy"]))
             for each in resources
@@ -95,20 +87,14 @@ def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
         unknown = sorted({each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA})
         several = tuple(_any_of(address, found) for address, each in instances.items() if len(each) > 1)
         made = Declaration(source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several)
-        return replace(made, calls=tuple(calls), plan_calls=tuple(calls))
+        distinct = tuple(dict.fromkeys(calls))
+        return replace(made, calls=distinct, plan_calls=distinct)
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise InputError(f"{source} is no plan that Terraform wrote: a field has another type.") from error
 
 
-class _Provider(Struct, frozen=True):
-    """Where and as which role a provider makes its resources; empty where the plan does not say it."""
-
-    region: str = ""
-    role: str = ""
-
-
-def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
-    """Key of a provider's configuration -> the provider."""
+def _providers(plan: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Key of a provider's configuration -> region and role of its resources, empty where the plan does not say it."""
     variables = {name: each.get("value") for name, each in (plan.get("variables") or {}).items()}
 
     def text(expression: object) -> str:
@@ -120,11 +106,15 @@ def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
     found = {}
     for key, each in plan.get("configuration", {}).get("provider_config", {}).items():
         expressions = each.get("expressions", {})
-        assumed = expressions.get("assume_role")
-        block = assumed[0] if isinstance(assumed, list) and assumed else assumed
-        role = text(block.get("role_arn")) if isinstance(block, Mapping) else ""
-        found[key] = _Provider(text(expressions.get("region")), role if role.startswith("arn:") else "")
+        role = text(_block(expressions.get("assume_role")).get("role_arn"))
+        found[key] = text(expressions.get("region")), _arn(role)
     return found
+
+
+def _block(value: object) -> Mapping[str, Any]:
+    """The one block of a name; empty without one."""
+    block = value[0] if isinstance(value, list) and value else value
+    return block if isinstance(block, Mapping) else {}
 
 
 def backend_calls(raw: bytes, place: Place, role: str = "", *, applies: bool = True) -> tuple[Need, ...]:
@@ -143,10 +133,8 @@ def backend_calls(raw: bytes, place: Place, role: str = "", *, applies: bool = T
     config = backend.get("config", {}) if isinstance(backend, dict) and backend.get("type") == "s3" else {}
     if not config.get("bucket"):
         return ()
-    place = structs.replace(place, region=str(config.get("region") or place.region))
-    assumed = config.get("assume_role")
-    block = assumed[0] if isinstance(assumed, list) and assumed else assumed
-    other = str((block.get("role_arn") if isinstance(block, dict) else "") or config.get("role_arn") or "")
+    place = replace(place, region=str(config.get("region") or place.region))
+    other = str(_block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or "")
     if other not in ("", role):
         return tuple(tool_calls("assume", "the backend in S3", place, role=other))
     because, key = "the backend in S3", str(config.get("key") or UNKNOWN)
@@ -164,11 +152,6 @@ def backend_calls(raw: bytes, place: Place, role: str = "", *, applies: bool = T
         arn = f"arn:{place.partition}:kms:{place.region}:{place.account}:key/{name}"
         found += tool_calls("key", because, place, key=name if name.startswith("arn:") else arn)
     return tuple(dict.fromkeys(found))
-
-
-def _is_aws(change: Mapping[str, Any]) -> bool:
-    provider = str(change.get("provider_name", _PROVIDER))
-    return str(change.get("type", "")).startswith("aws_") and provider.rpartition("/")[2] == "aws"
 
 
 def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredResource:
@@ -218,29 +201,27 @@ def _arn(text: str) -> str:
 
 def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     """The name by the attribute that a variable of the ARN is named after, by `name`, or by a prefix."""
-    plain = {re.sub("[^a-z0-9]", "", name.lower()): value for name, value in properties.items()}
+    given = {plain(name): value for name, value in properties.items()}
+    texts = {name: value for name, value in given.items() if isinstance(value, str) and value not in ("", UNKNOWN)}
     last = kind.name.rpartition("_")[2]
     kinds = [each for each in own_types(kind) if own_variables(each.arn)]
     variables = dict.fromkeys(name_variable(own_variables(each.arn), kind) for each in kinds)
-    wanted = [re.sub("[^a-z0-9]", "", name.lower()).removesuffix("withpath") for name in variables]
+    wanted = [plain(name).removesuffix("withpath") for name in variables]
     if kinds and all(is_given_id(each, kind) for each in kinds):
-        ids = (plain.get(each) for each in (*wanted, f"{last}id", f"{last}identifier", "identifier"))
-        named = (each for each in ids if isinstance(each, str) and each not in ("", UNKNOWN))
-        return next(map(escape_observed, named), UNKNOWN)
+        ids = (texts.get(each, "") for each in (*wanted, f"{last}id", f"{last}identifier", "identifier"))
+        return next(map(escape_observed, filter(None, ids)), UNKNOWN)
     candidates = [*wanted, *(each.removesuffix("name") for each in wanted), "name", "identifier", last, f"{last}name"]
     candidates += [f"{last}identifier", "clusteridentifier"] if last != "function" else []
     candidates += ["key"] if last == "object" else []
     words = kind.name.split("_")[2:]
     candidates += ["".join(words[start:]) for start in range(len(words) - 1)]
     for each in candidates:
-        value = plain.get(each)
         # An attribute `policy` holds a document and no name.
-        if isinstance(value, str) and value not in ("", UNKNOWN) and each != "id" and not _DOCUMENT.match(value):
+        if each in texts and each != "id" and not _DOCUMENT.match(texts[each]):
             # A `*` in it is a character, and not what only the deployment knows.
-            return escape_observed(value)
-    prefixes = (plain.get(f"{each}prefix") for each in candidates)
-    started = (each for each in prefixes if isinstance(each, str) and each not in ("", UNKNOWN))
-    return next((f"{escape_observed(each)}{UNKNOWN}" for each in started), name_by_parameter(kind, properties))
+            return escape_observed(texts[each])
+    prefixes = (texts[f"{each}prefix"] for each in candidates if f"{each}prefix" in texts)
+    return next((f"{escape_observed(each)}{UNKNOWN}" for each in prefixes), name_by_parameter(kind, properties))
 
 
 def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:
@@ -251,15 +232,12 @@ def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:
         module = modules.pop()
         modules.extend(module.get("child_modules", ()))
         for each in module.get("resources", ()):
-            if each.get("mode") == "data" and str(each.get("type", "")).startswith("aws_"):
-                values = each.get("values") or {}
-                kind = ResourceKind(Tool.TERRAFORM, DATA + each["type"])
-                kind = kind if is_known(kind) else ResourceKind(Tool.TERRAFORM, each["type"])
-                if each["type"] not in _FREE_DATA:
-                    arn = str(values.get("arn") or "")
-                    found.append(
-                        DeclaredResource(kind, each.get("address", ""), (Phase.READ,), values, _name(kind, values), arn)
-                    )
+            name, values = str(each.get("type", "")), each.get("values") or {}
+            if each.get("mode") == "data" and name.startswith("aws_") and name not in _FREE_DATA:
+                kind = ResourceKind(Tool.TERRAFORM, DATA + name)
+                kind = kind if is_known(kind) else ResourceKind(Tool.TERRAFORM, name)
+                named, arn = _name(kind, values), str(values.get("arn") or "")
+                found.append(DeclaredResource(kind, each.get("address", ""), (Phase.READ,), values, named, arn))
     return found
 
 

@@ -26,6 +26,7 @@ from leastpriv.evidence.declared.made_types import (
     same_family,
     segment_of,
     transform_of,
+    types_of,
     types_of_others,
     without_alternatives,
 )
@@ -289,8 +290,7 @@ class Arns:
         names = own_variables(kind.arn)
         # A global replication group is none that the property of a replication group names, nor `subnet_id` a
         # secondary subnet.
-        known = catalog.action(action)
-        others = (*self._types(resource), *(each for each in (known.resource_types if known else ()) if each != kind))
+        others = (*self._types(resource), *(each for each in types_of([action]) if each != kind))
         is_variant = any(plain(kind.name).endswith(plain(each.name)) for each in others)
         if found or len(names) != 1 or is_variant:
             return found

@@ -20,7 +20,7 @@ from leastpriv.evidence.declared.models import (
     read_in_s3,
     reads_of,
 )
-from leastpriv.evidence.declared.transforms import without_loops
+from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, after_transform, without_loops
 from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
@@ -91,7 +91,9 @@ class _Template:
         depth: int = 0,
     ) -> None:
         self.transforms = tuple(_transforms(document))
-        self.document = _transformed(document, source, stack)
+        self.document = document
+        if any(each.startswith("AWS::Serverless-") for each in self.transforms):
+            self.document = after_transform(document, source, f"{stack.bucket or MANAGED_BUCKET}/{stack.prefix}")
         self.source = source
         self.stack = stack
         self.place = place
@@ -144,9 +146,11 @@ class _Template:
         )
 
     def _reads(self, resources: Sequence[DeclaredResource]) -> Iterator[Need]:
-        parameters = self._section("Parameters")
-        stored = {key: each for key, each in parameters.items() if isinstance(each, dict) and _is_stored(each)}
-        names = [str(self.stack.parameters.get(key) or each.get("Default") or UNKNOWN) for key, each in stored.items()]
+        names = [
+            str(self.stack.parameters.get(key) or each.get("Default") or UNKNOWN)
+            for key, each in self._section("Parameters").items()
+            if isinstance(each, dict) and _is_stored(each)
+        ]
         texts = (text for each in resources for text in leaves(each.properties) if isinstance(text, str))
         return reads_of(names, texts, f"the values of {self.source}", self.place)
 
@@ -189,15 +193,12 @@ class _Template:
             return UNKNOWN
         entry = self._section("Resources").get(logical)
         own = entry.get("Properties") if isinstance(entry, dict) else None
-        given = given if given != self.place.account else None
         written = own.get(key) or _name_inside(kind, own) if isinstance(own, dict) else None
         if isinstance(written, str):
             # A `*` in it is a character, and not what only the deployment knows.
             return escape_observed(written)
-        given = given or _name_inside(kind, properties)
-        if isinstance(given, str):
-            return given
-        return made_name(kind.name, self.stack.name, logical)
+        given = given if given and given != self.place.account else _name_inside(kind, properties)
+        return given if isinstance(given, str) else made_name(kind.name, self.stack.name, logical)
 
     def _resolve(self, value: object, depth: int) -> object:
         """The value without functions: texts with UNKNOWN in place of what the template does not know."""
@@ -248,10 +249,7 @@ class _Template:
             return pseudo[name]
         if name in self._section("Resources"):
             return Reference(name)
-        return self._parameter(name)
-
-    def _parameter(self, name: str) -> object:
-        """The given value of a parameter, else its default, of a list its parts; one of SSM holds a name instead."""
+        # The given value of a parameter, else its default; one of Systems Manager holds a name instead.
         declared = self._section("Parameters").get(name)
         known = declared if isinstance(declared, dict) else {}
         given = self.stack.parameters.get(name, known.get("Default"))
@@ -261,9 +259,7 @@ class _Template:
         return [part.strip() for part in str(given).split(",") if part] if is_list else str(given)
 
     def _sub(self, argument: object, depth: int) -> object:
-        text, values = (
-            (argument[0], argument[1]) if isinstance(argument, list) and len(argument) == 2 else (argument, {})
-        )
+        text, values = argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
         if not isinstance(text, str):
             return UNKNOWN
         given = values if isinstance(values, dict) else {}
@@ -283,27 +279,23 @@ class _Template:
 
     def _text(self, value: object) -> str:
         """A part of a longer text; a reference gives the name that the template gives to its resource."""
-        if isinstance(value, Reference):
-            entry = self._section("Resources").get(value.address)
-            if not isinstance(entry, dict) or value.address in self.naming:
-                return UNKNOWN
-            self.naming.add(value.address)
-            try:
-                return self._name_of(value, entry)
-            finally:
-                self.naming.remove(value.address)
-        return str(value) if isinstance(value, str | int | float) else UNKNOWN
-
-    def _name_of(self, reference: Reference, entry: Mapping[str, object]) -> str:
-        """The name of a resource that a text refers to; UNKNOWN for another attribute."""
+        if not isinstance(value, Reference):
+            return str(value) if isinstance(value, str | int | float) else UNKNOWN
+        entry = self._section("Resources").get(value.address)
+        if not isinstance(entry, dict) or value.address in self.naming:
+            return UNKNOWN
         kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
         key = name_property(kind)
-        if reference.attribute not in ("", "Name", key) or not own_types(kind):
+        if value.attribute not in ("", "Name", key) or not own_types(kind):
             # Where no ARN has a name, as of an API of API Gateway, AWS gives an id.
             return UNKNOWN
         given = entry.get("Properties")
         own = given.get(key) if isinstance(given, dict) else None
-        return self._name(kind, reference.address, {key: self._resolve(own, 20)} if own is not None else {})
+        self.naming.add(value.address)
+        try:
+            return self._name(kind, value.address, {key: self._resolve(own, 20)} if own is not None else {})
+        finally:
+            self.naming.remove(value.address)
 
     def _if(self, argument: object, depth: int) -> object:
         if not isinstance(argument, list) or len(argument) != 3:
@@ -383,12 +375,3 @@ def _transforms(document: Mapping[str, object]) -> Iterator[str]:
         name = each.get("Name") if isinstance(each, Mapping) else each
         if isinstance(name, str):
             yield name
-
-
-def _transformed(document: Mapping[str, object], source: str, stack: Stack) -> Mapping[str, object]:
-    """The template after the transform of AWS SAM, where it has that."""
-    if not any(each.startswith("AWS::Serverless-") for each in _transforms(document)):
-        return document
-    from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, after_transform
-
-    return after_transform(document, source, f"{stack.bucket or MANAGED_BUCKET}/{stack.prefix}")

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -111,26 +112,28 @@ class Analyzer(NamedTuple):
     """Tracking period of an unused-access analyzer in days; 0 where AWS does not return it."""
 
 
-def list_analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
-    """Yields the active analyzers of a type (`ACCOUNT`, `ORGANIZATION_UNUSED_ACCESS` …) in the client's region."""
-    found = pages(client, "list_analyzers", "listing analyzers", "access-analyzer:ListAnalyzers", type=kind)
-    for each in (each for page in found for each in page["analyzers"]):
-        if each["status"] == "ACTIVE":
-            days = each.get("configuration", {}).get("unusedAccess", {}).get("unusedAccessAge", 0)
-            yield Analyzer(each["arn"], each["name"], int(days))
+def list_analyzers(client: Any, end: str = "") -> Iterator[Analyzer]:
+    """Yields the active analyzers of account and organization in the client's region; `end` ends the type's name."""
+    doing, action = "listing analyzers", "access-analyzer:ListAnalyzers"
+    for kind in (f"ACCOUNT{end}", f"ORGANIZATION{end}"):
+        for page in pages(client, "list_analyzers", doing, action, type=kind):
+            for each in page["analyzers"]:
+                if each["status"] == "ACTIVE":
+                    days = each.get("configuration", {}).get("unusedAccess", {}).get("unusedAccessAge", 0)
+                    yield Analyzer(each["arn"], each["name"], int(days))
 
 
 def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
     """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all pages joined."""
-    for each in _listed(client, analyzer, {"resource": {"eq": [resource]}}):
+    for each in _listed(client, analyzer, "resource", resource):
         # Check the filter again: a finding about another role would be a false statement about this one.
         if each.get("findingType") in kinds and each["resource"] == resource:
             yield _whole(client, analyzer, str(each["id"]))
 
 
-def _listed(client: Any, analyzer: Analyzer, criteria: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yields the summaries of active findings."""
-    wanted = {**criteria, "status": {"eq": ["ACTIVE"]}}
+def _listed(client: Any, analyzer: Analyzer, property_name: str, value: str) -> Iterator[Mapping[str, Any]]:
+    """Yields the summaries of active findings whose property has a value."""
+    wanted = {property_name: {"eq": [value]}, "status": {"eq": ["ACTIVE"]}}
     doing, action = f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"
     for page in pages(client, "list_findings_v2", doing, action, analyzerArn=analyzer.arn, filter=wanted):
         yield from (each for each in page["findings"] if each["status"] == "ACTIVE")
@@ -147,8 +150,7 @@ _TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "Unused
 
 def read_unused_access(client: Any, principal: str, waiting: Polling) -> tuple[UnusedAccess, ...]:
     """Reads the findings of each unused-access analyzer in the client's region; empty where there is none."""
-    kinds = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
-    analyzers = [analyzer for kind in kinds for analyzer in list_analyzers(client, kind)]
+    analyzers = [*list_analyzers(client, "_UNUSED_ACCESS")]
     return tuple(_findings_of(client, analyzer, principal, waiting) for analyzer in analyzers)
 
 
@@ -215,7 +217,7 @@ def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, 
 def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] | None:
     """Reads the findings of the external access analyzers in the client's region; None where there is none."""
     found: dict[str, ExternalAccess] = {}
-    watching = [analyzer for kind in ("ACCOUNT", "ORGANIZATION") for analyzer in list_analyzers(client, kind)]
+    watching = [*list_analyzers(client)]
     for analyzer in watching:
         for finding in list_findings(client, analyzer, role, "ExternalAccess"):
             for outside in filter(None, (each.get("externalAccessDetails") for each in finding["findingDetails"])):
@@ -237,17 +239,17 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
     Raises AwsError where AWS denied the request, or failed.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    count = 0
-    kinds = ("ACCOUNT_INTERNAL_ACCESS", "ORGANIZATION_INTERNAL_ACCESS")
-    for analyzer in (analyzer for kind in kinds for analyzer in list_analyzers(client, kind)):
-        for summary in _listed(client, analyzer, {"principal.AWS": {"eq": [principal]}}):
-            if summary.get("findingType") != "InternalAccess" or count == _MOST_INTERNAL:
-                continue
-            count += 1
-            for detail in _whole(client, analyzer, str(summary["id"]))["findingDetails"]:
-                inside = detail.get("internalAccessDetails") or {}
-                # Check the filter again: the summary has no principal.
-                if principal in (inside.get("principal") or {}).values():
-                    actions = found.setdefault((analyzer.name, str(summary.get("resource") or "")), set())
-                    actions.update(map(str, inside.get("action") or ()))
+    summaries = (
+        (analyzer, each)
+        for analyzer in list_analyzers(client, "_INTERNAL_ACCESS")
+        for each in _listed(client, analyzer, "principal.AWS", principal)
+        if each.get("findingType") == "InternalAccess"
+    )
+    for analyzer, summary in islice(summaries, _MOST_INTERNAL):
+        for detail in _whole(client, analyzer, str(summary["id"]))["findingDetails"]:
+            inside = detail.get("internalAccessDetails") or {}
+            # Check the filter again: the summary has no principal.
+            if principal in (inside.get("principal") or {}).values():
+                actions = found.setdefault((analyzer.name, str(summary.get("resource") or "")), set())
+                actions.update(map(str, inside.get("action") or ()))
     return tuple(InternalAccess(*key, tuple(sorted(actions))) for key, actions in found.items())

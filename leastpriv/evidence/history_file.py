@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -62,7 +62,14 @@ _Row = TypeVar("_Row", ActionUse, _WordRow, DeclinedPullRequest, _ReturnedRow)
 
 def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHistory, int]:
     """Parses the history of a principal; returns the number of invalid rows too; raises UnreadableHistoryError."""
-    content = _object(raw)
+    if len(raw) > LONGEST_FILE:
+        raise UnreadableHistoryError(f"is longer than {LONGEST_FILE:,} bytes")
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise UnreadableHistoryError("is not readable JSON") from None
+    if not isinstance(content, dict):
+        raise UnreadableHistoryError("is no memory")
     version = content.get(_KEY)
     if version != VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > VERSION
@@ -130,18 +137,6 @@ def _lines(value: object, levels: int, indent: str = "") -> str:
     inner = f"{indent} "
     entries = [f"{inner}{json.dumps(key)}: {_lines(value[key], levels - 1, inner)}" for key in sorted(value)]
     return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
-
-
-def _object(raw: bytes) -> Mapping[str, Any]:
-    if len(raw) > LONGEST_FILE:
-        raise UnreadableHistoryError(f"is longer than {LONGEST_FILE:,} bytes")
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise UnreadableHistoryError("is not readable JSON") from None
-    if not isinstance(content, dict):
-        raise UnreadableHistoryError("is no memory")
-    return content
 
 
 class _Reader:

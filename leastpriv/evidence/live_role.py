@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -75,18 +76,16 @@ def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
         # codebuild.amazonaws.com, in China with the suffix .cn
         yield TrustedCaller(TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who)
     for who in _texts(principal.get("Federated")):
-        kind = TrustKind.GITHUB if who.rpartition("oidc-provider/")[2] == GITHUB else TrustKind.FEDERATED
-        yield TrustedCaller(kind, who, tuple(_subjects(statement, who)))
+        issuer = who.rpartition("oidc-provider/")[2]
+        kind = TrustKind.GITHUB if issuer == GITHUB else TrustKind.FEDERATED
+        yield TrustedCaller(kind, who, tuple(_subjects(statement.get("Condition"), f"{issuer}:sub".lower())))
 
 
-def _subjects(statement: Mapping[str, object], provider: str) -> Iterator[str]:
-    conditions = statement.get("Condition")
-    name = provider.rpartition("oidc-provider/")[2]
+def _subjects(conditions: object, wanted: str) -> Iterator[str]:
     for operator, keys in conditions.items() if isinstance(conditions, Mapping) else ():
         if isinstance(keys, Mapping) and "Not" not in str(operator):
-            for key, values in keys.items():
-                if str(key).lower() == f"{name}:sub".lower():
-                    yield from _texts(values)
+            for values in (values for key, values in keys.items() if str(key).lower() == wanted):
+                yield from _texts(values)
 
 
 def _listed(value: object) -> list[object]:
@@ -213,37 +212,38 @@ class _Reader:
             return None
 
     def _asked(self, operation: str, **arguments: str) -> Mapping[str, Any]:
-        try:
-            with self._explained(operation):
-                client = self._aws.client("iam", self._region)
-                answer: Mapping[str, Any] = getattr(client, method_name(operation))(**arguments)
-                return answer
-        except AwsError as error:
-            self._note_failure(operation, error)
-            return {}
-
-    def _note_failure(self, operation: str, error: AwsError) -> None:
-        detail, whose = str(error), self._principal
-        if error_code(error) == "NoSuchEntity":
-            detail = "A policy or group was deleted while it was read: run again."
-            part = ("GetRolePolicy", "GetUserPolicy")
-            if operation not in part and ("Group" not in operation or operation == _GROUPS):
-                where = f"in the account {whose.account}: check the input role-arn."
-                self._missing = detail = f"There is no {whose.kind} {whose.name} {where}"
-        self._note(detail)
+        answer: dict[str, Any] = {}
+        with self._noted(operation):
+            client = self._aws.client("iam", self._region)
+            answer.update(getattr(client, method_name(operation))(**arguments))
+        return answer
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
         found: list[Any] = []
-        try:
-            with self._explained(operation):
-                client = self._aws.client("iam", self._region)
-                for page in client.get_paginator(method_name(operation)).paginate(**arguments):
-                    found.extend(page.get(key) or ())
-                    if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
-                        self._note(f"AWS's answer to {operation} is incomplete.")
-        except AwsError as error:
-            self._note_failure(operation, error)
+        with self._noted(operation):
+            client = self._aws.client("iam", self._region)
+            for page in client.get_paginator(method_name(operation)).paginate(**arguments):
+                found.extend(page.get(key) or ())
+                if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
+                    self._note(f"AWS's answer to {operation} is incomplete.")
         return found
+
+    @contextmanager
+    def _noted(self, operation: str) -> Iterator[None]:
+        """Notes a gap where AWS denies an operation or fails."""
+        whose = self._principal
+        try:
+            with translate_errors(f"reading the policies of {whose.arn}", f"iam:{operation}"):
+                yield
+        except AwsError as error:
+            detail = str(error)
+            if error_code(error) == "NoSuchEntity":
+                detail = "A policy or group was deleted while it was read: run again."
+                part = ("GetRolePolicy", "GetUserPolicy")
+                if operation not in part and ("Group" not in operation or operation == _GROUPS):
+                    where = f"in the account {whose.account}: check the input role-arn."
+                    self._missing = detail = f"There is no {whose.kind} {whose.name} {where}"
+            self._note(detail)
 
     def _named(self, listed: list[Any], key: str) -> Iterator[str]:
         """Yields the names in a list, and notes a gap for an entry without one."""
@@ -252,9 +252,6 @@ class _Reader:
                 yield str(each[key])
             else:
                 self._note(f"AWS's answer lacks a {key}.")
-
-    def _explained(self, operation: str) -> Any:
-        return translate_errors(f"reading the policies of {self._principal.arn}", f"iam:{operation}")
 
     def _note(self, detail: str) -> None:
         gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} The other policies are not known.")

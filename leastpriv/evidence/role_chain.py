@@ -133,15 +133,13 @@ def _first(wanted: Sequence[str], links: Sequence[RoleLink]) -> tuple[str, ...]:
 def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[RoleLink]:
     """Links of one principal, the most used first."""
     found: dict[tuple[str, RoleLinkKind, str], RoleLink] = {}
-    for usage in evidence[principal].usages if principal in evidence else ():
-        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
-            for way, service in _ways(usage):
-                role = _known(unescape(usage.need.permission.resource), evidence)
-                if role:
-                    key = (role, way, service)
-                    one = found.get(key) or RoleLink(principal, role, way, service)
-                    runs = tuple(dict.fromkeys((*one.runs, *usage.runs)))
-                    found[key] = replace(one, count=one.count + usage.count, runs=runs)
+    usages = evidence[principal].usages if principal in evidence else ()
+    for usage in (each for each in usages if each.outcome is Outcome.ALLOWED and each.succeeded):
+        for way, service in _ways(usage):
+            if role := _known(unescape(usage.need.permission.resource), evidence):
+                one = found.get((role, way, service)) or RoleLink(principal, role, way, service)
+                runs = tuple(dict.fromkeys((*one.runs, *usage.runs)))
+                found[role, way, service] = replace(one, count=one.count + usage.count, runs=runs)
     return sorted(found.values(), key=lambda link: (-link.count, link.role, link.kind, link.service))
 
 

@@ -135,7 +135,7 @@ def action_inputs(target: InitOptions) -> dict[str, str]:
         "log-group": f"log-group:{values.get('LogGroup')}",
         "s3-trail": f"{bucket}/{folder.replace('{Account}', account)}",
     }
-    given: dict[str, str] = {
+    given = {
         **({"config": _config(target, account)} if target.has_config else one),
         "trails": ", ".join(trail for source, trail in trails.items() if source in sources),
         "aws-regions": ", ".join(target.regions),

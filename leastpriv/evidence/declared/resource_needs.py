@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from msgspec.structs import replace
 
 from leastpriv.evidence.declared.made_types import own_types
-from leastpriv.evidence.declared.models import (
-    UNKNOWN,
-    Declaration,
-    DeclaredResource,
-    Place,
-    Reference,
-    leaves,
-    members,
-)
+from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredResource, Place, Reference, leaves, members
 from leastpriv.evidence.declared.resource_arns import Arns
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
@@ -49,6 +41,7 @@ _HOLDS_ROLE = re.compile("(role|instance_?profile)s?(_?arns?)?$", re.IGNORECASE)
 _FREE_TEXT = re.compile("environment|variables|parameters|substitutions|policy|tags|metadata", re.IGNORECASE)
 """Properties whose members a person names."""
 _NAME = re.compile(r"[\w+=,.@-]+")
+_HOLDERS = ("role", "instance-profile")
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
 
 
@@ -56,22 +49,19 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     """Returns the needs of a declaration, one for each action, resource and conditions, in order of first use."""
     arns = Arns(declaration, replace(place, region=declaration.region or place.region))
     found: dict[Permission, Need] = {}
-    because: dict[Permission, list[str]] = {}
+    users: dict[Permission, set[str]] = {}
     for resource in declaration.resources:
         for phase in resource.phases:
             custom = is_custom(resource.kind)
             for need in _of_custom(resource, phase, arns) if custom else _of_phase(resource, phase, declaration, arns):
                 found.setdefault(need.permission, need)
-                because.setdefault(need.permission, []).append(resource.address)
+                users.setdefault(need.permission, set()).add(resource.address)
+    for permission, addresses in users.items():
+        if others := len(addresses) - 1:
+            found[permission] = replace(found[permission], because=f"{found[permission].because}, and {others} more")
     for need in (*declaration.reads, *declaration.calls):
         found.setdefault(need.permission, need)
-    return tuple(_with_users(need, because.get(permission, ())) for permission, need in found.items())
-
-
-def _with_users(need: Need, addresses: Sequence[str]) -> Need:
-    """The need with the number of resources that need it."""
-    others = len(dict.fromkeys(addresses)) - 1
-    return replace(need, because=f"{need.because}, and {others} more") if others > 0 else need
+    return tuple(found.values())
 
 
 def _because(resource: DeclaredResource, phase: Phase) -> str:
@@ -252,9 +242,8 @@ def _passed(resource: DeclaredResource, declaration: Declaration, arns: Arns, be
         services = _services(resource, value, declaration)
         conditions = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
         is_named = not re.search(r":role/\*?$", arn)
-        yield Need(
-            Permission(_PASS_ROLE, arn, conditions), Basis.DECLARED, "the role that it names", because, exact=is_named
-        )
+        permission = Permission(_PASS_ROLE, arn, conditions)
+        yield Need(permission, Basis.DECLARED, "the role that it names", because, exact=is_named)
 
 
 def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterator[tuple[object, str]]:
@@ -278,7 +267,7 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
             target = declaration.by_address.get(value.address)
             if target and _makes(target, "launch-template") and target is not resource:
                 stack.extend(target.properties.items())
-            elif _ROLE_KEY.search(key) or (target and _is_role_or_profile(target)):
+            elif _ROLE_KEY.search(key) or (target and _makes(target, *_HOLDERS)):
                 yield value, UNKNOWN if _HOLDS_ROLE.search(key) else ""
         elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
             is_name = value == UNKNOWN or _NAME.fullmatch(value)
@@ -294,7 +283,7 @@ def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
     target = declaration.by_address.get(value.address) if isinstance(value, Reference) else None
     if target is None and _NAME.fullmatch(text):
         every = declaration.by_address.values()
-        target = next((each for each in every if each.name == text and _is_role_or_profile(each)), None)
+        target = next((each for each in every if each.name == text and _makes(each, *_HOLDERS)), None)
     if target and _makes(target, "instance-profile"):
         inside = list(leaves(target.properties))
         roles = (declaration.by_address.get(each.address) for each in inside if isinstance(each, Reference))
@@ -303,12 +292,8 @@ def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
     return arns.own_arn(target) if target and _makes(target, "role") else ""
 
 
-def _is_role_or_profile(resource: DeclaredResource) -> bool:
-    return _makes(resource, "role") or _makes(resource, "instance-profile")
-
-
-def _makes(resource: DeclaredResource, kind: str) -> bool:
-    return any(each.name == kind for each in own_types(resource.kind))
+def _makes(resource: DeclaredResource, *kinds: str) -> bool:
+    return any(each.name in kinds for each in own_types(resource.kind))
 
 
 def _services(resource: DeclaredResource, value: object, declaration: Declaration) -> tuple[str, ...]:

@@ -182,13 +182,7 @@ def read_details(
     new = [each for each in missing if now - each.seen <= _LATE]
     if new and not reader.stopped:
         _log.info(f"AWS has no details yet of {len(new)} new denials, and makes them available minutes later")
-
-        def again() -> bool | None:
-            nonlocal new
-            new = reader.ask(new)
-            return True if reader.stopped or not new else None
-
-        waiting.until(again, "the details of denials")
+        waiting.until(lambda: not reader.ask(new) or reader.stopped or None, "the details of denials")
     if not reader.stopped:
         left = sum(each.id not in reader.found for each in missing)
         reader.leave_out(left, "not there: expired, of another account, or not written yet")
@@ -208,11 +202,11 @@ class _Reader(Struct):
         self.gaps += [Gap(GapKind.DENIAL_DETAILS, Scope(), detail, count)] if count > 0 else []
 
     def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
-        """Returns the requests that AWS does not know (yet)."""
+        """Asks for what is not found yet, and returns the requests that AWS does not know (yet)."""
         missing: list[DeniedRequest] = []
         for each in requests:
-            if self.stopped:
-                break
+            if self.stopped or each.id in self.found:
+                continue
             try:
                 self.found[each.id] = parse_details(_pages(self.client(each.region), each.id))
             except (AwsError, InputError) as error:

@@ -61,8 +61,7 @@ def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
         if prefix == "apigateway":
             return (f"apigateway:{_METHODS[status]}",)
         for verb in _VERBS[status]:
-            found = catalog.spelling(f"{prefix}:{verb}{noun}")
-            if found:
+            if found := catalog.spelling(f"{prefix}:{verb}{noun}"):
                 return (found,)
     return ()
 
@@ -144,8 +143,7 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
     for pattern in (_MOVED, _COMMAND):
         for line in reversed([match[0] for match in pattern.finditer(before)]):
             urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
-            writes = not catalog.is_read(action)
-            yield from reversed(urls) if writes else urls
+            yield from urls if catalog.is_read(action) else reversed(urls)
     for pattern in (_UPLOAD, _QUOTED):
         found = reversed([*pattern.finditer(before)])
         yield from ((match["bucket"], without_breaks(match["key"] or "")) for match in found)

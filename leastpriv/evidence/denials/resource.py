@@ -57,16 +57,12 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
         closed = min((at for at in map(inner.find, closers) if at >= 0), default=-1)
         if closed < 0:
             token = _TOKEN.match(inner)
-            return NamedResource(
-                _usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True
-            )
+            name = token[0] if token else ""
+            return NamedResource(_usable(_trimmed(name)), opened.end() + len(name), True)
         name = _unescaped(without_breaks(inner[:closed])).strip()
         return NamedResource(_usable(name), opened.end() + closed + 1, True)
-    if tail is not None:
-        region = text[start:tail]
-        named = _whole(region)
-        if named is not None:
-            return NamedResource(_usable(named), start + len(region.rstrip(" " + BREAKS)))
+    if tail is not None and (named := _whole(text[start:tail])) is not None:
+        return NamedResource(_usable(named), start + len(text[start:tail].rstrip(" " + BREAKS)))
     kind = _KINDS.match(text, start, limit)
     token = _TOKEN.match(text, kind.end() if kind else start, limit)
     if not token:
@@ -97,9 +93,7 @@ def _whole(region: str) -> str | None:
     kind = _KINDS.match(words)
     name = without_breaks(words[kind.end() :] if kind else words).rstrip(",;")
     name = name if name.endswith("..") else name.removesuffix(".")
-    bare = name
-    if kind:
-        bare = _VERSION.sub("", name)
+    bare = _VERSION.sub("", name) if kind else name
     if re.search(r"[ \"`]", re.sub(r"<[^<>/]{1,60}>", "", bare)):
         return None
     return (f"{_kind_of(kind)} " if kind else "") + _unescaped(name)
@@ -170,15 +164,11 @@ def _trimmed(word: str) -> str:
     while word != before:
         before = word
         word = _END_OF_BOLD.sub("", word).rstrip(".,;:'!…")
-        word = (
-            word[:-1]
-            if any(word.endswith(end) and word.count(end) > word.count(begin) for begin, end in _PAIRS)
-            else word
-        )
+        if any(word.endswith(end) and word.count(end) > word.count(begin) for begin, end in ("()", "[]", "{}")):
+            word = word[:-1]
     return _unescaped(word)
 
 
-_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 _END_OF_BOLD = re.compile(r"(?<![*/:])\*\*\Z")
 """Markdown, no mask of the runner, which has three stars."""
 
@@ -222,11 +212,8 @@ def fill_hidden_parts(resource: str, known: Collection[str], *, masked_principal
         return found.pop() if len(found) == 1 else ""
     parts, own, real = resource.split(":", 5), masked_principal.split(":", 5), principal.split(":", 5)
     same = len(parts) == len(own) == len(real) == 6 and parts[4] == own[4] and has_hidden_part(parts[4])
-    if same:
-        parts[4] = real[4]
-        guess = ":".join(parts)
-        return guess if not has_hidden_part(guess) else ""
-    return ""
+    guess = ":".join((*parts[:4], real[4], parts[5])) if same else resource
+    return "" if has_hidden_part(guess) else guess
 
 
 def resource_arn(resource: str, principal: str) -> str:

@@ -230,8 +230,8 @@ def is_covered(span: tuple[int, int], others: Collection[FoundDenial], around: i
 
 def message_of(layout: LogText, start: int, end: int) -> str:
     """Returns the text of a denial on one line, truncated at a limit; an empty line ends it."""
-    told = layout.text[start : min(end, start + 3 * _LONGEST_MESSAGE)]
-    return one_line(told.partition("\n\n")[0])[:_LONGEST_MESSAGE]
+    text = layout.text[start : min(end, start + 3 * _LONGEST_MESSAGE)]
+    return one_line(text.partition("\n\n")[0])[:_LONGEST_MESSAGE]
 
 
 def is_denial_code(code: str) -> bool:

@@ -229,9 +229,9 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
         traces = find_by_trace(layout) if "commanderror" in words or "client." in words else ()
         for tool in (find_by_tool(layout, words), find_by_phrase(layout), traces):
             found += [each for each in tool if not is_covered(each.span, found)]
-    for sign, reader in READERS:
-        if sign in words:
-            found += [each for each in reader(layout) if not is_covered(each.span, found)]
+    for sign, pattern, reader in READERS:
+        made = (reader(layout, match) for match in pattern.finditer(layout.text)) if sign in words else ()
+        found += [each for each in made if each and not is_covered(each.span, found)]
     if any(sign in words for sign in ("accessdenied", "forbidden", "403")):
         found += find_by_request(layout, found)
     encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []

@@ -59,7 +59,7 @@ _OTHER_ROLE = re.compile(
 _TOLD = re.compile(
     r"(?: \((?P<name>[^()\n]{0,100})\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):[ \n\v]*)?"
 )
-_KEY_OF_CIPHERTEXT = re.compile(
+_CIPHERTEXT = re.compile(
     breakable("The ciphertext refers to a customer master key that does not exist")
     + r"[^\"<]{0,80}"
     + breakable("not allowed to access")
@@ -72,55 +72,44 @@ _DECODED_FIELD = re.compile(
 )
 
 
-def _lacking(layout: LogText) -> Iterator[FoundDenial]:
+def _lacking(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
-    for match in _LACKS.finditer(layout.text):
-        action = next(
-            filter(catalog.action, (match["action"] + (match["rest"] or "").strip(BREAKS), match["action"])), ""
-        )
-        if action:
-            before = layout.text[max(0, match.start() - 100) : match.start()]
-            why = "it names another role" if _OTHER_ROLE.search(before) else ""
-            found = inferred_denial(layout, match.span(), (action,), why=why)
-            yield replace(found, denial=replace(found.denial, inferred=False))
+    whole = match["action"] + (match["rest"] or "").strip(BREAKS)
+    action = next(filter(catalog.action, (whole, match["action"])), "")
+    before = layout.text[max(0, match.start() - 100) : match.start()]
+    why = "it names another role" if _OTHER_ROLE.search(before) else ""
+    found = inferred_denial(layout, match.span(), (action,), why=why)
+    return replace(found, denial=replace(found.denial, inferred=False)) if action else None
 
 
-def _code_objects(layout: LogText) -> Iterator[FoundDenial]:
+def _code_object(layout: LogText, match: re.Match[str]) -> FoundDenial:
     """Lambda reads its code from S3 with the caller's permissions: `… have permission to GetObject for BUCKET/KEY`."""
-    for match in _CODE_OBJECT.finditer(layout.text):
-        place = without_breaks(match["place"])
-        yield inferred_denial(
-            layout,
-            match.span(),
-            actions_of("s3", without_breaks(match["operation"])),
-            f"arn:aws:s3:::{place}" if "/" in place else "",
-        )
+    place = without_breaks(match["place"])
+    actions = actions_of("s3", without_breaks(match["operation"]))
+    return inferred_denial(layout, match.span(), actions, f"arn:aws:s3:::{place}" if "/" in place else "")
 
 
-def _typed(layout: LogText) -> Iterator[FoundDenial]:
+def _typed(layout: LogText, answered: re.Match[str]) -> FoundDenial | None:
     """A handler's bare denial: the action follows from the resource type and the stack operation."""
     text = layout.text
-    for answered in _ANSWERED.finditer(text):
-        match = _TEXT.search(text, max(0, answered.start() - _LONGEST_TEXT), answered.start())
-        if not match:
-            continue
-        before = text[max(0, match.start() - NEAR) : match.start()]
-        failed = [*_FAILED.finditer(before)]
-        row = before[max(0, failed[-1].start() - 120) :] if failed else ""
-        kinds = [*_TYPE.finditer(row)]
-        if failed and kinds:
-            after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
-            actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
-            why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
-            yield inferred_denial(layout, (match.start(), answered.end()), actions, why=why)
+    match = _TEXT.search(text, max(0, answered.start() - _LONGEST_TEXT), answered.start())
+    before = text[max(0, match.start() - NEAR) : match.start()] if match else ""
+    failed = [*_FAILED.finditer(before)]
+    row = before[max(0, failed[-1].start() - 120) :] if failed else ""
+    kinds = [*_TYPE.finditer(row)]
+    if not match or not kinds:
+        return None
+    after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
+    actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
+    why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
+    return inferred_denial(layout, (match.start(), answered.end()), actions, why=why)
 
 
-def _types_denied(layout: LogText) -> Iterator[FoundDenial]:
+def _type_denied(layout: LogText, match: re.Match[str]) -> FoundDenial:
     """CloudFormation's own text: `Access denied for operation 'AWS::ApiGateway::RestApi'`."""
-    for match in _TYPE_DENIED.finditer(layout.text):
-        failed = [*_FAILED.finditer(layout.text, max(0, match.start() - NEAR), match.start())]
-        actions = actions_of_type(match["type"], failed[-1][1]) if failed else ()
-        yield inferred_denial(layout, match.span(), actions)
+    failed = [*_FAILED.finditer(layout.text, max(0, match.start() - NEAR), match.start())]
+    actions = actions_of_type(match["type"], failed[-1][1]) if failed else ()
+    return inferred_denial(layout, match.span(), actions)
 
 
 def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
@@ -137,50 +126,40 @@ def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
                 yield inferred_denial(layout, (match.start(), match.end() + 60), (action,), resource)
 
 
-def _ciphertexts(layout: LogText) -> Iterator[FoundDenial]:
-    for match in _KEY_OF_CIPHERTEXT.finditer(layout.text):
-        yield inferred_denial(layout, match.span(), ("kms:Decrypt",))
-
-
-def _endpoints(layout: LogText) -> Iterator[FoundDenial]:
+def _of_endpoint(layout: LogText, match: re.Match[str]) -> FoundDenial:
     """S3's message with the code VpceAccessDenied: no action, but the policy type."""
-    for match in _ENDPOINT.finditer(layout.text):
-        found = inferred_denial(layout, match.span(), (), why=why_no_grant_helps(DeniedBy.VPCE))
-        yield replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
+    found = inferred_denial(layout, match.span(), (), why=why_no_grant_helps(DeniedBy.VPCE))
+    return replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
 
 
-def _not_assumed(layout: LogText) -> Iterator[FoundDenial]:
-    for match in _NOT_ASSUMED.finditer(layout.text):
-        why = other_cause_reason(match[0])
-        yield inferred_denial(layout, match.span(), ("sts:AssumeRole",), without_breaks(match["role"]), why)
+def _not_assumed(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    role, why = without_breaks(match["role"]), other_cause_reason(match[0])
+    return inferred_denial(layout, match.span(), ("sts:AssumeRole",), role, why)
 
 
-def _decoded(layout: LogText) -> Iterator[FoundDenial]:
+def _decoded(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     """The output of `aws sts decode-authorization-message`."""
-    for match in _DECODED.finditer(layout.text):
-        fields: dict[str, str] = {}
-        for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
-            fields.setdefault(each["field"], without_breaks(each["value"]))
-        action = fields.get("action", "")
-        if catalog.action(action):
-            explicit = fields.get("explicitDeny") == "true"
-            why = "an explicit deny applied, which no grant overrides" if explicit else ""
-            found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
-            yield replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
+    fields: dict[str, str] = {}
+    for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
+        fields.setdefault(each["field"], without_breaks(each["value"]))
+    action, explicit = fields.get("action", ""), fields.get("explicitDeny") == "true"
+    why = "an explicit deny applied, which no grant overrides" if explicit else ""
+    found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
+    stated = replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
+    return stated if catalog.action(action) else None
 
 
-READERS: tuple[tuple[str, Callable[[LogText], Iterator[FoundDenial]]], ...] = (
-    ("permission", _lacking),
-    ("requestcredentials", _code_objects),
-    ("statuscode:403", _typed),
-    ("accessdeniedforoperation", _types_denied),
-    ("theciphertextrefers", _ciphertexts),
-    ("vpcendpointpolicy", _endpoints),
-    ("usedtoassume", _not_assumed),
-    ('"allowed":false', _decoded),
+READERS: tuple[tuple[str, re.Pattern[str], Callable[[LogText, re.Match[str]], FoundDenial | None]], ...] = (
+    ("permission", _LACKS, _lacking),
+    ("requestcredentials", _CODE_OBJECT, _code_object),
+    ("statuscode:403", _ANSWERED, _typed),
+    ("accessdeniedforoperation", _TYPE_DENIED, _type_denied),
+    ("theciphertextrefers", _CIPHERTEXT, lambda layout, match: inferred_denial(layout, match.span(), ("kms:Decrypt",))),
+    ("vpcendpointpolicy", _ENDPOINT, _of_endpoint),
+    ("usedtoassume", _NOT_ASSUMED, _not_assumed),
+    ('"allowed":false', _DECODED, _decoded),
 )
-"""Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere are slow.
-"""
+"""Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere are slow."""
 
 
 _VERBS = {

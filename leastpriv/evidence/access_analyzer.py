@@ -72,8 +72,8 @@ def collect_aws_findings(
         home = aws.region or home_region("iam", principal.partition)
         report = tried("access advisor", lambda: read_last_accessed(aws.client("iam", home), principal.arn, soon))
     if access or generation:
-        for line in costs("findings"):
-            _log.info(line)
+        for row in table("costs", "leastpriv.evidence"):
+            _log.info(row["sentence"])
         analyzer = partial(aws.client, "accessanalyzer")
         unused = tried("unused access findings", lambda: read_unused_access(analyzer(), principal.arn, soon))
         if principal.kind == "role":
@@ -96,11 +96,6 @@ def collect_aws_findings(
             lambda: generate_policy(aws.client("accessanalyzer", region), principal.arn, settings, start, waiting),
         )
     return AwsFindings(report, generated, unused or (), outside or (), inside or (), tuple(unasked), tuple(asked))
-
-
-def costs(source: str) -> Iterator[str]:
-    """Yields the cost of a source, one sentence a line."""
-    return (row["sentence"] for row in table("costs", "leastpriv.evidence") if row["source"] == source)
 
 
 class Analyzer(NamedTuple):

@@ -47,7 +47,7 @@ def parse_generation(value: str, label: str) -> GenerationSettings | None:
 
     Raises InputError where it has another form.
     """
-    words = [word for word in re.split(r"[\s,]+", value) if word]
+    words = value.replace(",", " ").split()
     if not words or words == ["off"]:
         return None
     roles = [word for word in words if _ROLE.fullmatch(word)]
@@ -111,28 +111,30 @@ class _GenerationJobs(Struct):
         """Returns a generation that is running, or succeeded recently; empty where there is none."""
         since = self.waiting.clock() - _FRESH
         for each in self._all(self.principal):
-            ended = each.get("completedOn")
-            if each["jobId"] in self.passed_over:
+            job, ended = str(each["jobId"]), each.get("completedOn")
+            if job in self.passed_over:
                 continue
             if each["status"] == "IN_PROGRESS":
-                _log.info(f"Joining the policy generation {each['jobId']}, which is already running")
-                return str(each["jobId"])
+                _log.info(f"Joining the policy generation {job}, which is already running")
+                return job
             if each["status"] == "SUCCEEDED" and ended and ended >= since:
-                _log.info(f"Using the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}")
-                return str(each["jobId"])
+                _log.info(f"Using the policy generation {job} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}")
+                return job
         return ""
 
     def started(self) -> str:
         """Starts a generation once the account is free; or returns one that another client started meanwhile."""
         found = self.waiting.until(self._start, "the account's turn to generate a policy")
         if found is None:
-            minutes = self.waiting.longest.total_seconds() / 60
-            raise AwsError(
-                f"Other policy generations have kept the account busy for {minutes:.0f} minutes, and it has one at a "
-                "time: run again later.",
-                AwsErrorKind.OTHER,
+            sentence = (
+                f"Other policy generations have kept the account busy for {self._longest}, and it has one at a time"
             )
+            raise AwsError(f"{sentence}: run again later.", AwsErrorKind.OTHER)
         return found
+
+    @property
+    def _longest(self) -> str:
+        return f"{self.waiting.longest.total_seconds() / 60:.0f} minutes"
 
     def _start(self) -> str | None:
         if self.refused and (joined := self.taken()):
@@ -155,11 +157,8 @@ class _GenerationJobs(Struct):
             is_busy = is_spent and any(each["status"] == "IN_PROGRESS" for each in self._all(""))
             if code == "ConflictException" or is_busy:
                 if not self.refused:
-                    minutes = self.waiting.longest.total_seconds() / 60
-                    _log.info(
-                        "Another policy generation runs in the account, which has one at a time: waiting "
-                        f"{minutes:.0f} minutes at most for its turn"
-                    )
+                    told = "Another policy generation runs in the account, which has one at a time"
+                    _log.info(f"{told}: waiting {self._longest} at most for its turn")
                 self.refused = True
                 return None
             if is_spent:
@@ -177,10 +176,8 @@ class _GenerationJobs(Struct):
             sentence = f"{error} The policy generation {job} continues; the next run uses its result."
             raise AwsError(sentence, error.kind, error.missing_action) from error
         if found is None:
-            sentence = (
-                f"The policy generation {job} did not finish in time; it continues, and the next run uses its result."
-            )
-            raise AwsError(sentence, AwsErrorKind.OTHER)
+            sentence = f"The policy generation {job} did not finish in time; it continues"
+            raise AwsError(f"{sentence}, and the next run uses its result.", AwsErrorKind.OTHER)
         return found
 
     def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
@@ -259,8 +256,7 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
     found: dict[str, set[str]] = {}
     for text in policies:
         try:
-            statements = _listed(json.loads(text)["Statement"])
-            for statement in statements:
+            for statement in _listed(json.loads(text)["Statement"]):
                 for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
                     found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:

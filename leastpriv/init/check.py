@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -45,10 +46,9 @@ class Check(Struct, frozen=True):
 def check_rows(checks: list[Check]) -> str:
     """Returns one line per check, and a last one that counts."""
     words = {True: "works", False: "FAILS", None: "info"}
-    lines = [f"{words[each.works]:<6} {each.step}: {each.detail}" for each in checks]
-    failed = sum(each.works is False for each in checks)
-    works = sum(each.works is True for each in checks)
-    return "\n".join([*lines, f"{works} checks work, {failed} fail."]) + "\n"
+    lines = [f"{words[each.works]:<6} {each.step}: {each.detail}\n" for each in checks]
+    counts = Counter(each.works for each in checks)
+    return "".join([*lines, f"{counts[True]} checks work, {counts[False]} fail.\n"])
 
 
 def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
@@ -153,11 +153,12 @@ def _why_not_assumed(
     unmet = list(unmet_conditions(trust, claims))
     yield from (Check("trust policy", False, f"{each} (the trust policy that {whose})") for each in unmet)
     if not unmet:
-        by_id = f"RepositoryOwnerId={ids[0]} RepositoryId={ids[1]}"
+        by_id = (
+            f", which needs RepositoryOwnerId={ids[0]} RepositoryId={ids[1]}" if "@" in str(claims.get("sub")) else ""
+        )
         detail = (
-            f"the token fulfils the trust policy that {whose}: compare it with the deployed one"
-            f"{f', which needs {by_id}' if '@' in str(claims.get('sub')) else ''}, and check that the role and its "
-            "OIDC provider exist"
+            f"the token fulfils the trust policy that {whose}: compare it with the deployed one{by_id}, and check that "
+            "the role and its OIDC provider exist"
         )
         yield Check("trust policy", None, detail)
 
@@ -251,8 +252,7 @@ def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check
         step = "read"
         keys = [str(each["Key"]) for each in page.get("Contents", ())]
         if not keys:
-            detail = f"{where}CloudTrail/ has no file: check prefix, organization and account"
-            yield Check(step, False, detail)
+            yield Check(step, False, f"{where}CloudTrail/ has no file: check prefix, organization and account")
             return
         with translate_errors(f"reading s3://{bucket}/{keys[0]}", "s3:GetObject"):
             answer = aws.client("s3").get_object(Bucket=bucket, Key=keys[0])

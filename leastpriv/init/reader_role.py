@@ -115,7 +115,6 @@ def key_policy(values: Values, accounts: Sequence[str]) -> dict[str, Any]:
     """
     statement = {
         "Sid": "DecryptTrailFiles",
-        "Effect": "Allow",
         "Action": ["kms:Decrypt"],
         "Resource": ["*"],
         "Condition": {"Null": {"kms:EncryptionContext:aws:cloudtrail:arn": "false"}},

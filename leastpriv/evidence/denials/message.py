@@ -202,16 +202,14 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     found = [each.denial for each in find_denials(clean_log_text(message))]
     best = next((denial for denial in found if denial.actions), found[0] if found else None)
     encoded = next((denial.encoded for denial in found if denial.encoded), "")
-    decided = next((denial for denial in found if denial.authorization_id), None)
+    decided = next((denial for denial in found if denial.authorization_id), best)
     by_code = _BY_CODE.get(error_code)
-    if best is None:
+    if best is None or decided is None:
         return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
     if by_code:
         best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
-    if decided:
-        name, region = decided.authorization_id, decided.authorization_region
-        best = replace(best, authorization_id=name, authorization_region=region)
-    return replace(best, message=message, encoded=encoded)
+    name, region = decided.authorization_id, decided.authorization_region
+    return replace(best, message=message, encoded=encoded, authorization_id=name, authorization_region=region)
 
 
 def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:

@@ -82,14 +82,14 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call
     found = []
     names_no_arn = " on resource: arn:" not in call.error_message
     for need in refused:
-        action, is_open = need.permission.action, names_no_arn and not need.exact
-        alike = [each for each in implied if is_open and each.permission.action == action]
-        if len(alike) == 1:  # the request names the resource that the denial does not
+        alike = [each for each in implied if each.permission.action == need.permission.action]
+        if (
+            names_no_arn and not need.exact and len(alike) == 1
+        ):  # the request names the resource that the denial does not
             is_known = alike[0].exact or alike[0].derivation == IN_PART
             need = replace(need, permission=alike[0].permission, exact=is_known)
         own = need.permission
-        if not own.conditions:
-            own = replace(own, conditions=_conditions_of_request(own, call))
+        own = own if own.conditions else replace(own, conditions=_conditions_of_request(own, call))
         found.append(replace(need, permission=known.get((own.action, own.resource), own)))
     return tuple(found)
 

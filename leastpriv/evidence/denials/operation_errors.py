@@ -45,15 +45,6 @@ def actions_of(service: str, operation: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(action.action for action in mapped))
 
 
-def actions_of_unnamed_service(operation: str, near: str) -> tuple[str, ...]:
-    """Returns the actions of an operation if one service has it, or only one whose name is in `near`."""
-    owners = _owners().get(operation.lower(), ())
-    if len(owners) > 1:
-        words = set(re.findall(r"[a-z0-9-]+", near.lower()))
-        owners = tuple(owner for owner in owners if owner in words)
-    return actions_of(owners[0], operation) if len(owners) == 1 else ()
-
-
 def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
     """The action that creates, updates or deletes a CloudFormation type (`AWS::S3::BucketPolicy`), by its name."""
     _, service, noun, *_ = (*resource_type.split("::"), "", "")
@@ -291,7 +282,15 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
 
 
 def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:
-    """Actions of the operation: of the service in the error, of the service with this wording, or of any service."""
-    if each.service:
-        return actions_of(each.service, each.operation)
-    return (actions_of(service, each.operation) if service else ()) or actions_of_unnamed_service(each.operation, near)
+    """Actions of the operation: of the service in the error, of the service with this wording, or of any service.
+
+    Of several services with the operation, the one whose name is in `near` counts.
+    """
+    found = actions_of(each.service or service, each.operation)
+    if found or each.service:
+        return found
+    owners = _owners().get(each.operation.lower(), ())
+    if len(owners) > 1:
+        words = set(re.findall(r"[a-z0-9-]+", near.lower()))
+        owners = tuple(owner for owner in owners if owner in words)
+    return actions_of(owners[0], each.operation) if len(owners) == 1 else ()

@@ -42,6 +42,11 @@ Count = Annotated[int, Meta(gt=0, lt=10**12)]
 Time = Annotated[datetime, Meta(tz=True)]
 """Aware, UTC, whole seconds."""
 
+_ACTION = re.compile(r"[a-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9_*?]{1,128}|\*", re.ASCII)
+_RESOURCE = re.compile(r"[ -~]{1,2048}", re.ASCII)
+"""A resource with other characters is stored as `*`."""
+
 _K = TypeVar("_K")
 _V = TypeVar("_V", "KeepDecision", "DeclinedPullRequest", "RevertedRemoval", int)
 
@@ -260,9 +265,9 @@ def history_from_evidence(evidence: Evidence) -> UsageHistory:
     found: dict[str, dict[str, ActionUse]] = {}
     for usage in by_pattern(allowed):
         permission = usage.need.permission
-        if is_action(permission.action):
+        if _ACTION.fullmatch(permission.action):
             by_resource = found.setdefault(permission.action, {})
-            resource = permission.resource if is_resource(permission.resource) else ANYTHING
+            resource = permission.resource if _RESOURCE.fullmatch(permission.resource) else ANYTHING
             used = _used(usage, runs)
             # The same permission with other conditions, or on another basis.
             by_resource[resource] = merge_uses(by_resource.get(resource, used), used)
@@ -282,19 +287,3 @@ def _used(usage: Usage, runs: Mapping[str, Run]) -> ActionUse:
 def is_action_pattern(text: str) -> bool:
     """Whether a text names actions like a policy: `s3:DeleteBucket`, `s3:Delete*`, `*`."""
     return _PATTERN.fullmatch(text) is not None
-
-
-def is_action(text: str) -> bool:
-    """Whether a text is an action name that the file may contain."""
-    return _ACTION.fullmatch(text) is not None
-
-
-def is_resource(text: str) -> bool:
-    """Whether a text is a resource that the file may contain."""
-    return _RESOURCE.fullmatch(text) is not None
-
-
-_ACTION = re.compile(r"[a-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9_*?]{1,128}|\*", re.ASCII)
-_RESOURCE = re.compile(r"[ -~]{1,2048}", re.ASCII)
-"""A resource with other characters is stored as `*`."""

@@ -37,12 +37,12 @@ _DENIAL_WORDS = (
     b"is denied", b"denied due to", b"accessdenied", b"forbidden", b" 403", b'"allowed',
 )  # fmt: skip
 """In lower case, and several, so that one remains whole wherever a tool wraps a line."""
+_BLOCK = 16_384
+"""Bytes that are searched and parsed at once, at least; the last line is complete if it is not as long itself."""
 _BEFORE = 4_096
-"""Bytes before a word that are parsed too: the tool's output, and a principal that a table column wraps."""
-_OWN = 16_384
-"""Bytes from a word on in which further denials may begin, so that the context is a small part of the work."""
+"""Bytes before a block that are parsed too: the tool's output, and a principal that a table column wraps."""
 _AFTER = 12_288
-"""Bytes after these that are parsed too, so that a denial that begins there is complete."""
+"""Bytes after a block that are parsed too, so that a denial that begins at its end is complete."""
 _LEAD = 1_024
 """Bytes before a word in which its denial may begin."""
 _LONGEST_LINE = 8 * 1024**2
@@ -83,31 +83,34 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
     Raises:
         OSError: the stream cannot be read.
     """
-    data, done, lines, at_end = b"", 0, 1, False
-    cut_off = 0  # bytes of the current line before `data`
-    chunks = _utf8(stream)
-    while not at_end:
-        chunk = next(chunks, b"")
-        at_end = not chunk
-        data += chunk
-        limit = len(data) if at_end else max(done, len(data) - _OWN - _AFTER)
-        counted = done
-        for start, stop in _places(data.lower(), done, limit):
-            lines += data.count(b"\n", counted, start)
-            counted = start
-            begin = data.rfind(b"\n", 0, start)
-            if (start - begin if begin >= 0 else cut_off + start) <= _LONGEST_LINE:
-                yield from _read(data, start, stop, name, lines)
-            elif (following := data.find(b"\n", start, stop) + 1) > 0:
-                yield from _read(data, following, stop, name, lines + 1)
-            done = stop
-        # The word of a denial that begins here may be in the next chunk.
-        done = max(done, limit - _LEAD)
-        lines += data.count(b"\n", counted, done)
-        cut = max(0, done - _BEFORE)
-        begin = data.rfind(b"\n", 0, cut)
-        cut_off = cut - begin - 1 if begin >= 0 else cut_off + cut
-        data, done = data[cut:], done - cut
+    before, block = b"", b""
+    line, column = 1, 0  # where `block` begins
+    for following in chain(_blocks(stream), (b"",)):
+        skipped = 0 if column <= _LONGEST_LINE else block.find(b"\n") + 1 or len(block)
+        folded = (block + following[:_LEAD]).lower()
+        places = [at for word in _DENIAL_WORDS if (at := folded.find(word, skipped)) >= 0]
+        if places:
+            start = max(skipped, block.rfind(b"\n", 0, max(0, min(places) - _LEAD)) + 1)
+            context = (before + block[:start])[-_BEFORE:]
+            if len(context) == _BEFORE:
+                # A part that begins inside a line is incomplete.
+                context = context[context.find(b"\n") + 1 :]
+            yield from _read((context, block[start:], following[:_AFTER]), name, line + block.count(b"\n", 0, start))
+        line += block.count(b"\n")
+        column = len(block) - block.rfind(b"\n") - 1 + (0 if b"\n" in block else column)
+        before, block = block[-_BEFORE:], following
+
+
+def _blocks(stream: ByteStream) -> Iterator[bytes]:
+    data = b""
+    for chunk in _utf8(stream):
+        data, start = data + chunk, 0
+        while len(data) - start > 2 * _BLOCK:
+            end = data.find(b"\n", start + _BLOCK, start + 2 * _BLOCK) + 1 or start + 2 * _BLOCK
+            yield data[start:end]
+            start = end
+        data = data[start:]
+    yield data
 
 
 def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
@@ -176,52 +179,20 @@ def _wide(begin: bytes) -> str:
     return "" if max(high, low) <= enough or min(high, low) else "utf-16-be" if high else "utf-16-le"
 
 
-def _places(folded: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Yields the parts of the text in which denials may begin, in order and without overlap."""
-    upcoming = {sign: folded.find(sign, start, limit) for sign in _DENIAL_WORDS}
-    upcoming = {sign: at for sign, at in upcoming.items() if at >= 0}
-    done = start
-    while upcoming:
-        sign, at = min(upcoming.items(), key=lambda pair: pair[1])
-        if at >= done:
-            first, stop = _to_lines(folded, max(done, at - _LEAD), min(limit, at + _OWN), at)
-            yield first, stop
-            done = stop
-        following = folded.find(sign, max(at + 1, done), limit)
-        if following < 0:
-            del upcoming[sign]
-        else:
-            upcoming[sign] = following
-
-
-def _to_lines(folded: bytes, first: int, stop: int, at: int) -> tuple[int, int]:
-    """Extends a part to the nearest line boundaries."""
-    begins = first == 0 or folded[first - 1 : first] == b"\n"
-    begin = -1 if begins else folded.find(b"\n", first, at)
-    end = folded.rfind(b"\n", at, stop)
-    return (begin + 1 if begin >= 0 else first), (end + 1 if end >= 0 else stop)
-
-
-def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[LoggedDenial]:
-    first = max(0, start - _BEFORE)
-    if first:
-        # A part that begins inside a line is incomplete.
-        first = max(first, data.find(b"\n", first - 1, start) + 1)
-    parts = [
-        clean_log_text(part.decode("utf-8", "replace"))
-        for part in (data[first:start], data[start:stop], data[stop : stop + _AFTER])
-    ]
-    own, behind = accumulate(len(part.text) for part in parts[:2])
-    begins = zip(parts, (0, own, behind), strict=True)
+def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[LoggedDenial]:
+    """Yields the denials that begin in the second of three parts of a log, which begins with a line."""
+    cleaned = [clean_log_text(part.decode("utf-8", "replace")) for part in parts]
+    own, behind = accumulate(len(part.text) for part in cleaned[:2])
+    begins = zip(cleaned, (0, own, behind), strict=True)
     whole = LogText(
-        "".join(part.text for part in parts),
+        "".join(part.text for part in cleaned),
         tuple(begin + start for part, begin in begins for start in part.starts),
-        tuple(end for part in parts for end in part.ends),
+        tuple(end for part in cleaned for end in part.ends),
     )
     for found in find_denials(whole, behind):
         if own <= found.start < behind:
             below = whole.text.count("\n", own, found.start)
-            yield LoggedDenial(name, line + below, found.denial, _time_of(data[start:stop], below))
+            yield LoggedDenial(name, line + below, found.denial, _time_of(parts[1], below))
 
 
 def _time_of(lines: bytes, number: int) -> datetime | None:

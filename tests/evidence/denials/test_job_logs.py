@@ -245,9 +245,9 @@ def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(monkeypatch: pytest
     reads: list[int] = []
     real = job_logs._read
 
-    def counted(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[LoggedDenial]:
-        reads.append(stop - start)
-        return real(data, start, stop, name, line)
+    def counted(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[LoggedDenial]:
+        reads.append(len(parts[1]))
+        return real(parts, name, line)
 
     monkeypatch.setattr(job_logs, "_read", counted)
     text = one.format("PurgeQueue", "PurgeQueue") * 20_000 + "\n" + one.format("DeleteQueue", "DeleteQueue") + "\n"

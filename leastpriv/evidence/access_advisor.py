@@ -189,8 +189,8 @@ def tracked_regions() -> tuple[str, ...]:
 
 def is_tracked_partition(partition: str) -> bool:
     """Whether IAM tracks any region of a partition; the table has none in China."""
-    prefixes = {"aws-us-gov": "us-gov-"}
-    return partition == "aws" or any(name.startswith(prefixes.get(partition, "?")) for name in _kind("region"))
+    is_gov = partition == "aws-us-gov" and any(name.startswith("us-gov-") for name in _kind("region"))
+    return partition == "aws" or is_gov
 
 
 @cache

@@ -213,14 +213,14 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
     """Reads the findings of the external access analyzers in the client's region; None where there is none."""
     found: dict[str, ExternalAccess] = {}
     watching = [*list_analyzers(client)]
-    for analyzer in watching:
-        for finding in list_findings(client, analyzer, role, "ExternalAccess"):
-            for outside in filter(None, (each.get("externalAccessDetails") for each in finding["findingDetails"])):
-                principals = [f"{kind} {name}" for kind, name in sorted((outside.get("principal") or {}).items())]
-                is_public = bool(outside.get("isPublic")) or principals == ["AWS *"]
-                conditions = {str(key): str(value) for key, value in (outside.get("condition") or {}).items()}
-                read = ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)
-                found.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
+    findings = (each for analyzer in watching for each in list_findings(client, analyzer, role, "ExternalAccess"))
+    details = (each.get("externalAccessDetails") for finding in findings for each in finding["findingDetails"])
+    for outside in filter(None, details):
+        principals = [f"{kind} {name}" for kind, name in sorted((outside.get("principal") or {}).items())]
+        is_public = bool(outside.get("isPublic")) or principals == ["AWS *"]
+        conditions = {str(key): str(value) for key, value in (outside.get("condition") or {}).items()}
+        read = ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)
+        found.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
     return tuple(found.values()) if watching else None
 
 

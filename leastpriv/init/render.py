@@ -84,13 +84,13 @@ def _entry(target: InitOptions, principal: Principal, file: str) -> str:
     end = principal.arn.split("/", 1)[1]
     same = [each for each, _ in target.targets if (each.account, each.name) == (principal.account, principal.name)]
     name = end.replace("/", "-") if len(same) > 1 else principal.name
-    several = len(target.runs) > 1
+    account = f"{principal.account}-" if len(target.runs) > 1 else ""
     branch = ""
-    if several and is_pattern(end):
+    if account and is_pattern(end):
         # Several roles have no branch of one name.
         branch = f'    group: "{principal.account}"\n'
-    elif several or name != principal.name:
-        branch = f'    branch: "leastpriv/{f"{principal.account}-" if several else ""}{name}"\n'
+    elif account or name != principal.name:
+        branch = f'    branch: "leastpriv/{account}{name}"\n'
     return f'  - role-arn: "{principal.arn}"\n    policy-file: "{file}"\n{branch}'
 
 
@@ -207,10 +207,10 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
     ]
     if STACK_SET in found:
         root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
-        whose, more = "in the other accounts" if target.hub else "in all accounts", ""
+        whose, more = "in the other accounts", ""
         if not target.hub:
+            whose = "in all accounts, with CreateProvider=true if they have no OIDC provider for the workflows"
             more = f" CreateProvider=false{ids}"
-            whose += ", with CreateProvider=true if they have no OIDC provider for the workflows"
         stacks = (
             f"Create the roles {whose}, from the management account:\n{deploy} {READER}-roles --template-file "
             f'{STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"{more}'

@@ -218,9 +218,8 @@ def paths_of(action: str, kind: ResourceKind, tagged: bool) -> tuple[str, ...]:
     nouns = _paths_by_noun(action, "v2" in kind.name.lower())
     fitting = [noun for noun in nouns if noun and plain(kind.name).endswith(noun)]
     found = {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each} if fitting else set[str]()
-    if tagged:
-        found |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
-    return tuple(sorted(found))
+    tags = {each for each in nouns.get("resource", ()) if "/tags/" in each} if tagged else set[str]()
+    return tuple(sorted(found | tags))
 
 
 @lru_cache(maxsize=64)

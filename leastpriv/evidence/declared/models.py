@@ -141,14 +141,10 @@ class Declaration(Struct, frozen=True, dict=True):
                 return {key: moved(each) for key, each in value.items()}
             return [moved(each) for each in value] if isinstance(value, list) else value
 
-        resources = (
-            replace(
-                each,
-                address=f"{logical}.{each.address}",
-                properties={key: moved(value) for key, value in each.properties.items()},
-            )
-            for each in self.resources
-        )
+        resources = []
+        for each in self.resources:
+            properties = {key: moved(value) for key, value in each.properties.items()}
+            resources.append(replace(each, address=f"{logical}.{each.address}", properties=properties))
         trusts = {f"{logical}.{address}": services for address, services in self.trusts.items()}
         return replace(self, resources=tuple(resources), trusts=trusts)
 

@@ -21,7 +21,6 @@ MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
 (https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html,
 read 2026-11-27)."""
 _LOCAL = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri", "Location")
-_UPLOADED = UNKNOWN
 _OVERRIDE = re.compile(r"(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=(\"[^\"]*\"|\S*)")
 
 
@@ -54,7 +53,7 @@ def after_transform(document: Mapping[str, object], source: str, uploads: str) -
         if isinstance(properties, dict):
             local = [key for key in _LOCAL if isinstance(properties.get(key), str) and "://" not in properties[key]]
             nested.update((logical, properties[key]) for key in local if key == "Location")
-            properties.update(dict.fromkeys(local, f"s3://{uploads}{_UPLOADED}"))
+            properties.update(dict.fromkeys(local, f"s3://{uploads}{UNKNOWN}"))
     try:
         translator = Translator(None, Parser(), boto_session=_Session())
         made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)

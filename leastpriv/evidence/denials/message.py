@@ -115,9 +115,8 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
         return False
     following = text[answer.end() : answer.end() + _REACH]
     if answer["text"]:
-        if _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start()):
-            return False
-        return bare_denial_service(text[answer.start() : answer.end() + _REACH]) is not None
+        is_other = _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start())
+        return not is_other and bare_denial_service(text[answer.start() : answer.end() + _REACH]) is not None
     if answer["status"] and not _LABEL_OF_STATUS.search(text, max(0, answer.start() - 24), answer.start()):
         return False
     after = _AFTER_CODE.match(following)
@@ -165,10 +164,8 @@ def _actions_of_request(match: re.Match[str]) -> tuple[str, ...]:
         return ()
     path = (match["path"] or "").lstrip("/").rstrip(".,:;")
     key = path if host["bucket"] else path.partition("/")[2]
-    if not (host["bucket"] or path):
-        return ()
     operation = (_OF_OBJECT if key else _OF_BUCKET).get(match["method"], "")
-    return actions_of("s3", operation) if operation else ()
+    return actions_of("s3", operation) if operation and (host["bucket"] or path) else ()
 
 
 _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}

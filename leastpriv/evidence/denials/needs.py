@@ -140,8 +140,8 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need], is_new: 
     if group := _NO_STREAM.fullmatch(resource):
         # CloudWatch Logs writes a log stream that the request did not name.
         resource = group[1]
-    strange = _is_strange(resource, own)
-    if _is_certain(own) and not (strange and _is_of_service(name, resource)):
+    is_strange = _is_strange(resource, own) and resource.split(":")[2] == name.partition(":")[0]
+    if _is_certain(own) and not is_strange:
         return own
     # A request and a denial may name a secret without the end that Secrets Manager drew.
     secret = f":secret:{escape_observed(resource)}-??????"
@@ -153,8 +153,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need], is_new: 
     if agreed:
         return agreed
     takes_arns = known is None or bool(known.resource_types)
-    named = fits(name, resource) or (strange and _is_of_service(name, resource))
-    literal = named and takes_arns and _is_literal(resource)
+    literal = (fits(name, resource) or is_strange) and takes_arns and _is_literal(resource)
     is_wildcard_of_aws = is_new or TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource)
     if literal or (is_wildcard_of_aws and fits(name, resource)):
         end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
@@ -177,10 +176,6 @@ def _derivation(resource: str, denial: Denial) -> str:
 
 def _is_certain(own: Sequence[Need]) -> bool:
     return bool(own) and all(need.exact for need in own)
-
-
-def _is_of_service(action: str, arn: str) -> bool:
-    return arn.split(":")[2] == action.partition(":")[0]
 
 
 def _is_literal(resource: str) -> bool:

@@ -125,7 +125,7 @@ def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
         return None
     if denial.encoded:
         return Gap(GapKind.ENCODED_DENIAL, Scope(), f"{denial.log}{trouble}")
-    return Gap(GapKind.UNNAMED_DENIAL, Scope(), f"{denial.log}{': ' if denial.why else ''}{denial.why}")
+    return Gap(GapKind.UNNAMED_DENIAL, Scope(), f"{denial.log}: {denial.why}".removesuffix(": "))
 
 
 def _is_own(named: str, principal: str) -> bool:
@@ -206,7 +206,10 @@ class WorkflowRunLogs(Struct, frozen=True):
         read = [job for job in jobs if job.get("status") == "completed" and job.get("conclusion") != "skipped"]
         found, more = distinct_denials(one for job in read for one in self._refusals(job, gaps))
         gaps.extend([_gap(f"run {self.run_id}", f"only the first {len(found):,} denials count")] if more else [])
-        return LoggedDenials(tuple(found), tuple(gaps), _span(self.run_id, read))
+        told = (_time(job.get(key)) for job in read for key in ("started_at", "completed_at"))
+        times = [time for time in told if time]
+        run = Run(self.run_id, self.run_id, min(times), max(times)) if times else None
+        return LoggedDenials(tuple(found), tuple(gaps), run)
 
     def _jobs(self, gaps: list[Gap]) -> Iterator[Mapping[str, object]]:
         path = f"/repos/{self.repository}/actions/runs/{self.run_id}/attempts/{self.attempt}/jobs"
@@ -322,12 +325,6 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
 
 def _gap(name: str, trouble: str) -> Gap:
     return Gap(GapKind.UNREADABLE_LOG, Scope(), f"{name}: {trouble}")
-
-
-def _span(run_id: str, jobs: list[Mapping[str, object]]) -> Run | None:
-    """Returns the run with the times of its finished jobs."""
-    times = [time for job in jobs for key in ("started_at", "completed_at") if (time := _time(job.get(key)))]
-    return Run(run_id, run_id, min(times), max(times)) if times else None
 
 
 def _time(value: object) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -188,17 +189,11 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
     match = _ACTION.match(text, start, limit)
     if not match:
         return "", start
-    first, *more = re.split(rf"(?=[{BREAKS}])", match["action"])
-    pieces, best = first, first
-    for piece in more:
-        pieces += piece
-        if catalog.action(without_breaks(pieces)):
-            best = pieces
-    name = without_breaks(best)
-    end = match.start("action") + len(best)
-    if ":" not in name or name.endswith(":"):
+    beginnings = [*accumulate(re.split(rf"(?=[{BREAKS}])", match["action"]))]
+    best = next((each for each in reversed(beginnings) if catalog.action(without_breaks(each))), beginnings[0])
+    if not without_breaks(best).partition(":")[2]:
         best = match["action"].rstrip(BREAKS)
-        name, end = without_breaks(best), match.start("action") + len(best)
+    name, end = without_breaks(best), match.start("action") + len(best)
     bold = text[match.start("action") - 1] == "*"
     is_other = (_AFTER_BOLD_ACTION if bold else _AFTER_ACTION).match(text, end)
     return ("", start) if is_other or _is_cut(name, _CUT.match(text, end)) else (name, end)

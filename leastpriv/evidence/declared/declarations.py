@@ -11,8 +11,9 @@ phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:Se
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path, PurePath
 from typing import Any
@@ -115,15 +116,11 @@ def _stacks(folder: Path, source: str, place: Place) -> Iterator[_StackArtifact]
 def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Declaration:
     """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles deploy."""
     place, properties = stack.place, stack.properties
-
-    def nested(path: str) -> bytes | None:
-        found = stack.folder / path
-        return found.read_bytes() if found.is_file() else None
-
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
     deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
     raw = _bytes(stack.folder / str(properties.get("templateFile", "")))
-    made = replace(read_template(raw, stack.source, deployed, place, nested), region=place.region)
+    made = read_template(raw, stack.source, deployed, place, partial(_content_of, stack.folder))
+    made = replace(made, region=place.region)
     because = f"the stack {stack.name}"
     if role == stack.execution:
         return made
@@ -198,11 +195,7 @@ def read_declarations(
     Raises:
         InputError: one cannot be read, or is none.
     """
-
-    def on_disk(path: str) -> bytes | None:
-        file = root / path
-        return file.read_bytes() if file.is_file() else None
-
+    on_disk = partial(_content_of, root)
     found: list[Declaration] = []
     for name in templates:
         if (root / name).is_dir():
@@ -210,6 +203,11 @@ def read_declarations(
         else:
             found.append(read_stack(name, on_disk, place))
     return (*found, *(_plan(name, on_disk, role, place) for name in plans))
+
+
+def _content_of(folder: Path, path: str) -> bytes | None:
+    file = folder / path
+    return file.read_bytes() if file.is_file() else None
 
 
 def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
@@ -270,19 +268,16 @@ def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]
     The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update reads what the
     creation reads at its end, so that reads are seen by the one or the other.
     """
-    listed: set[str] = set()
-    unseen: set[str] = set()
-    needed: set[str] = set()
-    needed_unseen: set[str] = set()
+    listed, needed = defaultdict[bool, set[str]](set), defaultdict[bool, set[str]](set)
     for declaration in declarations:
         arns = Arns(declaration, Place(UNKNOWN, UNKNOWN))
         for resource, phase in product(declaration.resources, LIFE):
             is_seen = any(mark in used for mark in marks_of(resource.kind, phase))
             reads = _reads_of(resource.kind) if phase is Phase.UPDATE else frozenset()
             every = needed_actions(replace(resource, changed=None), phase, arns)
-            (listed if is_seen else unseen).update(set(actions_of_phase(resource.kind, phase)) - reads)
-            (needed if is_seen else needed_unseen).update(set(every) - reads)
-    return frozenset(listed - unseen | needed - needed_unseen)
+            listed[is_seen] |= set(actions_of_phase(resource.kind, phase)) - reads
+            needed[is_seen] |= set(every) - reads
+    return frozenset(listed[True] - listed[False] | needed[True] - needed[False])
 
 
 @lru_cache(maxsize=4_096)

@@ -140,11 +140,11 @@ def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tupl
     _, has_own_tags = tag_property(resource.kind)
     properties = _property_words(resource.properties)
     found = []
-    keeps = phase in (Phase.CREATE, Phase.READ)
+    # Terraform deletes no resource that it creates or reads.
+    keeps = phase in (Phase.CREATE, Phase.READ) and resource.kind.tool is Tool.TERRAFORM
     undone = set(actions_of_phase(resource.kind, Phase.DELETE)) if keeps else ()
     for action in actions_of_phase(resource.kind, phase):
-        if action in undone and resource.kind.tool is Tool.TERRAFORM and _DELETES.match(action.partition(":")[2]):
-            # Terraform deletes no resource that it creates or reads.
+        if action in undone and _DELETES.match(action.partition(":")[2]):
             continue
         if action in tags and not catalog.is_read(action):
             is_removal = _UNTAGS.match(action.partition(":")[2]) is not None

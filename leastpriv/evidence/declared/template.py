@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
 from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name, name_by_parameter, own_types
 from leastpriv.evidence.declared.models import (
@@ -80,31 +82,26 @@ def _document(raw: bytes, source: str) -> Mapping[str, object]:
     return document
 
 
-class _Template:
-    def __init__(
-        self,
-        document: Mapping[str, object],
-        source: str,
-        stack: Stack,
-        place: Place,
-        nested: ReadNested,
-        depth: int = 0,
-    ) -> None:
-        self.transforms = tuple(_transforms(document))
-        self.document = document
+class _Template(Struct):
+    document: Mapping[str, object]
+    source: str
+    stack: Stack
+    place: Place
+    nested: ReadNested
+    depth: int = 0
+    transforms: tuple[str, ...] = ()
+    naming: set[str] = set()
+    """Logical ids whose names are being resolved: a name may refer to itself."""
+    inner_reads: list[Need] = []
+    """Those of nested stacks."""
+
+    def __post_init__(self) -> None:
+        self.transforms = tuple(_transforms(self.document))
         if any(each.startswith("AWS::Serverless-") for each in self.transforms):
-            self.document = after_transform(document, source, f"{stack.bucket or MANAGED_BUCKET}/{stack.prefix}")
-        self.source = source
-        self.stack = stack
-        self.place = place
-        self.nested = nested
-        self.depth = depth
+            uploads = f"{self.stack.bucket or MANAGED_BUCKET}/{self.stack.prefix}"
+            self.document = after_transform(self.document, self.source, uploads)
         resources = without_loops(self._section("Resources"), self._items)
         self.document = {**self.document, "Resources": resources}
-        self.naming: set[str] = set()
-        """Logical ids whose names are being resolved: a name may refer to itself."""
-        self.inner_reads: list[Need] = []
-        """Those of nested stacks."""
 
     def declaration(self) -> Declaration:
         """Returns the resources of the template and of its nested stacks."""

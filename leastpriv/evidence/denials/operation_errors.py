@@ -268,8 +268,8 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
     queue = _QUEUE_DENIED.match(body)
     other = other_cause_reason(body[:200])
     null = PHRASE.search(body[:NEAR])
-    told = service is not None or bool(queue) or bool(other) or _CUT.match(body) or null
-    if not (told or (each.empty_is_bare and not body.split("\n")[0].strip(_MARKS))):
+    is_empty = each.empty_is_bare and not body.split("\n")[0].strip(_MARKS)
+    if not (service is not None or queue or other or null or is_empty or _CUT.match(body)):
         return None
     near = text[max(0, each.start - NEAR) : each.body + 100]
     actions = _actions(each, "sqs" if queue else service or "", near)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from functools import cache
+from html import unescape
 
 from msgspec import Struct
 
@@ -27,11 +28,7 @@ _COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,
 _ESCAPED = re.compile(
     r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4})|(x[0-9a-fA-F]{2}(?:\\+x[0-9a-fA-F]{2}){0,99}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
 )
-_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " ", '"': '"', "'": "'", "/": "/"} | {
-    name: character
-    for names, character in (("quot #34", '"'), ("apos #39 #x27", "'"), ("lt", "<"), ("gt", ">"), ("amp", "&"))
-    for name in names.split()
-}
+_ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " "}
 # `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
 _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"
@@ -155,7 +152,9 @@ def _escape_value(found: re.Match[str]) -> str:
     if found[3]:  # Python's `repr` of bytes, and of an escape character
         text = bytes.fromhex(re.sub(r"[\\x]", "", found[3])).decode("utf-8", "replace")
         return "".join(letter if letter.isprintable() else " " for letter in text)
-    return _ESCAPE_VALUES[found[1] or found[4]] if found[1] or found[4] else ""
+    if found[1]:
+        return _ESCAPE_VALUES.get(found[1], found[1])
+    return unescape(found[0]) if found[4] else ""
 
 
 _PACKAGE = "leastpriv.evidence"

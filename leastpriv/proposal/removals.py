@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from msgspec.structs import replace
 
@@ -115,13 +116,14 @@ _REDEPLOYED = 2
 def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     """The used actions on a resource that several later runs deployed again, whether with this action or another."""
     exact = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact]
-    used = [(usage.need.permission, run) for usage in exact for run in usage.runs]
-    runs = grouped((permission.resource, run) for permission, run in used if not deletes(permission.action))
+    made = (usage for usage in exact if not deletes(usage.need.permission.action))
+    runs = grouped((usage.need.permission.resource, usage.runs) for usage in made)
     order = {run.id: number for number, run in enumerate(evidence.runs)}
-    later = {resource: sorted(order.keys() & own, key=order.__getitem__)[1:] for resource, own in runs.items()}
-    permissions = dict.fromkeys(usage.need.permission for usage in exact)
-    again = grouped((each.action, run) for each in permissions for run in later.get(each.resource, ()))
-    return frozenset(action for action, own in again.items() if len({*own}) >= _REDEPLOYED)
+    known = ((resource, order.keys() & chain.from_iterable(own)) for resource, own in runs.items())
+    later = {resource: sorted(own, key=order.__getitem__)[1:] for resource, own in known}
+    on = grouped((usage.need.permission.action, usage.need.permission.resource) for usage in exact)
+    again = {action: {run for each in {*own} for run in later.get(each, ())} for action, own in on.items()}
+    return frozenset(action for action, own in again.items() if len(own) >= _REDEPLOYED)
 
 
 def tools_of(usages: Sequence[Usage]) -> frozenset[str]:

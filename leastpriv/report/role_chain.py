@@ -129,8 +129,8 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
         other = sum(count for issuer, count in counts.items() if issuer not in issuers)
         # A service signs calls of a passed role with access keys that no AssumeRole event shows; if the
         # chain's own AssumeRole events show no key either, the owner of the others is unknown.
-        are_told = bool(issuers & counts.keys()) and all(link.kind is RoleLinkKind.ASSUMED for link in links)
-        if other and are_told and role in chained.committed:
+        is_known = bool(issuers & counts.keys()) and all(link.kind is RoleLinkKind.ASSUMED for link in links)
+        if other and is_known and role in chained.committed:
             found.append(f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}.")
     if found:
         yield from ("", "Also used with access keys that no principal of this chain issued:", "", *found)

@@ -7,6 +7,7 @@ account, for a decision of our replay that depends on a condition, or for a cond
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -71,18 +72,16 @@ def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
         levels[:0] = (
             [] if levels[0].startswith("r-") else _ids(client, "list_parents", "Parents", ChildId=levels[0])[:1]
         )
-    texts: dict[str, str] = {}
-    listed = (_ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP) for each in levels)
-    return tuple(tuple(_text(client, policy, texts) for policy in policies) for policies in listed)
 
-
-def _text(client: Any, policy: str, known: dict[str, str]) -> str:
-    if policy not in known:
+    @cache
+    def text(policy: str) -> str:
         doing = f"reading the service control policy {policy}"
         with translate_errors(doing, "organizations:DescribePolicy"):
             answer = client.describe_policy(PolicyId=policy)
-        known[policy] = str(required_member(answer, doing, "Policy", "Content"))
-    return known[policy]
+        return str(required_member(answer, doing, "Policy", "Content"))
+
+    listed = (_ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP) for each in levels)
+    return tuple(tuple(map(text, policies)) for policies in listed)
 
 
 def _ids(client: Any, operation: str, key: str, **given: str) -> list[str]:

@@ -60,10 +60,7 @@ def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node |
         node = _json_node(pieces)
     else:
         node = evaluator.value(expression)
-        if node.kind == "string" and not is_unknown(node):
-            reason = node.fixed or "it is a text in quotes; write it with jsonencode"
-            found = _json_node([(node.text, -1)], reason)
-            node = relocated(found, expression.start, expression.end, reason) if found else node
+        node = _parsed_text(node, expression, "it is a text in quotes; write it with jsonencode")
     if node is None:
         return None
     if is_unknown(node):
@@ -150,10 +147,7 @@ class _BlockReader:
                 continue
             node = self.evaluator.value(attribute.value)
             for item in node.entries:
-                if item.kind == "string" and not is_unknown(item):
-                    reason = item.fixed or "it is a text"
-                    text = _json_node([(item.text, -1)], reason)
-                    item = relocated(text, item.start, item.end, reason) if text else item
+                item = _parsed_text(item, item, "it is a text")
                 inner = item.get_any_case("Statement")
                 if item.kind == "object" and inner:
                     found += inner.entries
@@ -288,6 +282,14 @@ def _is_inside(text: str, inside: bool) -> bool:
     """Returns whether the end of a text is inside a JSON string."""
     quotes = sum(1 for found in _JSON_STRING.finditer(text) if found[0] == '"')
     return inside != bool(quotes % 2)
+
+
+def _parsed_text(node: Node, at: Node | Expression, reason: str) -> Node:
+    """Returns the JSON that a known text has; any other value itself."""
+    if node.kind != "string" or is_unknown(node):
+        return node
+    found = _json_node([(node.text, -1)], node.fixed or reason)
+    return relocated(found, at.start, at.end, node.fixed or reason) if found else node
 
 
 def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it") -> Node | None:

@@ -13,7 +13,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import Location, PolicySource, TerraformFolder
 from leastpriv.policy.syntax_tree import Node, decoded, json_value, line_of, read_json, read_yaml
-from leastpriv.policy.template_functions import Language, parts_of
+from leastpriv.policy.template_functions import Language, known_text, parts_of
 
 
 class RenderedPolicy(Struct, frozen=True):
@@ -76,9 +76,9 @@ def _rendered(node: Node, language: Language, pseudo_parameters: Mapping[str, st
         return [_rendered(item, language, pseudo_parameters) for item in node.items]
     parts = parts_of(node, language, pseudo_parameters)
     if parts is not None:
-        if not all(isinstance(part, str) for part in parts):
+        if (text := known_text(parts)) is None:
             raise _UnknownPartError
-        return "".join(part for part in parts if isinstance(part, str))
+        return text
     if node.kind == "object":
         return {member.key: _rendered(member.value, language, pseudo_parameters) for member in node.members}
     if node.kind == "alias":

@@ -6,7 +6,7 @@ Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_gra
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
 from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value
-from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
+from leastpriv.policy.template_functions import Parts, joined_text, known_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
 """Elements of a statement whose value is a string or a list of strings."""
@@ -218,7 +218,7 @@ class _Reader:
                 advice = f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
                 raise self.error(member.value, advice)
         lists = {key: self.lists(node, key) for key in LISTS}
-        escaped = not variables and any(_has_placeholder(parts) for found in lists.values() for parts in found)
+        escaped = not variables and any(known_text(parts) is None for found in lists.values() for parts in found)
         texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
@@ -234,7 +234,7 @@ class _Reader:
             variables=variables or escaped,
             line=self.source.line(index, node),
             unknown_actions=tuple(
-                text for text, parts in zip(texts["Action"], lists["Action"], strict=True) if _has_placeholder(parts)
+                text for text, parts in zip(texts["Action"], lists["Action"], strict=True) if known_text(parts) is None
             ),
             fixed=tuple(self.fixed(node)),
         )
@@ -248,7 +248,7 @@ class _Reader:
             for item in value.entries if value else ():
                 parts = self.parts(item) or ()
                 reason = item.fixed or (value.fixed if value else "")
-                if reason or (key == "Action" and _has_placeholder(parts)):
+                if reason or (key == "Action" and known_text(parts) is None):
                     yield joined_text(parts), reason or "only the rendered template knows this action"
 
     def string(self, node: Node, key: str) -> str:
@@ -267,7 +267,7 @@ class _Reader:
             parts = self.parts(item)
             if parts is None:
                 raise self.error(item, f"{key} must be a string or a list of strings; render templates first")
-            if key == "NotAction" and _has_placeholder(parts):
+            if key == "NotAction" and known_text(parts) is None:
                 raise self.error(item, "what this NotAction leaves out is not known before the template is rendered")
             found.append(parts)
         return found
@@ -283,7 +283,7 @@ class _Reader:
         for operator in node.members:
             for key in operator.value.members:
                 values = [self.value(value) for value in key.value.entries]
-                if any(parts is None or (_has_placeholder(parts) and not (variables or escaped)) for parts in values):
+                if any(parts is None or (known_text(parts) is None and not (variables or escaped)) for parts in values):
                     plain = False
                 else:
                     texts = tuple(joined_text(parts or (), escaped=escaped) for parts in values)
@@ -342,7 +342,7 @@ class _Reader:
 
     def check_no_expression(self, node: Node, what: str) -> None:
         """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""
-        if self.source.language == "terraform" and _has_placeholder(self.parts(node) or ()):
+        if self.source.language == "terraform" and known_text(self.parts(node) or ()) is None:
             raise self.error(
                 node,
                 f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
@@ -361,7 +361,3 @@ def _descendants(node: Node) -> Iterator[Node]:
     yield node
     for child in (*node.items, *(member.value for member in node.members)):
         yield from _descendants(child)
-
-
-def _has_placeholder(parts: Iterable[object]) -> bool:
-    return any(isinstance(part, Placeholder) for part in parts)

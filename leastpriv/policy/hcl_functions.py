@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
-from leastpriv.policy.template_functions import Placeholder, is_one_expression, parts_of, template_escape
+from leastpriv.policy.template_functions import is_one_expression, known_text, parts_of, template_escape
 
 Function = Callable[..., Node | None]
 _escape = template_escape("terraform")
@@ -27,8 +27,7 @@ def text_node(text: str) -> Node:
 def plain_text(node: Node) -> str | None:
     """Returns the text of a known scalar; None for any other value."""
     if node.kind == "string":
-        parts = parts_of(node, "terraform", {}) or ()
-        return None if any(isinstance(part, Placeholder) for part in parts) else "".join(map(str, parts))
+        return known_text(parts_of(node, "terraform", {}) or ())
     return node.text if node.kind == "number" or node.text in {"true", "false"} else None
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.json_writer import ListChanges, indentation
+from leastpriv.policy.json_writer import ListChanges, indentation, map_strings
 from leastpriv.policy.syntax_tree import Node, json_value
 from leastpriv.policy.template_functions import template_escape
 
@@ -148,7 +148,7 @@ def statements_hcl(document: Document, indexes: Sequence[int]) -> str:
 
 def new_statements_hcl(statements: Sequence[Mapping[str, object]], *, as_blocks: bool) -> str:
     """Writes statements that no file has yet: blocks of a data source, else objects; `${` in them is no expression."""
-    return _statements_text([_as_text(statement) for statement in statements], as_blocks)
+    return _statements_text([map_strings(template_escape("terraform"), each) for each in statements], as_blocks)
 
 
 def policy_hcl(document: Document) -> str:
@@ -162,14 +162,6 @@ def _statements_text(values: Sequence[Any], as_blocks: bool) -> str:
     style = ListStyle("\n", "  ", ",")
     written = (block_lines(each, "", style, string_text) if as_blocks else value_lines(each, "") for each in values)
     return "\n".join(aligned("\n".join(lines)) for lines in written) + "\n"
-
-
-def _as_text(value: Any) -> Any:
-    if isinstance(value, str):
-        return template_escape("terraform")(value)
-    if isinstance(value, Mapping):
-        return {key: _as_text(each) for key, each in value.items()}
-    return [_as_text(each) for each in value]
 
 
 def block_lines(

@@ -121,9 +121,11 @@ def ordered_members(statement: Mapping[str, object], string_for_one: Collection[
 
 
 def map_strings(change: Callable[[str], str], value: object) -> object:
-    """Applies a change to a string, or to each string of a list."""
+    """Applies a change to a string, or to each string of a list or of the values of an object."""
     if isinstance(value, str):
         return change(value)
+    if isinstance(value, Mapping):
+        return {key: map_strings(change, item) for key, item in value.items()}
     return [map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
 
 

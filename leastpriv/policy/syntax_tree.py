@@ -22,8 +22,8 @@ _MAX_DEPTH = 64
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
-_LITERAL = re.compile(r"true|false|null")
+_SCALAR = re.compile(r"(true|false|null)|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
+"""A literal, or else a number."""
 
 
 class Node(Struct, frozen=True):
@@ -204,12 +204,11 @@ class _Reader:
         return self.string() if char == '"' else self.scalar()
 
     def scalar(self) -> Node:
-        kinds: tuple[tuple[re.Pattern[str], NodeKind], ...] = ((_NUMBER, "number"), (_LITERAL, "literal"))
-        for pattern, kind in kinds:
-            if found := pattern.match(self.text, self.at):
-                self.at = found.end()
-                return Node(kind, found.start(), found.end(), found[0])
-        raise self.error("a JSON value is missing here; correct the JSON (comments and templates are not JSON)")
+        found = _SCALAR.match(self.text, self.at)
+        if not found:
+            raise self.error("a JSON value is missing here; correct the JSON (comments and templates are not JSON)")
+        self.at = found.end()
+        return Node("literal" if found[1] else "number", found.start(), found.end(), found[0])
 
     def string(self) -> Node:
         found = _STRING.match(self.text, self.at)

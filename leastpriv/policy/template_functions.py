@@ -71,6 +71,11 @@ def joined_text(parts: Parts, *, escaped: bool = False) -> str:
     )
 
 
+def known_text(parts: Parts) -> str | None:
+    """Returns the text of parts that are all known; None if one is not."""
+    return "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else None
+
+
 def template_escape(language: Language) -> Callable[[str], str]:
     """Returns a function that escapes a policy's `${…}` so that the template leaves it unchanged."""
     if language == "terraform":

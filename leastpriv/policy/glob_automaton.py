@@ -168,19 +168,20 @@ class GlobSet:
         self.budget = budget
         self.elements = [Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements]
         self._literals: dict[str, int] = {}
-        self._globs: list[tuple[str, int]] = []
+        self._globs: dict[str, list[tuple[str, int]]] = {}
+        """Literal beginning -> patterns with wildcards, and their bits."""
         self._by_start: dict[str, int] = {}
         self._negated = 0
         for index, element in enumerate(self.elements):
             self._negated |= element.negated << index
             for pattern in element.patterns:
-                text = literal_of(pattern, not self.actions)
+                text, start = literal_of(pattern, not actions), _literal_start(pattern, not actions)
                 if text is None:
-                    self._globs.append((pattern, 1 << index))
+                    self._globs.setdefault(start, []).append((pattern, 1 << index))
                 else:
                     self._literals[text] = self._literals.get(text, 0) | 1 << index
-                start = _literal_start(pattern, not actions)
                 self._by_start[start] = self._by_start.get(start, 0) | 1 << index
+        self._glob_lengths = sorted({*map(len, self._globs)})
         self._starts = sorted(self._by_start)
         self._known: dict[str, int] = {}
         self._reaches: dict[Element, Overlap] = {}
@@ -201,10 +202,11 @@ class GlobSet:
         if known is None:
             known = self._literals.get(text, 0)
             matches = action_matches if self.actions else resource_matches
-            for pattern, bit in self._globs:
-                self.budget.spend(1 + len(pattern) * len(text) // 4096)
-                if not known & bit and matches(pattern, text):
-                    known |= bit
+            for start in (text[:length] for length in self._glob_lengths):
+                for pattern, bit in self._globs.get(start, ()):
+                    self.budget.spend(1 + len(pattern) * len(text) // 4096)
+                    if not known & bit and matches(pattern, text):
+                        known |= bit
             known = self._known[text] = known ^ self._negated
         return known
 

@@ -216,10 +216,10 @@ def test_statements_with_an_entry_together_show_the_condition_of_one() -> None:
 
 def test_a_policy_of_many_statements_is_compared_in_full() -> None:
     """Each statement differs, and the step budget of the comparison suffices."""
-    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], [f"{QUEUE}-{number}-*"]) for number in range(400)]
-    after = [allow("sqs:CreateQueue", [f"{QUEUE}-{number}-*"]) for number in range(400)]
-    found = compared(before, after)
-    assert [(edit.entry, edit.only) for edit in found.removed] == [("sqs:Tag*", ("sqs:TagQueue",))] * 400
+    places = [[f"{QUEUE}-{number}-*", f"{QUEUE}-{number}"] for number in range(1_500)]
+    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], each) for each in places]
+    found = compared(before, [allow("sqs:CreateQueue", each) for each in places])
+    assert [(edit.entry, edit.only) for edit in found.removed] == [("sqs:Tag*", ("sqs:TagQueue",))] * 1_500
     assert (found.added, found.conditions) == ((), ())
 
 

@@ -14,10 +14,9 @@ from msgspec import Struct
 
 from leastpriv.permissions import catalog, patterns
 from leastpriv.permissions.patterns import action_covers
-from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.document import Document, Statement, condition_of
 from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply_edits
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.syntax_tree import minified
 
 _WORTH_A_WILDCARD = 3
 """Fewer actions are as short when listed."""
@@ -127,12 +126,6 @@ def _apply_merges(document: Document, merging: Iterable[_MergedStatement]) -> Do
 
 def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
     return tuple(each.statement.sid or f"line {each.statement.line}" for each in merging if each.is_absorbed)
-
-
-def condition_of(document: Document, statement: Statement) -> str:
-    """Returns a statement's condition as JSON without white space; empty if it has none."""
-    node = document.statement_nodes[statement.index].get_any_case("Condition")
-    return minified(node) if node else ""
 
 
 class _MergedStatement(Struct):

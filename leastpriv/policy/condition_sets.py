@@ -27,9 +27,8 @@ from leastpriv.policy.conditions import (
     parse_operator,
     without_variables,
 )
-from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.document import Document, Statement, condition_of
 from leastpriv.policy.glob_automaton import Element
-from leastpriv.policy.syntax_tree import minified
 
 _MOST_CASES = 64
 
@@ -263,7 +262,9 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
         for number, document in enumerate(documents)
         for statement in document.statements
         if statement.actions or statement.not_actions
-        for rule in _rules(number, statement, _unreadable_block(document, statement))
+        for rule in _rules(
+            number, statement, "" if statement.conditions_readable else condition_of(document, statement)
+        )
     )
 
 
@@ -319,10 +320,3 @@ def _rules(number: int, statement: Statement, unreadable: str = "") -> Iterator[
             resources=Element((without_variables(entry),)),
             condition_set=replace(rule.condition_set, matching=(entry,)),
         )
-
-
-def _unreadable_block(document: Document, statement: Statement) -> str:
-    if statement.conditions_readable:
-        return ""
-    block = document.statement_nodes[statement.index].get_any_case("Condition")
-    return minified(block) if block else ""

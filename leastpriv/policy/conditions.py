@@ -306,10 +306,6 @@ def is_arn_pattern(value: str) -> bool:
     return arn_parts(without_variables(value)) is not None
 
 
-def _bool(value: str, actual: str) -> bool:
-    return is_true(value) == is_true(actual)
-
-
 def _ip_address(value: str, actual: str) -> bool:
     wanted, found = parse_network(value), _parse_address(actual)
     # No range contains an address of the other IP version.
@@ -340,7 +336,7 @@ COMPARISONS: Mapping[str, Comparison] = {
     "StringEqualsIgnoreCase": _string_equals_ignore_case,
     "StringLike": _string_like,
     "ArnLike": _arn_like,
-    "Bool": _bool,
+    "Bool": lambda value, actual: is_true(value) == is_true(actual),
     # AWS compares the base64 texts: `YR==` and `YQ==` differ, though both stand for the same byte.
     "BinaryEquals": _string_equals,
     "IpAddress": _ip_address,

@@ -18,7 +18,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
-from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value
+from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value, minified
 from leastpriv.policy.template_functions import Parts, joined_text, known_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
@@ -162,6 +162,12 @@ class Document:
         actions = node.get_any_case("Action")
         found = next((item for item in actions.entries if item.text == entry), node) if actions else node
         return self.source.line(index, found)
+
+
+def condition_of(document: Document, statement: Statement) -> str:
+    """Returns a statement's condition as JSON without white space; empty if it has none."""
+    node = document.statement_nodes[statement.index].get_any_case("Condition")
+    return minified(node) if node else ""
 
 
 def parse(

@@ -123,11 +123,8 @@ class _Reader(Struct, frozen=True):
     def file(self) -> str:
         return _file_name(self.where)
 
-    def error(self, problem: str) -> PolicyFileError:
-        return PolicyFileError(f"{self.where}: {self.pointer or 'the file'} {problem}.")
-
-    def missing(self, problem: str) -> NoPolicyError:
-        return NoPolicyError(f"{self.where}: {self.pointer or 'the file'} {problem}.")
+    def error(self, problem: str, kind: type[PolicyFileError] = PolicyFileError) -> PolicyFileError:
+        return kind(f"{self.where}: {self.pointer or 'the file'} {problem}.")
 
     def policy(self, address: str) -> Node:
         """Returns the policy at one address, with what a plan knows of it."""
@@ -154,7 +151,8 @@ class _Reader(Struct, frozen=True):
             name, index = rest.pop(0)
             blocks, place = list(body.named(name)), int(index or 0)
             if place >= len(blocks):
-                raise self.missing(f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address")
+                problem = f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address"
+                raise self.error(problem, NoPolicyError)
             body = blocks[place]
         attribute = body.attributes.get(rest[0][0] if rest else "policy")
         if attribute is None:
@@ -197,10 +195,10 @@ class _Reader(Struct, frozen=True):
         if not known:
             if root.error >= 0:
                 return self.not_hcl(root.error)
-            return self.missing("leads nowhere, and the file has no policy; name another file")
+            return self.error("leads nowhere, and the file has no policy; name another file", NoPolicyError)
         problem = "leads nowhere" if self.pointer else "is HCL"
         names = [".".join(name if name[0] == "data" else (*name, "policy")) for name in known]
-        return self.missing(f"{problem}: name one of its policies by its address ({format_names(names)})")
+        return self.error(f"{problem}: name one of its policies by its address ({format_names(names)})", NoPolicyError)
 
     def rendered(self, address: str) -> Node | None:
         """Returns the policy at an address as the plan renders it."""

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from leastpriv.models import ChangeKind, grouped
-from leastpriv.policy.compact import condition_of
-from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.document import Document, Statement, condition_of
 from leastpriv.policy.edit import (
     AppendActions,
     AppendStatement,

@@ -196,10 +196,10 @@ class RuleComparison:
         return 0
 
     def overlapping(self, resources: Element) -> Overlap:
-        """Returns the bits of the old rules that hold for all, and for some, of the resources."""
+        """Returns the bits of the old rules that hold for all, and that may hold for some, of the resources."""
         with suppress(StepBudgetError):
             return self.resources.overlap(resources)
-        return Overlap(0, 0)
+        return Overlap(0, (1 << len(self.rules)) - 1)
 
     def _find_new_access(
         self, condition_set: ConditionSet, actions: Element, resources: Element

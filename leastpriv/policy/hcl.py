@@ -22,7 +22,7 @@ from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, plain_text
 from leastpriv.policy.hcl_module import Definition, ModuleScope, known_value, relocated
 from leastpriv.policy.hcl_references import known_arns
-from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, json_block
+from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, expressions_in, json_block
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
 from leastpriv.policy.syntax_tree import Member, Node, json_value, line_of, position, read_json
 
@@ -97,9 +97,8 @@ def _reached(scope: ModuleScope, address: tuple[str, ...]) -> set[tuple[str, ...
 
 def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
     """Returns the addresses that a block's expressions name."""
-    paths = {path for attribute in block.attributes.values() for path in _paths(attribute.value)}
-    found = {path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions}
-    return found.union(*(_references(scope, each) for each in block.blocks)) if block.blocks else found
+    paths = {path for each in expressions_in(block) for path in _paths(each)}
+    return {path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions}
 
 
 def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> ModuleScope:

@@ -5,6 +5,7 @@ Lists are rewritten so that remaining entries keep their text, separators and co
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -88,10 +89,8 @@ def _value_text(value: object, indent: str, style: JsonStyle) -> str:
     if isinstance(value, Sequence):
         inner = indent + style.unit
         return entry_list_text([_value_text(entry, inner, style) for entry in value], indent, style)
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return json.dumps(value)
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -268,10 +269,8 @@ def _mapping(members: Mapping[str, object], indent: str, style: YamlStyle) -> It
 def _text(value: object, style: YamlStyle) -> str:
     if isinstance(value, str):
         return scalar(value, style)
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, int):
-        return str(value)
+        return json.dumps(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{scalar(key, style)}: {_text(each, style)}" for key, each in value.items()) + "}"
     if isinstance(value, Sequence):

@@ -214,6 +214,14 @@ def test_statements_with_an_entry_together_show_the_condition_of_one() -> None:
     assert (edit.actions, edit.on, edit.stricter) == (("sqs:TagQueue",), ("*",), True)
 
 
+def test_wildcards_beyond_the_step_budget_hide_no_change() -> None:
+    texts = [[f"*{'a*' * (5 + number % 7)}{end}{number}" for number in range(60)] for end in "bc"]
+    condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    before, after = (allow("sqs:TagQueue", each) for each in texts)
+    found = compared([before, allow("sqs:*", "*a*a*")], [after, allow("sqs:*", "*a*a*", **condition)])
+    assert {"sqs:TagQueue", "sqs:CreateQueue"} <= narrower(found)
+
+
 def test_a_policy_of_many_statements_is_compared_in_full() -> None:
     """Each statement differs, and the step budget of the comparison suffices."""
     places = [[f"{QUEUE}-{number}-*", f"{QUEUE}-{number}"] for number in range(1_500)]

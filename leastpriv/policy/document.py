@@ -239,9 +239,7 @@ class _Reader:
             conditions_readable=readable,
             variables=variables or escaped,
             line=self.source.line(index, node),
-            unknown_actions=tuple(
-                text for text, parts in zip(texts["Action"], lists["Action"], strict=True) if known_text(parts) is None
-            ),
+            unknown_actions=tuple(joined_text(p, escaped=escaped) for p in lists["Action"] if known_text(p) is None),
             fixed=tuple(self.fixed(node)),
         )
 
@@ -335,24 +333,18 @@ class _Reader:
                 key = format_names([member.key])
                 raise self.error(member, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
         if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
-            raise self.error(
-                node,
-                "this statement has a principal, so that the file is a resource-based or trust policy; name "
-                "the file of an identity-based policy of the role",
-            )
+            problem = "this statement has a principal, so that the file is a resource-based or trust policy"
+            raise self.error(node, f"{problem}; name the file of an identity-based policy of the role")
         for one, other in _EXCLUSIVE:
             if node.get_any_case(one) and node.get_any_case(other):
-                raise self.error(
-                    node, f"this statement has both {one} and {other}; IAM takes only one, remove the other"
-                )
+                both = f"this statement has both {one} and {other}"
+                raise self.error(node, f"{both}; IAM takes only one, remove the other")
 
     def check_no_expression(self, node: Node, what: str) -> None:
         """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""
         if self.source.language == "terraform" and known_text(self.parts(node) or ()) is None:
-            raise self.error(
-                node,
-                f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
-            )
+            advice = "is an expression that only Terraform can work out; save what it renders as JSON and name that"
+            raise self.error(node, f"{what} {advice}")
 
     def check_duplicate_keys(self, node: Node) -> None:
         seen: dict[str, str] = {}

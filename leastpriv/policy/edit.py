@@ -281,13 +281,14 @@ class BracketWriter:
         value = editable_member(self.document, index, key, changes).value
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         after = {place: self.spelled(found) for place, found in changes.after.items()}
+        entries = ([] if changes.drop else written) + after.get(0, [])
         if value.kind == "array":
             new = rewrite_list(self.text, value, written, ListChanges(changes.drop, after), self.style)
-            return [(value.start, value.end, new)]
-        entries = ([] if changes.drop else written) + after.get(0, [])
-        if len(entries) == 1:
-            return [(value.start, value.end, entries[0])]
-        return [(value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.style))]
+        elif len(entries) == 1:
+            new = entries[0]
+        else:
+            new = entry_list_text(entries, indentation(self.text, value.start), self.style)
+        return [(value.start, value.end, new)]
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Replaces a key and writes its list in the file's style."""

@@ -297,9 +297,8 @@ def _request(node: Node, failure: _Failure) -> Request:
     texts = {key: value.text for key, value in fields.items()}
     action, resource, principal = texts.get("action", ""), texts.get("resource", "*"), texts.get("principal", "")
     if not _ACTION.fullmatch(action):
-        raise failure(
-            fields.get("action", node), "a request needs an action, as s3:GetObject, without wildcards or blanks"
-        )
+        advice = "a request needs an action, as s3:GetObject, without wildcards or blanks"
+        raise failure(fields.get("action", node), advice)
     if not resource:
         raise failure(fields["resource"], "resource is empty; write an ARN, or leave it out for all")
     if "principal" in fields and (not principal.startswith("arn:") or principal.count(":") < _ARN_PARTS - 1):

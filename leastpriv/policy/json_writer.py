@@ -30,27 +30,18 @@ def json_style_of(document: Document) -> JsonStyle:
     lists = [value for value in values if value and value.kind == "array" and value.items]
     sample = next((node for node in nodes if node.members), document.policy)
     found = text[sample.start + 1 : sample.members[0].start] if sample.members else ""
+    colons = [text[member.key_end : member.value.start] for member in sample.members]
+    compact = {*colons} <= {":"} and not _is_multiline(text, sample)
+    single, several = ([node for node in lists if (len(node.items) > 1) is more] for more in (False, True))
     return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(document),
-        colon=next(
-            (colon for member in sample.members if "\n" not in (colon := text[member.key_end : member.value.start])),
-            ": ",
-        ),
-        comma=","
-        if (
-            all(text[member.key_end : member.value.start] == ":" for member in sample.members)
-            and not _is_multiline(text, sample)
-        )
-        else ", ",
+        colon=next((colon for colon in colons if "\n" not in colon), ": "),
+        comma="," if compact else ", ",
         padding="" if found.strip(" ") else found,
         single_line=single_line,
-        multiline_single=_mostly_multiline(
-            text, [node for node in lists if len(node.items) == 1] or lists, single_line
-        ),
-        multiline_several=_mostly_multiline(
-            text, [node for node in lists if len(node.items) > 1] or lists, single_line
-        ),
+        multiline_single=_mostly_multiline(text, single or lists, single_line),
+        multiline_several=_mostly_multiline(text, several or lists, single_line),
         string_for_one=strings_for_one(nodes),
     )
 

@@ -96,9 +96,7 @@ def _missing_reason(node: Node, key: str) -> str:
         return f"is a list that has no {_shorten(key)}, {has}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return (
-            f"has no {_shorten(key)}, only {format_names(keys)}" if keys else f"has no {_shorten(key)}, for it is empty"
-        )
+        return f"has no {_shorten(key)}, {f'only {format_names(keys)}' if keys else 'for it is empty'}"
     return f"is a {describe_kind(node)}, so that it has no {_shorten(key)}"
 
 
@@ -208,11 +206,9 @@ def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | Non
     double = raw[0] == '"'
     pieces = tuple((_ESCAPED if double else _SINGLE).findall(raw[1:-1]))
     embedded = EmbeddedJson(outer, node.start + 1, pieces, '"' if double else "'")
-    fits = (
-        "".join(pieces) == raw[1:-1]
-        and "".join(_decoded(piece) if double else piece[:1] for piece in pieces) == node.text
-    )
-    return (node.text, embedded) if fits and len(pieces) == len(node.text) else None
+    read = "".join(_decoded(piece) if double else piece[:1] for piece in pieces)
+    fits = "".join(pieces) == raw[1:-1] and read == node.text and len(pieces) == len(read)
+    return (node.text, embedded) if fits else None
 
 
 def _decoded(piece: str) -> str:
@@ -271,9 +267,9 @@ class PolicySource(Struct, frozen=True):
 
     def line(self, index: int, node: Node) -> int:
         """Returns the 1-based line of the file on which a statement begins."""
-        return (
-            self.lines[min(index, len(self.lines) - 1)] if self.lines else line_of(self.outer, self.offset(node.start))
-        )
+        if self.lines:
+            return self.lines[min(index, len(self.lines) - 1)]
+        return line_of(self.outer, self.offset(node.start))
 
 
 def rendered_source(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> PolicySource:

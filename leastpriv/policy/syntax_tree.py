@@ -187,9 +187,8 @@ class _Reader:
     def value(self, depth: int) -> Node:
         char = self.skip_space()
         if depth > _MAX_DEPTH:
-            raise self.error(
-                f"JSON nested deeper than {_MAX_DEPTH} levels is neither a policy nor a request; name another"
-            )
+            limit = f"{_MAX_DEPTH} levels"
+            raise self.error(f"JSON nested deeper than {limit} is neither a policy nor a request; name another")
         if char == "{":
             return self.object(depth)
         if char == "[":
@@ -271,9 +270,8 @@ def read_yaml(text: str, where: str) -> Node:
     too long, or is nested too deep.
     """
     if len(text) > _MAX_CHARACTERS:
-        raise PolicyFileError(
-            f"{where}: {len(text):,} characters are more than CloudFormation takes; name another file."
-        )
+        size = f"{len(text):,} characters"
+        raise PolicyFileError(f"{where}: {size} are more than CloudFormation takes; name another file.")
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 

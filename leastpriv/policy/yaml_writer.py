@@ -70,10 +70,10 @@ class BlockWriter:
             return [list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)]
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         if value.kind == "array":
-            new = rewrite_list(
-                self.text, value, written, ListChanges(changes.drop, after), json_style_of(self.document)
-            )
-            return [(value.start, value.end, new)]
+            own = ListChanges(changes.drop, after)
+            return [
+                (value.start, value.end, rewrite_list(self.text, value, written, own, json_style_of(self.document)))
+            ]
         entries = ([] if changes.drop else written) + after.get(0, [])
         if len(entries) == 1:
             return [(value.start, value.end, entries[0])]
@@ -88,7 +88,7 @@ class BlockWriter:
         texts = [scalar(entry, self.style) for entry in entries]
         if len(texts) == 1 and member.value.kind != "array":
             return member.start, member.value.end, f"{key}: {texts[0]}"
-        in_line = self.text[member.start : member.value.end].count("\n") == 0 and member.value.kind == "array"
+        in_line = member.value.kind == "array" and "\n" not in self.text[member.start : member.value.end]
         new = f": [{', '.join(texts)}]" if in_line else list_text(texts, member, self.text, self.style)
         return member.start, member.value.end, key + new
 

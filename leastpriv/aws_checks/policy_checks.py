@@ -55,9 +55,8 @@ def validate(
             found = _request_findings(aws, text, kind)
             asked += 1
             old = {*range(len(found))} if kind is _OF_TRUST else _take(known, text, found)
-            findings.extend(
-                _check_finding(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
-            )
+            for place, one in enumerate(found):
+                findings.append(_check_finding(one, text, file, in_committed_policy=place in old))
     except AwsError as error:
         return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
     order = list(Severity)

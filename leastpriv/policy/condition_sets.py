@@ -84,10 +84,8 @@ def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
 
 def _alternatives(condition: Condition) -> tuple[Condition, ...]:
     operator = parse_operator(condition.operator)
-    alone = (
-        operator is None or operator.negated or operator.quantifier == "ForAllValues" or _depends_on_effect(condition)
-    )
-    if alone or len(condition.values) < 2:
+    needs_one = operator and not operator.negated and operator.quantifier != "ForAllValues"
+    if not needs_one or _depends_on_effect(condition) or len(condition.values) < 2:
         return (condition,)
     return tuple(structs.replace(condition, values=(value,)) for value in condition.values)
 
@@ -134,21 +132,21 @@ def condition_implies(one: Condition, other: Condition) -> bool:
         return False
     if _depends_on_effect(one) or _depends_on_effect(other):
         return False
-    if "Null" in {narrow.base, wide.base}:
-        return narrow.base == wide.base and all(
-            any(_within("Null", value, "Null", wider) for wider in other.values) for value in one.values
-        )
+    if (narrow.base == "Null") != (wide.base == "Null"):
+        return False
     if narrow.negated:
-        return all(
-            any(_within(wide.base, value, narrow.base, barred) for barred in one.values) for value in other.values
-        )
-    return all(any(_within(narrow.base, value, wide.base, wider) for wider in other.values) for value in one.values)
+        return _all_within(wide.base, other.values, narrow.base, one.values)
+    return _all_within(narrow.base, one.values, wide.base, other.values)
 
 
 def _no_stricter_on_absent_key(narrow: Operator, wide: Operator) -> bool:
     """Returns whether the wider operator accepts an absent key if the narrower one does."""
     absent_is_fine = narrow.negated and not narrow.quantifier
     return narrow.if_exists <= wide.if_exists or absent_is_fine or narrow.quantifier == "ForAllValues"
+
+
+def _all_within(base: str, values: Sequence[str], wider_base: str, wider_values: Sequence[str]) -> bool:
+    return all(any(_within(base, value, wider_base, wider) for wider in wider_values) for value in values)
 
 
 def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
@@ -180,9 +178,9 @@ def _arn_within(value: str, wider: str) -> bool:
 
 def _network_within(value: str, wider: str) -> bool:
     narrow, wide = parse_network(value), parse_network(wider)
-    return (
-        narrow is not None and wide is not None and narrow.network_address in wide and narrow.broadcast_address in wide
-    )
+    if narrow is None or wide is None:
+        return False
+    return narrow.network_address in wide and narrow.broadcast_address in wide
 
 
 def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
@@ -223,12 +221,9 @@ def _conditions_exclude(one: Condition, other: Condition) -> bool:
     if _depends_on_effect(one) or _depends_on_effect(other):
         return False
     if wide.negated:
-        return all(
-            any(_within(narrow.base, value, wide.base, barred) for barred in other.values) for value in one.values
-        )
-    return all(
-        _values_disjoint(narrow.base, value, wide.base, wanted) for value in one.values for wanted in other.values
-    )
+        return _all_within(narrow.base, one.values, wide.base, other.values)
+    pairs = product(one.values, other.values)
+    return all(_values_disjoint(narrow.base, value, wide.base, wanted) for value, wanted in pairs)
 
 
 def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
@@ -262,9 +257,7 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
         for number, document in enumerate(documents)
         for statement in document.statements
         if statement.actions or statement.not_actions
-        for rule in _rules(
-            number, statement, "" if statement.conditions_readable else condition_of(document, statement)
-        )
+        for rule in _rules(number, statement, document)
     )
 
 
@@ -286,7 +279,8 @@ def listed_rules(listed: Permission) -> Iterator[Rule]:
     return _rules(-1, statement)
 
 
-def _rules(number: int, statement: Statement, unreadable: str = "") -> Iterator[Rule]:
+def _rules(number: int, statement: Statement, document: Document | None = None) -> Iterator[Rule]:
+    unreadable = condition_of(document, statement) if document and not statement.conditions_readable else ""
     rule = Rule(
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),
@@ -295,9 +289,8 @@ def _rules(number: int, statement: Statement, unreadable: str = "") -> Iterator[
         document=number,
         statement=statement,
     )
-    entries = tuple(
-        in_2012_spelling(entry, statement.variables) for entry in statement.resources or statement.not_resources
-    )
+    written = statement.resources or statement.not_resources
+    entries = tuple(in_2012_spelling(entry, statement.variables) for entry in written)
     plain = tuple(entry for entry in entries if not has_variable(entry))
     variable = tuple(entry for entry in entries if has_variable(entry))
     if statement.not_resources:
@@ -309,9 +302,8 @@ def _rules(number: int, statement: Statement, unreadable: str = "") -> Iterator[
         return
     if not entries:
         # IAM would not store such a statement, and its effect is undocumented: it equals only itself.
-        yield replace(
-            rule, condition_set=replace(rule.condition_set, unreadable=rule.condition_set.unreadable + _UNKNOWN)
-        )
+        unknown = rule.condition_set.unreadable + _UNKNOWN
+        yield replace(rule, condition_set=replace(rule.condition_set, unreadable=unknown))
     if plain:
         yield replace(rule, resources=Element(plain))
     for entry in variable:

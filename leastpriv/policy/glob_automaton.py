@@ -275,9 +275,8 @@ class GlobSet:
         domain = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
         relevant &= self._near_elements(domain) | self._negated
         indexes = [bit.bit_length() - 1 for bit in each_bit(relevant)]
-        automaton = GlobAutomaton(
-            domain, [self._near(self.elements[index], domain) for index in indexes], self.actions, self.budget
-        )
+        near = [self._near(self.elements[index], domain) for index in indexes]
+        automaton = GlobAutomaton(domain, near, self.actions, self.budget)
         for found, shortest in automaton.texts():
             bits = 0
             for place, index in enumerate(indexes):
@@ -288,9 +287,7 @@ class GlobSet:
         """Returns an element without the patterns that cannot match a text of the domain."""
         if domain.negated:
             return element
-        near = (
-            pattern for pattern in element.patterns if any(self._may_meet(pattern, each) for each in domain.patterns)
-        )
+        near = (own for own in element.patterns if any(self._may_meet(own, each) for each in domain.patterns))
         return Element(tuple(near), element.negated)
 
 

@@ -87,9 +87,9 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
         new += each.text + comma + each.comment + each.gap
     new += "]"
     long = "\n" not in new and any(changes.after.values()) and not _fits_line(text, node, [new])
-    return (
-        list_text([each.text for each in found], indentation(text, node.start), style, one_line=False) if long else new
-    )
+    if long:
+        return list_text([each.text for each in found], indentation(text, node.start), style, one_line=False)
+    return new
 
 
 def list_text(entries: Sequence[str], indent: str, style: ListStyle, one_line: bool) -> str:

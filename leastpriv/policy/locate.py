@@ -122,9 +122,8 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
         problem = f"the string at {source.pointer} is not JSON; correct the pointer"
         if source.language == "terraform" and inner.strip().startswith("${"):
             target = f"{where}#/data/aws_iam_policy_document/NAME"
-            problem = (
-                f"{source.pointer} is the expression {inner.strip()[:60]}; name what it leads to, such as {target}"
-            )
+            expression = f"{source.pointer} is the expression {inner.strip()[:60]}"
+            problem = f"{expression}; name what it leads to, such as {target}"
         raise PolicyFileError(f"{where}: {problem}.") from error
     language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
     found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)

@@ -68,9 +68,8 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
             found = dict(enumerate(node.items)).get(int(key))
         if found is None:
             named, at = (_shorten(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
-            raise NoPolicyError(
-                f"{where}: the pointer {named} leads nowhere: {at} {_missing_reason(node, key)}; correct the pointer."
-            )
+            problem = f"the pointer {named} leads nowhere: {at} {_missing_reason(node, key)}"
+            raise NoPolicyError(f"{where}: {problem}; correct the pointer.")
         node, done = found, f"{done}/{token}"
     return node
 

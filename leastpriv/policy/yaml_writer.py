@@ -70,10 +70,8 @@ class BlockWriter:
             return [list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)]
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         if value.kind == "array":
-            own = ListChanges(changes.drop, after)
-            return [
-                (value.start, value.end, rewrite_list(self.text, value, written, own, json_style_of(self.document)))
-            ]
+            style, own = json_style_of(self.document), ListChanges(changes.drop, after)
+            return [(value.start, value.end, rewrite_list(self.text, value, written, own, style))]
         entries = ([] if changes.drop else written) + after.get(0, [])
         if len(entries) == 1:
             return [(value.start, value.end, entries[0])]

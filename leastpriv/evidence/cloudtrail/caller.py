@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of, session_of
 from leastpriv.models import Principal
@@ -43,6 +44,13 @@ class Caller(Struct, frozen=True):
     """Why the call may be no deployment's: `console`, or an identity type that is not known."""
     access_key: str = ""
 
+    def in_session(self, arn: str, principal_id: str) -> Caller:
+        """Returns the caller with the session of a record, if it is a role; `principal_id` is AROA…:session."""
+        named = principal_id.partition(":")[2]
+        session = session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
+        is_role = self.principal.split(":", 5)[5].startswith("role/")
+        return replace(self, session=session) if is_role else self
+
 
 class MissingCaller(Enum):
     """Why a record has no caller of a role or user."""
@@ -72,11 +80,11 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     return Caller(
         principal=found.arn,
         account=_account(identity) or found.account,
-        session=session_name(arn, _text(identity, "principalId")) if found.kind == "role" else "",
+        session="",
         invoked_by=_text(identity, "invokedBy"),
         doubt=CONSOLE if _from_console(record, identity) else unknown_type,
         access_key=access_key_in(identity),
-    )
+    ).in_session(arn, _text(identity, "principalId"))
 
 
 @cache
@@ -140,12 +148,6 @@ def _named_user(identity: Mapping[str, object], region: str) -> Principal | None
         "us-gov" if region.startswith("us-gov-") else region[:2], "aws"
     )
     return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}")
-
-
-def session_name(arn: str, principal_id: str) -> str:
-    """Returns the name of a role's session; `principal_id` is AROA…:session."""
-    named = principal_id.partition(":")[2]
-    return session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
 
 
 def _from_console(record: Mapping[str, object], identity: Mapping[str, object]) -> bool:

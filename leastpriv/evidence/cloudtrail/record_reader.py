@@ -12,17 +12,9 @@ from datetime import UTC, datetime
 from itertools import compress
 
 from msgspec import Raw, Struct
-from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window, principal_of
-from leastpriv.evidence.cloudtrail.caller import (
-    OTHER_TYPES,
-    Caller,
-    is_access_key,
-    session_name,
-    without_session,
-    workload_services,
-)
+from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session, workload_services
 from leastpriv.evidence.cloudtrail.record import (
     ASSUME_ROLE,
     EMPTY_OBJECT,
@@ -349,12 +341,9 @@ class RecordReader:
 
 
 def _session(target: _Target, identity: DecodedIdentity) -> Caller:
-    """Returns the target as the caller of a record, with the record's session."""
-    found = target.caller
-    if ":role/" in found.principal:
-        found = replace(found, session=session_name(identity.arn or "", identity.principalId or ""))
     if len(target.sessions) >= _REMEMBERED:
         target.sessions.clear()
+    found = target.caller.in_session(identity.arn or "", identity.principalId or "")
     target.sessions[identity.arn, identity.principalId] = found
     return found
 

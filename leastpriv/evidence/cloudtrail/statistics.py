@@ -155,26 +155,22 @@ class CoverageCounter(Struct):
     def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
         if self.own:
-            self._pour(statistics)
+            add_name(statistics.regions, self.region)
+            if self.management:
+                _add_events(statistics.events, (f"{self.source}:{name}" for name in self.names if name))
+        if self.own and self.days:
+            if self.region in statistics.regions:
+                _add_days(statistics.days, self.region, self.days)
+                for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
+                    _add_days(statistics.logged, (self.region, name), self.days)
+            kind = self.kind.removeprefix("data-")
+            streams = {
+                DataStream(f"{self.source}:{name}", kind, prefix): mask_of(days)
+                for (name, prefix), days in self.streams.items()
+            }
+            _add_streams(statistics.data, streams)
         for each in (self.names, self.days, self.streams):
             each.clear()
-
-    def _pour(self, statistics: ReadStatistics) -> None:
-        add_name(statistics.regions, self.region)
-        if self.management:
-            _add_events(statistics.events, (f"{self.source}:{name}" for name in self.names if name))
-        if not self.days:
-            return
-        if self.region in statistics.regions:
-            _add_days(statistics.days, self.region, self.days)
-            for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
-                _add_days(statistics.logged, (self.region, name), self.days)
-        kind = self.kind.removeprefix("data-")
-        streams = {
-            DataStream(f"{self.source}:{name}", kind, prefix): mask_of(days)
-            for (name, prefix), days in self.streams.items()
-        }
-        _add_streams(statistics.data, streams)
 
 
 def total_coverage(

@@ -37,6 +37,8 @@ class DeclaredNeeds(Struct, frozen=True):
     sources: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     """Types in templates and plans whose permissions no table has."""
+    stateless: tuple[str, ...] = ()
+    """Plans whose folder does not show where Terraform keeps the state."""
 
 
 REPORT_DELAY = timedelta(hours=4)

@@ -155,6 +155,7 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
         exercised=exercised,
         sources=tuple(declaration.source for declaration in declarations),
         unread=tuple(sorted({name for declaration in declarations for name in declaration.unknown_types})),
+        stateless=tuple(each.source for each in declarations if each.lacks_state),
     )
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
 

@@ -139,7 +139,14 @@ def _declared_draft(context: ReportContext) -> str:
     if later:
         further = plural(len(later), "further action")
         text += f" Updates and deletions need {further}; `declared-phases: all` writes them."
-    return f"{text} **Not known:** what {codes(declared.unread, 3)} needs." if declared.unread else text
+    if declared.unread:
+        text += f" **Not known:** what {codes(declared.unread, 3)} needs."
+    if declared.stateless:
+        text += (
+            f" **Not drafted:** what Terraform's state needs, because the folder of {codes(declared.stateless, 3)} has "
+            "no `.terraform/terraform.tfstate` (`terraform init` writes it unless the state is local)."
+        )
+    return text
 
 
 def _added(change: Change, context: ReportContext) -> str:

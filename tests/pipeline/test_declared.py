@@ -63,6 +63,30 @@ def test_later_phases_are_offered_and_written_on_request(place: Path) -> None:
     assert actions(policy)["sqs:SetQueueAttributes"] == ["arn:aws:sqs:eu-west-1:111122223333:orders"]
 
 
+@pytest.mark.parametrize("has_state", [False, True])
+def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(place: Path, *, has_state: bool) -> None:
+    change = {
+        "address": "aws_sqs_queue.orders",
+        "mode": "managed",
+        "type": "aws_sqs_queue",
+        "name": "orders",
+        "provider_name": "registry.terraform.io/hashicorp/aws",
+        "change": {"actions": ["create"], "before": None, "after": {"name": "orders"}},
+    }
+    Path("plan.json").write_text(json.dumps({"resource_changes": [change], "configuration": {}}))
+    if has_state:
+        backend = {"type": "s3", "config": {"bucket": "state", "key": "app.tfstate", "region": "eu-west-1"}}
+        Path(".terraform").mkdir()
+        Path(".terraform/terraform.tfstate").write_text(json.dumps({"backend": backend}))
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--plans", "plan.json", "--output-dir", "out"
+    )
+    assert done.code == 0, done.err
+    body = json.loads(Path("out/proposal.json").read_bytes())["body"]
+    assert ("what Terraform's state needs, because the folder of `plan.json` has no" in body) is not has_state
+    assert ("s3:GetObject" in Path("out/policy.json").read_text()) is has_state
+
+
 def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
     policy, proposal = draft({"Key": KEY})
     assert "kms:CreateKey" in actions(policy)

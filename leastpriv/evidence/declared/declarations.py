@@ -257,7 +257,7 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     made = read_plan(raw, name, role)
     state = read((PurePath(name).parent / _STATE).as_posix())
     if state is None:
-        return made
+        return replace(made, lacks_state=True)
     calls, plan_calls = (backend_calls(state, place, role, applies=applies) for applies in (True, False))
     return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
 

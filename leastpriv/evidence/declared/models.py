@@ -117,6 +117,8 @@ class Declaration(Struct, frozen=True, dict=True):
     """Where the declaration itself knows it."""
     around: tuple[DeclaredResource, ...] = ()
     """Further resources that references may name."""
+    lacks_state: bool = False
+    """A plan whose folder does not show where Terraform keeps the state."""
 
     @cached_property
     def by_address(self) -> Mapping[str, DeclaredResource]:

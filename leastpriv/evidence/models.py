@@ -256,7 +256,7 @@ class CallTotals(Struct, gc=False):
         elif run not in self.runs:
             self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
         if call.response and not call.error_code and creates(call.name) and len(self.made) < _MOST_IDS:
-            self.made = self.made.union(new_ids(call))
+            self.made = self.made.union(ids) if (ids := new_ids(call)) else self.made
 
     def absorb(self, other: CallTotals) -> None:
         """Adds the totals of another key."""
@@ -369,7 +369,7 @@ _MOST_IDS = 1_000
 """Most ids of created resources that are kept."""
 
 
-_FEW_RUNS = 4
+_FEW_RUNS = 12
 """Runs that take less memory in a tuple."""
 
 

@@ -57,7 +57,7 @@ class UsageCollector:
         self._issued = issued
         self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
-        self._recent = recent or LastUsed(4_096)
+        self._recent = recent or LastUsed()
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._answers: dict[str, list[int]] = {}
@@ -331,7 +331,7 @@ class PrincipalCollectors:
         """Creates a collector for each target; `sources` is the number of sources."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._keys = IssuedKeys()
-        self._recent: RecentGroups = LastUsed(4_096)
+        self._recent: RecentGroups = LastUsed()
         self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}

@@ -192,7 +192,7 @@ _Value = TypeVar("_Value")
 class LastUsed(Generic[_Value]):
     """Keeps the values that were used last, in two generations: the older one is dropped when the newer one is full."""
 
-    def __init__(self, most: int = 8_192) -> None:
+    def __init__(self, most: int = 4_096) -> None:
         """`most`: values in one generation."""
         self._most = most
         self._newer: dict[tuple[object, ...], _Value] = {}

@@ -42,10 +42,8 @@ class DeclaredNeeds(Struct, frozen=True):
 
 
 REPORT_DELAY = timedelta(hours=4)
-"""Time until a use appears in IAM's reports:
-
-https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24.
-"""
+"""Time until a use appears in IAM's reports
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24)."""
 
 
 class LastAccess(Struct, frozen=True):

@@ -12,7 +12,8 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from msgspec import Struct, structs
+from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.diff.policy_diff import catalogue_actions
 from leastpriv.evidence.created_tags import with_unmet_conditions
@@ -98,10 +99,8 @@ def replay_usages(evidence: Evidence, documents: Sequence[Document]) -> tuple[Re
 def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[ReplayEffect]:
     """Replays a usage in each of its regions."""
     need = usage.need
-    if usage.events and {event.partition(":")[2] for event in usage.events} == {
-        need.permission.action.partition(":")[2]
-    }:
-        need = structs.replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
+    if {event.partition(":")[2] for event in usage.events} == {need.permission.action.partition(":")[2]}:
+        need = replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
     if usage.denial and usage.denial.mendable:
         need = with_unmet_conditions(need, documents)
     return frozenset(replay_need(need, principal, region, documents) for region in usage.regions or ("",))

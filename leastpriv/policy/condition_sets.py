@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import product
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Condition, Permission
@@ -63,9 +63,7 @@ def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
 def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadable: str) -> ConditionSet:
     """Builds the condition set of a Condition block; see `in_2012_spelling` for `variables`."""
     spelled = (
-        structs.replace(
-            each, key=each.key.lower(), values=tuple(in_2012_spelling(value, variables) for value in each.values)
-        )
+        replace(each, key=each.key.lower(), values=tuple(in_2012_spelling(text, variables) for text in each.values))
         for each in conditions
     )
     return ConditionSet(tuple(sorted(set(spelled))), unreadable)
@@ -87,7 +85,7 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
     needs_one = operator and not operator.negated and operator.quantifier != "ForAllValues"
     if not needs_one or _depends_on_effect(condition) or len(condition.values) < 2:
         return (condition,)
-    return tuple(structs.replace(condition, values=(value,)) for value in condition.values)
+    return tuple(replace(condition, values=(value,)) for value in condition.values)
 
 
 def _depends_on_effect(condition: Condition) -> bool:

@@ -119,10 +119,8 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
         return document.with_text(text)
     except PolicyFileError as error:
         # The file was readable before the edit, so its owner has no mistake to correct.
-        raise PolicyFileError(
-            f"{document.where}: the change finds no place in the way this file is laid out; write its lists with one "
-            "entry a line."
-        ) from error
+        problem = "the change finds no place in the way this file is laid out; write its lists with one entry a line"
+        raise PolicyFileError(f"{document.where}: {problem}.") from error
 
 
 def _writer_for(document: Document) -> Writer:

@@ -29,6 +29,7 @@ from leastpriv.policy.syntax_tree import Member, Node, json_value, line_of, posi
 _DATA_SOURCE = "aws_iam_policy_document"
 _PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[(\d{1,4})\])?")
 _SEPARATOR = ","
+_VALUES = {"local", "var"}
 _USE_A_PLAN = "name the output of `terraform show -json PLAN` in terraform-plan"
 
 
@@ -182,14 +183,11 @@ class _Reader(Struct, frozen=True):
 
     def unknown_address(self) -> PolicyFileError:
         root = self.scope.files[self.file]
+        own = {address: found.block for address, found in self.scope.definitions.items() if found.file == self.file}
         known = [
             address
-            for address, found in self.scope.definitions.items()
-            if found.file == self.file
-            and (
-                address[:2] == ("data", _DATA_SOURCE)
-                or (address[0] not in {"local", "var"} and "policy" in found.block.attributes)
-            )
+            for address, block in own.items()
+            if address[:2] == ("data", _DATA_SOURCE) or (address[0] not in _VALUES and "policy" in block.attributes)
         ]
         if not known:
             if root.error >= 0:
@@ -220,11 +218,8 @@ class _Reader(Struct, frozen=True):
 def _is_unknown(policy: Node) -> bool:
     """Returns whether all that is known of a policy is an expression."""
     statement = policy.get_any_case("Statement")
-    return (
-        statement is not None
-        and len(statement.items) == 1
-        and statement.items[0].get("Action") == statement.items[0].get("Resource")
-    )
+    items = statement.items if statement else ()
+    return len(items) == 1 and items[0].get("Action") == items[0].get("Resource")
 
 
 def with_rendered(policy: Node, rendered: Node | None) -> Node:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.hcl_functions import plain_text, text_node
 from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, expressions_in, read_blocks
-from leastpriv.policy.source import TerraformFolder
+from leastpriv.policy.source import TerraformFolder, is_hcl
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 from leastpriv.policy.template_functions import is_one_expression, placeholder_for
 
@@ -97,11 +97,8 @@ class ModuleScope:
     @cached_property
     def files(self) -> Mapping[str, Block]:
         """The parsed files of the folder itself."""
-        return {
-            name: read_blocks(self.folder.files[name])
-            for name in self.folder.files
-            if "/" not in name and name.endswith((".tf", ".tofu", ".hcl"))
-        }
+        names = [name for name in self.folder.files if "/" not in name and is_hcl(name)]
+        return {name: read_blocks(self.folder.files[name]) for name in names}
 
     @cached_property
     def definitions(self) -> Mapping[tuple[str, ...], Definition]:
@@ -171,7 +168,7 @@ class ModuleScope:
     @cached_property
     def planned_values(self) -> Mapping[str, Mapping[str, Node]]:
         """Address of a resource or data source -> its attributes that the plan knows."""
-        found: dict[str, Mapping[str, Node]] = {}
+        found: dict[str, dict[str, Node]] = {}
         for path in (("prior_state", "values"), ("planned_values",)):
             node: Node | None = self.planned
             for key in (*path, "root_module", "resources"):
@@ -179,11 +176,9 @@ class ModuleScope:
             for resource in node.items if node else ():
                 address, values = resource.get("address"), resource.get("values")
                 if address and values:
-                    known = {member.key: known_value(member.value) for member in values.members}
-                    found[address.text] = {
-                        **found.get(address.text, {}),
-                        **{key: value for key, value in known.items() if value.text != "null"},
-                    }
+                    known = ((member.key, known_value(member.value)) for member in values.members)
+                    own = found.setdefault(address.text, {})
+                    own.update((key, value) for key, value in known if value.text != "null")
         return found
 
     def once(self, address: tuple[str, ...], evaluate: Callable[[], Node]) -> Node:

@@ -306,10 +306,8 @@ def editable_member(document: Document, index: int, key: str, changes: ListChang
     value = member.value
     if not changes.drop and not accepts_entries(document, value):
         function = value.members[0].key if value.members else value.text
-        raise PolicyFileError(
-            f"{document.where}: {document.source.position(value.start)}: no entry can be added next to this {function} "
-            f"in {key}; write it as a list."
-        )
+        at = f"{document.where}: {document.source.position(value.start)}"
+        raise PolicyFileError(f"{at}: no entry can be added next to this {function} in {key}; write it as a list.")
     return member
 
 

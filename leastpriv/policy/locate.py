@@ -111,10 +111,9 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
         raise NoPolicyError(_no_policy(source, root, where))
     opened = open_embedded_json(source.text, text)
     if opened is None:
-        raise PolicyFileError(
-            f"{where}: {source.position(text.start)}: the policy is a string of a form that cannot be edited in place; "
-            "write it as an object, in quotes on one line, or as a block with |."
-        )
+        problem = f"{source.position(text.start)}: the policy is a string of a form that cannot be edited in place"
+        advice = "write it as an object, in quotes on one line, or as a block with |"
+        raise PolicyFileError(f"{where}: {problem}; {advice}.")
     inner, embedded = opened
     try:
         policy = read_json(inner, where)

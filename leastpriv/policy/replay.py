@@ -83,8 +83,7 @@ def grants_part(statement: Statement, need: Need, principal: str, region: str) -
     if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
     other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
-    permission = structs.replace(need.permission, resource=other)
-    return (
-        bool(other)
-        and grants(statement, replay_request(structs.replace(need, permission=permission), principal, region)) != "no"
-    )
+    if not other:
+        return False
+    widened = structs.replace(need, permission=structs.replace(need.permission, resource=other))
+    return grants(statement, replay_request(widened, principal, region)) != "no"

@@ -231,10 +231,8 @@ def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[
         # The dash may be on the line above.
         begin = text.rfind("\n", 0, begin - 1) + 1
     if text[begin : begin + indent + 1] != " " * indent + "-":
-        raise PolicyFileError(
-            f"{style.where}: {position(text, value.start)}: this list is laid out so that it cannot be edited; begin a "
-            "line with each dash."
-        )
+        problem = "this list is laid out so that it cannot be edited; begin a line with each dash"
+        raise PolicyFileError(f"{style.where}: {position(text, value.start)}: {problem}.")
     end = text.find("\n", value.items[number].end)
     end = len(text) if end < 0 else end
     return begin, end - 1 if text[end - 1 : end] == "\r" else end

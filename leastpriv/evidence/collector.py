@@ -81,7 +81,8 @@ class UsageCollector:
         # A summary of data events shows no call of one principal.
         self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
-        # The reader gives calls with equal requests the same object: most need not be read or mapped again.
+        # The reader gives calls with equal requests the same object: most need not be read or mapped again. But an
+        # answer may name the resource.
         place = (
             id(call.parameters),
             call.source,
@@ -97,13 +98,12 @@ class UsageCollector:
             call.parameters_omitted,
             call.program,
             call.caller_doubt,
-            not call.response,
         )
-        known = self._recent.get(place)
+        known = None if call.response else self._recent.get(place)
         if known and known[0] is call.parameters:
             known[1].count_call(call, run)
             if known[2]:
-                known[2][not call.response] += 1
+                known[2][1] += 1
             return
         mapped = needs_of(call)
         is_plain = mapped.verdict is _MAPPED and not mapped.gaps and not call.parameters_omitted
@@ -117,7 +117,7 @@ class UsageCollector:
             return
         if mapped.needs:
             totals, answers = self._tally(call, run, mapped.needs, call.outcome)
-            if is_plain and not creates(call.name):
+            if is_plain and not call.response and not creates(call.name):
                 self._recent.put(place, (call.parameters, totals, answers))
         if run != _NO_RUN and not call.error_code and creates(call.name):
             self._tags.note(call, mapped.prefix, run)

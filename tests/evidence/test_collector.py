@@ -400,3 +400,11 @@ def test_calls_that_share_a_request_count_like_calls_with_equal_ones(calls: Sequ
     """The reader gives calls with equal requests the same object, and the collector reads it once."""
     apart = [structs.replace(each, parameters=dict(each.parameters)) for each in calls]
     assert closed(*calls) == closed(*apart)
+
+
+def test_equal_requests_whose_answers_name_different_resources_are_different_needs() -> None:
+    """A stack that was deleted and created again has a new id, which the request of its update does not name."""
+    stacks = [f"arn:aws:cloudformation:eu-west-1:111122223333:stack/app/{number:036}" for number in (1, 2)]
+    first = call("UpdateStack", {"stackName": "app"}, source="cloudformation", read_only=False)
+    calls = [structs.replace(first, response={"stackId": stack}) for stack in stacks]
+    assert [usage.need.permission.resource for usage in closed(*calls).usages] == stacks

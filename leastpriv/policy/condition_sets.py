@@ -310,3 +310,14 @@ def _rules(number: int, statement: Statement, document: Document | None = None) 
             resources=Element((without_variables(entry),)),
             condition_set=replace(rule.condition_set, matching=(entry,)),
         )
+
+
+def with_certain_parts(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Adds to each rule that excludes an entry with a policy variable its part that no value of the variable limits."""
+    found: dict[Rule, None] = {}
+    for rule in rules:
+        found[rule] = None
+        if excluded := rule.condition_set.not_matching:
+            widest = Element((*rule.resources.patterns, *map(without_variables, excluded)), negated=True)
+            found[replace(rule, resources=widest, condition_set=replace(rule.condition_set, not_matching=()))] = None
+    return tuple(found)

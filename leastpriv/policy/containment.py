@@ -25,6 +25,7 @@ from leastpriv.policy.condition_sets import (
     listed_rules,
     mutually_exclusive,
     rules_of,
+    with_certain_parts,
 )
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Element, GlobSet, Overlap, StepBudget, StepBudgetError, each_bit
@@ -144,9 +145,9 @@ class RuleComparison:
 
     def __init__(self, old: Sequence[Rule], new: Sequence[Rule] = (), steps: int = _MAX_STEPS) -> None:
         self.budget = budget = StepBudget(steps)
-        self.old = tuple(dict.fromkeys(old))
+        self.old = with_certain_parts(old)
         self.new = tuple(dict.fromkeys(new))
-        self.rules = (*self.old, *(rule for rule in self.new if not rule.allow))
+        self.rules = (*self.old, *with_certain_parts(rule for rule in self.new if not rule.allow))
         self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, budget=budget)
         self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, budget=budget)
         self.views: dict[ConditionSet, _RuleView] = {}

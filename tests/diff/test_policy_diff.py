@@ -205,6 +205,20 @@ def test_statements_that_cover_an_entry_only_together_are_no_difference() -> Non
         assert compared([whole], kept).removed == compared([whole], kept).conditions == ()
 
 
+def test_an_excluded_resource_with_a_variable_limits_no_other_resource() -> None:
+    """No value of the variable makes the exclusion match a queue."""
+    home = "arn:aws:s3:::data/${aws:username}/*"
+    other = {"Effect": "Allow", "Action": ["sqs:*", "s3:GetObject"], "NotResource": home}
+    wide = {"Effect": "Allow", "Action": "sqs:*", "NotResource": ["arn:aws:s3:::data/*", "arn:aws:sns:*"]}
+    for before in (allow("sqs:TagQueue", QUEUE), wide):
+        found = compared([before], [other])
+        assert found.removed == found.conditions == ()
+    assert compared([allow("s3:GetObject", "arn:aws:s3:::data/a/*")], [other]).removed
+    limited = {**other, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    found = compared([allow("sqs:TagQueue", QUEUE)], [limited])
+    assert (found.removed, [edit.stricter for edit in found.conditions]) == ((), [True])
+
+
 def test_statements_with_an_entry_together_show_the_condition_of_one() -> None:
     rest = {**allow("sqs:TagQueue", ""), "NotResource": QUEUE, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     del rest["Resource"]

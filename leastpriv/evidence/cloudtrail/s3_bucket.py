@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -39,6 +40,8 @@ class Bucket:
         self.name = name
         self._client = client
         self._fast = fast
+        # All retries of botocore have one quota, which a hundred throttled requests use up.
+        self._repeated = threading.BoundedSemaphore(_OBJECTS_AT_ONCE)
         self.at_once = CONCURRENT_GETS if fast else _OBJECTS_AT_ONCE
         """Best number of concurrent requests for objects."""
         self.prefixes: Sequence[LogPrefix] = ()
@@ -121,8 +124,13 @@ class Bucket:
 
     def fetch(self, stored: StoredFile) -> bytes:
         """Returns the content of an object; raises AwsError where it cannot be read completely."""
-        found = self._fast.fetch(stored.key, stored.etag, stored.size) if self._fast else None
-        return self.fetch_described(stored)[0] if found is None else found
+        if self._fast is None:
+            return self.fetch_described(stored)[0]
+        found = self._fast.fetch(stored.key, stored.etag, stored.size)
+        if found is not None:
+            return found
+        with self._repeated:
+            return self.fetch_described(stored)[0]
 
     def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
         """Returns the content of an object and its metadata, names without `x-amz-meta-`; raises AwsError."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +19,7 @@ from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.models import Call, Gap, GapKind
@@ -116,6 +120,25 @@ def test_what_fails_once_is_read_all_the_same(s3: FakeS3, fast: Aws, fault: str)
     else:
         s3.break_off("GET ", after=50, times=2)
     assert len(calls(s3, fast)) == 40
+
+
+def test_botocore_repeats_few_requests_at_once_so_that_its_quota_of_retries_lasts() -> None:
+    under_way, most = threading.Semaphore(0), [0]
+
+    class Slow(Bucket):
+        def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
+            under_way.release()
+            most.append(under_way._value)
+            time.sleep(0.02)
+            under_way.acquire()
+            return stored.key.encode(), {}
+
+    bucket = Slow("logs", None, FastObjectClient(lambda: None))
+    with closing(DaemonThreadPool(bucket.at_once)) as threads:
+        asked = [threads.submit(bucket.fetch, StoredFile(str(number), "", 1)) for number in range(bucket.at_once)]
+        assert [each.result() for each in asked] == [str(number).encode() for number in range(bucket.at_once)]
+    # Each retry of a throttled request takes 5 of the 500 units of botocore's quota.
+    assert max(most) * 5 * 2 <= 500
 
 
 def test_renewed_credentials_sign_the_next_requests(s3: FakeS3, fast: Aws, monkeypatch: pytest.MonkeyPatch) -> None:

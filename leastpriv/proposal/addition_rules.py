@@ -321,7 +321,7 @@ def origin_mark(usage: Usage, origins: Mapping[str, Origin]) -> str:
 
 def origin_marks(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> Mapping[str, tuple[str, ...]]:
     """Marks of an addition, each with the resources that only runs with the mark needed; none if no origin is known."""
-    marked = grouped((origin_mark(usage, origins), usage.need.permission.resource) for usage in usages if origins)
+    marked = grouped([(origin_mark(usage, origins), usage.need.permission.resource) for usage in usages if origins])
     return {mark: tuple(dict.fromkeys(resources)) for mark, resources in marked.items() if mark}
 
 

@@ -141,7 +141,7 @@ class _LastCalls:
     """Times of the last calls by service and by action, in lower case; a report looks up thousands."""
 
     def __init__(self, usages: Iterable[Usage]) -> None:
-        by_action = grouped((usage.need.permission.action.lower(), usage) for usage in usages)
+        by_action = grouped([(usage.need.permission.action.lower(), usage) for usage in usages])
         self.actions = {action: _last_seen(own) for action, own in by_action.items()}
         self.services = last_recorded(usage for own in by_action.values() for usage in own)
 

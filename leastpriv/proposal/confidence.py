@@ -115,7 +115,7 @@ def confidences(
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
             key = (usage.need.permission.action, _granting_entry(usage, granting) if granting else "")
             found.setdefault(key, set()).update(run for run in usage.runs if run not in without)
-    services = grouped((action.partition(":")[0], runs) for (action, _), runs in found.items())
+    services = grouped([(action.partition(":")[0], runs) for (action, _), runs in found.items()])
     by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
     if not documents:
         surprises = _surprises({action: runs for (action, _), runs in found.items()})

@@ -40,7 +40,7 @@ class PlannedGrant(Struct, frozen=True):
 def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
     """Lists the edits that apply the changes to a committed policy; Deny statements never change."""
     plan = _EditPlan(document)
-    by_statement = grouped((change.statement, change) for change in changes if change.kind is not ChangeKind.ADD)
+    by_statement = grouped([(change.statement, change) for change in changes if change.kind is not ChangeKind.ADD])
     for index in sorted(by_statement):
         plan.rewrite(document.statements[index], by_statement[index])
     # Moved grants and additions with equal resources share a statement.
@@ -51,7 +51,7 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
     """Writes statements for additions, one per resources and conditions, so that they grant only the listed access."""
-    found = grouped(((each.action, _condition(each)), resource) for each in changes for resource in each.resources)
+    found = grouped([((each.action, _condition(each)), resource) for each in changes for resource in each.resources])
     grants = ((action, tuple(dict.fromkeys(own)), condition) for (action, condition), own in found.items())
     return _write_statements(_group_grants(grants), taken_sids)
 
@@ -98,7 +98,7 @@ _GrantTuple = tuple[str, tuple[str, ...], str]
 
 
 def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
-    found = grouped(((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs)
+    found = grouped([((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs])
     return [
         PlannedGrant(tuple(sorted(set(actions))), resources, condition)
         for (resources, condition), actions in found.items()

@@ -65,7 +65,7 @@ def leave_one_out(
     for usage in allowed:
         runs_of.setdefault(usage.need.permission, set()).update(usage.runs)
     # Usages that no other run has.
-    own = grouped((usage.runs[0], usage) for usage in verified if len(runs_of[usage.need.permission]) == 1)
+    own = grouped([(usage.runs[0], usage) for usage in verified if len(runs_of[usage.need.permission]) == 1])
     working = set[str]().union(*runs_of.values())
     # Runs with an allowed call that the proposal denies, and those with one that it may deny.
     documents = [*proposal.documents, *attached]
@@ -187,7 +187,7 @@ def _relevant_entries(
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
 
     kept = ((action, left.get(id(usage), usage)) for action, usages in entry.uses.items() for usage in usages)
-    uses = grouped((action, usage) for action, usage in kept if usage)
+    uses = grouped([(action, usage) for action, usage in kept if usage])
     return replace(entry, uses={action: tuple(usages) for action, usages in uses.items()})
 
 

@@ -31,7 +31,7 @@ def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Itera
     reader, who finds them among the suggested ones. A used one has those that a deploy tool created and has not used it
     on yet, a sensitive one if it sets what the creation sets (`SetQueueAttributes`).
     """
-    of_action = grouped((change.action, change) for change in added)
+    of_action = grouped([(change.action, change) for change in added])
     for action, owners in context.partners.items():
         changes = [change for owner in owners for change in of_action.get(owner, ())]
         if not changes or action in of_action or sensitivity(action) or forbidden(action, context.options.never_add):

@@ -187,7 +187,7 @@ def preflight(
     rules = {(each.action, each.resources[0]): each.guard_result for each in held}
     sids = [statement.sid for document in documents for statement in document.statements]
     allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    used = grouped((usage.need.permission.action, usage) for usage in allowed)
+    used = grouped([(usage.need.permission.action, usage) for usage in allowed])
     return Preflight(
         change,
         tuple(sorted(missing, key=_rank)),

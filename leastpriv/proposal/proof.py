@@ -266,5 +266,5 @@ def _entry_key(statement: Statement, entry: str) -> _EntryKey:
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
     narrowed = (change for change in changes if change.kind is ChangeKind.NARROW)
-    runs = grouped((usage.need.permission.action, usage.runs) for change in narrowed for usage in change.usages)
+    runs = grouped([(usage.need.permission.action, usage.runs) for change in narrowed for usage in change.usages])
     return tuple(sorted(action for action, seen in runs.items() if len({*chain.from_iterable(seen)}) == 1))

@@ -151,7 +151,7 @@ def _within_quotas(
 ) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
     """Applies the changes; those statements are not narrowed whose growth makes more policies than a role takes."""
     narrowings = [change for change in changes if change.kind is ChangeKind.NARROW]
-    narrowed = grouped((change.statement, change) for change in narrowings)
+    narrowed = grouped([(change.statement, change) for change in narrowings])
     by_statement: dict[int, Change] = {}
     for change in sorted(filter(_growth, narrowings), key=_growth, reverse=True):
         by_statement.setdefault(change.statement, change)

@@ -42,7 +42,7 @@ _NO_HISTORY = History()
 
 def usages_by_action(evidence: Evidence) -> dict[str, list[Usage]]:
     """Groups the usages of the evidence by action."""
-    return grouped((usage.need.permission.action, usage) for usage in evidence.usages)
+    return grouped([(usage.need.permission.action, usage) for usage in evidence.usages])
 
 
 def _is_of_other_services(usages: Sequence[Usage]) -> bool:
@@ -74,7 +74,9 @@ def guard_context(
         only_ends=options.drop_unseen_actions,
     )
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
-    programs = grouped((action.partition(":")[0], each.programs) for action, usages in used.items() for each in usages)
+    programs = grouped(
+        [(action.partition(":")[0], each.programs) for action, usages in used.items() for each in usages]
+    )
     return GuardContext(
         evidence,
         options,
@@ -89,7 +91,7 @@ def guard_context(
         break_glass,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
-        grouped((bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()),
+        grouped([(bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()]),
         evidence.coverage.whole_days,
         CallableOperations(policies, granted_elsewhere),
         {service: frozenset[str]().union(*each) for service, each in programs.items()},
@@ -100,7 +102,7 @@ def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, t
     """Maps used actions to the used actions that create their resources."""
     used = [action for action, usages in used_by_action.items() if is_used(usages)]
     creating = filter(creates_its_resource, used)
-    found = grouped((counterpart, action) for action in creating for counterpart in siblings_of((action,)))
+    found = grouped([(counterpart, action) for action in creating for counterpart in siblings_of((action,))])
     return {action: tuple(found[action]) for action in used if action in found}
 
 
@@ -117,11 +119,11 @@ def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     """The used actions on a resource that several later runs deployed again, whether with this action or another."""
     exact = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact]
     made = (usage for usage in exact if not deletes(usage.need.permission.action))
-    runs = grouped((usage.need.permission.resource, usage.runs) for usage in made)
+    runs = grouped([(usage.need.permission.resource, usage.runs) for usage in made])
     order = {run.id: number for number, run in enumerate(evidence.runs)}
     known = ((resource, order.keys() & chain.from_iterable(own)) for resource, own in runs.items())
     later = {resource: sorted(own, key=order.__getitem__)[1:] for resource, own in known}
-    on = grouped((usage.need.permission.action, usage.need.permission.resource) for usage in exact)
+    on = grouped([(usage.need.permission.action, usage.need.permission.resource) for usage in exact])
     again = {action: {run for each in {*own} for run in later.get(each, ())} for action, own in on.items()}
     return frozenset(action for action, own in again.items() if len(own) >= _REDEPLOYED)
 

@@ -98,7 +98,7 @@ def narrow_resources(
     allowed = [usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED]
     pathless = arns_without_path(usage.need for usage in allowed if usage.succeeded)
     exact = [usage for usage in allowed if _is_exact(usage, pathless)]
-    exact_usages = grouped((service_of(usage.need.permission.resource), usage) for usage in exact)
+    exact_usages = grouped([(service_of(usage.need.permission.resource), usage) for usage in exact])
     literal = frozenset(entry.granted[0] for entry in difference.entries if not entry.is_wildcard)
     created = find_created_resources(context.evidence.usages, runs=context.evidence.runs)
     names = names_by_word(exact)
@@ -299,10 +299,12 @@ def _makers(entry: Entry, granted_literally: Collection[str]) -> Mapping[str, in
     making = [usage for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED and usage.succeeded]
     used = ((usage.need.permission.resource, run) for usage in making for run in usage.runs)
     found = grouped(
-        (in_region(resource, "*"), run)
-        for resource, run in used
-        if action not in granted_literally
-        or (created and created.isdisjoint(map(str.lower, types_of_arn(prefix, resource))))
+        [
+            (in_region(resource, "*"), run)
+            for resource, run in used
+            if action not in granted_literally
+            or (created and created.isdisjoint(map(str.lower, types_of_arn(prefix, resource))))
+        ]
     )
     return {resource: len({*runs}) for resource, runs in found.items()}
 

@@ -136,7 +136,7 @@ def review(
     then = compare(base.document, base.attached, evidence)
     now = compare(head.document, head.attached, evidence)
     context = guard_context(evidence, options, then.missing, policies=documents_before)
-    needed = grouped((need.permission.action.lower(), need) for need in declared)
+    needed = grouped([(need.permission.action.lower(), need) for need in declared])
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
         additions=tuple(
@@ -186,7 +186,7 @@ def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry
         asked = (replay_request(usage.need, evidence.principal, region) for region in usage.regions or ("",))
         return any(grants(edit.statement, each) != "no" for each in asked)
 
-    uses = grouped((usage.need.permission.action, usage) for usage in filter(is_granted, evidence.usages))
+    uses = grouped([(usage.need.permission.action, usage) for usage in filter(is_granted, evidence.usages)])
     return Entry(edit.statement, "*", edit.actions, {action: tuple(own) for action, own in uses.items()})
 
 
@@ -205,7 +205,7 @@ def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gua
     lost = _usages_through(entry, edit, changes.denied)
     candidates = (RemovalCandidate(action, entry) for action in edit.actions if action not in lost)
     results = ((first_guard_result(each, context, *_PROPOSAL_GUARDS), each.action) for each in candidates)
-    unseen = grouped((result, action) for result, action in results if result)
+    unseen = grouped([(result, action) for result, action in results if result])
     return Removal(
         edit=edit,
         lost=lost,
@@ -250,7 +250,7 @@ def _declared_for(action: str, on: Sequence[str], declared: Sequence[Need]) -> N
 
 
 def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
-    found = grouped((reason_of(action), action) for action in actions)
+    found = grouped([(reason_of(action), action) for action in actions])
     return {reason: tuple(names) for reason, names in found.items() if reason}
 
 

@@ -98,7 +98,7 @@ def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
 
 def probing_runs(evidence: Evidence) -> frozenset[str]:
     """Returns the ids of runs with many distinct denied actions and hardly any successful one."""
-    denied = grouped((run, use.need.permission.action) for use in evidence.usages if use.denial for run in use.runs)
+    denied = grouped([(run, use.need.permission.action) for use in evidence.usages if use.denial for run in use.runs])
     suspects = {run: len({*actions}) for run, actions in denied.items() if len({*actions}) >= _MANY_DENIALS}
     allowed = (use for use in evidence.usages if use.succeeded and use.outcome is Outcome.ALLOWED and not use.denial)
     pairs = ((run, use.need.permission.action) for use in allowed for run in suspects.keys() & use.runs)

@@ -205,7 +205,7 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
 
 def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
     """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
-    used = grouped((region_of(each.resource), each.resource) for each in of_type)
+    used = grouped([(region_of(each.resource), each.resource) for each in of_type])
     used.pop("", None)
     found = {each.pattern: each for each in patterns}
     for pattern in patterns if len(used) > 1 else ():

@@ -50,7 +50,7 @@ def suggested_actions(
     """
     allowed = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
     used = {
-        action: dict.fromkeys(on) for action, on in grouped((each.action, each.resource) for each in allowed).items()
+        action: dict.fromkeys(on) for action, on in grouped([(each.action, each.resource) for each in allowed]).items()
     }
     found: dict[str, SuggestedAction] = {}
     for action, used_action in siblings_of(used.keys()).items():
@@ -85,7 +85,7 @@ def _as_written(action: str, resources: Sequence[str], documents: Sequence[Docum
 
 def _declared(needs: Sequence[Need], used: Collection[str]) -> Iterator[SuggestedAction]:
     """Actions that templates and plans need and no run used, with the resources that they name."""
-    by_action = grouped((need.permission.action, need) for need in needs if need.permission.action not in used)
+    by_action = grouped([(need.permission.action, need) for need in needs if need.permission.action not in used])
     for action, own in by_action.items():
         named = dict.fromkeys(need.permission.resource for need in own if need.exact)
         yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(named))
@@ -135,12 +135,14 @@ def _unrecorded_data_events(
         if row["needs"] and row["needs"] not in used:
             continue
         by_action = grouped(
-            (action, resource)
-            for resource, action in in_use.items()
-            if action.startswith(f"{row['prefix']}:")
-            and not set(resource) & {*"*?$"}
-            and resource not in recorded
-            and row["type"] in kinds_of(action, resource)
+            [
+                (action, resource)
+                for resource, action in in_use.items()
+                if action.startswith(f"{row['prefix']}:")
+                and not set(resource) & {*"*?$"}
+                and resource not in recorded
+                and row["type"] in kinds_of(action, resource)
+            ]
         )
         written = dict.fromkeys(name for own, names in by_action.items() for name in _as_written(own, names, documents))
         resources = tuple(f"{each}{row['below']}" for each in written)
@@ -165,7 +167,7 @@ class SuggestedCondition(Struct, frozen=True):
 def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[SuggestedCondition, ...]:
     """Lists conditions that each Allow statement of the proposed document could add."""
     shown = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.verified)
-    used = grouped((usage.need.permission.action, usage) for usage in shown)
+    used = grouped([(usage.need.permission.action, usage) for usage in shown])
     partition = evidence.principal.split(":")[1]
     found: dict[tuple[int, Condition], dict[str, int]] = {}
     for statement in document.statements:

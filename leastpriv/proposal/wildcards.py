@@ -184,4 +184,4 @@ def _item_services() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _usual() -> Mapping[str, Sequence[Mapping[str, str]]]:
-    return grouped((action, row) for row in table("item_level") for action in row["actions"].split(","))
+    return grouped([(action, row) for row in table("item_level") for action in row["actions"].split(",")])

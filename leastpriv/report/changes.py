@@ -31,7 +31,7 @@ from leastpriv.report.phrases import (
 def restrictions_section(context: ReportContext) -> Iterator[str]:
     """The section about restricted resources, with the reader's risk: one row for all actions on the same ones."""
     restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
-    groups = grouped(((each.resources, each.restricted_to, each.conditions), each) for each in restricted)
+    groups = grouped([((each.resources, each.restricted_to, each.conditions), each) for each in restricted])
     if groups:
         risk = (
             "The resources of the earlier half of the runs cover the later half. A run that needs another resource "
@@ -61,9 +61,11 @@ def _row(group: Sequence[Change]) -> str:
     stands_for = f" for {plural(covered, 'resource')} seen" if any(each.openings for each in patterns) else ""
     usages = [usage for change in group for usage in change.usages]
     unused = grouped(
-        ("for later deploys" if result.guard == LIFECYCLE else "without a record of its use", action)
-        for change in group
-        for action, result in (change.kept or {}).items()
+        [
+            ("for later deploys" if result.guard == LIFECYCLE else "without a record of its use", action)
+            for change in group
+            for action, result in (change.kept or {}).items()
+        ]
     )
     used = codes([action for change in group for action in change.used])
     actions = [used, *(f"{why}: {codes(names)}" for why, names in unused.items())]
@@ -134,7 +136,7 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
     """The section of suggested actions, and of resource types without a table."""
     lines = []
     left = len(suggestions)
-    by_cause = grouped(((each.basis, each.because, each.resources), each) for each in suggestions)
+    by_cause = grouped([((each.basis, each.because, each.resources), each) for each in suggestions])
     for (basis, because, _), group in list(by_cause.items())[:_MOST_SUGGESTIONS]:
         careful = ", for a security review" if any(sensitivity(each.action) for each in group) else ""
         lines.append(f"- {codes((each.action for each in group), 3)}: {_WORDS[basis]} {code(because)}{careful}.")
@@ -150,7 +152,7 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
     """Statements to copy, for actions that are not sensitive and whose resources were used."""
     offered = (each for each in suggestions if each.resources and not sensitivity(each.action))
-    by_resources = grouped((each.resources, each.action) for each in offered)
+    by_resources = grouped([(each.resources, each.action) for each in offered])
     return [{"Effect": "Allow", "Action": names, "Resource": list(on)} for on, names in by_resources.items()]
 
 

@@ -111,12 +111,12 @@ def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[
     """Reports access that only the account or only the file allows, one finding per entry."""
     yes, no = AccessState.YES, AccessState.NO
     excesses = check_containment([committed], [counterpart]).excesses
-    only_live = grouped(((each.statement.index, each.action), each.resource) for each in excesses)
+    only_live = grouped([((each.statement.index, each.action), each.resource) for each in excesses])
     for (_, action), resources in only_live.items():
         line = _line(committed, action, resources[0], "Allow")
         yield DriftFinding(DriftKind.ONLY_LIVE, action, tuple(resources), line, no, yes, "")
     excesses = check_containment([counterpart], [committed]).excesses
-    only_file = grouped(((each.statement.index, each.action), each.resource) for each in excesses)
+    only_file = grouped([((each.statement.index, each.action), each.resource) for each in excesses])
     for (statement, action), resources in only_file.items():
         line = committed.line_of_entry(statement, action)
         yield DriftFinding(DriftKind.ONLY_FILE, action, tuple(resources), line, yes, no, "")

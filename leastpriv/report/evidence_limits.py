@@ -224,12 +224,12 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     more = len(coverage.days) - len(regions)
     further = f" and {plural(more, 'more region')}" if more else ""
     yield f"Calendar days with records: {', '.join(regions)}{further}. No other region has records."
-    where = grouped((_where(kind, coverage), name) for kind, name in _KINDS.items())
+    where = grouped([(_where(kind, coverage), name) for kind, name in _KINDS.items()])
     absent = where.pop("", [])
     kinds = "; ".join(f"{joined(names)} {place}" for place, names in where.items())
     missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
     yield f"Management events recorded: {kinds or 'none'}.{missing}"
-    data = grouped((bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data)
+    data = grouped([(bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data])
     named = [f"{code(resource)} ({', '.join(sorted({*found}))})" for resource, found in sorted(data.items())]
     yield (
         f"Data events recorded: {listed(named, 2)}, and no others."

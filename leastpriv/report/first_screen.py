@@ -113,7 +113,7 @@ def _adds(context: ReportContext) -> str:
         careful = dict.fromkeys(change.action for change in added if change.security)
         look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
         # An action may have several changes, each with its resources and condition.
-        bases = grouped((change.action, change.basis) for change in added)
+        bases = grouped([(change.action, change.basis) for change in added])
         coming = sum({*each} == {Basis.LIFECYCLE} for each in bases.values())
         more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""
         inferred = sum({*each} == {Basis.INFERRED} for each in bases.values())
@@ -162,7 +162,7 @@ def _added(change: Change, context: ReportContext) -> str:
 
 def _not_added(context: ReportContext) -> str:
     """Names the needs that are not added, by reason; used actions first, since the next run needs them."""
-    groups = grouped((each.guard_result.guard, each) for each in context.proposal.held_back_additions)
+    groups = grouped([(each.guard_result.guard, each) for each in context.proposal.held_back_additions])
     groups.pop(OFFERED, None)
     if not groups:
         return ""

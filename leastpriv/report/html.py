@@ -258,7 +258,7 @@ def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
     kept = (pair for change in context.changes(ChangeKind.NARROW) for pair in (change.kept or {}).items())
     notes = {action: ("kept", f"kept: {kept_because(result.guard)}") for action, result in kept}
     allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
-    for action, usages in grouped((usage.need.permission.action, usage) for usage in allowed).items():
+    for action, usages in grouped([(usage.need.permission.action, usage) for usage in allowed]).items():
         runs = runs_of(usages)
         last = links_of_runs(usages, context.evidence, context.run_url, 1)
         where = f" in {plural(len(runs), 'run')}" if runs else ""

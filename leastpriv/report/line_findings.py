@@ -165,7 +165,7 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
 def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
     """Returns the statements of several entries of which the proposal removes every one, with their changes."""
     statements = context.proposal.committed.statements if context.proposal.committed else ()
-    removed = grouped((change.statement, change) for change in context.changes(ChangeKind.REMOVE))
+    removed = grouped([(change.statement, change) for change in context.changes(ChangeKind.REMOVE)])
     return {at: changes for at, changes in removed.items() if len(changes) == len(statements[at].actions) > 1}
 
 

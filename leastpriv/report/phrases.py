@@ -92,7 +92,7 @@ def last_day(usages: Sequence[Usage]) -> str:
 
 def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[HeldBackChange]]:
     """Changes held back by guard and reason, in order of first occurrence."""
-    return grouped((each.guard_result, each) for each in held)
+    return grouped([(each.guard_result, each) for each in held])
 
 
 def joined(parts: Sequence[str], last: str = "and") -> str:

@@ -162,7 +162,7 @@ def _changes(context: ReportContext) -> Iterator[str]:
     yield from section("Narrowed", map(_narrowed_entry, narrowed))
     yield from restrictions_section(context)
     removed = (change for change in context.gravest_first if change.kind is ChangeKind.REMOVE)
-    places = grouped((_place(change), change.action) for change in removed)
+    places = grouped([(_place(change), change.action) for change in removed])
     if places:
         seen = f"No call in {evidence_span(context.evidence)}, and CloudTrail would have shown it."
         lines = (f"- {_removed_names(actions)}, {place}" for place, actions in places.items())

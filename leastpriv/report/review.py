@@ -102,7 +102,7 @@ def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
     unseen = (pair for removal in removed for pair in removal.unseen.items())
     pairs = ((result.guard, _REASONS.get(result.guard, result.reason), actions) for result, actions in unseen)
-    found = grouped(((guard, reason), action) for guard, reason, actions in pairs for action in actions)
+    found = grouped([((guard, reason), action) for guard, reason, actions in pairs for action in actions])
     for (guard, reason), own in found.items():
         yield f"| {code(guard)} | {codes(sorted({*own}), 12)} | {prose(reason)} |"
 
@@ -113,7 +113,7 @@ _REASONS = {"sibling": "a later run updates or deletes what this role makes"}
 
 def additions_section(context: ReviewContext) -> Iterator[str]:
     """Added access, each with its evidence or the lack of it."""
-    entries = grouped((_added(context, each), code(each.edit.entry)) for each in context.review.additions)
+    entries = grouped([(_added(context, each), code(each.edit.entry)) for each in context.review.additions])
     rows = [f"- {verb} {', '.join(names)}{rest}" for (verb, rest), names in entries.items()]
     if context.review.new_access:
         rows.append(f"- **new access by containment**: {codes(context.review.new_access, 6)}")
@@ -169,7 +169,7 @@ def _no_evidence(addition: Addition, actions: Sequence[str]) -> str:
 
 def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """The evidence on an action that was not allowed before."""
-    by_kind = grouped((_kind(usage), usage) for usage in usages)
+    by_kind = grouped([(_kind(usage), usage) for usage in usages])
     return ", ".join(f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in by_kind.items())
 
 

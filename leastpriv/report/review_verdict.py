@@ -276,7 +276,7 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
 def _changes(context: ReviewContext) -> Iterator[str]:
     review = context.review
     lost = (pair for removal in review.removals for pair in removal.lost.items())
-    used = grouped((action, usage) for action, usages in lost for usage in usages)
+    used = grouped([(action, usage) for action, usages in lost for usage in usages])
     if used:
         uses = (f"{code(action)} ({last_seen(context, usages)})" for action, usages in used.items())
         yield f"**Removes what was used:** {listed(uses, _MOST_LINES, '; ')}."

@@ -140,7 +140,7 @@ class ActionCounts(Struct, frozen=True):
 def action_counts(context: ReportContext) -> ActionCounts:
     """Returns the actions that a policy grants before and after its proposal, and those that were used."""
     changes, entries = context.proposal.changes, context.difference.entries
-    removed = grouped(((each.statement, each.action), action) for each in changes for action in each.removed_actions)
+    removed = grouped([((each.statement, each.action), action) for each in changes for action in each.removed_actions])
     granted = frozenset(action for entry in entries for action in entry.granted)
     used = frozenset(action for entry in entries for action, usages in entry.uses.items() if usages)
     after = {change.action for change in context.changes(ChangeKind.ADD)}

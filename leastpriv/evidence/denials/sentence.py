@@ -85,7 +85,7 @@ _USER = re.compile(r"User:|(?<![\w:/])User(?=[ \n\v]|\Z)")
 _QUOTES = "`'\"\u2018\u2019\u201c\u201d "
 _THIS_OPERATION = re.compile(rf"[ \n\v]*{breakable('this operation')}", re.IGNORECASE)
 _ENCODED_MESSAGE = re.compile(
-    breakable("Encoded authorization failure message") + r"(?P<text>:[ \n\v]*)?", re.IGNORECASE
+    breakable("Encoded authorization failure message") + r"(?P<text>[\n\v]?:[ \n\v]*)?", re.IGNORECASE
 )
 _PIECE_OF_ENCODED = re.compile(r"[A-Za-z0-9_-]+")
 _SHORTEST_ENCODED, _LONGEST_ENCODED = 60, 10_240

@@ -64,6 +64,11 @@ def test_the_text_is_found_whole_where_a_terminal_broke_it(encoded: str, width: 
     assert one.denial.encoded == encoded
 
 
+def test_the_text_is_found_where_a_line_ends_before_the_colon() -> None:
+    encoded = "aB3-_" * 60
+    assert read_denial(f"{PHRASE.removesuffix(': ')}\n: {encoded}").encoded == encoded
+
+
 def test_the_next_line_does_not_continue_an_unbroken_text() -> None:
     assert read_denial(f"{PHRASE}{'aB3-_' * 60}\nfailed\n").encoded == "aB3-_" * 60
 

@@ -144,7 +144,8 @@ class RuleComparison:
     """Compares old rules with new ones; old rules are also bits, in their order."""
 
     def __init__(self, old: Sequence[Rule], new: Sequence[Rule] = (), steps: int = _MAX_STEPS) -> None:
-        self.budget = budget = StepBudget(steps)
+        self.budget, budget = StepBudget(steps), StepBudget(steps)
+        """Of the condition sets; the glob sets have their own."""
         self.old = with_certain_parts(old)
         self.new = tuple(dict.fromkeys(new))
         self.rules = (*self.old, *with_certain_parts(rule for rule in self.new if not rule.allow))
@@ -183,8 +184,15 @@ class RuleComparison:
                         yield rule, action_entry, shown, None
 
     def covers(self, condition_set: ConditionSet, actions: Element | int, resources: Element) -> bool:
-        """Returns whether the old rules provably allow all; `actions` may be the bits of the rules that name them."""
+        """Returns whether the old rules, all of which allow, provably allow all; also beyond the budget, if one does.
+
+        `actions` may be the bits of the rules that name them.
+        """
         with suppress(StepBudgetError):
+            named = actions if isinstance(actions, int) else self.actions.overlap(actions).whole
+            whole = named & self.resources.overlap(resources).whole
+            if any(implies(condition_set, self.old[bit.bit_length() - 1].condition_set) for bit in each_bit(whole)):
+                return True
             if isinstance(actions, int):
                 return self._uncovered_resource(condition_set, resources, actions) is None
             return self._find_new_access(condition_set, actions, resources) is None

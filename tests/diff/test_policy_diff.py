@@ -245,6 +245,15 @@ def test_a_policy_of_many_statements_is_compared_in_full() -> None:
     assert (found.added, found.conditions) == ((), ())
 
 
+def test_many_split_statements_with_conditions_of_their_own_are_no_difference() -> None:
+    """Beyond the step budget a statement that has the whole entry still covers it."""
+    condition = {"Condition": {"StringEquals": {"aws:RequestedRegion": list(REGIONS)}}}
+    places = [f"{QUEUE}-{number}/${{aws:username}}/*" for number in range(400)]
+    before = [allow(["sqs:CreateQueue", "sqs:Tag*"], place, **condition) for place in places]
+    after = [allow(action, place, **condition) for action in ("sqs:Tag*", "sqs:CreateQueue") for place in places]
+    assert compared(before, after) == compared(after, before) == PolicyDiff((), (), (), (), ())
+
+
 @pytest.mark.parametrize(
     ("before", "after", "stricter", "looser"),
     [

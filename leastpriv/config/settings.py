@@ -273,7 +273,7 @@ class _Reader:
         value, known = self.text[name], [str(each) for each in choices]
         if value not in known:
             meant = did_you_mean(value, known)
-            raise InputError(f"{self._labels[name]} is {value!r}: choose {' or '.join(known)}{meant}.")
+            raise InputError(f"{self._labels[name]} is {value!r}: choose {' or '.join(filter(None, known))}{meant}.")
         return value
 
     def branch(self, name: str) -> str:

@@ -190,7 +190,7 @@ def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any])
         yield f"the issuer is {claims.get('iss')}, the provider's URL https://{issuer}"
     for operator, entries in statement.get("Condition", {}).items():
         for key, values in entries.items():
-            accepted = [values] if isinstance(values, str) else list(values)
+            accepted = list(map(str, values if isinstance(values, list) else [values]))
             claim = str(claims.get(key.rpartition(":")[2], ""))
             compare = _COMPARISONS.get(operator.rpartition(":")[2].removesuffix("IfExists"))
             if compare and not any(compare(each, claim) for each in accepted):

@@ -67,6 +67,10 @@ def message_of_options(name: str, value: str) -> str:
     return str(raised.value)
 
 
+def test_a_wrong_choice_lists_only_values_that_can_be_written() -> None:
+    assert message_of_step("unseen-services", "yes").endswith(": choose keep or drop.")
+
+
 def is_one_sentence(message: str) -> bool:
     """One sentence, whatever the value: a full stop ends it and nothing but quoted values may hold another."""
     return message.endswith(".") and "\n" not in message and not re.search(r"[.!?] [A-Z]", message)

@@ -339,6 +339,13 @@ def test_a_pattern_of_subjects_matches_as_iam_matches() -> None:
     assert len(list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/w1"}))) == 1
 
 
+@pytest.mark.parametrize(("accepted", "is_met"), [(74, True), ([74], True), (["75", 74], True), ([75], False)])
+def test_a_trust_policy_may_give_the_number_of_a_repository_without_quotes(accepted: object, is_met: bool) -> None:
+    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [str(CLAIMS["sub"])])
+    trust["Statement"][0]["Condition"]["StringEquals"][f"{ISSUER}:repository_id"] = accepted
+    assert bool(list(unmet_conditions(trust, {**CLAIMS, "repository_id": "74"}))) is not is_met
+
+
 def test_a_trust_policy_accepts_a_token_where_one_of_its_statements_does() -> None:
     ours, theirs = (
         trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [f"repo:acme/{name}:ref:refs/heads/main"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
+from leastpriv.permissions.mapping import forget_calls
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
 
@@ -408,3 +410,24 @@ def test_equal_requests_whose_answers_name_different_resources_are_different_nee
     first = call("UpdateStack", {"stackName": "app"}, source="cloudformation", read_only=False)
     calls = [structs.replace(first, response={"stackId": stack}) for stack in stacks]
     assert [usage.need.permission.resource for usage in closed(*calls).usages] == stacks
+
+
+class _Request(dict[str, object]):
+    """A request that a weak reference can follow."""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "is_kept"),
+    [
+        ({"bucketName": "b", "key": "k"}, True),
+        ({"bucketName": "b", "key": "k" * 600}, False),
+        ({"bucketName": "b", "key": "k", "tags": [{"key": str(number)} for number in range(600)]}, False),
+    ],
+)
+def test_only_short_requests_take_memory_until_the_end(parameters: Mapping[str, object], is_kept: bool) -> None:
+    collector, request = UsageCollector(ROLE), _Request(parameters)
+    collector.note(call("GetObject", request))
+    known = weakref.ref(request)
+    del request
+    forget_calls()
+    assert (known() is not None) is is_kept

@@ -269,10 +269,12 @@ def _decided_by(
 
 
 def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionChange:
+    actions = {action.lower() for action in edit.actions}
+
     def is_about(usage: Usage) -> bool:
         action, resource = usage.need.permission.action, usage.need.permission.resource
         is_on = any(on.startswith(EXCLUDED) or resource_overlaps(on, resource) for on in edit.on)
-        return is_on and action in edit.actions
+        return is_on and action.lower() in actions
 
     affected = (changes.denied, changes.doubtful, changes.granted)
     return ConditionChange(edit, *(_in_order(filter(is_about, usages)) for usages in affected))

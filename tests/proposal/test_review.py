@@ -118,6 +118,15 @@ def test_a_denied_call_of_an_action_newer_than_the_catalogue_is_doubtful() -> No
     assert found.verdict is ReviewVerdict.NARROWS
 
 
+def test_a_new_condition_names_the_calls_of_an_action_in_another_case() -> None:
+    condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
+    found = reviewed(
+        document([allow("sqs:newthing", QUEUE)]), document([allow("SQS:NewThing", QUEUE, **condition)]), calls
+    )
+    assert [each.need.permission.action for each in found.conditions[0].doubtful] == ["sqs:NewThing"]
+
+
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
 def test_a_call_that_was_not_allowed_does_not_break(outcome: Outcome) -> None:
     found = reviewed(

@@ -66,7 +66,9 @@ def terraform_folder(path: str, paths: Callable[[str], Iterable[str]], read: Rea
     if not is_hcl(path):
         return _NO_FOLDER
     folder = posixpath.dirname(path)
-    found = {posixpath.relpath(each, folder or "."): each for each in paths(folder)}
+    # Terraform loads no file whose name ends with `.TF`.
+    used = (each for each in paths(folder) if not is_hcl(each) or posixpath.splitext(each)[1].islower())
+    found = {posixpath.relpath(each, folder or "."): each for each in used}
     return TerraformFolder(_Files(found, read), plan)
 
 

@@ -67,6 +67,7 @@ def test_only_the_terraform_files_of_the_folder_are_read_for_an_expression() -> 
         "infra/main.tf": MAIN_TF,
         "infra/locals.tf": b'locals { actions = ["sqs:CreateQueue"] }',
         "infra/lambda.zip": b"PK",
+        "infra/old.TF": b'locals { actions = ["iam:*"] }',
         "infra/network/main.tf": b"locals {}",
     }
     read: list[str] = []

@@ -66,6 +66,7 @@ class ConditionDiff(Struct, frozen=True):
     before: tuple[Condition, ...]
     after: tuple[Condition, ...]
     actions: tuple[str, ...]
+    """Also an entry of which only future actions of AWS differ."""
     on: tuple[str, ...]
     stricter: bool
     """Whether a request, as far as the text shows, meets the conditions before and not after."""
@@ -181,10 +182,15 @@ class _EntryComparison:
             for bits, actions in named.items()
             if bits not in lacking and not self.full.covers(rule.condition_set, bits, rule.resources)
         }
-        self._note(rule, conditioned, resource)
         # A wildcard exceeds its list, because it also names future actions.
         is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
-        return lacking if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)) else None
+        if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)):
+            self._note(rule, conditioned, resource)
+            return lacking
+        if is_open and not conditioned:
+            conditioned = {self.full.naming(whole, in_part=True): {_shown_entry(entry)}}
+        self._note(rule, conditioned, resource)
+        return None
 
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
         """Yields those of the rules, given as bits, that name some of the actions, and these actions."""
@@ -231,7 +237,7 @@ class _EntryComparison:
         granted = len({action for resource in resources for action in _actions_on(statement, entry, resource)})
         return EntryDiff(
             statement=statement,
-            entry=entry if isinstance(entry, str) else f"NotAction: {', '.join(entry)}",
+            entry=_shown_entry(entry),
             granted=granted,
             only=tuple(sorted(only)),
             partly=tuple(sorted(partly)),
@@ -248,6 +254,10 @@ def _bare(rule: Rule) -> ConditionSet:
 
 def _action_entries(statement: Statement) -> tuple[ActionEntry, ...]:
     return (statement.not_actions,) if statement.not_actions else tuple(dict.fromkeys(statement.actions))
+
+
+def _shown_entry(entry: ActionEntry) -> str:
+    return entry if isinstance(entry, str) else f"NotAction: {', '.join(entry)}"
 
 
 def _resource_rules(statement: Statement, rules: Sequence[Rule]) -> Mapping[ResourceEntry, Rule]:

@@ -198,10 +198,11 @@ class RuleComparison:
             return self._find_new_access(condition_set, actions, resources) is None
         return False
 
-    def naming(self, actions: Element) -> int:
-        """Returns the bits of the old rules that certainly name all of an action entry."""
+    def naming(self, actions: Element, *, in_part: bool = False) -> int:
+        """Returns the bits of the old rules that certainly name all of an action entry, or may name a part of it."""
         with suppress(StepBudgetError):
-            return self.actions.overlap(actions).whole
+            overlap = self.actions.overlap(actions)
+            return overlap.whole | overlap.part if in_part else overlap.whole
         return 0
 
     def overlapping(self, resources: Element) -> Overlap:

@@ -205,6 +205,22 @@ def test_statements_that_cover_an_entry_only_together_are_no_difference() -> Non
         assert compared([whole], kept).removed == compared([whole], kept).conditions == ()
 
 
+@pytest.mark.parametrize(
+    ("free", "limited"),
+    [
+        ([], ["newservice:Do*"]),
+        (["sqs:TagQueue"], ["sqs:TagQ*"]),
+        (["sqs:TagQueue"], ["sqs:Tag*e"]),
+    ],
+)
+def test_a_condition_that_limits_only_future_actions_is_a_difference(free: list[str], limited: list[str]) -> None:
+    condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    before = [*([allow(free, "*")] if free else []), allow(limited, "*", **condition)]
+    found = compared(before, [allow(limited, "*")])
+    assert (found.removed, found.added) == ((), ())
+    assert [(edit.actions, edit.widens) for edit in found.conditions] == [(tuple(limited), True)]
+
+
 def test_an_excluded_resource_with_a_variable_limits_no_other_resource() -> None:
     """No value of the variable makes the exclusion match a queue."""
     home = "arn:aws:s3:::data/${aws:username}/*"

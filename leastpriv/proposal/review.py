@@ -13,11 +13,11 @@ from functools import cache
 from msgspec import Struct
 
 from leastpriv.diff.compare import Difference, Entry, compare
-from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff, PolicyDiff, diff_policies
+from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff, PolicyDiff, diff_policies, is_pattern
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage, grouped
 from leastpriv.permissions.catalog import forbidden, sensitivity
-from leastpriv.permissions.patterns import resource_covers, resource_overlaps
+from leastpriv.permissions.patterns import action_covers, resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
@@ -270,11 +270,12 @@ def _decided_by(
 
 def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionChange:
     actions = {action.lower() for action in edit.actions}
+    future = [action for action in actions if is_pattern(action)]
 
     def is_about(usage: Usage) -> bool:
         action, resource = usage.need.permission.action, usage.need.permission.resource
         is_on = any(on.startswith(EXCLUDED) or resource_overlaps(on, resource) for on in edit.on)
-        return is_on and action.lower() in actions
+        return is_on and (action.lower() in actions or any(action_covers(each, action) for each in future))
 
     affected = (changes.denied, changes.doubtful, changes.granted)
     return ConditionChange(edit, *(_in_order(filter(is_about, usages)) for usages in affected))

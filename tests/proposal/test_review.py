@@ -118,12 +118,11 @@ def test_a_denied_call_of_an_action_newer_than_the_catalogue_is_doubtful() -> No
     assert found.verdict is ReviewVerdict.NARROWS
 
 
-def test_a_new_condition_names_the_calls_of_an_action_in_another_case() -> None:
+@pytest.mark.parametrize(("before", "after"), [("sqs:newthing", "SQS:NewThing"), ("sqs:NewT*", "SQS:newt*")])
+def test_a_new_condition_names_the_calls_of_an_action_newer_than_the_catalogue(before: str, after: str) -> None:
     condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
-    found = reviewed(
-        document([allow("sqs:newthing", QUEUE)]), document([allow("SQS:NewThing", QUEUE, **condition)]), calls
-    )
+    found = reviewed(document([allow(before, QUEUE)]), document([allow(after, QUEUE, **condition)]), calls)
     assert [each.need.permission.action for each in found.conditions[0].doubtful] == ["sqs:NewThing"]
 
 

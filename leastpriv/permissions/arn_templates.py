@@ -286,19 +286,15 @@ def wildcard(template: str, call: Call) -> str:
     return "*".join(_placed(template, _partition(call.principal), call.region, call.account or "*"))
 
 
-def fill_with(call: Call, kind: ActionType, variable: str, text: str) -> str:
-    """Returns a type's ARN with one of its variables filled, the others open."""
-    chosen = [text if each.name == variable else "*" for each in kind.template.variables]
-    return _joined(_placed(kind.template.arn, partition(call), call.region, call.account or "*"), chosen)
-
-
 def chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
     """Yields what the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
     for key, value in request_values(call.response):
         for kind in open_types:
             variable = facts.answered.get(f"{kind.template.name.lower()} {key}")
             if variable and not value.startswith("arn:"):
-                pattern = fill_with(call, kind, variable, escape_observed(value))
+                chosen = [escape_observed(value) if each.name == variable else "*" for each in kind.template.variables]
+                pieces = _placed(kind.template.arn, partition(call), call.region, call.account or "*")
+                pattern = _joined(pieces, chosen)
                 yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
 
 

@@ -111,7 +111,7 @@ def forbidden(action: str, never_add: Sequence[str] = ()) -> str:
         for pattern in never_add:
             if action_matches(pattern, name):
                 return f"{name} matches `{pattern}` of never-add"
-        reason = _forbidden(name)
+        reason = _reason("forbidden", name)
         if reason:
             return reason
     return ""
@@ -127,19 +127,11 @@ BY_LEVEL = "manages permissions, by the access level that AWS gives it"
 """Why an action is sensitive that has no row in `sensitive.tsv`."""
 
 
-@lru_cache(maxsize=16_384)
 def _sensitivity(name: str) -> str:
-    reason = _reason("sensitive", name)
-    if not reason and "Permissions management" in access_level(name):
-        return BY_LEVEL
-    return reason
+    return _reason("sensitive", name) or (BY_LEVEL if "Permissions management" in access_level(name) else "")
 
 
-@lru_cache(maxsize=16_384)
-def _forbidden(name: str) -> str:
-    return _reason("forbidden", name)
-
-
+@lru_cache(maxsize=32_768)
 def _reason(facts: str, name: str) -> str:
     # A row of the service itself has the better reason; the first match counts.
     rows = (*_rows(facts, name.partition(":")[0].lower()), *_rows(facts, "*"))

@@ -68,16 +68,11 @@ def map_event(source: str, name: str) -> MappedEvent:
 
 def _without_date(label: str, name: str) -> str:
     """An event's name without the version of the API: `CreateFunction20150331`."""
-    for of_label, dated in _dated():
-        match = dated.fullmatch(name) if of_label in (label, "*") else None
+    for of_label, dated in shared_facts().dated:
+        match = re.fullmatch(dated, name) if of_label in (label, "*") else None
         if match:
             return match["op"]
     return name
-
-
-@cache
-def _dated() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((label, re.compile(dated)) for label, dated in shared_facts().dated)
 
 
 _NO_FACTS = EventFacts()
@@ -314,15 +309,11 @@ def _operations_of(action: str) -> tuple[tuple[str, Carrier], ...]:
     """Kind and carrier of each operation that the table has for an action in lower case."""
     prefix, _, name = action.partition(":")
     return tuple(
-        (row["kind"], _carrier(prefix, operation, row))
+        (row["kind"], Carrier(full, Visibility(row["visibility"]), row["type"], row["kind"] == "triggered"))
         for row in _carrier_rows().get(prefix, {}).get(name, ())
         for operation in row["operations"].split(",")
+        for full in [operation if ":" in operation else f"{prefix}:{operation}"]
     )
-
-
-def _carrier(prefix: str, operation: str, row: Mapping[str, str]) -> Carrier:
-    name = operation if ":" in operation else f"{prefix}:{operation}"
-    return Carrier(name, Visibility(row["visibility"]), row["type"], row["kind"] == "triggered")
 
 
 @cache

@@ -380,7 +380,7 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
             literal = re.split(r"[*?]", pattern)
             ends.setdefault((literal[0], literal[-1]), []).append(pattern)
     lengths = sorted({(len(head), len(tail)) for head, tail in ends})
-    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
+    covers: dict[str, str] = {}
     for pattern in groups:
         keys = (
             (pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern)
@@ -389,12 +389,10 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
         fit = (each for each in wide if groups[each].may_swallow(each, groups[pattern]))
         cover = next((each for each in fit if resource_covers(each, pattern)), None)
         if cover and not resource_covers(pattern, cover):
-            replaced[pattern] = (cover, None)
-    final = {pattern: _last(pattern, replaced) for pattern in replaced}
-    return _join(groups, {pattern: (cover, None) for pattern, cover in final.items()})
-
-
-def _last(pattern: str, replaced: Mapping[str, tuple[str, WildcardPart | None]]) -> str:
-    while pattern in replaced:
-        pattern = replaced[pattern][0]
-    return pattern
+            covers[pattern] = cover
+    replaced: dict[str, tuple[str, WildcardPart | None]] = {}
+    for pattern, cover in covers.items():
+        while cover in covers:
+            cover = covers[cover]
+        replaced[pattern] = (cover, None)
+    return _join(groups, replaced)

@@ -27,11 +27,6 @@ from leastpriv.permissions.tool_lifecycle import (
     types_made_by,
 )
 
-_MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
-_CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"
-_END = "Delete|BatchDelete|Deregister|Deprecate|Release|Stop|Terminate|Cancel"
-_READ = "BatchGet|BatchDescribe|Get|Describe|List|Head"
-_TAG = "Tag|Untag"
 _CLOSING = {
     "Attach": "Detach",
     "Associate": "Disassociate",
@@ -41,16 +36,16 @@ _CLOSING = {
 }
 _KINDS = {
     verb: kind
-    for kind, verbs in (
-        ("make", _MAKE.split("|")),
-        ("change", _CHANGE.split("|")),
-        ("end", _END.split("|")),
-        ("read", _READ.split("|")),
-        ("tag", _TAG.split("|")),
-        ("open", _CLOSING.keys()),
-        ("close", _CLOSING.values()),
-    )
-    for verb in verbs
+    for kind, verbs in {
+        "make": "Create Put Register Run Allocate Publish Import Upload Request Copy Restore Start Execute Issue",
+        "change": "Update Modify Set Enable Disable Reset Change Configure",
+        "end": "Delete BatchDelete Deregister Deprecate Release Stop Terminate Cancel",
+        "read": "BatchGet BatchDescribe Get Describe List Head",
+        "tag": "Tag Untag",
+        "open": " ".join(_CLOSING),
+        "close": " ".join(_CLOSING.values()),
+    }.items()
+    for verb in verbs.split()
 }
 _METHODS = {"DELETE": "end", "GET": "read", "PATCH": "change", "POST": "make", "PUT": "make"}
 """Methods of HTTP, the actions of API Gateway."""
@@ -95,13 +90,8 @@ def siblings_among(action: str, used: Iterable[str]) -> tuple[str, ...]:
 
 @cache
 def _siblings(action: str) -> frozenset[str]:
-    return frozenset((*_by_name(action), *_by_table(action)))
-
-
-def _by_table(action: str) -> Iterator[str]:
-    for row in table("siblings"):
-        if row["used"] == action:
-            yield from filter(None, map(catalog.spelling, row["siblings"].split(",")))
+    listed = (name for row in table("siblings") if row["used"] == action for name in row["siblings"].split(","))
+    return frozenset((*_by_name(action), *filter(None, map(catalog.spelling, listed))))
 
 
 def _by_name(action: str) -> Iterator[str]:

@@ -18,9 +18,10 @@ other `${…}` is a policy variable, whose value only the request knows
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from functools import lru_cache
+from itertools import takewhile
 
 
 class Wildcard(Enum):
@@ -223,18 +224,18 @@ def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> boo
     start = _PLAIN.match(pattern)
     if start and not other.startswith(start[0]):
         return False
-    return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes))
+    return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes), _takes)
 
 
-def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...]) -> bool:
-    """Match the tokens of `other` as if they were letters: only `*` takes `*`, only `*` or `?` takes `?`."""
+def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...], takes: Callable[[Token, Token], bool]) -> bool:
+    """Match the tokens of `other` as if they were letters; `takes`: whether a token but `*` matches one of them."""
     at = seen = 0
     star, star_seen = -1, 0
     while seen < len(other):
         if at < len(pattern) and pattern[at] is ANY:
             star, star_seen = at, seen
             at += 1
-        elif at < len(pattern) and _takes(pattern[at], other[seen]):
+        elif at < len(pattern) and takes(pattern[at], other[seen]):
             at, seen = at + 1, seen + 1
         elif star >= 0:
             star_seen += 1
@@ -245,6 +246,7 @@ def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...]) -> bool:
 
 
 def _takes(token: Token, letter: Token) -> bool:
+    """Whether a token covers another: only `*` covers `*`, only `*` or `?` covers `?`."""
     if token is ONE:
         return letter is ONE or (isinstance(letter, str) and len(letter) == 1)
     return token == letter
@@ -267,43 +269,16 @@ def _loose(pattern: str, escapes: bool) -> tuple[Token, ...]:
 
 
 def _meet(left: tuple[Token, ...], right: tuple[Token, ...]) -> bool:
-    """Walk both patterns at once over all pairs of places that one text could have reached."""
-    # Most pairs differ in their first letters (another service, another bucket): look there before the long walk.
-    same = 0
-    for one, other in zip(left, right, strict=False):
-        if one is ANY or other is ANY:
-            break
-        if not _fits(one, other):
-            return False
-        same += 1
-    left, right = left[same:], right[same:]
-    row = {0}
-    for token in left:
-        row = _step(token, _drift(row, right), right)
-        if not row:
-            return False
-    return len(right) in _drift(row, right)
+    if ANY in left and ANY in right:
+        # Each `*` takes what the other pattern has in its middle: only the beginnings and the ends may differ.
+        return _begin_alike(left, right) and _begin_alike(left[::-1], right[::-1])
+    return _swallows(left, right, _fits) if ANY in left else _swallows(right, left, _fits)
+
+
+def _begin_alike(one: tuple[Token, ...], other: tuple[Token, ...]) -> bool:
+    """Whether some text can begin as both patterns do, up to the first `*` of either."""
+    return all(_fits(*pair) for pair in takewhile(lambda pair: ANY not in pair, zip(one, other, strict=False)))
 
 
 def _fits(one: Token, other: Token) -> bool:
     return one is ONE or other is ONE or one == other
-
-
-def _drift(row: set[int], right: tuple[Token, ...]) -> set[int]:
-    """Add the places that are reached because a `*` of `right` matches nothing (more)."""
-    reached = set(row)
-    for place in range(min(row), len(right)):
-        if place in reached and right[place] is ANY:
-            reached.add(place + 1)
-    return reached
-
-
-def _step(token: Token, row: set[int], right: tuple[Token, ...]) -> set[int]:
-    """Spend one token of the left pattern."""
-    if token is ANY:
-        return set(range(min(row), len(right) + 1))
-    after = {place for place in row if place < len(right) and right[place] is ANY}
-    for place in row - after:
-        if place < len(right) and _fits(token, right[place]):
-            after.add(place + 1)
-    return after

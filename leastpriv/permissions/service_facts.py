@@ -337,9 +337,8 @@ _NO_TYPE_RULES = TypeRules()
 @lru_cache(maxsize=16_384)
 def _template_of(prefix: str, kind: str, arn: str) -> ResourceTemplate:
     found = next(each for each in service_facts(prefix).templates[kind] if each.arn == arn)
-    return structs.replace(found, variables=tuple(map(_with_all_keys, found.variables)))
-
-
-def _with_all_keys(variable: Variable) -> Variable:
-    sure = frozenset({*variable.same, *variable.stem, *variable.kind})
-    return structs.replace(variable, sure=sure, wanted=sure | variable.plain)
+    variables = []
+    for each in found.variables:
+        sure = frozenset({*each.same, *each.stem, *each.kind})
+        variables.append(structs.replace(each, sure=sure, wanted=sure | each.plain))
+    return structs.replace(found, variables=tuple(variables))

@@ -82,6 +82,8 @@ They do not distinguish one team's resources from another's."""
 _COMMIT = re.compile(r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a-f]))[0-9a-f]{7,31}(?![^/._-])")
 """A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal digits."""
 _LEAST_BESIDE_A_COMMIT = 4
+_OF_UNKNOWN_TYPE = re.compile(r"((?:[^:]*:){5}[^/]*/)(.*)", re.DOTALL)
+"""An ARN up to the first `/` of its last field, and what may open where the catalogue does not know its type."""
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
 _OPEN_SUFFIX = "-??????"
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
@@ -104,7 +106,8 @@ def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> tuple[st
     prefix = service_of(resource)
     parts = parts_of(prefix, resource)
     if not parts:
-        opened = _by_look(resource, _tail_start(resource), ":s3:::" in resource)
+        unknown = _OF_UNKNOWN_TYPE.fullmatch(resource)
+        opened = unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource) if unknown else resource
         return opened, (WildcardPart("name", _look_of(resource)),) if opened != resource else ()
     openings: list[WildcardPart] = []
     opened, shift = resource, 0
@@ -134,7 +137,7 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
             return ("*", MADE) if made and prefix != "s3" else (text, "")
         case "letters":
             return ("?" * len(text), MADE) if made else (text, "")
-    opened = _by_look(text, 0, whole_may_open=not alone)
+    opened = _by_look(text, whole_may_open=not alone)
     if prefix == "s3" and part.variable == "ObjectName" and opened == text:
         timed = _TIME.sub(r"\1*", text)
         opened = _without_commits(_BUILT.sub(_opened_hash, timed))
@@ -293,25 +296,15 @@ def is_whole_type(pattern: str) -> bool:
     return bool(is_known) and has_place and all(set(pattern[part.start : part.end]) <= {"*", "?"} for part in parts)
 
 
-def _tail_start(resource: str) -> int:
-    """Where the part begins that may open in an ARN of an unknown type: after the first `/` of its last field."""
-    fields = resource.split(":", 5)
-    if len(fields) < 6 or "/" not in fields[5]:
-        return len(resource)
-    return len(resource) - len(fields[5].partition("/")[2])
-
-
-def _by_look(text: str, start: int, whole_may_open: bool) -> str:
-    """`text` with what does not return opened from `start` on."""
-    tail = text[start:]
-    if len(tail) >= _SHORTEST_END:
+def _by_look(text: str, *, whole_may_open: bool) -> str:
+    """`text` with what does not return open."""
+    opened = text
+    if len(text) >= _SHORTEST_END:
         for look, _ in _LOOKS:
-            tail = look.sub("*", tail)
-        tail = _MADE_UNIQUE.sub("20*", tail)
-        tail = _END.sub(_opened_end, tail)
-    if "**" in tail:
-        tail = re.sub(r"\*{2,}", "*", tail)
-    return text if tail == "*" and not whole_may_open else text[:start] + tail
+            opened = look.sub("*", opened)
+        opened = _END.sub(_opened_end, _MADE_UNIQUE.sub("20*", opened))
+    opened = re.sub(r"\*{2,}", "*", opened)
+    return text if opened == "*" and not whole_may_open else opened
 
 
 def _opened_end(found: re.Match[str]) -> str:

@@ -127,11 +127,12 @@ BY_LEVEL = "manages permissions, by the access level that AWS gives it"
 """Why an action is sensitive that has no row in `sensitive.tsv`."""
 
 
+@lru_cache(maxsize=16_384)
 def _sensitivity(name: str) -> str:
     return _reason("sensitive", name) or (BY_LEVEL if "Permissions management" in access_level(name) else "")
 
 
-@lru_cache(maxsize=32_768)
+@lru_cache(maxsize=16_384)
 def _reason(facts: str, name: str) -> str:
     # A row of the service itself has the better reason; the first match counts.
     rows = (*_rows(facts, name.partition(":")[0].lower()), *_rows(facts, "*"))

@@ -12,7 +12,7 @@ from functools import cache
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.record import is_login
+from leastpriv.evidence.cloudtrail.record import is_login, is_short
 from leastpriv.evidence.coverage import merge_source_gaps
 from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
@@ -31,8 +31,6 @@ _MOST_GAPS = 1_000
 RecentGroups = LastUsed[tuple[object, CallTotals, list[int] | None]]
 """Identity of a request or of needs, and what else decides how calls count -> the request or needs, the totals of the
 group of these calls, and the numbers of answers of their event."""
-_LONGEST_REMEMBERED = 512
-"""Characters and members of a request; the reader gives no longer ones the same object."""
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -119,7 +117,7 @@ class UsageCollector:
             return
         if mapped.needs:
             totals, answers = self._tally(call, run, mapped.needs, call.outcome)
-            if is_plain and not call.response and not creates(call.name) and _is_short(call.parameters):
+            if is_plain and not call.response and not creates(call.name) and is_short(call.parameters):
                 self._recent.put(place, (call.parameters, totals, answers))
         if run != _NO_RUN and not call.error_code and creates(call.name):
             self._tags.note(call, mapped.prefix, run)
@@ -303,20 +301,6 @@ def _parents(resource: str) -> Iterable[str]:
         yield f"{head}/{folder}/*" if folder else f"{head}/*"
         yield f"{head}/*"
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
-
-
-def _is_short(parameters: Mapping[str, object]) -> bool:
-    """Whether a request is one that may be remembered: thousands of long ones would fill the memory."""
-    parts, left = list(parameters.values()), _LONGEST_REMEMBERED
-    for part in parts:
-        left -= len(part) if isinstance(part, str) else 1
-        if left < 0:
-            return False
-        if isinstance(part, dict):
-            parts += part.values()
-        elif isinstance(part, list):
-            parts += part
-    return True
 
 
 def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]) -> list[Usage]:

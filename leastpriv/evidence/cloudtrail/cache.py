@@ -34,7 +34,7 @@ from leastpriv.evidence.cloudtrail.file_store import StoredFile
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import DataStream
 from leastpriv.evidence.created_tags import is_project_tag, project_tags
-from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
+from leastpriv.models import Call, Gap, Outcome
 from leastpriv.permissions.event_table import STATEMENT, Verdict
 from leastpriv.permissions.implied import ROLE_IN_TEXT
 from leastpriv.permissions.mapping import EventPlan, plan_of
@@ -43,7 +43,7 @@ from leastpriv.permissions.request import FREE_MAPS, NAMED_BY_KEY, NUMBERED, id_
 if TYPE_CHECKING:
     import sqlite3
 
-_FORMAT = 8
+_FORMAT = 9
 _PENDING = 200
 """Number of objects after which results are committed."""
 
@@ -166,8 +166,7 @@ class _Kept(Struct, array_like=True, gc=False):
     """The result of a file; its gaps follow its calls."""
 
     calls: list[_KeptCall]
-    gaps: list[tuple[GapKind, tuple[str, ...], tuple[str, ...], tuple[str, ...], str, int]]
-    """Kind, services, actions, regions, detail and count: `file_reader.py` gives them no other scope."""
+    gaps: list[Gap]
     records: int
     foreign_files: int
     duplicates: int
@@ -176,8 +175,9 @@ class _Kept(Struct, array_like=True, gc=False):
     regions: set[str]
     events: set[str]
     days: dict[str, set[int]]
-    logged: list[tuple[str, str, set[int]]]
-    data: list[tuple[str, str, str, str]]
+    logged: dict[tuple[str, str], set[int]]
+    data: list[tuple[DataStream, str]]
+    """Streams and their masks, in hexadecimal: a mask has more bits than the format's numbers."""
     first: _Time | None
     last: _Time | None
     sha256: str
@@ -189,10 +189,9 @@ _decode = msgspec.msgpack.Decoder(_Kept).decode
 def _kept(result: FileResult) -> _Kept:
     each = result.statistics
     calls = [essential_call(item) for item in result.items if isinstance(item, Call)]
-    gaps = [item for item in result.items if isinstance(item, Gap)]
     return _Kept(
         [_KeptCall(_packed_id(call.event_id), *msgspec.structs.astuple(call)[1:]) for call in calls],
-        [(gap.kind, gap.scope.services, gap.scope.actions, gap.scope.regions, gap.detail, gap.count) for gap in gaps],
+        [item for item in result.items if isinstance(item, Gap)],
         each.records,
         each.foreign_files,
         each.duplicates,
@@ -201,8 +200,8 @@ def _kept(result: FileResult) -> _Kept:
         each.regions,
         each.events,
         each.days,
-        [(*key, days) for key, days in each.logged.items()],
-        [(*stream, f"{days:x}") for stream, days in each.data.items()],
+        each.logged,
+        [(stream, f"{days:x}") for stream, days in each.data.items()],
         each.first,
         each.last,
         result.sha256,
@@ -211,10 +210,6 @@ def _kept(result: FileResult) -> _Kept:
 
 def _result(kept: _Kept) -> FileResult:
     calls = [Call(_event_id(call.event_id), *msgspec.structs.astuple(call)[1:]) for call in kept.calls]
-    gaps = [
-        Gap(kind, Scope(services=services, actions=actions, regions=regions), detail, count)
-        for kind, services, actions, regions, detail, count in kept.gaps
-    ]
     statistics = ReadStatistics(
         files=1,
         records=kept.records,
@@ -225,12 +220,12 @@ def _result(kept: _Kept) -> FileResult:
         regions=kept.regions,
         events=kept.events,
         days=kept.days,
-        logged={(region, kind): days for region, kind, days in kept.logged},
-        data={DataStream(event, kind, prefix): int(days, 16) for event, kind, prefix, days in kept.data},
+        logged=kept.logged,
+        data={stream: int(days, 16) for stream, days in kept.data},
         first=kept.first,
         last=kept.last,
     )
-    return FileResult((*calls, *gaps), statistics, kept.sha256)
+    return FileResult((*calls, *kept.gaps), statistics, kept.sha256)
 
 
 def _packed_id(text: str) -> bytes:

@@ -38,17 +38,12 @@ class AssumedSession(AwsSession):
         """`untrusted`: why the role must not be assumed, a sentence."""
         super().__init__(base.environment, base.now, base.regions)
         self._role = role
-        self._base = base
+        self.base = base
         self._untrusted = untrusted
-
-    @property
-    def base(self) -> AwsSession:
-        """The session that assumes the role."""
-        return self._base
 
     def _open(self) -> Aws | LeastprivError:
         try:
-            base = self._base.aws()
+            base = self.base.aws()
             if self._role.only_for_other_accounts and base.account() == self._role.account:
                 return base
             if self._untrusted:

@@ -272,11 +272,8 @@ class AwsSession:
         self.regions = regions
         self._opened: Aws | LeastprivError | None = None
         self.now = now
-
-    @property
-    def base(self) -> AwsSession:
+        self.base = self
         """The session of the run's own credentials: this one, or the one that assumed its role."""
-        return self
 
     @property
     def has_credentials(self) -> bool:

@@ -107,18 +107,20 @@ _LEAST_RUNS = 2
 """A resource that only one run created is no pattern."""
 
 
-def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | None = None) -> Callable[[Usage], bool]:
+def _created_by_own_runs(
+    usages: Sequence[Usage], reviewed: Collection[str] | None, ids: Mapping[tuple[str, str], set[str]]
+) -> Callable[[Usage], bool]:
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
     They may if the first run that used the resource also created a resource of its type successfully, or if the
     response of a creating call contains its id. At least two of the `reviewed` runs (None: all) must have created such
     resources, and a resource that all of these runs used is not newly created. One run is enough where it alone used
     the resource whose id its call returned, or where any run deleted it: the next run has another one.
+    `ids`: the result of `_makers_of_ids`.
     """
-    known = tuple(usages)
-    made, ids = _creating_runs(known, reviewed), _makers_of_ids(known, reviewed)
+    made = _creating_runs(usages, reviewed)
     services = {service for service, _ in (*made, *ids)}
-    used = _using_runs(usage for usage in known if service_of(usage.need.permission.resource) in services)
+    used = _using_runs(usage for usage in usages if service_of(usage.need.permission.resource) in services)
 
     def is_made(usage: Usage) -> bool:
         resource = usage.need.permission.resource
@@ -126,7 +128,7 @@ def created_by_own_runs(usages: Iterable[Usage], reviewed: Collection[str] | Non
             return False
         prefix, (first, runs) = service_of(resource), used[resource]
         texts = variables_of_arn(prefix, resource) if ids else ()
-        makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids] if texts else []
+        makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids]
         kinds = types_of_arn(prefix, resource)
         if makers_of_it and (
             any(ends(usage.need.permission.action, kind) for kind in kinds)
@@ -200,7 +202,7 @@ class CreatedResources(Struct, frozen=True):
         """Describes a resource of a usage for `patterns_of`."""
         made, prefix = self.is_created(usage), service_of(resource)
         parts = variables_of_arn(prefix, resource) if made else ()
-        ids = dict.fromkeys(text for _, text in parts if (prefix, text) in self.new_ids) if parts else ()
+        ids = dict.fromkeys([text for _, text in parts if (prefix, text) in self.new_ids])
         return ObservedResource(resource, usage.runs, made, family_of(resource, self.families), tuple(ids))
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
@@ -288,11 +290,12 @@ def find_created_resources(
         **_of_pull_requests(named, {family.pattern for family in learned.values()}),
     }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
+    makers = _makers_of_ids(known, reviewed)
     return CreatedResources(
-        created_by_own_runs(known, reviewed),
+        _created_by_own_runs(known, reviewed, makers),
         families,
         _objects_by_bucket(teachers, families, list(age)),
-        frozenset(_makers_of_ids(known, reviewed)),
+        frozenset(makers),
     )
 
 
@@ -366,11 +369,9 @@ def _of_pull_requests(named: Mapping[str, NamePattern], learned: Collection[str]
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     """Yields the usages that created a resource that they name."""
     for usage in usages:
-        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
-            prefix, resource = usage.need.permission.action.partition(":")[0], usage.need.permission.resource
-            kinds = {kind for event in usage.events for kind in created_types(prefix, event.rpartition(":")[2])}
-            if not kinds or kinds.isdisjoint(types_of_arn(prefix, resource)):
-                continue
+        created, resource = _types_created(usage), usage.need.permission.resource
+        prefix = usage.need.permission.action.partition(":")[0]
+        if created and not created.isdisjoint([(prefix, kind) for kind in types_of_arn(prefix, resource)]):
             is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(resource)
             if usage.need.exact or is_named or is_open_anyway(resource):
                 yield usage

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec import structs
 
-from leastpriv.evidence.created_resources import created_by_own_runs, creating_usages
+from leastpriv.evidence.created_resources import creating_usages, find_created_resources
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.lifecycle import created_types
 from tests.fakes.replace import replace
@@ -40,7 +40,7 @@ def created(event: str, runs: str, action: str = "ec2:CreateVpc", **fields: obje
 )
 def test_a_resource_may_be_created_by_the_first_run_that_used_it(making: Usage, used_in: str, made: bool) -> None:
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
-    assert created_by_own_runs([making, using])(using) is made
+    assert find_created_resources([making, using]).is_created(using) is made
 
 
 def test_a_resource_that_another_action_used_before_was_not_created() -> None:
@@ -51,8 +51,8 @@ def test_a_resource_that_another_action_used_before_was_not_created() -> None:
         first_seen=TIME - timedelta(days=1),
     )
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "7")
-    assert created_by_own_runs([making, using])(using)
-    assert not created_by_own_runs([making, using, before])(using)
+    assert find_created_resources([making, using]).is_created(using)
+    assert not find_created_resources([making, using, before]).is_created(using)
 
 
 def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
@@ -63,12 +63,12 @@ def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
     using, strange = (
         usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3") for each in (api, other)
     )
-    assert created_by_own_runs([making, using])(using)
-    assert not created_by_own_runs([making, strange])(strange)
+    assert find_created_resources([making, using]).is_created(using)
+    assert not find_created_resources([making, strange]).is_created(strange)
     once = replace(making, runs=("1",))
-    assert not created_by_own_runs([once, using])(using)
+    assert not find_created_resources([once, using]).is_created(using)
     elsewhere = replace(making, need=structs.replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
-    assert not created_by_own_runs([elsewhere, using])(using)
+    assert not find_created_resources([elsewhere, using]).is_created(using)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
 def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) -> None:
     making = usage(action, "*", f"x.amazonaws.com:{event}", "7 8")
     using = usage(action.partition(":")[0] + ":Any", resource, "x.amazonaws.com:Any", "7")
-    assert created_by_own_runs([making, using])(using)
+    assert find_created_resources([making, using]).is_created(using)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_unreviewed_runs_do_not_count_as_creators() -> None:
     """One that makes a VPC and touches another one first would open all of them for what a reviewed run needs."""
     making = created("CreateVpc", "1 2")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "1 3")
-    assert created_by_own_runs([making, using])(using)
-    assert created_by_own_runs([making, using], {"1", "2", "3"})(using)
-    assert not created_by_own_runs([making, using], {"2", "3"})(using)
+    assert find_created_resources([making, using]).is_created(using)
+    assert find_created_resources([making, using], reviewed={"1", "2", "3"}).is_created(using)
+    assert not find_created_resources([making, using], reviewed={"2", "3"}).is_created(using)
     named = replace(making, runs=("2", "3", "4"), made=("vpc-0a1b2c3d4e5f60718",))
-    assert created_by_own_runs([named, using], {"2", "3", "4"})(using)
-    assert not created_by_own_runs([named, using], {"3", "4"})(using)
+    assert find_created_resources([named, using], reviewed={"2", "3", "4"}).is_created(using)
+    assert not find_created_resources([named, using], reviewed={"3", "4"}).is_created(using)
 
 
 def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:

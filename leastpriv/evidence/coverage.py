@@ -35,7 +35,6 @@ class SelectedData(NamedTuple):
     """ARN, or prefix of ARNs followed by `*`."""
 
 
-_OPEN = Window()
 LONGEST_SILENCE = timedelta(days=14)
 """Days without a record up to which a quiet region counts as read: many deploy every two weeks."""
 
@@ -60,7 +59,7 @@ class Coverage(Struct, frozen=True):
     """The sources have the records of every region: event history of all regions, or a trail of all regions."""
     named_regions: frozenset[str] = frozenset()
     """Regions that `aws-regions` names: the user says that the role works in no other."""
-    window: Window = _OPEN
+    window: Window = Window()
     """The period that the user asked for; its end is now where AWS itself is read. Open where files decide."""
 
     @property

@@ -99,8 +99,7 @@ class ReadStatistics(Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
         for name, count in other.callers.items():
-            if name in self.callers or len(self.callers) < _DISTINCT:
-                self.callers[name] += count
+            self.note_caller(name, count)
         for region in other.regions:
             add_name(self.regions, region)
         _add_events(self.events, other.events)

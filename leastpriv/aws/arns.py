@@ -93,14 +93,12 @@ def parse_principal(arn: str) -> Principal:
 
     Raises InputError where the ARN is of a session, or not of a role or user.
     """
-    session = _SESSION.fullmatch(arn)
-    if session:
-        own = f"arn:{session['partition']}:iam::{session['account']}:role/{session['name']}"
+    found = principal_of(arn)
+    if found and session_of(arn):
         raise InputError(
-            f"{arn!r} is the ARN of a session, not of a role: use the role's own ARN, {own}"
+            f"{arn!r} is the ARN of a session, not of a role: use the role's own ARN, {found.arn}"
             " (with the role's path if it has one)."
         )
-    found = principal_of(arn)
     if found is None or found.arn != arn or not re.fullmatch(r"[0-9]{12}", found.account):
         raise InputError(
             f"{arn!r} is not the ARN of a role or user: use the role's own ARN,"

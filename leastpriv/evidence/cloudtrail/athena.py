@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
@@ -316,7 +316,7 @@ class AthenaTable:
             lost = None if all(time for time, _ in events) else parse_record({**record, "eventTime": None})
             for moment, event in events:
                 if moment:
-                    call = structs.replace(found, time=moment, event_id=event)
+                    call = replace(found, time=moment, event_id=event)
                     if window.contains(moment) and is_new(call, statistics, seen):
                         yield call
                 elif isinstance(lost, Gap):

@@ -242,6 +242,7 @@ def _event_id(kept: bytes) -> str:
 
 _UNREAD = "\u2026"
 """Replaces a text that no rule reads."""
+_MARKS = ("", _UNREAD)
 _UNREAD_NUMBER = 0.0
 _UNREAD_KEY = "unread"
 _DEEPEST = 64
@@ -350,7 +351,7 @@ class _Request(Struct, frozen=True):
             free = is_free or own in FREE_MAPS
             is_tag = key == "tags" and isinstance(item, str) and is_project_tag(str(name), item)
             reduced = item if is_tag else self._member(own, item, depth + 1, is_free=free)
-            if self.reads(own) or own.startswith("tag") or key in NAMED_BY_KEY or _holds(reduced):
+            if self.reads(own) or own.startswith("tag") or key in NAMED_BY_KEY or _has_text(reduced, _MARKS):
                 found[str(name)] = reduced
             else:
                 left = left or (not free and _has_text(reduced))
@@ -376,18 +377,11 @@ class _Request(Struct, frozen=True):
         return _UNREAD if text else ""
 
 
-def _holds(value: object) -> bool:
-    """Whether a reduced value has a text that something reads."""
+def _has_text(value: object, marks: Collection[str] = ("",)) -> bool:
+    """Whether a reduced value has a text that is no mark, or a number that something reads."""
     if isinstance(value, str):
-        return value not in ("", _UNREAD)
+        return value not in marks
     if type(value) is int:
         return True
     items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any(_holds(item) for item in items)
-
-
-def _has_text(value: object) -> bool:
-    if isinstance(value, str):
-        return value != ""
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return any(_has_text(item) for item in items)
+    return any(_has_text(item, marks) for item in items)

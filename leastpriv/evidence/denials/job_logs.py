@@ -89,13 +89,17 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
         skipped = 0 if column <= _LONGEST_LINE else block.find(b"\n") + 1 or len(block)
         folded = (block + following[:_LEAD]).lower()
         places = [at for word in _DENIAL_WORDS if (at := folded.find(word, skipped)) >= 0]
-        if places:
+        if places and skipped < len(block):
             start = max(skipped, block.rfind(b"\n", 0, max(0, min(places) - _LEAD)) + 1)
             context = (before + block[:start])[-_BEFORE:]
             if len(context) == _BEFORE:
                 # A part that begins inside a line is incomplete.
                 context = context[context.find(b"\n") + 1 :]
-            yield from _read((context, block[start:], following[:_AFTER]), name, line + block.count(b"\n", 0, start))
+            # The last denial begins before the last word, at the latest on its line.
+            last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)
+            stop = block.find(b"\n", last + _LEAD) + 1 or len(block)
+            behind = (block[stop:] + following)[:_AFTER]
+            yield from _read((context, block[start:stop], behind), name, line + block.count(b"\n", 0, start))
         line += block.count(b"\n")
         column = len(block) - block.rfind(b"\n") - 1 + (0 if b"\n" in block else column)
         before, block = block[-_BEFORE:], following

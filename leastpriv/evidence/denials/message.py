@@ -229,7 +229,7 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
         found += [each for each in made if each and not is_covered(each.span, found)]
     if any(sign in words for sign in ("accessdenied", "forbidden", "403")):
         found += find_by_request(layout, found)
-    encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
+    encoded = [*encoded_texts(layout, stop)] if "encodedauthorization" in words else []
     for sentence in (each for each in read if not each.action and _is_awss(layout, each)):
         # The encoded text belongs to the sentence with an action where one follows.
         following = min((each.phrase for each in named if each.phrase > sentence.phrase), default=len(layout.text))

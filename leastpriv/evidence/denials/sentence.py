@@ -259,13 +259,15 @@ def _end_of_reason(text: str, tail: int, limit: int) -> int:
     return limit if same_line or _BEHIND_QUOTE.search(text, known.end(), limit) else known.end()
 
 
-def encoded_texts(layout: LogText) -> Iterator[tuple[int, str]]:
+def encoded_texts(layout: LogText, stop: int | None = None) -> Iterator[tuple[int, str]]:
     """Yields offset and text of each complete encoded message; none for a truncated or masked one.
 
-    A message that a tool wrapped at a fixed column continues in the next line.
+    A message that a tool wrapped at a fixed column continues in the next line. Those of the sentences that
+    `find_sentences` leaves out after `stop` are left out too: they would be added to the denial before.
     """
     text = layout.text
-    for phrase in _ENCODED_MESSAGE.finditer(text):
+    left_out = None if stop is None else PHRASE.search(text, stop + _LONGEST_PRINCIPAL + 1)
+    for phrase in _ENCODED_MESSAGE.finditer(text, 0, left_out.start() if left_out else len(text)):
         whole, end = "", phrase.end()
         piece = _PIECE_OF_ENCODED.match(text, end) if phrase["text"] else None
         while piece:

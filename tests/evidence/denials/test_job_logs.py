@@ -254,3 +254,25 @@ def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(monkeypatch: pytest
     found, _ = distinct_denials(read_log(io.BytesIO(text.encode()), "deploy"))
     assert [one.denial.actions for one in found] == [("sqs:PurgeQueue",), ("sqs:DeleteQueue",)]
     assert sum(reads) < 200_000 < len(text)
+
+
+def test_an_encoded_message_belongs_to_its_own_denial_where_the_next_block_begins_between_two() -> None:
+    line = b"a line of a tool's output, as most lines of a log are\n"
+    encoded = "You are not authorized to perform this operation. Encoded authorization failure message: " + "Ab1_-" * 40
+    bare = b"An error occurred (AccessDenied) when calling the PutObject operation: Access Denied\n"
+    log = line * 300 + bare + line * 60 + encoded.encode() + b"\n" + line * 800
+
+    first, second = (one.denial for one in read_log(io.BytesIO(log), "deploy.log"))
+
+    assert (first.actions, first.encoded) == (("s3:PutObject",), "")
+    assert (second.actions, second.encoded) == ((), "Ab1_-" * 40)
+
+
+def test_a_denial_before_much_other_output_is_parsed_without_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = b"a line of a tool's output, as most lines of a log are\n"
+    log = b"An error occurred (AccessDenied) when calling the PutObject operation: Access Denied\n" + line * 1_000
+
+    denials, parsed = read_counting(log, monkeypatch)
+
+    assert denials == 1
+    assert parsed < 16_384

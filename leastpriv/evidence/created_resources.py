@@ -108,7 +108,7 @@ _LEAST_RUNS = 2
 
 
 def _created_by_own_runs(
-    usages: Sequence[Usage], reviewed: Collection[str] | None, ids: Mapping[tuple[str, str], set[str]]
+    usages: Sequence[Usage], reviewed: Collection[str] | None, makers_of_ids: Mapping[tuple[str, str], set[str]]
 ) -> Callable[[Usage], bool]:
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
@@ -116,10 +116,9 @@ def _created_by_own_runs(
     response of a creating call contains its id. At least two of the `reviewed` runs (None: all) must have created such
     resources, and a resource that all of these runs used is not newly created. One run is enough where it alone used
     the resource whose id its call returned, or where any run deleted it: the next run has another one.
-    `ids`: the result of `_makers_of_ids`.
     """
     made = _creating_runs(usages, reviewed)
-    services = {service for service, _ in (*made, *ids)}
+    services = {service for service, _ in (*made, *makers_of_ids)}
     used = _using_runs(usage for usage in usages if service_of(usage.need.permission.resource) in services)
 
     def is_made(usage: Usage) -> bool:
@@ -127,8 +126,8 @@ def _created_by_own_runs(
         if resource not in used:
             return False
         prefix, (first, runs) = service_of(resource), used[resource]
-        texts = variables_of_arn(prefix, resource) if ids else ()
-        makers_of_it = [ids[prefix, text] for _, text in texts if (prefix, text) in ids]
+        texts = variables_of_arn(prefix, resource) if makers_of_ids else ()
+        makers_of_it = [makers_of_ids[prefix, text] for _, text in texts if (prefix, text) in makers_of_ids]
         kinds = types_of_arn(prefix, resource)
         if makers_of_it and (
             any(ends(usage.need.permission.action, kind) for kind in kinds)

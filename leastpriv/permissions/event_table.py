@@ -128,10 +128,7 @@ STATEMENT = re.compile(
 
 def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
     """Each action that the items name, with the part of the call that is about it; nothing where none can be read."""
-    found: dict[tuple[str, str, str], None] = {}
-    found.update(dict.fromkeys(_of_transaction(call)))
-    found.update(dict.fromkeys(_of_statements(call)))
-    for action, name, index in found:
+    for action, name, index in dict.fromkeys((*_of_transaction(call), *_of_statements(call))):
         yield _part(call, name, index), MappedAction(action)
 
 

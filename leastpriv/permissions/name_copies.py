@@ -63,7 +63,7 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
             by_word.setdefault(word, set()).add(text)
     of_all_names = _words_of_all_names(created, by_word)
     found: dict[str, tuple[int, int, str]] = {}
-    for (one, other), shared in _pairs(shapes, created).items():
+    for (one, other), shared in _pairs(shapes, created, by_word).items():
         are_words = not (one.isdecimal() and other.isdecimal())
         ends = [_ends_of(one), _ends_of(other)]
         has_third = any(all(_differ(_ends_of(word), end) for end in ends) for each in shared for word in shapes[each])
@@ -180,15 +180,13 @@ def _as_regex(pattern: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
 
 
-def _pairs(shapes: _Shapes, created: Mapping[str, frozenset[str]]) -> Mapping[tuple[str, str], list[str]]:
+def _pairs(
+    shapes: _Shapes, created: Mapping[str, frozenset[str]], by_word: Mapping[str, Collection[str]]
+) -> Mapping[tuple[str, str], list[str]]:
     """Two words -> the shapes that have both, created by different runs."""
-    number: dict[str, int] = {}
-    for shape in shapes.values():
-        for word in shape:
-            number[word] = number.get(word, 0) + 1
     found: dict[tuple[str, str], list[str]] = {}
     for text, shape in sorted(shapes.items()):
-        frequent = sorted(shape, key=lambda word: (-number[word], word))[:_MOST_COPIES]
+        frequent = sorted(shape, key=lambda word: (-len(by_word[word]), word))[:_MOST_COPIES]
         copies = [(word, created.get(shape[word], frozenset()), _ends_of(word)) for word in sorted(frequent)]
         for (one, runs, ends), (other, others, other_ends) in combinations(copies, 2):
             if (runs or others) and _differ(ends, other_ends) and runs.isdisjoint(others):

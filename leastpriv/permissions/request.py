@@ -240,7 +240,7 @@ def _plain_arn(text: str) -> str:
 
 def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
-    return value["content"] if "content" in value and value.keys() <= NUMBERED else value
+    return value["content"] if value.keys() <= NUMBERED else value
 
 
 @lru_cache(maxsize=16_384)

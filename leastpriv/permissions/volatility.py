@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn, types_of_arn
 
 
@@ -235,7 +236,7 @@ def is_open_anyway(resource: str) -> bool:
                 known = known[: part.end - len(_OPEN_SUFFIX)] + known[part.end :]
             case _:
                 pass
-    return known != resource and not set(re.sub(r"\$\{[*?$]\}", "", known)) & {"*", "?"}
+    return known != resource and not has_wildcard(known)
 
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:

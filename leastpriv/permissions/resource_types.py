@@ -190,8 +190,11 @@ def _shape_overlaps(template: str, resource: str) -> bool:
     shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", _COLONS)
     fields = resource.split(":", _COLONS)
     if len(fields) <= _COLONS or any("*" in field or "?" in field for field in fields[:5]):
-        return resource_overlaps(VARIABLE.sub("*", template), resource)
-    return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
+        # A `*` may stand for several fields; those before the first one are fields of the ARN.
+        fields = f"{re.split('[*?]', resource, maxsplit=1)[0]}*".split(":")
+        if not resource_overlaps(VARIABLE.sub("*", template), resource):
+            return False
+    return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=False))
 
 
 def is_whole_arn(text: str) -> bool:

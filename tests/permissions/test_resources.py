@@ -853,6 +853,10 @@ def test_request_values_of_huge_and_deep_requests_are_bounded() -> None:
         ("s3:Frobnicate", "arn:aws:s3:::b", True),
         ("sqs:SendMessage", f"arn:*:sqs:*:{ACCOUNT}:q", True),
         ("sqs:SendMessage", f"arn:aws:sns:eu-west-1:{ACCOUNT}:q", False),
+        ("sqs:SendMessage", f"arn:aws:sns:*:{ACCOUNT}:q", False),
+        ("sqs:SendMessage", "arn:aws:lambda:*:*:function:f*", False),
+        ("sqs:SendMessage", "arn:aws:s*", True),
+        ("sqs:SendMessage", "arn:aws:lambda*", False),
     ],
 )
 def test_a_resource_fits_an_action_when_some_type_of_it_can_match(action: str, resource: str, expected: bool) -> None:

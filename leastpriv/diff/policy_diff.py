@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.models import Condition
+from leastpriv.models import Condition, grouped
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import resource_covers, resource_overlaps
 from leastpriv.permissions.resource_types import fits
@@ -101,18 +101,18 @@ _Conditioned = dict[_Key, list[tuple[set[str], ResourceEntry, bool]]]
 
 def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
     """Compares two versions of a policy (None: no file); what another attached policy has too is no difference."""
-    found: dict[str, tuple[EntryDiff, ...]] = {}
+    found: dict[tuple[str, bool], tuple[EntryDiff, ...]] = {}
     conditioned: _Conditioned = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
             others = [document for document in (other, *attached) if document]
             side = _EntryComparison(rules_as_allows(others, effect), is_before, conditioned)
-            found[f"{effect} {is_before}"] = tuple(side.differences(rules_as_allows([one] if one else [], effect)))
+            found[effect, is_before] = tuple(side.differences(rules_as_allows([one] if one else [], effect)))
     return PolicyDiff(
-        removed=found["Allow True"],
-        added=found["Allow False"],
-        denies_removed=found["Deny True"],
-        denies_added=found["Deny False"],
+        removed=found["Allow", True],
+        added=found["Allow", False],
+        denies_removed=found["Deny", True],
+        denies_added=found["Deny", False],
         conditions=tuple(
             ConditionDiff(
                 effect=effect,
@@ -151,10 +151,7 @@ class _EntryComparison:
     def differences(self, rules: Iterable[Rule]) -> Iterator[EntryDiff]:
         """Yields the part of each entry that the other version lacks; collects changed conditions separately."""
         same = {rule.statement.meaning for rule in self.full.old}
-        own: dict[Statement, list[Rule]] = {}
-        for rule in rules:
-            own.setdefault(rule.statement, []).append(rule)
-        for statement, found in own.items():
+        for statement, found in grouped((rule.statement, rule) for rule in rules).items():
             resources = {} if statement.meaning in same else _resource_rules(statement, found)
             for entry in _action_entries(statement):
                 compared = {resource: self._lacking(rule, entry, resource) for resource, rule in resources.items()}
@@ -184,13 +181,11 @@ class _EntryComparison:
         }
         # A wildcard exceeds its list, because it also names future actions.
         is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
-        if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)):
-            self._note(rule, conditioned, resource)
-            return lacking
-        if is_open and not conditioned:
+        differs = bool(lacking) or (is_open and not self.bare.covers(bare, whole, rule.resources))
+        if is_open and not differs and not conditioned:
             conditioned = {self.full.naming(whole, in_part=True): {_shown_entry(entry)}}
         self._note(rule, conditioned, resource)
-        return None
+        return lacking if differs else None
 
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
         """Yields those of the rules, given as bits, that name some of the actions, and these actions."""

@@ -187,14 +187,14 @@ def needs_of(call: Call) -> CallNeeds:
 
 
 _Value = TypeVar("_Value")
+_MOST_VALUES = 4_096
+"""Of one generation of a cache."""
 
 
 class LastUsed(Generic[_Value]):
     """Keeps the values that were used last, in two generations: the older one is dropped when the newer one is full."""
 
-    def __init__(self, most: int = 4_096) -> None:
-        """`most`: values in one generation."""
-        self._most = most
+    def __init__(self) -> None:
         self._newer: dict[tuple[object, ...], _Value] = {}
         self._older: dict[tuple[object, ...], _Value] = {}
 
@@ -208,7 +208,7 @@ class LastUsed(Generic[_Value]):
 
     def put(self, key: tuple[object, ...], value: _Value) -> None:
         """Adds a value."""
-        if len(self._newer) >= self._most:
+        if len(self._newer) >= _MOST_VALUES:
             self._newer, self._older = {}, self._newer
         self._newer[key] = value
 

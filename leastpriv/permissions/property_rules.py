@@ -81,7 +81,7 @@ def deciding_properties(
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)
     if prefix not in kind.services:
-        service = words_of(action.partition(":")[0].replace("-", " "))
+        service = words_of(prefix.replace("-", " "))
         for words, least in ((service, len(service)), (_subject(action, kind), 1)):
             found = _asking(properties, required, words, least)
             if found is not None or _asking(properties, (), words, least):

@@ -124,12 +124,17 @@ def _overridden(before: Sequence[Node], after: Iterable[Node]) -> list[Node]:
     """Merges statements as the provider does: one with the Sid of an earlier one takes its place."""
     found = list(before)
     for node in after:
-        sids = [sid.text if (sid := each.get_any_case("Sid")) else "" for each in (node, *found)]
-        if sids[0] in sids[1:] and sids[0]:
-            found[sids.index(sids[0], 1) - 1] = node
+        own, sids = _sid(node), [_sid(each) for each in found]
+        if own and own in sids:
+            found[sids.index(own)] = node
         else:
             found.append(node)
     return found
+
+
+def _sid(statement: Node) -> str:
+    sid = statement.get_any_case("Sid")
+    return sid.text if sid else ""
 
 
 class _BlockReader:

@@ -96,11 +96,10 @@ def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compil
             entry.inner.setdefault(action, cause)
     for row in table("dependents"):
         prefix, _, name = row["action"].partition(":")
-        entry = found.get(prefix, {}).get(name) or Compiled()
+        entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
         for action in _spelled(row["dependents"].split(",")):
             # Calls of AWS KMS and IAM have events under the caller's name; `tags_on_create.tsv` has the tags.
             if action not in (row["action"], *entry.tags) and not re.match(r"kms:|iam:|.*Tag", action):
-                found.setdefault(prefix, {})[name] = entry
                 entry.inner.setdefault(action, _trigger(row["action"], action, ()))
     return found
 

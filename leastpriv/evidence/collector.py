@@ -12,7 +12,7 @@ from functools import cache
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.record import is_login, is_short
+from leastpriv.evidence.cloudtrail.record import is_login
 from leastpriv.evidence.coverage import merge_source_gaps
 from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
@@ -28,9 +28,8 @@ from leastpriv.permissions.request import creates
 _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB)."""
 _MOST_GAPS = 1_000
-RecentGroups = LastUsed[tuple[object, CallTotals, list[int] | None]]
-"""Identity of a request or of needs, and what else decides how calls count -> the request or needs, the totals of the
-group of these calls, and the numbers of answers of their event."""
+RecentGroups = LastUsed[tuple[tuple[Need, ...], CallTotals]]
+"""Identity of needs, and what else a call adds to its group -> those needs and the totals of the group."""
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
@@ -81,33 +80,8 @@ class UsageCollector:
         # A summary of data events shows no call of one principal.
         self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
-        # The reader gives calls with equal requests the same object: most need not be read or mapped again. But an
-        # answer may name the resource.
-        place = (
-            id(call.parameters),
-            call.source,
-            call.name,
-            call.principal,
-            call.region,
-            call.resources,
-            call.outcome,
-            call.error_code,
-            call.account,
-            call.invoked_by,
-            call.read_only,
-            call.parameters_omitted,
-            call.program,
-            call.caller_doubt,
-        )
-        known = None if call.response else self._recent.get(place)
-        if known and known[0] is call.parameters:
-            known[1].count_call(call, run)
-            if known[2]:
-                known[2][1] += 1
-            return
         mapped = needs_of(call)
-        is_plain = mapped.verdict is _MAPPED and not mapped.gaps and not call.parameters_omitted
-        if not is_plain:
+        if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
         for action in mapped.kept:
             event = f"{call.source.partition('.')[0]}:{call.name}"
@@ -116,9 +90,7 @@ class UsageCollector:
             self._note_denial(call, run, mapped)
             return
         if mapped.needs:
-            totals, answers = self._tally(call, run, mapped.needs, call.outcome)
-            if is_plain and not call.response and not creates(call.name) and is_short(call.parameters):
-                self._recent.put(place, (call.parameters, totals, answers))
+            self._tally(call, run, mapped.needs, call.outcome)
         if run != _NO_RUN and not call.error_code and creates(call.name):
             self._tags.note(call, mapped.prefix, run)
 
@@ -186,26 +158,22 @@ class UsageCollector:
         totals.denial = denial
         totals.note(call, run)
 
-    def _tally(
-        self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome
-    ) -> tuple[CallTotals, list[int] | None]:
-        """Counts a call in its group, and whether a carried out writing call has an answer; returns what it counted."""
-        mark, answers = call.caller_doubt, None
+    def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome) -> None:
+        """Counts a call in its group, and whether a carried out writing call has an answer."""
+        mark = call.caller_doubt
         if not mark and call.read_only is False and call.outcome is _ALLOWED and not call.error_code:
             event = f"{call.source}:{call.name}"
-            answers = self._answers.setdefault(event, [0, 0])
-            answers[not call.response] += 1
+            self._answers.setdefault(event, [0, 0])[not call.response] += 1
             mark = "" if call.response else f"{NO_ANSWER} {event}"
         # Calls with the same needs object have all in common that decides it (`needs_of`).
         place = (id(needs), self._counted, outcome, mark, call.invoked_by, call.program)
         known = self._recent.get(place)
         if known and known[0] is needs:
             known[1].count_call(call, run)
-            return known[1], answers
+            return
         totals = self._totals(call, needs, outcome, mark)
-        self._recent.put(place, (needs, totals, answers))
+        self._recent.put(place, (needs, totals))
         totals.note(call, run)
-        return totals, answers
 
     def _totals(self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)

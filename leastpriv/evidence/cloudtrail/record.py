@@ -364,21 +364,3 @@ def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:
         return replace(scope, services=unmapped.services, actions=unmapped.actions)
     prefixes = (each.action.partition(":")[0].lower() for each in event.actions)
     return replace(scope, services=tuple(sorted({event.prefix, *prefixes})))
-
-
-_LONGEST_REMEMBERED = 512
-"""Characters and members of a request; the reader gives no longer ones the same object."""
-
-
-def is_short(parameters: Mapping[str, object]) -> bool:
-    """Whether a request is one that may be remembered: thousands of long ones would fill the memory."""
-    parts, left = list(parameters.values()), _LONGEST_REMEMBERED
-    for part in parts:
-        left -= len(part) if isinstance(part, str) else 1
-        if left < 0:
-            return False
-        if isinstance(part, dict):
-            parts += part.values()
-        elif isinstance(part, list):
-            parts += part
-    return True

@@ -193,10 +193,11 @@ def _within_quota(
     """Fits a document into its quota; writes a wildcard only if the committed document granted it."""
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
+        if committed is None:
+            return False
         others = [DropStatement(index) for index in range(len(edited.statements)) if index != statement.index]
         narrow = ReplaceActions(statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),))
-        folded = apply_edits(edited, [*others, narrow])
-        return committed is not None and check_containment([committed], [folded]).holds
+        return check_containment([committed], [apply_edits(edited, [*others, narrow])]).holds
 
     kind = policy_kind(committed, principal) if committed else PolicyKind.MANAGED
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)

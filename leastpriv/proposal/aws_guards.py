@@ -49,9 +49,11 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     if _explains(context.last_recorded.get(prefix), service.last) or _last_needed_no_permission(service):
         return ""
-    is_late = service.last.time > evidence.last + _CLOCK_TOLERANCE
-    where = "after the evidence ends" if is_late else _NOT_RECORDED
-    where = "before the evidence begins" if service.last.time < evidence.first else where
+    where = _NOT_RECORDED
+    if service.last.time < evidence.first:
+        where = "before the evidence begins"
+    elif service.last.time > evidence.last + _CLOCK_TOLERANCE:
+        where = "after the evidence ends"
     return f"IAM saw an attempt on {prefix} {_attempt_text(service.last)}: {where}"
 
 
@@ -288,6 +290,7 @@ def compare_with_generated_policy(
     generated = evidence.aws_findings.generated
     if generated is None:
         return None
+    denied = {usage.need.permission.action.lower() for usage in evidence.usages if usage.outcome is Outcome.DENIED}
     questions: list[UngrantedAction] = []
     agreed = 0
     for action, resources in generated.grants:
@@ -296,9 +299,9 @@ def compare_with_generated_policy(
         elif not _needs_no_permission(action):
             filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
             real = dict.fromkeys(resource for each in resources for resource in filled.get(each) or (each,))
-            names = ((usage.need.permission.action.lower(), usage.outcome) for usage in evidence.usages)
-            why = UngrantedReason.DENIED if (action.lower(), Outcome.DENIED) in names else UngrantedReason.UNSEEN
-            why = why if catalog.spelling(action) else UngrantedReason.UNKNOWN
+            why = UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
+            if catalog.spelling(action) is None:
+                why = UngrantedReason.UNKNOWN
             questions.append(UngrantedAction(action, why, tuple(real), any(filled.values())))
     return GeneratedPolicyComparison(generated, agreed, tuple(questions))
 

@@ -90,12 +90,14 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
 def _sizes(context: ReportContext) -> str:
     proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
-    others = f", next to {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
+    if proof.other_policies_size:
+        limit += f", next to {proof.other_policies_size:,} of other inline policies"
     more = f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
     excess = proof.size_after + proof.other_policies_size - quota(proof.kind)
-    over = f": **more than the {max_managed_policies()} managed policies that a role may have**"
-    over = f": **over the limit by {excess:,}**, IAM will reject it" if excess > 0 else over
-    limit += others if proof.fits else f"{others}{over}"
+    if not proof.fits and excess > 0:
+        limit += f": **over the limit by {excess:,}**, IAM will reject it"
+    elif not proof.fits:
+        limit += f": **more than the {max_managed_policies()} managed policies that a role may have**"
     sentences = [f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}."]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)

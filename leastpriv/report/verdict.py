@@ -110,8 +110,8 @@ def _answer(context: ReportContext) -> tuple[str, str]:
     careful = {change.action: change.security for change in context.changes(ChangeKind.ADD) if change.security}
     if careful:
         [(first, why), *others] = careful.items()
-        power = f"power over permissions, keys or code: {codes(careful, 3)}"
-        power = power if others else f"{code(first)}, which {why}"
+        several = f"power over permissions, keys or code: {codes(careful, 3)}"
+        power = several if others else f"{code(first)}, which {why}"
         draft = " Merging changes nothing in the account until you attach the policy."
         return "After a security review", f"It adds {power}.{draft if context.proposal.committed is None else ''}"
     if context.proposal.committed is None:
@@ -183,7 +183,8 @@ def escalation_title(context: ReportContext) -> str:
 
 def reach_section(context: ReportContext) -> Iterator[str]:
     """Lists the paths that lead to named roles and resources, or that are open under a condition only."""
-    others = [path for path in context.escalation.after if path not in context.escalation.leading]
+    leading = context.escalation.leading
+    others = [path for path in context.escalation.after if path not in leading]
     if others:
         lines = [f"- {_path_line(path)}" for path in others[:_MOST_OTHERS]]
         if len(others) > _MOST_OTHERS:

@@ -160,9 +160,9 @@ def asks_for_grant(usage: Usage) -> bool:
 def asks_to_lift_deny(usage: Usage) -> bool:
     """Whether a usage needs the removal of a Deny of an identity-based policy."""
     denial = usage.denial
-    if denial is None or denial.log or not denial.explicit:
-        return asks_for_grant(usage)
-    return denial.denied_by is DeniedBy.IDENTITY or asks_for_grant(usage)
+    if denial and denial.explicit and denial.denied_by is DeniedBy.IDENTITY and not denial.log:
+        return True
+    return asks_for_grant(usage)
 
 
 def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool:

@@ -27,8 +27,7 @@ from leastpriv.proposal.aws_guards import report_without
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.guards import before_evidence, break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
-from leastpriv.proposal.propose import GUARD as MAX_CHANGES
-from leastpriv.proposal.propose import propose
+from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
 
 _MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_JUDGED = 40, 8, 40_000
@@ -185,7 +184,6 @@ def _relevant_entries(
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
-
     kept = ((action, left.get(id(usage), usage)) for action, usages in entry.uses.items() for usage in usages)
     uses = grouped([(action, usage) for action, usage in kept if usage])
     return replace(entry, uses={action: tuple(usages) for action, usages in uses.items()})

@@ -218,7 +218,7 @@ def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
     )
 
 
-GUARD = "max-changes"
+MAX_CHANGES = "max-changes"
 """Guard of changes over the limit."""
 _NO_DANGER = (True, 99)
 """After the rank of every path."""
@@ -285,7 +285,7 @@ def _run_count(change: Change) -> int:
 
 def _over_limit(limit: int, every: Sequence[Change]) -> GuardResult:
     found = f"{len(every)} changes are found and `max-changes` allows {limit}"
-    return GuardResult(GUARD, f"{found}; the most certain come first")
+    return GuardResult(MAX_CHANGES, f"{found}; the most certain come first")
 
 
 def _held_back(change: Change, why: GuardResult) -> HeldBackChange:

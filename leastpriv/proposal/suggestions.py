@@ -23,9 +23,7 @@ from leastpriv.permissions.resource_types import creates_its_resource, fits, kin
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.models import Proposal
-
-GUARD = "sibling"
-"""The guard that keeps lifecycle counterparts."""
+from leastpriv.proposal.wildcards import LIFECYCLE
 
 
 class SuggestedAction(Struct, frozen=True):
@@ -118,8 +116,9 @@ def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[Suggested
     """Lifecycle counterparts of used actions that remain in the policy without use."""
     used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
     used_actions = siblings_of(used)
-    kept = {action for change in proposal.changes for action, why in (change.kept or {}).items() if why.guard == GUARD}
-    kept |= {held.action for held in proposal.held_back if held.guard_result.guard == GUARD}
+    results = [pair for change in proposal.changes for pair in (change.kept or {}).items()]
+    results += [(held.action, held.guard_result) for held in proposal.held_back]
+    kept = {action for action, result in results if result.guard == LIFECYCLE}
     known = {action.lower(): action for action in used_actions}
     found = sorted({known[action.lower()] for action in kept if action.lower() in known})
     return tuple(SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in found)

@@ -19,6 +19,7 @@ from leastpriv.proposal.review_models import (
     ReviewVerdict,
     asks_for_grant,
 )
+from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import limits_lines
@@ -107,7 +108,7 @@ def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
         yield f"| {code(guard)} | {codes(sorted({*own}), 12)} | {prose(reason)} |"
 
 
-_REASONS = {"sibling": "a later run updates or deletes what this role makes"}
+_REASONS = {LIFECYCLE: "a later run updates or deletes what this role makes"}
 """Reasons that differ only in the dependent action are listed as one."""
 
 

@@ -24,8 +24,7 @@ from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs, UnseenServices
 from leastpriv.proposal.proof import prove
-from leastpriv.proposal.propose import GUARD as MAX_CHANGES
-from leastpriv.proposal.propose import propose
+from leastpriv.proposal.propose import MAX_CHANGES, propose
 from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.hypothesis_profiles import sampled
 from tests.test_cases import CASES, change_words, run_case

@@ -20,7 +20,7 @@ from leastpriv.policy.document import parse
 from leastpriv.proposal import guards
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, UNPRINTABLE
 from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate, UnseenServices
-from leastpriv.proposal.propose import GUARD as MAX_CHANGES
+from leastpriv.proposal.propose import MAX_CHANGES
 from leastpriv.proposal.removals import guard_context
 from tests.fakes.deploys import proposal
 from tests.fakes.evidence import complete, data_events

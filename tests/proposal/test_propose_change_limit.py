@@ -15,7 +15,7 @@ from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Change, Options, Proposal, UnseenServices
 from leastpriv.proposal.proof import prove
-from leastpriv.proposal.propose import GUARD, propose
+from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, guard_context
 from tests.fakes.evidence import evidence_for
 from tests.fakes.replace import replace
@@ -65,7 +65,7 @@ def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
         whole = drafted(document, evidence, 0)
         for most in (1, 3):
             few = drafted(document, evidence, most)
-            held = [each for each in few.held_back if each.guard_result.guard == GUARD]
+            held = [each for each in few.held_back if each.guard_result.guard == MAX_CHANGES]
             plain = {name(change) for change in whole.changes if not change.restricted_to}
             assert len(few.changes) == min(most, len(whole.changes)) or any(
                 change.restricted_to for change in whole.changes

@@ -24,7 +24,7 @@ from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_state
 from leastpriv.proposal.addition_rules import UNPRINTABLE
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
-from leastpriv.proposal.self_widening import widens_itself
+from leastpriv.proposal.self_widening import SELF_WIDENING, widens_itself
 
 
 def declared_additions(
@@ -69,7 +69,7 @@ def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, 
     yield "forbidden", forbidden(action, options.never_add)
     yield UNPRINTABLE, "" if resource.isprintable() else "its name has characters that a reader may not see"
     is_own = widens_itself(need.permission, principal)
-    yield "self-widening", "the principal could extend its own permissions" if is_own else ""
+    yield SELF_WIDENING, "the principal could extend its own permissions" if is_own else ""
     if sensitivity(action) and not need.exact:
         why = "the declaration does not name the resource: add it by hand for that one"
         yield "sensitive", f"{sensitivity(action)}; {why}"

@@ -17,7 +17,6 @@ from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Basis, Condition, Need, Origin, Outcome, Permission, Trust, Usage, grouped
-from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_matches
 from leastpriv.policy.document import Document
@@ -171,7 +170,7 @@ def boundary_for(
 
 def draft_boundary() -> bytes:
     """Drafts a boundary that allows all but the first action of each path to further permissions."""
-    rows = (row for row in table("escalation", catalog.__package__) if row["gives"] != "secrets")
+    rows = (row for row in table("escalation") if row["gives"] != "secrets")
     first = [action for row in rows for action in row["actions"].split(",")[0].split("|")]
     identities = {action for action in first if action.partition(":")[0] in _IDENTITIES}
     lifts = {"iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary", "organizations:*"}

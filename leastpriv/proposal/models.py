@@ -180,7 +180,6 @@ class GuardContext(Struct, frozen=True):
     """Lifecycle counterpart -> the used action that it belongs to."""
     partners: Mapping[str, tuple[str, ...]]
     """Life-cycle action of the deploying tools -> the used actions that it belongs to."""
-
     history: History
     unexplained: frozenset[str]
     """Actions with an allowed call that no known policy grants."""
@@ -198,7 +197,6 @@ class GuardContext(Struct, frozen=True):
     """Operations of which the evidence has a management event, of any principal."""
     data_streams: Mapping[str, Sequence[tuple[DataStream, int]]]
     """Bucket, or ARN of another resource -> its recorded data events with their days as a mask."""
-
     whole_days: tuple[date, date] | None
     """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]

@@ -200,7 +200,10 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
 
 
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action whose use leaves no trace in this evidence: neither an event of its own nor one of a carrier."""
+    """Keeps an action whose use leaves no trace in this evidence.
+
+    The evidence lacks both its own event and the event of an operation that needs it.
+    """
     if dropped_with_service(candidate, context):
         return ""
     seen = visibility(candidate.action)
@@ -259,7 +262,7 @@ def _services_of(action: str) -> frozenset[str]:
 
 
 def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the action goes with its wildcard over a service without any call, as the user chose (promise 4)."""
+    """Whether the action is dropped with its wildcard over a service without calls, as the user chose (promise 4)."""
     prefix = candidate.action.partition(":")[0]
     if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(candidate, context):
         return False

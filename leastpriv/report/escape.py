@@ -24,7 +24,7 @@ https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
 """
 _ODD = re.compile(r"[^ -{}~]")
 _MARK = re.compile(r"<(?=!--)|(?<=#)#(?=\[)")
-"""Begins of a comment, such as the marker, and of `##[name]`, which a runner executes anywhere in a line."""
+"""Beginnings of a comment, such as the marker, and of `##[name]`, which a runner executes anywhere in a line."""
 _TOKEN = re.compile(r"(\(*)(?:`([^`]+)`|([^ ]+?))([),;:.]*(?:(?<=[a-z`])\?\Z)?)(?= |\Z)")
 """A word between blanks, or a code span of the sentence; two adjacent spans would become one."""
 _PLAIN_WORD = re.compile(r"[A-Za-z]+(?:[-'][a-z]+)*|[A-Z][0-9]|[0-9]{1,4}", re.ASCII)

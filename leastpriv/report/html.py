@@ -160,7 +160,6 @@ def _bars(context: ReportContext) -> list[Values]:
 
 
 def _dots(runs: Sequence[Run], run_url: str) -> list[Values]:
-
     if not runs:
         return []
     start = min(run.first for run in runs)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.report.phrases import fit_sections
 
+LONG = "\n".join(f"line {number}" for number in range(1_200))
 SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60).map("\n".join), max_size=8)
+CUT = re.compile(r"(?:\n\n|\A)\*([\d,]+) more lines are in `proposal\.json`\.\*\Z")
 
 
-@given(SECTIONS, st.integers(0, 4_000))
+@given(SECTIONS | st.lists(st.sampled_from(["a", LONG]), min_size=1, max_size=8), st.integers(0, 4_000))
+@example([LONG, "a"], 0)
 def test_sections_fit_the_limit_and_lose_only_whole_lines_at_their_ends(sections: list[str], room: int) -> None:
     longest = 100 * len(sections) + room
     shown = fit_sections(sections, longest)
@@ -20,11 +23,11 @@ def test_sections_fit_the_limit_and_lose_only_whole_lines_at_their_ends(sections
     assert sum(map(len, shown)) <= longest
     for before, after in zip(sections, shown, strict=True):
         if after != before:
-            kept, note, rest = after.rpartition("*Cut here, ")
-            assert note
+            cut = CUT.search(after)
+            assert cut
             lines = before.split("\n")
-            cut = int(re.match(r"([\d,]+) more lines", rest)[1].replace(",", ""))  # type: ignore[index]
-            assert kept.strip("\n") == "\n".join(lines[: len(lines) - cut]).strip("\n")
+            kept = len(lines) - int(cut[1].replace(",", ""))
+            assert after[: cut.start()].strip("\n") == "\n".join(lines[:kept]).strip("\n")
 
 
 @given(SECTIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -58,7 +58,12 @@ def addition_result(
         if document and document.version != VARIABLES_VERSION and "${" in usage.need.permission.resource:
             yield "policy-version", "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17"
 
-    return next((GuardResult(guard, reason) for guard, reason in rules() if reason), None)
+    return first_result(rules())
+
+
+def first_result(rules: Iterable[tuple[str, str]]) -> GuardResult | None:
+    """The first of some rules that has a reason to forbid an addition."""
+    return next((GuardResult(guard, reason) for guard, reason in rules if reason), None)
 
 
 def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_allowing, statements_naming
 from leastpriv.policy.json_writer import json_style_of
 from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_statement
-from leastpriv.proposal.addition_rules import UNPRINTABLE
+from leastpriv.proposal.addition_rules import UNPRINTABLE, first_result
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
 from leastpriv.proposal.self_widening import SELF_WIDENING, widens_itself
@@ -40,8 +40,7 @@ def declared_additions(
         permission = need.permission
         if _is_observed(need, observed) or replay_need(need, principal, "", attached) == "allowed":
             continue
-        rules = _rules(need, principal, options)
-        result = next((GuardResult(guard, reason) for guard, reason in rules if reason), None)
+        result = first_result(_rules(need, principal, options))
         if result:
             held_back.append(HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), result))
         else:

@@ -105,9 +105,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     ]
     mark = proposal_marker(context.fingerprint)
     remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in (*first, mark)) - 2 * len(folds)
-    if sum(map(len, folds)) > remaining:
-        folds = fit_sections(folds, remaining)
-    return "\n\n".join(filter(None, [*first, *folds, mark])) + "\n"
+    return "\n\n".join(filter(None, [*first, *fit_sections(folds, remaining), mark])) + "\n"
 
 
 def proposal_marker(fingerprint: str) -> str:

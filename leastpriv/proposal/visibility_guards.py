@@ -200,10 +200,7 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
 
 
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action whose use leaves no trace in this evidence.
-
-    The evidence lacks both its own event and the event of an operation that needs it.
-    """
+    """Keeps an action whose use leaves neither its own event nor the event of an operation that needs it."""
     if dropped_with_service(candidate, context):
         return ""
     seen = visibility(candidate.action)

@@ -274,7 +274,7 @@ def coverage_value(coverage: Coverage) -> dict[str, object]:
                 "days": len(days),
                 "first": str(min(days)),
                 "last": str(max(days)),
-                "without_record": list(map(str, _days_without_record(days))),
+                "without_record": [str(day) for day in sorted(_days_between(min(days), max(days)) - days)],
                 "days_by_kind": {kind: len(coverage.logged.get((region, kind), ())) for kind in _KINDS},
             }
             for region, days in sorted(coverage.days.items())
@@ -287,10 +287,8 @@ def coverage_value(coverage: Coverage) -> dict[str, object]:
     }
 
 
-def _days_without_record(days: Collection[date]) -> list[date]:
-    first = min(days)
-    every = (first + timedelta(days=number) for number in range((max(days) - first).days))
-    return [day for day in every if day not in days]
+def _days_between(first: date, last: date) -> set[date]:
+    return {first + timedelta(days=number) for number in range(1, (last - first).days)}
 
 
 def coverage_picture(coverage: Coverage) -> Iterator[dict[str, object]]:

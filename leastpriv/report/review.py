@@ -285,11 +285,9 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
         *fold(f"Changes: {_edit_title(context.review)}", changes),
         *fold(f"Could not be seen: {plural(len(limits), 'limit')}", ["\n".join(limits)]),
     ]
-    remaining = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    # The last part has one line end only.
-    if sum(map(len, sections)) > remaining + 1:
-        sections = fit_sections(sections, remaining, "the job's summary")
-    return "\n\n".join([*before, *sections, *after]) + "\n"
+    # Two line ends follow each part, and one the last.
+    remaining = longest + 1 - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
+    return "\n\n".join([*before, *fit_sections(sections, remaining, "the job's summary"), *after]) + "\n"
 
 
 def _replay(context: ReviewContext) -> str:

@@ -47,9 +47,8 @@ def suggested_actions(
     on any resource are omitted, and so are those that are never added.
     """
     allowed = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    used = {
-        action: dict.fromkeys(on) for action, on in grouped([(each.action, each.resource) for each in allowed]).items()
-    }
+    by_action = grouped([(each.action, each.resource) for each in allowed])
+    used = {action: dict.fromkeys(resources) for action, resources in by_action.items()}
     found: dict[str, SuggestedAction] = {}
     for action, used_action in siblings_of(used.keys()).items():
         written = _as_written(used_action, tuple(used.get(used_action, ())), documents)

@@ -299,9 +299,8 @@ def compare_with_generated_policy(
         elif not _needs_no_permission(action):
             filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
             real = dict.fromkeys(resource for each in resources for resource in filled.get(each) or (each,))
-            why = UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
-            if catalog.spelling(action) is None:
-                why = UngrantedReason.UNKNOWN
+            known = UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
+            why = known if catalog.spelling(action) else UngrantedReason.UNKNOWN
             questions.append(UngrantedAction(action, why, tuple(real), any(filled.values())))
     return GeneratedPolicyComparison(generated, agreed, tuple(questions))
 

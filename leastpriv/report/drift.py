@@ -132,9 +132,8 @@ def _usage_findings(
             account = AccessState.UNKNOWN if live is None else AccessState.NONE
             yield DriftFinding(DriftKind.NO_FILE, "", (), 1, no, account, f"{len(actions)} actions", actions)
         return
-    deployed = AccessState.UNKNOWN
-    if drift and not drift.unknown:
-        deployed = AccessState.PART if drift.differs else AccessState.YES
+    compared = AccessState.PART if drift and drift.differs else AccessState.YES
+    deployed = compared if drift and not drift.unknown else AccessState.UNKNOWN
     for change in proposal.changes:
         action, resources = change.action, change.resources
         if change.kind is ChangeKind.ADD:

@@ -169,7 +169,7 @@ def test_a_gap_outside_the_regions_of_a_condition_keeps_nothing(evidence: Eviden
 
 
 def test_unknown_settings_of_a_trail_keep_nothing(evidence: Evidence) -> None:
-    reason = replace(evidence, gaps=(Gap(GapKind.SETTINGS_UNKNOWN, Scope(), "nobody tells"),))
+    reason = replace(evidence, gaps=(Gap(GapKind.SETTINGS_UNKNOWN, Scope(), "no source says"),))
     assert guards.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(reason)) == ""
 
 

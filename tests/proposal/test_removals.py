@@ -31,11 +31,11 @@ def chosen(names: tuple[str, ...], bits: int) -> list[str]:
 @examples(60)
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**120), st.integers(0, 2**120), st.integers(0, 2**120))
 def test_replacement_entries_grant_exactly_the_used_and_kept_actions(
-    pattern: str, used: int, stays: int, more: int
+    pattern: str, used: int, remaining: int, more: int
 ) -> None:
     granted = catalog.expand(pattern)
     uses = chosen(granted, used & more)
-    kept = [name for name in chosen(granted, stays) if name not in uses]
+    kept = [name for name in chosen(granted, remaining) if name not in uses]
     entries = replacement_entries(uses, kept, Entry(STATEMENT, pattern, granted, {}))
     allowed = {name for name in granted if any(action_matches(entry, name) for entry in entries)}
     assert allowed == {*uses, *kept}
@@ -45,9 +45,9 @@ def test_replacement_entries_grant_exactly_the_used_and_kept_actions(
 
 
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**120))
-def test_replacement_entries_are_never_more_than_the_actions(pattern: str, stays: int) -> None:
+def test_replacement_entries_are_never_more_than_the_actions(pattern: str, remaining: int) -> None:
     granted = catalog.expand(pattern)
-    kept = chosen(granted, stays)
+    kept = chosen(granted, remaining)
     assert len(replacement_entries([], kept, Entry(STATEMENT, pattern, granted, {}))) <= len(kept)
 
 

@@ -284,7 +284,7 @@ def test_a_name_that_the_policy_version_cannot_write_prevents_a_restriction() ->
         ("dynamodb:PutItem", False),
         ("lambda:UpdateFunctionCode", False),
         ("sqs:ListQueues", False),
-        ("nobody:CreateThing", False),
+        ("unknown:CreateThing", False),
     ],
 )
 def test_the_name_shows_whether_an_action_creates_its_resource(action: str, makes: bool) -> None:

@@ -22,7 +22,7 @@ from tests.fakes.replace import replace
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 MAIN = Origin(Trust.TRUSTED, "main")
 FEATURE = Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
-NOBODY = Origin(Trust.UNKNOWN, "no workflow run 3 of this repository")
+NO_RUN = Origin(Trust.UNKNOWN, "no workflow run 3 of this repository")
 NEED = Need(Permission("sqs:CreateQueue", "*"), Basis.OBSERVED, "x")
 RUNS = [Run(str(n), str(n), START + timedelta(days=n), START + timedelta(days=n)) for n in range(100)]
 
@@ -36,10 +36,10 @@ def usage(*runs: int) -> Usage:
     [
         ((MAIN,), False, False),
         ((FEATURE, MAIN), False, False),
-        ((NOBODY, MAIN), False, False),
+        ((NO_RUN, MAIN), False, False),
         ((FEATURE,), True, True),
-        ((FEATURE, NOBODY), True, True),
-        ((NOBODY,), False, True),
+        ((FEATURE, NO_RUN), True, True),
+        ((NO_RUN,), False, True),
         ((), False, True),
     ],
 )
@@ -105,8 +105,8 @@ def test_an_addition_has_the_mark_of_its_best_known_run() -> None:
     by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
     assert origin_mark(usage(1), {"1": MAIN}) == ""
     assert origin_mark(usage(1, 2), {"1": by_name, "2": MAIN}) == ""
-    assert origin_mark(usage(1, 2), {"1": by_name, "2": NOBODY}) == "branch by session name"
-    assert origin_mark(usage(1), {"1": NOBODY}) == origin_mark(usage(1), {}) == "branch unknown"
+    assert origin_mark(usage(1, 2), {"1": by_name, "2": NO_RUN}) == "branch by session name"
+    assert origin_mark(usage(1), {"1": NO_RUN}) == origin_mark(usage(1), {}) == "branch unknown"
 
 
 def test_each_resource_of_an_addition_has_its_own_mark() -> None:
@@ -123,8 +123,8 @@ def test_each_resource_of_an_addition_has_its_own_mark() -> None:
 
 def test_runs_that_nothing_proves_widen_no_pattern_beside_proved_ones() -> None:
     by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
-    assert reviewed_runs({"1": MAIN, "2": by_name, "3": NOBODY, "4": FEATURE}) == {"1"}
-    assert reviewed_runs({"2": by_name, "3": NOBODY, "4": FEATURE}) == {"2", "3"}
+    assert reviewed_runs({"1": MAIN, "2": by_name, "3": NO_RUN, "4": FEATURE}) == {"1"}
+    assert reviewed_runs({"2": by_name, "3": NO_RUN, "4": FEATURE}) == {"2", "3"}
 
 
 def test_a_run_without_what_most_runs_have_is_not_trusted() -> None:

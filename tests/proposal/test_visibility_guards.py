@@ -52,7 +52,7 @@ def days(**lengths: int) -> Mapping[tuple[str, str], frozenset[date]]:
 
 
 @pytest.mark.parametrize(
-    ("action", "logged", "told"),
+    ("action", "logged", "reason"),
     [
         ("sns:GetTopicAttributes", days(reads=30), ""),
         ("sns:GetTopicAttributes", days(reads=29), "the reading calls of eu-west-1 span 29 of 30 days"),
@@ -64,12 +64,12 @@ def days(**lengths: int) -> Mapping[tuple[str, str], frozenset[date]]:
     ],
 )
 def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
-    action: str, logged: Mapping[tuple[str, str], frozenset[date]], told: str
+    action: str, logged: Mapping[tuple[str, str], frozenset[date]], reason: str
 ) -> None:
     """A trail's settings are today's: reads that were enabled last week prove nothing about the month before."""
     found = seen(logged=logged)
     guard_result = visibility_guards.not_recorded(candidate(action, found), context(found))
-    assert guard_result.startswith(told) if told else guard_result == ""
+    assert guard_result.startswith(reason) if reason else guard_result == ""
 
 
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])

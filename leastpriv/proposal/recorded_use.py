@@ -46,17 +46,17 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
         return f"AWS may check it inside {inside}"
     memory = context.history.history_state.memory
     for each in carriers_of(candidate.action):
-        if each.operation in shown:
+        name = each.operation
+        if name in shown:
             continue
-        # The memory would list a use of the action if the remembered call had caused one.
-        is_remembered = each.triggered and candidate.action not in facts_of(each.operation).inner
-        if each.operation in context.called:
+        if name in context.called:
             if not each.triggered:
-                return f"AWS may check it inside {each.operation}"
-            if not context.called[each.operation]:
-                return f"AWS may check it inside {each.operation}, which was called without success"
-        elif memory and memory.last_use(each.operation) and not is_remembered:
-            return f"AWS may check it inside {each.operation}, which was called before this evidence begins"
+                return f"AWS may check it inside {name}"
+            if not context.called[name]:
+                return f"AWS may check it inside {name}, which was called without success"
+        # The memory would list a use of a triggered action if the remembered call had caused one.
+        elif memory and memory.last_use(name) and (not each.triggered or candidate.action in facts_of(name).inner):
+            return f"AWS may check it inside {name}, which was called before this evidence begins"
     return ""
 
 

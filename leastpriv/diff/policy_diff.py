@@ -181,11 +181,13 @@ class _EntryComparison:
         }
         # A wildcard exceeds its list, because it also names future actions.
         is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
-        differs = bool(lacking) or (is_open and not self.bare.covers(bare, whole, rule.resources))
-        if is_open and not differs and not conditioned:
+        if lacking or (is_open and not self.bare.covers(bare, whole, rule.resources)):
+            self._note(rule, conditioned, resource)
+            return lacking
+        if is_open and not conditioned:
             conditioned = {self.full.naming(whole, in_part=True): {_shown_entry(entry)}}
         self._note(rule, conditioned, resource)
-        return lacking if differs else None
+        return None
 
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
         """Yields those of the rules, given as bits, that name some of the actions, and these actions."""

@@ -13,11 +13,8 @@ from urllib.parse import unquote
 
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import FREE_MAPS, CallRequest, request_values
-from leastpriv.permissions.resource_types import ends_in_a_word, is_of_type, with_open_parts
+from leastpriv.permissions.resource_types import COLONS, ends_in_a_word, is_of_type, with_open_parts
 from leastpriv.permissions.service_facts import ActionFacts, ActionType
-
-_COLONS = 5
-"""Between the fields of an ARN."""
 
 
 def transformed(transform: str, value: str) -> str:
@@ -53,9 +50,9 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "parameter-name": lambda value: value.lstrip("/").partition(":")[0],
     "without-scheme": lambda value: value.partition("://")[2] or value,
     "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
-    "arn-account": lambda value: value.split(":")[4] if value.count(":") >= _COLONS else "",
-    "arn-name": lambda value: value.split(":")[5].rpartition("/")[2] if value.count(":") >= _COLONS else "",
-    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= _COLONS else "",
+    "arn-account": lambda value: value.split(":")[4] if value.count(":") >= COLONS else "",
+    "arn-name": lambda value: value.split(":")[5].rpartition("/")[2] if value.count(":") >= COLONS else "",
+    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= COLONS else "",
     "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
     "lower-case": str.lower,
     "secret-suffix": str,

@@ -47,8 +47,6 @@ _DERIVATIONS: Mapping[int, str] = {
     _PART: "named by the request, in part by another ARN",
 }
 _CALLER = "<caller>"
-_COLONS = 5
-"""Between the fields of an ARN."""
 _SEPARATOR = re.compile("[/:]")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
 _FIELD = re.compile(r"\{([\w-]+)\}")

@@ -24,7 +24,7 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A variable of an ARN template, `${QueueName}`."""
 _PLACES = frozenset({"Partition", "Region", "Account"})
 _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
-_COLONS = 5
+COLONS = 5
 """Between the fields of an ARN."""
 _FIRST_WORD = re.compile(r"(?:[^:]*:){5}([^/:]+[/:])")
 _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
@@ -60,7 +60,7 @@ def _with_stand_ins(resource: str) -> str:
     result, at = "", 0
     for found in VARIABLE_IN_POLICY.finditer(resource):
         result += resource[at : found.start()]
-        stand_in = _STAND_INS.get(min(result.count(":"), _COLONS))
+        stand_in = _STAND_INS.get(min(result.count(":"), COLONS))
         if stand_in is None:
             return "*"
         result, at = result + stand_in, found.end()
@@ -158,7 +158,7 @@ def _type_names(action: str) -> frozenset[str]:
 def shape_overlaps(template: str, resource: str) -> bool:
     """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
     is_plain = "*" not in resource and "?" not in resource and "$" not in resource
-    if is_plain and resource.count(":") >= _COLONS:
+    if is_plain and resource.count(":") >= COLONS:
         return _shape_regex(template).fullmatch(resource) is not None
     if "::/" in template and not _has_as_many_parts(template, resource):
         return False
@@ -174,9 +174,9 @@ def _has_as_many_parts(template: str, resource: str) -> bool:
 @cache
 def _shape_regex(template: str) -> re.Pattern[str]:
     """Matches the plain ARNs that `_shape_overlaps` takes."""
-    *fields, resource = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", _COLONS)
-    told = [field.translate({ord("?"): "[^:]", ord("*"): "[^:]*"}) for field in map(_escaped, fields)]
-    return re.compile(":".join([*told, _escaped(resource).translate({ord("?"): ".", ord("*"): ".*"})]), re.DOTALL)
+    *fields, resource = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", COLONS)
+    patterns = [field.translate({ord("?"): "[^:]", ord("*"): "[^:]*"}) for field in map(_escaped, fields)]
+    return re.compile(":".join([*patterns, _escaped(resource).translate({ord("?"): ".", ord("*"): ".*"})]), re.DOTALL)
 
 
 def _escaped(text: str) -> str:
@@ -187,9 +187,9 @@ def _escaped(text: str) -> str:
 @lru_cache(maxsize=4_096)
 def _shape_overlaps(template: str, resource: str) -> bool:
     # AWS's own resources have no account (`arn:aws:ssm:eu-west-1::document/AWS-RunShellScript`).
-    shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", _COLONS)
-    fields = resource.split(":", _COLONS)
-    if len(fields) <= _COLONS or any("*" in field or "?" in field for field in fields[:5]):
+    shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", COLONS)
+    fields = resource.split(":", COLONS)
+    if len(fields) <= COLONS or any("*" in field or "?" in field for field in fields[:5]):
         # A `*` may stand for several fields; those before the first one are fields of the ARN.
         fields = f"{re.split('[*?]', resource, maxsplit=1)[0]}*".split(":")
         if not resource_overlaps(VARIABLE.sub("*", template), resource):

@@ -16,7 +16,7 @@ from msgspec import Struct
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard
-from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn, types_of_arn
+from leastpriv.permissions.resource_types import COLONS, ends_in_a_word, parts_of_arn, types_of_arn
 
 
 class WildcardPart(Struct, frozen=True):
@@ -279,14 +279,10 @@ def parts_of(prefix: str, resource: str) -> tuple[Part, ...]:
     return best
 
 
-_COLONS = 5
-"""Between the fields of an ARN."""
-
-
 def service_of(resource: str) -> str:
     """The service of an ARN where the catalogue knows it, else the empty string."""
     fields = resource.split(":", 3)
-    return fields[2] if resource.count(":") >= _COLONS and fields[2] in catalog.services() else ""
+    return fields[2] if resource.count(":") >= COLONS and fields[2] in catalog.services() else ""
 
 
 def is_whole_type(pattern: str) -> bool:

@@ -29,7 +29,6 @@ _TAG_MEMBER = re.compile(
     r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
 )
 _ROLE = re.compile("role|deliverlogspermissionarn", re.IGNORECASE)
-_VERB = re.compile(r"[A-Z][a-z]+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")
 _MOST_TYPES = 3
 """What a call may have made; more than this are not told apart, so that no grant for its tags can be named."""
@@ -72,7 +71,7 @@ def unlike_catalog(reference: ServiceReference) -> Iterator[str]:
             continue
         known = {kind.name.lower() for kind in catalog.resource_types(prefix)}
         actions = [each.name.partition(":")[2] for each in service.actions if not catalog.spelling(each.name)]
-        types = [each.name for each in service.resource_types if each.name.lower() not in known]
+        types = [name for name in service.resource_types if name.lower() not in known]
         for kind, names in (("actions", actions), ("resource types", types)):
             if names:
                 yield f"unknown  {prefix}: {kind} that the catalogue lacks: {', '.join(sorted(names))}"

@@ -74,24 +74,13 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceType:
-    """A resource type of a service."""
-
-    name: str
-    arn_formats: tuple[str, ...]
-    condition_keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Service:
     """The reference of one service."""
 
     prefix: str
     actions: tuple[Action, ...]
     operations: tuple[Operation, ...]
-    resource_types: tuple[ResourceType, ...]
-    condition_keys: Mapping[str, tuple[str, ...]]
-    """Key -> its types (`String`, `ArrayOfString`)."""
+    resource_types: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -186,11 +175,7 @@ def _service(prefix: str, document: Mapping[str, Any]) -> Service:
         prefix=prefix,
         actions=tuple(_action(prefix, each) for each in document["Actions"]),
         operations=tuple(_operation(prefix, each) for each in document.get("Operations", ())),
-        resource_types=tuple(
-            ResourceType(each["Name"], tuple(each.get("ARNFormats", ())), tuple(each.get("ConditionKeys", ())))
-            for each in document.get("Resources", ())
-        ),
-        condition_keys={each["Name"]: tuple(each["Types"]) for each in document.get("ConditionKeys", ())},
+        resource_types=tuple(each["Name"] for each in document.get("Resources", ())),
     )
 
 

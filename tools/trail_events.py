@@ -79,12 +79,6 @@ def _facts(name: str) -> tuple[Row, ...]:
 
 
 @cache
-def checked_services() -> frozenset[str]:
-    """IAM prefixes of services whose page on CloudTrail was read."""
-    return frozenset(row["prefix"] for row in facts("pages"))
-
-
-@cache
 def permissionless(prefix: str) -> frozenset[str]:
     """Actions whose operations no policy has to allow: their events count for no action."""
     found = set()

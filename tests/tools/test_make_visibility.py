@@ -61,8 +61,7 @@ def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> N
     names = ("personalize:CreateSolution", "s3:GetObject", "logs:PutLogEvents", "sqs:CreateQueue", "swf:RecordMarker")
     flagged = [reference.Action(name, records_management_event=True, **action) for name in names]
     services = {
-        each.name.partition(":")[0]: reference.Service(each.name.partition(":")[0], (each,), (), (), {})
-        for each in flagged
+        each.name.partition(":")[0]: reference.Service(each.name.partition(":")[0], (each,), (), ()) for each in flagged
     }
     compiler = tool.Compiler(reference.ServiceReference("flags", services))
     found = {name: compiler.answer(name)[:3] for name in names}

@@ -11,7 +11,7 @@ from msgspec import Struct
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import Location, PolicySource, TerraformFolder
+from leastpriv.policy.source import Location, PolicySource, TerraformFolder, has_principal
 from leastpriv.policy.syntax_tree import Node, decoded, json_value, line_of, read_json, read_yaml
 from leastpriv.policy.template_functions import Language, known_text, parts_of
 
@@ -142,7 +142,7 @@ def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str
     location = Location.of(name)
     source = locate(decoded(raw, name), location.path, location.pointer, TerraformFolder(), {})
     nodes = _statements(source.policy)
-    if not all(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes):
+    if not all(map(has_principal, nodes)):
         raise InputError(
             f"The input trust-policy names {name!r}, where a statement has no Principal: name the policy that says who "
             "may assume the role."

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
+from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, has_principal, rendered_source
 from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value, minified
 from leastpriv.policy.template_functions import Parts, joined_text, known_text, parts_of
 
@@ -332,7 +332,7 @@ class _Reader:
                 advice = f"write {elements[near[0]]}" if near else "remove it"
                 key = format_names([member.key])
                 raise self.error(member, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
-        if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
+        if has_principal(node):
             problem = "this statement has a principal, so that the file is a resource-based or trust policy"
             raise self.error(node, f"{problem}; name the file of an identity-based policy of the role")
         for one, other in _EXCLUSIVE:

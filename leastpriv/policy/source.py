@@ -114,13 +114,17 @@ def _policies(node: Node, pointer: str) -> Iterator[str]:
         yield pointer
         return
     statements = node.get_any_case("Statement")
-    principals = ("Principal", "NotPrincipal")
-    if statements and not any(each.get_any_case(key) for each in statements.entries for key in principals):
+    if statements and not any(map(has_principal, statements.entries)):
         yield pointer
         return
     for member in node.members:
         token = member.key.replace("~", "~0").replace("/", "~1")
         yield from _policies(member.value, f"{pointer}/{token}")
+
+
+def has_principal(statement: Node) -> bool:
+    """Returns whether a statement is of a resource-based or trust policy, which names principals."""
+    return bool(statement.get_any_case("Principal") or statement.get_any_case("NotPrincipal"))
 
 
 Spelling = Literal['"', "'", "|"]

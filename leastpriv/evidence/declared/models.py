@@ -125,6 +125,10 @@ class Declaration(Struct, frozen=True, dict=True):
         """The resources by address."""
         return {each.address: each for each in (*self.around, *self.resources)}
 
+    def target(self, value: object) -> DeclaredResource | None:
+        """The resource that a property refers to."""
+        return self.by_address.get(value.address) if isinstance(value, Reference) else None
+
     @cached_property
     def by_name(self) -> Mapping[str, Sequence[DeclaredResource]]:
         """The resources by name, without those of which only the deployment knows it."""

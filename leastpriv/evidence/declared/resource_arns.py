@@ -154,14 +154,10 @@ class Arns:
         """Yields a resource and those that its properties refer to or name."""
         yield resource
         for value in leaves(resource.properties):
-            if target := self._target(value):
+            if target := self._declaration.target(value):
                 yield target
             elif isinstance(value, str):
                 yield from self._declaration.by_name.get(value, ())
-
-    def _target(self, value: object) -> DeclaredResource | None:
-        """The resource that a property refers to."""
-        return self._declaration.by_address.get(value.address) if isinstance(value, Reference) else None
 
     def _types(self, resource: DeclaredResource) -> Sequence[ResourceType]:
         """The types that a resource makes, by the property that decides where there are several."""
@@ -176,7 +172,7 @@ class Arns:
     def _segments(self, resource: DeclaredResource) -> Iterator[str]:
         """The forms of the resources that a resource is a part of: `app` of the load balancer of a listener."""
         for value in leaves(resource.properties):
-            target = self._target(value)
+            target = self._declaration.target(value)
             if target and target is not resource and len(own_types(target.kind)) >= _SEVERAL:
                 yield from filter(None, map(segment_of, self._types(target)))
 
@@ -205,7 +201,7 @@ class Arns:
     def text(self, value: object) -> str:
         """Returns the text of a property, with UNKNOWN for what only the deployment knows."""
         if isinstance(value, Reference):
-            target = self._target(value)
+            target = self._declaration.target(value)
             if target is None or target.address in self._resolving:
                 return UNKNOWN
             if value.attribute.lower().endswith("arn"):
@@ -222,7 +218,7 @@ class Arns:
         """Whether a text is in a property, as a service in an ARN; what only the deployment knows may have it."""
         for each in leaves(value):
             if isinstance(each, Reference):
-                target = self._target(each)
+                target = self._declaration.target(each)
                 forms = [kind.arn for kind in own_types(target.kind)] if target else []
                 if not forms or any(text in form for form in forms):
                     return True
@@ -301,7 +297,7 @@ class Arns:
         prefix = kind.arn.split(":")[2]
         found: list[str] = []
         for value in leaves(resource.properties):
-            target = self._target(value)
+            target = self._declaration.target(value)
             if target and any(each.arn == kind.arn for each in self._types(target)):
                 found.extend(self._own(kind, target))
             elif isinstance(value, str) and value.startswith(("arn:", "*arn:", "s3://")):
@@ -353,13 +349,13 @@ class Arns:
         return next(filter(None, (self._of_parent(variable, value) for value in leaves(resource.properties))), "")
 
     def _is_of_other_service(self, value: object, text: str, prefix: str) -> bool:
-        target = self._target(value)
+        target = self._declaration.target(value)
         forms = [each.arn for each in own_types(target.kind)] if target else [text] if text.startswith("arn:") else []
         return bool(forms) and all(each.split(":")[2] not in (prefix, UNKNOWN) for each in forms)
 
     def _of_parent(self, variable: str, value: object) -> str:
         """The function of an alias that a property refers to, and the like; empty for another value."""
-        target = self._target(value)
+        target = self._declaration.target(value)
         if target is None or target.address in self._resolving:
             return ""
         whole = [kind for kind in own_types(target.kind) if variable in own_variables(kind.arn)]
@@ -376,7 +372,7 @@ class Arns:
         """Whether a property holds a name of a resource to which AWS gives an id."""
         if not isinstance(value, Reference):
             return plain(key).endswith("name")
-        target = self._target(value)
+        target = self._declaration.target(value)
         return target is not None and plain(name_property(target.kind)).endswith("name")
 
     def _by_last_word(self, variable: str, resource: DeclaredResource) -> str:

@@ -264,7 +264,7 @@ def _role_values(resource: DeclaredResource, declaration: Declaration) -> Iterat
         elif isinstance(value, list):
             stack.extend((key, each) for each in value)
         elif isinstance(value, Reference):
-            target = declaration.by_address.get(value.address)
+            target = declaration.target(value)
             if target and _makes(target, "launch-template") and target is not resource:
                 stack.extend(target.properties.items())
             elif _ROLE_KEY.search(key) or (target and _makes(target, *_HOLDERS)):
@@ -280,13 +280,13 @@ def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
     text = arns.text(value)
     if not isinstance(value, Reference) and _ROLE_ARN.fullmatch(text):
         return text if "/aws-service-role/" not in text else ""
-    target = declaration.by_address.get(value.address) if isinstance(value, Reference) else None
+    target = declaration.target(value)
     if target is None and _NAME.fullmatch(text):
         every = declaration.by_address.values()
         target = next((each for each in every if each.name == text and _makes(each, *_HOLDERS)), None)
     if target and _makes(target, "instance-profile"):
         inside = list(leaves(target.properties))
-        roles = (declaration.by_address.get(each.address) for each in inside if isinstance(each, Reference))
+        roles = map(declaration.target, inside)
         named = (each for each in declaration.by_address.values() if each.name in inside)
         target = next((role for role in (*roles, *named) if role and _makes(role, "role")), None)
     return arns.own_arn(target) if target and _makes(target, "role") else ""

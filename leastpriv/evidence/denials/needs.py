@@ -83,9 +83,8 @@ def with_conditions(refused: Sequence[Need], implied: Sequence[Need], call: Call
     names_no_arn = " on resource: arn:" not in call.error_message
     for need in refused:
         alike = [each for each in implied if each.permission.action == need.permission.action]
-        if (
-            names_no_arn and not need.exact and len(alike) == 1
-        ):  # the request names the resource that the denial does not
+        if names_no_arn and not need.exact and len(alike) == 1:
+            # The request names the resource that the denial does not.
             is_known = alike[0].exact or alike[0].derivation == IN_PART
             need = replace(need, permission=alike[0].permission, exact=is_known)
         own = need.permission

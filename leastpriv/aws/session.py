@@ -235,10 +235,10 @@ def _reject_truncated_answer(operation_model: Any, response_dict: Any, **_: obje
     from botocore.exceptions import IncompleteReadError
 
     headers, body = response_dict["headers"], response_dict["body"]
-    told = str(headers.get("Content-Length", ""))
+    length = str(headers.get("Content-Length", ""))
     plain = isinstance(body, bytes) and not headers.get("Content-Encoding") and operation_model.http["method"] != "HEAD"
-    if plain and told.isdigit() and len(body) < int(told):
-        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(told))
+    if plain and length.isdigit() and len(body) < int(length):
+        raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
 
 
 def pages(client: Any, operation: str, doing: str, action: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:

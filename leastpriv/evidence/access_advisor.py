@@ -60,8 +60,8 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
             granting.update(_granting(client, principal, names[start : start + _NAMES_AT_ONCE]))
     except AwsError as error:
         missing = str(error)
-    shared, untold = _shared_policies(client, principal, services, granting, waiting)
-    return AccessReport(made, services, granting, shared, missing or untold)
+    shared, reason = _shared_policies(client, principal, services, granting, waiting)
+    return AccessReport(made, services, granting, shared, missing or reason)
 
 
 def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[str, list[Mapping[str, Any]]]:
@@ -129,7 +129,7 @@ def _shared_policies(
     found: dict[tuple[str, str], SharedPolicy] = {}
     pairs = sorted((arn, service) for service, arns in granting.items() for arn in arns if own in arn)
     used: dict[tuple[str, str], tuple[str, str]] = {}
-    untold = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
+    reason = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
             job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
@@ -148,9 +148,9 @@ def _shared_policies(
         for pair, (job, name) in islice(used.items(), _MOST_SHARED):
             found[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
     except AwsError as error:
-        untold = str(error)
-    told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
-    return tuple(each for each in told if each.others or not each.is_known), untold if len(found) < len(pairs) else ""
+        reason = str(error)
+    every = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
+    return tuple(each for each in every if each.others or not each.is_known), reason if len(found) < len(pairs) else ""
 
 
 def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:

@@ -277,14 +277,14 @@ def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), []).append(tally)
     usages = []
-    for (need, outcome, told), tallies in merged.items():
+    for (need, outcome, refused_by), tallies in merged.items():
         whole = tallies[0]
         if len(tallies) > 1:
             whole = CallTotals(whole.first, whole.last)
             for tally in tallies:
                 whole.absorb(tally)
         runs = run_ids(frozenset(whole.runs))
-        usages.append(whole.usage(need, outcome, runs, told if outcome is Outcome.UNKNOWN else ""))
+        usages.append(whole.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else ""))
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 

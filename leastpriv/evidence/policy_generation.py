@@ -157,8 +157,8 @@ class _GenerationJobs(Struct):
             is_busy = is_spent and any(each["status"] == "IN_PROGRESS" for each in self._all(""))
             if code == "ConflictException" or is_busy:
                 if not self.refused:
-                    told = "Another policy generation runs in the account, which has one at a time"
-                    _log.info(f"{told}: waiting {self._longest} at most for its turn")
+                    sentence = "Another policy generation runs in the account, which has one at a time"
+                    _log.info(f"{sentence}: waiting {self._longest} at most for its turn")
                 self.refused = True
                 return None
             if is_spent:

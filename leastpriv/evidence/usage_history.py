@@ -142,9 +142,9 @@ class UsageHistory(Struct, frozen=True):
 
     def uses(self, action: str, resources: Iterable[str]) -> Iterator[tuple[str, ActionUse]]:
         """Yields resource patterns and uses of an action that may apply to one of these resource patterns."""
-        told, patterns = self._forgotten(action), tuple(resources)
+        forgotten, patterns = self._forgotten(action), tuple(resources)
         for resource, used in self.used.get(action, {}).items():
-            is_forgotten = told and used.last <= told.at.date()
+            is_forgotten = forgotten and used.last <= forgotten.at.date()
             if not is_forgotten and any(resource_overlaps(pattern, resource) for pattern in patterns):
                 yield resource, used
 
@@ -155,12 +155,12 @@ class UsageHistory(Struct, frozen=True):
 
     def reverted_removal(self, action: str, resources: Iterable[str]) -> RevertedRemoval | None:
         """Returns the latest denial of an action after its removal, on one of these resource patterns."""
-        told, patterns = self._forgotten(action), tuple(resources)
+        forgotten, patterns = self._forgotten(action), tuple(resources)
         found = (
             back
             for (name, resource), back in self.returned.items()
             if name == action
-            and not (told and back.refused <= told.at.date())
+            and not (forgotten and back.refused <= forgotten.at.date())
             and any(resource_overlaps(pattern, resource) for pattern in patterns)
         )
         return max(found, default=None)
@@ -173,8 +173,8 @@ class UsageHistory(Struct, frozen=True):
         )
 
     def _forgotten(self, action: str) -> KeepDecision | None:
-        told = self._word(action)
-        return told[1] if told and not told[1].keep else None
+        latest = self._word(action)
+        return latest[1] if latest and not latest[1].keep else None
 
     def _word(self, action: str) -> tuple[str, KeepDecision] | None:
         said = [(word, pattern) for pattern, word in self.words.items() if action_covers(pattern, action)]

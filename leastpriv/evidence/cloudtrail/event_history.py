@@ -217,8 +217,8 @@ class EventHistory:
                 broken.append(item)
         failed.update(item.region for item in broken)
         # An unread AssumeRole event hides what its session did in any region.
-        told = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken))
-        return [*gaps, *told]
+        failures = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken))
+        return [*gaps, *failures]
 
     def _reasons(self, broken: Sequence[RegionEnd]) -> Iterator[tuple[tuple[str, ...], str]]:
         """Groups regions by their failure, and adds the remedy."""

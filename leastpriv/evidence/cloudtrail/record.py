@@ -198,8 +198,8 @@ def account_of(record: Mapping[str, object]) -> str:
     if recipient:
         return str(recipient)
     identity = record.get("userIdentity")
-    told = identity if isinstance(identity, Mapping) else EMPTY_OBJECT
-    return str(told.get("accountId") or "") or ":".join(str(told.get("arn")).split(":")[4:5])
+    caller = identity if isinstance(identity, Mapping) else EMPTY_OBJECT
+    return str(caller.get("accountId") or "") or ":".join(str(caller.get("arn")).split(":")[4:5])
 
 
 def is_data_event(record: Mapping[str, object]) -> bool:

@@ -41,10 +41,10 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
     details = summary.get("details")
     found: dict[str, tuple[str, ...]] = {}
     for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
-        told = object_of(each)
-        statistics = told.get("statistics")
+        fields = object_of(each)
+        statistics = fields.get("statistics")
         names = [object_of(one).get("name") for one in statistics] if isinstance(statistics, list) else []
-        dimension = str(told.get("dimension") or "")
+        dimension = str(fields.get("dimension") or "")
         found[dimension] = (*found.get(dimension, ()), *(name for name in names if isinstance(name, str) and name))
     if time is None or not found.get(_EVENT):
         return

@@ -87,20 +87,20 @@ def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
 
 
 def _evaluation(
-    told: Mapping[str, Any], context: Mapping[str, tuple[str, ...]], policies: Mapping[str, Mapping[str, Any]]
+    raw: Mapping[str, Any], context: Mapping[str, tuple[str, ...]], policies: Mapping[str, Mapping[str, Any]]
 ) -> Evaluation:
-    effect = told.get("evaluatedEffect")
-    checks = [each for each in told.get("checks") or () if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)]
+    effect = raw.get("evaluatedEffect")
+    checks = [each for each in raw.get("checks") or () if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)]
     # Older answers have no checks, and the matching policies in the evaluation itself.
-    denying = [each for each in checks if each["evaluatedEffect"] == effect] or ([told] if effect == _EXPLICIT else [])
+    denying = [each for each in checks if each["evaluatedEffect"] == effect] or ([raw] if effect == _EXPLICIT else [])
     types = dict.fromkeys(_denying_type(each, policies) for each in denying)
     return Evaluation(
-        action=str(told["action"]),
-        resource=str(told.get("resource") or "*"),
+        action=str(raw["action"]),
+        resource=str(raw.get("resource") or "*"),
         denied_by=() if effect == _ALLOW else tuple(types),
         explicit=effect == _EXPLICIT,
         policies=tuple(dict.fromkeys(name for each in denying for name in _policy_names(each, policies))),
-        context={**context, **_values(told.get("context") or {})},
+        context={**context, **_values(raw.get("context") or {})},
         allowed=effect == _ALLOW,
     )
 
@@ -248,12 +248,12 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
     strange: dict[str, Gap] = {}
     for usage in evidence.usages:
         details = found.get(usage.denial.authorization_id) if usage.denial else None
-        told = details.session if details else ""
+        name = details.session if details else ""
         if details is None or usage.denial is None:
             kept.append(usage)
         elif not same_arn(details.principal, evidence.principal):
             strange[details.principal] = Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal)
-        elif not usage.denial.log and told and all(sessions.get(run, told) != told for run in usage.runs or ("",)):
+        elif not usage.denial.log and name and all(sessions.get(run, name) != name for run in usage.runs or ("",)):
             kept.append(usage)
             strange[details.session] = Gap(GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial")
         else:

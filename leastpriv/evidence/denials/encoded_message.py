@@ -31,17 +31,17 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     which policy type lacked the permission; no grant overrides an explicit deny.
     """
     try:
-        told = json.loads(text)
+        answer = json.loads(text)
     except (ValueError, RecursionError):
         return denial
-    context = told.get("context") if isinstance(told, dict) else None
-    if not isinstance(context, dict) or told.get("allowed") is not False:
+    context = answer.get("context") if isinstance(answer, dict) else None
+    if not isinstance(context, dict) or answer.get("allowed") is not False:
         return denial
     action, resource, principal = (context.get(name) for name in ("action", "resource", "principal"))
     if not isinstance(action, str) or not catalog.action(action):
         return denial
     whose = principal.get("arn") if isinstance(principal, dict) else None
-    explicit = told.get("explicitDeny") is not False
+    explicit = answer.get("explicitDeny") is not False
     return replace(
         denial,
         actions=(action,),

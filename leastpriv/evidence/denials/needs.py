@@ -221,19 +221,19 @@ def as_rehearsal_denial(denial: Denial, *, rehearsed: bool) -> Denial:
 
 def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another one."""
-    told = decoder.decoded(_read(call.error_message, call.error_code))
-    denial = as_rehearsal_denial(told, rehearsed=is_rehearsal(call.session))
+    recorded = decoder.decoded(_read(call.error_message, call.error_code))
+    denial = as_rehearsal_denial(recorded, rehearsed=is_rehearsal(call.session))
     is_own = not denial.principal or same_arn(denial.principal, principal)
     return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
 
 
 @lru_cache(maxsize=2_048)
-def _read(told: str, code: str) -> Denial:
+def _read(text: str, code: str) -> Denial:
     """A record's message is one sentence on one line with the reason at its end: other line ends belong to a name.
 
     An object's key may contain line ends, and even a whole denial sentence, before the true reason.
     """
-    message = _LINE_ENDS.sub(_LINE_END, told)
+    message = _LINE_ENDS.sub(_LINE_END, text)
     denial = read_denial(message, error_code=code)
     tails = [*TAIL.finditer(message)] if denial.mendable else []
     if not tails:

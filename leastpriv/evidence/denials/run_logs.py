@@ -206,8 +206,8 @@ class WorkflowRunLogs(Struct, frozen=True):
         read = [job for job in jobs if job.get("status") == "completed" and job.get("conclusion") != "skipped"]
         found, more = distinct_denials(one for job in read for one in self._refusals(job, gaps))
         gaps.extend([_gap(f"run {self.run_id}", f"only the first {len(found):,} denials count")] if more else [])
-        told = (_time(job.get(key)) for job in read for key in ("started_at", "completed_at"))
-        times = [time for time in told if time]
+        stamps = (_time(job.get(key)) for job in read for key in ("started_at", "completed_at"))
+        times = [time for time in stamps if time]
         run = Run(self.run_id, self.run_id, min(times), max(times)) if times else None
         return LoggedDenials(tuple(found), tuple(gaps), run)
 
@@ -216,10 +216,10 @@ class WorkflowRunLogs(Struct, frozen=True):
         for page in range(1, _MOST_PAGES + 1):
             answer = self._tried(f"{self.api_url}{path}?per_page={_PER_PAGE}&page={page}", with_token=True)
             try:
-                told = answer.json()
+                content = answer.json()
             except (ValueError, OSError, RecursionError):
                 raise _UnreadError("GitHub's response was cut off or is not JSON") from None
-            jobs = told.get("jobs") if isinstance(told, dict) else None
+            jobs = content.get("jobs") if isinstance(content, dict) else None
             if not isinstance(jobs, list):
                 raise _UnreadError("GitHub's answer holds no jobs")
             yield from (job for job in jobs if isinstance(job, dict))

@@ -56,7 +56,7 @@ _LACKS = re.compile(
 _OTHER_ROLE = re.compile(
     r"\b(?:execution|service|task|instance)[ -](?:role|profile)\b|\brole\b[^.\n]{0,80}$", re.IGNORECASE
 )
-_TOLD = re.compile(
+_HEAD = re.compile(
     r"(?: \((?P<name>[^()\n]{0,100})\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):[ \n\v]*)?"
 )
 _CIPHERTEXT = re.compile(
@@ -118,11 +118,11 @@ def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
     for phrase, pattern, action in tool_phrases():
         for match in pattern.finditer(text) if phrase in words else ():
             body = text[match.end() : match.end() + 400]
-            told = _TOLD.match(body)
-            service = bare_denial_service(body[told.end() :]) if told else None
-            if told and service is not None and (not told["code"] or is_denial_code(told["code"])):
+            head = _HEAD.match(body)
+            service = bare_denial_service(body[head.end() :]) if head else None
+            if head and service is not None and (not head["code"] or is_denial_code(head["code"])):
                 before = text[max(0, match.start() - NEAR) : match.end()]
-                resource = s3_arn(phrase, action, told["name"] or "") or s3_resource((action,), before)
+                resource = s3_arn(phrase, action, head["name"] or "") or s3_resource((action,), before)
                 yield inferred_denial(layout, (match.start(), match.end() + 60), (action,), resource)
 
 

@@ -107,7 +107,7 @@ def test_constant_failures_add_few_requests_to_botocores(s3: FakeS3, fast: Aws) 
     found = list(S3Trail(fast, "s3://logs").read(Window(), Principals()))
     assert not any(isinstance(each, Call) for each in found)
     assert any(isinstance(each, Gap) and "AWS failed while reading objects" in each.detail for each in found)
-    # Those under way at once, and those that lie ahead when the reader gives up.
+    # Those under way at once, and those fetched ahead when the reader gives up.
     assert s3.gets() < 128 + 256 + 128
 
 

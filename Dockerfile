@@ -5,7 +5,7 @@ FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa
 FROM base AS build
 WORKDIR /build
 COPY requirements.txt .
-# Wheels only: nothing is compiled here and nobody's setup.py runs.
+# Wheels only: no package compiles code or runs its setup.py here.
 RUN pip install --no-cache-dir --no-compile --no-warn-script-location --require-hashes --only-binary :all: \
         --prefix /install -r requirements.txt
 COPY entrypoint.py app/
@@ -19,13 +19,13 @@ FROM base
 RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
     && python -c "import ensurepip, pathlib, shutil; shutil.rmtree(pathlib.Path(ensurepip.__file__).parent)"
 # The base comes without the standard library's .pyc files, and a step's container is always new: it would compile
-# anew, in each run, what it imports (a tenth of a second for --help, a third with boto3). What it never does is left out.
+# what it imports again in each run (a tenth of a second for --help, a third with boto3). What it never does is left out.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x "/(asyncio|idlelib|lib2to3|pydoc_data|site-packages|dist-packages|test|tkinter|turtledemo|unittest)/" \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /install /usr/local
 COPY --from=build /build/app /app
-# Last, since they differ from release to release: what stands above them stays in the cache.
+# Last, since they differ from release to release: the layers above them remain in the cache.
 ARG VERSION=unreleased
 ARG REVISION=unknown
 ARG SOURCE=https://github.com/org/leastpriv-action

@@ -1,4 +1,4 @@
-"""What the action's container runs; by absolute path, with the package installed or beside this file."""
+"""What the action's container runs; by absolute path, with the package installed or next to this file."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class RunContext(Struct, frozen=True):
         return replace(self, aws=self.sessions.get(account, self.aws))
 
     def scope_ids(self, target: Target) -> tuple[str, ...]:
-        """The digits of fingerprints that stand for a target and, if it has a group, for the group's pull request."""
+        """Returns the scope ids of a target and, if it has a group, of the group's pull request."""
         group = [self.file.group_scope(target.group)] if target.group and self.file else []
         return tuple(fingerprint_scope(fingerprint(scope, None, b"")) for scope in (target.scope, *group))
 
@@ -288,7 +288,7 @@ class TargetHistory(Struct, frozen=True):
 
 
 def with_targets_file(run: RunContext, file: TargetsFile, trusted: Configuration | None) -> RunContext:
-    """Returns the run of all targets of a file, with a session for each account that a role of its own reads.
+    """Returns the run of all targets of the file, with a session for each account that has a reader role.
 
     The config of the base branch, `trusted`, decides alone which roles are assumed: that of the file may be of a pull
     request. None: it is not known.

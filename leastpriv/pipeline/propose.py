@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SHORTEST_SLIP = 4
-"""Letters of a pattern of `break-glass` from which a session of a like name is no chance."""
+"""Letters before the first wildcard of a `break-glass` pattern; a shorter one resembles a session by chance."""
 _NO_CHAIN = RoleChainPolicies(RoleChain(()))
 _FOLLOW = "Set `follow: true` in the config to read it."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
@@ -190,7 +190,10 @@ def make_proposal(
 
 
 def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool) -> AttachedPolicies:
-    """Reads the policies before anything else is read: a wrong input ends the run; `declares`: it names templates."""
+    """Reads the policies, so that a wrong input ends the run before it reads the evidence.
+
+    `declares`: templates or plans are given.
+    """
     settings = target.settings
     committed = committed_policy(target, base)
     if committed is None and target in run.targets:

@@ -199,7 +199,7 @@ class _OutputReader:
         try:
             yield from read_log(self, name)
         except Exception as error:
-            # An exception in a thread would be lost, and unread output would count as "nothing was refused".
+            # An exception in a thread would be lost, and unread output would count as "no call was denied".
             self.unread = (
                 f"The command's {name} was not fully searched for denials ({type(error).__name__}): this is a "
                 "defect, report it with what the command prints."

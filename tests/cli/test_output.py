@@ -84,8 +84,8 @@ def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(
 def test_as_json_the_proposal_is_the_file_that_is_written(proposing: tuple[str, ...], tmp_path: Path) -> None:
     script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     command = [sys.executable, "-c", script, *proposing, "--format", "json", "--output-dir", str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert told.stdout == (tmp_path / "proposal.json").read_text(encoding="utf-8")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == (tmp_path / "proposal.json").read_text(encoding="utf-8")
 
 
 @given(st.sampled_from(HOSTILE) | st.text())

@@ -90,10 +90,10 @@ def targets() -> list[dict[str, Any]]:
 class TestReading:
     def test_one_run_reads_every_account_by_its_own_role(self, accounts: Accounts, aws: FakeAws) -> None:
         shared = {"assume-role": TEMPLATE, "external-id": "acme", "session-name": "weekly"}
-        told = proposed(config(entries(HOME, OTHER, THIRD), follow=False, **shared))
-        assert told.code == 0, told.err
+        done = proposed(config(entries(HOME, OTHER, THIRD), follow=False, **shared))
+        assert done.code == 0, done.err
         assert [(each["account"], each["exit-code"]) for each in targets()] == [(HOME, 0), (OTHER, 0), (THIRD, 0)]
-        assert told.err.count("2 calls in 2 runs") == 3
+        assert done.err.count("2 calls in 2 runs") == 3
         # The credentials are those of the first account: no role is needed there.
         assert accounts.sessions == ["weekly", "weekly"]
         assert {each["RoleArn"] for each in aws.asked("AssumeRole")} == {reader(OTHER), reader(THIRD)}
@@ -115,43 +115,43 @@ class TestReading:
 
     def test_an_account_that_cannot_be_read_ends_no_other(self, accounts: Accounts) -> None:
         accounts.readers = {reader(OTHER): "acme"}
-        told = proposed(config(entries(HOME, OTHER, THIRD), **{"assume-role": TEMPLATE, "external-id": "acme"}))
-        assert told.code == 1
+        done = proposed(config(entries(HOME, OTHER, THIRD), **{"assume-role": TEMPLATE, "external-id": "acme"}))
+        assert done.code == 1
         assert [each["exit-code"] for each in targets()] == [0, 0, 1]
-        for text in (told.err, told.out, targets()[2]["failure"]):
+        for text in (done.err, done.out, targets()[2]["failure"]):
             assert "sts:AssumeRole" in text
             assert THIRD in text
-        assert "Check that the role exists, and that its trust policy allows" in told.err
+        assert "Check that the role exists, and that its trust policy allows" in done.err
 
     def test_without_a_role_of_the_account_the_failure_names_the_remedy(self) -> None:
-        told = proposed(config(entries(HOME, OTHER)))
+        done = proposed(config(entries(HOME, OTHER)))
         assert [each["exit-code"] for each in targets()] == [0, 2]
-        assert "assume-role in the input config" in told.err
+        assert "assume-role in the input config" in done.err
 
     def test_a_role_that_does_not_exist_is_named_even_if_no_calls_are_accepted(self, accounts: Accounts) -> None:
         accounts.roles = [role(HOME)]
         accounts.records = {HOME: deploys(HOME)}
         shared = {"assume-role": TEMPLATE, "external-id": "acme"}
-        told = proposed(config(entries(HOME, OTHER), follow=False, **shared), "--when-no-calls", "report")
-        assert f"There is no role ci-deploy in the account {OTHER}" in told.err
-        assert f"There is no role ci-deploy in the account {OTHER}" in told.out
+        done = proposed(config(entries(HOME, OTHER), follow=False, **shared), "--when-no-calls", "report")
+        assert f"There is no role ci-deploy in the account {OTHER}" in done.err
+        assert f"There is no role ci-deploy in the account {OTHER}" in done.out
 
 
 @pytest.mark.usefixtures("place")
 class TestTellingApart:
     def test_roles_of_one_name_differ_by_account_in_titles_rows_folders_and_outputs(self) -> None:
-        told = proposed(config(entries(HOME, OTHER), follow=False, **{"assume-role": TEMPLATE, "external-id": "acme"}))
+        done = proposed(config(entries(HOME, OTHER), follow=False, **{"assume-role": TEMPLATE, "external-id": "acme"}))
         assert [each["title"].partition(":")[0] for each in targets()] == [
             f"Least privilege for ci-deploy ({account})" for account in (HOME, OTHER)
         ]
         assert len({each["folder"] for each in targets()}) == 2
-        assert f"| `{HOME}:role/ci-deploy` |" in told.out
-        assert f"| `{OTHER}:role/ci-deploy` |" in told.out
+        assert f"| `{HOME}:role/ci-deploy` |" in done.out
+        assert f"| `{OTHER}:role/ci-deploy` |" in done.out
 
     def test_a_run_of_one_account_names_no_account(self) -> None:
-        told = proposed(config(entries(HOME), follow=False))
+        done = proposed(config(entries(HOME), follow=False))
         assert targets()[0]["title"].startswith("Least privilege for ci-deploy:")
-        assert "| `role/ci-deploy` |" in told.out
+        assert "| `role/ci-deploy` |" in done.out
 
 
 def settings(**more: Any) -> str:

@@ -131,18 +131,18 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
     with PolicyChecks() as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
-        told = leastpriv(
+        done = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file",
             f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trails", str(trail),
             "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
             "--aws-regions", "eu-west-1",
         )  # fmt: skip
-    assert told.code == 0, told.err
-    assert "0.0080 USD, 0.0020 each" in told.err
+    assert done.code == 0, done.err
+    assert "0.0080 USD, 0.0020 each" in done.err
     assert sorted(name for name in aws.judged if name.startswith("Check")) == [
         "CheckAccessNotGranted", "CheckAccessNotGranted", "CheckNoNewAccess", "CheckNoPublicAccess",
     ]  # fmt: skip
-    assert "the trust policy may let any principal assume the role" in told.out
+    assert "the trust policy may let any principal assume the role" in done.out
 
 
 def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
@@ -161,14 +161,14 @@ def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
         quiet = leastpriv(*own)
         assert (quiet.code, aws.requests) == (0, [])
         assert "The trust policy is not checked" in quiet.err
-        told = leastpriv(*own, "--custom-policy-checks", "true")
-    assert told.code == 0, told.err
-    assert "`ValidatePolicy` judged 2 policies" in told.out
+        done = leastpriv(*own, "--custom-policy-checks", "true")
+    assert done.code == 0, done.err
+    assert "`ValidatePolicy` judged 2 policies" in done.out
     assert (
         "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy may let any principal"
-        in told.out
+        in done.out
     )
-    assert "| `trust.json:9` | **error**" in told.out
+    assert "| `trust.json:9` | **error**" in done.out
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
     if content:
         (tmp_path / "trust.json").write_text(content)
     monkeypatch.chdir(tmp_path)
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", ".", "--trust-policy", "trust.json"
     )
-    assert told.code == 2
-    assert "trust-policy" in told.err
-    assert words in told.err
-    assert "Reading" not in told.err
+    assert done.code == 2
+    assert "trust-policy" in done.err
+    assert words in done.err
+    assert "Reading" not in done.err
 
 
 def test_paid_checks_without_credentials_are_reported_and_end_no_run(tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def draft(resources: dict[str, Any], *more: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Policy and `proposal.json` of a first draft."""
     Path("t.json").write_text(json.dumps({"Resources": resources}))
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--aws-regions", "eu-west-1",
         "--templates", "shop=t.json", "--output-dir", "out", *more,
     )  # fmt: skip
-    assert told.code == 0, told.err
+    assert done.code == 0, done.err
     return json.loads(Path("out/policy.json").read_bytes()), json.loads(Path("out/proposal.json").read_bytes())
 
 
@@ -149,8 +149,8 @@ def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_i
     own = {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
     Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [own]}))
     Path("t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--templates", "t.json")
-    assert (told.code, "name trails" in told.err) == (2, True), told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--templates", "t.json")
+    assert (done.code, "name trails" in done.err) == (2, True), done.err
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_i
 )
 def test_what_is_no_template_or_plan_is_bad_input(place: Path, option: str, text: str, said: str) -> None:
     (place / "x.json").write_text(text)
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", option, "x.json")
-    assert (told.code, said in told.err) == (2, True), told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", option, "x.json")
+    assert (done.code, said in done.err) == (2, True), done.err
 
 
 def test_a_folder_without_a_manifest_is_bad_input(place: Path) -> None:
     (place / "cdk.out").mkdir()
-    told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out")
-    assert (told.code, "run `cdk synth`" in told.err) == (2, True), told.err
+    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out")
+    assert (done.code, "run `cdk synth`" in done.err) == (2, True), done.err
 
 
 def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> None:
@@ -189,8 +189,8 @@ def test_two_targets_of_a_config_name_their_templates_without_a_trail(place: Pat
         for kind, more in (("plan", {"declared-phases": "plan"}), ("apply", {}))
     ]
     Path("roles.yml").write_text(json.dumps({"targets": targets}))
-    told = leastpriv("propose", "--config", "roles.yml", "--aws-regions", "eu-west-1", "--output-dir", "out")
-    assert told.code == 0, told.err
+    done = leastpriv("propose", "--config", "roles.yml", "--aws-regions", "eu-west-1", "--output-dir", "out")
+    assert done.code == 0, done.err
     plan, apply = (
         actions(json.loads(Path(f"out/ci-deploy-{kind}/policy.json").read_bytes())) for kind in ("plan", "apply")
     )

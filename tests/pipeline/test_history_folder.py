@@ -47,15 +47,15 @@ def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(fol
     file = folder / "memory" / FILE
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
-    told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
-    assert told.code == 0
-    assert "#### Removed" not in told.out
-    assert "fix it, or delete it to start again" in told.err
+    done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
+    assert done.code == 0
+    assert "#### Removed" not in done.out
+    assert "fix it, or delete it to start again" in done.err
     assert file.read_bytes() == content
 
 
 def test_a_folder_that_cannot_be_written_is_reported_and_the_proposal_printed(folder: Path) -> None:
     (folder / "memory").write_text("a file")
-    told = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
-    assert told.code == 0
-    assert "warning" in told.err or "No permission is removed" in told.err
+    done = propose(folder, "late", "--evidence-folder", str(folder / "memory"))
+    assert done.code == 0
+    assert "warning" in done.err or "No permission is removed" in done.err

@@ -85,9 +85,9 @@ def propose(name: str, *more: str) -> Told:
 
 
 def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:
-    told = propose(f"template.yaml#{POINTER}", "--output-dir", "out")
-    assert told.code == 0, told.err
-    assert told.out.startswith("# Least privilege for ci-deploy: add 1, remove 2\n")
+    done = propose(f"template.yaml#{POINTER}", "--output-dir", "out")
+    assert done.code == 0, done.err
+    assert done.out.startswith("# Least privilege for ci-deploy: add 1, remove 2\n")
     assert (folder / "out/template.yaml").read_text() == PROPOSED
     assert (folder / "template.yaml").read_text() == TEMPLATE
 
@@ -100,8 +100,8 @@ def test_the_patch_turns_the_templates_value_into_the_proposed_one(folder: Path)
 
 def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
     (folder / "template.yaml").write_text(PROPOSED)
-    told = propose(f"template.yaml#{POINTER}", "--mode", "check")
-    assert (told.code, "nothing to change" in told.out) == (0, True)
+    done = propose(f"template.yaml#{POINTER}", "--mode", "check")
+    assert (done.code, "nothing to change" in done.out) == (0, True)
 
 
 def test_calls_that_a_placeholder_may_allow_are_reported_as_uncertain(folder: Path) -> None:
@@ -128,10 +128,10 @@ def test_the_accounts_own_parameters_are_known_from_the_role(folder: Path) -> No
     ],
 )
 def test_a_name_that_leads_nowhere_is_bad_input_in_one_sentence(folder: Path, name: str, message: str) -> None:
-    told = propose(name)
-    assert (told.code, told.out) == (2, "")
-    assert message in told.err
-    assert told.err.count("\n") == 1
+    done = propose(name)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert done.err.count("\n") == 1
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -149,8 +149,8 @@ def repository(folder: Path) -> Path:
 
 
 def test_the_branch_has_the_whole_file_with_the_policys_lines_changed(repository: Path) -> None:
-    told = propose(f"template.yaml#{POINTER}", "--mode", "pull-request")
-    assert told.code == 0, told.err
+    done = propose(f"template.yaml#{POINTER}", "--mode", "pull-request")
+    assert done.code == 0, done.err
     assert git(repository, "show", "leastpriv/ci-deploy:template.yaml") == PROPOSED
     assert git(repository, "diff", "--name-only", "main", "leastpriv/ci-deploy") == "template.yaml\n"
 
@@ -158,17 +158,17 @@ def test_the_branch_has_the_whole_file_with_the_policys_lines_changed(repository
 def test_a_review_compares_the_policy_inside_both_versions(repository: Path) -> None:
     edited = TEMPLATE.replace("Action: lambda:UpdateFunctionCode", "Action: lambda:GetFunction")
     (repository / "template.yaml").write_text(edited)
-    told = propose(f"template.yaml#{POINTER}", "--mode", "review")
-    assert told.code in (0, 3)
-    assert "lambda:UpdateFunctionCode" in told.out
-    assert "lambda:GetFunction" in told.out
+    done = propose(f"template.yaml#{POINTER}", "--mode", "review")
+    assert done.code in (0, 3)
+    assert "lambda:UpdateFunctionCode" in done.out
+    assert "lambda:GetFunction" in done.out
 
 
 def test_a_review_of_a_new_policy_has_no_former_policy(repository: Path) -> None:
     renamed = POINTER.replace("DeployRole", "NewRole")
     (repository / "template.yaml").write_text(TEMPLATE.replace("DeployRole", "NewRole"))
-    told = propose(f"template.yaml#{renamed}", "--mode", "review")
-    assert told.code == 0, told.err
+    done = propose(f"template.yaml#{renamed}", "--mode", "review")
+    assert done.code == 0, done.err
     nowhere = propose("template.yaml#/Resources/Nothing", "--mode", "review")
     assert (nowhere.code, "/Resources has no Nothing" in nowhere.err) == (2, True)
 
@@ -193,15 +193,15 @@ MAIN_TF_PROPOSED = """data "aws_iam_policy_document" "deploy" {
 
 
 def test_terraforms_own_language_is_edited_in_its_file(folder: Path) -> None:
-    told = propose(ADDRESS, "--output-dir", "out")
-    assert told.code == 0, told.err
+    done = propose(ADDRESS, "--output-dir", "out")
+    assert done.code == 0, done.err
     assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
     assert not {path.name for path in (folder / "out").iterdir()} & {"policy.json", "patch.json", "policy.tf"}
 
 
 def test_the_branch_has_the_terraform_file_with_the_policys_lines_changed(repository: Path) -> None:
-    told = propose(ADDRESS, "--mode", "pull-request")
-    assert told.code == 0, told.err
+    done = propose(ADDRESS, "--mode", "pull-request")
+    assert done.code == 0, done.err
     assert git(repository, "show", "leastpriv/ci-deploy:main.tf") == MAIN_TF_PROPOSED
 
 
@@ -220,8 +220,8 @@ resource "aws_iam_role_policy" "deploy" {
 """
     (folder / "role.tf").write_text(attached)
     for name, files in (("main.tf", {"main.tf"}), ("role.tf", set[str]())):
-        told = propose(name, "--output-dir", "out")
-        assert told.code == 0, told.err
+        done = propose(name, "--output-dir", "out")
+        assert done.code == 0, done.err
         assert {path.name for path in (folder / "out").glob("main.tf")} == files
         if files:
             assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
@@ -254,8 +254,8 @@ locals {
 }
 """
     (folder / "main.tf").write_text(shared)
-    told = propose(ADDRESS, "--output-dir", "out")
-    assert told.code == 0, told.err
+    done = propose(ADDRESS, "--output-dir", "out")
+    assert done.code == 0, done.err
     text = (folder / "out/pull-request.md").read_text()
     assert "2 expressions use `local.queues`" in text
     pasted = text.split("```hcl\n")[1].split("```")[0]
@@ -276,8 +276,8 @@ def test_what_an_unknown_list_of_actions_may_grant_is_never_added(folder: Path, 
 }}
 """
     (folder / "main.tf").write_text(text)
-    told = propose(ADDRESS, "--output-dir", "out")
-    assert told.code == 0, told.err
+    done = propose(ADDRESS, "--output-dir", "out")
+    assert done.code == 0, done.err
     changes = json.loads((folder / "out/proposal.json").read_text())["changes"]
     assert not [change for change in changes if change["kind"] == "add" and change["basis"] == "observed"]
 
@@ -292,8 +292,8 @@ def test_the_other_commands_take_pointers_too(folder: Path, command: Sequence[st
     (folder / "r.json").write_text(
         json.dumps({"principal": ROLE, "action": "sqs:CreateQueue", "resource": "arn:aws:sqs:x:1:q", "context": {}})
     )
-    told = leastpriv("evaluate", "--policy", command[-1], "--request", "r.json")
-    assert json.loads(told.out)["decision"] == "unknown"
+    done = leastpriv("evaluate", "--policy", command[-1], "--request", "r.json")
+    assert json.loads(done.out)["decision"] == "unknown"
 
 
 def test_a_step_points_at_the_file_and_at_its_line(tmp_path: Path) -> None:
@@ -344,8 +344,8 @@ LOCALS_TF = 'locals {\n  create = "sqs:CreateQueue"\n}\n'
 def test_a_review_compares_both_versions_of_the_terraform_folder(repository: Path) -> None:
     (repository / "locals.tf").write_text(LOCALS_TF)
     (repository / "main.tf").write_text(MAIN_TF.replace('"sqs:PurgeQueue"', '"sqs:GetQueueUrl", local.create'))
-    told = propose(ADDRESS, "--mode", "review")
-    assert told.code == 0, told.err
-    assert "sqs:PurgeQueue" in told.out
-    assert "sqs:GetQueueUrl" in told.out
-    assert "local.create" not in told.out
+    done = propose(ADDRESS, "--mode", "review")
+    assert done.code == 0, done.err
+    assert "sqs:PurgeQueue" in done.out
+    assert "sqs:GetQueueUrl" in done.out
+    assert "local.create" not in done.out

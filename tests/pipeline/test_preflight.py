@@ -95,12 +95,12 @@ def missing(text: str) -> set[str]:
 def test_a_new_table_names_exactly_what_the_role_lacks(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
-    told = reviewed()
-    assert told.code == 3
-    assert "this change needs" in told.out
-    assert {"dynamodb:CreateTable", "dynamodb:UpdateTimeToLive", "dynamodb:DeleteTable"} <= missing(told.out)
-    assert not any(action.startswith(("sqs:", "cloudformation:")) for action in missing(told.out))
-    assert "dynamodb:UpdateContributorInsights" not in told.out
+    done = reviewed()
+    assert done.code == 3
+    assert "this change needs" in done.out
+    assert {"dynamodb:CreateTable", "dynamodb:UpdateTimeToLive", "dynamodb:DeleteTable"} <= missing(done.out)
+    assert not any(action.startswith(("sqs:", "cloudformation:")) for action in missing(done.out))
+    assert "dynamodb:UpdateContributorInsights" not in done.out
 
 
 def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
@@ -110,11 +110,11 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
     changed = policy(QUEUES)
     changed["Statement"] += statements
     write({"ci.json": changed})
-    told = reviewed()
-    assert told.code == 0, told.out
-    assert "has the permissions that this change of `t.json` needs" in told.out
-    assert "without evidence" not in told.out
-    assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in told.out
+    done = reviewed()
+    assert done.code == 0, done.out
+    assert "has the permissions that this change of `t.json` needs" in done.out
+    assert "without evidence" not in done.out
+    assert "declared: `AWS::DynamoDB::Table` Carts (create); never seen" in done.out
 
 
 @pytest.mark.parametrize("indent", [2, 4, "\t"])
@@ -143,9 +143,9 @@ def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(place: Pa
     commit({"main.tf": file, "t.json": template(Orders=QUEUE)})
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
-    told = reviewed(file=f"main.tf#{address}")
-    assert told.code == 3
-    shown = told.out.partition("<summary>To copy")[2].partition("```hcl")[2].partition("```")[0]
+    done = reviewed(file=f"main.tf#{address}")
+    assert done.code == 3
+    shown = done.out.partition("<summary>To copy")[2].partition("```hcl")[2].partition("```")[0]
     assert line in shown.splitlines()
     assert '"sqs:SetQueueAttributes"' in shown
 
@@ -163,28 +163,28 @@ def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
     )
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
-    told = reviewed().out
+    text = reviewed().out
     assert (
-        "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment or its rollback may fail." in told
+        "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment or its rollback may fail." in text
     )
 
 
 def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Own={"Type": "Acme::Shop::Own"})})
-    told = reviewed()
+    done = reviewed()
     assert (
         "# Policy review for ci-deploy: the role has the permissions that this change of its known types needs"
-        in told.out
+        in done.out
     )
-    assert "- **Not known:** what `Acme::Shop::Own` needs." in told.out
+    assert "- **Not known:** what `Acme::Shop::Own` needs." in done.out
 
 
 def test_an_unchanged_template_needs_nothing(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
-    told = reviewed()
-    assert told.code == 0
-    assert "lacks" not in told.out
+    done = reviewed()
+    assert done.code == 0
+    assert "lacks" not in done.out
 
 
 def test_a_changed_property_needs_an_update_alone(place: Path) -> None:
@@ -207,30 +207,30 @@ def test_a_removed_resource_needs_its_deletion(place: Path) -> None:
 def test_a_sensitive_permission_is_marked(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Worker=WORKER)})
-    told = reviewed()
-    assert "of them sensitive" in told.out
-    assert re.search(r"\| [^|]*`iam:CreateRole`[^|]* \|.*\*\*sensitive\*\*", told.out)
+    done = reviewed()
+    assert "of them sensitive" in done.out
+    assert re.search(r"\| [^|]*`iam:CreateRole`[^|]* \|.*\*\*sensitive\*\*", done.out)
 
 
 def test_a_right_over_the_role_itself_is_in_no_statement(place: Path) -> None:
     own = {**WORKER, "Properties": {**WORKER["Properties"], "RoleName": "ci-deploy"}}
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Own=own)})
-    told = reviewed()
-    granted = {action for each in pasted(told.out) for action in [each["Action"]] if isinstance(action, str)}
-    granted |= {action for each in pasted(told.out) if isinstance(each["Action"], list) for action in each["Action"]}
+    done = reviewed()
+    granted = {action for each in pasted(done.out) for action in [each["Action"]] if isinstance(action, str)}
+    granted |= {action for each in pasted(done.out) if isinstance(each["Action"], list) for action in each["Action"]}
     assert "iam:PutRolePolicy" not in granted
-    assert re.search(r"\| `iam:PutRolePolicy` .*\*\*not in the statements\*\*", told.out)
+    assert re.search(r"\| `iam:PutRolePolicy` .*\*\*not in the statements\*\*", done.out)
 
 
 def test_covered_permissions_say_whether_they_were_seen(place: Path) -> None:
     trail = write_trail(place / "trail", deploys([CREATE_QUEUE], times=3, days=2))
     commit({"ci.json": policy((["sqs:*"], "*")), "t.json": template()})
     write({"t.json": template(Orders=QUEUE)})
-    told = reviewed("--trails", str(trail))
-    assert told.code == 0, told.err + told.out
-    assert "- `sqs:CreateQueue`: seen 3×, last on " in told.out
-    assert re.search(r"- never seen: .*`sqs:DeleteQueue`", told.out)
+    done = reviewed("--trails", str(trail))
+    assert done.code == 0, done.err + done.out
+    assert "- `sqs:CreateQueue`: seen 3×, last on " in done.out
+    assert re.search(r"- never seen: .*`sqs:DeleteQueue`", done.out)
 
 
 def test_declared_needs_count_for_no_proposal_of_the_base(place: Path) -> None:
@@ -244,9 +244,9 @@ def test_declared_needs_count_for_no_proposal_of_the_base(place: Path) -> None:
 def test_the_actions_of_a_resource_are_one_row_and_writes_precede_reads(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Files={"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "files"}})})
-    told = reviewed().out
-    assert re.search(r"needs \d+ permissions, \d+ of them reads, that `ci-deploy` lacks: `s3:CreateBucket`", told)
-    assert told.count("| `arn:aws:s3:::files` |") == 3
+    text = reviewed().out
+    assert re.search(r"needs \d+ permissions, \d+ of them reads, that `ci-deploy` lacks: `s3:CreateBucket`", text)
+    assert text.count("| `arn:aws:s3:::files` |") == 3
 
 
 def test_the_statements_to_copy_into_a_template_in_yaml_are_yaml(place: Path) -> None:
@@ -255,8 +255,8 @@ def test_the_statements_to_copy_into_a_template_in_yaml_are_yaml(place: Path) ->
     text += "            Action: 'cloudformation:*'\n            Resource: '*'\n"
     commit({"ci.yaml": text, "t.json": template()})
     write({"t.json": template(Orders=QUEUE)})
-    told = reviewed(file="ci.yaml#/Resources/Ci/Properties/PolicyDocument").out
-    assert "```yaml\n- Sid: AllowSqs\n  Effect: Allow\n  Action:\n  - sqs:CreateQueue\n" in told
+    text = reviewed(file="ci.yaml#/Resources/Ci/Properties/PolicyDocument").out
+    assert "```yaml\n- Sid: AllowSqs\n  Effect: Allow\n  Action:\n  - sqs:CreateQueue\n" in text
 
 
 @pytest.mark.parametrize(
@@ -295,12 +295,12 @@ def test_a_plan_needs_the_reads_of_its_data_sources(place: Path) -> None:
     plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"plan.json": plan})
-    told = leastpriv(
+    done = leastpriv(
         "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1", "--mode", "review",
         "--base", "main", "--plans", "plan.json",
     )  # fmt: skip
-    assert told.code == 3
-    assert "ssm:GetParameter" in missing(told.out)
+    assert done.code == 3
+    assert "ssm:GetParameter" in missing(done.out)
 
 
 def test_policies_of_a_role_change_without_an_update_of_its_description(place: Path) -> None:
@@ -381,12 +381,12 @@ def test_an_edit_that_takes_away_what_a_template_needs_is_named_with_the_resourc
 ) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": edited, "t.json": template(Orders=QUEUE, **more)})
-    told = reviewed()
-    assert told.code == 3
-    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in told.out
-    assert f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs " in told.out
-    assert "sqs:DeleteQueue" not in missing(told.out)
-    assert "the infrastructure does not change" not in told.out
+    done = reviewed()
+    assert done.code == 3
+    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in done.out
+    assert f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs " in done.out
+    assert "sqs:DeleteQueue" not in missing(done.out)
+    assert "the infrastructure does not change" not in done.out
 
 
 @pytest.mark.parametrize(
@@ -402,9 +402,9 @@ def test_an_edit_that_takes_away_nothing_that_a_template_needs_is_probably_safe(
 ) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": edited})
-    told = reviewed()
-    assert told.code == 0, told.out
-    assert "Safe to merge? Probably.** `ci.json` allows less, and `t.json` needs nothing of what it takes" in told.out
+    done = reviewed()
+    assert done.code == 0, done.out
+    assert "Safe to merge? Probably.** `ci.json` allows less, and `t.json` needs nothing of what it takes" in done.out
 
 
 def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny(place: Path) -> None:
@@ -418,9 +418,9 @@ def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny
 def test_the_deletion_of_a_resource_needs_its_permission_until_it_is_deleted(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE, Carts=TABLE)})
     write({"ci.json": without("DeleteQueue"), "t.json": template(Carts=TABLE)})
-    told = reviewed()
-    assert told.code == 3
-    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}." in told.out
+    done = reviewed()
+    assert done.code == 3
+    assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}." in done.out
 
 
 def test_a_retained_resource_needs_no_deletion(place: Path) -> None:
@@ -435,9 +435,9 @@ def test_what_no_run_used_with_the_occasion_is_not_needed_any_more(place: Path) 
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": without("ListQueueTags")})
     assert "still needs `sqs:ListQueueTags`" in reviewed().out
-    told = reviewed("--trails", str(trail), "--minimum-days", "0", "--minimum-runs", "1")
-    assert told.code == 0, told.out
-    assert "still needs" not in told.out
+    done = reviewed("--trails", str(trail), "--minimum-days", "0", "--minimum-runs", "1")
+    assert done.code == 0, done.out
+    assert "still needs" not in done.out
 
 
 def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(place: Path) -> None:
@@ -446,10 +446,10 @@ def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(
     plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
     commit({"ci.json": policy((["ssm:*"], "*")), "t.json": template(Orders=QUEUE)})
     write({"ci.json": policy((["ssm:PutParameter"], "*")), "plan.json": plan})
-    told = reviewed("--plans", "plan.json")
+    done = reviewed("--plans", "plan.json")
     on = f"`arn:aws:ssm:{PLACE}:parameter/given` (`data.aws_ssm_parameter.given`, read)"
-    assert f"the plan `plan.json` still needs `ssm:GetParameter` on {on}: this pull request removes it." in told.out
-    assert "ssm:DeleteParameter" not in told.out.partition("<summary>Still needed")[2].partition("</details>")[0]
+    assert f"the plan `plan.json` still needs `ssm:GetParameter` on {on}: this pull request removes it." in done.out
+    assert "ssm:DeleteParameter" not in done.out.partition("<summary>Still needed")[2].partition("</details>")[0]
 
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
@@ -465,8 +465,8 @@ def test_the_boundary_of_a_role_decides_a_condition_on_it(place: Path, asked: st
     worker = {**WORKER["Properties"], **({"PermissionsBoundary": given} if given else {})}
     commit({"ci.json": limited, "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Worker={**WORKER, "Properties": worker})})
-    told = reviewed()
+    done = reviewed()
     found = {"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRole", "iam:DeleteRolePolicy"}
-    assert (told.code, missing(told.out)) == ((3, found) if lacks else (0, set()))
-    assert ("ask for another `iam:PermissionsBoundary` than the declaration has" in told.out) is lacks
-    assert "To copy into" not in told.out
+    assert (done.code, missing(done.out)) == ((3, found) if lacks else (0, set()))
+    assert ("ask for another `iam:PermissionsBoundary` than the declaration has" in done.out) is lacks
+    assert "To copy into" not in done.out

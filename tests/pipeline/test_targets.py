@@ -78,9 +78,9 @@ def index() -> dict[str, Any]:
 @pytest.mark.usefixtures("place")
 class TestOnAShell:
     def test_one_scan_serves_all_targets_and_each_has_its_folder(self, place: Path, trail: Path) -> None:
-        told = proposed(trail, config(TWO, follow=False))
-        assert told.code == 0, told.err
-        assert len(re.findall("^Read ", told.err, re.MULTILINE)) == 1
+        done = proposed(trail, config(TWO, follow=False))
+        assert done.code == 0, done.err
+        assert len(re.findall("^Read ", done.err, re.MULTILINE)) == 1
         found = index()
         assert [(each["role-arn"], each["folder"]) for each in found["targets"]] == [
             (CI, "ci-deploy"),
@@ -89,7 +89,7 @@ class TestOnAShell:
         assert found["targets"][0]["removed-actions"] == ["sqs:CreateQueue"]
         changed = json.loads((place / "out/ci-deploy/policy.json").read_text())
         assert changed["Statement"][0]["Action"] == ["sts:AssumeRole"]
-        assert "| `role/ci/ci-deploy` | `iam/ci.json` | narrow 1, remove 1 | – |" in told.out
+        assert "| `role/ci/ci-deploy` | `iam/ci.json` | narrow 1, remove 1 | – |" in done.out
 
     def test_each_proposal_equals_that_of_a_run_of_one_target(self, trail: Path) -> None:
         proposed(trail, config(TWO))
@@ -121,22 +121,22 @@ class TestOnAShell:
         assert page.index("iam/broken.json") < page.index("iam/deploy.json") < page.index('<article id="target-1"')
 
     def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(self, trail: Path) -> None:
-        told = proposed(trail, config(TWO), "--lifecycle", "off")
-        assert "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in told.out
-        assert "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`" in told.out
+        done = proposed(trail, config(TWO), "--lifecycle", "off")
+        assert "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in done.out
+        assert "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`" in done.out
         chain = index()["chain"]
         assert chain["roots"] == [CI]
         assert {each["role"] for each in chain["unwritten"]} == {FILES, IMAGES, LOOKUP, EXEC}
         assert not Path("out/first-files").exists()
 
     def test_without_follow_no_further_role_is_read(self, trail: Path) -> None:
-        told = proposed(trail, config(TWO, follow=False))
-        assert "its needs were not read" in told.out
+        done = proposed(trail, config(TWO, follow=False))
+        assert "its needs were not read" in done.out
         assert index()["chain"]["unwritten"] == []
 
     def test_discover_writes_first_files_and_the_config_that_names_them(self, place: Path, trail: Path) -> None:
-        told = proposed(trail, "# kept\n" + config(TWO) + "# the end\n", "--discover")
-        assert told.code == 0, told.err
+        done = proposed(trail, "# kept\n" + config(TWO) + "# the end\n", "--discover")
+        assert done.code == 0, done.err
         text = Path("out/first-files/leastpriv.yml").read_text()
         assert text.startswith("# kept\n")
         assert text.endswith("# the end\n")
@@ -153,11 +153,11 @@ class TestOnAShell:
         assert [each["has-changes"] for each in drafts] == [False] * 4
 
     def test_discover_begins_with_one_role_and_no_config(self, trail: Path) -> None:
-        told = leastpriv(
+        done = leastpriv(
             "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail),
             "--discover", "--output-dir", "out",
         )  # fmt: skip
-        assert told.code == 0, told.err
+        assert done.code == 0, done.err
         text = Path("out/first-files/leastpriv.yml").read_text()
         assert text.count("role-arn:") == 6
         assert proposed(trail, text).code == 0
@@ -165,25 +165,25 @@ class TestOnAShell:
     def test_what_fails_of_one_target_ends_no_other_and_the_worst_code_counts(self, place: Path, trail: Path) -> None:
         put(place, {"iam/broken.json": "{"})
         three = (*TWO, entry(EXEC, "iam/broken.json"))
-        told = proposed(trail, config(three), "--mode", "check")
-        assert told.code == 2
+        done = proposed(trail, config(three), "--mode", "check")
+        assert done.code == 2
         assert [each["exit-code"] for each in index()["targets"]] == [3, 3, 2]
-        assert "iam/broken.json" in told.out
-        assert "**Failed**" in told.out
+        assert "iam/broken.json" in done.out
+        assert "**Failed**" in done.out
         assert proposed(trail, config(TWO), "--mode", "check").code == 3
 
     def test_a_pattern_matches_active_roles_that_no_entry_names(self, trail: Path) -> None:
         like = "arn:aws:iam::111122223333:role/cdk-*"
-        told = proposed(trail, config((*TWO, entry(like, "iam/{name}.json"))))
-        assert told.code == 0, told.err
+        done = proposed(trail, config((*TWO, entry(like, "iam/{name}.json"))))
+        assert done.code == 0, done.err
         assert [each["role-arn"] for each in index()["targets"]] == [CI, DEPLOY, EXEC, FILES, IMAGES, LOOKUP]
-        assert "Without a committed policy" not in told.out
+        assert "Without a committed policy" not in done.out
 
     def test_a_pattern_without_a_match_is_reported(self, trail: Path) -> None:
         like = entry("arn:aws:iam::111122223333:role/nobody-*", "iam/{name}.json")
-        told = proposed(trail, config((*TWO, like)))
-        assert told.code == 0
-        assert "matches no role that was read" in told.err
+        done = proposed(trail, config((*TWO, like)))
+        assert done.code == 0
+        assert "matches no role that was read" in done.err
         alone = proposed(trail, config((like,)))
         assert alone.out.startswith("## Least privilege: no role\n")
         assert (alone.code, "No calls by role/nobody-*. Roles and users in this trail: " in alone.err) == (1, True)
@@ -193,8 +193,8 @@ class TestOnAShell:
         """What one account's trail records says nothing of another's: nothing of a stranger's policy goes for it."""
         other = CI.replace("111122223333", "444455556666").replace("ci-deploy", "other")
         put(place, {"iam/other.json": policy("sqs:CreateQueue")})
-        told = proposed(trail, config((*TWO, entry(other, "iam/other.json")), follow=False))
-        assert len(re.findall("^Read ", told.err, re.MULTILINE)) == 2
+        done = proposed(trail, config((*TWO, entry(other, "iam/other.json")), follow=False))
+        assert len(re.findall("^Read ", done.err, re.MULTILINE)) == 2
         assert index()["targets"][2]["has-changes"] is False
 
     @pytest.mark.parametrize(
@@ -208,14 +208,14 @@ class TestOnAShell:
     def test_an_input_of_one_target_next_to_the_config_is_bad_input(
         self, trail: Path, more: tuple[str, ...], said: str
     ) -> None:
-        told = proposed(trail, config(TWO), *more)
-        assert (told.code, said in told.err) == (2, True), told.err
+        done = proposed(trail, config(TWO), *more)
+        assert (done.code, said in done.err) == (2, True), done.err
 
     def test_discover_without_an_output_folder_is_bad_input(self, trail: Path) -> None:
-        told = leastpriv(
+        done = leastpriv(
             "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail), "--discover"
         )
-        assert (told.code, "--output-dir" in told.err) == (2, True)
+        assert (done.code, "--output-dir" in done.err) == (2, True)
 
 
 class TestInAGitRepository:
@@ -229,8 +229,8 @@ class TestInAGitRepository:
         self.git("add", ".")
         self.git("commit", "-qm", "first")
         monkeypatch.chdir(place / "iam")
-        told = leastpriv("propose", *options, "--trails", str(trail), "--discover", "--mode", "pull-request")
-        assert (told.code, "from the root of the repository" in told.err) == (2, True), told.err
+        done = leastpriv("propose", *options, "--trails", str(trail), "--discover", "--mode", "pull-request")
+        assert (done.code, "from the root of the repository" in done.err) == (2, True), done.err
         assert "leastpriv/first-files" not in self.git("branch")
 
     def git(self, *arguments: str) -> str:
@@ -244,8 +244,8 @@ class TestInAGitRepository:
         self.git("commit", "-q", "-m", "Begin")
         regions = ("--aws-regions", "eu-west-1")
         command = ("propose", "--config", "leastpriv.yml", "--trails", str(trail), *regions, "--mode", "pull-request")
-        told = leastpriv(*command)
-        assert told.code == 0, told.err
+        done = leastpriv(*command)
+        assert done.code == 0, done.err
         changed = self.git("diff", "--name-only", "main", "leastpriv/cdk").split()
         assert changed == ["iam/ci.json", "iam/deploy.json"]
         first = self.git("diff", "--name-status", "main", "leastpriv/first-files").splitlines()
@@ -269,8 +269,8 @@ class TestHostileEvidence:
         write_trail(place / "forged", self.records(names))
         put(place, {"leastpriv.yml": config(TWO)})
         before, beside = set(place.rglob("*")), set(place.parent.iterdir())
-        told = leastpriv(*FORGED, "--discover")
-        assert told.code == 0, told.err
+        done = leastpriv(*FORGED, "--discover")
+        assert done.code == 0, done.err
         made = set(place.rglob("*")) - before
         assert all(place / "out" in path.parents or path == place / "out" for path in made)
         assert set(place.parent.iterdir()) == beside
@@ -280,7 +280,7 @@ class TestHostileEvidence:
             if place / "out/first-files" in path.parents and path.is_file()
         }
         assert {f"iam/{name}.json" for name in names} <= written
-        (drawn,) = [text for text in read(told.out).html if text.startswith("flowchart")]
+        (drawn,) = [text for text in read(done.out).html if text.startswith("flowchart")]
         line = re.compile(r'flowchart LR|    n\d+\(?\["[^"]*"\]\)?|    n\d+ -->\|"[^"]*"\| n\d+')
         assert all(line.fullmatch(each) for each in drawn.splitlines())
         assert "@" not in drawn
@@ -291,8 +291,8 @@ class TestHostileEvidence:
         like = entry("arn:aws:iam::111122223333:role/*", "iam/first/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
         beside = set(place.parent.iterdir())
-        told = leastpriv(*FORGED)
-        assert told.code == 0, told.err
+        done = leastpriv(*FORGED)
+        assert done.code == 0, done.err
         assert set(place.parent.iterdir()) == beside
         folders = [each["folder"] for each in index()["targets"]]
         assert len({folder.lower() for folder in folders}) == len(folders) == 8
@@ -305,20 +305,20 @@ class TestHostileEvidence:
         on = [record(one, "x", FIRST, login(other)) for one, other in zip(roles, [*roles[1:], CI], strict=True)]
         write_trail(place / "forged", [*self.records(many), *on])
         put(place, {"leastpriv.yml": config(TWO)})
-        told = leastpriv(*FORGED, "--discover")
-        assert told.code == 0, told.err
+        done = leastpriv(*FORGED, "--discover")
+        assert done.code == 0, done.err
         assert len(index()["chain"]["unwritten"]) <= 25
         assert len(list(Path("out/first-files/iam").iterdir())) <= 25
-        assert len(re.findall("^Read ", told.err, re.MULTILINE)) <= 6
+        assert len(re.findall("^Read ", done.err, re.MULTILINE)) <= 6
         assert index()["chain"]["left_out"] > 0
 
     def test_a_pattern_takes_no_crowd(self, place: Path) -> None:
         write_trail(place / "forged", self.records([f"made-up-{number:03}" for number in range(60)]))
         like = entry("arn:aws:iam::111122223333:role/made-*", "iam/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
-        told = leastpriv(*FORGED)
-        assert told.code == 1
-        assert "means 60 roles, and at most 50 are taken" in told.err
+        done = leastpriv(*FORGED)
+        assert done.code == 1
+        assert "means 60 roles, and at most 50 are taken" in done.err
         assert [each["exit-code"] for each in index()["targets"]] == [0, 0, 1]
 
 

@@ -257,7 +257,7 @@ def attached_policies(
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents))
     if aws is None or not settings.asks_aws:
         return found
-    return with_live_role(found, _live(aws, settings.principal), committed)
+    return with_live_role(found, _live(aws, settings.principal))
 
 
 def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
@@ -303,15 +303,15 @@ def _live(session: AwsSession, principal: Principal) -> LiveRole:
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 
-def with_live_role(found: AttachedPolicies, live: LiveRole, committed: Document | None) -> AttachedPolicies:
+def with_live_role(found: AttachedPolicies, live: LiveRole) -> AttachedPolicies:
     """Adds the role in the account: how it differs from the file, and its other policies."""
     found = replace(found, live=live, gaps=(*found.gaps, *live.gaps))
-    if committed is None:
+    if found.committed is None:
         # A first draft replaces the policies in the account, so that it must not rest on them.
         return found
     from leastpriv.diff.compare import compare_with_live_role
 
-    compared, others = compare_with_live_role(committed, found.documents, live)
+    compared, others = compare_with_live_role(found.committed, found.documents, live)
     if compared.differs:
         _log.info(f"The role in the account differs from the policy file: {drift_sentence(compared)}")
     others = tuple(policy for policy in others if policy.name not in found.names)

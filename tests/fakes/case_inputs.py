@@ -181,7 +181,7 @@ def account(case: Mapping[str, Any]) -> Iterator[None]:
         target: Target, base: str, committed: Document | None, aws: AwsSession | None
     ) -> AttachedPolicies:
         live = LiveRole(target.role, tuple(LivePolicy(name, each) for name, each in documents.items()))
-        return with_live_role(read(target, base, committed, aws), live, committed)
+        return with_live_role(read(target, base, committed, aws), live)
 
     with patch.object(propose, "attached_policies", attached_policies):
         yield

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -309,8 +310,7 @@ class BranchStateStore:
         head = self._head()
         if head is None:
             return None, None, True
-        newest = zip(range(_MAX_COMMITS), self._repository.get_commits(sha=head), strict=False)
-        for number, commit in newest:
+        for number, commit in enumerate(islice(self._repository.get_commits(sha=head), _MAX_COMMITS)):
             if self._is_own_state(commit):
                 return head, self._repository.get_git_tree(commit.commit.tree.sha), number == 0
         raise PullRequestError(

@@ -190,10 +190,7 @@ def make_proposal(
 
 
 def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool) -> AttachedPolicies:
-    """Reads the policies, so that a wrong input ends the run before it reads the evidence.
-
-    `declares`: templates or plans are given.
-    """
+    """Reads the policies before the evidence: a wrong input ends the run; `declares`: templates are given."""
     settings = target.settings
     committed = committed_policy(target, base)
     if committed is None and target in run.targets:

@@ -1,4 +1,4 @@
-"""Names, tags, creates, finds and removes the roles and policies of trials."""
+"""Names, tags, finds and removes the roles and policies of trials."""
 
 from __future__ import annotations
 

@@ -15,15 +15,7 @@ from msgspec.structs import replace
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.command_line import print_markdown, print_text
 from leastpriv.config.inputs import entries, inputs
-from leastpriv.config.settings import (
-    AUTO_LOGS,
-    GivenInputs,
-    Mode,
-    Settings,
-    command_inputs,
-    from_options,
-    parse_settings,
-)
+from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, command_inputs, parse_settings
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import (
@@ -182,16 +174,15 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()}
-    flags = {known.name: known.flag for known in inputs()}
     values |= {"from": options.start or "", "to": options.end or ""}
     if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
         raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
+    given = command_inputs(values)
     if values["config"] or options.discover:
-        given = command_inputs(values)
         run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
     else:
-        run = command_context(from_options(values), os.environ, clock())
-    check_report_files(run.settings, lambda value, _: Path(value), flags, options.output_dir)
+        run = command_context(parse_settings(given), os.environ, clock())
+    check_report_files(run.settings, lambda value, _: Path(value), given.labels, options.output_dir)
     return run
 
 

@@ -171,7 +171,6 @@ def _annotate(result: TargetResult, console: Console, max_findings: int) -> None
         annotate_drift(context, console, max_findings)
         return
     # At most one notice for removals and one warning for denied calls.
-
     unused = [change for change in context.proposal.changes if change.line]
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")

@@ -83,7 +83,13 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
     Raises InputError where the targets file or an option is wrong, and PullRequestError where a mode that needs a git
     repository finds none.
     """
-    from leastpriv.config.targets_file import entry_text, first_file_template, read_configuration, run_settings
+    from leastpriv.config.targets_file import (
+        OF_ONE_TARGET,
+        entry_text,
+        first_file_template,
+        read_configuration,
+        run_settings,
+    )
 
     path = str(given.values.get("config") or "")
     if path:
@@ -99,8 +105,7 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
             raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
         attached = entries(given.values.get("also-attached", ()))
         raw = f"targets:\n{entry_text(one.principal.arn, one.policy_file, also_attached=attached)}".encode()
-        own = ("role-arn", "policy-file", "also-attached", "trust-policy", "branch")
-        shared = {name: value for name, value in given.values.items() if name not in own}
+        shared = {name: value for name, value in given.values.items() if name not in OF_ONE_TARGET}
         given = replace(given, values=shared)
     whole = run_settings(replace(given, values={**given.values, "config": path}))
     run = command_context(whole, environment, now)

@@ -30,6 +30,8 @@ SHARED = frozenset(
     )
 )  # fmt: skip
 """Inputs of the whole run: evidence, and where results go. All others may differ by target."""
+OF_ONE_TARGET = ("role-arn", "policy-file", "also-attached", "trust-policy", "branch")
+"""Inputs of one target: with a config only its entries have them."""
 NAME = "{name}"
 """The placeholder of the role's name in the policy file of a pattern."""
 ACCOUNT = "{account}"
@@ -140,7 +142,7 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
 def run_settings(given: GivenInputs) -> Settings:
     """Returns the settings that all targets share: the principal is a stand-in, and the policy file is the config."""
     file = given.labels["config"].replace("The", "the", 1)
-    for name in ("role-arn", "policy-file", "also-attached", "trust-policy", "branch"):
+    for name in OF_ONE_TARGET:
         if given.values.get(name):
             raise InputError(f"{given.labels[name]} cannot be combined with {file}: set it there, for its target.")
     own = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}

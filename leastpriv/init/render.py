@@ -52,13 +52,12 @@ def render_files(target: InitOptions) -> dict[str, str]:
     """
     found = {name: _template(name, target) for name in (CLOUDFORMATION, TERRAFORM)}
     if target.is_github:
-        several = len(target.runs) > 1
         found[WORKFLOW] = _rendered(
             WORKFLOW,
             target,
             login=LOGIN,
             action=f"{target.action or checkout_action()} # the commit of this leastpriv: no release exists yet",
-            reader_arn=target.reader_arn(_ACCOUNT if several else target.runs[0]),
+            reader_arn=target.reader_arn(_ACCOUNT if len(target.runs) > 1 else target.runs[0]),
             inputs=action_inputs(target),
         )
     if target.others:

@@ -141,8 +141,7 @@ def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str
     """Reads the trust policy that an input names as `file` or `file#pointer`; raises InputError."""
     location = Location.of(name)
     source = locate(decoded(raw, name), location.path, location.pointer, TerraformFolder(), {})
-    nodes = _statements(source.policy)
-    if not all(map(has_principal, nodes)):
+    if not all(map(has_principal, source.statement_nodes)):
         raise InputError(
             f"The input trust-policy names {name!r}, where a statement has no Principal: name the policy that says who "
             "may assume the role."
@@ -158,10 +157,5 @@ def _found(resource: Node) -> Iterator[Node]:
 
 
 def _trust(source: PolicySource, file: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
-    lines = (source.line(index, node) for index, node in enumerate(_statements(source.policy)))
+    lines = (source.line(index, node) for index, node in enumerate(source.statement_nodes))
     return TrustPolicy(file, render_source(source, pseudo_parameters), tuple(lines))
-
-
-def _statements(policy: Node) -> tuple[Node, ...]:
-    statements = policy.get_any_case("Statement")
-    return statements.entries if statements else ()

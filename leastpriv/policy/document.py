@@ -153,8 +153,7 @@ class Document:
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
         """The nodes of the statements, in the order of `statements`."""
-        node = self.policy.get_any_case("Statement")
-        return node.entries if node else ()
+        return self.source.statement_nodes
 
     def line_of_entry(self, index: int, entry: str) -> int:
         """Returns the 1-based line of an `Action` entry; without such an entry, the line of the statement."""

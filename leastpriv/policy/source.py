@@ -260,6 +260,12 @@ class PolicySource(Struct, frozen=True):
     folder: TerraformFolder = TerraformFolder()
     """The files near an HCL file."""
 
+    @property
+    def statement_nodes(self) -> tuple[Node, ...]:
+        """The nodes of the policy's statements."""
+        found = self.policy.get_any_case("Statement")
+        return found.entries if found else ()
+
     def offset(self, offset: int) -> int:
         """Returns the file offset of an offset in `text`."""
         return self.embedded.outer_offset(offset) if self.embedded else offset

@@ -28,7 +28,6 @@ from leastpriv.proposal.models import (
     GuardContext,
     GuardResult,
     HeldBackChange,
-    History,
     Lifecycle,
     Options,
     Proposal,
@@ -38,7 +37,6 @@ from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.removals import creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
 
-_NO_HISTORY = History()
 _NO_INPUTS = ProposalInputs()
 
 

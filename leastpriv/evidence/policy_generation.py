@@ -126,10 +126,8 @@ class _GenerationJobs(Struct):
         """Starts a generation once the account is free; or returns one that another client started meanwhile."""
         found = self.waiting.until(self._start, "the account's turn to generate a policy")
         if found is None:
-            sentence = (
-                f"Other policy generations have kept the account busy for {self._longest}, and it has one at a time"
-            )
-            raise AwsError(f"{sentence}: run again later.", AwsErrorKind.OTHER)
+            busy = f"Other policy generations have kept the account busy for {self._longest}"
+            raise AwsError(f"{busy}, and it has one at a time: run again later.", AwsErrorKind.OTHER)
         return found
 
     @property

@@ -599,7 +599,7 @@ def test_a_subnet_is_no_secondary_subnet() -> None:
     assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:subnet/subnet-01" in found["ec2:RunInstances"]
 
 
-def test_a_group_with_tags_of_its_own_form_needs_the_permission_to_tag() -> None:
+def test_a_group_whose_tags_are_blocks_needs_the_permission_to_tag() -> None:
     tags = [{"key": "Name", "value": "web", "propagate_at_launch": True}]
     assert "autoscaling:CreateOrUpdateTags" in needed(
         plan(change("aws_autoscaling_group", ["create"], {"name": "web", "tag": tags}))

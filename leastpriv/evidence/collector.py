@@ -159,7 +159,7 @@ class UsageCollector:
         totals.note(call, run)
 
     def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome) -> None:
-        """Counts a call in its group, and whether a carried out writing call has an answer."""
+        """Counts a call in its group, and whether a successful writing call has an answer."""
         mark = call.caller_doubt
         if not mark and call.read_only is False and call.outcome is _ALLOWED and not call.error_code:
             event = f"{call.source}:{call.name}"

@@ -1,11 +1,11 @@
-"""Reads what templates and plans declare, compares two versions of it, and finds what of it runs had occasion to use.
+"""Reads what templates and plans declare, compares two versions, and finds the permissions that runs could have used.
 
 Of a cloud assembly of the AWS CDK (`cdk.out`) it reads the stacks, their assets and the roles of its bootstrap. The CI
 role assumes the roles of the bootstrap; the execution role makes the resources. So the declaration depends on the role
 whose policy is drafted (https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html, read 2026-11-27).
 
-A declared permission that no run used goes with the usual guards, once the phases of its resource types were seen. A
-phase is seen by an action that this phase alone has: `sqs:CreateQueue`, `sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
+The usual guards decide on a declared permission that no run used, once runs showed the phases of its resource types. An
+action shows a phase that alone has it: `sqs:CreateQueue`, `sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def _names_its_resource(need: Need) -> bool:
 
 
 def _foreign_reason(need: Need, principal: str) -> str:
-    """Why a resource that only a job log names is not the role's account's; empty if it may be."""
+    """Why a resource that only a job log names is outside the role's account; empty if it may be inside."""
     action, resource = need.permission.action, need.permission.resource
     if not (need.exact and resource.startswith("arn:")):
         return ""

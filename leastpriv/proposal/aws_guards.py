@@ -204,7 +204,7 @@ def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> froze
     only = frozenset({home}) if home else limiting_regions(statement)
     if only is not None:
         return only
-    # Those that it names without being limited to them.
+    # The statement names these regions without being limited to them.
     conditions = (each for each in statement.conditions if _is_region_condition(each) and "Not" not in each.operator)
     named = _resource_regions(statement).union(*(each.values for each in conditions))
     return frozenset(filter(_is_single_region, named))

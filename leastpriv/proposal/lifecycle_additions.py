@@ -91,7 +91,7 @@ _UPLOAD = "s3:PutObject"
 
 
 def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields the added `s3:PutObject` on objects that a service read for one run, which alone gave them the name.
+    """Yields the added `s3:PutObject` on objects that a service read for a run, under names of this run alone.
 
     A run deploys what it has uploaded. Nothing where data events of the bucket show the uploads, nor for a role whose
     tool uploads by another one (`known_roles.tsv`).

@@ -39,7 +39,7 @@ UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 
 def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """A called operation authorizes the action inside the call, and no record shows whether it did."""
-    # An operation whose calls show a need of the action shows on what.
+    # Calls that show a need of the action name its resource too.
     shown = {operation_of(event) for usage in context.used.get(candidate.action, ()) for event in usage.events}
     inside = context.evidence.checked_inside.get(candidate.action)
     if inside and inside not in shown:

@@ -211,7 +211,7 @@ def held_back(entry: Entry, kind: ChangeKind, guard_result: GuardResult) -> Held
 
 
 def change_of(entry: Entry, kind: ChangeKind) -> Change:
-    """Returns a change of an entry, without what it grants then."""
+    """Returns a change of an entry, without the grants that replace it."""
     statement = entry.statement
     return Change(kind, entry.pattern, entry.resources, statement.index, statement.sid, statement.line)
 

@@ -98,7 +98,7 @@ def _on_created_resources(
     left: dict[str, tuple[str, dict[str, None]]] = {}
     for used_action in filter(creates_its_resource, used):
         for action in siblings_among(used_action, used):
-            # Where no statement grants the action, it was denied or declined by a person who knows better.
+            # Where no statement grants the action, AWS denied it or a person declined it.
             granting = statements_allowing(documents, action)
             allowed = [each for statement in granting for each in statement.resources or ("*",)]
             for each in used[used_action] if granting else ():

@@ -155,7 +155,7 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
     carriers = (each.operation for each in carriers_of(candidate.action))
-    # Such a carrier is recorded in the region that is called.
+    # CloudTrail records a carrier of a regional service in the region that is called.
     regional = (each for each in carriers if each.partition(":")[0] not in global_services("aws"))
     home = "" if any(map(context.may_call, regional)) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)

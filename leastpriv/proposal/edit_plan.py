@@ -25,7 +25,7 @@ from leastpriv.policy.edit import (
     can_add_entries,
     can_add_statements,
 )
-from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
+from leastpriv.proposal.models import Change
 
 
 class PlannedGrant(Struct, frozen=True):
@@ -246,12 +246,6 @@ def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[
         reasons.append(fixed or (no_statement if needs_statement else ""))
     both = [*zip(changes, reasons, strict=True)]
     return [change for change, reason in both if not reason], [(change, reason) for change, reason in both if reason]
-
-
-def held_back(change: Change, reason: str) -> HeldBackChange:
-    """Returns a change that a person has to paste."""
-    result = GuardResult("not-editable", f"it cannot be edited safely: {reason}")
-    return HeldBackChange(change.kind, change.action, change.resources, result, change.sid, usages=change.usages)
 
 
 def text_to_paste(document: Document, changes: Sequence[Change]) -> str:

@@ -18,7 +18,6 @@ from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, s
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part, held_addition
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences
-from leastpriv.proposal.edit_plan import held_back as not_editable
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
@@ -73,7 +72,8 @@ def propose(
         narrowed = []
     written, left = split_editable(document, (*added, *narrowed, *restricted))
     for change, reason in left:
-        (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(not_editable(change, reason))
+        by_hand = _held_back(change, GuardResult("not-editable", f"it cannot be edited safely: {reason}"))
+        (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(by_hand)
     changes, packed, too_large = _within_quotas(document, tuple(written), evidence.principal, inputs)
     held_back += too_large
     return Proposal(

@@ -384,9 +384,9 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
         # In China the form of the value is not documented.
         if not isinstance(context, Mapping) or partition(call) == "aws-cn":
             return ()
-        services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
-        via = [f"{name}.{call.region}.amazonaws.com" for name in list(services)[:1]]
-        return tuple(Condition("StringEquals", "kms:ViaService", (name,)) for name in via if _KEY_NAME.fullmatch(name))
+        service = next((_contexts()[key] for key in context if key in _contexts()), "")
+        via = f"{service}.{call.region}.amazonaws.com"
+        return (Condition("StringEquals", "kms:ViaService", (via,)),) if service and _KEY_NAME.fullmatch(via) else ()
     return ()
 
 

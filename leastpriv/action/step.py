@@ -220,7 +220,7 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
     commented = _comment(github, pull, result.body, (runner, console), create=result.has_changes)
     if result.context.review.has_new_access_without_evidence:
-        text = "Something becomes allowed that no evidence asks for: see the job's summary."
+        text = "This edit allows permissions that no evidence asks for: see the job's summary."
         console.warning(text, file=result.context.policy_path, title="New access")
     return report_review(result, console) or (0 if commented else 1)
 
@@ -236,7 +236,7 @@ def _comment(
     text, _, mark = body.rstrip().rpartition("\n")
     try:
         if github.pull_request_head(pull.number) != pull.head:
-            console.log("Meanwhile something else was pushed: the comment is left to the run of that.")
+            console.log("The pull request has newer commits, so their run writes the comment.")
             return True
         url = github.upsert_comment(pull.number, mark, text, create=create)
     except PullRequestError as error:

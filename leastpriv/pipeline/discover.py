@@ -173,7 +173,7 @@ def all_targets(
     """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns without a match."""
     patterns = [entry for entry in file.configuration.entries if entry.is_pattern]
     for entry in patterns:
-        file.settings_of(entry, _example(entry))  # A wrong option is bad input before anything is read.
+        file.settings_of(entry, _example(entry))  # A wrong option is bad input before a source is read.
     evidence.read((each.settings.principal for each in run.targets), (entry.role for entry in patterns))
     named = {each.role for each in run.targets}
     paths = {each.policy_path for each in run.targets}

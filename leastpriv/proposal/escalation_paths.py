@@ -82,7 +82,7 @@ def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[Esc
     policies, rows = _Policies(tuple(documents), principal), table("escalation")
     services = _allowed_services(documents)
     if services is not None:
-        rows = tuple(row for row in rows if any(service in row["actions"] for service in services))
+        rows = tuple(row for row in rows if any(map(row["actions"].__contains__, services)))
     most_dangerous = (min(_forms(row, policies), key=lambda path: path.rank, default=None) for row in rows)
     return tuple(sorted(filter(None, most_dangerous), key=lambda path: path.rank))
 

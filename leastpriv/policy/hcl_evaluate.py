@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from leastpriv.policy.hcl_functions import FUNCTIONS, is_known, plain_text, text_node, truth_node
+from leastpriv.policy.hcl_functions import FUNCTIONS, has_places, is_known, plain_text, text_node, truth_node
 from leastpriv.policy.hcl_module import NO_NAMES, ModuleScope, Names, relocated, unknown
 from leastpriv.policy.hcl_references import resolve
 from leastpriv.policy.hcl_syntax import Expression, read_expression
 from leastpriv.policy.syntax_tree import Member, Node, NodeKind, minified
-from leastpriv.policy.template_functions import is_one_expression
 
 _MOST_EVALUATED = 200_000
 """Expressions in one folder; a large policy has some thousands."""
@@ -219,17 +218,12 @@ class Evaluator:
                 index = self.value(step.parts[0])
                 if node.kind == "object":
                     found = node.get(plain_text(index) or "")
-                elif node.kind == "array" and all(map(_is_one, node.items)) and index.text.isdecimal():
+                elif has_places(node) and index.text.isdecimal():
                     found = node.items[int(index.text)] if int(index.text) < len(node.items) else None
             if found is None:
                 return None
             node = found
         return node
-
-
-def _is_one(node: Node) -> bool:
-    """Returns whether a node is surely one element; an unknown may be several."""
-    return node.kind != "string" or not is_one_expression(node.text)
 
 
 def _elements(node: Node) -> list[tuple[Node, Node]]:

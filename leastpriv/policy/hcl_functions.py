@@ -107,6 +107,7 @@ def _sorted(node: Node) -> Node:
 
 
 _IN_ANY_ORDER = "set"
+"""Text of an array whose entries may have other places."""
 
 
 def _to_set(node: Node) -> Node:
@@ -114,6 +115,11 @@ def _to_set(node: Node) -> Node:
     found = _sorted(_unique(node))
     hides = len(found.items) > 1 and any(plain_text(item) is None for item in found.items)
     return replace(found, text=_IN_ANY_ORDER) if hides else found
+
+
+def has_places(node: Node) -> bool:
+    """Returns whether a node is a list whose entries have known places; an unknown entry may be several."""
+    return node.kind == "array" and node.text != _IN_ANY_ORDER and not any(map(is_unknown, node.items))
 
 
 def _set_union(*arguments: Node) -> Node | None:
@@ -215,7 +221,7 @@ def _zip_map(keys: Node, values: Node) -> Node | None:
 
 def _element(node: Node, place: Node) -> Node | None:
     index = plain_text(place)
-    if node.kind != "array" or index is None or not node.items or any(map(is_unknown, node.items)):
+    if index is None or not node.items or not has_places(node):
         return None
     return node.items[int(index) % len(node.items)]
 

@@ -114,6 +114,13 @@ def test_a_text_of_the_entries_of_a_set_is_unknown_where_the_place_of_one_is() -
     assert entry.startswith("${expression-")
 
 
+@pytest.mark.parametrize("chosen", ["tolist(LIST)[0]", "element(tolist(LIST), 0)"])
+def test_an_entry_of_a_set_is_unknown_where_the_place_of_another_is(chosen: str) -> None:
+    one = chosen.replace("LIST", 'toset(["s3:GetObject", "s3:${var.none}"])')
+    (entry,) = read(f"[{one}]").statements[0].actions
+    assert "GetObject" not in entry
+
+
 @pytest.mark.parametrize(
     ("expression", "resource"),
     [

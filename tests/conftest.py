@@ -32,6 +32,12 @@ def pytest_configure() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Start three workers for two cores: tests of the lab and of event history wait for a third of their time."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_unconfigure() -> None:
     """Leave to the system at the end what one last pass would visit for seconds."""
     gc.freeze()

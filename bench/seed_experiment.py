@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.end_to_end.seed.deploys import ALL
-from tests.end_to_end.seed.experiment import Told, experiment
+from tests.end_to_end.seed.experiment import CommandResult, experiment
 
 _FIRST = "first deploy"
 _WAYS = (
@@ -53,7 +53,7 @@ def main(names: list[str]) -> None:
                 _print(told, seen, data_events=data_events, accept=accept)
 
 
-def _print(told: Told, seen: str, *, data_events: bool, accept: bool) -> None:
+def _print(told: CommandResult, seen: str, *, data_events: bool, accept: bool) -> None:
     entries = [statement["Action"] for statement in told.policy["Statement"]]
     actions = {action for entry in entries for action in ([entry] if isinstance(entry, str) else entry)}
     added = ", ".join(dict.fromkeys(each.partition(" on ")[0] for each in told.added))

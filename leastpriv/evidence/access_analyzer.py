@@ -219,7 +219,7 @@ def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] |
         principals = [f"{kind} {name}" for kind, name in sorted((outside.get("principal") or {}).items())]
         is_public = bool(outside.get("isPublic")) or principals == ["AWS *"]
         conditions = {str(key): str(value) for key, value in (outside.get("condition") or {}).items()}
-        read = ExternalAccess(", ".join(principals) or "anybody", conditions, is_public)
+        read = ExternalAccess(", ".join(principals) or "any principal", conditions, is_public)
         found.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
     return tuple(found.values()) if watching else None
 

@@ -35,7 +35,7 @@ class TrustKind(StrEnum):
     FEDERATED = "federated"
     PRINCIPAL = "principal"
     """A user, a role, an account."""
-    ANYONE = "anybody"
+    ANY = "any principal"
 
 
 class TrustedCaller(Struct, frozen=True):
@@ -67,11 +67,11 @@ def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, 
 def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
     principal = statement.get("Principal")
     if principal == "*":
-        yield TrustedCaller(TrustKind.ANYONE, "*")
+        yield TrustedCaller(TrustKind.ANY, "*")
     if not isinstance(principal, Mapping):
         return
     for who in _texts(principal.get("AWS")):
-        yield TrustedCaller(TrustKind.ANYONE if who == "*" else TrustKind.PRINCIPAL, who)
+        yield TrustedCaller(TrustKind.ANY if who == "*" else TrustKind.PRINCIPAL, who)
     for who in _texts(principal.get("Service")):
         # codebuild.amazonaws.com, in China with the suffix .cn
         yield TrustedCaller(TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who)

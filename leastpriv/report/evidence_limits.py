@@ -128,7 +128,7 @@ _WHO = {
     TrustKind.SERVICE: "the service",
     TrustKind.FEDERATED: "the identity provider",
     TrustKind.PRINCIPAL: "",
-    TrustKind.ANYONE: "any principal:",
+    TrustKind.ANY: "any principal:",
 }
 
 

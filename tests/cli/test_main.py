@@ -16,7 +16,7 @@ import pytest
 from leastpriv import __version__
 from leastpriv.config.inputs import inputs
 from leastpriv.pipeline.context import DRIFT_EXIT_CODE
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import (
     ALARM,
     CREATE_QUEUE,
@@ -77,7 +77,7 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def rows(done: Told) -> list[dict[str, Any]]:
+def rows(done: CommandResult) -> list[dict[str, Any]]:
     assert done.code == 0, done.err
     return [json.loads(line) for line in done.out.splitlines()]
 
@@ -199,7 +199,7 @@ class TestPermissions:
 
 
 class TestPropose:
-    def propose(self, policy: Path, trail: str, *more: str) -> Told:
+    def propose(self, policy: Path, trail: str, *more: str) -> CommandResult:
         return leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", trail, *more)
 
     def test_the_pull_request_text_is_the_output_and_progress_goes_elsewhere(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.command import Told
+from tests.fakes.command import CommandResult
 from tests.fakes.command import leastpriv as run
 from tests.fakes.deploys import FIRST, POLICY, ROLE, UPDATE, record, usual_deploys, write_trail
 
@@ -20,7 +20,7 @@ COMMITTER = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
 OTHER_ACCOUNT = ROLE.replace("111122223333", "444455556666")
 
 
-def leastpriv(*arguments: str | Path) -> Told:
+def leastpriv(*arguments: str | Path) -> CommandResult:
     return run(*map(str, arguments))
 
 

@@ -27,7 +27,7 @@ PATH = "/leastpriv-trial/"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TrialResult:
     code: int
     out: str
     err: str
@@ -55,10 +55,10 @@ class Bench:
         named += () if "--policy-file" in options else ("--policy-file", str(self.file))
         return self._process([*named, *options, "--settle", "0", "--", "sh", "-ec", script], keys)
 
-    def clean_up(self) -> Told:
+    def clean_up(self) -> TrialResult:
         process = self._process(["--clean-up"], None)
         out, err = process.communicate(timeout=120)
-        return Told(process.returncode, out, err)
+        return TrialResult(process.returncode, out, err)
 
     def _process(self, arguments: Sequence[str], keys: Mapping[str, str] | None) -> subprocess.Popen[str]:
         """The installed command in a separate session: it has no terminal."""
@@ -75,10 +75,10 @@ class Bench:
             start_new_session=True,
         )
 
-    def trial(self, script: str, *options: str, keys: Mapping[str, str] | None = None) -> Told:
+    def trial(self, script: str, *options: str, keys: Mapping[str, str] | None = None) -> TrialResult:
         process = self.start(script, *options, keys=keys)
         out, err = process.communicate(timeout=120)
-        return Told(process.returncode, out, err)
+        return TrialResult(process.returncode, out, err)
 
     def granted(self) -> dict[str, list[str]]:
         """Action -> resources of the file."""
@@ -288,7 +288,7 @@ def test_records_name_denials_that_the_output_does_not(bench: Bench) -> None:
     assert (told.code, bench.granted()["s3:GetObject"]) == (0, ["arn:aws:s3:::assets-trial/app.zip"]), told.err
 
 
-def _with_records(bench: Bench, script: str) -> Told:
+def _with_records(bench: Bench, script: str) -> TrialResult:
     """A trial during which records are delivered, as CloudTrail does."""
     process = bench.start(script, "--trails", str(bench.lab.records), "--wait-for-records", "20")
     until = time.monotonic() + 60
@@ -296,7 +296,7 @@ def _with_records(bench: Bench, script: str) -> Told:
         bench.lab.flush()
         time.sleep(0.3)
     out, err = process.communicate(timeout=50)
-    return Told(process.returncode, out, err)
+    return TrialResult(process.returncode, out, err)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.damage import DAMAGES, full_disk
 from tests.fakes.deploys import POLICY, ROLE, deploys, usual_deploys, write_trail
 
@@ -137,7 +137,7 @@ def test_a_run_that_is_killed_leaves_whole_files_and_the_next_one_goes_on(tmp_pa
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     whole_files(tmp_path)
-    again: Told = leastpriv(*arguments)
+    again: CommandResult = leastpriv(*arguments)
     assert again.code == 0, again.err
     assert {"proposal.json", "policy.json", "page.html", "x.sarif"} <= set(whole_files(tmp_path))
     assert told_of(tmp_path)[1] == set(CASES[0]["removes"])

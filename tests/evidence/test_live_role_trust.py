@@ -37,8 +37,8 @@ def policy(principal: Any, **more: Any) -> dict[str, Any]:
         (policy({"AWS": "arn:aws:iam::111122223333:user/kim"}), [
             TrustedCaller(TrustKind.PRINCIPAL, "arn:aws:iam::111122223333:user/kim")
         ]),
-        (policy({"AWS": "*"}), [TrustedCaller(TrustKind.ANYONE, "*")]),
-        (policy("*"), [TrustedCaller(TrustKind.ANYONE, "*")]),
+        (policy({"AWS": "*"}), [TrustedCaller(TrustKind.ANY, "*")]),
+        (policy("*"), [TrustedCaller(TrustKind.ANY, "*")]),
         (policy({"Federated": "cognito-identity.amazonaws.com"}), [
             TrustedCaller(TrustKind.FEDERATED, "cognito-identity.amazonaws.com")
         ]),
@@ -60,7 +60,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_an_invalid_trust_policy_has_no_callers(document: object) -> None:
-    assert all(trusted.identifier for trusted in trusted_callers(document) if trusted.kind is TrustKind.ANYONE)
+    assert all(trusted.identifier for trusted in trusted_callers(document) if trusted.kind is TrustKind.ANY)
 
 
 @pytest.mark.parametrize(

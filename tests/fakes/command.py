@@ -10,7 +10,7 @@ from tests.fakes.deploys import NOW
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class CommandResult:
     """The result of a command."""
 
     code: int
@@ -18,8 +18,8 @@ class Told:
     err: str
 
 
-def leastpriv(*arguments: str) -> Told:
+def leastpriv(*arguments: str) -> CommandResult:
     """Runs a command at the time at which the fake deploys end."""
     out, err = io.StringIO(), io.StringIO()
     code = main(arguments, out, err, lambda: NOW)
-    return Told(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())

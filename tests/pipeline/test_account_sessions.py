@@ -15,7 +15,7 @@ from tests.fakes.aws.accounts import Accounts
 from tests.fakes.aws.event_history import call, login
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.chains import config, entry, policy
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import FIRST
 from tests.fakes.github import FakeGitHub
 
@@ -75,7 +75,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: FakeAws) -> Path
     return tmp_path
 
 
-def proposed(text: str, *more: str) -> Told:
+def proposed(text: str, *more: str) -> CommandResult:
     Path("leastpriv.yml").write_text(text)
     sources = ("--trails", "event-history", "--aws-regions", "us-east-1")
     return leastpriv("propose", "--config", "leastpriv.yml", *sources, "--output-dir", "out", *more)

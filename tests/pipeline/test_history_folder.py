@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, ROLE, UPDATE, deploys, usual_deploys, write_trail
 
 PURGE = {
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def propose(folder: Path, trail: str, *more: str) -> Told:
+def propose(folder: Path, trail: str, *more: str) -> CommandResult:
     named = ["--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails", str(folder / trail)]
     return leastpriv("propose", *named, *more)
 

@@ -12,7 +12,7 @@ import pytest
 
 from leastpriv.policy.syntax_tree import json_value, read_yaml
 from tests.action.test_step import Job
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
 
@@ -79,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def propose(name: str, *more: str) -> Told:
+def propose(name: str, *more: str) -> CommandResult:
     regions = ("--aws-regions", "eu-west-1")
     return leastpriv("propose", "--role-arn", ROLE, "--trails", "trail", *regions, "--policy-file", name, *more)
 

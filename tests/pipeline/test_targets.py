@@ -15,7 +15,7 @@ import pytest
 from tests.action.test_check import RIGHTS
 from tests.action.test_step import Job, Step
 from tests.fakes.chains import CI, DEPLOY, EXEC, FILES, IMAGES, LOOKUP, chain_deploys, config, entry, login, policy
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import FIRST, write_trail
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import read
@@ -62,7 +62,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def proposed(trail: Path, text: str, *more: str) -> Told:
+def proposed(trail: Path, text: str, *more: str) -> CommandResult:
     put(Path(), {"leastpriv.yml": text})
     regions = ("--aws-regions", "eu-west-1")
     return leastpriv(

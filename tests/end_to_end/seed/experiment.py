@@ -30,7 +30,7 @@ _ADDED = re.compile(r"^  \+ (.+?) on (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class TrialResult:
     """The result of the experiment."""
 
     deploy: str
@@ -54,7 +54,7 @@ def experiment(
     until: str = "",
     accept_offers: bool = False,
     fresh_names: bool = False,
-) -> Told:
+) -> TrialResult:
     """Runs it for one tool; `data_events` says whether the trail records S3 objects and similar data events.
 
     `until` is the label of the administrator's last step: empty for all. With `accept_offers` a person accepts the
@@ -81,7 +81,7 @@ def experiment(
     rounds = [int(found[1]) for line in log.splitlines() if (found := _ROUND.match(line))]
     listed = [found for line in log.splitlines() if (found := _ADDED.match(line))]
     added = tuple(f"{action} on {found[2]}" for found in listed for action in found[1].split(", "))
-    return Told(deploy.name, policy, max(rounds, default=1) - 1, added, code == 0, time.monotonic() - begin, log)
+    return TrialResult(deploy.name, policy, max(rounds, default=1) - 1, added, code == 0, time.monotonic() - begin, log)
 
 
 def _until(steps: Sequence[Step], label: str) -> Sequence[Step]:

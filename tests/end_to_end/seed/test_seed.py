@@ -13,7 +13,7 @@ from bench.first_draft import measure
 from tests.end_to_end.lab.lab import is_there
 from tests.end_to_end.seed import deploys
 from tests.end_to_end.seed.deploys import Deploy
-from tests.end_to_end.seed.experiment import Told, experiment
+from tests.end_to_end.seed.experiment import TrialResult, experiment
 from tests.end_to_end.seed.tools import ToolMissingError
 
 pytestmark = pytest.mark.skipif(not is_there(), reason="the lab's environment is not there: make lab")
@@ -25,7 +25,7 @@ TOOLS = [*QUICK, *(pytest.param(deploy, marks=pytest.mark.slow) for deploy in SL
 
 def run_experiment(
     deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False
-) -> Told:
+) -> TrialResult:
     try:
         return experiment(deploy, folder, data_events=data_events, until=until, accept_offers=accept_offers)
     except ToolMissingError as error:

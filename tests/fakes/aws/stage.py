@@ -28,7 +28,7 @@ from tests.fakes.aws.event_history import FakeHistory, Fault, login
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, Operation
-from tests.fakes.command import Told, leastpriv
+from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import FIRST, POLICY, ROLE, UPDATE, Record, record, usual_deploys, write_trail
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -51,7 +51,7 @@ _LONGEST_WAIT = 60.0
 class Outcome:
     """The report of one run."""
 
-    told: Told
+    told: CommandResult
     proposal: Mapping[str, Any]
     """`proposal.json`; empty without one."""
     seconds: float

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.end_to_end.seed.deploys import ALL
-from tests.end_to_end.seed.experiment import CommandResult, experiment
+from tests.end_to_end.seed.experiment import TrialResult, experiment
 
 _FIRST = "first deploy"
 _WAYS = (
@@ -40,7 +40,7 @@ def main(names: list[str]) -> None:
                 continue
             if not names or any(name in deploy.name for name in names):
                 with tempfile.TemporaryDirectory() as folder:
-                    told = experiment(
+                    result = experiment(
                         deploy,
                         Path(folder),
                         data_events=data_events,
@@ -48,19 +48,19 @@ def main(names: list[str]) -> None:
                         accept_offers=accept,
                         fresh_names=fresh,
                     )
-                if fresh and not told.clean:
-                    print(told.log[-3_000:])
-                _print(told, seen, data_events=data_events, accept=accept)
+                if fresh and not result.clean:
+                    print(result.log[-3_000:])
+                _print(result, seen, data_events=data_events, accept=accept)
 
 
-def _print(told: CommandResult, seen: str, *, data_events: bool, accept: bool) -> None:
-    entries = [statement["Action"] for statement in told.policy["Statement"]]
+def _print(result: TrialResult, seen: str, *, data_events: bool, accept: bool) -> None:
+    entries = [statement["Action"] for statement in result.policy["Statement"]]
     actions = {action for entry in entries for action in ([entry] if isinstance(entry, str) else entry)}
-    added = ", ".join(dict.fromkeys(each.partition(" on ")[0] for each in told.added))
+    added = ", ".join(dict.fromkeys(each.partition(" on ")[0] for each in result.added))
     yes = {True: "yes", False: "no"}
     print(
-        f"| {told.deploy} | {seen} | {yes[data_events]} | {yes[accept]} | {len(actions)} | {told.extensions} "
-        f"| {added or '–'} | {yes[told.clean]} | {told.seconds:.0f} |",
+        f"| {result.deploy} | {seen} | {yes[data_events]} | {yes[accept]} | {len(actions)} | {result.extensions} "
+        f"| {added or '–'} | {yes[result.clean]} | {result.seconds:.0f} |",
         flush=True,
     )
 

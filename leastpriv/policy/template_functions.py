@@ -1,7 +1,8 @@
 """Splits template strings into known text and placeholders for parts that only the rendered template knows.
 
 A placeholder is spelled `${Bucket.Arn}` like a policy variable, and evaluates like a variable without a known value
-(docs: decision 12). Its name has no colon, so that it is no condition key, and equal names stand for equal texts.
+(docs: decision 12). Its name has no colon, so that it is no condition key, and equal names stand for equal texts. Names
+that a build step replaces, such as `{{ account }}`, are placeholders too.
 
 Sources, read 2026-11-24:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-sub.html,
@@ -36,6 +37,13 @@ Parts = tuple[str | Placeholder, ...]
 
 _SUB = re.compile(r"\$\{(!)?([^{}]*)\}")
 _TERRAFORM = re.compile(r"(\$\$\{|%%\{)|\$\{~?((?:[^{}]|\{[^{}]*\})*?)~?\}|(\$\{|%\{)")
+_BUILD_STEP = re.compile(
+    r"\{\{[^{}]*\}\}|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@|%[A-Z][A-Z0-9_]{2,}%"
+    r"|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+"
+)
+"""Names that a build step replaces: Jinja, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
+_NAMED_ACCOUNT = re.compile(r"\A(arn:[^:]*:[^:]*:[^:]*:)(?!aws:)(?=[^:]*[A-Za-z])([\w$-]+)(?=:)")
+"""An account has digits only, but for `aws`; a name replaces it in `arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`."""
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _DIRECTIVE = "%{"
 
@@ -48,7 +56,9 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
     if node.kind == "string":
         if language == "terraform":
             return _merge_texts(_terraform_parts(node.text))
-        return _merge_texts(_sub_parts(node.text, pseudo_parameters, {})) if language == "sub" else (node.text,)
+        if language == "sub":
+            return _merge_texts(_sub_parts(node.text, pseudo_parameters, {}))
+        return _merge_texts(_build_step_parts(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
     member = node.members[0]
@@ -137,6 +147,15 @@ def _sub_parts(
             yield from own[name]
         else:
             yield pseudo_parameters[name] if name in pseudo_parameters else placeholder_for(name)
+        at = found.end()
+    yield text[at:]
+
+
+def _build_step_parts(text: str) -> Iterator[str | Placeholder]:
+    at = 0
+    for found in _BUILD_STEP.finditer(text):
+        yield text[at : found.start()]
+        yield placeholder_for(found[0].strip("{}#<>%=_@$"))
         at = found.end()
     yield text[at:]
 

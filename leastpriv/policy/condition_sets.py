@@ -157,6 +157,8 @@ def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
         return not has_variable(value + wider) and unescape(value).lower() == unescape(wider).lower()
     if wider_base == "StringLike" and base in {"StringLike", "StringEquals"}:
         return resource_covers(wider, _as_pattern(base, value))
+    if (base, wider_base) == ("StringLike", "StringEquals"):
+        return not has_variable(value) and value == _as_pattern(wider_base, wider)
     compare = _WITHIN.get(base)
     return base == wider_base and compare is not None and compare(value, wider)
 

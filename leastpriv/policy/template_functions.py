@@ -38,8 +38,8 @@ Parts = tuple[str | Placeholder, ...]
 _SUB = re.compile(r"\$\{(!)?([^{}]*)\}")
 _TERRAFORM = re.compile(r"(\$\$\{|%%\{)|\$\{~?((?:[^{}]|\{[^{}]*\})*?)~?\}|(\$\{|%\{)")
 _BUILD_STEP = re.compile(
-    r"\{\{[^{}]*\}\}|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@|%[A-Z][A-Z0-9_]{2,}%"
-    r"|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+"
+    r"(\{\{[^{}]*\}\}|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@|%[A-Z][A-Z0-9_]{2,}%"
+    r"|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
 )
 """Names that a build step replaces: Jinja, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
 _NAMED_ACCOUNT = re.compile(r"\A(arn:[^:]*:[^:]*:[^:]*:)(?!aws:)(?=[^:]*[A-Za-z])([\w$-]+)(?=:)")
@@ -58,7 +58,8 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
             return _merge_texts(_terraform_parts(node.text))
         if language == "sub":
             return _merge_texts(_sub_parts(node.text, pseudo_parameters, {}))
-        return _merge_texts(_build_step_parts(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
+        pieces = enumerate(_BUILD_STEP.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
+        return _merge_texts(placeholder_for(piece.strip("{}#<>%=_@$")) if at % 2 else piece for at, piece in pieces)
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
     member = node.members[0]
@@ -147,15 +148,6 @@ def _sub_parts(
             yield from own[name]
         else:
             yield pseudo_parameters[name] if name in pseudo_parameters else placeholder_for(name)
-        at = found.end()
-    yield text[at:]
-
-
-def _build_step_parts(text: str) -> Iterator[str | Placeholder]:
-    at = 0
-    for found in _BUILD_STEP.finditer(text):
-        yield text[at : found.start()]
-        yield placeholder_for(found[0].strip("{}#<>%=_@$"))
         at = found.end()
     yield text[at:]
 

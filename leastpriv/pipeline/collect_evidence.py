@@ -24,7 +24,7 @@ from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.sources import damaged_files, missing_calls, open_sources, read_evidence
+from leastpriv.pipeline.sources import ReadHooks, damaged_files, missing_calls, open_sources, read_evidence
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
     _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
     sources = open_sources(settings, run.trails, run.aws)
     one = "the role" if len(principals.targets or ()) == 1 and not principals.patterns else "these roles"
-    progress, decoder = (lambda calls: _log.info(f"… {calls:,} calls of {one} so far")), message_decoder(run.aws)
-    found = read_evidence(sources, settings.window, principals, progress, decoder)
+    hooks = ReadHooks(lambda calls: _log.info(f"… {calls:,} calls of {one} so far"), message_decoder(run.aws))
+    found = read_evidence(sources, settings.window, principals, hooks)
     statistics = [source.statistics for source in sources]
     # AWS is read until now, a folder to its last record.
     reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails

@@ -227,15 +227,14 @@ def read_evidence(
     sources: Sequence[EvidenceSource],
     window: Window,
     target: Principal | Principals | None,
-    progress: Callable[[int], None] = lambda _: None,
-    decoder: Decoder | None = None,
+    hooks: ReadHooks | None = None,
 ) -> Mapping[str, Evidence]:
     """Reads all sources in one pass and returns the evidence by principal ARN; `target` None: of all principals.
 
     A target is always in the result, even without calls. Gaps count for every principal, since they may hide calls of
     any. Raises LeastprivError, that of the first source, where no source could be read; with other sources it is a gap.
     """
-    return dict(read_by_principal(sources, window, target, ReadHooks(progress, decoder)))
+    return dict(read_by_principal(sources, window, target, hooks))
 
 
 def read_by_principal(
@@ -263,27 +262,20 @@ def read_by_principal(
 def _all_items(
     sources: Sequence[EvidenceSource], window: Window, principals: Principals
 ) -> Iterator[tuple[int, Call | Gap]]:
+    """Yields the items of each source with its number; an error becomes a gap, so that the other sources are read."""
     failures: list[LeastprivError] = []
     for number, source in enumerate(sources):
-        for item in _read(source, window, principals):
-            if isinstance(item, LeastprivError):
-                failures.append(item)
-                yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(item))
-            else:
-                yield number, item
+        try:
+            yield from ((number, item) for item in source.read(window, principals))
+        except LeastprivError as error:
+            failures.append(error)
+            yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(error))
+        except Exception as error:
+            name = type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
+            detail = f"{name} could not be fully read: {describe_defect(error)}"
+            yield number, Gap(GapKind.SOURCE_FAILED, Scope(), detail)
     if failures and len(failures) == len(sources):
         raise failures[0]
-
-
-def _read(source: EvidenceSource, window: Window, principals: Principals) -> Iterator[Call | Gap | LeastprivError]:
-    """Yields the items of a source; an unexpected error becomes a gap, so that the other sources are still read."""
-    try:
-        yield from source.read(window, principals)
-    except LeastprivError as error:
-        yield error
-    except Exception as error:
-        name = type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
-        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{name} could not be fully read: {describe_defect(error)}")
 
 
 def describe_defect(error: Exception) -> str:

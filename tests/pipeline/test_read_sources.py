@@ -14,7 +14,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 from leastpriv.evidence.runs import IssuedKeys, RunTracker
 from leastpriv.models import Call, Gap, GapKind, Outcome, Run, Scope
-from leastpriv.pipeline.sources import read_evidence
+from leastpriv.pipeline.sources import ReadHooks, read_evidence
 
 DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
 OTHER = "arn:aws:iam::111122223333:user/ann"
@@ -93,7 +93,7 @@ def test_sources_receive_the_window_and_the_principals() -> None:
 
 def test_progress_is_reported() -> None:
     heard: list[int] = []
-    read_evidence([Listed(*[call(DEPLOY)] * 20_500)], Window(), None, heard.append)
+    read_evidence([Listed(*[call(DEPLOY)] * 20_500)], Window(), None, ReadHooks(heard.append))
     assert heard == [10_000, 20_000]
 
 

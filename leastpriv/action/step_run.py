@@ -118,19 +118,18 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
             raise
         console.log(f"GitHub is left out: {error}")
         return None
-    return GitHubRepository(connection, settings.pull_request_options)
+    return GitHubRepository(connection)
 
 
 def _target(settings: Settings, runner: Runner, github: GitHubRepository | None) -> Target:
     """Returns a target in the workspace; with a token, its policy may be read on GitHub."""
     target = _checkout_target(settings, runner)
-    repository = github.with_options(settings.pull_request_options) if github else None
-    store = _history_store(settings, repository)
-    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=repository)
-    if repository is None and settings.mode is Mode.PULL_REQUEST:
+    store = _history_store(settings, github)
+    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=github)
+    if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
         return replace(target, repository=GitRepository.open(runner.workspace))
-    if repository and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()):
+    if github and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()):
         return replace(target, folder=None)
     return target
 

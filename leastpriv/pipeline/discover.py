@@ -134,6 +134,7 @@ def _publish_first_files(
         changes=tuple(role_id(each.target.role) for each in found.drafts),
         text=lambda mark, taken: first_files_body(rows, configuration.path, chain, mark, taken),
         owns=lambda path: path == configuration.path or (path.rpartition("/")[0] == folder and path.endswith(".json")),
+        options=run.settings.pull_request_options,
     )
     return publish_together(pull, repository, commit, run.now)
 

@@ -18,7 +18,13 @@ from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.models import fingerprint, ids_with_scope
 from leastpriv.pull_request.lifecycle import controls_section
-from leastpriv.pull_request.models import LineComment, Publication, PublishResult, PullRequestOperation
+from leastpriv.pull_request.models import (
+    LineComment,
+    Publication,
+    PublishResult,
+    PullRequestOperation,
+    PullRequestOptions,
+)
 from leastpriv.report.context import ReportContext
 from leastpriv.report.line_findings import MOST_NOTES, line_notes
 from leastpriv.report.role_chain import RoleChainPolicies
@@ -27,7 +33,6 @@ from leastpriv.report.targets import TargetRow, group_body, group_title
 if TYPE_CHECKING:
     from leastpriv.pipeline.context import Repository
 
-COMMIT_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
 MAX_IDS = 900
 """Ids in a pull request of several policies, 22 characters each; declines beyond them are known by fingerprint only."""
 
@@ -50,6 +55,7 @@ class GroupedPullRequest(Struct, frozen=True):
     """Fingerprint, and the length of the controls -> body."""
     owns: Callable[[str], bool]
     """Whether such a pull request may change the file of a path."""
+    options: PullRequestOptions
     comments: Sequence[LineComment] = ()
 
 
@@ -84,16 +90,15 @@ def publish_together(
         branch=pull.branch,
         base=pull.base,
         path=pull.primary,
-        policy=pull.files.get(pull.primary),
+        files=pull.files,
         title=pull.title,
-        summary=COMMIT_SUMMARY,
         fingerprint=mark,
         expected_base=expected_base,
         body=f"{pull.text(mark, len(ends))}\n{ends}",
         # A proposal of others, or with other files, has none.
         fingerprint_for=lambda before, after: mark_of(before, after) if after and all(map(pull.owns, after)) else "",
-        other_files={path: text for path, text in pull.files.items() if path != pull.primary},
         comments=pull.comments,
+        options=pull.options,
     )
     return _publish(publication, repository, now)
 
@@ -146,15 +151,14 @@ def _publish_content(content: PullRequestContent, target: Target, now: datetime)
         branch=settings.branch,
         base=settings.base,
         path=context.policy_path,
-        policy=context.proposal.content if context.proposal.changes or context.proposal.committed else None,
+        files=context.contents if context.proposal.changes or context.proposal.committed else {},
         title=content.title,
-        summary=COMMIT_SUMMARY,
         fingerprint=context.fingerprint,
         expected_base=content.base,
         body=f"{content.body}\n{controls_section(content.changes)}",
         fingerprint_for=partial(_certify, target.scope, (context.policy_path, settings.boundary_file)),
-        other_files={path: text for path, text in context.contents.items() if path != context.policy_path},
         comments=_line_comments([context]),
+        options=settings.pull_request_options,
     )
     published = _publish(publication, repository, now)
     return published, unsaved or answer_commands(content, target, published)
@@ -221,6 +225,7 @@ def _publish_group(
         ),
         text=lambda mark, taken: group_body(rows, around, mark, taken),
         owns=lambda path: path in boundaries or any(path == own or file_number(own, path) for own in paths),
+        options=first.settings.pull_request_options,
         comments=_line_comments([each.context for each in contents]),
     )
     return publish_together(pull, repository, base, run.now)

@@ -17,7 +17,7 @@ from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
 
 TRAILER = "Leastpriv-Fingerprint"
-
+_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
 _MAX_TITLE = 120
 
 FingerprintFunction = Callable[[bytes | None, Mapping[str, bytes]], str]
@@ -43,6 +43,17 @@ class LineComment(Struct, frozen=True):
     text: str
 
 
+class PullRequestOptions(Struct, frozen=True):
+    """Labels, people and draft state of a new pull request."""
+
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    team_reviewers: tuple[str, ...] = ()
+    """Slugs; `GITHUB_TOKEN` cannot request their review, only the token of an app or a person."""
+    assignees: tuple[str, ...] = ()
+    draft: bool = False
+
+
 class Publication(Struct, frozen=True):
     """The files and texts to publish for one policy file."""
 
@@ -50,12 +61,10 @@ class Publication(Struct, frozen=True):
     base: str
     """Base branch of the commit; empty: the branch that is checked out, on GitHub the default branch."""
     path: str
-    """Relative to the repository's root, with `/`."""
-    policy: bytes | None
-    """None: nothing to propose for a file that does not exist."""
+    """The policy file, relative to the repository's root, with `/`."""
+    files: Mapping[str, bytes]
+    """All files of the commit, by path; empty if there is nothing to propose."""
     title: str
-    summary: str
-    """Body of the commit message; short."""
     fingerprint: str
     """Lower-case hexadecimal; equal for equal proposals."""
     expected_base: str = ""
@@ -64,15 +73,9 @@ class Publication(Struct, frozen=True):
     """Body of the pull request, with its controls."""
     fingerprint_for: FingerprintFunction = lambda _, __: ""
     """Returns the fingerprint of this principal's and file's proposal; empty if no proposal changes such files."""
-    other_files: Mapping[str, bytes] = {}
-    """Further files of the policy, or of the other targets in the pull request, by path."""
     comments: Sequence[LineComment] = ()
     """Comments of the pull request's review; few."""
-
-    @property
-    def files(self) -> dict[str, bytes]:
-        """All files of the commit, the policy file first; empty if there is nothing to propose."""
-        return {**({} if self.policy is None else {self.path: self.policy}), **self.other_files}
+    options: PullRequestOptions = PullRequestOptions()
 
     def is_held_by(self, read: Callable[[str], bytes | None]) -> bool:
         """Whether a commit, read by `read`, holds all proposed files; true if nothing is proposed."""
@@ -110,17 +113,6 @@ def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
     }
 
 
-class PullRequestOptions(Struct, frozen=True):
-    """Labels, people and draft state of a new pull request."""
-
-    labels: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    team_reviewers: tuple[str, ...] = ()
-    """Slugs; `GITHUB_TOKEN` cannot request their review, only the token of an app or a person."""
-    assignees: tuple[str, ...] = ()
-    draft: bool = False
-
-
 def check_fingerprint(publication: Publication) -> None:
     """Raises PullRequestError unless the fingerprint can be parsed from a commit message."""
     if re.fullmatch(r"[0-9a-f]{8,128}", publication.fingerprint) is None:
@@ -134,9 +126,7 @@ def commit_message(publication: Publication) -> str:
     (`@name`, `#12`, `[skip ci]`).
     """
     title = " ".join(_neutralize(publication.title).split())[:_MAX_TITLE].rstrip() or "Change permissions"
-    summary = _neutralize(publication.summary).strip("\n")
-    paragraphs = [title, *([summary] if summary.strip() else []), f"{TRAILER}: {publication.fingerprint}"]
-    return "\n\n".join(paragraphs) + "\n"
+    return f"{title}\n\n{_SUMMARY}\n\n{TRAILER}: {publication.fingerprint}\n"
 
 
 def is_branch_name(name: str) -> bool:

@@ -24,13 +24,13 @@ from tests.hypothesis_profiles import examples
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\r\n'
 NEW = b'{"Version": "2012-10-17", "Statement": [1]}\r\n'
+PATH = "iam/ci-deploy.json"
 PROPOSED = Publication(
     branch="leastpriv/ci-deploy",
     base="main",
-    path="iam/ci-deploy.json",
-    policy=NEW,
+    path=PATH,
+    files={PATH: NEW},
     title="Remove 14 actions from ci-deploy",
-    summary="14 actions were not used in 35 days.",
     fingerprint="ab" * 32,
 )
 
@@ -140,8 +140,8 @@ def test_the_commit_has_author_time_and_fingerprint(folder: Path) -> None:
 def test_working_tree_index_and_head_do_not_change(folder: Path) -> None:
     before = snapshot(folder)
     published(folder)
-    published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
-    published(folder, replace(PROPOSED, policy=OLD))
+    published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"}))
+    published(folder, replace(PROPOSED, files={PATH: OLD}))
     assert snapshot(folder) == before
 
 
@@ -153,7 +153,7 @@ def test_an_equal_proposal_changes_nothing(folder: Path) -> None:
 
 def test_a_changed_proposal_replaces_the_commit(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"}))
     assert result.operation is PullRequestOperation.UPDATED
     assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
 
@@ -168,13 +168,13 @@ def test_the_commit_moves_with_the_base(folder: Path) -> None:
 
 def test_a_proposal_without_changes_deletes_the_branch(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, policy=OLD))
+    result = published(folder, replace(PROPOSED, files={PATH: OLD}))
     assert (result.operation, result.head_sha) == (PullRequestOperation.CLOSED, "")
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
 
 
 def test_without_changes_and_branch_the_operation_is_none(folder: Path) -> None:
-    result = published(folder, replace(PROPOSED, policy=OLD))
+    result = published(folder, replace(PROPOSED, files={PATH: OLD}))
     assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, "")
     assert result.reason == "Nothing to change on main."
 
@@ -183,7 +183,7 @@ def test_after_a_merge_the_next_proposal_uses_the_branch(folder: Path) -> None:
     head = published(folder).head_sha
     run(folder, "update-ref", "refs/heads/main", head)
     assert (
-        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]")).operation
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"})).operation
         is PullRequestOperation.UPDATED
     )
 
@@ -209,7 +209,7 @@ def test_a_branch_that_a_person_worked_on_is_left_alone(
     published(folder)
     work_on(folder, PROPOSED.branch, *steps)
     theirs = run(folder, "rev-parse", PROPOSED.branch)
-    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=content))
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: content}))
     assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, theirs)
     assert "left alone" in result.reason
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
@@ -238,7 +238,7 @@ def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path,
     head = published(folder).head_sha
     run(folder, "worktree", "add", "--quiet", str(tmp_path / "other"), PROPOSED.branch)
     with pytest.raises(PullRequestError, match="checked out"):
-        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, policy=b"[]"))
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"}))
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
 
@@ -319,7 +319,7 @@ def test_only_regular_files_inside_the_repository_are_written(folder: Path, path
         run(folder, "update-index", "--add", "--cacheinfo", entry)
     run(folder, "commit", "--quiet", "-m", "Odd entries")
     with pytest.raises(PullRequestError, match="path"):
-        published(folder, replace(PROPOSED, path=path))
+        published(folder, replace(PROPOSED, path=path, files={path: NEW}))
     assert run(folder, "branch", "--list", "leastpriv/*") == ""
 
 
@@ -327,7 +327,9 @@ def test_an_executable_file_keeps_its_mode_and_a_new_file_is_not_executable(fold
     run(folder, "update-index", "--chmod=+x", PROPOSED.path)
     run(folder, "commit", "--quiet", "-m", "Executable")
     first = published(folder).head_sha
-    second = published(folder, replace(PROPOSED, branch="leastpriv/new", path="a/b/new.json")).head_sha
+    second = published(
+        folder, replace(PROPOSED, branch="leastpriv/new", path="a/b/new.json", files={"a/b/new.json": NEW})
+    ).head_sha
     assert run(folder, "ls-tree", first, PROPOSED.path).startswith("100755 blob")
     assert run(folder, "ls-tree", second, "a/b/new.json").startswith("100644 blob")
     assert run(folder, "diff", "--name-status", "main", second) == "A\ta/b/new.json"
@@ -335,7 +337,7 @@ def test_an_executable_file_keeps_its_mode_and_a_new_file_is_not_executable(fold
 
 def test_an_absent_file_is_none_and_an_empty_one_is_not(folder: Path) -> None:
     repository = GitRepository.open(folder)
-    head = published(folder, replace(PROPOSED, policy=b"")).head_sha
+    head = published(folder, replace(PROPOSED, files={PATH: b""})).head_sha
     assert repository.read(head, PROPOSED.path) == b""
     assert repository.read(head, "iam/none.json") is None
     assert repository.read(head, "none/none.json") is None
@@ -388,9 +390,9 @@ HOSTILE = st.lists(
 ).map("".join)
 
 
-@given(HOSTILE, HOSTILE)
-def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, body: str) -> None:
-    message = commit_message(replace(PROPOSED, title=title, summary=body))
+@given(HOSTILE)
+def test_no_title_adds_a_trailer_or_a_second_fingerprint(title: str) -> None:
+    message = commit_message(replace(PROPOSED, title=title))
     first, second, rest = (message + "\n\n").split("\n", 2)
     assert first.strip()
     assert second == ""
@@ -401,10 +403,10 @@ def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, bod
 
 
 @examples(15)
-@given(HOSTILE, HOSTILE)
-def test_git_reads_exactly_one_trailer_from_hostile_text(title: str, body: str) -> None:
+@given(HOSTILE)
+def test_git_reads_exactly_one_trailer_from_hostile_text(title: str) -> None:
     with tempfile.TemporaryDirectory() as name:
-        message = commit_message(replace(PROPOSED, title=title, summary=body))
+        message = commit_message(replace(PROPOSED, title=title))
         read = run(Path(name), "interpret-trailers", "--parse", given=message)
     assert read == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
 
@@ -413,7 +415,7 @@ def test_git_reads_exactly_one_trailer_from_hostile_text(title: str, body: str) 
     "word", ["@octo", "#12", "org/repo#12", "GH-3", "/issues/5", "[CI skip]", "[no ci]", "skip-checks: true"]
 )
 def test_mentions_and_skip_instructions_in_a_message_are_disabled(word: str) -> None:
-    message = commit_message(replace(PROPOSED, title=word, summary=f"line\n{word}"))
+    message = commit_message(replace(PROPOSED, title=f"line\n{word}"))
     assert word not in message
     assert word in message.replace("\u200b", "")
 
@@ -434,20 +436,22 @@ def test_any_bytes_at_any_path_are_read_back_unchanged(content: bytes, parts: li
         tree = run(folder, "mktree")
         run(folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First"))
         path = "/".join(parts)
-        result = published(folder, replace(PROPOSED, path=path, policy=content))
+        result = published(folder, replace(PROPOSED, path=path, files={path: content}))
         assert GitRepository.open(folder).read(result.head_sha, path) == content
         run(folder, "fsck", "--strict")
 
 
 def test_a_first_draft_without_an_action_creates_no_file(folder: Path) -> None:
-    result = published(folder, replace(PROPOSED, path="iam/new.json", policy=None))
+    result = published(folder, replace(PROPOSED, path="iam/new.json", files={}))
     assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (PullRequestOperation.NONE, "")
 
 
 def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> None:
     head = published(folder).head_sha
     with pytest.raises(PullRequestError, match="another role or policy file"):
-        published(folder, replace(PROPOSED, fingerprint="cd" * 32, path="iam/other.json"))
+        published(
+            folder, replace(PROPOSED, fingerprint="cd" * 32, path="iam/other.json", files={"iam/other.json": NEW})
+        )
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
 

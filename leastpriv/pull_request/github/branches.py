@@ -21,7 +21,9 @@ from leastpriv.pull_request.models import FingerprintFunction
 
 if TYPE_CHECKING:
     from github.Commit import Commit
+    from github.ContentFile import ContentFile
     from github.GitTree import GitTree
+    from github.Repository import Repository
 
 
 _NULL_OID = "0" * 40
@@ -198,19 +200,13 @@ class Branches:
             return tuple(each.path for each in tree if each.type == "blob")
 
     def _fetch(self, commit: str, path: str) -> bytes | None:
-        from github import UnknownObjectException
-
         with translate_github_errors(f"reading {path}"):
-            try:
-                contents = self._repository.get_contents(path, ref=commit)
-            except UnknownObjectException:
+            contents = found_or(lambda: self._repository.get_contents(path, ref=commit), None)
+            if contents is None:
                 return None
             if isinstance(contents, list) or contents.type != "file":
                 raise PullRequestError(f"The path {path!r} is no regular file on GitHub: name another.")
-            if contents.encoding == "base64":
-                return contents.decoded_content
-            # GitHub omits the content of files over 1 MB (docs.github.com, "Repository contents", read 2026-11).
-            return base64.b64decode(self._repository.get_git_blob(contents.sha).content)
+            return decoded(self._repository, contents)
 
     def _file_mode(self, tree: GitTree, path: str) -> str:
         """Returns the mode of the file at `path`; for a new file the default mode."""
@@ -244,6 +240,13 @@ class Branches:
         if now not in (before, after):
             raise PullRequestError(f"The branch {branch!r} changed during the run: run again.")
         return now == after
+
+
+def decoded(repository: Repository, contents: ContentFile) -> bytes:
+    """Returns the content of a file; GitHub omits it over 1 MB (docs.github.com, "Repository contents", 2026-11)."""
+    if contents.encoding == "base64":
+        return contents.decoded_content
+    return base64.b64decode(repository.get_git_blob(contents.sha).content)
 
 
 def _commit_times(commit: Commit) -> Iterator[datetime]:

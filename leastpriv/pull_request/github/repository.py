@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW
+from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW, decoded
 from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,
@@ -42,7 +42,6 @@ from leastpriv.pull_request.models import (
     Publication,
     PublishResult,
     PullRequestOperation,
-    PullRequestOptions,
     StateUpdate,
     check_fingerprint,
     commit_message,
@@ -52,8 +51,6 @@ from leastpriv.pull_request.models import (
 if TYPE_CHECKING:
     from github.Commit import Commit
     from github.GitCommit import GitCommit
-    from github.GitTree import GitTree
-    from github.GitTreeElement import GitTreeElement
 
 _MAX_CLOSED_READ = 5
 """Closed pull requests of the branch whose comments are read; each takes one request."""
@@ -84,19 +81,14 @@ _CLOSED = "No change is left: the policy on the base branch now matches the evid
 class GitHubRepository(PullRequests):
     """A repository on GitHub, by its API only: no checkout, no git, no write in the workspace."""
 
-    def __init__(self, connection: Connection, options: PullRequestOptions) -> None:
+    def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.options = options
         self._closed = cache(self.list_closed)
 
     @property
     def pull_requests(self) -> Self:
         """The repository itself."""
         return self
-
-    def with_options(self, options: PullRequestOptions) -> GitHubRepository:
-        """Returns the same repository with other options for pull requests."""
-        return GitHubRepository(self._connection, options)
 
     def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
         """Returns closed pull requests, as `list_closed`; requested once."""
@@ -128,7 +120,7 @@ class GitHubRepository(PullRequests):
             raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
         base, base_sha = self.branch_head(publication.base)
         expected = publication.expected_base or base_sha
-        paths = {publication.path, *publication.other_files} if expected != base_sha else ()
+        paths = {publication.path, *publication.files} if expected != base_sha else ()
         if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
             raise PullRequestError(f"The policy on {base!r} changed while the proposal was made: run again.")
         if publication.branch == base:
@@ -214,7 +206,7 @@ class _PlannedWork(Struct, frozen=True):
         if declined:
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
         try:
-            number, url, warning = self.github.create(self.base, name, title, body, self.github.options)
+            number, url, warning = self.github.create(self.base, name, title, body, self.publication.options)
         except CreationForbiddenError as error:
             head = self.github.commit_at(name) or ""
             none = PullRequestOperation.NONE
@@ -274,14 +266,16 @@ class BranchStateStore:
         """
         from github import GithubException, GithubObject, InputGitTreeElement
 
-        head, tree_before, is_intact = self._branch_state()
-        before = self._file_content(tree_before)
+        head, newest, is_intact = self._branch_state()
+        before = self._file_content(newest)
         after = change(before)
         if after == before and is_intact:
             return True
         blob = self._repository.create_git_blob(base64.b64encode(after).decode(), "base64")
         element = InputGitTreeElement(path=self._path, mode=FILE_MODES[0], type="blob", sha=blob.sha)
-        tree = self._repository.create_git_tree([element], base_tree=tree_before or GithubObject.NotSet)
+        tree = self._repository.create_git_tree(
+            [element], base_tree=newest.commit.tree if newest else GithubObject.NotSet
+        )
         parents = [self._repository.get_git_commit(head)] if head else []
         commit = self._repository.create_git_commit(f"{self._title} [skip ci]\n\n{_TRAILER}\n", tree, parents)
         if self._expects_signature() and not _is_signed(commit):
@@ -305,14 +299,14 @@ class BranchStateStore:
             return now == commit.sha
         return True
 
-    def _branch_state(self) -> tuple[str | None, GitTree | None, bool]:
-        """Returns the head, the tree of the newest commit that counts, and whether that commit is the head."""
+    def _branch_state(self) -> tuple[str | None, Commit | None, bool]:
+        """Returns the head, the newest commit that counts, and whether that is the head."""
         head = self._head()
         if head is None:
             return None, None, True
         for number, commit in enumerate(islice(self._repository.get_commits(sha=head), _MAX_COMMITS)):
             if self._is_own_state(commit):
-                return head, self._repository.get_git_tree(commit.commit.tree.sha), number == 0
+                return head, commit, number == 0
         raise PullRequestError(
             f"None of the newest commits of the branch {self._branch!r} is one of this token's own memory: name a "
             "branch that does not exist yet in the input evidence-branch, or delete this one."
@@ -333,24 +327,18 @@ class BranchStateStore:
         host = urlsplit(self._connection.web_url).hostname or ""
         return any(host == name or host.endswith(f".{name}") for name in _SIGNING_HOSTS)
 
-    def _file_content(self, tree: GitTree | None) -> bytes | None:
-        *folders, name = self._path.split("/")
-        for folder in folders:
-            subfolder = _tree_entry(tree, folder)
-            tree = self._repository.get_git_tree(subfolder.sha) if subfolder and subfolder.type == "tree" else None
-        entry = _tree_entry(tree, name)
-        if entry is None:
+    def _file_content(self, commit: Commit | None) -> bytes | None:
+        if commit is None:
             return None
-        if entry.mode not in FILE_MODES or (entry.size or 0) > self._max_bytes:
+        contents = found_or(lambda: self._repository.get_contents(self._path, ref=commit.sha), None)
+        if contents is None:
+            return None
+        if isinstance(contents, list) or contents.type != "file" or contents.size > self._max_bytes:
             raise UnreadableHistoryError(f"is longer than {self._max_bytes:,} bytes, or no file")
-        return base64.b64decode(self._repository.get_git_blob(entry.sha).content)
+        return decoded(self._repository, contents)
 
     def _head(self) -> str | None:
         return found_or(lambda: self._repository.get_git_ref(f"heads/{self._branch}").object.sha, None)
-
-
-def _tree_entry(tree: GitTree | None, name: str) -> GitTreeElement | None:
-    return next((entry for entry in tree.tree if entry.path == name), None) if tree else None
 
 
 def _is_signed(commit: GitCommit) -> bool:

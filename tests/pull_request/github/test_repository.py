@@ -54,13 +54,11 @@ def proposal(content: bytes, title: str, further: Mapping[str, bytes] | None = N
         branch,
         "",
         path,
-        content,
+        {path: content, **(further or {})},
         title,
-        "Short.",
         digest,
         body=body,
         fingerprint_for=fingerprint_for,
-        other_files=further or {},
     )
 
 
@@ -90,11 +88,12 @@ def connect(github: FakeGitHub, sleep: Callable[[float], None] = lambda _: None,
 def published(
     github: FakeGitHub, publication: Publication = PROPOSED, pull_request_options: PullRequestOptions | None = None
 ) -> PublishResult:
-    return GitHubRepository(connect(github), pull_request_options or PullRequestOptions()).publish(publication, NOW)
+    options = pull_request_options or PullRequestOptions()
+    return GitHubRepository(connect(github)).publish(replace(publication, options=options), NOW)
 
 
 def declined(github: FakeGitHub) -> list[ClosedPullRequest]:
-    closed = GitHubRepository(connect(github), PullRequestOptions()).closed_pull_requests(BRANCH)
+    closed = GitHubRepository(connect(github)).closed_pull_requests(BRANCH)
     return [each for each in closed if each.declined]
 
 
@@ -195,15 +194,15 @@ class TestOpen:
             "policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write", "members": "read"}
         )
         manners = PullRequestOptions(("leastpriv", "iam"), ("lee",), ("platform",), ("max",), draft=True)
-        remote = GitHubRepository(connect(github, token=token), manners)
-        number = remote.publish(PROPOSED, NOW).number
+        remote = GitHubRepository(connect(github, token=token))
+        number = remote.publish(replace(PROPOSED, options=manners), NOW).number
         pull = connect(github).repository.get_pull(number)
         people, teams = pull.raw_data["requested_reviewers"], pull.raw_data["requested_teams"]
         assert [label.name for label in pull.labels] == ["leastpriv", "iam"]
         assert ([p["login"] for p in people], [t["slug"] for t in teams]) == (["lee"], ["platform"])
         assert ([p.login for p in pull.assignees], pull.draft) == (["max"], True)
         before = len([w for w in writes(github) if "labels" in w or "reviewers" in w])
-        remote.publish(OTHER, NOW)
+        remote.publish(replace(OTHER, options=manners), NOW)
         assert len([w for w in writes(github) if "labels" in w or "reviewers" in w]) == before
 
     def test_a_rejected_reviewer_is_reported_and_the_pull_request_is_open(self, github: FakeGitHub) -> None:
@@ -311,7 +310,7 @@ class TestEditedBranch:
     def test_another_token_continues_the_pull_request(self, github: FakeGitHub) -> None:
         first = published(github)
         token = github.token_for("policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write"})
-        result = GitHubRepository(connect(github, token=token), PullRequestOptions()).publish(OTHER, NOW)
+        result = GitHubRepository(connect(github, token=token)).publish(OTHER, NOW)
         assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
 
     def test_the_branch_of_another_policy_file_is_not_overwritten(self, github: FakeGitHub) -> None:
@@ -320,7 +319,7 @@ class TestEditedBranch:
         other = replace(PROPOSED, path="iam/other.json", fingerprint=digest)
         with pytest.raises(PullRequestError, match="another role or policy file"):
             published(github, other)
-        nothing = without_writes(github, lambda: published(github, replace(other, policy=None)))
+        nothing = without_writes(github, lambda: published(github, replace(other, files={})))
         assert (nothing.operation, "another role" in nothing.reason) == (PullRequestOperation.NONE, True)
         assert (github.head(BRANCH), github.pull(first.number).state) == (first.head_sha, "open")
 
@@ -352,7 +351,7 @@ class TestSplit:
         first = published(github, SPLIT)
         result = published(github)
         assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
-        remote = GitHubRepository(connect(github), PullRequestOptions())
+        remote = GitHubRepository(connect(github))
         assert (remote.read(result.head_sha, PATH), remote.read(result.head_sha, FURTHER)) == (NEW, None)
 
     @pytest.mark.parametrize("edited", [{FURTHER: "[5]\n"}, {"iam/ci-deploy-3.json": "[5]\n"}])
@@ -387,7 +386,7 @@ class TestSplit:
 
 class TestHistory:
     def test_a_file_changed_at_the_time_of_its_newest_commit(self, github: FakeGitHub) -> None:
-        remote = GitHubRepository(connect(github), PullRequestOptions())
+        remote = GitHubRepository(connect(github))
         first = remote.last_changed(github.head("main"), PATH)
         elsewhere = github.commit_as("kim", "main", {"README.md": "moved on\n"})
         assert first is not None
@@ -410,15 +409,13 @@ class TestHistory:
             times.append(NOW + timedelta(days=14))
             head = github.merge_pull(number, "kim", method)
             times.append(NOW + timedelta(days=20))
-            assert GitHubRepository(connect(github), PullRequestOptions()).last_changed(head, PATH) == NOW + timedelta(
-                days=14
-            )
+            assert GitHubRepository(connect(github)).last_changed(head, PATH) == NOW + timedelta(days=14)
             blind = connect(github, token=github.token_for("reader[bot]", {"contents": "read", "metadata": "read"}))
             own = NOW if method == "merge" else NOW + timedelta(days=14)
-            assert GitHubRepository(blind, PullRequestOptions()).last_changed(head, PATH) == own
+            assert GitHubRepository(blind).last_changed(head, PATH) == own
 
     def test_a_file_is_read_as_of_a_time_or_in_its_first_version(self, github: FakeGitHub) -> None:
-        remote = GitHubRepository(connect(github), PullRequestOptions())
+        remote = GitHubRepository(connect(github))
         made = remote.last_changed(github.head("main"), PATH)
         assert made is not None
         first = remote.read(github.head("main"), PATH)
@@ -467,7 +464,7 @@ class TestNoChange:
     def test_a_branch_of_others_is_no_error_without_a_change(self, github: FakeGitHub) -> None:
         github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Kim's own")
         assert (
-            without_writes(github, lambda: published(github, replace(PROPOSED, policy=OLD))).operation
+            without_writes(github, lambda: published(github, replace(PROPOSED, files={PATH: OLD}))).operation
             is PullRequestOperation.NONE
         )
 
@@ -530,7 +527,7 @@ class TestDeclined:
     def test_the_branch_of_a_declined_pull_request_is_kept_for_reopening(self, github: FakeGitHub) -> None:
         first = published(github)
         github.close_pull(first.number, "kim")
-        nothing = replace(PROPOSED, policy=OLD)
+        nothing = replace(PROPOSED, files={PATH: OLD})
         assert without_writes(github, lambda: published(github, nothing)).operation is PullRequestOperation.NONE
         github.reopen_pull(first.number, "kim")
         assert published(github).number == first.number
@@ -563,7 +560,7 @@ class TestDeniedRequests:
 
     def test_a_read_only_token_gets_the_missing_permissions(self, github: FakeGitHub) -> None:
         with pytest.raises(PullRequestError, match="contents: write"):
-            GitHubRepository(connect(github, token=github.read_only_token), PullRequestOptions()).publish(PROPOSED, NOW)
+            GitHubRepository(connect(github, token=github.read_only_token)).publish(PROPOSED, NOW)
 
     def test_a_protected_branch_is_named_in_the_error(self, github: FakeGitHub) -> None:
         first = published(github)
@@ -582,25 +579,25 @@ class TestRetries:
     def test_a_server_error_is_retried(self, github: FakeGitHub, status: int) -> None:
         waits: list[float] = []
         github.fail_next("POST", "/git/trees", status, times=2)
-        result = GitHubRepository(connect(github, waits.append), PullRequestOptions()).publish(PROPOSED, NOW)
+        result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
         assert result.operation is PullRequestOperation.CREATED
         assert 1 <= sum(waits) <= 10
 
     def test_a_secondary_rate_limit_is_retried_after_the_time_that_github_gives(self, github: FakeGitHub) -> None:
         waits: list[float] = []
         github.limit_next("POST", "/pulls$", times=1, retry_after=7)
-        result = GitHubRepository(connect(github, waits.append), PullRequestOptions()).publish(PROPOSED, NOW)
+        result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
         assert (result.operation, waits) == (PullRequestOperation.CREATED, [7.0])
 
     def test_a_wait_of_an_hour_ends_the_run(self, github: FakeGitHub) -> None:
         waits: list[float] = []
         github.limit_next("POST", "/git/blobs", times=1, retry_after=3_600)
         with pytest.raises(PullRequestError, match="rate limit"):
-            GitHubRepository(connect(github, waits.append), PullRequestOptions()).publish(PROPOSED, NOW)
+            GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
         assert waits == []
 
     def test_the_primary_rate_limit_ends_the_run_with_a_sentence(self, github: FakeGitHub) -> None:
-        remote = GitHubRepository(connect(github), PullRequestOptions())
+        remote = GitHubRepository(connect(github))
         github.set_rate_limit(0, int(time.time()) + 3_000)
         with pytest.raises(PullRequestError, match="rate limit"):
             remote.publish(PROPOSED, NOW)
@@ -608,8 +605,9 @@ class TestRetries:
     def test_a_pull_request_not_found_right_after_its_creation_is_requested_again(self, github: FakeGitHub) -> None:
         waits: list[float] = []
         github.fail_next("POST", "/labels$", 422, times=2, body={"message": "Validation Failed"})
-        remote = GitHubRepository(connect(github, waits.append), PullRequestOptions(labels=("leastpriv",)))
-        number = remote.publish(PROPOSED, NOW).number
+        remote = GitHubRepository(connect(github, waits.append))
+        options = PullRequestOptions(labels=("leastpriv",))
+        number = remote.publish(replace(PROPOSED, options=options), NOW).number
         assert github.pull(number).labels == ["leastpriv"]
         assert waits == [1.0, 2.0]
 
@@ -620,10 +618,7 @@ class TestRetries:
         connection = connect(github)
         connection.is_own_login("kim")  # the query for the token's login is GraphQL too
         github.fail_next(*where, 502, carried_out=True)
-        assert (
-            GitHubRepository(connection, PullRequestOptions()).publish(PROPOSED, NOW).operation
-            is PullRequestOperation.CREATED
-        )
+        assert GitHubRepository(connection).publish(PROPOSED, NOW).operation is PullRequestOperation.CREATED
 
     @pytest.mark.parametrize("times", [1, 9])
     def test_a_failed_edit_of_the_text_is_repeated_by_the_next_run(self, github: FakeGitHub, times: int) -> None:
@@ -714,9 +709,9 @@ def race(github: FakeGitHub, digest: str) -> None:
     assert len(done) == 2
     assert any(isinstance(each, PublishResult) for each in done)
     assert all("changed during the run" in str(each) for each in done if isinstance(each, PullRequestError)), done
-    assert github.file(PATH, BRANCH) in [each.policy for each in proposals]
+    assert github.file(PATH, BRANCH) in [each.files[PATH] for each in proposals]
     assert connect(github).repository.compare("main", BRANCH).ahead_by == 1
-    final = next(each for each in proposals if each.policy == github.file(PATH, BRANCH))
+    final = next(each for each in proposals if each.files[PATH] == github.file(PATH, BRANCH))
     # The last run may have lost the race for the text; the next run of the same proposal corrects it.
     published(github, final)
     [pull] = connect(github).repository.get_pulls(state="open", head=f"acme:{BRANCH}")

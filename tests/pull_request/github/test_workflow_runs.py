@@ -12,7 +12,6 @@ from leastpriv.models import Origin, Run, Trust, WebIdentity
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.github.workflow_runs import BY_LOGIN, BY_SESSION_NAME, OTHER_BRANCH
-from leastpriv.pull_request.models import PullRequestOptions
 from tests.fakes.github import FakeGitHub
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
@@ -35,7 +34,7 @@ def repository_for(github: FakeGitHub, token: str = "") -> GitHubRepository:
         web_url="https://github.example",
         deadline=RequestDeadline(lambda _: None),
     )
-    return GitHubRepository(connection, PullRequestOptions())
+    return GitHubRepository(connection)
 
 
 def origin(github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = "") -> Origin:

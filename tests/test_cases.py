@@ -144,8 +144,8 @@ def job_logs(case: Mapping[str, Any], folder: Path) -> JobLogs:
         files.append(str(folder / name))
         Path(files[-1]).write_text("\n".join([lines] if isinstance(lines, str) else lines), encoding="utf-8")
     if "job-logs-of" not in case:
-        return JobLogs(NOW, tuple(files), root=f"{folder}/")
-    return JobLogs(NOW, run=KeptLogs(case["job-logs-of"], files))
+        return JobLogs(tuple(files), root=f"{folder}/")
+    return JobLogs(run=KeptLogs(case["job-logs-of"], files))
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,7 +90,7 @@ def _reader_key(name: str) -> dict[str, object]:
         "external-id": "External id that the trust policy of assume-role names.",
         "session-name": "Session name of assume-role.",
     }
-    return {"type": "string", "pattern": f"^{READER_KEYS[name].pattern}$", "description": about[name]}
+    return {"type": "string", "pattern": f"^{READER_KEYS[name][0]}$", "description": about[name]}
 
 
 def _input(known: Input) -> dict[str, object]:

@@ -56,7 +56,7 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
 
 def checkout_context(settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime) -> RunContext:
     """Returns the run as the checkout alone gives it, without a repository; raises InputError."""
-    session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner, now)
+    session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner)
     target = _checkout_target(settings, runner)
     trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
     if settings.cache_dir and not Path(settings.cache_dir).is_absolute():
@@ -154,14 +154,14 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
     return Target(settings, file, runner.workspace, pointer=policy.pointer, workspace=runner.workspace)
 
 
-def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
+def _job_logs(settings: Settings, runner: Runner) -> JobLogs:
     """Returns the logs in the workspace and, for `auto`, those of the workflow run."""
     files = tuple(
         str(repository_path(runner.workspace, name, "job-logs")) for name in settings.job_logs if name != AUTO_LOGS
     )
     root = f"{runner.workspace.resolve()}/"
     if AUTO_LOGS not in settings.job_logs:
-        return JobLogs(now, files, root=root)
+        return JobLogs(files, root=root)
     if not (settings.github_token and runner.repository and runner.run_id):
         raise InputError(
             "The input job-logs is 'auto', which reads the logs of this workflow run: give the input github-token."
@@ -171,7 +171,7 @@ def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
     run = WorkflowRunLogs(
         runner.api_url, runner.repository, runner.run_id, runner.run_attempt, settings.github_token, time.sleep
     )
-    return JobLogs(now, files, run, root)
+    return JobLogs(files, run, root)
 
 
 def _history_store(settings: Settings, github: GitHubRepository | None) -> BranchStateStore | None:

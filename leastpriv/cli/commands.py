@@ -111,7 +111,7 @@ def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: 
     return missing_calls(target, [*others, *(folder.statistics for folder in again)], gaps)
 
 
-def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Explains why an action is needed, or what a proposal does with it."""
     from leastpriv.cli.command_line import EXPLAINED
     from leastpriv.cli.propose import command_context
@@ -121,7 +121,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     from leastpriv.pipeline.context import Target
     from leastpriv.pipeline.propose import make_proposal
     from leastpriv.policy.source import Location
-    from leastpriv.report.explain import explain
+    from leastpriv.report import explain as report
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
     asked: list[str] = options.actions
@@ -129,7 +129,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     for action in asked:
         check_spelling(action, "ACTION is")
     if not (options.role_arn or options.trails or options.policy_file):
-        print_text(stdout, explain(asked, None, as_json=as_json))
+        print_text(stdout, report.explain(asked, None, as_json=as_json))
         return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
@@ -144,7 +144,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     if context.missing_calls:
         console.error(context.missing_calls)
     has_policy = bool(options.policy_file)
-    print_text(stdout, explain(asked, context, has_policy=has_policy, as_json=as_json))
+    print_text(stdout, report.explain(asked, context, has_policy=has_policy, as_json=as_json))
     return int(bool(context.missing_calls))
 
 

@@ -54,12 +54,5 @@ def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
         return propose
     from leastpriv.cli import commands
 
-    return {
-        "permissions": commands.permissions,
-        "explain": commands.explain_actions,
-        "evaluate": commands.evaluate,
-        "contains": commands.contains,
-        "denials": commands.denials,
-        "init": commands.init,
-        "trial": commands.trial,
-    }[name]
+    function: Callable[[Namespace, TextIO, Console, Clock], int] = getattr(commands, name)
+    return function

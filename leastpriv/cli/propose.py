@@ -50,7 +50,7 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
         (command_target(found),),
         now,
         tuple(Path(name) for name in found.trail_folders),
-        JobLogs(now, found.job_logs),
+        JobLogs(found.job_logs),
         AwsSession(environment, now, found.aws_regions),
     )
 

@@ -219,31 +219,31 @@ def _check_pattern(entry: TargetEntry) -> None:
         raise InputError(f"{entry.where}: branch would be that of several roles: leave it out, or name a group.")
 
 
-READER_KEYS: Mapping[str, re.Pattern[str]] = {
-    "assume-role": re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:[0-9]{12}|\{account\}):role/[\w+=,.@/-]{1,576}", re.ASCII),
-    "external-id": re.compile(r"[\w+=,.@:/-]{2,1224}", re.ASCII),
-    "session-name": re.compile(r"[\w+=,.@-]{2,64}", re.ASCII),
+READER_KEYS = {
+    "assume-role": (
+        r"arn:aws(?:-[a-z]+)*:iam::(?:[0-9]{12}|\{account\}):role/[\w+=,.@/-]{1,576}",
+        "write the ARN of a role, as in arn:aws:iam::{account}:role/leastpriv-reader",
+    ),
+    "external-id": (
+        r"[\w+=,.@:/-]{2,1224}",
+        "write 2 characters or more, and quote a number, so that YAML keeps its zeros",
+    ),
+    "session-name": (r"[\w+=,.@-]{2,64}", "write 2 to 64 letters, digits and +=,.@_-"),
 }
-"""The keys of the role that reads an account, and the form of their values ("AssumeRole", AWS STS API reference, read
-2026-11-27)."""
+"""The keys of the role that reads an account, the form of their values ("AssumeRole", AWS STS API reference, read
+2026-11-27), and the remedy of a wrong one."""
 
 
 def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
     """Returns the keys of the role that reads an account; empty without one."""
     own = {key: found[key] for key in READER_KEYS if key in found}
     for key, value in own.items():
-        if not isinstance(value, str) or not READER_KEYS[key].fullmatch(value):
-            raise InputError(f"{where}: {key} is {value!r}, which AWS STS does not take{_QUOTED.get(key, '')}.")
+        form, remedy = READER_KEYS[key]
+        if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
+            raise InputError(f"{where}: {key} is {value!r}, which AWS STS does not take: {remedy}.")
     if own and "assume-role" not in own:
         raise InputError(f"{where} has {next(iter(own))} without assume-role, the role that it is for.")
     return own
-
-
-_QUOTED: Mapping[str, str] = {
-    "assume-role": ": write the ARN of a role, as in arn:aws:iam::{account}:role/leastpriv-reader",
-    "external-id": ": write 2 characters or more, and quote a number, so that YAML keeps its zeros",
-    "session-name": ": write 2 to 64 letters, digits and +=,.@_-",
-}
 
 
 def _reader(keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accounts: bool) -> AssumedRole:

@@ -129,12 +129,12 @@ class RunEvidence:
             # That of the one target is read here, after its inputs have been checked.
             self.found.update(self._scan([principal], []))
         run, found, logs = self._run.in_account(principal.account), self.found[principal.arn], self.job_logs()
-        if not run.job_logs or not logs:
+        if not logs:
             return found
         from leastpriv.evidence.denials.run_logs import add_job_logs
 
-        decoder, read_at = message_decoder(run.aws), run.job_logs.read_at
-        return replace(found, evidence=add_job_logs(found.evidence, logs, target.settings.window, read_at, decoder))
+        window, decoder = target.settings.window, message_decoder(run.aws)
+        return replace(found, evidence=add_job_logs(found.evidence, logs, window, run.now, decoder))
 
     def job_logs(self) -> Sequence[LoggedDenials]:
         """Returns what the job logs show, read once; those of the workflow run that cannot be read are a gap.
@@ -145,7 +145,7 @@ class RunEvidence:
             return self._logs
         found: list[LoggedDenials] = []
         job_logs = self._run.job_logs
-        if job_logs and job_logs.files:
+        if job_logs.files:
             from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
             from leastpriv.evidence.denials.run_logs import LoggedDenials
 
@@ -155,7 +155,7 @@ class RunEvidence:
             found.append(LoggedDenials(named, (limited,) if more else ()))
             names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
             _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
-        if job_logs and job_logs.run:
+        if job_logs.run:
             own = job_logs.run.read()
             found.append(own)
             _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'denial')}")

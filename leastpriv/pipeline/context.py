@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 class JobLogs(Struct, frozen=True):
     """The job logs of one run of the program."""
 
-    read_at: datetime
-    """The time of a denial whose line has none."""
     files: tuple[str, ...] = ()
     """Logs of any tool, folders of them, zip archives; `-` is standard input."""
     run: WorkflowRunLogs | None = None
@@ -143,9 +141,9 @@ class RunContext(Struct, frozen=True):
     targets: tuple[Target, ...]
     """Those that are named; patterns of the targets file add further ones."""
     now: datetime
+    """Also the time of a denial in a log whose line has none."""
     trails: tuple[Path, ...] = ()
-    job_logs: JobLogs | None = None
-    """Logs whose denials are read; None: no logs."""
+    job_logs: JobLogs = JobLogs()
     aws: AwsSession | None = None
     run_url: str = ""
     file: TargetsFile | None = None

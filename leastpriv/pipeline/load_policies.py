@@ -25,7 +25,7 @@ from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
 from leastpriv.pipeline.context import Target
-from leastpriv.pipeline.infrastructure import folder_on_disk, read_plan, terraform_folder
+from leastpriv.pipeline.infrastructure import Read, folder_on_disk, read_plan, terraform_folder
 from leastpriv.pipeline.sources import describe_defect
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import grants_every_service
@@ -44,6 +44,8 @@ _NO_FOLDER = TerraformFolder()
 class AttachedPolicies(Struct, frozen=True):
     """The committed and the other policies of the role, and how the account and the policy file differ."""
 
+    base: str = ""
+    """The commit that they were read in; empty where they were read on disk."""
     committed: Document | None = None
     """None: no file exists yet."""
     names: tuple[str, ...] = ()
@@ -164,6 +166,16 @@ def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
     return False
 
 
+def continuations(location: Location, read: Read, principal: Principal) -> tuple[str, ...]:
+    """Returns the names of the further files of a split policy, which `read` finds and which are policies."""
+
+    def continues(name: str) -> bool:
+        raw = read(name)
+        return raw is not None and holds_policy(raw, name, principal)
+
+    return () if location.pointer else tuple(numbered_files(location.path, continues))
+
+
 def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
     """Returns that many names of new files in which the policy file can continue."""
     names = (numbered_file(target.policy_path, number) for number in count(2))
@@ -237,13 +249,11 @@ def attached_policies(
     """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account."""
     settings = target.settings
 
-    def continues(name: str) -> bool:
-        return file_exists(target, base, name) and holds_policy(
-            read_other(target, base, name, "policy-file"), name, settings.principal
-        )
+    def read(name: str) -> bytes | None:
+        return read_other(target, base, name, "policy-file") if file_exists(target, base, name) else None
 
     # An earlier proposal split them off the policy file.
-    found_files = [] if target.pointer else numbered_files(target.policy_path, continues)
+    found_files = continuations(Location(target.policy_path, target.pointer), read, settings.principal)
     assumed = tuple(name for name in found_files if name not in settings.attached_files)
     named = (*settings.attached_files, *assumed)
     paths = {name: Location.of(name).path for name in named}
@@ -253,7 +263,7 @@ def attached_policies(
         )
         for name, path in paths.items()
     )
-    found = replace(managed_policies(settings, aws), committed=committed, assumed=assumed)
+    found = replace(managed_policies(settings, aws), base=base, committed=committed, assumed=assumed)
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents))
     if aws is None or not settings.asks_aws:
         return found

@@ -173,13 +173,7 @@ def make_proposal(
     difference = compare(policies.committed, list(policies.documents), evidence)
     earlier = target_history(run, target, base, difference.missing, evidence)
     context = _report_context(target, policies, replace(found, evidence=evidence), difference, earlier.history)
-    context = _with_boundary(context, target, base)
-    context = replace(
-        context,
-        run_url=run.run_url,
-        chained=chain or principal_role_chain(target.role, evidence),
-        further=free_names(target, base, len(context.proposal.documents) - 1),
-    )
+    context = replace(context, run_url=run.run_url, chained=chain or principal_role_chain(target.role, evidence))
     _check_proof(context)
     context = replace(context, check_results=_check_results(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
@@ -212,13 +206,19 @@ def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool
 def _report_context(
     target: Target, policies: AttachedPolicies, found: TargetEvidence, difference: Difference, history: History
 ) -> ReportContext:
-    """Makes the proposal and its proof from the difference."""
+    """Makes the proposal and its proof from the difference, and drafts the boundary of the roles that it creates."""
     options, evidence, attached = target.settings.options, found.evidence, list(policies.documents)
     proposal = propose_changes(policies.committed, difference, evidence, options, ProposalInputs(history, attached))
-    former = policies.committed.to_bytes() if policies.committed else None
     documents, committed = [*proposal.documents, *attached], policies.in_force
     escalation = Escalation(escalation_paths(committed, target.role), escalation_paths(documents, target.role))
     proposal = with_closed_paths(proposal, escalation)
+    path, base = target.settings.boundary_file, policies.base
+    # A draft is part of a proposal that changes the policy.
+    exists = not proposal.changes or bool(path and file_exists(target, base, path))
+    boundary = boundary_for(proposal.documents, escalation.after, target.role, path, exists=exists)
+    former = policies.committed.to_bytes() if policies.committed else None
+    files = [each.to_bytes() for each in proposal.documents]
+    drafts = [boundary.content] if boundary and boundary.content else []
     # The role does not exist, or no call was read.
     absent = policies.live.missing if policies.live else ""
     missing = " ".join(filter(None, (absent, found.missing_calls)))
@@ -230,7 +230,7 @@ def _report_context(
         difference=difference,
         proof=prove(proposal, attached, evidence, options, history),
         evidence=evidence,
-        fingerprint=fingerprint(target.scope, former, *(each.to_bytes() for each in proposal.documents)),
+        fingerprint=fingerprint(target.scope, former, *files, *drafts),
         attached=policies.names,
         assumed=policies.assumed,
         replaced=policies.replaced,
@@ -242,32 +242,14 @@ def _report_context(
         live=policies.live,
         drift=policies.drift,
         escalation=escalation,
+        boundary=boundary,
+        further=free_names(target, base, len(files) - 1),
         suggested_actions=(
             suggested_actions(evidence, [*documents, *committed], options.never_add) if proposal.changes else ()
         ),
         kept_counterparts=kept_counterparts(proposal, evidence),
         suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
     )
-
-
-def _with_boundary(context: ReportContext, target: Target, base: str) -> ReportContext:
-    """Adds the boundary of the roles that the role creates; its draft is part of a proposal that changes the policy."""
-    path = target.settings.boundary_file
-    boundary = boundary_for(
-        context.proposal.documents,
-        context.escalation.after,
-        context.principal,
-        path,
-        exists=bool(path and file_exists(target, base, path)),
-    )
-    if boundary is None or not boundary.content:
-        return replace(context, boundary=boundary)
-    if not context.proposal.changes:
-        return replace(context, boundary=replace(boundary, content=b""))
-    former = context.proposal.committed.to_bytes() if context.proposal.committed else None
-    files = [each.to_bytes() for each in context.proposal.documents]
-    mark = fingerprint(target.scope, former, *files, boundary.content)
-    return replace(context, boundary=boundary, fingerprint=mark)
 
 
 def _check_proof(context: ReportContext) -> None:

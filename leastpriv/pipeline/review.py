@@ -15,14 +15,13 @@ from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.infrastructure import Read, declared_change, read_changes, read_plan, terraform_folder
 from leastpriv.pipeline.load_policies import (
-    holds_policy,
+    continuations,
     managed_policies,
     read_attached,
     read_policy,
     with_account_gaps,
 )
 from leastpriv.policy.document import Document
-from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
@@ -75,12 +74,9 @@ def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVers
     (target,) = run.targets
     settings, path = target.settings, target.policy_path
     old, new = _both(target, before, after)
-
-    def continues(name: str) -> bool:
-        raw = after.read(name) or before.read(name)
-        return raw is not None and holds_policy(raw, name, settings.principal)
-
-    split_off = () if target.pointer else numbered_files(path, continues)
+    split_off = continuations(
+        Location(path, target.pointer), lambda name: after.read(name) or before.read(name), settings.principal
+    )
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     for name in named:
         file = Location.of(name).path

@@ -40,16 +40,6 @@ class TrialTags(Struct, frozen=True):
         return [{"Key": _TRIAL_TAG, "Value": self.trial}, {"Key": _UNTIL_TAG, "Value": until}]
 
 
-class OrphanedResource(Struct, frozen=True):
-    """A role or policy of another trial."""
-
-    kind: str
-    """`role` or `policy`."""
-    arn: str
-    trial_ended: bool
-    """Its trial ended: its last credentials expired."""
-
-
 def has_trial_ended(tags: Mapping[str, str], now: datetime) -> bool:
     """Whether the trial that set these tags has ended; false without readable tags."""
     try:
@@ -58,19 +48,19 @@ def has_trial_ended(tags: Mapping[str, str], now: datetime) -> bool:
         return False
 
 
-def find_trial_resources(iam: Any, now: datetime) -> list[OrphanedResource]:
-    """Returns all roles and policies that trials have not removed; roles first, since policies are attached to them."""
+def find_trial_resources(iam: Any, now: datetime) -> dict[str, bool]:
+    """Returns the ARNs of roles and policies that trials have not removed, and whether the trial of each has ended.
+
+    Roles are first, since policies are attached to them.
+    """
     with translate_errors("looking for resources of earlier trials", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
-        found = [("role", arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
+        found = [(arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
     with translate_errors("looking for resources of earlier trials", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
-        found += [("policy", arn, iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
-    return [
-        OrphanedResource(kind, arn, has_trial_ended({tag["Key"]: tag["Value"] for tag in answer["Tags"]}, now))
-        for kind, arn, answer in found
-    ]
+        found += [(arn, iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
+    return {arn: has_trial_ended({tag["Key"]: tag["Value"] for tag in answer["Tags"]}, now) for arn, answer in found}
 
 
 def remove_all(iam: Any, arns: Sequence[str]) -> list[str]:

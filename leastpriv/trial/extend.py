@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn, session_of
@@ -125,9 +125,7 @@ def logged_denials(
         is_certain = named and not identity.own_session
         if is_certain and denial.resource == "*":
             # AWS checked it on `*`, whatever types the action has: a grant on some resources does not fix it.
-            needs = tuple(
-                structs.replace(need, exact=need.exact or not sensitivity(need.permission.action)) for need in needs
-            )
+            needs = tuple(replace(need, exact=need.exact or not sensitivity(need.permission.action)) for need in needs)
         for need in needs:
             region = "".join(need.permission.resource.split(":")[3:4])
             yield TrialDenial(need, denial, is_certain, (region,) if region else ())
@@ -216,7 +214,7 @@ def _unresolved_reason(
     if other_policy_reason:
         return other_policy_reason, False
     if denial.denied_by is identity.in_force:
-        need = structs.replace(need, basis=Basis.OBSERVED)  # the candidate itself did not allow it under its condition
+        need = replace(need, basis=Basis.OBSERVED)  # the candidate itself did not allow it under its condition
     if denial.denied_by in (identity.in_force, DeniedBy.UNKNOWN):
         need = with_unmet_conditions(need, candidate.documents)
     effects = {
@@ -271,7 +269,7 @@ def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
 def _usage(trial_denial: TrialDenial, now: datetime) -> Usage:
     """Returns a denial as usage; `mendable`, since the candidate does not allow it and a grant there resolves it."""
     denial = replace(trial_denial.denial, mendable=True, why="")
-    need = structs.replace(trial_denial.need, basis=Basis.DENIED)
+    need = replace(trial_denial.need, basis=Basis.DENIED)
     return Usage(need, Outcome.DENIED, 1, now, now, (), (), trial_denial.regions, denial, succeeded=False)
 
 

@@ -20,10 +20,9 @@ from leastpriv.config.inputs import entries, named_principal, parse_integer, pat
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
 from leastpriv.models import Principal
 from leastpriv.pipeline.infrastructure import folder_on_disk
-from leastpriv.pipeline.load_policies import holds_policy, read_attached
+from leastpriv.pipeline.load_policies import continuations, read_attached
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
-from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location, is_hcl
 from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_all
 from leastpriv.trial.extend import CandidatePolicy
@@ -101,10 +100,10 @@ def open_attached(location: Location, also_attached: tuple[str, ...], principal:
     Raises InputError where one cannot be read, or holds no policy.
     """
 
-    def continues(name: str) -> bool:
-        return Path(name).exists() and holds_policy(read_named(name, "--policy-file"), name, principal)
+    def read(name: str) -> bytes | None:
+        return read_named(name, "--policy-file") if Path(name).exists() else None
 
-    further = [] if location.pointer else numbered_files(location.path, continues)
+    further = continuations(location, read, principal)
     names = dict.fromkeys((*also_attached, *further))
     return tuple(
         read_attached(read_named(Location.of(name).path, "--also-attached"), name, principal) for name in names
@@ -200,7 +199,7 @@ def _report_earlier_trials(aws: Aws, context: TrialContext, *, clean_up: bool) -
     for line in trial_resource_lines(resources, clean_up=clean_up):
         _log.info(line)
     if clean_up:
-        orphaned = [resource.arn for resource in resources if resource.trial_ended]
+        orphaned = [arn for arn, has_ended in resources.items() if has_ended]
         failures = remove_all(iam, orphaned)
         _log.info(f"Removed {len(orphaned) - len(failures)} of {len(orphaned)} left-overs.")
         if failures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv.models import Basis, Condition
@@ -14,7 +14,6 @@ from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change
 from leastpriv.report.escape import plain
 from leastpriv.report.phrases import listed, plural
-from leastpriv.trial.cleanup import OrphanedResource
 from leastpriv.trial.extend import RoundResult, UnresolvedDenial
 
 _MAX_DENIALS = 5
@@ -108,14 +107,13 @@ def found_lines(added: Sequence[Change]) -> Iterator[str]:
     yield from _addition_lines(added)
 
 
-def trial_resource_lines(resources: Sequence[OrphanedResource], *, clean_up: bool) -> Iterator[str]:
-    """Yields the roles and policies of earlier trials, and how to remove them."""
-    orphaned = [resource for resource in resources if resource.trial_ended]
-    for resource in resources:
-        state = "left by a trial that ended" if resource.trial_ended else "of a trial that may still run"
-        yield f"{resource.kind} {resource.arn}: {state}."
-    if orphaned and not clean_up:
-        what = plural(len(orphaned), "left-over")
+def trial_resource_lines(resources: Mapping[str, bool], *, clean_up: bool) -> Iterator[str]:
+    """Yields the roles and policies of earlier trials, and how to remove them; the values: their trial has ended."""
+    for arn, has_ended in resources.items():
+        kind = "role" if ":role/" in arn else "policy"
+        yield f"{kind} {arn}: {'left by a trial that ended' if has_ended else 'of a trial that may still run'}."
+    if any(resources.values()) and not clean_up:
+        what = plural(sum(resources.values()), "left-over")
         yield f"{what} of an ended trial: remove with leastpriv trial --clean-up."
 
 

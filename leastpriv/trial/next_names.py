@@ -62,6 +62,11 @@ class _Learned(Struct, frozen=True):
     """The word of an earlier run, which is open in all entries."""
     is_shown: bool = False
     """An earlier run used the action on another id."""
+    basis: Basis = Basis.DENIED
+
+    def of(self, resource: str) -> Pattern:
+        """Returns the pattern with the resource that it was made from."""
+        return Pattern(self.pattern, (resource,), (WildcardPart("name", self.reason),))
 
 
 class NextNames(Struct, frozen=True):
@@ -97,14 +102,15 @@ class NextNames(Struct, frozen=True):
             return None
         found = (rule(action, resource) for rule in (_artifact, self._other_id, self._covering, self._other_name))
         wide = (each for each in found if each and each.pattern != resource)
-        return next((each for each in wide if self._may_write(action, each.pattern, is_shown=each.is_shown)), None)
+        return next((each for each in wide if self._may_write(action, each)), None)
 
-    def _may_write(self, action: str, pattern: str, *, is_shown: bool = False) -> bool:
-        """Whether an addition may have a pattern; `is_shown`: two runs used another id of its type each."""
+    def _may_write(self, action: str, learned: _Learned) -> bool:
+        """Whether an addition may have a pattern."""
+        pattern = learned.pattern
         if not fits(action, pattern) or forbidden(action, self.never_add):
             return False
         whole_type = literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0 and ":s3:::" not in pattern
-        is_too_wide = (whole_type and not is_shown) or resource_covers(pattern, self.principal)
+        is_too_wide = (whole_type and not learned.is_shown) or resource_covers(pattern, self.principal)
         return not (sensitivity(action) and is_too_wide)
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
@@ -206,11 +212,10 @@ class NextNames(Struct, frozen=True):
                     wide = self._opened(entry)
                 else:
                     continue
-                is_shown = learned.is_shown and wide == learned.pattern
+                found = replace(learned, pattern=wide, is_shown=learned.is_shown and wide == learned.pattern)
                 for action in statement.actions if wide != entry else ():
-                    may_write = "*" not in action and self._may_write(action, wide, is_shown=is_shown)
-                    if may_write and not self._grants(action, wide):
-                        yield self._addition(action, entry, _Learned(wide, learned.reason), statement.conditions)
+                    if "*" not in action:
+                        yield from self._addition(action, entry, found, statement.conditions)
 
     def _unrecorded(self, denied: Collection[str], *, everywhere: bool) -> Iterator[Change]:
         """Actions on what the candidate creates whose use the trail does not record, as a denial of one shows.
@@ -220,6 +225,7 @@ class NextNames(Struct, frozen=True):
         `everywhere`: all in each service.
         """
         for statement in self._statements():
+            entries = [entry for entry in statement.resources if entry != "*"]
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
@@ -228,9 +234,11 @@ class NextNames(Struct, frozen=True):
                     on |= _item_actions(prefix, kinds)
                 if everywhere and kinds and not _item_actions(prefix, kinds):
                     on |= {(action, "") for action in catalog.actions(prefix)}
-                for action, below in sorted(on):
-                    if visibility(action).visibility is Visibility.DATA and not sensitivity(action):
-                        yield from self._on_created(action, below, statement)
+                unseen = (each for each in sorted(on) if visibility(each[0]).visibility is Visibility.DATA)
+                for (action, below), entry in product(unseen, entries):
+                    found = _Learned(f"{entry}{below}", _UNRECORDED, basis=Basis.LIFECYCLE)
+                    if not sensitivity(action):
+                        yield from self._addition(action, entry, found, statement.conditions)
 
     def _of_artifacts(self, change: Change) -> Iterator[Change]:
         """What a deployment does with artifacts that it names by their contents, in a bucket that exists already."""
@@ -239,29 +247,23 @@ class NextNames(Struct, frozen=True):
             stem = f"{found['place']}{'?' * len(found['hash'])}" if found else ""
             patterns = dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
             for action, pattern in product(_ON_ARTIFACTS, patterns):
-                if self._may_write(action, pattern) and not self._grants(action, pattern):
-                    written = self._addition(action, resource, _Learned(pattern, _HASH), ())
-                    yield replace(written, basis=Basis.LIFECYCLE)
+                yield from self._addition(action, resource, _Learned(pattern, _HASH, basis=Basis.LIFECYCLE))
 
-    def _on_created(self, action: str, below: str, statement: Statement) -> Iterator[Change]:
-        for entry in statement.resources:
-            wide = f"{entry}{below}"
-            if entry != "*" and self._may_write(action, wide) and not self._grants(action, wide):
-                change = self._addition(action, entry, _Learned(wide, _UNRECORDED), statement.conditions)
-                yield replace(change, basis=Basis.LIFECYCLE)
-
-    def _addition(self, action: str, entry: str, learned: _Learned, conditions: Sequence[Condition]) -> Change:
-        pattern = Pattern(learned.pattern, (entry,), (WildcardPart("name", learned.reason),))
-        return Change(
-            ChangeKind.ADD,
-            action,
-            (learned.pattern,),
-            used=(action,),
-            basis=Basis.DENIED,
-            security=sensitivity(action),
-            patterns=(pattern,),
-            conditions=_in_own_account(learned.pattern, conditions, self.principal),
-        )
+    def _addition(
+        self, action: str, entry: str, learned: _Learned, conditions: Sequence[Condition] = ()
+    ) -> Iterator[Change]:
+        """Yields the addition of an action on a pattern, if it may be written and the candidate does not grant it."""
+        if self._may_write(action, learned) and not self._grants(action, learned.pattern):
+            yield Change(
+                ChangeKind.ADD,
+                action,
+                (learned.pattern,),
+                used=(action,),
+                basis=learned.basis,
+                security=sensitivity(action),
+                patterns=(learned.of(entry),),
+                conditions=_in_own_account(learned.pattern, conditions, self.principal),
+            )
 
     def _grants(self, action: str, resource: str) -> bool:
         return any(
@@ -298,7 +300,7 @@ def _with_patterns(change: Change, learned: Mapping[str, _Learned | None], princ
     groups: dict[tuple[Condition, ...], dict[str, Pattern | None]] = {}
     for resource, found in learned.items():
         written = found.pattern if found else resource
-        pattern = Pattern(written, (resource,), (WildcardPart("name", found.reason),)) if found else None
+        pattern = found.of(resource) if found else None
         groups.setdefault(_in_own_account(written, change.conditions, principal), {})[written] = pattern
     for conditions, written_patterns in groups.items():
         patterns = (*change.patterns, *filter(None, written_patterns.values()))

@@ -18,10 +18,11 @@ from typing import Any
 from leastpriv.aws.arns import same_arn, session_of
 from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, AwsErrorKind, InputError, PolicyFileError
+from leastpriv.aws_checks.rendered_policy import render_policy
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.models import Principal
 from leastpriv.policy.compact import merge_statements
-from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.document import Document, parse
 from leastpriv.policy.size import PolicyKind, max_managed_policies, pack, quota
 from leastpriv.policy.syntax_tree import json_string, minified
 from leastpriv.trial.cleanup import (
@@ -306,12 +307,14 @@ def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
 
     Raises InputError where a part of a policy is known only once its template is rendered.
     """
-    nonempty = [each for each in documents if each.statements]
-    for document in nonempty:
-        _check_no_templates(document)
-    ordered = sorted(nonempty, key=lambda document: document.version)
-    texts = (_text(list(group)) for _, group in groupby(ordered, key=lambda document: document.version))
-    return tuple(map(_escaped, texts)) or (EMPTY_POLICY,)
+    rendered = (_rendered(each) for each in documents if each.statements)
+    groups = groupby(sorted(rendered, key=lambda document: document.version), key=lambda document: document.version)
+    texts = []
+    for version, group in groups:
+        nodes = ",".join(minified(node) for document in group for node in document.statement_nodes)
+        named = f'"Version":{json_string(version)},' if version else ""
+        texts.append(_escaped(f'{{{named}"Statement":[{nodes}]}}'))
+    return tuple(texts) or (EMPTY_POLICY,)
 
 
 def as_session_policy(documents: Sequence[Document]) -> str:
@@ -345,32 +348,18 @@ def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
     return tuple(texts) if fits and len(texts) <= max_managed_policies() else ()
 
 
-def _text(documents: Sequence[Document]) -> str:
-    nodes = ",".join(minified(node) for document in documents for node in document.statement_nodes)
-    version = f'"Version":{json_string(documents[0].version)},' if documents[0].version else ""
-    return f'{{{version}"Statement":[{nodes}]}}'
-
-
 def _escaped(text: str) -> str:
     return _OUTSIDE_ASCII.sub(lambda character: json.dumps(character[0])[1:-1], text)
 
 
-def _check_no_templates(document: Document) -> None:
-    """Raises InputError if the document means what it says only once its template is rendered."""
+def _rendered(document: Document) -> Document:
+    """Returns a document without a template; raises InputError if a part is known only once that is rendered."""
     if document.source.language == "plain":
-        return
-    try:
-        plain = parse(_text([document]).encode(), document.where)
-        is_same = [*map(_comparable, plain.statements)] == [*map(_comparable, document.statements)]
-    except PolicyFileError:
-        is_same = False
-    if not is_same:
+        return document
+    rendered = render_policy(document)
+    if rendered is None:
         raise InputError(
             f"{document.where}: a part of this policy is known only once its template is rendered, so that it cannot "
             "be tried; name the rendered JSON policy."
         )
-
-
-def _comparable(statement: Statement) -> tuple[object, ...]:
-    entries = (statement.actions, statement.not_actions, statement.resources, statement.not_resources)
-    return (*entries, statement.conditions, statement.conditions_readable)
+    return parse(rendered.text.encode(), "the candidate")

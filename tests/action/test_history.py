@@ -257,7 +257,7 @@ class TestRefusals:
     ) -> None:
         step(mode="report")
         head = hub.head(BRANCH)
-        hub.fail_next("GET", "/git/blobs/", 500, times=20, headers={"Retry-After": "0"})
+        hub.fail_next("GET", "/contents/[0-9]{12}/", 500, times=20, headers={"Retry-After": "0"})
         again = step()
         assert again.code == 0
         assert removed(again) == []

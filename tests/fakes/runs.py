@@ -42,7 +42,7 @@ def run_one(
     trails: tuple[Path, ...],
     now: datetime,
     aws: AwsSession | None = None,
-    job_logs: JobLogs | None = None,
+    job_logs: JobLogs = JobLogs(),
     run_url: str = "",
 ) -> Proposed:
     """Run the flow for one target."""

@@ -120,3 +120,19 @@ def test_a_literal_policy_in_a_template_can_be_tried() -> None:
     assert read(as_session_policy([parse(raw, "template.yaml", AT)])).statements[0].resources == (
         "arn:aws:s3:::assets/*",
     )
+
+
+@pytest.mark.parametrize(
+    "resource", ["!Sub 'arn:${AWS::Partition}:s3:::assets/*'", "!Join [/, ['arn:aws:s3:::assets', '*']]"]
+)
+def test_a_template_whose_text_is_known_can_be_tried(resource: str) -> None:
+    raw = TEMPLATE.format(resource=resource).encode()
+    document = parse(raw, "template.yaml", AT, {"AWS::Partition": "aws"})
+    assert read(as_session_policy([document])).statements[0].resources == ("arn:aws:s3:::assets/*",)
+
+
+def test_a_policy_in_hcl_can_be_tried() -> None:
+    statement = b'statement {\n    actions   = ["s3:GetObject"]\n    resources = ["*"]\n  }'
+    raw = b'data "aws_iam_policy_document" "d" {\n  ' + statement + b"\n}\n"
+    document = parse(raw, "main.tf", "data.aws_iam_policy_document.d")
+    assert read(as_session_policy([document])).statements[0].actions == ("s3:GetObject",)

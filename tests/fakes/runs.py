@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.pipeline.context import JobLogs, PullRequestContent, RunContext, Target, TargetResult
+from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetResult
 from leastpriv.pipeline.propose import propose
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.context import ReportContext
@@ -42,11 +42,10 @@ def run_one(
     trails: tuple[Path, ...],
     now: datetime,
     aws: AwsSession | None = None,
-    job_logs: JobLogs = JobLogs(),
     run_url: str = "",
 ) -> Proposed:
     """Run the flow for one target."""
-    run = RunContext(one.settings, (one,), now, trails, job_logs, aws, run_url)
+    run = RunContext(one.settings, (one,), now, trails, aws=aws, run_url=run_url)
     return proposed(propose(run).targets[0])
 
 

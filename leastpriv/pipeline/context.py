@@ -240,8 +240,6 @@ class FirstFiles(Struct, frozen=True):
     drafts: tuple[TargetResult, ...]
     files: dict[str, bytes]
     """By path in the repository; without the targets file where a person has to change that."""
-    by_hand: tuple[tuple[str, str], ...] = ()
-    """(Role ARN, policy file) of entries that a person has to write."""
     published: PublishResult | None = None
 
 

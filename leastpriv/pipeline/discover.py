@@ -86,10 +86,9 @@ def first_files(
     entries = [(each.target.role, each.target.policy_path) for each in wanted]
     files = {path: text for each in wanted if each.context for path, text in each.context.contents.items()}
     config = with_targets(file.raw, configuration.path, entries) if entries else None
-    found = FirstFiles(
-        wanted, {configuration.path: config, **files} if config else files, () if config else tuple(entries)
-    )
-    notes = [f"Add to {configuration.path}: role-arn {role}, policy-file {path}" for role, path in found.by_hand]
+    found = FirstFiles(wanted, {configuration.path: config, **files} if config else files)
+    by_hand = () if config else entries
+    notes = [f"Add to {configuration.path}: role-arn {role}, policy-file {path}" for role, path in by_hand]
     for path in found.files:
         _log.info(f"First file: {path}")
     if run.settings.mode is Mode.PULL_REQUEST:

@@ -56,13 +56,18 @@ def session_policy(documents: Sequence[Document]) -> str:
     AWS counts a session policy's plain text, white space included. Empty also if the versions differ or no document has
     a statement.
     """
-    nodes = [minified(node) for document in documents for node in document.statement_nodes]
-    versions = {document.version for document in documents}
-    if not nodes or len(versions) != 1:
-        return ""
-    version = f'"Version":{json.dumps(versions.pop())},' if documents[0].version else ""
-    text = f'{{{version}"Statement":[{",".join(nodes)}]}}'
-    return text if len(text) <= quota(PolicyKind.SESSION) else ""
+    texts = join_statements(documents)
+    return texts[0] if len(texts) == 1 and len(texts[0]) <= quota(PolicyKind.SESSION) else ""
+
+
+def join_statements(documents: Iterable[Document]) -> list[str]:
+    """Joins all statements into one policy without white space per version."""
+    nodes: dict[str, list[str]] = {}
+    for document in documents:
+        for node in document.statement_nodes:
+            nodes.setdefault(document.version, []).append(minified(node))
+    named = {version: f'"Version":{json.dumps(version)},' if version else "" for version in sorted(nodes)}
+    return [f'{{{name}"Statement":[{",".join(nodes[version])}]}}' for version, name in named.items()]
 
 
 def policy_kind(document: Document, principal: str) -> PolicyKind:

@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
 from leastpriv.aws.arns import same_arn, session_of
@@ -23,8 +22,8 @@ from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.models import Principal
 from leastpriv.policy.compact import merge_statements
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.size import PolicyKind, max_managed_policies, pack, quota
-from leastpriv.policy.syntax_tree import json_string, minified
+from leastpriv.policy.size import PolicyKind, join_statements, max_managed_policies, pack, quota
+from leastpriv.policy.syntax_tree import minified
 from leastpriv.trial.cleanup import (
     TRIAL_PATH,
     TrialTags,
@@ -307,14 +306,7 @@ def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
 
     Raises InputError where a part of a policy is known only once its template is rendered.
     """
-    rendered = (_rendered(each) for each in documents if each.statements)
-    groups = groupby(sorted(rendered, key=lambda document: document.version), key=lambda document: document.version)
-    texts = []
-    for version, group in groups:
-        nodes = ",".join(minified(node) for document in group for node in document.statement_nodes)
-        named = f'"Version":{json_string(version)},' if version else ""
-        texts.append(_escaped(f'{{{named}"Statement":[{nodes}]}}'))
-    return tuple(texts) or (EMPTY_POLICY,)
+    return tuple(map(_escaped, join_statements(map(_rendered, documents)))) or (EMPTY_POLICY,)
 
 
 def as_session_policy(documents: Sequence[Document]) -> str:

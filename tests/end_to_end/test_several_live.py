@@ -47,7 +47,7 @@ def test_one_lookup_serves_named_roles_patterns_and_the_chain(fresh_lab: Lab, tm
     found, said, code = proposed(tmp_path, lab.root)
     assert code == 0, said
     assert [target["role-arn"] for target in found["targets"]] == [ci, deploy]
-    assert [target["added-actions"] for target in found["targets"]] == [[], ["sqs:CreateQueue"]]
+    assert [target["added-actions"] for target in found["targets"]] == [[], ["sqs:CreateQueue", "sqs:DeleteQueue"]]
     assert [(link["from"], link["role"], link["count"]) for link in found["chain"]["links"]] == [(ci, deploy, 1)]
     assert said.count("Reading event history as") == 1
 

@@ -153,7 +153,14 @@ def _primary_rows() -> Mapping[str, str]:
 
 
 def _spelled(actions: Sequence[str]) -> list[str]:
-    return [found for action in actions if (found := catalog.spelling(action))]
+    """The catalogue's spelling of those that it has; `*:TagResource`: of all services."""
+    services = sorted(catalog.services())
+    every = (
+        f"{prefix}:{action[2:]}" if action.startswith("*:") else action
+        for action in actions
+        for prefix in (services if action.startswith("*:") else ("",))
+    )
+    return [found for action in every if (found := catalog.spelling(action))]
 
 
 def _passed_to(operation: Operation) -> tuple[str, ...]:
@@ -184,7 +191,8 @@ def _trigger(operation: str, action: str, members: Sequence[Member]) -> tuple[st
 def _cause_by_table(operation: str, action: str) -> tuple[str, list[str]] | None:
     for row in table("inner_triggers"):
         if re.fullmatch(row["operations"], operation) and re.fullmatch(row["actions"], action):
-            return row["mode"], [each for each in row["parameters"].split(",") if each]
+            parameters = row["parameters"].replace("{service}", action.partition(":")[0])
+            return row["mode"], [each for each in parameters.split(",") if each]
     return None
 
 

@@ -145,7 +145,7 @@ def test_a_service_that_aws_shut_down_is_known_to_be_unused(action: str) -> None
         ("ec2:DescribeSubnets", "lambda:CreateFunction", True),
         ("rds:CreateDBClusterSnapshot", "rds:DeleteDBCluster", True),
         ("scheduler:DeleteSchedule", "scheduler:DeleteScheduleGroup", False),
-        ("s3:AllowVendedLogDeliveryForResource", "logs:PutDeliverySource", False),
+        ("s3:AllowVendedLogDeliveryForResource", "logs:PutDeliverySource", True),
     ],
 )
 def test_carriers_are_named_with_whether_the_mapping_knows_their_trigger(

@@ -26,7 +26,7 @@ from leastpriv.permissions.event_table import Verdict
 
 _TAGS_ITSELF = re.compile(r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging")
 _TAG_MEMBER = re.compile(
-    r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
+    r"tags?|tags?list|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
 )
 _ROLE = re.compile("role|deliverlogspermissionarn", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -191,23 +191,31 @@ class CreatedResource:
 def made_by(operation: str, tagging: str) -> CreatedResource:
     """Returns what an `operation` (`rds:CreateDBInstance`) makes of the types that its `tagging` action takes.
 
-    By `made_types.tsv`, the type with the operation's noun, or the only type that both actions take.
+    By `made_types.tsv`, the type at the end of the operation's noun, or the only type that both actions take.
     """
     row = next(iter(_rows("made_types", operation)), None)
     if row:
         return CreatedResource(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
     types = _types(tagging)
-    noun = noun_of(operation.partition(":")[2])
+    # `CreateFileSystemFromBackup` makes a file system, `CreateDatabase` of a catalog a database.
+    noun = noun_of(operation.partition(":")[2]).partition("from")[0].removesuffix("s")
     flat = {name: re.sub("resource$|[^a-z0-9]", "", name).removesuffix("s") for name in types}
-    named = [name for name in types if flat[name] == noun.removesuffix("s")]
+    long_enough = [name for name in types if len(flat[name]) >= _SHORTEST]
+    # `CreateVpcAttachment` makes an attachment; the core network is its parent.
+    at_end = [name for name in types if flat[name] == noun] or _longest(long_enough, flat, noun.endswith)
     common = [name for name in types if name in _types(operation)]
-    if named or len(common) == 1:
-        return CreatedResource(tuple(named or common))
-    # `CreateCustomRoutingAccelerator` makes an accelerator, `CreateFileSystemFromBackup` a file system.
-    within = [name for name in types if len(flat[name]) >= _SHORTEST and flat[name] in noun.partition("from")[0]]
-    longest = max((len(flat[name]) for name in within), default=0)
-    within = [name for name in within if len(flat[name]) == longest]
+    if at_end or len(common) == 1:
+        return CreatedResource(tuple(at_end or common))
+    # `CreateLocationEfs` makes a location.
+    within = _longest(long_enough, flat, noun.__contains__)
     return CreatedResource(tuple(within if len(within) == 1 else types))
+
+
+def _longest(names: Sequence[str], flat: Mapping[str, str], fits: Callable[[str], bool]) -> list[str]:
+    """Those of some types whose name without signs fits, the longest ones alone."""
+    found = [name for name in names if fits(flat[name])]
+    longest = max((len(flat[name]) for name in found), default=0)
+    return [name for name in found if len(flat[name]) == longest]
 
 
 def _types(action: str) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ NUMBERED = frozenset({"tag", "content"})
 """Members of an object in a numbered list of EC2, whose content has the key of the list."""
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
+_LINKS = re.compile(r"(Activate|Add|Associate|Attach|Enable|Schedule|Send|Submit|Subscribe)[A-Z]")
 DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
 
@@ -253,6 +254,12 @@ def noun_of(event: str) -> str:
 def creates(event: str) -> bool:
     """Whether an event makes a resource whose id AWS chooses."""
     return _CREATES.match(event) is not None
+
+
+@lru_cache(maxsize=16_384)
+def may_create(event: str) -> bool:
+    """Whether an event may make a resource whose id AWS chooses: an association too."""
+    return creates(event) or _LINKS.match(event) is not None
 
 
 def new_ids(call: Call) -> tuple[str, ...]:

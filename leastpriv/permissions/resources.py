@@ -40,7 +40,7 @@ from leastpriv.permissions.arn_templates import (
     wildcard,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import CallRequest, creates, new_ids, request_values
+from leastpriv.permissions.request import CallRequest, creates, may_create, new_ids, request_values
 from leastpriv.permissions.resource_types import (
     fits,
     is_about,
@@ -374,7 +374,7 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
             continue  # The request names the parent of what the call made.
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
             # IAM's ARNs hold names, which no service chooses.
-            is_new = creates(call.name) and prefix != "iam"
+            is_new = may_create(call.name) and prefix != "iam"
             own_type = next(kind for kind in facts.types if kind.template.name.lower() in kinds)
             usable = answered_arn(facts, arn)
             if is_new and own_type.template.variables:

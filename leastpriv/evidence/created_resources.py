@@ -21,6 +21,7 @@ from leastpriv.permissions.generalize import (
     COPY,
     NAMED_ANEW,
     OWN_WORD,
+    USED_COPY,
     NamePattern,
     ObservedResource,
     deletes,
@@ -30,16 +31,11 @@ from leastpriv.permissions.generalize import (
     generated_families,
 )
 from leastpriv.permissions.lifecycle import created_types
-from leastpriv.permissions.name_copies import copies_of, numbered_words, pattern_of_words
+from leastpriv.permissions.name_copies import LONG_LIVED, copies_of, is_object, numbered_words, pattern_of_words
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, open_parts, service_of
 
-_LONG_LIVED = frozenset({
-    "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod", "production", "release",
-    "stage", "staging", "trunk",
-})  # fmt: skip
-"""Branches and workspaces that every run has: their names do not change."""
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
 """Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
@@ -79,7 +75,7 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
     for run, named in days.items():
         if len(named) <= _MOST_OF_A_DAY:
             found.setdefault(run, set()).update(named.values())
-    return {run: frozenset(words - _LONG_LIVED) for run, words in found.items() if words - _LONG_LIVED}
+    return {run: frozenset(words - LONG_LIVED) for run, words in found.items() if words - LONG_LIVED}
 
 
 def _words_of(run: Run) -> Iterator[str]:
@@ -266,7 +262,7 @@ def find_created_resources(
         by_action.setdefault(permission.action, []).append(ObservedResource(permission.resource, usage.runs))
     by_stacks = {each.need.permission.resource for each in creations if STACK_SERVICE in each.forwarded_by}
     allowed = [each for each in teachers if each.outcome is Outcome.ALLOWED and each.succeeded]
-    objects = (each for each in allowed if _is_object(each.need.permission.resource))
+    objects = (each for each in allowed if is_object(each.need.permission.resource))
     of_runs, short_lived = words_of_runs(runs, known), _words_of_short_lived(creations, teachers)
     own_words = {
         run: of_runs.get(run, frozenset()) | short_lived.get(run, frozenset()) for run in {*of_runs, *short_lived}
@@ -302,21 +298,22 @@ def _of_copies(
     creations: Sequence[Usage], usages: Iterable[Usage], generated: Mapping[str, NamePattern]
 ) -> Mapping[str, NamePattern]:
     """Resource -> name pattern of the copies of its app."""
+    names: dict[str, str] = {}
+    used: dict[str, set[str]] = {}
     created: dict[str, frozenset[str]] = {}
-    opened: dict[str, str] = {}
     for usage in (*creations, *usages) if creations else ():
         resource = usage.need.permission.resource
-        if usage.outcome is Outcome.ALLOWED and usage.succeeded and not _is_object(resource):
-            own = family_of(resource, generated)
-            opened.setdefault(resource, own.pattern if own else open_parts(resource, made=False)[0])
+        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
+            names.setdefault(resource, _opened(resource, generated))
+            used.setdefault(names[resource], set()).update(usage.runs)
     for usage in creations:
-        name = opened.get(usage.need.permission.resource, "")
-        if name:
+        if name := names.get(usage.need.permission.resource):
             created[name] = created.get(name, frozenset()) | {*usage.runs}
-    patterns = copies_of(created, tuple(opened.values())) if created else {}
+    patterns = copies_of(created, used) if created else {}
+    made = {patterns[name] for name in used if name in patterns and (name in created or is_object(name))}
     return {
-        resource: NamePattern(patterns[name], WildcardPart("name", COPY))
-        for resource, name in opened.items()
+        resource: NamePattern(patterns[name], WildcardPart("name", COPY if patterns[name] in made else USED_COPY))
+        for resource, name in names.items()
         if name in patterns
     }
 
@@ -349,12 +346,17 @@ def _with_own_words(
     found: dict[str, NamePattern] = {}
     for usage in usages if words else ():
         resource = usage.need.permission.resource
-        drawn = family_of(resource, generated)
-        name = drawn.pattern if drawn else open_parts(resource, made=False)[0]
+        name = _opened(resource, generated)
         pattern = pattern_of_words(name, frozenset(word for run in usage.runs for word in words.get(run, ())))
         if pattern != name:
             found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))
     return found
+
+
+def _opened(resource: str, generated: Mapping[str, NamePattern]) -> str:
+    """The resource with the ends open that AWS or a tool drew."""
+    drawn = family_of(resource, generated)
+    return drawn.pattern if drawn else open_parts(resource, made=False)[0]
 
 
 def _of_pull_requests(named: Mapping[str, NamePattern], learned: Collection[str]) -> Mapping[str, NamePattern]:
@@ -390,10 +392,6 @@ def _objects_by_bucket(
         place: {bucket: frozenset(held[bucket]) for bucket in buckets if bucket in held}
         for place, held in found.items()
     }
-
-
-def _is_object(resource: str) -> bool:
-    return "/" in resource.partition(":s3:::")[2]
 
 
 def _generalized_key(resource: str) -> str:

@@ -52,10 +52,11 @@ NAMED_ANEW = "this role's own runs create such resources under other names"
 """Reason of an opening: what an action did to one of them it will do to the next."""
 GENERATED = "the deploying tool draws this end for each resource"
 COPY = "copies of this app differ in this word"
+USED_COPY = "copies of this app, which the runs use, differ in this word"
 OWN_WORD = "the run wrote its own branch, number or id into this name"
 CERTAIN = frozenset({GENERATED, COPY, OWN_WORD})
 """Reasons that also open the names of sensitive actions: without them a stack made again has no permission."""
-_OF_OWN_RUNS = CERTAIN | {MADE, NAMED_ANEW}
+_OF_OWN_RUNS = CERTAIN | {MADE, NAMED_ANEW, USED_COPY}
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
 _Place = tuple[str, str, str, str, str, str]
 """Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0 (only similar pieces

@@ -26,6 +26,11 @@ _LEAST_TRUNCATED = 12
 """Letters of a branch's name that prove it although the rest is missing."""
 _MOST_COPIES = 20
 """Copies of one shape that are compared; further ones get its pattern without."""
+LONG_LIVED = frozenset({
+    "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod", "production", "release",
+    "stage", "staging", "trunk",
+})  # fmt: skip
+"""Branches and workspaces that every run has: their names do not change."""
 _LEAST_LITERAL = 3
 _LEAST_LITERAL_OF_SHORT = 2
 _LEAST_SHAPES_OF_SHORT = 4
@@ -45,18 +50,15 @@ _Shapes = dict[str, dict[str, str]]
 """A resource with a gap -> the word in lower case that filled it -> the resource."""
 
 
-def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ()) -> Mapping[str, str]:
+def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collection[str]]) -> Mapping[str, str]:
     """Maps resources of which copies exist to the pattern of all copies.
 
     Args:
         created: resource, its random ends open, -> the runs that created it.
-        used: further resources; a copy that existed before the first record is used only.
+        used: any resource -> the runs that used it; a copy that existed before the first record is used only.
     """
-    shapes: _Shapes = {}
-    for resource in (*created, *(each for each in used if each not in created)):
-        for word, shape in _shapes_of(resource):
-            shapes.setdefault(shape, {}).setdefault(word, resource)
-    shapes = {text: shape for text, shape in shapes.items() if len(shape) > 1}
+    names = dict.fromkeys([*created, *(each for each in used if not is_object(each))])
+    shapes = shapes_of(names)
     by_word: dict[str, set[str]] = {}
     for text, each in shapes.items():
         for word in each:
@@ -66,21 +68,64 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Collection[str] = ())
     for (one, other), shared in _pairs(shapes, created, by_word).items():
         are_words = not (one.isdecimal() and other.isdecimal())
         ends = [_ends_of(one), _ends_of(other)]
-        has_third = any(all(_differ(_ends_of(word), end) for end in ends) for each in shared for word in shapes[each])
-        is_certain = are_words and (has_third or one in of_all_names or other in of_all_names)
+        has_third = any(
+            all(_differ(_ends_of(word), end) for end in ends) for each in shared for word in shapes[each] if word
+        )
+        is_certain = are_words and (has_third or (one and not of_all_names.isdisjoint([one, other])))
         if len(shared) < (_LEAST_SHAPES_IF_CERTAIN if is_certain else _LEAST_SHAPES):
             continue
         is_one_app = len(set(map(_word_behind_gap, shared))) == 1
         least = _LEAST_LITERAL if len(shared) < _LEAST_SHAPES_OF_SHORT else _LEAST_LITERAL_OF_SHORT
         for text in sorted(by_word[one] & by_word[other]):
             pattern = _pattern(text, is_one_app, least)
-            for resource in (shapes[text][one], shapes[text][other]) if pattern else ():
+            for resource in [shapes[text][word] for word in (one, other) if word] if pattern else ():
                 found[resource] = max(found.get(resource, (0, 0, "")), (len(shared), -len(pattern), pattern))
     if not found:
         return {}
     patterns = {resource: pattern for resource, (_, _, pattern) in found.items()}
-    further = {*created, *used} - patterns.keys()
-    return {**patterns_of_names_within(patterns, further), **_buckets_of_stacks(patterns, further), **patterns}
+    further = names.keys() - patterns.keys()
+    patterns = {**patterns_of_names_within(patterns, further), **_buckets_of_stacks(patterns, further), **patterns}
+    return {**patterns_of_one_copy(patterns, created, used), **patterns}
+
+
+def shapes_of(names: Mapping[str, None]) -> _Shapes:
+    """The shapes that names with different words have; the word is empty in `shop`, where a copy is `shop-qa`."""
+    shapes: _Shapes = {}
+    for resource in names:
+        for word, text in _shapes_of(resource):
+            shapes.setdefault(text, {}).setdefault(word, resource)
+    for text, shape in shapes.items():
+        if (plain := text.replace(f"-{_GAP}", "")) in names:
+            shape[""] = plain
+    return {text: shape for text, shape in shapes.items() if len(shape) > 1}
+
+
+def is_object(resource: str) -> bool:
+    """Whether an ARN is of an object of a bucket."""
+    return "/" in resource.partition(":s3:::")[2]
+
+
+def patterns_of_one_copy(
+    patterns: Mapping[str, str], created: Collection[str], used: Mapping[str, Collection[str]]
+) -> Mapping[str, str]:
+    """Maps objects, and what runs created for one copy alone, to a pattern with the words of the copies in these runs.
+
+    The load balancer `shop-qa` of a run that used the queues `shop-qa-…`, where no run created that of `shop-prod`.
+    """
+    words: dict[str, set[str]] = {}
+    for resource, pattern in patterns.items():
+        word = words_that_differ(resource, pattern, numbered=False).lower()
+        if len(word) > 1 and not word.isdecimal() and word not in LONG_LIVED:
+            for run in used.get(resource, ()):
+                words.setdefault(run, set()).add(word)
+    found: dict[str, str] = {}
+    for resource, runs in used.items() if words else ():
+        if resource not in patterns and (resource in created or is_object(resource)):
+            own = frozenset(word for run in runs for word in words.get(run, ()))
+            pattern = pattern_of_words(resource, own, is_one_app=False)
+            if pattern != resource:
+                found[resource] = pattern
+    return found
 
 
 def _buckets_of_stacks(patterns: Mapping[str, str], names: Iterable[str]) -> Mapping[str, str]:
@@ -124,14 +169,14 @@ def patterns_of_names_within(patterns: Mapping[str, str], names: Iterable[str]) 
 
 # Leaving each run out in turn asks for the same names again and again.
 @lru_cache(maxsize=65_536)
-def pattern_of_words(resource: str, words: frozenset[str]) -> str:
+def pattern_of_words(resource: str, words: frozenset[str], is_one_app: bool = True) -> str:
     """The resource with the words of the resource's run open; the resource itself where it has none, or little else."""
     opened = resource
     for word in sorted(words, key=lambda each: (-len(each), each)):
         spans = [span for span in _spans(opened) if opened[slice(*span)].lower() == word.lower()]
         spans = spans or [*_spans_of_long(opened, word.lower())]
         shape = _replaced(opened, spans, _GAP) if spans else opened
-        opened = _pattern(shape, True) or opened
+        opened = _pattern(shape, is_one_app) or opened
     return opened
 
 
@@ -196,7 +241,7 @@ def _pairs(
 
 def _differ(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two texts, of which these are the ends, share neither their first nor their last word."""
-    return bool(one and other) and one[0] != other[0] and one[1] != other[1]
+    return not (one and other) or (one[0] != other[0] and one[1] != other[1])
 
 
 @lru_cache(maxsize=16_384)

@@ -63,10 +63,11 @@ the end that Secrets Manager adds."""
 _TIME = re.compile(
     r"(?<![A-Za-z0-9])(20|1)"
     r"(?:(?<=20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[-_T]?(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?Z?"
-    r"|(?<=1)[5-9][0-9]{8}(?:[0-9]{3}(?:-20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z)?)?)(?![A-Za-z0-9])"
+    r"|(?<=1)[5-9][0-9]{8}(?:[0-9]{9}|[0-9]{3}(?:-20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z)?)?)(?![A-Za-z0-9])"
 )
-"""A time of the run: `20261127120000`, `20261127-1200`, the seconds or milliseconds since 1970, and both forms that
-Serverless joins in the keys of its artifacts, `1764250000000-2025-11-27T12:00:00.000Z`."""
+"""A time of the run: `20261127120000`, `20261127-1200`, the seconds or milliseconds since 1970, the nanoseconds that
+Pulumi writes (`backupStack` of its pkg/backend/diy/state.go, read 2026-11-28), and both forms that Serverless
+joins in the keys of its artifacts, `1764250000000-2025-11-27T12:00:00.000Z`."""
 _BUILT = re.compile(
     r"(?<=[A-Za-z0-9_][.\-])(?:(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,31}|(?P<mixed>[A-Za-z0-9_-]{8}))"
     r"(?=(?:\.[a-z0-9]{1,11}){1,3}$)"

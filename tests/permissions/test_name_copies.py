@@ -33,20 +33,20 @@ def app(stage: str, run: str, shapes: tuple[str, ...] = APP) -> dict[str, frozen
 def test_two_copies_of_three_resources_open_the_word_that_differs(one: str, other: str, between: str) -> None:
     created = {**app(one, "1"), **app(other, "2")}
     expected = {arn: shape.replace("shop-STAGE", between) for shape in APP for arn in app(one, "", (shape,))}
-    found = copies_of(created)
+    found = copies_of(created, {})
     assert {arn: found.get(arn) for arn in expected} == expected
     assert {*found} == {*created}
 
 
 def test_copies_of_capitalized_words_are_found() -> None:
     shapes = (f"arn:aws:lambda:{HERE}:function:ShopSTAGEHandler", *APP[:2])
-    found = copies_of({**app("Prod", "1", shapes), **app("Qa", "2", shapes)})
+    found = copies_of({**app("Prod", "1", shapes), **app("Qa", "2", shapes)}, {})
     assert found[f"arn:aws:lambda:{HERE}:function:ShopQaHandler"] == f"arn:aws:lambda:{HERE}:function:Shop*Handler"
 
 
 def test_a_copy_that_existed_before_the_first_record_counts() -> None:
     assert {*copies_of(app("qa", "2"), app("prod", "1"))} == {*app("qa", "2"), *app("prod", "1")}
-    assert copies_of({}, [*app("qa", "2"), *app("prod", "1")]) == {}, "no run created any of them"
+    assert copies_of({}, {**app("qa", "2"), **app("prod", "1")}) == {}, "no run created any of them"
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,48 @@ def test_a_copy_that_existed_before_the_first_record_counts() -> None:
     ids=["one run", "two resources", "one resource of the second", "ids", "little else", "names of several apps"],
 )
 def test_what_is_no_copy_opens_nothing(created: dict[str, frozenset[str]]) -> None:
-    assert copies_of(created) == {}
+    assert copies_of(created, {}) == {}
 
 
 def test_two_resources_suffice_where_all_names_of_a_run_have_the_word() -> None:
     created = {**app("prod", "1", APP[:2]), **app("qa", "2", APP[:2])}
-    assert copies_of(created) == {
+    assert copies_of(created, {}) == {
         arn: shape.replace("STAGE", "*")
         for shape in APP[:2]
         for arn in app("prod", "", (shape,)) | app("qa", "", (shape,))
     }
-    assert copies_of({**app("prod", "1", APP[:1]), **app("qa", "2", APP[:1])}) == {}
+    assert copies_of({**app("prod", "1", APP[:1]), **app("qa", "2", APP[:1])}, {}) == {}
+
+
+PLAIN = tuple(shape.replace("-STAGE", "") for shape in APP)
+
+
+def test_the_first_copy_may_have_no_word() -> None:
+    created = {**app("", "1", PLAIN), **app("qa", "2")}
+    assert copies_of(created, {}) == {arn: arn.replace("qa", "*") for arn in app("qa", "2")}
+    assert copies_of({**app("", "1", PLAIN[:2]), **app("qa", "2")}, {}) == {}, "two names without the word"
+    assert copies_of({**app("", "1", PLAIN), **app("worker", "1")}, {}) == {}, "one run made both"
+
+
+def test_a_run_of_one_copy_opens_its_word_in_objects_and_in_what_no_other_copy_created() -> None:
+    balancer, secret, bucket = (
+        "elasticloadbalancing:{}:targetgroup/shop-{}-blue/*",
+        "secretsmanager:{}:secret:{}",
+        "s3:::",
+    )
+    own = {name: frozenset("2") for name in (f"arn:aws:{balancer.format(HERE, 'qa')}",)}
+    keys = ("state/shop/qa.json", "state/shop/other.json", "results/qa/1.csv", "results/shop/prod/1.csv")
+    used = {
+        f"arn:aws:{secret.format(HERE, 'shop-qa-db-??????')}": "2",
+        f"arn:aws:{balancer.format(HERE, 'prod')}": "1",
+        **{f"arn:aws:{bucket}{key}": "1" if "prod" in key else "2" for key in keys},
+    }
+    copies = {**app("prod", "1"), **app("qa", "2")}
+    found = copies_of({**copies, **own}, {**copies, **own, **used})
+    assert {pattern for name, pattern in found.items() if name not in copies} == {
+        f"arn:aws:{balancer.format(HERE, '*')}",
+        "arn:aws:s3:::state/shop/*.json",
+    }
 
 
 def test_three_copies_need_two_resources() -> None:
@@ -86,7 +117,7 @@ def test_three_copies_need_two_resources() -> None:
         for run, stage in enumerate(("prod", "qa", "uat"))
         for arn, runs in app(stage, str(run), APP[:2]).items()
     }
-    assert len(copies_of(created)) == len(created)
+    assert len(copies_of(created, {})) == len(created)
 
 
 def test_two_letters_of_a_shortened_name_suffice_where_three_further_names_prove_the_words() -> None:
@@ -95,7 +126,7 @@ def test_two_letters_of_a_shortened_name_suffice_where_three_further_names_prove
     names = [f"arn:aws:{kind}" for kind in kinds]
 
     def opened(names: list[str]) -> set[str]:
-        found = copies_of({name % word: frozenset({word}) for word in ("cart", "login", "theme") for name in names})
+        found = copies_of({name % word: frozenset({word}) for word in ("cart", "login", "theme") for name in names}, {})
         return {pattern for name, pattern in found.items() if "/sf-" in name}
 
     assert opened([*names, short]) == {short % "*"}
@@ -124,7 +155,7 @@ ARN = st.tuples(
 
 @given(st.dictionaries(ARN, st.frozensets(st.sampled_from("123"), max_size=2), max_size=12))
 def test_a_pattern_covers_its_resource_in_its_place(created: dict[str, frozenset[str]]) -> None:
-    for resource, pattern in copies_of(created).items():
+    for resource, pattern in copies_of(created, {}).items():
         assert resource_covers(pattern, resource)
         assert pattern.split(":", 5)[:5] == resource.split(":", 5)[:5]
         assert not pattern.split(":", 5)[5].rpartition("/")[0].startswith("*")
@@ -148,7 +179,7 @@ def test_a_bucket_of_a_copied_stack_begins_with_its_name_in_lower_case() -> None
     created = {f"arn:aws:{name % env}": frozenset({env}) for name in names for env in ("Prod", "Maple", "Aspen")} | {
         f"arn:aws:s3:::shop{env}-assets-????????????": frozenset({env.title()}) for env in ("prod", "maple", "aspen")
     }
-    found = copies_of(created, ("arn:aws:s3:::shopfloor-assets",))
+    found = copies_of(created, {"arn:aws:s3:::shopfloor-assets": ()})
     assert {each for name, each in found.items() if ":s3:" in name} == {"arn:aws:s3:::shop*-assets-????????????"}
 
 

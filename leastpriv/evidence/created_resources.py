@@ -16,6 +16,7 @@ from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
+from leastpriv.permissions.catalog import is_read
 from leastpriv.permissions.generalize import (
     CERTAIN,
     COPY,
@@ -31,7 +32,14 @@ from leastpriv.permissions.generalize import (
     generated_families,
 )
 from leastpriv.permissions.lifecycle import created_types
-from leastpriv.permissions.name_copies import LONG_LIVED, copies_of, is_object, numbered_words, pattern_of_words
+from leastpriv.permissions.name_copies import (
+    LONG_LIVED,
+    copies_of,
+    forms_of_branch,
+    is_object,
+    numbered_words,
+    pattern_of_words,
+)
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
 from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, open_parts, service_of
@@ -64,7 +72,7 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
     for usage in [usage for usage in usages if usage.outcome is Outcome.ALLOWED]:
         resource = usage.need.permission.resource
         workspace = _WORKSPACE.search(resource)
-        words = {*_as_in_names(workspace["name"])} if workspace else set()
+        words = {*forms_of_branch(workspace["name"])} if workspace else set()
         words.update([pull[0].lower() for pull in _PULL.finditer(resource)])
         for run in usage.runs if words else ():
             found.setdefault(run, set()).update(words)
@@ -87,16 +95,7 @@ def _words_of(run: Run) -> Iterator[str]:
         number = ref["name"].partition("/")[0]
         yield from (number, *(f"{word}{sign}{number}" for word in ("pr", "pull") for sign in ("", "-", "_")))
     elif ref:
-        yield from _as_in_names(ref["name"])
-
-
-def _as_in_names(branch: str) -> Iterator[str]:
-    """Yields the forms in which tools write a branch into a name: `feature-login`, `feature_login`, `login`."""
-    words = re.findall(r"[a-z0-9]+", branch.lower())
-    last = re.findall(r"[a-z0-9]+", branch.lower().rpartition("/")[2])
-    for own in (words, last):
-        if own:
-            yield from ("-".join(own), "_".join(own), ".".join(own), "".join(own))
+        yield from forms_of_branch(ref["name"])
 
 
 _LEAST_RUNS = 2
@@ -116,6 +115,8 @@ def _created_by_own_runs(
     made = _creating_runs(usages, reviewed)
     services = {service for service, _ in (*made, *makers_of_ids)}
     used = _using_runs(usage for usage in usages if service_of(usage.need.permission.resource) in services)
+    needed = {(usage.need.permission.action, usage.need.permission.resource) for usage in usages}
+    deleted = {arn for action, arn in needed if any(ends(action, kind) for kind in types_of_arn(service_of(arn), arn))}
 
     def is_made(usage: Usage) -> bool:
         resource = usage.need.permission.resource
@@ -125,10 +126,7 @@ def _created_by_own_runs(
         texts = variables_of_arn(prefix, resource) if makers_of_ids else ()
         makers_of_it = [makers_of_ids[prefix, text] for _, text in texts if (prefix, text) in makers_of_ids]
         kinds = types_of_arn(prefix, resource)
-        if makers_of_it and (
-            any(ends(usage.need.permission.action, kind) for kind in kinds)
-            or any({*usage.runs} <= makers for makers in makers_of_it)
-        ):
+        if makers_of_it and (resource in deleted or any({*usage.runs} <= makers for makers in makers_of_it)):
             return True
         of_kinds = (made.get((prefix, kind), set()) for kind in kinds)
         return any((first in own or makers_of_it) and len(own) >= _LEAST_RUNS and not own <= runs for own in of_kinds)
@@ -295,9 +293,12 @@ def find_created_resources(
 
 
 def _of_copies(
-    creations: Sequence[Usage], usages: Iterable[Usage], generated: Mapping[str, NamePattern]
+    creations: Sequence[Usage], usages: Sequence[Usage], generated: Mapping[str, NamePattern]
 ) -> Mapping[str, NamePattern]:
-    """Resource -> name pattern of the copies of its app."""
+    """Resource -> name pattern of the copies of its app; an object is created by any call that writes it."""
+    on_objects = [each for each in usages if is_object(each.need.permission.resource)]
+    writes = (each for each in on_objects if not any(test(each.need.permission.action) for test in (is_read, deletes)))
+    creations = [*creations, *writes]
     names: dict[str, str] = {}
     used: dict[str, set[str]] = {}
     created: dict[str, frozenset[str]] = {}

@@ -24,6 +24,8 @@ _MOST_WORDS = 4
 """Words of a branch name: `feature-login-page-2`."""
 _LEAST_TRUNCATED = 12
 """Letters of a branch's name that prove it although the rest is missing."""
+_MOST_OBJECTS = 300
+"""Objects that runs wrote, in which copies are looked for; more are written by folder."""
 _MOST_COPIES = 20
 """Copies of one shape that are compared; further ones get its pattern without."""
 LONG_LIVED = frozenset({
@@ -57,7 +59,8 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collecti
         created: resource, its random ends open, -> the runs that created it.
         used: any resource -> the runs that used it; a copy that existed before the first record is used only.
     """
-    names = dict.fromkeys([*created, *(each for each in used if not is_object(each))])
+    has_few = sum(map(is_object, created)) <= _MOST_OBJECTS
+    names = dict.fromkeys(each for each in (*created, *used) if not is_object(each) or (has_few and each in created))
     shapes = shapes_of(names)
     by_word: dict[str, set[str]] = {}
     for text, each in shapes.items():
@@ -74,7 +77,7 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collecti
         is_certain = are_words and (has_third or (one and not of_all_names.isdisjoint([one, other])))
         if len(shared) < (_LEAST_SHAPES_IF_CERTAIN if is_certain else _LEAST_SHAPES):
             continue
-        is_one_app = len(set(map(_word_behind_gap, shared))) == 1
+        is_one_app = len(set(map(_word_behind_gap, filter(_begins_with_gap, shared)))) < 2
         least = _LEAST_LITERAL if len(shared) < _LEAST_SHAPES_OF_SHORT else _LEAST_LITERAL_OF_SHORT
         for text in sorted(by_word[one] & by_word[other]):
             pattern = _pattern(text, is_one_app, least)
@@ -95,7 +98,7 @@ def shapes_of(names: Mapping[str, None]) -> _Shapes:
         for word, text in _shapes_of(resource):
             shapes.setdefault(text, {}).setdefault(word, resource)
     for text, shape in shapes.items():
-        if (plain := text.replace(f"-{_GAP}", "")) in names:
+        if (plain := re.sub(f"[-_.]{_GAP}", "", text)) in names:
             shape[""] = plain
     return {text: shape for text, shape in shapes.items() if len(shape) > 1}
 
@@ -118,11 +121,15 @@ def patterns_of_one_copy(
         if len(word) > 1 and not word.isdecimal() and word not in LONG_LIVED:
             for run in used.get(resource, ()):
                 words.setdefault(run, set()).add(word)
+    shapes = [pattern.replace("*", _GAP) for pattern in patterns.values()]
+    apps = {_word_behind_gap(shape) for shape in shapes if _begins_with_gap(shape)}
     found: dict[str, str] = {}
     for resource, runs in used.items() if words else ():
         if resource not in patterns and (resource in created or is_object(resource)):
             own = frozenset(word for run in runs for word in words.get(run, ()))
-            pattern = pattern_of_words(resource, own, is_one_app=False)
+            pattern = pattern_of_words(resource, own)
+            if _begins_with_gap(shape := pattern.replace("*", _GAP)) and _word_behind_gap(shape) not in apps:
+                pattern = pattern_of_words(resource, own, is_one_app=False)
             if pattern != resource:
                 found[resource] = pattern
     return found
@@ -167,6 +174,15 @@ def patterns_of_names_within(patterns: Mapping[str, str], names: Iterable[str]) 
     return found
 
 
+def forms_of_branch(branch: str) -> Iterator[str]:
+    """Yields the forms in which tools write a branch into a name: `feature-login`, `feature_login`, `login`."""
+    words = re.findall(r"[a-z0-9]+", branch.lower())
+    last = re.findall(r"[a-z0-9]+", branch.lower().rpartition("/")[2])
+    for own in (words, last):
+        if own:
+            yield from ("-".join(own), "_".join(own), ".".join(own), "".join(own))
+
+
 # Leaving each run out in turn asks for the same names again and again.
 @lru_cache(maxsize=65_536)
 def pattern_of_words(resource: str, words: frozenset[str], is_one_app: bool = True) -> str:
@@ -196,7 +212,7 @@ def _words_of_all_names(created: Mapping[str, frozenset[str]], by_word: Collecti
     """The words that are in each of several names that one run created."""
     of_run: dict[str, list[str]] = {}
     for resource, runs in created.items():
-        for run in runs:
+        for run in runs if not is_object(resource) else ():
             of_run.setdefault(run, []).append(resource)
     found: set[str] = set()
     for names in of_run.values():
@@ -309,6 +325,10 @@ def _is_literal_enough(name: str, is_one_app: bool, least: int) -> bool:
     if not name.startswith(_GAP):
         return literal_letters(name) >= least
     return is_one_app and not name.startswith(f"{_GAP}/") and literal_letters(name) >= _LEAST_LITERAL_BEHIND
+
+
+def _begins_with_gap(shape: str) -> bool:
+    return any(shape[part.start : part.end].lstrip("/").startswith(_GAP) for part in parts_of(service_of(shape), shape))
 
 
 def _word_behind_gap(shape: str) -> str:

@@ -71,6 +71,17 @@ def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
     assert not find_created_resources([elsewhere, using]).is_created(using)
 
 
+def test_what_one_run_created_and_any_run_deleted_has_another_id_next_time_for_every_action() -> None:
+    pool = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_AbCdEfGhI"
+    source = "cognito-idp.amazonaws.com"
+    making = usage("cognito-idp:CreateUserPool", "*", f"{source}:CreateUserPool", "4", made=("eu-west-1_AbCdEfGhI",))
+    reading = usage("cognito-idp:DescribeUserPool", pool, f"{source}:DescribeUserPool", "4 5 9")
+    deleting = usage("cognito-idp:DeleteUserPool", pool, f"{source}:DeleteUserPool", "9")
+    emptying = usage("cognito-idp:DeleteUserPoolClient", pool, f"{source}:DeleteUserPoolClient", "9")
+    assert find_created_resources([making, reading, deleting]).is_created(reading)
+    assert not find_created_resources([making, reading, emptying]).is_created(reading)
+
+
 @pytest.mark.parametrize(
     ("action", "event", "resource"),
     [

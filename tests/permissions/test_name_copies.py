@@ -86,6 +86,9 @@ PLAIN = tuple(shape.replace("-STAGE", "") for shape in APP)
 def test_the_first_copy_may_have_no_word() -> None:
     created = {**app("", "1", PLAIN), **app("qa", "2")}
     assert copies_of(created, {}) == {arn: arn.replace("qa", "*") for arn in app("qa", "2")}
+    table, underscored = (f"arn:aws:dynamodb:{HERE}:table/{name}" for name in ("notes", "notes_qa"))
+    notes = {**app("", "1", PLAIN[:2]), **app("qa", "2", APP[:2]), table: frozenset("1"), underscored: frozenset("2")}
+    assert copies_of(notes, {})[underscored] == f"{table}_*"
     assert copies_of({**app("", "1", PLAIN[:2]), **app("qa", "2")}, {}) == {}, "two names without the word"
     assert copies_of({**app("", "1", PLAIN), **app("worker", "1")}, {}) == {}, "one run made both"
 
@@ -109,6 +112,29 @@ def test_a_run_of_one_copy_opens_its_word_in_objects_and_in_what_no_other_copy_c
         f"arn:aws:{balancer.format(HERE, '*')}",
         "arn:aws:s3:::state/shop/*.json",
     }
+
+
+def test_a_parameter_below_the_word_does_not_hide_that_all_names_behind_the_word_are_of_one_app() -> None:
+    shapes = tuple(
+        f"arn:aws:{each}" for each in (f"sqs:{HERE}:STAGE-parcel-jobs", f"lambda:{HERE}:function:STAGE-parcel")
+    )
+    path = f"arn:aws:ssm:{HERE}:parameter/parcel/STAGE/rate"
+    alone = {f"arn:aws:sns:{HERE}:{name}": frozenset("2") for name in ("qa-parcel-alerts", "qa-letter-alerts")}
+    created = {**app("prod", "1", (*shapes, path)), **app("qa", "2", (*shapes, path)), **alone}
+    assert {*copies_of(created, created).values()} == {
+        *(shape.replace("STAGE", "*") for shape in (*shapes, path)),
+        f"arn:aws:sns:{HERE}:*-parcel-alerts",
+    }
+
+
+def test_folders_that_runs_filled_with_files_of_the_same_names_are_copies() -> None:
+    def folders(words: str, files: tuple[str, ...] = ("web/{}/index.html", "web/{}/icon.png")) -> set[str]:
+        made = {f"arn:aws:s3:::site/{each.format(word)}": frozenset({word}) for word in words.split() for each in files}
+        return {*copies_of(made, made).values()}
+
+    assert folders("cart login theme") == {"arn:aws:s3:::site/web/*/icon.png", "arn:aws:s3:::site/web/*/index.html"}
+    assert folders("cart login") == set()
+    assert folders("cart login theme", ("{}/index.html", "{}/icon.png")) == set(), "the first folder of a bucket"
 
 
 def test_three_copies_need_two_resources() -> None:

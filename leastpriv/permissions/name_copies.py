@@ -70,6 +70,7 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collecti
     found: dict[str, tuple[int, int, str]] = {}
     for (one, other), shared in _pairs(shapes, created, by_word).items():
         are_words = not (one.isdecimal() and other.isdecimal())
+        shared = [each for each in shared if are_words or not is_object(each)]  # versions of a file are no copies
         ends = [_ends_of(one), _ends_of(other)]
         has_third = any(
             all(_differ(_ends_of(word), end) for end in ends) for each in shared for word in shapes[each] if word

@@ -134,6 +134,7 @@ def test_folders_that_runs_filled_with_files_of_the_same_names_are_copies() -> N
 
     assert folders("cart login theme") == {"arn:aws:s3:::site/web/*/icon.png", "arn:aws:s3:::site/web/*/index.html"}
     assert folders("cart login") == set()
+    assert folders("1 2 3", ("web/a-{}.js", "web/b-{}.js", "web/c-{}.js")) == set(), "versions of files"
     assert folders("cart login theme", ("{}/index.html", "{}/icon.png")) == set(), "the first folder of a bucket"
 
 

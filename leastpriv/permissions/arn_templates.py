@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 from msgspec import Struct, structs
 
 from leastpriv.models import Call
-from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed
+from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed, with_path
 from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
@@ -294,6 +294,13 @@ def chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionTyp
                 pieces = _placed(kind.template.arn, partition(call), call.region, call.account or "*")
                 pattern = _joined(pieces, chosen)
                 yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
+
+
+def with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
+    """Yields IAM's resources with the paths that the answer shows."""
+    for each in named:
+        arn = with_path(each.pattern, answer)
+        yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)
 
 
 def only_one(kind: ActionType, call: Call) -> Resource:

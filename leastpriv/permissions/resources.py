@@ -22,7 +22,6 @@ from leastpriv.permissions.arn_parts import (
     of_log_group,
     of_secret,
     own_arns,
-    with_path,
 )
 from leastpriv.permissions.arn_templates import (
     IN_RESPONSE,
@@ -38,6 +37,7 @@ from leastpriv.permissions.arn_templates import (
     only_one,
     too_many,
     wildcard,
+    with_paths,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
 from leastpriv.permissions.request import CallRequest, creates, may_create, new_ids, request_values
@@ -58,7 +58,7 @@ _WITH_ENDS = ("logs", "secretsmanager")
 """Services whose ARNs policies write with another end than records."""
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
-_LISTED = "listed by CloudTrail"
+_LISTED, _IN_REQUEST = "listed by CloudTrail", "ARN in the request"
 _ON_ALL = (Resource("*", "AWS authorizes it on all resources alone", True),)
 _NO_TYPE = (Resource("*", "the action has no resource type", True),)
 _NOT_KNOWN = (Resource("*", "the catalogue does not know the action", False),)
@@ -80,10 +80,9 @@ def find_resources(
         facts = _chosen(facts, request)
     if facts.owners and (account := _owner(facts.owners, request)):
         call = structs.replace(call, account=account)
-    if on:
-        copied = copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
-        return _fitting(copied or _of_one_side(call, on, facts, request) or _of_call(call, facts, request), facts, call)
-    return _fitting(_of_call(call, facts, request), facts, call)
+    copied = copy_source(call, request) if on == "source" and facts.prefix == "s3" else ()
+    of_one_side = copied or (_of_one_side(call, on, facts, request) if on else ())
+    return _fitting(of_one_side or _of_call(call, facts, request), facts, call)
 
 
 def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
@@ -121,6 +120,7 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
         found = list(_filled(call, facts, request))
     elif len(facts.types) > 1:
         found = (*found, *_named_besides(call, facts, request, found))
+        found = found if listed else (*found, *_not_named(call, facts, found))
     return _with_other_ids(call, facts, request, found) if facts.ids and not listed else found
 
 
@@ -180,10 +180,8 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
         filled = [each for each in fill(call, prefix, kind, request) if not own or each.derivation != PLAIN]
         named.setdefault(kind.template.name.lower(), []).extend(filled)
     arns = [arn for arn in arns if arn in meant or _is_meant(prefix, arn, named)]
-    found = _of_arns(call, arns, facts, "ARN in the request", in_part=True)
-    if not found:
-        return ()
-    return (*found, *(resource for filled in named.values() for resource in filled if _is_whole(resource)))
+    found = _of_arns(call, arns, facts, _IN_REQUEST, in_part=True)
+    return (*found, *(each for filled in named.values() for each in filled if _is_whole(each))) if found else ()
 
 
 def _is_of(facts: ActionFacts, arn: str) -> bool:
@@ -257,6 +255,16 @@ def _named_besides(
             yield from _any([kind], call)
 
 
+def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Iterator[Resource]:
+    """Resources of required types that ARNs do not name: AWS's choice, or any where they name optional types only."""
+    left = [kind for kind in facts.types if kind.required]
+    left = [kind for kind in left if not any(may_be(facts.prefix, each.pattern, kind.template) for each in found)]
+    chosen = dict(chosen_by_aws(call, facts, left)) if facts.answered and left and call.response else {}
+    yield from chosen.values()
+    if not any(_is_required(facts, each) for each in found if each.derivation == _IN_REQUEST):
+        yield from _any([kind for kind in left if kind.template.name not in chosen], call)
+
+
 def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
     """Templates filled from the request; required types that nothing names remain type wildcards."""
     prefix = facts.prefix
@@ -269,7 +277,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
             or not names_another(kind, request, full)
         ]
     if full and not open_types:
-        yield from _with_paths(full, call.response) if prefix == "iam" and call.response else full
+        yield from with_paths(full, call.response) if prefix == "iam" and call.response else full
         return
     if len(facts.types) > 1 and partial:
         partial = _without_shared_parts(facts, partial)
@@ -305,13 +313,6 @@ def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> I
     filled = fill(call, prefix, kind, request, below=True) if len(kind.template.variables) > 1 else ()
     parents = tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:") if filled else ()
     yield from (each for each in filled if each.pattern.startswith(parents))
-
-
-def _with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
-    """IAM's resources with the paths that the answer shows."""
-    for each in named:
-        arn = with_path(each.pattern, answer)
-        yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)
 
 
 def _by_types(
@@ -395,6 +396,5 @@ def _any(kinds: Sequence[ActionType], call: Call) -> Iterator[Resource]:
         for name, pattern in patterns:
             yield Resource(pattern, f"any {name}: the request names none", False)
         return
-    heads = dict.fromkeys(":".join(pattern.split(":")[:5]) for _, pattern in patterns)
-    for head in heads:
+    for head in dict.fromkeys(":".join(pattern.split(":")[:5]) for _, pattern in patterns):
         yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", False)

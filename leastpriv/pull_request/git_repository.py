@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.lifecycle import fingerprint_scope
@@ -23,9 +24,7 @@ from leastpriv.pull_request.models import (
     Publication,
     PublishResult,
     PullRequestOperation,
-    check_fingerprint,
     commit_message,
-    is_branch_name,
 )
 
 AUTHOR_NAME = "leastpriv"
@@ -159,43 +158,33 @@ class GitRepository(Struct, frozen=True):
         change. A branch that a person added to, amended or rebased is left as it is.
         """
         branch = publication.branch
-        base, base_sha = self._check_names(publication)
+        base, base_sha = self.branch_head(publication.base)
+        if publication.expected_base not in ("", base_sha):
+            raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
+        if branch == base:
+            raise PullRequestError(f"The input branch is {branch!r}: name a branch other than the base {base!r}.")
         head = self.commit_at(f"refs/heads/{branch}")
+        left = PublishResult(PullRequestOperation.NONE, branch, head or "", base_sha)
         if head is not None and (edited := self._edit_reason(publication, base_sha, head)):
-            return PublishResult(PullRequestOperation.NONE, branch, head, base_sha, edited)
+            return replace(left, reason=edited)
         if publication.is_held_by(lambda path: self.read(base_sha, path)):
             if head is None:
-                return PublishResult(PullRequestOperation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
+                return replace(left, reason=f"Nothing to change on {base}.")
             self.move_branch(branch, head, None)
-            return PublishResult(PullRequestOperation.CLOSED, branch, "", base_sha, f"No change is left on {base}.")
+            reason = f"No change is left on {base}."
+            return replace(left, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason)
         if head is not None:
             latest = self.read_commit(head)
             if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
-                return PublishResult(
-                    PullRequestOperation.NONE, branch, head, base_sha, "The branch already holds this proposal."
-                )
+                return replace(left, reason="The branch already holds this proposal.")
         tree = f"{base_sha}^{{tree}}"
         for path, content in publication.files.items():
             blob = self._run("hash-object", "-w", "--stdin", stdin=content).strip()
             tree = self._replace_entry(tree, _path_parts(path), blob, path).decode()
         new = self.write_commit(tree, base_sha, commit_message(publication), now)
         self.move_branch(branch, head, new)
-        return PublishResult(
-            PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED, branch, new, base_sha
-        )
-
-    def _check_names(self, publication: Publication) -> tuple[str, str]:
-        branch = publication.branch
-        check_fingerprint(publication)
-        for input_name, name in (("branch", branch), ("base", publication.base)):
-            if name and not is_branch_name(name):
-                raise PullRequestError(f"The input {input_name} is {name!r}: git does not take that as a branch name.")
-        base, base_sha = self.branch_head(publication.base)
-        if publication.expected_base not in ("", base_sha):
-            raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
-        if not branch or branch == base:
-            raise PullRequestError(f"The input branch is {branch!r}: name a branch other than the base {base!r}.")
-        return base, base_sha
+        operation = PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED
+        return replace(left, operation=operation, head_sha=new)
 
     def _edit_reason(self, publication: Publication, base_sha: str, head: str) -> str:
         """Returns why the branch belongs to a person now; empty if this program alone wrote it."""

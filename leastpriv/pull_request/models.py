@@ -14,7 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from leastpriv.atomic_file import write_atomically
-from leastpriv.errors import LeastprivError, PullRequestError, UnreadableHistoryError
+from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
 TRAILER = "Leastpriv-Fingerprint"
 _SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
@@ -111,12 +111,6 @@ def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
         "pull-request-head-sha": result.head_sha,
         "pull-request-branch": result.branch,
     }
-
-
-def check_fingerprint(publication: Publication) -> None:
-    """Raises PullRequestError unless the fingerprint can be parsed from a commit message."""
-    if re.fullmatch(r"[0-9a-f]{8,128}", publication.fingerprint) is None:
-        raise PullRequestError(f"The fingerprint {publication.fingerprint!r} is not hexadecimal.")
 
 
 def commit_message(publication: Publication) -> str:

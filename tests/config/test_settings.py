@@ -34,8 +34,8 @@ WRONG = {
     "keep": ["DeleteBucket", "s3"],
     "never-add": ["iam"],
     "validate-digests": ["perhaps", "1"],
-    "base": ["a..b", "-x", "a b"],
-    "branch": ["x.lock", "HEAD"],
+    "base": ["a..b", "-x", "a b", "main^", "--all", "main:iam"],
+    "branch": ["-x", "a..b", "a b", "HEAD", "x.lock", "@{-1}", "a\nb", "x/", "a\u202eb"],
 }
 """Wrong values by input; inputs that are missing here take any text."""
 

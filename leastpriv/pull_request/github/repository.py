@@ -43,9 +43,7 @@ from leastpriv.pull_request.models import (
     PublishResult,
     PullRequestOperation,
     StateUpdate,
-    check_fingerprint,
     commit_message,
-    is_branch_name,
 )
 
 if TYPE_CHECKING:
@@ -115,9 +113,6 @@ class GitHubRepository(PullRequests):
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:  # noqa: ARG002 - GitHub dates commits
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""
-        check_fingerprint(publication)
-        if not is_branch_name(publication.branch):
-            raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
         base, base_sha = self.branch_head(publication.base)
         expected = publication.expected_base or base_sha
         paths = {publication.path, *publication.files} if expected != base_sha else ()

@@ -21,8 +21,8 @@ from leastpriv.github_actions.context import (
     write_summary,
 )
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.models import Basis
 from leastpriv.pipeline.artifacts import (
+    annotate_changes,
     annotate_drift,
     difference_sentence,
     outputs_of,
@@ -41,7 +41,6 @@ from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.pull_request.models import PullRequestOperation
 from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository
@@ -169,18 +168,8 @@ def _annotate(result: TargetResult, console: Console, max_findings: int) -> None
         console.warning(context.missing_calls or f"No call of {context.principal} was found.", title="No evidence")
     if result.target.settings.mode is Mode.CHECK:
         annotate_drift(context, console, max_findings)
-        return
-    # At most one notice for removals and one warning for denied calls.
-    unused = [change for change in context.proposal.changes if change.line]
-    if unused:
-        entries = plural(len(unused), "entry grants", "entries grant")
-        message = f"{entries} more than {context.role} used."
-        console.notice(message, file=context.policy_path, line=unused[0].line, title="Not used")
-    usages = [usage for change in context.proposal.changes for usage in change.usages]
-    denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
-    if denied:
-        text = f"{plural(denied, 'call was', 'calls were')} denied that the proposal would allow."
-        console.warning(text, file=context.policy_path, title="Denied")
+    else:
+        annotate_changes(context, console)
 
 
 def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner, console: Console) -> int:

@@ -17,7 +17,7 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.policy_diff import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.models import ChangeKind
+from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.pipeline.context import DRIFT_EXIT_CODE, PullRequestContent, RunResult, TargetResult
 from leastpriv.pipeline.publish import target_row
@@ -345,6 +345,20 @@ def annotate_drift(context: ReportContext, console: Console, limit: int | None =
         console.warning(finding_sentence(finding, context), file=context.policy_path, line=finding.line, title="Drift")
     if len(shown) < len(found):
         console.warning(f"{len(found) - len(shown):,} more findings: see the job summary.", title="Drift")
+
+
+def annotate_changes(context: ReportContext, console: Console) -> None:
+    """Annotates a proposal with at most one notice for removals and one warning for denied calls."""
+    unused = [change for change in context.proposal.changes if change.line]
+    if unused:
+        entries = plural(len(unused), "entry grants", "entries grant")
+        message = f"{entries} more than {context.role} used."
+        console.notice(message, file=context.policy_path, line=unused[0].line, title="Not used")
+    usages = [usage for change in context.proposal.changes for usage in change.usages]
+    denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
+    if denied:
+        text = f"{plural(denied, 'call was', 'calls were')} denied that the proposal would allow."
+        console.warning(text, file=context.policy_path, title="Denied")
 
 
 def drift_section(context: ReportContext, mode: Mode) -> str:

@@ -100,8 +100,7 @@ def bucket_policy(sources: Sequence[str], values: Values, accounts: Sequence[str
     created again is another principal.
     """
     own = {**values, "Account": "${aws:PrincipalAccount}"}
-    found = [grant for grant in reader_grants(sources, values) if grant.sid in _OF_THE_BUCKET]
-    statements = [_statement(_filled(grant, own)) for grant in found]
+    statements = [_statement(grant) for grant in reader_grants(sources, own) if grant.sid in _OF_THE_BUCKET]
     return {"Version": "2012-10-17", "Statement": [_from_accounts(each, own, accounts) for each in statements]}
 
 

@@ -37,13 +37,13 @@ _SAFE_CONFIGURATION = (
     "gc.auto=0",
     "maintenance.auto=false",
     "i18n.commitEncoding=UTF-8",
+    "log.showSignature=false",
     # The checkout belongs to another user than the container's root (https://git-scm.com/docs/git-config,
     # safe.directory). The settings above switch off what an untrusted configuration could run.
     "safe.directory=*",
 )
 _FILE_MODES = frozenset({b"100644", b"100755"})
 _TRAILER_PATTERN = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
-_IDENTITY_PATTERN = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
 
 
 def trailer_fingerprint(message: str) -> str:
@@ -174,7 +174,7 @@ class GitRepository(Struct, frozen=True):
             reason = f"No change is left on {base}."
             return replace(left, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason)
         if head is not None:
-            latest = self.read_commit(head)
+            latest = self._commits(head)[0]
             if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
                 return replace(left, reason="The branch already holds this proposal.")
         tree = f"{base_sha}^{{tree}}"
@@ -189,8 +189,7 @@ class GitRepository(Struct, frozen=True):
     def _edit_reason(self, publication: Publication, base_sha: str, head: str) -> str:
         """Returns why the branch belongs to a person now; empty if this program alone wrote it."""
         branch = publication.branch
-        names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base_sha}").decode().split()
-        commits = [self.read_commit(name) for name in names or (head,)]
+        commits = self._commits(head, f"^{base_sha}") or self._commits(head)[:1]
         scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}
         if scopes - {fingerprint_scope(publication.fingerprint)}:
             if publication.is_held_by(lambda path: self.read(base_sha, path)):
@@ -231,16 +230,16 @@ class GitRepository(Struct, frozen=True):
                 raise PullRequestError(f"The branch {branch!r} changed during the run: run again.") from None
             raise
 
-    def read_commit(self, commit: str) -> Commit:
-        """Reads one commit."""
-        text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
-        headers = text.split("\n\n", 1)[0].splitlines()
-        return Commit(
-            parents=tuple(line.removeprefix("parent ") for line in headers if line.startswith("parent ")),
-            fingerprint=trailer_fingerprint(text),
-            untouched=[found[1] for line in headers if (found := _IDENTITY_PATTERN.fullmatch(line))]
-            == [AUTHOR_EMAIL] * 2,
-        )
+    def _commits(self, *revisions: str) -> list[Commit]:
+        """Reads the newest 100 commits of a range, newest first."""
+        form = "--format=%P%n%ae%n%ce%n%B"
+        output = self._run("log", "-z", "--max-count=100", "--encoding=UTF-8", form, "--end-of-options", *revisions)
+        found: list[Commit] = []
+        for record in output.decode("utf-8", "replace").split("\0")[:-1]:
+            parents, author, committer, message = record.split("\n", 3)
+            is_own = author == committer == AUTHOR_EMAIL
+            found.append(Commit(tuple(parents.split()), trailer_fingerprint(message), is_own))
+        return found
 
     def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
         entries = {}

@@ -56,7 +56,10 @@ def validate(
             asked += 1
             old = {*range(len(found))} if kind is _OF_TRUST else _take(known, text, found)
             for place, one in enumerate(found):
-                findings.append(_check_finding(one, text, file, in_committed_policy=place in old))
+                severity = _WEIGHTS.get(one["findingType"], Severity.WARNING)
+                line = min(map(text.line, one["locations"]), default=0)
+                code, detail, page = one["issueCode"], one["findingDetails"], one["learnMoreLink"]
+                findings.append(CheckFinding(severity, code, detail, file, line, page, place in old))
     except AwsError as error:
         return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
     order = list(Severity)
@@ -114,21 +117,6 @@ class _FindingKey(Struct, frozen=True):
     def follows(self, old: _FindingKey) -> bool:
         """Returns whether it may concern the same statement after narrowing: equal Sids, or no Sids."""
         return (self.message, self.sid, bool(self.content)) == (old.message, old.sid, bool(old.content))
-
-
-def _check_finding(
-    finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, in_committed_policy: bool
-) -> CheckFinding:
-    locations = finding["locations"]
-    return CheckFinding(
-        _WEIGHTS.get(finding["findingType"], Severity.WARNING),
-        finding["issueCode"],
-        finding["findingDetails"],
-        file,
-        min((text.line(location) for location in locations), default=0),
-        finding["learnMoreLink"],
-        in_committed_policy,
-    )
 
 
 _log = logging.getLogger(__name__)

@@ -122,7 +122,8 @@ class Branches:
         is_own = bool(own_commits) and len(commits) >= total and len(files) <= _MAX_FILES
         # The button "Update branch" merges the base and signs as GitHub: no person's work, if the proposal is the only
         # change.
-        is_own = is_own and all(commit in own_commits or _is_base_update(commit) for commit in commits)
+        others = [commit for commit in commits if commit not in own_commits]
+        is_own = is_own and all(len(each.parents) == 2 and logins(each)[1] == WEB_FLOW for each in others)
         if is_own and not merged:
             # Names and trailers can be copied, so that the fingerprint must fit the files.
             commit = own_commits[-1]
@@ -224,11 +225,9 @@ class Branches:
         return mode
 
     def _is_own_commit(self, commit: Commit) -> bool:
-        author = commit.author.login if commit.author else ""
-        committer = commit.committer.login if commit.committer else ""
-        is_own_login = self._connection.may_be_own_login(author) and (
-            committer == WEB_FLOW or self._connection.may_be_own_login(committer)
-        )
+        author, committer = logins(commit)
+        may_be_own = self._connection.may_be_own_login
+        is_own_login = may_be_own(author) and (committer == WEB_FLOW or may_be_own(committer))
         return is_own_login and bool(trailer_fingerprint(commit.commit.message))
 
     def _is_moved(self, branch: str, before: str | None, after: str | None) -> bool:
@@ -240,6 +239,11 @@ class Branches:
         if now not in (before, after):
             raise PullRequestError(f"The branch {branch!r} changed during the run: run again.")
         return now == after
+
+
+def logins(commit: Commit) -> tuple[str, str]:
+    """Returns the logins of author and committer; empty where GitHub knows none."""
+    return (commit.author.login if commit.author else "", commit.committer.login if commit.committer else "")
 
 
 def decoded(repository: Repository, contents: ContentFile) -> bytes:
@@ -259,7 +263,3 @@ def _commit_times(commit: Commit) -> Iterator[datetime]:
     except GithubException as error:
         if isinstance(error, RateLimitExceededException) or error.status not in _FORBIDDEN_STATUSES:
             raise
-
-
-def _is_base_update(commit: Commit) -> bool:
-    return len(commit.parents) == 2 and commit.committer is not None and commit.committer.login == WEB_FLOW

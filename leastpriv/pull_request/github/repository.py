@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW, decoded
+from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW, decoded, logins
 from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,
@@ -308,8 +308,7 @@ class BranchStateStore:
         )
 
     def _is_own_state(self, commit: Commit) -> bool:
-        author = commit.author.login if commit.author else ""
-        committer = commit.committer.login if commit.committer else ""
+        author, committer = logins(commit)
         is_memory = commit.commit.message.rstrip().endswith(f"\n{_TRAILER}")
         if not (is_memory and self._connection.is_own_login(author) and committer in (author, WEB_FLOW)):
             return False

@@ -197,11 +197,10 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
         text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"
         write_outputs(runner.output_file, {"has-changes": "false"})
         return 0 if _comment(github, pull, text, (runner, console), create=False) else 1
-    from leastpriv.pipeline.review import RepositoryVersion, report_review, review_outputs, run_review
+    from leastpriv.pipeline.infrastructure import RepositoryVersion
+    from leastpriv.pipeline.review import report_review, review_outputs, run_review
 
-    versions = (
-        RepositoryVersion(partial(github.read, each), partial(github.paths, each)) for each in (base, pull.head)
-    )
+    versions = (RepositoryVersion.of(github, each) for each in (base, pull.head))
     with console.group("Review of the policy"):
         result = run_review(run, *versions)
     write_outputs(runner.output_file, review_outputs(result))

@@ -194,7 +194,7 @@ def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _policy(name: str, flag: str) -> Document:
-    from leastpriv.pipeline.infrastructure import folder_on_disk
+    from leastpriv.pipeline.infrastructure import RepositoryVersion
     from leastpriv.policy.document import parse
     from leastpriv.policy.source import Location
 
@@ -202,7 +202,7 @@ def _policy(name: str, flag: str) -> Document:
     path, mark, pointer = name.partition("#")
     if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
         raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
-    folder = folder_on_disk(location.path, Path())
+    folder = RepositoryVersion.on_disk().folder(location.path)
     return parse(read_named(location.path, flag), location.path, location.pointer, folder=folder)
 
 
@@ -239,8 +239,7 @@ def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
     found = render_files(target)
     write_files(found, Path(options.output_dir), overwrite=options.overwrite)
     for number, step in enumerate(next_steps(target, found, given), start=1):
-        for line in f"{number}. {step}".split("\n"):
-            console.log(line)
+        console.log(f"{number}. {step}")
     return 0
 
 

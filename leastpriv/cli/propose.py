@@ -212,22 +212,19 @@ def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextI
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
-    from leastpriv.pipeline.infrastructure import paths_on_disk
-    from leastpriv.pipeline.review import RepositoryVersion, report_review, run_review
+    from leastpriv.pipeline.infrastructure import RepositoryVersion
+    from leastpriv.pipeline.review import report_review, run_review
 
     (target,) = run.targets
-    repository, disk = target.repository, Path(target.settings.policy.path)
+    repository, disk = target.repository, RepositoryVersion.on_disk()
     if options.output_dir:
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
     if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
     base = repository.branch_head(target.settings.base)[1]
-
-    def on_disk(path: str) -> bytes | None:
-        file = disk if path == target.policy_path else Path(path)
-        return file.read_bytes() if file.is_file() else None
-
-    before = RepositoryVersion(partial(repository.read, base), partial(repository.paths, base))
-    result = run_review(run, before, RepositoryVersion(on_disk, partial(paths_on_disk, Path())))
+    # Every path starts at the current folder, but that of the policy file at the root of the repository.
+    own = target.settings.policy.path
+    after = replace(disk, read=lambda path: disk.read(own if path == target.policy_path else path))
+    result = run_review(run, RepositoryVersion.of(repository, base), after)
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return report_review(result, console)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.atomic_file import read_regular
@@ -25,6 +26,7 @@ from leastpriv.policy.source import TerraformFolder, is_hcl
 if TYPE_CHECKING:
     from leastpriv.evidence.declared.declarations import ChangedResources
     from leastpriv.evidence.declared.models import Declaration
+    from leastpriv.pipeline.context import Repository
     from leastpriv.proposal.preflight import DeclaredChange
 
 _MOST_FILES = 5_000
@@ -58,18 +60,42 @@ class _Files(Mapping[str, str]):
         return len(self.paths)
 
 
-def terraform_folder(path: str, paths: Callable[[str], Iterable[str]], read: Read, plan: str = "") -> TerraformFolder:
-    """Returns what the expressions of a Terraform file can refer to; nothing for other files.
+class RepositoryVersion(Struct, frozen=True):
+    """The files of a repository in one commit, or on disk."""
 
-    `paths` returns the paths of all files in a folder and below; `plan`: output of `terraform show -json`.
-    """
-    if not is_hcl(path):
-        return _NO_FOLDER
-    folder = posixpath.dirname(path)
-    # Terraform loads no file whose name ends with `.TF`.
-    used = (each for each in paths(folder) if not is_hcl(each) or posixpath.splitext(each)[1].islower())
-    found = {posixpath.relpath(each, folder or "."): each for each in used}
-    return TerraformFolder(_Files(found, read), plan)
+    read: Read
+    paths: Callable[[str], Iterable[str]]
+    """Paths of all files in a folder and below."""
+
+    @classmethod
+    def of(cls, repository: Repository, commit: str) -> RepositoryVersion:
+        """Returns the files in a commit."""
+        return cls(partial(repository.read, commit), partial(repository.paths, commit))
+
+    @classmethod
+    def on_disk(cls, root: Path = Path()) -> RepositoryVersion:
+        """Returns the files below a folder; one that cannot be read counts as missing."""
+
+        def read(name: str) -> bytes | None:
+            try:
+                return read_regular(root / name)
+            except OSError:
+                return None
+
+        return cls(read, partial(paths_on_disk, root))
+
+    def folder(self, path: str, plan: str = "") -> TerraformFolder:
+        """Returns what the expressions of a Terraform file can refer to; nothing for other files.
+
+        `plan`: output of `terraform show -json`.
+        """
+        if not is_hcl(path):
+            return TerraformFolder()
+        folder = posixpath.dirname(path)
+        # Terraform loads no file whose name ends with `.TF`.
+        used = (each for each in self.paths(folder) if not is_hcl(each) or posixpath.splitext(each)[1].islower())
+        found = {posixpath.relpath(each, folder or "."): each for each in used}
+        return TerraformFolder(_Files(found, self.read), plan)
 
 
 def paths_on_disk(root: Path, folder: str) -> list[str]:
@@ -82,18 +108,6 @@ def paths_on_disk(root: Path, folder: str) -> list[str]:
         if len(found) > _MOST_FILES:
             break
     return found
-
-
-def folder_on_disk(path: str, root: Path, plan: str = "") -> TerraformFolder:
-    """Returns what a Terraform file on disk can refer to."""
-
-    def read(name: str) -> bytes | None:
-        try:
-            return read_regular(root / name)
-        except OSError:
-            return None
-
-    return terraform_folder(path, partial(paths_on_disk, root), read, plan)
 
 
 def read_plan(target: Target) -> str:

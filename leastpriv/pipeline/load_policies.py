@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from itertools import count, islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.event_table import home_region
 from leastpriv.permissions.fact_tables import table
 from leastpriv.pipeline.context import Target
-from leastpriv.pipeline.infrastructure import Read, folder_on_disk, read_plan, terraform_folder
+from leastpriv.pipeline.infrastructure import Read, RepositoryVersion, read_plan
 from leastpriv.pipeline.sources import describe_defect
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import grants_every_service
@@ -121,11 +120,11 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
 
 def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:
     """Returns what a Terraform file can refer to, in the commit `base` or on disk; by default the policy file."""
-    path, plan = path or target.policy_path, read_plan(target)
-    repository = target.base_repository or (target.repository if target.folder is None else None)
-    if repository is None:
-        return folder_on_disk(path, target.folder or Path(), plan)
-    return terraform_folder(path, partial(repository.paths, base), partial(repository.read, base), plan)
+    repository = target.base_repository
+    version = (
+        RepositoryVersion.of(repository, base) if repository else RepositoryVersion.on_disk(target.folder or Path())
+    )
+    return version.folder(path or target.policy_path, read_plan(target))
 
 
 def changed_at(target: Target, base: str) -> datetime | None:

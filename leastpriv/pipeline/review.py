@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Principal
 from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.infrastructure import Read, declared_change, read_changes, read_plan, terraform_folder
+from leastpriv.pipeline.infrastructure import RepositoryVersion, declared_change, read_changes, read_plan
 from leastpriv.pipeline.load_policies import (
     continuations,
     managed_policies,
@@ -34,23 +34,6 @@ _log = logging.getLogger(__name__)
 
 DENIES_EXIT_CODE = 3
 """Exit code when the edit would deny recorded allowed calls."""
-
-
-class RepositoryVersion(Struct, frozen=True):
-    """The repository before or after the edit."""
-
-    read: Read
-    paths: Callable[[str], Sequence[str]]
-    """Paths of the files in a folder and below."""
-
-    def attached(self, names: Sequence[str], principal: Principal) -> list[Document]:
-        """Parses the other policies of the role; one that the version lacks grants nothing."""
-        paths = {name: Location.of(name).path for name in names}
-        return [
-            read_attached(raw, name, principal, terraform_folder(path, self.paths, self.read))
-            for name, path in paths.items()
-            if (raw := self.read(path)) is not None
-        ]
 
 
 class ReviewResult(Struct, frozen=True):
@@ -84,7 +67,7 @@ def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVers
             raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
     managed = managed_policies(settings, run.aws)
     base, head = (
-        PolicyVersion(policy, [*version.attached(named, settings.principal), *managed.documents])
+        PolicyVersion(policy, [*_attached(version, named, settings.principal), *managed.documents])
         for policy, version in ((old, before), (new, after))
     )
     changes = read_changes(target, before.read, after.read)
@@ -107,6 +90,16 @@ def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVers
     title = review_title(context)
     _log.info(title)
     return ReviewResult(context, title, review_body(context), review_body(context, SUMMARY_LIMIT))
+
+
+def _attached(version: RepositoryVersion, names: Sequence[str], principal: Principal) -> list[Document]:
+    """Parses the other policies of the role; one that the version lacks grants nothing."""
+    paths = {name: Location.of(name).path for name in names}
+    return [
+        read_attached(raw, name, principal, version.folder(path))
+        for name, path in paths.items()
+        if (raw := version.read(path)) is not None
+    ]
 
 
 def report_review(result: ReviewResult, console: Console) -> int:
@@ -140,9 +133,8 @@ def _both(target: Target, before: RepositoryVersion, after: RepositoryVersion) -
     path = target.policy_path
     for version, plan in ((before, ""), (after, read_plan(target))):
         raw = version.read(path)
-        folder = terraform_folder(path, version.paths, version.read, plan)
         try:
-            found.append(None if raw is None else read_policy(raw, target, folder))
+            found.append(None if raw is None else read_policy(raw, target, version.folder(path, plan)))
         except NoPolicyError as error:
             found.append(None)
             lacks.append(error)

@@ -19,7 +19,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import entries, named_principal, parse_integer, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
 from leastpriv.models import Principal
-from leastpriv.pipeline.infrastructure import folder_on_disk
+from leastpriv.pipeline.infrastructure import RepositoryVersion
 from leastpriv.pipeline.load_policies import continuations, read_attached
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
@@ -85,7 +85,7 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
         if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
             raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
         return PolicyFile(path, None, parse(create_policy(()), location.path))
-    document = read_attached(raw, str(location), principal, folder_on_disk(location.path, Path()))
+    document = read_attached(raw, str(location), principal, RepositoryVersion.on_disk().folder(location.path))
     if not document.editable:
         raise InputError(
             f"--policy-file is {str(location)!r}: a data source in Terraform's JSON is read, not edited; name another "

@@ -8,7 +8,7 @@ from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import LiveRole, TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
-from leastpriv.pipeline.infrastructure import terraform_folder
+from leastpriv.pipeline.infrastructure import RepositoryVersion
 from leastpriv.pipeline.load_policies import AttachedPolicies, drift_sentence, with_account_gaps
 from leastpriv.policy.document import parse
 
@@ -76,7 +76,7 @@ def test_only_the_terraform_files_of_the_folder_are_read_for_an_expression() -> 
         read.append(path)
         return files[path]
 
-    folder = terraform_folder("infra/main.tf", lambda _: files, read_file)
+    folder = RepositoryVersion(read_file, lambda _: files).folder("infra/main.tf")
     document = parse(MAIN_TF, "infra/main.tf", "data.aws_iam_policy_document.deploy", folder=folder)
     assert document.statements[0].actions == ("sqs:CreateQueue",)
     assert read == ["infra/locals.tf"]

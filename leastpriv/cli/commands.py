@@ -78,20 +78,24 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
     from leastpriv.aws.session import AwsSession
     from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws, trails
+    from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-    from leastpriv.pipeline.sources import DEFAULT_DAYS, SourceOptions, bucket_trail, event_history, open_all
+    from leastpriv.pipeline.sources import DEFAULT_DAYS, bucket_trail, event_history, open_all
 
-    session = AwsSession(os.environ, clock(), options.aws_regions or ())
-    shared = SourceOptions(
-        None if options.start else DEFAULT_DAYS, cache_dir=options.cache_dir or "", collects_coverage=False
-    )
+    now = clock()
+    session = AwsSession(os.environ, now, options.aws_regions or ())
+    since = None if options.start else now - DEFAULT_DAYS
     cache = Path(options.cache_dir) if options.cache_dir else None
+    shared = S3TrailOptions(since, EventDeduplicator(), survey=False, cache=cache, now=now)
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
             return bucket_trail(name, session, shared)
         if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions or ()), session, shared)
+            from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
+
+            how = EventHistoryOptions(seen=shared.seen)
+            return event_history(target, tuple(options.aws_regions or ()), session, how)
         return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
     return open_all([partial(source, name) for name in trails(tuple(options.trails or ()), "--trails")])

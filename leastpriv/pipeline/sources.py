@@ -20,44 +20,27 @@ from msgspec.structs import replace
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, listed, plural
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Principal, Scope
 
 if TYPE_CHECKING:
     from leastpriv.config.settings import Settings
+    from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
     from leastpriv.evidence.denials.encoded_message import Decoder
     from leastpriv.evidence.models import Evidence
 
 _log = logging.getLogger(__name__)
 
-
-DEFAULT_DAYS = 90
-"""How far back trails in S3 and event history are read without the input: the default of `lookback-days`."""
+DEFAULT_DAYS = timedelta(days=90)
+"""How far back trails in S3 are read without the input: the default of `lookback-days`."""
 
 
 class CountedSource(EvidenceSource, Protocol):
     """A source of evidence that counts what it reads."""
 
     statistics: ReadStatistics
-
-
-class SourceOptions(Struct, frozen=True):
-    """What the sources of one run share."""
-
-    days: int | None
-    """How far back AWS is read; None: to the start of the window."""
-    seen: EventDeduplicator = field(default_factory=EventDeduplicator)
-    """Counts copies of an event once over all sources."""
-    cache_dir: str = ""
-    """Folder that keeps what was read of trails in S3."""
-    validate_digests: bool = False
-    """Whether files of trails in S3 are compared with their digest files."""
-    waits_for_events: bool = False
-    """Whether event history waits until CloudTrail has delivered the newest events."""
-    collects_coverage: bool = True
-    """False: the calls of the targets count, not what the sources cover."""
 
 
 class FailedSource(Struct):
@@ -80,23 +63,27 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
     """
     for path in folders:
         TrailFolder(path).check()
-    options = SourceOptions(
-        settings.lookback_days if settings.window.start is None else None,
-        cache_dir=settings.cache_dir,
-        validate_digests=settings.validate_digests,
-        waits_for_events=settings.event_history and settings.wait_for_events > 0,
+    now = session.now if session else None
+    options = S3TrailOptions(
+        since=now - timedelta(days=settings.lookback_days) if now and settings.window.start is None else None,
+        seen=EventDeduplicator(),
+        cache=Path(settings.cache_dir) if settings.cache_dir else None,
+        validate_at=now if settings.validate_digests else None,
+        now=now,
+        waited=settings.event_history and settings.wait_for_events > 0,
     )
-    cache = Path(settings.cache_dir) if settings.cache_dir else None
     openers: list[Callable[[], CountedSource]] = [
-        partial(TrailFolder, path, seen=options.seen, cache=cache) for path in folders
+        partial(TrailFolder, path, seen=options.seen, cache=options.cache) for path in folders
     ]
     if settings.wait_for_events and not settings.event_history:
         _log.info("wait-for-events has no effect: it waits for event history, which trails does not name.")
     if settings.event_history:
+        from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
+
         # Event history keeps 90 days whatever the window.
-        history = replace(options, days=settings.lookback_days)
         wait = timedelta(minutes=settings.wait_for_events)
-        openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))
+        history = EventHistoryOptions(settings.lookback_days, wait, options.seen)
+        openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history))
     if settings.athena_table:
         openers.append(partial(_athena_table, settings, session.base if session else None, options))
     if settings.bucket_trails:
@@ -140,14 +127,13 @@ def event_history(
     principal: Principal | None,
     regions: tuple[str, ...],
     session: AwsSession | None,
-    options: SourceOptions,
-    wait: timedelta = timedelta(),
+    options: EventHistoryOptions,
 ) -> CountedSource:
     """Opens the account's event history in some regions (none: all enabled ones); `principal` None: of all principals.
 
     Raises LeastprivError where AWS cannot be reached, or the credentials are of another account than the principal.
     """
-    from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
+    from leastpriv.evidence.cloudtrail.event_history import EventHistory
     from leastpriv.permissions.event_table import home_region
 
     if session is None:
@@ -164,8 +150,7 @@ def event_history(
     # Regions that are named are the only ones in which the role works and logs in.
     chosen, remedy = (regions, "") if regions else _all_regions(aws)
     home = home_region("iam", principal.partition if principal else aws.partition)
-    how = EventHistoryOptions(options.days or DEFAULT_DAYS, wait, options.seen, remedy=remedy)
-    return EventHistory(aws, (*chosen, home), session.now, how)
+    return EventHistory(aws, (*chosen, home), session.now, replace(options, remedy=remedy))
 
 
 def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
@@ -179,28 +164,20 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
         return (*own, *aws.regions("cloudtrail")), f"{remedy}, or allow account:ListRegions to these credentials."
 
 
-def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions) -> CountedSource:
+def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
     """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group."""
-    from leastpriv.evidence.cloudtrail.trail import LogGroup, S3Trail, S3TrailOptions, is_log_group
+    from leastpriv.evidence.cloudtrail.trail import LogGroup, S3Trail, is_log_group
 
-    aws, now = _opened(session)
-    cache = Path(options.cache_dir) if options.cache_dir else None
-    validate_at = now if options.validate_digests else None
-    since, counts, waited = _since(now, options), options.collects_coverage, options.waits_for_events
-    chosen = S3TrailOptions(since, options.seen, counts, cache, validate_at, now, waited)
-    return LogGroup(aws, named, chosen) if is_log_group(named) else S3Trail(aws, named, chosen)
+    aws, _ = _opened(session)
+    return LogGroup(aws, named, options) if is_log_group(named) else S3Trail(aws, named, options)
 
 
-def _athena_table(settings: Settings, session: AwsSession | None, options: SourceOptions) -> CountedSource:
+def _athena_table(settings: Settings, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
     from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
-    chosen = AthenaOptions(_since(now, options), options.seen, waited=options.waits_for_events)
+    chosen = AthenaOptions(options.since, options.seen, waited=options.waited)
     return AthenaTable(aws, settings.athena_table, now, chosen)
-
-
-def _since(now: datetime, options: SourceOptions) -> datetime | None:
-    return now - timedelta(days=options.days) if options.days is not None else None
 
 
 def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO
 
 from msgspec import Struct, field
@@ -37,6 +39,26 @@ class ReadOptions(Struct, frozen=True):
     max_decompressed: int = MAX_DECOMPRESSED
     hashes: bool = False
     """Whether the content of each file is hashed."""
+
+
+class S3TrailOptions(Struct, frozen=True):
+    """How the files of a trail are read."""
+
+    since: datetime | None = None
+    """Older files are not read, whatever the window."""
+    seen: EventDeduplicator | None = None
+    """Shared by sources that may contain copies of each other's records."""
+    survey: bool = True
+    """Whether to count the coverage of all records; False: only the targets' calls count."""
+    cache: Path | None = None
+    """Folder that keeps results between runs."""
+    validate_at: datetime | None = None
+    """Only files that a digest file validates count; digests are due until this time. None: no validation."""
+    now: datetime | None = None
+    """None for a trail of the past, which receives no further events."""
+    waited: bool = False
+    """The run waited for event history, which has all events except data events."""
+    max_decompressed: int = MAX_DECOMPRESSED
 
 
 class FileResult(Struct, frozen=True):

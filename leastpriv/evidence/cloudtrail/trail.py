@@ -18,7 +18,6 @@ from contextlib import closing
 from datetime import datetime
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -29,10 +28,10 @@ from leastpriv.aws.session import Aws, pages
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, ReadOptions
+from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions as S3TrailOptions
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, delivery_location, region_of_path
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
-from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.cloudtrail.trail_config import (
@@ -56,26 +55,6 @@ _TELL_EVERY = 50
 def is_log_group(trail: str) -> bool:
     """Whether a name in `trails` is a log group's."""
     return trail.startswith(PREFIX) or _ARN.fullmatch(trail) is not None
-
-
-class S3TrailOptions(Struct, frozen=True):
-    """How the files of a trail are read."""
-
-    since: datetime | None = None
-    """Older files are not read, whatever the window."""
-    seen: EventDeduplicator | None = None
-    """Shared by sources that may contain copies of each other's records."""
-    survey: bool = True
-    """Whether to count the coverage of all records; False: only the targets' calls count."""
-    cache: Path | None = None
-    """Folder that keeps results between runs."""
-    validate_at: datetime | None = None
-    """Only files that a digest file validates count; digests are due until this time. None: no validation."""
-    now: datetime | None = None
-    """None for a trail of the past, which receives no further events."""
-    waited: bool = False
-    """The run waited for event history, which has all events except data events."""
-    max_decompressed: int = MAX_DECOMPRESSED
 
 
 class _DeliveredTrail(ABC):

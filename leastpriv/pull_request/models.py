@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
@@ -13,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from leastpriv.atomic_file import write_atomically
+from leastpriv.atomic_file import open_regular, write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
 TRAILER = "Leastpriv-Fingerprint"
@@ -168,9 +167,8 @@ class FolderStateStore(Struct, frozen=True):
     def read(self) -> bytes | None:
         """Returns the content of the file; None if it does not exist."""
         try:
-            with (self.folder / self.path).open("rb") as file:
-                about = os.fstat(file.fileno())
-                if not stat.S_ISREG(about.st_mode) or about.st_size > self.max_bytes:
+            with open_regular(self.folder / self.path) as file:
+                if os.fstat(file.fileno()).st_size > self.max_bytes:
                     raise UnreadableHistoryError(f"is longer than {self.max_bytes:,} bytes, or no file")
                 return file.read(self.max_bytes + 1)
         except FileNotFoundError:

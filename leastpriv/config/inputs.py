@@ -111,13 +111,13 @@ def named_principal(arn: str, label: str) -> Principal:
         raise InputError(f"{label}: {error}") from error
 
 
-def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+def patterns(value: Value, label: str) -> tuple[str, ...]:
     """Returns patterns of actions; raises InputError where one is no pattern of actions."""
-    found = _names(values.get(name, ()))
+    found = _names(value)
     for pattern in found:
         if ":" not in pattern and pattern != "*":
-            raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
-        check_spelling(pattern, f"{labels[name]} holds")
+            raise InputError(f"{label} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
+        check_spelling(pattern, f"{label} holds")
     return found
 
 
@@ -168,30 +168,30 @@ _SHORT = 4
 """Letters of a name so short that a name of one other letter may be another service."""
 
 
-def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
+def regions(value: Value, label: str) -> tuple[str, ...]:
     """Returns names of regions; raises InputError where one is no name of a region."""
     from leastpriv.evidence.access_advisor import tracked_regions
 
-    found = _names(values.get("aws-regions", ()))
+    found = _names(value)
     for region in found:
         if not _REGION.fullmatch(region):
-            raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
+            raise InputError(f"{label} holds {region!r}: write regions like eu-central-1.")
         meant = letters_meant(region, tracked_regions())
         if meant:
             raise InputError(
-                f"{labels['aws-regions']} holds {region!r}, which is no region (did you mean {meant}?): "
-                "write regions like eu-central-1."
+                f"{label} holds {region!r}, which is no region (did you mean {meant}?): write regions like "
+                "eu-central-1."
             )
     return found
 
 
-def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+def files(value: Value, label: str) -> tuple[str, ...]:
     """Returns names of policy files and ARNs of managed policies; raises InputError."""
-    found = entries(values.get(name, ()))
+    found = entries(value)
     for file in found:
         if file.startswith("arn:") and not _POLICY_ARN.fullmatch(file):
             raise InputError(
-                f"{labels[name]} holds {file!r}: write a file, or the ARN of a managed policy like "
+                f"{label} holds {file!r}: write a file, or the ARN of a managed policy like "
                 "arn:aws:iam::123456789012:policy/NAME."
             )
     return found

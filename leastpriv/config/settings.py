@@ -217,7 +217,7 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
             draft=found.boolean("draft"),
         ),
         github_token=text["github-token"],
-        aws_regions=regions(values, labels),
+        aws_regions=regions(values.get("aws-regions", ()), labels["aws-regions"]),
         lookback_days=found.integer("lookback-days", 1, _MOST_DAYS, f"write at most {_MOST_DAYS}, ten years"),
         wait_for_events=found.integer("wait-for-events"),
         job_logs=job_logs,
@@ -284,7 +284,7 @@ class _Reader:
 
     def also_attached(self) -> tuple[str, ...]:
         labels, own = self._labels, Location.of(self.text["policy-file"])
-        found = files(self._values, labels, "also-attached")
+        found = files(self._values.get("also-attached", ()), labels["also-attached"])
         for name in found:
             other = Location.of(name)
             if (normpath(other.path), other.pointer) == (normpath(own.path), own.pointer):
@@ -338,8 +338,8 @@ class _Reader:
             unseen_services=UnseenServices(self.one_of("unseen-services", ("", "keep", "drop"))),
             drop_unseen_actions=self.one_of("unseen-actions", ("keep", "drop")) == "drop",
             lifecycle=Lifecycle(self.one_of("lifecycle", Lifecycle)),
-            keep=patterns(self._values, self._labels, "keep"),
-            never_add=patterns(self._values, self._labels, "never-add"),
+            keep=patterns(self._values.get("keep", ()), self._labels["keep"]),
+            never_add=patterns(self._values.get("never-add", ()), self._labels["never-add"]),
             unknown_refs=UnknownRefs(self.one_of("unknown-refs", ("", "mark", "refuse"))),
             exact_resources=resources == "exact",
             keep_forms=resources == "keep",

@@ -58,7 +58,7 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
         trails=_entries(options.trails),
         wait=parse_integer(options.wait, "--wait-for-records"),
         settle=parse_integer(options.settle, "--settle"),
-        never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
+        never_add=patterns(_entries(options.never_add), "--never-add"),
         clean_up=options.clean_up,
         argv=tuple(options.argv),
     )

@@ -261,16 +261,14 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
 
     A failure is part of the findings; an interruption ends the run.
     """
-    wanted = bool(settings.access_analyzer) or (
-        settings.last_accessed and session is not None and session.has_credentials
-    )
+    wanted = settings.access_analyzer or (settings.last_accessed and session and session.has_credentials)
     if session is None or not wanted:
         return evidence
     try:
         aws = session.aws()
         account = aws.account()
-        why = f"the AWS credentials are those of account {account}, not of the role's."
-        why = "" if account == settings.principal.account else why
+        is_own = account == settings.principal.account
+        why = "" if is_own else f"the AWS credentials are those of account {account}, not of the role's."
     except LeastprivError as error:
         why = str(error)
     if why:

@@ -143,15 +143,8 @@ def _scope(configuration: Configuration) -> str:
 
 
 def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
-    """Returns a role that is no target: AWS is not asked about it, and its proposal is not published."""
-    settings = replace(
-        file.settings_of(entry, entry.role),
-        mode=Mode.REPORT,
-        denial_details=False,
-        last_accessed=False,
-        access_analyzer=None,
-        custom_policy_checks=False,
-    )
+    """Returns a role that is no target, whose proposal is not published."""
+    settings = replace(file.settings_of(entry, entry.role), mode=Mode.REPORT)
     return replace(file.target_of(settings), store=None)
 
 

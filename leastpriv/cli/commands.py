@@ -59,7 +59,6 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
             rows.clear()
         if target and not evidence.counts.calls:
             console.error(_missing_calls(target, sources, chosen, evidence.gaps))
-            failed = True
         failed = failed and not evidence.counts.calls
         gaps += evidence.gaps
         # Else it is in memory while the next one is completed.

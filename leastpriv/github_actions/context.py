@@ -252,10 +252,6 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
     try:
         with logging_to(console, ignore_closed=ignore_closed):
             return work()
-    except LeastprivError as error:
-        console.error(str(error))
-        _print_traceback(console, verbose)
-        return error.exit_code
     except KeyboardInterrupt:
         console.error("Interrupted: nothing was published.")
         return _INTERRUPTED
@@ -264,17 +260,15 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SHORT_SIGPIPE
     except Exception as error:
-        # A defect: the user gets a sentence instead of a traceback.
-        console.error(f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it.")
-        _print_traceback(console, verbose)
-        return 1
+        # The user gets a sentence instead of a traceback, also for a defect.
+        own = error if isinstance(error, LeastprivError) else None
+        defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it."
+        console.error(str(own or defect))
+        if verbose:
+            import traceback
 
-
-def _print_traceback(console: Console, verbose: bool) -> None:
-    if verbose:
-        import traceback
-
-        console.untrusted(traceback.format_exc())
+            console.untrusted(traceback.format_exc())
+        return own.exit_code if own else 1
 
 
 _PACKAGE = __name__.partition(".")[0]

@@ -63,9 +63,8 @@ def translate_github_errors(doing: str) -> Iterator[None]:
     except GithubException as error:
         raise PullRequestError(error_sentence(doing, error)) from error
     except DeadlineError as error:
-        if error.is_rate_limit:
-            raise PullRequestError(f"GitHub's rate limit was reached while {doing}: run again later.") from error
-        raise PullRequestError(f"GitHub took too long to answer while {doing}: run again later.") from error
+        what = "GitHub's rate limit was reached" if error.is_rate_limit else "GitHub took too long to answer"
+        raise PullRequestError(f"{what} while {doing}: run again later.") from error
     except OSError as error:
         raise PullRequestError(f"GitHub could not be reached while {doing}: {type(error).__name__}.") from error
 

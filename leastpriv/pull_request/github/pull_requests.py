@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
 _MAX_CLOSED = 100
 _CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
-"""Ends the body of a pull request that this program closed, so that closing it does not count as a person's decision.
-"""
+"""Ends the body of a pull request that this program closed, so that closing it does not count as a person's decision,
+and the comment with the reason."""
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
 _FORBIDDEN = (
     "GitHub does not let this token create pull requests. The branch {branch} is there: open the pull request, "
@@ -157,9 +157,9 @@ class PullRequests(Branches):
         with translate_github_errors(f"taking a label from #{number}"):
             self._repository.get_issue(number).remove_from_labels(label)
 
-    def close(self, number: int, marker: str, comment: str) -> None:
+    def close(self, number: int, comment: str) -> None:
         """Comments with the reason and closes."""
-        self.upsert_comment(number, marker, comment)
+        self.upsert_comment(number, _CLOSED_BY_LEASTPRIV, comment)
         with translate_github_errors(f"closing #{number}"):
             pull = self._repository.get_pull(number)
             pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_LEASTPRIV}\n")

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 _MAX_CLOSED_READ = 5
 """Closed pull requests of the branch whose comments are read; each takes one request."""
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
-_CLOSED_MARKER = "<!-- leastpriv:closed v=1 -->"
 _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
     PullRequestStep.LEAVE_EDITED: (
         "This branch has commits of others, so it is left alone: tick the box in the description to rebuild it "
@@ -162,7 +161,7 @@ class _PlannedWork(Struct, frozen=True):
             case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
                 return self._write_pull_request(head, decision.declined)
             case PullRequestStep.CLOSE if opened:
-                self.github.close(opened.number, _CLOSED_MARKER, _CLOSED)
+                self.github.close(opened.number, _CLOSED)
                 self.github.move_branch(name, head, None)
                 return replace(left, operation=PullRequestOperation.CLOSED, head_sha="")
             case PullRequestStep.DELETE_BRANCH:

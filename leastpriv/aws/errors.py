@@ -122,21 +122,21 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
     `missing_action` is the action that AWS's message names, else `action`.
     """
     response = getattr(error, "response", None)
-    said = response.get("Error") if isinstance(response, Mapping) else None
+    said = response.get("Error", {}) if isinstance(response, Mapping) else None
     if not isinstance(response, Mapping) or not isinstance(said, Mapping):
         return _from_client_failure(error, doing)
     code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
     about = response.get("ResponseMetadata")
     status = int(about.get("HTTPStatusCode") or 0) if isinstance(about, Mapping) else 0
-    trouble = _kind(code, message, status)
+    trouble, advice = _kind(code, message, status), remedy(message)
     quoted = f" ({code}{': ' + _shortened(message) if message else ''})" if code else ""
     match trouble:
         case AwsErrorKind.EXPIRED:
             advice = "get new ones, in a workflow right before this step by aws-actions/configure-aws-credentials"
             sentence = f"The AWS credentials have expired while {doing}{quoted}: {advice}."
         case AwsErrorKind.INVALID:
-            advice = remedy(message) or "check where they are set"
-            sentence = f"AWS does not know these credentials ({doing}){quoted}: {advice.rstrip('.')}."
+            advice = advice or "check where they are set"
+            sentence = f"AWS does not accept these credentials ({doing}){quoted}: {advice.rstrip('.')}."
         case AwsErrorKind.DENIED:
             return denial_error(code, message, doing, action)
         case AwsErrorKind.THROTTLED:
@@ -144,7 +144,7 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
         case AwsErrorKind.SERVER:
             sentence = f"AWS failed while {doing}{quoted or f' (HTTP status {status})'}: run again later."
         case _:
-            sentence = f"AWS rejected a request while {doing}{quoted}."
+            sentence = f"AWS rejected a request while {doing}{quoted}. {advice}".rstrip()
     return AwsError(sentence, trouble)
 
 
@@ -205,9 +205,8 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
         advice = "check the region, the network and any proxy"
         return AwsError(f"{where} {slow} while {doing}: {advice}.", AwsErrorKind.UNREACHABLE)
     if name == "ResponseParserError":
-        return AwsError(
-            f"The response while {doing} cannot be read: it may not come from AWS.", AwsErrorKind.INCOMPLETE
-        )
+        advice = "it may not come from AWS: check the network and any proxy"
+        return AwsError(f"The response while {doing} cannot be read, {advice}.", AwsErrorKind.INCOMPLETE)
     return AwsError(f"AWS could not be called while {doing} ({name}: {_shortened(str(error))})", AwsErrorKind.OTHER)
 
 
@@ -248,6 +247,16 @@ def _described(error: AwsError, name: str) -> str:
     response = getattr(error.__cause__, "response", None)
     found = response.get("Error") if isinstance(response, Mapping) else None
     return str(found.get(name) or "") if isinstance(found, Mapping) else ""
+
+
+@contextmanager
+def translate_missing_members(doing: str) -> Iterator[None]:
+    """Translates the KeyError of a response without a required member to `AwsError`."""
+    try:
+        yield
+    except KeyError as error:
+        sentence = f"AWS's answer lacks {error.args[0]} while {doing}: run again later."
+        raise AwsError(sentence, AwsErrorKind.INCOMPLETE) from error
 
 
 def required_member(answer: Mapping[str, Any], doing: str, *names: str) -> Any:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct
 
 from leastpriv import __version__
-from leastpriv.aws.errors import credentials_error, no_credentials_error, required_member, translate_errors
+from leastpriv.aws.errors import (
+    credentials_error,
+    no_credentials_error,
+    required_member,
+    translate_errors,
+    translate_missing_members,
+)
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 
 if TYPE_CHECKING:
@@ -138,7 +144,7 @@ class Aws:
         if not self._caller:
             client = self.client("sts")
             with translate_errors("asking whose credentials these are", "sts:GetCallerIdentity"):
-                self._caller = str(client.get_caller_identity()["Arn"])
+                self._caller = str(required_member(client.get_caller_identity(), "asking who calls", "Arn"))
         return self._caller
 
     def account(self) -> str:
@@ -170,7 +176,7 @@ class Aws:
             client = self._session.client(
                 service, region_name=region, endpoint_url=_endpoint(self._environment, service), config=config
             )
-            client.meta.events.register("before-parse", _reject_truncated_answer)
+            client.meta.events.register("before-parse", _reject_unreadable_answer)
             if service == "s3":
                 client.meta.events.register("before-send.s3.ListObjectsV2", self._note_listing)
             return client
@@ -208,14 +214,15 @@ def assumed_environment(aws: Aws, environment: Mapping[str, str], role: str) -> 
 
 
 def _with_keys(environment: Mapping[str, str], answer: Mapping[str, Any], role: str, region: str) -> dict[str, str]:
-    keys = required_member(answer, f"assuming {role}", "Credentials")
-    return {
-        **environment,
-        "AWS_REGION": region,
-        "AWS_ACCESS_KEY_ID": str(keys["AccessKeyId"]),
-        "AWS_SECRET_ACCESS_KEY": str(keys["SecretAccessKey"]),
-        "AWS_SESSION_TOKEN": str(keys["SessionToken"]),
-    }
+    with translate_missing_members(f"assuming {role}"):
+        keys = answer["Credentials"]
+        return {
+            **environment,
+            "AWS_REGION": region,
+            "AWS_ACCESS_KEY_ID": str(keys["AccessKeyId"]),
+            "AWS_SECRET_ACCESS_KEY": str(keys["SecretAccessKey"]),
+            "AWS_SESSION_TOKEN": str(keys["SessionToken"]),
+        }
 
 
 def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
@@ -230,11 +237,22 @@ def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
     return own or environment.get("AWS_ENDPOINT_URL") or None
 
 
-def _reject_truncated_answer(operation_model: Any, response_dict: Any, **_: object) -> None:
-    """Rejects a truncated response, which botocore would parse as JSON without members (1.44.8)."""
-    from botocore.exceptions import IncompleteReadError
+_HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype html|<html)", re.IGNORECASE)
 
-    headers, body = response_dict["headers"], response_dict["body"]
+
+def _reject_unreadable_answer(operation_model: Any, response_dict: Any, **_: object) -> None:
+    """Rejects a truncated response and a page of a proxy, which botocore parses as JSON without members (1.44.8).
+
+    botocore repeats the request after a page with the status of a server error or of throttling.
+    """
+    from botocore.exceptions import IncompleteReadError
+    from botocore.parsers import ResponseParserError
+
+    headers, body, status = response_dict["headers"], response_dict["body"], response_dict["status_code"]
+    if isinstance(body, bytes) and status < 500 and status != 429:
+        is_json = "json" in operation_model.service_model.resolved_protocol
+        if body.strip()[:1] not in (b"", b"{", b"[") if is_json else _HTML.match(body):
+            raise ResponseParserError(f"a page with the HTTP status {status}")
     length = str(headers.get("Content-Length", ""))
     plain = isinstance(body, bytes) and not headers.get("Content-Encoding") and operation_model.http["method"] != "HEAD"
     if plain and length.isdigit() and len(body) < int(length):
@@ -242,9 +260,12 @@ def _reject_truncated_answer(operation_model: Any, response_dict: Any, **_: obje
 
 
 def pages(client: Any, operation: str, doing: str, action: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Yields the pages of a listing; raises AwsError, also where a page names itself as the next."""
+    """Yields the pages of a listing; raises AwsError, also where a page names itself, or no page, as the next."""
     with translate_errors(doing, action):
-        yield from client.get_paginator(operation).paginate(**arguments)
+        for page in client.get_paginator(operation).paginate(**arguments):
+            yield page
+            if page.get("IsTruncated"):
+                required_member(page, doing, "Marker")
 
 
 def other_regions(regions: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.errors import translate_errors, translate_missing_members
 from leastpriv.aws.session import Aws, method_name, pages
 from leastpriv.aws_checks.rendered_policy import RenderedPolicy, TrustPolicy, render_policy
 from leastpriv.errors import AwsError, plural
@@ -80,8 +80,10 @@ def _request_findings(
     aws: Aws, text: RenderedPolicy, kind: Mapping[str, str] = _OF_IDENTITY
 ) -> Sequence[Mapping[str, Any]]:
     client, given = aws.client("accessanalyzer"), {"policyDocument": text.text, "locale": "EN", **kind}
-    found = pages(client, "validate_policy", "validating the policy", "access-analyzer:ValidatePolicy", **given)
-    return [finding for page in found for finding in page["findings"]]
+    doing = "validating the policy"
+    found = list(pages(client, "validate_policy", doing, "access-analyzer:ValidatePolicy", **given))
+    with translate_missing_members(doing):
+        return [finding for page in found for finding in page["findings"]]
 
 
 def _take(left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:

@@ -15,7 +15,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.models import AccessReport, LastAccess, ServiceAccess, SharedPolicy
@@ -24,6 +24,7 @@ from leastpriv.permissions.fact_tables import table
 
 _log = logging.getLogger(__name__)
 
+_ENDED = ("COMPLETED", "FAILED")
 _NAMES_AT_ONCE = 200
 """Most service prefixes of one `ListPoliciesGrantingServiceAccess` request (model of botocore 1.44.8)."""
 _MOST_SHARED = 20
@@ -73,14 +74,14 @@ def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[
     def finished() -> list[Mapping[str, Any]] | None:
         ask, given = client.get_service_last_accessed_details, {"JobId": job, "MaxItems": 1_000}
         found = list(_marked_pages(ask, doing, "iam:GetServiceLastAccessedDetails", given))
-        return None if found[0]["JobStatus"] == "IN_PROGRESS" else found
+        return found if required_member(found[0], doing, "JobStatus") in _ENDED else None
 
     found = waiting.until(finished, "IAM's report")
     if found is None:
         raise AwsError(f"IAM did not finish in time while {doing}: run again later.", AwsErrorKind.OTHER)
     if found[0]["JobStatus"] == "FAILED":
         error = found[0].get("Error", {})
-        said = f"{error.get('Code', '')}: {error.get('Message', '')}"
+        said = f"{error.get('Code', 'no reason given')}: {error.get('Message', '')}"
         raise AwsError(f"IAM failed while {doing} ({said}).", AwsErrorKind.OTHER)
     return job, [row for page in found for row in page.get("ServicesLastAccessed", ())]
 
@@ -107,11 +108,16 @@ def _marked_pages(
     """Yields the pages of an operation for which botocore has no paginator."""
     page: Mapping[str, Any] = {"IsTruncated": True}
     marker: dict[str, Any] = {}
+    known: list[Any] = []
     while page.get("IsTruncated"):
         with translate_errors(doing, action):
             page = ask(**given, **marker)
         yield page
-        marker = {"Marker": page.get("Marker")}
+        if page.get("IsTruncated"):
+            marker = {"Marker": required_member(page, doing, "Marker")}
+            if marker in known:
+                raise AwsError(f"A page names an earlier one as the next while {doing}.", AwsErrorKind.INCOMPLETE)
+            known.append(marker)
 
 
 def _shared_policies(

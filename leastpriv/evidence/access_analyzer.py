@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.errors import error_code, translate_errors, translate_missing_members
 from leastpriv.aws.session import Aws, Polling, pages
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.access_advisor import read_last_accessed
@@ -58,7 +58,8 @@ def collect_aws_findings(
 
     def tried(source: str, ask: Callable[[], _Found]) -> _Found | None:
         try:
-            found = ask()
+            with translate_missing_members(f"reading {source}"):
+                found = ask()
         except (AwsError, InputError) as error:
             _log.info(f"Skipped: {source}. {error}")
             unasked.append(SkippedSource(source, str(error)))
@@ -122,8 +123,8 @@ def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -
     """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all pages joined."""
     for each in _listed(client, analyzer, "resource", resource):
         # Check the filter again: a finding about another role would be a false statement about this one.
-        if each.get("findingType") in kinds and each["resource"] == resource:
-            yield _whole(client, analyzer, str(each["id"]))
+        if each.get("findingType") in kinds and each.get("resource") == resource:
+            yield from _whole(client, analyzer, str(each["id"]))
 
 
 def _listed(client: Any, analyzer: Analyzer, property_name: str, value: str) -> Iterator[Mapping[str, Any]]:
@@ -134,10 +135,16 @@ def _listed(client: Any, analyzer: Analyzer, property_name: str, value: str) -> 
         yield from (each for each in page["findings"] if each["status"] == "ACTIVE")
 
 
-def _whole(client: Any, analyzer: Analyzer, number: str) -> Mapping[str, Any]:
+def _whole(client: Any, analyzer: Analyzer, number: str) -> Iterator[Mapping[str, Any]]:
+    """Yields the finding, unless it was deleted after the listing."""
     doing, action = f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"
-    found = list(pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number))
-    return {**found[-1], "findingDetails": [each for page in found for each in page["findingDetails"]]}
+    try:
+        found = list(pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number))
+    except AwsError as error:
+        if error_code(error) != "ResourceNotFoundException":
+            raise
+        return
+    yield {**found[-1], "findingDetails": [each for page in found for each in page["findingDetails"]]}
 
 
 _TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "UnusedIAMUserPassword")
@@ -204,7 +211,7 @@ def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Pol
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
     doing, action = "reading a recommendation", "access-analyzer:GetFindingRecommendation"
     found = list(pages(client, "get_finding_recommendation", doing, action, analyzerArn=analyzer.arn, id=finding))
-    if found[-1]["status"] == "IN_PROGRESS":
+    if found[-1]["status"] not in ("SUCCEEDED", "FAILED"):
         return None
     return {**found[-1], "recommendedSteps": [step for page in found for step in page.get("recommendedSteps", ())]}
 
@@ -241,7 +248,8 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
         if each.get("findingType") == "InternalAccess"
     )
     for analyzer, summary in islice(summaries, _MOST_INTERNAL):
-        for detail in _whole(client, analyzer, str(summary["id"]))["findingDetails"]:
+        whole = _whole(client, analyzer, str(summary["id"]))
+        for detail in (each for finding in whole for each in finding["findingDetails"]):
             inside = detail.get("internalAccessDetails") or {}
             # Check the filter again: the summary has no principal.
             if principal in (inside.get("principal") or {}).values():

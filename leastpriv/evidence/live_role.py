@@ -66,7 +66,7 @@ def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, 
 
 def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
     principal = statement.get("Principal")
-    if principal == "*":
+    if principal == "*" or "NotPrincipal" in statement:
         yield TrustedCaller(TrustKind.ANY, "*")
     if not isinstance(principal, Mapping):
         return
@@ -208,7 +208,8 @@ class _Reader:
         try:
             return read()
         except (AwsError, PolicyFileError) as error:
-            self._note(f"{name}: {error}")
+            is_gone = isinstance(error, AwsError) and error_code(error) == "NoSuchEntity"
+            self._note(f"{name} was deleted while it was read: run again." if is_gone else f"{name}: {error}")
             return None
 
     def _asked(self, operation: str, **arguments: str) -> Mapping[str, Any]:

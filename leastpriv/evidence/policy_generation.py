@@ -200,7 +200,7 @@ class _GenerationJobs(Struct):
         """The result of a generation that has ended; None while it runs."""
         with translate_errors("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
             found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
-        return None if found["jobDetails"]["status"] == "IN_PROGRESS" else found
+            return found if found["jobDetails"]["status"] in ("SUCCEEDED", "FAILED", "CANCELED") else None
 
     def cancel(self, job: str) -> None:
         """Cancels a generation; a failure is only logged."""

@@ -24,7 +24,7 @@ FAULTS = {
     "unavailable": "AWS failed",
     "denied": "AWS denied",
     "expired": "have expired",
-    "invalid": "does not know these credentials",
+    "invalid": "does not accept these credentials",
     "cut": "cut off",
     "slow": "did not answer in time",
 }
@@ -101,6 +101,14 @@ def test_an_answer_that_lacks_a_part_is_a_gap_and_the_rest_is_read(
     assert [policy.name for policy in found.policies] == left
     assert len(found.gaps) == 1
     assert text in found.gaps[0].detail
+
+
+@pytest.mark.parametrize("operation", ["GetPolicy", "GetPolicyVersion"])
+def test_a_policy_that_is_deleted_after_the_listing_is_a_gap_that_asks_for_another_run(operation: str) -> None:
+    found = _live(_account() | {f"iam:{operation}": _no_entity})
+    [gap] = found.gaps
+    assert f"{MANAGED} was deleted while it was read: run again." in gap.detail
+    assert not found.missing
 
 
 def test_a_role_that_is_not_there_is_one_sentence_that_names_the_input() -> None:

@@ -43,6 +43,7 @@ def policy(principal: Any, **more: Any) -> dict[str, Any]:
             TrustedCaller(TrustKind.FEDERATED, "cognito-identity.amazonaws.com")
         ]),
         (policy({"AWS": "*"}) | {"Statement": [{"Effect": "Deny", "Principal": "*"}]}, []),
+        ({"Statement": {"Effect": "Allow", "NotPrincipal": {"AWS": "x"}}}, [TrustedCaller(TrustKind.ANY, "*")]),
         (None, []),
     ],
 )  # fmt: skip

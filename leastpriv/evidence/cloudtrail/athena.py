@@ -8,6 +8,7 @@ history of the CloudTrail User Guide, read 2026-11-24).
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -18,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.errors import denial_error, error_code, required_member, translate_errors
+from leastpriv.aws.errors import aws_message, denial_error, error_code, remedy, required_member, translate_errors
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, caught_signals
 from leastpriv.evidence.cloudtrail.athena_sql import (
@@ -78,7 +79,7 @@ class QueryRunner:
             try:
                 with signals.deferred(), translate_errors("starting a query in Athena", "athena:StartQueryExecution"):
                     answer = self._client.start_query_execution(QueryString=query, **self._place)
-                    number = str(answer["QueryExecutionId"])
+                    number = str(required_member(answer, "starting a query in Athena", "QueryExecutionId"))
                 return self._awaited(number)
             finally:
                 if number and not self._ended:
@@ -151,9 +152,7 @@ def _failed(status: Mapping[str, Any]) -> AwsError:
     if denial.missing_action:
         return denial
     word = "stopped" if status.get("State") == "CANCELLED" else "failed"
-    advice = "set a location for query results in the workgroup, or Athena-managed results"
-    more = f" ({advice})" if "output location" in reason.lower() else ""
-    return AwsError(f"The query in Athena {word}: {reason[:300]}{more}", AwsErrorKind.OTHER)
+    return AwsError(f"The query in Athena {word}: {reason[:300]}. {remedy(reason)}".rstrip(), AwsErrorKind.OTHER)
 
 
 class AthenaOptions(Struct, frozen=True):
@@ -233,8 +232,10 @@ class AthenaTable:
                 answer = self._clients.client("athena").get_table_metadata(**place, WorkGroup=self._workgroup)
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
-            if error_code(error) != "MetadataException":
-                raise
+            said = aws_message(error)
+            if error_code(error) != "MetadataException" or not re.search("not ?found", said, re.IGNORECASE):
+                # So does a denial by Glue or Lake Formation.
+                raise (denial_error("", said, doing, "glue:GetTable") if "AccessDenied" in said else error) from error
             raise InputError(
                 f"athena-table: there is no table {self._named!r}: create it as in docs/athena-table.sql, or name "
                 "another one."

@@ -23,6 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Window
+from leastpriv.aws.errors import translate_missing_members
 from leastpriv.aws.session import Aws, pages
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, key_order, region_of_path
@@ -288,12 +289,13 @@ class DigestValidator:
         try:
             client = self._clients.client("cloudtrail", chain.region)
             doing = f"asking for the public keys of {chain.region}"
-            listed = list(pages(client, "list_public_keys", doing, "cloudtrail:ListPublicKeys", **times))
+            listed = pages(client, "list_public_keys", doing, "cloudtrail:ListPublicKeys", **times)
+            found = [each for page in listed for each in page.get("PublicKeyList", ())]
+            with translate_missing_members(doing):
+                return {str(each["Fingerprint"]): bytes(each["Value"]) for each in found}
         except (AwsError, InputError) as error:
             self._note(chain.region, str(error))
             return {}
-        found = (each for page in listed for each in page.get("PublicKeyList", ()))
-        return {str(each["Fingerprint"]): bytes(each["Value"]) for each in found}
 
     def _read(self, until: str) -> None:
         """Reads the pending digests up to the end of a day, some of them ahead."""

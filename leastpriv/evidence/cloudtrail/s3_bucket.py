@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any, BinaryIO, cast
 
 from leastpriv.aws.arns import Window
-from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, find_log_prefixes, key_order
@@ -69,10 +69,11 @@ class Bucket:
         """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""
         more = {"StartAfter": start_after} if start_after else {}
         for found in self._pages(prefix, MaxKeys=page, **more):
-            entries = found.get("Contents", ())
-            yield tuple(
-                StoredFile(str(one["Key"]), str(one.get("ETag", "")), int(one.get("Size", 0))) for one in entries
-            )
+            # A page may be empty though another follows.
+            if entries := found.get("Contents"):
+                yield tuple(
+                    StoredFile(str(one["Key"]), str(one.get("ETag", "")), int(one.get("Size", 0))) for one in entries
+                )
 
     def list(self, window: Window) -> Iterator[StoredFile]:
         """Yields the log files of a window below `prefixes`, oldest first; the first pages are requested at once."""
@@ -143,8 +144,9 @@ class Bucket:
         while True:
             with translate_errors(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
                 page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more, **token)
+            is_truncated = required_member(page, f"listing s3://{self.name}/{prefix}", "IsTruncated")
             yield page
-            if not page.get("IsTruncated"):
+            if not is_truncated:
                 return
             following = str(page.get("NextContinuationToken") or "")
             if not following or following in known:

@@ -124,11 +124,16 @@ def _below(start: str) -> str:
 
 
 def _advanced(selector: Mapping[str, Any]) -> _Selector:
-    fields = {str(each.get("Field")): each for each in selector.get("FieldSelectors") or ()}
-    category = _only(fields.pop("eventCategory", {}))
-    flag = _only(fields.pop("readOnly", {}))
+    listed = selector.get("FieldSelectors") or ()
+    fields = {str(each.get("Field")): each for each in listed}
+    only = {
+        name: _only(fields.pop(name))
+        for name in ("eventCategory", "readOnly", "resources.type")
+        if _operators(fields.get(name, {})) == {"Equals"}
+    }
+    category, flag = only.get("eventCategory", ""), only.get("readOnly", "")
+    is_repeated = len(fields) + len(only) < len(listed)
     kinds = {"true": frozenset({_READ}), "false": frozenset({_WRITE})}.get(flag.lower(), _BOTH)
-    data_type = _only(fields.pop("resources.type", {}))
     resources: tuple[str, ...] = ("*",)
     if _operators(fields.get("resources.ARN", {})) in ({"Equals"}, {"StartsWith"}):
         named = fields.pop("resources.ARN")
@@ -137,7 +142,8 @@ def _advanced(selector: Mapping[str, Any]) -> _Selector:
     excluded: frozenset[str] = frozenset()
     if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
         excluded = frozenset(str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ()))
-    return _Selector(category, kinds, excluded, data_type, resources, narrowed=bool(fields))
+    data_type = only.get("resources.type", "")
+    return _Selector(category, kinds, excluded, data_type, resources, narrowed=bool(fields) or is_repeated)
 
 
 def _only(field: Mapping[str, Any]) -> str:
@@ -211,15 +217,15 @@ def settings_gaps(
 
     Returns whether the trails that recorded the longest part of the window record every region, and the data events
     that they include. Of several trails only those count that recorded the whole window, or else the longest part of
-    it: events that each of them excludes are hidden. `delivery`: the bucket's name, and the locations that are read;
-    `trails` None: look for them.
+    it: events that each of them excludes are hidden. `delivery`: the bucket's name (empty: a log group), and the
+    locations that are read; `trails` None: look for them.
     """
     try:
         if trails is None:
             bucket, places = delivery
             own = [each for each in described_trails(clients.client("cloudtrail")) if each.bucket == bucket]
             trails = tuple(each for each in own if DeliveryLocation(each.prefix, each.organization) in places)
-        found = [_trail_gaps(clients, trail, window) for trail in trails]
+        found = [_trail_gaps(clients, trail, window, bool(delivery[0])) for trail in trails]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
         return False, frozenset()
@@ -263,12 +269,14 @@ class _TrailGaps(Struct, frozen=True):
     selected: frozenset[SelectedData]
 
 
-def _trail_gaps(clients: Aws, trail: Trail, window: Window) -> _TrailGaps:
-    """Reads the trail's settings and status; raises AwsError where AWS does not answer."""
+def _trail_gaps(clients: Aws, trail: Trail, window: Window, is_bucket: bool) -> _TrailGaps:
+    """Reads the trail's settings, and its status for a bucket or a log group; raises AwsError."""
     # Only the trail's home region answers both.
     client = clients.client("cloudtrail", trail.home_region)
     with translate_errors(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
         status = client.get_trail_status(Name=trail.arn)
+    if not is_bucket:
+        status = {**status, "LatestDeliveryError": status.get("LatestCloudWatchLogsDeliveryError")}
     with translate_errors(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
         selectors = client.get_event_selectors(TrailName=trail.arn)
     events = (
@@ -296,7 +304,7 @@ def logging_stopped_gaps(trail: Trail, status: Mapping[str, Any], window: Window
         yield Gap(GapKind.LOGGING_STOPPED, Scope(), detail)
     error = str(status.get("LatestDeliveryError") or "")
     if error:
-        yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: CloudTrail could not deliver its files: {error}")
+        yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: CloudTrail could not deliver its events: {error}")
 
 
 def unrecorded_regions(trail: Trail) -> Iterator[Gap]:

@@ -410,7 +410,9 @@ def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Sta
     [
         ("FAILED", "HIVE_BAD_DATA: Error parsing field", "The query in Athena failed: HIVE_BAD_DATA"),
         ("CANCELLED", "Bytes scanned limit was exceeded", "The query in Athena stopped: Bytes scanned limit"),
-        ("FAILED", "No output location provided", "set a location for query results in the workgroup"),
+        ("FAILED", "Permission denied on S3 path: s3://logs/AWSLogs/x.json.gz", "need s3:GetObject"),
+        ("FAILED", "Access denied when writing output to url: s3://results/q.csv", "need s3:PutObject"),
+        ("FAILED", "No output location provided", "Set a location for query results in the workgroup"),
     ],
 )
 def test_a_query_that_fails_or_is_stopped_may_hide_any_call(
@@ -587,6 +589,27 @@ def test_a_missing_table_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
     athena.exists = False
     with pytest.raises(InputError, match=re.escape("no table 'security.logs'")):
         stand.read()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "User: x is not authorized to perform: glue:GetTable on resource: arn:aws:glue:eu-west-1:1:catalog "
+            "because no identity-based policy allows the glue:GetTable action (Error Code: AccessDeniedException)",
+            "AWS denied glue:GetTable",
+        ),
+        (
+            "Insufficient Lake Formation permission(s): Required Describe on logs (Error Code: AccessDeniedException)",
+            "Lake Formation must grant",
+        ),
+        ("Rate exceeded (Error Code: ThrottlingException)", "Rate exceeded"),
+    ],
+)
+def test_metadata_that_cannot_be_read_are_a_gap_and_no_missing_table(stand: Stand, message: str, words: str) -> None:
+    stand.aws.refuse("GetTableMetadata", "MetadataException", message)
+    [gap] = stand.read()[1]
+    assert words in gap.detail
 
 
 @pytest.mark.parametrize("column", NEEDED)

@@ -107,6 +107,13 @@ def test_a_group_whose_key_the_reader_may_not_use_names_the_permission(aws: Fake
     assert "kms:Decrypt" in failed
 
 
+def test_events_that_did_not_reach_the_log_group_are_a_gap(aws: FakeAws) -> None:
+    status = {"IsLogging": True, "LatestDeliveryError": "NoSuchBucket", "LatestCloudWatchLogsDeliveryError": "Denied"}
+    aws.operations["cloudtrail:GetTrailStatus"] = lambda _: status
+    [detail] = gaps(read(aws), GapKind.LOGGING_STOPPED)
+    assert detail.endswith("could not deliver its events: Denied")
+
+
 def test_throttling_that_ends_loses_nothing(aws: FakeAws) -> None:
     whole = read(aws)
     aws.refuse("FilterLogEvents", "ThrottlingException", "slow down", times=1)

@@ -80,6 +80,9 @@ KMS, RDS = Scope(services=("kms",)), Scope(services=("rds-data",))
         (advanced({**MANAGEMENT, "eventSource": {"Equals": ["kms.amazonaws.com"]}}), [NO_READS, NO_WRITES]),
         (advanced({**MANAGEMENT, "userIdentity.arn": {"NotEquals": ["x"]}}, {**MANAGEMENT, **WRITES}), [NO_READS]),
         (advanced(OBJECTS), [NO_READS, NO_WRITES]),
+        (advanced({**MANAGEMENT, "readOnly": {"NotEquals": ["true"]}}), [NO_READS, NO_WRITES]),
+        (advanced({"eventCategory": {"NotEquals": ["Data"]}}), [NO_READS, NO_WRITES]),
+        (advanced(MANAGEMENT, {"eventCategory": {"Equals": ["NetworkActivity"]}}), []),
     ],
 )
 def test_management_events_that_the_selectors_exclude_are_gaps(answer: Any, left_out: list[Scope]) -> None:
@@ -131,6 +134,13 @@ def test_the_excluded_kind_of_a_partly_selected_type_is_a_gap(answer: Any, left_
     assert found == [Scope(events=missing, data_events=True), *left_out]
 
 
+def test_a_field_that_a_selector_has_twice_narrows_it() -> None:
+    answer = advanced(MANAGEMENT, {**OBJECTS, **PRIVATE})
+    answer["AdvancedEventSelectors"][1]["FieldSelectors"].append({"Field": "resources.ARN", "StartsWith": [BUCKET]})
+    [_, *found] = [scope for scope, _ in excluded_events(answer)]
+    assert found == of_both()
+
+
 def test_of_functions_those_that_are_named_are_left_out_of_the_rest() -> None:
     [_, *found] = [scope for scope, _ in excluded_events(basic(**selected(FUNCTION, kind="AWS::Lambda::Function")))]
     assert [scope.outside for scope in found] == [(FUNCTION,), (FUNCTION,)]
@@ -161,7 +171,7 @@ def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None
         ({"IsLogging": False}, "its logging is off"),
         (
             {"IsLogging": True, "StartLoggingTime": NOON - 300 * DAY, "LatestDeliveryError": "AccessDenied"},
-            "CloudTrail could not deliver its files: AccessDenied",
+            "CloudTrail could not deliver its events: AccessDenied",
         ),
     ],
 )

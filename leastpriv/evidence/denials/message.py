@@ -48,7 +48,11 @@ _LABEL_OF_STATUS = re.compile(
     r"(?:\b(?:HTTP(?:/[\d.]+)?|status(?:[ _-]?code)?|error|code|returned|with)\b[\"']? ?[:=(]?[ \"']?|(?:[:>]|->) )\Z",
     re.IGNORECASE,
 )
-_AFTER_CODE = re.compile(r"[ \n\v]*(?:[\"'`)\]}<,;.|]|\Z|\n)|[ \n\v]*[(\[:-][ \n\v]*")
+_JAVAS_MESSAGE = re.compile(r"[:\n\v] *(?P<text>[^:()\n\v]{1,200}) \(Service:[^()\n\v]{0,200}\Z")
+_GOS_MESSAGE = re.compile(r"[^\n\v]{0,200}?\bapi error \w+: *")
+_AFTER_CODE = re.compile(
+    r"\) when calling the \w+ operation[^:\n\v]{0,60}: *|[ \n\v]*(?:[\"'`)\]}<,;.|]|\Z|\n)|[ \n\v]*[(\[:-][ \n\v]*"
+)
 _OTHER_REASON = re.compile(r"[A-Za-z][\w']*(?: [A-Za-z][\w']*){2,4}")
 _OTHER_EXCEPTION = re.compile(r"\b(?!(?:Amazon)?S3|AmazonService|AwsService|AccessDenied)\w+Exception: *\Z")
 _REACH = 300
@@ -69,8 +73,18 @@ _OF_BUCKET = {"GET": "ListObjectsV2", "HEAD": "HeadBucket", "PUT": "CreateBucket
 _LIST_QUERY = re.compile(
     r"\?(?:(?:list-type|prefix|delimiter|max-keys|encoding-type|marker|continuation-token)=[^&]*&?)*"
 )
-_TRANSFER = re.compile(r"\b(?P<verb>upload|download|delet|remov)[a-z]*\b[^\n\v]{0,200}?\bs3://", re.IGNORECASE)
-_OF_TRANSFER = {"upload": "PutObject", "download": "GetObject", "delet": "DeleteObject", "remov": "DeleteObject"}
+_TRANSFER = re.compile(
+    r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?"
+    r"\b(?P<verb>(?:upload|download|delet|remov)(?=[a-z]*\b)|(?:get|put|ls|rm|cp)\b)[^\n\v]{0,200}?\bs3://",
+    re.IGNORECASE,
+)
+_OF_TRANSFER = {
+    **dict.fromkeys(("upload", "put", "cp"), "PutObject"),
+    **dict.fromkeys(("download", "get"), "GetObject"),
+    **dict.fromkeys(("delet", "remov", "rm"), "DeleteObject"),
+    "ls": "ListObjectsV2",
+}
+"""`cp` by s5cmd, `Could not GET` by Gradle."""
 _S3 = re.compile(r"(?<![a-z])S3(?![a-z0-9])|x-amz-|(?<![a-z])S3[A-Z]", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"\b(?:curl|wget|npm|kubectl)\b|\bis forbidden\b"
@@ -113,13 +127,16 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
     """Returns whether no other reason follows the answer."""
     if text[max(0, answer.start() - 1) : answer.start()].isalnum():
         return False
+    message = _JAVAS_MESSAGE.search(text, max(0, answer.start() - _REACH), answer.start())
+    if message and bare_denial_service(message["text"]) is None:
+        return False
     following = text[answer.end() : answer.end() + _REACH]
     if answer["text"]:
         is_other = _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start())
         return not is_other and bare_denial_service(text[answer.start() : answer.end() + _REACH]) is not None
     if answer["status"] and not _LABEL_OF_STATUS.search(text, max(0, answer.start() - 24), answer.start()):
         return False
-    after = _AFTER_CODE.match(following)
+    after = _GOS_MESSAGE.match(following) or _AFTER_CODE.match(following)
     rest = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
     other = _OTHER_REASON.match(rest)
     return other is None or _OPERATION.search(other[0]) is not None or bare_denial_service(rest) is not None
@@ -144,8 +161,7 @@ def _candidates(
     """Yields the place and the actions of each operation, request and transfer of S3 that may have got the answer."""
     says_denied = answer["code"] or without_blanks(answer[0]) == "accessdenied"
     for match in _OPERATION.finditer(text, first, last):
-        words = _SUFFIX_OF_SDK.sub("", match["operation"]).split("_")
-        actions = actions_of("s3", "".join(word[:1].upper() + word[1:] for word in words))
+        actions = actions_of("s3", _SUFFIX_OF_SDK.sub("", match["operation"]))
         if actions and (says_denied or _S3.search(text, first, last)):
             yield match.span(), actions
     for match in _REQUEST.finditer(text, first, last):
@@ -153,8 +169,9 @@ def _candidates(
             yield match.span(), actions
     for match in _TRANSFER.finditer(text, first, last):
         # `upload: ./a to s3://b/a` in a line before reports a success.
-        if not _distance(text, answer.span(), match.span())[0]:
-            yield match.span(), actions_of("s3", _OF_TRANSFER[match["verb"].lower()])
+        if match["failed"] or not _distance(text, answer.span(), match.span())[0]:
+            is_source = match["verb"].lower() == "cp" and text.startswith(" s3:", match.end("verb"))
+            yield match.span(), actions_of("s3", "GetObject" if is_source else _OF_TRANSFER[match["verb"].lower()])
 
 
 def _actions_of_request(match: re.Match[str]) -> tuple[str, ...]:

@@ -65,8 +65,8 @@ def _prefixes(service: str) -> tuple[str, ...]:
 
 
 def _mapped(prefix: str, operation: str) -> tuple[MappedAction, ...]:
-    """CloudFormation writes `ec2:disassociateAddress`, and old names of S3 operations: `SetBucketEncryption`."""
-    first = operation[:1].upper() + operation[1:]
+    """CloudFormation writes `ec2:disassociateAddress`, Ruby `put_object`, and S3 had `SetBucketEncryption`."""
+    first = operation.title().replace("_", "") if operation.islower() else operation[:1].upper() + operation[1:]
     for name in dict.fromkeys((first, re.sub(r"^Set(?=[A-Z])", "Put", first))):
         event = map_event(f"{prefix}.amazonaws.com", name)
         if event.verdict is Verdict.MAPPED:

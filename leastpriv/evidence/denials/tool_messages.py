@@ -6,8 +6,9 @@ read 2026-11-26). Verb and kind identify the operation where exactly one operati
 
 Stack frames have the SDKs' own names: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`,
 before 2023 `deserializeAws_restXmlPutObjectCommandError`), Java's client method (`DefaultS3Client.putObject`, in
-version 1 `AmazonS3Client.putObject`), and .NET's (`Amazon.S3.AmazonS3Client.PutObjectAsync`); aws/aws-sdk-js-v3#2778,
-aws/aws-toolkit-jetbrains#3129 and aws/aws-sdk-net#1443, read 2026-11-27.
+version 1 `AmazonS3Client.putObject`), .NET's (`Amazon.S3.AmazonS3Client.PutObjectAsync`), and Ruby's
+(`aws-sdk-s3/client.rb:9:in 'Aws::S3::Client#put_object'`); aws/aws-sdk-js-v3#2778, aws/aws-toolkit-jetbrains#3129 and
+aws/aws-sdk-net#1443, read 2026-11-27.
 """
 
 from __future__ import annotations
@@ -236,6 +237,12 @@ _JAVA = re.compile(
 _DOTNET = re.compile(
     r"\bat Amazon\.(?P<service>[A-Z][A-Za-z0-9]{1,40})\.Amazon\w{1,60}Client\.(?P<operation>[A-Z]\w{1,80}?)(?:Async)?\("
 )
+_RUBY = re.compile(
+    r"/aws-sdk-(?P<service>[a-z0-9]{2,40})/client\.rb:\d+:in [`'](?:Aws::\w+::Client#)?(?P<operation>[a-z][a-z0-9_]{1,80})'"
+)
+_RUBYS_CODE = re.compile(
+    r"(?P<text>[A-Z][^\n\v:()]{5,60}) \(Aws::\w+::Errors::(?:AccessDenied|UnauthorizedOperation)\w*\)"
+)
 _DOTNET_NAME = re.compile(r"\bAmazon\.[A-Z][A-Za-z0-9]{1,40}\.Amazon\w{1,60}Exception\b")
 _DEEPEST = 4_000
 """Most characters between a denial and its frame: some thirty internal frames of an SDK."""
@@ -245,10 +252,12 @@ def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
     """Finds denials without an operation, each with the operation of the first SDK frame below it."""
     text = layout.text
     bare = [match for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
+    bare += [match for match in _RUBYS_CODE.finditer(text) if bare_denial_service(match["text"]) is not None]
+    bare.sort(key=lambda match: match.start())
     for match, following in zip(bare, [*(each.start() for each in bare[1:]), len(text)], strict=False):
         start, worded = match.start(), bare_denial_service(text[match.end() : match.end() + 100]) or ""
         limit = min(following, start + _DEEPEST)
-        for pattern in (_JAVASCRIPT, _JAVA, _DOTNET):
+        for pattern in (_JAVASCRIPT, _JAVA, _DOTNET, _RUBY):
             # A program in one file (the AWS CDK) names no package in its frames.
             frames = (
                 actions_of(frame["service"] or worded, frame["operation"])

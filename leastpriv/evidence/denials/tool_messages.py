@@ -238,7 +238,7 @@ _DOTNET = re.compile(
     r"\bat Amazon\.(?P<service>[A-Z][A-Za-z0-9]{1,40})\.Amazon\w{1,60}Client\.(?P<operation>[A-Z]\w{1,80}?)(?:Async)?\("
 )
 _RUBY = re.compile(
-    r"/aws-sdk-(?P<service>[a-z0-9]{2,40})/client\.rb:\d+:in [`'](?:Aws::\w+::Client#)?(?P<operation>[a-z][a-z0-9_]{1,80})'"
+    r"/aws-sdk-(?P<service>[a-z0-9]{2,40})/client\.rb:\d+:in [`'](?:Aws::\w+::Client#)?(?P<operation>[a-z][a-z0-9_]+)'"
 )
 _RUBYS_CODE = re.compile(
     r"(?P<text>[A-Z][^\n\v:()]{5,60}) \(Aws::\w+::Errors::(?:AccessDenied|UnauthorizedOperation)\w*\)"

@@ -26,7 +26,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.pipeline.context import Target
 from leastpriv.pipeline.infrastructure import Read, RepositoryVersion, read_plan
 from leastpriv.pipeline.sources import describe_defect
-from leastpriv.policy.document import Document, parse
+from leastpriv.policy.document import Document, parse, problem_for_iam
 from leastpriv.policy.evaluate import grants_every_service
 from leastpriv.policy.size import numbered_file, numbered_files
 from leastpriv.policy.source import Location, TerraformFolder, is_hcl
@@ -206,11 +206,8 @@ def stack_values(principal: Principal) -> dict[str, str]:
 def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER) -> Document:
     """Parses the policy of a target, which IAM must accept: one that cannot be attached has no use."""
     document = read_attached(raw, target.policy_name, target.settings.principal, folder)
-    for statement in document.statements:
-        if not (statement.resources or statement.not_resources):
-            raise PolicyFileError(
-                f"{document.where}: the statement on line {statement.line} has no Resource, which IAM rejects; add it."
-            )
+    if problem := problem_for_iam(document):
+        raise PolicyFileError(f"{document.where}: {problem}.")
     return document
 
 

@@ -169,6 +169,31 @@ def condition_of(document: Document, statement: Statement) -> str:
     return minified(node) if node else ""
 
 
+def problem_for_iam(document: Document) -> str:
+    """Returns what makes IAM reject a policy that can be read, with the remedy; empty where nothing does.
+
+    "IAM JSON policy elements reference", IAM User Guide, and the messages of `CreatePolicy`, read 2026-11-28.
+    """
+    sids = set[str]()
+    for each in document.statements:
+        actions = (entry for entry in (*each.actions, *each.not_actions) if ":" not in entry and "${" not in entry)
+        others = (entry for entry in (*each.resources, *each.not_resources) if not entry.startswith(("arn:", "*", "$")))
+        plain = "${" in each.sid or (f"{each.sid}0".isalnum() and each.sid.isascii())
+        found = {
+            "has no Resource": not (each.resources or each.not_resources) and "add it",
+            "has an action without a service": any(entry.strip("*") for entry in actions)
+            and "write it as in sqs:CreateQueue",
+            "has a Resource that is no ARN": any(others) and "write an ARN or *",
+            "has a Sid with other characters than letters and digits": not plain and "remove them",
+            "has the Sid of another statement": each.sid in sids and "give each statement another one",
+        }
+        for problem, advice in found.items():
+            if advice:
+                return f"the statement on line {each.line} {problem}, which IAM rejects; {advice}"
+        sids |= {each.sid} if each.sid and not document.has_several_policies else set()
+    return ""
+
+
 def parse(
     raw: bytes,
     where: str,

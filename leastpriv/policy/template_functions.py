@@ -38,10 +38,10 @@ Parts = tuple[str | Placeholder, ...]
 _SUB = re.compile(r"\$\{(!)?([^{}]*)\}")
 _TERRAFORM = re.compile(r"(\$\$\{|%%\{)|\$\{~?((?:[^{}]|\{[^{}]*\})*?)~?\}|(\$\{|%\{)")
 _BUILD_STEP = re.compile(
-    r"(\{\{[^{}]*\}\}|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@|%[A-Z][A-Z0-9_]{2,}%"
-    r"|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
+    r"(\{\{[^{}]*\}\}|\(\([\w.-]+\)\)|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@"
+    r"|%[A-Z][A-Z0-9_]{2,}%|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
 )
-"""Names that a build step replaces: Jinja, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
+"""Names that a build step replaces: Jinja, Concourse, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
 _NAMED_ACCOUNT = re.compile(r"\A(arn:[^:]*:[^:]*:[^:]*:)(?!aws:)(?=[^:]*[A-Za-z])([\w$-]+)(?=:)")
 """An account has digits only, but for `aws`; a name replaces it in `arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`."""
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
@@ -59,7 +59,7 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
         if language == "sub":
             return _merge_texts(_sub_parts(node.text, pseudo_parameters, {}))
         pieces = enumerate(_BUILD_STEP.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
-        return _merge_texts(placeholder_for(piece.strip("{}#<>%=_@$")) if at % 2 else piece for at, piece in pieces)
+        return _merge_texts(placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece for at, piece in pieces)
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
     member = node.members[0]

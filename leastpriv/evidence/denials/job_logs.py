@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import BufferedReader
 from itertools import accumulate, chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -25,7 +26,7 @@ from msgspec.structs import replace
 
 from leastpriv.atomic_file import open_regular
 from leastpriv.errors import InputError
-from leastpriv.evidence.denials.log_text import LogText, clean_log_text
+from leastpriv.evidence.denials.log_text import LogText, clean_log_text, lines_by_task
 from leastpriv.evidence.denials.message import find_denials
 from leastpriv.models import Denial, DeniedBy
 
@@ -51,6 +52,8 @@ _STAMP = re.compile(
     rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
 )
 """The time that GitHub's runner writes before each line; `gh run view --log` adds job and step before it."""
+_COMPLETE = 4
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _SOME = 4_096
 """Bytes that identify an encoding."""
 MOST_DISTINCT = 10_000
@@ -185,18 +188,41 @@ def _wide(begin: bytes) -> str:
 
 def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[LoggedDenial]:
     """Yields the denials that begin in the second of three parts of a log, which begins with a line."""
-    cleaned = [clean_log_text(part.decode("utf-8", "replace")) for part in parts]
-    own, behind = accumulate(len(part.text) for part in cleaned[:2])
-    begins = zip(cleaned, (0, own, behind), strict=True)
+    lines = [[*_LINE.findall(part.decode("utf-8", "replace"))] for part in parts]
+    above, own = len(lines[0]), len(lines[1])
+    ordered = [*chain(*lines)]
+    found = _denials_of(ordered, above, own, range(len(ordered)))
+    is_complete = found and all(_completeness(denial) == _COMPLETE for _, denial in found)
+    if groups := [] if is_complete else lines_by_task(ordered):
+        by_task = sorted(chain(*(_denials_of(ordered, above, own, group) for group in groups)), key=itemgetter(0))
+        found = max(found, by_task, key=lambda each: sum(_completeness(denial) for _, denial in each))
+    for number, denial in found:
+        yield LoggedDenial(name, line + number, denial, _time_of(parts[1], number))
+
+
+def _denials_of(lines: Sequence[str], above: int, own: int, numbers: Sequence[int]) -> list[tuple[int, Denial]]:
+    """Finds the denials in some lines that begin in `own` lines after those above, with the numbers of their lines."""
+    places = [range(above), range(above, above + own), range(above + own, len(lines))]
+    cleaned = [clean_log_text("".join(lines[number] for number in numbers if number in place)) for place in places]
+    start, behind = accumulate(len(part.text) for part in cleaned[:2])
+    begins = zip(cleaned, (0, start, behind), strict=True)
     whole = LogText(
         "".join(part.text for part in cleaned),
-        tuple(begin + start for part, begin in begins for start in part.starts),
+        tuple(begin + at for part, begin in begins for at in part.starts),
         tuple(end for part in cleaned for end in part.ends),
     )
-    for found in find_denials(whole, behind):
-        if own <= found.start < behind:
-            below = whole.text.count("\n", own, found.start)
-            yield LoggedDenial(name, line + below, found.denial, _time_of(parts[1], below))
+    inside = [number - above for number in numbers if number in places[1]]
+    return [
+        (inside[whole.text.count("\n", start, found.start)], found.denial)
+        for found in find_denials(whole, behind)
+        if start <= found.start < behind
+    ]
+
+
+def _completeness(denial: Denial) -> int:
+    """How much a denial says, up to `_COMPLETE`, to choose between two ways to read a log."""
+    parts = (denial.actions, denial.resource, not denial.inferred, denial.denied_by is not DeniedBy.UNKNOWN)
+    return sum(map(bool, parts)) if denial.actions else 0
 
 
 def _time_of(lines: bytes, number: int) -> datetime | None:

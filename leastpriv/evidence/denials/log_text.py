@@ -8,9 +8,11 @@ therefore matched with `breakable`: a break may occur anywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from html import unescape
+from itertools import islice
 
 from msgspec import Struct
 
@@ -37,6 +39,7 @@ _STAMP = re.compile(
 _WORD = re.compile(r"[ \t]*[^ \t]+")
 _DIGITS = re.compile(r"\d+")
 _LABEL_WORDS, _LABEL_LENGTH = 5, 60
+_MOST_TASKS = 20
 _LEVEL = re.compile(r"\W*(?:error|err|warn|warning|info|debug|trace|fatal|notice|stderr|stdout)\W*", re.IGNORECASE)
 _OF_MESSAGE = re.compile(
     r"arn:|://|user|authoriz|denied|forbidden|operation|\Aapi\Z|error|(?:ing|ed)\b|(?-i:[a-z][A-Z]|[A-Z]_[A-Z])"
@@ -76,6 +79,37 @@ def clean_log_text(raw: str) -> LogText:
     pieces[::2] = [_DECORATION.sub("", line, count=1) for line in _without_labels(pieces[::2])]
     text = "".join(pieces)
     return LogText(text, (0, *(found.end() for found in _LINE_END.finditer(text))), tuple(ends))
+
+
+def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
+    """Returns the numbers of the lines of each task whose output is mixed with that of others; empty if none is.
+
+    Tools that run tasks at the same time (Terragrunt, Docker Compose, monorepo tools) write the task before each line:
+    `[vpc] `, `deploy-1  | `, `@shop/api:deploy: `. A line without one belongs to the task of the line before.
+    """
+    own = [_task(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines]
+    tasks = {task for task, count in Counter(own).items() if task and count > 2}
+    found: dict[str, list[int]] = {}
+    task, changes = "", 0
+    for number, each in enumerate(own):
+        changes += each in tasks and each != task
+        task = each if each in tasks else task
+        found.setdefault(task, []).append(number)
+    return [*found.values()] if len(tasks) + 2 < changes and len(tasks) <= _MOST_TASKS else []
+
+
+def _task(line: str) -> str:
+    """Returns the name that a tool writes before a line of a task's output; empty if there is none."""
+    names = []
+    for found in islice(_WORD.finditer(line, 0, 2 * _LABEL_LENGTH), _LABEL_WORDS):
+        word = found[0].strip()
+        if _OF_MESSAGE.search(word) and not _LEVEL.fullmatch(word):
+            return ""
+        # A time has no letter, and a level is no name.
+        names += [word] if re.search("[A-Za-z]", word) and not _LEVEL.fullmatch(word) else []
+        if names and (word == "|" or re.fullmatch(r"[\w@[(].*[:\])>$]", names[-1])):
+            return " ".join(names)
+    return ""
 
 
 def breakable(words: str) -> str:

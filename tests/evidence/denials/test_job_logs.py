@@ -70,6 +70,39 @@ def test_every_denial_of_a_dense_log_is_found_once_even_across_chunks(line: str)
     assert [number for number, _, _ in told(f"{line}\n" * count)] == [*range(1, count + 1)]
 
 
+BOX = """Error: creating SQS Queue (q): operation error SQS: SendMessage, api error
+AccessDenied: User: {who} is
+not authorized to perform: sqs:SendMessage on resource:
+{queue} with an explicit deny
+in a service control policy"""
+OTHER_BOX = """Error: creating ECS Cluster (prod): operation error ECS: CreateCluster,
+api error AccessDeniedException: User: {who}
+is not authorized to perform: ecs:CreateCluster on resource:
+arn:aws:ecs:eu-west-1:123456789012:cluster/prod because no
+identity-based policy allows the ecs:CreateCluster action"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("[queue] │ ", "[cluster] │ "),
+        ("10:41:22.331 STDERR [queue] terraform: │ ", "10:41:22.874 STDERR [cluster] terraform: │ "),
+        ("deploy-1  | ", "deploy-2  | "),
+        ("@shop/queue:deploy: ", "@shop/cluster:deploy: "),
+    ],
+)
+def test_lines_of_tasks_that_run_at_the_same_time_are_not_joined(one: str, other: str) -> None:
+    boxes = ([label + line for line in box.split("\n")] for label, box in ((one, BOX), (other, OTHER_BOX)))
+    log = (
+        "\n".join("\n".join(pair) for pair in zip(*boxes, strict=True)).replace("{who}", WHO).replace("{queue}", QUEUE)
+    )
+    found = list(read_log(io.BytesIO(f"begin\n{log}\n".encode()), "log"))
+    assert [(each.line, each.denial.actions, each.denial.resource, each.denial.denied_by) for each in found] == [
+        (6, ("sqs:SendMessage",), QUEUE, DeniedBy.SCP),
+        (7, ("ecs:CreateCluster",), "arn:aws:ecs:eu-west-1:123456789012:cluster/prod", DeniedBy.IDENTITY),
+    ]
+
+
 def test_the_first_line_of_a_log_says_what_the_tool_was_doing() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     command = "aws s3api put-object --bucket orders --key a"

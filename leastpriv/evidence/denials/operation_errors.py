@@ -32,6 +32,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.resource_types import kinds_of
 from leastpriv.permissions.service_facts import MappedAction
+from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, actions_of_phase, making_actions, tag_actions
 
 _VERBS = {"CREATE": ("Create", "Put", "Register"), "UPDATE": ("Update", "Put", "Modify"), "DELETE": ("Delete",)}
 """The first call of a CloudFormation type's handlers; DELETE after a Put is a `Delete`, too."""
@@ -46,15 +47,23 @@ def actions_of(service: str, operation: str) -> tuple[str, ...]:
 
 
 def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
-    """The action that creates, updates or deletes a CloudFormation type (`AWS::S3::BucketPolicy`), by its name."""
+    """Returns the action that creates, updates or deletes a CloudFormation type (`AWS::S3::BucketPolicy`).
+
+    It has the name of the type, or makes the resource, or is the only writing action of the type's service that the
+    handler needs.
+    """
+    kind = ResourceKind(Tool.CLOUDFORMATION, resource_type)
+    handled = actions_of_phase(kind, status.lower())
     _, service, noun, *_ = (*resource_type.split("::"), "", "")
     for prefix in _prefixes(service):
-        if prefix == "apigateway":
-            return (f"apigateway:{_METHODS[status]}",)
-        for verb in _VERBS[status]:
-            if found := catalog.spelling(f"{prefix}:{verb}{noun}"):
-                return (found,)
-    return ()
+        names = [_METHODS[status]] if prefix == "apigateway" else [f"{verb}{noun}" for verb in _VERBS[status]]
+        named = (catalog.spelling(f"{prefix}:{name}") for name in names)
+        if found := next((each for each in named if each and (not handled or each in handled)), ""):
+            return (found,)
+    made = making_actions(kind) if status == "CREATE" else ()
+    own = (each for each in handled if each.partition(":")[0] in _prefixes(service) and not catalog.is_read(each))
+    writes = tuple(each for each in own if each not in tag_actions(kind))
+    return next((each for each in (made, writes) if len(each) == 1), ())
 
 
 def _prefixes(service: str) -> tuple[str, ...]:

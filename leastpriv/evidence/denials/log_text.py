@@ -105,8 +105,8 @@ def _task(line: str) -> str:
         word = found[0].strip()
         if _OF_MESSAGE.search(word) and not _LEVEL.fullmatch(word):
             return ""
-        # A time has no letter, and a level is no name.
-        names += [word] if re.search("[A-Za-z]", word) and not _LEVEL.fullmatch(word) else []
+        # A time has no letter, a level is no name, and `[0]` is the first of several commands.
+        names += [word] if re.search(r"[A-Za-z]|\A\[\d{1,3}\]\Z", word) and not _LEVEL.fullmatch(word) else []
         if names and (word == "|" or re.fullmatch(r"[\w@[(].*[:\])>$]", names[-1])):
             return " ".join(names)
     return ""

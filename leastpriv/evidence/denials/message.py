@@ -75,12 +75,12 @@ _LIST_QUERY = re.compile(
 )
 _TRANSFER = re.compile(
     r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?"
-    r"\b(?P<verb>(?:upload|download|delet|remov)(?=[a-z]*\b)|(?:get|put|ls|rm|cp)\b)[^\n\v]{0,200}?\bs3://",
+    r"\b(?P<verb>(?:upload|download|delet|remov)(?=[a-z]*\b)|(?:get|head|put|ls|rm|cp)\b)[^\n\v]{0,200}?\bs3://",
     re.IGNORECASE,
 )
 _OF_TRANSFER = {
     **dict.fromkeys(("upload", "put", "cp"), "PutObject"),
-    **dict.fromkeys(("download", "get"), "GetObject"),
+    **dict.fromkeys(("download", "get", "head"), "GetObject"),
     **dict.fromkeys(("delet", "remov", "rm"), "DeleteObject"),
     "ls": "ListObjectsV2",
 }

@@ -204,6 +204,8 @@ _QUEUE_DENIED = re.compile(
     + breakable("is denied"),
     re.IGNORECASE,
 )
+_WIDEST_BOX = 120
+"""Characters of a line from which it was not wrapped between words."""
 _MARKS = " .,;:`'\"*|)]{}\\"
 _CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
 
@@ -242,6 +244,11 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     forbidden = status is not None and status["status"] == "403"
     refused = forbidden if not code else is_denial_code(without_breaks(code["code"]))
     body = code.end() if code else status.end() if status else match.end()
+    gap = text[code.end("code") : body] if code else ""
+    is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
+    if "\n\n" in gap or ("\n" in gap and is_long and bare_denial_service(text[body : body + NEAR]) is None):
+        # No message follows the code: the next line is other output.
+        body -= len(gap) - 1
     service, operation = one_line(match["service"]), without_breaks(match["operation"])
     return _Operation(match.start(), body, service, operation, refused, forbidden or (code is not None and refused))
 

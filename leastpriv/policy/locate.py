@@ -20,7 +20,7 @@ from leastpriv.policy.source import (
     policy_addresses,
 )
 from leastpriv.policy.syntax_tree import Node, read_json
-from leastpriv.policy.template_functions import Language
+from leastpriv.policy.template_functions import Language, language_of
 
 _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
 """Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`, `get-role-policy` and
@@ -52,7 +52,7 @@ def locate(
     terraform = where.lower().endswith(_TERRAFORM_NAMES)
     found, policy = (pointer, follow_pointer(root, pointer, where)) if pointer else _policy_in_wrapper(root, where)
     functions = form == "yaml" or found not in _WRAPPERS
-    language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
+    language: Language = "terraform" if terraform else "cloudformation" if functions else language_of(text)
     source = PolicySource(form, found, text, policy, language, text, resource_type=_resource_type(root, found, where))
     if terraform and "/aws_iam_policy_document/" in found:
         from leastpriv.policy.hcl import render_data_source
@@ -124,7 +124,7 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
             expression = f"{source.pointer} is the expression {inner.strip()[:60]}"
             problem = f"{expression}; name what it leads to, such as {target}"
         raise PolicyFileError(f"{where}: {problem}.") from error
-    language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
+    language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else language_of(inner)
     found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))

@@ -23,7 +23,7 @@ from leastpriv.policy.conditions import in_2012_spelling
 from leastpriv.policy.syntax_tree import Node, minified
 
 Language = Literal["plain", "cloudformation", "sub", "terraform"]
-"""Template language of the strings: none; CloudFormation's functions; one `Fn::Sub` around the policy's text;
+"""Template language of the strings: none; functions, or names for a build step; one `Fn::Sub` around the policy's text;
 Terraform."""
 
 
@@ -42,7 +42,7 @@ _BUILD_STEP = re.compile(
     r"|%[A-Z][A-Z0-9_]{2,}%|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
 )
 """Names that a build step replaces: Jinja, Concourse, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
-_NAMED_ACCOUNT = re.compile(r"\A(arn:[^:]*:[^:]*:[^:]*:)(?!aws:)(?=[^:]*[A-Za-z])([\w$-]+)(?=:)")
+_NAMED_ACCOUNT = re.compile(r"(arn:[^:\s]*:[^:\s]*:[^:\s]*:)(?!aws:)(?=[^:\s]*[A-Za-z])([\w$-]+)(?=:)")
 """An account has digits only, but for `aws`; a name replaces it in `arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`."""
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _DIRECTIVE = "%{"
@@ -58,6 +58,8 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
             return _merge_texts(_terraform_parts(node.text))
         if language == "sub":
             return _merge_texts(_sub_parts(node.text, pseudo_parameters, {}))
+        if language == "plain":
+            return (node.text,)
         pieces = enumerate(_BUILD_STEP.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
         return _merge_texts(placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece for at, piece in pieces)
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
@@ -73,6 +75,11 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
     if key == "Fn::GetAtt" and value.kind == "array" and all(item.kind == "string" for item in value.items):
         return (placeholder_for(".".join(item.text for item in value.items)),)
     return (placeholder_for(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
+
+
+def language_of(text: str) -> Language:
+    """Returns the language of a policy without functions: with names for a build step, it is a template."""
+    return "cloudformation" if _BUILD_STEP.search(text) or _NAMED_ACCOUNT.search(text) else "plain"
 
 
 def joined_text(parts: Parts, *, escaped: bool = False) -> str:

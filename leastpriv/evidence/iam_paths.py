@@ -113,10 +113,11 @@ def _merged(usages: Sequence[Usage], made: CreatedResources) -> Iterable[Usage]:
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
         by_resource.setdefault(patterns[usage.need.permission.resource], []).append(usage)
-    return (_sum(pattern, group) for pattern, group in by_resource.items())
+    return (summed(pattern, group) for pattern, group in by_resource.items())
 
 
-def _sum(pattern: str, usages: Sequence[Usage]) -> Usage:
+def summed(pattern: str, usages: Sequence[Usage]) -> Usage:
+    """Returns one usage of a resource pattern for several of the same need."""
     first = usages[0]
     if len(usages) == 1 and first.need.permission.resource == pattern:
         return first

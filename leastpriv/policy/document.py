@@ -6,6 +6,7 @@ Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_gra
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -30,6 +31,7 @@ VARIABLES_VERSION = "2012-10-17"
 _VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
 _ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
 _EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
+_ACTION, _RESOURCE = re.compile(r":|\$\{|\A\*+\Z"), re.compile(r"arn:|[*$]")
 _MIN_SIMILARITY = 0.75
 """Similarity from which a misspelled element is taken for a known one."""
 _MAX_BYTES = 4 * 1024 * 1024
@@ -176,20 +178,17 @@ def problem_for_iam(document: Document) -> str:
     """
     sids = set[str]()
     for each in document.statements:
-        actions = (entry for entry in (*each.actions, *each.not_actions) if ":" not in entry and "${" not in entry)
-        others = (entry for entry in (*each.resources, *each.not_resources) if not entry.startswith(("arn:", "*", "$")))
-        plain = "${" in each.sid or (f"{each.sid}0".isalnum() and each.sid.isascii())
+        actions, resources = (*each.actions, *each.not_actions), (*each.resources, *each.not_resources)
+        is_plain = "${" in each.sid or (f"{each.sid}0".isalnum() and each.sid.isascii())
         found = {
-            "has no Resource": not (each.resources or each.not_resources) and "add it",
-            "has an action without a service": any(entry.strip("*") for entry in actions)
-            and "write it as in sqs:CreateQueue",
-            "has a Resource that is no ARN": any(others) and "write an ARN or *",
-            "has a Sid with other characters than letters and digits": not plain and "remove them",
-            "has the Sid of another statement": each.sid in sids and "give each statement another one",
+            "has no Resource; add it": not resources,
+            "has an action without a service; write it as in sqs:CreateQueue": not all(map(_ACTION.search, actions)),
+            "has a Resource that is no ARN; write an ARN or *": not all(map(_RESOURCE.match, resources)),
+            "has a Sid with other characters than letters and digits; remove them": not is_plain,
+            "has the Sid of another statement; give each statement another one": each.sid in sids,
         }
-        for problem, advice in found.items():
-            if advice:
-                return f"the statement on line {each.line} {problem}, which IAM rejects; {advice}"
+        if problem := next((text for text, is_rejected in found.items() if is_rejected), ""):
+            return f"the statement on line {each.line} {problem.replace(';', ', which IAM rejects;')}"
         sids |= {each.sid} if each.sid and not document.has_several_policies else set()
     return ""
 

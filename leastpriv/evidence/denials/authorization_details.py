@@ -19,6 +19,7 @@ from leastpriv.aws.errors import error_code, required_member, translate_errors, 
 from leastpriv.aws.session import Polling
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
+from leastpriv.evidence.iam_paths import summed
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Condition, Denial, DeniedBy, Gap, GapKind, Need, Scope, Usage
@@ -266,7 +267,7 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
         for usage in _denied_usages(found[name], template, evidence.principal):
             denial = usage.denial
             key = (usage.need, denial and denial.denied_by, denial and denial.mendable)
-            new[key] = _merged(new[key], usage) if key in new else usage
+            new[key] = summed(usage.need.permission.resource, (new[key], usage)) if key in new else usage
     usages = sorted(
         (*kept, *new.values()), key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation)
     )
@@ -335,15 +336,3 @@ def _conditions(each: Evaluation) -> tuple[Condition, ...]:
     )
     held = ((key, each.context.get(key.lower(), ())) for key in keys)
     return tuple(Condition("StringEquals", key, values) for key, values in held if len(values) == 1)
-
-
-def _merged(one: Usage, other: Usage) -> Usage:
-    return replace(
-        one,
-        count=one.count + other.count,
-        first_seen=min(one.first_seen, other.first_seen),
-        last_seen=max(one.last_seen, other.last_seen),
-        runs=tuple(dict.fromkeys((*one.runs, *other.runs))),
-        events=tuple(sorted({*one.events, *other.events})),
-        regions=tuple(sorted({*one.regions, *other.regions})),
-    )

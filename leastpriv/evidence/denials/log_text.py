@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from html import unescape
-from itertools import islice
 
 from msgspec import Struct
 
@@ -39,8 +38,14 @@ _STAMP = re.compile(
 _WORD = re.compile(r"[ \t]*[^ \t]+")
 _DIGITS = re.compile(r"\d+")
 _LABEL_WORDS, _LABEL_LENGTH = 5, 60
-_MOST_TASKS = 20
 _LEVEL = re.compile(r"\W*(?:error|err|warn|warning|info|debug|trace|fatal|notice|stderr|stdout)\W*", re.IGNORECASE)
+_TASK = re.compile(
+    rf"[ \t]*(?:(?:[^A-Za-z\s]+|{_LEVEL.pattern})[ \t]+){{0,3}}?"
+    r"(\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}[ \t]+\|)",
+    re.IGNORECASE,
+)
+"""The name of a task, perhaps after a time and a level."""
+_MOST_TASKS = 20
 _OF_MESSAGE = re.compile(
     r"arn:|://|user|authoriz|denied|forbidden|operation|\Aapi\Z|error|(?:ing|ed)\b|(?-i:[a-z][A-Z]|[A-Z]_[A-Z])"
     r"|\A(?:GET|PUT|HEAD|POST|DELETE)\Z",
@@ -87,7 +92,8 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
     Tools that run tasks at the same time (Terragrunt, Docker Compose, monorepo tools) write the task before each line:
     `[vpc] `, `deploy-1  | `, `@shop/api:deploy: `. A line without one belongs to the task of the line before.
     """
-    own = [_task(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines]
+    named = (_TASK.match(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines)
+    own = ["" if not each or _OF_MESSAGE.search(each[1]) else each[1] for each in named]
     tasks = {task for task, count in Counter(own).items() if task and count > 2}
     found: dict[str, list[int]] = {}
     task, changes = "", 0
@@ -96,20 +102,6 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
         task = each if each in tasks else task
         found.setdefault(task, []).append(number)
     return [*found.values()] if len(tasks) + 2 < changes and len(tasks) <= _MOST_TASKS else []
-
-
-def _task(line: str) -> str:
-    """Returns the name that a tool writes before a line of a task's output; empty if there is none."""
-    names = []
-    for found in islice(_WORD.finditer(line, 0, 2 * _LABEL_LENGTH), _LABEL_WORDS):
-        word = found[0].strip()
-        if _OF_MESSAGE.search(word) and not _LEVEL.fullmatch(word):
-            return ""
-        # A time has no letter, a level is no name, and `[0]` is the first of several commands.
-        names += [word] if re.search(r"[A-Za-z]|\A\[\d{1,3}\]\Z", word) and not _LEVEL.fullmatch(word) else []
-        if names and (word == "|" or re.fullmatch(r"[\w@[(].*[:\])>$]", names[-1])):
-            return " ".join(names)
-    return ""
 
 
 def breakable(words: str) -> str:

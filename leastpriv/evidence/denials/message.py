@@ -74,17 +74,12 @@ _LIST_QUERY = re.compile(
     r"\?(?:(?:list-type|prefix|delimiter|max-keys|encoding-type|marker|continuation-token)=[^&]*&?)*"
 )
 _TRANSFER = re.compile(
-    r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?"
-    r"\b(?P<verb>(?:upload|download|delet|remov)(?=[a-z]*\b)|(?:get|head|put|ls|rm|cp)\b)[^\n\v]{0,200}?\bs3://",
+    r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?\b"
+    r"(?:(?P<GetObject>(?:download[a-z]*|get|head)\b|cp(?= s3:))|(?P<PutObject>upload[a-z]*|put|cp)\b|(?P<DeleteObject>(?:delet|remov)[a-z]*|rm)\b|(?P<ListObjectsV2>ls)\b)"
+    r"[^\n\v]{0,200}?\bs3://",
     re.IGNORECASE,
 )
-_OF_TRANSFER = {
-    **dict.fromkeys(("upload", "put", "cp"), "PutObject"),
-    **dict.fromkeys(("download", "get", "head"), "GetObject"),
-    **dict.fromkeys(("delet", "remov", "rm"), "DeleteObject"),
-    "ls": "ListObjectsV2",
-}
-"""`cp` by s5cmd, `Could not GET` by Gradle."""
+"""A group's name is the operation; `cp` by s5cmd, `Could not GET` by Gradle."""
 _S3 = re.compile(r"(?<![a-z])S3(?![a-z0-9])|x-amz-|(?<![a-z])S3[A-Z]", re.IGNORECASE)
 _ELSEWHERE = re.compile(
     r"\b(?:curl|wget|npm|kubectl)\b|\bis forbidden\b"
@@ -170,8 +165,7 @@ def _candidates(
     for match in _TRANSFER.finditer(text, first, last):
         # `upload: ./a to s3://b/a` in a line before reports a success.
         if match["failed"] or not _distance(text, answer.span(), match.span())[0]:
-            is_source = match["verb"].lower() == "cp" and text.startswith(" s3:", match.end("verb"))
-            yield match.span(), actions_of("s3", "GetObject" if is_source else _OF_TRANSFER[match["verb"].lower()])
+            yield match.span(), actions_of("s3", match.lastgroup or "")
 
 
 def _actions_of_request(match: re.Match[str]) -> tuple[str, ...]:

@@ -192,10 +192,9 @@ def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[L
     above, own = len(lines[0]), len(lines[1])
     ordered = [*chain(*lines)]
     found = _denials_of(ordered, above, own, range(len(ordered)))
-    is_complete = found and all(_completeness(denial) == _COMPLETE for _, denial in found)
-    if groups := [] if is_complete else lines_by_task(ordered):
-        by_task = sorted(chain(*(_denials_of(ordered, above, own, group) for group in groups)), key=itemgetter(0))
-        found = max(found, by_task, key=lambda each: sum(_completeness(denial) for _, denial in each))
+    if not found or any(_completeness(each) < _COMPLETE for each in found):
+        by_task = chain(*(_denials_of(ordered, above, own, group) for group in lines_by_task(ordered)))
+        found = max(found, sorted(by_task, key=itemgetter(0)), key=lambda each: sum(map(_completeness, each)))
     for number, denial in found:
         yield LoggedDenial(name, line + number, denial, _time_of(parts[1], number))
 
@@ -219,10 +218,10 @@ def _denials_of(lines: Sequence[str], above: int, own: int, numbers: Sequence[in
     ]
 
 
-def _completeness(denial: Denial) -> int:
+def _completeness(found: tuple[int, Denial]) -> int:
     """How much a denial says, up to `_COMPLETE`, to choose between two ways to read a log."""
-    parts = (denial.actions, denial.resource, not denial.inferred, denial.denied_by is not DeniedBy.UNKNOWN)
-    return sum(map(bool, parts)) if denial.actions else 0
+    denial = found[1]
+    return bool(denial.actions) * (1 + bool(denial.resource) + (not denial.inferred) + (denial.denied_by != "unknown"))
 
 
 def _time_of(lines: bytes, number: int) -> datetime | None:

@@ -44,8 +44,6 @@ _TASK = re.compile(
     r"(\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}[ \t]+\|)",
     re.IGNORECASE,
 )
-"""The name of a task, perhaps after a time and a level."""
-_MOST_TASKS = 20
 _OF_MESSAGE = re.compile(
     r"arn:|://|user|authoriz|denied|forbidden|operation|\Aapi\Z|error|(?:ing|ed)\b|(?-i:[a-z][A-Z]|[A-Z]_[A-Z])"
     r"|\A(?:GET|PUT|HEAD|POST|DELETE)\Z",
@@ -95,13 +93,12 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
     named = (_TASK.match(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines)
     own = ["" if not each or _OF_MESSAGE.search(each[1]) else each[1] for each in named]
     tasks = {task for task, count in Counter(own).items() if task and count > 2}
-    found: dict[str, list[int]] = {}
-    task, changes = "", 0
+    task, changes, found = "", 0, dict[str, list[int]]()
     for number, each in enumerate(own):
         changes += each in tasks and each != task
         task = each if each in tasks else task
         found.setdefault(task, []).append(number)
-    return [*found.values()] if len(tasks) + 2 < changes and len(tasks) <= _MOST_TASKS else []
+    return [*found.values()] if len(tasks) + 2 < changes and len(tasks) <= 20 else []
 
 
 def breakable(words: str) -> str:

@@ -75,7 +75,8 @@ _LIST_QUERY = re.compile(
 )
 _TRANSFER = re.compile(
     r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?\b"
-    r"(?:(?P<GetObject>(?:download[a-z]*|get|head)\b|cp(?= s3:))|(?P<PutObject>upload[a-z]*|put|cp)\b|(?P<DeleteObject>(?:delet|remov)[a-z]*|rm)\b|(?P<ListObjectsV2>ls)\b)"
+    r"(?:(?P<GetObject>(?:download[a-z]*|get|head)\b|cp(?= s3:))"
+    r"|(?P<PutObject>upload[a-z]*|put|cp)\b|(?P<DeleteObject>(?:delet|remov)[a-z]*|rm)\b|(?P<ListObjectsV2>ls)\b)"
     r"[^\n\v]{0,200}?\bs3://",
     re.IGNORECASE,
 )

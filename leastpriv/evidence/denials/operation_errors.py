@@ -49,8 +49,7 @@ def actions_of(service: str, operation: str) -> tuple[str, ...]:
 def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
     """Returns the action that creates, updates or deletes a CloudFormation type (`AWS::S3::BucketPolicy`).
 
-    It has the name of the type, or makes the resource, or is the only writing action of the type's service that the
-    handler needs.
+    It has the name of the type, makes the resource, or is the only writing action of the service in the handler.
     """
     kind = ResourceKind(Tool.CLOUDFORMATION, resource_type)
     handled = actions_of_phase(kind, status.lower())
@@ -205,7 +204,6 @@ _QUEUE_DENIED = re.compile(
     re.IGNORECASE,
 )
 _WIDEST_BOX = 120
-"""Characters of a line from which it was not wrapped between words."""
 _MARKS = " .,;:`'\"*|)]{}\\"
 _CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
 
@@ -247,7 +245,6 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     gap = text[code.end("code") : body] if code else ""
     is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
     if "\n\n" in gap or ("\n" in gap and is_long and bare_denial_service(text[body : body + NEAR]) is None):
-        # No message follows the code: the next line is other output.
         body -= len(gap) - 1
     service, operation = one_line(match["service"]), without_breaks(match["operation"])
     return _Operation(match.start(), body, service, operation, refused, forbidden or (code is not None and refused))

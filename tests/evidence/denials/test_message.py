@@ -596,10 +596,10 @@ def soft(text: str, width: int) -> str:
 
 
 def column(text: str, width: int) -> str:
-    """The last column of SAM's table."""
+    """The last column of a table like SAM's, without the status of the stack, from which an action may follow."""
     lines = [part for line in text.split("\n") for part in wrap(line, width) or [""]]
     return "\n".join(
-        ("CREATE_FAILED  AWS::X::Y  Name  " if at == 0 else " " * 32) + line for at, line in enumerate(lines)
+        ("FAILED STATUS  AWS::X::Y  Name  " if at == 0 else " " * 32) + line for at, line in enumerate(lines)
     )
 
 

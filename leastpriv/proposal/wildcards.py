@@ -8,6 +8,7 @@ The report names the rest as removed without proof.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -32,6 +33,7 @@ from leastpriv.permissions.tool_lifecycle import (
     types_of_service,
 )
 from leastpriv.permissions.volatility import service_of
+from leastpriv.proposal.guards import minimum_confidence
 from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
 from leastpriv.proposal.visibility_guards import (
     deploying_programs,
@@ -55,7 +57,7 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
     if not candidate.entry.spans_a_service:
         # A person named a part of the service, as `iam:*Role*`: what the tool does decides, not a like name.
         is_like_name = found.guard == LIFECYCLE and candidate.action not in context.partners
-        return None if is_like_name and candidate.entry.is_wildcard else found
+        return _of_next_run(candidate, context) if is_like_name and candidate.entry.is_wildcard else found
     if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
         return None
     if found.guard == "minimum-confidence" and not _is_for_resources_in_use(candidate.action, context):
@@ -71,7 +73,17 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
         return found
     if partners and options.lifecycle is Lifecycle.WRITE:
         return GuardResult(LIFECYCLE, f"lifecycle counterpart of {listed(partners, 1)}")
+    if found.guard == LIFECYCLE:
+        return _of_next_run(candidate, context)
     return found if found.guard == "declared" and not options.drop_unseen_actions else None
+
+
+def _of_next_run(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
+    """The doubt whether the next run needs a reading action of a like name, or None where there is none."""
+    is_read = context.options.lifecycle is Lifecycle.WRITE and catalog.is_read(candidate.action)
+    reason = minimum_confidence(candidate, context) if is_read else ""
+    is_in_use = bool(reason) and _is_for_resources_in_use(candidate.action, context)
+    return GuardResult("minimum-confidence", reason) if is_in_use else None
 
 
 def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> bool:
@@ -107,8 +119,20 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
 
 def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:
     """Whether a later run may do this to a resource type in use: by the types of the tool, or any program's."""
-    is_by_tool = _BY_HAND.isdisjoint(context.programs.get(action.partition(":")[0], ()))
-    return _is_of_tool(action, context) if is_by_tool else _has_type_in_use(action, context)
+    prefix, known = action.partition(":")[0], catalog.action(action)
+    if _BY_HAND.isdisjoint(context.programs.get(prefix, ())):
+        return _is_of_tool(action, context)
+    if known is None or known.resource_types:
+        return _has_type_in_use(action, context)
+    # What names no resource may read what a used action names: `DescribeTargetHealth` after `CreateTargetGroup`.
+    nouns = frozenset(noun for each in context.used if each.startswith(f"{prefix}:") for noun in _nouns_of(each))
+    return catalog.is_read(action) and not nouns.isdisjoint(_nouns_of(action))
+
+
+@lru_cache(maxsize=4_096)
+def _nouns_of(action: str) -> frozenset[str]:
+    """The words behind the verb of an action, cut at the letters that a plural leaves alone: `polic`, `group`."""
+    return frozenset(word[:5].lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z][a-z]+", action)[1:])
 
 
 def _is_of_tool(action: str, context: GuardContext) -> bool:

@@ -40,8 +40,8 @@ _DIGITS = re.compile(r"\d+")
 _LABEL_WORDS, _LABEL_LENGTH = 5, 60
 _LEVEL = re.compile(r"\W*(?:error|err|warn|warning|info|debug|trace|fatal|notice|stderr|stdout)\W*", re.IGNORECASE)
 _TASK = re.compile(
-    rf"[ \t]*(?:(?:[^A-Za-z\s]+|{_LEVEL.pattern})[ \t]+){{0,3}}?"
-    r"(\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}[ \t]+\|)",
+    rf"[ \t]*(?:(?:[^A-Za-z\s]+|{_LEVEL.pattern})[ \t]+){{0,3}}?(#\d+(?= \d+\.\d)|"
+    r"\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}[ \t]+\|)",
     re.IGNORECASE,
 )
 _OF_MESSAGE = re.compile(
@@ -88,7 +88,7 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
     """Returns the numbers of the lines of each task whose output is mixed with that of others; empty if none is.
 
     Tools that run tasks at the same time (Terragrunt, Docker Compose, monorepo tools) write the task before each line:
-    `[vpc] `, `deploy-1  | `, `@shop/api:deploy: `. A line without one belongs to the task of the line before.
+    `[vpc] `, `deploy-1  | `, `#12 3.41 `. A line without one belongs to the task of the line before.
     """
     named = (_TASK.match(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines)
     own = ["" if not each or _OF_MESSAGE.search(each[1]) else each[1] for each in named]

@@ -89,6 +89,7 @@ identity-based policy allows the ecs:CreateCluster action"""
         ("10:41:22.331 STDERR [queue] terraform: │ ", "10:41:22.874 STDERR [cluster] terraform: │ "),
         ("deploy-1  | ", "deploy-2  | "),
         ("@shop/queue:deploy: ", "@shop/cluster:deploy: "),
+        ("#12 3.41 ", "#15 0.52 "),
     ],
 )
 def test_lines_of_tasks_that_run_at_the_same_time_are_not_joined(one: str, other: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from leastpriv.errors import InputError, NoPolicyError
+from leastpriv.errors import InputError, NoPolicyError, PolicyFileError
 from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Principal
@@ -127,15 +127,26 @@ def review_outputs(result: ReviewResult) -> dict[str, str]:
 
 
 def _both(target: Target, before: RepositoryVersion, after: RepositoryVersion) -> list[Document | None]:
-    """Reads the policy in both versions; one of them may lack it. A plan is of the version after."""
+    """Reads the policy in both versions; one of them may lack it. A plan is of the version after.
+
+    A version before that IAM rejects is no reason to fail the edit that corrects it; one that cannot be read grants
+    nothing.
+    """
     found: list[Document | None] = []
-    lacks: list[NoPolicyError] = []
+    lacks: list[PolicyFileError] = []
     path = target.policy_path
     for version, plan in ((before, ""), (after, read_plan(target))):
         raw = version.read(path)
         try:
-            found.append(None if raw is None else read_policy(raw, target, version.folder(path, plan)))
-        except NoPolicyError as error:
+            if raw is None:
+                found.append(None)
+            elif version is after:
+                found.append(read_policy(raw, target, version.folder(path, plan)))
+            else:
+                found.append(read_attached(raw, target.policy_name, target.settings.principal, version.folder(path)))
+        except PolicyFileError as error:
+            if version is after and not isinstance(error, NoPolicyError):
+                raise
             found.append(None)
             lacks.append(error)
     if not any(found):

@@ -235,6 +235,16 @@ def test_a_policy_that_iam_would_reject_is_bad_input_that_names_the_file(
     assert POLICY_FILE in step.annotations("error")[0]
 
 
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD\n{", '{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}'])
+def test_an_edit_that_corrects_a_policy_that_iam_would_reject_is_reviewed(tmp_path: Path, content: str) -> None:
+    with FakeGitHub("octo-org/shop", files={POLICY_FILE: content}) as hub:
+        hub.add_user("kim", "write")
+        add_runs(hub)
+        step = review(tmp_path, hub, edited(hub, POLICY))
+        assert step.code == 0
+        assert "new access without evidence" in step.summary
+
+
 class TestShell:
     """`leastpriv propose --mode review`: the file on disk against the committed one, without GitHub."""
 

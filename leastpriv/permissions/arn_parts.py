@@ -12,7 +12,7 @@ from functools import cache
 from urllib.parse import unquote
 
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import FREE_MAPS, CallRequest, request_values
+from leastpriv.permissions.request import FREE_MAPS, CallRequest, key_of, request_values
 from leastpriv.permissions.resource_types import COLONS, ends_in_a_word, is_of_type, with_open_parts
 from leastpriv.permissions.service_facts import ActionFacts, ActionType
 
@@ -96,12 +96,12 @@ def answered_arn(facts: ActionFacts, arn: str) -> str:
 
 
 def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
-    """Returns the ARNs of a type under keys of the request that name it: `cluster`, or `Arn` behind the noun."""
+    """Returns the ARNs of a type under keys that name it: `cluster`, or `Arn` behind the noun or the type."""
     found = []
     for key, text in request.outer:
         if text[:4] == "arn:" and is_of_type(prefix, text, kind.template.name):
             names = any(key in each.sure and each.same.get(key) != "text" for each in kind.template.variables[-1:])
-            found += [text] if names or key == f"{request.noun}arn" else []
+            found += [text] if names or key in (f"{request.noun}arn", f"{key_of(kind.template.name)}arn") else []
     return found
 
 

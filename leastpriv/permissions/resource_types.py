@@ -299,11 +299,11 @@ def variables_of_arn(prefix: str, arn: str) -> tuple[tuple[str, str], ...]:
 def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
     """An ARN with `*` in place of each part whose text is not among the known ones, the rest escaped."""
     pieces, at = [], 0
-    for _, parts in parts_of_arn(prefix, arn)[:1]:
-        for _, start, end in parts:
-            if arn[start:end] not in known:
-                pieces += [escape_observed(arn[at:start]), "*"]
-                at = end
+    # Of several types the one with the most parts: the builds of an image have a type that ends in `/*`.
+    for _, start, end in max((parts for _, parts in parts_of_arn(prefix, arn)), key=len, default=()):
+        if arn[start:end] not in known:
+            pieces += [escape_observed(arn[at:start]), "*"]
+            at = end
     return "".join(pieces) + escape_observed(arn[at:])
 
 

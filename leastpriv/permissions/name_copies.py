@@ -68,7 +68,7 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collecti
             by_word.setdefault(word, set()).add(text)
     of_all_names = _words_of_all_names(created, by_word)
     found: dict[str, tuple[int, int, str]] = {}
-    for (one, other), shared in _pairs(shapes, created, by_word).items():
+    for (one, other), shared in _pairs(shapes, created, used, by_word).items():
         are_words = not (one.isdecimal() and other.isdecimal())
         shared = [each for each in shared if are_words or not is_object(each)]  # versions of a file are no copies
         ends = [_ends_of(one), _ends_of(other)]
@@ -243,9 +243,15 @@ def _as_regex(pattern: str) -> str:
 
 
 def _pairs(
-    shapes: _Shapes, created: Mapping[str, frozenset[str]], by_word: Mapping[str, Collection[str]]
+    shapes: _Shapes,
+    created: Mapping[str, frozenset[str]],
+    used: Mapping[str, Collection[str]],
+    by_word: Mapping[str, set[str]],
 ) -> Mapping[tuple[str, str], list[str]]:
-    """Two words -> the shapes that have both, created by different runs."""
+    """Two words -> the shapes that have both, created by different runs.
+
+    A run that creates `shop-worker` and uses `shop` extends the app; one that creates a copy uses the copy alone.
+    """
     found: dict[tuple[str, str], list[str]] = {}
     for text, shape in sorted(shapes.items()):
         frequent = sorted(shape, key=lambda word: (-len(by_word[word]), word))[:_MOST_COPIES]
@@ -253,6 +259,11 @@ def _pairs(
         for (one, runs, ends), (other, others, other_ends) in combinations(copies, 2):
             if (runs or others) and _differ(ends, other_ends) and runs.isdisjoint(others):
                 found.setdefault((one, other), []).append(text)
+    for word in [other for one, other in found if not one]:
+        both = by_word[""] & by_word[word]
+        creators = {run for text in both for run in created.get(shapes[text][word], ())}
+        if not creators or any(not creators.isdisjoint(used.get(shapes[text][""], ())) for text in both):
+            del found["", word]
     return found
 
 

@@ -91,6 +91,8 @@ def test_the_first_copy_may_have_no_word() -> None:
     assert copies_of(notes, {})[underscored] == f"{table}_*"
     assert copies_of({**app("", "1", PLAIN[:2]), **app("qa", "2")}, {}) == {}, "two names without the word"
     assert copies_of({**app("", "1", PLAIN), **app("worker", "1")}, {}) == {}, "one run made both"
+    worker = {**app("", "1", PLAIN), **app("worker", "2")}
+    assert copies_of(worker, {PLAIN[0]: "12"}) == {}, "the run that made the worker changed the app"
 
 
 def test_a_run_of_one_copy_opens_its_word_in_objects_and_in_what_no_other_copy_created() -> None:

@@ -48,11 +48,13 @@ _GAP = "\0"
 _Span = tuple[int, int]
 
 
+_Runs = Mapping[str, Collection[str]]
+"""Resource -> runs."""
 _Shapes = dict[str, dict[str, str]]
 """A resource with a gap -> the word in lower case that filled it -> the resource."""
 
 
-def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collection[str]]) -> Mapping[str, str]:
+def copies_of(created: Mapping[str, frozenset[str]], used: _Runs) -> Mapping[str, str]:
     """Maps resources of which copies exist to the pattern of all copies.
 
     Args:
@@ -68,7 +70,7 @@ def copies_of(created: Mapping[str, frozenset[str]], used: Mapping[str, Collecti
             by_word.setdefault(word, set()).add(text)
     of_all_names = _words_of_all_names(created, by_word)
     found: dict[str, tuple[int, int, str]] = {}
-    for (one, other), shared in _pairs(shapes, created, used, by_word).items():
+    for (one, other), shared in pairs_of_copies(shapes, created, used, by_word).items():
         are_words = not (one.isdecimal() and other.isdecimal())
         shared = [each for each in shared if are_words or not is_object(each)]  # versions of a file are no copies
         ends = [_ends_of(one), _ends_of(other)]
@@ -109,9 +111,7 @@ def is_object(resource: str) -> bool:
     return "/" in resource.partition(":s3:::")[2]
 
 
-def patterns_of_one_copy(
-    patterns: Mapping[str, str], created: Collection[str], used: Mapping[str, Collection[str]]
-) -> Mapping[str, str]:
+def patterns_of_one_copy(patterns: Mapping[str, str], created: Collection[str], used: _Runs) -> Mapping[str, str]:
     """Maps objects, and what runs created for one copy alone, to a pattern with the words of the copies in these runs.
 
     The load balancer `shop-qa` of a run that used the queues `shop-qa-…`, where no run created that of `shop-prod`.
@@ -242,13 +242,10 @@ def _as_regex(pattern: str) -> str:
     return "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
 
 
-def _pairs(
-    shapes: _Shapes,
-    created: Mapping[str, frozenset[str]],
-    used: Mapping[str, Collection[str]],
-    by_word: Mapping[str, set[str]],
+def pairs_of_copies(
+    shapes: _Shapes, created: Mapping[str, frozenset[str]], used: _Runs, by_word: Mapping[str, set[str]]
 ) -> Mapping[tuple[str, str], list[str]]:
-    """Two words -> the shapes that have both, created by different runs.
+    """Maps two words to the shapes that have both, created by different runs.
 
     A run that creates `shop-worker` and uses `shop` extends the app; one that creates a copy uses the copy alone.
     """

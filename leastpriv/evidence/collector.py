@@ -20,6 +20,7 @@ from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import AGGREGATED, Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
+from leastpriv.permissions.arn_templates import without_build_step_names
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, LastUsed, forget_calls, needs_of
@@ -244,6 +245,7 @@ class UsageCollector:
             self.note_gap(Gap(GapKind.PARAMETERS_OMITTED, Scope(actions=("iam:PassRole",)), event))
 
     def _folded(self, need: Need) -> Need:
+        need = without_build_step_names(need)
         permission = need.permission
         if permission.resource == "*":
             return need

@@ -16,9 +16,9 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct, structs
 
-from leastpriv.models import Call
+from leastpriv.models import Call, Need, Permission
 from leastpriv.permissions.arn_parts import OF_ARNS, in_lower_case, transformed, with_path
-from leastpriv.permissions.patterns import escape_observed, has_wildcard
+from leastpriv.permissions.patterns import BUILD_STEP_NAME, escape_observed, has_wildcard
 from leastpriv.permissions.request import CallRequest, request_values
 from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables_of_arn
 from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
@@ -383,3 +383,19 @@ def copy_source(call: Call, request: CallRequest) -> Sequence[Resource]:
         arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"
         return (Resource(arn, "copy source", True),)
     return (Resource(f"arn:{partition(call)}:s3:::*/*", "copy source not in the record", False),)
+
+
+def without_build_step_names(need: Need) -> Need:
+    """Returns a need without text that a build step would replace in the policy file: `?` matches its first character.
+
+    No file may run what the name of a resource contains, and it is read again as it was written.
+    """
+    permission = need.permission
+    resource = permission.resource
+    while BUILD_STEP_NAME.search(resource):
+        # The rest of `__A__B__` is one again.
+        resource = BUILD_STEP_NAME.sub(lambda found: f"?{found[0][1:]}", resource)
+    if resource is permission.resource:
+        return need
+    permission = Permission(permission.action, resource, permission.conditions)
+    return structs.replace(need, permission=permission, exact=False)

@@ -42,6 +42,11 @@ _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
 VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
 """A policy variable or the placeholder of a template, as a whole."""
+BUILD_STEP_NAME = re.compile(
+    r"(\{\{[^{}]*\}\}|\(\([\w.-]+\)\)|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@"
+    r"|%[A-Z][A-Z0-9_]{2,}%|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
+)
+"""Names that a build step replaces: Jinja, Concourse, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
 TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:(?:ec2:[^:*?]*:\d*:[a-z-]+|kms:[^:*?]*:\d*:key)/\*")
 """AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`, and the key that
 CreateKey tags (https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html, read 2026-11-27)."""

@@ -19,6 +19,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from leastpriv.permissions.patterns import BUILD_STEP_NAME
 from leastpriv.policy.conditions import in_2012_spelling
 from leastpriv.policy.syntax_tree import Node, minified
 
@@ -37,11 +38,6 @@ Parts = tuple[str | Placeholder, ...]
 
 _SUB = re.compile(r"\$\{(!)?([^{}]*)\}")
 _TERRAFORM = re.compile(r"(\$\$\{|%%\{)|\$\{~?((?:[^{}]|\{[^{}]*\})*?)~?\}|(\$\{|%\{)")
-_BUILD_STEP = re.compile(
-    r"(\{\{[^{}]*\}\}|\(\([\w.-]+\)\)|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@"
-    r"|%[A-Z][A-Z0-9_]{2,}%|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
-)
-"""Names that a build step replaces: Jinja, Concourse, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
 _NAMED_ACCOUNT = re.compile(r"(arn:[^:\s]*:[^:\s]*:[^:\s]*:)(?!aws:)(?=[^:\s]*[A-Za-z])([\w$-]+)(?=:)")
 """An account has digits only, but for `aws`; a name replaces it in `arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`."""
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
@@ -60,7 +56,7 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
             return _merge_texts(_sub_parts(node.text, pseudo_parameters, {}))
         if language == "plain":
             return (node.text,)
-        pieces = enumerate(_BUILD_STEP.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
+        pieces = enumerate(BUILD_STEP_NAME.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
         return _merge_texts(placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece for at, piece in pieces)
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
@@ -79,7 +75,7 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
 
 def language_of(text: str) -> Language:
     """Returns the language of a policy without functions: with names for a build step, it is a template."""
-    return "cloudformation" if _BUILD_STEP.search(text) or _NAMED_ACCOUNT.search(text) else "plain"
+    return "cloudformation" if BUILD_STEP_NAME.search(text) or _NAMED_ACCOUNT.search(text) else "plain"
 
 
 def joined_text(parts: Parts, *, escaped: bool = False) -> str:

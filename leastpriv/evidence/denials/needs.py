@@ -20,7 +20,7 @@ from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Basis, Call, Condition, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions import catalog
-from leastpriv.permissions.arn_templates import IN_PART, partition
+from leastpriv.permissions.arn_templates import IN_PART, partition, without_build_step_names
 from leastpriv.permissions.event_table import Verdict, facts_of, map_event
 from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.mapping import CallNeeds, needs_of, uses_keys
@@ -206,7 +206,7 @@ def logged_needs(denial: Denial, principal: str, known: Collection[str] = ()) ->
     resource = fill_hidden_parts(
         resource_arn(denial.resource, principal), known, masked_principal=denial.principal, principal=principal
     )
-    return denied_needs(_NO_REQUEST, replace(denial, resource=resource))
+    return tuple(map(without_build_step_names, denied_needs(_NO_REQUEST, replace(denial, resource=resource))))
 
 
 def as_rehearsal_denial(denial: Denial, *, rehearsed: bool) -> Denial:

@@ -37,6 +37,8 @@ class SelectedData(NamedTuple):
 
 LONGEST_SILENCE = timedelta(days=14)
 """Days without a record up to which a quiet region counts as read: many deploy every two weeks."""
+LONGEST_WRITE_SILENCE = timedelta(days=35)
+"""The same for writing calls: some deploy once a month. `silence_gaps` finds a shorter pause in a busy region."""
 
 
 class Coverage(Struct, frozen=True):
@@ -80,8 +82,7 @@ class Coverage(Struct, frozen=True):
         found = self.logged.get((region, kind)) if kind else self.days.get(region)
         if not found:
             return None
-        # A quiet region has few writes; `silence_gaps` finds a long pause in a busy one.
-        return max(found) - min(found) if kind == WRITE else length_of(found)
+        return length_of(found, LONGEST_WRITE_SILENCE if kind == WRITE else LONGEST_SILENCE)
 
 
 _DAY, _MOMENT = timedelta(days=1), timedelta(microseconds=1)
@@ -106,10 +107,10 @@ def days_of(mask: int) -> frozenset[date]:
 
 
 @lru_cache(maxsize=256)
-def length_of(days: frozenset[date]) -> timedelta:
-    """Returns the time that days span without long silences."""
+def length_of(days: frozenset[date], longest: timedelta = LONGEST_SILENCE) -> timedelta:
+    """Returns the time that days span without longer silences."""
     steps = (later - earlier for earlier, later in pairwise(sorted(days)))
-    return sum((step for step in steps if step <= LONGEST_SILENCE), timedelta())
+    return sum((step for step in steps if step <= longest), timedelta())
 
 
 READ, WRITE = "management-read", "management-write"

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
@@ -245,8 +245,17 @@ def wrong_removals(uses: Sequence[frozenset[int]], regions: Sequence[int], losse
     return sorted((used & granted_before) - granted)
 
 
+_FEW_WRITES = {
+    "sqs:PurgeQueue": frozenset({1}),
+    "cloudwatch:DescribeAlarmHistory": frozenset({0, 1, 2, 11}),
+    "s3:DeleteObject": frozenset({8}),
+}
+_WRITES_OF_FIVE_DAYS: Loss = {"what": "kind", "reads": False, "days": frozenset(range(4, 51))}
+
+
 @examples(25)
 @given(TRAILS)
+@example(([_FEW_WRITES.get(each.action, frozenset()) for each in GRANTS], [0] * len(GRANTS), [_WRITES_OF_FIVE_DAYS]))
 def test_a_trail_with_parts_left_out_removes_no_used_action(
     trail: tuple[list[frozenset[int]], list[int], list[Loss]],
 ) -> None:

@@ -52,7 +52,6 @@ _STAMP = re.compile(
     rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
 )
 """The time that GitHub's runner writes before each line; `gh run view --log` adds job and step before it."""
-_COMPLETE = 4
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _SOME = 4_096
 """Bytes that identify an encoding."""
@@ -192,9 +191,10 @@ def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[L
     above, own = len(lines[0]), len(lines[1])
     ordered = [*chain(*lines)]
     found = _denials_of(ordered, above, own, range(len(ordered)))
-    if not found or any(_completeness(each) < _COMPLETE for each in found):
-        by_task = chain(*(_denials_of(ordered, above, own, group) for group in lines_by_task(ordered)))
-        found = max(found, sorted(by_task, key=itemgetter(0)), key=lambda each: sum(map(_completeness, each)))
+    if groups := lines_by_task(ordered):
+        by_task = chain(*(_denials_of(ordered, above, own, group) for group in groups))
+        ways = (sorted(by_task, key=itemgetter(0)), found)
+        found = max(ways, key=lambda each: sum(map(_completeness, each)))
     for number, denial in found:
         yield LoggedDenial(name, line + number, denial, _time_of(parts[1], number))
 
@@ -219,9 +219,10 @@ def _denials_of(lines: Sequence[str], above: int, own: int, numbers: Sequence[in
 
 
 def _completeness(found: tuple[int, Denial]) -> int:
-    """How much a denial says, up to `_COMPLETE`, to choose between two ways to read a log."""
+    """How much a denial says, to choose between two ways to read a log; nothing where its action is inferred."""
     denial = found[1]
-    return bool(denial.actions) * (1 + bool(denial.resource) + (not denial.inferred) + (denial.denied_by != "unknown"))
+    parts = (denial.actions, denial.resource, denial.denied_by is not DeniedBy.UNKNOWN)
+    return 0 if denial.inferred else sum(map(bool, parts))
 
 
 def _time_of(lines: bytes, number: int) -> datetime | None:

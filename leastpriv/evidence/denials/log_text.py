@@ -98,7 +98,7 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
         changes += each in tasks and each != task
         task = each if each in tasks else task
         found.setdefault(task, []).append(number)
-    return [*found.values()] if len(tasks) + 2 < changes and len(tasks) <= 20 else []
+    return [*found.values()] if len(tasks) < changes and len(tasks) <= 20 else []
 
 
 def breakable(words: str) -> str:

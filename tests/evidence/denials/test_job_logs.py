@@ -104,6 +104,22 @@ def test_lines_of_tasks_that_run_at_the_same_time_are_not_joined(one: str, other
     ]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_however_the_outputs_of_two_tasks_are_mixed_no_reason_is_that_of_the_other(seed: int) -> None:
+    chosen = random.Random(seed)  # noqa: S311 - a repeatable choice
+    left = [[f"[{task}] │ {line}" for line in box.split("\n")] for task, box in (("a", BOX), ("b", OTHER_BOX))]
+    mixed: list[str] = []
+    while any(left):
+        lines = chosen.choice([each for each in left if each])
+        mixed += [lines.pop(0) for _ in range(min(len(lines), chosen.choice((1, 1, 2, 3))))]
+    log = "\n".join(mixed).replace("{who}", WHO).replace("{queue}", QUEUE)
+    found = {one.denial.actions: one.denial for one in read_log(io.BytesIO(log.encode()), "log")}
+    assert [(each.denied_by, each.mendable) for _, each in sorted(found.items())] == [
+        (DeniedBy.IDENTITY, True),
+        (DeniedBy.SCP, False),
+    ]
+
+
 def test_the_first_line_of_a_log_says_what_the_tool_was_doing() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     command = "aws s3api put-object --bucket orders --key a"

@@ -149,7 +149,8 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
 
 
 def _kind(code: str, message: str, status: int) -> AwsErrorKind:
-    kind = _kinds_by_code().get(code)
+    # S3 writes the errors of AWS KMS with its name: `KMS.ThrottlingException`.
+    kind = _kinds_by_code().get(code.removeprefix("KMS."))
     if kind:
         return kind
     # The error response to a HEAD request has no message, and the status as its code.
@@ -171,6 +172,8 @@ def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
         sentence = (
             f"AWS denied {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denied_by[1]}."
         )
+    elif missing and found and "explicit deny" in found["reason"]:
+        sentence = f"AWS denied {missing}{on} to {whose} while {doing},{found['reason'].rstrip('.')}: no Allow helps."
     elif missing:
         sentence = f"AWS denied {missing}{on} while {doing}: allow it to {whose}."
     else:

@@ -6,6 +6,7 @@ Keys, region, profile, endpoints and the number of attempts come from the enviro
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import threading
@@ -240,6 +241,24 @@ def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
 _HTML = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!doctype html|<html)", re.IGNORECASE)
 
 
+def _is_of_aws(operation: Any, response: Mapping[str, Any]) -> bool:
+    """Whether a response has the form of its protocol, and an error of a JSON protocol its code."""
+    body, protocol = response["body"], operation.service_model.resolved_protocol
+    is_error = response["status_code"] >= 300
+    if "json" in protocol:
+        try:
+            found = json.loads(body or b"{}")
+        except ValueError:
+            return False
+        names = {"__type", "code", "Code"}.intersection(found) if isinstance(found, dict) else ()
+        return bool(names or "x-amzn-errortype" in response["headers"]) if is_error else isinstance(found, dict)
+    if _HTML.match(body) or (is_error and body.strip()[:1] not in (b"", b"<")):
+        return False
+    shape = operation.output_shape if protocol == "query" and not is_error else None
+    wrapper = shape.serialization.get("resultWrapper", "") if shape else ""
+    return f"<{wrapper}".encode() in body or not wrapper
+
+
 def _reject_unreadable_answer(operation_model: Any, response_dict: Any, **_: object) -> None:
     """Rejects a truncated response and a page of a proxy, which botocore parses as JSON without members (1.44.8).
 
@@ -249,14 +268,12 @@ def _reject_unreadable_answer(operation_model: Any, response_dict: Any, **_: obj
     from botocore.parsers import ResponseParserError
 
     headers, body, status = response_dict["headers"], response_dict["body"], response_dict["status_code"]
-    if isinstance(body, bytes) and status < 500 and status != 429:
-        is_json = "json" in operation_model.service_model.resolved_protocol
-        if body.strip()[:1] not in (b"", b"{", b"[") if is_json else _HTML.match(body):
-            raise ResponseParserError(f"a page with the HTTP status {status}")
     length = str(headers.get("Content-Length", ""))
     plain = isinstance(body, bytes) and not headers.get("Content-Encoding") and operation_model.http["method"] != "HEAD"
     if plain and length.isdigit() and len(body) < int(length):
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
+    if isinstance(body, bytes) and status < 500 and status != 429 and not _is_of_aws(operation_model, response_dict):
+        raise ResponseParserError(f"a page with the HTTP status {status}")
 
 
 def pages(client: Any, operation: str, doing: str, action: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:

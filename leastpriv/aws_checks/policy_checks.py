@@ -72,6 +72,7 @@ def unrendered_reason(file: str) -> str:
     return f"{file} has parts that only the rendered template knows, so AWS did not check it."
 
 
+_MEMBERS = ("findingType", "issueCode", "findingDetails", "learnMoreLink", "locations")
 _OF_IDENTITY = {"policyType": "IDENTITY_POLICY"}
 _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUST}
 
@@ -83,7 +84,7 @@ def _request_findings(
     doing = "validating the policy"
     found = list(pages(client, "validate_policy", doing, "access-analyzer:ValidatePolicy", **given))
     with translate_missing_members(doing):
-        return [finding for page in found for finding in page["findings"]]
+        return [{name: each[name] for name in _MEMBERS} for page in found for each in page["findings"]]
 
 
 def _take(left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:

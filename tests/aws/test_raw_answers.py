@@ -13,6 +13,7 @@ from leastpriv.aws.session import method_name
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_store import LogPrefix
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
+from leastpriv.evidence.cloudtrail.trail_config import find_trail
 from leastpriv.evidence.live_role import list_matching_roles
 from tests.fakes.aws.raw_answers import Raw, answering
 
@@ -43,6 +44,39 @@ def test_a_page_of_an_overloaded_server_asks_for_another_run(
     client = answering(monkeypatch, {operation: [Raw(PAGE, 503)]}).client(service)
     with pytest.raises(AwsError, match="run again later"), translate_errors("reading"):
         getattr(client, method_name(operation))(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments", "answer"),
+    [
+        ("cloudtrail", "LookupEvents", {}, Raw("", 403)),
+        ("cloudtrail", "LookupEvents", {}, Raw('{"error": "blocked by the gateway"}', 403)),
+        ("cloudtrail", "LookupEvents", {}, Raw('{"Events": [{"EventId": "a"')),
+        ("cloudtrail", "LookupEvents", {}, Raw("null")),
+        ("s3", "ListObjectsV2", {"Bucket": "logs"}, Raw("Access denied by the proxy", 403)),
+        ("iam", "GetRole", {"RoleName": "deploy"}, Raw("<?xml version='1.0'?><rss><channel/></rss>")),
+    ],
+)
+def test_an_answer_without_the_form_of_its_protocol_is_not_from_aws(
+    service: str, operation: str, arguments: dict[str, Any], answer: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = answering(monkeypatch, {operation: [answer]}).client(service)
+    with pytest.raises(AwsError, match="may not come from AWS"), translate_errors("reading", "x:Y"):
+        getattr(client, method_name(operation))(**arguments)
+
+
+def test_an_explicit_deny_asks_for_no_grant() -> None:
+    denied = "User: arn:aws:sts::1:assumed-role/r/x is not authorized to perform: iam:GetRole on resource: role deploy"
+    message = f"{denied} with an explicit deny in an identity-based policy: arn:aws:iam::111122223333:policy/no-iam"
+    found = to_aws_error(ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "X"), "reading")
+    assert "policy/no-iam: no Allow helps" in str(found)
+    assert "allow it to" not in str(found)
+
+
+def test_a_trail_that_the_answer_lacks_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws = answering(monkeypatch, {"DescribeTrails": [Raw("{}")]})
+    with pytest.raises(AwsError, match="lacks trailList"):
+        find_trail(aws, "main")
 
 
 def test_a_record_that_quotes_html_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +141,7 @@ SKEWED = "The difference between the request time and the current time is too la
             "denied",
             "management account",
         ),
+        ("KMS.ThrottlingException", "You have exceeded the rate", "throttled", "run again later"),
         ("RequestTimeout", "Your socket connection to the server was not read", "server", "run again later"),
     ],
 )

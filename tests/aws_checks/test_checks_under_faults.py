@@ -19,6 +19,7 @@ from leastpriv.policy.document import parse
 from leastpriv.proposal.models import Change, CheckResult, Proposal
 from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.policy_checks import PolicyChecks
+from tests.fakes.aws.raw_answers import Raw, answering
 
 ROWS = json.loads((Path(__file__).parent / "faults.json").read_text(encoding="utf-8"))
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -100,3 +101,11 @@ def test_every_check_is_tested_with_every_possible_fault() -> None:
 def interrupted(*_: object) -> None:
     """Control-C."""
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("answer", [{}, {"findings": [{"findingType": "ERROR", "issueCode": "X", "locations": []}]}])
+def test_a_finding_without_a_member_is_the_failure_of_its_check(
+    answer: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = validate(answering(monkeypatch, {"ValidatePolicy": [Raw.json(answer)]}), {"p.json": POLICY}, None)
+    assert (found.findings, "lacks" in found.failure) == ((), True)

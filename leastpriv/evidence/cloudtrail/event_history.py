@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from leastpriv.aws.arns import Principals, Window, session_of
+from leastpriv.aws.errors import remedy
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsErrorKind, listed
 from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, is_new
@@ -224,12 +225,12 @@ class EventHistory:
         """Groups regions by their failure, and adds the remedy."""
         alike: dict[str, list[RegionEnd]] = {}
         for item in sorted(broken, key=lambda item: item.region):
-            same = item.kind if item.kind is AwsErrorKind.INVALID else item.failure.replace(item.region, "")
+            same = item.kind if _is_unknown_there(item) else item.failure.replace(item.region, "")
             alike.setdefault(same, []).append(item)
         for items in alike.values():
             regions = tuple(item.region for item in items)
             reason = f"{items[0].failure.rstrip('.')}."
-            if items[0].kind is AwsErrorKind.INVALID:
+            if _is_unknown_there(items[0]):
                 # Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User
                 # Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
                 reason = (
@@ -287,6 +288,11 @@ class EventHistory:
             elif is_new(found, statistics, seen):
                 self._newest = max(self._newest or found.time, found.time)
                 yield found
+
+
+def _is_unknown_there(end: RegionEnd) -> bool:
+    """Whether the region does not know the credentials; where a remedy is known, they have another fault."""
+    return end.kind is AwsErrorKind.INVALID and not remedy(end.failure)
 
 
 def _records(page: Page) -> Iterator[object]:

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from leastpriv.aws.arns import Window
-from leastpriv.aws.errors import error_code, translate_errors
+from leastpriv.aws.errors import error_code, required_member, translate_errors
 from leastpriv.aws.session import Aws, other_regions
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, DeliveryLocation, location_parts
@@ -320,8 +320,9 @@ def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
 
 def described_trails(client: Any, **named: Any) -> tuple[Trail, ...]:
     """Returns the trails of this account, or those of these names; raises `AwsError`."""
+    doing = "reading the trail"
     try:
-        with translate_errors("reading the trail", "cloudtrail:DescribeTrails"):
+        with translate_errors(doing, "cloudtrail:DescribeTrails"):
             answer = client.describe_trails(**named)
     except AwsError as error:
         if error_code(error) in _MISSING:
@@ -338,7 +339,7 @@ def described_trails(client: Any, **named: Any) -> tuple[Trail, ...]:
             organization=bool(each.get("IsOrganizationTrail")),
             log_group=":".join(str(each.get("CloudWatchLogsLogGroupArn") or "").split(":")[6:7]),
         )
-        for each in answer.get("trailList", ())
+        for each in required_member(answer, doing, "trailList")
     )
 
 

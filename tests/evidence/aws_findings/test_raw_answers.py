@@ -85,7 +85,12 @@ TRUNCATED = "<IsTruncated>true</IsTruncated>"
             "access advisor",
             "an earlier one as the next",
         ),
-        ("GenerateServiceLastAccessedDetails", [Raw.query("X", "")], "access advisor", "lacks"),
+        (
+            "GenerateServiceLastAccessedDetails",
+            [Raw.query("GenerateServiceLastAccessedDetails", "")],
+            "access advisor",
+            "lacks",
+        ),
         ("ListAnalyzers", [Raw("{}")], "unused access findings", "lacks analyzers"),
         ("StartPolicyGeneration", [Raw("{}")], "policy generation", "lacks jobId"),
         ("GetGeneratedPolicy", [Raw("{}")], "policy generation", "lacks jobDetails"),

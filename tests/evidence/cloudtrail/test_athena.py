@@ -411,6 +411,7 @@ def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Sta
         ("FAILED", "HIVE_BAD_DATA: Error parsing field", "The query in Athena failed: HIVE_BAD_DATA"),
         ("CANCELLED", "Bytes scanned limit was exceeded", "The query in Athena stopped: Bytes scanned limit"),
         ("FAILED", "Permission denied on S3 path: s3://logs/AWSLogs/x.json.gz", "need s3:GetObject"),
+        ("FAILED", "HIVE_CURSOR_ERROR: Access Denied (Service: Amazon S3; Status Code: 403)", "need s3:GetObject"),
         ("FAILED", "Access denied when writing output to url: s3://results/q.csv", "need s3:PutObject"),
         ("FAILED", "No output location provided", "Set a location for query results in the workgroup"),
     ],

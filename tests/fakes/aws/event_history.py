@@ -37,6 +37,7 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
     ),
     "expired": (400, "ExpiredTokenException", "The security token included in the request is expired"),
     "invalid": (400, "UnrecognizedClientException", "The security token included in the request is invalid."),
+    "skewed": (400, "InvalidSignatureException", "Signature expired: 20261124T110000Z is now earlier than"),
 }
 """Status, code and message by the name of a fault."""
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from leastpriv.aws.errors import required_member, translate_errors
+from leastpriv.aws.errors import required_member, translate_errors, translate_missing_members
 from leastpriv.aws.session import Aws, pages
 from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
@@ -73,15 +73,25 @@ def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
             [] if levels[0].startswith("r-") else _ids(client, "list_parents", "Parents", ChildId=levels[0])[:1]
         )
 
+    if not levels[0].startswith("r-"):
+        raise AwsError(f"AWS names no root above {levels[0]}: run again later.", AwsErrorKind.INCOMPLETE)
+    owners: set[str] = set()
+
     @cache
     def text(policy: str) -> str:
         doing = f"reading the service control policy {policy}"
         with translate_errors(doing, "organizations:DescribePolicy"):
             answer = client.describe_policy(PolicyId=policy)
+        owners.update(
+            str(required_member(answer, doing, "Policy").get("PolicySummary", {}).get("Arn", "")).split(":")[4:5]
+        )
         return str(required_member(answer, doing, "Policy", "Content"))
 
     listed = (_ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP) for each in levels)
-    return tuple(tuple(map(text, policies)) for policies in listed)
+    texts = tuple(tuple(map(text, policies)) for policies in listed)
+    # The management account owns the policies, which limit only the other accounts ("Service control policies" of the
+    # AWS Organizations User Guide, read 2026-11-28).
+    return () if account in owners else texts
 
 
 def _ids(client: Any, operation: str, key: str, **given: str) -> list[str]:
@@ -164,8 +174,9 @@ def simulate(
     answers: dict[_Key, SimulatedDecision | None] = {}
     failure = ""
     try:
-        for batch in made[:_MOST_REQUESTS]:
-            answers.update(_simulate_batch(aws, (texts, policies.outer), batch))
+        with translate_missing_members("simulating the replay"):
+            for batch in made[:_MOST_REQUESTS]:
+                answers.update(_simulate_batch(aws, (texts, policies.outer), batch))
     except AwsError as error:
         failure = str(error)
     unknown = sorted({action for (action, *_), decision in answers.items() if decision is None})

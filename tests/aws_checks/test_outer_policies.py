@@ -90,6 +90,22 @@ def test_within_the_limits_there_is_no_finding(aws: PolicyChecks) -> None:
     assert simulated(aws, outer(aws)).findings == ()
 
 
+def test_scps_are_not_known_without_the_root(aws: PolicyChecks, organization: Organization) -> None:
+    organization.parents["ou-abcd-11111111"] = "ou-abcd-22222222"
+    organization.parents["ou-abcd-22222222"] = "ou-abcd-11111111"
+    assert (outer(aws).scps, "names no root" in outer(aws).unread[0]) == ((), True)
+
+
+def test_no_scp_limits_the_management_account(aws: PolicyChecks, organization: Organization) -> None:
+    arn = "arn:aws:organizations::111122223333:policy/o-abcde12345/service_control_policy/p-noqueues01"
+    organization.attached = {"r-abcd": ["p-noqueues"]}
+    described = aws.operations["organizations:DescribePolicy"]
+    aws.operations["organizations:DescribePolicy"] = lambda asked: {
+        "Policy": {**described(asked)["Policy"], "PolicySummary": {"Arn": arn}}
+    }
+    assert outer(aws).scps == ()
+
+
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AWSOrganizationsNotInUseException"])
 def test_scps_that_may_not_be_read_are_said_and_the_simulation_does_without(aws: PolicyChecks, code: str) -> None:
     aws.refuse("ListParents", code, "no")

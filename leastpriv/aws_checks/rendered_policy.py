@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -128,12 +128,15 @@ def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
         return ()
     text = document.source.outer
     root = read_yaml(text, file) if document.source.format == "yaml" else read_json(text, file)
-    resources = root.get("Resources")
-    members = resources.members if resources else ()
-    own = [found for member in members if member.key == tokens[2] for found in _found(member.value)]
-    nodes = own or [found for member in members for found in _found(member.value)]
+    resources, nodes = root.get("Resources"), dict[str, Node]()
+    for member in resources.members if resources else ():
+        properties = member.value.get("Properties")
+        node = properties.get(_KEY) if properties else None
+        if node and node.kind == "object":
+            nodes[member.key] = node
+    chosen = [nodes[tokens[2]]] if tokens[2] in nodes else nodes.values()
     form = document.source.format
-    sources = (PolicySource(form, _KEY, text, node, "cloudformation", text) for node in nodes)
+    sources = (PolicySource(form, _KEY, text, node, "cloudformation", text) for node in chosen)
     return tuple(trust for source in sources if (trust := _trust(source, file, document.pseudo_parameters)).rendered)
 
 
@@ -147,13 +150,6 @@ def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str
             "may assume the role."
         )
     return _trust(source, name, pseudo_parameters)
-
-
-def _found(resource: Node) -> Iterator[Node]:
-    properties = resource.get("Properties")
-    node = properties.get(_KEY) if properties else None
-    if node and node.kind == "object":
-        yield node
 
 
 def _trust(source: PolicySource, file: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:

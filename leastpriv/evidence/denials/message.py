@@ -97,16 +97,16 @@ _OWN_REASON = re.compile(r"\b(?:access[ \n\v]*denied|forbidden)[ \n\v]+because\b
 def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[FoundDenial]:
     """Finds answers of S3 without an action, each with the nearest operation or request in its paragraph.
 
-    Args:
-        layout: the text.
-        named: denials that other rules found; an answer near one of them belongs to it.
+    An answer near a denial in `named` belongs to it.
     """
     text = layout.text
     own: list[FoundDenial] = []
     for answer in _ANSWER.finditer(text):
         if is_covered(answer.span(), named, _REACH) or not _is_bare(text, answer):
             continue
-        first, last = _paragraph(text, answer)
+        first, last = max(0, answer.start() - _REACH), min(len(text), answer.end() + _REACH)
+        above, below = text.rfind("\n\n", first, answer.start()), text.find("\n\n", answer.end(), last)
+        first, last = max(first, above), below if below >= 0 else last
         is_foreign = _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last])
         if is_foreign or _OWN_REASON.search(text, answer.start(), last):
             continue
@@ -136,13 +136,6 @@ def _is_bare(text: str, answer: re.Match[str]) -> bool:
     rest = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
     other = _OTHER_REASON.match(rest)
     return other is None or _OPERATION.search(other[0]) is not None or bare_denial_service(rest) is not None
-
-
-def _paragraph(text: str, answer: re.Match[str]) -> tuple[int, int]:
-    """Returns the part of an answer's paragraph that is in reach."""
-    first, last = max(0, answer.start() - _REACH), min(len(text), answer.end() + _REACH)
-    above, below = text.rfind("\n\n", first, answer.start()), text.find("\n\n", answer.end(), last)
-    return (above if above >= 0 else first), (below if below >= 0 else last)
 
 
 def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tuple[int, bool, int]:

@@ -253,7 +253,7 @@ def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
     text = layout.text
     bare = [match for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
     bare += [match for match in _RUBYS_CODE.finditer(text) if bare_denial_service(match["text"]) is not None]
-    bare.sort(key=lambda match: match.start())
+    bare.sort(key=re.Match.start)
     for match, following in zip(bare, [*(each.start() for each in bare[1:]), len(text)], strict=False):
         start, worded = match.start(), bare_denial_service(text[match.end() : match.end() + 100]) or ""
         limit = min(following, start + _DEEPEST)

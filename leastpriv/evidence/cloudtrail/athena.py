@@ -91,8 +91,9 @@ class QueryRunner:
         pause, waited = self._poll, 0.0
         while True:
             with translate_errors("waiting for a query in Athena", "athena:GetQueryExecution"):
-                execution = _member(self._client.get_query_execution(QueryExecutionId=number), "QueryExecution")
-            status = _member(execution, "Status")
+                answer = self._client.get_query_execution(QueryExecutionId=number)
+            execution: Mapping[str, Any] = required_member(answer, "waiting for a query in Athena", "QueryExecution")
+            status = required_member(execution, "waiting for a query in Athena", "Status")
             self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
             if status.get("State") == "SUCCEEDED":
                 return execution
@@ -117,7 +118,7 @@ class QueryRunner:
             with translate_errors("reading the results of a query in Athena", "athena:GetQueryResults"):
                 page = self._client.get_query_results(QueryExecutionId=number, MaxResults=1000, **token)
             self.pages += 1
-            for row in _member(page, "ResultSet").get("Rows") or ():
+            for row in required_member(page, "reading the results of a query in Athena", "ResultSet").get("Rows") or ():
                 values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
                 if names is None:  # the first row of the first page has the column names
                     names = [str(value) for value in values]
@@ -131,13 +132,6 @@ class QueryRunner:
                 return
             if token == before:
                 raise _incomplete()
-
-
-def _member(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    if not isinstance(answer.get(name), Mapping):
-        raise _incomplete()
-    found: Mapping[str, Any] = answer[name]
-    return found
 
 
 def _incomplete() -> AwsError:

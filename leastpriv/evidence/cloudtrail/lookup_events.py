@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from leastpriv.aws.arns import Window
-from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.models import Gap, GapKind, Scope
@@ -114,21 +114,16 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
     botocore raises an error for some truncated responses, and returns others without any member (seen with 1.44.8).
     """
     doing = f"reading the event history of {client.meta.region_name}"
-    broken = AwsError(
-        f"The response while {doing} was cut off, or did not come from AWS: run again later.", AwsErrorKind.INCOMPLETE
-    )
-    for _ in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             with translate_errors(doing, "cloudtrail:LookupEvents"):
                 answer: Mapping[str, Any] = client.lookup_events(**arguments)
-        except AwsError as error:
-            if error.kind is not AwsErrorKind.INCOMPLETE:
-                raise
-            broken = error
-            continue
-        if "Events" in answer:
+            required_member(answer, doing, "Events")
             return answer
-    raise broken
+        except AwsError as error:
+            if error.kind is not AwsErrorKind.INCOMPLETE or not left:
+                raise
+    raise AssertionError("unreachable")  # pragma: no cover
 
 
 class _Region:

@@ -492,22 +492,22 @@ def test_rows_of_another_shape_are_a_gap_and_do_not_raise(
 
 
 @pytest.mark.parametrize(
-    ("operation", "answer"),
+    ("operation", "answer", "words"),
     [
-        ("athena:GetQueryExecution", {"QueryExecution": {"QueryExecutionId": "query-1"}}),
-        ("athena:GetQueryExecution", {}),
-        ("athena:GetQueryResults", {}),
-        ("athena:GetQueryResults", {"ResultSet": {"Rows": []}, "NextToken": "same"}),
+        ("athena:GetQueryExecution", {"QueryExecution": {"QueryExecutionId": "query-1"}}, "lacks Status"),
+        ("athena:GetQueryExecution", {}, "lacks QueryExecution"),
+        ("athena:GetQueryResults", {}, "lacks ResultSet"),
+        ("athena:GetQueryResults", {"ResultSet": {"Rows": []}, "NextToken": "same"}, "cut off"),
     ],
     ids=["no status", "no execution", "no rows", "a page that leads to itself"],
 )
 def test_answers_without_required_members_are_a_gap_and_do_not_raise(
-    stand: Stand, operation: str, answer: dict[str, Any]
+    stand: Stand, operation: str, answer: dict[str, Any], words: str
 ) -> None:
     stand.aws.operations = {**stand.aws.operations, operation: lambda _: answer}
     calls, [gap] = stand.read()
     assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
-    assert "cut off" in gap.detail
+    assert words in gap.detail
 
 
 def test_an_abandoned_query_is_stopped(stand: Stand, athena: FakeAthena) -> None:

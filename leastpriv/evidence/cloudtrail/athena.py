@@ -146,7 +146,9 @@ def _failed(status: Mapping[str, Any]) -> AwsError:
     if denial.missing_action:
         return denial
     word = "stopped" if status.get("State") == "CANCELLED" else "failed"
-    return AwsError(f"The query in Athena {word}: {reason[:300]}. {remedy(reason)}".rstrip(), AwsErrorKind.OTHER)
+    return AwsError(
+        f"The query in Athena {word}: {reason[:300].rstrip('.')}. {remedy(reason)}".rstrip(), AwsErrorKind.OTHER
+    )
 
 
 class AthenaOptions(Struct, frozen=True):

@@ -172,24 +172,19 @@ def condition_of(document: Document, statement: Statement) -> str:
 
 
 def problem_for_iam(document: Document) -> str:
-    """Returns what makes IAM reject a policy that can be read, with the remedy; empty where nothing does.
+    """Returns what makes IAM reject a policy that grants nothing as written, with the remedy; empty where nothing does.
 
     "IAM JSON policy elements reference", IAM User Guide, and the messages of `CreatePolicy`, read 2026-11-28.
     """
-    sids = set[str]()
     for each in document.statements:
         actions, resources = (*each.actions, *each.not_actions), (*each.resources, *each.not_resources)
-        is_plain = "${" in each.sid or (f"{each.sid}0".isalnum() and each.sid.isascii())
         found = {
             "has no Resource; add it": not resources,
             "has an action without a service; write it as in sqs:CreateQueue": not all(map(_ACTION.search, actions)),
             "has a Resource that is no ARN; write an ARN or *": not all(map(_RESOURCE.match, resources)),
-            "has a Sid with other characters than letters and digits; remove them": not is_plain,
-            "has the Sid of another statement; give each statement another one": each.sid in sids,
         }
         if problem := next((text for text, is_rejected in found.items() if is_rejected), ""):
             return f"the statement on line {each.line} {problem.replace(';', ', which IAM rejects;')}"
-        sids |= {each.sid} if each.sid and not document.has_several_policies else set()
     return ""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from os.path import commonprefix
 
 from msgspec import Struct
 
@@ -341,12 +342,9 @@ def _look_of(text: str) -> str:
 
 def common_ends(texts: list[str]) -> tuple[str, str]:
     """The longest common beginning and end of some texts, which do not overlap."""
-    shortest = min(texts, key=len)
-    begin = next((n for n, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), len(shortest))
-    backwards = [text[::-1] for text in texts]
-    end = next((n for n, letters in enumerate(zip(*backwards, strict=False)) if len(set(letters)) > 1), len(shortest))
-    end = min(end, len(shortest) - begin)
-    return shortest[:begin], shortest[len(shortest) - end :] if end else ""
+    begin = commonprefix(texts)
+    backwards = [text[len(begin) :][::-1] for text in texts]
+    return begin, commonprefix(backwards)[::-1]
 
 
 _REGION = re.compile(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import structs
 from msgspec.structs import replace
 
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
@@ -92,7 +91,7 @@ def with_path(need: Need, paths: Mapping[str, str]) -> Need:
     arn = paths.get(need.permission.resource) if need.derivation in _WITHOUT_PATH else None
     if arn is None:
         return need
-    return structs.replace(need, permission=structs.replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE)
+    return replace(need, permission=replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE)
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
@@ -124,7 +123,7 @@ def summed(pattern: str, usages: Sequence[Usage]) -> Usage:
     runs = {run: usage.first_seen for usage in sorted(usages, key=lambda usage: usage.first_seen) for run in usage.runs}
     return replace(
         first,
-        need=structs.replace(first.need, permission=structs.replace(first.need.permission, resource=pattern)),
+        need=replace(first.need, permission=replace(first.need.permission, resource=pattern)),
         count=sum(usage.count for usage in usages),
         first_seen=min(usage.first_seen for usage in usages),
         last_seen=max(usage.last_seen for usage in usages),

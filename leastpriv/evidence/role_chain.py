@@ -92,7 +92,7 @@ def build_chain(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> RoleC
     A root that another root reaches is not a root of the result. `evidence`: by ARN, of the principals that were read.
     """
     wanted = tuple(dict.fromkeys(roots))
-    links: dict[tuple[str, str, RoleLinkKind, str], RoleLink] = {}
+    links: list[RoleLink] = []
     left_out: set[str] = set()
     reached = dict.fromkeys(wanted, 0)
     queue = list(wanted)
@@ -107,9 +107,8 @@ def build_chain(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> RoleC
                     continue
                 reached[link.role] = reached[principal] + 1
                 queue.append(link.role)
-            links.setdefault((link.source, link.role, link.kind, link.service), link)
-    found = tuple(links.values())
-    return RoleChain(_first(wanted, found), found, len(left_out))
+            links.append(link)
+    return RoleChain(_first(wanted, links), tuple(links), len(left_out))
 
 
 def _first(wanted: Sequence[str], links: Sequence[RoleLink]) -> tuple[str, ...]:

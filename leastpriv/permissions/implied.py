@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.arn_parts import object_of
@@ -31,7 +31,7 @@ from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import CallRequest, Presence, key_in, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import find_resources
-from leastpriv.permissions.service_facts import TagRule, facts_of_action
+from leastpriv.permissions.service_facts import EventFacts, TagRule, facts_of_action
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
 ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
@@ -44,23 +44,16 @@ _ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
-class ImpliedFacts(Struct, frozen=True):
+class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     """What calls of one operation need besides what their event names."""
 
     operation: str
-    roles: Mapping[str, str]
-    """Parameter in lower case, or `*` for any -> what it says of a role that is passed."""
     role_is_sure: bool
     """A row names the parameter, so that a map that people fill counts too."""
     unnamed: tuple[str, ...]
     """Parameters with which the call may pass a role that its request does not name."""
     role_anywhere: bool
     """AWS authorizes `iam:PassRole`, and no parameter says that it holds the role."""
-    passed_to: Mapping[str, tuple[str, ...]]
-    """Parameter, or `*` -> services that the role is passed to, by our table."""
-    services: tuple[str, ...]
-    """Those that AWS's service reference names."""
-    tags: tuple[TagRule, ...]
     tag_keys: frozenset[str]
     transforms: tuple[Mapping[str, str], ...]
     """Rows of `transforms.tsv`."""
@@ -90,14 +83,11 @@ def implied_facts(operation: str) -> ImpliedFacts:
         if row["operation"] == operation
     )
     return ImpliedFacts(
+        **structs.asdict(facts),
         operation=operation,
-        roles=forms,
         role_is_sure=role_is_sure,
         unnamed=unnamed,
         role_anywhere=facts.passes_role == "text",
-        passed_to=facts.passed_to,
-        services=facts.services,
-        tags=facts.tags,
         tag_keys=frozenset(key_in(rule.parameter) for rule in facts.tags),
         transforms=transforms,
         objects=objects,

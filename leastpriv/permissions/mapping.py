@@ -27,7 +27,7 @@ from leastpriv.permissions.request import (
     request_values,
 )
 from leastpriv.permissions.resources import find_resources
-from leastpriv.permissions.service_facts import ActionFacts, MappedAction, facts_of_action
+from leastpriv.permissions.service_facts import ActionFacts, MappedAction, Trigger, facts_of_action
 
 
 class CallNeeds(Struct, frozen=True, gc=False):
@@ -43,15 +43,6 @@ class CallNeeds(Struct, frozen=True, gc=False):
     added, and none is removed while such calls are made."""
 
 
-class TriggeredAction(Struct, frozen=True):
-    """An action that a parameter of the request causes, besides or instead of another."""
-
-    parameter: str
-    facts: ActionFacts
-    replaces: str
-    """The action that is not required then; empty: it is required besides."""
-
-
 class EventPlan(Struct, frozen=True):
     """All that decides what calls of one event need, looked up once for all of them."""
 
@@ -61,11 +52,10 @@ class EventPlan(Struct, frozen=True):
     unmapped: CallNeeds
     """The answer where nothing says what a call needs."""
     verdict: Verdict
-    is_verified: bool
     is_by_request: bool
     noun: str
     actions: tuple[tuple[ActionFacts, MappedAction], ...]
-    triggers: tuple[TriggeredAction, ...]
+    triggers: tuple[tuple[ActionFacts, Trigger], ...]
     inner: tuple[tuple[str, tuple[str, ...]], ...]
     """Action that AWS may authorize inside, with the parameters any of which causes it; none: unknown."""
     implies: ImpliedFacts
@@ -88,9 +78,7 @@ class EventPlan(Struct, frozen=True):
             self,
             actions=tuple([(facts.for_keys(keys), mapped) for facts, mapped in self.actions]),
             triggers=tuple(
-                structs.replace(each, facts=each.facts.for_keys(keys))
-                for each in self.triggers
-                if _may_have(keys, each.parameter)
+                (facts.for_keys(keys), each) for facts, each in self.triggers if _may_have(keys, each.parameter)
             ),
             inner=tuple(pair for pair in self.inner if any(_may_have(keys, each) for each in pair[1] or ("",))),
             implies=self.implies.for_keys(keys),
@@ -124,13 +112,10 @@ def plan_of(source: str, name: str) -> EventPlan:
         nothing=CallNeeds(event.verdict, event.prefix) if event.verdict is Verdict.NO_PERMISSION else None,
         unmapped=CallNeeds(Verdict.UNMAPPED, event.prefix),
         verdict=Verdict.MAPPED if is_by_request else event.verdict,
-        is_verified=event.verdict is not Verdict.UNVERIFIED,
         is_by_request=is_by_request,
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
-        triggers=tuple(
-            TriggeredAction(each.parameter, facts_of_action(each.action), each.replaces) for each in facts.triggers
-        ),
+        triggers=tuple((facts_of_action(each.action), each) for each in facts.triggers),
         inner=inner,
         implies=implied,
         is_of_two_apis=is_of_two_apis,
@@ -324,7 +309,7 @@ _OBSERVED = Basis.OBSERVED
 def _needs_on(
     call: Call, facts: ActionFacts, mapped: MappedAction, request: CallRequest, plan: EventPlan
 ) -> list[Need]:
-    action, verified = mapped.action, plan.is_verified
+    action, verified = mapped.action, plan.verdict is not Verdict.UNVERIFIED
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     return [
         Need(Permission(action, found.pattern, conditions), _OBSERVED, found.derivation, "", verified, found.exact)
@@ -339,17 +324,17 @@ def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[
         # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10).
         is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
         actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
-    triggered = [each for each in plan.triggers if presence.has(each.parameter)]
-    replaced = {each.replaces for each in triggered}
+    triggered = [pair for pair in plan.triggers if presence.has(pair[1].parameter)]
+    replaced = {each.replaces for _, each in triggered}
     yield from [pair for pair in actions if pair[1].action not in replaced]
     # What a copy sets besides (an ACL, tags) it sets on its target.
     end_of_copy = "target" if any([mapped.on for _, mapped in actions]) else ""  # noqa: C419 - it is faster
     done = set()
-    for each in triggered:
-        if (each.facts.name, each.replaces) not in done:
-            done.add((each.facts.name, each.replaces))
+    for facts, each in triggered:
+        if (facts.name, each.replaces) not in done:
+            done.add((facts.name, each.replaces))
             on = next((mapped.on for _, mapped in actions if mapped.action == each.replaces), end_of_copy)
-            yield each.facts, MappedAction(each.facts.name, on)
+            yield facts, MappedAction(facts.name, on)
 
 
 def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache, lru_cache
-from os.path import commonprefix
+from functools import lru_cache
+from itertools import takewhile
 
 from msgspec import Struct
 
@@ -190,16 +190,11 @@ def _is_end_of_stack(found: re.Match[str]) -> bool:
 def with_open_end(resource: str) -> str:
     """A resource with the end open that AWS adds to its name: of a secret six letters."""
     prefix = service_of(resource)
-    for part in parts_of(prefix, resource) if prefix in _with_suffix() else ():
+    for part in parts_of(prefix, resource):
         text = resource[part.start : part.end]
         if _row(prefix, resource, part.variable, text).get("volatility") == "suffix":
             return resource[: part.start] + _SECRET_END.sub(_OPEN_SUFFIX, text) + resource[part.end :]
     return resource
-
-
-@cache
-def _with_suffix() -> frozenset[str]:
-    return frozenset(row["prefix"] for row in table("volatile") if row["volatility"] == "suffix")
 
 
 def literal_letters(part: str) -> int:
@@ -342,9 +337,14 @@ def _look_of(text: str) -> str:
 
 def common_ends(texts: list[str]) -> tuple[str, str]:
     """The longest common beginning and end of some texts, which do not overlap."""
-    begin = commonprefix(texts)
-    backwards = [text[len(begin) :][::-1] for text in texts]
-    return begin, commonprefix(backwards)[::-1]
+    begin = common_beginning(texts)
+    return begin, common_beginning([text[len(begin) :][::-1] for text in texts])[::-1]
+
+
+def common_beginning(texts: list[str]) -> str:
+    """The longest common beginning of some texts."""
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
+    return "".join(letters[0] for letters in same)
 
 
 _REGION = re.compile(

@@ -12,7 +12,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import VARIABLE, own_variables
-from leastpriv.permissions.service_facts import ResourceType, TypeRules, service_facts
+from leastpriv.permissions.service_facts import ResourceType, TypeRules, rules_of, service_facts
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, actions_of_phase, making_actions
 
 _VERB = re.compile(r"\A[A-Z][a-z]+")
@@ -128,13 +128,6 @@ def as_id(text: str, kind: ResourceType) -> str:
     return UNKNOWN if separator and any(f":{start}/" in arn for arn in others) else text
 
 
-def on_all(action: str) -> str:
-    """Returns when AWS authorizes an action on `*` though it has types."""
-    prefix, _, name = action.partition(":")
-    rules = service_facts(prefix).rules.get(name)
-    return rules.on_all if rules else ""
-
-
 def made_name(kind: str, stack: str, logical: str) -> str:
     """Returns the pattern of the name that CloudFormation makes for a resource without one."""
     row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))
@@ -192,10 +185,8 @@ def default_of(variable: str, kind: ResourceType, actions: Iterable[str]) -> str
 
 def _rules(kind: ResourceType, actions: Iterable[str]) -> Iterator[TypeRules]:
     for action in actions:
-        prefix, _, name = action.partition(":")
-        rules = service_facts(prefix).rules.get(name)
-        if rules and kind.name.lower() in rules.types:
-            yield rules.types[kind.name.lower()]
+        if rules := rules_of(action).types.get(kind.name.lower()):
+            yield rules
 
 
 def segment_of(kind: ResourceType) -> str:

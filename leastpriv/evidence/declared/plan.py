@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from leastpriv.models import Need
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resource_types import own_variables
 from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, Tool, is_known
+from leastpriv.permissions.volatility import common_beginning
 
 _PHASES = {
     "create": (Phase.CREATE, Phase.READ),
@@ -157,8 +157,7 @@ def backend_calls(raw: bytes, place: Place, role: str = "", *, applies: bool = T
 def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredResource:
     """The resource that a reference to any instance of a resource means: what their names share."""
     found = [each for each in resources if _INDEX.sub("", each.address) == address]
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*(each.name for each in found), strict=False))
-    name = "".join(letters[0] for letters in same) + UNKNOWN
+    name = common_beginning([each.name for each in found]) + UNKNOWN
     return replace(found[0], address=address, phases=(), name=name.replace("**", "*"), arn="")
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -97,8 +96,7 @@ class AccessReport(Struct, frozen=True):
         return service.actions.get(name.lower()) if service else None
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratedPolicy:
+class GeneratedPolicy(Struct, frozen=True, dict=True):
     """A policy that IAM Access Analyzer generated from a trail: all policies of one generation together."""
 
     job: str
@@ -112,11 +110,11 @@ class GeneratedPolicy:
     policies: int = 1
     was_running: bool = False
     """Another client had started the generation."""
-    names: frozenset[str] = field(init=False)
-    """The actions of `grants` in lower case, computed once: a wildcard may match thousands."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", frozenset(action.lower() for action, _ in self.grants))
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The actions of `grants` in lower case, computed once: a wildcard may match thousands."""
+        return frozenset(action.lower() for action, _ in self.grants)
 
 
 class Recommendation(Struct, frozen=True):
@@ -206,8 +204,6 @@ class AwsFindings(Struct, frozen=True):
 
 NO_AWS_FINDINGS = AwsFindings()
 """The findings of a run that requested none."""
-
-
 GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
 """Needs, outcome, the policy type that denied, and region (a condition may name one)."""
 
@@ -365,8 +361,6 @@ class Evidence(Struct, frozen=True):
 
 _MOST_IDS = 1_000
 """Most ids of created resources that are kept."""
-
-
 _FEW_RUNS = 12
 """Runs that take less memory in a tuple."""
 

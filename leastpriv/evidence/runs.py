@@ -20,7 +20,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import groupby, repeat
+from itertools import chain, count, groupby, repeat
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -273,10 +273,8 @@ def is_run_id(session: str) -> bool:
 
 def _distinct(stem: str, given: set[str]) -> str:
     """Returns a new name: of two users whose runs begin in the same minute the second, by ARN, is `user@…#2`."""
-    number = 2
-    name = stem
-    while name in given:
-        name, number = f"{stem}#{number}", number + 1
+    names = chain([stem], (f"{stem}#{number}" for number in count(2)))
+    name = next(each for each in names if each not in given)
     given.add(name)
     return name
 
@@ -333,8 +331,6 @@ class IssuedKeys:
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
-        if key not in self._identities and key not in self._logins and key not in self._scoped:
-            return None
         key = self._unscoped(key)
         for _ in range(_MOST_STEPS):
             if key in self._identities or key not in self._logins:

@@ -25,8 +25,6 @@ from leastpriv.permissions.service_facts import ActionFacts, ActionType, Resourc
 
 MOST_RESOURCES = 1_000
 """More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
-
-
 _SAME, _PLAIN, _STEM, _TYPE, _PART = range(5)
 """How a member of a request was recognized as the name of a resource; the lower the surer."""
 
@@ -52,8 +50,6 @@ _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
 _FIELD = re.compile(r"\{([\w-]+)\}")
 PLAIN_KEYS = frozenset({"name", "names", "id", "ids", "identifier", "identifiers"})
 """Keys that count only as the request's own members: deeper ones may be about something else."""
-
-
 _LINKED, _LINKED_PATH = "AWSServiceRoleFor", "aws-service-role/*"
 """How the names of service-linked roles begin, and their paths, which requests leave out (AWS's records)."""
 
@@ -247,9 +243,9 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     arn = _joined(pieces, chosen) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
         return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
-    is_simple = template.simple
-    for text in chosen if is_simple else ():
-        is_simple = is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+    is_simple = template.simple and all(
+        text.isascii() and text.replace("-", "").replace("_", "").isalnum() for text in chosen
+    )
     return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
 
 
@@ -286,9 +282,9 @@ def wildcard(template: str, call: Call) -> str:
 
 def chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
     """Yields what the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
-    for key, value in request_values(call.response):
+    for key, value in request_values(call.response) if facts.rules.answered and open_types else ():
         for kind in open_types:
-            variable = facts.answered.get(f"{kind.template.name.lower()} {key}")
+            variable = facts.rules.answered.get(f"{kind.template.name.lower()} {key}")
             if variable and not value.startswith("arn:"):
                 chosen = [escape_observed(value) if each.name == variable else "*" for each in kind.template.variables]
                 pieces = _placed(kind.template.arn, partition(call), call.region, call.account or "*")

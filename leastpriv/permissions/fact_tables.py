@@ -31,10 +31,7 @@ def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
     head, *lines = [line for line in text_of_table(name).splitlines() if line and line[0] != "#"]
     found: dict[str, list[str]] = {}
     for line, (first, _, _) in zip(lines, map(str.partition, lines, repeat("\t")), strict=True):
-        if first in found:
-            found[first] += [line]
-        else:
-            found[first] = [line]
+        found.setdefault(first, []).append(line)
     return head, found
 
 

@@ -217,16 +217,13 @@ def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mappi
     return found
 
 
-class _Group:
+class _Group(Struct):
     """What one pattern covers, while patterns are still being joined."""
 
-    __slots__ = ("families", "openings", "resources", "runs")
-
-    def __init__(self) -> None:
-        self.resources: set[str] = set()
-        self.runs: set[str] = set()
-        self.openings: list[WildcardPart] = []
-        self.families: set[NamePattern | None] = set()
+    resources: set[str] = set()
+    runs: set[str] = set()
+    openings: list[WildcardPart] = []
+    families: set[NamePattern | None] = set()
 
     def add(self, seen: ObservedResource, openings: Iterable[WildcardPart]) -> None:
         self.resources.add(seen.resource)

@@ -49,8 +49,6 @@ class EventPlan(Struct, frozen=True):
     event: MappedEvent
     nothing: CallNeeds | None
     """The answer where no identity policy has to allow the event."""
-    unmapped: CallNeeds
-    """The answer where nothing says what a call needs."""
     verdict: Verdict
     is_by_request: bool
     noun: str
@@ -110,7 +108,6 @@ def plan_of(source: str, name: str) -> EventPlan:
     return EventPlan(
         event=event,
         nothing=CallNeeds(event.verdict, event.prefix) if event.verdict is Verdict.NO_PERMISSION else None,
-        unmapped=CallNeeds(Verdict.UNMAPPED, event.prefix),
         verdict=Verdict.MAPPED if is_by_request else event.verdict,
         is_by_request=is_by_request,
         noun=noun_of(name),
@@ -128,7 +125,7 @@ def plan_of(source: str, name: str) -> EventPlan:
             or implied.reads_more_than_texts
             or any(mapped.resource for mapped in event.actions)
             or "iam:CreateServiceLinkedRole" in names
-            or any(facts_of_action(name).on_all.startswith("has ") for name in names)
+            or any(facts_of_action(name).rules.on_all.startswith("has ") for name in names)
         ),
         compared_keys=frozenset(key_in(each) for each in asked if is_comparison(each)),
     )
@@ -267,7 +264,7 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
     if needs:
         needs += implied_needs(call, plan.implies, request, presence, needs)
     if not needs or _names_nothing(needs):
-        return plan.unmapped
+        return CallNeeds(Verdict.UNMAPPED, plan.event.prefix)
     gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
     is_kept = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
     kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
@@ -282,11 +279,8 @@ _LONGEST_ARN = 2_048
 
 def _names_nothing(needs: Sequence[Need]) -> bool:
     """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be a guess."""
-    for need in needs:
-        name = need.permission.resource
-        if len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN:
-            return True
-    return False
+    names = [need.permission.resource for need in needs]
+    return any(len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN for name in names)
 
 
 def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:

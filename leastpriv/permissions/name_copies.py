@@ -18,8 +18,7 @@ from leastpriv.permissions.volatility import common_ends, is_kept, literal_lette
 _LEAST_SHAPES = 3
 """Resources that two copies share, but for the word."""
 _LEAST_SHAPES_IF_CERTAIN = 2
-"""The same where three copies share them, or all names that a run created have the word, and the words are no numbers.
-"""
+"""The same where three copies share them, or all names that a run created have the word, and no word is a number."""
 _MOST_WORDS = 4
 """Words of a branch name: `feature-login-page-2`."""
 _LEAST_TRUNCATED = 12
@@ -46,8 +45,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9]+")
 """Words without a sign between them: a random number has no others."""
 _GAP = "\0"
 _Span = tuple[int, int]
-
-
 _Runs = Mapping[str, Collection[str]]
 """Resource -> runs."""
 _Shapes = dict[str, dict[str, str]]

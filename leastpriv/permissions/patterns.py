@@ -201,19 +201,15 @@ def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
     for token in tokens_of(pattern, escapes):
         if token is ANY:
             pieces.append("")
+        elif isinstance(token, Wildcard):
+            pieces[-1] += "."
         else:
-            pieces[-1] += _piece(token)
+            # Nothing matches a policy variable.
+            pieces[-1] += re.escape(token) if len(token) == 1 else "(?!)"
     first, *rest = pieces
     middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
     last = ".*" + rest[-1] if rest else ""
     return re.compile(first + middle + last, re.DOTALL)
-
-
-def _piece(token: Token) -> str:
-    if isinstance(token, Wildcard):
-        return "."
-    never = "(?!)"
-    return re.escape(token) if len(token) == 1 else never
 
 
 def _matches(pattern: str, escapes: bool, text: str) -> bool:

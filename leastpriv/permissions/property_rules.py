@@ -155,11 +155,6 @@ def _alike(one: str, other: str) -> bool:
 def kind_of(name: str, makes: Collection[str], deletes: Collection[str], reads: Collection[str]) -> Kind:
     """Returns what the rule needs to know of a type, from its name and its actions."""
     own = [action for action in makes or deletes if not catalog.is_read(action)]
-    services = frozenset(action.partition(":")[0] for action in own or reads) - {"iam", "ec2"}
+    services = frozenset(action.partition(":")[0] for action in own or reads)
     words = words_of(name.replace("::", " ").replace("_", " "))
-    return Kind(
-        words,
-        services or frozenset(action.partition(":")[0] for action in own or reads),
-        frozenset(makes),
-        frozenset(reads),
-    )
+    return Kind(words, services - {"iam", "ec2"} or services, frozenset(makes), frozenset(reads))

@@ -42,8 +42,6 @@ _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|
 _LINKS = re.compile(r"(Activate|Add|Associate|Attach|Enable|Schedule|Send|Submit|Subscribe)[A-Z]")
 DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
-
-
 _READ, _FREE, _WRAPS, _COUNTED = 1, 2, 4, 8
 """What a member is: some rule reads it; people choose the keys below it; its object may be the request itself; its
 number is the one of a version, not a count."""
@@ -101,10 +99,7 @@ class CallRequest:
         self.by_key: dict[str, list[str]] = {}
         self.arns: list[str] = []
         for key, text in self.values:
-            if key in self.by_key:
-                self.by_key[key].append(text)
-            else:
-                self.by_key[key] = [text]
+            self.by_key.setdefault(key, []).append(text)
             if text[:4] == "arn:":
                 self.arns.append(text)
         return object.__getattribute__(self, name)

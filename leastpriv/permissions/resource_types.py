@@ -69,10 +69,8 @@ def _with_stand_ins(resource: str) -> str:
 
 def _can_be(prefix: str, kind: ResourceType, resource: str) -> bool:
     """Whether a pattern can name a resource of a type, in any form of its ARN."""
-    for template in (kind.arn, *_forms(prefix, kind.name)):
-        if shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource):
-            return True
-    return False
+    forms = (each for each in (kind.arn, *_forms(prefix, kind.name)) if shape_overlaps(each, resource))
+    return any(not _is_misnamed(prefix, kind.name, each, resource) for each in forms)
 
 
 def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:

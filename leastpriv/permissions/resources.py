@@ -72,10 +72,11 @@ def find_resources(
         return (from_uri(call, template),)
     if not facts.types:
         return _NO_TYPE if facts.known else _NOT_KNOWN
-    if facts.on_all == "always" or (facts.on_all.startswith("has ") and facts.on_all[4:] in call.parameters):
+    rules = facts.rules
+    if rules.on_all == "always" or (rules.on_all.startswith("has ") and rules.on_all[4:] in call.parameters):
         return _ON_ALL
-    if facts.told_only:
-        request = request.without(facts.told_only)
+    if rules.told_only:
+        request = request.without(rules.told_only)
     if facts.has_choices:
         facts = _chosen(facts, request)
     if facts.owners and (account := _owner(facts.owners, request)):
@@ -121,7 +122,7 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     elif len(facts.types) > 1:
         found = (*found, *_named_besides(call, facts, request, found))
         found = found if listed else (*found, *_not_named(call, facts, found))
-    return _with_other_ids(call, facts, request, found) if facts.ids and not listed else found
+    return _with_other_ids(call, facts, request, found) if facts.rules.ids and not listed else found
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
@@ -134,7 +135,7 @@ def _with_other_ids(
     """The resources found, and those whose ids no type's variable took; type wildcards give way to an id."""
     ends = tuple(resource.pattern for resource in found)
     others: dict[str, Resource] = {}
-    for parameter, text, arn in facts.ids:
+    for parameter, text, arn in facts.rules.ids:
         for value in request.by_key.get(parameter, ()):
             is_new = value not in others and re.fullmatch(text, value)
             if is_new and not any(end.endswith(f"/{value}") for end in ends):
@@ -156,8 +157,7 @@ def _of_one_side(call: Call, on: str, facts: ActionFacts, request: CallRequest) 
     found = named or _in_request(alone, facts, own)
     if found or not call.resources:
         return found
-    left_out = [pair for pair in request.values if pair not in values]
-    others = _filled(alone, facts, request.only(left_out))
+    others = _filled(alone, facts, request.only([pair for pair in request.values if pair not in values]))
     other = {resource.pattern for resource in others if resource.exact}
     left = [arn for arn in call.resources if escape_observed(arn) not in other]
     return _of_arns(call, left, facts, _LISTED) if len(left) < len(call.resources) else ()
@@ -259,7 +259,7 @@ def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Ite
     """Resources of required types that ARNs do not name: AWS's choice, or any where they name optional types only."""
     left = [kind for kind in facts.types if kind.required]
     left = [kind for kind in left if not any(may_be(facts.prefix, each.pattern, kind.template) for each in found)]
-    chosen = dict(chosen_by_aws(call, facts, left)) if facts.answered and left and call.response else {}
+    chosen = dict(chosen_by_aws(call, facts, left))
     yield from chosen.values()
     if not any(_is_required(facts, each) for each in found if each.derivation == _IN_REQUEST):
         yield from _any([kind for kind in left if kind.template.name not in chosen], call)
@@ -285,7 +285,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
-    chosen = dict(chosen_by_aws(call, facts, open_types)) if facts.answered and open_types and call.response else {}
+    chosen = dict(chosen_by_aws(call, facts, open_types))
     yield from chosen.values()
     yield from full or partial
     if not open_types:
@@ -296,7 +296,7 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
         if kind.template.name not in chosen and not (answered and may_be(prefix, answered.pattern, kind.template))
     ]
     meant = [kind for kind in open_types if kind.other_keys and is_meant_otherwise(kind, request)]
-    if facts.on_all == "unnamed" and not (full or partial or meant or chosen):
+    if facts.rules.on_all == "unnamed" and not (full or partial or meant or chosen):
         yield Resource("*", "the request names none of its optional resources", True)
         return
     required = [kind for kind in left if kind.required or kind in meant]

@@ -264,14 +264,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
     types: tuple[ActionType, ...] = ()
     type_names: frozenset[str] = frozenset()
     """In lower case."""
-    on_all: str = ""
-    """When AWS authorizes it on `*` though it has types: `always`, `unnamed` or `has KEY`."""
-    told_only: frozenset[str] = frozenset()
-    """Keys of a request that the action is not authorized on: the resources that a simulation is about."""
-    ids: tuple[tuple[str, str, str], ...] = ()
-    """(parameter, regular expression, ARN) of ids whose type no variable shows."""
-    answered: Mapping[str, str] = {}
-    """`type parameter` -> variable: what the answer says of a resource that AWS chose."""
+    rules: ActionRules = _NO_RULES
     owners: Mapping[str, str] = {}
     """Parameter that names the account of the resource -> regular expression."""
     has_choices: bool = False
@@ -281,16 +274,16 @@ class ActionFacts(Struct, frozen=True, gc=False):
         return structs.replace(
             self,
             types=tuple([kind.for_keys(keys) for kind in self.types]),
-            ids=tuple([each for each in self.ids if each[0] in keys]),
+            rules=structs.replace(self.rules, ids=tuple([each for each in self.rules.ids if each[0] in keys])),
             owners={key: text for key, text in self.owners.items() if key in keys},
         )
 
     def keys_read(self) -> Iterator[str]:
         """Yields the keys of a request that the rules of the action read."""
         yield from ("path", "x-amz-copy-source", "functionname")
-        yield from self.told_only
+        yield from self.rules.told_only
         yield from self.owners
-        yield from (parameter for parameter, _, _ in self.ids)
+        yield from (parameter for parameter, _, _ in self.rules.ids)
         for kind in self.types:
             yield from kind.other_keys
             yield from (parameter for parameter, _, _ in kind.choices)
@@ -322,10 +315,7 @@ def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
         prefix=prefix,
         types=types,
         type_names=frozenset(kind.name.lower() for kind in kinds),
-        on_all=rules.on_all,
-        told_only=rules.told_only,
-        ids=rules.ids,
-        answered=rules.answered,
+        rules=rules,
         owners=service.owners,
         has_choices=any(kind.choices for kind in types),
     )

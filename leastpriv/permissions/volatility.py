@@ -329,10 +329,7 @@ def _is_word(letters: str) -> bool:
 
 
 def _look_of(text: str) -> str:
-    for look, reason in _LOOKS:
-        if look.search(text):
-            return reason
-    return "a random end of a generated name"
+    return next((reason for look, reason in _LOOKS if look.search(text)), "a random end of a generated name")
 
 
 def common_ends(texts: list[str]) -> tuple[str, str]:

@@ -276,7 +276,7 @@ def _request_keys(source: str, name: str) -> frozenset[str]:
 @lru_cache(maxsize=16_384)
 def _answer_keys(source: str, name: str) -> frozenset[str]:
     plan = plan_of(source, name)
-    answered = {key.partition(" ")[2] for facts, _ in plan.actions for key in facts.answered}
+    answered = {key.partition(" ")[2] for facts, _ in plan.actions for key in facts.rules.answered}
     return _ANSWERED | id_keys(name) | answered
 
 

@@ -88,8 +88,6 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 """Signs of an answer by another server, or to a request without a signature."""
-
-
 _OWN_REASON = re.compile(r"\b(?:access[ \n\v]*denied|forbidden)[ \n\v]+because\b", re.IGNORECASE)
 """`Access Denied because object protected by object lock`: S3 names another cause than a missing permission."""
 

@@ -161,8 +161,6 @@ READERS: tuple[tuple[str, re.Pattern[str], Callable[[LogText, re.Match[str]], Fo
     ('"allowed":false', _DECODED, _decoded),
 )
 """Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere are slow."""
-
-
 _VERBS = {
     "creating": ("Create",),
     "deleting": ("Delete",),

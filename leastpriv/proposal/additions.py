@@ -73,11 +73,7 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
 
 
 def additions(
-    missing: Sequence[Usage],
-    evidence: Evidence,
-    options: Options,
-    history: History,
-    document: Document | None = None,
+    missing: Sequence[Usage], evidence: Evidence, options: Options, history: History, document: Document | None = None
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
     committed = document.statements if document else ()

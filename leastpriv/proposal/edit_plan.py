@@ -254,11 +254,6 @@ def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
 
     source = document.as_json()
     edited = apply_edits(source, plan_edits(source, changes))
-    before = {_identity(each) for each in source.statements}
-    new = [each.index for each in edited.statements if _identity(each) not in before]
+    before = {(each.sid, each.meaning) for each in source.statements}
+    new = [each.index for each in edited.statements if (each.sid, each.meaning) not in before]
     return statements_hcl(edited, new)
-
-
-def _identity(statement: object) -> tuple[object, ...]:
-    names = ("sid", "effect", "actions", "not_actions", "resources", "not_resources", "conditions")
-    return tuple(getattr(statement, name) for name in names)

@@ -51,7 +51,7 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
 def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that came back at a steady interval, until the next use is overdue by half an interval."""
     state = context.history.history_state
-    if state.memory is None or state.today is None or _is_used(candidate.entry, candidate.action):
+    if state.memory is None or state.today is None or is_used(candidate.entry.uses.get(candidate.action, ())):
         return ""
     for _, used in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
         interval, until = used.interval, used.expected_until
@@ -65,7 +65,7 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was used before the evidence, or all actions if the history is unreadable."""
     state, entry = context.history.history_state, candidate.entry
     memory = state.memory
-    if state.trouble or memory is None or _is_used(entry, candidate.action):
+    if state.trouble or memory is None or is_used(entry.uses.get(candidate.action, ())):
         return state.trouble
     own = memory.last_use(candidate.action, entry_resources(entry))
     if own:
@@ -131,8 +131,9 @@ def entry_resources(entry: Entry) -> Sequence[str]:
     return entry.statement.resources or (ANYTHING,)
 
 
-def _is_used(entry: Entry, action: str) -> bool:
-    return any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
+def is_used(usages: Iterable[Usage]) -> bool:
+    """Whether a call with one of the usages was allowed."""
+    return any(usage.outcome is Outcome.ALLOWED for usage in usages)
 
 
 def _use_text(used: ActionUse) -> str:

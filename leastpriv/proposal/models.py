@@ -135,9 +135,6 @@ class HistoryState(Struct, frozen=True):
     """Day of this run."""
 
 
-_NO_HISTORY = HistoryState()
-
-
 class History(Struct, frozen=True):
     """What the repository's history shows; empty if it was not read."""
 
@@ -147,7 +144,7 @@ class History(Struct, frozen=True):
     """Run id -> origin of its code, for the runs that additions depend on."""
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
-    history_state: HistoryState = _NO_HISTORY
+    history_state: HistoryState = HistoryState()
     removed: Mapping[Permission, int] = {}
     """Denied permission -> number of the merged pull request that had removed it."""
     earlier: Document | None = None
@@ -197,8 +194,6 @@ class GuardContext(Struct, frozen=True):
     """Operations of which the evidence has a management event, of any principal."""
     data_streams: Mapping[str, Sequence[tuple[DataStream, int]]]
     """Bucket, or ARN of another resource -> its recorded data events with their days as a mask."""
-    whole_days: tuple[date, date] | None
-    """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""
     programs: Mapping[str, frozenset[str]]

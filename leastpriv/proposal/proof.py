@@ -56,7 +56,6 @@ class Proof(Struct, frozen=True):
     """Events that the committed policy allows and the proposal would deny; must be empty."""
     seen_once: tuple[str, ...]
     """Used actions of narrowed wildcards that only one run used."""
-    runs: int
     size_before: int
     sizes: tuple[int, ...]
     """Sizes of the edited file and of the additional ones that it was split into."""
@@ -141,7 +140,6 @@ def prove(
         is_unfinished=is_unfinished,
         newly_denied=_newly_denied(before, after),
         seen_once=_seen_once(proposal.changes),
-        runs=len(evidence.runs),
         size_before=policy_size(proposal.committed) if proposal.committed else 0,
         sizes=sizes,
         kind=kind,

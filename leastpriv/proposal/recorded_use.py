@@ -184,7 +184,8 @@ _decoded = lru_cache(maxsize=1_024)(days_of)
 
 
 def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
-    return context.whole_days is not None and bool(silences(days, context.whole_days))
+    whole_days = context.evidence.coverage.whole_days
+    return whole_days is not None and bool(silences(days, whole_days))
 
 
 def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:

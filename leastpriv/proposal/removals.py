@@ -6,7 +6,7 @@ What the guards need to know of the evidence is computed once for all removals.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from msgspec.structs import replace
@@ -24,7 +24,13 @@ from leastpriv.policy.compact import wildcards_for
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import last_recorded
 from leastpriv.proposal.confidence import confidences
-from leastpriv.proposal.guards import break_glass_runs, count_separate_runs, first_guard_result, is_break_glass_use
+from leastpriv.proposal.guards import (
+    break_glass_runs,
+    count_separate_runs,
+    first_guard_result,
+    is_break_glass_use,
+    is_used,
+)
 from leastpriv.proposal.models import (
     Change,
     GuardContext,
@@ -92,7 +98,6 @@ def guard_context(
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
         grouped([(bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()]),
-        evidence.coverage.whole_days,
         CallableOperations(policies, granted_elsewhere),
         {service: frozenset[str]().union(*each) for service, each in programs.items()},
     )
@@ -104,11 +109,6 @@ def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, t
     creating = filter(creates_its_resource, used)
     found = grouped([(counterpart, action) for action in creating for counterpart in siblings_of((action,))])
     return {action: tuple(found[action]) for action in used if action in found}
-
-
-def is_used(usages: Iterable[Usage]) -> bool:
-    """Whether a call with one of the usages was allowed."""
-    return any(usage.outcome is Outcome.ALLOWED for usage in usages)
 
 
 _REDEPLOYED = 2

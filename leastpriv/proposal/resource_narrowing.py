@@ -43,10 +43,10 @@ from leastpriv.permissions.volatility import (
     service_of,
 )
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.guards import first_guard_result, inconclusive, used_elsewhere
+from leastpriv.proposal.guards import first_guard_result, inconclusive, is_used, used_elsewhere
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
-from leastpriv.proposal.removals import change_of, creators_of, held_back, is_used
+from leastpriv.proposal.removals import change_of, creators_of, held_back
 from leastpriv.proposal.stability import UNSTABLE, Stability, in_regions_in_use, names_by_word, where_applied
 from leastpriv.proposal.visibility_guards import is_of_another_region, may_be_uncalled, unnamed_types
 from leastpriv.proposal.wildcards import LIFECYCLE, NO_SIGN

@@ -23,10 +23,10 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.policy.replay import replay_need, replay_request
-from leastpriv.proposal.guards import first_guard_result
+from leastpriv.proposal.guards import first_guard_result, is_used
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
 from leastpriv.proposal.proof import replay_calls
-from leastpriv.proposal.removals import guard_context, is_used
+from leastpriv.proposal.removals import guard_context
 from leastpriv.proposal.review_models import (
     Addition,
     ConditionChange,

@@ -154,10 +154,8 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
     patterns = [*unused.actions, *(f"{service}:*" for service in unused.services)]
     agreed = sum(any(action_matches(pattern, action) for pattern in patterns) for action in gone)
     kept = [action for action in unused.actions if action not in gone]
-    what = joined([
-        *([plural(len(unused.services), "service")] if unused.services else []),
-        *([plural(len(unused.actions), "action")] if unused.actions else []),
-    ])  # fmt: skip
+    counted = ((unused.services, "service"), (unused.actions, "action"))
+    what = joined([plural(len(found), noun) for found, noun in counted if found])
     yield (
         f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and this proposal "
         f"removes {plural(agreed, 'action')} of these."

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from leastpriv.diff.compare import Difference
+from leastpriv.diff.compare import Difference, Drift
+from leastpriv.evidence.live_role import LiveRole
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
@@ -19,8 +20,6 @@ from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
-    from leastpriv.diff.compare import Drift
-    from leastpriv.evidence.live_role import LiveRole
     from leastpriv.proposal.preflight import Preflight
     from leastpriv.proposal.review_models import Review
 

@@ -13,7 +13,6 @@ from itertools import accumulate
 
 from msgspec import Struct
 
-from leastpriv.diff.compare import Drift
 from leastpriv.evidence.live_role import LiveRole
 from leastpriv.models import Basis, ChangeKind, Outcome, Usage, grouped
 from leastpriv.permissions.fact_tables import table
@@ -21,7 +20,6 @@ from leastpriv.permissions.patterns import action_matches, resource_overlaps
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
-from leastpriv.proposal.models import Proposal
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, name, plain
 from leastpriv.report.phrases import at_most, codes, evidence_span, listed, plural, table_lines
@@ -81,19 +79,18 @@ class DriftFinding(Struct, frozen=True):
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
-def drift_findings(
-    proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
-) -> tuple[DriftFinding, ...]:
-    """Lists all findings: those of the account first, then missing access, then unused access, by line."""
-    found = [*_account_findings(proposal.committed, live, drift), *_usage_findings(proposal, live, drift, principal)]
+def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
+    """Lists the differences of file, account and usage: those of the account, then missing and unused access."""
+    found = [*_account_findings(context), *_usage_findings(context)]
     order = list(DriftKind)
     return tuple(sorted(found, key=lambda each: (order.index(each.kind), each.line, each.action)))
 
 
-def _account_findings(committed: Document | None, live: LiveRole | None, drift: Drift | None) -> Iterator[DriftFinding]:
+def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
+    committed, drift = context.proposal.committed, context.drift
     if drift is None or committed is None:
         return
-    policies = live.policies if live else ()
+    policies = context.live.policies if context.live else ()
     counterpart = next((policy.document for policy in policies if policy.name == drift.counterpart), None)
     if counterpart and drift.differs:
         yield from _one_sided_findings(committed, counterpart)
@@ -122,9 +119,8 @@ def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[
         yield DriftFinding(DriftKind.ONLY_FILE, action, tuple(resources), line, yes, no, "")
 
 
-def _usage_findings(
-    proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
-) -> Iterator[DriftFinding]:
+def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
+    proposal, live, drift = context.proposal, context.live, context.drift
     committed, no = proposal.committed, AccessState.NO
     if committed is None:
         if proposal.changes:
@@ -137,7 +133,7 @@ def _usage_findings(
     for change in proposal.changes:
         action, resources = change.action, change.resources
         if change.kind is ChangeKind.ADD:
-            account = _account_state(change.usages, live, principal)
+            account = _account_state(change.usages, live, context.principal)
             line = _line(committed, action, "*", "Allow")
             yield DriftFinding(DriftKind.MISSING, action, resources, line, no, account, _use_text(change.usages))
             continue
@@ -192,11 +188,6 @@ _MARK = "leastpriv:drift v=1"
 
 def _kind_texts() -> Mapping[str, str]:
     return {row["kind"]: row["text"] for row in table("drift_kinds", __package__ or "")}
-
-
-def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
-    """Differences between the file, the account and usage."""
-    return drift_findings(context.proposal, context.live, context.drift, context.principal)
 
 
 def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:

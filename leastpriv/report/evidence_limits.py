@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import count
-from typing import TYPE_CHECKING
 
+from leastpriv.diff.compare import Drift
 from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.evidence.live_role import TrustKind
 from leastpriv.evidence.models import Evidence
@@ -20,9 +20,6 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, prose
 from leastpriv.report.phrases import by_guard_result, codes, joined, listed, plural, section
 from leastpriv.report.tables import conditions_value
-
-if TYPE_CHECKING:
-    from leastpriv.diff.compare import Drift
 
 
 def gaps_lines(context: ReportContext) -> list[str]:

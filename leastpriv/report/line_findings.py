@@ -20,16 +20,7 @@ from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, entry_id
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain
-from leastpriv.report.phrases import (
-    codes,
-    evidence_span,
-    last_day,
-    links_of_runs,
-    listed,
-    only_if,
-    plural,
-    times,
-)
+from leastpriv.report.phrases import codes, evidence_span, last_day, links_of_runs, listed, only_if, plural, times
 from leastpriv.report.pull_request import basis_text
 
 MOST_NOTES = 10

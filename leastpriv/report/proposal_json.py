@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from msgspec import to_builtins
@@ -27,10 +26,8 @@ from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import conditions_value, gap_row, permission_row, statement_place, time_value
 from leastpriv.report.verdict import escalation_value
 
-_NO_FILES: Mapping[str, str] = MappingProxyType({})
 
-
-def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[str, str] = _NO_FILES) -> str:
+def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[str, str] = {}) -> str:
     """The proposal as indented JSON, with title and body of its pull request, and the SHA-256 of each written file."""
     evidence, proposal, origins = context.evidence, context.proposal, context.history.origins
     value = {

@@ -17,15 +17,7 @@ from leastpriv.proposal.models import Change
 from leastpriv.proposal.self_widening import PROBE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain, prose
-from leastpriv.report.phrases import (
-    codes,
-    evidence_span,
-    guard_row,
-    joined,
-    last_day,
-    links_of_runs,
-    plural,
-)
+from leastpriv.report.phrases import codes, evidence_span, guard_row, joined, last_day, links_of_runs, plural
 from leastpriv.report.tables import conditions_value
 
 MOST_SHOWN = 5

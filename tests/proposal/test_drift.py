@@ -17,7 +17,6 @@ from leastpriv.report.drift import (
     DriftFinding,
     DriftKind,
     context_findings,
-    drift_findings,
     finding_ids,
     finding_sentence,
     findings_table,
@@ -110,7 +109,8 @@ def test_a_partly_read_account_is_not_reported_as_different(context: ReportConte
     assert committed is not None
     gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AccessDenied")
     live = LiveRole(ROLE, gaps=(gap,))
-    found = drift_findings(context.proposal, live, compare_with_live_role(committed, [], live)[0], ROLE)
+    unread = replace(context, live=live, drift=compare_with_live_role(committed, [], live)[0])
+    found = context_findings(unread)
     assert {each.kind for each in found} == {each.kind for each in context_findings(context)}
 
 

@@ -7,7 +7,7 @@ compared by meaning and not by bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -29,6 +29,11 @@ from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import grants
 from leastpriv.policy.replay import ReplayEffect, grants_part, replay_need, replay_request
+
+ReplayedUsage = tuple[Usage, frozenset[ReplayEffect]]
+"""A usage, and the effects of the policies on it in its regions."""
+# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`); `${*}` is an escape.
+_PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
 class Entry(Struct, frozen=True):
@@ -81,14 +86,15 @@ class Difference(Struct, frozen=True):
     """Denied on a partly known resource of which the policies allow a part, and not allowed since."""
 
 
+def is_used(usages: Iterable[Usage]) -> bool:
+    """Whether a call with one of the usages was allowed."""
+    return any(usage.outcome is Outcome.ALLOWED for usage in usages)
+
+
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
     """Compares a policy (None if there is none yet) and the attached policies with the evidence."""
     documents = [*([document] if document else []), *attached]
     return classify(replay_usages(evidence, documents), entries_with_usage(document, evidence) if document else ())
-
-
-ReplayedUsage = tuple[Usage, frozenset[ReplayEffect]]
-"""A usage, and the effects of the policies on it in its regions."""
 
 
 def replay_usages(evidence: Evidence, documents: Sequence[Document]) -> tuple[ReplayedUsage, ...]:
@@ -215,10 +221,6 @@ def _may_come_through(statement: Statement, usage: Usage, principal: str) -> boo
         if grant == "yes" or (grant == "maybe" and undecided) or grants_part(statement, usage.need, principal, region):
             return True
     return False
-
-
-# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`); `${*}` is an escape.
-_PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
 class Drift(Struct, frozen=True):

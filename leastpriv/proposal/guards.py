@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
-from leastpriv.diff.compare import Entry
+from leastpriv.diff.compare import Entry, is_used
 from leastpriv.errors import did_you_mean, plural
 from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
@@ -36,6 +36,8 @@ from leastpriv.proposal.visibility_guards import (
     other_resource,
     region_not_read,
 )
+
+Guard = Callable[[RemovalCandidate, GuardContext], str]
 
 
 def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -131,11 +133,6 @@ def entry_resources(entry: Entry) -> Sequence[str]:
     return entry.statement.resources or (ANYTHING,)
 
 
-def is_used(usages: Iterable[Usage]) -> bool:
-    """Whether a call with one of the usages was allowed."""
-    return any(usage.outcome is Outcome.ALLOWED for usage in usages)
-
-
 def _use_text(used: ActionUse) -> str:
     runs = f" in at least {plural(used.least_runs, 'run')}" if used.least_runs else ""
     return f"used{runs}, last on {used.last}"
@@ -150,9 +147,6 @@ def break_glass_runs(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[
 def is_break_glass_use(usage: Usage, break_glass: frozenset[str]) -> bool:
     """Whether only break-glass sessions used it."""
     return bool(usage.runs) and break_glass.issuperset(usage.runs)
-
-
-Guard = Callable[[RemovalCandidate, GuardContext], str]
 
 
 def kept(candidate: RemovalCandidate, context: GuardContext) -> str:

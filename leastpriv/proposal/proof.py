@@ -21,7 +21,8 @@ from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
 from leastpriv.proposal.models import Change, History, Options, Proposal
 
-_NO_HISTORY = History()
+_EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
+"""An entry in lower case with its statement's resources and conditions."""
 
 
 class Replay(Struct, frozen=True):
@@ -120,7 +121,7 @@ def prove(
     attached: Sequence[Document],
     evidence: Evidence,
     options: Options | None = None,
-    history: History = _NO_HISTORY,
+    history: History = History(),
 ) -> Proof:
     """Proves a proposal: replays every allowed call and checks for new access.
 
@@ -241,10 +242,6 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
     for entry, count in gone.items():
         if after[entry] > before[entry] - count + written[entry]:
             yield f"{entry[0]} is still there"
-
-
-_EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
-"""An entry in lower case with its statement's resources and conditions."""
 
 
 def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:

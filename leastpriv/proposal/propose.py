@@ -36,7 +36,18 @@ from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.removals import creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
 
-_NO_INPUTS = ProposalInputs()
+_MOST_FILES = 5
+"""No person reviews a policy in more files line by line."""
+_TOO_LARGE = GuardResult(
+    "too-large", "its result needs more policies than IAM attaches to a role, or than a person reviews"
+)
+_WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")
+_OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one attached, denies it explicitly")
+MAX_CHANGES = "max-changes"
+"""Guard of changes over the limit."""
+_NO_DANGER = (True, 99)
+"""After the rank of every path."""
+_BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
 
 
 def propose(
@@ -44,7 +55,7 @@ def propose(
     difference: Difference,
     evidence: Evidence,
     options: Options,
-    inputs: ProposalInputs = _NO_INPUTS,
+    inputs: ProposalInputs = ProposalInputs(),
 ) -> Proposal:
     """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage."""
     history, attached = inputs.history, inputs.attached
@@ -137,13 +148,6 @@ def _removals(
         context = replace(context, may_call=fewer)
 
 
-_MOST_FILES = 5
-"""No person reviews a policy in more files line by line."""
-_TOO_LARGE = GuardResult(
-    "too-large", "its result needs more policies than IAM attaches to a role, or than a person reviews"
-)
-
-
 def _within_quotas(
     document: Document, changes: tuple[Change, ...], principal: str, inputs: ProposalInputs
 ) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
@@ -203,10 +207,6 @@ def _within_quota(
     return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
 
 
-_WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")
-_OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one attached, denies it explicitly")
-
-
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
     removed = {(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE}
     return bool(removed) and all(
@@ -214,13 +214,6 @@ def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
         for statement in document.statements
         for entry in entries_of(statement)
     )
-
-
-MAX_CHANGES = "max-changes"
-"""Guard of changes over the limit."""
-_NO_DANGER = (True, 99)
-"""After the rank of every path."""
-_BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
 
 
 def limit_changes(

@@ -11,7 +11,7 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from leastpriv.diff.compare import Difference, Entry
+from leastpriv.diff.compare import Difference, Entry, is_used
 from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage, grouped
@@ -24,13 +24,7 @@ from leastpriv.policy.compact import wildcards_for
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import last_recorded
 from leastpriv.proposal.confidence import confidences
-from leastpriv.proposal.guards import (
-    break_glass_runs,
-    count_separate_runs,
-    first_guard_result,
-    is_break_glass_use,
-    is_used,
-)
+from leastpriv.proposal.guards import break_glass_runs, count_separate_runs, first_guard_result, is_break_glass_use
 from leastpriv.proposal.models import (
     Change,
     GuardContext,
@@ -43,7 +37,23 @@ from leastpriv.proposal.models import (
 from leastpriv.proposal.recorded_use import CallableOperations, called_operations, operation_of
 from leastpriv.proposal.wildcards import COVERAGE, LIFECYCLE, keeping_result
 
-_NO_HISTORY = History()
+_REDEPLOYED = 2
+"""Runs that deployed a resource again; a script that changes it whenever it exists did so by then."""
+_MOST_UNSEEN_ACTIONS = 300
+"""Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too wide to review."""
+_PROVED = frozenset({LIFECYCLE, "declared"})
+"""Guards of what was not used for certain: the guards before them ask whether a use would have been recorded."""
+_MOST_LISTED_ACTIONS = 12
+"""A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
+_ALL_SERVICES = GuardResult(
+    "unseen-service", "`unseen-services: keep` keeps its grants of services without any call in the window"
+)
+_NOT_ACTION = GuardResult(
+    "not-action",
+    "NotAction grants every other action, and `unseen-services: keep` keeps those of services without any call in the "
+    "window",
+)
+_UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
 
 
 def usages_by_action(evidence: Evidence) -> dict[str, list[Usage]]:
@@ -62,7 +72,7 @@ def guard_context(
     evidence: Evidence,
     options: Options,
     missing: Sequence[Usage] = (),
-    history: History = _NO_HISTORY,
+    history: History = History(),
     *,
     policies: Sequence[Document] = (),
 ) -> GuardContext:
@@ -111,10 +121,6 @@ def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, t
     return {action: tuple(found[action]) for action in used if action in found}
 
 
-_REDEPLOYED = 2
-"""Runs that deployed a resource again; a script that changes it whenever it exists did so by then."""
-
-
 def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
     """The used actions on a resource that several later runs deployed again, whether with this action or another."""
     exact = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact]
@@ -136,14 +142,6 @@ def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
         programs.add(Tool.CLOUDFORMATION)
     # Terraform's types are the best description of a call whose record has no user agent.
     return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})
-
-
-_MOST_UNSEEN_ACTIONS = 300
-"""Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too wide to review."""
-_PROVED = frozenset({LIFECYCLE, "declared"})
-"""Guards of what was not used for certain: the guards before them ask whether a use would have been recorded."""
-_MOST_LISTED_ACTIONS = 12
-"""A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 
 
 def removals(difference: Difference, context: GuardContext) -> tuple[list[Change], list[HeldBackChange]]:
@@ -188,17 +186,6 @@ def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | No
     if not used and not kept:
         return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
     return replace(_change(entry, ChangeKind.NARROW, used=used, kept=kept), unproven=unproven)
-
-
-_ALL_SERVICES = GuardResult(
-    "unseen-service", "`unseen-services: keep` keeps its grants of services without any call in the window"
-)
-_NOT_ACTION = GuardResult(
-    "not-action",
-    "NotAction grants every other action, and `unseen-services: keep` keeps those of services without any call in the "
-    "window",
-)
-_UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
 
 
 def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:

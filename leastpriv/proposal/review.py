@@ -12,7 +12,7 @@ from functools import cache
 
 from msgspec import Struct
 
-from leastpriv.diff.compare import Difference, Entry, compare
+from leastpriv.diff.compare import Difference, Entry, compare, is_used
 from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff, PolicyDiff, diff_policies, is_pattern
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage, grouped
@@ -23,7 +23,7 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.policy.replay import replay_need, replay_request
-from leastpriv.proposal.guards import first_guard_result, is_used
+from leastpriv.proposal.guards import first_guard_result
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
 from leastpriv.proposal.proof import replay_calls
 from leastpriv.proposal.removals import guard_context
@@ -37,6 +37,12 @@ from leastpriv.proposal.review_models import (
     is_asked_for,
 )
 
+_CERTAINTY: Mapping[str, int] = {"explicitDeny": 0, "implicitDeny": 1, "unknown": 2, "allowedInPart": 3, "allowed": 3}
+"""An implicit denial may be overridden by a policy that was not given, an explicit one by none."""
+_POSSIBLY_ALLOWED = 2
+_PROPOSAL_GUARDS = ("declined", "unseen-service")
+"""Guards on what a proposal may do, not on what the evidence can show."""
+
 
 class AccessChange(StrEnum):
     """What an edit does to a need in one region."""
@@ -47,11 +53,6 @@ class AccessChange(StrEnum):
     """Allowed only under a condition that the records do not show."""
     GRANTED = "granted"
     """Allowed, at least under some condition, and not before."""
-
-
-_CERTAINTY: Mapping[str, int] = {"explicitDeny": 0, "implicitDeny": 1, "unknown": 2, "allowedInPart": 3, "allowed": 3}
-"""An implicit denial may be overridden by a policy that was not given, an explicit one by none."""
-_POSSIBLY_ALLOWED = 2
 
 
 class AccessChanges(Struct, frozen=True):
@@ -103,9 +104,6 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
 _WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})
 
 
-_DEFAULTS = Options()
-
-
 class PolicyVersion(Struct, frozen=True):
     """A policy at one commit, with the principal's other policies."""
 
@@ -123,7 +121,7 @@ def review(
     base: PolicyVersion,
     head: PolicyVersion,
     evidence: Evidence,
-    options: Options = _DEFAULTS,
+    options: Options = Options(),
     declared: Sequence[Need] = (),
 ) -> Review:
     """Compares a policy at the pull request's base with the one at its head.
@@ -212,10 +210,6 @@ def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gua
         doubtful=_usages_through(entry, edit, changes.doubtful),
         unseen={guard_result: tuple(actions) for guard_result, actions in unseen.items()},
     )
-
-
-_PROPOSAL_GUARDS = ("declined", "unseen-service")
-"""Guards on what a proposal may do, not on what the evidence can show."""
 
 
 def _addition(

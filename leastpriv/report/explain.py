@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leastpriv.diff.compare import Entry
+from leastpriv.diff.compare import Entry, is_used
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
@@ -165,7 +165,6 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
     index, pattern, changes = entry.statement.index, entry.pattern, context.proposal.changes
     # An addition belongs to no statement.
     change = next((each for each in changes if (each.statement, each.action) == (index, pattern)), None)
-    used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.removed_actions:
         becomes = f", which becomes {listed(change.replacement, _MOST_COVERED)}" if change.replacement else ""
         return _shown(f"removed with {change.action}{becomes}")
@@ -173,7 +172,7 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
     resources = next((each.restricted_to for each in own if each.restricted_to), ())
     if resources:
         return _shown(f"kept, on {', '.join(resources)} only")
-    if used:
+    if is_used(entry.uses.get(action, ())):
         return "kept: it was used"
     guard_result = (change.kept or {}).get(action) if change else None
     place = (pattern, entry.statement.sid)

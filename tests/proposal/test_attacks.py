@@ -65,7 +65,7 @@ def added(
     usages: Sequence[Usage],
     *,
     origins: Mapping[str, Origin] = ORIGINS,
-    options: Options = Options(),  # noqa: B008 - it is frozen
+    options: Options = Options(),
     document: Document | None = None,
     principal: str = ROLE,
     own_policies: tuple[str, ...] = (),

@@ -32,6 +32,14 @@ ResourceEntry = str | tuple[str, ...]
 
 EXCLUDED = "NotResource: "
 """Prefix of an excluded resource in reports."""
+_ByRules = Mapping[int, set[str]]
+"""Bits of the rules of the other version that name the actions -> actions."""
+_Key = tuple[str, frozenset[Condition], frozenset[Condition]]
+"""Effect, conditions before and after."""
+_Conditioned = dict[_Key, list[tuple[set[str], ResourceEntry, bool]]]
+"""Actions and resource with the same conditions, and whether the conditions before are met and those after not."""
+_MANY = 1_000
+"""From this many actions on, the service of the ARN preselects the actions."""
 
 
 class EntryDiff(Struct, frozen=True):
@@ -89,14 +97,6 @@ class PolicyDiff(Struct, frozen=True):
     denies_removed: tuple[EntryDiff, ...]
     denies_added: tuple[EntryDiff, ...]
     conditions: tuple[ConditionDiff, ...]
-
-
-_ByRules = Mapping[int, set[str]]
-"""Bits of the rules of the other version that name the actions -> actions."""
-_Key = tuple[str, frozenset[Condition], frozenset[Condition]]
-"""Effect, conditions before and after."""
-_Conditioned = dict[_Key, list[tuple[set[str], ResourceEntry, bool]]]
-"""Actions and resource with the same conditions, and whether the conditions before are met and those after not."""
 
 
 def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
@@ -304,10 +304,6 @@ def _actions_on(statement: Statement, entry: ActionEntry, resource: ResourceEntr
         return found
     nowhere = not is_pattern(entry) and not any(fits(action, each) for action in found for each in statement.resources)
     return found if nowhere else _fitting_actions(entry, resource)
-
-
-_MANY = 1_000
-"""From this many actions on, the service of the ARN preselects the actions."""
 
 
 @lru_cache(maxsize=1_024)

@@ -27,6 +27,21 @@ UNPRINTABLE = "unprintable-name"
 UNKNOWN_REF = "unknown-ref"
 """Guard of a need of runs whose ref is not known (input `unknown-refs`)."""
 BREAK_GLASS = GuardResult("break-glass", "only sessions named in `break-glass` used it or were denied it")
+_DENIED_BY: Mapping[str, str] = {
+    "scp": "a service control policy denied it: ask the organization's administrators",
+    "rcp": "a resource control policy denied it: ask the organization's administrators",
+    "boundary": "the role's permissions boundary denied it: allow it there as well",
+    "session": "the session policy of the run denied it: change it in the step that assumes the role",
+    "resource": "the policy of the resource denied it: its owner must allow it there",
+    "vpce": "the policy of the VPC endpoint denied it: allow it there as well",
+    "bpa": "S3 Block Public Access denied it",
+    "identity": "an explicit Deny in an identity-based policy applies",
+    "unknown": "the denial does not say that an identity-based policy lacks it",
+}
+_MOST_RUNS_OF_ONE = 10
+_MOST_RUNS = 60
+"""Upper limit of questions to GitHub; an addition with no trusted run among the latest is reported as untrusted."""
+_NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST_RUNS} runs in all")
 
 
 def without_unreviewed(evidence: Evidence, origins: Mapping[str, Origin]) -> Evidence:
@@ -201,19 +216,6 @@ def is_from_job_log(usage: Usage) -> bool:
     return usage.denial is not None and bool(usage.denial.log)
 
 
-_DENIED_BY: Mapping[str, str] = {
-    "scp": "a service control policy denied it: ask the organization's administrators",
-    "rcp": "a resource control policy denied it: ask the organization's administrators",
-    "boundary": "the role's permissions boundary denied it: allow it there as well",
-    "session": "the session policy of the run denied it: change it in the step that assumes the role",
-    "resource": "the policy of the resource denied it: its owner must allow it there",
-    "vpce": "the policy of the VPC endpoint denied it: allow it there as well",
-    "bpa": "S3 Block Public Access denied it",
-    "identity": "an explicit Deny in an identity-based policy applies",
-    "unknown": "the denial does not say that an identity-based policy lacks it",
-}
-
-
 def held_addition(usage: Usage, guard_result: GuardResult) -> HeldBackChange:
     """Returns an addition that a guard holds back."""
     permission = usage.need.permission
@@ -245,11 +247,6 @@ def _denied_by_text(usage: Usage) -> str:
     return _DENIED_BY[denial.denied_by.value]
 
 
-_MOST_RUNS_OF_ONE = 10
-_MOST_RUNS = 60
-"""Upper limit of questions to GitHub; an addition with no trusted run among the latest is reported as untrusted."""
-
-
 def run_origins(
     missing: Sequence[Usage], runs: Sequence[Run], ask: Callable[[Run], Origin], creating: Sequence[Usage] = ()
 ) -> Mapping[str, Origin]:
@@ -273,9 +270,6 @@ def run_origins(
     making = [by_id[run] for usage in creating for run in usage.runs[-_MOST_RUNS_OF_ONE:] if run in by_id]
     left = [run for run in dict.fromkeys(making) if run.id not in found][: max(_MOST_RUNS - asked, 0)]
     return found | {run.id: ask(run) for run in left} if found else found
-
-
-_NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST_RUNS} runs in all")
 
 
 def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | None:

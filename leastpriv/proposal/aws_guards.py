@@ -30,6 +30,12 @@ from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 _CLOCK_TOLERANCE = timedelta(hours=1)
 """An attempt so soon after a recorded call counts as that call: the two clocks differ."""
+_NOT_RECORDED = "this evidence has no such call"
+_NEVER = timedelta(days=-1)
+_LIMITING = ("StringEquals", "StringEqualsIgnoreCase", "StringLike")
+"""Operators that limit a statement to regions; with `IfExists` a request without the key matches."""
+_PLACEHOLDER = re.compile(r"\$\{([A-Za-z]+)\}")
+_MOST_RESOURCES = 5
 
 
 def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -55,9 +61,6 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     elif service.last.time > evidence.last + _CLOCK_TOLERANCE:
         where = "after the evidence ends"
     return f"IAM saw an attempt on {prefix} {_attempt_text(service.last)}: {where}"
-
-
-_NOT_RECORDED = "this evidence has no such call"
 
 
 def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -105,9 +108,6 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
             for region in regions_to_know(candidate, context)
         )
     )
-
-
-_NEVER = timedelta(days=-1)
 
 
 def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
@@ -220,10 +220,6 @@ def home_region_of(candidate: RemovalCandidate, context: GuardContext) -> str:
     return home_region(candidate.action.partition(":")[0], context.evidence.principal.split(":")[1])
 
 
-_LIMITING = ("StringEquals", "StringEqualsIgnoreCase", "StringLike")
-"""Operators that limit a statement to regions; with `IfExists` a request without the key matches."""
-
-
 def limiting_regions(statement: Statement) -> frozenset[str] | None:
     """The regions that a condition, or else the resources, limit a statement to; None: any region."""
     for condition in statement.conditions:
@@ -246,10 +242,6 @@ def _is_region_condition(condition: Condition) -> bool:
 
 def _is_single_region(region: str) -> bool:
     return bool(region) and not set(region) & set("*?$")
-
-
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z]+)\}")
-_MOST_RESOURCES = 5
 
 
 class UngrantedReason(StrEnum):

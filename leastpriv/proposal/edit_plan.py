@@ -27,6 +27,9 @@ from leastpriv.policy.edit import (
 )
 from leastpriv.proposal.models import Change
 
+_GrantTuple = tuple[str, tuple[str, ...], str]
+"""Action, resources, condition."""
+
 
 class PlannedGrant(Struct, frozen=True):
     """Actions to allow on some resources."""
@@ -91,10 +94,6 @@ def _comparable(condition: str) -> object:
         operator: Counter((key.lower(), values(value)) for key, value in keys.items())
         for operator, keys in block.items()
     }
-
-
-_GrantTuple = tuple[str, tuple[str, ...], str]
-"""Action, resources, condition."""
 
 
 def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:

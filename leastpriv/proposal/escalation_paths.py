@@ -30,6 +30,8 @@ _ARN_PARTS = 6
 _PASSED_TO, _POLICY, _BOUNDARY = "iam:passedtoservice", "iam:policyarn", "iam:permissionsboundary"
 _MOST_NAMED = 50
 """Most named targets of one path that are examined."""
+_Question = tuple[str, str, str]
+"""Action, resource, and the service that receives a passed role."""
 
 
 class Strength(StrEnum):
@@ -173,10 +175,6 @@ class _Grant(Struct, frozen=True):
 
     action: str
     conditions: tuple[Condition, ...]
-
-
-_Question = tuple[str, str, str]
-"""Action, resource, and the service that receives a passed role."""
 
 
 class _Policies(Struct):

@@ -32,6 +32,7 @@ from leastpriv.proposal.removals import creators_of, usages_by_action
 
 _MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_JUDGED = 40, 8, 40_000
 """Only the latest runs are tried: so many, fewer where their proposals judge more usages and entries than the last."""
+_DENIED = frozenset({"implicitDeny", "explicitDeny"})
 
 
 class LeaveOneOutResult(Struct, frozen=True):
@@ -152,9 +153,6 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
     documents = [*proposed.documents, *shared.attached]
     denied = [usage for usage in own if replay_usage(usage, others.principal, documents) & _DENIED]
     return tuple(sorted({usage.need.permission.action for usage in denied}))
-
-
-_DENIED = frozenset({"implicitDeny", "explicitDeny"})
 
 
 def _relevant_entries(

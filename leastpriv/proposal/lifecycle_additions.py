@@ -23,6 +23,8 @@ from leastpriv.proposal.models import Change, GuardContext
 from leastpriv.proposal.removals import tools_of
 from leastpriv.proposal.stability import with_items
 
+_UPLOAD = "s3:PutObject"
+
 
 def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
     """Yields what later deploys need that no policy grants: the life-cycle actions of added ones.
@@ -85,9 +87,6 @@ def _is_literal(resource: str, least: int) -> bool:
         return True
     parts = parts_of(service_of(resource), resource)
     return sum(literal_letters(resource[part.start : part.end]) for part in parts) >= least
-
-
-_UPLOAD = "s3:PutObject"
 
 
 def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:

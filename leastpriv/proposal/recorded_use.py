@@ -35,6 +35,13 @@ from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 """Gaps whose detail is the event that was called."""
+Stream = tuple[DataStream, int]
+"""Data events of one operation under one prefix, with their days as a mask."""
+KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
+"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
+_decoded = lru_cache(maxsize=1_024)(days_of)
+_PERIOD = 1_000_000
+"""Days: longer than CloudTrail exists."""
 
 
 def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -127,12 +134,6 @@ class CallableOperations:
         return any(names_action(statement, each) for each in named for statement in self._granting)
 
 
-Stream = tuple[DataStream, int]
-"""Data events of one operation under one prefix, with their days as a mask."""
-KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
-"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
-
-
 def has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the data events of the action were recorded; one source may have what another lacks."""
     seen = visibility(candidate.action)
@@ -180,9 +181,6 @@ def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[
     return True
 
 
-_decoded = lru_cache(maxsize=1_024)(days_of)
-
-
 def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
     whole_days = context.evidence.coverage.whole_days
     return whole_days is not None and bool(silences(days, whole_days))
@@ -217,10 +215,6 @@ def _was_seen_under(
     every = tuple(each for each in streams if "/" in each[0].prefix)
     weeks = length_of(_days_under(literal, every, 7)) + timedelta(days=7)
     return weeks.days >= context.options.minimum_days and not _has_silence(_days_under(literal, every, 1), context)
-
-
-_PERIOD = 1_000_000
-"""Days: longer than CloudTrail exists."""
 
 
 @lru_cache(maxsize=256)

@@ -55,6 +55,15 @@ _MANY_DENIALS = 20
 """Least number of distinct denied actions of a probe: a tool that reads in parallel stops after fewer."""
 _MOST_SUCCESS = 10
 """A probe has at most one successful action for so many denied ones."""
+_IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
+"""Services whose actions change or assume identities."""
+_MAKES = ("new-role", "new-user")
+"""Paths that a boundary closes."""
+_BOUNDED = (
+    *("iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"),
+    *("iam:CreateUser", "iam:AttachUserPolicy", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"),
+)
+"""Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a boundary."""
 
 
 def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -> str:
@@ -123,17 +132,6 @@ def denial_result(
     known = run in origins and origins[run].trust is Trust.TRUSTED if asked else is_run_id(session)
     result = GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it")
     return None if others or known else result
-
-
-_IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
-"""Services whose actions change or assume identities."""
-_MAKES = ("new-role", "new-user")
-"""Paths that a boundary closes."""
-_BOUNDED = (
-    *("iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"),
-    *("iam:CreateUser", "iam:AttachUserPolicy", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"),
-)
-"""Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a boundary."""
 
 
 class Boundary(Struct, frozen=True):

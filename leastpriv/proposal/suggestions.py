@@ -25,6 +25,9 @@ from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.wildcards import LIFECYCLE
 
+_RECORDED_KEYS = (("iam:PassedToService", "iam:PassRole"), ("kms:ViaService", "kms:"))
+"""Condition keys that `permissions/` derives from the record of every call, with the beginning of the actions."""
+
 
 class SuggestedAction(Struct, frozen=True):
     """An action that no policy grants and a later run may need."""
@@ -183,10 +186,6 @@ def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: i
         SuggestedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
         for (index, condition), runs in sorted(found.items())
     )
-
-
-_RECORDED_KEYS = (("iam:PassedToService", "iam:PassRole"), ("kms:ViaService", "kms:"))
-"""Condition keys that `permissions/` derives from the record of every call, with the beginning of the actions."""
 
 
 def _common_conditions(

@@ -27,6 +27,17 @@ from leastpriv.report.phrases import (
     table_lines,
 )
 
+_MOST_ROWS = 12
+_MOST_SEEN = 3
+_MOST_KEPT = 3
+_MOST_DETAILS = 2
+_MOST_SUGGESTIONS = 2
+"""Lines; the changes themselves come first."""
+_WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
+_MOST_CONDITIONS = 3
+_LONGEST = 20_000
+"""Characters; more would leave no room for the evidence. A large policy has 10,000."""
+
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:
     """The section about restricted resources, with the reader's risk: one row for all actions on the same ones."""
@@ -74,10 +85,6 @@ def _row(group: Sequence[Change]) -> str:
     return f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
 
 
-_MOST_ROWS = 12
-_MOST_SEEN = 3
-
-
 def wildcards_section(context: ReportContext) -> Iterator[str]:
     """The collapsed section on wildcards of additions; empty if every resource is exact."""
     seen: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
@@ -101,9 +108,6 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
     yield from section(plural(len(rows), "name pattern"), [note, "", *table])
 
 
-_MOST_KEPT = 3
-
-
 def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
     """Returns the number of unused actions that remain granted, and a list of them by guard, the largest first.
 
@@ -124,12 +128,6 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
         named = codes(sorted(actions), _MOST_KEPT)
         lines.append(f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {named}{why}")
     return sum(counts.values()), ["\n".join(lines)] if lines else []
-
-
-_MOST_DETAILS = 2
-_MOST_SUGGESTIONS = 2
-"""Lines; the changes themselves come first."""
-_WORDS = {Basis.DECLARED: "declared by", Basis.LIFECYCLE: "counterpart of"}
 
 
 def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
@@ -156,9 +154,6 @@ def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str,
     return [{"Effect": "Allow", "Action": names, "Resource": list(on)} for on, names in by_resources.items()]
 
 
-_MOST_CONDITIONS = 3
-
-
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
     lines = [
@@ -170,10 +165,6 @@ def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     if lines:
         shown = at_most(lines, _MOST_CONDITIONS, "- and {:,} more, in `proposal.json`.")
         yield "Each call of these actions met the condition:\n\n" + "\n".join(shown)
-
-
-_LONGEST = 20_000
-"""Characters; more would leave no room for the evidence. A large policy has 10,000."""
 
 
 def hcl_section(context: ReportContext) -> Iterator[str]:

@@ -62,7 +62,6 @@ class ReportContext(Struct, frozen=True):
     """Unused lifecycle counterparts that remain granted, with the actions that they belong to."""
     suggested_conditions: tuple[SuggestedCondition, ...] = ()
     """Conditions that every recorded call met."""
-
     chained: RoleChainPolicies | None = None
     """Roles that this one leads to; None if they were not collected."""
     live: LiveRole | None = None

@@ -24,6 +24,11 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, name, plain
 from leastpriv.report.phrases import at_most, codes, evidence_span, listed, plural, table_lines
 
+_LONGEST_TABLE = 50_000
+"""Characters; GitHub accepts 65,536 in an issue."""
+_MOST_IDS = 500
+_MARK = "leastpriv:drift v=1"
+
 
 class DriftKind(StrEnum):
     """Kinds of drift, most severe first."""
@@ -178,12 +183,6 @@ def _line(committed: Document, action: str, resource: str, effect: str) -> int:
     ]
     exact = [each for each in of_service if any(resource_overlaps(entry, resource) for entry in each.resources)]
     return next((each.line for each in (*exact, *of_service)), 1)
-
-
-_LONGEST_TABLE = 50_000
-"""Characters; GitHub accepts 65,536 in an issue."""
-_MOST_IDS = 500
-_MARK = "leastpriv:drift v=1"
 
 
 def _kind_texts() -> Mapping[str, str]:

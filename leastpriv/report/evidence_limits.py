@@ -21,6 +21,20 @@ from leastpriv.report.escape import code, json_text, prose
 from leastpriv.report.phrases import by_guard_result, codes, joined, listed, plural, section
 from leastpriv.report.tables import conditions_value
 
+_MOST_ALONE = 4
+"""Denials of one reason on lines of their own; more share a line."""
+_WHO = {
+    TrustKind.GITHUB: "GitHub Actions",
+    TrustKind.CODEBUILD: "CodeBuild",
+    TrustKind.SERVICE: "the service",
+    TrustKind.FEDERATED: "the identity provider",
+    TrustKind.PRINCIPAL: "",
+    TrustKind.ANY: "any principal:",
+}
+_MOST_REGIONS = 20
+_MOST_RESOURCES = 200
+_KINDS = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS", EXCLUDABLE["rds-data"]: "the RDS Data API"}
+
 
 def gaps_lines(context: ReportContext) -> list[str]:
     """The gaps of this run and the coverage of its evidence, as list items."""
@@ -80,10 +94,6 @@ def was_denied(held: HeldBackChange) -> bool:
     return bool(held.usages) and not any(usage.outcome is Outcome.ALLOWED for usage in held.usages)
 
 
-_MOST_ALONE = 4
-"""Denials of one reason on lines of their own; more share a line."""
-
-
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
     """Whether only a job log shows the denial of a sensitive action, which a security reviewer should see first."""
     return held.guard_result.guard == ONLY_LOGGED and bool(sensitivity(held.action))
@@ -117,16 +127,6 @@ def _by_hand(held: HeldBackChange) -> str:
     condition = {"Condition": conditions_value(held.conditions)} if held.conditions else {}
     grant = {"Effect": "Allow", "Action": held.action, "Resource": list(held.resources), **condition}
     return f"it is never written, so later calls are denied. If the deployment needs it, add {code(json_text(grant))}"
-
-
-_WHO = {
-    TrustKind.GITHUB: "GitHub Actions",
-    TrustKind.CODEBUILD: "CodeBuild",
-    TrustKind.SERVICE: "the service",
-    TrustKind.FEDERATED: "the identity provider",
-    TrustKind.PRINCIPAL: "",
-    TrustKind.ANY: "any principal:",
-}
 
 
 def live_role_section(context: ReportContext) -> Iterator[str]:
@@ -202,11 +202,6 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     ):
         if found:
             yield f"  - {what}, for one, {code(found[0])} on {code(found[1])}."
-
-
-_MOST_REGIONS = 20
-_MOST_RESOURCES = 200
-_KINDS = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS", EXCLUDABLE["rds-data"]: "the RDS Data API"}
 
 
 def coverage_sentences(coverage: Coverage) -> Iterator[str]:

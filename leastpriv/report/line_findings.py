@@ -26,6 +26,11 @@ from leastpriv.report.pull_request import basis_text
 MOST_NOTES = 10
 Side = Literal["LEFT", "RIGHT"]
 """Side of a diff: the committed file, or the proposed one."""
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_MOST_RESULTS = 5_000
+"""GitHub shows that many per file and accepts 25,000."""
+_MOST_NAMED = 20
+_SPECIAL = re.compile(r"[\\\[\]]")
 
 
 class LineNote(NamedTuple):
@@ -91,13 +96,6 @@ def _note_text(change: Change, context: ReportContext) -> str:
         )
     seen = evidence_span(evidence)
     return f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown one."
-
-
-_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-_MOST_RESULTS = 5_000
-"""GitHub shows that many per file and accepts 25,000."""
-_MOST_NAMED = 20
-_SPECIAL = re.compile(r"[\\\[\]]")
 
 
 def sarif(contexts: Sequence[ReportContext]) -> str:

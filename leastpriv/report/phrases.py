@@ -17,6 +17,9 @@ from leastpriv.report.escape import code
 if TYPE_CHECKING:
     from leastpriv.evidence.models import Evidence
     from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
+_CUT = "\n\n*{rest:,} more lines are in {place}.*"
+_LONGEST_CUT = len(_CUT) + 40 + 2 * len("\n\n</details>")
+"""Includes the ends of collapsed sections; they nest at most once."""
 
 
 def day(time: datetime | None) -> str:
@@ -137,11 +140,6 @@ def fold(title: str, sections: Iterable[str]) -> list[str]:
     """One collapsed section with its answer in the title; none if `sections` has no text."""
     text = "\n\n".join(filter(None, sections))
     return [f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"] if text else []
-
-
-_CUT = "\n\n*{rest:,} more lines are in {place}.*"
-_LONGEST_CUT = len(_CUT) + 40 + 2 * len("\n\n</details>")
-"""Includes the ends of collapsed sections; they nest at most once."""
 
 
 def fit_sections(sections: Sequence[str], longest: int, place: str = "`proposal.json`") -> list[str]:

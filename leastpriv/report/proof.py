@@ -20,6 +20,21 @@ _KINDS = {
     PolicyKind.INLINE_USER: "all inline policies of a user",
     PolicyKind.SESSION: "a session policy",
 }
+_MOST_SERVICES = 4
+_MOST = 12
+_LINK = re.compile(r"https://docs\.aws\.amazon\.com/[\w./#-]+", re.ASCII)
+_WORDS = {
+    Severity.DISAGREES: "**disagrees**",
+    Severity.ERROR: "**error**",
+    Severity.SECURITY_WARNING: "**security warning**",
+    Severity.WARNING: "warning",
+    Severity.SUGGESTION: "suggestion",
+}
+_UNITS = {
+    "ValidatePolicy": ("judged", "policy", "policies"),
+    "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
+}
+"""The unit that a check counts; the others count paid requests."""
 
 
 def proof_lines(context: ReportContext) -> Iterator[str]:
@@ -111,9 +126,6 @@ def _sizes(context: ReportContext) -> str:
     return " ".join(sentences)
 
 
-_MOST_SERVICES = 4
-
-
 def confidence_table(context: ReportContext) -> Iterator[str]:
     """One line with the confidence of each service, the lowest first; empty if no run used a permission."""
     known = context.proof.confidence
@@ -124,17 +136,6 @@ def confidence_table(context: ReportContext) -> Iterator[str]:
     shown = listed((f"{code(service)} {percent} %" for percent, service in services), _MOST_SERVICES)
     what = "Confidence that the next run needs no new action (`minimum-confidence`)"
     yield f"{what}: {actions.whole.percent} % in all; {shown}."
-
-
-_MOST = 12
-_LINK = re.compile(r"https://docs\.aws\.amazon\.com/[\w./#-]+", re.ASCII)
-_WORDS = {
-    Severity.DISAGREES: "**disagrees**",
-    Severity.ERROR: "**error**",
-    Severity.SECURITY_WARNING: "**security warning**",
-    Severity.WARNING: "warning",
-    Severity.SUGGESTION: "suggestion",
-}
 
 
 def disagreements(check_results: Sequence[CheckResult]) -> Iterator[str]:
@@ -158,13 +159,6 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     rows = at_most(rows, _MOST, "| | | and {:,} more, in `proposal.json` |")
     table = "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows) if rows else ""
     yield "#### Checks by AWS\n\n" + "\n".join(lines) + table
-
-
-_UNITS = {
-    "ValidatePolicy": ("judged", "policy", "policies"),
-    "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
-}
-"""The unit that a check counts; the others count paid requests."""
 
 
 def _sentences(check_result: CheckResult) -> Iterator[str]:

@@ -35,6 +35,10 @@ from leastpriv.report.review_verdict import (
 )
 
 _NO_EVIDENCE = "no evidence"
+_REASONS = {LIFECYCLE: "a later run updates or deletes what this role makes"}
+"""Reasons that differ only in the dependent action are listed as one."""
+_LONGEST = 58_000
+"""GitHub accepts 65,536 characters; headers and escapes count, as in a pull request's body."""
 
 
 def security_section(context: ReviewContext) -> Iterator[str]:
@@ -106,10 +110,6 @@ def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
     found = grouped([((guard, reason), action) for guard, reason, actions in pairs for action in actions])
     for (guard, reason), own in found.items():
         yield f"| {code(guard)} | {codes(sorted({*own}), 12)} | {prose(reason)} |"
-
-
-_REASONS = {LIFECYCLE: "a later run updates or deletes what this role makes"}
-"""Reasons that differ only in the dependent action are listed as one."""
 
 
 def additions_section(context: ReviewContext) -> Iterator[str]:
@@ -236,10 +236,6 @@ def _place(statement: Statement, version: str) -> str:
     """`statement Queues, line 9 of the base`."""
     line = f"line {statement.line} of the {version}"
     return f"statement {code(statement.sid)}, {line}" if statement.sid else line
-
-
-_LONGEST = 58_000
-"""GitHub accepts 65,536 characters; headers and escapes count, as in a pull request's body."""
 
 
 def review_marker(principal: str, policy_file: str) -> str:

@@ -37,6 +37,7 @@ from leastpriv.report.verdict import MOST_SHOWN
 
 _MOST_ROWS = 40
 _MOST_NAMED = 6
+_MOST_LINES = 3
 
 
 def preflight_title(context: ReviewContext) -> Iterator[str]:
@@ -181,9 +182,6 @@ def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) 
     if left:
         lines.append(f"- never seen: {codes(left, 20)}")
     return fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
-
-
-_MOST_LINES = 3
 
 
 def review_first_screen(context: ReviewContext) -> list[str]:

@@ -17,6 +17,9 @@ _MOST_DRAWN = 40
 """Links; Mermaid draws some hundreds, more than a person reads."""
 _PLAIN = re.compile(r"[^A-Za-z0-9 ./:-]")
 _LONGEST_LABEL = 100
+_NAME_THEM = "`leastpriv propose --discover` drafts their policies."
+_COLUMN, _ROW, _BOX, _HEIGHT = 400, 54, 330, 36
+_LONGEST_NAME = 38
 
 
 class UncommittedRole(Struct, frozen=True):
@@ -46,9 +49,6 @@ class RoleChainPolicies(Struct, frozen=True):
     """Role -> (principal that issued the access keys, empty if unknown) -> number of calls."""
     advice: str = ""
     """Advice on roles without a committed policy, in trusted Markdown."""
-
-
-_NAME_THEM = "`leastpriv propose --discover` drafts their policies."
 
 
 def principal_role_chain(principal: str, evidence: Evidence) -> RoleChainPolicies:
@@ -175,10 +175,6 @@ def _short(arn: str) -> str:
 
 def _label(text: str) -> str:
     return _PLAIN.sub(lambda found: f"#{ord(found[0])};", _truncated(text, _LONGEST_LABEL))
-
-
-_COLUMN, _ROW, _BOX, _HEIGHT = 400, 54, 330, 36
-_LONGEST_NAME = 38
 
 
 def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:

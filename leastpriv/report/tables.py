@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from leastpriv.policy.containment import Excess
     from leastpriv.policy.document import Document, Statement
     from leastpriv.policy.evaluate import Decision, Layer
+_TO_SECONDS = len("2026-11-01T00:00:00")
+Row = Mapping[str, object]
 
 
 def permission_row(usage: Usage) -> dict[str, object]:
@@ -74,12 +76,6 @@ def conditions_value(conditions: Sequence[Condition]) -> dict[str, dict[str, lis
 def time_value(time: datetime | None) -> str | None:
     """A time as CloudTrail writes it."""
     return f"{time.isoformat()[:_TO_SECONDS]}Z" if time else None
-
-
-_TO_SECONDS = len("2026-11-01T00:00:00")
-
-
-Row = Mapping[str, object]
 
 
 def permission_rows(found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool) -> list[dict[str, object]]:

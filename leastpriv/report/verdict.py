@@ -24,6 +24,11 @@ MOST_SHOWN = 5
 """Names in one line; a first screen has no longer list."""
 _HIGH_CHANCE = 0.2
 _LOW_CHANCE = 0.05
+_OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
+"""Guards that name what the evidence lacks of days, runs and regions."""
+_MOST_LINES = 5
+_MOST_OTHERS = 2
+_ANY = re.compile(r"\{([^}]*)\}")
 
 
 def verdict(context: ReportContext) -> str:
@@ -61,10 +66,6 @@ def verdict(context: ReportContext) -> str:
         return f"**Nothing to {'draft' if draft else 'change'}.** {what}."
     answer, why = _answer(context)
     return f"**Safe to merge? {answer}.** {why}"
-
-
-_OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
-"""Guards that name what the evidence lacks of days, runs and regions."""
 
 
 def _probe_verdict(context: ReportContext) -> str:
@@ -121,11 +122,6 @@ def _answer(context: ReportContext) -> tuple[str, str]:
         unseen = plural(unproven, "removed action") if unproven else "services are removed whose use"
         return "Probably", f"{remains}, but {unseen} may leave no record: rehearse the change first."
     return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
-
-
-_MOST_LINES = 5
-_MOST_OTHERS = 2
-_ANY = re.compile(r"\{([^}]*)\}")
 
 
 def use_of_passed_role(context: ReportContext, change: Change) -> str:

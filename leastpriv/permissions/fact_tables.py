@@ -31,7 +31,10 @@ def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
     head, *lines = [line for line in text_of_table(name).splitlines() if line and line[0] != "#"]
     found: dict[str, list[str]] = {}
     for line, (first, _, _) in zip(lines, map(str.partition, lines, repeat("\t")), strict=True):
-        found.setdefault(first, []).append(line)
+        if first in found:
+            found[first] += [line]
+        else:
+            found[first] = [line]
     return head, found
 
 

@@ -126,18 +126,13 @@ def _same_thing(used: str, other: str) -> bool:
     if _stem(used) == _stem(other):
         return True
     longer, shorter = (other, used) if len(other) > len(used) else (used, other)
-    return any(
-        longer.startswith(base) and bool(_PART.fullmatch(longer[len(base) :])) for base in {shorter, _singular(shorter)}
-    )
+    singular = re.sub("ies$", "y", shorter) if shorter.endswith("ies") else re.sub(r"(?<![su])s$", "", shorter)
+    return any(longer.startswith(base) and bool(_PART.fullmatch(longer[len(base) :])) for base in {shorter, singular})
 
 
 def _stem(noun: str) -> str:
     """Make a key that singular and plural share; not a word."""
     return re.sub(r"(es|s)+$", "", re.sub("ies$", "y", noun)).removesuffix("e")
-
-
-def _singular(noun: str) -> str:
-    return re.sub("ies$", "y", noun) if noun.endswith("ies") else re.sub(r"(?<![su])s$", "", noun)
 
 
 @cache

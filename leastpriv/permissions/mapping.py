@@ -265,7 +265,10 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
         needs += implied_needs(call, plan.implies, request, presence, needs)
     if not needs or _names_nothing(needs):
         return CallNeeds(Verdict.UNMAPPED, plan.event.prefix)
-    gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
+    unnamed = plan.implies.unnamed
+    gaps: tuple[Gap, ...] = ()
+    if unnamed and presence.carried_out and not call.read_only and any(map(presence.has, unnamed)):
+        gaps = (Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}"),)
     is_kept = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
     kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
     once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
@@ -340,11 +343,6 @@ def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]
             yield action
     if plan.implies.role_anywhere and "iam:PassRole" not in needed and not call.read_only:
         yield "iam:PassRole"
-
-
-def _gaps(call: Call, plan: EventPlan, presence: Presence) -> Iterator[Gap]:
-    if presence.carried_out and not call.read_only and any(map(presence.has, plan.implies.unnamed)):
-        yield Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}")
 
 
 _KEY_NAME = re.compile(r"[a-z0-9.-]{1,128}")

@@ -69,8 +69,10 @@ def _with_stand_ins(resource: str) -> str:
 
 def _can_be(prefix: str, kind: ResourceType, resource: str) -> bool:
     """Whether a pattern can name a resource of a type, in any form of its ARN."""
-    forms = (each for each in (kind.arn, *_forms(prefix, kind.name)) if shape_overlaps(each, resource))
-    return any(not _is_misnamed(prefix, kind.name, each, resource) for each in forms)
+    for template in (kind.arn, *_forms(prefix, kind.name)):
+        if shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource):
+            return True
+    return False
 
 
 def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
@@ -129,15 +131,16 @@ def whole_types(kinds: Iterable[ResourceType], principal: str, regions: Sequence
     """Every resource of some types in the principal's partition and account and these regions."""
     partition, account = principal.split(":")[1], principal.split(":")[4]
     found = [
-        _placed(kind.arn, {"Partition": partition, "Region": region, "Account": account})
+        fill_variables(kind.arn, {"Partition": partition, "Region": region, "Account": account})
         for kind in kinds
         for region in regions or ("*",)
     ]
     return tuple(dict.fromkeys(found))
 
 
-def _placed(template: str, places: Mapping[str, str]) -> str:
-    return VARIABLE.sub(lambda match: places.get(match[1], "*"), template)
+def fill_variables(template: str, values: Mapping[str, str], unknown: str = "*") -> str:
+    """Returns a template with the values of its variables; `unknown` takes the place of the others."""
+    return VARIABLE.sub(lambda match: values.get(match[1], unknown), template)
 
 
 def with_any_path(arn: str) -> str:

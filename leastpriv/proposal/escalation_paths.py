@@ -18,7 +18,7 @@ from leastpriv.aws.arns import principal_of
 from leastpriv.models import Condition
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import has_wildcard, matches
-from leastpriv.permissions.resource_types import VARIABLE, action_of, fits, kinds_of
+from leastpriv.permissions.resource_types import action_of, fill_variables, fits, kinds_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, statements_allowing, statements_naming
 from leastpriv.proposal.models import Change, Proposal
@@ -222,7 +222,7 @@ class _Policies(Struct):
                 region, owner = ("" if has_wildcard(part) else part for part in parts[3:5])
                 places[region or _REGION, owner or account] = None
         names = [{"Partition": partition, "Region": region, "Account": owner} for region, owner in places]
-        return tuple(_filled(template, known_names) for template in templates for known_names in names)
+        return tuple(fill_variables(template, known, _ANY_NAME) for template in templates for known in names)
 
     def _grant_somewhere(self, action: str, service: str) -> _Grant | None:
         known = action_of(action)
@@ -297,10 +297,6 @@ class _Policies(Struct):
             return False
         rewrites = self._grant("iam:CreatePolicyVersion", boundary, "")
         return bool(rewrites) or any(self._grant(each, resource, "") for each in (*lifts, *changes))
-
-
-def _filled(template: str, names: Mapping[str, str]) -> str:
-    return VARIABLE.sub(lambda found: names.get(found[1], _ANY_NAME), template)
 
 
 @cache

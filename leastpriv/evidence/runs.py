@@ -331,6 +331,8 @@ class IssuedKeys:
 
     def identity_of(self, key: str) -> WebIdentity | None:
         """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
+        if key not in self._identities and key not in self._logins and key not in self._scoped:
+            return None
         key = self._unscoped(key)
         for _ in range(_MOST_STEPS):
             if key in self._identities or key not in self._logins:

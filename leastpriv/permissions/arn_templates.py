@@ -239,13 +239,13 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     likeness = max([named.likeness for named in found])
     is_owned = bool(template.own_names) and _is_owned_by_aws(template, chosen)
     account = "" if is_owned else call.account or "*"
-    pieces = _placed(template.arn, partition(call), call.region, account)
+    pieces = _placed(template.arn, _partition(call.principal), call.region, account)
     arn = _joined(pieces, chosen) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
         return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
-    is_simple = template.simple and all(
-        text.isascii() and text.replace("-", "").replace("_", "").isalnum() for text in chosen
-    )
+    is_simple = template.simple
+    for text in chosen if is_simple else ():
+        is_simple = is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
     return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
 
 
@@ -277,7 +277,7 @@ def _placed(template: str, partition: str, region: str, account: str) -> tuple[s
 def wildcard(template: str, call: Call) -> str:
     """Returns all resources of a template in the call's partition, region and account."""
     # An account that is not known is open, as a region is.
-    return "*".join(_placed(template, partition(call), call.region, call.account or "*"))
+    return "*".join(_placed(template, _partition(call.principal), call.region, call.account or "*"))
 
 
 def chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
@@ -345,7 +345,12 @@ def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:
 
 def partition(call: Call) -> str:
     """Returns the partition of the caller, `aws-cn`."""
-    return call.principal.split(":", 2)[1] if call.principal.startswith("arn:") else "aws"
+    return _partition(call.principal)
+
+
+@lru_cache(maxsize=1_024)
+def _partition(principal: str) -> str:
+    return principal.split(":", 2)[1] if principal.startswith("arn:") else "aws"
 
 
 def from_uri(call: Call, template: str) -> Resource:

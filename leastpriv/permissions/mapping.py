@@ -282,8 +282,8 @@ _LONGEST_ARN = 2_048
 
 def _names_nothing(needs: Sequence[Need]) -> bool:
     """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be a guess."""
-    names = [need.permission.resource for need in needs]
-    return any(len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN for name in names)
+    names = [need.permission.resource for need in needs if len(need.permission.resource) > _LONGEST_ARN]
+    return bool(names) and any(len(unescape(name)) > _LONGEST_ARN for name in names)
 
 
 def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Presence) -> list[Need]:

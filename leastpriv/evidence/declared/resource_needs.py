@@ -14,6 +14,7 @@ from leastpriv.evidence.declared.models import UNKNOWN, Declaration, DeclaredRes
 from leastpriv.evidence.declared.resource_arns import Arns
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import without_build_step_names
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.property_rules import NEVER, Kind, deciding_properties, kind_of, words_of
@@ -61,7 +62,7 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
             found[permission] = replace(found[permission], because=f"{found[permission].because}, and {others} more")
     for need in (*declaration.reads, *declaration.calls):
         found.setdefault(need.permission, need)
-    return tuple(found.values())
+    return tuple(map(without_build_step_names, found.values()))
 
 
 def _because(resource: DeclaredResource, phase: Phase) -> str:

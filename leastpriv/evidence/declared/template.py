@@ -25,7 +25,7 @@ from leastpriv.evidence.declared.models import (
 from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, after_transform, without_loops
 from leastpriv.models import Need
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.patterns import BUILD_STEP_NAME, escape_observed
 from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
@@ -191,11 +191,14 @@ class _Template(Struct):
         entry = self._section("Resources").get(logical)
         own = entry.get("Properties") if isinstance(entry, dict) else None
         written = own.get(key) or _name_inside(kind, own) if isinstance(own, dict) else None
-        if isinstance(written, str):
+        if isinstance(written, str) and not BUILD_STEP_NAME.search(written):
             # A `*` in it is a character, and not what only the deployment knows.
             return escape_observed(written)
         given = given if given and given != self.place.account else _name_inside(kind, properties)
-        return given if isinstance(given, str) else made_name(kind.name, self.stack.name, logical)
+        if not isinstance(given, str):
+            return made_name(kind.name, self.stack.name, logical)
+        # Only the deployment knows `{{resolve:ssm:/app/bucket}}`, and a name that a build step replaces.
+        return BUILD_STEP_NAME.sub(UNKNOWN, given)
 
     def _resolve(self, value: object, depth: int) -> object:
         """The value without functions: texts with UNKNOWN in place of what the template does not know."""

@@ -47,6 +47,12 @@ def needs(declaration: Declaration, *phases: Phase) -> tuple[Need, ...]:
     return needs_of(declaration.with_phases(*phases), PLACE)
 
 
+@pytest.mark.parametrize("written", ["{{resolve:ssm:/stage}}", "__STAGE__", "<stage>"])
+def test_a_name_that_only_the_deployment_knows_is_open(written: str) -> None:
+    found = declared(template("AWS::SQS::Queue", f'{{QueueName: "orders-{written}"}}'))
+    assert found["sqs:CreateQueue"] == {"arn:aws:sqs:us-east-2:123456789012:orders-*"}
+
+
 def test_the_minimal_policy_of_a_real_stack_is_covered(pipeline: Declaration) -> None:
     wanted = json.loads((HERE / "order-pipeline.json").read_text())
     found = needs(pipeline, Phase.CREATE, Phase.UPDATE, Phase.DELETE)

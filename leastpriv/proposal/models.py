@@ -194,6 +194,8 @@ class GuardContext(Struct, frozen=True):
     """Operations of which the evidence has a management event, of any principal."""
     data_streams: Mapping[str, Sequence[tuple[DataStream, int]]]
     """Bucket, or ARN of another resource -> its recorded data events with their days as a mask."""
+    whole_days: tuple[date, date] | None
+    """First and last day that the records should show in whole."""
     may_call: Callable[[str], bool]
     """Whether the principal may call an operation, as far as known policies show."""
     programs: Mapping[str, frozenset[str]]

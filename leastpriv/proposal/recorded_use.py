@@ -182,8 +182,7 @@ def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[
 
 
 def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
-    whole_days = context.evidence.coverage.whole_days
-    return whole_days is not None and bool(silences(days, whole_days))
+    return context.whole_days is not None and bool(silences(days, context.whole_days))
 
 
 def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:

@@ -108,6 +108,7 @@ def guard_context(
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
         grouped([(bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()]),
+        evidence.coverage.whole_days,
         CallableOperations(policies, granted_elsewhere),
         {service: frozenset[str]().union(*each) for service, each in programs.items()},
     )

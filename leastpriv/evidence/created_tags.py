@@ -204,5 +204,5 @@ def key_rank(key: str) -> int | None:
     last = re.split(r"[:/.]", key)[-1].lower()
     plain = re.sub(r"[-_ ]", "", last)
     plain = plain.removesuffix("name") or plain
-    is_awss = key.lower().startswith("aws:")
-    return next((rank for rank, row in enumerate(table("tag_keys")) if row["key"] == plain and not is_awss), None)
+    is_reserved = key.lower().startswith("aws:")
+    return next((rank for rank, row in enumerate(table("tag_keys")) if row["key"] == plain and not is_reserved), None)

@@ -172,19 +172,20 @@ def condition_of(document: Document, statement: Statement) -> str:
 
 
 def problem_for_iam(document: Document) -> str:
-    """Returns what makes IAM reject a policy that grants nothing as written, with the remedy; empty where nothing does.
+    """Returns why IAM rejects the actions or resources of a policy, with the remedy; empty where it does not.
 
     "IAM JSON policy elements reference", IAM User Guide, and the messages of `CreatePolicy`, read 2026-11-28.
     """
     for each in document.statements:
         actions, resources = (*each.actions, *each.not_actions), (*each.resources, *each.not_resources)
-        found = {
-            "has no Resource; add it": not resources,
-            "has an action without a service; write it as in sqs:CreateQueue": not all(map(_ACTION.search, actions)),
-            "has a Resource that is no ARN; write an ARN or *": not all(map(_RESOURCE.match, resources)),
-        }
-        if problem := next((text for text, is_rejected in found.items() if is_rejected), ""):
-            return f"the statement on line {each.line} {problem.replace(';', ', which IAM rejects;')}"
+        checks = (
+            (bool(resources), "has no Resource", "add it"),
+            (all(map(_ACTION.search, actions)), "has an action without a service", "write it as in sqs:CreateQueue"),
+            (all(map(_RESOURCE.match, resources)), "has a Resource that is no ARN", "write an ARN or *"),
+        )
+        for is_accepted, problem, remedy in checks:
+            if not is_accepted:
+                return f"the statement on line {each.line} {problem}, which IAM rejects; {remedy}"
     return ""
 
 

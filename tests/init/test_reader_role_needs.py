@@ -16,7 +16,8 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.simulate import read_outer_policies
-from leastpriv.evidence.cloudtrail.trail import LogGroup, S3TrailOptions
+from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import LogGroup
 from leastpriv.evidence.live_role import list_matching_roles, read_live_role
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy

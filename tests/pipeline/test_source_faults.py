@@ -45,7 +45,7 @@ def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(stage:
     if case["source"] == "Athena" and not is_there():
         pytest.skip("DuckDB and sqlglot are in the lab's environment: make lab")
     found = stage.run(case)
-    assert (found.told.code, list(found.sentences)) == (case["code"], case["told"]), found.told.err
+    assert (found.result.code, list(found.sentences)) == (case["code"], case["told"]), found.result.err
     # The folder beside it has every record: what is not removed is held by the gap alone.
     assert bool(found.removed) is case["removes"]
     if case["condition"] == "interrupted":

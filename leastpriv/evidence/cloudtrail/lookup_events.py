@@ -114,7 +114,9 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
     botocore raises an error for some truncated responses, and returns others without any member (seen with 1.44.8).
     """
     doing = f"reading the event history of {client.meta.region_name}"
-    for left in reversed(range(_TRIES)):
+    left = _TRIES
+    while True:
+        left -= 1
         try:
             with translate_errors(doing, "cloudtrail:LookupEvents"):
                 answer: Mapping[str, Any] = client.lookup_events(**arguments)
@@ -123,7 +125,6 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
         except AwsError as error:
             if error.kind is not AwsErrorKind.INCOMPLETE or not left:
                 raise
-    raise AssertionError("unreachable")  # pragma: no cover
 
 
 class _Region:

@@ -27,8 +27,7 @@ from leastpriv.aws.errors import error_code, required_member
 from leastpriv.aws.session import Aws, pages
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, ReadOptions
-from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions as S3TrailOptions
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, ReadOptions, S3TrailOptions
 from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, delivery_location, region_of_path
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache

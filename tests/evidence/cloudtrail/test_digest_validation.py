@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Window
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import prefetch
-from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.evidence.cloudtrail.test_trail import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
 from tests.fakes.aws.s3_server import FakeS3

@@ -11,8 +11,9 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
+from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.trail import LogGroup, S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import LogGroup
 from leastpriv.models import Call, Gap
 from tests.fakes.aws.log_groups import LogGroups
 from tests.fakes.aws.server import FakeAws

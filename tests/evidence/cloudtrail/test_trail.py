@@ -17,9 +17,9 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail import prefetch, s3_bucket, trail
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.pipeline.sources import read_evidence
 from tests.fakes import progress

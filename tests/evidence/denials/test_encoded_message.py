@@ -1,4 +1,4 @@
-"""EC2's encoded denials: found whole wherever a tool broke them, decoded where the caller may, else shown encoded."""
+"""EC2's encoded denials are found wherever a tool broke them, and decoded where the caller may decode them."""
 
 from __future__ import annotations
 

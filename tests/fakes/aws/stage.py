@@ -51,7 +51,7 @@ _LONGEST_WAIT = 60.0
 class Outcome:
     """The report of one run."""
 
-    told: CommandResult
+    result: CommandResult
     proposal: Mapping[str, Any]
     """`proposal.json`; empty without one."""
     seconds: float
@@ -66,10 +66,10 @@ class Outcome:
     @property
     def sentences(self) -> tuple[str, ...]:
         """The gaps that the run reported, else its error."""
-        errors = [line for line in self.told.err.splitlines() if line.startswith("error: ")]
+        errors = [line for line in self.result.err.splitlines() if line.startswith("error: ")]
         gaps = sorted({gap["detail"] for gap in self.proposal.get("gaps", ()) if gap["gap"] not in _WITHOUT_FAULT})
-        told = (*gaps, *(line.removeprefix("error: ") for line in errors))
-        return tuple(re.sub(r"http://127\.0\.0\.1:\d+", "http://AWS", text) for text in told)
+        lines = (*gaps, *(line.removeprefix("error: ") for line in errors))
+        return tuple(re.sub(r"http://127\.0\.0\.1:\d+", "http://AWS", text) for text in lines)
 
 
 def records() -> list[Record]:
@@ -123,13 +123,13 @@ class Stage:
             patch.dict(os.environ, self._environment(case["source"], fault), clear=True),
             self._interrupted(fault.get("interrupt_at", "")),
         ):
-            told = leastpriv(
+            result = leastpriv(
                 "propose", "--role-arn", ROLE, "--policy-file", str(self.folder / "policy.json"), *folder,
                 *SOURCES[case["source"]], "--output-dir", str(out),
             )  # fmt: skip
         seconds = time.monotonic() - self._started
         written = out / "proposal.json"
-        return Outcome(told, json.loads(written.read_text()) if written.exists() else {}, seconds)
+        return Outcome(result, json.loads(written.read_text()) if written.exists() else {}, seconds)
 
     def _begin(self, source: str) -> None:
         """Everything without faults."""

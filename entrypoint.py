@@ -1,4 +1,6 @@
-"""What the action's container runs; by absolute path, with the package installed or next to this file."""
+"""What the action's container runs; by absolute path, with the package installed or next to this
+file.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Measures the mapping on real records: `python bench/corpus.py FOLDER_OF_JSONL_GZ [FILE_FOR_THE_TIMED_RUN]`.
+"""Measures the mapping on real records: `python bench/corpus.py FOLDER_OF_JSONL_GZ
+[FILE_FOR_THE_TIMED_RUN]`.
 
-Prints, for each file and in sum, how many records and calls there are, how many distinct events and actions, and which
-events nobody can map or only an action newer than the catalogue would explain. Then runs
-`leastpriv permissions --all-roles` on one file (the largest, if none is named) in a process of its own and prints its
-time and peak memory. Needs the package installed; reads nothing but the folder.
+Prints, for each file and in sum, how many records and calls there are, how many distinct events and
+actions, and which events nobody can map or only an action newer than the catalogue would explain.
+Then runs `leastpriv permissions --all-roles` on one file (the largest, if none is named) in a
+process of its own and prints its time and peak memory. Needs the package installed; reads nothing
+but the folder.
 """
 
 from __future__ import annotations
@@ -74,8 +76,9 @@ class Figures:
         share = 1 - open_events / len(self.events) if self.events else 1
         micro = 1e6 * self.seconds / self.calls if self.calls else 0
         return (
-            f"{name[:36]:36} {self.records:>8,} {self.calls:>7,} {len(self.events):>7,} {len(self.actions):>8,}"
-            f" {len(self.unmapped):>9,} {len(self.unverified):>11,} {share:>8.1%} {micro:>8.0f}"
+            f"{name[:36]:36} {self.records:>8,} {self.calls:>7,} {len(self.events):>7,}"
+            f" {len(self.actions):>8,} {len(self.unmapped):>9,} {len(self.unverified):>11,}"
+            f" {share:>8.1%} {micro:>8.0f}"
         )
 
 
@@ -88,8 +91,8 @@ def main(arguments: list[str]) -> int:
         return _USAGE
     print(f"catalogue {catalog.version()}, Python {sys.version.split()[0]}\n")
     print(
-        f"{'file':36} {'records':>8} {'calls':>7} {'events':>7} {'actions':>8} {'unmapped':>9} {'unverified':>11}"
-        f" {'mapped':>8} {'µs/call':>8}"
+        f"{'file':36} {'records':>8} {'calls':>7} {'events':>7} {'actions':>8} {'unmapped':>9}"
+        f" {'unverified':>11} {'mapped':>8} {'µs/call':>8}"
     )
     total = Figures()
     for file in files:
@@ -98,7 +101,9 @@ def main(arguments: list[str]) -> int:
         total.add(found)
     print(total.line("all"))
     print("\n".join(_open_events(total)))
-    timed = Path(arguments[1]) if arguments[1:] else max(files, key=lambda file: file.stat().st_size)
+    timed = (
+        Path(arguments[1]) if arguments[1:] else max(files, key=lambda file: file.stat().st_size)
+    )
     print(timed_run(timed))
     return 0
 
@@ -125,14 +130,22 @@ def timed_run(file: Path) -> str:
     command = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     arguments = ["permissions", "--all-roles", "--trails", str(file)]
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False
+    )
     seconds = time.perf_counter() - started
     if done.returncode:
-        return f"\nleastpriv permissions failed with exit code {done.returncode}: {done.stderr.strip()}"
+        return (
+            f"\nleastpriv permissions failed with exit code {done.returncode}:"
+            f" {done.stderr.strip()}"
+        )
     # The timed run is the only child of this process, so the children's maximum is its own.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / _MEBIBYTE
     rows = len(done.stdout.splitlines())
-    return f"\nleastpriv permissions --all-roles on {file.name}: {seconds:.2f} s, peak {peak:.0f} MiB, {rows:,} rows"
+    return (
+        f"\nleastpriv permissions --all-roles on {file.name}: {seconds:.2f} s, peak {peak:.0f} MiB,"
+        f" {rows:,} rows"
+    )
 
 
 if __name__ == "__main__":

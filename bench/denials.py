@@ -1,8 +1,9 @@
 """Measures the parser of denials on labelled messages: `python bench/denials.py FILE_OF_JSONL`.
 
-Each line is a message with a person's reading: `expected` (actions, resource, denied_by), `grant` (yes, no, unsure:
-whether adding the action to the principal's identity policy can help), `action_in_text`, `near_miss`. Printed are the
-shares that are parsed exactly, the grants that would be wrong, tables by tool and by wording, and every miss.
+Each line is a message with a person's reading: `expected` (actions, resource, denied_by), `grant`
+(yes, no, unsure: whether adding the action to the principal's identity policy can help),
+`action_in_text`, `near_miss`. Printed are the shares that are parsed exactly, the grants that would
+be wrong, tables by tool and by wording, and every miss.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class LabelledDenial:
     def exact(self) -> bool:
         """Actions and resource are those of the label, letter by letter."""
         expected = self.label["expected"]
-        return sorted(self.denial.actions) == sorted(expected["actions"]) and self.denial.resource == (
-            expected["resource"] or ""
-        )
+        return sorted(self.denial.actions) == sorted(
+            expected["actions"]
+        ) and self.denial.resource == (expected["resource"] or "")
 
     @property
     def granted(self) -> bool:
@@ -87,7 +88,9 @@ def main(arguments: list[str]) -> int:
 def labelled_denials(file: Path) -> list[LabelledDenial]:
     """Every labelled message of a file, read."""
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [LabelledDenial(label, read_denial(label["message"])) for label in map(json.loads, lines)]
+    return [
+        LabelledDenial(label, read_denial(label["message"])) for label in map(json.loads, lines)
+    ]
 
 
 def summary(rows: Sequence[LabelledDenial]) -> list[str]:
@@ -96,12 +99,17 @@ def summary(rows: Sequence[LabelledDenial]) -> list[str]:
     for kind in ("stated", "inferred"):
         some = [row for row in rows if row.kind == kind]
         exact = sum(row.right for row in some)
-        lines.append(f"{kind}: {exact} of {len(some)} exact and mendable ({exact / max(1, len(some)):.1%})")
+        lines.append(
+            f"{kind}: {exact} of {len(some)} exact and mendable ({exact / max(1, len(some)):.1%})"
+        )
     hopeless = [row for row in rows if row.kind == "hopeless"]
-    lines.append(f"hopeless: {sum(row.granted for row in hopeless)} wrong grants of {len(hopeless)}")
+    lines.append(
+        f"hopeless: {sum(row.granted for row in hopeless)} wrong grants of {len(hopeless)}"
+    )
     told = [row for row in hopeless if not row.label["near_miss"]]
     lines.append(
-        f"  of {len(told)} that name an action all the same, {sum(row.exact for row in told)} are read exactly"
+        f"  of {len(told)} that name an action all the same, {sum(row.exact for row in told)} are"
+        " read exactly"
     )
     unsure = [row for row in rows if row.kind == "unsure"]
     lines.append(f"unsure: {sum(row.granted for row in unsure)} of {len(unsure)} would be granted")
@@ -111,7 +119,9 @@ def summary(rows: Sequence[LabelledDenial]) -> list[str]:
     return lines
 
 
-def table(title: str, rows: Sequence[LabelledDenial], key: Callable[[LabelledDenial], str]) -> list[str]:
+def table(
+    title: str, rows: Sequence[LabelledDenial], key: Callable[[LabelledDenial], str]
+) -> list[str]:
     """Correct of all, by a key; unsure ones do not count."""
     asked = [row for row in rows if row.kind != "unsure"]
     all_of, right = Counter(map(key, asked)), Counter(key(row) for row in asked if row.right)
@@ -121,7 +131,9 @@ def table(title: str, rows: Sequence[LabelledDenial], key: Callable[[LabelledDen
 
 def wording(message: str) -> str:
     """The wording a message is of."""
-    return next((name for name, pattern in _WORDINGS if re.search(pattern, message, re.IGNORECASE)), "other")
+    return next(
+        (name for name, pattern in _WORDINGS if re.search(pattern, message, re.IGNORECASE)), "other"
+    )
 
 
 def miss(row: LabelledDenial) -> str:

@@ -1,8 +1,10 @@
-"""Compares the paths of escalation with cloudsplaining's: `python bench/escalation.py FOLDER_OF_POLICIES PYTHON`.
+"""Compares the paths of escalation with cloudsplaining's: `python bench/escalation.py
+FOLDER_OF_POLICIES PYTHON`.
 
-PYTHON is an interpreter that has cloudsplaining (PyPI), which is no dependency of this package. Prints for all policies
-of the folder how many findings of cloudsplaining the paths contain, each finding that they lack, and what only they
-find. cloudsplaining judges statements on `*` without conditions; a policy that it cannot read is left out.
+PYTHON is an interpreter that has cloudsplaining (PyPI), which is no dependency of this package.
+Prints for all policies of the folder how many findings of cloudsplaining the paths contain, each
+finding that they lack, and what only they find. cloudsplaining judges statements on `*` without
+conditions; a policy that it cannot read is left out.
 """
 
 from __future__ import annotations
@@ -51,26 +53,43 @@ def main(arguments: Sequence[str]) -> int:
     theirs = _findings(arguments[1], policies)
     found, lacking, more = 0, [], Counter[str]()
     for name, findings in theirs.items():
-        paths = [path for path in escalation_paths([documents[name]], _PRINCIPAL) if path.leads_to_administrator]
+        paths = [
+            path
+            for path in escalation_paths([documents[name]], _PRINCIPAL)
+            if path.leads_to_administrator
+        ]
         for kind, actions in findings:
             if any(_is_part_of(path, actions) for path in paths):
                 found += 1
             else:
                 lacking.append(f"{name}: {kind} {actions}")
-        more.update(path.id for path in paths if not any(_is_part_of(path, actions) for _, actions in findings))
+        more.update(
+            path.id
+            for path in paths
+            if not any(_is_part_of(path, actions) for _, actions in findings)
+        )
     flagged = sum(bool(findings) for findings in theirs.values())
-    print(f"{len(theirs)} policies, {flagged} with findings: {found} findings contained, {len(lacking)} lacking")
+    print(
+        f"{len(theirs)} policies, {flagged} with findings: {found} findings contained,"
+        f" {len(lacking)} lacking"
+    )
     print("\n".join(lacking))
     print("only here:", ", ".join(f"{name} ({count})" for name, count in more.most_common()))
     return bool(lacking)
 
 
-def _findings(python: str, policies: Mapping[str, object]) -> dict[str, list[tuple[str, list[str]]]]:
+def _findings(
+    python: str, policies: Mapping[str, object]
+) -> dict[str, list[tuple[str, list[str]]]]:
     lines = "\n".join(json.dumps([name, policy]) for name, policy in policies.items())
-    answer = subprocess.run([python, "-c", _ORACLE], input=lines, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [python, "-c", _ORACLE], input=lines, capture_output=True, text=True, check=True
+    )
     read = (json.loads(line) for line in answer.stdout.splitlines() if line.startswith("["))
     return {
-        name: [(each["type"], each["actions"]) for each in found] for name, found in read if not isinstance(found, str)
+        name: [(each["type"], each["actions"]) for each in found]
+        for name, found in read
+        if not isinstance(found, str)
     }
 
 

@@ -1,4 +1,6 @@
-"""Measures event history: requests and peak memory by number of events; `.venv/bin/python bench/event_history.py`."""
+"""Measures event history: requests and peak memory by number of events; `.venv/bin/python
+bench/event_history.py`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,12 @@ class Quick(FakeHistory):
 
     index: Mapping[tuple[str, str], list[Mapping[str, Any]]] = {}
 
-    def answer(self, region: str, asked: Mapping[str, Any], fault: Fault | None) -> Mapping[str, Any]:  # noqa: ARG002
+    def answer(
+        self,
+        region: str,
+        asked: Mapping[str, Any],
+        fault: Fault | None,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
         """One page."""
         attribute = asked["LookupAttributes"][0]
         key = (attribute["AttributeKey"], attribute["AttributeValue"])
@@ -45,10 +52,17 @@ def serve(calls: int, sessions: int, ready: multiprocessing.Queue[dict[str, str]
     """A server with that many calls, inside the context."""
     index: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for number in range(sessions):
-        name, start = str(19_000_000_000 + number), NOW - timedelta(days=80) + timedelta(hours=number)
-        index["EventName", "AssumeRoleWithWebIdentity"].append(login(ROLE, name, start, "eu-west-1"))
+        name, start = (
+            str(19_000_000_000 + number),
+            NOW - timedelta(days=80) + timedelta(hours=number),
+        )
+        index["EventName", "AssumeRoleWithWebIdentity"].append(
+            login(ROLE, name, start, "eu-west-1")
+        )
         for second in range(calls // sessions):
-            record = call(ROLE, name, "sqs:CreateQueue", start + timedelta(seconds=second), "eu-west-1")
+            record = call(
+                ROLE, name, "sqs:CreateQueue", start + timedelta(seconds=second), "eu-west-1"
+            )
             index["Username", user_of(record)].append(record)
     Quick.index = index
     with Quick() as server:
@@ -66,7 +80,10 @@ def main() -> None:
         source = EventHistory(aws, ("eu-west-1", "us-east-1"), NOW, EventHistoryOptions(pace=0))
         evidence = read_evidence([source], Window(), parse_principal(ROLE))[ROLE]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(f"{evidence.counts.calls:>7,} calls  {source.statistics.requests:>6,} answers  peak {peak} MB")
+        print(
+            f"{evidence.counts.calls:>7,} calls  {source.statistics.requests:>6,} answers  peak"
+            f" {peak} MB"
+        )
         server.terminate()
 
 

@@ -2,10 +2,10 @@
 
     .venv/bin/python bench/evidence_sources.py FOLDER [OBJECTS]
 
-The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the given number of
-objects (5,000 by default). A server on this machine has them as a trail's bucket, as a table in Athena (DuckDB, in the
-lab's environment) and as event history, and one role in its account. Each source is read for that role in a separate
-process.
+The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the
+given number of objects (5,000 by default). A server on this machine has them as a trail's bucket,
+as a table in Athena (DuckDB, in the lab's environment) and as event history, and one role in its
+account. Each source is read for that role in a separate process.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def main(arguments: list[str]) -> int:
     ready: multiprocessing.Queue[tuple[dict[str, str], str, str]] = multiprocessing.Queue()
     most = int(arguments[1]) if arguments[1:] else 5_000
     with tempfile.TemporaryDirectory() as folder:
-        server = multiprocessing.Process(target=serve, args=(Path(arguments[0]), Path(folder), most, ready))
+        server = multiprocessing.Process(
+            target=serve, args=(Path(arguments[0]), Path(folder), most, ready)
+        )
         server.start()
         environment, role, last = ready.get()
         print("source          seconds  peak MiB    records   calls  requests", flush=True)
@@ -65,7 +67,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def serve(logs: Path, folder: Path, most: int, ready: multiprocessing.Queue[tuple[dict[str, str], str, str]]) -> None:
+def serve(
+    logs: Path,
+    folder: Path,
+    most: int,
+    ready: multiprocessing.Queue[tuple[dict[str, str], str, str]],
+) -> None:
     """All servers over the same records, inside the context; their memory is not measured."""
     from bench.event_history import Quick
     from tests.fakes.aws.athena import DuckDb, FakeAthena
@@ -82,7 +89,10 @@ def serve(logs: Path, folder: Path, most: int, ready: multiprocessing.Queue[tupl
         place.write_bytes(body)
         roles.update(filter(None, map(role_of, found)))
         newest = max(newest, *(str(record.get("eventTime") or "") for record in found))
-    role, last = roles.most_common()[len(roles) // 4][0], datetime.fromisoformat(newest).astimezone(UTC)
+    role, last = (
+        roles.most_common()[len(roles) // 4][0],
+        datetime.fromisoformat(newest).astimezone(UTC),
+    )
     Quick.index = indexed(s3, role, last)
     with DuckDb(folder) as duckdb, s3, Quick() as history:
         athena = FakeAthena(duckdb, page=1000)
@@ -109,8 +119,12 @@ def role_of(record: Mapping[str, Any]) -> str:
     return str((context.get("sessionIssuer") or {}).get("arn") or "")
 
 
-def indexed(s3: FakeS3, role: str, last: datetime) -> Mapping[tuple[str, str], list[Mapping[str, Any]]]:
-    """The role's management events as event history answers them, all in one region, and a login of each session."""
+def indexed(
+    s3: FakeS3, role: str, last: datetime
+) -> Mapping[tuple[str, str], list[Mapping[str, Any]]]:
+    """The role's management events as event history answers them, all in one region, and a login of
+    each session.
+    """
     from tests.fakes.aws.event_history import login, user_of
 
     index: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
@@ -120,7 +134,9 @@ def indexed(s3: FakeS3, role: str, last: datetime) -> Mapping[tuple[str, str], l
                 index["Username", user_of(record)].append(record)
     for _, session in list(index):
         begun = last - timedelta(days=1)
-        index["EventName", "AssumeRoleWithWebIdentity"].append(login(role, session, begun, "eu-west-1"))
+        index["EventName", "AssumeRoleWithWebIdentity"].append(
+            login(role, session, begun, "eu-west-1")
+        )
     return index
 
 
@@ -143,14 +159,19 @@ def one(what: str, role: str, last: str) -> int:
         source: EvidenceSource = {
             "trail in S3": lambda: S3Trail(door, "s3://logs", S3TrailOptions(now=now)),
             "Athena": lambda: AthenaTable(door, "security.logs", now),
-            "event history": lambda: EventHistory(door, ("eu-west-1", "us-east-1"), now, EventHistoryOptions(pace=0)),
+            "event history": lambda: EventHistory(
+                door, ("eu-west-1", "us-east-1"), now, EventHistoryOptions(pace=0)
+            ),
         }[what]()
         evidence = read_evidence([source], Window(), parse_principal(role))[role]
         read = source.statistics  # type: ignore[attr-defined]
         figures = f"{read.records:9,}  {evidence.counts.calls:6,}"
     seconds = time.perf_counter() - started
     told = ", ".join(f"{name} {number:,}" for name, number in sorted(asked.items()))
-    print(f"{what:14}  {seconds:7.1f}  {peak():8.0f}  {figures}  {sum(asked.values()):,}: {told}", flush=True)
+    print(
+        f"{what:14}  {seconds:7.1f}  {peak():8.0f}  {figures}  {sum(asked.values()):,}: {told}",
+        flush=True,
+    )
     return 0
 
 

@@ -1,7 +1,8 @@
-"""Prints the reports of a run for damaged files, records and a wrong clock: `.venv/bin/python bench/faults.py`.
+"""Prints the reports of a run for damaged files, records and a wrong clock: `.venv/bin/python
+bench/faults.py`.
 
-A table in Markdown: the exit code, the remaining removals and narrowings, and each gap literally; `--write` rewrites
-the cases of the tests.
+A table in Markdown: the exit code, the remaining removals and narrowings, and each gap literally;
+`--write` rewrites the cases of the tests.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def main(arguments: list[str]) -> None:
             told, removes = told_of(Path(folder))
         cases.append({"damage": name, "told": told, "removes": sorted(removes)})
         said = "<br>".join(each.replace("|", "\\|") for each in told) or "–"
-        print(f"| {name} | {code} | {', '.join(sorted(removes)) or 'nothing'} | {said} |", flush=True)
+        print(
+            f"| {name} | {code} | {', '.join(sorted(removes)) or 'nothing'} | {said} |", flush=True
+        )
     if "--write" in arguments:
         rows = ",\n".join(f"  {json.dumps(case)}" for case in cases)
         CASES.write_text(f"[\n{rows}\n]\n", encoding="utf-8")

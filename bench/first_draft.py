@@ -2,12 +2,14 @@
 
     python -m bench.first_draft FOLDER [APP …]
 
-An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap), `terraform-SHAPE` or
-`sam-events` of `bench.future`, or a tool of the seed, `seed-sam`. Each role of the app has exactly the policies of its
-draft, that of a plan also what the old provider of the lab calls. Run 1 deploys under the draft of the change, the
-next ones under the draft of all phases. After five runs in which each role acted (a deployment that changes nothing
-needs no execution role), the others, among them the deletion and a new deployment, have what the proposal with the
-guards' defaults makes of the draft of the change. What a run is denied is counted and granted, and the run repeated.
+An app is `cdk-SHAPE` (credentials of the CLI), `roles-SHAPE` (the roles of the CDK's bootstrap),
+`terraform-SHAPE` or `sam-events` of `bench.future`, or a tool of the seed, `seed-sam`. Each role of
+the app has exactly the policies of its draft, that of a plan also what the old provider of the lab
+calls. Run 1 deploys under the draft of the change, the next ones under the draft of all phases.
+After five runs in which each role acted (a deployment that changes nothing needs no execution
+role), the others, among them the deletion and a new deployment, have what the proposal with the
+guards' defaults makes of the draft of the change. What a run is denied is counted and granted, and
+the run repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +27,16 @@ from typing import Any
 
 from bench.future.future import LabEvaluator
 from bench.future.plan import FRESH, SHAPES, plan
-from bench.future.record import APPS, BUCKET, ROLE, bootstrap, cdk, commands, move_records, of_other_shapes
+from bench.future.record import (
+    APPS,
+    BUCKET,
+    ROLE,
+    bootstrap,
+    cdk,
+    commands,
+    move_records,
+    of_other_shapes,
+)
 from leastpriv.cli.main import main as leastpriv
 from tests.end_to_end.lab.lab import ACCOUNT, Lab
 from tests.end_to_end.seed import deploys
@@ -51,7 +62,8 @@ _OLD_PROVIDER = {
     "Sid": "OldProvider",
     "Effect": "Allow",
     "Action": [
-        "ec2:DescribeVpcClassicLink", "ec2:DescribeVpcClassicLinkDnsSupport", "kinesis:DescribeStream",
+        "ec2:DescribeVpcClassicLink", "ec2:DescribeVpcClassicLinkDnsSupport",
+        "kinesis:DescribeStream",
         "kinesis:UpdateShardCount", "logs:ListTagsLogGroup",
     ],
     "Resource": ["*"],
@@ -94,17 +106,31 @@ class Measured:
         parts = (self.used_before, len(self.used)) if self.used_before else (len(self.used),)
         count = len(self.granted)
         ratios = ", ".join(f"{count} granted / {used} used = {count / used:.2f}" for used in parts)
-        pairs = ", ".join(f"{action} on {resource} (run {run})" for (action, resource), run in self.denied.items())
-        return f"{self.role} under {self.policy}: {ratios}, denied {len(self.denied)}{': ' if pairs else ''}{pairs}"
+        pairs = ", ".join(
+            f"{action} on {resource} (run {run})" for (action, resource), run in self.denied.items()
+        )
+        return (
+            f"{self.role} under {self.policy}: {ratios}, denied"
+            f" {len(self.denied)}{': ' if pairs else ''}{pairs}"
+        )
 
 
 def main(arguments: list[str]) -> None:
     """Measures the given apps, or all."""
     every = [f"{tool}-{shape}" for tool in ("cdk", "roles", "terraform") for shape in SHAPES]
     every += [f"sam-{shape}" for shape in FRESH["sam"]] + [f"seed-{name}" for name in _SEED]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="folder whose subfolders of the apps are replaced")
-    parser.add_argument("apps", metavar="APP", nargs="*", help=f"one of {', '.join(every)}; all without one")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folder",
+        metavar="FOLDER",
+        type=Path,
+        help="folder whose subfolders of the apps are replaced",
+    )
+    parser.add_argument(
+        "apps", metavar="APP", nargs="*", help=f"one of {', '.join(every)}; all without one"
+    )
     given = parser.parse_args(arguments)
     # An app's folder is deleted first: a path in place of a name would delete another folder.
     if unknown := [name for name in given.apps if name not in every]:
@@ -177,10 +203,16 @@ class _Bench:
             keys = self.lab.assume(f"arn:aws:iam::{ACCOUNT}:role/{ROLE}", session)
             log, code = deployed(steps(), self.work, keys)
             self._keep_records(session)
-            asked = [json.loads(line) for line in checks.read_text("utf-8").splitlines()] if checks.exists() else []
+            asked = (
+                [json.loads(line) for line in checks.read_text("utf-8").splitlines()]
+                if checks.exists()
+                else []
+            )
             is_new = [self._count(measured, asked, number) for measured in now]
             acting |= {
-                role for role in self.acted if any(f":assumed-role/{role}/" in each["principal"] for each in asked)
+                role
+                for role in self.acted
+                if any(f":assumed-role/{role}/" in each["principal"] for each in asked)
             }
             if code == 0:
                 self.acted |= {role: self.acted[role] + 1 for role in acting}
@@ -190,13 +222,19 @@ class _Bench:
         raise SystemExit(f"run {number} of {self.work.name} failed:\n{log[-3_000:]}")
 
     def _count(self, measured: Measured, asked: Sequence[Mapping[str, Any]], number: int) -> bool:
-        """Counts the checks of a role, and grants what it was denied; whether there was a denial."""
+        """Counts the checks of a role, and grants what it was denied; whether there was a
+        denial.
+        """
         own = [each for each in asked if f":assumed-role/{measured.role}/" in each["principal"]]
         self.used[measured.role].update(each["action"] for each in own)
         measured.used = set(self.used[measured.role])
         policy = {"Version": "2012-10-17", "Statement": self.policies[measured.role]}
         answers = self.evaluator.allowed([policy], own)
-        denied = {(each["action"], each["resource"]) for each, allowed in zip(own, answers, strict=True) if not allowed}
+        denied = {
+            (each["action"], each["resource"])
+            for each, allowed in zip(own, answers, strict=True)
+            if not allowed
+        }
         for action, resource in sorted(denied):
             measured.denied.setdefault((action, resource), number)
             sid = f"{_DENIED}{len(self.policies[measured.role])}"
@@ -216,10 +254,26 @@ class _Bench:
         """The policies of a draft, or those that the evidence makes of the committed ones."""
         out, file = self.work / f"{role}-{self.attempts}", self.work / f"{role}.json"
         file.unlink(missing_ok=True)
-        arguments = ["propose", "--role-arn", f"arn:aws:iam::{ACCOUNT}:role/{role}", "--policy-file", str(file)]
-        arguments += ["--aws-regions", "us-east-1", "--declared-phases", phases, "--output-dir", str(out)]
+        arguments = [
+            "propose",
+            "--role-arn",
+            f"arn:aws:iam::{ACCOUNT}:role/{role}",
+            "--policy-file",
+            str(file),
+        ]
+        arguments += [
+            "--aws-regions",
+            "us-east-1",
+            "--declared-phases",
+            phases,
+            "--output-dir",
+            str(out),
+        ]
         if committed is not None:
-            file.write_text(json.dumps({"Version": "2012-10-17", "Statement": committed}, indent=2), encoding="utf-8")
+            file.write_text(
+                json.dumps({"Version": "2012-10-17", "Statement": committed}, indent=2),
+                encoding="utf-8",
+            )
             arguments += ["--trails", str(self.work / "records")]
         now = _FIRST_DAY + self.attempts * _APART
         code = leastpriv([*arguments, *self.app.declared], io.StringIO(), sys.stderr, lambda: now)
@@ -237,7 +291,9 @@ def _prepared(name: str, work: Path, lab: Lab) -> App:
     """Makes the folder of an app, its roles, and what it declares."""
     tool, _, shape = name.partition("-")
     lab.role(ROLE, None)
-    made = _of_the_seed(shape, work, lab) if tool == "seed" else _of_the_future(tool, shape, work, lab)
+    made = (
+        _of_the_seed(shape, work, lab) if tool == "seed" else _of_the_future(tool, shape, work, lab)
+    )
     if EXECUTION in made.roles:
         iam = lab.client("iam")
         for each in iam.list_attached_role_policies(RoleName=EXECUTION)["AttachedPolicies"]:
@@ -250,19 +306,27 @@ def _prepared(name: str, work: Path, lab: Lab) -> App:
 def _of_the_future(tool: str, shape: str, work: Path, lab: Lab) -> App:
     kind = "cdk" if tool == "roles" else tool
     own = {"BOOTSTRAP_ROLES": "1"} if tool == "roles" else {}
-    shutil.copytree(APPS / kind, work / "app", ignore=of_other_shapes(shape) if kind == "terraform" else None)
+    shutil.copytree(
+        APPS / kind, work / "app", ignore=of_other_shapes(shape) if kind == "terraform" else None
+    )
     states = plan(shape, "-draft")
     if kind == "sam":
         lab.client("s3").create_bucket(Bucket=BUCKET)
 
     def steps(number: int) -> Iterator[Step]:
-        for command, variables in commands(kind, shape, states[number], number == 0, work / "app", lab):
+        for command, variables in commands(
+            kind, shape, states[number], number == 0, work / "app", lab
+        ):
             yield Step(f"run {number + 1}", tuple(command), {**variables, **own})
 
     if kind == "cdk":
         bootstrap(work, lab, states)
         first = next(steps(0))
-        synth = Step("synth", (cdk(), "--no-notices", "synth", "--quiet", "--output", "first.out"), first.variables)
+        synth = Step(
+            "synth",
+            (cdk(), "--no-notices", "synth", "--quiet", "--output", "first.out"),
+            first.variables,
+        )
         _call([synth], work, lab)
         declared = ("--templates", str(work / "app" / "first.out"))
     elif kind == "terraform":
@@ -287,13 +351,22 @@ def _of_the_seed(name: str, work: Path, lab: Lab) -> App:
     if name == "terraform":
         source = _planned(list(steps[:3]), work, lab)
     elif name == "sam":
-        config = f'version = 0.1\n[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "{BUCKET}"\n'
+        config = (
+            'version = 0.1\n[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket ='
+            f' "{BUCKET}"\n'
+        )
         (work / "app" / "samconfig.toml").write_text(config, encoding="utf-8")
     elif name in ("cdk", "roles"):
         _call(before, work, lab)
     groups = {
-        "first": [each for each in steps[: _place(steps, "first deploy") + 1] if each.label != "bootstrap"],
-        "change": [each for each in steps if each.label in ("package", "deploy of a change", "diff of a change")],
+        "first": [
+            each for each in steps[: _place(steps, "first deploy") + 1] if each.label != "bootstrap"
+        ],
+        "change": [
+            each
+            for each in steps
+            if each.label in ("package", "deploy of a change", "diff of a change")
+        ],
         "destroy": list(steps[_place(steps, "deploy of a change") + 1 :]),
     }
     runs = tuple(lambda what=what: groups[what] for what in _SEED_RUNS.split())

@@ -1,8 +1,10 @@
-"""Runs parsers on malformed inputs: `.venv/bin/python bench/fuzz.py [INPUTS] [SEED]`, a million by default.
+"""Runs parsers on malformed inputs: `.venv/bin/python bench/fuzz.py [INPUTS] [SEED]`, a million by
+default.
 
-A third each goes to the parsers of events (bytes of a trail file), of denials (messages and logs) and of policies
-(JSON, YAML, Terraform): samples of the right form, changed at random, and joined with hostile names. Anything but a
-result or the product's own error is a crash, whose input is printed; so is an input that takes more than five seconds.
+A third each goes to the parsers of events (bytes of a trail file), of denials (messages and logs)
+and of policies (JSON, YAML, Terraform): samples of the right form, changed at random, and joined
+with hostile names. Anything but a result or the product's own error is a crash, whose input is
+printed; so is an input that takes more than five seconds.
 """
 
 from __future__ import annotations
@@ -37,27 +39,39 @@ NAMES = [name for name in FIXED if len(name) < 300]
 RECORDS = usual_deploys()
 MESSAGES = [
     *(str(record["errorMessage"]) for record in RECORDS if "errorMessage" in record),
-    "User: arn:aws:iam::111122223333:user/ci is not authorized to perform: s3:PutObject on resource: "
-    '"arn:aws:s3:::b/k" '
-    "with an explicit deny in a service control policy",
+    (
+        "User: arn:aws:iam::111122223333:user/ci is not authorized to perform: s3:PutObject on"
+        ' resource: "arn:aws:s3:::b/k" with an explicit deny in a service control policy'
+    ),
     "An error occurred (AccessDenied) when calling the CreateBucket operation: Access Denied",
-    "api error UnauthorizedOperation: You are not authorized to perform this operation. Encoded authorization failure "
-    "message: aGVsbG8",
+    (
+        "api error UnauthorizedOperation: You are not authorized to perform this operation. Encoded"
+        " authorization failure message: aGVsbG8"
+    ),
 ]
 STATEMENT = "Statement: [{Effect: Allow, Action: !Sub 's3:*', Resource: ['*']}]"
-YAML = f"Resources:\n  P:\n    Type: AWS::IAM::Policy\n    Properties:\n      PolicyDocument:\n        {STATEMENT}\n"
-HCL = 'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["s3:Get*"]\n    resources = ["*"]\n  }\n}\n'
+YAML = (
+    "Resources:\n  P:\n    Type: AWS::IAM::Policy\n    Properties:\n      PolicyDocument:\n       "
+    f" {STATEMENT}\n"
+)
+HCL = (
+    'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["s3:Get*"]\n    resources'
+    ' = ["*"]\n  }\n}\n'
+)
 SLOWEST = 5.0
 """Seconds of one input."""
 
 
 def changed(text: str, chance: random.Random) -> str:
-    """The text with one to four changes: pieces removed, doubled, moved, replaced by names or by any characters."""
+    """The text with one to four changes: pieces removed, doubled, moved, replaced by names or by
+    any characters.
+    """
     for _ in range(chance.randrange(1, 5)):
         at, end = sorted(chance.randrange(len(text) + 1) for _ in "ab")
         end = min(end, at + chance.choice((0, 1, 4, 40)))
         piece = chance.choice((
-            "", text[at:end] * 2, chance.choice(NAMES), chr(chance.randrange(0x3000)), chance.choice('{}[]":,\\\n'),
+            "", text[at:end] * 2, chance.choice(NAMES), chr(chance.randrange(0x3000)),
+            chance.choice('{}[]":,\\\n'),
             json.dumps(chance.choice(NAMES)), "null", "1e999", "-" * chance.randrange(60),
         ))  # fmt: skip
         text = text[:at] + piece + text[end:]
@@ -75,7 +89,11 @@ def an_event(chance: random.Random) -> Callable[[], object]:
 
     def work() -> None:
         with suppress(DamagedFileError):
-            for record in (each for value in parse_values(open_pieces(io.BytesIO(data))[1]) for each in unwrap(value)):
+            for record in (
+                each
+                for value in parse_values(open_pieces(io.BytesIO(data))[1])
+                for each in unwrap(value)
+            ):
                 call = parse_record(record)
                 if isinstance(call, Call):
                     needs_of(call)
@@ -95,7 +113,11 @@ def a_refusal(chance: random.Random) -> Callable[[], object]:
 def a_policy(chance: random.Random) -> Callable[[], object]:
     """A policy file."""
     kind = chance.choices(("p.json", "t.yaml", "m.tf"), (90, 8, 2))[0]
-    text = {"p.json": json.dumps(POLICY, indent=chance.choice((None, 2))), "t.yaml": YAML, "m.tf": HCL}[kind]
+    text = {
+        "p.json": json.dumps(POLICY, indent=chance.choice((None, 2))),
+        "t.yaml": YAML,
+        "m.tf": HCL,
+    }[kind]
     data = changed(text, chance).encode("utf-8", "surrogatepass")
     return lambda: parse(data, kind).to_bytes()
 
@@ -120,7 +142,9 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc(limit=-4)
         took = time.process_time() - started
         if (number + 1) % 10_000 == 0:
-            print(f"{number + 1:,} inputs, {counts['crashes']} crashes", file=sys.stderr, flush=True)
+            print(
+                f"{number + 1:,} inputs, {counts['crashes']} crashes", file=sys.stderr, flush=True
+            )
         slowest = max(slowest, took)
         if took > SLOWEST:
             counts["too slow"] += 1
@@ -128,7 +152,10 @@ def main(arguments: list[str]) -> int:
     for name, count in sorted(counts.items()):
         print(f"{name}: {count:,}")
     crashes = counts["crashes"] + counts["too slow"]
-    print(f"{inputs:,} inputs, {crashes} crashes, the slowest {slowest:.2f} s, {time.monotonic() - began:.0f} s in all")
+    print(
+        f"{inputs:,} inputs, {crashes} crashes, the slowest {slowest:.2f} s,"
+        f" {time.monotonic() - began:.0f} s in all"
+    )
     return 1 if crashes else 0
 
 

@@ -2,10 +2,10 @@
 
     .venv/bin/python bench/hcl_edits.py [FOLDER] [--edits 1000] [--seed 1]
 
-FOLDER holds `.tf` files of public repositories, `OWNER__REPOSITORY__PATH.tf`, which are only read and edited; without
-it the policies are made here. Each edited file must be clean for `terraform fmt`, keep the bytes of every statement
-that the edit does not touch, and render, in a real `terraform plan`, the policy that the editor meant: the edit of the
-policy as JSON.
+FOLDER holds `.tf` files of public repositories, `OWNER__REPOSITORY__PATH.tf`, which are only read
+and edited; without it the policies are made here. Each edited file must be clean for `terraform
+fmt`, keep the bytes of every statement that the edit does not touch, and render, in a real
+`terraform plan`, the policy that the editor meant: the edit of the policy as JSON.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ from leastpriv.policy.syntax_tree import json_value
 from tests.end_to_end.seed.tools import terraform
 
 VALUES = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
-_ACTIONS = [f"{service}:{name}" for service in ("s3", "sqs", "ec2") for name in ("Get*", "List*", "PutItem", "*", "A")]
+_ACTIONS = [
+    f"{service}:{name}"
+    for service in ("s3", "sqs", "ec2")
+    for name in ("Get*", "List*", "PutItem", "*", "A")
+]
 _RESOURCES = (
     "*",
     "arn:aws:s3:::acme-assets",
@@ -50,7 +54,12 @@ _RESOURCES = (
     "arn:aws:sqs:*:*:orders",
     "arn:aws:s3:::${*}",
 )
-_RESOURCES_WITH_POLICY = ("aws_iam_policy", "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy")
+_RESOURCES_WITH_POLICY = (
+    "aws_iam_policy",
+    "aws_iam_role_policy",
+    "aws_iam_user_policy",
+    "aws_iam_group_policy",
+)
 _PROVIDER = """terraform {
   required_providers {
     aws = {
@@ -81,9 +90,15 @@ class Maker:
 
     def file(self) -> tuple[str, str]:
         """Returns a file and the address of its policy."""
-        form = self.choose.choice((self.data_source, self.data_source, self.jsonencode, self.heredoc))
+        form = self.choose.choice(
+            (self.data_source, self.data_source, self.jsonencode, self.heredoc)
+        )
         body, address = form()
-        lists = f"locals {{\n  more = {self.listed(self.actions())}\n}}\n\n" if "local.more" in body else ""
+        lists = (
+            f"locals {{\n  more = {self.listed(self.actions())}\n}}\n\n"
+            if "local.more" in body
+            else ""
+        )
         bucket = 'resource "aws_s3_bucket" "assets" {\n  bucket = "acme-assets"\n}\n\n'
         prefix = 'variable "prefix" {\n  default = "acme"\n}\n\n'
         parts = [lists, bucket, prefix, body]
@@ -97,7 +112,12 @@ class Maker:
 
     def resources(self) -> list[str]:
         """Returns some resources as HCL."""
-        every = ['"*"', '"arn:aws:s3:::acme-assets"', "aws_s3_bucket.assets.arn", '"${aws_s3_bucket.assets.arn}/*"']
+        every = [
+            '"*"',
+            '"arn:aws:s3:::acme-assets"',
+            "aws_s3_bucket.assets.arn",
+            '"${aws_s3_bucket.assets.arn}/*"',
+        ]
         every += ['"arn:aws:s3:::${var.prefix}-logs/*"', '"arn:aws:sqs:eu-west-1:111122223333:*"']
         return self.choose.sample(every, self.choose.randint(1, 3))
 
@@ -136,16 +156,22 @@ class Maker:
             used = used or "local.more" in actions
             lines = [f'sid = "S{number}"'] if self.choose.random() < 0.5 else []
             lines += [self.choose.choice(['effect = "Allow"', ""])]
-            lines += [f"actions = {actions}" if self.choose.random() < 0.9 else 'not_actions = ["iam:*"]']
+            lines += [
+                f"actions = {actions}" if self.choose.random() < 0.9 else 'not_actions = ["iam:*"]'
+            ]
             lines += [self.choose.choice(["", "# what it reads"])]
             lines += [f"resources = {self.listed(self.resources(), quoted=False)}"]
             if self.choose.random() < 0.3:
                 lines += [
-                    'condition {\ntest = "StringEquals"\nvariable = "aws:RequestedRegion"\nvalues = ["eu-west-1"]\n}'
+                    'condition {\ntest = "StringEquals"\nvariable = "aws:RequestedRegion"\nvalues ='
+                    ' ["eu-west-1"]\n}'
                 ]
             blocks.append("statement {\n" + "\n".join(line for line in lines if line) + "\n}\n")
         gap = self.choose.choice(["", "\n", "\n# the next one\n"])
-        return f'data "aws_iam_policy_document" "p" {{\n{gap.join(blocks)}}}\n\n', "data.aws_iam_policy_document.p"
+        return (
+            f'data "aws_iam_policy_document" "p" {{\n{gap.join(blocks)}}}\n\n',
+            "data.aws_iam_policy_document.p",
+        )
 
     def statement(self, number: int, colon: str, *, quoted: bool) -> str:
         """Writes an object."""
@@ -154,28 +180,51 @@ class Maker:
         texts = {
             "Sid": f'"S{number}"',
             "Effect": '"Allow"',
-            "Action": self.listed(actions) if len(actions) > 1 or self.choose.random() < 0.5 else f'"{actions[0]}"',
-            "Resource": self.listed(resources, quoted=False) if len(resources) > 1 else resources[0],
+            "Action": (
+                self.listed(actions)
+                if len(actions) > 1 or self.choose.random() < 0.5
+                else f'"{actions[0]}"'
+            ),
+            "Resource": (
+                self.listed(resources, quoted=False) if len(resources) > 1 else resources[0]
+            ),
         }
-        lines = [f'"{key}"{colon}{text}' if quoted else f"{key}{colon}{text}" for key, text in texts.items()]
+        lines = [
+            f'"{key}"{colon}{text}' if quoted else f"{key}{colon}{text}"
+            for key, text in texts.items()
+        ]
         return "{\n" + f"{comma}\n".join(lines) + "\n}"
 
     def jsonencode(self) -> tuple[str, str]:
         """Writes an object in a resource."""
         quoted = self.choose.random() < 0.3
-        statements = [self.statement(each, " = ", quoted=quoted) for each in range(self.choose.randint(1, 3))]
+        statements = [
+            self.statement(each, " = ", quoted=quoted) for each in range(self.choose.randint(1, 3))
+        ]
         body = f'Version = "2012-10-17"\nStatement = [{", ".join(statements)}]'
         if len(statements) > 1 and self.choose.random() < 0.6:
             body = 'Version = "2012-10-17"\nStatement = [\n' + ",\n".join(statements) + ",\n]"
-        text = f'resource "aws_iam_policy" "p" {{\nname = "p"\npolicy = jsonencode({{\n{body}\n}})\n}}\n\n'
+        text = (
+            'resource "aws_iam_policy" "p" {\nname = "p"\npolicy ='
+            f" jsonencode({{\n{body}\n}})\n}}\n\n"
+        )
         return text, "aws_iam_policy.p.policy"
 
     def heredoc(self) -> tuple[str, str]:
         """Writes JSON in a heredoc."""
         statements = []
         for number in range(self.choose.randint(1, 3)):
-            resources = [self.choose.choice(["*", "${aws_s3_bucket.assets.arn}/*", "arn:aws:s3:::${var.prefix}-logs"])]
-            statement = {"Sid": f"S{number}", "Effect": "Allow", "Action": self.actions(), "Resource": resources}
+            resources = [
+                self.choose.choice(
+                    ["*", "${aws_s3_bucket.assets.arn}/*", "arn:aws:s3:::${var.prefix}-logs"]
+                )
+            ]
+            statement = {
+                "Sid": f"S{number}",
+                "Effect": "Allow",
+                "Action": self.actions(),
+                "Resource": resources,
+            }
             statements.append(statement)
         indent = self.choose.choice([2, 4, None])
         text = json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=indent)
@@ -199,16 +248,26 @@ def edits_of(document: Document, choose: random.Random) -> list[Edit]:
     if len(dropped) == len(document.statements):
         found = [edit for edit in found if not isinstance(edit, DropStatement)]
     if can_add_statements(document) and (not found or choose.random() < 0.3):
-        actions = choose.sample(["zz:New", "s3:GetObjectAcl", "lambda:InvokeFunction"], choose.randint(1, 3))
+        actions = choose.sample(
+            ["zz:New", "s3:GetObjectAcl", "lambda:InvokeFunction"], choose.randint(1, 3)
+        )
         resources = choose.sample(_RESOURCES, choose.randint(1, 2))
-        found.append(AppendStatement({"Sid": "Added", "Effect": "Allow", "Action": actions, "Resource": resources}))
+        found.append(
+            AppendStatement(
+                {"Sid": "Added", "Effect": "Allow", "Action": actions, "Resource": resources}
+            )
+        )
     return found
 
 
 def _statement_edit(document: Document, statement: Statement, choose: random.Random) -> list[Edit]:
     kind, index = choose.randint(0, 4), statement.index
     free = [entry for entry in statement.actions if not statement.fixed_reason(entry)]
-    new = tuple(choose.sample(["s3:GetObjectAcl", "aa:First", "zz:Last", "sqs:SendMessage"], choose.randint(1, 3)))
+    new = tuple(
+        choose.sample(
+            ["s3:GetObjectAcl", "aa:First", "zz:Last", "sqs:SendMessage"], choose.randint(1, 3)
+        )
+    )
     if kind == 0 and not statement.fixed_reason(""):
         return [DropStatement(index)]
     if statement.not_actions and not statement.fixed_reason(""):
@@ -216,17 +275,23 @@ def _statement_edit(document: Document, statement: Statement, choose: random.Ran
     if kind == 1 and can_add_entries(document, index, "Action") and statement.actions:
         return [AppendActions(index, new)]
     if kind == 2 and can_add_entries(document, index, "Resource") and statement.resources:
-        return [ReplaceResources(index, frozenset(), choose.choice([_RESOURCES[1:2], _RESOURCES[2:4]]))]
+        return [
+            ReplaceResources(index, frozenset(), choose.choice([_RESOURCES[1:2], _RESOURCES[2:4]]))
+        ]
     if free:
         gone = frozenset(choose.sample(free, choose.randint(1, len(free))))
         keeps_one = len(document.statements) > 1 or len(gone) < len(statement.actions)
-        insert = ((choose.choice(sorted(gone)), new),) if choose.random() < 0.6 or not keeps_one else ()
+        insert = (
+            ((choose.choice(sorted(gone)), new),) if choose.random() < 0.6 or not keeps_one else ()
+        )
         return [ReplaceActions(index, gone, insert)]
     return []
 
 
 def untouched(before: Document, after: Document, edits: Sequence[Edit]) -> bool:
-    """Whether each statement that no edit names has the bytes that it had, and so has the text around the policy."""
+    """Whether each statement that no edit names has the bytes that it had, and so has the text
+    around the policy.
+    """
     named = {edit.statement for edit in edits if not isinstance(edit, AppendStatement)}
     kept = [
         before.text[node.start : node.end]
@@ -243,7 +308,8 @@ def meaning(policy: Any) -> Any:
     found = policy["Statement"] or []
     statements = found if isinstance(found, list) else [found]
     return sorted(
-        json.dumps(_sorted({k: v for k, v in each.items() if v != ""}), sort_keys=True) for each in statements
+        json.dumps(_sorted({k: v for k, v in each.items() if v != ""}), sort_keys=True)
+        for each in statements
     )
 
 
@@ -265,13 +331,19 @@ def rendered(files: Sequence[tuple[str, str]], folder: Path) -> list[Any]:
         place.mkdir()
         source = f"{address}.json" if address.startswith("data.") else address
         text = text.replace("aws_s3_bucket.assets.arn", "local.arn_of_assets")
-        more = f'locals {{\n  arn_of_assets = "arn:aws:s3:::acme-assets"\n}}\n\noutput "p" {{\n  value = {source}\n}}\n'
+        more = (
+            'locals {\n  arn_of_assets = "arn:aws:s3:::acme-assets"\n}\n\noutput "p" {\n  value'
+            f" = {source}\n}}\n"
+        )
         (place / "main.tf").write_text(text + more)
         outputs.append(f"m{number}")
         calls.append(f'module "m{number}" {{\n  source = "./m{number}"\n}}\n')
         calls.append(f'output "m{number}" {{\n  value = module.m{number}.p\n}}\n')
     (folder / "main.tf").write_text("\n".join(calls))
-    for command in (("init", "-input=false"), ("plan", "-input=false", "-refresh=false", "-out=plan.bin")):
+    for command in (
+        ("init", "-input=false"),
+        ("plan", "-input=false", "-refresh=false", "-out=plan.bin"),
+    ):
         run(command, folder)
     shown = run(("show", "-json", "plan.bin"), folder)
     # The program, a build of 2021, writes its pipe's name first.
@@ -283,9 +355,18 @@ def rendered(files: Sequence[tuple[str, str]], folder: Path) -> list[Any]:
 def run(command: Sequence[str], folder: Path) -> str:
     """Runs Terraform; its output, or the reason why it failed."""
     tools = terraform()
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "TF_CLI_CONFIG_FILE": str(tools / "terraform.rc")}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "TF_CLI_CONFIG_FILE": str(tools / "terraform.rc"),
+    }
     done = subprocess.run(
-        [str(tools / "program"), *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [str(tools / "program"), *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise LeastprivError(f"terraform {command[0]}: {(done.stderr or done.stdout)[-1500:]}")
@@ -319,7 +400,11 @@ def public_files(folder: Path, found: Counter[str]) -> Iterator[tuple[str, str]]
             try:
                 parse(text.encode(), "main.tf", address, VALUES)
             except PolicyFileError as error:
-                kind = "trust or resource policies" if "has a principal" in str(error) else "unreadable"
+                kind = (
+                    "trust or resource policies"
+                    if "has a principal" in str(error)
+                    else "unreadable"
+                )
                 found[kind] += 1
                 if kind == "unreadable":
                     print(f"{path.name}: {error}", file=sys.stderr)
@@ -369,7 +454,9 @@ def main() -> None:
         print(f"{number:6} {name}")
 
 
-def compare(edited: Sequence[tuple[Document, Document, list[Edit], Any]], root: Path, found: Counter[str]) -> None:
+def compare(
+    edited: Sequence[tuple[Document, Document, list[Edit], Any]], root: Path, found: Counter[str]
+) -> None:
     """Compares what Terraform renders with what the editor meant."""
     for start in range(0, len(edited), 100):
         part = edited[start : start + 100]
@@ -381,7 +468,10 @@ def compare(edited: Sequence[tuple[Document, Document, list[Edit], Any]], root: 
             same = meaning(policy) == meaning(wanted)
             found["rendered as meant"] += same
             if not same:
-                print(f"NOT AS MEANT {edits}\n{after.text}\n{meaning(policy)}\n{meaning(wanted)}", file=sys.stderr)
+                print(
+                    f"NOT AS MEANT {edits}\n{after.text}\n{meaning(policy)}\n{meaning(wanted)}",
+                    file=sys.stderr,
+                )
 
 
 def known(value: Any) -> Any:

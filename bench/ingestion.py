@@ -2,12 +2,13 @@
 
 `python bench/ingestion.py GENERATOR FOLDER [--mb 100 1000] [--peers] [--rows REGEX]`
 
-GENERATOR writes logs and the answer that a reader should find (`gen_trail.py --truth`); they are made in FOLDER where
-they are not there yet, with seed 42. Each row runs in a process of its own, in turn with `igzip -dc` of the same files:
-the table shows medians of the ratios of processor time, and of wall time, to it (**L**), and peak memory. Answers are
-held against the truth: count, first and last of each role, source, name, error and resource. `--peers` adds what one
-would use otherwise, each in an environment of its own in FOLDER: `gzip -dc`, Python's gzip and json, jq, DuckDB,
-trailscraper (whose policy has no counts: told is how many of the role's actions it holds).
+GENERATOR writes logs and the answer that a reader should find (`gen_trail.py --truth`); they are
+made in FOLDER where they are not there yet, with seed 42. Each row runs in a process of its own, in
+turn with `igzip -dc` of the same files: the table shows medians of the ratios of processor time,
+and of wall time, to it (**L**), and peak memory. Answers are held against the truth: count, first
+and last of each role, source, name, error and resource. `--peers` adds what one would use
+otherwise, each in an environment of its own in FOLDER: `gzip -dc`, Python's gzip and json, jq,
+DuckDB, trailscraper (whose policy has no counts: told is how many of the role's actions it holds).
 """
 
 from __future__ import annotations
@@ -67,13 +68,17 @@ def main(arguments: list[str]) -> int:
         return read(*arguments[1:])
     if arguments[:1] == ["--naive"]:
         return naive(arguments[1], arguments[2])
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("generator", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--mb", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--rows", default="", help="a regular expression: only rows whose names hold it")
+    parser.add_argument(
+        "--rows", default="", help="a regular expression: only rows whose names hold it"
+    )
     options = parser.parse_args(arguments)
     if not shutil.which("igzip"):
         sys.exit("igzip is needed (Debian's package isal): its time is the unit of the table.")
@@ -81,7 +86,11 @@ def main(arguments: list[str]) -> int:
     for size in options.mb:
         logs, truth, roles = generated(options.generator, options.folder, size)
         peers = peer_rows(options.folder, logs, roles) if options.peers else []
-        rows = [each for each in (*own_rows(options.folder, logs, roles), *peers) if re.search(options.rows, each.name)]
+        rows = [
+            each
+            for each in (*own_rows(options.folder, logs, roles), *peers)
+            if re.search(options.rows, each.name)
+        ]
         wrong += table(size, logs, truth, rows, options.rounds)
     return min(wrong, 1)
 
@@ -92,15 +101,22 @@ def generated(generator: Path, folder: Path, size: int) -> tuple[Path, Answer, l
     made = [sys.executable, str(generator), "--out", str(logs), "--mb", str(size), "--seed", "42"]
     if not told.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([*made, "--truth", str(told) + ".part"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*made, "--truth", str(told) + ".part"], check=True, stdout=subprocess.DEVNULL
+        )
         Path(str(told) + ".part").rename(told)
     truth: Answer = {}
     with told.open() as lines:
         for row in map(json.loads, lines):
             if "role" in row:
-                key = tuple(row[name] for name in ("role", "eventSource", "eventName", "errorCode", "resource"))
+                key = tuple(
+                    row[name]
+                    for name in ("role", "eventSource", "eventName", "errorCode", "resource")
+                )
                 add(truth, key, row["count"], row["first"], row["last"])
-    listed = subprocess.run([*made, "--list-roles"], check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        [*made, "--list-roles"], check=True, capture_output=True, text=True
+    ).stdout
     return logs, truth, [line.split()[-1] for line in listed.splitlines() if "arn:" in line]
 
 
@@ -121,12 +137,21 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         shutil.copytree(logs / "AWSLogs", everything, copy_function=os.link)
     on_one_core = "taskset -c 0 " if shutil.which("taskset") else ""
 
-    def reader(name: str, whose: Iterable[str] | None, *more: str, where: Path = everything, before: str = "") -> Row:
+    def reader(
+        name: str,
+        whose: Iterable[str] | None,
+        *more: str,
+        where: Path = everything,
+        before: str = "",
+    ) -> Row:
         named = ",".join(whose) if whose is not None else "all"
         command = shlex.join([sys.executable, __file__, "--read", str(where), named, *more])
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
-    tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli.main import console_main; console_main()'"
+    tool = (
+        f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli.main import console_main;"
+        " console_main()'"
+    )
     command = f"{tool} permissions --trails {shlex.quote(str(logs))}"
     return [
         reader("1 role, on one core", [one], "calls", before=on_one_core),
@@ -137,7 +162,9 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         reader("all roles", None, "calls"),
         reader("1 role of one account in four", [one], "calls", where=logs),
         reader("1 role, with the figures of everybody", [one], "survey"),
-        reader("1 role, first run with a cache", [one], "calls", str(cache), before=f"rm -rf {cache}; "),
+        reader(
+            "1 role, first run with a cache", [one], "calls", str(cache), before=f"rm -rf {cache}; "
+        ),
         reader("1 role, second run with a cache", [one], "calls", str(cache)),
         Row("permissions --role-arn (1 role)", f"{command} --role-arn {one} >/dev/null"),
         Row("permissions --role-arn (the hottest)", f"{command} --role-arn {hot} >/dev/null 2>&1"),
@@ -148,12 +175,20 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
 def read(folder: str, named: str, what: str, cache: str = "") -> int:
     """Read a folder and print the answer; the row's process."""
     targets = None if named == "all" else frozenset(map(parse_principal, named.split(",")))
-    source = TrailFolder(Path(folder), survey=what == "survey", cache=Path(cache) if cache else None)
+    source = TrailFolder(
+        Path(folder), survey=what == "survey", cache=Path(cache) if cache else None
+    )
     found: Answer = {}
     for call in source.read(Window(), Principals(targets)):
         if isinstance(call, Call) and not is_login(call):
             resource = folded(call.resources[0]) if call.resources else ""
-            key: tuple[str, ...] = (call.principal, call.source, call.name, call.error_code, resource)
+            key: tuple[str, ...] = (
+                call.principal,
+                call.source,
+                call.name,
+                call.error_code,
+                resource,
+            )
             known = found.get(key)
             if known is None:
                 found[key] = [1, call.time, call.time]
@@ -161,7 +196,9 @@ def read(folder: str, named: str, what: str, cache: str = "") -> int:
                 known[0] += 1
                 known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
     for key, (count, first, last) in found.items():
-        print(json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"]))
+        print(
+            json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"])
+        )
     status = Path("/proc/self/status")
     if status.exists():
         print("peak", status.read_text().partition("VmHWM:")[2].split()[0])
@@ -205,7 +242,10 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     rows = [
         Row("gzip -dc", f"{files} | xargs gzip -dc >/dev/null"),
         Row(
-            "Python: gzip, json", shlex.join([sys.executable, __file__, "--naive", str(logs), one]), frozenset({one}), 1
+            "Python: gzip, json",
+            shlex.join([sys.executable, __file__, "--naive", str(logs), one]),
+            frozenset({one}),
+            1,
         ),
     ]
     if shutil.which("jq"):
@@ -224,7 +264,14 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
             subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
     duckdb, scraper = (folder / "peers" / name / "bin" for name in _PEERS)
     query = _SQL.format(logs=logs, role=one)
-    rows.append(Row("DuckDB", shlex.join([str(duckdb / "python"), "-c", _DUCKDB, query]), frozenset({one}), 1))
+    rows.append(
+        Row(
+            "DuckDB",
+            shlex.join([str(duckdb / "python"), "-c", _DUCKDB, query]),
+            frozenset({one}),
+            1,
+        )
+    )
     select = f"{scraper / 'trailscraper'} select --log-dir {logs} --filter-assumed-role-arn {one}"
     generate = f"{select} | {scraper / 'trailscraper'} generate"
     rows.append(Row("trailscraper", generate, frozenset({one}), 1, policy=True))
@@ -232,11 +279,14 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
 
 
 _JQ = (
-    '.Records[] | select(.userIdentity.type == "AssumedRole")'
-    " | select(.userIdentity.sessionContext.sessionIssuer.arn == $role)"
-    ' | [$role, .eventSource, .eventName, .errorCode // "", .resources[0].ARN // "", 1, .eventTime, .eventTime]'
+    '.Records[] | select(.userIdentity.type == "AssumedRole") |'
+    " select(.userIdentity.sessionContext.sessionIssuer.arn == $role) | [$role, .eventSource,"
+    ' .eventName, .errorCode // "", .resources[0].ARN // "", 1, .eventTime, .eventTime]'
 )
-_DUCKDB = "import duckdb, json, sys\nfor row in duckdb.sql(sys.argv[1]).fetchall(): print(json.dumps(row))"
+_DUCKDB = (
+    "import duckdb, json, sys\nfor row in duckdb.sql(sys.argv[1]).fetchall():"
+    " print(json.dumps(row))"
+)
 _SQL = """
 SELECT userIdentity.sessionContext.sessionIssuer.arn AS role, eventSource, eventName, coalesce(errorCode, ''),
   regexp_replace(coalesce(resources[1].ARN, ''), '^(arn:aws:s3:::[^/]*/).*', '\\1*'), count(*), min(eventTime),
@@ -261,17 +311,27 @@ def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) ->
             if number < row.rounds:
                 limit = run(files)
                 spent[row.name].append((run(row.command), limit))
-                if not number and not row.policy and not is_right(row, spent[row.name][0][0].answer, truth):
+                if (
+                    not number
+                    and not row.policy
+                    and not is_right(row, spent[row.name][0][0].answer, truth)
+                ):
                     wrong.add(row.name)
     limits = [limit.cpu for pairs in spent.values() for _, limit in pairs]
     print(f"\n{size:,} MB; L = {statistics.median(limits):.2f} s of one core\n")
     print("| | CPU / L | wall / L | peak MiB | answer |\n| --- | --: | --: | --: | --- |")
     for row in rows:
         pairs = spent[row.name]
-        cpu, wall = (statistics.median(f(one) / f(limit) for one, limit in pairs) for f in (_cpu, _wall))
+        cpu, wall = (
+            statistics.median(f(one) / f(limit) for one, limit in pairs) for f in (_cpu, _wall)
+        )
         said = "" if row.roles == frozenset() else "WRONG" if row.name in wrong else "right"
         said = actions_in(row, pairs[0][0].answer, truth) if row.policy else said
-        print(f"| {row.name} | {cpu:.2f} | {wall:.2f} | {max(one.peak for one, _ in pairs):.0f} | {said} |", flush=True)
+        print(
+            f"| {row.name} | {cpu:.2f} | {wall:.2f} | {max(one.peak for one, _ in pairs):.0f} |"
+            f" {said} |",
+            flush=True,
+        )
     return len(wrong)
 
 
@@ -304,7 +364,9 @@ def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]])
     """Whether a row's answer is the truth about its roles; a row that prints none is not asked."""
     if row.roles is not None and not row.roles:
         return True
-    expected = {key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles}
+    expected = {
+        key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles
+    }
     told = {key[0] for key in expected}
     found: Answer = {}
     # DuckDB draws its progress among them.
@@ -312,7 +374,8 @@ def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]])
         *key, resource, count, first, last = json.loads(line)
         if key[0] in told:  # the truth is about the generator's roles, not about users
             add(found, (*key, folded(resource)), count, first, last)
-    # Records that name no resource are one row here, and in the truth one for each that the generator had in mind.
+    # Records that name no resource are one row here, and in the truth one for each that the
+    # generator had in mind.
     for *key, resource in [key for key in expected if key not in found]:
         add(expected, (*key, ""), *expected.pop((*key, resource)))
     return found == expected
@@ -325,7 +388,9 @@ def actions_in(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]
         for statement in json.loads(printed)["Statement"]
         for action in statement["Action"]
     }
-    made = {name for role, _, name, error, _ in truth if row.roles and role in row.roles and not error}
+    made = {
+        name for role, _, name, error, _ in truth if row.roles and role in row.roles and not error
+    }
     return f"{sum(name.lower() in granted for name in made)} of {len(made)} actions"
 
 

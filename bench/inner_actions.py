@@ -1,8 +1,10 @@
-"""Measures removals of what AWS authorizes inside a call: `python bench/inner_actions.py SOURCE [--list]`.
+"""Measures removals of what AWS authorizes inside a call: `python bench/inner_actions.py SOURCE
+[--list]`.
 
-SOURCE is an archive or folder of AWS's service reference. Twelve runs call each operation with inner actions, with all
-parameters of its model and then with the required ones alone; a policy grants its own and each inner action. Prints how
-many inner grants the product would remove: with the parameters none may go; without them, which guards hold the rest.
+SOURCE is an archive or folder of AWS's service reference. Twelve runs call each operation with
+inner actions, with all parameters of its model and then with the required ones alone; a policy
+grants its own and each inner action. Prints how many inner grants the product would remove: with
+the parameters none may go; without them, which guards hold the rest.
 """
 
 from __future__ import annotations
@@ -59,10 +61,18 @@ def main(arguments: Sequence[str]) -> int:
             for kind, detail in judged(operation, source, same):
                 counts[kind] += 1
                 lines.append(f"  {kind}: {detail}")
-    print(f"with all parameters: {counts['gone'] + counts['stays']:,} inner grants, removed: {counts['gone']:,}")
+    print(
+        f"with all parameters: {counts['gone'] + counts['stays']:,} inner grants, removed:"
+        f" {counts['gone']:,}"
+    )
     idle = {kind: count for kind, count in counts.most_common() if kind.startswith("idle")}
-    print(f"with the required parameters alone: {', '.join(f'{kind[5:]} {count:,}' for kind, count in idle.items())}")
-    unseen = sum(idle.get(f"idle {guard}", 0) for guard in ("checked-inside", "not-visible", "gap-in-scope"))
+    print(
+        "with the required parameters alone:"
+        f" {', '.join(f'{kind[5:]} {count:,}' for kind, count in idle.items())}"
+    )
+    unseen = sum(
+        idle.get(f"idle {guard}", 0) for guard in ("checked-inside", "not-visible", "gap-in-scope")
+    )
     total = sum(idle.values()) or 1
     print(f"not held for want of a trace or a cause: {(total - unseen) / total:.1%}")
     if "--list" in arguments:
@@ -73,12 +83,15 @@ def main(arguments: Sequence[str]) -> int:
 def judged(operation: Operation, source: str, clients: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yields what becomes of each inner grant of one operation, with and without its parameters.
 
-    A record does not name the client: the parameters are those of all clients of the event source, of which one may
-    lack the parameter that causes an inner action (Amazon DocumentDB and Neptune share the events of RDS).
+    A record does not name the client: the parameters are those of all clients of the event source,
+    of which one may lack the parameter that causes an inner action (Amazon DocumentDB and Neptune
+    share the events of RDS).
     """
     name = operation.name.partition(":")[2]
     own = {mapped.action for mapped in map_event(source, name).actions}
-    inner = sorted({spelled for each in operation.actions if (spelled := catalog.spelling(each))} - own)
+    inner = sorted(
+        {spelled for each in operation.actions if (spelled := catalog.spelling(each))} - own
+    )
     if not inner or not own:
         return
     granted = [*sorted(own), *inner]
@@ -88,38 +101,69 @@ def judged(operation: Operation, source: str, clients: Sequence[str]) -> Iterato
     idle = decisions(source, name, parameters_of(clients[0], name, required_only=True), granted)
     for action in inner:
         title = f"{source.removesuffix('.amazonaws.com')}:{name}: {action}"
-        yield ("gone" if all(found.get(action) == "removed" for found in caused) else "stays"), title
+        yield (
+            ("gone" if all(found.get(action) == "removed" for found in caused) else "stays"),
+            title,
+        )
         yield f"idle {idle.get(action, 'needed')}", title
 
 
 def _variants(client: str, name: str, services: Collection[str]) -> list[dict[str, object]]:
-    """Returns parameters of an operation: none, all with each value of its enumerations, with ARNs of each service."""
+    """Returns parameters of an operation: none, all with each value of its enumerations, with ARNs
+    of each service.
+    """
     found: list[dict[str, object]] = [{}]
     for each in (parameters_of(client, name, variant=variant) for variant in range(_MOST_VARIANTS)):
         found += [each] if each not in found else []
     found += [parameters_of(client, name, arns_of=service) for service in sorted(services)]
     # A bucket may be named by the ARN of an access point, whatever its model says.
-    arns = [f"arn:aws:{service}:eu-west-1:111122223333:accesspoint/x" for service in sorted(services)]
-    return [*found, *({**each, "bucketName": arn} for each in found[1:2] if "bucketName" in each for arn in arns)]
+    arns = [
+        f"arn:aws:{service}:eu-west-1:111122223333:accesspoint/x" for service in sorted(services)
+    ]
+    return [
+        *found,
+        *(
+            {**each, "bucketName": arn}
+            for each in found[1:2]
+            if "bucketName" in each
+            for arn in arns
+        ),
+    ]
 
 
-def decisions(source: str, name: str, parameters: Mapping[str, object], granted: Sequence[str]) -> dict[str, str]:
-    """Maps actions to `removed`, or to the guard that holds their removal back, after twelve runs of one call."""
+def decisions(
+    source: str, name: str, parameters: Mapping[str, object], granted: Sequence[str]
+) -> dict[str, str]:
+    """Maps actions to `removed`, or to the guard that holds their removal back, after twelve runs
+    of one call.
+    """
     statement = {"Effect": "Allow", "Action": list(granted), "Resource": "*"}
-    document = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json")
+    document = parse(
+        json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json"
+    )
     found = evidence(source, name, parameters)
-    proposal = propose(document, compare(document, (), found), found, _OPTIONS, ProposalInputs(packs=False))
+    proposal = propose(
+        document, compare(document, (), found), found, _OPTIONS, ProposalInputs(packs=False)
+    )
     held = {each.action: each.guard_result.guard for each in proposal.held_back}
-    return held | {change.action: "removed" for change in proposal.changes if change.kind == "remove"}
+    return held | {
+        change.action: "removed" for change in proposal.changes if change.kind == "remove"
+    }
 
 
 def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Evidence:
-    """Returns the evidence of twelve runs of one call, in a trail that shows all management events."""
+    """Returns the evidence of twelve runs of one call, in a trail that shows all management
+    events.
+    """
     made = call(source, name, parameters)
     book = UsageCollector(made.principal)
     for run in range(_RUNS):
         session = f"{1_765_000_000 + run}"
-        book.note(structs.replace(made, time=_FIRST + timedelta(days=4 * run), session=session, event_id=session))
+        book.note(
+            structs.replace(
+                made, time=_FIRST + timedelta(days=4 * run), session=session, event_id=session
+            )
+        )
     coverage = complete("eu-west-1", "us-east-1", "us-west-2", start=_FIRST.date())
     return replace(book.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"})))
 

@@ -1,11 +1,13 @@
-"""How the time of a proposal and its proof grows: `python bench/large_policy.py [ENTRIES …]`, or `--needs [NEEDS …]`.
+"""How the time of a proposal and its proof grows: `python bench/large_policy.py [ENTRIES …]`, or
+`--needs [NEEDS …]`.
 
-Prints the seconds of the processor for comparing, proposing and proving with each run left out, for policies of so many
-entries (300, 1,000, 3,000), as one statement, as statements of ten actions and of one action each, and how the whole
-grows against the number of entries. Each of 60 runs has a parameter that no other has, so that 40 of them are left out
-by a proposal each. With `--needs`: the same for a policy of 11 statements and so many further distinct needs of every
-run (100, 1,000, 10,000), and the seconds of evaluating so many distinct needs alone, 100 times as many.
-Needs the package installed.
+Prints the seconds of the processor for comparing, proposing and proving with each run left out, for
+policies of so many entries (300, 1,000, 3,000), as one statement, as statements of ten actions and
+of one action each, and how the whole grows against the number of entries. Each of 60 runs has a
+parameter that no other has, so that 40 of them are left out by a proposal each. With `--needs`: the
+same for a policy of 11 statements and so many further distinct needs of every run (100, 1,000,
+10,000), and the seconds of evaluating so many distinct needs alone, 100 times as many. Needs the
+package installed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from tests.fakes.evidence import complete
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
 FIRST = datetime(2026, 8, 1, tzinfo=UTC)
-RUNS = tuple(Run(f"{1765000000 + n}", "s", FIRST + timedelta(hours=36 * n), FIRST) for n in range(60))
+RUNS = tuple(
+    Run(f"{1765000000 + n}", "s", FIRST + timedelta(hours=36 * n), FIRST) for n in range(60)
+)
 USED = 300
 
 
@@ -57,12 +61,24 @@ def usages(granted: Sequence[str]) -> Iterator[Usage]:
 def usage(action: str, resource: str, runs: tuple[str, ...]) -> Usage:
     """Make one permission, used in some runs."""
     need = Need(Permission(action, resource), Basis.OBSERVED, "made up")
-    return Usage(need, Outcome.ALLOWED, len(runs), FIRST, RUNS[-1].first, runs, (f"{action}.event",), ("eu-west-1",))
+    return Usage(
+        need,
+        Outcome.ALLOWED,
+        len(runs),
+        FIRST,
+        RUNS[-1].first,
+        runs,
+        (f"{action}.event",),
+        ("eu-west-1",),
+    )
 
 
 def evidence(used: tuple[Usage, ...]) -> Evidence:
     """Evidence of 60 runs in 90 days."""
-    groups = tuple(CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, "e") for each in used)
+    groups = tuple(
+        CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, "e")
+        for each in used
+    )
     calls = sum(each.count for each in used)
     return Evidence(
         ROLE,
@@ -81,10 +97,17 @@ def document(granted: Sequence[str], a_statement: int) -> Document:
     """Make a policy of some actions, with the given number per statement."""
     every = [*granted, "ssm:PutParameter"]
     statements = [
-        {"Sid": f"S{number}", "Effect": "Allow", "Action": every[number : number + a_statement], "Resource": "*"}
+        {
+            "Sid": f"S{number}",
+            "Effect": "Allow",
+            "Action": every[number : number + a_statement],
+            "Resource": "*",
+        }
         for number in range(0, len(every), a_statement)
     ]
-    return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2).encode(), "policy")
+    return parse(
+        json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2).encode(), "policy"
+    )
 
 
 KINDS = {
@@ -139,14 +162,20 @@ def main(sizes: Sequence[int]) -> None:
     print("entries  stmts   needs  compare propose prove    all  changes")
     for a_statement in (1_000_000, 10, 1):
         seconds = [measured(actions(size), a_statement) for size in sizes]
-        print(f"  {sizes[-1] / sizes[0]:.1f} times the entries: {seconds[-1] / seconds[0]:.1f} times the seconds")
+        print(
+            f"  {sizes[-1] / sizes[0]:.1f} times the entries: {seconds[-1] / seconds[0]:.1f} times"
+            " the seconds"
+        )
 
 
 def main_of_needs(sizes: Sequence[int]) -> None:
     """Measure several numbers of needs."""
     print("entries  stmts   needs  compare propose prove    all  changes")
     seconds = [measured(actions(100), 10, size) for size in sizes]
-    print(f"  {sizes[-1] / sizes[0]:.1f} times the needs: {seconds[-1] / seconds[0]:.1f} times the seconds")
+    print(
+        f"  {sizes[-1] / sizes[0]:.1f} times the needs: {seconds[-1] / seconds[0]:.1f} times the"
+        " seconds"
+    )
     for size in sizes:
         print(f"{100 * size:,} needs evaluated: {evaluated(100 * size):.2f} s", flush=True)
 

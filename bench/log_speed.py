@@ -1,9 +1,10 @@
 """Measures the search of logs: `python bench/log_speed.py FOLDER_OF_LOGS [MEBIBYTES]`.
 
-The logs of the folder are repeated up to the given number of mebibytes (256 by default), and read as one stream:
-without the lines of denials (as most of any log is), and unchanged (an eighth of the size). Each runs in a separate
-process, which prints seconds of its core, megabytes per second, peak memory and denials, at a quarter, half and the
-whole: linear time shows as equal speed, flat memory as equal mebibytes.
+The logs of the folder are repeated up to the given number of mebibytes (256 by default), and read
+as one stream: without the lines of denials (as most of any log is), and unchanged (an eighth of the
+size). Each runs in a separate process, which prints seconds of its core, megabytes per second, peak
+memory and denials, at a quarter, half and the whole: linear time shows as equal speed, flat memory
+as equal mebibytes.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def main(arguments: list[str]) -> int:
     for share in (4, 2, 1):
         for kind in ("cut", "kept"):
             here = max(1, size // share // (1 if kind == "cut" else 8))
-            subprocess.run([sys.executable, __file__, "--one", arguments[0], str(here), kind], check=True)
+            subprocess.run(
+                [sys.executable, __file__, "--one", arguments[0], str(here), kind], check=True
+            )
     return 0
 
 
@@ -71,13 +74,17 @@ def one_run(folder: Path, mebibytes: int, *, cut: bool) -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
     speed = (mebibytes << 20) / 1e6 / seconds
     print(
-        f"{'cut' if cut else 'kept':8}  {mebibytes:8,}  {seconds:7.2f}  {speed:5.0f}  {peak:8.0f}  {told:,}", flush=True
+        f"{'cut' if cut else 'kept':8}  {mebibytes:8,}  {seconds:7.2f}  {speed:5.0f}  {peak:8.0f} "
+        f" {told:,}",
+        flush=True,
     )
     return 0
 
 
 def without_refusals(log: bytes) -> bytes:
-    """A log without its denials, each up to the next empty line or row of a table; other lines are unchanged."""
+    """A log without its denials, each up to the next empty line or row of a table; other lines are
+    unchanged.
+    """
     while True:
         first = next(read_log(io.BytesIO(log), "-"), None)
         if first is None:
@@ -85,7 +92,9 @@ def without_refusals(log: bytes) -> bytes:
         lines = log.splitlines(keepends=True)
         begin = max(0, first.line - 1)
         behind = range(begin + 1, min(len(lines), begin + _MOST_LINES))
-        end = next((at for at in behind if not lines[at].strip() or _ROW.match(lines[at])), behind.stop)
+        end = next(
+            (at for at in behind if not lines[at].strip() or _ROW.match(lines[at])), behind.stop
+        )
         log = b"".join(lines[:begin] + lines[end:])
 
 

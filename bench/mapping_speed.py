@@ -1,11 +1,13 @@
-"""Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls in 10 wordings).
+"""Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls
+in 10 wordings).
 
-With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints processor time
-of a call with a distinct request mapped alone, of any call mapped, and of a call noted.
+With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and
+prints processor time of a call with a distinct request mapped alone, of any call mapped, and of a
+call noted.
 
-Makes calls of 300 distinct events of thirteen services, each with a request in so many wordings, maps them and prints,
-at a quarter, half and the whole: seconds, microseconds a call, peak memory. Linear time shows as equal microseconds,
-flat memory as equal mebibytes.
+Makes calls of 300 distinct events of thirteen services, each with a request in so many wordings,
+maps them and prints, at a quarter, half and the whole: seconds, microseconds a call, peak memory.
+Linear time shows as equal microseconds, flat memory as equal mebibytes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,21 @@ from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.mapping import forget_calls, needs_of
 
-SERVICES = ("s3", "ec2", "iam", "lambda", "sqs", "sns", "ecs", "rds", "kms", "logs", "events", "cloudformation", "ecr")
+SERVICES = (
+    "s3",
+    "ec2",
+    "iam",
+    "lambda",
+    "sqs",
+    "sns",
+    "ecs",
+    "rds",
+    "kms",
+    "logs",
+    "events",
+    "cloudformation",
+    "ecr",
+)
 EVENTS = 300
 _Asked = TypeVar("_Asked")
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
@@ -53,7 +69,11 @@ def main(arguments: list[str]) -> int:
 
 def of_trail(folder: Path) -> int:
     """Print the figures of a trail's calls."""
-    found = [call for call in TrailFolder(folder).read(Window(), Principals(None)) if isinstance(call, Call)]
+    found = [
+        call
+        for call in TrailFolder(folder).read(Window(), Principals(None))
+        if isinstance(call, Call)
+    ]
     distinct = list({_request(call): call for call in found}.values())
     books = {call.principal: UsageCollector(call.principal) for call in found}
     for call in found:
@@ -63,9 +83,13 @@ def of_trail(folder: Path) -> int:
     print(f"{len(found):,} calls, {len(distinct):,} with distinct requests")
     print(f"{'a distinct call mapped':24}{timed(mapped_alone, distinct):>8.1f} µs")
     print(f"{'a call mapped':24}{timed(needs_of, found):>8.1f} µs")
-    print(f"{'a call noted':24}{timed(lambda call: books[call.principal].note(call), found):>8.1f} µs")
+    print(
+        f"{'a call noted':24}{timed(lambda call: books[call.principal].note(call), found):>8.1f} µs"
+    )
     like = found[len(found) // 2]
-    print(f"{'the same call noted':24}{timed(UsageCollector(like.principal).note, [like] * 100_000):>8.1f} µs")
+    print(
+        f"{'the same call noted':24}{timed(UsageCollector(like.principal).note, [like] * 100_000):>8.1f} µs"
+    )
     return 0
 
 
@@ -77,7 +101,14 @@ def mapped_alone(call: Call) -> None:
 
 def _request(call: Call) -> tuple[object, ...]:
     """Returns what distinguishes the requests of calls."""
-    return (call.source, call.name, call.region, call.resources, call.outcome, repr(call.parameters))
+    return (
+        call.source,
+        call.name,
+        call.region,
+        call.resources,
+        call.outcome,
+        repr(call.parameters),
+    )
 
 
 def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:
@@ -89,7 +120,9 @@ def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:
 
 
 def events() -> list[tuple[str, str]]:
-    """(event source, event name), the first actions of each service that are API operations by their name."""
+    """(event source, event name), the first actions of each service that are API operations by
+    their name.
+    """
     found: list[tuple[str, str]] = []
     for prefix in SERVICES:
         names = [action.partition(":")[2] for action in catalog.actions(prefix)]

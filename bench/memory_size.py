@@ -1,4 +1,6 @@
-"""Measures the size of a role's usage history, and the time to read and write it: `python bench/memory_size.py`."""
+"""Measures the size of a role's usage history, and the time to read and write it: `python
+bench/memory_size.py`.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,17 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def a_memory(actions: int, resources: int) -> UsageHistory:
-    """The given number of actions of the catalogue on some resources each, used every month for a year."""
+    """The given number of actions of the catalogue on some resources each, used every month for a
+    year.
+    """
     months = {f"2026-{month:02}": 30 for month in range(1, 12)}
-    used = ActionUse(date(2025, 12, 1), date(2026, 11, 20), {"2025-12": 30, **months}, "17650000001")
+    used = ActionUse(
+        date(2025, 12, 1), date(2026, 11, 20), {"2025-12": 30, **months}, "17650000001"
+    )
     names = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number}" for number in range(resources)]
-    return UsageHistory(ROLE, used={action: dict.fromkeys(names, used) for action in catalog.expand("*")[:actions]})
+    return UsageHistory(
+        ROLE, used={action: dict.fromkeys(names, used) for action in catalog.expand("*")[:actions]}
+    )
 
 
 def main() -> None:
@@ -34,7 +42,10 @@ def main() -> None:
         merge(memory, found)
         merged = time.perf_counter()
         row = (read - written, merged - read, written - started)
-        print(f"{actions:>7} {resources:>9} {len(raw):>10,} " + " ".join(f"{each:>7.3f}" for each in row))
+        print(
+            f"{actions:>7} {resources:>9} {len(raw):>10,} "
+            + " ".join(f"{each:>7.3f}" for each in row)
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Counts which small changes of the code the tests notice: `python bench/mutants.py MODULE… -- TEST…`.
+"""Counts which small changes of the code the tests notice: `python bench/mutants.py MODULE… --
+TEST…`.
 
-Paths are relative to the repository. Each mutant changes one comparison, operator, condition, number or truth value of
-a module in a copy of the package; it is killed if the tests fail or take far longer than without it. Prints the share
-that is killed, module by module, and the survivors by line. Takes about a second a mutant and core.
+Paths are relative to the repository. Each mutant changes one comparison, operator, condition,
+number or truth value of a module in a copy of the package; it is killed if the tests fail or take
+far longer than without it. Prints the share that is killed, module by module, and the survivors by
+line. Takes about a second a mutant and core.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ def mutants(module: str) -> Iterator[Mutant]:
         changed = changer.visit(tree)
         if not changer.change:
             return
-        yield Mutant(module, changer.line, changer.change, ast.unparse(ast.fix_missing_locations(changed)))
+        yield Mutant(
+            module, changer.line, changer.change, ast.unparse(ast.fix_missing_locations(changed))
+        )
         number += 1
 
 
@@ -157,7 +161,9 @@ class _Changer(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Exchange `any` and `all`, `min` and `max`."""
         self.generic_visit(node)
-        other = {"any": "all", "all": "any", "min": "max", "max": "min"}.get(getattr(node.func, "id", ""))
+        other = {"any": "all", "all": "any", "min": "max", "max": "min"}.get(
+            getattr(node.func, "id", "")
+        )
         if other and self._now(node, f"{other} instead"):
             node.func = ast.Name(other, ast.Load())
         return node
@@ -172,7 +178,9 @@ class _Changer(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Skip annotations, and the numbers of named constants, which are measurements or formats."""
+        """Skip annotations, and the numbers of named constants, which are measurements or
+        formats.
+        """
         if node.value and not isinstance(node.value, ast.Constant):
             node.value = self.visit(node.value)
         return node
@@ -204,7 +212,9 @@ class Runner:
         for number in range(workers):
             place = folder / str(number)
             for name in ("leastpriv", "tests"):
-                shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
             shutil.copy(ROOT / "pyproject.toml", place)
             self.free.put(place)
         self.limit = 600.0
@@ -216,10 +226,25 @@ class Runner:
         if mutant:
             (place / mutant.module).write_text(mutant.source, encoding="utf-8")
         try:
-            command = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *self.tests]
+            command = [
+                sys.executable,
+                "-B",
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                *self.tests,
+            ]
             environment = {**os.environ, "PYTHONPATH": str(place)}
             done = subprocess.run(
-                command, cwd=place, env=environment, capture_output=True, timeout=self.limit, check=False
+                command,
+                cwd=place,
+                env=environment,
+                capture_output=True,
+                timeout=self.limit,
+                check=False,
             )
             return done.returncode == 0
         except subprocess.TimeoutExpired:
@@ -246,9 +271,16 @@ def main(arguments: list[str]) -> int:
         runner.limit = 30 + 5 * (time.perf_counter() - started)
         for module in modules:
             every = list(mutants(module))
-            alive = [each for each, passed in zip(every, pool.map(runner.passes, every), strict=True) if passed]
+            alive = [
+                each
+                for each, passed in zip(every, pool.map(runner.passes, every), strict=True)
+                if passed
+            ]
             killed = len(every) - len(alive)
-            print(f"{module}: {killed} of {len(every)} killed, {killed / max(len(every), 1):.1%}", flush=True)
+            print(
+                f"{module}: {killed} of {len(every)} killed, {killed / max(len(every), 1):.1%}",
+                flush=True,
+            )
             for each in alive:
                 print(f"  {each.line}: {each.change}", flush=True)
     return 0

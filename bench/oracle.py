@@ -1,20 +1,24 @@
 """Compares the mapping with AWS's own denials: `python bench/oracle.py FOLDER`.
 
-A denial that names an action shows what AWS authorized. FOLDER has `records/*.jsonl.gz` (CloudTrail records, one per
-line) and `refusals.jsonl` (one labelled message per line: `message`, `expected.actions`). Each denied record, and each
-message that also names its operation, is one case, equal ones counted once:
+A denial that names an action shows what AWS authorized. FOLDER has `records/*.jsonl.gz` (CloudTrail
+records, one per line) and `refusals.jsonl` (one labelled message per line: `message`,
+`expected.actions`). Each denied record, and each message that also names its operation, is one
+case, equal ones counted once:
 
 - same: the mapping of the event yields the action;
 - partner: the event is known to need it besides (a passed role, tags);
-- key: an action of AWS KMS in the course of another service's call, which counts as known for any call;
-- other: the mapping yields another action, none, or the answer that no permission is needed. In production this is the
+- key: an action of AWS KMS in the course of another service's call, which counts as known for any
+  call;
+- other: the mapping yields another action, none, or the answer that no permission is needed. In
+  production this is the
 gap `mapping-disagrees`, or the event is unmapped.
 
-A message names its operation and not always the service. If several services have the operation and the message,
-without the denied action, names none of them, it is no case: the answer must not choose the question.
+A message names its operation and not always the service. If several services have the operation and
+the message, without the denied action, names none of them, it is no case: the answer must not
+choose the question.
 
-Prints the counts and each case that is not "same". Needs the package installed; loads all API models for the messages,
-since they name the operation and not always the service.
+Prints the counts and each case that is not "same". Needs the package installed; loads all API
+models for the messages, since they name the operation and not always the service.
 """
 
 from __future__ import annotations
@@ -39,13 +43,19 @@ from leastpriv.permissions.mapping import CallNeeds, needs_of
 
 _USAGE = 2
 _OPERATION = re.compile(
-    r"when calling the (?P<boto>\w+) operation|operation error [\w ]+: (?P<go>\w+)|: (?P<java>\w+) operation\b"
+    r"when calling the (?P<boto>\w+) operation|operation error [\w ]+: (?P<go>\w+)|: (?P<java>\w+)"
+    r" operation\b"
 )
 EXPLAINED: Mapping[tuple[str, str], str] = {
     ("CreateFunction", "s3:GetObject"): "Lambda fetches the code in the caller's name",
-    ("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity"): "the role's trust policy refused it, not a grant",
+    (
+        "AssumeRoleWithWebIdentity",
+        "sts:AssumeRoleWithWebIdentity",
+    ): "the role's trust policy refused it, not a grant",
 }
-"""(operation, denied action) of the public messages for which neither answer is a defect of the mapping."""
+"""(operation, denied action) of the public messages for which neither answer is a defect of the
+mapping.
+"""
 
 
 _VERDICTS = ("same", "partner", "key", "other")
@@ -67,10 +77,14 @@ class Case:
 def main(arguments: list[str]) -> int:
     """Print the figures; 2 if the folder has no such files."""
     folder = Path(arguments[0]) if arguments else Path()
-    if not arguments or not ((folder / "records").is_dir() or (folder / "refusals.jsonl").is_file()):
+    if not arguments or not (
+        (folder / "records").is_dir() or (folder / "refusals.jsonl").is_file()
+    ):
         print("Name a folder with records/*.jsonl.gz and refusals.jsonl.", file=sys.stderr)
         return _USAGE
-    cases = list(dict.fromkeys((*of_records(folder / "records"), *of_messages(folder / "refusals.jsonl"))))
+    cases = list(
+        dict.fromkeys((*of_records(folder / "records"), *of_messages(folder / "refusals.jsonl")))
+    )
     counts = Counter((case.where, case.verdict) for case in cases)
     print(
         f"catalogue {catalog.version()}\n\n{'':10}{'cases':>7}"
@@ -79,11 +93,20 @@ def main(arguments: list[str]) -> int:
     )
     for where in ("records", "refusals"):
         found = [counts[where, verdict] for verdict in _VERDICTS]
-        explained = sum(1 for case in cases if case.where == where and case.verdict == "other" and _why(case))
-        print(f"{where:10}{sum(found):>7}" + "".join(f"{count:>9}" for count in found) + f"{explained:>11}")
+        explained = sum(
+            1 for case in cases if case.where == where and case.verdict == "other" and _why(case)
+        )
+        print(
+            f"{where:10}{sum(found):>7}"
+            + "".join(f"{count:>9}" for count in found)
+            + f"{explained:>11}"
+        )
     for case in sorted(cases, key=lambda case: (case.verdict, case.source, case.event)):
         if case.verdict != "same":
-            print(f"{case.verdict}: {case.source}:{case.event} was refused {case.action}  {_why(case)}")
+            print(
+                f"{case.verdict}: {case.source}:{case.event} was refused {case.action} "
+                f" {_why(case)}"
+            )
     return 0
 
 
@@ -114,10 +137,19 @@ def of_messages(file: Path) -> Iterator[Case]:
             if source:
                 event = map_event(source, operation)
                 mapped = CallNeeds(event.verdict, event.prefix)
-                yield _case(source, operation, action, {each.action for each in event.actions}, mapped, "refusals")
+                yield _case(
+                    source,
+                    operation,
+                    action,
+                    {each.action for each in event.actions},
+                    mapped,
+                    "refusals",
+                )
 
 
-def _case(source: str, event: str, action: str, needed: set[str], mapped: CallNeeds, where: str) -> Case:
+def _case(
+    source: str, event: str, action: str, needed: set[str], mapped: CallNeeds, where: str
+) -> Case:
     if catalog.spelling(action) in needed or action in needed:
         return Case(source, event, action, "same", where)
     if mapped.verdict in (Verdict.NO_PERMISSION, Verdict.UNMAPPED) or unknown_refusals(
@@ -129,7 +161,9 @@ def _case(source: str, event: str, action: str, needed: set[str], mapped: CallNe
 
 
 def _source(operation: str, action: str, message: str) -> str:
-    """The event source of an operation: the only one that has it, else the only one that the message names."""
+    """The event source of an operation: the only one that has it, else the only one that the
+    message names.
+    """
     sources = _sources().get(operation, set())
     told = message.replace(action.lower(), "").replace(" ", "")
     named = {source for source in sources if source.partition(".")[0] in told}

@@ -1,8 +1,10 @@
-"""Policies of a folder of JSON and YAML files: read, written back, and edited, each statement in six ways.
+"""Policies of a folder of JSON and YAML files: read, written back, and edited, each statement in
+six ways.
 
     .venv/bin/python bench/policy_files.py FOLDER
 
-Prints how many came back byte for byte, and how many edits took more lines of the file than they had to.
+Prints how many came back byte for byte, and how many edits took more lines of the file than they
+had to.
 """
 
 from __future__ import annotations
@@ -16,7 +18,14 @@ from pathlib import Path
 
 from leastpriv.errors import LeastprivError
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.policy.edit import AppendActions, AppendStatement, DropStatement, Edit, ReplaceActions, apply_edits
+from leastpriv.policy.edit import (
+    AppendActions,
+    AppendStatement,
+    DropStatement,
+    Edit,
+    ReplaceActions,
+    apply_edits,
+)
 from leastpriv.policy.source import policy_pointers
 from leastpriv.policy.syntax_tree import read_json, read_yaml
 
@@ -24,17 +33,29 @@ _ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B"], "Resource": ["ar
 
 
 def edits(document: Document, statement: Statement) -> Iterator[tuple[Edit, int]]:
-    """Edits, each with the maximal number of removed lines: its own, and the one that gets or loses a comma."""
-    lines = document.text.count("\n", 0, document.statement_nodes[statement.index].end) + 2 - statement.line
+    """Edits, each with the maximal number of removed lines: its own, and the one that gets or loses
+    a comma.
+    """
+    lines = (
+        document.text.count("\n", 0, document.statement_nodes[statement.index].end)
+        + 2
+        - statement.line
+    )
     actions = statement.actions
     if actions and len(document.statement_nodes[statement.index].get_any_case("Action").items) > 0:  # type: ignore[union-attr]
         yield AppendActions(statement.index, ("zz:New",)), 1
         yield AppendActions(statement.index, ("aa:New",)), 1
         # Names that sort next to the one they replace, so that a sorted list keeps its order.
         new = (f"{actions[0]}A", f"{actions[0]}B")
-        yield ReplaceActions(statement.index, frozenset({actions[0]}), ((actions[0], new),)), actions.count(actions[0])
+        yield (
+            ReplaceActions(statement.index, frozenset({actions[0]}), ((actions[0], new),)),
+            actions.count(actions[0]),
+        )
         if len({*actions}) > 1:
-            yield ReplaceActions(statement.index, frozenset({actions[-1]})), 1 + actions.count(actions[-1])
+            yield (
+                ReplaceActions(statement.index, frozenset({actions[-1]})),
+                1 + actions.count(actions[-1]),
+            )
     if len(document.statements) > 1:
         yield DropStatement(statement.index), 1 + lines
     yield AppendStatement(_ADDED), 2
@@ -43,7 +64,8 @@ def edits(document: Document, statement: Statement) -> Iterator[tuple[Edit, int]
 def gone(before: str, after: str) -> int:
     """Lines of the file that an edit removes or rewrites; blank ones are free."""
     return sum(
-        line[0] == "-" and bool(line[1:].strip()) for line in difflib.ndiff(before.split("\n"), after.split("\n"))
+        line[0] == "-" and bool(line[1:].strip())
+        for line in difflib.ndiff(before.split("\n"), after.split("\n"))
     )
 
 

@@ -1,9 +1,10 @@
 """Measures evaluation and containment: `python bench/policy_speed.py [FOLDER_OF_POLICIES]`.
 
-Prints the time to evaluate 10,000 calls against a policy of 30 statements, each call on another resource, and to
-compare two policies of about 6 kB: one narrowed from the other, and one that grants more. Also of hostile patterns,
-which have to end in "cannot tell". With a folder: the slowest comparison of each policy in it with itself and with its
-neighbour. Needs the package installed.
+Prints the time to evaluate 10,000 calls against a policy of 30 statements, each call on another
+resource, and to compare two policies of about 6 kB: one narrowed from the other, and one that
+grants more. Also of hostile patterns, which have to end in "cannot tell". With a folder: the
+slowest comparison of each policy in it with itself and with its neighbour. Needs the package
+installed.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def document(statements: list[Mapping[str, object]]) -> Document:
 
 
 def policy(verbs: tuple[str, ...], resources: int, deny: bool = True) -> Document:
-    """Make 30 statements: three per service, one of them under a condition; and one Deny of some."""
+    """Make 30 statements: three per service, one of them under a condition; and one Deny of
+    some.
+    """
     made: list[Mapping[str, object]] = []
     for service in SERVICES:
         for number in range(3):
@@ -39,14 +42,21 @@ def policy(verbs: tuple[str, ...], resources: int, deny: bool = True) -> Documen
                 "Effect": "Allow",
                 "Action": [f"{service}:{verb}Thing{number}" for verb in verbs],
                 "Resource": [
-                    f"arn:aws:{service}:{ACCOUNT}:thing/orders-{number}-{place}-*" for place in range(resources)
+                    f"arn:aws:{service}:{ACCOUNT}:thing/orders-{number}-{place}-*"
+                    for place in range(resources)
                 ],
             }
             if number == 2:
-                allow["Condition"] = {"StringEquals": {"aws:RequestedRegion": ["eu-west-1", "eu-central-1"]}}
+                allow["Condition"] = {
+                    "StringEquals": {"aws:RequestedRegion": ["eu-west-1", "eu-central-1"]}
+                }
             made.append(allow)
     if deny:
-        made[-1] = {"Effect": "Deny", "Action": "iam:Delete*", "Resource": "arn:aws:iam:*:*:thing/orders-*"}
+        made[-1] = {
+            "Effect": "Deny",
+            "Action": "iam:Delete*",
+            "Resource": "arn:aws:iam:*:*:thing/orders-*",
+        }
     return document(made)
 
 
@@ -61,7 +71,9 @@ def best(work: Callable[[], object]) -> float:
 
 
 def calls() -> list[Request]:
-    """Make calls of all services, each on another resource, half of them with the key of a condition."""
+    """Make calls of all services, each on another resource, half of them with the key of a
+    condition.
+    """
     context = {"aws:RequestedRegion": ("eu-west-1",), "aws:PrincipalAccount": ("111122223333",)}
     return [
         Request(
@@ -78,7 +90,11 @@ def summary(answer: Containment) -> str:
     smallest = answer.smallest
     if smallest is None:
         return "contained"
-    return f"{len(answer.excesses)} in excess" if smallest.witness else f"cannot tell: {smallest.reason}"
+    return (
+        f"{len(answer.excesses)} in excess"
+        if smallest.witness
+        else f"cannot tell: {smallest.reason}"
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -87,15 +103,32 @@ def main(arguments: list[str]) -> int:
     first = time.perf_counter()
     for request in asked:
         evaluate(request, [thirty])
-    print(f"{CALLS:,} calls against {len(thirty.statements)} statements: {time.perf_counter() - first:.3f} s")
+    print(
+        f"{CALLS:,} calls against {len(thirty.statements)} statements:"
+        f" {time.perf_counter() - first:.3f} s"
+    )
     old, new = policy(("Create", "Get", "Put", "Delete"), 1), policy(("Create", "Get"), 1)
     wide = policy(("Create", "Get", "Put", "*"), 1)
-    star = document([{"Effect": "Allow", "Action": [f"{service}:*" for service in SERVICES], "Resource": "*"}])
+    star = document(
+        [{"Effect": "Allow", "Action": [f"{service}:*" for service in SERVICES], "Resource": "*"}]
+    )
     hostile = document(
-        [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"*{'a*' * (5 + n % 7)}b{n}" for n in range(300)]}]
+        [
+            {
+                "Effect": "Allow",
+                "Action": "s3:*",
+                "Resource": [f"*{'a*' * (5 + n % 7)}b{n}" for n in range(300)],
+            }
+        ]
     )
     other = document(
-        [{"Effect": "Allow", "Action": "s3:*", "Resource": [f"*{'a*' * (4 + n % 5)}c{n}*" for n in range(300)]}]
+        [
+            {
+                "Effect": "Allow",
+                "Action": "s3:*",
+                "Resource": [f"*{'a*' * (4 + n % 5)}c{n}*" for n in range(300)],
+            }
+        ]
     )
     for name, one, two in (
         ("narrowed", old, new),
@@ -106,7 +139,10 @@ def main(arguments: list[str]) -> int:
     ):
         answer = check_containment([one], [two])
         seconds = best(lambda one=one, two=two: check_containment([one], [two]))  # type: ignore[misc]
-        print(f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms, {summary(answer)}")
+        print(
+            f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms,"
+            f" {summary(answer)}"
+        )
     if arguments:
         print(corpus(Path(arguments[0])))
     return 0

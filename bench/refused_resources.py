@@ -1,10 +1,12 @@
-"""Measures derived resources by denials: `python bench/refused_resources.py REFUSALS_JSONL [--list CLASS]`.
+"""Measures derived resources by denials: `python bench/refused_resources.py REFUSALS_JSONL [--list
+CLASS]`.
 
-Quoted denials have an action and an ARN, but no request. So one is created: the operation of the action's name, its
-members (botocore's model) that are named like a part of the ARN filled with that part, once, and once the members that
-are ARNs filled with the ARN. The resource derived from it is classified as in `resource_accuracy.py`, with two more
-classes: `unknown` if the catalogue gives the action no type of the ARN, `no request` if no member is named like any
-part. ARNs with a hidden part (`***`, `<account>`) and truncated ones are left out. Needs the package installed.
+Quoted denials have an action and an ARN, but no request. So one is created: the operation of the
+action's name, its members (botocore's model) that are named like a part of the ARN filled with that
+part, once, and once the members that are ARNs filled with the ARN. The resource derived from it is
+classified as in `resource_accuracy.py`, with two more classes: `unknown` if the catalogue gives the
+action no type of the ARN, `no request` if no member is named like any part. ARNs with a hidden part
+(`***`, `<account>`) and truncated ones are left out. Needs the package installed.
 """
 
 from __future__ import annotations
@@ -33,14 +35,21 @@ _WAYS = ("by name", "by ARN")
 
 
 def named_resources(path: Path) -> Iterator[tuple[str, str]]:
-    """(action, ARN) of each row with both, once; AWS itself writes `*` in the ARN of a resource without id."""
+    """(action, ARN) of each row with both, once; AWS itself writes `*` in the ARN of a resource
+    without id.
+    """
     seen = set()
     for line in path.read_text(encoding="utf-8").splitlines():
         expected = json.loads(line)["expected"]
         resource = expected["resource"] or ""
         for name in expected["actions"]:
             known = action_of(name)
-            if known and known.resource_types and _ARN.fullmatch(resource) and not has_hidden_part(resource):
+            if (
+                known
+                and known.resource_types
+                and _ARN.fullmatch(resource)
+                and not has_hidden_part(resource)
+            ):
                 seen.add((known.name, resource))
     yield from sorted(seen)
 
@@ -49,9 +58,12 @@ def requests(action: str, arn: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(way, request) created from the operation's members; an empty request if no member fits."""
     members = _members(*action.split(":"))
     prefix, fields = action.partition(":")[0], arn.split(":", 5)
-    # For a log group AWS names streams that do not exist yet; Secrets Manager adds six characters to a name.
+    # For a log group AWS names streams that do not exist yet; Secrets Manager adds six characters
+    # to a name.
     bare = re.sub(r":log-stream:$|(?<=:secret:)(.+)-\w{6}$", r"\1", arn)
-    parts = [(name.lower(), text) for name, text in variables_of_arn(prefix, bare) if "*" not in text]
+    parts = [
+        (name.lower(), text) for name, text in variables_of_arn(prefix, bare) if "*" not in text
+    ]
     named = {
         member: text
         for variable, text in parts
@@ -73,10 +85,16 @@ def _as_recorded(member: str) -> str:
 
 @cache
 def _members(prefix: str, operation: str) -> tuple[str, ...]:
-    """Names of an operation's text members, in the model's order; empty where botocore has no such operation."""
+    """Names of an operation's text members, in the model's order; empty where botocore has no such
+    operation.
+    """
     for name in _services():
         model = _model(name)
-        if prefix in (name, model["metadata"].get("signingName"), model["metadata"]["endpointPrefix"]):
+        if prefix in (
+            name,
+            model["metadata"].get("signingName"),
+            model["metadata"]["endpointPrefix"],
+        ):
             shape = model["operations"].get(operation, {}).get("input", {}).get("shape")
             if shape:
                 return tuple(model["shapes"][shape].get("members", {}))
@@ -107,7 +125,9 @@ def classified(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...
     for way, parameters in requests(action, arn):
         call = Call(
             event_id="",
-            principal=f"arn:{fields[1]}:iam::{fields[4] if fields[4].isdigit() else '111122223333'}:role/r",
+            principal=(
+                f"arn:{fields[1]}:iam::{fields[4] if fields[4].isdigit() else '111122223333'}:role/r"
+            ),
             session="",
             time=datetime(2026, 11, 1, tzinfo=UTC),
             account=fields[4] if fields[4].isdigit() else "111122223333",
@@ -144,14 +164,21 @@ def main(arguments: list[str]) -> int:
             wide += any(is_account_wide(action, resource) for resource in derived)
             if found == shown:
                 print(
-                    f"{action} {way}\n  true    {arn}\n  derived {', '.join(derived)[:300]}\n  request {request[:200]}"
+                    f"{action} {way}\n  true    {arn}\n  derived {', '.join(derived)[:300]}\n "
+                    f" request {request[:200]}"
                 )
     for way in _WAYS:
         print(f"\n{way:24} {'cases':>6} " + " ".join(f"{name:>10}" for name in classes))
         rows = {service: found for (of, service), found in counts.items() if of == way}
         whole = sum(rows.values(), Counter[str]())
-        for service, told in (*sorted(rows.items(), key=lambda row: -row[1].total()), ("all", whole)):
-            print(f"{service:24} {told.total():>6} " + " ".join(f"{told[name]:>10}" for name in classes))
+        for service, told in (
+            *sorted(rows.items(), key=lambda row: -row[1].total()),
+            ("all", whole),
+        ):
+            print(
+                f"{service:24} {told.total():>6} "
+                + " ".join(f"{told[name]:>10}" for name in classes)
+            )
     print(f"\na whole account where the action takes an ARN: {wide}; catalogue {catalog.version()}")
     return 0
 

@@ -1,22 +1,28 @@
-"""Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER [--list CLASS]`.
+"""Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER [--list
+CLASS]`.
 
-Some records name the resource a call was authorized on: they list it (`resources[]`), or a denial names it. That truth
-is hidden, the resource is derived from the rest of the record, and both are compared:
+Some records name the resource a call was authorized on: they list it (`resources[]`), or a denial
+names it. That truth is hidden, the resource is derived from the rest of the record, and both are
+compared:
 
 - exact: the derived resources are the true ones, literally;
-- pattern: a derived pattern matches the true resource, and every part of it that the request names is literal; also a
-secret's ARN together with the same with `-??????`, since the request may have named it with or without its end, and a
-name of SageMaker's with its capitals and in lower case;
+- pattern: a derived pattern matches the true resource, and every part of it that the request names
+  is literal; also a
+secret's ARN together with the same with `-??????`, since the request may have named it with or
+without its end, and a name of SageMaker's with its capitals and in lower case;
 - too wide: it matches, but has a wildcard for a part that the request names;
 - wrong: no derived resource matches, or a derived one of the same type is not the used one;
-- unknown: the true ARN is of no type that the catalogue gives the action, so that no resource could be derived;
-- elsewhere: the true ARN is in another region or account than the record, as in guides whose records were edited.
+- unknown: the true ARN is of no type that the catalogue gives the action, so that no resource could
+  be derived;
+- elsewhere: the true ARN is in another region or account than the record, as in guides whose
+  records were edited.
 
-Equal cases (event, action, request, truth) count once, since one script may make the same call a thousand times. Prints
-a table by service, the share of type wildcards, and how often a whole account (`*`, `arn:…:SERVICE:…:*`) was derived
-although the action has ARNs. A second table classifies calls whose answer has one ARN of the action's types, with the
-answer hidden: a weaker truth, but of more services. `refused_resources.py` has truths of denials. `--list` shows the
-cases of one class. Needs the package installed; reads only the folder.
+Equal cases (event, action, request, truth) count once, since one script may make the same call a
+thousand times. Prints a table by service, the share of type wildcards, and how often a whole
+account (`*`, `arn:…:SERVICE:…:*`) was derived although the action has ARNs. A second table
+classifies calls whose answer has one ARN of the action's types, with the answer hidden: a weaker
+truth, but of more services. `refused_resources.py` has truths of denials. `--list` shows the cases
+of one class. Needs the package installed; reads only the folder.
 """
 
 from __future__ import annotations
@@ -66,7 +72,9 @@ class Case:
 
 
 def is_of(action: Action, prefix: str, arn: str) -> bool:
-    """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
+    """Whether an ARN is of one of the action's resource types, and of none that fits it more
+    closely.
+    """
     if not is_whole_arn(arn):
         return False
     kinds = types_of_arn(prefix, arn)
@@ -74,7 +82,9 @@ def is_of(action: Action, prefix: str, arn: str) -> bool:
 
 
 def is_account_wide(action: str, resource: str) -> bool:
-    """Whether a resource is all of a service, or all there is, though each type of the action has more to its ARN."""
+    """Whether a resource is all of a service, or all there is, though each type of the action has
+    more to its ARN.
+    """
     known = action_of(action)
     if not known or not known.resource_types:
         return False
@@ -84,7 +94,11 @@ def is_account_wide(action: str, resource: str) -> bool:
 
 def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
     """All cases of a call: from CloudTrail's list and a denial, or (`answered`) from the answer."""
-    hidden = needs_of(structs.replace(call, resources=(), error_message="", response={} if answered else call.response))
+    hidden = needs_of(
+        structs.replace(
+            call, resources=(), error_message="", response={} if answered else call.response
+        )
+    )
     observed: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for need in hidden.needs:
         if need.basis.value != "inferred" and need.verified:
@@ -113,13 +127,21 @@ def true_resources(call: Call, action: str) -> tuple[str, ...]:
     event = map_event(call.source, call.name)
     if any(mapped.on for mapped in event.actions):
         return ()  # A copy lists both ends; the record does not say which is which.
-    own = [arn for arn in call.resources if arn.startswith(("arn:aws:", "arn:aws-")) and arn.split(":")[2] == prefix]
+    own = [
+        arn
+        for arn in call.resources
+        if arn.startswith(("arn:aws:", "arn:aws-")) and arn.split(":")[2] == prefix
+    ]
     # Listed resources of other types do not count: the bucket of an object.
     listed = [arn for arn in call.resources if is_of(known, prefix, arn)] or own
     if call.outcome is Outcome.DENIED:
         denial = read_denial(call.error_message, error_code=call.error_code)
         named = [catalog.spelling(each) for each in denial.actions]
-        if action in named and denial.resource.startswith("arn:") and not set(denial.resource) & set("*?"):
+        if (
+            action in named
+            and denial.resource.startswith("arn:")
+            and not set(denial.resource) & set("*?")
+        ):
             listed.append(denial.resource)
     return tuple(dict.fromkeys(listed))
 
@@ -138,7 +160,9 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
     prefix = action.partition(":")[0]
     if not all(fits(action, escape_observed(arn)) for arn in truth):
         return "unknown"
-    places = {(arn.split(":")[3] or call.region, arn.split(":")[4] or call.account) for arn in truth}
+    places = {
+        (arn.split(":")[3] or call.region, arn.split(":")[4] or call.account) for arn in truth
+    }
     if places != {(call.region, call.account)}:
         return "elsewhere"
     if all(any(resource_matches(pattern, arn) for pattern in derived) for arn in truth):
@@ -147,7 +171,9 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
             pattern
             for pattern in derived
             if types_of_arn(prefix, pattern) & kinds
-            and not any(resource_matches(pattern, arn) or is_other_form(pattern, arn) for arn in truth)
+            and not any(
+                resource_matches(pattern, arn) or is_other_form(pattern, arn) for arn in truth
+            )
         ]
         if beside:
             return "wrong"
@@ -162,7 +188,9 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
 
 
 def is_other_form(pattern: str, arn: str) -> bool:
-    """Whether a pattern is the other form of an ARN: of a secret with its end, of SageMaker's names with capitals."""
+    """Whether a pattern is the other form of an ARN: of a secret with its end, of SageMaker's names
+    with capitals.
+    """
     if ":sagemaker:" in arn:
         return pattern.lower() == escape_observed(arn).lower()
     return ":secretsmanager:" in arn and pattern == f"{escape_observed(arn)}-??????"
@@ -173,10 +201,14 @@ def known_texts(call: Call) -> frozenset[str]:
     texts = {text for _, text in request_values(call.parameters)}
     parts = {part for text in texts for part in re.split(r"[/:,]", text)}
     tails = {text.partition(sep)[2] for text in texts for sep in (":::", "/") if sep in text}
-    return frozenset(texts | parts | tails | {call.region, call.account, call.principal.split(":")[1]}) - {""}
+    return frozenset(
+        texts | parts | tails | {call.region, call.account, call.principal.split(":")[1]}
+    ) - {""}
 
 
-def widens_known_parts(prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]) -> bool:
+def widens_known_parts(
+    prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]
+) -> bool:
     """Whether every derived pattern that matches has a wildcard for a known part of the ARN."""
     return all(
         any(resource_matches(pattern, other) for other in with_one_part_changed(prefix, arn, known))
@@ -206,7 +238,10 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0]) if arguments else Path()
     files = sorted(folder.rglob("*.json*.gz")) if arguments else []
     if not files or (shown and shown not in (*CLASSES, "wildcard")):
-        print(f"Name a folder of *.json*.gz files; --list takes {', '.join(CLASSES)} or wildcard.", file=sys.stderr)
+        print(
+            f"Name a folder of *.json*.gz files; --list takes {', '.join(CLASSES)} or wildcard.",
+            file=sys.stderr,
+        )
         return _USAGE
     items = [item for file in files for item in TrailFolder(file).read(Window(), Principals())]
     calls = [item for item in items if isinstance(item, Call)]
@@ -214,7 +249,9 @@ def main(arguments: list[str]) -> int:
     distinct = list(dict.fromkeys(found))
     print_table(distinct)
     counts = Counter(case.verdict for case in found)
-    told = ", ".join(f"{name} {counts[name]:,} ({counts[name] / max(len(found), 1):.1%})" for name in CLASSES)
+    told = ", ".join(
+        f"{name} {counts[name]:,} ({counts[name] / max(len(found), 1):.1%})" for name in CLASSES
+    )
     print(f"\n{len(found):,} counted singly: {told}")
     print_wildcards(calls, distinct)
     others = list(dict.fromkeys(case for call in calls for case in cases(call, answered=True)))
@@ -234,8 +271,14 @@ def print_table(found: Sequence[Case]) -> None:
     for case in found:
         services[case.action.partition(":")[0]][case.verdict] += 1
     whole = sum(services.values(), Counter[str]())
-    for service, counts in (*sorted(services.items(), key=lambda entry: -entry[1].total()), ("all", whole)):
-        print(f"{service:24} {counts.total():>7,} " + " ".join(f"{counts[name]:>9,}" for name in CLASSES))
+    for service, counts in (
+        *sorted(services.items(), key=lambda entry: -entry[1].total()),
+        ("all", whole),
+    ):
+        print(
+            f"{service:24} {counts.total():>7,} "
+            + " ".join(f"{counts[name]:>9,}" for name in CLASSES)
+        )
     shares = " ".join(f"{whole[name] / max(whole.total(), 1):>9.1%}" for name in CLASSES)
     print(f"{'share':24} {'':>7} {shares}")
 
@@ -244,14 +287,26 @@ def print_wildcards(calls: Sequence[Call], classified: Sequence[Case]) -> None:
     """Type wildcards among the classified, and among all resources of the records."""
     bare = [case for case in classified if case.bare]
     open_judged = sum(case.type_wildcard for case in classified)
-    print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(classified), 1):.1%})")
+    print(
+        f"type wildcards among them: {open_judged:,} ({open_judged / max(len(classified), 1):.1%})"
+    )
     needs = dict.fromkeys(need for call in calls for need in needs_of(call).needs if need.verified)
-    whole = [need for need in needs if is_account_wide(need.permission.action, need.permission.resource)]
-    print(f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(whole)}")
+    whole = [
+        need for need in needs if is_account_wide(need.permission.action, need.permission.resource)
+    ]
+    print(
+        f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(whole)}"
+    )
     kinds = Counter("any" if need.derivation.startswith("any ") else "other" for need in needs)
     named = Counter("any" if all_open else "other" for all_open in _by_action(calls).values())
-    print(f"of all {kinds.total():,} distinct needs of the records, {kinds['any']:,} are type wildcards;")
-    print(f"{named['any']:,} of {named.total():,} actions with a resource type have never another resource")
+    print(
+        f"of all {kinds.total():,} distinct needs of the records, {kinds['any']:,} are type"
+        " wildcards;"
+    )
+    print(
+        f"{named['any']:,} of {named.total():,} actions with a resource type have never another"
+        " resource"
+    )
 
 
 def _by_action(calls: Sequence[Call]) -> dict[str, bool]:

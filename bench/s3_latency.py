@@ -1,12 +1,14 @@
-"""Measures trails in S3 with latency: `python bench/s3_latency.py FOLDER [MILLISECONDS [OBJECTS]]` (30, all).
+"""Measures trails in S3 with latency: `python bench/s3_latency.py FOLDER [MILLISECONDS [OBJECTS]]`
+(30, all).
 
-A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after the given milliseconds.
-Each client runs in a separate process, nine times in turn, and prints median seconds, seconds of its core, objects per
-second, peak memory, and its gain over the first: the median of the ratios per turn, and the ratio of the quickest
-turns, which other work disturbs least. Objects are first downloaded and dropped, then also read; the last table is the
-reading alone, from disk. The clients are boto3 as in a script (a paginator, 32 threads that each get an object and read
-it with the product's reader), and the product's with botocore alone and with obstore. The server takes a
-seventh of a millisecond per object.
+A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after the
+given milliseconds. Each client runs in a separate process, nine times in turn, and prints median
+seconds, seconds of its core, objects per second, peak memory, and its gain over the first: the
+median of the ratios per turn, and the ratio of the quickest turns, which other work disturbs least.
+Objects are first downloaded and dropped, then also read; the last table is the reading alone, from
+disk. The clients are boto3 as in a script (a paginator, 32 threads that each get an object and read
+it with the product's reader), and the product's with botocore alone and with obstore. The server
+takes a seventh of a millisecond per object.
 """
 
 from __future__ import annotations
@@ -77,7 +79,10 @@ def table(what: str, delay: str, asked: list[str]) -> None:
     print("              seconds  of core  objects/s  peak MiB  gain: seconds  of core  quickest")
     for client, rows in told.items():
         wall, cpu, files, peak = (statistics.median(column) for column in zip(*rows, strict=True))
-        gains = [statistics.median(b[at] / r[at] for b, r in zip(base, rows, strict=True)) for at in (0, 1)]
+        gains = [
+            statistics.median(b[at] / r[at] for b, r in zip(base, rows, strict=True))
+            for at in (0, 1)
+        ]
         least = min(row[0] for row in base) / min(row[0] for row in rows)
         shown = f"{wall:7.2f}  {cpu:7.2f}  {files / wall:9,.0f}  {peak:8.0f}"
         print(f"{client:12}  {shown}  {gains[0]:13.2f}  {gains[1]:7.2f}  {least:8.2f}")
@@ -102,7 +107,8 @@ def read(client: str, place: str, roles: str, what: str) -> int:
         alone = alone_client(environment)
         _timed(lambda: read_alone(alone, principals, what))
     else:
-        # Clients are created before the clock starts, for all: they delay the start, not the reading.
+        # Clients are created before the clock starts, for all: they delay the start, not the
+        # reading.
         aws = Aws.open(environment)
         aws.client("s3"), aws.client("cloudtrail")
         trail = S3Trail(aws, "s3://logs", S3TrailOptions(survey=False))
@@ -147,7 +153,9 @@ def alone_client(environment: dict[str, str]) -> Any:
 
 
 def read_alone(client: Any, principals: Principals, what: str) -> int:
-    """As a script would, but with the product's reader: the baseline of the product's client and its threads."""
+    """As a script would, but with the product's reader: the baseline of the product's client and
+    its threads.
+    """
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="logs", Prefix="AWSLogs/")
     keys = [entry["Key"] for page in pages for entry in page["Contents"]]
     own = threading.local()
@@ -174,9 +182,16 @@ async def serve(folder: Path, delay: float, most: int) -> None:
     def answer(url: str) -> bytes:
         place, _, query = url.partition("?")
         key = unquote(place).removeprefix("/logs").lstrip("/")
-        body = (folder / key).read_bytes() if key else listing(paths, entries, parse_qs(query)).encode()
+        body = (
+            (folder / key).read_bytes()
+            if key
+            else listing(paths, entries, parse_qs(query)).encode()
+        )
         tag = tags.get(key, "")
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: {tag}\r\nLast-Modified: {_THEN}\r\n"
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nETag: {tag}\r\nLast-Modified:"
+            f" {_THEN}\r\n"
+        )
         return f"{head}Content-Type: application/xml\r\n\r\n".encode() + body
 
     class Connection(asyncio.Protocol):
@@ -211,7 +226,9 @@ def etag(body: bytes) -> str:
 def entry(path: str, tag: str, size: int) -> str:
     """An object in a listing."""
     what = f"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{escape(tag)}</ETag><Size>{size}</Size>"
-    return f"<Contents><Key>{escape(path)}</Key>{what}<StorageClass>STANDARD</StorageClass></Contents>"
+    return (
+        f"<Contents><Key>{escape(path)}</Key>{what}<StorageClass>STANDARD</StorageClass></Contents>"
+    )
 
 
 def listing(paths: list[str], entries: dict[str, str], asked: dict[str, list[str]]) -> str:
@@ -219,16 +236,28 @@ def listing(paths: list[str], entries: dict[str, str], asked: dict[str, list[str
     prefix, delimiter = asked.get("prefix", [""])[0], asked.get("delimiter", [""])[0]
     after = asked.get("continuation-token", asked.get("start-after", [""]))[0]
     found = paths[
-        max(bisect_right(paths, after), bisect_left(paths, prefix)) : bisect_left(paths, f"{prefix}\U0010ffff")
+        max(bisect_right(paths, after), bisect_left(paths, prefix)) : bisect_left(
+            paths, f"{prefix}\U0010ffff"
+        )
     ]
     if delimiter:
-        names = {prefix + path[len(prefix) :].partition("/")[0] + "/" for path in found if "/" in path[len(prefix) :]}
-        content = "".join(f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in sorted(names))
+        names = {
+            prefix + path[len(prefix) :].partition("/")[0] + "/"
+            for path in found
+            if "/" in path[len(prefix) :]
+        }
+        content = "".join(
+            f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>" for name in sorted(names)
+        )
         more = ""
     else:
         page = found[: int(asked.get("max-keys", ["1000"])[0])]
         content = "".join(entries[path] for path in page)
-        more = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if len(found) > len(page) else ""
+        more = (
+            f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>"
+            if len(found) > len(page)
+            else ""
+        )
     truncated = "true" if more else "false"
     return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{content}</ListBucketResult>"
 

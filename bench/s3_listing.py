@@ -1,7 +1,8 @@
 """Measures a listing of S3: `python bench/s3_listing.py [PAGES]` (50).
 
-A server on this machine answers ListObjectsV2 with the given number of pages of a thousand objects of a trail. Each
-client lists them in a separate process, five times in turn; printed are medians of milliseconds of its core per page.
+A server on this machine answers ListObjectsV2 with the given number of pages of a thousand objects
+of a trail. Each client lists them in a separate process, five times in turn; printed are medians of
+milliseconds of its core per page.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def main(arguments: list[str]) -> int:
     pages = (*arguments, "50")[0]
     clients = ("boto3", "boto3, times left alone", "obstore", "ours")
     told: dict[str, list[float]] = {client: [] for client in clients}
-    with subprocess.Popen([sys.executable, __file__, "--serve", pages], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, __file__, "--serve", pages], stdout=subprocess.PIPE, text=True
+    ) as server:
         port = server.stdout.readline().strip() if server.stdout else ""
         for _ in range(_ROUNDS):
             for client, rows in told.items():
@@ -78,7 +81,9 @@ def _by_boto3(_: dict[str, str], **session: Any) -> Callable[[], int]:
     if session:
         core.get_component("response_parser_factory").set_parser_defaults(**session)
     paginator = boto3.Session(botocore_session=core).client("s3").get_paginator("list_objects_v2")
-    return lambda: sum(len(page["Contents"]) for page in paginator.paginate(Bucket="logs", Prefix="AWSLogs/"))
+    return lambda: sum(
+        len(page["Contents"]) for page in paginator.paginate(Bucket="logs", Prefix="AWSLogs/")
+    )
 
 
 def _by_obstore(environment: dict[str, str]) -> Callable[[], int]:
@@ -98,7 +103,9 @@ def _by_obstore(environment: dict[str, str]) -> Callable[[], int]:
 
 _WAYS: dict[str, Callable[[dict[str, str]], Callable[[], int]]] = {
     "boto3": _by_boto3,
-    "boto3, times left alone": lambda environment: _by_boto3(environment, timestamp_parser=lambda text: text),
+    "boto3, times left alone": lambda environment: _by_boto3(
+        environment, timestamp_parser=lambda text: text
+    ),
     "obstore": _by_obstore,
     "ours": _by_ours,
 }
@@ -119,7 +126,10 @@ async def serve(pages: int) -> None:
             """Answer with the page of the token."""
             query = parse_qs(data.split(b" ", 2)[1].decode().partition("?")[2])
             body = told[int(query.get("continuation-token", ["0"])[0])]
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Type: application/xml\r\n\r\n"
+            head = (
+                f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Type:"
+                " application/xml\r\n\r\n"
+            )
             self.transport.write(head.encode() + body)
 
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
@@ -137,7 +147,8 @@ def page(number: int, *, last: bool) -> str:
     more = "" if last else f"<NextContinuationToken>{number + 1}</NextContinuationToken>"
     truncated = f"<IsTruncated>{str(not last).lower()}</IsTruncated>{more}<KeyCount>1000</KeyCount>"
     return (
-        '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult'
+        ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         f"<Name>logs</Name><Prefix>AWSLogs/</Prefix><MaxKeys>1000</MaxKeys>{truncated}{objects}</ListBucketResult>"
     )
 

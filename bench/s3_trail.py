@@ -1,10 +1,10 @@
 """Measures trails in S3: `python bench/s3_trail.py FOLDER [OBJECTS]`.
 
-The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the given number of
-objects (5,000 by default) and put into buckets of a local S3, the one in the lab's environment (`make lab`): a fifth of
-them, and all. Each source runs in a separate process and prints its seconds, its peak memory, and its requests to S3:
-flat memory shows as equal mebibytes for both buckets. The last two rows are a run with a new cache and the run after
-it.
+The records of a folder of generated logs (AWSLogs/… as CloudTrail delivers it) are split into the
+given number of objects (5,000 by default) and put into buckets of a local S3, the one in the lab's
+environment (`make lab`): a fifth of them, and all. Each source runs in a separate process and
+prints its seconds, its peak memory, and its requests to S3: flat memory shows as equal mebibytes
+for both buckets. The last two rows are a run with a new cache and the run after it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def local_s3() -> Iterator[str]:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     environment = {**os.environ, "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port)}
-    server = subprocess.Popen([_LAB], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [_LAB], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         endpoint = f"http://127.0.0.1:{port}"
         for _ in range(300):
@@ -104,7 +106,9 @@ def filled(endpoint: str, folder: Path, most: int) -> str:
         for file in files:
             found, key = records(file), file.relative_to(folder).as_posix().removesuffix(".json.gz")
             roles.update(
-                str(issuer.get("arn")) for record in found if (issuer := _issuer(record)) and record.get("eventType")
+                str(issuer.get("arn"))
+                for record in found
+                if (issuer := _issuer(record)) and record.get("eventType")
             )
             for at in range(0, len(found), each):
                 body = gzip.compress(json.dumps({"Records": found[at : at + each]}).encode())
@@ -120,13 +124,17 @@ def records(file: Path) -> list[dict[str, Any]]:
 
 
 def _issuer(record: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = record.get("userIdentity", {}).get("sessionContext", {}).get("sessionIssuer", {})
+    found: dict[str, Any] = (
+        record.get("userIdentity", {}).get("sessionContext", {}).get("sessionIssuer", {})
+    )
     return found
 
 
 def child(endpoint: str, bucket: str, what: str, role: str, cache: str) -> None:
     """Read once in a separate process."""
-    subprocess.run([sys.executable, __file__, "--one", endpoint, bucket, what, role, cache], check=True)
+    subprocess.run(
+        [sys.executable, __file__, "--one", endpoint, bucket, what, role, cache], check=True
+    )
 
 
 def one(endpoint: str, bucket: str, what: str, role: str, cache: str) -> int:
@@ -144,8 +152,8 @@ def one(endpoint: str, bucket: str, what: str, role: str, cache: str) -> int:
     seconds = time.perf_counter() - started
     figures = source.statistics
     print(
-        f"{what:15}  {figures.files:7,}  {seconds:7.1f}  {peak():8.0f}  {asked['LIST']:5,}  {asked['GET']:5,}  "
-        f"{figures.records:9,}  {figures.calls:7,}",
+        f"{what:15}  {figures.files:7,}  {seconds:7.1f}  {peak():8.0f}  {asked['LIST']:5,} "
+        f" {asked['GET']:5,}  {figures.records:9,}  {figures.calls:7,}",
         flush=True,
     )
     return 0

@@ -1,9 +1,10 @@
-"""Prints the experiment with the real deploy tools as a table: rounds until clean, by tool and by recorded events.
+"""Prints the experiment with the real deploy tools as a table: rounds until clean, by tool and by
+recorded events.
 
     .venv/bin/python bench/seed_experiment.py [--fresh] [NAME …]
 
-NAME is a part of a tool's name (`CDK`). With `--fresh` each deploy gives its resources other names. It takes some
-ten minutes; every deploy runs in the lab, no account is needed.
+NAME is a part of a tool's name (`CDK`). With `--fresh` each deploy gives its resources other names.
+It takes some ten minutes; every deploy runs in the lab, no account is needed.
 """
 
 from __future__ import annotations
@@ -25,18 +26,25 @@ _WAYS = (
     (_FIRST, True, _FIRST, False),
     (_FIRST, True, _FIRST, True),
 )
-"""The administrator's deploy, whether data events are recorded, the last step, whether offers are accepted."""
+"""The administrator's deploy, whether data events are recorded, the last step, whether offers are
+accepted.
+"""
 
 
 def main(names: list[str]) -> None:
     """Prints a row per tool and variant."""
     fresh = "--fresh" in names
     names = [each for each in names if each != "--fresh"]
-    print("| tool | seen | data events | offers taken | actions | extensions | added by refusals | clean | seconds |")
+    print(
+        "| tool | seen | data events | offers taken | actions | extensions | added by refusals |"
+        " clean | seconds |"
+    )
     print("| --- | --- | --- | --- | ---: | ---: | --- | --- | ---: |")
     for deploy in ALL:
         for seen, data_events, until, accept in _WAYS:
-            if (until and not deploy.template) or (fresh and (until or accept)):  # nothing would be declared
+            if (until and not deploy.template) or (
+                fresh and (until or accept)
+            ):  # nothing would be declared
                 continue
             if not names or any(name in deploy.name for name in names):
                 with tempfile.TemporaryDirectory() as folder:
@@ -55,12 +63,14 @@ def main(names: list[str]) -> None:
 
 def _print(result: TrialResult, seen: str, *, data_events: bool, accept: bool) -> None:
     entries = [statement["Action"] for statement in result.policy["Statement"]]
-    actions = {action for entry in entries for action in ([entry] if isinstance(entry, str) else entry)}
+    actions = {
+        action for entry in entries for action in ([entry] if isinstance(entry, str) else entry)
+    }
     added = ", ".join(dict.fromkeys(each.partition(" on ")[0] for each in result.added))
     yes = {True: "yes", False: "no"}
     print(
-        f"| {result.deploy} | {seen} | {yes[data_events]} | {yes[accept]} | {len(actions)} | {result.extensions} "
-        f"| {added or '–'} | {yes[result.clean]} | {result.seconds:.0f} |",
+        f"| {result.deploy} | {seen} | {yes[data_events]} | {yes[accept]} | {len(actions)} |"
+        f" {result.extensions} | {added or '–'} | {yes[result.clean]} | {result.seconds:.0f} |",
         flush=True,
     )
 

@@ -1,8 +1,10 @@
-"""Measures the mapping against AWS's service reference: `python bench/service_reference.py SOURCE [--list]`.
+"""Measures the mapping against AWS's service reference: `python bench/service_reference.py SOURCE
+[--list]`.
 
-SOURCE is an archive or folder of the reference. Each operation of each client of Boto3 is asked for twice: without
-parameters and with all that botocore's model has. Prints how often the primary action is missed, how many of AWS's
-(operation, action) pairs are needs, or kept while the operation is used, and which operations pass an unknown role.
+SOURCE is an archive or folder of the reference. Each operation of each client of Boto3 is asked for
+twice: without parameters and with all that botocore's model has. Prints how often the primary
+action is missed, how many of AWS's (operation, action) pairs are needs, or kept while the operation
+is used, and which operations pass an unknown role.
 """
 
 from __future__ import annotations
@@ -42,11 +44,16 @@ def main(arguments: Sequence[str]) -> int:
                 counts[kind] += 1
                 lines += [f"  {kind}: {detail}"] if detail else []
     pairs = counts["pair"] or 1
-    print(f"{counts['row']:,} operations of clients; primary action missed: {counts['missed']:,} unexplained")
+    print(
+        f"{counts['row']:,} operations of clients; primary action missed: {counts['missed']:,}"
+        " unexplained"
+    )
     print(f"explained: {counts['explained']:,}")
     print(f"{pairs:,} pairs: {(pairs - counts['pair missed']) / pairs:.2%} needed, caused or kept")
     roles, kept, unknown = (counts[kind] for kind in ("passes role", "role kept", "role unknown"))
-    print(f"operations that pass a role: {roles:,}, unnamed and kept: {kept:,}, unknown: {unknown:,}")
+    print(
+        f"operations that pass a role: {roles:,}, unnamed and kept: {kept:,}, unknown: {unknown:,}"
+    )
     if "--list" in arguments:
         print("\n".join(sorted(lines)))
     return 0
@@ -58,14 +65,20 @@ def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
     source = source_of(client, prefix)
     title = f"{source.removesuffix('.amazonaws.com')}:{name}"
     event = map_event(source, name)
-    empty, full = (needs_of(call(source, name, parameters)) for parameters in ({}, parameters_of(client, name)))
+    empty, full = (
+        needs_of(call(source, name, parameters)) for parameters in ({}, parameters_of(client, name))
+    )
     found = needed(empty) | needed(full) | {mapped.action for mapped in event.actions}
     authorized = {spelled for action in operation.actions if (spelled := catalog.spelling(action))}
     yield "row", ""
     own = {mapped.action for mapped in event.actions} or needed(full)
     if not own & authorized:
         why = explanation(operation, event.verdict, authorized)
-        yield ("explained", f"{title}: {why}") if why else ("missed", f"{title}: {sorted(own)} {sorted(authorized)}")
+        yield (
+            ("explained", f"{title}: {why}")
+            if why
+            else ("missed", f"{title}: {sorted(own)} {sorted(authorized)}")
+        )
     known = found | {*empty.kept, *full.kept} | caused(event.operation)
     for action in sorted(authorized):
         yield "pair", ""
@@ -73,9 +86,14 @@ def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
             yield "pair missed", f"{title}: {action}"
     if "iam:PassRole" in authorized:
         yield "passes role", ""
-        is_named = "iam:PassRole" in needed(full) or any(gap.kind is GapKind.MAY_PASS_ROLE for gap in full.gaps)
+        is_named = "iam:PassRole" in needed(full) or any(
+            gap.kind is GapKind.MAY_PASS_ROLE for gap in full.gaps
+        )
         if "iam:PassRole" in full.kept:
-            yield "role kept", f"{title}: no parameter names it; a grant is kept while the operation is used"
+            yield (
+                "role kept",
+                f"{title}: no parameter names it; a grant is kept while the operation is used",
+            )
         elif not is_named and facts_of(event.operation).passes_role != "key":
             yield "role unknown", title
 
@@ -89,7 +107,11 @@ def caused(operation: str) -> set[str]:
     """Returns the actions that a parameter of the operation causes."""
     facts = facts_of(operation)
     passed = {"iam:PassRole"} if facts.passes_role else set()
-    return {*(each.action for each in facts.triggers), *(rule.action for rule in facts.tags), *facts.inner} | passed
+    return {
+        *(each.action for each in facts.triggers),
+        *(rule.action for rule in facts.tags),
+        *facts.inner,
+    } | passed
 
 
 def explanation(operation: Operation, verdict: Verdict, authorized: set[str]) -> str:
@@ -106,8 +128,14 @@ def explanation(operation: Operation, verdict: Verdict, authorized: set[str]) ->
 
 @cache
 def _differences() -> tuple[dict[str, str], ...]:
-    lines = (Path(__file__).parent / "reference_differences.tsv").read_text(encoding="utf-8").splitlines()
-    return tuple(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t"))
+    lines = (
+        (Path(__file__).parent / "reference_differences.tsv")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
+    return tuple(
+        csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t")
+    )
 
 
 if __name__ == "__main__":

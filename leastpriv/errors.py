@@ -1,4 +1,5 @@
-"""Every error that a user can see, words of its messages, and the signals that end a run; only `cli` catches errors.
+"""Every error that a user can see, words of its messages, and the signals that end a run; only
+`cli` catches errors.
 
 LeastprivError              exit 1   the action could not do its job
 ├── InputError              exit 2   an input is wrong: the message names it and the remedy
@@ -8,7 +9,7 @@ LeastprivError              exit 1   the action could not do its job
 ├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
 ├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
 └── PullRequestError        exit 1   the branch, commit or pull request could not be written
-        └── CreationForbiddenError       the branch exists, the pull request does not (pull_request/github/)
+        └── CreationForbiddenError       the branch exists, the pull request does not
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ class AwsError(LeastprivError):
         super().__init__(message)
         self.kind = kind
         self.missing_action = missing_action
-        """The IAM action that the credentials lack (`cloudtrail:LookupEvents`); empty where permissions are not the
-        reason."""
+        """The IAM action that the credentials lack (`cloudtrail:LookupEvents`); empty where
+        permissions are not the reason."""
 
 
 class NoCallsError(LeastprivError):
@@ -95,7 +96,9 @@ class NoCallsError(LeastprivError):
 
 
 class UnreadableHistoryError(LeastprivError):
-    """A history file is not valid for this principal; the message continues a sentence about the file."""
+    """A history file is not valid for this principal; the message continues a sentence about the
+    file.
+    """
 
 
 class PullRequestError(LeastprivError):
@@ -122,7 +125,8 @@ class Signals(Struct):
     def handle(self, number: int, _frame: FrameType | None = None) -> None:
         """Record a signal; a handler for `signal.signal`.
 
-        Raises Stopped where signals are not blocked, and this is the first signal or `first_only` is not set.
+        Raises Stopped where signals are not blocked, and this is the first signal or `first_only`
+        is not set.
         """
         self.received.append(number)
         if not self._is_blocked and not (self.first_only and len(self.received) > 1):
@@ -139,7 +143,8 @@ class Signals(Struct):
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Record signals inside the block and raise at its end, whether the block succeeds or fails.
+        """Record signals inside the block and raise at its end, whether the block succeeds or
+        fails.
 
         Raises Stopped where a signal arrived inside the block.
         """
@@ -168,10 +173,11 @@ class Signals(Struct):
 
 @contextmanager
 def caught_signals(*, first_only: bool = False) -> Iterator[Signals]:
-    """Catch Ctrl-C, requests to end and the signal of a closed terminal; a container's first process gets them only so.
+    """Catch Ctrl-C, requests to end and the signal of a closed terminal; a container's first
+    process gets them only so.
 
-    A signal that the process ignores, as under `nohup`, remains ignored. Outside the main thread, which alone receives
-    signals, none is caught.
+    A signal that the process ignores, as under `nohup`, remains ignored. Outside the main thread,
+    which alone receives signals, none is caught.
     """
     # Imported here: most runs catch none.
     import signal
@@ -179,7 +185,9 @@ def caught_signals(*, first_only: bool = False) -> Iterator[Signals]:
 
     signals = Signals(first_only)
     ends = (
-        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if threading.current_thread() is threading.main_thread()
+        else ()
     )
     caught = [number for number in ends if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, signals.handle) for number in caught}

@@ -1,4 +1,6 @@
-"""The domain types of the glossary as frozen msgspec structs, and their grouping, without I/O or decisions."""
+"""The domain types of the glossary as frozen msgspec structs, and their grouping, without I/O or
+decisions.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Basis(StrEnum):
 
 
 class DeniedBy(StrEnum):
-    """The policy type that denied a call; the values of the `denied_by` field of `leastpriv denials`."""
+    """The policy type that denied a call; the values of the `denied_by` field of `leastpriv
+    denials`.
+    """
 
     IDENTITY = "identity"
     SCP = "scp"
@@ -80,7 +84,8 @@ class GapKind(StrEnum):
     LOGGING_STOPPED = "logging-stopped"
     """A trail stopped logging for a time, or could not deliver files."""
     SETTINGS_UNKNOWN = "settings-unknown"
-    """A trail's settings could not be read: only its records show what it logs (docs: decision 6)."""
+    """A trail's settings could not be read: only its records show what it logs (docs: decision 6).
+    """
     SILENCE = "silence"
     """A region that has records on most days has none for some time."""
     LIVE_ROLE_UNREAD = "live-role-unread"
@@ -98,7 +103,9 @@ class GapKind(StrEnum):
 
     @property
     def hides_use(self) -> bool:
-        """Whether the gap may hide an allowed call; job logs contain denials only, and CloudTrail has the calls."""
+        """Whether the gap may hide an allowed call; job logs contain denials only, and CloudTrail
+        has the calls.
+        """
         return self not in (
             GapKind.SETTINGS_UNKNOWN,
             GapKind.UNREADABLE_LOG,
@@ -134,7 +141,9 @@ class Origin(Struct, frozen=True):
     where: str
     """In words: `main`, `the branch feature/x, which is not protected`."""
     mark: str = ""
-    """What the reviewer of an addition must know, `branch by session name`; empty where the ref is proved."""
+    """What the reviewer of an addition must know, `branch by session name`; empty where the ref is
+    proved.
+    """
 
 
 class WebIdentity(Struct, frozen=True, order=True):
@@ -147,7 +156,9 @@ class WebIdentity(Struct, frozen=True, order=True):
 
 
 class Principal(Struct, frozen=True):
-    """A role or user. `arn` includes the path where it is known (`arn:aws:iam::…:role/ci/deploy`)."""
+    """A role or user. `arn` includes the path where it is known
+    (`arn:aws:iam::…:role/ci/deploy`).
+    """
 
     arn: str
     partition: str
@@ -188,18 +199,24 @@ class Call(Struct, frozen=True, gc=False):
     error_code: str = ""
     error_message: str = ""
     invoked_by: str = ""
-    """Service that forwarded the caller's request; the identity, not this field, decides who called."""
+    """Service that forwarded the caller's request; the identity, not this field, decides who
+    called.
+    """
     read_only: bool | None = None
     data_event: bool = False
     parameters_omitted: bool = False
     """The record says that its request parameters were too large."""
     access_key: str = ""
-    """Id of the access key that signed the call; empty where the record has none, for example when a service uses a
-    role."""
+    """Id of the access key that signed the call; empty where the record has none, for example when
+    a service uses a role."""
     caller_doubt: str = ""
-    """Why the call may be no deployment's: `console`, or an identity type that is not known; its outcome is unknown."""
+    """Why the call may be no deployment's: `console`, or an identity type that is not known; its
+    outcome is unknown.
+    """
     program: str = ""
-    """The deploy tool of the call's user agent (`deploy_tools.tsv`), else `script`; empty if the record has none."""
+    """The deploy tool of the call's user agent (`deploy_tools.tsv`), else `script`; empty if the
+    record has none.
+    """
 
 
 class Denial(Struct, frozen=True):
@@ -216,17 +233,25 @@ class Denial(Struct, frozen=True):
     """Adding the actions to the identity policy can help."""
     message: str = ""
     inferred: bool = False
-    """The message names no action; it is inferred from the operation, the resource type or the tool's output."""
+    """The message names no action; it is inferred from the operation, the resource type or the
+    tool's output.
+    """
     why: str = ""
     """Why no grant helps; empty where one can."""
     encoded: str = ""
-    """EC2's whole encoded text, which `sts:DecodeAuthorizationMessage` decodes; empty where there is none."""
+    """EC2's whole encoded text, which `sts:DecodeAuthorizationMessage` decodes; empty where there
+    is none.
+    """
     authorization_id: str = ""
-    """Id by which `GetRequestAuthorizationDetails` returns the whole decision; empty where AWS gave none."""
+    """Id by which `GetRequestAuthorizationDetails` returns the whole decision; empty where AWS gave
+    none.
+    """
     authorization_region: str = ""
     """Region in which AWS keeps the decision, where the message's link names it."""
     judged_by: tuple[str, ...] = ()
-    """Condition keys of the request that AWS's authorization details contain, in lower case; empty without details."""
+    """Condition keys of the request that AWS's authorization details contain, in lower case; empty
+    without details.
+    """
     log: str = ""
     """Location in a job log, `deploy:120`; empty for a call that CloudTrail recorded."""
 
@@ -241,8 +266,8 @@ class Scope(Struct, frozen=True):
     data_events: bool = False
     """Only actions that are visible in data events alone (`permissions/event_table.py`)."""
     events: tuple[str, ...] = ()
-    """`management-read`, `management-write`, or data events of a resource type, `AWS::S3::Object`, or of one kind only:
-    `AWS::S3::Object read`, `AWS::S3::Object write`."""
+    """`management-read`, `management-write`, or data events of a resource type, `AWS::S3::Object`,
+    or of one kind only: `AWS::S3::Object read`, `AWS::S3::Object write`."""
     outside: tuple[str, ...] = ()
     """ARNs, or prefixes of ARNs followed by `*`, of which the gap hides no call."""
 
@@ -288,7 +313,9 @@ class Need(Struct, frozen=True, gc=False):
     exact: bool = True
     """False where the evidence shows the resource only in part (`stack/orders/*`) or by type."""
     context: tuple[Condition, ...] = ()
-    """Further keys of the request that the records show, with their values; a policy need not name them."""
+    """Further keys of the request that the records show, with their values; a policy need not name
+    them.
+    """
 
 
 class Run(Struct, frozen=True, eq=False):
@@ -301,11 +328,17 @@ class Run(Struct, frozen=True, eq=False):
     denied: int = 0
     """Number of denied calls in this run."""
     parent_run: str = ""
-    """Session name of the one run whose AssumeRole calls issued all access keys of this run; empty where unknown."""
+    """Session name of the one run whose AssumeRole calls issued all access keys of this run; empty
+    where unknown.
+    """
     identity: WebIdentity | None = None
-    """The identity for which STS issued all access keys of this run; None where the evidence lacks the record."""
+    """The identity for which STS issued all access keys of this run; None where the evidence lacks
+    the record.
+    """
     periods: tuple[tuple[datetime, datetime], ...] = ()
-    """First and last call of each part of the run, more than 60 minutes apart; empty: `first` and `last`."""
+    """First and last call of each part of the run, more than 60 minutes apart; empty: `first` and
+    `last`.
+    """
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Run) and self._compared() == other._compared()
@@ -315,7 +348,15 @@ class Run(Struct, frozen=True, eq=False):
 
     def _compared(self) -> tuple[object, ...]:
         """The fields without the periods, which the log of a job does not show."""
-        return self.id, self.session, self.first, self.last, self.denied, self.parent_run, self.identity
+        return (
+            self.id,
+            self.session,
+            self.first,
+            self.last,
+            self.denied,
+            self.parent_run,
+            self.identity,
+        )
 
 
 class Usage(Struct, frozen=True):
@@ -334,15 +375,21 @@ class Usage(Struct, frozen=True):
     denial: Denial | None = None
     """Set where the outcome is denied."""
     succeeded: bool = True
-    """At least one call succeeded; false where all failed for a reason other than authorization (`NoSuchBucket`)."""
+    """At least one call succeeded; false where all failed for a reason other than authorization
+    (`NoSuchBucket`).
+    """
     forwarded_by: tuple[str, ...] = ()
     """Services that forwarded some of the calls on behalf of the principal, sorted."""
     programs: tuple[str, ...] = ("",)
-    """Programs with which the principal called (`Call.program`), sorted; empty if services forwarded all calls."""
+    """Programs with which the principal called (`Call.program`), sorted; empty if services
+    forwarded all calls.
+    """
     made: tuple[str, ...] = ()
     """Ids of the resources that the calls created, where the records contain them, sorted."""
     doubt: str = ""
-    """Why the outcome is unknown, where not by an error: `caller_doubt` of the calls, or `no-answer`."""
+    """Why the outcome is unknown, where not by an error: `caller_doubt` of the calls, or
+    `no-answer`.
+    """
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:

@@ -23,18 +23,23 @@ _DEFAULTS = {
 }
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell without job control starts background processes with ignored SIGINT: tests of Ctrl-C would wait for ever.
+    # A shell without job control starts background processes with ignored SIGINT: tests of Ctrl-C
+    # would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:
-    """Collect garbage less often: each pass visits the catalogue and the API models, which stay until the end."""
+    """Collect garbage less often: each pass visits the catalogue and the API models, which stay
+    until the end.
+    """
     gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Start three workers for two cores: tests of the lab and of event history wait for a third of their time."""
+    """Start three workers for two cores: tests of the lab and of event history wait for a third of
+    their time.
+    """
     return (os.cpu_count() or 1) * 3 // 2
 
 
@@ -77,7 +82,9 @@ def default_signals(same_handlers: None) -> None:
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """Find the folder of real policies, records and denials, which is not part of the repository."""
+    """Find the folder of real policies, records and denials, which is not part of the
+    repository.
+    """
     named = os.environ.get("LEASTPRIV_SHARED")
     folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():

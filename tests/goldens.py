@@ -1,4 +1,5 @@
-"""Writes the product's output for every JSON case and the demo, to compare two revisions byte by byte.
+"""Writes the product's output for every JSON case and the demo, to compare two revisions byte by
+byte.
 
     python -m tests.goldens FOLDER [demo|cases|cases_chain|cases_review ...]
 
@@ -48,13 +49,18 @@ def demo(folder: Path) -> Outputs:
 
 def proposal_case(path: Path, folder: Path) -> Outputs:
     """Run a case of `tests/cases` and write the files of its proposal."""
-    write_files(test_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder).content, folder / "out")
+    write_files(
+        test_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder).content,
+        folder / "out",
+    )
     return _files(folder / "out", path.stem)
 
 
 def chain_case(path: Path, folder: Path) -> Outputs:
     """Run a case of `tests/cases_chain` by the command."""
-    return _files(test_chain_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder), path.stem)
+    return _files(
+        test_chain_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder), path.stem
+    )
 
 
 def review_case(path: Path, folder: Path) -> Outputs:
@@ -79,15 +85,21 @@ CASES: Mapping[str, Callable[[Path, Path], Outputs]] = {
 
 
 def stable(text: str, folder: Path) -> str:
-    """Replace what differs between runs: the temporary folder, and the versions of product and catalogue."""
+    """Replace what differs between runs: the temporary folder, and the versions of product and
+    catalogue.
+    """
     text = text.replace(str(folder), "FOLDER").replace(catalog.version(), "CATALOGUE")
     return re.sub(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "VERSION", text)
 
 
 def write(target: Path, kinds: list[str]) -> None:
-    """Write the goldens of the demo and of the kinds of cases below `target`, one folder for each kind."""
+    """Write the goldens of the demo and of the kinds of cases below `target`, one folder for each
+    kind.
+    """
     for kind in kinds:
-        paths = sorted((Path(__file__).parent / kind).glob("*.json")) if kind in CASES else [Path(kind)]
+        paths = (
+            sorted((Path(__file__).parent / kind).glob("*.json")) if kind in CASES else [Path(kind)]
+        )
         for path in paths:
             with tempfile.TemporaryDirectory() as name:
                 made = CASES[kind](path, Path(name)) if kind in CASES else demo(Path(name))

@@ -1,4 +1,6 @@
-"""How many examples a test tries: few on the machine of a developer, half of them in CI, all in `make test-all`."""
+"""How many examples a test tries: few on the machine of a developer, half of them in CI, all in
+`make test-all`.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +21,30 @@ _STEPS = {"full": 1, "ci": 2, "fast": 4}
 
 def load(environment: Mapping[str, str]) -> None:
     """Load the profile that HYPOTHESIS_PROFILE names, or `ci` in CI and `fast` elsewhere."""
-    settings.load_profile(environment.get("HYPOTHESIS_PROFILE") or ("ci" if environment.get("CI") else "fast"))
+    settings.load_profile(
+        environment.get("HYPOTHESIS_PROFILE") or ("ci" if environment.get("CI") else "fast")
+    )
 
 
 def examples(count: int, **others: Any) -> settings:
     """Return the settings of a property test with its own number of examples.
 
     Args:
-        count: how many the profile `full` tries; `ci` tries half of them, `fast` its own number where that is less.
+        count: how many the profile `full` tries; `ci` tries half of them, `fast` its own number
+            where that is less.
         others: further settings of Hypothesis.
     """
     profile = settings.get_current_profile_name()
-    tried = min(count, settings.default.max_examples) if profile == "fast" else max(count // _STEPS.get(profile, 1), 1)
+    tried = (
+        min(count, settings.default.max_examples)
+        if profile == "fast"
+        else max(count // _STEPS.get(profile, 1), 1)
+    )
     return settings(max_examples=tried, **others)
 
 
 def sampled(items: Sequence[T]) -> Sequence[T]:
-    """Return all items of a corpus in the profile `full`, every second in `ci` and every fourth in `fast`."""
+    """Return all items of a corpus in the profile `full`, every second in `ci` and every fourth in
+    `fast`.
+    """
     return items[:: _STEPS.get(settings.get_current_profile_name(), 1)]

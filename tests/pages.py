@@ -21,7 +21,9 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 GUIDE = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
-WITH_COMMANDS = [page for page in PAGES if page.startswith("docs/") and page.count("/") == 1] + ["README.md"]
+WITH_COMMANDS = [page for page in PAGES if page.startswith("docs/") and page.count("/") == 1] + [
+    "README.md"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,11 @@ def anchors(page: str) -> frozenset[str]:
     stream = tokens(page)
     for opening, inside in pairwise(stream):
         if opening.type == "heading_open":
-            plain = "".join(child.content for child in inside.children or [] if child.type in {"text", "code_inline"})
+            plain = "".join(
+                child.content
+                for child in inside.children or []
+                if child.type in {"text", "code_inline"}
+            )
             stem = re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
             given.add(next(name for name in _numbered(stem) if name not in given))
     return frozenset(given)

@@ -1,4 +1,5 @@
-"""Each file of `tests/cases` is a promise: these calls and this policy give these changes, held-back changes and gaps.
+"""Each file of `tests/cases` is a promise: these calls and this policy give these changes,
+held-back changes and gaps.
 
 `tests/cases/README.md` describes the format.
 """
@@ -44,7 +45,9 @@ def test_case(path: Path, tmp_path: Path) -> None:
     result = run_case(case, tmp_path)
     found = outcome(result)
     lists = {key for key, value in case["expect"].items() if isinstance(value, list)} - {"policy"}
-    expected = {key: sorted(value) if key in lists else value for key, value in case["expect"].items()}
+    expected = {
+        key: sorted(value) if key in lists else value for key, value in case["expect"].items()
+    }
     assert {key: found[key] for key in expected} == expected
 
 
@@ -59,12 +62,18 @@ def test_there_are_enough_cases_and_each_has_a_reason() -> None:
 
 
 UNREACHED = {"wildcard-action", "resource-type", "other-account"}
-"""Guards that no case reaches: earlier ones hold the change back, or it needs a template; see `tests/proposal`."""
+"""Guards that no case reaches: earlier ones hold the change back, or it needs a template; see
+`tests/proposal`.
+"""
 
 
 def test_every_guard_of_the_guide_has_a_case() -> None:
     """Each guard that a case names is in the guide."""
-    text = (Path(__file__).parent.parent / "docs/guards.md").read_text(encoding="utf-8").partition("## How certain")[0]
+    text = (
+        (Path(__file__).parent.parent / "docs/guards.md")
+        .read_text(encoding="utf-8")
+        .partition("## How certain")[0]
+    )
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     named = {*re.findall("`([a-z-]+)`", " ".join(rows))}
     assert {name for name, _ in GUARDS} <= named
@@ -72,9 +81,12 @@ def test_every_guard_of_the_guide_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("guard", [name for name, _ in GUARDS])
-def test_a_case_fails_if_its_guard_is_disabled(guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_case_fails_if_its_guard_is_disabled(
+    guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(guards, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
-    # A grant of everything last: without its guard it narrows to hundreds of services, for half a minute.
+    # A grant of everything last: without its guard it narrows to hundreds of services, for half a
+    # minute.
     cases = sorted((path for path in CASES if guard in guards_of(path)), key=grants_everything)
     assert any(fails(path, tmp_path / path.stem) for path in cases)
 
@@ -96,7 +108,9 @@ def grants_everything(path: Path) -> bool:
 def guards_of(path: Path) -> set[str]:
     """The guards that a case expects."""
     expected = json.loads(path.read_text(encoding="utf-8"))["expect"]
-    held = [each for key in ("held-back", "refused", "stays-on-all") for each in expected.get(key, ())]
+    held = [
+        each for key in ("held-back", "refused", "stays-on-all") for each in expected.get(key, ())
+    ]
     return {each.rpartition(": ")[2] for each in held}
 
 
@@ -119,11 +133,26 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     if case.get("policy") is not None:
         policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
     lifecycle = "write" if case.get("policy") or "terraform" in case else "offer"
-    given = {"minimum-days": 30, "aws-regions": regions(found), "lifecycle": lifecycle, **case.get("options", {})}
-    options = {name: tuple(value) if isinstance(value, list) else str(value) for name, value in given.items()}
+    given = {
+        "minimum-days": 30,
+        "aws-regions": regions(found),
+        "lifecycle": lifecycle,
+        **case.get("options", {}),
+    }
+    options = {
+        name: tuple(value) if isinstance(value, list) else str(value)
+        for name, value in given.items()
+    }
     principal = case.get("principal", ROLE)
-    inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
-    settings = from_options({**inputs, "also-attached": tuple(attached), "job-logs": tuple(case.get("job-logs", ()))})
+    inputs = {
+        "role-arn": principal,
+        "policy-file": str(policy),
+        "trails": tuple(map(str, trails)),
+        **options,
+    }
+    settings = from_options(
+        {**inputs, "also-attached": tuple(attached), "job-logs": tuple(case.get("job-logs", ()))}
+    )
     target = Target(settings, policy.name, folder, pointer=pointer, writes_store=False)
     if "policy-before" in case:
         before = json.dumps(case["policy-before"]).encode()
@@ -142,7 +171,9 @@ def job_logs(case: Mapping[str, Any], folder: Path) -> JobLogs:
     files = []
     for name, lines in case.get("job-logs", {}).items():
         files.append(str(folder / name))
-        Path(files[-1]).write_text("\n".join([lines] if isinstance(lines, str) else lines), encoding="utf-8")
+        Path(files[-1]).write_text(
+            "\n".join([lines] if isinstance(lines, str) else lines), encoding="utf-8"
+        )
     if "job-logs-of" not in case:
         return JobLogs(tuple(files), root=f"{folder}/")
     return JobLogs(run=KeptLogs(case["job-logs-of"], files))
@@ -158,7 +189,9 @@ class KeptLogs:
     def read(self) -> LoggedDenials:
         """The denials in the files."""
         run = Run(self.run_id, self.run_id, NOW, NOW)
-        return LoggedDenials(tuple(distinct_denials(read_logs(self.files, io.BytesIO()))[0]), run=run)
+        return LoggedDenials(
+            tuple(distinct_denials(read_logs(self.files, io.BytesIO()))[0]), run=run
+        )
 
 
 def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:
@@ -176,10 +209,22 @@ def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:
 
 def records(case: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All records of a case: its runs, repeated as described, and its raw records."""
-    found = [record for number, block in enumerate(case.get("runs", [])) for record in run_records(case, block, number)]
+    found = [
+        record
+        for number, block in enumerate(case.get("runs", []))
+        for record in run_records(case, block, number)
+    ]
     found += list(case.get("records", []))
-    found += list(others(found, case.get("options", {}).get("aws-regions", []))) if case.get("others", True) else []
-    return [each for each in found if not any(is_missing(each, part) for part in case.get("missing", []))]
+    found += (
+        list(others(found, case.get("options", {}).get("aws-regions", [])))
+        if case.get("others", True)
+        else []
+    )
+    return [
+        each
+        for each in found
+        if not any(is_missing(each, part) for part in case.get("missing", []))
+    ]
 
 
 def is_missing(made: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
@@ -194,7 +239,9 @@ def is_missing(made: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
 
 
 def others(found: list[dict[str, Any]], named: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
-    """A reading and a writing call of another principal on each day in each region: the trail is complete."""
+    """A reading and a writing call of another principal on each day in each region: the trail is
+    complete.
+    """
     times = sorted(datetime.fromisoformat(str(each["eventTime"])) for each in found)
     if not times:
         return
@@ -204,7 +251,10 @@ def others(found: list[dict[str, Any]], named: Sequence[str] = ()) -> Iterator[d
         for time in (*days, last):
             for event in ("ec2:DescribeRegions", "ec2:CreateTags"):
                 yield record(
-                    "arn:aws:iam::444455556666:role/another", "watch", time, {"event": event, "region": region}
+                    "arn:aws:iam::444455556666:role/another",
+                    "watch",
+                    time,
+                    {"event": event, "region": region},
                 )
 
 
@@ -213,14 +263,18 @@ def regions(found: list[dict[str, Any]]) -> list[str]:
     return sorted({str(each["awsRegion"]) for each in found if each.get("awsRegion")})
 
 
-def run_records(case: Mapping[str, Any], block: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:
+def run_records(
+    case: Mapping[str, Any], block: Mapping[str, Any], number: int
+) -> Iterator[dict[str, Any]]:
     """The records of one run, `times` times, `every-days` apart."""
     first = datetime.fromisoformat(block["first"])
     for turn in range(block.get("times", 1)):
         start = first + timedelta(days=turn * block.get("every-days", 1))
         session = block.get("session", f"1765000{number:02}{turn:02}")
         for second, call in enumerate(block["calls"]):
-            yield record(case.get("principal", ROLE), session, start + timedelta(seconds=second), call)
+            yield record(
+                case.get("principal", ROLE), session, start + timedelta(seconds=second), call
+            )
 
 
 def record(principal: str, session: str, time: datetime, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +282,10 @@ def record(principal: str, session: str, time: datetime, call: Mapping[str, Any]
     service, _, name = call["event"].partition(":")
     made: dict[str, Any] = {
         "eventVersion": "1.11",
-        "userIdentity": call.get("identity") or identity(principal, session, call.get("key", "ASIAEXAMPLE0000001")),
+        "userIdentity": (
+            call.get("identity")
+            or identity(principal, session, call.get("key", "ASIAEXAMPLE0000001"))
+        ),
         "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
         "eventSource": f"{service}.amazonaws.com",
         "eventName": name,
@@ -258,13 +315,26 @@ def identity(principal: str, session: str, key: str) -> dict[str, Any]:
     account, path = principal.split(":")[4], principal.split(":", 5)[5]
     name = path.rpartition("/")[2]
     if path.startswith("user/"):
-        return {"type": "IAMUser", "arn": principal, "accountId": account, "userName": name, "accessKeyId": key}
+        return {
+            "type": "IAMUser",
+            "arn": principal,
+            "accountId": account,
+            "userName": name,
+            "accessKeyId": key,
+        }
     return {
         "type": "AssumedRole",
         "arn": f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
         "accountId": account,
         "accessKeyId": key,
-        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": principal, "accountId": account, "userName": name}},
+        "sessionContext": {
+            "sessionIssuer": {
+                "type": "Role",
+                "arn": principal,
+                "accountId": account,
+                "userName": name,
+            }
+        },
     }
 
 
@@ -280,11 +350,15 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
         "runs": len(evidence.runs),
         "replay": f"{replay.allowed} of {replay.recorded}",
-        "policy": draft.content.decode().splitlines()
-        if draft.document.source.format == "hcl"
-        else json.loads(draft.content),
+        "policy": (
+            draft.content.decode().splitlines()
+            if draft.document.source.format == "hcl"
+            else json.loads(draft.content)
+        ),
         "needs-security": sorted(change.action for change in draft.changes if change.security),
-        "conditional": sorted({usage.need.permission.action for usage in result.context.difference.conditional}),
+        "conditional": sorted(
+            {usage.need.permission.action for usage in result.context.difference.conditional}
+        ),
     }
 
 

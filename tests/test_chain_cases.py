@@ -1,4 +1,6 @@
-"""Each file of `tests/cases_chain` is a promise: these calls and targets give this chain (its README has the form)."""
+"""Each file of `tests/cases_chain` is a promise: these calls and targets give this chain (its
+README has the form).
+"""
 
 from __future__ import annotations
 
@@ -42,16 +44,23 @@ def call_of(call: Mapping[str, Any]) -> dict[str, Any]:
 def test_case(path: Path, tmp_path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     found = outcome(json.loads((run_case(case, tmp_path) / "proposal.json").read_text()))
-    expected = {key: sorted(value) if isinstance(value, list) else value for key, value in case["expect"].items()}
+    expected = {
+        key: sorted(value) if isinstance(value, list) else value
+        for key, value in case["expect"].items()
+    }
     assert {key: found[key] for key in expected} == expected
 
 
 def run_case(case: Mapping[str, Any], folder: Path) -> Path:
-    """Write the case's trail, policies and config into the folder and run the command; return its output folder."""
+    """Write the case's trail, policies and config into the folder and run the command; return its
+    output folder.
+    """
     write_trail(
         folder / "trail",
         [
-            record(arn(who), "17650000001", FIRST + timedelta(days=turn, seconds=second), call_of(call))
+            record(
+                arn(who), "17650000001", FIRST + timedelta(days=turn, seconds=second), call_of(call)
+            )
             for turn in range(case.get("times", 1))
             for second, (who, call) in enumerate(case["calls"])
         ],

@@ -1,4 +1,5 @@
-"""Real CloudTrail records of public repositories: none breaks the product, invents an action, or is denied afterwards.
+"""Real CloudTrail records of public repositories: none breaks the product, invents an action, or is
+denied afterwards.
 
 Skipped without the records, which are not part of the repository. See `shared_folder`.
 """
@@ -35,13 +36,18 @@ NOT_IN_CATALOGUE = {
     ("s3.amazonaws.com", "GetStorageLensDashboardDataInternal"): "an internal API of the console",
     ("ec2.amazonaws.com", "RegisterManagedInstance"): "an internal API of Systems Manager",
     ("ec2messages.amazonaws.com", "SendHeartbeat"): "the agent's API; no such action",
-    ("cloudtrail.amazonaws.com", "EnableRegion"): "a fabricated fixture: the call is account:EnableRegion",
+    (
+        "cloudtrail.amazonaws.com",
+        "EnableRegion",
+    ): "a fabricated fixture: the call is account:EnableRegion",
     ("ec2.amazonaws.com", "PutBucketLogging"): "a fabricated fixture: the call is S3's",
 }
 """Events of the records without an action in the catalogue, and the reason."""
 
 NOT_THE_MAPPED_ACTION: Mapping[tuple[str, str, str], str] = {}
-"""(source, event, denied action) where the denial rightly names another action than the event maps to."""
+"""(source, event, denied action) where the denial rightly names another action than the event maps
+to.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +66,16 @@ def calls(files: list[Path]) -> list[Call]:
 @pytest.fixture(scope="module")
 def proposals(files: list[Path]) -> list[tuple[Evidence, Proposal]]:
     """For each principal of each file, a first policy from all of its evidence."""
-    found = [evidence for file in files for evidence in read_evidence([TrailFolder(file)], Window(), None).values()]
+    found = [
+        evidence
+        for file in files
+        for evidence in read_evidence([TrailFolder(file)], Window(), None).values()
+    ]
     return [
-        (evidence, propose(None, compare(None, [], evidence), evidence, Options(lifecycle=Lifecycle.OFF)))
+        (
+            evidence,
+            propose(None, compare(None, [], evidence), evidence, Options(lifecycle=Lifecycle.OFF)),
+        )
         for evidence in found
     ]
 
@@ -71,7 +84,16 @@ def test_the_records_hold_calls_of_many_kinds(calls: list[Call]) -> None:
     """So that the tests below cannot pass without records."""
     assert len(calls) > 3_000
     assert len({(call.source, call.name) for call in calls}) > 280
-    assert len({action for call in calls for action in (n.permission.action for n in needs_of(call).needs)}) > 250
+    assert (
+        len(
+            {
+                action
+                for call in calls
+                for action in (n.permission.action for n in needs_of(call).needs)
+            }
+        )
+        > 250
+    )
 
 
 def test_every_event_is_mapped_or_known_to_have_no_action(calls: list[Call]) -> None:
@@ -85,12 +107,18 @@ def test_every_event_is_mapped_or_known_to_have_no_action(calls: list[Call]) -> 
 
 def test_every_action_is_in_the_catalogue_or_marked_unverified(calls: list[Call]) -> None:
     needs = [need for call in calls for need in needs_of(call).needs]
-    invented = {n.permission.action for n in needs if n.verified and catalog.spelling(n.permission.action) is None}
+    invented = {
+        n.permission.action
+        for n in needs
+        if n.verified and catalog.spelling(n.permission.action) is None
+    }
     assert invented == set()
 
 
 def test_every_resource_fits_its_action_and_holds_no_policy_variable(calls: list[Call]) -> None:
-    pairs = {(n.permission.action, n.permission.resource) for call in calls for n in needs_of(call).needs}
+    pairs = {
+        (n.permission.action, n.permission.resource) for call in calls for n in needs_of(call).needs
+    }
     assert len(pairs) > 500
     assert [pair for pair in pairs if not fits(*pair)] == []
     assert [pair for pair in pairs if has_variable(pair[1])] == []
@@ -114,15 +142,20 @@ def test_the_action_that_aws_denied_is_the_one_the_event_maps_to(calls: list[Cal
     assert len(right) >= 9
 
 
-def test_a_policy_made_from_usage_allows_that_usage(proposals: list[tuple[Evidence, Proposal]]) -> None:
-    """Each allowed call of each principal, replayed; exceptions are those listed as denied and not proposed."""
+def test_a_policy_made_from_usage_allows_that_usage(
+    proposals: list[tuple[Evidence, Proposal]],
+) -> None:
+    """Each allowed call of each principal, replayed; exceptions are those listed as denied and not
+    proposed.
+    """
     replayed = 0
     for evidence, draft in proposals:
         proof = prove(draft, [], evidence)
         withheld = {
             usage.need.permission
             for entry in draft.held_back_additions
-            if entry.guard_result.guard in ("forbidden", "self-widening", "sensitive", "unknown-resource")
+            if entry.guard_result.guard
+            in ("forbidden", "self-widening", "sensitive", "unknown-resource")
             for usage in entry.usages
         }
         assert not proof.replay.uncertain
@@ -155,7 +188,9 @@ def test_a_policy_made_from_usage_grants_nothing_beyond_its_listed_additions(
                 assert all(fits(action, resource) for resource in statement["Resource"])
 
 
-def test_no_principal_gets_an_action_that_it_did_not_attempt(proposals: list[tuple[Evidence, Proposal]]) -> None:
+def test_no_principal_gets_an_action_that_it_did_not_attempt(
+    proposals: list[tuple[Evidence, Proposal]],
+) -> None:
     for evidence, draft in proposals:
         attempted = {usage.need.permission.action for usage in evidence.usages}
         assert {change.action for change in draft.changes} <= attempted
@@ -181,7 +216,9 @@ def test_the_measurement_runs_on_a_folder_of_records(tmp_path: Path) -> None:
     lines = "".join(json.dumps(each) + "\n" for each in (record, odd))
     (tmp_path / "one.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     script = Path(__file__).parents[1] / "bench" / "corpus.py"
-    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True
+    )
     assert "unverified: sqs.amazonaws.com:Frobnicate (1)" in done.stdout
     assert "50.0%" in done.stdout
     assert "permissions --all-roles on one.jsonl.gz" in done.stdout

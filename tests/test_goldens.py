@@ -1,4 +1,6 @@
-"""The demo writes the proposal, pull-request text, SARIF file and page that `tests/golden` holds."""
+"""The demo writes the proposal, pull-request text, SARIF file and page that `tests/golden`
+holds.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def test_the_demo_writes_exactly_the_frozen_files(written: Path) -> None:
     assert {path.name for path in written.iterdir()} == {path.name for path in FROZEN.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["leastpriv.sarif", "page.html", "proposal.json", "pull-request.md"])
+@pytest.mark.parametrize(
+    "name", ["leastpriv.sarif", "page.html", "proposal.json", "pull-request.md"]
+)
 def test_the_demo_writes_each_frozen_file_byte_for_byte(written: Path, name: str) -> None:
     remedy = f"{name} of the demo differs: if that is intended, `make goldens WRITE=1` renews it"
     assert (written / name).read_bytes() == (FROZEN / name).read_bytes(), remedy

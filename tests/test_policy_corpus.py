@@ -1,4 +1,5 @@
-"""Real policies of public repositories are read, written back unchanged, and edited only on the necessary lines.
+"""Real policies of public repositories are read, written back unchanged, and edited only on the
+necessary lines.
 
 Skipped without the policies, which are not part of the repository. See `shared_folder`.
 """
@@ -17,7 +18,10 @@ from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply_edits
 
 REFUSED = {
-    "eksctl-io__eksctl___pkg__automode__assets__eks-auto-mode-policy-document.json": ("", "has a principal"),
+    "eksctl-io__eksctl___pkg__automode__assets__eks-auto-mode-policy-document.json": (
+        "",
+        "has a principal",
+    ),
     "jijae92__IAMLeastPrivilegeGenerator___tests__negative__iam_star.json": (
         "/Resources/WildPolicy/Properties/PolicyDocument",
         "the Effect of this statement is neither",
@@ -25,7 +29,12 @@ REFUSED = {
 }
 """Files of the corpus without a policy that IAM accepts -> location, and the error."""
 
-ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B", "c:D"], "Resource": ["arn:aws:a:::b", "arn:aws:a:::c"]}
+ADDED = {
+    "Sid": "Added",
+    "Effect": "Allow",
+    "Action": ["a:B", "c:D"],
+    "Resource": ["arn:aws:a:::b", "arn:aws:a:::c"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,9 @@ def files(shared_folder: Path) -> dict[str, tuple[bytes, tuple[str, ...]]]:
 
 @pytest.fixture(scope="module")
 def documents(files: dict[str, tuple[bytes, tuple[str, ...]]]) -> list[Document]:
-    return [parse(raw, name, pointer) for name, (raw, pointers) in files.items() for pointer in pointers]
+    return [
+        parse(raw, name, pointer) for name, (raw, pointers) in files.items() for pointer in pointers
+    ]
 
 
 WRITTEN = {
@@ -50,9 +61,13 @@ WRITTEN = {
     "with a byte order mark": lambda text: "\ufeff" + text.removeprefix("\ufeff"),
     "with other line ends": lambda text: text.replace("\r\n", "\n").replace("\n", "\r\n"),
     "without a final line end": lambda text: text.rstrip(),
-    "indented by tabs": lambda text: json.dumps(json.loads(text.removeprefix("\ufeff")), indent="\t"),
+    "indented by tabs": lambda text: json.dumps(
+        json.loads(text.removeprefix("\ufeff")), indent="\t"
+    ),
     "on one line": lambda text: json.dumps(json.loads(text.removeprefix("\ufeff"))),
-    "without white space": lambda text: json.dumps(json.loads(text.removeprefix("\ufeff")), separators=(",", ":")),
+    "without white space": lambda text: json.dumps(
+        json.loads(text.removeprefix("\ufeff")), separators=(",", ":")
+    ),
 }
 """Ways to write the same file."""
 
@@ -61,10 +76,15 @@ WRITTEN = {
 def written(request: pytest.FixtureRequest, documents: list[Document]) -> list[Document]:
     """The corpus, written in one of the ways."""
     rewrite: Callable[[str], str] = WRITTEN[request.param]
-    return [parse(rewrite(document.raw.decode()).encode(), document.where, document.pointer) for document in documents]
+    return [
+        parse(rewrite(document.raw.decode()).encode(), document.where, document.pointer)
+        for document in documents
+    ]
 
 
-def test_all_policies_are_read_except_those_that_iam_rejects(documents: list[Document], shared_folder: Path) -> None:
+def test_all_policies_are_read_except_those_that_iam_rejects(
+    documents: list[Document], shared_folder: Path
+) -> None:
     assert len(documents) >= 142
     assert sum(len(document.statements) for document in documents) > 600
     for name, (pointer, reason) in REFUSED.items():
@@ -92,7 +112,9 @@ def changed(before: Document, after: Document) -> tuple[list[int], list[str]]:
     one, other = before.text.splitlines(), after.text.splitlines()
     gone: list[int] = []
     new: list[str] = []
-    for tag, start, end, first, last in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+    for tag, start, end, first, last in difflib.SequenceMatcher(
+        None, one, other, autojunk=False
+    ).get_opcodes():
         if tag != "equal":
             gone += range(start + 1, end + 1)
             new += other[first:last]
@@ -114,7 +136,9 @@ def removals(document: Document) -> Iterator[tuple[Statement, Edit, tuple[str, .
                 yield statement, ReplaceActions(statement.index, frozenset({action})), kept
 
 
-def test_removing_an_action_changes_only_lines_of_its_statement_and_no_other_value(written: list[Document]) -> None:
+def test_removing_an_action_changes_only_lines_of_its_statement_and_no_other_value(
+    written: list[Document],
+) -> None:
     tried = 0
     for document in written:
         for statement, edit, kept in removals(document):
@@ -132,10 +156,14 @@ def test_removing_an_action_changes_only_lines_of_its_statement_and_no_other_val
 def others(document: Document, index: int) -> list[object]:
     """The text of all statements but one."""
     nodes = document.statement_nodes
-    return [document.text[node.start : node.end] for place, node in enumerate(nodes) if place != index]
+    return [
+        document.text[node.start : node.end] for place, node in enumerate(nodes) if place != index
+    ]
 
 
-def test_dropping_a_statement_changes_only_its_lines_and_the_comma_before(written: list[Document]) -> None:
+def test_dropping_a_statement_changes_only_its_lines_and_the_comma_before(
+    written: list[Document],
+) -> None:
     for document in written:
         for statement in document.statements[1:]:
             after = apply_edits(document, [DropStatement(statement.index)])
@@ -144,7 +172,9 @@ def test_dropping_a_statement_changes_only_its_lines_and_the_comma_before(writte
             one, other = document.text.splitlines(), after.text.splitlines()
             # The comma of the statement before may be removed; of two blank lines one is kept.
             assert other[:above] == one[:above]
-            assert list(filter(str.strip, other[above + 1 :])) == list(filter(str.strip, one[below:]))
+            assert list(filter(str.strip, other[above + 1 :])) == list(
+                filter(str.strip, one[below:])
+            )
             assert others(document, statement.index) == others(after, -1)
 
 

@@ -1,4 +1,5 @@
-"""Each file of `tests/cases_review` is a promise: this edit and these calls give this verdict and these lines.
+"""Each file of `tests/cases_review` is a promise: this edit and these calls give this verdict and
+these lines.
 
 `tests/cases_review/README.md` describes the format.
 """
@@ -23,7 +24,8 @@ from tests.fakes.reviews import RUN_URL, Policy, reviewed
 
 CASES = sorted((Path(__file__).parent / "cases_review").glob("*.json"))
 SECTIONS = re.compile(
-    r"^#### (?:Needs a security reviewer|Removes [^\n]+|Adds|Conditions and Deny)\n\n(.+?)(?=\n\n(?:####|</details>))",
+    r"^#### (?:Needs a security reviewer|Removes [^\n]+|Adds|Conditions and"
+    r" Deny)\n\n(.+?)(?=\n\n(?:####|</details>))",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[(\d+)\]\(([^)]+)\)")
@@ -62,7 +64,9 @@ def test_there_are_enough_cases_each_with_reason_verdict_and_lines() -> None:
 
 
 def cut(lines: list[str], expected: list[str]) -> list[str]:
-    """The lines, truncated if the expected ones end in `…`: actions that AWS adds must not break a case."""
+    """The lines, truncated if the expected ones end in `…`: actions that AWS adds must not break a
+    case.
+    """
     shown = [
         wanted if wanted.endswith("…") and line.startswith(wanted[:-1]) else line
         for line, wanted in zip(lines, expected, strict=False)
@@ -76,7 +80,9 @@ def policy(value: Any) -> Policy:
 
 
 def records(case: Mapping[str, Any]) -> Iterator[Record]:
-    """The records of all runs; another principal reads before and after, so that missing events prove absence."""
+    """The records of all runs; another principal reads before and after, so that missing events
+    prove absence.
+    """
     for number, block in enumerate(case.get("runs", ())):
         first = datetime.fromisoformat(block["first"]) if "first" in block else FIRST
         times, days = block.get("times", 1), block.get("every-days", 1)
@@ -85,7 +91,12 @@ def records(case: Mapping[str, Any]) -> Iterator[Record]:
         for region in ("eu-west-1", "us-east-1"):
             for day in (-1, 60):
                 call = {"event": "ec2:DescribeRegions", "region": region}
-                yield record(call, FIRST + timedelta(days=day), "watch", ROLE.replace("ci-deploy", "somebody-else"))
+                yield record(
+                    call,
+                    FIRST + timedelta(days=day),
+                    "watch",
+                    ROLE.replace("ci-deploy", "somebody-else"),
+                )
 
 
 def outcome(review: Review, body: str) -> dict[str, Any]:
@@ -95,7 +106,12 @@ def outcome(review: Review, body: str) -> dict[str, Any]:
         "verdict": review.verdict.value,
         "breaks": review.breaks,
         "new-access-without-evidence": review.has_new_access_without_evidence,
-        "lines": [_short(line) for lines in sections for line in lines if not line.startswith(("| Entry", "| ---"))],
+        "lines": [
+            _short(line)
+            for lines in sections
+            for line in lines
+            if not line.startswith(("| Entry", "| ---"))
+        ],
         "replay": f"{review.before.allowed} -> {review.after.allowed} of {review.after.recorded}",
         "refused": sum(group.count for group in review.newly_denied),
         "may-be-refused": sum(group.count for group in review.may_be_denied),

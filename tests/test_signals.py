@@ -1,4 +1,6 @@
-"""Signals end a run at once, at the end of a block that defers them, or never where they are ignored."""
+"""Signals end a run at once, at the end of a block that defers them, or never where they are
+ignored.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def finish(done: list[str], *, fails: bool) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_deferred_signal_stops_the_run_at_the_end_of_the_block_also_where_the_block_fails(fails: bool) -> None:
+def test_a_deferred_signal_stops_the_run_at_the_end_of_the_block_also_where_the_block_fails(
+    fails: bool,
+) -> None:
     done: list[str] = []
     with caught_signals() as signals:
         with pytest.raises(Stopped) as stopped, signals.deferred():
@@ -127,12 +131,17 @@ except Stopped as stopped:
 
 
 @pytest.mark.parametrize(
-    ("trap", "answer"), [("trap '' HUP", "received []\n"), (":", f"stopped by {signal.SIGHUP.value}\n")]
+    ("trap", "answer"),
+    [("trap '' HUP", "received []\n"), (":", f"stopped by {signal.SIGHUP.value}\n")],
 )
 def test_a_process_started_with_sighup_ignored_goes_on_ignoring_it(trap: str, answer: str) -> None:
-    """`nohup leastpriv …` survives the end of its terminal; without nohup the same process stops."""
+    """`nohup leastpriv …` survives the end of its terminal; without nohup the same process
+    stops.
+    """
     command = ["sh", "-c", f'{trap}; exec "$@"', "sh", sys.executable, "-c", PROGRAM]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
         assert process.stdin
         assert process.stdout
         process.stdin.write("\n")

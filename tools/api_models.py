@@ -1,4 +1,6 @@
-"""Answers questions about the request members of botocore's API models, for the tools that compile facts."""
+"""Answers questions about the request members of botocore's API models, for the tools that compile
+facts.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def source_of(client: str, prefix: str) -> str:
     """Returns the event source of a client's calls, for which its signing name stands."""
     model = model_of(client)
     metadata = model["metadata"] if model else {}
-    return f"{metadata.get('signingName') or metadata.get('endpointPrefix') or prefix}.amazonaws.com"
+    return (
+        f"{metadata.get('signingName') or metadata.get('endpointPrefix') or prefix}.amazonaws.com"
+    )
 
 
 @cache
@@ -54,7 +58,10 @@ def operations_of_source(source: str) -> frozenset[str]:
 
 def _operations(client: str, source: str) -> Iterator[str]:
     model = model_of(client)
-    if model and source in (source_of(client, ""), f"{model['metadata']['endpointPrefix']}.amazonaws.com"):
+    if model and source in (
+        source_of(client, ""),
+        f"{model['metadata']['endpointPrefix']}.amazonaws.com",
+    ):
         yield from model["operations"]
 
 
@@ -68,7 +75,9 @@ def members_of(client: str, operation: str) -> tuple[Member, ...]:
     return tuple(_members(model["shapes"], found["input"]["shape"], True, ()))
 
 
-def _members(shapes: Mapping[str, Any], name: str, always: bool, above: tuple[str, ...]) -> Iterator[Member]:
+def _members(
+    shapes: Mapping[str, Any], name: str, always: bool, above: tuple[str, ...]
+) -> Iterator[Member]:
     shape = shapes[name]
     if name in above or len(above) >= _DEEPEST:
         return

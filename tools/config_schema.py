@@ -31,13 +31,17 @@ def schema() -> dict[str, object]:
     target["role-arn"] = {
         "type": "string",
         "pattern": _ARN,
-        "description": "ARN of the role or user; with * or ? in its name, every such role that made a call.",
+        "description": (
+            "ARN of the role or user; with * or ? in its name, every such role that made a call."
+        ),
     }
     target["policy-file"] = {
         "type": "string",
         "minLength": 1,
-        "description": "The committed policy, as the input of this name; for a role-arn with wildcards with {name} in "
-        "the file's name, as in iam/{name}.json.",
+        "description": (
+            "The committed policy, as the input of this name; for a role-arn with wildcards with"
+            " {name} in the file's name, as in iam/{name}.json."
+        ),
     }
     target["group"] = {
         "type": "string",
@@ -69,13 +73,21 @@ def schema() -> dict[str, object]:
             "follow": {
                 "type": "boolean",
                 "default": True,
-                "description": "Whether the calls of roles are read that the targets lead to and that are no targets.",
+                "description": (
+                    "Whether the calls of roles are read that the targets lead to and that are no"
+                    " targets."
+                ),
             },
             "discover": {
-                "oneOf": [{"type": "boolean"}, {"type": "string", "pattern": r"^(?!/).*\{name\}\.json$"}],
+                "oneOf": [
+                    {"type": "boolean"},
+                    {"type": "string", "pattern": r"^(?!/).*\{name\}\.json$"},
+                ],
                 "default": False,
-                "description": "Whether first policy files are drafted for such roles, or where they go: "
-                "iam/{name}.json.",
+                "description": (
+                    "Whether first policy files are drafted for such roles, or where they go: "
+                    "iam/{name}.json."
+                ),
             },
             **reader,
         },
@@ -85,8 +97,10 @@ def schema() -> dict[str, object]:
 
 def _reader_key(name: str) -> dict[str, object]:
     about = {
-        "assume-role": "ARN of the role that reads the account; {account} is the target's. At the top, for every "
-        "account but that of the credentials.",
+        "assume-role": (
+            "ARN of the role that reads the account; {account} is the target's. At the top, for"
+            " every account but that of the credentials."
+        ),
         "external-id": "External id that the trust policy of assume-role names.",
         "session-name": "Session name of assume-role.",
     }
@@ -113,7 +127,9 @@ def main(arguments: list[str]) -> int:
     stale = not SCHEMA.exists() or SCHEMA.read_text(encoding="utf-8") != fresh
     if arguments == ["--check"]:
         if stale:
-            print("leastpriv/config/config.schema.json is older than the inputs: run `make readme`.")
+            print(
+                "leastpriv/config/config.schema.json is older than the inputs: run `make readme`."
+            )
         return int(stale)
     SCHEMA.write_text(fresh, encoding="utf-8")
     return 0

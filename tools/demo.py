@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Run the action on the bundled example as a GitHub runner would, with no AWS account and no GitHub.
+"""Run the action on the bundled example as a GitHub runner would, with no AWS account and no
+GitHub.
 
     python tools/demo.py [--folder .demo]
 
-In the folder it creates a git repository with the example's policy committed on `main`, runs `entrypoint.py` with the
-environment, event and files of a scheduled run, and shows the results. Exit code: the entry point's.
+In the folder it creates a git repository with the example's policy committed on `main`, runs
+`entrypoint.py` with the environment, event and files of a scheduled run, and shows the results.
+Exit code: the entry point's.
 """
 
 from __future__ import annotations
@@ -36,12 +38,15 @@ INPUTS = {
     "mode": "pull-request",
     "github-token": "",
 }
-"""The example's workflow writes these under `with:`; the other inputs have the defaults of action.yml.
+"""The example's workflow writes these under `with:`; the other inputs have the defaults of
+action.yml.
 
 Without a token the proposal becomes a branch of the repository in the workspace.
 """
 _PERSON = {"NAME": "Kim", "EMAIL": "kim@example.com", "DATE": "2026-10-01T09:00:00Z"}
-_COMMITTER = {f"GIT_{part}_{key}": text for part in ("AUTHOR", "COMMITTER") for key, text in _PERSON.items()}
+_COMMITTER = {
+    f"GIT_{part}_{key}": text for part in ("AUTHOR", "COMMITTER") for key, text in _PERSON.items()
+}
 _LOG_LINES = 40
 _DIFF_LINES = 8
 _WIDTH = 100
@@ -49,7 +54,9 @@ _WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The folders of the demonstration: a workspace with a git repository, and the runner's own files."""
+    """The folders of the demonstration: a workspace with a git repository, and the runner's own
+    files.
+    """
 
     folder: Path
 
@@ -85,7 +92,9 @@ class Stage:
 
 
 def main(arguments: list[str]) -> int:
-    """Prepare the folders, run the entry point, show the results; return the entry point's exit code."""
+    """Prepare the folders, run the entry point, show the results; return the entry point's exit
+    code.
+    """
     stage = stage_of(arguments, "Run the action on the bundled example.", ROOT / ".demo")
     if stage is None:
         return 2
@@ -101,16 +110,27 @@ def main(arguments: list[str]) -> int:
 def stage_of(arguments: list[str], description: str, default: Path) -> Stage | None:
     """The folders that a command line selects; None if the folder has other files."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--folder", type=Path, default=default, help="made anew (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=default, help="made anew (default: %(default)s)"
+    )
     stage = Stage(parser.parse_args(arguments).folder.absolute())
-    if stage.folder.exists() and any(stage.folder.iterdir()) and not (stage.runner / "event.json").exists():
-        print(f"{stage.folder} is not a folder of this demo: choose another one with --folder.", file=sys.stderr)
+    if (
+        stage.folder.exists()
+        and any(stage.folder.iterdir())
+        and not (stage.runner / "event.json").exists()
+    ):
+        print(
+            f"{stage.folder} is not a folder of this demo: choose another one with --folder.",
+            file=sys.stderr,
+        )
         return None
     return stage
 
 
 def set_up(stage: Stage) -> None:
-    """Recreate the folder: a repository with one commit on `main`, the trail in it, the runner's files."""
+    """Recreate the folder: a repository with one commit on `main`, the trail in it, the runner's
+    files.
+    """
     if stage.folder.exists():
         shutil.rmtree(stage.folder)
     policy = stage.workspace / POLICY_FILE
@@ -120,7 +140,14 @@ def set_up(stage: Stage) -> None:
     git(stage, "init", "--quiet")
     git(stage, "symbolic-ref", "HEAD", "refs/heads/main")
     git(stage, "add", "--all")
-    git(stage, "commit", "--quiet", "--no-gpg-sign", "--message", "Let GitHub Actions deploy the app")
+    git(
+        stage,
+        "commit",
+        "--quiet",
+        "--no-gpg-sign",
+        "--message",
+        "Let GitHub Actions deploy the app",
+    )
     shutil.copytree(EXAMPLE / "trail", stage.workspace / "cloudtrail")
     (stage.runner / "temp").mkdir(parents=True)
     (stage.runner / "event.json").write_text(json.dumps(_event(), indent=2), encoding="utf-8")
@@ -129,7 +156,9 @@ def set_up(stage: Stage) -> None:
 
 
 def run_action(stage: Stage, extra: Mapping[str, str] | None = None) -> int:
-    """Run the entry point with only the runner's environment and `extra`; its log goes to `stage.log`."""
+    """Run the entry point with only the runner's environment and `extra`; its log goes to
+    `stage.log`.
+    """
     with stage.log.open("w", encoding="utf-8") as log:
         finished = subprocess.run(
             [sys.executable, str(ROOT / "entrypoint.py")],
@@ -144,7 +173,9 @@ def run_action(stage: Stage, extra: Mapping[str, str] | None = None) -> int:
 
 
 def environment(stage: Stage) -> dict[str, str]:
-    """Return the variables of a step in a scheduled run (docs.github.com, "Variables reference")."""
+    """Return the variables of a step in a scheduled run (docs.github.com, "Variables
+    reference").
+    """
     inputs = {**default_inputs((ROOT / "action.yml").read_text(encoding="utf-8")), **INPUTS}
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -168,7 +199,9 @@ def environment(stage: Stage) -> dict[str, str]:
         "GITHUB_REF": "refs/heads/main",
         "GITHUB_REF_NAME": "main",
         "GITHUB_REF_TYPE": "branch",
-        "GITHUB_SHA": git(stage, "rev-parse", "main").strip() if (stage.workspace / ".git").exists() else "",
+        "GITHUB_SHA": (
+            git(stage, "rev-parse", "main").strip() if (stage.workspace / ".git").exists() else ""
+        ),
         "GITHUB_SERVER_URL": "https://github.com",
         "GITHUB_API_URL": "https://api.github.com",
         "GITHUB_GRAPHQL_URL": "https://api.github.com/graphql",
@@ -192,7 +225,9 @@ def default_inputs(action: str) -> dict[str, str]:
 
 
 def read_outputs(text: str) -> dict[str, str]:
-    """Read the step outputs of a `GITHUB_OUTPUT` file, in order: `name=value` lines and heredocs."""
+    """Read the step outputs of a `GITHUB_OUTPUT` file, in order: `name=value` lines and
+    heredocs.
+    """
     outputs: dict[str, str] = {}
     lines = iter(text.split("\n"))
     for line in lines:
@@ -206,7 +241,11 @@ def read_outputs(text: str) -> dict[str, str]:
 
 def git(stage: Stage, *arguments: str) -> str:
     """Run git in the workspace, without a user's configuration; return its output."""
-    surroundings = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(stage.folder), **_COMMITTER}
+    surroundings = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(stage.folder),
+        **_COMMITTER,
+    }
     finished = subprocess.run(
         ["git", *arguments],
         cwd=stage.workspace,
@@ -257,9 +296,15 @@ def log_lines(stage: Stage) -> Iterator[str]:
     """Show the runner's log: groups by their names, no workflow commands."""
     yield heading("The runner's log")
     hidden = re.compile(r"::(?:endgroup|add-mask|stop-commands|debug)\b.*|::[A-Za-z0-9]{20,}::")
-    lines = [line for line in stage.log.read_text(encoding="utf-8").splitlines() if not hidden.match(line)]
+    lines = [
+        line
+        for line in stage.log.read_text(encoding="utf-8").splitlines()
+        if not hidden.match(line)
+    ]
     for line in lines[:_LOG_LINES]:
-        yield re.sub(r"^::(notice|warning|error)\b[^:]*::", r"\1: ", line).replace("::group::", "▸ ", 1)
+        yield re.sub(r"^::(notice|warning|error)\b[^:]*::", r"\1: ", line).replace(
+            "::group::", "▸ ", 1
+        )
     if len(lines) > _LOG_LINES:
         yield f"… {len(lines) - _LOG_LINES} more lines in {shown(stage.log)}"
 
@@ -269,7 +314,11 @@ def output_lines(stage: Stage) -> Iterator[str]:
     yield heading("Outputs of the step")
     for name, value in read_outputs(stage.outputs.read_text(encoding="utf-8")).items():
         lines = value.splitlines()
-        short = f"({len(lines)} lines)" if len(lines) > 1 else textwrap.shorten(value, _WIDTH - 32, placeholder=" …")
+        short = (
+            f"({len(lines)} lines)"
+            if len(lines) > 1
+            else textwrap.shorten(value, _WIDTH - 32, placeholder=" …")
+        )
         yield f"{name:<30}{short}".rstrip()
 
 
@@ -289,10 +338,15 @@ def _change(stage: Stage) -> Iterator[str]:
     if not branch:
         yield "No branch was written."
         return
-    diff = git(stage, "diff", "--no-color", "--unified=0", f"main..{branch}", "--", POLICY_FILE).splitlines()[4:]
+    diff = git(
+        stage, "diff", "--no-color", "--unified=0", f"main..{branch}", "--", POLICY_FILE
+    ).splitlines()[4:]
     yield from diff[:_DIFF_LINES]
     if len(diff) > _DIFF_LINES:
-        yield f"… {len(diff) - _DIFF_LINES} more lines: git -C {shown(stage.workspace)} diff main..{branch}"
+        yield (
+            f"… {len(diff) - _DIFF_LINES} more lines: git -C {shown(stage.workspace)} diff"
+            f" main..{branch}"
+        )
 
 
 def _pointers(stage: Stage) -> Iterator[str]:

@@ -3,9 +3,10 @@
 
     python tools/demo_github.py [--folder .demo-github]
 
-The server is the one of the tests: it keeps its state in a git repository and rejects requests that violate GitHub's
-description of its API. The action runs four times: the pull request is opened; nothing changed; a new deploy is in the
-evidence; a person closed the pull request. The repository remains in the folder.
+The server is the one of the tests: it keeps its state in a git repository and rejects requests that
+violate GitHub's description of its API. The action runs four times: the pull request is opened;
+nothing changed; a new deploy is in the evidence; a person closed the pull request. The repository
+remains in the folder.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ _BODY_LINES = 30
 
 def main(arguments: list[str]) -> int:
     """Make the four runs; 0, or the exit code of the run that failed."""
-    stage = stage_of(arguments, "Run the action against a GitHub on this machine.", ROOT / ".demo-github")
+    stage = stage_of(
+        arguments, "Run the action against a GitHub on this machine.", ROOT / ".demo-github"
+    )
     if stage is None:
         return 2
     set_up(stage)
@@ -63,8 +66,14 @@ def _play(github: FakeGitHub, stage: Stage) -> int:
     acts: tuple[tuple[str, Callable[[], object]], ...] = (
         ("The first run: a pull request", lambda: None),
         ("The same evidence again: nothing", lambda: None),
-        ("One more deploy, of main, that tags a topic: the same pull request", lambda: _deploy_more(stage)),
-        ("Kim has closed it: its changes are declined, one by one", lambda: github.close_pull(1, "kim")),
+        (
+            "One more deploy, of main, that tags a topic: the same pull request",
+            lambda: _deploy_more(stage),
+        ),
+        (
+            "Kim has closed it: its changes are declined, one by one",
+            lambda: github.close_pull(1, "kim"),
+        ),
     )
     for number, (title, happens) in enumerate(acts, start=1):
         print(heading(f"{number}. {title}"))
@@ -75,7 +84,9 @@ def _play(github: FakeGitHub, stage: Stage) -> int:
         code = run_action(stage, _environment(github))
         print("\n".join([*list(log_lines(stage))[1:], *list(output_lines(stage))[-5:]]))
         writes = sum(_writes(each) for each in github.requests[asked:])
-        print(f"{len(github.requests) - asked} requests to GitHub, {writes} of them write", end="\n\n")
+        print(
+            f"{len(github.requests) - asked} requests to GitHub, {writes} of them write", end="\n\n"
+        )
         if code:
             return code
         if number == 1:
@@ -91,7 +102,11 @@ def _writes(exchange: Any) -> bool:
 def _deploy_more(stage: Stage) -> None:
     """Add a call to the trail, as one of the recorded runs would have made it."""
     own = ":assumed-role/orders-deploy/"
-    old = next(each for each in _records(stage.workspace / "cloudtrail") if own in str(each["userIdentity"].get("arn")))
+    old = next(
+        each
+        for each in _records(stage.workspace / "cloudtrail")
+        if own in str(each["userIdentity"].get("arn"))
+    )
     topic = "arn:aws:sns:eu-west-1:111122223333:orders"
     record = {
         **old,
@@ -102,7 +117,9 @@ def _deploy_more(stage: Stage) -> None:
         "responseElements": None,
         "resources": [],
     }
-    file = next((stage.workspace / "cloudtrail").rglob("*.json.gz")).with_name("111122223333_CloudTrail_more.json.gz")
+    file = next((stage.workspace / "cloudtrail").rglob("*.json.gz")).with_name(
+        "111122223333_CloudTrail_more.json.gz"
+    )
     file.write_bytes(gzip.compress(json.dumps({"Records": [record]}).encode()))
 
 
@@ -142,7 +159,10 @@ def _pull_request(github: FakeGitHub, stage: Stage) -> Iterator[str]:
     lines = collapsed(body).splitlines()
     yield from lines[:_BODY_LINES]
     if len(lines) > _BODY_LINES:
-        yield f"… {len(lines) - _BODY_LINES} more lines in {shown(stage.folder / f'pull-request-{number}.md')}"
+        yield (
+            f"… {len(lines) - _BODY_LINES} more lines in"
+            f" {shown(stage.folder / f'pull-request-{number}.md')}"
+        )
 
 
 def _pointers(stage: Stage) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Compiles what the events of a service need: our tables and the import of AWS's service reference."""
+"""Compiles what the events of a service need: our tables and the import of AWS's service
+reference.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,18 @@ REFERENCE = Path(__file__).parent / "facts" / "event_map"
 _ANY = "*"
 _SHORTEST = 3
 """Letters of a type's name that may stand in the name of what makes it."""
-_TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
+_TAGS_ITSELF = re.compile(
+    r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)"
+)
 
 
 def events_of(prefix: str) -> Mapping[str, EventFacts]:
-    """Returns the facts of a service's operations, of those that have some; `*`: of operations that no model knows."""
-    names = set(_sources_by_name(prefix)) | set(_named_by_tables(prefix)) | _reference(prefix).keys()
+    """Returns the facts of a service's operations, of those that have some; `*`: of operations that
+    no model knows.
+    """
+    names = (
+        set(_sources_by_name(prefix)) | set(_named_by_tables(prefix)) | _reference(prefix).keys()
+    )
     of_any = _event(prefix, _ANY)
     if of_any != EventFacts():
         names |= {action.partition(":")[2] for action in catalog.actions(prefix)}
@@ -46,9 +54,14 @@ def _sources_by_name(prefix: str) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for row in table("events"):
         source = row["event_source"]
-        if row["kind"] not in ("rename", "no-permission", "by-statement") or prefix_of(source) != prefix:
+        if (
+            row["kind"] not in ("rename", "no-permission", "by-statement")
+            or prefix_of(source) != prefix
+        ):
             continue
-        for name in [row["event_name"]] if row["match"] == "exact" else _matching(source, row["event_name"]):
+        for name in (
+            [row["event_name"]] if row["match"] == "exact" else _matching(source, row["event_name"])
+        ):
             found[without_date(source, name)].append(source)
     return found
 
@@ -65,10 +78,21 @@ def _matching(source: str, pattern: str) -> Iterator[str]:
 
 
 def _named_by_tables(prefix: str) -> Iterator[str]:
-    columns = [(name, "operation") for name in ("roles", "passed_to", "tags_on_create", "made_types", "fallbacks")]
+    columns = [
+        (name, "operation")
+        for name in ("roles", "passed_to", "tags_on_create", "made_types", "fallbacks")
+    ]
     for name, column in columns:
-        yield from (row[column].partition(":")[2] for row in table(name) if row[column].partition(":")[0] == prefix)
-    yield from (operation.partition(":")[2] for operation in _triggers() if operation.partition(":")[0] == prefix)
+        yield from (
+            row[column].partition(":")[2]
+            for row in table(name)
+            if row[column].partition(":")[0] == prefix
+        )
+    yield from (
+        operation.partition(":")[2]
+        for operation in _triggers()
+        if operation.partition(":")[0] == prefix
+    )
 
 
 @cache
@@ -78,7 +102,9 @@ def _reference(prefix: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def imported_tags(operation: str) -> tuple[str, ...]:
-    """Returns the tagging actions that AWS's service reference names for an operation, and no table of ours."""
+    """Returns the tagging actions that AWS's service reference names for an operation, and no table
+    of ours.
+    """
     prefix, _, name = operation.partition(":")
     return tuple(_reference(prefix).get(name, {}).get("tags", ()))
 
@@ -95,9 +121,16 @@ def _event(prefix: str, name: str) -> EventFacts:
         triggers=(*_triggers().get(operation, ()), *_added(inner)),
         inner={action: tuple(parameters) for action, (_, *parameters) in inner.items()},
         tags=tuple(_tag_rules(operation, imported.get("tags", {}))),
-        roles={**({_ANY: "text"} if passes_role == "text" else {}), **_forms(f"{prefix}:*"), **_forms(operation)},
+        roles={
+            **({_ANY: "text"} if passes_role == "text" else {}),
+            **_forms(f"{prefix}:*"),
+            **_forms(operation),
+        },
         passes_role=passes_role,
-        passed_to={row["parameter"].lower(): tuple(row["service"].split(",")) for row in _rows("passed_to", operation)},
+        passed_to={
+            row["parameter"].lower(): tuple(row["service"].split(","))
+            for row in _rows("passed_to", operation)
+        },
         services=tuple(imported.get("passed_to", ())),
     )
 
@@ -112,7 +145,9 @@ def _verdict(prefix: str, name: str, imported: list[str]) -> tuple[str, tuple[Ma
         raise ValueError(f"events.tsv says different things of {prefix}:{name} by its source")
     verdict, actions = answers.pop()
     own = catalog.spelling(f"{prefix}:{name}")
-    is_plain = verdict in (Verdict.UNVERIFIED, Verdict.UNMAPPED) or [*actions] == [MappedAction(own or "")]
+    is_plain = verdict in (Verdict.UNVERIFIED, Verdict.UNMAPPED) or [*actions] == [
+        MappedAction(own or "")
+    ]
     return ("", ()) if is_plain else (verdict.value, actions)
 
 
@@ -129,7 +164,10 @@ def _triggers() -> Mapping[str, tuple[Trigger, ...]]:
         operation = event_by_rules(row["event_source"], row["event_name"]).operation
         action = catalog.spelling(row["action"])
         if action:
-            found[operation] = (*found.get(operation, ()), Trigger(row["parameter"], action, row["replaces"]))
+            found[operation] = (
+                *found.get(operation, ()),
+                Trigger(row["parameter"], action, row["replaces"]),
+            )
     return found
 
 
@@ -146,7 +184,10 @@ def _tag_rules(operation: str, imported: Mapping[str, list[str]]) -> Iterator[Ta
     prefix, _, name = operation.partition(":")
     if _TAGS_ITSELF.match(name):
         return
-    rows = [*_rows("tags_on_create", operation), *(_rows("tags_on_create", f"{prefix}:*") if name != _ANY else ())]
+    rows = [
+        *_rows("tags_on_create", operation),
+        *(_rows("tags_on_create", f"{prefix}:*") if name != _ANY else ()),
+    ]
     known = {row["action"] for row in rows}
     for row in rows:
         empty = row["empty"] == "yes"
@@ -189,20 +230,26 @@ class CreatedResource:
 
 @cache
 def made_by(operation: str, tagging: str) -> CreatedResource:
-    """Returns what an `operation` (`rds:CreateDBInstance`) makes of the types that its `tagging` action takes.
+    """Returns what an `operation` (`rds:CreateDBInstance`) makes of the types that its `tagging`
+    action takes.
 
-    By `made_types.tsv`, the type at the end of the operation's noun, or the only type that both actions take.
+    By `made_types.tsv`, the type at the end of the operation's noun, or the only type that both
+    actions take.
     """
     row = next(iter(_rows("made_types", operation)), None)
     if row:
-        return CreatedResource(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
+        return CreatedResource(
+            tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"]
+        )
     types = _types(tagging)
     # `CreateFileSystemFromBackup` makes a file system, `CreateDatabase` of a catalog a database.
     noun = noun_of(operation.partition(":")[2]).partition("from")[0].removesuffix("s")
     flat = {name: re.sub("resource$|[^a-z0-9]", "", name).removesuffix("s") for name in types}
     long_enough = [name for name in types if len(flat[name]) >= _SHORTEST]
     # `CreateVpcAttachment` makes an attachment; the core network is its parent.
-    at_end = [name for name in types if flat[name] == noun] or _longest(long_enough, flat, noun.endswith)
+    at_end = [name for name in types if flat[name] == noun] or _longest(
+        long_enough, flat, noun.endswith
+    )
     common = [name for name in types if name in _types(operation)]
     if at_end or len(common) == 1:
         return CreatedResource(tuple(at_end or common))
@@ -211,7 +258,9 @@ def made_by(operation: str, tagging: str) -> CreatedResource:
     return CreatedResource(tuple(within if len(within) == 1 else types))
 
 
-def _longest(names: Sequence[str], flat: Mapping[str, str], fits: Callable[[str], bool]) -> list[str]:
+def _longest(
+    names: Sequence[str], flat: Mapping[str, str], fits: Callable[[str], bool]
+) -> list[str]:
     """Those of some types whose name without signs fits, the longest ones alone."""
     found = [name for name in names if fits(flat[name])]
     longest = max((len(flat[name]) for name in found), default=0)

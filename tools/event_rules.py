@@ -36,7 +36,9 @@ def by_rules(source: str, prefix: str, name: str) -> _Mapped:
 
 
 def _plain(prefix: str, name: str) -> _Mapped:
-    found = catalog.spelling(f"{prefix}:{name}") or catalog.spelling(_fallbacks().get(f"{prefix}:{name}", ""))
+    found = catalog.spelling(f"{prefix}:{name}") or catalog.spelling(
+        _fallbacks().get(f"{prefix}:{name}", "")
+    )
     if found:
         return Verdict.MAPPED, (MappedAction(found),)
     if prefix in catalog.services() and re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
@@ -56,7 +58,11 @@ def _renamed(source: str, name: str) -> Iterator[MappedAction]:
 def without_date(source: str, name: str) -> str:
     """Returns the name of an event without the version of the API."""
     for row in _by_kind("suffix"):
-        match = re.fullmatch(row["event_name"], name) if row["event_source"] in (source, "*.amazonaws.com") else None
+        match = (
+            re.fullmatch(row["event_name"], name)
+            if row["event_source"] in (source, "*.amazonaws.com")
+            else None
+        )
         if match:
             return match["op"]
     return name
@@ -70,7 +76,9 @@ def prefix_of(source: str) -> str:
 
 @cache
 def _fallbacks() -> Mapping[str, str]:
-    """Operation -> action, for those that have none of their own; a name that no API model has is never guessed."""
+    """Operation -> action, for those that have none of their own; a name that no API model has is
+    never guessed.
+    """
     return {row["operation"]: row["action"] for row in table("fallbacks")}
 
 
@@ -79,7 +87,9 @@ def prefixes() -> Mapping[str, str]:
     """Returns event source -> IAM prefix, where that is not the first part of the source."""
     known = {f"{row['label']}.amazonaws.com": row["prefix"] for row in table("sources")}
     # CloudTrail writes some with a hyphen: `metering-marketplace`.
-    hyphened = {f"{row['label'].replace('.', '-')}.amazonaws.com": row["prefix"] for row in table("sources")}
+    hyphened = {
+        f"{row['label'].replace('.', '-')}.amazonaws.com": row["prefix"] for row in table("sources")
+    }
     return hyphened | known | {row["event_source"]: row["actions"] for row in _by_kind("prefix")}
 
 
@@ -111,6 +121,13 @@ def _index(kind: str) -> tuple[dict[tuple[str, str], list[_Row]], dict[str, list
 
 
 def dated_names() -> tuple[tuple[str, str], ...]:
-    """Returns (first part of an event source or `*`, regular expression) of names with the version of an API."""
-    rows = ((row["event_source"].removesuffix(".amazonaws.com"), row["event_name"]) for row in _by_kind("suffix"))
-    return tuple((label, re.sub(r"\?P<(?!op>)\w+>", "?:", name).strip("^$")) for label, name in rows)
+    """Returns (first part of an event source or `*`, regular expression) of names with the version
+    of an API.
+    """
+    rows = (
+        (row["event_source"].removesuffix(".amazonaws.com"), row["event_name"])
+        for row in _by_kind("suffix")
+    )
+    return tuple(
+        (label, re.sub(r"\?P<(?!op>)\w+>", "?:", name).strip("^$")) for label, name in rows
+    )

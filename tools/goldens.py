@@ -3,7 +3,8 @@
     python tools/goldens.py --base REVISION [--all] [--words FILE] [--cache FOLDER]
     python tools/goldens.py --write
 
-`--write` renews `tests/golden/demo`, which a test compares with the demo. Exit code: 0 no difference, 1 differences.
+`--write` renews `tests/golden/demo`, which a test compares with the demo. Exit code: 0 no
+difference, 1 differences.
 """
 
 from __future__ import annotations
@@ -28,11 +29,21 @@ Goldens = Mapping[str, str]
 
 def main(arguments: Sequence[str]) -> int:
     """Write or compare; return the exit code."""
-    parser = argparse.ArgumentParser(description="Compare the outputs of cases and demo with a revision's.")
-    parser.add_argument("--base", default="", help="revision to compare with; it has tests/goldens.py")
+    parser = argparse.ArgumentParser(
+        description="Compare the outputs of cases and demo with a revision's."
+    )
+    parser.add_argument(
+        "--base", default="", help="revision to compare with; it has tests/goldens.py"
+    )
     parser.add_argument("--all", action="store_true", help="show every difference whole")
-    parser.add_argument("--words", type=Path, help="file of lines `old<TAB>new`: words that the base's text exchanges")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".goldens", help="outputs by commit: %(default)s")
+    parser.add_argument(
+        "--words",
+        type=Path,
+        help="file of lines `old<TAB>new`: words that the base's text exchanges",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=ROOT / ".goldens", help="outputs by commit: %(default)s"
+    )
     parser.add_argument("--write", action="store_true", help="renew tests/golden/demo")
     options = parser.parse_args(arguments)
     if options.write:
@@ -50,7 +61,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def base_goldens(revision: str, cache: Path) -> Path:
-    """Return the folder of a revision's goldens; write it with that revision's code and tests if it is missing."""
+    """Return the folder of a revision's goldens; write it with that revision's code and tests if it
+    is missing.
+    """
     commit = git("rev-parse", "--verify", f"{revision}^{{commit}}")
     target = cache / commit
     if target.is_dir():
@@ -77,7 +90,9 @@ def run(tree: Path, target: Path, *kinds: str) -> None:
 
 def git(*arguments: str) -> str:
     """Run git in this repository and return its output."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf-8"
+    )
     return done.stdout.strip()
 
 
@@ -97,16 +112,26 @@ def exchanged(goldens: Goldens, words: Sequence[str]) -> Goldens:
 
 
 def summary(before: Goldens, after: Goldens, whole: bool = False) -> Iterator[str]:
-    """Count the equal files, list the different ones, and show the first differences, or all of them."""
+    """Count the equal files, list the different ones, and show the first differences, or all of
+    them.
+    """
     paths = sorted(before.keys() | after.keys())
     different = [path for path in paths if before.get(path) != after.get(path)]
     yield f"{len(paths) - len(different)} equal, {len(different)} different"
     for path in different:
-        kind = "changed" if path in before and path in after else "missing" if path in before else "new"
+        kind = (
+            "changed"
+            if path in before and path in after
+            else "missing"
+            if path in before
+            else "new"
+        )
         yield f"  {kind:<8}{path}"
     for path in different if whole else different[:SHOWN_FILES]:
         old, new = (goldens.get(path, "").splitlines() for goldens in (before, after))
-        lines = list(difflib.unified_diff(old, new, f"base/{path}", f"tree/{path}", n=1, lineterm=""))
+        lines = list(
+            difflib.unified_diff(old, new, f"base/{path}", f"tree/{path}", n=1, lineterm="")
+        )
         yield ""
         yield from lines if whole else lines[:SHOWN_LINES]
         if not whole and len(lines) > SHOWN_LINES:

@@ -29,7 +29,11 @@ def imports(trees: Mapping[Path, ast.Module], package: Path) -> Graph:
             if isinstance(node, ast.Import):
                 found |= {each.name for each in node.names} & names
             elif isinstance(node, ast.ImportFrom):
-                above = module_name(path.parents[node.level - 1] / "__init__.py", package) if node.level else ""
+                above = (
+                    module_name(path.parents[node.level - 1] / "__init__.py", package)
+                    if node.level
+                    else ""
+                )
                 source = f"{above}.{node.module or ''}".strip(".")
                 targets = {f"{source}.{each.name}" for each in node.names}
                 found |= {each if each in names else source for each in targets} & names
@@ -37,7 +41,9 @@ def imports(trees: Mapping[Path, ast.Module], package: Path) -> Graph:
 
 
 def by_package(files: Graph, packages: Set[str]) -> Graph:
-    """Join the files of each package; files at the top remain, the top package itself is left out."""
+    """Join the files of each package; files at the top remain, the top package itself is left
+    out.
+    """
 
     def node(name: str) -> str:
         return name if name in packages or name.count(".") == 1 else name.rpartition(".")[0]
@@ -45,7 +51,9 @@ def by_package(files: Graph, packages: Set[str]) -> Graph:
     joined: dict[str, set[str]] = defaultdict(set)
     for name, targets in files.items():
         if "." in name:
-            joined[node(name)] |= {node(target) for target in targets if "." in target} - {node(name)}
+            joined[node(name)] |= {node(target) for target in targets if "." in target} - {
+                node(name)
+            }
     return joined
 
 

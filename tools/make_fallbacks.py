@@ -1,8 +1,8 @@
 """Write `tools/facts/fallbacks.tsv`: variants of operations without an action.
 
-`quicksight:UpdateTopicV2` is authorized as `quicksight:UpdateTopic`. Only operations of an API model as old as the
-catalogue are listed: AWS may have given a later one an action that the catalogue does not have yet. So another release
-of botocore than the installed one is read:
+`quicksight:UpdateTopicV2` is authorized as `quicksight:UpdateTopic`. Only operations of an API
+model as old as the catalogue are listed: AWS may have given a later one an action that the
+catalogue does not have yet. So another release of botocore than the installed one is read:
 
     python -m pip install --no-deps --target OTHER botocore==1.43.121
     PYTHONPATH=OTHER python tools/make_fallbacks.py
@@ -30,7 +30,9 @@ HEADER = """\
 operation\taction\tsource
 """
 _FORMS = (r"(?P<op>.+)V\d", r"(?P<op>.+)Batch", r"Batch(?P<op>(Create|Update|Delete|Get|Put).+)")
-"""The variants in AWS's API operations table: GetFindingV2, SendMessageBatch, BatchUpdateTask (2026-10)."""
+"""The variants in AWS's API operations table: GetFindingV2, SendMessageBatch, BatchUpdateTask
+(2026-10).
+"""
 
 
 def main() -> int:
@@ -38,7 +40,10 @@ def main() -> int:
     lines = [f"{operation}\t{action}\tMODEL" for operation, action in sorted(set(rows()))]
     head = HEADER.format(botocore=botocore.__version__, catalogue=catalog.version())
     (DATA / "fallbacks.tsv").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{len(lines)} operations without an action of their own, by botocore {botocore.__version__}")
+    print(
+        f"{len(lines)} operations without an action of their own, by botocore"
+        f" {botocore.__version__}"
+    )
     return 0
 
 

@@ -1,8 +1,8 @@
 """Write the parts of GitHub's own API descriptions that the fake GitHub of the tests answers.
 
-Run it to adopt a new description: `python tools/make_github_openapi.py` (needs `npm`). It writes, into
-`tests/fakes/github/`, `openapi.json` from the npm package `@octokit/openapi`, `schema.graphql` from
-`@octokit/graphql-schema`, and `SOURCES.md`, which names both versions and their licence.
+Run it to adopt a new description: `python tools/make_github_openapi.py` (needs `npm`). It writes,
+into `tests/fakes/github/`, `openapi.json` from the npm package `@octokit/openapi`, `schema.graphql`
+from `@octokit/graphql-schema`, and `SOURCES.md`, which names both versions and their licence.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "Commit": ["oid", "messageHeadline", "url"],
     "PullRequest": ["id", "number", "isDraft", "state", "title", "url"],
     "Mutation": [
-        "convertPullRequestToDraft", "createCommitOnBranch", "markPullRequestReadyForReview", "updateRefs",
+        "convertPullRequestToDraft", "createCommitOnBranch", "markPullRequestReadyForReview",
+        "updateRefs",
     ],
     "ConvertPullRequestToDraftPayload": ["clientMutationId", "pullRequest"],
     "MarkPullRequestReadyForReviewPayload": ["clientMutationId", "pullRequest"],
@@ -96,7 +97,17 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "UpdateRefsPayload": ["clientMutationId"],
 }  # fmt: skip
 _WORDS = frozenset(
-    {"description", "summary", "externalDocs", "example", "x-github", "x-octokit", "tags", "deprecated", "title"}
+    {
+        "description",
+        "summary",
+        "externalDocs",
+        "example",
+        "x-github",
+        "x-octokit",
+        "tags",
+        "deprecated",
+        "title",
+    }
 )
 SOURCES = """\
 # Where these descriptions come from
@@ -120,12 +131,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         openapi = unpack(OPENAPI, Path(folder) / "openapi")
         graphql = unpack(GRAPHQL, Path(folder) / "graphql")
-        description = json.loads((openapi / "generated" / "api.github.com.json").read_text(encoding="utf-8"))
+        description = json.loads(
+            (openapi / "generated" / "api.github.com.json").read_text(encoding="utf-8")
+        )
         schema = parse((graphql / "schema.graphql").read_text(encoding="utf-8"), no_location=True)
         licence = (openapi / "LICENSE").read_text(encoding="utf-8")
     text = json.dumps(reduced_description(description), indent=1, sort_keys=True) + "\n"
     (TARGET / "openapi.json").write_text(text, encoding="utf-8")
-    (TARGET / "schema.graphql").write_text(print_ast(reduced_schema(schema)) + "\n", encoding="utf-8")
+    (TARGET / "schema.graphql").write_text(
+        print_ast(reduced_schema(schema)) + "\n", encoding="utf-8"
+    )
     sources = SOURCES.format(openapi=OPENAPI, graphql=GRAPHQL, licence=licence)
     (TARGET / "SOURCES.md").write_text(sources, encoding="utf-8")
     print(f"{len(OPERATIONS)} paths, {len(text) // 1024} KiB")
@@ -138,7 +153,11 @@ def unpack(package: str, folder: Path) -> Path:
     if npm is None:
         sys.exit("npm was not found: install Node.js, which carries it")
     folder.mkdir()
-    subprocess.run([npm, "pack", package, "--silent", "--pack-destination", str(folder)], check=True, cwd=folder)
+    subprocess.run(
+        [npm, "pack", package, "--silent", "--pack-destination", str(folder)],
+        check=True,
+        cwd=folder,
+    )
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:
         archive.extractall(folder, filter="data")
     return folder / "package"
@@ -146,8 +165,14 @@ def unpack(package: str, folder: Path) -> Path:
 
 def reduced_description(whole: dict[str, Any]) -> dict[str, Any]:
     """Keep the operations named above and their references; drop prose and superfluous examples."""
-    paths = {path: reduced_path(whole["paths"][path], methods) for path, methods in OPERATIONS.items()}
-    info = {"title": whole["info"]["title"], "version": whole["info"]["version"], "license": whole["info"]["license"]}
+    paths = {
+        path: reduced_path(whole["paths"][path], methods) for path, methods in OPERATIONS.items()
+    }
+    info = {
+        "title": whole["info"]["title"],
+        "version": whole["info"]["version"],
+        "license": whole["info"]["license"],
+    }
     components: dict[str, dict[str, Any]] = {}
     for kind, name in sorted(reached(paths, whole)):
         components.setdefault(kind, {})[name] = without_prose(whole["components"][kind][name])
@@ -202,7 +227,8 @@ def references(node: Any) -> Iterator[str]:
 
 
 def without_prose(node: Any, names: bool = False) -> Any:
-    """Copy a part of the description without prose; `names` distinguishes a map of properties from a schema.
+    """Copy a part of the description without prose; `names` distinguishes a map of properties from
+    a schema.
 
     The OpenAPI format demands a response's `description`; an empty one is valid.
     """
@@ -224,7 +250,9 @@ def without_prose(node: Any, names: bool = False) -> Any:
 
 def reduced_schema(whole: DocumentNode) -> DocumentNode:
     """Keep the fields named above, with the inputs, enumerations and scalars that they need."""
-    types = {one.name.value: one for one in whole.definitions if isinstance(one, TypeDefinitionNode)}
+    types = {
+        one.name.value: one for one in whole.definitions if isinstance(one, TypeDefinitionNode)
+    }
     kept: dict[str, TypeDefinitionNode] = {}
     waiting = list(FIELDS)
     while waiting:
@@ -239,7 +267,9 @@ def reduced_type(definition: TypeDefinitionNode) -> TypeDefinitionNode:
     """One type without prose and, when it has an entry in `FIELDS`, with those fields only."""
     bare: TypeDefinitionNode = visit(definition, WithoutProse())
     fields = FIELDS.get(bare.name.value)
-    if fields is None or not isinstance(bare, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode):
+    if fields is None or not isinstance(
+        bare, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode
+    ):
         return bare
     missing = set(fields) - {one.name.value for one in bare.fields or ()}
     if missing:

@@ -1,9 +1,10 @@
-"""Write `tools/facts/sources.tsv`: IAM prefixes of event sources that are not prefixes, by API models.
+"""Write `tools/facts/sources.tsv`: IAM prefixes of event sources that are not prefixes, by API
+models.
 
-The event source is taken to be the signing name or the endpoint's name of a model. Its prefix is the signing name if
-that is one, else the only prefix whose actions have the names of at least two thirds of the model's operations. Facts
-of records or AWS's pages are in events.tsv and take precedence. As for tools/make_fallbacks.py, the models as old as
-the catalogue are read:
+The event source is taken to be the signing name or the endpoint's name of a model. Its prefix is
+the signing name if that is one, else the only prefix whose actions have the names of at least two
+thirds of the model's operations. Facts of records or AWS's pages are in events.tsv and take
+precedence. As for tools/make_fallbacks.py, the models as old as the catalogue are read:
 
     python -m pip install --no-deps --target OTHER botocore==1.43.121
     PYTHONPATH=OTHER python tools/make_sources.py
@@ -45,25 +46,37 @@ def main() -> int:
 
 def rows() -> Iterator[tuple[str, tuple[str, str]]]:
     """Label, prefix and source of each."""
-    known = {row["event_source"].removesuffix(".amazonaws.com") for row in table("events") if row["kind"] == "prefix"}
+    known = {
+        row["event_source"].removesuffix(".amazonaws.com")
+        for row in table("events")
+        if row["kind"] == "prefix"
+    }
     loader = botocore.session.get_session().get_component("data_loader")
     for name in loader.list_available_services("service-2"):
         model = loader.load_service_model(name, "service-2")
         metadata, operations = model["metadata"], model["operations"]
         signing = metadata.get("signingName") or metadata["endpointPrefix"]
         prefix, count = prefix_of(signing, operations)
-        for label in {signing.lower(), metadata["endpointPrefix"].lower()} - known - catalog.services():
+        for label in (
+            {signing.lower(), metadata["endpointPrefix"].lower()} - known - catalog.services()
+        ):
             if prefix:
                 yield label, (prefix, f"{count} of {len(operations)} operations of {name}")
 
 
 def prefix_of(signing: str, operations: Collection[str]) -> tuple[str, int]:
-    """The prefix of a model, and how many of its operations are actions of it; empty unless there is exactly one."""
+    """The prefix of a model, and how many of its operations are actions of it; empty unless there
+    is exactly one.
+    """
     counts = Counter(prefix for name in operations for prefix in owners().get(name.lower(), ()))
     if counts[signing]:
         return signing, counts[signing]
     best = counts.most_common(2)
-    if not best or best[0][1] < _LEAST_SHARE * len(operations) or (len(best) > 1 and best[0][1] == best[1][1]):
+    if (
+        not best
+        or best[0][1] < _LEAST_SHARE * len(operations)
+        or (len(best) > 1 and best[0][1] == best[1][1])
+    ):
         return "", 0
     return best[0]
 

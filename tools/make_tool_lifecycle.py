@@ -1,11 +1,14 @@
-"""Compiles `permissions/data/cloudformation_types.tsv.gz` and `terraform_types.tsv.gz`: the permissions of a type.
+"""Compiles `permissions/data/cloudformation_types.tsv.gz` and `terraform_types.tsv.gz`: the
+permissions of a type.
 
     python tools/make_tool_lifecycle.py SCHEMAS [TERRAFORM]
 
-SCHEMAS is the folder that holds the package `cfnlint` (PyPI `cfn-lint`), whose schemas list the permissions of the
-handlers of each CloudFormation type. TERRAFORM is a folder with `terraform-crud-map.json.xz` and
-`terraform-model.json.xz` of github.com/awslabs/iam-policy-autopilot: the API operations of each Terraform type. Their
-facts are in tools/facts/terraform_operations.tsv.gz, which TERRAFORM renews; the event map maps them to actions.
+SCHEMAS is the folder that holds the package `cfnlint` (PyPI `cfn-lint`), whose schemas list the
+permissions of the handlers of each CloudFormation type. TERRAFORM is a folder with
+`terraform-crud-map.json.xz` and `terraform-model.json.xz` of
+github.com/awslabs/iam-policy-autopilot: the API operations of each Terraform type. Their facts are
+in tools/facts/terraform_operations.tsv.gz, which TERRAFORM renews; the event map maps them to
+actions.
 """
 
 from __future__ import annotations
@@ -79,8 +82,13 @@ class Row:
     @property
     def cells(self) -> Sequence[str]:
         """The cells of the table."""
-        actions = {name: self.phases.get(name, []) for name in PHASES} | {"tags": self.tags, "makes": makes(self)}
-        when = ",".join(f"{action}={'|'.join(paths)}" for action, paths in sorted(self.when.items()))
+        actions = {name: self.phases.get(name, []) for name in PHASES} | {
+            "tags": self.tags,
+            "makes": makes(self),
+        }
+        when = ",".join(
+            f"{action}={'|'.join(paths)}" for action, paths in sorted(self.when.items())
+        )
         lists = (",".join(sorted(set(actions.get(name, ())))) for name in COLUMNS[: len(actions)])
         return (self.name, *lists, when, self.named_by, self.tagged_by)
 
@@ -101,7 +109,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def cloudformation_table(folder: Path) -> str:
-    """Returns the table of CloudFormation types from the schemas of the package `cfnlint` in a folder."""
+    """Returns the table of CloudFormation types from the schemas of the package `cfnlint` in a
+    folder.
+    """
     schemas = folder / "cfnlint" / "data" / "schemas"
     date = json.loads((schemas / "version.json").read_text())["schema_date"][:10]
     left_out: Counter[str] = Counter()
@@ -112,7 +122,10 @@ def cloudformation_table(folder: Path) -> str:
         name = each["typeName"]
         each["handlers"] = own[name] or like.get(name) or _handlers_of_terraform(name)
     rows = [_cloudformation_row(each, left_out) for each in documents if each["handlers"]]
-    source = f"cfn-lint's schemas of {date} (MIT-0), types without handlers as their equivalents in Terraform"
+    source = (
+        f"cfn-lint's schemas of {date} (MIT-0), types without handlers as their equivalents in"
+        " Terraform"
+    )
     return _table("Actions of the handlers of CloudFormation types.", source, rows, left_out)
 
 
@@ -120,12 +133,24 @@ def _handlers_of_terraform(kind: str) -> dict[str, dict[str, Sequence[str]]]:
     """The phases of Terraform's type of the same service and name; both tools call the same API."""
     name = kind.removeprefix("AWS::").replace("::", "").lower()
     like = next((each for each in _like_rows() if each["type"] == kind), None)
-    names = [each.removeprefix("aws_").replace("_", "") for each in like["like"].split(",")] if like else [name]
+    names = (
+        [each.removeprefix("aws_").replace("_", "") for each in like["like"].split(",")]
+        if like
+        else [name]
+    )
     rows = [row for each in names if (row := _terraform_rows().get(each))]
-    found = {phase: [each for row in rows for each in row.phases.get(phase, ())] for phase in PHASES[:-1]}
+    found = {
+        phase: [each for row in rows for each in row.phases.get(phase, ())] for phase in PHASES[:-1]
+    }
     if like:
-        found = {phase: found[phase] or list(filter(None, like[phase].split(","))) for phase in found}
-    return {phase: {"permissions": each} for phase, each in found.items()} if any(found.values()) else {}
+        found = {
+            phase: found[phase] or list(filter(None, like[phase].split(","))) for phase in found
+        }
+    return (
+        {phase: {"permissions": each} for phase, each in found.items()}
+        if any(found.values())
+        else {}
+    )
 
 
 @cache
@@ -140,15 +165,21 @@ def _terraform_rows() -> Mapping[str, Row]:
 
 
 def terraform_table(operations: str, handlers: str) -> str:
-    """Returns the table of Terraform types from the table of their operations and the one of CloudFormation types."""
+    """Returns the table of Terraform types from the table of their operations and the one of
+    CloudFormation types.
+    """
     left_out: Counter[str] = Counter()
     version = re.search(r"provider (\S+),", operations)
     known = {row["type"]: row for row in (*read_rows(operations), *read_rows(MORE.read_text()))}
     rows = [_terraform_row(row, left_out) for row in known.values()]
     for row in rows:
         _add_inner(row, handlers)
-    source = f"the operations of Terraform's AWS provider {version[1] if version else ''} (Apache-2.0)"
-    return _table("Actions of the resource types of Terraform's AWS provider.", source, rows, left_out)
+    source = (
+        f"the operations of Terraform's AWS provider {version[1] if version else ''} (Apache-2.0)"
+    )
+    return _table(
+        "Actions of the resource types of Terraform's AWS provider.", source, rows, left_out
+    )
 
 
 def terraform_operations(folder: Path) -> str:
@@ -170,9 +201,16 @@ def terraform_operations(folder: Path) -> str:
     for each in sorted(types, key=lambda entry: entry["resource_type"]):
         tags = each.get("tags", {})
         read = of(each.get("read", "")) + of(tags.get("list_tags_symbol", ""))
-        phases = (of(each.get("create", "")), read, of(each.get("update", "")), of(each.get("delete", "")))
+        phases = (
+            of(each.get("create", "")),
+            read,
+            of(each.get("update", "")),
+            of(each.get("delete", "")),
+        )
         cells = (*phases, of(tags.get("update_tags_symbol", "")))
-        lines.append("\t".join((each["resource_type"], *(",".join(sorted(set(cell))) for cell in cells))))
+        lines.append(
+            "\t".join((each["resource_type"], *(",".join(sorted(set(cell))) for cell in cells)))
+        )
     return _OPERATIONS_HEAD.format(version=model["version"]) + "\n".join(lines) + "\n"
 
 
@@ -188,7 +226,11 @@ def _cloudformation_row(schema: Mapping[str, Any], left_out: Counter[str]) -> Ro
     named = [each for each in named if _TAG.search(each)]
     row.tags = [each for each in every if each in named or catalog.access_level(each) == "Tagging"]
     row.when, row.named_by = _conditions(row, schema), _name_property(schema)
-    row.tagged_by = tagging.get("tagProperty", "").removeprefix("/properties/") if tagging.get("taggable", True) else ""
+    row.tagged_by = (
+        tagging.get("tagProperty", "").removeprefix("/properties/")
+        if tagging.get("taggable", True)
+        else ""
+    )
     adds_own = tagging.get("cloudFormationSystemTags") and tagging.get("tagOnCreate")
     is_listed = any(_listed_conditions(row.name, action) for action in row.tags)
     row.tagged_by += "+system" if adds_own and not is_listed else ""
@@ -200,13 +242,21 @@ def _conditions(row: Row, schema: Mapping[str, Any]) -> dict[str, Sequence[str]]
     kind = kind_of(row.name, makes(row), row.phases.get("delete", ()), row.phases.get("read", ()))
     properties, required = _properties(schema)
     phases = (phase for phase in PHASES if phase != "list")
-    every = {action for phase in phases for action in row.phases.get(phase, ())} - {*row.tags, _PASS_ROLE}
+    every = {action for phase in phases for action in row.phases.get(phase, ())} - {
+        *row.tags,
+        _PASS_ROLE,
+    }
     found = {
-        action: _listed_conditions(row.name, action) or deciding_properties(action, kind, properties, required)
+        action: (
+            _listed_conditions(row.name, action)
+            or deciding_properties(action, kind, properties, required)
+        )
         for action in every
     }
     keys = () if "kms" in kind.services else _paths_to_keys(schema)
-    for action in [each for each, paths in found.items() if each.startswith("kms:") and set(paths) <= {NEVER}]:
+    for action in [
+        each for each, paths in found.items() if each.startswith("kms:") and set(paths) <= {NEVER}
+    ]:
         found[action] = keys or (found[action] if "kms" in kind.services else (NEVER,))
     return {action: paths for action, paths in found.items() if paths}
 
@@ -220,7 +270,9 @@ def _paths_to_keys(schema: Mapping[str, Any]) -> Sequence[str]:
         for above, part in level:
             for name, given in part.get("properties", {}).items():
                 path = f"{above}.{name}".lstrip(".") if above.count(".") < 1 else above
-                if f"/properties/{path}" in schema.get("readOnlyProperties", ()) or name.endswith("Tags"):
+                if f"/properties/{path}" in schema.get("readOnlyProperties", ()) or name.endswith(
+                    "Tags"
+                ):
                     continue
                 words = words_of(name)
                 if words & {"kms", "encryption"} or ("key" in words and words & {"arn", "managed"}):
@@ -233,7 +285,11 @@ def _paths_to_keys(schema: Mapping[str, Any]) -> Sequence[str]:
 
 def _listed_conditions(kind: str, action: str) -> Sequence[str]:
     """The properties that a table gives for an action of a type; empty where it has no row."""
-    rows = (each for each in _when_rows() if each["type"] == kind and fnmatchcase(action, each["action"]))
+    rows = (
+        each
+        for each in _when_rows()
+        if each["type"] == kind and fnmatchcase(action, each["action"])
+    )
     return next((each["properties"].split("|") for each in rows), ())
 
 
@@ -243,7 +299,9 @@ def _when_rows() -> Sequence[Mapping[str, str]]:
 
 
 def _properties(schema: Mapping[str, Any]) -> tuple[dict[str, frozenset[str]], set[str]]:
-    """Properties of two levels that a template may set, with the words of name and format; and those always set."""
+    """Properties of two levels that a template may set, with the words of name and format; and
+    those always set.
+    """
     reads = {path.removeprefix("/properties/") for path in schema.get("readOnlyProperties", ())}
     found: dict[str, frozenset[str]] = {}
     required: set[str] = set()
@@ -278,20 +336,39 @@ def _resolved(spec: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 def _formats(spec: Mapping[str, Any]) -> Iterator[str]:
     parts = (
         spec,
-        *(part for key in ("anyOf", "oneOf", "allOf") for part in spec.get(key, ()) if isinstance(part, dict)),
+        *(
+            part
+            for key in ("anyOf", "oneOf", "allOf")
+            for part in spec.get(key, ())
+            if isinstance(part, dict)
+        ),
     )
     yield from (part["format"] for part in parts if str(part.get("format", "")).startswith("AWS::"))
 
 
 def _name_property(schema: Mapping[str, Any]) -> str:
-    """The property that names the resource: the identifier where a template may set it, else `Name` or `TypeName`."""
+    """The property that names the resource: the identifier where a template may set it, else `Name`
+    or `TypeName`.
+    """
     noun = schema["typeName"].rpartition("::")[2]
     reads = {*schema.get("readOnlyProperties", ())}
     own = [path for path in schema.get("primaryIdentifier", ()) if path not in reads]
-    paths = [f"/properties/{name}" for name in (f"{noun}Name", f"{noun}Identifier", f"{noun}Id", "Name")]
-    known = [path for path in paths if path.removeprefix("/properties/") in schema["properties"] and path not in reads]
-    named = [path for path in own if re.search(f"(Name|Identifier|Id)$|/{noun}[A-Za-z]*(?<!Arn)$", path)]
-    return (known or (named if len(own) == 1 else [""]))[0].removeprefix("/properties/") if known or named else ""
+    paths = [
+        f"/properties/{name}" for name in (f"{noun}Name", f"{noun}Identifier", f"{noun}Id", "Name")
+    ]
+    known = [
+        path
+        for path in paths
+        if path.removeprefix("/properties/") in schema["properties"] and path not in reads
+    ]
+    named = [
+        path for path in own if re.search(f"(Name|Identifier|Id)$|/{noun}[A-Za-z]*(?<!Arn)$", path)
+    ]
+    return (
+        (known or (named if len(own) == 1 else [""]))[0].removeprefix("/properties/")
+        if known or named
+        else ""
+    )
 
 
 def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row:
@@ -315,17 +392,23 @@ def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row
     row.tags, others = _tags_of_the_type(row)
     for phase in ("create", "update"):
         row.phases[phase] = [action for action in row.phases.get(phase, ()) if action not in others]
-    row.phases["read"] = [action for action in row.phases.get("read", ()) if not _lists_other_tags(action, row)]
+    row.phases["read"] = [
+        action for action in row.phases.get("read", ()) if not _lists_other_tags(action, row)
+    ]
     _add_listed(row)
     every = {action for actions in row.phases.values() for action in actions}
-    row.when = {action: paths for action in every if (paths := _listed_conditions(row.name, action))}
+    row.when = {
+        action: paths for action in every if (paths := _listed_conditions(row.name, action))
+    }
     return row
 
 
 def _add_inner(row: Row, handlers: str) -> None:
-    """Adds what the service of a type calls in another one with the caller's rights, by the handlers of its equivalent.
+    """Adds what the service of a type calls in another one with the caller's rights, by the
+    handlers of its equivalent.
 
-    Which properties cause it is known there; a service that is only read may be read by the handler alone.
+    Which properties cause it is known there; a service that is only read may be read by the handler
+    alone.
     """
     equivalent = _equivalent(row, handlers)
     if not equivalent:
@@ -333,10 +416,18 @@ def _add_inner(row: Row, handlers: str) -> None:
     conditions = dict(entry.split("=") for entry in filter(None, equivalent["when"].split(",")))
     own = {action.partition(":")[0] for action in (*makes(row), _PASS_ROLE)}
     known = {action for actions in row.phases.values() for action in actions}
-    foreign = {each: paths for each, paths in conditions.items() if each.partition(":")[0] not in own} | {
-        action: "" for action in equivalent["create"].split(",") if _listed_conditions(row.name, action)
+    foreign = {
+        each: paths for each, paths in conditions.items() if each.partition(":")[0] not in own
+    } | {
+        action: ""
+        for action in equivalent["create"].split(",")
+        if _listed_conditions(row.name, action)
     }
-    used = {each.partition(":")[0] for each in foreign if catalog.access_level(each) not in ("Read", "List")}
+    used = {
+        each.partition(":")[0]
+        for each in foreign
+        if catalog.access_level(each) not in ("Read", "List")
+    }
     for action, paths in foreign.items():
         listed = _listed_conditions(row.name, action)
         is_asked = listed or (paths != NEVER and action.partition(":")[0] in used)
@@ -358,14 +449,24 @@ def _equivalents(handlers: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
 
 
 def _equivalent(row: Row, handlers: str) -> Mapping[str, str] | None:
-    """The CloudFormation type that the same action makes; of several the one whose service names the other type."""
+    """The CloudFormation type that the same action makes; of several the one whose service names
+    the other type.
+    """
     name = row.name.removeprefix("aws_").replace("_", "")
 
     def likeness(each: Mapping[str, str]) -> tuple[bool, ...]:
         _, service, noun = each["type"].lower().split("::")
-        return name == service + noun, name.startswith(service), f"{service}:" in each["makes"], name.endswith(noun)
+        return (
+            name == service + noun,
+            name.startswith(service),
+            f"{service}:" in each["makes"],
+            name.endswith(noun),
+        )
 
-    found = sorted((each for action in makes(row) for each in _equivalents(handlers).get(action, ())), key=likeness)
+    found = sorted(
+        (each for action in makes(row) for each in _equivalents(handlers).get(action, ())),
+        key=likeness,
+    )
     is_clear = len(found) == 1 or (len(found) > 1 and likeness(found[-1]) != likeness(found[-2]))
     return found[-1] if is_clear and any(likeness(found[-1])) else None
 
@@ -375,7 +476,9 @@ _HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def _in_terraform(action: str, paths: Iterable[str]) -> Sequence[str]:
-    """Terraform's names of properties: those of an inner block may be of the resource itself there."""
+    """Terraform's names of properties: those of an inner block may be of the resource itself
+    there.
+    """
     names = (_HUMP.sub("_", path).lower() for path in paths)
     both = (part for name in names for part in (name, name.rpartition(".")[2]))
     return tuple(dict.fromkeys((*both, *(_KMS_KEYS if action.startswith("kms:") else ()))))
@@ -386,7 +489,12 @@ def _add_listed(row: Row) -> None:
     known = {action for actions in row.phases.values() for action in actions}
     for each in _when_rows():
         action = each["action"]
-        if each["type"] == row.name and "*" not in action and each["properties"] != NEVER and action not in known:
+        if (
+            each["type"] == row.name
+            and "*" not in action
+            and each["properties"] != NEVER
+            and action not in known
+        ):
             for phase in ("create", "update"):
                 row.phases.setdefault(phase, []).append(action)
 
@@ -399,7 +507,9 @@ def _lists_other_tags(action: str, row: Row) -> bool:
 
 
 def _tags_of_the_type(row: Row) -> tuple[list[str], set[str]]:
-    """Tagging actions on what the type makes, and those on other resources: one function may tag all of a service."""
+    """Tagging actions on what the type makes, and those on other resources: one function may tag
+    all of a service.
+    """
     made = {kind.name for action in makes(row) for kind in _types(action)}
     fitting = [action for action in row.tags if made & {kind.name for kind in _types(action)}]
     return (fitting, {*row.tags} - {*fitting}) if fitting else (row.tags, set())
@@ -412,7 +522,9 @@ def _types(action: str) -> Sequence[ResourceType]:
 
 @cache
 def _of_operation(name: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
-    """Actions that AWS authorizes in an operation: always or when it passes a role, for tags, for other parameters."""
+    """Actions that AWS authorizes in an operation: always or when it passes a role, for tags, for
+    other parameters.
+    """
     client, _, api_name = name.partition(":")
     event = map_event(source_of(client, client), api_name)
     if event.verdict is Verdict.NO_PERMISSION:
@@ -422,7 +534,9 @@ def _of_operation(name: str) -> tuple[Sequence[str], Sequence[str], Sequence[str
     actions += [each.action for each in facts.triggers if not each.parameter]
     if facts.passes_role:
         actions.append(_PASS_ROLE)
-    further = {each.action for each in facts.triggers if each.parameter and not each.replaces} | {*facts.inner}
+    further = {each.action for each in facts.triggers if each.parameter and not each.replaces} | {
+        *facts.inner
+    }
     return actions, imported_tags(event.operation), sorted(further - {*actions})
 
 
@@ -430,7 +544,11 @@ def _known(entries: Iterable[str], kind: str, left_out: Counter[str]) -> Iterato
     """Actions of the catalogue; of a pattern those that name the type."""
     noun = _stem(kind.rpartition("::")[2])
     for entry in entries:
-        found = catalog.expand(entry) if "*" in entry else tuple(filter(None, [catalog.spelling(entry)]))
+        found = (
+            catalog.expand(entry)
+            if "*" in entry
+            else tuple(filter(None, [catalog.spelling(entry)]))
+        )
         found = tuple(each for each in found if "*" not in entry or noun in _stem(each))
         if not found:
             left_out[entry] += 1
@@ -438,7 +556,9 @@ def _known(entries: Iterable[str], kind: str, left_out: Counter[str]) -> Iterato
 
 
 def makes(row: Row) -> Sequence[str]:
-    """The actions of the phase `create` that make the resource: by their names, else those that no update needs."""
+    """The actions of the phase `create` that make the resource: by their names, else those that no
+    update needs.
+    """
     kind = re.sub(r"^aws_", "", row.name).replace("::", "_")
     words = [part for part in re.split(r"_", kind) if part]
     names = {_stem("".join(words[index:])) for index in range(len(words))}
@@ -459,9 +579,13 @@ def makes(row: Row) -> Sequence[str]:
     conditional = {action for action, _ in found if _listed_conditions(row.name, action)}
     conditional |= {*row.when} if is_terraform else set()
     found = [each for each in found if each[0] not in conditional] or [
-        each for each in found if each[0].partition(":")[0] in services and (not own or each[0].startswith(f"{own}:"))
+        each
+        for each in found
+        if each[0].partition(":")[0] in services and (not own or each[0].startswith(f"{own}:"))
     ]
-    found = [each for each in found if own and own in _stem(each[0].partition(":")[0].replace("-", ""))] or found
+    found = [
+        each for each in found if own and own in _stem(each[0].partition(":")[0].replace("-", ""))
+    ] or found
     found = [(action, match) for action, match in found if not match["second"]] or found
     making = [(action, _stem(match["noun"])) for action, match in found]
     last = _stem(words[-1])
@@ -484,9 +608,14 @@ def _table(title: str, source: str, rows: Iterable[Row], left_out: Counter[str])
         source=source,
         catalogue=catalog.version(),
         columns="\t".join(COLUMNS),
-        left_out=f" Left out, since the catalogue lacks them: {len(left_out)} names in {left_out.total()} places.",
+        left_out=(
+            f" Left out, since the catalogue lacks them: {len(left_out)} names in"
+            f" {left_out.total()} places."
+        ),
     )
-    return head + "".join("\t".join(row.cells).rstrip("\t") + "\n" for row in sorted(rows, key=lambda row: row.name))
+    return head + "".join(
+        "\t".join(row.cells).rstrip("\t") + "\n" for row in sorted(rows, key=lambda row: row.name)
+    )
 
 
 def _left_out_in(text: str) -> str:

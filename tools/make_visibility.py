@@ -1,14 +1,16 @@
-"""Compile `permissions/data/visibility.tsv.gz` and `carriers.tsv.gz`: how a trail shows the use of each action.
+"""Compile `permissions/data/visibility.tsv.gz` and `carriers.tsv.gz`: how a trail shows the use of
+each action.
 
     python tools/make_visibility.py [REFERENCE]
 
-REFERENCE is an archive, a folder or an `https://` address of AWS's service reference (see tools/service_reference.py).
-The other facts come from the hand-made tables of tools/visibility/, of the package, and from the installed API models.
+REFERENCE is an archive, a folder or an `https://` address of AWS's service reference (see
+tools/service_reference.py). The other facts come from the hand-made tables of tools/visibility/, of
+the package, and from the installed API models.
 
-An operation that requires an action is an event of the action. tools/trail_events.py returns how a trail shows it; if
-it does not know, the flag of the service reference decides. An action inherits the worst of its events (unknown, never,
-data, management), because its use may have been any of them. An operation that authorizes an action besides the one it
-requires is a carrier of the action.
+An operation that requires an action is an event of the action. tools/trail_events.py returns how a
+trail shows it; if it does not know, the flag of the service reference decides. An action inherits
+the worst of its events (unknown, never, data, management), because its use may have been any of
+them. An operation that authorizes an action besides the one it requires is a carrier of the action.
 """
 
 from __future__ import annotations
@@ -45,7 +47,13 @@ from trail_events import (
 )
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import DOCUMENTATION, Verdict, facts_of, map_event, visibility
+from leastpriv.permissions.event_table import (
+    DOCUMENTATION,
+    Verdict,
+    facts_of,
+    map_event,
+    visibility,
+)
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
 _HEAD = """\
@@ -75,7 +83,11 @@ def main(arguments: Sequence[str]) -> int:
     if not reference:
         return 0
     compiler = Compiler(reference)
-    head = _HEAD.format(catalogue=catalog.version(), botocore=botocore.__version__, reference=compiler.reference.source)
+    head = _HEAD.format(
+        catalogue=catalog.version(),
+        botocore=botocore.__version__,
+        reference=compiler.reference.source,
+    )
     rows = [row for prefix in sorted(catalog.services()) for row in compiler.rows_of(prefix)]
     for action, now, *_ in rows:
         before = visibility(action).visibility
@@ -84,7 +96,10 @@ def main(arguments: Sequence[str]) -> int:
     size = _write("visibility", head + _VISIBILITY_HEAD, _grouped(rows))
     size += _write("carriers", head + _CARRIERS_HEAD, compiler.carrier_rows())
     counts = Counter(row[1] for row in rows)
-    print(f"{len(rows):,} actions: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
+    print(
+        f"{len(rows):,} actions: "
+        + ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    )
     read = len({row["prefix"] for row in facts("pages")})
     print(f"{size / 1000:,.1f} kB in two files; the pages of {read} services were read")
     return 0
@@ -105,7 +120,9 @@ def _grouped(rows: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
         service, _, name = action.partition(":")
         has_flag = shown_as in ("management", "data") and flag != read_only(name)
         shown = (flag or "unclear") if has_flag else ""
-        groups[service, shown_as, kind, reason, shown, page.removeprefix(DOCUMENTATION)].append(name)
+        groups[service, shown_as, kind, reason, shown, page.removeprefix(DOCUMENTATION)].append(
+            name
+        )
     yield from sorted((*group, ",".join(sorted(names))) for group, names in groups.items())
 
 
@@ -115,8 +132,14 @@ class Compiler:
     def __init__(self, reference: ServiceReference) -> None:
         self.reference = reference
         doubtful = [row["action"].lower() for row in facts("doubtful_flags")]
-        self._flagged = {name for name, action in reference.actions.items() if action.records_management_event}
-        self._doubtful = {name for name in self._flagged if any(fnmatchcase(name, pattern) for pattern in doubtful)}
+        self._flagged = {
+            name for name, action in reference.actions.items() if action.records_management_event
+        }
+        self._doubtful = {
+            name
+            for name in self._flagged
+            if any(fnmatchcase(name, pattern) for pattern in doubtful)
+        }
 
     def rows_of(self, prefix: str) -> Iterator[tuple[str, ...]]:
         """One row for each action of a service: the action, then its answer."""
@@ -126,7 +149,10 @@ class Compiler:
     def answer(self, action: str) -> Answer:
         """How a trail shows one action by the events that always need it."""
         prefix, _, name = action.partition(":")
-        ended = next((row for row in facts("ended") if fnmatchcase(action.lower(), row["action"].lower())), None)
+        ended = next(
+            (row for row in facts("ended") if fnmatchcase(action.lower(), row["action"].lower())),
+            None,
+        )
         if ended:
             return "ended", "", "ended", "", ended["source"]
         code = "free" if action in permissionless(prefix) else _silent_actions().get(action, "")
@@ -138,7 +164,9 @@ class Compiler:
         events = self.own_events.get(action, [])
         if events:
             flags = {event.read_only for event in events}
-            return replace(self._worst(action, events), read_only=flags.pop() if len(flags) == 1 else "").answer
+            return replace(
+                self._worst(action, events), read_only=flags.pop() if len(flags) == 1 else ""
+            ).answer
         if action.lower() in self._flagged - self._doubtful:
             return "management", "", "flag", read_only(name), ""
         if is_listed(action):
@@ -207,15 +235,23 @@ class Compiler:
 
     @cached_property
     def _other_names(self) -> Mapping[str, tuple[str, ...]]:
-        """Operation -> event names of the same service that no API has, and that need the same actions."""
-        apis = {key for key, named in self.operations.items() if any(is_api(each) for each in named)}
+        """Operation -> event names of the same service that no API has, and that need the same
+        actions.
+        """
+        apis = {
+            key for key, named in self.operations.items() if any(is_api(each) for each in named)
+        }
         by_needs: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
         for key in self.operations.keys() - apis:
             by_needs[key.partition(":")[0], self._needed[key]].append(key)
-        return {key: tuple(by_needs.get((key.partition(":")[0], self._needed[key]), ())) for key in apis}
+        return {
+            key: tuple(by_needs.get((key.partition(":")[0], self._needed[key]), ())) for key in apis
+        }
 
     def _inner_pairs(self) -> Iterator[tuple[str, str]]:
-        """Operations and the actions that they authorize, of all sources; needed ones among them."""
+        """Operations and the actions that they authorize, of all sources; needed ones among
+        them.
+        """
         for reference in self.reference.operations.values():
             for named in named_by_reference(reference):
                 yield from ((named.key, action) for action in reference.actions)
@@ -227,7 +263,10 @@ class Compiler:
                     yield row["action"], action
         for row in facts("carriers"):
             for action in matching(row["action"]):
-                yield from ((operation, action) for operation in self._named_carriers(row, action.partition(":")[0]))
+                yield from (
+                    (operation, action)
+                    for operation in self._named_carriers(row, action.partition(":")[0])
+                )
 
     def _named_carriers(self, row: Row, prefix: str) -> Iterator[str]:
         for operation in filter(None, row["operations"].split(",")):
@@ -241,7 +280,8 @@ class Compiler:
         """Operations of other services whose request has such a member."""
         for key, named in self.operations.items():
             if key.partition(":")[0] != prefix and any(
-                each.source and each.name in operations_with_member(each.source, pattern) for each in named
+                each.source and each.name in operations_with_member(each.source, pattern)
+                for each in named
             ):
                 yield key
 
@@ -265,7 +305,9 @@ class Compiler:
         }
 
     def carrier_rows(self) -> Iterator[tuple[str, ...]]:
-        """One row for carriers that a trail shows alike, with all actions that have exactly these."""
+        """One row for carriers that a trail shows alike, with all actions that have exactly
+        these.
+        """
         actions: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for prefix in sorted(catalog.services()):
             for action in catalog.actions(prefix):
@@ -276,7 +318,9 @@ class Compiler:
             yield (shared[0], ",".join(own), *shared[1:])
 
     def _groups(self, action: str) -> Mapping[tuple[str, ...], set[str]]:
-        """Visibility, type and kind -> carriers, or the operations of an action of unknown visibility."""
+        """Visibility, type and kind -> carriers, or the operations of an action of unknown
+        visibility.
+        """
         groups: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for key, triggered in self.inner.get(action, {}).items():
             event = self.carrier_event(key)
@@ -296,9 +340,13 @@ class Compiler:
 
 
 def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
-    """List the actions an API operation needs whatever its parameters; none when unmapped or when it needs none."""
+    """List the actions an API operation needs whatever its parameters; none when unmapped or when
+    it needs none.
+    """
     event = map_event(source, operation)
-    return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
+    return (
+        tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
+    )
 
 
 def needed_by(named: Named) -> tuple[str, ...]:
@@ -310,7 +358,9 @@ def needed_by(named: Named) -> tuple[str, ...]:
 
 
 def instead(named: Named) -> Iterator[str]:
-    """Actions that a parameter of the operation puts in place of its own: the same event shows them."""
+    """Actions that a parameter of the operation puts in place of its own: the same event shows
+    them.
+    """
     for row in table("triggers"):
         if (row["event_source"], row["event_name"], row["mode"]) == (
             f"{named.source}.amazonaws.com",
@@ -343,7 +393,11 @@ def is_triggered(operation: str, action: str, members: Mapping[str, bool]) -> bo
 def matching(pattern: str) -> tuple[str, ...]:
     """Actions of the catalogue that a pattern with `*` names."""
     names = [action for prefix in catalog.services() for action in catalog.actions(prefix)]
-    return tuple(name for name in names if fnmatchcase(name, pattern)) if "*" in pattern else (pattern,)
+    return (
+        tuple(name for name in names if fnmatchcase(name, pattern))
+        if "*" in pattern
+        else (pattern,)
+    )
 
 
 @cache

@@ -2,9 +2,10 @@
 
     python tools/metrics.py [--record] [--details] [--lower]
 
-`tools/metrics_ceiling.toml` holds ceiling and goal of each measure; one without a ceiling is only reported. `--record`
-measures the path of one record through the action instead, `--details` lists the counted items, `--lower` lowers the
-ceilings to the measured values and never raises one. Exit code: 0 no measure is worse than its ceiling, 1 otherwise.
+`tools/metrics_ceiling.toml` holds ceiling and goal of each measure; one without a ceiling is only
+reported. `--record` measures the path of one record through the action instead, `--details` lists
+the counted items, `--lower` lowers the ceilings to the measured values and never raises one. Exit
+code: 0 no measure is worse than its ceiling, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -64,17 +65,27 @@ class Metric:
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     """Print the table; return the exit code."""
     parser = argparse.ArgumentParser(description="Measure how simple leastpriv/ is.")
-    parser.add_argument("--record", action="store_true", help="measure one record's way through the action instead")
+    parser.add_argument(
+        "--record", action="store_true", help="measure one record's way through the action instead"
+    )
     parser.add_argument("--details", action="store_true", help="list what each measure counts")
-    parser.add_argument("--lower", action="store_true", help="lower the ceilings to what is measured")
+    parser.add_argument(
+        "--lower", action="store_true", help="lower the ceilings to what is measured"
+    )
     options = parser.parse_args(arguments)
     metrics = record_metrics(root) if options.record else package_metrics(root)
     path = root / CEILINGS
     text = path.read_text(encoding="utf-8")
     limits: Limits = tomllib.loads(text)
     print("\n".join(table(metrics, limits, options.details)))
-    failures = [f"Worse than its ceiling: {each.name}" for each in metrics if each.is_worse(ceiling(each, limits))]
-    unknown = {name for name in limits if name.startswith(RECORD) == options.record} - {each.name for each in metrics}
+    failures = [
+        f"Worse than its ceiling: {each.name}"
+        for each in metrics
+        if each.is_worse(ceiling(each, limits))
+    ]
+    unknown = {name for name in limits if name.startswith(RECORD) == options.record} - {
+        each.name for each in metrics
+    }
     failures += [f"No measure has this name: {name}" for name in sorted(unknown)]
     if failures:
         print("\n".join(["", CEILINGS, *failures]))
@@ -127,30 +138,51 @@ def sizes(modules: Sequence[Module]) -> Iterator[Metric]:
     all_functions = [(module, each) for module in modules for each in functions(module)]
     once = [each for module in modules for each in used_once(module)]
     records = [(module, each) for module in modules for each in value_classes(module)]
-    long = (f"{module.name}.{each.name}" for module, each in all_functions if length(each) > LONG_FUNCTION)
+    long = (
+        f"{module.name}.{each.name}"
+        for module, each in all_functions
+        if length(each) > LONG_FUNCTION
+    )
     files = {module.name: module.lines for module in modules if not module.is_init}
     yield Metric("product lines", lines)
     yield Metric("files", len(modules))
     yield Metric("lines per function", per(1, lines, len(all_functions)))
-    yield Metric("private functions used once, % of functions", per(100, len(once), len(all_functions)))
+    yield Metric(
+        "private functions used once, % of functions", per(100, len(once), len(all_functions))
+    )
     yield Metric("lines of private functions used once", sum(map(length, once)))
     yield Metric("value classes per 1,000 lines", per(1000, len(records), lines))
     for kind, is_kind in (("a function", str.__ne__), ("an __init__", str.__eq__)):
-        given = ((f"{m.name}.{f.name}", parameters(f)) for m, f in all_functions if is_kind(f.name, "__init__"))
+        given = (
+            (f"{m.name}.{f.name}", parameters(f))
+            for m, f in all_functions
+            if is_kind(f.name, "__init__")
+        )
         yield highest(f"longest parameter list of {kind}", given)
-    yield highest("most fields of a value class", ((f"{m.name}.{each.name}", field_count(each)) for m, each in records))
+    yield highest(
+        "most fields of a value class",
+        ((f"{m.name}.{each.name}", field_count(each)) for m, each in records),
+    )
     yield listed("functions over 60 lines", long)
     yield highest("lines of the largest file", files.items())
-    yield listed("files over 400 lines", (name for name, count in files.items() if count > LARGE_FILE))
-    yield listed("files under 40 lines", (name for name, count in files.items() if count < SMALL_FILE))
+    yield listed(
+        "files over 400 lines", (name for name, count in files.items() if count > LARGE_FILE)
+    )
+    yield listed(
+        "files under 40 lines", (name for name, count in files.items() if count < SMALL_FILE)
+    )
 
 
 def structure(modules: Sequence[Module], root: Path) -> Iterator[Metric]:
-    """Measure the import contract, and the graph of all imports, those in functions and for type checking included."""
+    """Measure the import contract, and the graph of all imports, those in functions and for type
+    checking included.
+    """
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     files = imports({module.path: module.tree for module in modules}, root / PACKAGE)
     packages = by_package(files, {module.name for module in modules if module.is_init})
-    layers = sum(len(each.get("layers", ())) for each in settings["tool"]["importlinter"]["contracts"])
+    layers = sum(
+        len(each.get("layers", ())) for each in settings["tool"]["importlinter"]["contracts"]
+    )
     yield listed(
         ".py files at the top of the package",
         (module.name for module in modules if module.name.count(".") == 1 and not module.is_init),
@@ -164,7 +196,12 @@ def structure(modules: Sequence[Module], root: Path) -> Iterator[Metric]:
 def names(modules: Sequence[Module]) -> Iterator[Metric]:
     """Measure names that are used twice."""
     files = ((module.path.stem, module.name) for module in modules if not module.is_init)
-    public = ((each.name, module.name) for module in modules for each in classes(module) if each.name[0] != "_")
+    public = (
+        (each.name, module.name)
+        for module in modules
+        for each in classes(module)
+        if each.name[0] != "_"
+    )
     yield listed("module names used twice or more", repeated(files))
     yield listed("public class names defined twice or more", repeated(public))
 
@@ -180,10 +217,20 @@ def repeated(named: Iterable[tuple[str, str]]) -> Iterator[str]:
 def words(modules: Sequence[Module], root: Path) -> Iterator[Metric]:
     """Measure the indefinite words of docstrings, comments, texts for users, and documents."""
     pages = [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
-    documents = [(str(path.relative_to(root)), path.read_text(encoding="utf-8")) for path in pages if path.exists()]
-    yield indefinite("docstring words", ((m.name, text) for m in modules for _, text in docstrings(m.tree)))
-    yield indefinite("comment words", ((m.name, text) for m in modules for _, text in comments(m.source)))
-    yield indefinite("words for users", ((m.name, text) for m in modules for _, text in sentences(m.tree)))
+    documents = [
+        (str(path.relative_to(root)), path.read_text(encoding="utf-8"))
+        for path in pages
+        if path.exists()
+    ]
+    yield indefinite(
+        "docstring words", ((m.name, text) for m in modules for _, text in docstrings(m.tree))
+    )
+    yield indefinite(
+        "comment words", ((m.name, text) for m in modules for _, text in comments(m.source))
+    )
+    yield indefinite(
+        "words for users", ((m.name, text) for m in modules for _, text in sentences(m.tree))
+    )
     yield indefinite("words of documents", documents)
 
 
@@ -211,7 +258,9 @@ def listed(name: str, items: Iterable[str]) -> Metric:
 def highest(name: str, counts: Iterable[tuple[str, int]]) -> Metric:
     """Measure the highest count and list the ten highest."""
     ordered = sorted(counts, key=lambda item: (-item[1], item[0]))[:10]
-    return Metric(name, ordered[0][1] if ordered else 0, [f"{count} {item}" for item, count in ordered])
+    return Metric(
+        name, ordered[0][1] if ordered else 0, [f"{count} {item}" for item, count in ordered]
+    )
 
 
 if __name__ == "__main__":

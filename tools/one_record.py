@@ -1,8 +1,9 @@
-"""Count the files and functions of the package that one CloudTrail record passes in a run of the action.
+"""Count the files and functions of the package that one CloudTrail record passes in a run of the
+action.
 
-The repository of the demo holds a policy of one statement, and its trail one record. Calls are those of functions and
-class bodies of the package, and those of built-in functions by them; module bodies do not count. A call of a function
-of another file than the last call's is a change of file.
+The repository of the demo holds a policy of one statement, and its trail one record. Calls are
+those of functions and class bodies of the package, and those of built-in functions by them; module
+bodies do not count. A call of a function of another file than the last call's is a change of file.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ def trace(package: Path) -> Mapping[str, int]:
             runpy.run_path(str(ROOT / "entrypoint.py"), run_name="__main__")
         added = read_outputs(stage.outputs.read_text(encoding="utf-8")).get("added-actions", "")
         if not added or json.loads(added) != ADDED:
-            raise RuntimeError(f"The action added {added or 'nothing'} instead of {ADDED}:\n{log.getvalue()}")
+            raise RuntimeError(
+                f"The action added {added or 'nothing'} instead of {ADDED}:\n{log.getvalue()}"
+            )
     return tracer.counts()
 
 
@@ -118,11 +121,17 @@ def prepared(folder: Path) -> Stage:
     """Set up the demo with one statement and one record, of yesterday."""
     stage = Stage(folder)
     set_up(stage)
-    (stage.workspace / POLICY_FILE).write_text(json.dumps(POLICY, indent=2) + "\n", encoding="utf-8")
+    (stage.workspace / POLICY_FILE).write_text(
+        json.dumps(POLICY, indent=2) + "\n", encoding="utf-8"
+    )
     git(stage, "commit", "--quiet", "--no-gpg-sign", "--all", "--message", "Grant one action")
     shutil.rmtree(stage.workspace / "cloudtrail")
     time = datetime.now(UTC) - timedelta(days=1)
-    trail = stage.workspace / "cloudtrail/AWSLogs/111122223333/CloudTrail/eu-west-1" / f"{time:%Y/%m/%d}"
+    trail = (
+        stage.workspace
+        / "cloudtrail/AWSLogs/111122223333/CloudTrail/eu-west-1"
+        / f"{time:%Y/%m/%d}"
+    )
     trail.mkdir(parents=True)
     file = trail / f"111122223333_CloudTrail_eu-west-1_{time:%Y%m%dT%H%MZ}_AbCdEfGhIjKlMnOp.json.gz"
     file.write_bytes(gzip.compress(json.dumps({"Records": [record(time)]}).encode()))
@@ -149,7 +158,9 @@ def record(time: datetime) -> Mapping[str, Any]:
         "awsRegion": "eu-west-1",
         "sourceIPAddress": "203.0.113.7",
         "requestParameters": {"queueName": "orders-events", "tags": {"app": "orders"}},
-        "responseElements": {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{account}/orders-events"},
+        "responseElements": {
+            "queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{account}/orders-events"
+        },
         "eventID": "3fa4c6f2-0000-4000-8000-000000000001",
         "readOnly": False,
         "eventType": "AwsApiCall",

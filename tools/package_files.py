@@ -91,5 +91,8 @@ def length(function: Function) -> int:
 
 def parameters(function: Function) -> int:
     """Count the parameters of a function without `self` and `cls`."""
-    names = [each.arg for each in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    names = [
+        each.arg
+        for each in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    ]
     return len(names) - (names[:1] in (["self"], ["cls"]))

@@ -1,4 +1,6 @@
-"""Reads fact tables: those of `tools/facts/`, from which the facts of services are compiled, and the package's."""
+"""Reads fact tables: those of `tools/facts/`, from which the facts of services are compiled, and
+the package's.
+"""
 
 from __future__ import annotations
 

@@ -20,17 +20,25 @@ GUARDS_PAGE = ROOT / "docs/guards.md"
 Entries = Mapping[str, Mapping[str, object]]
 
 GROUPS: tuple[tuple[str, str], ...] = (
-    ("The role and its policy", "role-arn policy-file also-attached trust-policy terraform-plan config"),
+    (
+        "The role and its policy",
+        "role-arn policy-file also-attached trust-policy terraform-plan config",
+    ),
     ("What the run does", "mode when-no-calls drift-report fail-on"),
     (
         "Evidence",
-        "trails lookback-days aws-regions athena-table wait-for-events job-logs denial-details last-accessed "
-        "access-analyzer validate-digests cache-dir evidence-branch",
+        (
+            "trails lookback-days aws-regions athena-table wait-for-events job-logs denial-details"
+            " last-accessed access-analyzer validate-digests cache-dir evidence-branch"
+        ),
     ),
     ("Before the first deploy", "templates plans declared-phases"),
     (
         "When a permission is removed",
-        "minimum-days minimum-runs minimum-confidence grace-days unseen-services unseen-actions lifecycle keep",
+        (
+            "minimum-days minimum-runs minimum-confidence grace-days unseen-services unseen-actions"
+            " lifecycle keep"
+        ),
     ),
     ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
     ("Checks by AWS", "organization-policies custom-policy-checks"),
@@ -63,7 +71,10 @@ EXAMPLES: Mapping[str, str] = {
     "job-logs": "auto",
     "denial-details": "false",
     "last-accessed": "false",
-    "access-analyzer": "arn:aws:iam::123456789012:role/analyzer, arn:aws:cloudtrail:eu-west-1:123456789012:trail/main",
+    "access-analyzer": (
+        "arn:aws:iam::123456789012:role/analyzer,"
+        " arn:aws:cloudtrail:eu-west-1:123456789012:trail/main"
+    ),
     "validate-digests": "true",
     "cache-dir": ".leastpriv-cache",
     "evidence-branch": "leastpriv-evidence",
@@ -100,15 +111,19 @@ EXAMPLES: Mapping[str, str] = {
 
 
 def inputs_page(action: Mapping[str, Entries]) -> str:
-    """Return docs/inputs.md: every input by purpose, with its default and an example, and every output.
+    """Return docs/inputs.md: every input by purpose, with its default and an example, and every
+    output.
 
     Raises:
-        ValueError: an input has no group or no example, or a group names an input that does not exist.
+        ValueError: an input has no group or no example, or a group names an input that does not
+            exist.
     """
     grouped = [name for _, names in GROUPS for name in names.split()]
     if sorted(grouped) != sorted(action["inputs"]) or set(grouped) != set(EXAMPLES):
         wrong = set(grouped) ^ set(action["inputs"]) | set(grouped) ^ set(EXAMPLES)
-        raise ValueError(f"GROUPS and EXAMPLES of tools/readme_tables.py differ from action.yml: {sorted(wrong)}")
+        raise ValueError(
+            f"GROUPS and EXAMPLES of tools/readme_tables.py differ from action.yml: {sorted(wrong)}"
+        )
     text = (
         "# Inputs and outputs\n\n"
         "Every input is also an option of `leastpriv propose`, unless it concerns GitHub alone.\n"
@@ -121,7 +136,8 @@ def inputs_page(action: Mapping[str, Entries]) -> str:
 
 
 _HOW_TO_READ_OUTPUTS = (
-    "Outputs contain names from your account. Pass them to a shell through `env:`, never inside the script.\n\n"
+    "Outputs contain names from your account. Pass them to a shell through `env:`, never inside the"
+    " script.\n\n"
 )
 
 
@@ -133,7 +149,8 @@ def with_guards(page: str) -> str:
     """Return docs/guards.md with the tables of guards; raises ValueError if a marker is missing."""
     for group in ("removal", "resource", "addition"):
         rows = [
-            f"| `{row['name']}` | {row['holds']} | {'' if row['remedy'] == _BY_HAND else row['remedy']} |"
+            f"| `{row['name']}` | {row['holds']} |"
+            f" {'' if row['remedy'] == _BY_HAND else row['remedy']} |"
             for row in fact_table("guards", leastpriv.proposal.__name__)
             if row["group"] == group
         ]
@@ -145,24 +162,36 @@ def with_guards(page: str) -> str:
 def _between_markers(page: str, name: str, text: str) -> str:
     begin, end = f"<!-- {name}: written by `make readme` -->\n", f"<!-- {name}: end -->\n"
     if page.count(begin) != 1 or page.count(end) != 1:
-        raise ValueError(f"A page needs these markers exactly once: {begin.strip()} … {end.strip()}")
+        raise ValueError(
+            f"A page needs these markers exactly once: {begin.strip()} … {end.strip()}"
+        )
     before, rest = page.split(begin)
     return before + begin + "\n" + text + "\n" + end + rest.split(end)[1]
 
 
 def with_remedies(page: str) -> str:
-    """Return docs/troubleshooting.md with AWS's messages at the login; raises ValueError if a marker is missing."""
+    """Return docs/troubleshooting.md with AWS's messages at the login; raises ValueError if a
+    marker is missing.
+    """
     known = fact_table("remedies", leastpriv.aws.__name__)
     rows = [f"| `{row['shown']}` | {row['remedy']} |" for row in known if row["shown"]]
-    return _between_markers(page, "remedies", "\n".join(["| Message | Remedy |", "| --- | --- |", *rows]) + "\n")
+    return _between_markers(
+        page, "remedies", "\n".join(["| Message | Remedy |", "| --- | --- |", *rows]) + "\n"
+    )
 
 
 def listed(entries: Entries, name: str) -> str:
-    """Return the inputs, each with its default and an example that its description lacks, or the outputs, as a list."""
+    """Return the inputs, each with its default and an example that its description lacks, or the
+    outputs, as a list.
+    """
     rows = []
     for key, entry in entries.items():
         row = f"- `{key}`{_default(entry)}: {entry['description']}"
-        shown = name == "inputs" and not EXAMPLES[key].isdigit() and f"`{EXAMPLES[key]}`" not in f"{row} `true` `false`"
+        shown = (
+            name == "inputs"
+            and not EXAMPLES[key].isdigit()
+            and f"`{EXAMPLES[key]}`" not in f"{row} `true` `false`"
+        )
         rows.append(f"{row} Example: `{EXAMPLES[key]}`" if shown else row)
     return "\n".join([*rows, ""])
 
@@ -175,10 +204,17 @@ def main(arguments: list[str]) -> int:
         REMEDIES_PAGE: with_remedies(REMEDIES_PAGE.read_text(encoding="utf-8")),
         GUARDS_PAGE: with_guards(GUARDS_PAGE.read_text(encoding="utf-8")),
     }
-    stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path
+        for path, text in pages.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     if arguments == ["--check"]:
         for path in stale:
-            print(f"{path.relative_to(ROOT)} differs from action.yml or leastpriv/init: run `make readme`.")
+            print(
+                f"{path.relative_to(ROOT)} differs from action.yml or leastpriv/init: run `make"
+                " readme`."
+            )
         return int(bool(stale))
     for path in stale:
         path.write_text(pages[path], encoding="utf-8")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The steps of a release that are more than a command; needs only Python.
 
-python tools/release.py prepare VERSION  set the version and give its changes a heading in CHANGELOG.md, for a commit
-python tools/release.py notes VERSION  print the notes of CHANGELOG.md; fails unless the package has that
-version
-python tools/release.py pin IMAGE@DIGEST   make action.yml name the image by digest in place of the Dockerfile
+python tools/release.py prepare VERSION  set the version and give its changes a heading in
+CHANGELOG.md, for a commit python tools/release.py notes VERSION  print the notes of CHANGELOG.md;
+fails unless the package has that version python tools/release.py pin IMAGE@DIGEST   make action.yml
+name the image by digest in place of the Dockerfile
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ def notes(version: str, package: str, changelog: str) -> str:
     """
     if f'__version__ = "{version}"' not in package:
         raise ValueError(
-            f"leastpriv/__init__.py does not say version {version}: change it in a commit of its own first"
+            f"leastpriv/__init__.py does not say version {version}: change it in a commit of its"
+            " own first"
         )
-    section = re.search(rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## |\Z)", changelog, re.M | re.S)
+    section = re.search(
+        rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## |\Z)",
+        changelog,
+        re.M | re.S,
+    )
     if section is None or not section[1].strip():
-        raise ValueError(f"CHANGELOG.md has no section `## [{version}] - YYYY-MM-DD` with text in it")
+        raise ValueError(
+            f"CHANGELOG.md has no section `## [{version}] - YYYY-MM-DD` with text in it"
+        )
     return section[1].strip() + "\n"
 
 
@@ -54,11 +61,14 @@ def pinned(action: str, image: str) -> str:
     """Return action.yml with the image in place of the Dockerfile.
 
     Raises:
-        ValueError: the image is not named by digest, or action.yml does not say `image: Dockerfile` once.
+        ValueError: the image is not named by digest, or action.yml does not say `image: Dockerfile`
+            once.
     """
     if not _IMAGE.fullmatch(image):
         raise ValueError(f"{image} is not an image by digest, REGISTRY/NAME@sha256:…")
-    text, count = re.subn(r"^  image: Dockerfile$", f"  image: docker://{image}", action, flags=re.MULTILINE)
+    text, count = re.subn(
+        r"^  image: Dockerfile$", f"  image: docker://{image}", action, flags=re.MULTILINE
+    )
     if count != 1:
         raise ValueError("action.yml does not say `image: Dockerfile` once")
     return text
@@ -67,13 +77,19 @@ def pinned(action: str, image: str) -> str:
 def main(arguments: list[str]) -> int:
     """Run one of the steps; 2 with a sentence if the input is wrong."""
     step, what = arguments
-    action, package, changelog = ROOT / "action.yml", ROOT / "leastpriv" / "__init__.py", ROOT / "CHANGELOG.md"
+    action, package, changelog = (
+        ROOT / "action.yml",
+        ROOT / "leastpriv" / "__init__.py",
+        ROOT / "CHANGELOG.md",
+    )
     try:
         before = package.read_text(encoding="utf-8"), changelog.read_text(encoding="utf-8")
         if step == "pin":
             action.write_text(pinned(action.read_text(encoding="utf-8"), what), encoding="utf-8")
         elif step == "prepare":
-            for path, text in zip((package, changelog), prepared(what, *before, datetime.now(UTC).date()), strict=True):
+            for path, text in zip(
+                (package, changelog), prepared(what, *before, datetime.now(UTC).date()), strict=True
+            ):
                 path.write_text(text, encoding="utf-8")
         else:
             print(notes(what, *before), end="")

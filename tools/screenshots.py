@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""Renew the pictures of the bundled example: the moving one of the pull request, and that of the page (`page-file`).
+"""Renew the pictures of the bundled example: the moving one of the pull request, and that of the
+page (`page-file`).
 
     python tools/screenshots.py [--check]
 
-The action runs with the GitHub of the tests; its text is rendered as GitHub renders it, and Chromium, which must be
-installed, takes the pictures. The moving one (APNG) shows the pull request as it opens, its section *Changes*, and the
-diff with the evidence per line. `docs/images/SOURCE.tsv` holds the digest of each picture's content: `--check`, which
-needs no Chromium, fails if a picture no longer shows the action's output.
+The action runs with the GitHub of the tests; its text is rendered as GitHub renders it, and
+Chromium, which must be installed, takes the pictures. The moving one (APNG) shows the pull request
+as it opens, its section *Changes*, and the diff with the evidence per line.
+`docs/images/SOURCE.tsv` holds the digest of each picture's content: `--check`, which needs no
+Chromium, fails if a picture no longer shows the action's output.
 """
 
 from __future__ import annotations
@@ -30,7 +32,14 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from demo import EXAMPLE, POLICY_FILE, Stage, read_outputs, run_action, set_up  # noqa: E402 - after sys.path
+from demo import (  # noqa: E402 - after sys.path
+    EXAMPLE,
+    POLICY_FILE,
+    Stage,
+    read_outputs,
+    run_action,
+    set_up,
+)
 from demo_github import _add_runs, _environment  # noqa: E402
 
 from tests.fakes.github import FakeGitHub  # noqa: E402
@@ -44,7 +53,8 @@ SCENES = (
     ("pull-request", ".body > :not(details) { display: none }"),
     ("page", "header, .first, .what, .facts { display: none }"),
 )
-"""The scenes of the moving picture: a page, and a style that hides what a reader has scrolled past."""
+"""The scenes of the moving picture: a page, and a style that hides what a reader has scrolled past.
+"""
 _SECONDS = 4
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _STYLE = """
@@ -65,7 +75,9 @@ code { background: #818b981f; border-radius: 6px; padding: 2px 5px; font: 12px "
 def main(arguments: list[str]) -> int:
     """Write the pictures, or compare; 0, or 1 if a picture is stale or cannot be taken."""
     parser = argparse.ArgumentParser(description="Take the pictures of the README anew.")
-    parser.add_argument("--check", action="store_true", help="only tell whether they show what the action writes")
+    parser.add_argument(
+        "--check", action="store_true", help="only tell whether they show what the action writes"
+    )
     check = parser.parse_args(arguments).check
     with tempfile.TemporaryDirectory() as folder:
         pages = shown(Path(folder))
@@ -77,9 +89,14 @@ def main(arguments: list[str]) -> int:
             print("Chromium is not installed (Debian: apt-get install chromium)", file=sys.stderr)
             return 1
         IMAGES.mkdir(exist_ok=True)
-        scenes = [_take(browser, pages[name], style, SIZES["pull-request"], Path(folder)) for name, style in SCENES]
+        scenes = [
+            _take(browser, pages[name], style, SIZES["pull-request"], Path(folder))
+            for name, style in SCENES
+        ]
         (IMAGES / "pull-request.png").write_bytes(animated(scenes))
-        (IMAGES / "page.png").write_bytes(_take(browser, pages["page"], "", SIZES["page"], Path(folder)))
+        (IMAGES / "page.png").write_bytes(
+            _take(browser, pages["page"], "", SIZES["page"], Path(folder))
+        )
     SOURCES.write_text(digests, encoding="utf-8")
     return 0
 
@@ -109,11 +126,12 @@ def as_github(title: str, body: str) -> str:
     """The page of a pull request, styled like GitHub's."""
     text = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
     return (
-        f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style><h1>{html.escape(title)} <span>#1</span></h1>'
-        '<span class="state">Open</span><span class="said"><b>github-actions</b> bot wants to merge 1 commit into '
-        "<code>main</code> from <code>leastpriv/orders-deploy</code></span>"
-        '<div class="box"><div class="head"><b>github-actions</b> bot commented</div>'
-        f'<div class="body">{text}</div></div>'
+        f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style><h1>{html.escape(title)}'
+        ' <span>#1</span></h1><span class="state">Open</span><span'
+        ' class="said"><b>github-actions</b> bot wants to merge 1 commit into <code>main</code>'
+        ' from <code>leastpriv/orders-deploy</code></span><div class="box"><div'
+        ' class="head"><b>github-actions</b> bot commented</div><div'
+        f' class="body">{text}</div></div>'
     )
 
 
@@ -134,7 +152,10 @@ def _take(browser: str, page: str, style: str, size: tuple[int, int], folder: Pa
     """The picture of a page; with a further style its first fold is open."""
     source, picture = folder / "page.html", folder / "picture.png"
     if style:
-        page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page) + f"<style>{style}</style>"
+        page = (
+            re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+            + f"<style>{style}</style>"
+        )
         page = page.replace("<details><summary>", "<details open><summary>", 1)
     source.write_text(page, encoding="utf-8")
     width, height = size
@@ -145,18 +166,31 @@ def _take(browser: str, page: str, style: str, size: tuple[int, int], folder: Pa
         "--hide-scrollbars",
         f"--user-data-dir={folder / 'browser'}",
     ]
-    command = [browser, *options, f"--screenshot={picture}", f"--window-size={width},{height}", source.as_uri()]
-    subprocess.run(command, check=True, capture_output=True, timeout=120, env={**os.environ, "HOME": str(folder)})
+    command = [
+        browser,
+        *options,
+        f"--screenshot={picture}",
+        f"--window-size={width},{height}",
+        source.as_uri(),
+    ]
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        timeout=120,
+        env={**os.environ, "HOME": str(folder)},
+    )
     return picture.read_bytes()
 
 
 def animated(pictures: Sequence[bytes]) -> bytes:
-    """Join PNG pictures of one size and kind into an endless moving PNG ("PNG Third Edition", W3C, 2025-06-24).
+    """Join PNG pictures of one size and kind into an endless moving PNG ("PNG Third Edition", W3C,
+    2025-06-24).
 
     The first picture is the one that viewers without animation show.
     """
     frames = [list(_chunks(picture)) for picture in pictures]
-    (width, height) = struct.unpack(">II", frames[0][0][1][:8])
+    width, height = struct.unpack(">II", frames[0][0][1][:8])
     parts = [
         b"\x89PNG\r\n\x1a\n",
         _chunk(b"IHDR", frames[0][0][1]),
@@ -164,8 +198,14 @@ def animated(pictures: Sequence[bytes]) -> bytes:
     ]
     number = 0
     for index, frame in enumerate(frames):
-        pixels = zlib.compress(zlib.decompress(b"".join(data for kind, data in frame if kind == b"IDAT")), 9)
-        parts.append(_chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, width, height, 0, 0, _SECONDS, 1, 0, 0)))
+        pixels = zlib.compress(
+            zlib.decompress(b"".join(data for kind, data in frame if kind == b"IDAT")), 9
+        )
+        parts.append(
+            _chunk(
+                b"fcTL", struct.pack(">IIIIIHHBB", number, width, height, 0, 0, _SECONDS, 1, 0, 0)
+            )
+        )
         if index == 0:
             parts.append(_chunk(b"IDAT", pixels))
         else:

@@ -1,11 +1,13 @@
-"""Reads AWS's service reference: which actions exist, and which actions AWS authorizes inside each API operation.
+"""Reads AWS's service reference: which actions exist, and which actions AWS authorizes inside each
+API operation.
 
 AWS publishes one JSON file for each service, without credentials and renewed daily
-(https://docs.aws.amazon.com/service-authorization/latest/reference/service-reference.html). The tools read them from
-a `.tar.xz` archive, from a folder, or from AWS's public address. How to read the data: an operation without authorized
-actions is only not mapped yet, and calls that a service makes in the caller's name later are not listed. An action that
-is not the primary one is authorized inside the call and need not leave an event. `records_management_event` is strong
-when true and says nothing when false.
+(https://docs.aws.amazon.com/service-authorization/latest/reference/service-reference.html). The
+tools read them from a `.tar.xz` archive, from a folder, or from AWS's public address. How to read
+the data: an operation without authorized actions is only not mapped yet, and calls that a service
+makes in the caller's name later are not listed. An action that is not the primary one is authorized
+inside the call and need not leave an event. `records_management_event` is strong when true and says
+nothing when false.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ class Action:
     access: frozenset[str]
     """Of `list`, `permission-management`, `tagging`, `write`; empty for a read."""
     records_management_event: bool
-    """Flag "IAM Access Analyzer Policy Generation": AWS reads the action from CloudTrail management events."""
+    """Flag "IAM Access Analyzer Policy Generation": AWS reads the action from CloudTrail management
+    events.
+    """
     tracks_last_access: bool
     """Flag "IAM Action Last Accessed": IAM records the last attempt by action."""
 
@@ -94,12 +98,18 @@ class ServiceReference:
     @cached_property
     def actions(self) -> Mapping[str, Action]:
         """All actions by their names in lower case."""
-        return {each.name.lower(): each for service in self.services.values() for each in service.actions}
+        return {
+            each.name.lower(): each
+            for service in self.services.values()
+            for each in service.actions
+        }
 
     @cached_property
     def operations(self) -> Mapping[str, Operation]:
         """All operations by their names."""
-        return {each.name: each for service in self.services.values() for each in service.operations}
+        return {
+            each.name: each for service in self.services.values() for each in service.operations
+        }
 
     @cached_property
     def carriers(self) -> Mapping[str, tuple[Operation, ...]]:
@@ -115,8 +125,8 @@ def load(source: str = "") -> ServiceReference:
     """Read the reference from an archive, a folder or an address.
 
     Args:
-        source: path or `https://` address; empty: what the environment variable `LEASTPRIV_SERVICE_REFERENCE` names,
-            else AWS's public address.
+        source: path or `https://` address; empty: what the environment variable
+            `LEASTPRIV_SERVICE_REFERENCE` names, else AWS's public address.
 
     Raises:
         OSError: the source cannot be read.
@@ -132,11 +142,16 @@ def load(source: str = "") -> ServiceReference:
 
 
 def load_or_keep(source: str = "") -> ServiceReference | None:
-    """Reads the reference as `load` does; None where AWS's address does not answer, so that the last tables remain."""
+    """Reads the reference as `load` does; None where AWS's address does not answer, so that the
+    last tables remain.
+    """
     try:
         return load(source)
     except URLError as error:
-        print(f"AWS's service reference does not answer ({error.reason}): the tables of the last copy are kept")
+        print(
+            f"AWS's service reference does not answer ({error.reason}): the tables of the last copy"
+            " are kept"
+        )
         return None
 
 
@@ -206,7 +221,8 @@ def _operation(prefix: str, document: Mapping[str, Any]) -> Operation:
         clients=tuple((each["Name"], each["Method"]) for each in _entries(document, "SDK")),
         authorized=tuple(
             AuthorizedAction(
-                f"{each['Service']}:{each['Name']}", tuple(each.get("Context", {}).get("iam:PassedToService", ()))
+                f"{each['Service']}:{each['Name']}",
+                tuple(each.get("Context", {}).get("iam:PassedToService", ())),
             )
             for each in _entries(document, "AuthorizedActions")
         ),

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Start an image of the action as a runner does, and check its content; needs only a container engine.
+"""Start an image of the action as a runner does, and check its content; needs only a container
+engine.
 
     python3 tools/smoke_test.py docker|podman IMAGE
 
-Without inputs the action names the missing one in one sentence; it reports on the bundled example without a network;
-the image holds every module as valid byte code, and no package manager, compiler or git. Exit code 1 with a sentence
-otherwise.
+Without inputs the action names the missing one in one sentence; it reports on the bundled example
+without a network; the image holds every module as valid byte code, and no package manager, compiler
+or git. Exit code 1 with a sentence otherwise.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ def main(arguments: list[str]) -> int:
         if found:
             print(f"{image}: {check.__name__}: {found}", file=sys.stderr)
             return 1
-    print(f"{image}: says what is missing, reports on the example, holds byte code and no tools that build")
+    print(
+        f"{image}: says what is missing, reports on the example, holds byte code and no tools that"
+        " build"
+    )
     return 0
 
 
@@ -84,7 +88,11 @@ def report(run: Run) -> str:
         (files / "event.json").write_text("{}", encoding="utf-8")
         done = run(*_as_a_runner(workspace, files))
         changes = "has-changes" in (files / "output").read_text(encoding="utf-8")
-    return "" if (done.returncode, changes) == (0, True) else f"exit code {done.returncode}: {done.stdout}{done.stderr}"
+    return (
+        ""
+        if (done.returncode, changes) == (0, True)
+        else f"exit code {done.returncode}: {done.stdout}{done.stderr}"
+    )
 
 
 def _as_a_runner(workspace: Path, files: Path) -> list[str]:

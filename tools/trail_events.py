@@ -1,8 +1,8 @@
 """Finds how a trail shows an API operation, from the first source that knows it.
 
-The sources are, in this order: the table of data events, a page that says that it is never recorded, public records,
-and the service's page on CloudTrail (tools/visibility/). The flag of the service reference is one of an action and not
-of an operation: tools/make_visibility.py reads it.
+The sources are, in this order: the table of data events, a page that says that it is never
+recorded, public records, and the service's page on CloudTrail (tools/visibility/). The flag of the
+service reference is one of an action and not of an operation: tools/make_visibility.py reads it.
 """
 
 from __future__ import annotations
@@ -84,27 +84,42 @@ def permissionless(prefix: str) -> frozenset[str]:
     found = set()
     for named in operations_of(prefix):
         action = catalog.spelling(f"{prefix}:{named.name}")
-        if action and map_event(f"{named.source}.amazonaws.com", named.name).verdict is Verdict.NO_PERMISSION:
+        if (
+            action
+            and map_event(f"{named.source}.amazonaws.com", named.name).verdict
+            is Verdict.NO_PERMISSION
+        ):
             found.add(action)
     return frozenset(found)
 
 
 @cache
 def operations_of(prefix: str) -> tuple[Named, ...]:
-    """The operations and event names of a service from API models, pages and renamed events, sorted."""
+    """The operations and event names of a service from API models, pages and renamed events,
+    sorted.
+    """
     found: dict[tuple[str, str], str] = {}
     for source, model in dict.fromkeys((*page_models(prefix), *models().get(prefix, ()))):
         page = page_models(prefix).get((source, model), "")
         names = set(model_operations(model))
-        names.update(name for row in pages_of(prefix) if page for name in row["operations"].split(",") if name)
+        names.update(
+            name
+            for row in pages_of(prefix)
+            if page
+            for name in row["operations"].split(",")
+            if name
+        )
         names.update(
             row["event_name"]
             for row in table("events")
-            if (row["kind"], row["match"], row["event_source"]) == ("rename", "exact", f"{source}.amazonaws.com")
+            if (row["kind"], row["match"], row["event_source"])
+            == ("rename", "exact", f"{source}.amazonaws.com")
         )
         for name in names:
             found[source, name] = found.get((source, name)) or page
-    return tuple(Named(prefix, source, name, page) for (source, name), page in sorted(found.items()))
+    return tuple(
+        Named(prefix, source, name, page) for (source, name), page in sorted(found.items())
+    )
 
 
 @cache
@@ -116,7 +131,9 @@ def is_free(operation: str) -> bool:
 
 @cache
 def page_models(prefix: str) -> Mapping[tuple[str, str], str]:
-    """Event source (first label) and API model -> address of the page that includes its operations."""
+    """Event source (first label) and API model -> address of the page that includes its
+    operations.
+    """
     return {
         entry.partition("/")[::2]: address(row["source"])
         for row in reversed(pages_of(prefix))
@@ -131,7 +148,8 @@ def named_by_reference(operation: Operation) -> tuple[Named, ...]:
     prefix, _, name = operation.name.partition(":")
     known = {(source, client) for client, _ in operation.clients if (source := source_of(client))}
     return tuple(
-        Named(prefix, source, name, page_models(prefix).get((source, client), "")) for source, client in sorted(known)
+        Named(prefix, source, name, page_models(prefix).get((source, client), ""))
+        for source, client in sorted(known)
     ) or (Named(prefix, "", name),)
 
 
@@ -143,7 +161,9 @@ def _loader() -> Any:
 
 @cache
 def source_of(model: str) -> str:
-    """The signing name of an API model, which is the first label of its event source; empty for an unknown model."""
+    """The signing name of an API model, which is the first label of its event source; empty for an
+    unknown model.
+    """
     if model not in _loader().list_available_services("service-2"):
         return ""
     metadata = _loader().load_service_model(model, "service-2")["metadata"]
@@ -152,7 +172,9 @@ def source_of(model: str) -> str:
 
 @cache
 def models() -> Mapping[str, Sequence[tuple[str, str]]]:
-    """IAM prefix -> signing name and name of its API models; reads each of botocore's models once."""
+    """IAM prefix -> signing name and name of its API models; reads each of botocore's models
+    once.
+    """
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for model in _loader().list_available_services("service-2"):
         source = source_of(model)
@@ -168,13 +190,19 @@ def model_operations(model: str) -> frozenset[str]:
 
 @cache
 def operations_with_member(source: str, pattern: str) -> frozenset[str]:
-    """Operations, of all models with a signing name, whose request has such a member, compared without case."""
+    """Operations, of all models with a signing name, whose request has such a member, compared
+    without case.
+    """
     wanted = re.compile(pattern, re.IGNORECASE)
     found = set()
-    for model in (model for each in models().values() for signing, model in each if signing == source):
+    for model in (
+        model for each in models().values() for signing, model in each if signing == source
+    ):
         document = _loader().load_service_model(model, "service-2")
         for name, operation in document["operations"].items():
-            if _has_member(document["shapes"], operation.get("input", {}).get("shape", ""), wanted, _DEPTH):
+            if _has_member(
+                document["shapes"], operation.get("input", {}).get("shape", ""), wanted, _DEPTH
+            ):
                 found.add(name)
     return frozenset(found)
 
@@ -226,14 +254,21 @@ def pages_of(prefix: str) -> tuple[Row, ...]:
 
 def is_named(prefix: str, name: str, coverage: str) -> bool:
     """Whether a page of the service names an operation or event in a row of such a coverage."""
-    return any(row["coverage"] == coverage and name in row["operations"].split(",") for row in pages_of(prefix))
+    return any(
+        row["coverage"] == coverage and name in row["operations"].split(",")
+        for row in pages_of(prefix)
+    )
 
 
 @cache
 def page_of(prefix: str, name: str = "", coverage: str = "") -> str:
-    """Address of the service's page on CloudTrail that names an operation; empty if none was read."""
+    """Address of the service's page on CloudTrail that names an operation; empty if none was
+    read.
+    """
     rows = [row for row in pages_of(prefix) if not name or name in row["operations"].split(",")]
-    return next((address(row["source"]) for row in rows if row["coverage"] == coverage or not coverage), "")
+    return next(
+        (address(row["source"]) for row in rows if row["coverage"] == coverage or not coverage), ""
+    )
 
 
 def address(source: str) -> str:
@@ -242,8 +277,12 @@ def address(source: str) -> str:
 
 
 def is_api(named: Named) -> bool:
-    """Whether an API model or the service reference has the operation: others are names of events."""
-    known = (model for each in models().values() for signing, model in each if signing == named.source)
+    """Whether an API model or the service reference has the operation: others are names of
+    events.
+    """
+    known = (
+        model for each in models().values() for signing, model in each if signing == named.source
+    )
     return not named.source or any(named.name in model_operations(model) for model in known)
 
 
@@ -255,7 +294,9 @@ def _data_events() -> Mapping[str, Row]:
 @cache
 def _recorded() -> frozenset[str]:
     """Operations that public records show as management events."""
-    return frozenset(map_event(row["event_source"], row["event_name"]).operation for row in facts("records"))
+    return frozenset(
+        map_event(row["event_source"], row["event_name"]).operation for row in facts("records")
+    )
 
 
 def data_event(row: Row) -> Event:

@@ -1,7 +1,7 @@
 """Print the reports of a run for faults of AWS: a Markdown table per source, from the tests' rows.
 
-The tests compare every sentence with the product's (`tests/evidence/aws_findings/test_faults.py` and its neighbours,
-and `tests/action/test_interruptions.py`).
+The tests compare every sentence with the product's (`tests/evidence/aws_findings/test_faults.py`
+and its neighbours, and `tests/action/test_interruptions.py`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ Row = Mapping[str, Any]
 
 def main() -> int:
     """Print every table."""
-    rows: list[Row] = [row for name in ROWS for row in json.loads((ROOT / name).read_text(encoding="utf-8"))]
+    rows: list[Row] = [
+        row for name in ROWS for row in json.loads((ROOT / name).read_text(encoding="utf-8"))
+    ]
     for source in dict.fromkeys(row["source"] for row in rows):
         print(f"### {source}\n\n| Fault | What the run reports |\n| --- | --- |")
         own = [row for row in rows if row["source"] == source and row["fault"] != "interrupted"]
-        before = (row.get("says", "") for row in rows if (row["source"], row["fault"]) == (source, "interrupted"))
+        before = (
+            row.get("says", "")
+            for row in rows
+            if (row["source"], row["fault"]) == (source, "interrupted")
+        )
         cancelled = [said for said in before if said.startswith("Cancelled")]
         for row in [*own, {"fault": "interrupted", "says": " ".join([*cancelled, INTERRUPTED])}]:
             cells = (row["fault"], " ".join(sentences(row)).replace("|", "\\|"))

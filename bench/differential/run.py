@@ -1,8 +1,9 @@
 """Compares the evaluator with another one: `python bench/differential/run.py [PAIRS] [SEED]`.
 
-Makes random policies and requests, asks both, and counts the differences; those of `known.tsv` are explained, if both
-agree once the statements that they are about are left out. Installs npm `@cloud-copilot/iam-simulate` (AGPL-3.0: a
-test oracle, never bundled) into a temporary folder; needs node and npm. Exit code 1: a difference is unexplained.
+Makes random policies and requests, asks both, and counts the differences; those of `known.tsv` are
+explained, if both agree once the statements that they are about are left out. Installs npm
+`@cloud-copilot/iam-simulate` (AGPL-3.0: a test oracle, never bundled) into a temporary folder;
+needs node and npm. Exit code 1: a difference is unexplained.
 """
 
 from __future__ import annotations
@@ -29,13 +30,27 @@ NOT_HERE = 77
 """Exit code if npm or the package is not available, as for a skipped test in automake."""
 HERE = Path(__file__).resolve().parent
 
-SAME = {"allowed": "Allowed", "implicitDeny": "ImplicitlyDenied", "explicitDeny": "ExplicitlyDenied"}
+SAME = {
+    "allowed": "Allowed",
+    "implicitDeny": "ImplicitlyDenied",
+    "explicitDeny": "ExplicitlyDenied",
+}
 EPOCH = "1795478400"
 """2026-11-24T00:00:00Z."""
 NO_ZONE = "2026-11-24T00:00:00"
 MICROSECOND = "2026-11-24T00:00:00.000001Z"
 ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:ListBucket", "sqs:SendMessage", "sns:Publish")
-ACTION_ENTRIES = (*ACTIONS, "s3:*", "S3:get*", "*", "s?s:*", "*:*", "s3:*Object", "sns:P?blish", "iam:PassRole")
+ACTION_ENTRIES = (
+    *ACTIONS,
+    "s3:*",
+    "S3:get*",
+    "*",
+    "s?s:*",
+    "*:*",
+    "s3:*Object",
+    "sns:P?blish",
+    "iam:PassRole",
+)
 RESOURCES = (
     "arn:aws:s3:::logs/a/b.txt",
     "arn:aws:s3:::logs/ci/b.txt",
@@ -72,7 +87,15 @@ TYPES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = 
     "Date": (
         ("Equals", "NotEquals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"),
         ("2026-11-24T00:00:00Z", "2026-11-24T02:00:00+01:00", "2026-11-24", NO_ZONE, EPOCH, "soon"),
-        ("2026-11-24T00:00:00Z", "2026-11-24T01:00:00Z", "2026-11-23T12:30:00.5Z", NO_ZONE, MICROSECOND, EPOCH, "x"),
+        (
+            "2026-11-24T00:00:00Z",
+            "2026-11-24T01:00:00Z",
+            "2026-11-23T12:30:00.5Z",
+            NO_ZONE,
+            MICROSECOND,
+            EPOCH,
+            "x",
+        ),
     ),
     "Bool": (("",), ("true", "false", "True", "yes"), ("true", "false", "TRUE", "no", "")),
     "Binary": (("Equals",), ("QUJD", "AAEC", "YQ=="), ("QUJD", "AAEC", "YQ==", "YR==")),
@@ -127,13 +150,17 @@ class Maker:
             kind = self.random.choice(tuple(TYPES))
             names, values, _ = TYPES[kind]
             if self.random.random() < 0.1:
-                block.setdefault("Null", {})[f"test:{kind}"] = [self.random.choice(("true", "false", "yes"))]
+                block.setdefault("Null", {})[f"test:{kind}"] = [
+                    self.random.choice(("true", "false", "yes"))
+                ]
                 continue
             name = operator(kind, self.random.choice(names))
             quantifier = self.random.choice(("", "", "ForAllValues:", "ForAnyValue:"))
             suffix = self.random.choice(("", "", "IfExists"))
             # A key of several values comes with a quantifier, most of the time.
-            key = f"test:{kind}" + ("s" if self.random.random() < (0.8 if quantifier else 0.05) else "")
+            key = f"test:{kind}" + (
+                "s" if self.random.random() < (0.8 if quantifier else 0.05) else ""
+            )
             block.setdefault(quantifier + name + suffix, {})[key] = self.some(values, 2)
         return block
 
@@ -150,7 +177,10 @@ class Maker:
     def policy(self) -> dict[str, Any]:
         """Make a policy of some statements."""
         version = "2008-10-17" if self.random.random() < 0.05 else "2012-10-17"
-        return {"Version": version, "Statement": [self.statement() for _ in range(self.random.randint(1, 4))]}
+        return {
+            "Version": version,
+            "Statement": [self.statement() for _ in range(self.random.randint(1, 4))],
+        }
 
     def context(self) -> dict[str, str | list[str]]:
         """Make a context of some of the keys."""
@@ -183,33 +213,48 @@ class Maker:
 
 def ours(pair: Pair) -> str:
     """Ask the product's evaluator."""
-    layers: dict[Layer, list[Any]] = {"identity": [parse(json.dumps(p).encode(), "p") for p in pair.policies]}
+    layers: dict[Layer, list[Any]] = {
+        "identity": [parse(json.dumps(p).encode(), "p") for p in pair.policies]
+    }
     if pair.boundary:
         layers["boundary"] = [parse(json.dumps(pair.boundary).encode(), "b")]
     context = {
-        key: tuple(value) if isinstance(value, list) else (value,) for key, value in pair.request["context"].items()
+        key: tuple(value) if isinstance(value, list) else (value,)
+        for key, value in pair.request["context"].items()
     }
-    request = Request(pair.request["action"], pair.request["resource"], context, context_complete=True)
+    request = Request(
+        pair.request["action"], pair.request["resource"], context, context_complete=True
+    )
     return evaluate_layers(request, layers).effect
 
 
 def theirs(pairs: Sequence[Pair], folder: Path) -> list[str]:
     """Ask the oracle."""
     lines = (
-        json.dumps({"policies": pair.policies, "boundary": pair.boundary, "request": pair.request}) + "\n"
+        json.dumps({"policies": pair.policies, "boundary": pair.boundary, "request": pair.request})
+        + "\n"
         for pair in pairs
     )
     done = subprocess.run(
-        ["node", "oracle.mjs"], input="".join(lines), cwd=folder, capture_output=True, text=True, check=False
+        ["node", "oracle.mjs"],
+        input="".join(lines),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(done.stderr)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def values_of(condition: tuple[str, str, Sequence[str]], request: Mapping[str, Any]) -> list[str] | None:
+def values_of(
+    condition: tuple[str, str, Sequence[str]], request: Mapping[str, Any]
+) -> list[str] | None:
     """Return the request's values of a condition's key."""
-    value = {key.lower(): value for key, value in request["context"].items()}.get(condition[1].lower())
+    value = {key.lower(): value for key, value in request["context"].items()}.get(
+        condition[1].lower()
+    )
     return [value] if isinstance(value, str) else value
 
 
@@ -221,18 +266,28 @@ def is_malformed(condition: tuple[str, str, Sequence[str]], found: Sequence[str]
     )
 
 
-CONDITION_RULES: Mapping[str, Callable[[tuple[str, str, Sequence[str]], list[str] | None], bool]] = {
-    "any-value-if-exists": lambda c, found: found is None and c[0].startswith("ForAny") and c[0].endswith("IfExists"),
+CONDITION_RULES: Mapping[
+    str, Callable[[tuple[str, str, Sequence[str]], list[str] | None], bool]
+] = {
+    "any-value-if-exists": lambda c, found: (
+        found is None and c[0].startswith("ForAny") and c[0].endswith("IfExists")
+    ),
     "null-value": lambda c, _: c[0] == "Null" and "yes" in c[2],
-    "bool-value": lambda c, found: "Bool" in c[0] and bool({"yes", "no", ""} & {*c[2], *(found or ())}),
+    "bool-value": lambda c, found: (
+        "Bool" in c[0] and bool({"yes", "no", ""} & {*c[2], *(found or ())})
+    ),
     "multivalued-variable": lambda c, _: any("${aws:TagKeys" in value for value in c[2]),
     "exponent": lambda c, found: bool({"1e1", "10."} & {*c[2], *(found or ())}),
     "leading-zeros": lambda _, found: "203.000.113.7" in (found or ()),
-    "list-of-one": lambda c, found: c[1].endswith("s") and len(found or ()) == 1 and ":" not in c[0] and c[0] != "Null",
+    "list-of-one": lambda c, found: (
+        c[1].endswith("s") and len(found or ()) == 1 and ":" not in c[0] and c[0] != "Null"
+    ),
     "malformed-value": lambda c, found: is_malformed(c, found or ()),
     "epoch-seconds": lambda c, found: "Date" in c[0] and EPOCH in {*c[2], *(found or ())},
     "whole-range": lambda c, _: "0.0.0.0/0" in c[2],
-    "null-and-negated": lambda c, _: "Not" in c[0] and any("${aws:username}" in value for value in c[2]),
+    "null-and-negated": lambda c, _: (
+        "Not" in c[0] and any("${aws:username}" in value for value in c[2])
+    ),
     "other-family": lambda c, found: (
         "NotIp" in c[0] and len({":" in v for v in (*c[2], *(found or ())) if v != "x"}) > 1
     ),
@@ -241,20 +296,33 @@ CONDITION_RULES: Mapping[str, Callable[[tuple[str, str, Sequence[str]], list[str
 }
 """Rule of `known.tsv` -> is it about a condition, given the request's values of its key?"""
 STATEMENT_RULES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
-    "old-version": lambda statement: "${" in str(statement.get("Resource", statement.get("NotResource"))),
-    "null-in-not-resource": lambda statement: "${aws:username}" in str(statement.get("NotResource")),
+    "old-version": lambda statement: (
+        "${" in str(statement.get("Resource", statement.get("NotResource")))
+    ),
+    "null-in-not-resource": lambda statement: (
+        "${aws:username}" in str(statement.get("NotResource"))
+    ),
     "service-wildcard": lambda statement: bool(
         {"*:*", "s?s:*"} & {*statement.get("Action", ()), *statement.get("NotAction", ())}
     ),
 }
 
 
-def rules_about(statement: Mapping[str, Any], policy: Mapping[str, Any], request: Mapping[str, Any]) -> set[str]:
+def rules_about(
+    statement: Mapping[str, Any], policy: Mapping[str, Any], request: Mapping[str, Any]
+) -> set[str]:
     """Return the rules that a statement or its conditions meet."""
     conditions = [
-        (name, key, values) for name, block in statement.get("Condition", {}).items() for key, values in block.items()
+        (name, key, values)
+        for name, block in statement.get("Condition", {}).items()
+        for key, values in block.items()
     ]
-    met = {rule for rule, meets in CONDITION_RULES.items() for c in conditions if meets(c, values_of(c, request))}
+    met = {
+        rule
+        for rule, meets in CONDITION_RULES.items()
+        for c in conditions
+        if meets(c, values_of(c, request))
+    }
     met |= {rule for rule, meets in STATEMENT_RULES.items() if meets(statement)}
     if policy["Version"] == "2012-10-17":
         met.discard("old-version")
@@ -273,7 +341,9 @@ def reduced(pair: Pair) -> tuple[Pair, set[str]]:
         kept = [each for each, found in zip(policy["Statement"], met, strict=True) if not found]
         return {**policy, "Statement": kept}
 
-    return Pair(tuple(map(left, pair.policies)), pair.boundary and left(pair.boundary), pair.request), rules
+    return Pair(
+        tuple(map(left, pair.policies)), pair.boundary and left(pair.boundary), pair.request
+    ), rules
 
 
 def install(folder: Path) -> bool:
@@ -294,7 +364,11 @@ def install(folder: Path) -> bool:
 
 def known() -> list[dict[str, str]]:
     """Read `known.tsv`."""
-    lines = (line for line in (HERE / "known.tsv").read_text(encoding="utf-8").splitlines() if line[:1] != "#")
+    lines = (
+        line
+        for line in (HERE / "known.tsv").read_text(encoding="utf-8").splitlines()
+        if line[:1] != "#"
+    )
     return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
@@ -302,7 +376,11 @@ def compare(pairs: Sequence[Pair], folder: Path) -> tuple[list[Pair], Counter[st
     """Return what no rule explains, the differences by rule and the decisions by name."""
     decisions = [ours(pair) for pair in pairs]
     answers = theirs(pairs, folder)
-    different = [pair for pair, mine, its in zip(pairs, decisions, answers, strict=True) if SAME.get(mine) != its]
+    different = [
+        pair
+        for pair, mine, its in zip(pairs, decisions, answers, strict=True)
+        if SAME.get(mine) != its
+    ]
     shorter = [reduced(pair) for pair in different]
     again = theirs([pair for pair, _ in shorter], folder) if shorter else []
     explained: Counter[str] = Counter()
@@ -330,9 +408,15 @@ def main(arguments: list[str]) -> int:
             return NOT_HERE
         unexplained, explained, decisions = compare(pairs, Path(name))
     print(f"{number:,} pairs, seed {seed}: {counts_text(decisions)}")
-    print(f"explained differences by rule: {counts_text(explained)}; unexplained: {len(unexplained)}")
+    print(
+        f"explained differences by rule: {counts_text(explained)}; unexplained: {len(unexplained)}"
+    )
     for pair in unexplained[:5]:
-        print(json.dumps({"policies": pair.policies, "boundary": pair.boundary, "request": pair.request}))
+        print(
+            json.dumps(
+                {"policies": pair.policies, "boundary": pair.boundary, "request": pair.request}
+            )
+        )
     return 1 if unexplained else 0
 
 

@@ -1,1 +1,3 @@
-"""Leaves the future out: compares a policy from the first runs of a history with the needs of the later runs."""
+"""Leaves the future out: compares a policy from the first runs of a history with the needs of the
+later runs.
+"""

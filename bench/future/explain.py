@@ -1,10 +1,11 @@
-"""Explains for each history what the first draft denies from run 10 on, and what it grants that no run needed.
+"""Explains for each history what the first draft denies from run 10 on, and what it grants that no
+run needed.
 
     .venv/bin/python -m bench.future.explain FOLDER [HISTORY …]
 
-A line `refused RUN ACTION RESOURCE` is a pair of that run, decided by the draft from the runs before it; a line
-`surplus` is a pattern of the last draft, the actions under it and the resources of all histories that it covers beyond
-need (those of this history are marked `own`).
+A line `refused RUN ACTION RESOURCE` is a pair of that run, decided by the draft from the runs
+before it; a line `surplus` is a pattern of the last draft, the actions under it and the resources
+of all histories that it covers beyond need (those of this history are marked `own`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _FIRST = 9
 def main(arguments: list[str]) -> None:
     """Explains the histories named, or all."""
     folder, chosen = Path(arguments[0]), arguments[1:]
-    histories = sorted(history for history in folder.iterdir() if (history / "checks.jsonl").exists())
+    histories = sorted(
+        history for history in folder.iterdir() if (history / "checks.jsonl").exists()
+    )
     asked = {history.name: authorization_checks(history) for history in histories}
     askable = Askable(check for each in asked.values() for check in each)
     evaluator = LabEvaluator()
@@ -39,7 +42,9 @@ def main(arguments: list[str]) -> None:
     evaluator.close()
 
 
-def _print_denials(history: Path, checks: Sequence[Mapping[str, Any]], evaluator: LabEvaluator) -> Sequence[Policy]:
+def _print_denials(
+    history: Path, checks: Sequence[Mapping[str, Any]], evaluator: LabEvaluator
+) -> Sequence[Policy]:
     """Prints what the draft of the runs before it denies each run; returns the last draft."""
     policies: Sequence[Policy] = ()
     with tempfile.TemporaryDirectory() as scratch:
@@ -50,7 +55,9 @@ def _print_denials(history: Path, checks: Sequence[Mapping[str, Any]], evaluator
                 continue
             policies = written(proposal(trail, Path(scratch), None))
             answers = zip(checks, evaluator.allowed(policies, checks), strict=True)
-            for action, resource in sorted({pair(each) for each, may in answers if not may and each["run"] == runs}):
+            for action, resource in sorted(
+                {pair(each) for each, may in answers if not may and each["run"] == runs}
+            ):
                 print(f"  refused {runs + 1} {action} {resource}")
     return policies
 
@@ -62,12 +69,21 @@ def _surplus(policies: Sequence[Policy], used: set[tuple[str, str]], askable: As
         for statement in each_of(policy["Statement"]):
             for action in each_of(statement["Action"]):
                 for pattern in each_of(statement["Resource"]):
-                    found = [on for on in granted_on(action, [pattern], askable) if (action, on) not in used]
+                    found = [
+                        on
+                        for on in granted_on(action, [pattern], askable)
+                        if (action, on) not in used
+                    ]
                     if found:
                         beyond.setdefault((pattern, tuple(found)), []).append(action)
-    for (pattern, resources), actions in sorted(beyond.items(), key=lambda each: -len(each[0][1]) * len(each[1])):
+    for (pattern, resources), actions in sorted(
+        beyond.items(), key=lambda each: -len(each[0][1]) * len(each[1])
+    ):
         inside = len(own.intersection(resources)) * len(actions)
-        print(f"  surplus {len(resources) * len(actions)}, own {inside}: {', '.join(actions)} on {pattern}")
+        print(
+            f"  surplus {len(resources) * len(actions)}, own {inside}: {', '.join(actions)} on"
+            f" {pattern}"
+        )
         print(f"    {' '.join(resources)[:400]}")
 
 

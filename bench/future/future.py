@@ -1,24 +1,26 @@
-"""Leave the future out: what a policy made from the first n runs of a history refuses of the runs after them.
+"""Leave the future out: what a policy made from the first n runs of a history refuses of the runs
+after them.
 
     .venv/bin/python -m bench.future.future FOLDER OUT.json [TRAILSCRAPER [HISTORY …]]
 
-FOLDER holds histories that `bench.future.record` made. For each, and each n from 1 to 11, policies are made so:
+FOLDER holds histories that `bench.future.record` made. For each, and each n from 1 to 11, policies
+are made so:
 
 - `draft`: no policy is there; the proposal's first draft.
-- `draft, used`: with those of the offered counterparts that the role has used on other things of the kind, also what
-  is for a security reviewer.
+- `draft, used`: with those of the offered counterparts that the role has used on other things of
+  the kind, also what is for a security reviewer.
 - `draft, offers`: with all statements to copy that the proposal offers for later runs.
-- `narrowed`: a policy of service wildcards is there (`s3:*` … on everything), and is narrowed with the default guards,
-  but for the days, which a history of 33 has not.
-- `listed, N %`: a policy is there that lists every action that the twelve runs need, on everything, and is narrowed
-  with `minimum-confidence: N`: what goes too early is refused later.
+- `narrowed`: a policy of service wildcards is there (`s3:*` … on everything), and is narrowed with
+  the default guards, but for the days, which a history of 33 has not.
+- `listed, N %`: a policy is there that lists every action that the twelve runs need, on everything,
+  and is narrowed with `minimum-confidence: N`: what goes too early is refused later.
 - `trailscraper`: its policy from the same files.
 
-The truth is the lab's enforcement: every question that it asked while the history was recorded is asked again of the
-policy, in its own evaluator (`truth.py`). Used are the pairs of action and resource that the twelve runs needed;
-granted those that the policy allows over the resources of this history, `around` over those of all histories.
-TRAILSCRAPER is its program, of an environment of its own. OUT.json holds a row for each policy; `bench.future.tables`
-reads it.
+The truth is the lab's enforcement: every question that it asked while the history was recorded is
+asked again of the policy, in its own evaluator (`truth.py`). Used are the pairs of action and
+resource that the twelve runs needed; granted those that the policy allows over the resources of
+this history, `around` over those of all histories. TRAILSCRAPER is its program, of an environment
+of its own. OUT.json holds a row for each policy; `bench.future.tables` reads it.
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ class LabEvaluator:
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
-    def allowed(self, policies: Sequence[Policy], checks: Sequence[Mapping[str, Any]]) -> list[bool]:
+    def allowed(
+        self, policies: Sequence[Policy], checks: Sequence[Mapping[str, Any]]
+    ) -> list[bool]:
         """For each check whether the policies allow it."""
         question, answer = self._process.stdin, self._process.stdout
         if question is None or answer is None:
@@ -128,7 +132,12 @@ def main(arguments: list[str]) -> None:
 
 
 def _history(
-    place: Path, checks: list[dict[str, Any]], askable: Askable, evaluator: LabEvaluator, scratch: Path, program: str
+    place: Path,
+    checks: list[dict[str, Any]],
+    askable: Askable,
+    evaluator: LabEvaluator,
+    scratch: Path,
+    program: str,
 ) -> Iterator[Row]:
     own = {check["resource"] for check in checks} | {"*"}
     used = {pair(check) for check in checks}
@@ -138,7 +147,9 @@ def _history(
         shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
         for way, policies, result in _policies(trail, actions, scratch, program):
             answers = evaluator.allowed(policies, checks)
-            refused = [check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed]
+            refused = [
+                check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed
+            ]
             granted = _granted(policies, askable)
             following = sorted({pair(check) for check in refused if check["run"] == runs})
             yield Row(
@@ -197,16 +208,26 @@ def _policies(
 
 
 def _on_everything(actions: list[str]) -> Policy:
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
+    }
 
 
 def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullRequestContent:
-    """The product's proposal for the deploy role from a trail, with or without a committed policy."""
+    """The product's proposal for the deploy role from a trail, with or without a committed
+    policy.
+    """
     policy = scratch / "policy.json"
     policy.unlink(missing_ok=True)
     if committed:
         policy.write_text(json.dumps(committed, indent=2), encoding="utf-8")
-    inputs = {"role-arn": ROLE, "policy-file": str(policy), "trails": (str(trail),), "aws-regions": REGION}
+    inputs = {
+        "role-arn": ROLE,
+        "policy-file": str(policy),
+        "trails": (str(trail),),
+        "aws-regions": REGION,
+    }
     settings = from_options({**inputs, "minimum-days": "0"})
     target = Target(settings, "policy.json", scratch)
     run = RunContext(settings, (target,), NOW, (trail,))
@@ -226,8 +247,12 @@ def _value(document: Document) -> Policy:
 def _of_trailscraper(program: str, trail: Path) -> Policy:
     # Without a window it reads only the last days.
     select = [program, "select", "--log-dir", str(trail), "--filter-assumed-role-arn", ROLE]
-    selected = subprocess.run([*select, "--from", "2026-01-01", "--to", "2027-01-01"], capture_output=True, check=True)
-    made = subprocess.run([program, "generate"], input=selected.stdout, capture_output=True, check=True)
+    selected = subprocess.run(
+        [*select, "--from", "2026-01-01", "--to", "2027-01-01"], capture_output=True, check=True
+    )
+    made = subprocess.run(
+        [program, "generate"], input=selected.stdout, capture_output=True, check=True
+    )
     policy: Policy = json.loads(made.stdout)
     return policy
 
@@ -238,8 +263,13 @@ def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
     for policy in policies:
         for statement in each_of(policy["Statement"]):
             entries = each_of(statement["Action"])
-            for action in {each for entry in entries for each in (catalog.expand(entry) or (entry,))}:
-                found.update((action, on) for on in granted_on(action, each_of(statement["Resource"]), askable))
+            for action in {
+                each for entry in entries for each in (catalog.expand(entry) or (entry,))
+            }:
+                found.update(
+                    (action, on)
+                    for on in granted_on(action, each_of(statement["Resource"]), askable)
+                )
     return found
 
 

@@ -1,10 +1,11 @@
 """The content of each history: shapes of apps, twelve runs each, fixed before any measurement.
 
-The second plan is for histories that no rule was made from: it was fixed after the rules of decision 30. A run deploys
-a state (release of the code, setting of a property, generation of the names), or deletes everything. Renamed resources
-get a name that no run had before; after run 10 no kind of change is new. The plan of branches deploys further stages
-beside `prod`, one of them in another region, and takes each down. The plan of fresh names gives each stage a name
-that no run had before. The plan of drafts keeps all names.
+The second plan is for histories that no rule was made from: it was fixed after the rules of
+decision 30. A run deploys a state (release of the code, setting of a property, generation of the
+names), or deletes everything. Renamed resources get a name that no run had before; after run 10 no
+kind of change is new. The plan of branches deploys further stages beside `prod`, one of them in
+another region, and takes each down. The plan of fresh names gives each stage a name that no run had
+before. The plan of drafts keeps all names.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ class Run:
     @property
     def variables(self) -> dict[str, str]:
         """As the apps read them."""
-        numbers = {"release": str(self.release), "setting": str(self.setting), "generation": str(self.generation)}
+        numbers = {
+            "release": str(self.release),
+            "setting": str(self.setting),
+            "generation": str(self.generation),
+        }
         return {**numbers, "stage": self.stage}
 
 
@@ -49,7 +54,9 @@ _SECOND = {
     "network": "first code name setting code destroy first none name setting code code",
     "pipeline": "first name code destroy first setting code name none code setting code",
 }
-_BRANCHES = dict.fromkeys(SHAPES, "first code setting BRANCH1 BRANCH1,code name code EU -BRANCH1 -EU BRANCH2 -BRANCH2")
+_BRANCHES = dict.fromkeys(
+    SHAPES, "first code setting BRANCH1 BRANCH1,code name code EU -BRANCH1 -EU BRANCH2 -BRANCH2"
+)
 FRESH = {
     "awscli": ("streams", "cdn"),
     "boto3": ("etl", "identity"),
@@ -57,12 +64,17 @@ FRESH = {
     "terraform": ("containers", "database"),
 }
 """Tool -> shapes that the plan of fresh names deploys."""
-_STEPS = "first STAGE1 setting,code -STAGE1 STAGE2 STAGE2,code -STAGE2 name STAGE3 -STAGE3 STAGE4 -STAGE4"
+_STEPS = (
+    "first STAGE1 setting,code -STAGE1 STAGE2 STAGE2,code -STAGE2 name STAGE3 -STAGE3 STAGE4"
+    " -STAGE4"
+)
 _FRESH = {shape: _STEPS for shapes in FRESH.values() for shape in shapes}
-_DRAFT = dict.fromkeys((*SHAPES, *FRESH["sam"]), "first setting code none code setting destroy first")
+_DRAFT = dict.fromkeys(
+    (*SHAPES, *FRESH["sam"]), "first setting code none code setting destroy first"
+)
 PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES, "-fresh": _FRESH, "-draft": _DRAFT}
-"""End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes. A stage in
-capitals is deployed by this run, one with a minus is deleted."""
+"""End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing
+changes. A stage in capitals is deployed by this run, one with a minus is deleted."""
 _FRESH_STAGES = {
     "streams": ("pr-12", "pr-31", "pr-57", "pr-63"),
     "cdn": ("login-page", "search", "new-header", "footer"),
@@ -90,7 +102,9 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     if plan_name == "-fresh":
         names = {f"STAGE{number}": name for number, name in enumerate(_FRESH_STAGES[shape], 1)}
     else:
-        names = dict(zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES.get(shape, ("", "")), strict=True)) | {"EU": "eu"}
+        names = dict(
+            zip(("BRANCH1", "BRANCH2"), _STAGE_NAMES.get(shape, ("", "")), strict=True)
+        ) | {"EU": "eu"}
     for step in PLANS[plan_name][shape].split():
         release += "code" in step
         setting += "setting" in step
@@ -99,5 +113,7 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
         own = f"-{names.get(stage, 'prod')}" if plan_name in ("-branches", "-fresh") else ""
         number = 1 if stage in names else generation
         is_destroy = step == "destroy" or step.startswith("-")
-        runs.append(Run(release, setting, number, is_destroy, own, _EU if stage == "EU" else "us-east-1"))
+        runs.append(
+            Run(release, setting, number, is_destroy, own, _EU if stage == "EU" else "us-east-1")
+        )
     return tuple(runs)

@@ -1,10 +1,11 @@
-"""Records the histories with the real tools in the lab; they have some megabytes each and are not kept in git.
+"""Records the histories with the real tools in the lab; they have some megabytes each and are not
+kept in git.
 
     .venv/bin/python -m bench.future.record FOLDER [TOOL-SHAPE[-second] …]
 
-Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, each run on separate days, three days apart), and
-`checks.jsonl`: every authorization check of the lab on the role's policies, with the run. An existing history is not
-recorded again. Ten take about half an hour on two idle cores.
+Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, each run on separate days, three days
+apart), and `checks.jsonl`: every authorization check of the lab on the role's policies, with the
+run. An existing history is not recorded again. Ten take about half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -34,7 +35,14 @@ BUCKET = f"deploys-{ACCOUNT}"
 _FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=3)
 _FIRST_RUN = 1001
-_PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+_PASSED_ON = (
+    "PATH",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+)
 
 Command = tuple[Sequence[str], Mapping[str, str]]
 
@@ -56,7 +64,9 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
     work = history.with_name(f".{history.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    shutil.copytree(APPS / tool, work / "app", ignore=of_other_shapes(shape) if tool == "terraform" else None)
+    shutil.copytree(
+        APPS / tool, work / "app", ignore=of_other_shapes(shape) if tool == "terraform" else None
+    )
     with Lab.start(work / "lab", checks=True) as lab:
         if tool == "cdk":
             bootstrap(work, lab, plan(shape, plan_name))
@@ -82,7 +92,9 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
 
 def of_other_shapes(shape: str) -> Any:
     """Returns a filter of `copytree` that leaves out the files of the other shapes of Terraform."""
-    return shutil.ignore_patterns(*(f"{other}.tf" for other in (*SHAPES, *FRESH["terraform"]) if other != shape))
+    return shutil.ignore_patterns(
+        *(f"{other}.tf" for other in (*SHAPES, *FRESH["terraform"]) if other != shape)
+    )
 
 
 def bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
@@ -90,8 +102,16 @@ def bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
     packages = tools.cdk()
     (work / "app" / "node_modules").symlink_to(packages / "node_modules")
     for region in dict.fromkeys((lab.region, *(run.region for run in runs))):
-        command = ["bootstrap", f"aws://{lab.account}/{region}", "--cloudformation-execution-policies"]
-        _call([cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"], work, {**lab.root, "SHAPE": "site"})
+        command = [
+            "bootstrap",
+            f"aws://{lab.account}/{region}",
+            "--cloudformation-execution-policies",
+        ]
+        _call(
+            [cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"],
+            work,
+            {**lab.root, "SHAPE": "site"},
+        )
 
 
 def cdk() -> str:
@@ -99,12 +119,18 @@ def cdk() -> str:
     return str(tools.cdk() / "node_modules" / ".bin" / "cdk")
 
 
-def commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab) -> Iterator[Command]:
+def commands(
+    tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab
+) -> Iterator[Command]:
     """The commands of a workflow for one state of the app."""
     if tool == "cdk":
         own = {name.upper(): value for name, value in run.variables.items()}
         own |= {"AWS_REGION": run.region, "AWS_DEFAULT_REGION": run.region}
-        own |= {"SHAPE": shape, "CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
+        own |= {
+            "SHAPE": shape,
+            "CDK_HOME": str(app / ".cdk-home"),
+            "CDK_DISABLE_CLI_TELEMETRY": "1",
+        }
         command = (cdk(), "--no-notices", "--ci")
         if run.is_destroy:
             if shape == "site":  # CloudFormation deletes no bucket with objects
@@ -129,7 +155,11 @@ def commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: La
     with zipfile.ZipFile(app / "worker.zip", "w") as archive:
         member = zipfile.ZipInfo("worker.py", (2026, 1, 1, 0, 0, 0))
         archive.writestr(member, f"def handler(event, context):\n    return {run.release}\n")
-    own = {"TF_CLI_CONFIG_FILE": str(made / "terraform.rc"), "TF_VAR_endpoint": lab.endpoint, "TF_IN_AUTOMATION": "1"}
+    own = {
+        "TF_CLI_CONFIG_FILE": str(made / "terraform.rc"),
+        "TF_VAR_endpoint": lab.endpoint,
+        "TF_IN_AUTOMATION": "1",
+    }
     own |= {f"TF_VAR_{name}": value for name, value in run.variables.items()}
     program = str(made / "program")
     own["TF_VAR_region"] = run.region
@@ -153,11 +183,23 @@ def _by_transform(shape: str, run: Run, app: Path) -> Iterator[Command]:
         yield (*aws, "delete-stack", *stack), {}
         yield (*aws, "wait", "stack-delete-complete", *stack), {}
         return
-    (app / "function" / "worker.py").write_text(f"def handler(event, context):\n    return {run.release}\n")
+    (app / "function" / "worker.py").write_text(
+        f"def handler(event, context):\n    return {run.release}\n"
+    )
     packaged = ("--s3-bucket", BUCKET, "--output-template-file", "packaged.yaml")
     yield (*aws, "package", "--template-file", f"{shape}.yaml", *packaged), {}
-    own = (f"Release={run.release}", f"Setting={60 * run.setting}", f"Name=orders{run.stage}-{run.generation}")
-    options = ("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset", "--parameter-overrides", *own)
+    own = (
+        f"Release={run.release}",
+        f"Setting={60 * run.setting}",
+        f"Name=orders{run.stage}-{run.generation}",
+    )
+    options = (
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "--no-fail-on-empty-changeset",
+        "--parameter-overrides",
+        *own,
+    )
     yield (*aws, "deploy", *stack, "--template-file", "packaged.yaml", *options), {}
 
 
@@ -167,7 +209,9 @@ def _synchronised(run: Run, app: Path, lab: Lab) -> Iterator[Command]:
     shutil.rmtree(pages, ignore_errors=True)
     (pages / "assets").mkdir(parents=True)
     (pages / "index.html").write_text(f"release {run.release}\n")
-    (pages / "assets" / f"app.{run.release * 0x9E3779B1 & 0xFFFFFFFF:08x}.js").write_text(f"release = {run.release}\n")
+    (pages / "assets" / f"app.{run.release * 0x9E3779B1 & 0xFFFFFFFF:08x}.js").write_text(
+        f"release = {run.release}\n"
+    )
     bucket = f"s3://site{run.stage}-{run.generation}-{lab.account}"
     yield (str(tools.awscli()), "s3", "sync", str(pages), bucket, "--delete", "--no-progress"), {}
 
@@ -178,7 +222,9 @@ def _call(command: Sequence[str], work: Path, variables: Environment) -> None:
     with (work / "tool.log").open("ab") as log:
         log.write(f"### {' '.join(command)}\n".encode())
         log.flush()
-        done = subprocess.run(command, cwd=work / "app", env=environment, stdout=log, stderr=log, check=False)
+        done = subprocess.run(
+            command, cwd=work / "app", env=environment, stdout=log, stderr=log, check=False
+        )
     if done.returncode:
         text = (work / "tool.log").read_text(errors="replace")
         raise SystemExit(f"{' '.join(command)} failed:\n{text[-3_000:]}")

@@ -2,7 +2,8 @@
 
     .venv/bin/python -m bench.future.tables OUT.json … [CALIBRATION.tsv]
 
-CALIBRATION.tsv gets, for each proposal, its prediction and the result; `bench.future.plot` draws it.
+CALIBRATION.tsv gets, for each proposal, its prediction and the result; `bench.future.plot` draws
+it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from typing import Any
 
 Row = dict[str, Any]
 ESTIMATES = ("chance", "own", "turing")
-"""Predictions that the next run needs a new permission: by leaving runs out (as printed), by runs with unique needs, by
-1 - exp(-expected), where `expected` follows from the sample coverage."""
+"""Predictions that the next run needs a new permission: by leaving runs out (as printed), by runs
+with unique needs, by 1 - exp(-expected), where `expected` follows from the sample coverage."""
 
 
 def main(arguments: list[str]) -> None:
     """Prints the tables."""
     outputs = [name for name in arguments if name.endswith(".json")]
-    rows: list[Row] = [row for name in outputs for row in json.loads(Path(name).read_text(encoding="utf-8"))]
+    rows: list[Row] = [
+        row for name in outputs for row in json.loads(Path(name).read_text(encoding="utf-8"))
+    ]
     ways = list(dict.fromkeys(row["way"] for row in rows))
     _curves(rows, ways)
     _by_history(rows, ways)
@@ -35,7 +38,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
-    """Denials of the next run and both ratios, over all histories, by the number of runs a policy was made from."""
+    """Denials of the next run and both ratios, over all histories, by the number of runs a policy
+    was made from.
+    """
     print(f"| runs | {' | '.join(f'{way}: refused, histories, ratio, around' for way in ways)} |")
     print(f"| ---: | {' | '.join('---:' for _ in ways)} |")
     for runs in sorted({row["runs"] for row in rows}):
@@ -43,19 +48,32 @@ def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
         for way in ways:
             own = [row for row in rows if row["way"] == way and row["runs"] == runs]
             failing = sum(row["next"] > 0 for row in own)
-            ratio, around = (median(row[name] / row["used"] for row in own) for name in ("granted", "around"))
-            cells.append(f"{mean(row['next'] for row in own):.1f} ({failing}), {ratio:.2f}, {around:.2f}")
+            ratio, around = (
+                median(row[name] / row["used"] for row in own) for name in ("granted", "around")
+            )
+            cells.append(
+                f"{mean(row['next'] for row in own):.1f} ({failing}), {ratio:.2f}, {around:.2f}"
+            )
         print(f"| {runs} | {' | '.join(cells)} |")
 
 
 def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
-    """Denials in the runs 10, 11 and 12, each by the policy of the runs before it; the ratios at the end."""
-    print(f"\n| history | used | {' | '.join(f'{way}: refused in runs 10-12, ratio, around' for way in ways)} |")
+    """Denials in the runs 10, 11 and 12, each by the policy of the runs before it; the ratios at
+    the end.
+    """
+    print(
+        "\n| history | used |"
+        f" {' | '.join(f'{way}: refused in runs 10-12, ratio, around' for way in ways)} |"
+    )
     print(f"| --- | ---: | {' | '.join('---:' for _ in ways)} |")
     for history in dict.fromkeys(row["history"] for row in rows):
         cells = []
         for way in ways:
-            own = [row for row in rows if (row["history"], row["way"]) == (history, way) and row["runs"] >= 9]
+            own = [
+                row
+                for row in rows
+                if (row["history"], row["way"]) == (history, way) and row["runs"] >= 9
+            ]
             last = own[-1]
             ratios = (f"{last[name] / last['used']:.2f}" for name in ("granted", "around"))
             cells.append(", ".join((str(sum(row["next"] for row in own)), *ratios)))
@@ -64,18 +82,26 @@ def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
 
 
 def _calibration(rows: Sequence[Row]) -> None:
-    """Predicted against actual share, by thirds of the predictions, and two scores; lower is better."""
+    """Predicted against actual share, by thirds of the predictions, and two scores; lower is
+    better.
+    """
     for way in dict.fromkeys(row["way"] for row in rows if row["chance"] is not None):
         own = [row for row in rows if row["way"] == way]
         came = mean(row["next"] > 0 for row in own)
-        print(f"\n{way}: {len(own)} predictions; in {100 * came:.0f} % the next run was refused something\n")
+        print(
+            f"\n{way}: {len(own)} predictions; in {100 * came:.0f} % the next run was refused"
+            " something\n"
+        )
         print("| estimate | mean | Brier score | logarithmic score | predicted → came, by thirds |")
         print("| --- | ---: | ---: | ---: | --- |")
         for name in ESTIMATES:
-            bins = " · ".join(f"{100 * said:.0f} → {100 * then:.0f} %" for said, then in thirds(own, name))
+            bins = " · ".join(
+                f"{100 * said:.0f} → {100 * then:.0f} %" for said, then in thirds(own, name)
+            )
             print(
-                f"| {name} | {100 * mean(row[name] for row in own):.0f} % | {_score(own, name, _brier):.3f} "
-                f"| {_score(own, name, _logarithmic):.3f} | {bins} |"
+                f"| {name} | {100 * mean(row[name] for row in own):.0f} % |"
+                f" {_score(own, name, _brier):.3f} | {_score(own, name, _logarithmic):.3f} |"
+                f" {bins} |"
             )
 
 
@@ -102,11 +128,15 @@ def _logarithmic(said: float, came: bool) -> float:
 
 
 def _write(rows: Sequence[Row], file: Path) -> None:
-    lines = ["history\tway\truns\tchance\town\tturing\tcoverage\trefused\tlater\tgranted\taround\tused"]
+    lines = [
+        "history\tway\truns\tchance\town\tturing\tcoverage\trefused\tlater\tgranted\taround\tused"
+    ]
     for row in rows:
         if row["chance"] is not None:
             figures = "\t".join(f"{row[name]:.4f}" for name in (*ESTIMATES, "coverage"))
-            counts = "\t".join(str(row[name]) for name in ("next", "later", "granted", "around", "used"))
+            counts = "\t".join(
+                str(row[name]) for name in ("next", "later", "granted", "around", "used")
+            )
             lines.append(f"{row['history']}\t{row['way']}\t{row['runs']}\t{figures}\t{counts}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

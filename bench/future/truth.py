@@ -1,7 +1,8 @@
-"""The ground truth of a history: the lab's authorization checks, in the form in which AWS makes them.
+"""The ground truth of a history: the lab's authorization checks, in the form in which AWS makes
+them.
 
-If the lab's check differs, no policy made for AWS can pass it: such a check is converted if AWS's form follows from the
-lab's, and dropped otherwise. Histories recorded today have fewer of them.
+If the lab's check differs, no policy made for AWS can pass it: such a check is converted if AWS's
+form follows from the lab's, and dropped otherwise. Histories recorded today have fewer of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ Question = Mapping[str, Any]
 Pair = tuple[str, str]
 
 _OTHER_FORMS = (
-    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-manage-iam-access.html (rules of the default bus)
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-manage-iam-access.html (rules of
+    # the default bus)
     (re.compile(r"events:"), re.compile(r"(arn:aws:events:[^:]+:\d+:rule/)default/(.+)"), r"\1\2"),
     # `arn` and `logGroupArn` of LogGroup in the API of CloudWatch Logs, read 2026-11-26
     (
@@ -28,11 +30,17 @@ _OTHER_FORMS = (
     ),
     # The lab draws another suffix for CreateSecret than for the secret; it has one
     # (https://docs.aws.amazon.com/secretsmanager/latest/userguide/whats-in-a-secret.html)
-    (re.compile(r"secretsmanager:"), re.compile(r"(arn:aws:secretsmanager:.+)-[A-Za-z0-9]{6}"), r"\1-LabS3c"),
+    (
+        re.compile(r"secretsmanager:"),
+        re.compile(r"(arn:aws:secretsmanager:.+)-[A-Za-z0-9]{6}"),
+        r"\1-LabS3c",
+    ),
 )
 """(action, resource in the lab's check, resource in AWS's check)."""
 _NAMED_BY_THE_CALL = re.compile(r"events|states|ssm|ecs|ecr|elasticache|rds")
-"""Services that the lab checks on `*` although the call names a resource, which the check does not show."""
+"""Services that the lab checks on `*` although the call names a resource, which the check does not
+show.
+"""
 
 
 def authorization_checks(history: Path) -> list[dict[str, Any]]:
@@ -71,8 +79,9 @@ def pair(asked: Question) -> Pair:
 class Askable:
     """The pairs that AWS can check at all, from the checks of all histories.
 
-    A resource has no id before its creation, so that IAM checks `security-group/*`. Such a new resource counts for
-    actions that were checked so; an action that was only checked so is not checked on existing resources.
+    A resource has no id before its creation, so that IAM checks `security-group/*`. Such a new
+    resource counts for actions that were checked so; an action that was only checked so is not
+    checked on existing resources.
     """
 
     def __init__(self, asked: Iterable[Question]) -> None:

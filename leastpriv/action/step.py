@@ -1,4 +1,6 @@
-"""The action as a step of a job: runs the flow, then writes annotations, comments, files, outputs and the summary."""
+"""The action as a step of a job: runs the flow, then writes annotations, comments, files, outputs
+and the summary.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
+from leastpriv.action.step_run import (
+    checkout_context,
+    connect_github,
+    step_settings,
+    with_repository,
+)
 from leastpriv.config.settings import Mode, step_inputs
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import (
@@ -39,18 +46,27 @@ from leastpriv.pipeline.propose import propose
 from leastpriv.policy.source import Location, is_hcl, may_decide
 from leastpriv.pull_request.lifecycle import IssueStep
 from leastpriv.pull_request.models import PullRequestOperation
-from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
+from leastpriv.report.drift import (
+    context_findings,
+    finding_ids,
+    issue_body,
+    issue_marker,
+    issue_title,
+)
 from leastpriv.report.escape import code
 
 if TYPE_CHECKING:
     from leastpriv.pull_request.github.repository import GitHubRepository
 
 
-def step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]) -> int:
+def step(
+    environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]
+) -> int:
     """Runs the action once; returns the step's exit code.
 
     Raises:
-        LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written nevertheless.
+        LeastprivError: an input is wrong, or the proposal could not be made; one that was made is
+            written nevertheless.
     """
     given = step_inputs(environment)
     settings = step_settings(given, runner, console)
@@ -61,7 +77,9 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     start = summary.stat().st_size if summary and summary.exists() else 0
 
     def write(result: RunResult, codes: Sequence[int] = ()) -> Path:
-        """Writes `proposal.json`, the policies and the summary; returns the path of `proposal.json`."""
+        """Writes `proposal.json`, the policies and the summary; returns the path of
+        `proposal.json`.
+        """
         written = write_result(result, folder, codes or [each.exit_code for each in result.targets])
         if summary:
             write_summary(summary, run_summary(result, settings), start)
@@ -78,7 +96,12 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     for note in run_notes(result):
         console.warning(note, title="Not remembered" if result.single else "Several targets")
     codes = [each.exit_code for each in result.targets]
-    if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.has_read_only_token():
+    if (
+        settings.mode is Mode.CHECK
+        and github
+        and settings.drift_issue
+        and not runner.has_read_only_token()
+    ):
         codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
     else:
         report_failures(result, console)
@@ -87,8 +110,12 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     return result.exit_code(codes)
 
 
-def _track_drift(result: TargetResult, github: GitHubRepository, console: Console, run_url: str) -> int:
-    """Opens, edits or closes the tracking issue of a target; returns the exit code of the target."""
+def _track_drift(
+    result: TargetResult, github: GitHubRepository, console: Console, run_url: str
+) -> int:
+    """Opens, edits or closes the tracking issue of a target; returns the exit code of the
+    target.
+    """
     context = result.context
     if context is None:
         console.error(f"{result.target.role}: {result.failure}")
@@ -101,46 +128,64 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
     found = context_findings(context)
     try:
         step, url = github.update_tracking_issue(
-            issue_marker(context), finding_ids(found), issue_title(context), issue_body(found, context, run_url)
+            issue_marker(context),
+            finding_ids(found),
+            issue_title(context),
+            issue_body(found, context, run_url),
         )
     except PullRequestError as error:
-        difference = f"{difference_sentence(context)}, and its issue could not be kept: " if found else ""
+        difference = (
+            f"{difference_sentence(context)}, and its issue could not be kept: " if found else ""
+        )
         console.error(f"{difference}{error}")
         return 1
     words = "left as it is" if step is IssueStep.NOTHING else step.value
     if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
         warn_if_public(github, console, "the tracking issue")
-    console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
+    console.log(
+        f"Tracking issue {words}: {url}"
+        if url
+        else "Nothing differs, and there is no tracking issue."
+    )
     report_escalation(result, console)
     return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
 
 
-def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Callable[[], datetime]) -> int:
+def action_main(
+    environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Callable[[], datetime]
+) -> int:
     """Runs the action once; returns the exit code of its step."""
     runner = Runner.from_environment(environment)
     console = Console(stdout, stderr, in_actions=runner.in_actions)
     console.mask(environment.get("INPUT_GITHUB-TOKEN", ""))
-    return exit_code_of(partial(step, environment, runner, console, clock), console, verbose=runner.debug)
+    return exit_code_of(
+        partial(step, environment, runner, console, clock), console, verbose=runner.debug
+    )
 
 
 MAX_FINDINGS = 9
-"""GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
-other messages."""
+"""GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read
+2026-11-26); one is left for other messages."""
 _MAX_TARGETS, _MAX_TARGET_FINDINGS = 3, 3
 """Of several targets: how many have annotations, and of how many findings each."""
 
 
 def warn_if_public(github: GitHubRepository | None, console: Console, written: str) -> None:
-    """Warns where a repository is public; `written` names the text that its readers see, in trusted words."""
+    """Warns where a repository is public; `written` names the text that its readers see, in trusted
+    words.
+    """
     if github and github.is_public():
         console.warning(
-            f"This repository is public: everyone can read the ARNs, account IDs and names of resources in "
-            f"{written}. If any of these is secret, move the policy to a private repository.",
+            "This repository is public: everyone can read the ARNs, account IDs and names of"
+            f" resources in {written}. If any of these is secret, move the policy to a private"
+            " repository.",
             title="Public repository",
         )
 
 
-def warn_of_pull_requests(github: GitHubRepository | None, console: Console, result: RunResult) -> None:
+def warn_of_pull_requests(
+    github: GitHubRepository | None, console: Console, result: RunResult
+) -> None:
     """Warns of a public repository where a pull request was opened or changed."""
     first = result.first_files.published if result.first_files else None
     published = filter(None, [first, *(each.published for each in result.targets)])
@@ -150,11 +195,15 @@ def warn_of_pull_requests(github: GitHubRepository | None, console: Console, res
 
 
 def annotate_targets(result: RunResult, console: Console) -> None:
-    """Annotates the one target, or a few of several that change: GitHub shows ten annotations of a kind a step."""
+    """Annotates the one target, or a few of several that change: GitHub shows ten annotations of a
+    kind a step.
+    """
     if result.single:
         _annotate(result.single, console, MAX_FINDINGS)
         return
-    without_calls = [each for each in result.targets if each.context and not each.context.evidence.counts.calls]
+    without_calls = [
+        each for each in result.targets if each.context and not each.context.evidence.counts.calls
+    ]
     changing = [each for each in result.targets if each.has_changes or each in without_calls]
     for each in changing[:_MAX_TARGETS]:
         _annotate(each, console, _MAX_TARGET_FINDINGS)
@@ -165,36 +214,56 @@ def _annotate(result: TargetResult, console: Console, max_findings: int) -> None
     if context is None:
         return
     if not context.evidence.counts.calls and not result.lacks_calls:
-        console.warning(context.missing_calls or f"No call of {context.principal} was found.", title="No evidence")
+        console.warning(
+            context.missing_calls or f"No call of {context.principal} was found.",
+            title="No evidence",
+        )
     if result.target.settings.mode is Mode.CHECK:
         annotate_drift(context, console, max_findings)
     else:
         annotate_changes(context, console)
 
 
-def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner, console: Console) -> int:
+def review_step(
+    run: RunContext, github: GitHubRepository | None, runner: Runner, console: Console
+) -> int:
     """Reviews the pull request that started the run; returns the step's exit code.
 
-    Raises InputError where there is no token or no pull request, or an input is wrong, and PullRequestError where
-    GitHub does not let the two versions be read.
+    Raises InputError where there is no token or no pull request, or an input is wrong, and
+    PullRequestError where GitHub does not let the two versions be read.
     """
     if github is None:
-        raise InputError("The input github-token is empty: leave it out, a review reads both versions on GitHub.")
+        raise InputError(
+            "The input github-token is empty: leave it out, a review reads both versions on GitHub."
+        )
     (target,) = run.targets
     pull = runner.pull_request_event()
     base = github.fork_point(pull.base, pull.head)
-    files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
+    files = {
+        target.policy_path,
+        *(Location.of(name).path for name in target.settings.attached_files),
+    }
     for path in filter(is_hcl, sorted(files)):
         # An expression may refer to any file of the folder.
         folder = path.rpartition("/")[0]
-        files |= {other for commit in (base, pull.head) for other in github.paths(commit, folder) if may_decide(other)}
+        files |= {
+            other
+            for commit in (base, pull.head)
+            for other in github.paths(commit, folder)
+            if may_decide(other)
+        }
     declares = target.settings.templates or target.settings.plans
-    if not declares and all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
+    if not declares and all(
+        github.read(base, path) == github.read(pull.head, path) for path in sorted(files)
+    ):
         from leastpriv.report.review import review_marker
 
         path = target.policy_name
         console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
-        text = f"This pull request does not change {code(path)} any more.\n\n{review_marker(target.role, path)}\n"
+        text = (
+            f"This pull request does not change {code(path)} any"
+            f" more.\n\n{review_marker(target.role, path)}\n"
+        )
         write_outputs(runner.output_file, {"has-changes": "false"})
         return 0 if _comment(github, pull, text, (runner, console), create=False) else 1
     from leastpriv.pipeline.infrastructure import RepositoryVersion
@@ -214,9 +283,16 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
 
 
 def _comment(
-    github: GitHubRepository, pull: PullRequestEvent, body: str, here: tuple[Runner, Console], *, create: bool
+    github: GitHubRepository,
+    pull: PullRequestEvent,
+    body: str,
+    here: tuple[Runner, Console],
+    *,
+    create: bool,
 ) -> bool:
-    """Writes or edits the comment; returns whether that worked. A fork's run cannot write: there the summary has it."""
+    """Writes or edits the comment; returns whether that worked. A fork's run cannot write: there
+    the summary has it.
+    """
     runner, console = here
     if runner.has_read_only_token():
         console.log("The token of this run is read-only: the review is in the job's summary alone.")

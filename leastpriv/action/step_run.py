@@ -1,4 +1,6 @@
-"""Builds the run of a step: targets, repository, job logs and AWS, from inputs and the runner's environment."""
+"""Builds the run of a step: targets, repository, job logs and AWS, from inputs and the runner's
+environment.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ PUBLIC_PREFIX = "public:"
 
 
 def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Settings:
-    """Returns the settings of the run; a token that cannot write turns the mode pull-request into report."""
+    """Returns the settings of the run; a token that cannot write turns the mode pull-request into
+    report.
+    """
     if given.values["config"]:
         from leastpriv.config.targets_file import run_settings
 
@@ -47,28 +51,34 @@ def step_settings(given: GivenInputs, runner: Runner, console: Console) -> Setti
     if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
     console.notice(
-        "The token of this run is read-only (a pull request from a fork, or Dependabot's): the proposal is only "
-        "reported, as with mode report.",
+        "The token of this run is read-only (a pull request from a fork, or Dependabot's): the"
+        " proposal is only reported, as with mode report.",
         title="Read-only token",
     )
     return replace(settings, mode=Mode.REPORT)
 
 
-def checkout_context(settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime) -> RunContext:
+def checkout_context(
+    settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime
+) -> RunContext:
     """Returns the run as the checkout alone gives it, without a repository; raises InputError."""
     session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner)
     target = _checkout_target(settings, runner)
-    trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
+    trails = tuple(
+        repository_path(runner.workspace, name, "trails") for name in settings.trail_folders
+    )
     if settings.cache_dir and not Path(settings.cache_dir).is_absolute():
         repository_path(runner.workspace, settings.cache_dir, "cache-dir")
     return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
 
 
-def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github: GitHubRepository | None) -> RunContext:
+def with_repository(
+    run: RunContext, given: GivenInputs, runner: Runner, github: GitHubRepository | None
+) -> RunContext:
     """Adds repository and usage history, and the targets of the input `config`.
 
-    Raises InputError where the targets file or an input is wrong, and PullRequestError where the repository cannot be
-    read.
+    Raises InputError where the targets file or an input is wrong, and PullRequestError where the
+    repository cannot be read.
     """
     target_of = partial(_target, runner=runner, github=github)
     target = target_of(run.settings)
@@ -79,12 +89,25 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
     path, folder, repository = target.policy_path, target.folder, target.repository
 
     def on_base() -> bytes | None:
-        return repository.read(repository.branch_head(target.settings.base)[1], path) if repository else None
+        return (
+            repository.read(repository.branch_head(target.settings.base)[1], path)
+            if repository
+            else None
+        )
 
     # The config of the base branch counts where pull requests are made, or the workspace lacks it.
-    raw = on_base() if folder is None else (folder / path).read_bytes() if (folder / path).is_file() else None
+    raw = (
+        on_base()
+        if folder is None
+        else (folder / path).read_bytes()
+        if (folder / path).is_file()
+        else None
+    )
     if raw is None:
-        raise InputError(f"The input config names {path!r}, which does not exist: write it, or name another file.")
+        raise InputError(
+            f"The input config names {path!r}, which does not exist: write it, or name another"
+            " file."
+        )
     configuration = read_configuration(raw, path)
     trusted = configuration if folder is None else None
     if folder and any(entry.reader for entry in configuration.entries):
@@ -96,7 +119,9 @@ def with_repository(run: RunContext, given: GivenInputs, runner: Runner, github:
 
 
 def connect_github(settings: Settings, runner: Runner, console: Console) -> GitHubRepository | None:
-    """Returns the repository on GitHub; None without a token, or where nothing is written and it is not reached."""
+    """Returns the repository on GitHub; None without a token, or where nothing is written and it is
+    not reached.
+    """
     if not (settings.github_token and runner.repository):
         return None
     # Imported here: a run without a token needs neither PyGithub nor what reads it.
@@ -112,9 +137,12 @@ def connect_github(settings: Settings, runner: Runner, console: Console) -> GitH
             deadline=RequestDeadline(time.sleep),
         )
     except PullRequestError as error:
-        needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(settings.history_location)
+        needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(
+            settings.history_location
+        )
         if needed or not (runner.workspace / settings.policy.path).exists():
-            # Without the file on disk the policy is unknown: that it does not exist would be a guess.
+            # Without the file on disk the policy is unknown: that it does not exist would be a
+            # guess.
             raise
         console.log(f"GitHub is left out: {error}")
         return None
@@ -125,11 +153,15 @@ def _target(settings: Settings, runner: Runner, github: GitHubRepository | None)
     """Returns a target in the workspace; with a token, its policy may be read on GitHub."""
     target = _checkout_target(settings, runner)
     store = _history_store(settings, github)
-    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=github)
+    target = replace(
+        target, store=store, writes_store=not runner.has_read_only_token(), repository=github
+    )
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
         return replace(target, repository=GitRepository.open(runner.workspace))
-    if github and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()):
+    if github and (
+        settings.mode is Mode.PULL_REQUEST or not (runner.workspace / target.policy_path).exists()
+    ):
         return replace(target, folder=None)
     return target
 
@@ -151,25 +183,35 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
             inside(path, name)
     check_report_files(settings, inside, {})
     file = Path(policy.path).as_posix()
-    return Target(settings, file, runner.workspace, pointer=policy.pointer, workspace=runner.workspace)
+    return Target(
+        settings, file, runner.workspace, pointer=policy.pointer, workspace=runner.workspace
+    )
 
 
 def _job_logs(settings: Settings, runner: Runner) -> JobLogs:
     """Returns the logs in the workspace and, for `auto`, those of the workflow run."""
     files = tuple(
-        str(repository_path(runner.workspace, name, "job-logs")) for name in settings.job_logs if name != AUTO_LOGS
+        str(repository_path(runner.workspace, name, "job-logs"))
+        for name in settings.job_logs
+        if name != AUTO_LOGS
     )
     root = f"{runner.workspace.resolve()}/"
     if AUTO_LOGS not in settings.job_logs:
         return JobLogs(files, root=root)
     if not (settings.github_token and runner.repository and runner.run_id):
         raise InputError(
-            "The input job-logs is 'auto', which reads the logs of this workflow run: give the input github-token."
+            "The input job-logs is 'auto', which reads the logs of this workflow run: give the"
+            " input github-token."
         )
     from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
 
     run = WorkflowRunLogs(
-        runner.api_url, runner.repository, runner.run_id, runner.run_attempt, settings.github_token, time.sleep
+        runner.api_url,
+        runner.repository,
+        runner.run_id,
+        runner.run_attempt,
+        settings.github_token,
+        time.sleep,
     )
     return JobLogs(files, run, root)
 
@@ -177,22 +219,31 @@ def _job_logs(settings: Settings, runner: Runner) -> JobLogs:
 def _history_store(settings: Settings, github: GitHubRepository | None) -> BranchStateStore | None:
     """Returns the file of the evidence branch that keeps the usage history; None without the input.
 
-    Raises InputError where the branch has another use, there is no token, or the repository is public.
+    Raises InputError where the branch has another use, there is no token, or the repository is
+    public.
     """
     if not settings.history_location:
         return None
     branch = settings.history_location.removeprefix(PUBLIC_PREFIX)
     forced = branch != settings.history_location
     if github is None:
-        raise InputError("The input evidence-branch is set, which needs GitHub: give the input github-token.")
+        raise InputError(
+            "The input evidence-branch is set, which needs GitHub: give the input github-token."
+        )
     if not is_branch_name(branch):
-        raise InputError(f"The input evidence-branch is {branch!r}: git does not take that as the name of a branch.")
+        raise InputError(
+            f"The input evidence-branch is {branch!r}: git does not take that as the name of a"
+            " branch."
+        )
     if branch in (settings.branch, github.branch_head(settings.base)[0], github.branch_head("")[0]):
-        raise InputError(f"The input evidence-branch is {branch!r}, which is in use: name a separate branch.")
+        raise InputError(
+            f"The input evidence-branch is {branch!r}, which is in use: name a separate branch."
+        )
     if github.is_public() and not forced:
         raise InputError(
-            "The input evidence-branch is set, and this repository is public: it would publish what the "
-            f"role uses. Leave the input out, or write {PUBLIC_PREFIX}{branch} to accept that."
+            "The input evidence-branch is set, and this repository is public: it would publish"
+            f" what the role uses. Leave the input out, or write {PUBLIC_PREFIX}{branch} to accept"
+            " that."
         )
     title = f"Remember what {escaped_name(settings.principal.name)} used"
     path, longest = history_file(settings.principal)

@@ -1,4 +1,6 @@
-"""The interface of evidence sources, `read(window, principals)` -> calls and gaps, and the principals to read."""
+"""The interface of evidence sources, `read(window, principals)` -> calls and gaps, and the
+principals to read.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from msgspec.structs import replace
 from leastpriv.errors import InputError
 from leastpriv.models import Call, Gap, Principal
 
-# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24). Paths
-# (printable ASCII) and accounts are matched loosely, because published logs mask them.
+# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read
+# 2026-11-24). Paths (printable ASCII) and accounts are matched loosely, because published logs mask
+# them.
 _PRINCIPAL = re.compile(
     r"arn:(?P<partition>aws(?:-[a-z]+)*):(?:iam|sts)::(?P<account>[0-9A-Za-z_<>*-]{1,64}):"
     r"(?P<kind>role|user)/(?P<path>(?:[!-.0-~]+/)*)(?P<name>[\w+=,.@-]{1,64})",
@@ -56,19 +59,23 @@ class Principals(Struct, frozen=True):
 
     @property
     def accounts(self) -> frozenset[str] | None:
-        """Accounts of the targets, whose trails have their calls; `None` where all principals are read."""
+        """Accounts of the targets, whose trails have their calls; `None` where all principals are
+        read.
+        """
         return None if self.targets is None else _accounts_of(self.targets, self.patterns)
 
     def include(self, account: str) -> bool:
-        """Whether an account belongs to one of the targets; always true where all principals are read."""
+        """Whether an account belongs to one of the targets; always true where all principals are
+        read.
+        """
         return self.targets is None or account in _accounts_of(self.targets, self.patterns)
 
     def target_of(self, principal_arn: str) -> Principal | None:
         """Returns the target that made a call.
 
-        Equal ARNs match first. Otherwise the same partition, account, kind and name match when one of the two
-        lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has no role path. A principal that matches a
-        pattern is a target, too.
+        Equal ARNs match first. Otherwise the same partition, account, kind and name match when one
+        of the two lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has no role
+        path. A principal that matches a pattern is a target, too.
         """
         return _target_of(self.targets or frozenset(), self.patterns, principal_arn)
 
@@ -79,11 +86,12 @@ class EvidenceSource(Protocol):
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """Reads the calls of these principals in this window, and gaps for what could not be read.
 
-        Roughly oldest first, event history newest first; memory does not grow with the amount of evidence.
+        Roughly oldest first, event history newest first; memory does not grow with the amount of
+        evidence.
 
         Raises:
-            InputError: the source does not exist; may be raised while reading. With other sources it becomes a gap
-                (`evidence/collector.py`).
+            InputError: the source does not exist; may be raised while reading. With other sources
+                it becomes a gap (`evidence/collector.py`).
         """
         ...  # pragma: no cover
 
@@ -121,8 +129,12 @@ def principal_of(arn: str) -> Principal | None:
     match = _PRINCIPAL.fullmatch(arn)
     if not match:
         return None
-    partition, account, kind, path, name = match.group("partition", "account", "kind", "path", "name")
-    return Principal(f"arn:{partition}:iam::{account}:{kind}/{path}{name}", partition, account, kind, name)
+    partition, account, kind, path, name = match.group(
+        "partition", "account", "kind", "path", "name"
+    )
+    return Principal(
+        f"arn:{partition}:iam::{account}:{kind}/{path}{name}", partition, account, kind, name
+    )
 
 
 def session_of(arn: str) -> str:
@@ -132,30 +144,44 @@ def session_of(arn: str) -> str:
 
 
 def same_principal(one: Principal, other: Principal) -> bool:
-    """Whether the ARNs are equal, or partition, account, kind and name are and one of the two lacks the path."""
+    """Whether the ARNs are equal, or partition, account, kind and name are and one of the two lacks
+    the path.
+    """
     if one.arn == other.arn:
         return True
     bare = any(each.arn.endswith(f":{each.kind}/{each.name}") for each in (one, other))
-    return bare and all(getattr(one, name) == getattr(other, name) for name in ("partition", "account", "kind", "name"))
+    return bare and all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("partition", "account", "kind", "name")
+    )
 
 
 def same_arn(one: str, other: str) -> bool:
-    """Whether two ARNs, of roles, users or sessions, belong to the same role or user (see `same_principal`)."""
+    """Whether two ARNs, of roles, users or sessions, belong to the same role or user (see
+    `same_principal`).
+    """
     found, known = principal_of(one), principal_of(other)
     return found is not None and known is not None and same_principal(found, known)
 
 
 @lru_cache(maxsize=64)
 def _accounts_of(targets: frozenset[Principal], patterns: frozenset[str]) -> frozenset[str]:
-    return frozenset((*(target.account for target in targets), *(pattern.split(":")[4] for pattern in patterns)))
+    return frozenset(
+        (*(target.account for target in targets), *(pattern.split(":")[4] for pattern in patterns))
+    )
 
 
 @lru_cache(maxsize=4096)
-def _target_of(targets: frozenset[Principal], patterns: frozenset[str], arn: str) -> Principal | None:
+def _target_of(
+    targets: frozenset[Principal], patterns: frozenset[str], arn: str
+) -> Principal | None:
     caller = principal_of(arn)
     if caller is None:
         return None
-    alike = sorted((target for target in targets if same_principal(target, caller)), key=lambda target: target.arn)
+    alike = sorted(
+        (target for target in targets if same_principal(target, caller)),
+        key=lambda target: target.arn,
+    )
     if alike:
         return next((target for target in alike if target.arn == caller.arn), alike[0])
     from leastpriv.permissions.patterns import matches

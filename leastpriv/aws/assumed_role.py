@@ -1,4 +1,6 @@
-"""Assumes a role of an account, so that one run reads several accounts; AWS STS renews its keys while the run lasts."""
+"""Assumes a role of an account, so that one run reads several accounts; AWS STS renews its keys
+while the run lasts.
+"""
 
 from __future__ import annotations
 
@@ -81,17 +83,24 @@ def _keys(base: Aws, role: AssumedRole) -> Mapping[str, str]:
     more = {"ExternalId": role.external_id} if role.external_id else {}
     try:
         with translate_errors(doing, "sts:AssumeRole"):
-            answer = base.client("sts").assume_role(RoleArn=role.arn, RoleSessionName=role.session_name, **more)
+            answer = base.client("sts").assume_role(
+                RoleArn=role.arn, RoleSessionName=role.session_name, **more
+            )
     except AwsError as error:
         if error.kind is not AwsErrorKind.DENIED:
             raise
-        whom = f"{base.caller()}{' with this external-id' if role.external_id else ' without an external id'}"
+        external_id = "with this external-id" if role.external_id else "without an external id"
+        whom = f"{base.caller()} {external_id}"
         advice = f"Check that the role exists, and that its trust policy allows {whom}."
         raise AwsError(f"{error} {advice}", error.kind, error.missing_action) from error
     keys = {
         name: str(required_member(answer, doing, "Credentials", member))
         for name, member in (
-            ("access_key", "AccessKeyId"), ("secret_key", "SecretAccessKey"), ("token", "SessionToken"),
+            ("access_key", "AccessKeyId"), ("secret_key", "SecretAccessKey"), ("token",
+            "SessionToken"),
         )
     }  # fmt: skip
-    return {**keys, "expiry_time": required_member(answer, doing, "Credentials", "Expiration").isoformat()}
+    return {
+        **keys,
+        "expiry_time": required_member(answer, doing, "Credentials", "Expiration").isoformat(),
+    }

@@ -14,19 +14,24 @@ from leastpriv.permissions.fact_tables import table
 
 _PACKAGE = "leastpriv.aws"
 
-# The sentence that only AWS's authorizer writes; none of 57 look-alikes in a labelled set of 343 messages has it.
+# The sentence that only AWS's authorizer writes; none of 57 look-alikes in a labelled set of 343
+# messages has it.
 _DENIAL_PHRASE = re.compile(r"\bnot authorized to perform\b", re.IGNORECASE)
 _CODE_PREFIX = re.compile(r"^(?:Client|Server)\.")
 
 
 def denying_policy_type(reason: str) -> tuple[DeniedBy, str] | None:
-    """Returns the policy type that a reason names first, and why no grant helps (empty where one does).
+    """Returns the policy type that a reason names first, and why no grant helps (empty where one
+    does).
 
-    The action may name one too: `because no identity-based policy allows the iam:PutRolePermissionsBoundary action`.
+    The action may name one too: `because no identity-based policy allows the
+    iam:PutRolePermissionsBoundary action`.
     """
     words = _without_blanks(reason)
     named = ((words.find(part), found) for part, found in _denying_policies())
-    return min(((at, found) for at, found in named if at >= 0), key=lambda each: each[0], default=(0, None))[1]
+    return min(
+        ((at, found) for at, found in named if at >= 0), key=lambda each: each[0], default=(0, None)
+    )[1]
 
 
 def why_no_grant_helps(denied_by: DeniedBy) -> str:
@@ -37,7 +42,9 @@ def why_no_grant_helps(denied_by: DeniedBy) -> str:
 @cache
 def _denying_policies() -> tuple[tuple[str, tuple[DeniedBy, str]], ...]:
     rows = table("denying_policies", _PACKAGE)
-    return tuple((_without_blanks(row["words"]), (DeniedBy(row["denied_by"]), row["why"])) for row in rows)
+    return tuple(
+        (_without_blanks(row["words"]), (DeniedBy(row["denied_by"]), row["why"])) for row in rows
+    )
 
 
 def _without_blanks(text: str) -> str:
@@ -48,8 +55,9 @@ def _without_blanks(text: str) -> str:
 def call_outcome(error_code: str, error_message: str) -> Outcome:
     """Returns whether AWS authorized the call; a call without an error was authorized.
 
-    A call that failed for another reason (`NoSuchTagSet`) counts as allowed. An unlisted error is `UNKNOWN`, which
-    blocks a removal and never justifies an addition. A message without a code is a failed call.
+    A call that failed for another reason (`NoSuchTagSet`) counts as allowed. An unlisted error is
+    `UNKNOWN`, which blocks a removal and never justifies an addition. A message without a code is a
+    failed call.
     """
     if not error_code and not error_message:
         return Outcome.ALLOWED
@@ -57,17 +65,23 @@ def call_outcome(error_code: str, error_message: str) -> Outcome:
     for row in table("refusal_texts", _PACKAGE):
         if row["code"] in ("", code):
             text, is_whole = row["text"], row["match"] == "whole"
-            if re.fullmatch(text, error_message) if is_whole else text.casefold() in error_message.casefold():
+            if (
+                re.fullmatch(text, error_message)
+                if is_whole
+                else text.casefold() in error_message.casefold()
+            ):
                 return Outcome(row["outcome"])
     exact, patterns = _rules()
     if code in exact:
         return exact[code]
     if _DENIAL_PHRASE.search(error_message):
-        # A validation error quotes its argument, which the caller chose and which may contain the authorizer's
-        # sentence. The result blocks a removal and never becomes an addition.
+        # A validation error quotes its argument, which the caller chose and which may contain the
+        # authorizer's sentence. The result blocks a removal and never becomes an addition.
         return Outcome.UNKNOWN
     fits = {"prefix": code.startswith, "suffix": code.endswith}
-    found = (row["outcome"] for row in patterns if fits.get(row["match"], code.__contains__)(row["code"]))
+    found = (
+        row["outcome"] for row in patterns if fits.get(row["match"], code.__contains__)(row["code"])
+    )
     return Outcome(next(found, Outcome.UNKNOWN))
 
 
@@ -106,18 +120,21 @@ def translate_errors(doing: str, action: str = "") -> Iterator[None]:
     except FileNotFoundError as error:
         # A missing web identity token, the only file that credentials refer to.
         sentence = (
-            f"The AWS credentials for {doing} need the file {error.filename}, which does not exist here: "
-            "AWS_WEB_IDENTITY_TOKEN_FILE, or a profile, names it; in a workflow, use "
-            "aws-actions/configure-aws-credentials."
+            f"The AWS credentials for {doing} need the file {error.filename}, which does not exist"
+            " here: AWS_WEB_IDENTITY_TOKEN_FILE, or a profile, names it; in a workflow, use"
+            " aws-actions/configure-aws-credentials."
         )
         raise AwsError(sentence, AwsErrorKind.NO_CREDENTIALS) from error
     except OSError as error:
-        sentence = f"The connection to AWS broke while {doing}: {error.strerror or type(error).__name__}."
+        sentence = (
+            f"The connection to AWS broke while {doing}: {error.strerror or type(error).__name__}."
+        )
         raise AwsError(sentence, AwsErrorKind.UNREACHABLE) from error
 
 
 def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
-    """Translates one exception of botocore, and names the missing permission where that is the reason. Never raises.
+    """Translates one exception of botocore, and names the missing permission where that is the
+    reason. Never raises.
 
     `missing_action` is the action that AWS's message names, else `action`.
     """
@@ -132,17 +149,24 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
     quoted = f" ({code}{': ' + _shortened(message) if message else ''})" if code else ""
     match trouble:
         case AwsErrorKind.EXPIRED:
-            advice = "get new ones, in a workflow right before this step by aws-actions/configure-aws-credentials"
+            advice = (
+                "get new ones, in a workflow right before this step by"
+                " aws-actions/configure-aws-credentials"
+            )
             sentence = f"The AWS credentials have expired while {doing}{quoted}: {advice}."
         case AwsErrorKind.INVALID:
             advice = advice or "check where they are set"
-            sentence = f"AWS does not accept these credentials ({doing}){quoted}: {advice.rstrip('.')}."
+            sentence = (
+                f"AWS does not accept these credentials ({doing}){quoted}: {advice.rstrip('.')}."
+            )
         case AwsErrorKind.DENIED:
             return denial_error(code, message, doing, action)
         case AwsErrorKind.THROTTLED:
             sentence = f"AWS throttled the requests while {doing}{quoted}: run again later."
         case AwsErrorKind.SERVER:
-            sentence = f"AWS failed while {doing}{quoted or f' (HTTP status {status})'}: run again later."
+            sentence = (
+                f"AWS failed while {doing}{quoted or f' (HTTP status {status})'}: run again later."
+            )
         case _:
             sentence = f"AWS rejected a request while {doing}{quoted}. {advice}".rstrip()
     return AwsError(sentence, trouble)
@@ -170,22 +194,33 @@ def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
     denied_by = denying_policy_type(found["reason"]) if found else None
     if denied_by and denied_by[1]:
         sentence = (
-            f"AWS denied {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denied_by[1]}."
+            f"AWS denied {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps:"
+            f" {denied_by[1]}."
         )
     elif missing and found and "explicit deny" in found["reason"]:
-        sentence = f"AWS denied {missing}{on} to {whose} while {doing},{found['reason'].rstrip('.')}: no Allow helps."
+        sentence = (
+            f"AWS denied {missing}{on} to {whose} while {doing},{found['reason'].rstrip('.')}: no"
+            " Allow helps."
+        )
     elif missing:
         sentence = f"AWS denied {missing}{on} while {doing}: allow it to {whose}."
     else:
-        sentence = f"AWS denied a request while {doing} ({code}{': ' + _shortened(message) if message else ''})."
+        sentence = (
+            f"AWS denied a request while {doing}"
+            f" ({code}{': ' + _shortened(message) if message else ''})."
+        )
     advice = remedy(message)
     return AwsError(f"{sentence} {advice}" if advice else sentence, AwsErrorKind.DENIED, missing)
 
 
 def remedy(message: str) -> str:
-    """Returns what to do about AWS's message, by `data/remedies.tsv`; empty where nothing is known."""
+    """Returns what to do about AWS's message, by `data/remedies.tsv`; empty where nothing is
+    known.
+    """
     rows = table("remedies", __package__ or "")
-    return next((row["remedy"] for row in rows if re.search(row["message"], message, re.IGNORECASE)), "")
+    return next(
+        (row["remedy"] for row in rows if re.search(row["message"], message, re.IGNORECASE)), ""
+    )
 
 
 def aws_message(error: AwsError) -> str:
@@ -200,8 +235,16 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
         return no_credentials_error(doing)
     if name in _CREDENTIAL_ERRORS:
         return credentials_error(error, doing)
-    if name in ("ResponseStreamingError", "IncompleteReadError", "ConnectionClosedError", "FlexibleChecksumError"):
-        return AwsError(f"The response of AWS was cut off while {doing}: run again later.", AwsErrorKind.INCOMPLETE)
+    if name in (
+        "ResponseStreamingError",
+        "IncompleteReadError",
+        "ConnectionClosedError",
+        "FlexibleChecksumError",
+    ):
+        return AwsError(
+            f"The response of AWS was cut off while {doing}: run again later.",
+            AwsErrorKind.INCOMPLETE,
+        )
     if name in _CONNECTION_ERRORS:
         slow = "did not answer in time" if "Timeout" in name else "cannot be reached"
         where = getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
@@ -209,34 +252,55 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
         return AwsError(f"{where} {slow} while {doing}: {advice}.", AwsErrorKind.UNREACHABLE)
     if name == "ResponseParserError":
         advice = "it may not come from AWS: check the network and any proxy"
-        return AwsError(f"The response while {doing} cannot be read, {advice}.", AwsErrorKind.INCOMPLETE)
-    return AwsError(f"AWS could not be called while {doing} ({name}: {_shortened(str(error))})", AwsErrorKind.OTHER)
+        return AwsError(
+            f"The response while {doing} cannot be read, {advice}.", AwsErrorKind.INCOMPLETE
+        )
+    return AwsError(
+        f"AWS could not be called while {doing} ({name}: {_shortened(str(error))})",
+        AwsErrorKind.OTHER,
+    )
 
 
 def credentials_error(error: Exception, doing: str) -> AwsError:
-    """The error for credentials that are configured but cannot be loaded, with a remedy for each cause."""
+    """The error for credentials that are configured but cannot be loaded, with a remedy for each
+    cause.
+    """
     name, details = type(error).__name__, getattr(error, "kwargs", {})
     if name == "PartialCredentialsError":
-        advice = f"{details.get('cred_var')} is missing: set both keys, or neither to use other credentials"
-        return AwsError(f"The AWS credentials for {doing} are incomplete: {advice}.", AwsErrorKind.NO_CREDENTIALS)
+        advice = (
+            f"{details.get('cred_var')} is missing: set both keys, or neither to use other"
+            " credentials"
+        )
+        return AwsError(
+            f"The AWS credentials for {doing} are incomplete: {advice}.",
+            AwsErrorKind.NO_CREDENTIALS,
+        )
     reason = _shortened(str(error)).rstrip(":")
     if "SSO" in name or "LoginToken" in name or name == "TokenRetrievalError":
         advice = "run `aws sso login`, with --profile and the name of the profile"
     elif details.get("provider") == "custom-process":
         # botocore quotes the command's output, which may be empty.
-        advice = "run the `credential_process` of the profile yourself and check that it prints credentials"
+        advice = (
+            "run the `credential_process` of the profile yourself and check that it prints"
+            " credentials"
+        )
     elif isinstance(error, ValueError):
         advice = "check AWS_CONTAINER_CREDENTIALS_FULL_URI"
     else:
         advice = "check the profile in ~/.aws, and AWS_PROFILE"
-    return AwsError(f"The AWS credentials for {doing} cannot be loaded ({reason}): {advice}.", AwsErrorKind.INVALID)
+    return AwsError(
+        f"The AWS credentials for {doing} cannot be loaded ({reason}): {advice}.",
+        AwsErrorKind.INVALID,
+    )
 
 
 _CONNECTION_ERRORS = (
-    "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyConnectionError", "SSLError",
+    "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ProxyConnectionError",
+    "SSLError",
 )  # fmt: skip
 _CREDENTIAL_ERRORS = (
-    "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError", "LoginTokenLoadError",
+    "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError",
+    "LoginTokenLoadError",
     "UnauthorizedSSOTokenError", "SSOTokenLoadError", "SSOError",
 )  # fmt: skip
 
@@ -268,17 +332,22 @@ def required_member(answer: Mapping[str, Any], doing: str, *names: str) -> Any:
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     if found is None:
-        raise AwsError(f"AWS's answer lacks {'.'.join(names)} while {doing}: run again later.", AwsErrorKind.INCOMPLETE)
+        raise AwsError(
+            f"AWS's answer lacks {'.'.join(names)} while {doing}: run again later.",
+            AwsErrorKind.INCOMPLETE,
+        )
     return found
 
 
 def no_credentials_error(doing: str) -> AwsError:
     """The error for missing credentials."""
     advice = (
-        "in a workflow, run aws-actions/configure-aws-credentials in an earlier step of the job; on a shell, set "
-        "AWS_PROFILE, or AWS_ACCESS_KEY_ID and so on"
+        "in a workflow, run aws-actions/configure-aws-credentials in an earlier step of the job; on"
+        " a shell, set AWS_PROFILE, or AWS_ACCESS_KEY_ID and so on"
     )
-    return AwsError(f"There are no AWS credentials for {doing}: {advice}.", AwsErrorKind.NO_CREDENTIALS)
+    return AwsError(
+        f"There are no AWS credentials for {doing}: {advice}.", AwsErrorKind.NO_CREDENTIALS
+    )
 
 
 def _shortened(text: str) -> str:
@@ -288,4 +357,6 @@ def _shortened(text: str) -> str:
 
 @cache
 def _kinds_by_code() -> Mapping[str, AwsErrorKind]:
-    return {row["code"]: AwsErrorKind(row["kind"]) for row in table("client_errors", __package__ or "")}
+    return {
+        row["code"]: AwsErrorKind(row["kind"]) for row in table("client_errors", __package__ or "")
+    }

@@ -1,8 +1,9 @@
 """Reads objects of S3 by obstore, which works without Python's lock.
 
-botocore needs more than a millisecond of Python for each object. obstore is only an optimization: botocore is asked
-again for what it does not answer, completely and unchanged, because botocore retries, follows a bucket's region and
-explains errors. Listings are botocore's: obstore does not report one that AWS cut off.
+botocore needs more than a millisecond of Python for each object. obstore is only an optimization:
+botocore is asked again for what it does not answer, completely and unchanged, because botocore
+retries, follows a bucket's region and explains errors. Listings are botocore's: obstore does not
+report one that AWS cut off.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-_SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/s3/aws4_request,")
+_SCOPE = re.compile(
+    r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/s3/aws4_request,"
+)
 CONCURRENT_GETS = 128
 """Best number of concurrent requests, where S3 answers after some 30 ms (measured 2026-11)."""
 _MOST_FAILURES = 3
@@ -32,7 +35,9 @@ Get = Callable[[str], tuple[bytes, str]]
 
 
 class BucketEndpoint(Struct, frozen=True):
-    """Endpoint and region of a bucket's objects, after endpoint rules, settings and redirections."""
+    """Endpoint and region of a bucket's objects, after endpoint rules, settings and
+    redirections.
+    """
 
     url: str
     """Scheme and host, with a non-default port."""
@@ -42,7 +47,9 @@ class BucketEndpoint(Struct, frozen=True):
 
     @classmethod
     def of(cls, bucket: str, url: str, authorization: str) -> BucketEndpoint | None:
-        """Reads the endpoint from the request of a listing; `None` for another bucket or another signature."""
+        """Reads the endpoint from the request of a listing; `None` for another bucket or another
+        signature.
+        """
         parts, scope = urlsplit(url), _SCOPE.match(authorization)
         is_in_host = parts.netloc.startswith(f"{bucket}.") and parts.path in ("", "/")
         if scope is None or not (is_in_host or parts.path in (f"/{bucket}", f"/{bucket}/")):
@@ -63,7 +70,9 @@ class FastObjectClient:
         self._lock = threading.Lock()
 
     def fetch(self, key: str, etag: str, size: int) -> bytes | None:
-        """Returns the bytes of an object that is unchanged since its listing; `None` where the request failed."""
+        """Returns the bytes of an object that is unchanged since its listing; `None` where the
+        request failed.
+        """
         with self._lock:
             if not self._is_made:
                 self._get, self._is_made = self._make(), True
@@ -87,7 +96,8 @@ class FastObjectClient:
 def fast_object_client(
     session: Any, listed: Callable[[], tuple[str, str]], bucket: str, environment: Mapping[str, str]
 ) -> FastObjectClient | None:
-    """Creates a client for a bucket with the session's credentials; `None` where obstore is missing or switched off.
+    """Creates a client for a bucket with the session's credentials; `None` where obstore is missing
+    or switched off.
 
     `listed` returns URL and signature of the last listing's request.
     """

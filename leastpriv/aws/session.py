@@ -1,7 +1,8 @@
 """Creates AWS sessions and clients: the only module that loads credentials and regions.
 
-Keys, region, profile, endpoints and the number of attempts come from the environment argument. Where it has no keys
-(web identity, container and instance roles, a profile's files) botocore reads the process environment.
+Keys, region, profile, endpoints and the number of attempts come from the environment argument.
+Where it has no keys (web identity, container and instance roles, a profile's files) botocore reads
+the process environment.
 """
 
 from __future__ import annotations
@@ -31,21 +32,28 @@ if TYPE_CHECKING:
 
 
 _ATTEMPTS = 6
-"""Attempts per request, the first included; AWS_MAX_ATTEMPTS overrides it. Pauses double, up to 20 seconds."""
+"""Attempts per request, the first included; AWS_MAX_ATTEMPTS overrides it. Pauses double, up to 20
+seconds.
+"""
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _CONNECTIONS = 128
 _RATE_LIMITED_SERVICES = frozenset({"cloudtrail"})
-"""Services with a low request limit, for which the client throttles its requests (retry mode `adaptive`)."""
+"""Services with a low request limit, for which the client throttles its requests (retry mode
+`adaptive`).
+"""
 
 _NAMES_OF_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )  # fmt: skip
 
 
 class Aws:
-    """One set of credentials and its clients, each created once; safe to use from several threads."""
+    """One set of credentials and its clients, each created once; safe to use from several
+    threads.
+    """
 
     def __init__(self, session: Any, environment: Mapping[str, str], region: str) -> None:
         """Takes a boto3 session with its credentials; `Aws.open` makes one."""
@@ -59,7 +67,12 @@ class Aws:
         """AWS_REGION, else AWS_DEFAULT_REGION, else the profile's; empty where none is set."""
 
     @classmethod
-    def open(cls, environment: Mapping[str, str], purpose: str = "reading the evidence", otherwise: str = "") -> Aws:
+    def open(
+        cls,
+        environment: Mapping[str, str],
+        purpose: str = "reading the evidence",
+        otherwise: str = "",
+    ) -> Aws:
         """Loads credentials without a request to AWS.
 
         Args:
@@ -68,17 +81,22 @@ class Aws:
             otherwise: the region where neither the environment nor the profile has one.
 
         Raises:
-            AwsError: there are no credentials, or the profile that the environment names does not exist.
+            AwsError: there are no credentials, or the profile that the environment names does not
+                exist.
         """
         from boto3 import Session
         from botocore.exceptions import BotoCoreError, ProfileNotFound
         from botocore.session import Session as Core
 
         core = Core()
-        keys = {name: environment.get(f"AWS_{name.upper()}", "") for name in ("access_key_id", "secret_access_key")}
+        keys = {
+            name: environment.get(f"AWS_{name.upper()}", "")
+            for name in ("access_key_id", "secret_access_key")
+        }
         profile = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or None
-        # Keys in the environment take precedence over the profile it names ("Credential provider chain" of the AWS SDKs
-        # and Tools Reference Guide, read 2026-11-24), which may not exist: ~/.aws is not visible in a container.
+        # Keys in the environment take precedence over the profile it names ("Credential provider
+        # chain" of the AWS SDKs and Tools Reference Guide, read 2026-11-24), which may not exist:
+        # ~/.aws is not visible in a container.
         core.set_config_variable("profile", None if all(keys.values()) else profile)
         try:
             if all(keys.values()):
@@ -88,9 +106,10 @@ class Aws:
             found = session.get_credentials()
         except ProfileNotFound:
             sentence = (
-                f"AWS_PROFILE is {profile!r}, and there is no such profile here: an action's container has no ~/.aws. "
-                "In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
-                "after it; on a shell, name one that `aws configure list-profiles` shows."
+                f"AWS_PROFILE is {profile!r}, and there is no such profile here: an action's"
+                " container has no ~/.aws. In a workflow, use"
+                " aws-actions/configure-aws-credentials, which sets keys for the steps after it;"
+                " on a shell, name one that `aws configure list-profiles` shows."
             )
             raise AwsError(sentence, AwsErrorKind.NO_CREDENTIALS) from None
         except (BotoCoreError, ValueError) as error:
@@ -105,29 +124,38 @@ class Aws:
         return str(self._session.get_partition_for_region(self.region)) if self.region else "aws"
 
     def regions(self, service: str) -> tuple[str, ...]:
-        """All regions of the partition with a service, from botocore's data; some may be disabled in the account."""
+        """All regions of the partition with a service, from botocore's data; some may be disabled
+        in the account.
+        """
         return tuple(self._session.get_available_regions(service, partition_name=self.partition))
 
     def enabled_regions(self) -> tuple[str, ...]:
-        """All regions that are enabled in the account, sorted; one request per call; raises AwsError."""
+        """All regions that are enabled in the account, sorted; one request per call; raises
+        AwsError.
+        """
         doing = "asking which regions the account has enabled"
         listed = pages(self.client("account"), "list_regions", doing, "account:ListRegions")
         regions = [each for page in listed for each in page.get("Regions") or ()]
-        names = (each.get("RegionName") for each in regions if each.get("RegionOptStatus") != "DISABLED")
+        names = (
+            each.get("RegionName") for each in regions if each.get("RegionOptStatus") != "DISABLED"
+        )
         found = sorted(filter(None, names))
         if not found:
             raise AwsError(f"AWS gave no answer while {doing}.", AwsErrorKind.INCOMPLETE)
         return tuple(found)
 
     def client(self, service: str, region: str = "") -> Any:
-        """Returns the client of a service, created once per region; `region` defaults to the environment's.
+        """Returns the client of a service, created once per region; `region` defaults to the
+        environment's.
 
-        Raises InputError where no region is set, or it does not exist, and AwsError where the client cannot be created.
+        Raises InputError where no region is set, or it does not exist, and AwsError where the
+        client cannot be created.
         """
         where = region or self.region
         if not where:
             raise InputError(
-                "No AWS region is known: set AWS_REGION; for event history, the input aws-regions will do."
+                "No AWS region is known: set AWS_REGION; for event history, the input aws-regions"
+                " will do."
             )
         with self._lock:
             if (service, where) not in self._clients:
@@ -135,21 +163,29 @@ class Aws:
             return self._clients[service, where]
 
     def fast_object_client(self, bucket: str) -> FastObjectClient | None:
-        """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if there is none."""
+        """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if
+        there is none.
+        """
         from leastpriv.aws.s3_objects import fast_object_client
 
         return fast_object_client(self._session, lambda: self._listed, bucket, self._environment)
 
     def caller(self) -> str:
-        """ARN of the credentials' principal; one request (`sts:GetCallerIdentity`, which needs no permission)."""
+        """ARN of the credentials' principal; one request (`sts:GetCallerIdentity`, which needs no
+        permission).
+        """
         if not self._caller:
             client = self.client("sts")
             with translate_errors("asking whose credentials these are", "sts:GetCallerIdentity"):
-                self._caller = str(required_member(client.get_caller_identity(), "asking who calls", "Arn"))
+                self._caller = str(
+                    required_member(client.get_caller_identity(), "asking who calls", "Arn")
+                )
         return self._caller
 
     def account(self) -> str:
-        """Account of the credentials; empty where AWS's response lacks it. Raises the errors of `caller`."""
+        """Account of the credentials; empty where AWS's response lacks it. Raises the errors of
+        `caller`.
+        """
         return ":".join(self.caller().split(":")[4:5])
 
     @property
@@ -166,7 +202,11 @@ class Aws:
         config = Config(
             retries={
                 "mode": "adaptive" if service in _RATE_LIMITED_SERVICES else "standard",
-                "total_max_attempts": int(attempts) if re.fullmatch(r"[1-9]\d?|100", attempts, re.ASCII) else _ATTEMPTS,
+                "total_max_attempts": (
+                    int(attempts)
+                    if re.fullmatch(r"[1-9]\d?|100", attempts, re.ASCII)
+                    else _ATTEMPTS
+                ),
             },
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=_READ_SECONDS,
@@ -175,30 +215,44 @@ class Aws:
         )
         try:
             client = self._session.client(
-                service, region_name=region, endpoint_url=_endpoint(self._environment, service), config=config
+                service,
+                region_name=region,
+                endpoint_url=_endpoint(self._environment, service),
+                config=config,
             )
             client.meta.events.register("before-parse", _reject_unreadable_answer)
             if service == "s3":
                 client.meta.events.register("before-send.s3.ListObjectsV2", self._note_listing)
             return client
         except (BotoCoreError, ValueError) as error:
-            raise AwsError(f"AWS {service} cannot be called in {region!r}: {error}", AwsErrorKind.OTHER) from error
+            raise AwsError(
+                f"AWS {service} cannot be called in {region!r}: {error}", AwsErrorKind.OTHER
+            ) from error
 
     def _note_listing(self, request: Any, **_: object) -> None:
         """Stores the URL and signature of a listing request; botocore sends it."""
         signature = request.headers.get("Authorization", "")
-        self._listed = (str(request.url), signature.decode() if isinstance(signature, bytes) else signature)
+        self._listed = (
+            str(request.url),
+            signature.decode() if isinstance(signature, bytes) else signature,
+        )
 
 
-def web_identity_environment(environment: Mapping[str, str], role: str, token: str, region: str) -> dict[str, str]:
-    """Assumes a role with an OIDC token; returns the environment with its credentials; raises AwsError."""
+def web_identity_environment(
+    environment: Mapping[str, str], role: str, token: str, region: str
+) -> dict[str, str]:
+    """Assumes a role with an OIDC token; returns the environment with its credentials; raises
+    AwsError.
+    """
     from boto3 import Session
     from botocore import UNSIGNED
     from botocore.config import Config
 
     with translate_errors(f"assuming {role}", "sts:AssumeRoleWithWebIdentity"):
         client = Session(region_name=region).client(
-            "sts", endpoint_url=_endpoint(environment, "sts"), config=Config(signature_version=UNSIGNED)
+            "sts",
+            endpoint_url=_endpoint(environment, "sts"),
+            config=Config(signature_version=UNSIGNED),
         )
         answer = client.assume_role_with_web_identity(
             RoleArn=role, RoleSessionName="leastpriv-check", WebIdentityToken=token
@@ -207,14 +261,18 @@ def web_identity_environment(environment: Mapping[str, str], role: str, token: s
 
 
 def assumed_environment(aws: Aws, environment: Mapping[str, str], role: str) -> dict[str, str]:
-    """Assumes a role with other credentials; returns the environment with its own; raises AwsError."""
+    """Assumes a role with other credentials; returns the environment with its own; raises
+    AwsError.
+    """
     client = aws.client("sts")
     with translate_errors(f"assuming {role}", "sts:AssumeRole"):
         answer = client.assume_role(RoleArn=role, RoleSessionName="leastpriv-check")
     return _with_keys(environment, answer, role, aws.region)
 
 
-def _with_keys(environment: Mapping[str, str], answer: Mapping[str, Any], role: str, region: str) -> dict[str, str]:
+def _with_keys(
+    environment: Mapping[str, str], answer: Mapping[str, Any], role: str, region: str
+) -> dict[str, str]:
     with translate_missing_members(f"assuming {role}"):
         keys = answer["Credentials"]
         return {
@@ -229,8 +287,9 @@ def _with_keys(environment: Mapping[str, str], answer: Mapping[str, Any], role: 
 def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
     """Returns the configured endpoint of a service; None: botocore's default.
 
-    The variable's suffix is the service id in capitals ("Service-specific endpoints" of the AWS SDKs guide): the
-    client's name with `_` for `-`, except for Access Analyzer (`ACCESSANALYZER`), whose id has no hyphen.
+    The variable's suffix is the service id in capitals ("Service-specific endpoints" of the AWS
+    SDKs guide): the client's name with `_` for `-`, except for Access Analyzer (`ACCESSANALYZER`),
+    whose id has no hyphen.
     """
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
@@ -251,7 +310,11 @@ def _is_of_aws(operation: Any, response: Mapping[str, Any]) -> bool:
         except ValueError:
             return False
         names = {"__type", "code", "Code"}.intersection(found) if isinstance(found, dict) else ()
-        return bool(names or "x-amzn-errortype" in response["headers"]) if is_error else isinstance(found, dict)
+        return (
+            bool(names or "x-amzn-errortype" in response["headers"])
+            if is_error
+            else isinstance(found, dict)
+        )
     if _HTML.match(body) or (is_error and body.strip()[:1] not in (b"", b"<")):
         return False
     shape = operation.output_shape if protocol == "query" and not is_error else None
@@ -260,24 +323,42 @@ def _is_of_aws(operation: Any, response: Mapping[str, Any]) -> bool:
 
 
 def _reject_unreadable_answer(operation_model: Any, response_dict: Any, **_: object) -> None:
-    """Rejects a truncated response and a page of a proxy, which botocore parses as JSON without members (1.44.8).
+    """Rejects a truncated response and a page of a proxy, which botocore parses as JSON without
+    members (1.44.8).
 
     botocore repeats the request after a page with the status of a server error or of throttling.
     """
     from botocore.exceptions import IncompleteReadError
     from botocore.parsers import ResponseParserError
 
-    headers, body, status = response_dict["headers"], response_dict["body"], response_dict["status_code"]
+    headers, body, status = (
+        response_dict["headers"],
+        response_dict["body"],
+        response_dict["status_code"],
+    )
     length = str(headers.get("Content-Length", ""))
-    plain = isinstance(body, bytes) and not headers.get("Content-Encoding") and operation_model.http["method"] != "HEAD"
+    plain = (
+        isinstance(body, bytes)
+        and not headers.get("Content-Encoding")
+        and operation_model.http["method"] != "HEAD"
+    )
     if plain and length.isdigit() and len(body) < int(length):
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(length))
-    if isinstance(body, bytes) and status < 500 and status != 429 and not _is_of_aws(operation_model, response_dict):
+    if (
+        isinstance(body, bytes)
+        and status < 500
+        and status != 429
+        and not _is_of_aws(operation_model, response_dict)
+    ):
         raise ResponseParserError(f"a page with the HTTP status {status}")
 
 
-def pages(client: Any, operation: str, doing: str, action: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Yields the pages of a listing; raises AwsError, also where a page names itself, or no page, as the next."""
+def pages(
+    client: Any, operation: str, doing: str, action: str, **arguments: Any
+) -> Iterator[Mapping[str, Any]]:
+    """Yields the pages of a listing; raises AwsError, also where a page names itself, or no page,
+    as the next.
+    """
     with translate_errors(doing, action):
         for page in client.get_paginator(operation).paginate(**arguments):
             yield page
@@ -291,7 +372,11 @@ def other_regions(regions: Sequence[str]) -> tuple[str, ...]:
 
     session = get_session()
     partition = session.get_partition_for_region(regions[0])
-    return tuple(each for each in session.get_available_regions("cloudtrail", partition) if each not in regions)
+    return tuple(
+        each
+        for each in session.get_available_regions("cloudtrail", partition)
+        if each not in regions
+    )
 
 
 def method_name(operation: str) -> str:
@@ -304,7 +389,9 @@ def method_name(operation: str) -> str:
 class AwsSession:
     """AWS with the credentials of an environment, opened at the first use."""
 
-    def __init__(self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()
+    ) -> None:
         """`regions`: those of the inputs; the first is used where the environment names none."""
         self.environment = environment
         self.regions = regions
@@ -315,14 +402,17 @@ class AwsSession:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether the environment names credentials: where it does not, looking for them takes seconds."""
+        """Whether the environment names credentials: where it does not, looking for them takes
+        seconds.
+        """
         return any(self.environment.get(name) for name in _NAMES_OF_CREDENTIALS)
 
     def aws(self) -> Aws:
         """Returns the clients, with credentials that AWS has accepted.
 
         Raises:
-            AwsError: there are no credentials, they are not valid, or AWS cannot be reached; the same at every call.
+            AwsError: there are no credentials, they are not valid, or AWS cannot be reached; the
+                same at every call.
             InputError: no region is known.
         """
         if self._opened is None:

@@ -1,1 +1,3 @@
-"""Checks of a proposal by AWS: validation, custom policy checks, simulation; a failed check does not end the run."""
+"""Checks of a proposal by AWS: validation, custom policy checks, simulation; a failed check does
+not end the run.
+"""

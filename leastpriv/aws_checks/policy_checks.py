@@ -1,4 +1,5 @@
-"""Runs Access Analyzer's checks: ValidatePolicy, free of charge, and custom policy checks, which AWS charges for.
+"""Runs Access Analyzer's checks: ValidatePolicy, free of charge, and custom policy checks, which
+AWS charges for.
 
 `paid_checks` is pure, so that `run_checks` can state the price before the first request.
 """
@@ -33,21 +34,33 @@ _WEIGHTS = {name: Severity[name] for name in ("ERROR", "SECURITY_WARNING", "WARN
 
 
 def validate(
-    aws: Aws, documents: Mapping[str, Document], committed: Document | None, trust_policies: Sequence[TrustPolicy] = ()
+    aws: Aws,
+    documents: Mapping[str, Document],
+    committed: Document | None,
+    trust_policies: Sequence[TrustPolicy] = (),
 ) -> CheckResult:
     """Validates the proposed documents, by file name, and the trust policies.
 
-    A finding is marked as existing if the `committed` policy has it too, as often as that policy has it; so are all
-    findings on trust policies, which no proposal changes. An AwsError becomes the failure of the result.
+    A finding is marked as existing if the `committed` policy has it too, as often as that policy
+    has it; so are all findings on trust policies, which no proposal changes. An AwsError becomes
+    the failure of the result.
     """
     findings: list[CheckFinding] = []
     skipped: list[str] = []
     asked = 0
     try:
         before = render_policy(committed) if committed else None
-        known = [_FindingKey.of(before, finding) for finding in _request_findings(aws, before)] if before else []
-        texts = [(file, render_policy(document), _OF_IDENTITY) for file, document in documents.items()]
-        texts += [(trust_policy.file, trust_policy.rendered, _OF_TRUST) for trust_policy in trust_policies]
+        known = (
+            [_FindingKey.of(before, finding) for finding in _request_findings(aws, before)]
+            if before
+            else []
+        )
+        texts = [
+            (file, render_policy(document), _OF_IDENTITY) for file, document in documents.items()
+        ]
+        texts += [
+            (trust_policy.file, trust_policy.rendered, _OF_TRUST) for trust_policy in trust_policies
+        ]
         for file, text, kind in texts:
             if text is None:
                 skipped.append(unrendered_reason(file))
@@ -59,11 +72,15 @@ def validate(
                 severity = _WEIGHTS.get(one["findingType"], Severity.WARNING)
                 line = min(map(text.line, one["locations"]), default=0)
                 code, detail, page = one["issueCode"], one["findingDetails"], one["learnMoreLink"]
-                findings.append(CheckFinding(severity, code, detail, file, line, page, place in old))
+                findings.append(
+                    CheckFinding(severity, code, detail, file, line, page, place in old)
+                )
     except AwsError as error:
         return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
     order = list(Severity)
-    findings.sort(key=lambda each: (each.in_committed_policy, order.index(each.severity), each.line))
+    findings.sort(
+        key=lambda each: (each.in_committed_policy, order.index(each.severity), each.line)
+    )
     return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped))
 
 
@@ -80,15 +97,24 @@ _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUS
 def _request_findings(
     aws: Aws, text: RenderedPolicy, kind: Mapping[str, str] = _OF_IDENTITY
 ) -> Sequence[Mapping[str, Any]]:
-    client, given = aws.client("accessanalyzer"), {"policyDocument": text.text, "locale": "EN", **kind}
+    client, given = (
+        aws.client("accessanalyzer"),
+        {"policyDocument": text.text, "locale": "EN", **kind},
+    )
     doing = "validating the policy"
     found = list(pages(client, "validate_policy", doing, "access-analyzer:ValidatePolicy", **given))
     with translate_missing_members(doing):
-        return [{name: each[name] for name in _MEMBERS} for page in found for each in page["findings"]]
+        return [
+            {name: each[name] for name in _MEMBERS} for page in found for each in page["findings"]
+        ]
 
 
-def _take(left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Returns the indexes of findings that the committed policy has too; takes each of its findings `left` once."""
+def _take(
+    left: list[_FindingKey], text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]
+) -> set[int]:
+    """Returns the indexes of findings that the committed policy has too; takes each of its findings
+    `left` once.
+    """
     keys = [_FindingKey.of(text, finding) for finding in findings]
     found: set[int] = set()
     # Unchanged statements match first.
@@ -111,15 +137,23 @@ class _FindingKey(Struct, frozen=True):
 
     @classmethod
     def of(cls, text: RenderedPolicy, finding: Mapping[str, Any]) -> _FindingKey:
-        path = next((location["path"] for location in finding["locations"] if location.get("path")), ())
+        path = next(
+            (location["path"] for location in finding["locations"] if location.get("path")), ()
+        )
         statement = text.statement(path)
         content = json.dumps(statement, sort_keys=True) if statement else ""
         sid = str(statement.get("Sid") or "") if statement else ""
         return cls((finding["issueCode"], finding["findingDetails"]), sid, content)
 
     def follows(self, old: _FindingKey) -> bool:
-        """Returns whether it may concern the same statement after narrowing: equal Sids, or no Sids."""
-        return (self.message, self.sid, bool(self.content)) == (old.message, old.sid, bool(old.content))
+        """Returns whether it may concern the same statement after narrowing: equal Sids, or no
+        Sids.
+        """
+        return (self.message, self.sid, bool(self.content)) == (
+            old.message,
+            old.sid,
+            bool(old.content),
+        )
 
 
 _log = logging.getLogger(__name__)
@@ -152,15 +186,17 @@ def paid_checks(
 ) -> tuple[tuple[PaidCheck, ...], tuple[str, ...]]:
     """Returns the checks worth their price, and sentences about what cannot be checked.
 
-    `files` are the proposed documents by name. CheckNoNewAccess is run on proposals that only narrow;
-    CheckAccessNotGranted with the forbidden actions of the built-in list and `never_add`; CheckNoPublicAccess on trust
-    policies.
+    `files` are the proposed documents by name. CheckNoNewAccess is run on proposals that only
+    narrow; CheckAccessNotGranted with the forbidden actions of the built-in list and `never_add`;
+    CheckNoPublicAccess on trust policies.
     """
     checks: list[PaidCheck] = []
     skipped: list[str] = []
     actions = forbidden_actions(tuple(never_add))
     committed = render_policy(proposal.committed) if proposal.committed else None
-    only_narrows = proposal.changes and not any(change.kind is ChangeKind.ADD for change in proposal.changes)
+    only_narrows = proposal.changes and not any(
+        change.kind is ChangeKind.ADD for change in proposal.changes
+    )
     for file, document in files.items():
         text = render_policy(document)
         if text is None:
@@ -174,16 +210,31 @@ def paid_checks(
             checks.append(PaidCheck(NO_NEW_ACCESS, given, file, lines, "PASS", meaning))
         for start in range(0, len(actions), _MOST_ACTIONS):
             some = actions[start : start + _MOST_ACTIONS]
-            given = {"policyDocument": text.text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
-            meaning = "the policy grants an action on the list of forbidden actions: only a person may add it"
-            checks.append(PaidCheck(ACCESS_NOT_GRANTED, given, file, lines, _expected(document, some), meaning))
+            given = {
+                "policyDocument": text.text,
+                "access": [{"actions": list(some)}],
+                "policyType": "IDENTITY_POLICY",
+            }
+            meaning = (
+                "the policy grants an action on the list of forbidden actions: only a person may"
+                " add it"
+            )
+            checks.append(
+                PaidCheck(
+                    ACCESS_NOT_GRANTED, given, file, lines, _expected(document, some), meaning
+                )
+            )
     for trust_policy in trust_policies:
         if trust_policy.rendered is None:
             skipped.append(unrendered_reason(trust_policy.file))
             continue
         arguments = {"policyDocument": trust_policy.rendered.text, "resourceType": TRUST}
         meaning = "the trust policy may let any principal assume the role"
-        checks.append(PaidCheck(NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", meaning))
+        checks.append(
+            PaidCheck(
+                NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", meaning
+            )
+        )
     return tuple(checks), tuple(skipped)
 
 
@@ -195,11 +246,14 @@ def price(checks: Sequence[PaidCheck]) -> str:
     each, whole = Decimal(row["usd"]), Decimal(row["usd"]) * len(checks)
     requests = plural(len(checks), "custom policy check")
     return (
-        f"Asking for {requests} of Access Analyzer, which AWS charges: {whole} USD, {each} each (as of {row['read']})."
+        f"Asking for {requests} of Access Analyzer, which AWS charges: {whole} USD, {each} each (as"
+        f" of {row['read']})."
     )
 
 
-def run_checks(aws: Aws, checks: Sequence[PaidCheck], skipped: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+def run_checks(
+    aws: Aws, checks: Sequence[PaidCheck], skipped: Sequence[str] = ()
+) -> tuple[CheckResult, ...]:
     """Logs the price, then runs the checks; returns one result per operation.
 
     An AwsError ends the checks of its operation and becomes the failure of its result.
@@ -207,8 +261,15 @@ def run_checks(aws: Aws, checks: Sequence[PaidCheck], skipped: Sequence[str] = (
     if checks:
         _log.info(price(checks))
     operations = dict.fromkeys(check.operation for check in checks)
-    found = [_run(aws, [check for check in checks if check.operation == operation]) for operation in operations]
-    return (*found, CheckResult("custom policy checks", 0, (), tuple(skipped))) if skipped else tuple(found)
+    found = [
+        _run(aws, [check for check in checks if check.operation == operation])
+        for operation in operations
+    ]
+    return (
+        (*found, CheckResult("custom policy checks", 0, (), tuple(skipped)))
+        if skipped
+        else tuple(found)
+    )
 
 
 def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
@@ -216,7 +277,9 @@ def _run(aws: Aws, checks: Sequence[PaidCheck]) -> CheckResult:
     for number, check in enumerate(checks):
         try:
             with translate_errors(f"running {operation}", f"access-analyzer:{operation}"):
-                answer = getattr(aws.client("accessanalyzer"), method_name(operation))(**check.arguments)
+                answer = getattr(aws.client("accessanalyzer"), method_name(operation))(
+                    **check.arguments
+                )
         except AwsError as error:
             return CheckResult(operation, number, tuple(findings), (), str(error))
         findings.extend(_findings(check, answer))
@@ -229,11 +292,19 @@ def _findings(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[CheckFind
         found = next(_lines(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
         ours = f"this action's result is {check.expected}, AWS's is {result or 'missing'}{why}"
-        yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.failure_meaning}: {ours}.", check.file, found)
+        yield CheckFinding(
+            Severity.DISAGREES,
+            check.operation,
+            f"{check.failure_meaning}: {ours}.",
+            check.file,
+            found,
+        )
     elif result == "FAIL":
         weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
         for line in _lines(check, answer) if answer.get("reasons") else (0,):
-            yield CheckFinding(weight, check.operation, f"{check.failure_meaning}.", check.file, line)
+            yield CheckFinding(
+                weight, check.operation, f"{check.failure_meaning}.", check.file, line
+            )
 
 
 def _lines(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[int]:
@@ -244,7 +315,9 @@ def _lines(check: PaidCheck, answer: Mapping[str, Any]) -> Iterator[int]:
 
 @cache
 def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Returns the forbidden actions: patterns, or single actions if only a pattern's write actions are forbidden."""
+    """Returns the forbidden actions: patterns, or single actions if only a pattern's write actions
+    are forbidden.
+    """
     found = [*never_add]
     for row in table("forbidden"):
         names = catalog.expand(row["pattern"])
@@ -256,12 +329,19 @@ def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def _expected(document: Document, actions: Sequence[str]) -> str:
-    """Returns FAIL if a statement grants some of the actions, PASS if none does, empty if the answer is uncertain."""
-    granting = [each for each in document.statements if any(_grants(each, pattern) for pattern in actions)]
+    """Returns FAIL if a statement grants some of the actions, PASS if none does, empty if the
+    answer is uncertain.
+    """
+    granting = [
+        each for each in document.statements if any(_grants(each, pattern) for pattern in actions)
+    ]
     if not granting:
         return "PASS"
     denies = any(statement.effect == "Deny" for statement in document.statements)
-    plain = any(not each.conditions and each.conditions_readable and not each.not_actions for each in granting)
+    plain = any(
+        not each.conditions and each.conditions_readable and not each.not_actions
+        for each in granting
+    )
     return "FAIL" if plain and not denies else ""
 
 
@@ -271,5 +351,8 @@ def _grants(statement: Statement, pattern: str) -> bool:
         return False
     if statement.not_actions:
         names = catalog.expand(pattern) or (pattern,)
-        return any(not any(action_matches(entry, name) for entry in statement.not_actions) for name in names)
+        return any(
+            not any(action_matches(entry, name) for entry in statement.not_actions)
+            for name in names
+        )
     return any(overlaps(entry, pattern, ignore_case=True) for entry in statement.actions)

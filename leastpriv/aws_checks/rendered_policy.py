@@ -1,4 +1,6 @@
-"""Renders policies for AWS, trust policies of the template too, and maps positions in the text to lines of the file."""
+"""Renders policies for AWS, trust policies of the template too, and maps positions in the text to
+lines of the file.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +24,23 @@ class RenderedPolicy(Struct, frozen=True):
     source: PolicySource
     text: str
     is_source_text: bool
-    """Whether the text is part of the file, so that positions correspond; else it is JSON made from the file."""
+    """Whether the text is part of the file, so that positions correspond; else it is JSON made from
+    the file.
+    """
 
     def line(self, location: Mapping[str, Any]) -> int:
-        """Returns the 1-based line of the file for a location of Access Analyzer, by its span or else by its path."""
+        """Returns the 1-based line of the file for a location of Access Analyzer, by its span or
+        else by its path.
+        """
         source, span, path = self.source, location.get("span") or {}, location.get("path") or ()
         if self.is_source_text and span:
-            # Only lines count: AWS does not document whether columns are characters or UTF-16 units.
+            # Only lines count: AWS does not document whether columns are characters or UTF-16
+            # units.
             line = int(span["start"]["line"])
             before = sum(map(len, self.text.split("\n")[: line - 1])) + line - 1
-            return line_of(source.outer, source.offset(source.policy.start + min(before, len(self.text))))
+            return line_of(
+                source.outer, source.offset(source.policy.start + min(before, len(self.text)))
+            )
         if source.lines:
             # Rendered from HCL: only the lines of statements are known.
             index = next((int(step["index"]) for step in path if "index" in step), 0)
@@ -45,7 +54,10 @@ class RenderedPolicy(Struct, frozen=True):
         """Returns the statement at a path of Access Analyzer; None if the path names none."""
         if not path or str(path[0].get("value") or path[0].get("key")).lower() != "statement":
             return None
-        found = next((value for key, value in json.loads(self.text).items() if key.lower() == "statement"), None)
+        found = next(
+            (value for key, value in json.loads(self.text).items() if key.lower() == "statement"),
+            None,
+        )
         index = int(path[1].get("index", 0)) if len(path) > 1 else 0
         every = found if isinstance(found, list) else [found]
         return every[index] if index < len(every) and isinstance(every[index], dict) else None
@@ -56,14 +68,18 @@ def render_policy(document: Document) -> RenderedPolicy | None:
     return render_source(document.source, document.pseudo_parameters)
 
 
-def render_source(source: PolicySource, pseudo_parameters: Mapping[str, str]) -> RenderedPolicy | None:
+def render_source(
+    source: PolicySource, pseudo_parameters: Mapping[str, str]
+) -> RenderedPolicy | None:
     """Renders the policy of a source; arguments and result as in `render_policy`."""
     try:
         value = _rendered(source.policy, source.language, pseudo_parameters)
     except _UnknownPartError:
         return None
     if (source.format == "json" or source.embedded) and value == json_value(source.policy):
-        return RenderedPolicy(source, source.text[source.policy.start : source.policy.end], is_source_text=True)
+        return RenderedPolicy(
+            source, source.text[source.policy.start : source.policy.end], is_source_text=True
+        )
     return RenderedPolicy(source, json.dumps(value, ensure_ascii=False), is_source_text=False)
 
 
@@ -80,14 +96,19 @@ def _rendered(node: Node, language: Language, pseudo_parameters: Mapping[str, st
             raise _UnknownPartError
         return text
     if node.kind == "object":
-        return {member.key: _rendered(member.value, language, pseudo_parameters) for member in node.members}
+        return {
+            member.key: _rendered(member.value, language, pseudo_parameters)
+            for member in node.members
+        }
     if node.kind == "alias":
         raise _UnknownPartError
     return json_value(node)
 
 
 def _child_at(node: Node, step: Mapping[str, Any]) -> Node:
-    """Follows one step of a path of Access Analyzer; returns the node itself if the step names no child."""
+    """Follows one step of a path of Access Analyzer; returns the node itself if the step names no
+    child.
+    """
     if "index" in step:
         items = node.items
         # A single statement or string counts as a list of one.
@@ -111,17 +132,28 @@ class TrustPolicy(Struct, frozen=True):
     """Lines of its statements."""
 
 
-def trust_policies(documents: Mapping[str, Document], named: Sequence[TrustPolicy] = ()) -> list[TrustPolicy]:
-    """Returns the trust policies of the documents' templates, by file name, and the named ones, without duplicates."""
-    found = [trust for file, document in documents.items() for trust in _trust_policies(document, file)]
+def trust_policies(
+    documents: Mapping[str, Document], named: Sequence[TrustPolicy] = ()
+) -> list[TrustPolicy]:
+    """Returns the trust policies of the documents' templates, by file name, and the named ones,
+    without duplicates.
+    """
+    found = [
+        trust for file, document in documents.items() for trust in _trust_policies(document, file)
+    ]
     texts = {trust.rendered.text for trust in found if trust.rendered}
-    return [*found, *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts)]
+    return [
+        *found,
+        *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts),
+    ]
 
 
 def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
-    """Returns the trust policy of the role that contains the policy; for a separate policy those of all roles.
+    """Returns the trust policy of the role that contains the policy; for a separate policy those of
+    all roles.
 
-    A trust policy with parts that only the rendered template knows is omitted: most templates have one.
+    A trust policy with parts that only the rendered template knows is omitted: most templates have
+    one.
     """
     tokens = document.pointer.split("/")
     if document.source.format == "hcl" or tokens[1:2] != ["Resources"]:
@@ -137,7 +169,11 @@ def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
     chosen = [nodes[tokens[2]]] if tokens[2] in nodes else nodes.values()
     form = document.source.format
     sources = (PolicySource(form, _KEY, text, node, "cloudformation", text) for node in chosen)
-    return tuple(trust for source in sources if (trust := _trust(source, file, document.pseudo_parameters)).rendered)
+    return tuple(
+        trust
+        for source in sources
+        if (trust := _trust(source, file, document.pseudo_parameters)).rendered
+    )
 
 
 def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
@@ -146,8 +182,8 @@ def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str
     source = locate(decoded(raw, name), location.path, location.pointer, TerraformFolder(), {})
     if not all(map(has_principal, source.statement_nodes)):
         raise InputError(
-            f"The input trust-policy names {name!r}, where a statement has no Principal: name the policy that says who "
-            "may assume the role."
+            f"The input trust-policy names {name!r}, where a statement has no Principal: name the"
+            " policy that says who may assume the role."
         )
     return _trust(source, name, pseudo_parameters)
 

@@ -1,7 +1,8 @@
 """Replays the needs by IAM's SimulateCustomPolicy, which is free of charge.
 
-A disagreement is reported only if both sides are certain: not for a resource that is partly known or in another
-account, for a decision of our replay that depends on a condition, or for a condition key that the record does not show.
+A disagreement is reported only if both sides are certain: not for a resource that is partly known
+or in another account, for a decision of our replay that depends on a condition, or for a condition
+key that the record does not show.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _DEEPEST = 8
 
 
 class OuterPolicies(Struct, frozen=True):
-    """Texts of the policies that limit a principal; empty where there are none or they are not known."""
+    """Texts of the policies that limit a principal; empty where there are none or they are not
+    known.
+    """
 
     boundary: str = ""
     scps: tuple[tuple[str, ...], ...] = ()
@@ -43,8 +46,11 @@ class OuterPolicies(Struct, frozen=True):
 NO_OUTER_POLICIES = OuterPolicies()
 
 
-def read_outer_policies(aws: Aws, principal: Principal, boundary: str, *, scps: bool) -> OuterPolicies:
-    """Reads the boundary with this ARN (empty: none), and the SCPs of the account where asked. Never raises.
+def read_outer_policies(
+    aws: Aws, principal: Principal, boundary: str, *, scps: bool
+) -> OuterPolicies:
+    """Reads the boundary with this ARN (empty: none), and the SCPs of the account where asked.
+    Never raises.
 
     What cannot be read is a sentence of the result.
     """
@@ -59,7 +65,10 @@ def read_outer_policies(aws: Aws, principal: Principal, boundary: str, *, scps: 
             unread.append(f"The permissions boundary is not known: {error}")
     try:
         if scps:
-            levels = _scps(aws.client("organizations", home_region("iam", principal.partition)), principal.account)
+            levels = _scps(
+                aws.client("organizations", home_region("iam", principal.partition)),
+                principal.account,
+            )
     except LeastprivError as error:
         unread.append(f"The service control policies of the account are not known: {error}")
     return OuterPolicies(text, levels, tuple(unread))
@@ -70,11 +79,15 @@ def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
     levels = [account]
     for _ in range(_DEEPEST):
         levels[:0] = (
-            [] if levels[0].startswith("r-") else _ids(client, "list_parents", "Parents", ChildId=levels[0])[:1]
+            []
+            if levels[0].startswith("r-")
+            else _ids(client, "list_parents", "Parents", ChildId=levels[0])[:1]
         )
 
     if not levels[0].startswith("r-"):
-        raise AwsError(f"AWS names no root above {levels[0]}: run again later.", AwsErrorKind.INCOMPLETE)
+        raise AwsError(
+            f"AWS names no root above {levels[0]}: run again later.", AwsErrorKind.INCOMPLETE
+        )
     owners: set[str] = set()
 
     @cache
@@ -83,14 +96,19 @@ def _scps(client: Any, account: str) -> tuple[tuple[str, ...], ...]:
         with translate_errors(doing, "organizations:DescribePolicy"):
             answer = client.describe_policy(PolicyId=policy)
         owners.update(
-            str(required_member(answer, doing, "Policy").get("PolicySummary", {}).get("Arn", "")).split(":")[4:5]
+            str(
+                required_member(answer, doing, "Policy").get("PolicySummary", {}).get("Arn", "")
+            ).split(":")[4:5]
         )
         return str(required_member(answer, doing, "Policy", "Content"))
 
-    listed = (_ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP) for each in levels)
+    listed = (
+        _ids(client, "list_policies_for_target", "Policies", TargetId=each, Filter=_SCP)
+        for each in levels
+    )
     texts = tuple(tuple(map(text, policies)) for policies in listed)
-    # The management account owns the policies, which limit only the other accounts ("Service control policies" of the
-    # AWS Organizations User Guide, read 2026-11-28).
+    # The management account owns the policies, which limit only the other accounts ("Service
+    # control policies" of the AWS Organizations User Guide, read 2026-11-28).
     return () if account in owners else texts
 
 
@@ -98,14 +116,16 @@ def _ids(client: Any, operation: str, key: str, **given: str) -> list[str]:
     doing = "reading the organization's service control policies"
     action = f"organizations:{''.join(word.title() for word in operation.split('_'))}"
     return [
-        str(each["Id"]) for page in pages(client, operation, doing, action, **given) for each in page.get(key) or ()
+        str(each["Id"])
+        for page in pages(client, operation, doing, action, **given)
+        for each in page.get(key) or ()
     ]
 
 
 SIMULATION = "SimulateCustomPolicy"
 _MOST_RESULTS = 500
-"""Maximum of actions times resources in one request: AWS answers in pages of at most 1,000 (API reference, read
-2026-11-24)."""
+"""Maximum of actions times resources in one request: AWS answers in pages of at most 1,000 (API
+reference, read 2026-11-24)."""
 _MOST_REQUESTS = 200
 """Maximum of requests, which limits the time; a hundred needs of a CDK app take 18 requests."""
 _LONGEST_RESOURCE = 2048
@@ -151,26 +171,38 @@ class SimulatedPolicies(Struct, frozen=True):
     documents: Sequence[Document]
     file: str = ""
     outer: OuterPolicies = NO_OUTER_POLICIES
-    """Policies that limit the principal, where they are known; a need that they deny is a finding."""
+    """Policies that limit the principal, where they are known; a need that they deny is a finding.
+    """
 
 
 def simulate(
     aws: Aws, policies: SimulatedPolicies, need_decisions: Iterable[NeedDecision], principal: str
 ) -> CheckResult:
-    """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure."""
+    """Simulates the replay's needs under all policies of the principal; an AwsError becomes the
+    result's failure.
+    """
     requests = [_simulation_request(each, principal) for each in need_decisions]
     asked, left_out = list(dict.fromkeys(filter(None, requests))), requests.count(None)
     skipped = [*policies.outer.unread]
     if left_out:
-        skipped.append(f"{left_out:,} of the needs name their resource only in part, or in another account.")
+        skipped.append(
+            f"{left_out:,} of the needs name their resource only in part, or in another account."
+        )
     # Largest first, so that the limit skips few needs.
     made = sorted(batches(asked), key=_size, reverse=True)
     if len(made) > _MOST_REQUESTS:
         rest = sum(map(_size, made[_MOST_REQUESTS:]))
         skipped.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
-    texts = [text.text if (text := render_policy(document)) else "" for document in policies.documents]
+    texts = [
+        text.text if (text := render_policy(document)) else "" for document in policies.documents
+    ]
     if not all(map(_sendable, texts)):
-        return CheckResult(SIMULATION, 0, (), ("AWS cannot simulate a policy that cannot be sent to it unchanged.",))
+        return CheckResult(
+            SIMULATION,
+            0,
+            (),
+            ("AWS cannot simulate a policy that cannot be sent to it unchanged.",),
+        )
     answers: dict[_Key, SimulatedDecision | None] = {}
     failure = ""
     try:
@@ -192,7 +224,9 @@ def simulate(
 
 
 def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
-    """Yields as few batches as possible that simulate exactly the needs: equal context and equal resources."""
+    """Yields as few batches as possible that simulate exactly the needs: equal context and equal
+    resources.
+    """
     wanted: dict[tuple[Context, str], dict[str, None]] = {}
     for need in needs:
         wanted.setdefault((need.context, need.action), {})[need.resource] = None
@@ -203,7 +237,10 @@ def batches(needs: Sequence[SimulationRequest]) -> Iterator[Batch]:
         for start in range(0, len(shared), _MOST_RESULTS):
             some = shared[start : start + _MOST_RESULTS]
             step = max(1, _MOST_RESULTS // len(some))
-            yield from (Batch(tuple(actions[at : at + step]), some, context) for at in range(0, len(actions), step))
+            yield from (
+                Batch(tuple(actions[at : at + step]), some, context)
+                for at in range(0, len(actions), step)
+            )
 
 
 def _size(batch: Batch) -> int:
@@ -213,10 +250,16 @@ def _size(batch: Batch) -> int:
 def _simulation_request(need_decision: NeedDecision, principal: str) -> SimulationRequest | None:
     permission = need_decision.permission
     resource = _plain_resource(permission)
-    account = resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
+    account = (
+        resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
+    )
     if not resource or (account not in ("", principal.split(":")[4])):
         return None
-    if len(resource) > _LONGEST_RESOURCE or len(permission.action) > _LONGEST_ACTION or not _sendable(resource):
+    if (
+        len(resource) > _LONGEST_RESOURCE
+        or len(permission.action) > _LONGEST_ACTION
+        or not _sendable(resource)
+    ):
         return None
     asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, need_decision.region)
     context = tuple(sorted((key, values) for key, values in asked.context.items() if values))
@@ -240,13 +283,21 @@ def _sendable(text: str) -> bool:
 _Texts = tuple[Sequence[str], OuterPolicies]
 
 
-def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch) -> Iterator[tuple[_Key, SimulatedDecision | None]]:
-    """Simulates one batch; finds an action that the simulator rejects by halving, and yields no decision for it."""
+def _simulate_batch(
+    aws: Aws, texts: _Texts, batch: Batch
+) -> Iterator[tuple[_Key, SimulatedDecision | None]]:
+    """Simulates one batch; finds an action that the simulator rejects by halving, and yields no
+    decision for it.
+    """
     try:
         own, outer = texts
         kinds = {True: "stringList", False: "string"}
         entries = [
-            {"ContextKeyName": key, "ContextKeyValues": list(values), "ContextKeyType": kinds[len(values) > 1]}
+            {
+                "ContextKeyName": key,
+                "ContextKeyValues": list(values),
+                "ContextKeyType": kinds[len(values) > 1],
+            }
             for key, values in batch.context
         ]
         more: dict[str, Any] = {"PolicyInputList": list(own), "ActionNames": list(batch.actions)}
@@ -258,7 +309,14 @@ def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch) -> Iterator[tuple[_Ke
             levels = [{"ServiceControlPolicyInputList": list(level)} for level in outer.scps]
             more["OrderedOrganizationPolicyInputList"] = levels
         doing, action = "simulating the replay", "iam:SimulateCustomPolicy"
-        found = pages(aws.client("iam"), "simulate_custom_policy", doing, action, ContextEntries=entries, **more)
+        found = pages(
+            aws.client("iam"),
+            "simulate_custom_policy",
+            doing,
+            action,
+            ContextEntries=entries,
+            **more,
+        )
         results = [result for page in found for result in page.get("EvaluationResults", ())]
     except AwsError as error:
         if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
@@ -278,8 +336,8 @@ def _simulate_batch(aws: Aws, texts: _Texts, batch: Batch) -> Iterator[tuple[_Ke
 def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, SimulatedDecision]]:
     """Yields each resource with its decision.
 
-    `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); in older answers it
-    is the resource.
+    `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24);
+    in older answers it is the resource.
     """
     for each in result.get("ResourceSpecificResults", ()):
         yield each["EvalResourceName"], _decision(each["EvalResourceDecision"], each, result)
@@ -289,16 +347,30 @@ def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, S
         yield whole, _decision(result["EvalDecision"], result, result)
 
 
-def _decision(decision: str, each: Mapping[str, Any], result: Mapping[str, Any]) -> SimulatedDecision:
-    in_organization = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
-    boundary = each.get("PermissionsBoundaryDecisionDetail", result.get("PermissionsBoundaryDecisionDetail", {}))
-    outer = "" if boundary.get("AllowedByPermissionsBoundary", True) else "the permissions boundary of the principal"
+def _decision(
+    decision: str, each: Mapping[str, Any], result: Mapping[str, Any]
+) -> SimulatedDecision:
+    in_organization = result.get("OrganizationsDecisionDetail", {}).get(
+        "AllowedByOrganizations", True
+    )
+    boundary = each.get(
+        "PermissionsBoundaryDecisionDetail", result.get("PermissionsBoundaryDecisionDetail", {})
+    )
+    outer = (
+        ""
+        if boundary.get("AllowedByPermissionsBoundary", True)
+        else "the permissions boundary of the principal"
+    )
     outer = outer if in_organization else "a service control policy of the organization"
     return SimulatedDecision(decision, not each.get("MissingContextValues"), outer)
 
 
-def _findings(decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str) -> Iterator[CheckFinding]:
-    """Yields findings where AWS and our replay are both certain and disagree, then needs denied from outside."""
+def _findings(
+    decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], file: str
+) -> Iterator[CheckFinding]:
+    """Yields findings where AWS and our replay are both certain and disagree, then needs denied
+    from outside.
+    """
     sure = [(need, answer) for need, answer in decided if answer.sure]
     for need, answer in sure:
         if (
@@ -307,13 +379,16 @@ def _findings(decided: Iterable[tuple[SimulationRequest, SimulatedDecision]], fi
             and (need.replay_effect == "allowed") != (answer.decision == "allowed")
         ):
             text = (
-                f"{need.action} on {need.resource}: the replay says {_words(need.replay_effect)}, AWS's simulation "
-                f"{_words(answer.decision)}."
+                f"{need.action} on {need.resource}: the replay says {_words(need.replay_effect)},"
+                f" AWS's simulation {_words(answer.decision)}."
             )
             yield CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)
     for need, answer in sure:
         if answer.outer and need.replay_effect == "allowed" and answer.decision != "allowed":
-            text = f"{need.action} on {need.resource} is used, and {answer.outer} denies it now: no grant helps."
+            text = (
+                f"{need.action} on {need.resource} is used, and {answer.outer} denies it now: no"
+                " grant helps."
+            )
             yield CheckFinding(Severity.WARNING, "DENIED_OUTSIDE", text, file)
 
 

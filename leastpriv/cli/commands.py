@@ -1,4 +1,6 @@
-"""The commands other than `propose`: `permissions`, `explain`, `evaluate`, `contains`, `denials`, `init`, `trial`."""
+"""The commands other than `propose`: `permissions`, `explain`, `evaluate`, `contains`, `denials`,
+`init`, `trial`.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,11 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         sources,
         chosen,
         target,
-        ReadHooks(lambda calls: console.log(f"… {calls:,} calls"), None, shared_gaps if options.all_roles else None),
+        ReadHooks(
+            lambda calls: console.log(f"… {calls:,} calls"),
+            None,
+            shared_gaps if options.all_roles else None,
+        ),
     )
     console.clear_progress()
     from leastpriv.report.tables import gap_row, permission_rows, permission_table
@@ -68,7 +74,11 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     if failed and options.all_roles:
         gap = f" {shared_gaps[0].detail}." if shared_gaps else ""
         console.error(f"No call of any role or user was read.{gap}")
-    damaged = "" if failed else damaged_files([source.statistics for source in sources], [*shared_gaps, *gaps])
+    damaged = (
+        ""
+        if failed
+        else damaged_files([source.statistics for source in sources], [*shared_gaps, *gaps])
+    )
     if damaged:
         console.error(damaged)
     return int(failed or bool(damaged))
@@ -97,10 +107,14 @@ def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> 
             return event_history(target, tuple(options.aws_regions or ()), session, how)
         return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
-    return open_all([partial(source, name) for name in trails(tuple(options.trails or ()), "--trails")])
+    return open_all(
+        [partial(source, name) for name in trails(tuple(options.trails or ()), "--trails")]
+    )
 
 
-def _missing_calls(target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]) -> str:
+def _missing_calls(
+    target: Principal, sources: Sequence[CountedSource], window: Window, gaps: Sequence[Gap]
+) -> str:
     """Says why there is no call; folders are read again for the roles that they have instead."""
     from leastpriv.aws.arns import Principals
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
@@ -136,7 +150,11 @@ def explain(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
         return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
-    values |= {"policy-file": options.policy_file or "policy", "from": options.start or "", "to": options.end or ""}
+    values |= {
+        "policy-file": options.policy_file or "policy",
+        "from": options.start or "",
+        "to": options.end or "",
+    }
     settings = from_options(values)
     run = command_context(settings, os.environ, clock())
     if not options.policy_file:
@@ -159,7 +177,9 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     from leastpriv.policy.evaluate import evaluate_layers, read_requests
     from leastpriv.report.tables import decision_row, decision_table
 
-    layers: dict[Layer, list[Document]] = {"identity": [_policy(name, "--policy") for name in options.policies]}
+    layers: dict[Layer, list[Document]] = {
+        "identity": [_policy(name, "--policy") for name in options.policies]
+    }
     if options.boundary:
         layers["boundary"] = [_policy(options.boundary, "--boundary")]
     if options.session_policy:
@@ -171,7 +191,9 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 
 def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Returns 0 where a policy allows nothing that another does not, else 3, and prints the smallest new request."""
+    """Returns 0 where a policy allows nothing that another does not, else 3, and prints the
+    smallest new request.
+    """
     from leastpriv.policy.containment import check_containment
     from leastpriv.report.tables import excess_row, excess_sentence, excess_table
 
@@ -204,7 +226,10 @@ def _policy(name: str, flag: str) -> Document:
     location = Location.of(name)
     path, mark, pointer = name.partition("#")
     if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
-        raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
+        raise InputError(
+            f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as"
+            " #/Policy."
+        )
     folder = RepositoryVersion.on_disk().folder(location.path)
     return parse(read_named(location.path, flag), location.path, location.pointer, folder=folder)
 

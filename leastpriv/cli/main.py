@@ -32,7 +32,9 @@ def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock)
     """Runs one command; returns 0 done, 1 could not do its job, 2 bad input, 3 drift found."""
     console = Console(stderr, stderr, in_actions=False)
     try:
-        options = parser(only=next((each for each in arguments if not each.startswith("-")), "")).parse_args(arguments)
+        options = parser(
+            only=next((each for each in arguments if not each.startswith("-")), "")
+        ).parse_args(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     from leastpriv.github_actions.context import exit_code_of

@@ -1,4 +1,6 @@
-"""`leastpriv propose`, in every mode: every path starts at the current folder, the repository is the policy file's."""
+"""`leastpriv propose`, in every mode: every path starts at the current folder, the repository is
+the policy file's.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ from msgspec.structs import replace
 from leastpriv.aws.session import AwsSession
 from leastpriv.cli.command_line import print_markdown, print_text
 from leastpriv.config.inputs import entries, inputs
-from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, command_inputs, parse_settings
+from leastpriv.config.settings import (
+    AUTO_LOGS,
+    GivenInputs,
+    Mode,
+    Settings,
+    command_inputs,
+    parse_settings,
+)
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import (
@@ -30,7 +39,14 @@ from leastpriv.pipeline.artifacts import (
     write_reports,
     write_result,
 )
-from leastpriv.pipeline.context import JobLogs, RunContext, RunResult, Target, TargetsFile, with_targets_file
+from leastpriv.pipeline.context import (
+    JobLogs,
+    RunContext,
+    RunResult,
+    Target,
+    TargetsFile,
+    with_targets_file,
+)
 from leastpriv.pipeline.history import history_file
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.models import FolderStateStore
@@ -44,7 +60,9 @@ if TYPE_CHECKING:
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
     """Returns the run of one target; raises InputError and PullRequestError."""
     if AUTO_LOGS in found.job_logs:
-        raise InputError("--job-logs auto reads the logs of a step's workflow run: here, name files of logs.")
+        raise InputError(
+            "--job-logs auto reads the logs of a step's workflow run: here, name files of logs."
+        )
     return RunContext(
         found,
         (command_target(found),),
@@ -56,7 +74,9 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
 
 
 def command_target(found: Settings) -> Target:
-    """Returns the target of a command; raises PullRequestError where a mode that needs a git repository finds none."""
+    """Returns the target of a command; raises PullRequestError where a mode that needs a git
+    repository finds none.
+    """
     policy = Path(found.policy.path)
     absolute = policy.parent.resolve() / policy.name
     pointer, store = found.policy.pointer, None
@@ -77,11 +97,14 @@ def command_target(found: Settings) -> Target:
     return Target(found, path, Path(), GitRepository.open(root), pointer, store=store)
 
 
-def targets_context(given: GivenInputs, environment: Mapping[str, str], now: datetime, *, discover: bool) -> RunContext:
-    """Returns the run of all targets of `--config`; `discover` starts without it from the one target of the options.
+def targets_context(
+    given: GivenInputs, environment: Mapping[str, str], now: datetime, *, discover: bool
+) -> RunContext:
+    """Returns the run of all targets of `--config`; `discover` starts without it from the one
+    target of the options.
 
-    Raises InputError where the targets file or an option is wrong, and PullRequestError where a mode that needs a git
-    repository finds none.
+    Raises InputError where the targets file or an option is wrong, and PullRequestError where a
+    mode that needs a git repository finds none.
     """
     from leastpriv.config.targets_file import (
         OF_ONE_TARGET,
@@ -97,14 +120,19 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
             raw = Path(path).read_bytes()
         except OSError as error:
             label = given.labels["config"]
-            raise InputError(f"{label} names {path!r}, which cannot be read: {error.strerror}.") from error
+            raise InputError(
+                f"{label} names {path!r}, which cannot be read: {error.strerror}."
+            ) from error
     else:
         # The file that the one target of the options would have.
         one, path = parse_settings(given), "leastpriv.yml"
         if Path(path).exists() and discover:
-            raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
+            raise InputError(
+                f"--discover would write {path}, which is there already: name it with --config."
+            )
         attached = entries(given.values.get("also-attached", ()))
-        raw = f"targets:\n{entry_text(one.principal.arn, one.policy_file, also_attached=attached)}".encode()
+        entry = entry_text(one.principal.arn, one.policy_file, also_attached=attached)
+        raw = f"targets:\n{entry}".encode()
         shared = {name: value for name, value in given.values.items() if name not in OF_ONE_TARGET}
         given = replace(given, values=shared)
     whole = run_settings(replace(given, values={**given.values, "config": path}))
@@ -114,9 +142,14 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
     if discover and not configuration.discover:
         first = str(configuration.entries[0].values["policy-file"])
         configuration = replace(configuration, discover=first_file_template(first))
-    if configuration.discover and config.repository and Path(config.policy_path).resolve() != Path(path).resolve():
+    if (
+        configuration.discover
+        and config.repository
+        and Path(config.policy_path).resolve() != Path(path).resolve()
+    ):
         raise InputError(
-            "First files and their config are named from the root of the repository: run --mode pull-request there."
+            "First files and their config are named from the root of the repository: run --mode"
+            " pull-request there."
         )
 
     file = TargetsFile(configuration, raw, given, whole.mode, command_target, config.repository)
@@ -130,7 +163,9 @@ def _repository_root(file: Path) -> Path | None:
 
 
 def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
-    """Returns a file as it was committed at a time, or at first; None where no repository has it."""
+    """Returns a file as it was committed at a time, or at first; None where no repository has
+    it.
+    """
     with suppress(PullRequestError):
         repository, head, path = _commit_of(file)
         return repository.read_at(head, path, time) if repository and head else None
@@ -138,11 +173,15 @@ def _earlier_on_disk(file: Path, time: datetime) -> bytes | None:
 
 
 def _changed_on_disk(file: Path) -> datetime | None:
-    """Returns when a file was last changed: by its commit where it equals that, else by its time on disk."""
+    """Returns when a file was last changed: by its commit where it equals that, else by its time on
+    disk.
+    """
     with suppress(PullRequestError, OSError):
         repository, head, path = _commit_of(file)
         if repository and head and repository.read(head, path) == file.read_bytes():
-            return repository.last_changed(head, path) or datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            return repository.last_changed(head, path) or datetime.fromtimestamp(
+                file.stat().st_mtime, UTC
+            )
     return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.is_file() else None
 
 
@@ -178,10 +217,15 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
-    values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()}
+    values = {
+        known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in inputs()
+    }
     values |= {"from": options.start or "", "to": options.end or ""}
     if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
-        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
+        raise InputError(
+            "--discover writes first files: say where with --output-dir, or set --mode"
+            " pull-request."
+        )
     given = command_inputs(values)
     if values["config"] or options.discover:
         run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
@@ -204,14 +248,21 @@ def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextI
         section = drift_section(content.context, run.settings.mode)
         brief = folder or stdout.isatty()
         text = f"{markdown(first_screen(content.context))}\n" if brief else content.body
-        rest = f"\nThe whole proposal is in {folder}; start with pull-request.md.\n" if folder else ""
+        rest = (
+            f"\nThe whole proposal is in {folder}; start with pull-request.md.\n" if folder else ""
+        )
         if brief and not folder:
-            rest = "\nThe option `--output-dir` writes the whole proposal, and `--page-file` a page of it.\n"
+            rest = (
+                "\nThe option `--output-dir` writes the whole proposal, and `--page-file` a page of"
+                " it.\n"
+            )
         print_markdown(stdout, f"# {content.title}\n\n{section}{text}{rest}")
 
 
 def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Console) -> int:
-    """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
+    """The file on disk against the one of the base branch; without a base, against the commit that
+    is checked out.
+    """
     from leastpriv.pipeline.infrastructure import RepositoryVersion
     from leastpriv.pipeline.review import report_review, run_review
 
@@ -222,7 +273,8 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
     base = repository.branch_head(target.settings.base)[1]
-    # Every path starts at the current folder, but that of the policy file at the root of the repository.
+    # Every path starts at the current folder, but that of the policy file at the root of the
+    # repository.
     own = target.settings.policy.path
     after = replace(disk, read=lambda path: disk.read(own if path == target.policy_path else path))
     result = run_review(run, RepositoryVersion.of(repository, base), after)

@@ -1,4 +1,6 @@
-"""The inputs of the public contract: names, defaults, help (`data/inputs.tsv`), and checks of single values."""
+"""The inputs of the public contract: names, defaults, help (`data/inputs.tsv`), and checks of
+single values.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class Input(Struct, frozen=True):
     shell_default: str
     """Of the command, where it differs."""
     flag: str
-    """The option on the command line, `--also-attached`; it may mean something else than the input."""
+    """The option on the command line, `--also-attached`; it may mean something else than the input.
+    """
     help: str
     several: bool
     """A list: the option may be repeated."""
@@ -52,8 +55,8 @@ Value = str | tuple[str, ...]
 """An input as it arrived: text, or the values of a repeated option."""
 EVENT_HISTORY = "event-history"
 """The value of `trails` for CloudTrail's event history."""
-# Names of buckets, trails and log groups: "General purpose bucket naming rules" (S3), CreateTrail (CloudTrail) and
-# CreateLogGroup (CloudWatch Logs), read 2026-11-24.
+# Names of buckets, trails and log groups: "General purpose bucket naming rules" (S3), CreateTrail
+# (CloudTrail) and CreateLogGroup (CloudWatch Logs), read 2026-11-24.
 _IN_AWS = re.compile(
     r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+"
     r"|(?:arn:[a-z-]+:logs:[a-z0-9-]+:\d{12}:)?log-group:[\w./#-]{1,512}(?::\*)?",
@@ -65,15 +68,19 @@ _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
-    """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other evidence."""
+    """Returns names of trail folders, trails in S3 and `event-history`; `optional` with other
+    evidence.
+    """
     found = entries(value)
     if not found and not optional:
-        raise InputError(f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}.")
+        raise InputError(
+            f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}."
+        )
     for name in found:
         if is_in_aws(name) and not _IN_AWS.fullmatch(name):
             raise InputError(
-                f"{label} is {name!r}: write s3://BUCKET/PREFIX, log-group:NAME, or a trail's ARN like "
-                "arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
+                f"{label} is {name!r}: write s3://BUCKET/PREFIX, log-group:NAME, or a trail's ARN"
+                " like arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
             )
     return found
 
@@ -104,7 +111,9 @@ def _time(text: str, flag: str) -> datetime | None:
 
 
 def named_principal(arn: str, label: str) -> Principal:
-    """Returns the role or user of an input; raises InputError where it is not the ARN of a role or user."""
+    """Returns the role or user of an input; raises InputError where it is not the ARN of a role or
+    user.
+    """
     try:
         return parse_principal(arn)
     except InputError as error:
@@ -116,7 +125,9 @@ def patterns(value: Value, label: str) -> tuple[str, ...]:
     found = _names(value)
     for pattern in found:
         if ":" not in pattern and pattern != "*":
-            raise InputError(f"{label} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
+            raise InputError(
+                f"{label} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*."
+            )
         check_spelling(pattern, f"{label} holds")
     return found
 
@@ -131,31 +142,45 @@ def check_spelling(pattern: str, label: str) -> None:
     services, text = catalog.services(), prefix.lower()
     if text not in services:
         shorter = (text[:at] + text[at + 1 :] for at in range(len(text)) if text[at].isalpha())
-        without_one = next((each for each in shorter if each in services and len(each) > _SHORT), "")
+        without_one = next(
+            (each for each in shorter if each in services and len(each) > _SHORT), ""
+        )
         service = letters_meant(text, services) or _letter_replaced(text, services) or without_one
         meant = f"{service}:{name}" if service else ""
     elif not {"*", "?"}.isdisjoint(name) or catalog.spelling(pattern):
         return
     else:
         known = {action.partition(":")[2].lower(): action for action in catalog.actions(text)}
-        meant = known.get(letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), "")
+        meant = known.get(
+            letters_meant(name.lower(), known) or _letter_replaced(name.lower(), known), ""
+        )
     if meant:
         raise InputError(f"{label} {pattern!r}, which is no action (did you mean {meant}?).")
 
 
 def letters_meant(text: str, known: Collection[str]) -> str:
-    """Returns the known name of which letters are swapped, one is missing or one is doubled; empty without one."""
+    """Returns the known name of which letters are swapped, one is missing or one is doubled; empty
+    without one.
+    """
     if text in known:
         return ""
     letters = sorted(text)
     swapped = (each for each in known if len(each) == len(text) and sorted(each) == letters)
-    shorter = (each for each in known if text in {each[:at] + each[at + 1 :] for at in range(len(each))})
+    shorter = (
+        each for each in known if text in {each[:at] + each[at + 1 :] for at in range(len(each))}
+    )
     doubled = (text[:at] + text[at + 1 :] for at in range(1, len(text)) if text[at] == text[at - 1])
-    return next(swapped, "") or next(shorter, "") or next((each for each in doubled if each in known), "")
+    return (
+        next(swapped, "")
+        or next(shorter, "")
+        or next((each for each in doubled if each in known), "")
+    )
 
 
 def _letter_replaced(text: str, known: Collection[str]) -> str:
-    """Returns the known name with another letter at one place; short acronyms and versions are often that similar."""
+    """Returns the known name with another letter at one place; short acronyms and versions are
+    often that similar.
+    """
     for each in known if len(text) > _SHORT else ():
         if len(each) == len(text):
             differing = [pair for pair in zip(each, text, strict=True) if pair[0] != pair[1]]
@@ -179,8 +204,8 @@ def regions(value: Value, label: str) -> tuple[str, ...]:
         meant = letters_meant(region, tracked_regions())
         if meant:
             raise InputError(
-                f"{label} holds {region!r}, which is no region (did you mean {meant}?): write regions like "
-                "eu-central-1."
+                f"{label} holds {region!r}, which is no region (did you mean {meant}?): write"
+                " regions like eu-central-1."
             )
     return found
 
@@ -198,13 +223,19 @@ def files(value: Value, label: str) -> tuple[str, ...]:
 
 
 def _names(value: Value) -> tuple[str, ...]:
-    """Returns names of a list, which hold neither commas nor blanks: `eu-west-1, us-east-1` is two in a shell too."""
+    """Returns names of a list, which hold neither commas nor blanks: `eu-west-1, us-east-1` is two
+    in a shell too.
+    """
     return tuple(name for entry in entries(value) for name in re.split(r"[\s,]+", entry) if name)
 
 
 def entries(value: Value) -> tuple[str, ...]:
     """Returns the entries of a list, without empty ones."""
-    return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())
+    return (
+        split_list(value)
+        if isinstance(value, str)
+        else tuple(entry for entry in value if entry.strip())
+    )
 
 
 _TRUE = frozenset({"true", "True", "TRUE"})
@@ -220,7 +251,9 @@ def read_input(environment: Mapping[str, str], name: str) -> str:
 
 
 def split_list(text: str) -> tuple[str, ...]:
-    """Returns the entries of `text`, one per line or separated by commas; trimmed, without empty ones."""
+    """Returns the entries of `text`, one per line or separated by commas; trimmed, without empty
+    ones.
+    """
     return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))
 
 

@@ -60,7 +60,9 @@ class DeclaredPhases(StrEnum):
 
 
 class Settings(Struct, frozen=True):
-    """The checked inputs of one run, described in `inputs.py`; paths are text, as only the caller knows their start."""
+    """The checked inputs of one run, described in `inputs.py`; paths are text, as only the caller
+    knows their start.
+    """
 
     principal: Principal
     policy_file: str
@@ -99,7 +101,9 @@ class Settings(Struct, frozen=True):
 
     boundary_file: str = ""
     history_location: str = ""
-    """What keeps the usage history between runs: in a step a branch, in a command a folder; empty: none."""
+    """What keeps the usage history between runs: in a step a branch, in a command a folder; empty:
+    none.
+    """
     custom_policy_checks: bool = False
     terraform_plan: str = ""
     trust_policy: str = ""
@@ -117,7 +121,9 @@ class Settings(Struct, frozen=True):
     @property
     def asks_aws(self) -> bool:
         """Whether the run reads anything from AWS, so that it has credentials."""
-        return self.event_history or bool(self.bucket_trails or self.athena_table or self.attached_arns)
+        return self.event_history or bool(
+            self.bucket_trails or self.athena_table or self.attached_arns
+        )
 
     @property
     def attached_files(self) -> tuple[str, ...]:
@@ -155,14 +161,27 @@ class GivenInputs(Struct, frozen=True):
 
 
 def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
-    """Returns the inputs of a step; one that names no evidence reads event history, which every account has."""
+    """Returns the inputs of a step; one that names no evidence reads event history, which every
+    account has.
+    """
     names = {known.name.upper(): known.name for known in inputs()}
     for variable in sorted(environment):
         name = variable.removeprefix("INPUT_")
-        if name != variable and name not in names and name not in _OF_THE_RUNNER and environment[variable]:
-            raise InputError(f"There is no input {name.lower()!r}{did_you_mean(name, names.values())}.")
-    values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in inputs()}
-    if not any(values[name] for name in ("trails", "athena-table", "job-logs", "templates", "plans")):
+        if (
+            name != variable
+            and name not in names
+            and name not in _OF_THE_RUNNER
+            and environment[variable]
+        ):
+            raise InputError(
+                f"There is no input {name.lower()!r}{did_you_mean(name, names.values())}."
+            )
+    values: dict[str, Value] = {
+        known.name: read_input(environment, known.name) for known in inputs()
+    }
+    if not any(
+        values[name] for name in ("trails", "athena-table", "job-logs", "templates", "plans")
+    ):
         values["trails"] = EVENT_HISTORY
     return GivenInputs(values, {known.name: f"The input {known.name}" for known in inputs()})
 
@@ -179,26 +198,40 @@ def from_options(values: Mapping[str, Value]) -> Settings:
 def command_inputs(values: Mapping[str, Value]) -> GivenInputs:
     """Returns the options of a command by input name, with the defaults of a command."""
     defaults = {known.name: known.shell_default for known in inputs() if known.shell_default}
-    given = {**values, **{name: default for name, default in defaults.items() if not values.get(name)}}
+    given = {
+        **values,
+        **{name: default for name, default in defaults.items() if not values.get(name)},
+    }
     return GivenInputs(given, {known.name: known.flag for known in inputs()})
 
 
 def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settings:
-    """Checks every value and adds defaults; raises InputError where an input is missing or malformed.
+    """Checks every value and adds defaults; raises InputError where an input is missing or
+    malformed.
 
     Each target of a config needs evidence, the run as a whole does not.
     """
     found = _Reader(given)
     text, labels, values = found.text, given.labels, given.values
-    missing = [known for known in inputs() if known.name in ("role-arn", "policy-file") and not text[known.name]]
+    missing = [
+        known
+        for known in inputs()
+        if known.name in ("role-arn", "policy-file") and not text[known.name]
+    ]
     if missing:
         raise InputError(f"{labels[missing[0].name]} is missing: {missing[0].help}.")
     principal = named_principal(text["role-arn"], labels["role-arn"])
     # IAM takes names that git does not take as a part of a branch's (`ci..x`, `ci.lock`).
     slips = r"\.(?=\.|$|lock$)|^[.-]"
     own = principal.name if is_branch_name(principal.name) else re.sub(slips, "_", principal.name)
-    job_logs, templates, plans = found.entries("job-logs"), found.entries("templates"), found.entries("plans")
-    has_other_evidence = bool(job_logs or text["athena-table"] or templates or plans or not needs_evidence)
+    job_logs, templates, plans = (
+        found.entries("job-logs"),
+        found.entries("templates"),
+        found.entries("plans"),
+    )
+    has_other_evidence = bool(
+        job_logs or text["athena-table"] or templates or plans or not needs_evidence
+    )
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
@@ -218,7 +251,9 @@ def parse_settings(given: GivenInputs, *, needs_evidence: bool = True) -> Settin
         ),
         github_token=text["github-token"],
         aws_regions=regions(values.get("aws-regions", ()), labels["aws-regions"]),
-        lookback_days=found.integer("lookback-days", 1, _MOST_DAYS, f"write at most {_MOST_DAYS}, ten years"),
+        lookback_days=found.integer(
+            "lookback-days", 1, _MOST_DAYS, f"write at most {_MOST_DAYS}, ten years"
+        ),
         wait_for_events=found.integer("wait-for-events"),
         job_logs=job_logs,
         athena_table=found.athena_table(),
@@ -254,13 +289,16 @@ class _Reader:
         self._values, self._labels = given.values, given.labels
         found = {known.name: given.values.get(known.name) or known.default for known in inputs()}
         self.text = {
-            name: value.strip() if isinstance(value, str) else "\n".join(value) for name, value in found.items()
+            name: value.strip() if isinstance(value, str) else "\n".join(value)
+            for name, value in found.items()
         }
 
     def entries(self, name: str) -> tuple[str, ...]:
         return entries(self._values.get(name, ()))
 
-    def integer(self, name: str, minimum: int = 0, maximum: int | None = None, advice: str = "") -> int:
+    def integer(
+        self, name: str, minimum: int = 0, maximum: int | None = None, advice: str = ""
+    ) -> int:
         value = parse_integer(self.text[name], self._labels[name], minimum)
         if maximum is not None and value > maximum:
             raise InputError(f"{self._labels[name]} is {value}: {advice}.")
@@ -273,13 +311,19 @@ class _Reader:
         value, known = self.text[name], [str(each) for each in choices]
         if value not in known:
             meant = did_you_mean(value, known)
-            raise InputError(f"{self._labels[name]} is {value!r}: choose {' or '.join(filter(None, known))}{meant}.")
+            raise InputError(
+                f"{self._labels[name]} is {value!r}: choose"
+                f" {' or '.join(filter(None, known))}{meant}."
+            )
         return value
 
     def branch(self, name: str) -> str:
         value = self.text[name]
         if value and not is_branch_name(value):
-            raise InputError(f"{self._labels[name]} is {value!r}: git does not take that as the name of a branch.")
+            raise InputError(
+                f"{self._labels[name]} is {value!r}: git does not take that as the name of a"
+                " branch."
+            )
         return value
 
     def also_attached(self) -> tuple[str, ...]:
@@ -289,8 +333,8 @@ class _Reader:
             other = Location.of(name)
             if (normpath(other.path), other.pointer) == (normpath(own.path), own.pointer):
                 raise InputError(
-                    f"{labels['also-attached']} holds {name!r}, the file of {labels['policy-file']}: name the role's "
-                    "other policies only."
+                    f"{labels['also-attached']} holds {name!r}, the file of"
+                    f" {labels['policy-file']}: name the role's other policies only."
                 )
         return found
 
@@ -301,7 +345,9 @@ class _Reader:
 
             if not TABLE_NAME.fullmatch(name):
                 label = self._labels["athena-table"]
-                raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+                raise InputError(
+                    f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
+                )
         return name
 
     def written_file(self, name: str, *others: str) -> str:
@@ -309,14 +355,20 @@ class _Reader:
         value, labels = self.text[name], self._labels
         for other in others if value else ():
             if Path(Location.of(self.text[other]).path) == Path(value):
-                raise InputError(f"{labels[name]} is {value!r}, as is {labels[other]}: write it to a separate file.")
+                raise InputError(
+                    f"{labels[name]} is {value!r}, as is {labels[other]}: write it to a separate"
+                    " file."
+                )
         return value
 
     def boundary_file(self) -> str:
         name = self.text["boundary-file"]
         if name and not re.fullmatch(r"[\w+=,.@-]{1,123}\.json", Path(name).name, re.ASCII):
             label = self._labels["boundary-file"]
-            raise InputError(f"{label} is {name!r}: name a .json file; the policy gets its name without the ending.")
+            raise InputError(
+                f"{label} is {name!r}: name a .json file; the policy gets its name without the"
+                " ending."
+            )
         return self.written_file("boundary-file", "policy-file")
 
     def validate_digests(self) -> bool:
@@ -331,7 +383,9 @@ class _Reader:
         return Options(
             minimum_days=self.integer("minimum-days"),
             minimum_runs=self.integer("minimum-runs"),
-            minimum_confidence=self.integer("minimum-confidence", 0, 100, "write a percentage from 0 to 100"),
+            minimum_confidence=self.integer(
+                "minimum-confidence", 0, 100, "write a percentage from 0 to 100"
+            ),
             grace_days=self.integer("grace-days"),
             break_glass=self.entries("break-glass"),
             max_changes=self.integer("max-changes"),

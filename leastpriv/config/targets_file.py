@@ -1,6 +1,7 @@
 """Reads the file of the input `config`, which lists several targets, and adds targets to it.
 
-`config.schema.json` describes its form (docs: several-roles.md). A wrong file is bad input as a whole.
+`config.schema.json` describes its form (docs: several-roles.md). A wrong file is bad input as a
+whole.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 SHARED = frozenset(
     (
-        "config", "mode", "trails", "athena-table", "aws-regions", "lookback-days", "wait-for-events", "job-logs",
-        "github-token", "base", "evidence-branch", "drift-report", "cache-dir", "validate-digests", "sarif-file",
+        "config", "mode", "trails", "athena-table", "aws-regions", "lookback-days",
+        "wait-for-events", "job-logs",
+        "github-token", "base", "evidence-branch", "drift-report", "cache-dir", "validate-digests",
+        "sarif-file",
         "page-file",
     )
 )  # fmt: skip
@@ -82,7 +85,9 @@ class Configuration(Struct, frozen=True):
     follow: bool = True
     """Whether the calls of roles are read that targets lead to and no entry names."""
     discover: str = ""
-    """Path of a first policy file with `{name}` in it, for roles of the chain without one; empty: none is drafted."""
+    """Path of a first policy file with `{name}` in it, for roles of the chain without one; empty:
+    none is drafted.
+    """
 
 
 def target_inputs() -> tuple[str, ...]:
@@ -91,20 +96,29 @@ def target_inputs() -> tuple[str, ...]:
 
 
 def read_configuration(raw: bytes, path: str) -> Configuration:
-    """Reads the file; raises InputError where it is no YAML, or differs from the schema; the message has the line."""
+    """Reads the file; raises InputError where it is no YAML, or differs from the schema; the
+    message has the line.
+    """
     whole = _parsed(raw, path)
     where = f"The input config names {path!r}"
     _only(whole, ("targets", "follow", "discover", *READER_KEYS), where)
     targets = whole.get("targets")
     if not isinstance(targets, list) or not targets:
-        raise InputError(f"{where}, which lists no targets: write targets: and an entry for each role below it.")
+        raise InputError(
+            f"{where}, which lists no targets: write targets: and an entry for each role below it."
+        )
     if len(targets) > _MOST_TARGETS:
-        raise InputError(f"{where}, which lists {len(targets)} targets: at most {_MOST_TARGETS} are read in one run.")
+        raise InputError(
+            f"{where}, which lists {len(targets)} targets: at most {_MOST_TARGETS} are read in one"
+            " run."
+        )
     found: list[TargetEntry] = []
     place: Any = getattr(targets, "lc", None)
     for number, each in enumerate(targets, start=1):
         line = ""
-        with suppress(AttributeError, KeyError, IndexError, TypeError):  # A list in brackets may have no lines.
+        with suppress(
+            AttributeError, KeyError, IndexError, TypeError
+        ):  # A list in brackets may have no lines.
             line = f" (line {place.item(number - 1)[0] + 1})"
         found.append(_entry(each, f"{where}: target {number}{line}"))
     entries = tuple(found)
@@ -115,9 +129,13 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
         for entry in entries:
             value = entry.values.get(name, "")
             if name == "branch" and not (value or entry.group or entry.is_pattern):
-                value = f"leastpriv/{f'{entry.account}-' if several else ''}{entry.role.rpartition('/')[2]}"
+                account = f"{entry.account}-" if several else ""
+                value = f"leastpriv/{account}{entry.role.rpartition('/')[2]}"
             if value and value in seen:
-                raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its own.")
+                raise InputError(
+                    f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its"
+                    " own."
+                )
             seen.add(value)
     entries = _with_accounts(entries, _reader_keys(whole, where))
     follow = whole.get("follow", True)
@@ -127,35 +145,52 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
 
 
 def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
-    """Returns the settings of one target, a role that matches where the entry is a pattern; raises InputError."""
+    """Returns the settings of one target, a role that matches where the entry is a pattern; raises
+    InputError.
+    """
     name = role.rpartition("/")[2]
-    own = {**entry.values, "role-arn": role, "policy-file": str(entry.values["policy-file"]).replace(NAME, name)}
+    own = {
+        **entry.values,
+        "role-arn": role,
+        "policy-file": str(entry.values["policy-file"]).replace(NAME, name),
+    }
     if entry.group:
         own["branch"] = f"leastpriv/{entry.group}"
     labels = {**given.labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
-    found = parse_settings(replace(given, values={**given.values, "config": "", **own}, labels=labels))
+    found = parse_settings(
+        replace(given, values={**given.values, "config": "", **own}, labels=labels)
+    )
     if not entry.one_of_several_accounts or "branch" in own:
         return found
     return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
 
 
 def run_settings(given: GivenInputs) -> Settings:
-    """Returns the settings that all targets share: the principal is a stand-in, and the policy file is the config."""
+    """Returns the settings that all targets share: the principal is a stand-in, and the policy file
+    is the config.
+    """
     file = given.labels["config"].replace("The", "the", 1)
     for name in OF_ONE_TARGET:
         if given.values.get(name):
-            raise InputError(f"{given.labels[name]} cannot be combined with {file}: set it there, for its target.")
+            raise InputError(
+                f"{given.labels[name]} cannot be combined with {file}: set it there, for its"
+                " target."
+            )
     own = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}
     labels = {**given.labels, "policy-file": given.labels["config"]}
     all_values = replace(given, values={**given.values, **own}, labels=labels)
     found = parse_settings(all_values, needs_evidence=not given.values["config"])
     if found.mode is Mode.REVIEW:
-        raise InputError(f"{labels['mode']} is 'review', which is for one policy file: name it and its role.")
+        raise InputError(
+            f"{labels['mode']} is 'review', which is for one policy file: name it and its role."
+        )
     return found
 
 
 def first_file_template(policy_file: str) -> str:
-    """Returns the path of first policy files with `{name}` in it: in the folder of a committed one."""
+    """Returns the path of first policy files with `{name}` in it: in the folder of a committed
+    one.
+    """
     folder = policy_file.partition("#")[0].rpartition("/")[0]
     return f"{folder}/{NAME}.json" if folder else f"{NAME}.json"
 
@@ -165,16 +200,22 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
     from ruamel.yaml.error import YAMLError
 
     if len(raw) > _LONGEST:
-        raise InputError(f"The input config names {path!r}, which is longer than {_LONGEST // 1024} kB.")
+        raise InputError(
+            f"The input config names {path!r}, which is longer than {_LONGEST // 1024} kB."
+        )
     try:
         whole = YAML(typ="rt", pure=True).load(BytesIO(raw))
     except (YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" on line {mark.line + 1}" if mark else ""
         why = getattr(error, "problem", "") or "it cannot be parsed"
-        raise InputError(f"The input config names {path!r}, which is no YAML{line}: {why}.") from None
+        raise InputError(
+            f"The input config names {path!r}, which is no YAML{line}: {why}."
+        ) from None
     if not isinstance(whole, Mapping):
-        raise InputError(f"The input config names {path!r}, which holds no mapping: write targets: at its top.")
+        raise InputError(
+            f"The input config names {path!r}, which holds no mapping: write targets: at its top."
+        )
     return whole
 
 
@@ -183,7 +224,11 @@ def _entry(found: object, where: str) -> TargetEntry:
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
     _only(found, (*target_inputs(), "group", *READER_KEYS), where)
     own = _reader_keys(found, where)
-    values = {str(key): _value(value, f"{where}: {key}") for key, value in found.items() if key not in READER_KEYS}
+    values = {
+        str(key): _value(value, f"{where}: {key}")
+        for key, value in found.items()
+        if key not in READER_KEYS
+    }
     for needed in ("role-arn", "policy-file"):
         if not isinstance(values.get(needed), str) or not values[needed]:
             raise InputError(f"{where} has no {needed}.")
@@ -191,32 +236,44 @@ def _entry(found: object, where: str) -> TargetEntry:
     if group and not (isinstance(group, str) and _GROUP.fullmatch(group)):
         raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
     if group and "branch" in values:
-        raise InputError(f"{where} has both group and branch: the targets of a group share the branch leastpriv/GROUP.")
+        raise InputError(
+            f"{where} has both group and branch: the targets of a group share the branch"
+            " leastpriv/GROUP."
+        )
     entry = TargetEntry(where, values, str(group))
     if own:
         entry = replace(entry, reader=_reader(own, entry, only_for_other_accounts=False))
     if entry.is_pattern:
         _check_pattern(entry)
     elif NAME in str(values["policy-file"]):
-        raise InputError(f"{where}: policy-file holds {NAME}, which only a role-arn with * or ? has use for.")
+        raise InputError(
+            f"{where}: policy-file holds {NAME}, which only a role-arn with * or ? has use for."
+        )
     return entry
 
 
 def _check_pattern(entry: TargetEntry) -> None:
     if not _PATTERN.fullmatch(entry.role):
         raise InputError(
-            f"{entry.where}: role-arn is {entry.role!r}: wildcards may stand in the role's name and path only, as in "
-            "arn:aws:iam::123456789012:role/team-*."
+            f"{entry.where}: role-arn is {entry.role!r}: wildcards may stand in the role's name and"
+            " path only, as in arn:aws:iam::123456789012:role/team-*."
         )
     file = str(entry.values["policy-file"])
     folders = file.split("/")[:-1]
-    if file.count(NAME) != 1 or not file.endswith(".json") or NAME in "/".join(folders) or ".." in folders:
+    if (
+        file.count(NAME) != 1
+        or not file.endswith(".json")
+        or NAME in "/".join(folders)
+        or ".." in folders
+    ):
         raise InputError(
-            f"{entry.where}: policy-file is {file!r}: for a role-arn with wildcards write {NAME} once in the file's "
-            f"name, as in iam/{NAME}.json."
+            f"{entry.where}: policy-file is {file!r}: for a role-arn with wildcards write {NAME}"
+            f" once in the file's name, as in iam/{NAME}.json."
         )
     if "branch" in entry.values:
-        raise InputError(f"{entry.where}: branch would be that of several roles: leave it out, or name a group.")
+        raise InputError(
+            f"{entry.where}: branch would be that of several roles: leave it out, or name a group."
+        )
 
 
 READER_KEYS = {
@@ -230,8 +287,8 @@ READER_KEYS = {
     ),
     "session-name": (r"[\w+=,.@-]{2,64}", "write 2 to 64 letters, digits and +=,.@_-"),
 }
-"""The keys of the role that reads an account, the form of their values ("AssumeRole", AWS STS API reference, read
-2026-11-27), and the remedy of a wrong one."""
+"""The keys of the role that reads an account, the form of their values ("AssumeRole", AWS STS API
+reference, read 2026-11-27), and the remedy of a wrong one."""
 
 
 def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
@@ -242,17 +299,21 @@ def _reader_keys(found: Mapping[str, Any], where: str) -> Mapping[str, str]:
         if not isinstance(value, str) or not re.fullmatch(form, value, re.ASCII):
             raise InputError(f"{where}: {key} is {value!r}, which AWS STS does not take: {remedy}.")
     if own and "assume-role" not in own:
-        raise InputError(f"{where} has {next(iter(own))} without assume-role, the role that it is for.")
+        raise InputError(
+            f"{where} has {next(iter(own))} without assume-role, the role that it is for."
+        )
     return own
 
 
-def _reader(keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accounts: bool) -> AssumedRole:
+def _reader(
+    keys: Mapping[str, str], entry: TargetEntry, *, only_for_other_accounts: bool
+) -> AssumedRole:
     """Returns the role that reads the account of an entry; no role of another account does."""
     arn = keys["assume-role"].replace(ACCOUNT, entry.account)
     if arn.split(":")[1:5] != entry.role.split(":")[1:5]:
         raise InputError(
-            f"{entry.where}: assume-role is {arn!r}, a role of another account or partition than role-arn: "
-            f"name one of the account {entry.account}, or write {ACCOUNT} for it."
+            f"{entry.where}: assume-role is {arn!r}, a role of another account or partition than"
+            f" role-arn: name one of the account {entry.account}, or write {ACCOUNT} for it."
         )
     from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
 
@@ -271,24 +332,29 @@ def _value(value: object, where: str) -> Value:
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
 
 
-def _with_accounts(entries: Sequence[TargetEntry], shared: Mapping[str, str]) -> tuple[TargetEntry, ...]:
-    """Adds what an entry takes from the others: the role that reads its account, and whether there are more accounts.
+def _with_accounts(
+    entries: Sequence[TargetEntry], shared: Mapping[str, str]
+) -> tuple[TargetEntry, ...]:
+    """Adds what an entry takes from the others: the role that reads its account, and whether there
+    are more accounts.
 
-    Raises InputError where two entries name different roles for one account, or the shared one is of another account.
+    Raises InputError where two entries name different roles for one account, or the shared one is
+    of another account.
     """
     readers: dict[str, AssumedRole] = {}
     for entry in entries:
         if entry.reader and readers.setdefault(entry.account, entry.reader) != entry.reader:
             raise InputError(
-                f"{entry.where}: assume-role, external-id or session-name differ from those of an earlier target of "
-                f"the account {entry.account}: name them once for each account."
+                f"{entry.where}: assume-role, external-id or session-name differ from those of an"
+                f" earlier target of the account {entry.account}: name them once for each account."
             )
     for entry in entries:
         if shared and entry.account not in readers:
             readers[entry.account] = _reader(shared, entry, only_for_other_accounts=True)
     several = len({entry.account for entry in entries}) > 1
     return tuple(
-        replace(entry, reader=readers.get(entry.account), one_of_several_accounts=several) for entry in entries
+        replace(entry, reader=readers.get(entry.account), one_of_several_accounts=several)
+        for entry in entries
     )
 
 
@@ -301,31 +367,45 @@ def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: s
     inside = isinstance(value, str) and not value.startswith("/") and ".." not in value.split("/")
     if inside and value.count(NAME) == 1 and value.endswith(f"{NAME}.json"):
         return str(value)
-    raise InputError(f"{where}: discover is {value!r}: write true, or where first files go, as in iam/{NAME}.json.")
+    raise InputError(
+        f"{where}: discover is {value!r}: write true, or where first files go, as in"
+        f" iam/{NAME}.json."
+    )
 
 
 def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
     for key in found:
         if key in SHARED:
-            raise InputError(f"{where} has the key {key!r}, which is for all targets: set it as an input of the run.")
+            raise InputError(
+                f"{where} has the key {key!r}, which is for all targets: set it as an input of the"
+                " run."
+            )
         if key not in allowed:
             meant = did_you_mean(str(key), allowed)
-            raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}{meant}.")
+            raise InputError(
+                f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}{meant}."
+            )
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)
 
 
-def entry_text(role: str, policy_file: str, indent: int = 2, also_attached: Sequence[str] = ()) -> str:
+def entry_text(
+    role: str, policy_file: str, indent: int = 2, also_attached: Sequence[str] = ()
+) -> str:
     """Returns one entry of `targets` as YAML; a name that YAML would not read as text is quoted."""
     pad = " " * indent
     more = f"{pad}  also-attached: {json.dumps(list(also_attached))}\n" if also_attached else ""
-    one, other = (text if _PLAIN.fullmatch(text) else json.dumps(text) for text in (role, policy_file))
+    one, other = (
+        text if _PLAIN.fullmatch(text) else json.dumps(text) for text in (role, policy_file)
+    )
     return f"{pad}- role-arn: {one}\n{pad}  policy-file: {other}\n{more}"
 
 
 def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> bytes | None:
-    """Returns the file with entries for (role ARN, policy file) added; None where that takes more than new lines."""
+    """Returns the file with entries for (role ARN, policy file) added; None where that takes more
+    than new lines.
+    """
     before = read_configuration(raw, path).entries
     text = raw.decode("utf-8", "surrogateescape")
     end = "\r\n" if "\r\n" in text else "\n"
@@ -348,7 +428,9 @@ def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> byt
 
 
 def _end_of_targets(raw: bytes, lines: Sequence[str]) -> tuple[int, int] | None:
-    """Returns the index of the line after the last entry, and the column of its dash; None for a list in brackets."""
+    """Returns the index of the line after the last entry, and the column of its dash; None for a
+    list in brackets.
+    """
     from ruamel.yaml import YAML
 
     targets = YAML(typ="rt", pure=True).load(BytesIO(raw))["targets"]

@@ -1,7 +1,8 @@
-"""Compares the committed policy with the evidence (used, unused and missing permissions) and with the live role.
+"""Compares the committed policy with the evidence (used, unused and missing permissions) and with
+the live role.
 
-A wildcard entry is one grant, with the catalogue actions that it grants and those of them that were used. Policies are
-compared by meaning and not by bytes.
+A wildcard entry is one grant, with the catalogue actions that it grants and those of them that were
+used. Policies are compared by meaning and not by bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from leastpriv.policy.replay import ReplayEffect, grants_part, replay_need, repl
 
 ReplayedUsage = tuple[Usage, frozenset[ReplayEffect]]
 """A usage, and the effects of the policies on it in its regions."""
-# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`); `${*}` is an escape.
+# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`);
+# `${*}` is an escape.
 _PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
@@ -60,14 +62,20 @@ class Entry(Struct, frozen=True):
 
     @property
     def spans_a_service(self) -> bool:
-        """Whether the entry grants every action of a service, so that no person chose them by name."""
+        """Whether the entry grants every action of a service, so that no person chose them by
+        name.
+        """
         return self.spans_services or self.pattern.partition(":")[2] == "*"
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """The statement's resources as a change shows them; `NotResource: arn…` if it excludes them."""
+        """The statement's resources as a change shows them; `NotResource: arn…` if it excludes
+        them.
+        """
         statement = self.statement
-        return statement.resources or tuple(f"NotResource: {resource}" for resource in statement.not_resources)
+        return statement.resources or tuple(
+            f"NotResource: {resource}" for resource in statement.not_resources
+        )
 
 
 class Difference(Struct, frozen=True):
@@ -81,9 +89,12 @@ class Difference(Struct, frozen=True):
     explicitly_denied: tuple[Usage, ...]
     """Called, and denied by an explicit Deny of the policies."""
     denied_elsewhere: tuple[Usage, ...]
-    """Denied by an SCP, a boundary, a resource policy or another policy that no identity-based policy overrides."""
+    """Denied by an SCP, a boundary, a resource policy or another policy that no identity-based
+    policy overrides.
+    """
     denied_in_part: tuple[Usage, ...] = ()
-    """Denied on a partly known resource of which the policies allow a part, and not allowed since."""
+    """Denied on a partly known resource of which the policies allow a part, and not allowed since.
+    """
 
 
 def is_used(usages: Iterable[Usage]) -> bool:
@@ -91,25 +102,38 @@ def is_used(usages: Iterable[Usage]) -> bool:
     return any(usage.outcome is Outcome.ALLOWED for usage in usages)
 
 
-def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
+def compare(
+    document: Document | None, attached: Sequence[Document], evidence: Evidence
+) -> Difference:
     """Compares a policy (None if there is none yet) and the attached policies with the evidence."""
     documents = [*([document] if document else []), *attached]
-    return classify(replay_usages(evidence, documents), entries_with_usage(document, evidence) if document else ())
+    return classify(
+        replay_usages(evidence, documents),
+        entries_with_usage(document, evidence) if document else (),
+    )
 
 
 def replay_usages(evidence: Evidence, documents: Sequence[Document]) -> tuple[ReplayedUsage, ...]:
     """Replays every usage against the documents."""
-    return tuple((usage, replay_usage(usage, evidence.principal, documents)) for usage in evidence.usages)
+    return tuple(
+        (usage, replay_usage(usage, evidence.principal, documents)) for usage in evidence.usages
+    )
 
 
-def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[ReplayEffect]:
+def replay_usage(
+    usage: Usage, principal: str, documents: Sequence[Document]
+) -> frozenset[ReplayEffect]:
     """Replays a usage in each of its regions."""
     need = usage.need
-    if {event.partition(":")[2] for event in usage.events} == {need.permission.action.partition(":")[2]}:
+    if {event.partition(":")[2] for event in usage.events} == {
+        need.permission.action.partition(":")[2]
+    }:
         need = replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
     if usage.denial and usage.denial.mendable:
         need = with_unmet_conditions(need, documents)
-    return frozenset(replay_need(need, principal, region, documents) for region in usage.regions or ("",))
+    return frozenset(
+        replay_need(need, principal, region, documents) for region in usage.regions or ("",)
+    )
 
 
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
@@ -130,7 +154,10 @@ def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Dif
             kind = "missing"
         elif "unknown" in said:
             kind = "conditional"
-        elif usage.denial and last_allowed.get(usage.need.permission.action, usage.last_seen) <= usage.last_seen:
+        elif (
+            usage.denial
+            and last_allowed.get(usage.need.permission.action, usage.last_seen) <= usage.last_seen
+        ):
             # The policies may allow a role without its path, and AWS names the role so.
             kind = "denied_in_part" if "allowedInPart" in said or may_have_path(usage.need) else ""
         found.setdefault(kind, []).append(usage)
@@ -139,18 +166,29 @@ def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Dif
 
 
 def may_have_path(need: Need) -> bool:
-    """Whether a need has a role, user or policy of IAM by its name, which does not show the path."""
-    return need.derivation in (NAMED, NAMED_WITHOUT_PATH) and bool(with_any_path(need.permission.resource))
+    """Whether a need has a role, user or policy of IAM by its name, which does not show the
+    path.
+    """
+    return need.derivation in (NAMED, NAMED_WITHOUT_PATH) and bool(
+        with_any_path(need.permission.resource)
+    )
 
 
 def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
-    """Returns the entries of a document's Allow statements with the usages that each may have allowed."""
+    """Returns the entries of a document's Allow statements with the usages that each may have
+    allowed.
+    """
     by_action: dict[str, dict[str, list[Usage]]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
         by_action.setdefault(folded(action), {}).setdefault(action, []).append(usage)
     return tuple(
-        Entry(statement, pattern, _granted(statement, pattern), _uses(statement, pattern, by_action, evidence))
+        Entry(
+            statement,
+            pattern,
+            _granted(statement, pattern),
+            _uses(statement, pattern, by_action, evidence),
+        )
         for statement in document.statements
         if statement.effect == "Allow"
         for pattern in entries_of(statement)
@@ -158,7 +196,9 @@ def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, .
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:
-    """Returns a statement's `Action` entries, of those that differ only in case the first, or one `NotAction: …`."""
+    """Returns a statement's `Action` entries, of those that differ only in case the first, or one
+    `NotAction: …`.
+    """
     if statement.not_actions:
         return (f"NotAction: {', '.join(statement.not_actions)}",)
     found: dict[str, str] = {}
@@ -168,7 +208,9 @@ def entries_of(statement: Statement) -> tuple[str, ...]:
 
 
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
-    """Returns the catalogue actions of an entry that fit its statement's resources; a literal always returns itself."""
+    """Returns the catalogue actions of an entry that fit its statement's resources; a literal
+    always returns itself.
+    """
     if statement.not_actions:
         expanded = tuple(sorted(catalogue_actions(statement.not_actions)))
     else:
@@ -189,18 +231,27 @@ def entry_names_action(statement: Statement, pattern: str, action: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _fits_resources(action: str, resources: tuple[str, ...]) -> bool:
-    """Returns whether any resource fits the action; `*` alone fits an action without resource types."""
+    """Returns whether any resource fits the action; `*` alone fits an action without resource
+    types.
+    """
     return not resources or any(fits(action, resource) for resource in resources)
 
 
 def _uses(
-    statement: Statement, pattern: str, by_action: Mapping[str, Mapping[str, Sequence[Usage]]], evidence: Evidence
+    statement: Statement,
+    pattern: str,
+    by_action: Mapping[str, Mapping[str, Sequence[Usage]]],
+    evidence: Evidence,
 ) -> Mapping[str, tuple[Usage, ...]]:
-    """Returns usages by action; `by_action` is keyed by lower-case action, so that a literal entry needs one lookup."""
+    """Returns usages by action; `by_action` is keyed by lower-case action, so that a literal entry
+    needs one lookup.
+    """
     is_literal = not (statement.not_actions or "*" in pattern or "?" in pattern)
     named_alike = [by_action.get(folded(pattern), {})] if is_literal else by_action.values()
     found = {
-        action: tuple(usage for usage in usages if _may_come_through(statement, usage, evidence.principal))
+        action: tuple(
+            usage for usage in usages if _may_come_through(statement, usage, evidence.principal)
+        )
         for actions in named_alike
         for action, usages in actions.items()
         if entry_names_action(statement, pattern, action)
@@ -209,7 +260,9 @@ def _uses(
 
 
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
-    """Returns whether a statement may have granted a usage; it must cover a fully known resource completely."""
+    """Returns whether a statement may have granted a usage; it must cover a fully known resource
+    completely.
+    """
     undecided = (
         not statement.conditions_readable
         or statement.conditions
@@ -218,7 +271,11 @@ def _may_come_through(statement: Statement, usage: Usage, principal: str) -> boo
     )
     for region in usage.regions or ("",):
         grant = grants(statement, replay_request(usage.need, principal, region))
-        if grant == "yes" or (grant == "maybe" and undecided) or grants_part(statement, usage.need, principal, region):
+        if (
+            grant == "yes"
+            or (grant == "maybe" and undecided)
+            or grants_part(statement, usage.need, principal, region)
+        ):
             return True
     return False
 
@@ -231,7 +288,9 @@ class Drift(Struct, frozen=True):
     live_allows: tuple[str, str] | None = None
     """An action and a resource that the account allows and the file does not."""
     file_allows: tuple[str, str] | None = None
-    """An action and a resource that the file allows and the account does not: the file is not deployed yet."""
+    """An action and a resource that the file allows and the account does not: the file is not
+    deployed yet.
+    """
     live_denies: tuple[str, str] | None = None
     """An action and a resource of a Deny of the counterpart that no file has."""
     file_denies: tuple[str, str] | None = None
@@ -255,8 +314,8 @@ def compare_with_live_role(
 ) -> tuple[Drift, tuple[LivePolicy, ...]]:
     """Compares the policy file with its counterpart; returns also the live policies without a file.
 
-    `files` are the other policy files. The counterpart is a policy of equal meaning, else one named like the file, the
-    only remaining one, or the one with the most common entries.
+    `files` are the other policy files. The counterpart is a policy of equal meaning, else one named
+    like the file, the only remaining one, or the one with the most common entries.
     """
     left = list(live.policies)
     unlike: list[str] = []
@@ -269,11 +328,17 @@ def compare_with_live_role(
     if _is_template(committed):
         found = _most_similar(committed, left, live.is_known)
         reason = "parts of the file are known only once its template is rendered"
-        compared = Drift(found.name if found else "", files_without_counterpart=tuple(unlike), unknown=reason)
+        compared = Drift(
+            found.name if found else "", files_without_counterpart=tuple(unlike), unknown=reason
+        )
         return compared, tuple(each for each in left if each is not found)
     if committed.has_several_policies:
-        # Several policies of one folder are compared with all policies of the role that AWS does not manage.
-        name, own = "the role", [policy for policy in left if ":iam::aws:policy/" not in policy.name]
+        # Several policies of one folder are compared with all policies of the role that AWS does
+        # not manage.
+        name, own = (
+            "the role",
+            [policy for policy in left if ":iam::aws:policy/" not in policy.name],
+        )
         rest = tuple(policy for policy in left if policy not in own)
         denying, in_force = [committed], [policy.document for policy in own]
     else:
@@ -282,7 +347,9 @@ def compare_with_live_role(
         if found is None:
             # A policy that could not be read may be the counterpart.
             unknown = "" if live.is_known else "not all of the account was read"
-            return Drift("", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown), rest
+            return Drift(
+                "", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown
+            ), rest
         name, own = found.name, [found]
         # A Deny of any file, or of any policy in force, counts.
         denying = [committed, *files, *(policy.document for policy in rest)]
@@ -292,7 +359,9 @@ def compare_with_live_role(
     compared = Drift(
         name,
         live_allows=_first_access(check_containment([committed], documents).smallest),
-        file_allows=None if may_be_unread else _first_access(check_containment(documents, [committed]).smallest),
+        file_allows=None
+        if may_be_unread
+        else _first_access(check_containment(documents, [committed]).smallest),
         live_denies=_first_denied(lost_denies(documents, denying)),
         file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
         files_without_counterpart=tuple(unlike),
@@ -304,7 +373,9 @@ def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePoli
     """Returns the policy of equal meaning."""
     for policy in policies:
         both = ([document], [policy.document])
-        if all(check_containment(*each).holds and not lost_denies(*each) for each in (both, both[::-1])):
+        if all(
+            check_containment(*each).holds and not lost_denies(*each) for each in (both, both[::-1])
+        ):
             return policy
     return None
 
@@ -314,13 +385,22 @@ def _is_template(document: Document) -> bool:
         text
         for statement in document.statements
         if statement.variables
-        for text in (*statement.actions, *statement.resources, *statement.not_actions, *statement.not_resources)
+        for text in (
+            *statement.actions,
+            *statement.resources,
+            *statement.not_actions,
+            *statement.not_resources,
+        )
     )
     return any(map(_PLACEHOLDER.search, texts))
 
 
-def _most_similar(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
-    """Finds a policy by name, else by common entries; `are_all` states that all policies could be read."""
+def _most_similar(
+    committed: Document, policies: Sequence[LivePolicy], are_all: bool
+) -> LivePolicy | None:
+    """Finds a policy by name, else by common entries; `are_all` states that all policies could be
+    read.
+    """
     own = [policy for policy in policies if ":iam::aws:policy/" not in policy.name]
     stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
     named = [policy for policy in own if re.split(r"[/ ]", policy.name)[-1].lower() == stem]

@@ -1,7 +1,7 @@
 """Compares what two versions of a policy grant and deny, independent of their form.
 
-Other statements, orders, spellings or wildcards of equal meaning are no difference. Coverage is that of
-`policy/containment`; which actions of the catalogue differ is listed with it.
+Other statements, orders, spellings or wildcards of equal meaning are no difference. Coverage is
+that of `policy/containment`; which actions of the catalogue differ is listed with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _ByRules = Mapping[int, set[str]]
 _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 """Effect, conditions before and after."""
 _Conditioned = dict[_Key, list[tuple[set[str], ResourceEntry, bool]]]
-"""Actions and resource with the same conditions, and whether the conditions before are met and those after not."""
+"""Actions and resource with the same conditions, and whether the conditions before are met and
+those after not.
+"""
 _MANY = 1_000
 """From this many actions on, the service of the ARN preselects the actions."""
 
@@ -63,7 +65,9 @@ class EntryDiff(Struct, frozen=True):
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """All actions that differ; empty if only future actions of AWS differ, as between a wildcard and its list."""
+        """All actions that differ; empty if only future actions of AWS differ, as between a
+        wildcard and its list.
+        """
         return tuple(sorted({*self.only, *self.partly}))
 
 
@@ -83,7 +87,9 @@ class ConditionDiff(Struct, frozen=True):
 
     @property
     def widens(self) -> bool:
-        """Whether more may be allowed after: an Allow under fewer conditions, or a Deny under more."""
+        """Whether more may be allowed after: an Allow under fewer conditions, or a Deny under
+        more.
+        """
         return self.looser if self.effect == "Allow" else self.stricter
 
 
@@ -99,15 +105,21 @@ class PolicyDiff(Struct, frozen=True):
     conditions: tuple[ConditionDiff, ...]
 
 
-def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
-    """Compares two versions of a policy (None: no file); what another attached policy has too is no difference."""
+def diff_policies(
+    before: Document | None, after: Document | None, attached: Sequence[Document] = ()
+) -> PolicyDiff:
+    """Compares two versions of a policy (None: no file); what another attached policy has too is no
+    difference.
+    """
     found: dict[tuple[str, bool], tuple[EntryDiff, ...]] = {}
     conditioned: _Conditioned = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
             others = [document for document in (other, *attached) if document]
             side = _EntryComparison(rules_as_allows(others, effect), is_before, conditioned)
-            found[effect, is_before] = tuple(side.differences(rules_as_allows([one] if one else [], effect)))
+            found[effect, is_before] = tuple(
+                side.differences(rules_as_allows([one] if one else [], effect))
+            )
     return PolicyDiff(
         removed=found["Allow", True],
         added=found["Allow", False],
@@ -119,7 +131,11 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
                 before=tuple(sorted(fewer)),
                 after=tuple(sorted(more)),
                 actions=tuple(sorted(set[str]().union(*(actions for actions, *_ in notes)))),
-                on=tuple(dict.fromkeys(shown for _, resource, _ in notes for shown in _shown_resources(resource))),
+                on=tuple(
+                    dict.fromkeys(
+                        shown for _, resource, _ in notes for shown in _shown_resources(resource)
+                    )
+                ),
                 stricter=any(is_before for *_, is_before in notes),
                 looser=not all(is_before for *_, is_before in notes),
             )
@@ -135,7 +151,9 @@ class _EntryComparison:
         self.is_before = is_before
         self.conditioned = conditioned
         # Without its condition set, a statement without resources would cover all resources.
-        others = [rule for rule in others if rule.statement.resources or rule.statement.not_resources]
+        others = [
+            rule for rule in others if rule.statement.resources or rule.statement.not_resources
+        ]
         self.full = RuleComparison(others)
         self.bare = RuleComparison([replace(rule, condition_set=_bare(rule)) for rule in others])
 
@@ -144,23 +162,34 @@ class _EntryComparison:
         """Action of the catalogue -> bits of the rules that name it."""
         found: dict[str, int] = {}
         for place, rule in enumerate(self.full.old):
-            for action in frozenset[str]().union(*map(catalogue_actions, _action_entries(rule.statement))):
+            for action in frozenset[str]().union(
+                *map(catalogue_actions, _action_entries(rule.statement))
+            ):
                 found[action] = found.get(action, 0) | 1 << place
         return found
 
     def differences(self, rules: Iterable[Rule]) -> Iterator[EntryDiff]:
-        """Yields the part of each entry that the other version lacks; collects changed conditions separately."""
+        """Yields the part of each entry that the other version lacks; collects changed conditions
+        separately.
+        """
         same = {rule.statement.meaning for rule in self.full.old}
         for statement, found in grouped((rule.statement, rule) for rule in rules).items():
             resources = {} if statement.meaning in same else _resource_rules(statement, found)
             for entry in _action_entries(statement):
-                compared = {resource: self._lacking(rule, entry, resource) for resource, rule in resources.items()}
-                lacking = {resource: rest for resource, rest in compared.items() if rest is not None}
+                compared = {
+                    resource: self._lacking(rule, entry, resource)
+                    for resource, rule in resources.items()
+                }
+                lacking = {
+                    resource: rest for resource, rest in compared.items() if rest is not None
+                }
                 if lacking:
                     yield self._difference(resources, entry, lacking)
 
     def _lacking(self, rule: Rule, entry: ActionEntry, resource: ResourceEntry) -> _ByRules | None:
-        """Returns an entry's actions that the other version lacks on a resource; None if there is no difference."""
+        """Returns an entry's actions that the other version lacks on a resource; None if there is
+        no difference.
+        """
         whole = Element((entry,)) if isinstance(entry, str) else Element(entry, negated=True)
         if self.full.covers(rule.condition_set, whole, rule.resources):
             return None
@@ -173,11 +202,16 @@ class _EntryComparison:
             for action in here:
                 named[self.named_by.get(action, 0)].add(action)
         bare = _bare(rule)
-        lacking = {bits: actions for bits, actions in named.items() if not self.bare.covers(bare, bits, rule.resources)}
+        lacking = {
+            bits: actions
+            for bits, actions in named.items()
+            if not self.bare.covers(bare, bits, rule.resources)
+        }
         conditioned = {
             bits: actions
             for bits, actions in named.items()
-            if bits not in lacking and not self.full.covers(rule.condition_set, bits, rule.resources)
+            if bits not in lacking
+            and not self.full.covers(rule.condition_set, bits, rule.resources)
         }
         # A wildcard exceeds its list, because it also names future actions.
         is_open = is_pattern(entry) and bool(here or not catalogue_actions(entry))
@@ -190,7 +224,9 @@ class _EntryComparison:
         return None
 
     def _naming(self, actions: _ByRules, rules: int) -> Iterator[tuple[Rule, set[str]]]:
-        """Yields those of the rules, given as bits, that name some of the actions, and these actions."""
+        """Yields those of the rules, given as bits, that name some of the actions, and these
+        actions.
+        """
         named: dict[int, set[str]] = defaultdict(set)
         for bits, found in actions.items():
             for bit in each_bit(bits & rules):
@@ -217,7 +253,10 @@ class _EntryComparison:
                 self.conditioned.setdefault(key, []).append((named, resource, self.is_before))
 
     def _difference(
-        self, resources: Mapping[ResourceEntry, Rule], entry: ActionEntry, lacking: Mapping[ResourceEntry, _ByRules]
+        self,
+        resources: Mapping[ResourceEntry, Rule],
+        entry: ActionEntry,
+        lacking: Mapping[ResourceEntry, _ByRules],
     ) -> EntryDiff:
         statement = next(iter(resources.values())).statement
         only, partly = set[str](), set[str]()
@@ -231,14 +270,18 @@ class _EntryComparison:
             only |= set().union(*rest.values()) - left
             partly |= left
         only -= partly
-        granted = len({action for resource in resources for action in _actions_on(statement, entry, resource)})
+        granted = len(
+            {action for resource in resources for action in _actions_on(statement, entry, resource)}
+        )
         return EntryDiff(
             statement=statement,
             entry=_shown_entry(entry),
             granted=granted,
             only=tuple(sorted(only)),
             partly=tuple(sorted(partly)),
-            on=tuple(dict.fromkeys(shown for resource in lacking for shown in _shown_resources(resource))),
+            on=tuple(
+                dict.fromkeys(shown for resource in lacking for shown in _shown_resources(resource))
+            ),
             elsewhere=tuple(elsewhere),
             whole=not partly and len(only) == granted and len(lacking) == len(resources),
         )
@@ -246,11 +289,17 @@ class _EntryComparison:
 
 def _bare(rule: Rule) -> ConditionSet:
     """Returns the condition set of a rule without its Condition block."""
-    return ConditionSet(matching=rule.condition_set.matching, not_matching=rule.condition_set.not_matching)
+    return ConditionSet(
+        matching=rule.condition_set.matching, not_matching=rule.condition_set.not_matching
+    )
 
 
 def _action_entries(statement: Statement) -> tuple[ActionEntry, ...]:
-    return (statement.not_actions,) if statement.not_actions else tuple(dict.fromkeys(statement.actions))
+    return (
+        (statement.not_actions,)
+        if statement.not_actions
+        else tuple(dict.fromkeys(statement.actions))
+    )
 
 
 def _shown_entry(entry: ActionEntry) -> str:
@@ -261,17 +310,23 @@ def _resource_rules(statement: Statement, rules: Sequence[Rule]) -> Mapping[Reso
     """Returns each distinct resource entry of a statement, as written, with a rule for it alone."""
     if statement.not_resources:
         return {statement.not_resources: rules[0]}
-    rule_of = {text: rule for rule in rules for text in rule.condition_set.matching or rule.resources.patterns}
+    rule_of = {
+        text: rule
+        for rule in rules
+        for text in rule.condition_set.matching or rule.resources.patterns
+    }
     spelled = {entry: in_2012_spelling(entry, statement.variables) for entry in statement.resources}
     return {
-        entry: replace(rule_of[text], resources=Element((without_variables(text),))) for entry, text in spelled.items()
+        entry: replace(rule_of[text], resources=Element((without_variables(text),)))
+        for entry, text in spelled.items()
     }
 
 
 def _shown_conditions(rule: Rule) -> frozenset[Condition]:
     """Returns conditions with sorted values; an unreadable block is one condition with its text.
 
-    The key is marked if `${…}` in the values is plain text, because such a condition has another meaning.
+    The key is marked if `${…}` in the values is plain text, because such a condition has another
+    meaning.
     """
     if rule.condition_set.unreadable:
         return frozenset({Condition("", rule.condition_set.unreadable, ())})
@@ -285,7 +340,9 @@ def _shown_conditions(rule: Rule) -> frozenset[Condition]:
 
 @lru_cache(maxsize=512)
 def catalogue_actions(entry: ActionEntry) -> frozenset[str]:
-    """Returns the catalogue actions of an entry; a literal that the catalogue lacks returns itself in lower case."""
+    """Returns the catalogue actions of an entry; a literal that the catalogue lacks returns itself
+    in lower case.
+    """
     if isinstance(entry, tuple):
         return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, entry))
     expanded = catalog.expand(entry)
@@ -297,12 +354,18 @@ def is_pattern(entry: ActionEntry) -> bool:
     return isinstance(entry, tuple) or "*" in entry or "?" in entry
 
 
-def _actions_on(statement: Statement, entry: ActionEntry, resource: ResourceEntry) -> frozenset[str]:
-    """Returns an entry's actions that fit a resource; a literal that fits no resource of its statement fits each."""
+def _actions_on(
+    statement: Statement, entry: ActionEntry, resource: ResourceEntry
+) -> frozenset[str]:
+    """Returns an entry's actions that fit a resource; a literal that fits no resource of its
+    statement fits each.
+    """
     found = catalogue_actions(entry)
     if resource == "*" or isinstance(resource, tuple):
         return found
-    nowhere = not is_pattern(entry) and not any(fits(action, each) for action in found for each in statement.resources)
+    nowhere = not is_pattern(entry) and not any(
+        fits(action, each) for action in found for each in statement.resources
+    )
     return found if nowhere else _fitting_actions(entry, resource)
 
 
@@ -317,29 +380,42 @@ def _fitting_actions(entry: ActionEntry, resource: str) -> frozenset[str]:
 
 @cache
 def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
-    """Returns all actions by the service in their resource ARNs; "" holds actions whose ARN names no single service."""
+    """Returns all actions by the service in their resource ARNs; "" holds actions whose ARN names
+    no single service.
+    """
     index: dict[str, set[str]] = {"": set()}
     for name in catalog.expand("*"):
         known = catalog.action(name)
-        # An action without types fits no resource; the event table names resources of API Gateway that the catalogue
-        # lacks.
+        # An action without types fits no resource; the event table names resources of API Gateway
+        # that the catalogue lacks.
         kinds = known.resource_types if known else ()
-        services = {name.partition(":")[0], *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", "))}
+        services = {
+            name.partition(":")[0],
+            *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", ")),
+        }
         for service in services:
             index.setdefault("" if set(service) & set("$*?") else service, set()).add(name)
     return {service: frozenset(actions) for service, actions in index.items()}
 
 
-def _shared_resources(statement: Statement, resource: ResourceEntry, variables: bool) -> tuple[str, ...]:
+def _shared_resources(
+    statement: Statement, resource: ResourceEntry, variables: bool
+) -> tuple[str, ...]:
     """Returns the statement's resources that may overlap `resource`, as reports show them."""
     if isinstance(resource, tuple):
-        found = tuple(entry for entry in statement.resources if not _any_covers(resource, entry, variables))
-        return found or (_shown_resources(statement.not_resources) if statement.not_resources else ())
+        found = tuple(
+            entry for entry in statement.resources if not _any_covers(resource, entry, variables)
+        )
+        return found or (
+            _shown_resources(statement.not_resources) if statement.not_resources else ()
+        )
     if statement.not_resources:
         outside = _any_covers(statement.not_resources, resource, statement.variables)
         return () if outside else _shown_resources(statement.not_resources)
     return tuple(
-        entry for entry in statement.resources if resource_overlaps(entry, resource, variables=statement.variables)
+        entry
+        for entry in statement.resources
+        if resource_overlaps(entry, resource, variables=statement.variables)
     )
 
 
@@ -349,15 +425,19 @@ def _any_covers(entries: Iterable[str], other: str, variables: bool) -> bool:
 
 def _shown_resources(resource: ResourceEntry) -> tuple[str, ...]:
     """Returns a resource entry as reports show it; `NotResource: arn…` if it is excluded."""
-    return (resource,) if isinstance(resource, str) else tuple(f"{EXCLUDED}{entry}" for entry in resource)
+    return (
+        (resource,)
+        if isinstance(resource, str)
+        else tuple(f"{EXCLUDED}{entry}" for entry in resource)
+    )
 
 
 def json_patch(committed: Document | None, proposed: Document) -> str:
     """Returns a JSON Patch from the committed file's value to the proposed value, as indented JSON.
 
-    Without a file the patch adds the whole value. YAML templates have their functions in the long form, as
-    `{"Fn::Sub": …}`. The patch is verified by applying it: if the library's shortest patch fails (moves within lists of
-    equal items), the whole value is replaced.
+    Without a file the patch adds the whole value. YAML templates have their functions in the long
+    form, as `{"Fn::Sub": …}`. The patch is verified by applying it: if the library's shortest patch
+    fails (moves within lists of equal items), the whole value is replaced.
     """
     import jsonpatch
 
@@ -376,6 +456,9 @@ def json_patch(committed: Document | None, proposed: Document) -> str:
 def _text(operations: list[dict[str, Any]], pointer: str) -> str:
     """Prefixes the operations' paths with `pointer`."""
     places = ("path", "from")
-    moved = [{key: pointer + value if key in places else value for key, value in each.items()} for each in operations]
+    moved = [
+        {key: pointer + value if key in places else value for key, value in each.items()}
+        for each in operations
+    ]
     # `##[` is a workflow command of the runner at any position in a line, so it gets an escape.
     return json.dumps(moved, indent=2).replace("##[", "#\\u0023[") + "\n"

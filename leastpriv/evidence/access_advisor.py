@@ -1,8 +1,9 @@
-"""Reads IAM's last accessed information (access advisor): the last use of services and actions by a principal.
+"""Reads IAM's last accessed information (access advisor): the last use of services and actions by a
+principal.
 
 Only the session that requested a report can read it, so all four operations use one client
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24). Free of charge.
-Tracked actions, periods and regions: data/tracking.tsv.
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read
+2026-11-24). Free of charge. Tracked actions, periods and regions: data/tracking.tsv.
 """
 
 from __future__ import annotations
@@ -26,16 +27,21 @@ _log = logging.getLogger(__name__)
 
 _ENDED = ("COMPLETED", "FAILED")
 _NAMES_AT_ONCE = 200
-"""Most service prefixes of one `ListPoliciesGrantingServiceAccess` request (model of botocore 1.44.8)."""
+"""Most service prefixes of one `ListPoliciesGrantingServiceAccess` request (model of botocore
+1.44.8).
+"""
 _MOST_SHARED = 20
-"""Most pairs of policy and service whose other users are requested, one request each; the rest is unknown."""
+"""Most pairs of policy and service whose other users are requested, one request each; the rest is
+unknown.
+"""
 
 
 def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessReport:
     """Reads when `principal` (a role's or user's ARN) last used what its policies grant.
 
     Raises:
-        AwsError: IAM denied a request, failed, or did not finish in time. If only details fail, `missing` says so.
+        AwsError: IAM denied a request, failed, or did not finish in time. If only details fail,
+            `missing` says so.
     """
     _log.info(f"Asking IAM when {principal} last used its permissions (free of charge)")
     made = waiting.clock()
@@ -65,11 +71,15 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
     return AccessReport(made, services, granting, shared, missing or reason)
 
 
-def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[str, list[Mapping[str, Any]]]:
+def _report(
+    client: Any, arn: str, granularity: str, waiting: Polling
+) -> tuple[str, list[Mapping[str, Any]]]:
     """Returns a report about a role, user or policy: its job id, and one row per service."""
     doing = f"asking IAM for the last accessed information of {arn}"
     with translate_errors(doing, "iam:GenerateServiceLastAccessedDetails"):
-        job = str(client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"])
+        job = str(
+            client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"]
+        )
 
     def finished() -> list[Mapping[str, Any]] | None:
         ask, given = client.get_service_last_accessed_details, {"JobId": job, "MaxItems": 1_000}
@@ -78,7 +88,9 @@ def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[
 
     found = waiting.until(finished, "IAM's report")
     if found is None:
-        raise AwsError(f"IAM did not finish in time while {doing}: run again later.", AwsErrorKind.OTHER)
+        raise AwsError(
+            f"IAM did not finish in time while {doing}: run again later.", AwsErrorKind.OTHER
+        )
     if found[0]["JobStatus"] == "FAILED":
         error = found[0].get("Error", {})
         said = f"{error.get('Code', 'no reason given')}: {error.get('Message', '')}"
@@ -93,11 +105,16 @@ def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:
 def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Service -> the policies that grant it, by ARN or, for an inline policy, by name."""
     found: dict[str, tuple[str, ...]] = {}
-    doing, ask = "asking IAM which policies grant a service", client.list_policies_granting_service_access
+    doing, ask = (
+        "asking IAM which policies grant a service",
+        client.list_policies_granting_service_access,
+    )
     given = {"Arn": principal, "ServiceNamespaces": list(names)}
     for page in _marked_pages(ask, doing, "iam:ListPoliciesGrantingServiceAccess", given):
         for row in page["PoliciesGrantingServiceAccess"]:
-            policies = (str(each.get("PolicyArn") or each["PolicyName"]) for each in row.get("Policies", ()))
+            policies = (
+                str(each.get("PolicyArn") or each["PolicyName"]) for each in row.get("Policies", ())
+            )
             found[str(row["ServiceNamespace"]).lower()] = tuple(sorted(policies))
     return found
 
@@ -116,7 +133,10 @@ def _marked_pages(
         if page.get("IsTruncated"):
             marker = {"Marker": required_member(page, doing, "Marker")}
             if marker in known:
-                raise AwsError(f"A page names an earlier one as the next while {doing}.", AwsErrorKind.INCOMPLETE)
+                raise AwsError(
+                    f"A page names an earlier one as the next while {doing}.",
+                    AwsErrorKind.INCOMPLETE,
+                )
             known.append(marker)
 
 
@@ -127,13 +147,16 @@ def _shared_policies(
     granting: Mapping[str, tuple[str, ...]],
     waiting: Polling,
 ) -> tuple[tuple[SharedPolicy, ...], str]:
-    """Other users of a service through the principal's managed policies, and why they are not known for all.
+    """Other users of a service through the principal's managed policies, and why they are not known
+    for all.
 
     AWS managed policies are left out, because they cannot be edited.
     """
     own = f"::{principal.split(':')[4]}:policy/"
     found: dict[tuple[str, str], SharedPolicy] = {}
-    pairs = sorted((arn, service) for service, arns in granting.items() for arn in arns if own in arn)
+    pairs = sorted(
+        (arn, service) for service, arns in granting.items() for arn in arns if own in arn
+    )
     used: dict[tuple[str, str], tuple[str, str]] = {}
     reason = f"The run asks at most {_MOST_SHARED} times who uses a service through a policy."
     try:
@@ -156,13 +179,18 @@ def _shared_policies(
     except AwsError as error:
         reason = str(error)
     every = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
-    return tuple(each for each in every if each.others or not each.is_known), reason if len(found) < len(pairs) else ""
+    return tuple(each for each in every if each.others or not each.is_known), reason if len(
+        found
+    ) < len(pairs) else ""
 
 
 def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
     """Other roles and users that used the service through the policy of a report."""
     found: dict[str, LastAccess] = {}
-    doing, ask = "asking IAM who else uses a policy", client.get_service_last_accessed_details_with_entities
+    doing, ask = (
+        "asking IAM who else uses a policy",
+        client.get_service_last_accessed_details_with_entities,
+    )
     given = {"JobId": job, "ServiceNamespace": service, "MaxItems": 1_000}
     for page in _marked_pages(ask, doing, "iam:GetServiceLastAccessedDetailsWithEntities", given):
         for row in page.get("EntityDetailsList", ()):
@@ -173,8 +201,12 @@ def _other_users(client: Any, job: str, service: str, principal: str) -> dict[st
 
 
 def is_tracked(action: str, since: datetime) -> bool:
-    """Whether IAM has tracked every attempt of an action from `since` on: management actions and few others."""
-    is_management = visibility(action).visibility is Visibility.MANAGEMENT and action.lower() not in _kind("untracked")
+    """Whether IAM has tracked every attempt of an action from `since` on: management actions and
+    few others.
+    """
+    is_management = visibility(
+        action
+    ).visibility is Visibility.MANAGEMENT and action.lower() not in _kind("untracked")
     if not is_management and action.lower() not in _kind("tracked"):
         return False
     known = _kind("actions")
@@ -195,10 +227,16 @@ def tracked_regions() -> tuple[str, ...]:
 
 def is_tracked_partition(partition: str) -> bool:
     """Whether IAM tracks any region of a partition; the table has none in China."""
-    is_gov = partition == "aws-us-gov" and any(name.startswith("us-gov-") for name in _kind("region"))
+    is_gov = partition == "aws-us-gov" and any(
+        name.startswith("us-gov-") for name in _kind("region")
+    )
     return partition == "aws" or is_gov
 
 
 @cache
 def _kind(kind: str) -> Mapping[str, str]:
-    return {row["name"].lower(): row["since"] for row in table("tracking", "leastpriv.evidence") if row["kind"] == kind}
+    return {
+        row["name"].lower(): row["since"]
+        for row in table("tracking", "leastpriv.evidence")
+        if row["kind"] == kind
+    }

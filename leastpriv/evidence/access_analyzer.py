@@ -1,8 +1,9 @@
-"""Collects AWS's own findings about one role or user, and reads those of existing IAM Access Analyzers.
+"""Collects AWS's own findings about one role or user, and reads those of existing IAM Access
+Analyzers.
 
-A source that fails becomes a sentence and does not end the run.
-Reading findings is free. An unused-access analyzer costs a charge for each role and user that it monitors, so none is
-created (data/costs.tsv).
+A source that fails becomes a sentence and does not end the run. Reading findings is free. An
+unused-access analyzer costs a charge for each role and user that it monitors, so none is created
+(data/costs.tsv).
 """
 
 from __future__ import annotations
@@ -50,8 +51,9 @@ def collect_aws_findings(
 ) -> AwsFindings:
     """Collects AWS's findings about a principal; never raises an `AwsError`.
 
-    `access`: whether to read IAM's last accessed information; `generation`: whether to generate a policy from its
-    trail, from `start` on. With either, the findings of existing analyzers are read.
+    `access`: whether to read IAM's last accessed information; `generation`: whether to generate a
+    policy from its trail, from `start` on. With either, the findings of existing analyzers are
+    read.
     """
     unasked: list[SkippedSource] = []
     asked: list[str] = []
@@ -71,12 +73,17 @@ def collect_aws_findings(
     soon = replace(waiting, longest=min(waiting.longest, _SOON))
     if access:
         home = aws.region or home_region("iam", principal.partition)
-        report = tried("access advisor", lambda: read_last_accessed(aws.client("iam", home), principal.arn, soon))
+        report = tried(
+            "access advisor",
+            lambda: read_last_accessed(aws.client("iam", home), principal.arn, soon),
+        )
     if access or generation:
         for row in table("costs", "leastpriv.evidence"):
             _log.info(row["sentence"])
         analyzer = partial(aws.client, "accessanalyzer")
-        unused = tried("unused access findings", lambda: read_unused_access(analyzer(), principal.arn, soon))
+        unused = tried(
+            "unused access findings", lambda: read_unused_access(analyzer(), principal.arn, soon)
+        )
         if principal.kind == "role":
             both = tried(
                 "external access findings",
@@ -87,16 +94,24 @@ def collect_aws_findings(
             )
             outside, inside = both or (None, ())
             if both and outside is None:
-                unasked.append(SkippedSource("external access findings", f"there is no such analyzer in {aws.region}."))
+                unasked.append(
+                    SkippedSource(
+                        "external access findings", f"there is no such analyzer in {aws.region}."
+                    )
+                )
     if generation:
         # Last, because it takes minutes.
         settings, start = generation
         region = settings.trail.split(":")[3]
         generated = tried(
             "policy generation",
-            lambda: generate_policy(aws.client("accessanalyzer", region), principal.arn, settings, start, waiting),
+            lambda: generate_policy(
+                aws.client("accessanalyzer", region), principal.arn, settings, start, waiting
+            ),
         )
-    return AwsFindings(report, generated, unused or (), outside or (), inside or (), tuple(unasked), tuple(asked))
+    return AwsFindings(
+        report, generated, unused or (), outside or (), inside or (), tuple(unasked), tuple(asked)
+    )
 
 
 class Analyzer(NamedTuple):
@@ -109,49 +124,77 @@ class Analyzer(NamedTuple):
 
 
 def list_analyzers(client: Any, end: str = "") -> Iterator[Analyzer]:
-    """Yields the active analyzers of account and organization in the client's region; `end` ends the type's name."""
+    """Yields the active analyzers of account and organization in the client's region; `end` ends
+    the type's name.
+    """
     doing, action = "listing analyzers", "access-analyzer:ListAnalyzers"
     for kind in (f"ACCOUNT{end}", f"ORGANIZATION{end}"):
         for page in pages(client, "list_analyzers", doing, action, type=kind):
             for each in page["analyzers"]:
                 if each["status"] == "ACTIVE":
-                    days = each.get("configuration", {}).get("unusedAccess", {}).get("unusedAccessAge", 0)
+                    days = (
+                        each.get("configuration", {})
+                        .get("unusedAccess", {})
+                        .get("unusedAccessAge", 0)
+                    )
                     yield Analyzer(each["arn"], each["name"], int(days))
 
 
-def list_findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
-    """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all pages joined."""
+def list_findings(
+    client: Any, analyzer: Analyzer, resource: str, *kinds: str
+) -> Iterator[Mapping[str, Any]]:
+    """Yields active findings about a role or user, by ARN, as `GetFindingV2` returns them with all
+    pages joined.
+    """
     for each in _listed(client, analyzer, "resource", resource):
-        # Check the filter again: a finding about another role would be a false statement about this one.
+        # Check the filter again: a finding about another role would be a false statement about this
+        # one.
         if each.get("findingType") in kinds and each.get("resource") == resource:
             yield from _whole(client, analyzer, str(each["id"]))
 
 
-def _listed(client: Any, analyzer: Analyzer, property_name: str, value: str) -> Iterator[Mapping[str, Any]]:
+def _listed(
+    client: Any, analyzer: Analyzer, property_name: str, value: str
+) -> Iterator[Mapping[str, Any]]:
     """Yields the summaries of active findings whose property has a value."""
     wanted = {property_name: {"eq": [value]}, "status": {"eq": ["ACTIVE"]}}
-    doing, action = f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"
-    for page in pages(client, "list_findings_v2", doing, action, analyzerArn=analyzer.arn, filter=wanted):
+    doing, action = (
+        f"listing findings of the analyzer {analyzer.name}",
+        "access-analyzer:ListFindings",
+    )
+    for page in pages(
+        client, "list_findings_v2", doing, action, analyzerArn=analyzer.arn, filter=wanted
+    ):
         yield from (each for each in page["findings"] if each["status"] == "ACTIVE")
 
 
 def _whole(client: Any, analyzer: Analyzer, number: str) -> Iterator[Mapping[str, Any]]:
     """Yields the finding, unless it was deleted after the listing."""
-    doing, action = f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"
+    doing, action = (
+        f"reading a finding of the analyzer {analyzer.name}",
+        "access-analyzer:GetFinding",
+    )
     try:
-        found = list(pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number))
+        found = list(
+            pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number)
+        )
     except AwsError as error:
         if error_code(error) != "ResourceNotFoundException":
             raise
         return
-    yield {**found[-1], "findingDetails": [each for page in found for each in page["findingDetails"]]}
+    yield {
+        **found[-1],
+        "findingDetails": [each for page in found for each in page["findingDetails"]],
+    }
 
 
 _TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "UnusedIAMUserPassword")
 
 
 def read_unused_access(client: Any, principal: str, waiting: Polling) -> tuple[UnusedAccess, ...]:
-    """Reads the findings of each unused-access analyzer in the client's region; empty where there is none."""
+    """Reads the findings of each unused-access analyzer in the client's region; empty where there
+    is none.
+    """
     analyzers = [*list_analyzers(client, "_UNUSED_ACCESS")]
     return tuple(_findings_of(client, analyzer, principal, waiting) for analyzer in analyzers)
 
@@ -184,48 +227,85 @@ def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polli
                 _log.info(f"No recommendation for the finding {finding['id']}: {error}")
                 unadvised[str(error)] = None
     return UnusedAccess(
-        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(credentials),
+        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)),
+        tuple(credentials),
         tuple(advice), tuple(unadvised),
     )  # fmt: skip
 
 
-def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Recommendation]:
+def _recommendations(
+    client: Any, analyzer: Analyzer, finding: str, waiting: Polling
+) -> Iterator[Recommendation]:
     """Yields the recommendations for a finding; raises AwsError."""
-    with translate_errors("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
+    with translate_errors(
+        "asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"
+    ):
         client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
     answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation")
     if answer is None:
-        raise AwsError("Access Analyzer made no recommendation in time: run again later.", AwsErrorKind.OTHER)
+        raise AwsError(
+            "Access Analyzer made no recommendation in time: run again later.", AwsErrorKind.OTHER
+        )
     if answer["status"] == "FAILED":
         error = answer.get("error") or {}
-        said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+        said = (
+            f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+        )
         raise AwsError(f"Access Analyzer makes no recommendation ({said}).", AwsErrorKind.OTHER)
     for step in answer["recommendedSteps"]:
         change = step.get("unusedPermissionsRecommendedStep", {})
         if change.get("recommendedAction"):
             text = change.get("recommendedPolicy")
             grants = tuple(action.lower() for action, _ in grants_of([text])) if text else ()
-            yield Recommendation(str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants)
+            yield Recommendation(
+                str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants
+            )
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
     doing, action = "reading a recommendation", "access-analyzer:GetFindingRecommendation"
-    found = list(pages(client, "get_finding_recommendation", doing, action, analyzerArn=analyzer.arn, id=finding))
+    found = list(
+        pages(
+            client,
+            "get_finding_recommendation",
+            doing,
+            action,
+            analyzerArn=analyzer.arn,
+            id=finding,
+        )
+    )
     if found[-1]["status"] not in ("SUCCEEDED", "FAILED"):
         return None
-    return {**found[-1], "recommendedSteps": [step for page in found for step in page.get("recommendedSteps", ())]}
+    return {
+        **found[-1],
+        "recommendedSteps": [step for page in found for step in page.get("recommendedSteps", ())],
+    }
 
 
 def read_external_access(client: Any, role: str) -> tuple[ExternalAccess, ...] | None:
-    """Reads the findings of the external access analyzers in the client's region; None where there is none."""
+    """Reads the findings of the external access analyzers in the client's region; None where there
+    is none.
+    """
     found: dict[str, ExternalAccess] = {}
     watching = [*list_analyzers(client)]
-    findings = (each for analyzer in watching for each in list_findings(client, analyzer, role, "ExternalAccess"))
-    details = (each.get("externalAccessDetails") for finding in findings for each in finding["findingDetails"])
+    findings = (
+        each
+        for analyzer in watching
+        for each in list_findings(client, analyzer, role, "ExternalAccess")
+    )
+    details = (
+        each.get("externalAccessDetails")
+        for finding in findings
+        for each in finding["findingDetails"]
+    )
     for outside in filter(None, details):
-        principals = [f"{kind} {name}" for kind, name in sorted((outside.get("principal") or {}).items())]
+        principals = [
+            f"{kind} {name}" for kind, name in sorted((outside.get("principal") or {}).items())
+        ]
         is_public = bool(outside.get("isPublic")) or principals == ["AWS *"]
-        conditions = {str(key): str(value) for key, value in (outside.get("condition") or {}).items()}
+        conditions = {
+            str(key): str(value) for key, value in (outside.get("condition") or {}).items()
+        }
         read = ExternalAccess(", ".join(principals) or "any principal", conditions, is_public)
         found.setdefault(f"{read.principal} {sorted(conditions.items())}", read)
     return tuple(found.values()) if watching else None
@@ -236,7 +316,8 @@ _MOST_INTERNAL = 100
 
 
 def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, ...]:
-    """Reads which monitored resources the principal reaches, from the internal-access analyzers in the client's region.
+    """Reads which monitored resources the principal reaches, from the internal-access analyzers in
+    the client's region.
 
     Raises AwsError where AWS denied the request, or failed.
     """
@@ -253,6 +334,8 @@ def read_internal_access(client: Any, principal: str) -> tuple[InternalAccess, .
             inside = detail.get("internalAccessDetails") or {}
             # Check the filter again: the summary has no principal.
             if principal in (inside.get("principal") or {}).values():
-                actions = found.setdefault((analyzer.name, str(summary.get("resource") or "")), set())
+                actions = found.setdefault(
+                    (analyzer.name, str(summary.get("resource") or "")), set()
+                )
                 actions.update(map(str, inside.get("action") or ()))
     return tuple(InternalAccess(*key, tuple(sorted(actions))) for key, actions in found.items())

@@ -1,6 +1,8 @@
-"""Collects the calls of each principal into usage: permission -> count, first seen, last seen, runs.
+"""Collects the calls of each principal into usage: permission -> count, first seen, last seen,
+runs.
 
-Distributes calls to one collector per principal; gaps go to all collectors. Memory grows with distinct values only.
+Distributes calls to one collector per principal; gaps go to all collectors. Memory grows with
+distinct values only.
 """
 
 from __future__ import annotations
@@ -19,7 +21,19 @@ from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
-from leastpriv.models import AGGREGATED, Call, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Scope, Usage
+from leastpriv.models import (
+    AGGREGATED,
+    Call,
+    Denial,
+    DeniedBy,
+    Gap,
+    GapKind,
+    Need,
+    Outcome,
+    Permission,
+    Scope,
+    Usage,
+)
 from leastpriv.permissions.arn_templates import without_build_step_names
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
@@ -27,15 +41,21 @@ from leastpriv.permissions.mapping import CallNeeds, LastUsed, forget_calls, nee
 from leastpriv.permissions.request import creates
 
 _MOST_RESOURCES_PER_ACTION = 500
-"""Further resources of an action are replaced by a wildcard of their parent (object keys took 216 MB at 5 GB)."""
+"""Further resources of an action are replaced by a wildcard of their parent (object keys took 216
+MB at 5 GB).
+"""
 _MOST_GAPS = 1_000
 RecentGroups = LastUsed[tuple[tuple[Need, ...], CallTotals]]
-"""Identity of needs, and what else a call adds to its group -> those needs and the totals of the group."""
+"""Identity of needs, and what else a call adds to its group -> those needs and the totals of the
+group.
+"""
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
 _FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
-"""Answers that show that an event always has one: so many at least, and so many for each call without."""
+"""Answers that show that an event always has one: so many at least, and so many for each call
+without.
+"""
 _ALLOWED, _DENIED, _MAPPED = Outcome.ALLOWED, Outcome.DENIED, Verdict.MAPPED
 _NO_RUN = -1
 """The run of a call that may be no deployment's."""
@@ -72,8 +92,14 @@ class UsageCollector:
         self._principal = principal
 
     def note_gap(self, gap: Gap) -> None:
-        """Adds a gap and counts equal gaps; past a limit the details are dropped, never the scope."""
-        key = (gap.kind, gap.scope, gap.detail if len(self._gaps) < _MOST_GAPS else "and more of the kind")
+        """Adds a gap and counts equal gaps; past a limit the details are dropped, never the
+        scope.
+        """
+        key = (
+            gap.kind,
+            gap.scope,
+            gap.detail if len(self._gaps) < _MOST_GAPS else "and more of the kind",
+        )
         self._gaps[key] = self._gaps.get(key, 0) + gap.count
 
     def note(self, call: Call) -> None:
@@ -98,8 +124,8 @@ class UsageCollector:
     def _resolved(self, is_rehearsal_key: Callable[[str], bool]) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the outcomes that only all calls together show.
 
-        A call without the answer that its kind nearly always has is of unknown outcome. What the session policy of a
-        rehearsal's key denied lacks in the proposal.
+        A call without the answer that its kind nearly always has is of unknown outcome. What the
+        session policy of a rehearsal's key denied lacks in the proposal.
         """
         if not any(mark.startswith((NO_ANSWER, _OF_SESSION)) for _, _, mark, _ in self._groups):
             return self._groups
@@ -108,7 +134,9 @@ class UsageCollector:
             event, key = mark.removeprefix(f"{NO_ANSWER} "), mark.removeprefix(_OF_SESSION)
             if event != mark:
                 answered, unanswered = self._answers[event]
-                lacks = answered >= _FEWEST_ANSWERS and unanswered * _ANSWERS_PER_MISSING <= answered
+                lacks = (
+                    answered >= _FEWEST_ANSWERS and unanswered * _ANSWERS_PER_MISSING <= answered
+                )
                 outcome, mark = (Outcome.UNKNOWN, NO_ANSWER) if lacks else (outcome, "")
             elif key != mark and totals.denial:
                 from leastpriv.evidence.denials.needs import as_rehearsal_denial
@@ -121,25 +149,36 @@ class UsageCollector:
         return found
 
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
-        # Loading the grammar of denials takes as long as reading a small trail, which may hold none.
+        # Loading the grammar of denials takes as long as reading a small trail, which may hold
+        # none.
         import leastpriv.evidence.denials.needs as denied
 
         denial = denied.recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:
-            self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), f"{call.source}:{call.name}{self._decoder.trouble}"))
+            self.note_gap(
+                Gap(
+                    GapKind.ENCODED_DENIAL,
+                    Scope(),
+                    f"{call.source}:{call.name}{self._decoder.trouble}",
+                )
+            )
         strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
         if strange:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
             detail = f"{call.source}:{call.name} was denied {', '.join(strange)}"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
         for action in denied.mapping_contradictions(mapped, denial):
-            detail = f"{call.source}:{call.name} was denied {action} on another resource than its request names"
+            detail = (
+                f"{call.source}:{call.name} was denied {action} on another resource than its"
+                " request names"
+            )
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
         implied = denied.needs_of_request(call)
         needs = denied.with_conditions(denied.denied_needs(mapped, denial, call), implied, call)
         self._tally_denial(call, run, needs, denial)
         if denial.actions:
-            # A denial of another action (`iam:PassRole`): the call's own action was attempted, with unknown outcome.
+            # A denial of another action (`iam:PassRole`): the call's own action was attempted, with
+            # unknown outcome.
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             if own:
@@ -162,7 +201,12 @@ class UsageCollector:
     def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome) -> None:
         """Counts a call in its group, and whether a successful writing call has an answer."""
         mark = call.caller_doubt
-        if not mark and call.read_only is False and call.outcome is _ALLOWED and not call.error_code:
+        if (
+            not mark
+            and call.read_only is False
+            and call.outcome is _ALLOWED
+            and not call.error_code
+        ):
             event = f"{call.source}:{call.name}"
             self._answers.setdefault(event, [0, 0])[not call.response] += 1
             mark = "" if call.response else f"{NO_ANSWER} {event}"
@@ -176,7 +220,9 @@ class UsageCollector:
         self._recent.put(place, (needs, totals))
         totals.note(call, run)
 
-    def _totals(self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str) -> CallTotals:
+    def _totals(
+        self, call: Call, needs: tuple[Need, ...], outcome: Outcome, refused_by: str
+    ) -> CallTotals:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         return self._groups.setdefault(key, CallTotals(call.time, call.time))
 
@@ -184,17 +230,26 @@ class UsageCollector:
         """Returns the evidence so far, with usages sorted by action, resource and outcome."""
         keys = self._issued or IssuedKeys()
         runs = self._runs.resolve(keys.identity_of, keys.logged_in)
-        ordered = tuple(sorted({run.id: run for run in runs}.values(), key=lambda run: (run.first, run.id)))
+        ordered = tuple(
+            sorted({run.id: run for run in runs}.values(), key=lambda run: (run.first, run.id))
+        )
         place = {run.id: at for at, run in enumerate(ordered)}
         places = [place[run.id] for run in runs]
 
         @cache
         def run_ids(tokens: frozenset[int]) -> tuple[str, ...]:
-            return tuple([ordered[at].id for at in sorted({places[token] for token in tokens if token != _NO_RUN})])
+            return tuple(
+                [
+                    ordered[at].id
+                    for at in sorted({places[token] for token in tokens if token != _NO_RUN})
+                ]
+            )
 
         uses = list(self._runs.key_uses()) if self._issued else []
         groups = self._tags.with_context(with_known_paths(self._resolved(keys.is_rehearsal_key)))
-        unanswered = sum(totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER)
+        unanswered = sum(
+            totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER
+        )
         return Evidence(
             principal=self._principal,
             usages=tuple(_usages(groups, run_ids)),
@@ -223,7 +278,9 @@ class UsageCollector:
                 unmapped=self._unmapped,
                 no_permission=self._no_permission,
             ),
-            regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
+            regions=tuple(
+                sorted({region for tally in groups.values() for region in tally.regions})
+            ),
             checked_inside=dict(sorted(self._checked_inside.items())),
             created_tags=self._tags.close(run_ids),
         )
@@ -235,7 +292,13 @@ class UsageCollector:
             self._no_permission += allowed
         elif mapped.verdict is Verdict.UNMAPPED:
             self._unmapped += allowed
-            self.note_gap(Gap(GapKind.UNMAPPED_EVENT, scope_of_unmapped(call.source, call.name, mapped.prefix), event))
+            self.note_gap(
+                Gap(
+                    GapKind.UNMAPPED_EVENT,
+                    scope_of_unmapped(call.source, call.name, mapped.prefix),
+                    event,
+                )
+            )
         elif mapped.verdict is Verdict.UNVERIFIED:
             self._unmapped += allowed
             self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
@@ -260,11 +323,15 @@ class UsageCollector:
                 seen.add(parent)
                 break
         folded = Permission(permission.action, parent, permission.conditions)
-        return structs.replace(need, permission=folded, derivation="folded: too many resources", exact=False)
+        return structs.replace(
+            need, permission=folded, derivation="folded: too many resources", exact=False
+        )
 
 
 def _parents(resource: str) -> Iterable[str]:
-    """Yields ever wider patterns of a resource: `b/x/*`, then `b/*`; at the end the region and account."""
+    """Yields ever wider patterns of a resource: `b/x/*`, then `b/*`; at the end the region and
+    account.
+    """
     head, slash, path = resource.partition("/")
     if slash:
         folder = path.rpartition("/")[0]
@@ -273,7 +340,9 @@ def _parents(resource: str) -> Iterable[str]:
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
 
 
-def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]) -> list[Usage]:
+def _usages(
+    groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]
+) -> list[Usage]:
     merged: dict[tuple[Need, Outcome, str], list[CallTotals]] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
@@ -286,8 +355,12 @@ def _usages(groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[
             for tally in tallies:
                 whole.absorb(tally)
         runs = run_ids(frozenset(whole.runs))
-        usages.append(whole.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else ""))
-    return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
+        usages.append(
+            whole.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
+        )
+    return sorted(
+        usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation)
+    )
 
 
 _MOST_BY_PATTERN = 200
@@ -297,7 +370,9 @@ _MOST_BY_PATTERN = 200
 class PrincipalCollectors:
     """One collector per principal."""
 
-    def __init__(self, principals: Principals, sources: int, decoder: Decoder | None = None) -> None:
+    def __init__(
+        self, principals: Principals, sources: int, decoder: Decoder | None = None
+    ) -> None:
         """Creates a collector for each target; `sources` is the number of sources."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
         self._keys = IssuedKeys()
@@ -305,9 +380,12 @@ class PrincipalCollectors:
         self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
         self._by_caller: dict[str, tuple[str, UsageCollector | None]] = {}
-        """ARN of a call -> ARN under which it is counted, and where; None: of one principal too many."""
+        """ARN of a call -> ARN under which it is counted, and where; None: of one principal too
+        many.
+        """
         self._names: dict[str, str] = {}
-        """ARN without the path -> ARN with the longest path seen: a session ARN has no role path."""
+        """ARN without the path -> ARN with the longest path seen: a session ARN has no role path.
+        """
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
     def note(self, source: int, item: Call | Gap) -> None:
@@ -341,7 +419,9 @@ class PrincipalCollectors:
         return UsageCollector(name, self._decoder, self._keys, self._recent)
 
     def _without_path(self, arn: str) -> str:
-        """Returns the ARN without its path, under which all calls of a role are counted; names are unique."""
+        """Returns the ARN without its path, under which all calls of a role are counted; names are
+        unique.
+        """
         head, _, name = arn.rpartition("/")
         short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
         known = self._names.get(short)

@@ -1,4 +1,6 @@
-"""What the sources record of all principals, by region, day and kind, and the silences and settings that hide calls."""
+"""What the sources record of all principals, by region, day and kind, and the silences and settings
+that hide calls.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ class DataStream(NamedTuple):
     kind: str
     """`read` or `write`; empty where the records do not say."""
     prefix: str
-    """Folder of the objects (`arn:aws:s3:::bucket/reports/2026/`), or the ARN of another resource."""
+    """Folder of the objects (`arn:aws:s3:::bucket/reports/2026/`), or the ARN of another resource.
+    """
 
 
 class SelectedData(NamedTuple):
@@ -38,37 +41,52 @@ class SelectedData(NamedTuple):
 LONGEST_SILENCE = timedelta(days=14)
 """Days without a record up to which a quiet region counts as read: many deploy every two weeks."""
 LONGEST_WRITE_SILENCE = timedelta(days=35)
-"""The same for writing calls: some deploy once a month. `silence_gaps` finds a shorter pause in a busy region."""
+"""The same for writing calls: some deploy once a month. `silence_gaps` finds a shorter pause in a
+busy region.
+"""
 
 
 class Coverage(Struct, frozen=True):
-    """What the sources record of all principals: a missing call proves something only where other calls were recorded.
+    """What the sources record of all principals: a missing call proves something only where other
+    calls were recorded.
 
-    Region and kind are the finest unit, because each region may have a trail with other event selectors.
+    Region and kind are the finest unit, because each region may have a trail with other event
+    selectors.
     """
 
     days: Mapping[str, frozenset[date]] = {}
     """Region -> days with a record of any principal."""
     logged: Mapping[tuple[str, str], frozenset[date]] = {}
-    """Region and `management-read`, `management-write` or an excludable event source -> days with such a record."""
+    """Region and `management-read`, `management-write` or an excludable event source -> days with
+    such a record.
+    """
     data: Mapping[DataStream, int] = {}
-    """Stream -> days with such a data event, as a mask (`mask_of`): there may be thousands of streams."""
+    """Stream -> days with such a data event, as a mask (`mask_of`): there may be thousands of
+    streams.
+    """
     events: frozenset[str] = frozenset()
-    """Management events recorded of any principal, as event source and name: CloudTrail records these operations."""
+    """Management events recorded of any principal, as event source and name: CloudTrail records
+    these operations.
+    """
     selected: frozenset[SelectedData] = frozenset()
     """Data events that event selectors include; empty where no event selectors were read."""
     every_region: bool = False
-    """The sources have the records of every region: event history of all regions, or a trail of all regions."""
+    """The sources have the records of every region: event history of all regions, or a trail of all
+    regions.
+    """
     named_regions: frozenset[str] = frozenset()
     """Regions that `aws-regions` names: the user says that the role works in no other."""
     window: Window = Window()
-    """The period that the user asked for; its end is now where AWS itself is read. Open where files decide."""
+    """The period that the user asked for; its end is now where AWS itself is read. Open where files
+    decide.
+    """
 
     @property
     def whole_days(self) -> tuple[date, date] | None:
         """First and last day that the records should show in whole; None without records.
 
-        The first and the last day with records may be read in part, unless the window includes them in whole.
+        The first and the last day with records may be read in part, unless the window includes them
+        in whole.
         """
         found = frozenset[date]().union(*self.days.values())
         if not found:
@@ -78,7 +96,9 @@ class Coverage(Struct, frozen=True):
         return first + _DAY, (end.date() if end else max(found)) - _DAY
 
     def length(self, region: str, kind: str = "") -> timedelta | None:
-        """Time that the records of a region, of one kind or any, span without long silences; None without records."""
+        """Time that the records of a region, of one kind or any, span without long silences; None
+        without records.
+        """
         found = self.logged.get((region, kind)) if kind else self.days.get(region)
         if not found:
             return None
@@ -103,7 +123,9 @@ def mask_of(days: Iterable[int]) -> int:
 def days_of(mask: int) -> frozenset[date]:
     """Returns the days of a mask."""
     bits = bin(mask)[:1:-1]
-    return frozenset(date.fromordinal(_FIRST_DAY + number) for number, bit in enumerate(bits) if bit == "1")
+    return frozenset(
+        date.fromordinal(_FIRST_DAY + number) for number, bit in enumerate(bits) if bit == "1"
+    )
 
 
 @lru_cache(maxsize=256)
@@ -123,11 +145,15 @@ https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-ev
 LOGGED_KINDS = frozenset({READ, WRITE, *EXCLUDABLE.values()})
 """Kinds of management events that a trail of one region may have and another lack."""
 _BUSY = 1 / 2
-"""A region is busy if it has records on this share of its days, from its first to its last but the longest silence."""
+"""A region is busy if it has records on this share of its days, from its first to its last but the
+longest silence.
+"""
 _DAILY, _DAILY_WRITES = 4 / 5, 9 / 10
 """With records on this share of these days, each day without a record is a silence."""
 _SILENT_WEEKDAY = 1 / 4
-"""A day of the weekend is silent if at most this share of such days has records: many accounts rest then."""
+"""A day of the weekend is silent if at most this share of such days has records: many accounts rest
+then.
+"""
 _FEWEST_DAYS = 7
 
 
@@ -142,7 +168,9 @@ def bucket_of(arn: str) -> str:
 
 
 def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
-    """Yields a gap for each silence of a busy region, and of a kind of events that the region otherwise has."""
+    """Yields a gap for each silence of a busy region, and of a kind of events that the region
+    otherwise has.
+    """
     whole = coverage.whole_days
     if whole is None:
         return
@@ -153,22 +181,32 @@ def silence_gaps(coverage: Coverage) -> Iterator[Gap]:
             yield Gap(GapKind.SILENCE, Scope(regions=(region,)), detail)
             continue
         for kind in sorted(LOGGED_KINDS):
-            found = silences(coverage.logged.get((region, kind), frozenset()), whole, writes=kind == WRITE)
+            found = silences(
+                coverage.logged.get((region, kind), frozenset()), whole, writes=kind == WRITE
+            )
             if found:
                 detail = f"{region} has no {_KINDS.get(kind, f'event of {kind}')} {_listed(found)}"
-                prefix = next((prefix for prefix, source in EXCLUDABLE.items() if source == kind), "")
+                prefix = next(
+                    (prefix for prefix, source in EXCLUDABLE.items() if source == kind), ""
+                )
                 scope = (
-                    Scope(services=(prefix,), regions=(region,)) if prefix else Scope(events=(kind,), regions=(region,))
+                    Scope(services=(prefix,), regions=(region,))
+                    if prefix
+                    else Scope(events=(kind,), regions=(region,))
                 )
                 yield Gap(GapKind.SILENCE, scope, f"{detail}, though it has on most other days")
 
 
 @lru_cache(maxsize=1_024)
-def silences(days: frozenset[date], whole: tuple[date, date], *, writes: bool = False) -> tuple[tuple[date, date], ...]:
-    """Returns the first and last day of each period without records that differs from the habit of the other days.
+def silences(
+    days: frozenset[date], whole: tuple[date, date], *, writes: bool = False
+) -> tuple[tuple[date, date], ...]:
+    """Returns the first and last day of each period without records that differs from the habit of
+    the other days.
 
-    A single day counts where most days have records; where weekends are silent, two working days do. `whole`: the first
-    and the last day that the records should show; `writes`: the records are writing calls, which are rarer.
+    A single day counts where most days have records; where weekends are silent, two working days
+    do. `whole`: the first and the last day that the records should show; `writes`: the records are
+    writing calls, which are rarer.
     """
     start, end = whole
     inside = sorted(day for day in days if start <= day <= end)
@@ -195,7 +233,8 @@ def silences(days: frozenset[date], whole: tuple[date, date], *, writes: bool = 
     if share >= (_DAILY_WRITES if writes else _DAILY):
         usual = int(bool(silent))
     else:
-        # Where days without records are the rule, only a pause twice as long as nearly all others is a silence.
+        # Where days without records are the rule, only a pause twice as long as nearly all others
+        # is a silence.
         usual = 2 * pauses[len(pauses) * 9 // 10]
         usual = max(usual, LONGEST_SILENCE.days) if writes else usual
     return tuple((run[0], run[-1]) for run in runs if len(run) > usual)
@@ -210,25 +249,34 @@ _MOST_SILENCES = 3
 
 
 def _listed(found: Sequence[tuple[date, date]]) -> str:
-    named = [f"on {first}" if first == last else f"from {first} to {last}" for first, last in found[:_MOST_SILENCES]]
+    named = [
+        f"on {first}" if first == last else f"from {first} to {last}"
+        for first, last in found[:_MOST_SILENCES]
+    ]
     more = len(found) - len(named)
     return ", ".join(named) + (f" and in {more} more periods" if more else "")
 
 
 def merge_source_gaps(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
-    """Returns the gaps of all sources; those of trail settings are reduced to what every trail excludes.
+    """Returns the gaps of all sources; those of trail settings are reduced to what every trail
+    excludes.
 
-    A source without a settings gap takes no part: it may be a trail that excludes nothing, or files of unknown
-    settings. A source that has no files of the targets' account has its own gap, which may hide any call.
+    A source without a settings gap takes no part: it may be a trail that excludes nothing, or files
+    of unknown settings. A source that has no files of the targets' account has its own gap, which
+    may hide any call.
     """
-    settings: list[Sequence[Gap]] = [[gap for gap in each if gap.kind is GapKind.NOT_LOGGED] for each in gaps]
+    settings: list[Sequence[Gap]] = [
+        [gap for gap in each if gap.kind is GapKind.NOT_LOGGED] for each in gaps
+    ]
     others = [gap for each in gaps for gap in each if gap.kind is not GapKind.NOT_LOGGED]
     known = [each for each in settings if each]
     return (*others, *(common_gaps(known) if known else ()))
 
 
 def common_gaps(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
-    """Intersection of the gaps of several trails (at least one); a trail without a gap excludes nothing."""
+    """Intersection of the gaps of several trails (at least one); a trail without a gap excludes
+    nothing.
+    """
     return reduce(_common_to_two, gaps)
 
 
@@ -246,13 +294,22 @@ def _common_to_two(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
 
 def _is_covered(scope: Scope, other: Scope) -> bool:
     """Whether another scope includes all of this scope."""
-    parts = [(getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")]
+    parts = [
+        (getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")
+    ]
     inside = all(not wide or (part and set(part) <= set(wide)) for part, wide in parts)
-    return inside and set(other.outside) <= set(scope.outside) and other.data_events <= scope.data_events
+    return (
+        inside
+        and set(other.outside) <= set(scope.outside)
+        and other.data_events <= scope.data_events
+    )
 
 
 def _common(one: Scope, other: Scope) -> Scope | None:
-    parts = [_part(getattr(one, name), getattr(other, name)) for name in ("services", "regions", "events")]
+    parts = [
+        _part(getattr(one, name), getattr(other, name))
+        for name in ("services", "regions", "events")
+    ]
     if any(part is None for part in parts):
         return None
     services, regions, events = (part or () for part in parts)

@@ -1,8 +1,9 @@
 """Finds resources that the principal's own runs create, whose ids or names differ in each run.
 
-`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do copies of an app and
-names with a word of the run itself, for every action on one of them. That of a bucket is for actions on it only,
-since its ARN has no owner: actions on the objects of two buckets are proposed for those of the newest bucket.
+`orders-1`, `orders-2` and `orders-3` form a name pattern where three runs created them, as do
+copies of an app and names with a word of the run itself, for every action on one of them. That of a
+bucket is for actions on it only, since its ARN has no owner: actions on the objects of two buckets
+are proposed for those of the newest bucket.
 """
 
 from __future__ import annotations
@@ -42,28 +43,41 @@ from leastpriv.permissions.name_copies import (
 )
 from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.tool_lifecycle import STACK_SERVICE
-from leastpriv.permissions.volatility import WildcardPart, is_named_but_ids, is_open_anyway, open_parts, service_of
+from leastpriv.permissions.volatility import (
+    WildcardPart,
+    is_named_but_ids,
+    is_open_anyway,
+    open_parts,
+    service_of,
+)
 
 _REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
 _NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
 """Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
 _RUN_NUMBER = re.compile(r"(?<![0-9])[0-9]{4,11}(?![0-9])")
 """A number of a session name without the word before it; twelve digits are an account."""
-_PULL = re.compile(r"(?<![A-Za-z0-9])((?:pr|pull|pull-request|mr)[-_]?)[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE)
+_PULL = re.compile(
+    r"(?<![A-Za-z0-9])((?:pr|pull|pull-request|mr)[-_]?)[0-9]{1,6}(?![A-Za-z0-9])", re.IGNORECASE
+)
 """A pull request in a name: the login of its run has no number, `repo:shop/orders:pull_request`."""
 _DAY = re.compile(
     r"(?<![0-9])(?P<day>20[0-9]{2}([-_.]?)(?:0[1-9]|1[0-2])\2(?:0[1-9]|[12][0-9]|3[01]))(?![0-9])(?:[-_.][0-9]+)*"
     r"(?![A-Za-z0-9])"
 )
-"""A day in a name, with a counter or time behind it: of the run if it is the day on which the run began."""
+"""A day in a name, with a counter or time behind it: of the run if it is the day on which the run
+began.
+"""
 _MOST_OF_A_DAY = 20
 """Resources of one run with its day; of more the names themselves show what changes."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
-(https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read 2026-11-27)."""
+(https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
+2026-11-27)."""
 
 
-def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[str, frozenset[str]]:
+def words_of_runs(
+    runs: Iterable[Run], usages: Iterable[Usage] = ()
+) -> Mapping[str, frozenset[str]]:
     """Maps the id of each run to the words that its names may contain, in lower case."""
     known = tuple(runs)
     found: dict[str, set[str]] = {run.id: {*_words_of(run)} for run in known}
@@ -83,17 +97,26 @@ def words_of_runs(runs: Iterable[Run], usages: Iterable[Usage] = ()) -> Mapping[
     for run, named in days.items():
         if len(named) <= _MOST_OF_A_DAY:
             found.setdefault(run, set()).update(named.values())
-    return {run: frozenset(words - LONG_LIVED) for run, words in found.items() if words - LONG_LIVED}
+    return {
+        run: frozenset(words - LONG_LIVED) for run, words in found.items() if words - LONG_LIVED
+    }
 
 
 def _words_of(run: Run) -> Iterator[str]:
     for session in filter(None, (run.session, run.parent_run)):
-        words = [session] if is_run_id(session) else [*_NUMBERED.findall(session), *_RUN_NUMBER.findall(session)]
+        words = (
+            [session]
+            if is_run_id(session)
+            else [*_NUMBERED.findall(session), *_RUN_NUMBER.findall(session)]
+        )
         yield from map(str.lower, words)
     ref = _REF.search(run.identity.subject) if run.identity else None
     if ref and ref["kind"] == "pull":
         number = ref["name"].partition("/")[0]
-        yield from (number, *(f"{word}{sign}{number}" for word in ("pr", "pull") for sign in ("", "-", "_")))
+        yield from (
+            number,
+            *(f"{word}{sign}{number}" for word in ("pr", "pull") for sign in ("", "-", "_")),
+        )
     elif ref:
         yield from forms_of_branch(ref["name"])
 
@@ -103,20 +126,29 @@ _LEAST_RUNS = 2
 
 
 def _created_by_own_runs(
-    usages: Sequence[Usage], reviewed: Collection[str] | None, makers_of_ids: Mapping[tuple[str, str], set[str]]
+    usages: Sequence[Usage],
+    reviewed: Collection[str] | None,
+    makers_of_ids: Mapping[tuple[str, str], set[str]],
 ) -> Callable[[Usage], bool]:
     """Returns a test of whether the principal's runs may have created the resource of a usage.
 
-    They may if the first run that used the resource also created a resource of its type successfully, or if the
-    response of a creating call contains its id. At least two of the `reviewed` runs (None: all) must have created such
-    resources, and a resource that all of these runs used is not newly created. One run is enough where it alone used
-    the resource whose id its call returned, or where any run deleted it: the next run has another one.
+    They may if the first run that used the resource also created a resource of its type
+    successfully, or if the response of a creating call contains its id. At least two of the
+    `reviewed` runs (None: all) must have created such resources, and a resource that all of these
+    runs used is not newly created. One run is enough where it alone used the resource whose id its
+    call returned, or where any run deleted it: the next run has another one.
     """
     made = _creating_runs(usages, reviewed)
     services = {service for service, _ in (*made, *makers_of_ids)}
-    used = _using_runs(usage for usage in usages if service_of(usage.need.permission.resource) in services)
+    used = _using_runs(
+        usage for usage in usages if service_of(usage.need.permission.resource) in services
+    )
     needed = {(usage.need.permission.action, usage.need.permission.resource) for usage in usages}
-    deleted = {arn for action, arn in needed if any(ends(action, kind) for kind in types_of_arn(service_of(arn), arn))}
+    deleted = {
+        arn
+        for action, arn in needed
+        if any(ends(action, kind) for kind in types_of_arn(service_of(arn), arn))
+    }
 
     def is_made(usage: Usage) -> bool:
         resource = usage.need.permission.resource
@@ -124,22 +156,35 @@ def _created_by_own_runs(
             return False
         prefix, (first, runs) = service_of(resource), used[resource]
         texts = variables_of_arn(prefix, resource) if makers_of_ids else ()
-        makers_of_it = [makers_of_ids[prefix, text] for _, text in texts if (prefix, text) in makers_of_ids]
+        makers_of_it = [
+            makers_of_ids[prefix, text] for _, text in texts if (prefix, text) in makers_of_ids
+        ]
         kinds = types_of_arn(prefix, resource)
-        if makers_of_it and (resource in deleted or any({*usage.runs} <= makers for makers in makers_of_it)):
+        if makers_of_it and (
+            resource in deleted or any({*usage.runs} <= makers for makers in makers_of_it)
+        ):
             return True
         of_kinds = (made.get((prefix, kind), set()) for kind in kinds)
-        return any((first in own or makers_of_it) and len(own) >= _LEAST_RUNS and not own <= runs for own in of_kinds)
+        return any(
+            (first in own or makers_of_it) and len(own) >= _LEAST_RUNS and not own <= runs
+            for own in of_kinds
+        )
 
     return is_made
 
 
-def _makers_of_ids(usages: Iterable[Usage], reviewed: Collection[str] | None) -> dict[tuple[str, str], set[str]]:
-    """(IAM prefix, id that AWS chose in the response of a creating call) -> runs that made the call."""
+def _makers_of_ids(
+    usages: Iterable[Usage], reviewed: Collection[str] | None
+) -> dict[tuple[str, str], set[str]]:
+    """(IAM prefix, id that AWS chose in the response of a creating call) -> runs that made the
+    call.
+    """
     found: dict[tuple[str, str], set[str]] = {}
     for usage in usages:
         for new in usage.made if reviewed is None or set(usage.runs) <= {*reviewed} else ():
-            found.setdefault((usage.need.permission.action.partition(":")[0], new), set()).update(usage.runs)
+            found.setdefault((usage.need.permission.action.partition(":")[0], new), set()).update(
+                usage.runs
+            )
     return found
 
 
@@ -150,12 +195,16 @@ def creating_usages(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Us
     return [usage for usage in usages if not kinds.isdisjoint(_types_created(usage))]
 
 
-def _creating_runs(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Mapping[tuple[str, str], set[str]]:
+def _creating_runs(
+    usages: Iterable[Usage], reviewed: Collection[str] | None
+) -> Mapping[tuple[str, str], set[str]]:
     """(IAM prefix, resource type) -> runs that created such a resource."""
     made: dict[tuple[str, str], set[str]] = {}
     for usage in usages:
         for kind in _types_created(usage):
-            runs = usage.runs if reviewed is None else (run for run in usage.runs if run in reviewed)
+            runs = (
+                usage.runs if reviewed is None else (run for run in usage.runs if run in reviewed)
+            )
             made.setdefault(kind, set()).update(runs)
     return made
 
@@ -165,14 +214,22 @@ def _types_created(usage: Usage) -> set[tuple[str, str]]:
     if usage.outcome is not Outcome.ALLOWED or not usage.succeeded:
         return set()
     prefix = usage.need.permission.action.partition(":")[0]
-    return {(prefix, kind) for event in usage.events for kind in created_types(prefix, event.rpartition(":")[2])}
+    return {
+        (prefix, kind)
+        for event in usage.events
+        for kind in created_types(prefix, event.rpartition(":")[2])
+    }
 
 
 def _using_runs(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]]]:
     """Resource -> the first run that used it, and all runs that did."""
     used: dict[str, tuple[str, set[str]]] = {}
-    for usage in sorted((usage for usage in usages if usage.runs), key=lambda usage: usage.first_seen):
-        used.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[1].update(usage.runs)
+    for usage in sorted(
+        (usage for usage in usages if usage.runs), key=lambda usage: usage.first_seen
+    ):
+        used.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[1].update(
+            usage.runs
+        )
     return used
 
 
@@ -187,7 +244,9 @@ class CreatedResources(Struct, frozen=True):
     families: Mapping[str, NamePattern]
     """Resource -> the name pattern that it belongs to."""
     objects: Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
-    """(name pattern of buckets, key with wildcards for its volatile parts) -> bucket, oldest first -> objects."""
+    """(name pattern of buckets, key with wildcards for its volatile parts) -> bucket, oldest first
+    -> objects.
+    """
     new_ids: frozenset[tuple[str, str]] = frozenset()
     """(IAM prefix, id) of what the runs created."""
 
@@ -196,28 +255,39 @@ class CreatedResources(Struct, frozen=True):
         made, prefix = self.is_created(usage), service_of(resource)
         parts = variables_of_arn(prefix, resource) if made else ()
         ids = dict.fromkeys([text for _, text in parts if (prefix, text) in self.new_ids])
-        return ObservedResource(resource, usage.runs, made, family_of(resource, self.families), tuple(ids))
+        return ObservedResource(
+            resource, usage.runs, made, family_of(resource, self.families), tuple(ids)
+        )
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:
         """Describes the resources of usages for `patterns_of`."""
         return [self.observe(usage, usage.need.permission.resource) for usage in usages]
 
-    def objects_of_next_buckets(self, seen: Iterable[ObservedResource]) -> Iterator[tuple[ObservedResource, str]]:
-        """Yields objects in buckets whose next copy has another word or a drawn end, each with the pattern of these.
+    def objects_of_next_buckets(
+        self, seen: Iterable[ObservedResource]
+    ) -> Iterator[tuple[ObservedResource, str]]:
+        """Yields objects in buckets whose next copy has another word or a drawn end, each with the
+        pattern of these.
 
-        An ARN of an object does not show whose bucket it is, so the pattern needs the condition of the account.
+        An ARN of an object does not show whose bucket it is, so the pattern needs the condition of
+        the account.
         """
         for each in seen:
             bucket, slash, _ = each.resource.partition("/")
             family = self.families.get(bucket) if slash and ":s3:::" in bucket else None
             if family and family.opening.reason in CERTAIN:
                 own = self.families.get(each.resource)
-                yield each, f"{family.pattern}/{(own.pattern if own else each.resource).partition('/')[2]}"
+                yield (
+                    each,
+                    f"{family.pattern}/{(own.pattern if own else each.resource).partition('/')[2]}",
+                )
 
     def expected_objects(self, seen: Iterable[ObservedResource]) -> Iterator[ObservedResource]:
-        """Yields objects of the newest bucket of a name pattern, for actions observed on such objects of older buckets.
+        """Yields objects of the newest bucket of a name pattern, for actions observed on such
+        objects of older buckets.
 
-        They get the runs that used them in the latest of these buckets, so a wildcard covers the same folders.
+        They get the runs that used them in the latest of these buckets, so a wildcard covers the
+        same folders.
         """
         used: dict[tuple[str, str], dict[str, set[str]]] = {}
         for each in seen:
@@ -230,10 +300,19 @@ class CreatedResources(Struct, frozen=True):
             known = self.objects.get(place, {})
             newest = next(iter([*known][-1:]), "")
             if len(buckets) >= _LEAST_MEMBERS and newest not in buckets:
-                runs = next((tuple(sorted(buckets[bucket])) for bucket in reversed([*known]) if bucket in buckets), ())
+                runs = next(
+                    (
+                        tuple(sorted(buckets[bucket]))
+                        for bucket in reversed([*known])
+                        if bucket in buckets
+                    ),
+                    (),
+                )
                 for resource in sorted(known.get(newest, ())):
                     yield ObservedResource(
-                        resource, runs, family=NamePattern(resource, WildcardPart("BucketName", NAMED_ANEW))
+                        resource,
+                        runs,
+                        family=NamePattern(resource, WildcardPart("BucketName", NAMED_ANEW)),
                     )
 
 
@@ -257,20 +336,33 @@ def find_created_resources(
     by_action: dict[str, list[ObservedResource]] = {}
     for usage in creations:
         permission = usage.need.permission
-        by_action.setdefault(permission.action, []).append(ObservedResource(permission.resource, usage.runs))
-    by_stacks = {each.need.permission.resource for each in creations if STACK_SERVICE in each.forwarded_by}
+        by_action.setdefault(permission.action, []).append(
+            ObservedResource(permission.resource, usage.runs)
+        )
+    by_stacks = {
+        each.need.permission.resource for each in creations if STACK_SERVICE in each.forwarded_by
+    }
     allowed = [each for each in teachers if each.outcome is Outcome.ALLOWED and each.succeeded]
     objects = (each for each in allowed if is_object(each.need.permission.resource))
     of_runs, short_lived = words_of_runs(runs, known), _words_of_short_lived(creations, teachers)
     own_words = {
-        run: of_runs.get(run, frozenset()) | short_lived.get(run, frozenset()) for run in {*of_runs, *short_lived}
+        run: of_runs.get(run, frozenset()) | short_lived.get(run, frozenset())
+        for run in {*of_runs, *short_lived}
     }
-    # No other name has a long word by chance: it is open in all names that the run used, also of a stack.
-    long_words = {run: frozenset(each for each in own if len(each) >= _LEAST_WORD) for run, own in own_words.items()}
+    # No other name has a long word by chance: it is open in all names that the run used, also of a
+    # stack.
+    long_words = {
+        run: frozenset(each for each in own if len(each) >= _LEAST_WORD)
+        for run, own in own_words.items()
+    }
     # What two runs made under one name was not drawn for either.
     once = (each.need.permission.resource for each in creations if len(each.runs) < _LEAST_RUNS)
     generated = generated_families(once, by_stacks)
-    learned = {resource: family for made in by_action.values() for resource, family in families_of(made).items()}
+    learned = {
+        resource: family
+        for made in by_action.values()
+        for resource, family in families_of(made).items()
+    }
     named = {
         **_with_own_words(allowed, long_words, generated),
         **_with_own_words([*creations, *objects], own_words, generated),
@@ -282,7 +374,10 @@ def find_created_resources(
         **named,
         **_of_pull_requests(named, {family.pattern for family in learned.values()}),
     }
-    age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
+    age = {
+        each.need.permission.resource: each.last_seen
+        for each in sorted(creations, key=lambda each: each.last_seen)
+    }
     makers = _makers_of_ids(known, reviewed)
     return CreatedResources(
         _created_by_own_runs(known, reviewed, makers),
@@ -295,9 +390,15 @@ def find_created_resources(
 def _of_copies(
     creations: Sequence[Usage], usages: Sequence[Usage], generated: Mapping[str, NamePattern]
 ) -> Mapping[str, NamePattern]:
-    """Resource -> name pattern of the copies of its app; an object is created by any call that writes it."""
+    """Resource -> name pattern of the copies of its app; an object is created by any call that
+    writes it.
+    """
     on_objects = [each for each in usages if is_object(each.need.permission.resource)]
-    writes = (each for each in on_objects if not any(test(each.need.permission.action) for test in (is_read, deletes)))
+    writes = (
+        each
+        for each in on_objects
+        if not any(test(each.need.permission.action) for test in (is_read, deletes))
+    )
     creations = [*creations, *writes]
     names: dict[str, str] = {}
     used: dict[str, set[str]] = {}
@@ -311,9 +412,13 @@ def _of_copies(
         if name := names.get(usage.need.permission.resource):
             created[name] = created.get(name, frozenset()) | {*usage.runs}
     patterns = copies_of(created, used) if created else {}
-    made = {patterns[name] for name in used if name in patterns and (name in created or is_object(name))}
+    made = {
+        patterns[name] for name in used if name in patterns and (name in created or is_object(name))
+    }
     return {
-        resource: NamePattern(patterns[name], WildcardPart("name", COPY if patterns[name] in made else USED_COPY))
+        resource: NamePattern(
+            patterns[name], WildcardPart("name", COPY if patterns[name] in made else USED_COPY)
+        )
         for resource, name in names.items()
         if name in patterns
     }
@@ -324,8 +429,12 @@ _LEAST_SHORT_LIVED = 3
 """Resources that one run created and deleted, with one word in their names."""
 
 
-def _words_of_short_lived(creations: Sequence[Usage], usages: Iterable[Usage]) -> Mapping[str, frozenset[str]]:
-    """Run -> words with a digit in the names of several resources that this run created and deleted again."""
+def _words_of_short_lived(
+    creations: Sequence[Usage], usages: Iterable[Usage]
+) -> Mapping[str, frozenset[str]]:
+    """Run -> words with a digit in the names of several resources that this run created and deleted
+    again.
+    """
     created = {(run, usage.need.permission.resource) for usage in creations for run in usage.runs}
     found: dict[str, dict[str, set[str]]] = {}
     for usage in usages:
@@ -341,14 +450,20 @@ def _words_of_short_lived(creations: Sequence[Usage], usages: Iterable[Usage]) -
 
 
 def _with_own_words(
-    usages: Iterable[Usage], words: Mapping[str, frozenset[str]], generated: Mapping[str, NamePattern]
+    usages: Iterable[Usage],
+    words: Mapping[str, frozenset[str]],
+    generated: Mapping[str, NamePattern],
 ) -> Mapping[str, NamePattern]:
-    """Resource -> its name with the words of the runs that created it open; the bucket of an object remains literal."""
+    """Resource -> its name with the words of the runs that created it open; the bucket of an object
+    remains literal.
+    """
     found: dict[str, NamePattern] = {}
     for usage in usages if words else ():
         resource = usage.need.permission.resource
         name = _opened(resource, generated)
-        pattern = pattern_of_words(name, frozenset(word for run in usage.runs for word in words.get(run, ())))
+        pattern = pattern_of_words(
+            name, frozenset(word for run in usage.runs for word in words.get(run, ()))
+        )
         if pattern != name:
             found[resource] = NamePattern(pattern, WildcardPart("name", OWN_WORD))
     return found
@@ -360,11 +475,19 @@ def _opened(resource: str, generated: Mapping[str, NamePattern]) -> str:
     return drawn.pattern if drawn else open_parts(resource, made=False)[0]
 
 
-def _of_pull_requests(named: Mapping[str, NamePattern], learned: Collection[str]) -> Mapping[str, NamePattern]:
-    """Resource -> its name with only the number open, where all that the runs created so are of pull requests."""
-    numbers = ((resource, _PULL.sub(r"\1*", open_parts(resource, made=False)[0])) for resource in named)
+def _of_pull_requests(
+    named: Mapping[str, NamePattern], learned: Collection[str]
+) -> Mapping[str, NamePattern]:
+    """Resource -> its name with only the number open, where all that the runs created so are of
+    pull requests.
+    """
+    numbers = (
+        (resource, _PULL.sub(r"\1*", open_parts(resource, made=False)[0])) for resource in named
+    )
     return {
-        resource: NamePattern(pattern, named[resource].opening) for resource, pattern in numbers if pattern in learned
+        resource: NamePattern(pattern, named[resource].opening)
+        for resource, pattern in numbers
+        if pattern in learned
     }
 
 
@@ -373,8 +496,12 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     for usage in usages:
         created, resource = _types_created(usage), usage.need.permission.resource
         prefix = usage.need.permission.action.partition(":")[0]
-        if created and not created.isdisjoint([(prefix, kind) for kind in types_of_arn(prefix, resource)]):
-            is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(resource)
+        if created and not created.isdisjoint(
+            [(prefix, kind) for kind in types_of_arn(prefix, resource)]
+        ):
+            is_named = usage.need.derivation in (IN_PART, IN_RESPONSE) and is_named_but_ids(
+                resource
+            )
             if usage.need.exact or is_named or is_open_anyway(resource):
                 yield usage
 
@@ -388,7 +515,9 @@ def _objects_by_bucket(
         bucket = bucket_of(resource)
         family = families.get(bucket)
         if family and bucket != resource and usage.outcome is Outcome.ALLOWED and usage.need.exact:
-            found.setdefault((family.pattern, _generalized_key(resource)), {}).setdefault(bucket, set()).add(resource)
+            found.setdefault((family.pattern, _generalized_key(resource)), {}).setdefault(
+                bucket, set()
+            ).add(resource)
     return {
         place: {bucket: frozenset(held[bucket]) for bucket in buckets if bucket in held}
         for place, held in found.items()

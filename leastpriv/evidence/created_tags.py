@@ -1,7 +1,9 @@
-"""Collects the tags with which one principal's calls created resources, and adds them to the needs of later calls.
+"""Collects the tags with which one principal's calls created resources, and adds them to the needs
+of later calls.
 
-A deletion of a resource whose id AWS chose can be granted on every resource of the type only. Its tags show whose the
-resource is, and the record of its creation shows the tags; those count that name a project (`tag_keys.tsv`).
+A deletion of a resource whose id AWS chose can be granted on every resource of the type only. Its
+tags show whose the resource is, and the record of its creation shows the tags; those count that
+name a project (`tag_keys.tsv`).
 """
 
 from __future__ import annotations
@@ -47,13 +49,16 @@ class TagLedger:
         for kind in dict.fromkeys((kinds[0], *filter(None, tags))):
             own = tuple(sorted({*tags.get(kind, ()), *tags.get("", ())}))
             ids, runs = self._creations.setdefault(
-                (prefix, kind, own if len(self._creations) < _MOST_CREATIONS else ()), (set(), set())
+                (prefix, kind, own if len(self._creations) < _MOST_CREATIONS else ()),
+                (set(), set()),
             )
             runs.add(run)
             if kind == kinds[0] and own:
                 ids.update(new_ids(call))
 
-    def close(self, run_ids: Callable[[frozenset[int]], tuple[str, ...]]) -> tuple[CreatedTags, ...]:
+    def close(
+        self, run_ids: Callable[[frozenset[int]], tuple[str, ...]]
+    ) -> tuple[CreatedTags, ...]:
         """Returns the creations, sorted."""
         return tuple(
             CreatedTags(prefix, kind, tags, run_ids(frozenset(runs)))
@@ -61,11 +66,16 @@ class TagLedger:
         )
 
     def with_context(self, groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey, CallTotals]:
-        """Returns the groups; needs of deletions and of sensitive actions get what the records show of them.
+        """Returns the groups; needs of deletions and of sensitive actions get what the records show
+        of them.
 
         The tags of a resource count as unknown where any call of the principal changed them later.
         """
-        known = {(prefix, own): tags for (prefix, _, tags), (ids, _) in self._creations.items() for own in ids}
+        known = {
+            (prefix, own): tags
+            for (prefix, _, tags), (ids, _) in self._creations.items()
+            for own in ids
+        }
         for needs, *_ in groups if known else ():
             for need in needs:
                 action, resource = need.permission.action, need.permission.resource
@@ -80,7 +90,9 @@ class TagLedger:
 
 
 def takes_conditions(action: str) -> bool:
-    """Whether an action on an id that AWS chose may get a condition: it deletes, or is sensitive and no creation."""
+    """Whether an action on an id that AWS chose may get a condition: it deletes, or is sensitive
+    and no creation.
+    """
     return deletes(action) or bool(sensitivity(action) and not creates(action.partition(":")[2]))
 
 
@@ -90,32 +102,59 @@ def tagged_types(action: str) -> Collection[str]:
 
 
 def called_via(forwarded_by: Sequence[str], programs: Collection[str]) -> Condition | None:
-    """The condition that calls meet if one service forwarded all of them, and AWS names it in `aws:CalledVia`."""
-    if len(forwarded_by) != 1 or programs or forwarded_by[0] not in {row["service"] for row in table("called_via")}:
+    """The condition that calls meet if one service forwarded all of them, and AWS names it in
+    `aws:CalledVia`.
+    """
+    if (
+        len(forwarded_by) != 1
+        or programs
+        or forwarded_by[0] not in {row["service"] for row in table("called_via")}
+    ):
         return None
     return Condition("ForAnyValue:StringEquals", CALLED_VIA, tuple(forwarded_by))
 
 
 def written_condition(statement: Statement) -> Condition | None:
-    """The condition of a statement if it alone has a form that this package writes: on ids that AWS chooses."""
-    alone = statement.conditions[0] if len(statement.conditions) == 1 and statement.conditions_readable else None
-    if alone is None or statement.effect != "Allow" or not all(map(is_whole_type, statement.resources)):
+    """The condition of a statement if it alone has a form that this package writes: on ids that AWS
+    chooses.
+    """
+    alone = (
+        statement.conditions[0]
+        if len(statement.conditions) == 1 and statement.conditions_readable
+        else None
+    )
+    if (
+        alone is None
+        or statement.effect != "Allow"
+        or not all(map(is_whole_type, statement.resources))
+    ):
         return None
-    is_tag = alone.key.startswith(RESOURCE_TAG) and key_rank(alone.key.removeprefix(RESOURCE_TAG)) is not None
+    is_tag = (
+        alone.key.startswith(RESOURCE_TAG)
+        and key_rank(alone.key.removeprefix(RESOURCE_TAG)) is not None
+    )
     own_operator = "StringEquals" if is_tag else "ForAnyValue:StringEquals"
-    is_written = (is_tag or alone.key == CALLED_VIA) and alone.operator == own_operator and len(alone.values) == 1
+    is_written = (
+        (is_tag or alone.key == CALLED_VIA)
+        and alone.operator == own_operator
+        and len(alone.values) == 1
+    )
     return alone if is_written else None
 
 
 def with_unmet_conditions(need: Need, documents: Iterable[Document]) -> Need:
-    """Returns a need that AWS denied, without the keys of the conditions under which the documents grant it.
+    """Returns a need that AWS denied, without the keys of the conditions under which the documents
+    grant it.
 
-    The denial shows that a condition that this package wrote did not hold; one that a person wrote remains unknown.
+    The denial shows that a condition that this package wrote did not hold; one that a person wrote
+    remains unknown.
     """
     action = need.permission.action
     if not takes_conditions(action):
         return need
-    naming = (statement for document in documents for statement in statements_naming(document, action))
+    naming = (
+        statement for document in documents for statement in statements_naming(document, action)
+    )
     keys = {condition.key for condition in map(written_condition, naming) if condition}
     absent = tuple(Condition("Null", key, ()) for key in sorted(keys))
     return structs.replace(need, context=absent) if absent else need
@@ -143,13 +182,17 @@ Tags = tuple[tuple[str, str], ...]
 """Keys and values, sorted."""
 _TEXT = re.compile(r"[\w .:/=+@-]{1,256}")
 """A key or value without a wildcard or policy variable, in the letters that AWS allows in tags
-(https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html, inferred)."""
+(https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html, inferred).
+"""
 
 
-def tags_by_type(parameters: Mapping[str, object], *, is_whole: bool = True) -> Iterator[tuple[str, Tags]]:
+def tags_by_type(
+    parameters: Mapping[str, object], *, is_whole: bool = True
+) -> Iterator[tuple[str, Tags]]:
     """Yields the tags of a request by resource type, empty for what the call creates.
 
-    Some requests wrap all in one member (`DistributionConfigWithTags`, `CreateLaunchTemplateRequest`).
+    Some requests wrap all in one member (`DistributionConfigWithTags`,
+    `CreateLaunchTemplateRequest`).
     """
     for name, value in parameters.items():
         match name.lower():
@@ -157,21 +200,31 @@ def tags_by_type(parameters: Mapping[str, object], *, is_whole: bool = True) -> 
                 yield "", tuple(project_tags(value))
             case "tagspecificationset" | "tagspecifications" | "tagspecification":
                 yield from map(_specification, _items(value))
-            case _ if is_whole and isinstance(value, Mapping) and name.lower().endswith(("withtags", "request")):
+            case _ if (
+                is_whole
+                and isinstance(value, Mapping)
+                and name.lower().endswith(("withtags", "request"))
+            ):
                 yield from tags_by_type(value, is_whole=False)
 
 
 def _specification(value: Mapping[str, object]) -> tuple[str, Tags]:
-    """The type and the tags of a tag specification; the records of some calls count members: `"tag": 1`."""
+    """The type and the tags of a tag specification; the records of some calls count members:
+    `"tag": 1`.
+    """
     own = {name.lower(): each for name, each in value.items() if not isinstance(each, int)}
-    return str(own.get("resourcetype", "")).lower(), tuple(project_tags(own.get("tags", own.get("tag"))))
+    return str(own.get("resourcetype", "")).lower(), tuple(
+        project_tags(own.get("tags", own.get("tag")))
+    )
 
 
 _WRAPPERS = frozenset({"items", "member"})
 
 
 def _items(value: object) -> Iterator[Mapping[str, object]]:
-    """Yields the objects of a list, which EC2's records wrap as `items`, or write as one object if there is one."""
+    """Yields the objects of a list, which EC2's records wrap as `items`, or write as one object if
+    there is one.
+    """
     if isinstance(value, Mapping):
         value = next((each for name, each in value.items() if name.lower() in _WRAPPERS), [value])
     for each in value if isinstance(value, list | tuple) else ():
@@ -180,13 +233,18 @@ def _items(value: object) -> Iterator[Mapping[str, object]]:
 
 
 def project_tags(value: object) -> Iterator[tuple[str, str]]:
-    """Yields the tags that name a project, in any of AWS's forms: a map, or a list of members with key and value."""
+    """Yields the tags that name a project, in any of AWS's forms: a map, or a list of members with
+    key and value.
+    """
     pairs: Iterable[tuple[object, object]]
     names = set(map(str.lower, value)) if isinstance(value, Mapping) else _WRAPPERS
     if isinstance(value, Mapping) and names.isdisjoint(_WRAPPERS) and not names >= {"key", "value"}:
         pairs = value.items()
     else:
-        members = ({key.lower().removeprefix("tag"): text for key, text in each.items()} for each in _items(value))
+        members = (
+            {key.lower().removeprefix("tag"): text for key, text in each.items()}
+            for each in _items(value)
+        )
         pairs = ((each.get("key"), each.get("value")) for each in members)
     for key, text in pairs:
         if isinstance(key, str) and isinstance(text, str) and is_project_tag(key, text):
@@ -200,9 +258,18 @@ def is_project_tag(key: str, value: str) -> bool:
 
 @cache
 def key_rank(key: str) -> int | None:
-    """The rank of a tag's key among those that name a project (`tag_keys.tsv`), the most telling first."""
+    """The rank of a tag's key among those that name a project (`tag_keys.tsv`), the most telling
+    first.
+    """
     last = re.split(r"[:/.]", key)[-1].lower()
     plain = re.sub(r"[-_ ]", "", last)
     plain = plain.removesuffix("name") or plain
     is_reserved = key.lower().startswith("aws:")
-    return next((rank for rank, row in enumerate(table("tag_keys")) if row["key"] == plain and not is_reserved), None)
+    return next(
+        (
+            rank
+            for rank, row in enumerate(table("tag_keys"))
+            if row["key"] == plain and not is_reserved
+        ),
+        None,
+    )

@@ -1,7 +1,8 @@
-"""Parses and serializes the history file (docs/memory.md has the schema), and ignores unknown content.
+"""Parses and serializes the history file (docs/memory.md has the schema), and ignores unknown
+content.
 
-Other people can write to the branch or folder of the file, so every row is validated separately: an invalid row
-is left out alone.
+Other people can write to the branch or folder of the file, so every row is validated separately: an
+invalid row is left out alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from leastpriv.evidence.usage_history import (
 
 VERSION = 1
 LONGEST_FILE = 1_000_000
-"""In bytes. A thousand actions on three resources each, used every month, take 880 KB (bench/memory_size.py)."""
+"""In bytes. A thousand actions on three resources each, used every month, take 880 KB
+(bench/memory_size.py).
+"""
 _KEY = "leastpriv-memory"
 _MOST_CHANGES = 1_500
 _NUMBER = re.compile("[1-9][0-9]{0,11}", re.ASCII)
@@ -61,7 +64,9 @@ _Row = TypeVar("_Row", ActionUse, _WordRow, DeclinedPullRequest, _ReturnedRow)
 
 
 def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHistory, int]:
-    """Parses the history of a principal; returns the number of invalid rows too; raises UnreadableHistoryError."""
+    """Parses the history of a principal; returns the number of invalid rows too; raises
+    UnreadableHistoryError.
+    """
     if len(raw) > LONGEST_FILE:
         raise UnreadableHistoryError(f"is longer than {LONGEST_FILE:,} bytes")
     try:
@@ -73,7 +78,9 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHisto
     version = content.get(_KEY)
     if version != VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > VERSION
-        raise UnreadableHistoryError("was written by a newer version of this program" if newer else "is no memory")
+        raise UnreadableHistoryError(
+            "was written by a newer version of this program" if newer else "is no memory"
+        )
     named = content.get("principal")
     # A role with a path may be named without it.
     if named != principal and not (isinstance(named, str) and same_arn(named, principal)):
@@ -104,7 +111,10 @@ def parse_history(raw: bytes, principal: str, now: datetime) -> tuple[UsageHisto
 def serialize_history(memory: UsageHistory) -> bytes:
     """Serializes a history; if it is too long it names fewer resources, but keeps every action."""
     for most in (MOST_RESOURCES, 5, 1, 0):
-        used = {action: limit_resources(by_resource, most) for action, by_resource in memory.used.items()}
+        used = {
+            action: limit_resources(by_resource, most)
+            for action, by_resource in memory.used.items()
+        }
         raw = _written(replace(memory, used=used))
         if len(raw) <= LONGEST_FILE:
             return raw
@@ -118,7 +128,9 @@ def _written(memory: UsageHistory) -> bytes:
         "principal": memory.principal,
         "used": memory.used,
         "words": {
-            pattern: _WordRow("keep" if word.keep else "forget", word.by, word.pull, word.comment, word.at)
+            pattern: _WordRow(
+                "keep" if word.keep else "forget", word.by, word.pull, word.comment, word.at
+            )
             for pattern, word in memory.words.items()
         },
         "declined": {str(number): each for number, each in memory.declined.items()},
@@ -131,11 +143,16 @@ def _written(memory: UsageHistory) -> bytes:
 
 
 def _lines(value: object, levels: int, indent: str = "") -> str:
-    """Formats JSON with a line for each entry of the outer levels, so that a diff shows the added entries."""
+    """Formats JSON with a line for each entry of the outer levels, so that a diff shows the added
+    entries.
+    """
     if not (levels and isinstance(value, dict) and value):
         return json.dumps(value, separators=(",", ":"), sort_keys=True)
     inner = f"{indent} "
-    entries = [f"{inner}{json.dumps(key)}: {_lines(value[key], levels - 1, inner)}" for key in sorted(value)]
+    entries = [
+        f"{inner}{json.dumps(key)}: {_lines(value[key], levels - 1, inner)}"
+        for key in sorted(value)
+    ]
     return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
 
 
@@ -154,11 +171,15 @@ class _Reader:
             else:
                 self.left_out += 1
 
-    def rows(self, given: object, names: re.Pattern[str], kind: type[_Row]) -> Iterator[tuple[str, _Row]]:
+    def rows(
+        self, given: object, names: re.Pattern[str], kind: type[_Row]
+    ) -> Iterator[tuple[str, _Row]]:
         """Yields the valid entries of an object."""
         yield from self.valid(self.entries(given, names), kind)
 
-    def valid(self, given: Iterable[tuple[Any, object]], kind: type[_Row]) -> Iterator[tuple[Any, _Row]]:
+    def valid(
+        self, given: Iterable[tuple[Any, object]], kind: type[_Row]
+    ) -> Iterator[tuple[Any, _Row]]:
         """Yields the rows of the right form that are not of the future."""
         for name, value in given:
             try:
@@ -168,7 +189,9 @@ class _Reader:
                 continue
             times = [each for each in structs.astuple(row) if isinstance(each, date)]
             latest = self._latest
-            late = (each > (latest if isinstance(each, datetime) else latest.date()) for each in times)
+            late = (
+                each > (latest if isinstance(each, datetime) else latest.date()) for each in times
+            )
             if any(late) or times != sorted(times):
                 self.left_out += 1
             else:

@@ -1,4 +1,6 @@
-"""Resolves IAM paths of roles, users and policies that calls name without one, and joins usage by resource pattern."""
+"""Resolves IAM paths of roles, users and policies that calls name without one, and joins usage by
+resource pattern.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey,
         need
         for (needs, outcome, *_), tally in groups.items()
         for need in needs
-        if (outcome is Outcome.ALLOWED and tally.succeeded) or need.basis in (Basis.DENIED, Basis.INFERRED)
+        if (outcome is Outcome.ALLOWED and tally.succeeded)
+        or need.basis in (Basis.DENIED, Basis.INFERRED)
     )
     if not paths:
         return groups
@@ -43,31 +46,42 @@ def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey,
 
 
 def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
-    """ARN without a path -> the one ARN with its path, for needs of calls that succeeded, or that a denial names.
+    """ARN without a path -> the one ARN with its path, for needs of calls that succeeded, or that a
+    denial names.
 
     Names seen under two paths, or created without one, are left out.
     """
     found = _arns_by_name(needs)
-    return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
+    return {
+        bare: next(iter(arns))
+        for bare, arns in found.items()
+        if len(arns) == 1 and bare not in arns
+    }
 
 
 def with_paths_of_policies(evidence: Evidence, documents: Iterable[Document]) -> Evidence:
-    """Returns the evidence; denials that name an IAM resource without its path get the one path that policies name.
+    """Returns the evidence; denials that name an IAM resource without its path get the one path
+    that policies name.
 
     A name is unique in an account, whatever its path.
     """
-    granted = {arn for each in documents for statement in each.statements for arn in statement.resources}
+    granted = {
+        arn for each in documents for statement in each.statements for arn in statement.resources
+    }
     named = [Need(Permission("", arn), Basis.KEPT, "") for arn in granted]
     pathless = arns_without_path(usage.need for usage in evidence.usages if usage.succeeded)
     paths = {bare: arn for bare, arn in known_paths(named).items() if bare not in pathless}
     usages = tuple(
-        replace(usage, need=with_path(usage.need, paths)) if usage.denial else usage for usage in evidence.usages
+        replace(usage, need=with_path(usage.need, paths)) if usage.denial else usage
+        for usage in evidence.usages
     )
     return replace(evidence, usages=usages) if paths else evidence
 
 
 def arns_without_path(needs: Iterable[Need]) -> frozenset[str]:
-    """ARNs of IAM resources that were created without a path, or that a successful call names by such an ARN."""
+    """ARNs of IAM resources that were created without a path, or that a successful call names by
+    such an ARN.
+    """
     return frozenset(bare for bare, arns in _arns_by_name(needs).items() if arns == {bare})
 
 
@@ -87,28 +101,44 @@ def _arns_by_name(needs: Iterable[Need]) -> Mapping[str, set[str]]:
 
 
 def with_path(need: Need, paths: Mapping[str, str]) -> Need:
-    """Adds the path to the IAM resource of a need, where the request has only the name and `paths` has the path."""
+    """Adds the path to the IAM resource of a need, where the request has only the name and `paths`
+    has the path.
+    """
     arn = paths.get(need.permission.resource) if need.derivation in _WITHOUT_PATH else None
     if arn is None:
         return need
-    return replace(need, permission=replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE)
+    return replace(
+        need, permission=replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE
+    )
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
-    """Generalizes the parts of resource names that vary between runs, and adds up usages that become equal."""
+    """Generalizes the parts of resource names that vary between runs, and adds up usages that
+    become equal.
+    """
     made = find_created_resources(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:
         denial = usage.denial
         refused_by = (denial.denied_by, denial.explicit, denial.mendable) if denial else ()
         permission = usage.need.permission
-        key = (permission.action, permission.conditions, usage.need.basis, usage.outcome, refused_by)
+        key = (
+            permission.action,
+            permission.conditions,
+            usage.need.basis,
+            usage.outcome,
+            refused_by,
+        )
         groups.setdefault(key, []).append(usage)
     return tuple(merged for group in groups.values() for merged in _merged(group, made))
 
 
 def _merged(usages: Sequence[Usage], made: CreatedResources) -> Iterable[Usage]:
-    patterns = {covered: found.pattern for found in patterns_of(made.seen(usages)) for covered in found.covers}
+    patterns = {
+        covered: found.pattern
+        for found in patterns_of(made.seen(usages))
+        for covered in found.covers
+    }
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
         by_resource.setdefault(patterns[usage.need.permission.resource], []).append(usage)
@@ -120,7 +150,11 @@ def summed(pattern: str, usages: Sequence[Usage]) -> Usage:
     first = usages[0]
     if len(usages) == 1 and first.need.permission.resource == pattern:
         return first
-    runs = {run: usage.first_seen for usage in sorted(usages, key=lambda usage: usage.first_seen) for run in usage.runs}
+    runs = {
+        run: usage.first_seen
+        for usage in sorted(usages, key=lambda usage: usage.first_seen)
+        for run in usage.runs
+    }
     return replace(
         first,
         need=replace(first.need, permission=replace(first.need.permission, resource=pattern)),

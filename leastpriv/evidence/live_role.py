@@ -23,7 +23,9 @@ from leastpriv.permissions.patterns import matches
 from leastpriv.policy.document import Document, parse
 
 GITHUB = "token.actions.githubusercontent.com"
-"""GitHub's OIDC provider (docs.github.com, "Configuring OpenID Connect in Amazon Web Services", read 2026-11-24)."""
+"""GitHub's OIDC provider (docs.github.com, "Configuring OpenID Connect in Amazon Web Services",
+read 2026-11-24).
+"""
 
 
 class TrustKind(StrEnum):
@@ -45,16 +47,22 @@ class TrustedCaller(Struct, frozen=True):
     identifier: str
     """The provider, service or ARN as written."""
     subjects: tuple[str, ...] = ()
-    """For a web identity: the values that its `sub` may have (`repo:acme/shop:ref:refs/heads/main`); empty: any."""
+    """For a web identity: the values that its `sub` may have
+    (`repo:acme/shop:ref:refs/heads/main`); empty: any.
+    """
 
 
 def trusted_callers(document: object) -> tuple[TrustedCaller, ...]:
-    """Principals of the Allow statements, in order, each once; empty for an invalid trust policy. Never raises."""
+    """Principals of the Allow statements, in order, each once; empty for an invalid trust policy.
+    Never raises.
+    """
     if not isinstance(document, Mapping):
         return ()
     statements = (each for each in _listed(document.get("Statement")) if isinstance(each, Mapping))
     allowing = (each for each in statements if each.get("Effect") == "Allow")
-    return tuple(dict.fromkeys(trusted for statement in allowing for trusted in _callers(statement)))
+    return tuple(
+        dict.fromkeys(trusted for statement in allowing for trusted in _callers(statement))
+    )
 
 
 def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, ...]:
@@ -74,11 +82,15 @@ def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
         yield TrustedCaller(TrustKind.ANY if who == "*" else TrustKind.PRINCIPAL, who)
     for who in _texts(principal.get("Service")):
         # codebuild.amazonaws.com, in China with the suffix .cn
-        yield TrustedCaller(TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who)
+        yield TrustedCaller(
+            TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who
+        )
     for who in _texts(principal.get("Federated")):
         issuer = who.rpartition("oidc-provider/")[2]
         kind = TrustKind.GITHUB if issuer == GITHUB else TrustKind.FEDERATED
-        yield TrustedCaller(kind, who, tuple(_subjects(statement.get("Condition"), f"{issuer}:sub".lower())))
+        yield TrustedCaller(
+            kind, who, tuple(_subjects(statement.get("Condition"), f"{issuer}:sub".lower()))
+        )
 
 
 def _subjects(conditions: object, wanted: str) -> Iterator[str]:
@@ -103,7 +115,8 @@ class LivePolicy(Struct, frozen=True):
     """One identity-based policy that applies to the principal."""
 
     name: str
-    """Its ARN; of an inline one, `inline policy NAME`, or `inline policy NAME of the group GROUP`."""
+    """Its ARN; of an inline one, `inline policy NAME`, or `inline policy NAME of the group GROUP`.
+    """
     document: Document
     group: str = ""
     """Name of the user's group that has the policy."""
@@ -122,7 +135,9 @@ class LiveRole(Struct, frozen=True):
     """The principals that may assume the role; empty for a user."""
     gaps: tuple[Gap, ...] = ()
     missing: str = ""
-    """A sentence where the principal does not exist; empty where it does, or where that is not known."""
+    """A sentence where the principal does not exist; empty where it does, or where that is not
+    known.
+    """
 
     @property
     def is_known(self) -> bool:
@@ -167,17 +182,23 @@ class _Reader:
         found = self._asked(f"Get{kind}", **{f"{kind}Name": name}).get(kind) or {}
         policies = [*self._policies(kind, name)]
         if kind == "User":
-            for group in self._named(self._pages(_GROUPS, "Groups", {"UserName": name}), "GroupName"):
+            for group in self._named(
+                self._pages(_GROUPS, "Groups", {"UserName": name}), "GroupName"
+            ):
                 policies += self._policies("Group", group)
         trust = trusted_callers(_value(found.get("AssumeRolePolicyDocument")))
         arn = str(found.get("Arn") or self._principal.arn)
         own = principal_of(arn)
         if own and not same_principal(own, self._principal):
-            self._note(f"The {own.kind} {own.name} in the account is {arn}: check the input role-arn.")
+            self._note(
+                f"The {own.kind} {own.name} in the account is {arn}: check the input role-arn."
+            )
         return LiveRole(
             principal=arn,
             policies=tuple(policies),
-            boundary=str((found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn") or ""),
+            boundary=str(
+                (found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn") or ""
+            ),
             tags={str(tag.get("Key")): str(tag.get("Value")) for tag in found.get("Tags") or ()},
             trust=trust,
             gaps=tuple(self._gaps),
@@ -187,7 +208,9 @@ class _Reader:
     def _policies(self, kind: str, owner: str) -> Iterator[LivePolicy]:
         """Yields the managed and the inline policies of a role, a user or one of its groups."""
         whose, group = {f"{kind}Name": owner}, owner if kind == "Group" else ""
-        for arn in self._named(self._pages(f"ListAttached{kind}Policies", "AttachedPolicies", whose), "PolicyArn"):
+        for arn in self._named(
+            self._pages(f"ListAttached{kind}Policies", "AttachedPolicies", whose), "PolicyArn"
+        ):
             document = self._parsed(arn, partial(read_managed_policy, self._aws, arn, self._region))
             if document:
                 yield LivePolicy(arn, document, group)
@@ -198,7 +221,8 @@ class _Reader:
                 self._note(f"{name}: AWS's answer lacks its document.")
             elif answer:
                 raw = _bytes(answer["PolicyDocument"])
-                # The wrapping key marks an inline policy of the principal; policies of a group have a separate quota.
+                # The wrapping key marks an inline policy of the principal; policies of a group have
+                # a separate quota.
                 raw = raw if group else b'{"PolicyDocument":%b}' % raw
                 document = self._parsed(name, partial(parse, raw, name))
                 if document:
@@ -209,7 +233,11 @@ class _Reader:
             return read()
         except (AwsError, PolicyFileError) as error:
             is_gone = isinstance(error, AwsError) and error_code(error) == "NoSuchEntity"
-            self._note(f"{name} was deleted while it was read: run again." if is_gone else f"{name}: {error}")
+            self._note(
+                f"{name} was deleted while it was read: run again."
+                if is_gone
+                else f"{name}: {error}"
+            )
             return None
 
     def _asked(self, operation: str, **arguments: str) -> Mapping[str, Any]:
@@ -261,7 +289,9 @@ class _Reader:
 
 
 def _value(document: object) -> object:
-    """Decodes a document: botocore returns it decoded, or as text with `%`-escapes where the response was truncated."""
+    """Decodes a document: botocore returns it decoded, or as text with `%`-escapes where the
+    response was truncated.
+    """
     if not isinstance(document, str):
         return document
     try:

@@ -1,7 +1,8 @@
-"""The evidence of one principal: groups of equal calls, counts, coverage, gaps, and AWS's own findings.
+"""The evidence of one principal: groups of equal calls, counts, coverage, gaps, and AWS's own
+findings.
 
-Every finding of AWS may be absent: it was not requested, or AWS did not answer, which `AwsFindings.skipped_sources`
-says.
+Every finding of AWS may be absent: it was not requested, or AWS did not answer, which
+`AwsFindings.skipped_sources` says.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class DeclaredNeeds(Struct, frozen=True):
     only_plans: bool = False
     """The role shows changes and does not make them."""
     exercised: frozenset[str] = frozenset()
-    """Actions of templates and plans, all of whose phases the runs went through: unused, they are not needed later."""
+    """Actions of templates and plans, all of whose phases the runs went through: unused, they are
+    not needed later.
+    """
     sources: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     """Types in templates and plans whose permissions no table has."""
@@ -42,7 +45,8 @@ class DeclaredNeeds(Struct, frozen=True):
 
 REPORT_DELAY = timedelta(hours=4)
 """Time until a use appears in IAM's reports
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24)."""
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read
+2026-11-24)."""
 
 
 class LastAccess(Struct, frozen=True):
@@ -71,7 +75,9 @@ class SharedPolicy(Struct, frozen=True):
     others: Mapping[str, LastAccess] = {}
     """ARN of another role or user -> its last attempt on the service."""
     is_known: bool = True
-    """False: the other users were not requested, or AWS did not return them (`AccessReport.missing`)."""
+    """False: the other users were not requested, or AWS did not return them
+    (`AccessReport.missing`).
+    """
 
 
 class AccessReport(Struct, frozen=True):
@@ -91,13 +97,17 @@ class AccessReport(Struct, frozen=True):
         return self.made - REPORT_DELAY
 
     def action(self, name: str) -> LastAccess | None:
-        """Returns the last attempt on one action; None where it is not tracked or not granted, or there is none."""
+        """Returns the last attempt on one action; None where it is not tracked or not granted, or
+        there is none.
+        """
         service = self.services.get(name.partition(":")[0].lower())
         return service.actions.get(name.lower()) if service else None
 
 
 class GeneratedPolicy(Struct, frozen=True, dict=True):
-    """A policy that IAM Access Analyzer generated from a trail: all policies of one generation together."""
+    """A policy that IAM Access Analyzer generated from a trail: all policies of one generation
+    together.
+    """
 
     job: str
     first: datetime | None
@@ -106,7 +116,9 @@ class GeneratedPolicy(Struct, frozen=True, dict=True):
     is_complete: bool
     """False: AWS says that the policy is incomplete."""
     grants: tuple[tuple[str, tuple[str, ...]], ...]
-    """(action as written, its resources), sorted; a resource may contain placeholders like `${BucketName}`."""
+    """(action as written, its resources), sorted; a resource may contain placeholders like
+    `${BucketName}`.
+    """
     policies: int = 1
     was_running: bool = False
     """Another client had started the generation."""
@@ -156,11 +168,17 @@ class ExternalAccess(Struct, frozen=True):
 
     @property
     def is_bound_subject(self) -> bool:
-        """A federated principal limited to one repository's jobs, or to one subject: the purpose of a CI role."""
+        """A federated principal limited to one repository's jobs, or to one subject: the purpose of
+        a CI role.
+        """
         # Several values are a list, or separated by commas.
         texts = (value for key, value in self.conditions.items() if key.lower().endswith(":sub"))
-        subjects = ([value for value in re.split(r"[\s,\[\]\"']+", text) if value] for text in texts)
-        is_bound = any(named and all(_WHOSE.fullmatch(value) for value in named) for named in subjects)
+        subjects = (
+            [value for value in re.split(r"[\s,\[\]\"']+", text) if value] for text in texts
+        )
+        is_bound = any(
+            named and all(_WHOSE.fullmatch(value) for value in named) for named in subjects
+        )
         return self.principal.startswith("Federated ") and is_bound and not self.is_public
 
 
@@ -215,7 +233,8 @@ class CallTotals(Struct, gc=False):
     last: datetime
     count: int = 0
     succeeded: bool = False
-    # Nearly all hold one, and even an empty set takes more memory; equal tuples of strings are one object.
+    # Nearly all hold one, and even an empty set takes more memory; equal tuples of strings are one
+    # object.
     runs: tuple[int, ...] | set[int] = ()
     regions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
@@ -249,7 +268,12 @@ class CallTotals(Struct, gc=False):
             self.runs.add(run)
         elif run not in self.runs:
             self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
-        if call.response and not call.error_code and creates(call.name) and len(self.made) < _MOST_IDS:
+        if (
+            call.response
+            and not call.error_code
+            and creates(call.name)
+            and len(self.made) < _MOST_IDS
+        ):
             self.made = self.made.union(ids) if (ids := new_ids(call)) else self.made
 
     def absorb(self, other: CallTotals) -> None:
@@ -295,7 +319,9 @@ class CallGroup(Struct, frozen=True):
     regions: tuple[str, ...]
     event: str
     forwarded_by: tuple[str, ...] = ()
-    """Services that forwarded the calls on behalf of the principal (`cloudformation.amazonaws.com`), sorted."""
+    """Services that forwarded the calls on behalf of the principal
+    (`cloudformation.amazonaws.com`), sorted.
+    """
 
 
 class Counts(Struct, frozen=True):
@@ -342,15 +368,20 @@ class Evidence(Struct, frozen=True):
     own_policies: tuple[str, ...] = ()
     """ARNs of managed policies that the principal has, as far as they are known."""
     live_role_drift: str = ""
-    """How the deployed role differs from the policy file, in words; empty where it is equal or was not read."""
+    """How the deployed role differs from the policy file, in words; empty where it is equal or was
+    not read.
+    """
     logged_runs: tuple[Run, ...] = ()
     """Workflow runs whose own job logs were read; CloudTrail may not show them yet."""
     aws_findings: AwsFindings = NO_AWS_FINDINGS
     """Access advisor, Access Analyzer and CloudFormation data about the principal."""
     checked_inside: Mapping[str, str] = {}
-    """Action that AWS may authorize inside calls of the principal -> one of their events (`ssm:CreateAssociation`)."""
+    """Action that AWS may authorize inside calls of the principal -> one of their events
+    (`ssm:CreateAssociation`).
+    """
     signed: Mapping[str, int] = {}
-    """Principal that issued the access keys (empty: unknown) -> number of calls signed with them."""
+    """Principal that issued the access keys (empty: unknown) -> number of calls signed with them.
+    """
     created_tags: tuple[CreatedTags, ...] = ()
 
     @property
@@ -383,8 +414,8 @@ def with_clock_gap(evidence: Evidence, now: datetime) -> Evidence:
     if evidence.last is None or evidence.last <= now + _LARGEST_SKEW:
         return evidence
     detail = (
-        f"the last call is of {evidence.last:%Y-%m-%d %H:%M} and here it is {now:%Y-%m-%d %H:%M} (UTC): "
-        "set this machine's clock, or remove the records of another time"
+        f"the last call is of {evidence.last:%Y-%m-%d %H:%M} and here it is {now:%Y-%m-%d %H:%M}"
+        " (UTC): set this machine's clock, or remove the records of another time"
     )
     return replace(evidence, gaps=(*evidence.gaps, Gap(GapKind.FUTURE_RECORDS, Scope(), detail)))
 

@@ -1,10 +1,12 @@
 """Generates a policy from a trail with IAM Access Analyzer, as a second opinion.
 
-Its policies lack `iam:PassRole` and data events, include denied calls, and name resources by placeholders only
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html, read 2026-11-24). An account
-may run one generation at a time and 50 a day (in some regions 5), of at most 90 days of events
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-quotas.html, read 2026-11-24). Free of charge; a
-cancelled generation counts as well.
+Its policies lack `iam:PassRole` and data events, include denied calls, and name resources by
+placeholders only
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html, read
+2026-11-24). An account may run one generation at a time and 50 a day (in some regions 5), of at
+most 90 days of events
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-quotas.html, read 2026-11-24).
+Free of charge; a cancelled generation counts as well.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ _LONGEST_WINDOW = timedelta(days=90)
 _FRESH = timedelta(hours=12)
 """A generation that ended so recently is reused: an account may have 50 a day."""
 _SLACK = timedelta(days=1)
-"""A window that begins up to this much later counts as equal: the windows of two runs of one day differ a little."""
+"""A window that begins up to this much later counts as equal: the windows of two runs of one day
+differ a little.
+"""
 
 
 class GenerationSettings(NamedTuple):
@@ -43,7 +47,8 @@ class GenerationSettings(NamedTuple):
 
 
 def parse_generation(value: str, label: str) -> GenerationSettings | None:
-    """Parses the input `access-analyzer`: `off` or empty is None, else the ARNs of a role and a trail in any order.
+    """Parses the input `access-analyzer`: `off` or empty is None, else the ARNs of a role and a
+    trail in any order.
 
     Raises InputError where it has another form.
     """
@@ -55,24 +60,32 @@ def parse_generation(value: str, label: str) -> GenerationSettings | None:
     if len(words) == 2 and len(roles) == len(trails) == 1:
         return GenerationSettings(roles[0], trails[0])
     raise InputError(
-        f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer assumes and the ARN of "
-        "the trail, with a blank or a line break between them."
+        f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer"
+        " assumes and the ARN of the trail, with a blank or a line break between them."
     )
 
 
 def generate_policy(
-    client: Any, principal: str, generation: GenerationSettings, start: datetime | None, waiting: Polling
+    client: Any,
+    principal: str,
+    generation: GenerationSettings,
+    start: datetime | None,
+    waiting: Polling,
 ) -> GeneratedPolicy:
-    """Generates a policy, or reuses another client's recent generation; cancels its own generation when interrupted.
+    """Generates a policy, or reuses another client's recent generation; cancels its own generation
+    when interrupted.
 
-    The events begin at `start`, at most 90 days ago. Another client's generation is reused only if it read the same
-    trail in all regions, for as long.
+    The events begin at `start`, at most 90 days ago. Another client's generation is reused only if
+    it read the same trail in all regions, for as long.
 
     Raises:
-        AwsError: AWS denied a request, failed, or did not finish in time; an unfinished generation is left to the next
-            run.
+        AwsError: AWS denied a request, failed, or did not finish in time; an unfinished generation
+            is left to the next run.
     """
-    _log.info("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
+    _log.info(
+        "Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some"
+        " minutes)"
+    )
     end = waiting.clock()
     first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
     with caught_signals() as signals:
@@ -105,10 +118,14 @@ class _GenerationJobs(Struct):
     passed_over: set[str] = set()
     """Other clients' generations that do not fit."""
     refused: bool = False
-    """The account was busy once: meanwhile another client may have started one for the same principal."""
+    """The account was busy once: meanwhile another client may have started one for the same
+    principal.
+    """
 
     def taken(self) -> str:
-        """Returns a generation that is running, or succeeded recently; empty where there is none."""
+        """Returns a generation that is running, or succeeded recently; empty where there is
+        none.
+        """
         since = self.waiting.clock() - _FRESH
         for each in self._all(self.principal):
             job, ended = str(each["jobId"]), each.get("completedOn")
@@ -118,16 +135,22 @@ class _GenerationJobs(Struct):
                 _log.info(f"Joining the policy generation {job}, which is already running")
                 return job
             if each["status"] == "SUCCEEDED" and ended and ended >= since:
-                _log.info(f"Using the policy generation {job} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}")
+                _log.info(
+                    f"Using the policy generation {job} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}"
+                )
                 return job
         return ""
 
     def started(self) -> str:
-        """Starts a generation once the account is free; or returns one that another client started meanwhile."""
+        """Starts a generation once the account is free; or returns one that another client started
+        meanwhile.
+        """
         found = self.waiting.until(self._start, "the account's turn to generate a policy")
         if found is None:
             busy = f"Other policy generations have kept the account busy for {self._longest}"
-            raise AwsError(f"{busy}, and it has one at a time: run again later.", AwsErrorKind.OTHER)
+            raise AwsError(
+                f"{busy}, and it has one at a time: run again later.", AwsErrorKind.OTHER
+            )
         return found
 
     @property
@@ -139,13 +162,19 @@ class _GenerationJobs(Struct):
             return joined
         first, end = self.window
         trail = {"cloudTrailArn": self.generation.trail, "allRegions": True}
-        details = {"trails": [trail], "accessRole": self.generation.access_role, "startTime": first, "endTime": end}
+        details = {
+            "trails": [trail],
+            "accessRole": self.generation.access_role,
+            "startTime": first,
+            "endTime": end,
+        }
         doing, action = "starting a policy generation", "access-analyzer:StartPolicyGeneration"
         try:
             # An interruption here would lose the id of the generation that AWS has started.
             with self.signals.deferred(), translate_errors(doing, action):
                 answer = self.client.start_policy_generation(
-                    policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
+                    policyGenerationDetails={"principalArn": self.principal},
+                    cloudTrailDetails=details,
                 )
                 self.own = str(answer["jobId"])
         except AwsError as error:
@@ -155,13 +184,18 @@ class _GenerationJobs(Struct):
             is_busy = is_spent and any(each["status"] == "IN_PROGRESS" for each in self._all(""))
             if code == "ConflictException" or is_busy:
                 if not self.refused:
-                    sentence = "Another policy generation runs in the account, which has one at a time"
+                    sentence = (
+                        "Another policy generation runs in the account, which has one at a time"
+                    )
                     _log.info(f"{sentence}: waiting {self._longest} at most for its turn")
                 self.refused = True
                 return None
             if is_spent:
                 spent = "its daily quota is used up; run again tomorrow"
-                sentence = f"The account may start no policy generation ({aws_message(error).rstrip('.')}): {spent}."
+                sentence = (
+                    "The account may start no policy generation"
+                    f" ({aws_message(error).rstrip('.')}): {spent}."
+                )
                 raise AwsError(sentence, AwsErrorKind.OTHER) from error
             raise
         return self.own
@@ -171,7 +205,9 @@ class _GenerationJobs(Struct):
         try:
             found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
         except AwsError as error:
-            sentence = f"{error} The policy generation {job} continues; the next run uses its result."
+            sentence = (
+                f"{error} The policy generation {job} continues; the next run uses its result."
+            )
             raise AwsError(sentence, error.kind, error.missing_action) from error
         if found is None:
             sentence = f"The policy generation {job} did not finish in time; it continues"
@@ -179,16 +215,31 @@ class _GenerationJobs(Struct):
         return found
 
     def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
-        """Whether another client's generation is equal to ours; if not, it is skipped from then on."""
+        """Whether another client's generation is equal to ours; if not, it is skipped from then
+        on.
+        """
         details = answer["jobDetails"]
-        trail = answer.get("generatedPolicyResult", {}).get("properties", {}).get("cloudTrailProperties", {})
-        read = {each["cloudTrailArn"] for each in trail.get("trailProperties", ()) if each.get("allRegions")}
+        trail = (
+            answer.get("generatedPolicyResult", {})
+            .get("properties", {})
+            .get("cloudTrailProperties", {})
+        )
+        read = {
+            each["cloudTrailArn"]
+            for each in trail.get("trailProperties", ())
+            if each.get("allRegions")
+        }
         first, last = _utc(trail.get("startTime")), _utc(trail.get("endTime"))
         if details["status"] != "SUCCEEDED":
             why = "was cancelled by its owner" if details["status"] == "CANCELED" else "failed"
         elif self.generation.trail not in read:
             why = f"has not read all regions of {self.generation.trail}"
-        elif not first or not last or first > self.window[0] + _SLACK or last < self.window[1] - _FRESH:
+        elif (
+            not first
+            or not last
+            or first > self.window[0] + _SLACK
+            or last < self.window[1] - _FRESH
+        ):
             why = "has read fewer days"
         else:
             return True
@@ -198,16 +249,26 @@ class _GenerationJobs(Struct):
 
     def _answer(self, job: str) -> Mapping[str, Any] | None:
         """The result of a generation that has ended; None while it runs."""
-        with translate_errors("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
-            found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
-            return found if found["jobDetails"]["status"] in ("SUCCEEDED", "FAILED", "CANCELED") else None
+        with translate_errors(
+            "asking for the generated policy", "access-analyzer:GetGeneratedPolicy"
+        ):
+            found: Mapping[str, Any] = self.client.get_generated_policy(
+                jobId=job, includeResourcePlaceholders=True
+            )
+            return (
+                found
+                if found["jobDetails"]["status"] in ("SUCCEEDED", "FAILED", "CANCELED")
+                else None
+            )
 
     def cancel(self, job: str) -> None:
         """Cancels a generation; a failure is only logged."""
         try:
             with (
                 self.signals.deferred(),
-                translate_errors("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"),
+                translate_errors(
+                    "cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"
+                ),
             ):
                 self.client.cancel_policy_generation(jobId=job)
                 _log.info(f"Cancelled the policy generation {job}")
@@ -215,7 +276,9 @@ class _GenerationJobs(Struct):
             _log.info(f"The policy generation {job} continues: {error}")
 
     def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
-        """Yields the generations of the last seven days, of a principal or, where it is empty, of the account."""
+        """Yields the generations of the last seven days, of a principal or, where it is empty, of
+        the account.
+        """
         wanted = {"principalArn": principal} if principal else {}
         doing, action = "listing policy generations", "access-analyzer:ListPolicyGenerations"
         for page in pages(self.client, "list_policy_generations", doing, action, **wanted):
@@ -229,9 +292,15 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
     if details["status"] != "SUCCEEDED":
         error = details.get("jobError", {})
         rows = table("generation_errors", "leastpriv.evidence")
-        advice = next((row["advice"] for row in rows if row["code"] == error.get("code")), "run again later")
-        said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
-        raise AwsError(f"The policy generation {job} failed ({said}): {advice}.", AwsErrorKind.OTHER)
+        advice = next(
+            (row["advice"] for row in rows if row["code"] == error.get("code")), "run again later"
+        )
+        said = (
+            f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+        )
+        raise AwsError(
+            f"The policy generation {job} failed ({said}): {advice}.", AwsErrorKind.OTHER
+        )
     result = answer.get("generatedPolicyResult", {})
     policies = [each["policy"] for each in result.get("generatedPolicies", ())]
     trail = result.get("properties", {}).get("cloudTrailProperties", {})
@@ -247,7 +316,8 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
 
 
 def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Returns (action, resources) of policies in JSON that Access Analyzer wrote, sorted, each action once.
+    """Returns (action, resources) of policies in JSON that Access Analyzer wrote, sorted, each
+    action once.
 
     Raises AwsError where a text is not a policy.
     """
@@ -255,10 +325,16 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
     for text in policies:
         try:
             for statement in _listed(json.loads(text)["Statement"]):
-                for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
-                    found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
+                for action in (
+                    _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ()
+                ):
+                    found.setdefault(str(action), set()).update(
+                        map(str, _listed(statement["Resource"]))
+                    )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError("A policy that AWS generated cannot be parsed.", AwsErrorKind.INCOMPLETE) from error
+            raise AwsError(
+                "A policy that AWS generated cannot be parsed.", AwsErrorKind.INCOMPLETE
+            ) from error
     return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
 
 

@@ -1,9 +1,10 @@
 """Follows role chains: the roles that a principal assumes or passes to a service.
 
-A workflow's role often holds little more than access to other roles: AWS CDK (version 2) assumes four roles of
-its bootstrap stack, one of which passes a fifth to CloudFormation, and Terragrunt assumes a role for each unit
-(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping.html, read 2026-11-26). Only successful calls count, so
-a denied request adds no link; the number of roles and steps is limited all the same.
+A workflow's role often holds little more than access to other roles: AWS CDK (version 2) assumes
+four roles of its bootstrap stack, one of which passes a fifth to CloudFormation, and Terragrunt
+assumes a role for each unit (https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping.html, read
+2026-11-26). Only successful calls count, so a denied request adds no link; the number of roles and
+steps is limited all the same.
 """
 
 from __future__ import annotations
@@ -83,13 +84,16 @@ class RoleChain(Struct, frozen=True):
                     found |= {link.source, link.role}
         roots = tuple(root for root in self.roots if root in found)
         links = tuple(link for link in self.links if link.source in found)
-        return replace(self, roots=roots or (principal,), links=links, left_out=self.left_out if links else 0)
+        return replace(
+            self, roots=roots or (principal,), links=links, left_out=self.left_out if links else 0
+        )
 
 
 def build_chain(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> RoleChain:
     """Follows the links from some principals, breadth first, and visits each role once.
 
-    A root that another root reaches is not a root of the result. `evidence`: by ARN, of the principals that were read.
+    A root that another root reaches is not a root of the result. `evidence`: by ARN, of the
+    principals that were read.
     """
     wanted = tuple(dict.fromkeys(roots))
     links: list[RoleLink] = []
@@ -139,7 +143,9 @@ def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[RoleLin
                 one = found.get((role, way, service)) or RoleLink(principal, role, way, service)
                 runs = tuple(dict.fromkeys((*one.runs, *usage.runs)))
                 found[role, way, service] = replace(one, count=one.count + usage.count, runs=runs)
-    return sorted(found.values(), key=lambda link: (-link.count, link.role, link.kind, link.service))
+    return sorted(
+        found.values(), key=lambda link: (-link.count, link.role, link.kind, link.service)
+    )
 
 
 def _ways(usage: Usage) -> Iterator[tuple[RoleLinkKind, str]]:
@@ -147,7 +153,9 @@ def _ways(usage: Usage) -> Iterator[tuple[RoleLinkKind, str]]:
         yield RoleLinkKind.ASSUMED, ""
     elif usage.need.permission.action == "iam:PassRole":
         sources = dict.fromkeys(event.partition(":")[0] for event in usage.events)
-        names = {row["event_source"]: row["name"] for row in table("acting_services", __package__ or "")}
+        names = {
+            row["event_source"]: row["name"] for row in table("acting_services", __package__ or "")
+        }
         yield from ((RoleLinkKind.PASSED, names[source]) for source in sources if source in names)
 
 
@@ -156,6 +164,11 @@ def _known(arn: str, evidence: Mapping[str, Evidence]) -> str:
     if arn in evidence:
         return arn
     role = principal_of(arn)
-    if role is None or role.kind != "role" or not re.fullmatch(r"[0-9]{12}", role.account) or role.arn != arn:
+    if (
+        role is None
+        or role.kind != "role"
+        or not re.fullmatch(r"[0-9]{12}", role.account)
+        or role.arn != arn
+    ):
         return ""
     return next((name for name in evidence if same_arn(name, arn)), arn)

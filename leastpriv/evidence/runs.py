@@ -1,16 +1,19 @@
-"""Assigns calls to runs in any order, and links access keys to the AssumeRole call that issued them.
+"""Assigns calls to runs in any order, and links access keys to the AssumeRole call that issued
+them.
 
-A session named by a number of eight or more digits (GitHub's run id, where the workflow sets it as the role session
-name) or `AWSCodeBuild-<uuid>` is one run, whichever roles it used. All other calls are split where one principal made
-no call under one session name for more than 60 minutes. A user has neither session names nor temporary keys, so all
-of its calls are split. Calls that go on for more than a day are no deployment: each of their days (UTC) is a run. So
-are the days of a workload (`workloads.tsv`), over all of its sessions.
+A session named by a number of eight or more digits (GitHub's run id, where the workflow sets it as
+the role session name) or `AWSCodeBuild-<uuid>` is one run, whichever roles it used. All other calls
+are split where one principal made no call under one session name for more than 60 minutes. A user
+has neither session names nor temporary keys, so all of its calls are split. Calls that go on for
+more than a day are no deployment: each of their days (UTC) is a run. So are the days of a workload
+(`workloads.tsv`), over all of its sessions.
 
-The response of AssumeRole contains the id of the key that it issues (`credentials.accessKeyId`), and each record
-contains the id of the key that signed the call (CloudTrail record contents, `userIdentity.accessKeyId`, read
-2026-11-26). A record may arrive before the record of its AssumeRole call, so both are kept until the end; memory is
-limited, since every session has its own key. GetScopedCredentials issues a narrower key of the same session; its
-description (`scopedSessionDescription`) says what the key is for.
+The response of AssumeRole contains the id of the key that it issues (`credentials.accessKeyId`),
+and each record contains the id of the key that signed the call (CloudTrail record contents,
+`userIdentity.accessKeyId`, read 2026-11-26). A record may arrive before the record of its
+AssumeRole call, so both are kept until the end; memory is limited, since every session has its own
+key. GetScopedCredentials issues a narrower key of the same session; its description
+(`scopedSessionDescription`) says what the key is for.
 """
 
 from __future__ import annotations
@@ -36,8 +39,8 @@ RUN_SEPARATION = timedelta(minutes=60)
 _LONGEST_RUN = timedelta(hours=24)
 """Calls of one session that go on for longer are no deployment."""
 
-# Our own definition of a run: GitHub's run ids are such numbers where a workflow uses them as role session name; the
-# other form is the session name of a CodeBuild build.
+# Our own definition of a run: GitHub's run ids are such numbers where a workflow uses them as role
+# session name; the other form is the session name of a CodeBuild build.
 _NAMED = re.compile(
     r"leastpriv-rehearsal-\d{1,19}|\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     re.ASCII,
@@ -46,8 +49,8 @@ _NAMED = re.compile(
 _WORKFLOW_RUN = re.compile(
     r"(?:(?P<rehearsal>leastpriv-rehearsal-)(?=\d{1,19}\Z)|(?=\d{8,12}\Z))(?P<run>\d+)", re.ASCII
 )
-"""docs/rehearsal.md: a deployment with such a session name has the proposal as its session policy. With the prefix any
-length counts, because a GitHub Enterprise Server numbers its runs from 1."""
+"""docs/rehearsal.md: a deployment with such a session name has the proposal as its session policy.
+With the prefix any length counts, because a GitHub Enterprise Server numbers its runs from 1."""
 
 RunToken = int
 _ALLOWED, _DENIED = Outcome.ALLOWED, Outcome.DENIED
@@ -82,8 +85,8 @@ LoggedIn = Mapping[str, frozenset[WebIdentity]]
 class RunTracker:
     """Assigns a token to each call at once, and a run to each token when all calls are read.
 
-    Memory grows with runs and keys, not with calls: a new token is created only for a call that is more than 60
-    minutes from all others of its session and key.
+    Memory grows with runs and keys, not with calls: a new token is created only for a call that is
+    more than 60 minutes from all others of its session and key.
     """
 
     def __init__(self, admits_key: Callable[[], bool] = lambda: True) -> None:
@@ -93,9 +96,11 @@ class RunTracker:
         self._merged: list[RunToken] = []
 
     def note(self, call: Call, principal: str = "") -> RunToken:
-        """Returns the token of the call's run; tokens of one run may differ until `resolve` joins them.
+        """Returns the token of the call's run; tokens of one run may differ until `resolve` joins
+        them.
 
-        `principal`: the ARN under which the call counts, where the record names the role without its path.
+        `principal`: the ARN under which the call counts, where the record names the role without
+        its path.
         """
         session, key = call.session, call.access_key
         place = ("" if is_run_id(session) else principal or call.principal, session)
@@ -108,7 +113,11 @@ class RunTracker:
             kept = key if self._admits_key() or not key else FURTHER_KEYS
             spans = keys.setdefault(kept, [])
         time = call.time
-        span = spans[-1] if spans and spans[-1].first <= time <= spans[-1].last else self._span(spans, time)
+        span = (
+            spans[-1]
+            if spans and spans[-1].first <= time <= spans[-1].last
+            else self._span(spans, time)
+        )
         span.count += 1
         if call.outcome is _DENIED:
             span.denied += 1
@@ -124,19 +133,36 @@ class RunTracker:
     def key_uses(self) -> Iterator[KeyUse]:
         """Yields each session name and the stored keys with their calls."""
         for (_, session), keys in self._keys.items():
-            yield session, {key: keys[key] for key in keys if key != FURTHER_KEYS} if FURTHER_KEYS in keys else keys
+            yield (
+                session,
+                {key: keys[key] for key in keys if key != FURTHER_KEYS}
+                if FURTHER_KEYS in keys
+                else keys,
+            )
 
-    def resolve(self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None) -> Sequence[Run]:
+    def resolve(
+        self, identity_of: IdentityOf = lambda _: None, logged_in: LoggedIn | None = None
+    ) -> Sequence[Run]:
         """Returns the run of every token; tokens of one run have the same object.
 
-        Calls under one session name are different runs where STS issued their keys for different identities: the
-        caller chooses the name, STS checks the identity. Ids are distinct, and do not depend on the order of the calls.
+        Calls under one session name are different runs where STS issued their keys for different
+        identities: the caller chooses the name, STS checks the identity. Ids are distinct, and do
+        not depend on the order of the calls.
         """
-        runs = {span.token: run for spans, run in self._runs(identity_of, logged_in or {}) for span in spans}
-        return [runs[token if parent == token else self._root(token)] for token, parent in enumerate(self._merged)]
+        runs = {
+            span.token: run
+            for spans, run in self._runs(identity_of, logged_in or {})
+            for span in spans
+        }
+        return [
+            runs[token if parent == token else self._root(token)]
+            for token, parent in enumerate(self._merged)
+        ]
 
     def _span(self, spans: list[_Span], time: datetime) -> _Span:
-        """Returns the span of a call; none crosses midnight (UTC), so that runs can be split by days."""
+        """Returns the span of a call; none crosses midnight (UTC), so that runs can be split by
+        days.
+        """
         at = bisect_right(spans, time, key=_FIRST) if spans else 0
         if at and _are_joined(spans[at - 1].last, time):
             span = spans[at - 1]
@@ -164,7 +190,9 @@ class RunTracker:
             self._merged[token] = token = self._merged[self._merged[token]]
         return token
 
-    def _runs(self, identity_of: IdentityOf, logged_in: LoggedIn) -> Iterator[tuple[list[_Span], Run]]:
+    def _runs(
+        self, identity_of: IdentityOf, logged_in: LoggedIn
+    ) -> Iterator[tuple[list[_Span], Run]]:
         given: set[str] = set()
         days: dict[tuple[str, date], list[_IssuedSpan]] = {}
         for (principal, session), keys in sorted(self._keys.items(), key=lambda entry: entry[0]):
@@ -177,9 +205,15 @@ class RunTracker:
                         days.setdefault((principal, span.first.date()), []).append((span, identity))
                 else:
                     issued.extend(zip(spans, repeat(identity)))
-            for spans, identity in _by_identity(issued, separation, logged_in.get(session, frozenset())):
+            for spans, identity in _by_identity(
+                issued, separation, logged_in.get(session, frozenset())
+            ):
                 for part in _by_day(spans) if principal else [spans]:
-                    stem = f"{session or 'user'}@{part[0].first:%Y-%m-%dT%H:%MZ}" if principal else session
+                    stem = (
+                        f"{session or 'user'}@{part[0].first:%Y-%m-%dT%H:%MZ}"
+                        if principal
+                        else session
+                    )
                     yield part, _run(_distinct(stem, given), session, part, identity)
         for (principal, day), found in sorted(days.items()):
             spans = sorted((span for span, _ in found), key=lambda span: (span.first, span.last))
@@ -193,7 +227,9 @@ def _are_joined(earlier: datetime, later: datetime) -> bool:
 
 
 def _by_day(spans: list[_Span]) -> Iterator[list[_Span]]:
-    """Yields the spans of each run: all of them, or those of each day where they go on for longer than a deployment."""
+    """Yields the spans of each run: all of them, or those of each day where they go on for longer
+    than a deployment.
+    """
     if max(map(_LAST, spans)) - spans[0].first <= _LONGEST_RUN:
         yield spans
     else:
@@ -203,7 +239,9 @@ def _by_day(spans: list[_Span]) -> Iterator[list[_Span]]:
 def _run(name: str, session: str, spans: list[_Span], identity: WebIdentity | None) -> Run:
     denied = sum([span.denied for span in spans])
     periods = tuple([(part[0].first, max(map(_LAST, part))) for part in _parts(spans)])
-    return Run(name, session, spans[0].first, periods[-1][1], denied, identity=identity, periods=periods)
+    return Run(
+        name, session, spans[0].first, periods[-1][1], denied, identity=identity, periods=periods
+    )
 
 
 _IssuedSpan = tuple[_Span, WebIdentity | None]
@@ -214,8 +252,8 @@ def _by_identity(
 ) -> Iterator[tuple[list[_Span], WebIdentity | None]]:
     """Yields the spans of each run, oldest first, and the identity behind them.
 
-    Calls that a service forwards with a key of another id belong to the one identity that called at that time, if no
-    other one (`logged_in`) has the session name.
+    Calls that a service forwards with a key of another id belong to the one identity that called at
+    that time, if no other one (`logged_in`) has the session name.
     """
     spans_of_all = [span for span, _ in issued]
     if not any([identity for _, identity in issued]):  # noqa: C419 - it is faster
@@ -229,7 +267,9 @@ def _by_identity(
             identity = next(iter(direct)) if len(direct) == 1 else identities[id(span)]
             groups.setdefault(identity, []).append(span)
         # The run that STS vouches for keeps the plain name.
-        for identity, spans in sorted(groups.items(), key=lambda group: (group[0] is None, group[1][0].first)):
+        for identity, spans in sorted(
+            groups.items(), key=lambda group: (group[0] is None, group[1][0].first)
+        ):
             yield from ((part, identity) for part in _parts(spans, separation))
 
 
@@ -272,7 +312,9 @@ def is_run_id(session: str) -> bool:
 
 
 def _distinct(stem: str, given: set[str]) -> str:
-    """Returns a new name: of two users whose runs begin in the same minute the second, by ARN, is `user@…#2`."""
+    """Returns a new name: of two users whose runs begin in the same minute the second, by ARN, is
+    `user@…#2`.
+    """
     names = chain([stem], (f"{stem}#{number}" for number in count(2)))
     name = next(each for each in names if each not in given)
     given.add(name)
@@ -304,20 +346,29 @@ class IssuedKeys:
         self._identities: dict[str, WebIdentity] = {}
         self.logged_in: dict[str, frozenset[WebIdentity]] = {}
         self._scoped: dict[str, tuple[str, str]] = {}
-        """Narrower key of the same session -> the key that asked for it, and the session's description."""
+        """Narrower key of the same session -> the key that asked for it, and the session's
+        description.
+        """
 
     def admits_key(self) -> bool:
-        """Whether one more session and key of a principal is stored: all principals share the limit."""
+        """Whether one more session and key of a principal is stored: all principals share the
+        limit.
+        """
         self._places += 1
         return self._places <= _MOST_KEYS
 
     def note(self, call: Call, principal: str) -> None:
-        """Stores the key that a call to AWS STS issued; `principal`: the ARN under which the call counts."""
+        """Stores the key that a call to AWS STS issued; `principal`: the ARN under which the call
+        counts.
+        """
         if call.name not in _ISSUING or call.outcome is not _ALLOWED:
             return
         key = access_key_in(object_of(call.response.get("credentials")))
         if key and call.name == _SCOPE and len(self._scoped) < _MOST_KEYS:
-            self._scoped[key] = (call.access_key, str(call.parameters.get("scopedSessionDescription") or ""))
+            self._scoped[key] = (
+                call.access_key,
+                str(call.parameters.get("scopedSessionDescription") or ""),
+            )
         elif key and call.name == _ASSUME_ROLE and len(self._logins) < _MOST_KEYS:
             self._logins[key] = _KeyIssue(principal, call.session, call.access_key)
 
@@ -327,10 +378,14 @@ class IssuedKeys:
         if key and len(self._identities) < _MOST_KEYS:
             subject, provider = call.response.get("subject"), call.response.get("provider")
             self._identities[key] = WebIdentity(str(provider or ""), str(subject or ""))
-            self.logged_in[call.session] = self.logged_in.get(call.session, frozenset()) | {self._identities[key]}
+            self.logged_in[call.session] = self.logged_in.get(call.session, frozenset()) | {
+                self._identities[key]
+            }
 
     def identity_of(self, key: str) -> WebIdentity | None:
-        """Returns the identity behind a key, also through AssumeRole calls; None where the evidence lacks a record."""
+        """Returns the identity behind a key, also through AssumeRole calls; None where the evidence
+        lacks a record.
+        """
         if key not in self._identities and key not in self._logins and key not in self._scoped:
             return None
         key = self._unscoped(key)
@@ -366,13 +421,20 @@ class IssuedKeys:
         return found
 
     def with_parent_runs(self, uses: Iterable[KeyUse], runs: Iterable[Run]) -> tuple[Run, ...]:
-        """Returns the runs of a principal; those of chained sessions get the run that issued all of their keys."""
+        """Returns the runs of a principal; those of chained sessions get the run that issued all of
+        their keys.
+        """
         behind: dict[str, list[tuple[datetime, datetime, str]]] = {}
         for session, keys in uses:
             # A user's key, which no AssumeRole call issues, has no session.
-            if session and not is_run_id(session) and any(map(self._logins.__contains__, map(self._unscoped, keys))):
+            if (
+                session
+                and not is_run_id(session)
+                and any(map(self._logins.__contains__, map(self._unscoped, keys)))
+            ):
                 behind[session] = sorted(
-                    (spans[0].first, max(map(_LAST, spans)), self._run_behind(key)) for key, spans in keys.items()
+                    (spans[0].first, max(map(_LAST, spans)), self._run_behind(key))
+                    for key, spans in keys.items()
                 )
         return tuple(self._known(run, behind.get(run.session, ())) for run in runs)
 
@@ -382,7 +444,11 @@ class IssuedKeys:
         end = bisect_right(spans, run.last, key=lambda span: span[0])
         behind = {name for _, last, name in spans[begin:end] if last >= run.first}
         # A key of unknown issuer may belong to any run.
-        return replace(run, parent_run=behind.pop()) if len(behind) == 1 and self._places <= _MOST_KEYS else run
+        return (
+            replace(run, parent_run=behind.pop())
+            if len(behind) == 1 and self._places <= _MOST_KEYS
+            else run
+        )
 
     def _run_behind(self, key: str) -> str:
         """Session name of the run whose AssumeRole calls led to a key; empty where unknown."""

@@ -2,9 +2,9 @@
 
 The annotations of fields are checked where the history file is parsed.
 
-Two runs may write at once, and a run may be repeated, so the merge is commutative, associative and idempotent: it never
-adds counts up. A count is a lower bound, and the larger bound is better. A run adds days, months and resource patterns;
-no parameters, addresses or persons.
+Two runs may write at once, and a run may be repeated, so the merge is commutative, associative and
+idempotent: it never adds counts up. A count is a lower bound, and the larger bound is better. A run
+adds days, months and resource patterns; no parameters, addresses or persons.
 """
 
 from __future__ import annotations
@@ -27,9 +27,12 @@ from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
 
 KEPT_DAYS = 400
-"""Use, and denials after a removal, are kept this long: a yearly job has a margin (docs: memory)."""
+"""Use, and denials after a removal, are kept this long: a yearly job has a margin (docs: memory).
+"""
 MOST_RESOURCES = 20
-"""Most resources of one action; with more the action counts as used on `*`, which blocks more removals, never fewer."""
+"""Most resources of one action; with more the action counts as used on `*`, which blocks more
+removals, never fewer.
+"""
 MOST_DECLINED = 100
 """Declined pull requests, those with the highest numbers."""
 ANYTHING = "*"
@@ -68,7 +71,9 @@ class ActionUse(Struct, frozen=True, omit_defaults=True):
 
     @property
     def interval(self) -> timedelta | None:
-        """Interval at which the use came back, from a week to a year; None where it is not steady, or not known."""
+        """Interval at which the use came back, from a week to a year; None where it is not steady,
+        or not known.
+        """
         months = sorted(int(month[:4]) * 12 + int(month[5:]) for month in self.runs)
         steps = [later - earlier for earlier, later in pairwise(months)]
         if not steps or max(steps) > min(steps) + 1 or max(self.runs.values()) > _MOST_A_MONTH:
@@ -79,7 +84,9 @@ class ActionUse(Struct, frozen=True, omit_defaults=True):
 
     @property
     def expected_until(self) -> date | None:
-        """Day until which the next use may come: half an interval after it is due; None without an interval."""
+        """Day until which the next use may come: half an interval after it is due; None without an
+        interval.
+        """
         return self.last + self.interval * 3 / 2 if self.interval else None
 
 
@@ -91,7 +98,9 @@ class KeepDecision(Struct, frozen=True, order=True):
     comment: int
     """Id of the comment."""
     keep: bool
-    """`/leastpriv keep`; false: `/leastpriv forget`, which revokes it and allows earlier use to be forgotten."""
+    """`/leastpriv keep`; false: `/leastpriv forget`, which revokes it and allows earlier use to be
+    forgotten.
+    """
     by: str
     """Login of the person."""
     pull: int
@@ -134,27 +143,37 @@ class UsageHistory(Struct, frozen=True):
     returned: Mapping[tuple[str, str], RevertedRemoval] = {}
     """(action, resource) -> its denial after a removal."""
 
-    def last_use(self, action: str, resources: Iterable[str] = (ANYTHING,)) -> tuple[str, ActionUse] | None:
+    def last_use(
+        self, action: str, resources: Iterable[str] = (ANYTHING,)
+    ) -> tuple[str, ActionUse] | None:
         """Returns the last use of an action that may apply to one of these resource patterns."""
         found = dict(self.uses(action, resources))
         resource = max(found, key=lambda name: (found[name].last, name), default="")
         return (resource, found[resource]) if found else None
 
     def uses(self, action: str, resources: Iterable[str]) -> Iterator[tuple[str, ActionUse]]:
-        """Yields resource patterns and uses of an action that may apply to one of these resource patterns."""
+        """Yields resource patterns and uses of an action that may apply to one of these resource
+        patterns.
+        """
         forgotten, patterns = self._forgotten(action), tuple(resources)
         for resource, used in self.used.get(action, {}).items():
             is_forgotten = forgotten and used.last <= forgotten.at.date()
-            if not is_forgotten and any(resource_overlaps(pattern, resource) for pattern in patterns):
+            if not is_forgotten and any(
+                resource_overlaps(pattern, resource) for pattern in patterns
+            ):
                 yield resource, used
 
     def kept(self, action: str) -> tuple[str, KeepDecision] | None:
-        """Returns the latest decision to keep an action, with its pattern; None where it has been revoked."""
+        """Returns the latest decision to keep an action, with its pattern; None where it has been
+        revoked.
+        """
         latest = self._word(action)
         return latest if latest and latest[1].keep else None
 
     def reverted_removal(self, action: str, resources: Iterable[str]) -> RevertedRemoval | None:
-        """Returns the latest denial of an action after its removal, on one of these resource patterns."""
+        """Returns the latest denial of an action after its removal, on one of these resource
+        patterns.
+        """
         forgotten, patterns = self._forgotten(action), tuple(resources)
         found = (
             back
@@ -166,7 +185,9 @@ class UsageHistory(Struct, frozen=True):
         return max(found, default=None)
 
     def limits(self, pattern: str) -> bool:
-        """Whether the decision on a pattern revokes a part of an earlier decision on another pattern."""
+        """Whether the decision on a pattern revokes a part of an earlier decision on another
+        pattern.
+        """
         return any(
             other.keep and other < self.words[pattern] and overlaps(name, pattern, ignore_case=True)
             for name, other in self.words.items()
@@ -177,7 +198,11 @@ class UsageHistory(Struct, frozen=True):
         return latest[1] if latest and not latest[1].keep else None
 
     def _word(self, action: str) -> tuple[str, KeepDecision] | None:
-        said = [(word, pattern) for pattern, word in self.words.items() if action_covers(pattern, action)]
+        said = [
+            (word, pattern)
+            for pattern, word in self.words.items()
+            if action_covers(pattern, action)
+        ]
         word, pattern = max(said, default=(None, ""))
         return (pattern, word) if word else None
 
@@ -207,9 +232,11 @@ def merge(one: UsageHistory, other: UsageHistory) -> UsageHistory:
 
 
 def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
-    """Removes entries older than `KEPT_DAYS` whose use is not expected again; a decision to keep an action remains.
+    """Removes entries older than `KEPT_DAYS` whose use is not expected again; a decision to keep an
+    action remains.
 
-    A decision that revokes a part of it remains, too: without it the wider decision would apply to that part again.
+    A decision that revokes a part of it remains, too: without it the wider decision would apply to
+    that part again.
     """
     oldest = now - timedelta(days=KEPT_DAYS)
     day, today = oldest.astimezone(UTC).date(), now.astimezone(UTC).date()
@@ -237,8 +264,11 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
     )
 
 
-def limit_resources(by_resource: Mapping[str, ActionUse], most: int = MOST_RESOURCES) -> Mapping[str, ActionUse]:
-    """Limits the resources of one action: `*` replaces all of more than `most`, or of those that include it.
+def limit_resources(
+    by_resource: Mapping[str, ActionUse], most: int = MOST_RESOURCES
+) -> Mapping[str, ActionUse]:
+    """Limits the resources of one action: `*` replaces all of more than `most`, or of those that
+    include it.
 
     So the result does not depend on the order of merges.
     """
@@ -261,7 +291,11 @@ def _latest(one: Mapping[_K, _V], other: Mapping[_K, _V]) -> dict[_K, _V]:
 def history_from_evidence(evidence: Evidence) -> UsageHistory:
     """Returns the allowed uses in the evidence, merged by resource pattern."""
     runs = {run.id: run for run in evidence.runs}
-    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.verified]
+    allowed = [
+        usage
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED and usage.need.verified
+    ]
     found: dict[str, dict[str, ActionUse]] = {}
     for usage in by_pattern(allowed):
         permission = usage.need.permission
@@ -272,16 +306,21 @@ def history_from_evidence(evidence: Evidence) -> UsageHistory:
             # The same permission with other conditions, or on another basis.
             by_resource[resource] = merge_uses(by_resource.get(resource, used), used)
     return UsageHistory(
-        evidence.principal, used={action: limit_resources(by_resource) for action, by_resource in found.items()}
+        evidence.principal,
+        used={action: limit_resources(by_resource) for action, by_resource in found.items()},
     )
 
 
 def _used(usage: Usage, runs: Mapping[str, Run]) -> ActionUse:
     own = [runs[name] for name in usage.runs if name in runs]
     last = max(own, key=lambda run: (run.last, run.id), default=None)
-    first_day, last_day = (time.astimezone(UTC).date() for time in (usage.first_seen, usage.last_seen))
+    first_day, last_day = (
+        time.astimezone(UTC).date() for time in (usage.first_seen, usage.last_seen)
+    )
     months = Counter(f"{run.first.astimezone(UTC):%Y-%m}" for run in own)
-    return ActionUse(first_day, last_day, dict(months), workflow_run_id(last.session) if last else "")
+    return ActionUse(
+        first_day, last_day, dict(months), workflow_run_id(last.session) if last else ""
+    )
 
 
 def is_action_pattern(text: str) -> bool:

@@ -1,4 +1,5 @@
-"""The environment of a step, as the runner sets it, the paths of its inputs, its outputs, summary and exit code.
+"""The environment of a step, as the runner sets it, the paths of its inputs, its outputs, summary
+and exit code.
 
 Errors become a message and an exit code here, in a shell too.
 """
@@ -22,12 +23,17 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.github_actions.workflow_commands import Console
 
 _DEPENDABOT = "dependabot[bot]"
-_READ_ONLY_EVENTS = frozenset({"push", "pull_request", "pull_request_review", "pull_request_review_comment"})
-"""For Dependabot (docs.github.com, "Troubleshooting Dependabot on GitHub Actions", read 2026-11)."""
+_READ_ONLY_EVENTS = frozenset(
+    {"push", "pull_request", "pull_request_review", "pull_request_review_comment"}
+)
+"""For Dependabot (docs.github.com, "Troubleshooting Dependabot on GitHub Actions", read 2026-11).
+"""
 
 
 class Runner(Struct, frozen=True):
-    """The environment of a step; outside Actions everything but the workspace is empty or GitHub's default."""
+    """The environment of a step; outside Actions everything but the workspace is empty or GitHub's
+    default.
+    """
 
     workspace: Path
     """Folder of the checkout; the current folder outside Actions."""
@@ -49,7 +55,9 @@ class Runner(Struct, frozen=True):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Runner:
-        """Reads the variables of the runner from `environment` (docs.github.com, "Variables reference")."""
+        """Reads the variables of the runner from `environment` (docs.github.com, "Variables
+        reference").
+        """
 
         def path(name: str) -> Path | None:
             return Path(environment[name]) if environment.get(name) else None
@@ -79,7 +87,9 @@ class Runner(Struct, frozen=True):
     @property
     def run_url_template(self) -> str:
         """Template of the address of a workflow run with `{run}`; empty without a repository."""
-        return f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
+        return (
+            f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
+        )
 
     def read_event(self) -> Mapping[str, object]:
         """Reads the event that started the run; empty without an event."""
@@ -88,26 +98,36 @@ class Runner(Struct, frozen=True):
         try:
             event = json.loads(self.event_path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) is not readable JSON.") from error
+            raise InputError(
+                f"The event file {self.event_path} (GITHUB_EVENT_PATH) is not readable JSON."
+            ) from error
         if not isinstance(event, dict):
-            raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) does not hold a JSON object.")
+            raise InputError(
+                f"The event file {self.event_path} (GITHUB_EVENT_PATH) does not hold a JSON object."
+            )
         return event
 
     def pull_request_event(self) -> PullRequestEvent:
         """Reads the pull request of the event that started the run."""
         event = self.read_event()
         number = _nested_value(event, "pull_request", "number")
-        base, head = (_nested_value(event, "pull_request", side, "sha") for side in ("base", "head"))
+        base, head = (
+            _nested_value(event, "pull_request", side, "sha") for side in ("base", "head")
+        )
         if not (isinstance(number, int) and isinstance(base, str) and isinstance(head, str)):
             raise InputError(
-                f"The input mode is 'review', which needs an event of a pull request, and this run is one of "
-                f"{self.event_name or 'no event'}: run it on pull_request."
+                "The input mode is 'review', which needs an event of a pull request, and this run"
+                f" is one of {self.event_name or 'no event'}: run it on pull_request."
             )
         return PullRequestEvent(number, base, head)
 
     def has_read_only_token(self) -> bool:
-        """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's."""
-        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(self.read_event())
+        """Whether GitHub gives this run a token that cannot write: a fork's pull request, or
+        Dependabot's.
+        """
+        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(
+            self.read_event()
+        )
 
 
 class PullRequestEvent(Struct, frozen=True):
@@ -119,7 +139,9 @@ class PullRequestEvent(Struct, frozen=True):
 
 
 def is_from_fork(event: Mapping[str, object]) -> bool:
-    """Whether `event` has a pull request whose head is in another repository, or in a deleted one."""
+    """Whether `event` has a pull request whose head is in another repository, or in a deleted
+    one.
+    """
     if not isinstance(event.get("pull_request"), dict):
         return False
     head = _nested_value(event, "pull_request", "head", "repo", "full_name")
@@ -134,16 +156,29 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
     path = PurePosixPath(value)
     root = workspace.resolve()
     if not path.parts or path.is_absolute():
-        raise InputError(f"The input {input_name} is {value!r}: write a path relative to the repository's root.")
-    if not value.isprintable() and any(unicodedata.category(each) in {"Cc", "Cs", "Cf"} for each in value):
-        raise InputError(f"The input {input_name} is {value!r}: remove the characters that do not show.")
+        raise InputError(
+            f"The input {input_name} is {value!r}: write a path relative to the repository's root."
+        )
+    if not value.isprintable() and any(
+        unicodedata.category(each) in {"Cc", "Cs", "Cf"} for each in value
+    ):
+        raise InputError(
+            f"The input {input_name} is {value!r}: remove the characters that do not show."
+        )
     if ".git" in (part.lower() for part in path.parts):
-        raise InputError(f"The input {input_name} is {value!r}: files of git itself are out of bounds.")
+        raise InputError(
+            f"The input {input_name} is {value!r}: files of git itself are out of bounds."
+        )
     is_inside = False
-    with suppress(OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
+    with suppress(
+        OSError, RuntimeError
+    ):  # a loop of links: 3.11 and 3.12 raise RuntimeError, 3.13 OSError
         is_inside = (root / path).resolve().is_relative_to(root)
     if ".." in path.parts or not is_inside:
-        raise InputError(f"The input {input_name} is {value!r}: it leads out of the repository; name a file in it.")
+        raise InputError(
+            f"The input {input_name} is {value!r}: it leads out of the repository; name a file"
+            " in it."
+        )
     return root / path
 
 
@@ -156,10 +191,15 @@ def _nested_value(value: object, *keys: str) -> object:
 
 
 SUMMARY_LIMIT = 900_000
-"""Bytes. GitHub drops a step's whole summary beyond 1 MiB (actions/runner, `CreateStepSummaryCommand`)."""
+"""Bytes. GitHub drops a step's whole summary beyond 1 MiB (actions/runner,
+`CreateStepSummaryCommand`).
+"""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_TRUNCATION_NOTE = "\n\n*The summary was cut here: GitHub takes 1 MiB a step. The proposal's files hold all of it.*\n"
+_TRUNCATION_NOTE = (
+    "\n\n*The summary was cut here: GitHub takes 1 MiB a step. The proposal's files hold all of"
+    " it.*\n"
+)
 
 
 def heredoc(name: str, value: str, delimiter: str) -> str:
@@ -172,7 +212,9 @@ def heredoc(name: str, value: str, delimiter: str) -> str:
 
 
 def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
-    """Appends outputs to the file that `GITHUB_OUTPUT` names, None outside Actions; a value may be any text."""
+    """Appends outputs to the file that `GITHUB_OUTPUT` names, None outside Actions; a value may be
+    any text.
+    """
     import secrets
 
     if path:
@@ -181,25 +223,36 @@ def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
 
 
 def append_summary(path: Path, markdown: str) -> None:
-    """Appends to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is truncated between lines."""
+    """Appends to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is truncated
+    between lines.
+    """
     size = path.stat().st_size if path.exists() else 0
     _append(
-        path, truncate_at_line(markdown if markdown.endswith("\n") else markdown + "\n", max(SUMMARY_LIMIT - size, 0))
+        path,
+        truncate_at_line(
+            markdown if markdown.endswith("\n") else markdown + "\n", max(SUMMARY_LIMIT - size, 0)
+        ),
     )
 
 
 def write_summary(path: Path, markdown: str, start: int) -> None:
-    """Writes the summary from the byte `start` of its file on, in place of what the step wrote there before."""
+    """Writes the summary from the byte `start` of its file on, in place of what the step wrote
+    there before.
+    """
     try:
         if path.exists() and path.stat().st_size > start:
             os.truncate(path, start)
     except OSError as error:
-        raise LeastprivError(f"The summary {str(path)!r} cannot be written: {error.strerror}.") from error
+        raise LeastprivError(
+            f"The summary {str(path)!r} cannot be written: {error.strerror}."
+        ) from error
     append_summary(path, markdown)
 
 
 def truncate_at_line(markdown: str, limit: int) -> str:
-    """Returns as many whole lines as fit `limit` bytes, and a note if some are left out; empty if that does not fit."""
+    """Returns as many whole lines as fit `limit` bytes, and a note if some are left out; empty if
+    that does not fit.
+    """
     if _size(markdown) <= limit:
         return markdown
     kept: list[str] = []
@@ -235,18 +288,25 @@ def _append(path: Path, text: str) -> None:
         with path.open("ab") as file:
             file.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise LeastprivError(f"The runner's file {path} cannot be written: {error.strerror}.") from error
+        raise LeastprivError(
+            f"The runner's file {path} cannot be written: {error.strerror}."
+        ) from error
 
 
 _INTERRUPTED = 130
 _SHORT_SIGPIPE = 141
 _RARELY = (100_000, 20, 100)
-"""Thresholds of the garbage collector: values of a run form no cycles and remain to its end, and Python's defaults took
-23 % of the time of reading all roles of 200 MB (2026-11-27), with the same peak of memory."""
+"""Thresholds of the garbage collector: values of a run form no cycles and remain to its end, and
+Python's defaults took 23 % of the time of reading all roles of 200 MB (2026-11-27), with the same
+peak of memory."""
 
 
-def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ignore_closed: bool = False) -> int:
-    """Returns the exit code of `work`, or of its error; with `ignore_closed` a closed terminal ends no work."""
+def exit_code_of(
+    work: Callable[[], int], console: Console, *, verbose: bool, ignore_closed: bool = False
+) -> int:
+    """Returns the exit code of `work`, or of its error; with `ignore_closed` a closed terminal ends
+    no work.
+    """
     gc.set_threshold(*_RARELY)
 
     try:
@@ -262,7 +322,10 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
     except Exception as error:
         # The user gets a sentence instead of a traceback, also for a defect.
         own = error if isinstance(error, LeastprivError) else None
-        defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it."
+        defect = (
+            f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and"
+            " report it."
+        )
         console.error(str(own or defect))
         if verbose:
             import traceback
@@ -291,9 +354,14 @@ class ConsoleHandler(logging.Handler):
 
 @contextmanager
 def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[None]:
-    """Shows this package's progress on the console while the context is open, but no records of other packages."""
+    """Shows this package's progress on the console while the context is open, but no records of
+    other packages.
+    """
     package_logger, root_logger = logging.getLogger(_PACKAGE), logging.getLogger()
-    handler, null_handler = ConsoleHandler(console, ignore_closed=ignore_closed), logging.NullHandler()
+    handler, null_handler = (
+        ConsoleHandler(console, ignore_closed=ignore_closed),
+        logging.NullHandler(),
+    )
     level = package_logger.level
     package_logger.setLevel(logging.INFO)
     package_logger.addHandler(handler)

@@ -1,7 +1,9 @@
-"""Prints all output: log, annotations, groups and masks for an Actions runner, plain text elsewhere.
+"""Prints all output: log, annotations, groups and masks for an Actions runner, plain text
+elsewhere.
 
-The runner executes a line that starts with `::name` after trimming blanks, and `##[name]` anywhere in a line
-(actions/runner, `ActionCommand.cs`, read 2026-11), so nothing reaches a stream without passing `safe_line`.
+The runner executes a line that starts with `::name` after trimming blanks, and `##[name]` anywhere
+in a line (actions/runner, `ActionCommand.cs`, read 2026-11), so nothing reaches a stream without
+passing `safe_line`.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ _UNTRUSTED_PREFIX = "| "
 
 
 def safe_line(text: str) -> str:
-    r"""Returns `text` as one line that is neither a command of the runner nor a control sequence of a terminal.
+    r"""Returns `text` as one line that is neither a command of the runner nor a control sequence of
+    a terminal.
 
-    Invisible characters (`str.isprintable`) become escapes such as `\x1b`; `##[` becomes `## [`; a line that would
-    start with `::` gets the prefix `| `.
+    Invisible characters (`str.isprintable`) become escapes such as `\x1b`; `##[` becomes `## [`; a
+    line that would start with `::` gets the prefix `| `.
     """
     visible = _printable(text)
     return _UNTRUSTED_PREFIX + visible if visible.lstrip().startswith("::") else visible
@@ -52,7 +55,9 @@ class Console:
         """Whether the last line on a terminal is a progress message."""
 
     def log(self, message: str) -> None:
-        """Prints a message line by line; a line that begins with `…` shows at a terminal only, until the next one."""
+        """Prints a message line by line; a line that begins with `…` shows at a terminal only,
+        until the next one.
+        """
         for line in _LINE_ENDS.split(message):
             is_progress = line.startswith(PROGRESS_PREFIX)
             if not is_progress or self._is_terminal(self._stdout):
@@ -66,7 +71,9 @@ class Console:
             self._shows_progress = False
 
     def untrusted(self, text: str) -> None:
-        """Prints untrusted text, each line with a prefix; several lines with workflow commands disabled."""
+        """Prints untrusted text, each line with a prefix; several lines with workflow commands
+        disabled.
+        """
         lines = [_UNTRUSTED_PREFIX + safe_line(line) for line in _LINE_ENDS.split(text)]
         if len(lines) == 1 or not self._in_actions:
             self._write(self._stdout, "\n".join(lines))
@@ -79,7 +86,9 @@ class Console:
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """Folds the output of the block under `title`; groups do not nest (the runner has no nested groups)."""
+        """Folds the output of the block under `title`; groups do not nest (the runner has no nested
+        groups).
+        """
         if not self._in_actions:
             self.log(title)
             yield
@@ -90,24 +99,48 @@ class Console:
         finally:
             self._command("endgroup", {}, "")
 
-    def notice(self, message: str, file: str | None = None, line: int | None = None, title: str | None = None) -> None:
+    def notice(
+        self,
+        message: str,
+        file: str | None = None,
+        line: int | None = None,
+        title: str | None = None,
+    ) -> None:
         """Annotates with a notice, at `line` (1-based) of `file` if given."""
         self._annotate("notice", message, file, line, title)
 
-    def warning(self, message: str, file: str | None = None, line: int | None = None, title: str | None = None) -> None:
+    def warning(
+        self,
+        message: str,
+        file: str | None = None,
+        line: int | None = None,
+        title: str | None = None,
+    ) -> None:
         """Annotates with a warning, at `line` (1-based) of `file` if given."""
         self._annotate("warning", message, file, line, title)
 
-    def error(self, message: str, file: str | None = None, line: int | None = None, title: str | None = None) -> None:
-        """Annotates with an error, at `line` (1-based) of `file` if given; does not end the program."""
+    def error(
+        self,
+        message: str,
+        file: str | None = None,
+        line: int | None = None,
+        title: str | None = None,
+    ) -> None:
+        """Annotates with an error, at `line` (1-based) of `file` if given; does not end the
+        program.
+        """
         self._annotate("error", message, file, line, title)
 
     def mask(self, secret: str) -> None:
-        """Makes the runner replace `secret` by `***` in all later output; an empty one is ignored."""
+        """Makes the runner replace `secret` by `***` in all later output; an empty one is
+        ignored.
+        """
         if secret and self._in_actions:
             self._write(self._stdout, f"::add-mask::{escape_data(secret)}")
 
-    def _annotate(self, kind: str, message: str, file: str | None, line: int | None, title: str | None) -> None:
+    def _annotate(
+        self, kind: str, message: str, file: str | None, line: int | None, title: str | None
+    ) -> None:
         if self._in_actions:
             properties = {"file": file, "line": None if line is None else str(line), "title": title}
             self._command(kind, {key: value for key, value in properties.items() if value}, message)
@@ -119,7 +152,9 @@ class Console:
 
     def _command(self, name: str, properties: dict[str, str], message: str) -> None:
         data = "\n".join(_printable(line) for line in _LINE_ENDS.split(message))
-        pairs = ",".join(f"{key}={escape_property(_printable(value))}" for key, value in properties.items())
+        pairs = ",".join(
+            f"{key}={escape_property(_printable(value))}" for key, value in properties.items()
+        )
         self._write(self._stdout, f"::{name}{' ' + pairs if pairs else ''}::{escape_data(data)}")
 
     def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
@@ -141,5 +176,7 @@ class Console:
 
 def _printable(text: str) -> str:
     if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+        text = "".join(
+            c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+        )
     return text.replace("##[", "## [")

@@ -1,4 +1,6 @@
-"""Tries what the files of `leastpriv init` allow: the job's token, the login, and one request for each source."""
+"""Tries what the files of `leastpriv init` allow: the job's token, the login, and one request for
+each source.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ from leastpriv.permissions.patterns import matches
 
 _URL, _BEARER = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 _SHOWN = (
-    "iss", "aud", "sub", "repository", "repository_id", "repository_owner_id", "ref", "environment", "event_name",
+    "iss", "aud", "sub", "repository", "repository_id", "repository_owner_id", "ref",
+    "environment", "event_name",
     "job_workflow_ref",
 )  # fmt: skip
 """Claims that a trust policy can require; the others say who started the run."""
@@ -52,15 +55,23 @@ def check_rows(checks: list[Check]) -> str:
 
 
 def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator[Check]:
-    """Yields each check, with the token of the job where there is one, else with the credentials of the environment."""
+    """Yields each check, with the token of the job where there is one, else with the credentials of
+    the environment.
+    """
     if not environment.get(_URL):
         if environment.get("GITHUB_ACTIONS"):
-            yield Check("token", None, "this job has none: give it the permission id-token: write to check the login")
+            yield Check(
+                "token",
+                None,
+                "this job has none: give it the permission id-token: write to check the login",
+            )
         yield from _with_credentials(target, environment)
         return
     token = _requested_token(environment, target.audience)
     claims = token_claims(token)
-    yield from (Check("token", None, f"{name} is {claims[name]}") for name in _SHOWN if name in claims)
+    yield from (
+        Check("token", None, f"{name} is {claims[name]}") for name in _SHOWN if name in claims
+    )
     for account in target.runs:
         role = target.reader_arn(account)
         try:
@@ -77,32 +88,44 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
     aws = Aws.open(environment, "the checks", target.region)
     account = aws.account()
     if account not in (*target.accounts, target.hub):
-        raise InputError(f"The credentials are of the account {account}, and --role-arn names {target.accounts[0]}.")
+        raise InputError(
+            f"The credentials are of the account {account}, and --role-arn names"
+            f" {target.accounts[0]}."
+        )
     whose = aws.caller()
     is_reader = f":assumed-role/{READER}/" in whose
     note = "" if is_reader else f", not {READER}: the checks show what these may do"
     yield Check("credentials", None, f"{whose}{note}")
     if not is_reader and account in target.runs:
-        # Compares the deployed OIDC provider and trust policy with the tokens that GitHub will issue.
+        # Compares the deployed OIDC provider and trust policy with the tokens that GitHub will
+        # issue.
         arn = target.provider(target.partition, account)
-        check, answer = _asked(aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn)
+        check, answer = _asked(
+            aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn
+        )
         accepted = answer.get("ClientIDList", ())
         if answer and target.audience not in accepted:
-            check = Check(check.step, False, f"{arn} accepts {', '.join(accepted)}, not {target.audience}")
+            check = Check(
+                check.step, False, f"{arn} accepts {', '.join(accepted)}, not {target.audience}"
+            )
         yield check
         check, answer = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
         yield check
         for subject in target.subjects() if answer else ():
             claims = {
-                "iss": f"https://{target.issuer}", "aud": target.audience, "sub": subject.replace("*", "x"),
-                "repository": target.repository, "repository_owner": target.repository.split("/")[0],
+                "iss": f"https://{target.issuer}", "aud": target.audience,
+                "sub": subject.replace("*", "x"),
+                "repository": target.repository,
+                "repository_owner": target.repository.split("/")[0],
             }  # fmt: skip
             unmet = list(unmet_conditions(answer["Role"]["AssumeRolePolicyDocument"], claims))
             yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
     yield from _check_account(target, aws, environment, account)
 
 
-def _check_account(target: InitOptions, aws: Aws, environment: Mapping[str, str], account: str) -> Iterator[Check]:
+def _check_account(
+    target: InitOptions, aws: Aws, environment: Mapping[str, str], account: str
+) -> Iterator[Check]:
     """Checks an account's sources, from the hub those of the other accounts too."""
     if account in target.accounts:
         yield from _check_sources(target, aws, account)
@@ -119,13 +142,16 @@ def _check_account(target: InitOptions, aws: Aws, environment: Mapping[str, str]
 
 def _requested_token(environment: Mapping[str, str], audience: str) -> str:
     request = urllib.request.Request(  # noqa: S310 - the runner sets the address
-        f"{environment[_URL]}&audience={audience}", headers={"Authorization": f"bearer {environment.get(_BEARER, '')}"}
+        f"{environment[_URL]}&audience={audience}",
+        headers={"Authorization": f"bearer {environment.get(_BEARER, '')}"},
     )
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - as above
             return str(json.load(answer)["value"])
     except (OSError, ValueError, KeyError) as error:
-        sentence = f"GitHub issued no token ({error}): the job needs the permission id-token: write."
+        sentence = (
+            f"GitHub issued no token ({error}): the job needs the permission id-token: write."
+        )
         raise LeastprivError(sentence) from None
 
 
@@ -142,29 +168,42 @@ def token_claims(token: str) -> dict[str, Any]:
 def _why_not_assumed(
     target: InitOptions, account: str, claims: Mapping[str, Any], environment: Mapping[str, str]
 ) -> Iterator[Check]:
-    """Yields the conditions that the token does not fulfil: of the role's trust policy where it can be read."""
+    """Yields the conditions that the token does not fulfil: of the role's trust policy where it can
+    be read.
+    """
     ids = (str(claims.get("repository_owner_id", "")), str(claims.get("repository_id", "")))
     subjects = (*target.subjects(), *(target.subjects(*ids) if target.has_ids else ()))
-    trust, whose = trust_policy(target.provider(target.partition, account), target.audience, subjects), "init writes"
+    trust, whose = (
+        trust_policy(target.provider(target.partition, account), target.audience, subjects),
+        "init writes",
+    )
     with suppress(LeastprivError):
         iam = Aws.open(environment, otherwise=target.region).client("iam")
         with translate_errors("reading the trust policy", "iam:GetRole"):
-            trust, whose = iam.get_role(RoleName=READER)["Role"]["AssumeRolePolicyDocument"], "the account has"
+            trust, whose = (
+                iam.get_role(RoleName=READER)["Role"]["AssumeRolePolicyDocument"],
+                "the account has",
+            )
     unmet = list(unmet_conditions(trust, claims))
-    yield from (Check("trust policy", False, f"{each} (the trust policy that {whose})") for each in unmet)
+    yield from (
+        Check("trust policy", False, f"{each} (the trust policy that {whose})") for each in unmet
+    )
     if not unmet:
         by_id = (
-            f", which needs RepositoryOwnerId={ids[0]} RepositoryId={ids[1]}" if "@" in str(claims.get("sub")) else ""
+            f", which needs RepositoryOwnerId={ids[0]} RepositoryId={ids[1]}"
+            if "@" in str(claims.get("sub"))
+            else ""
         )
         detail = (
-            f"the token fulfils the trust policy that {whose}: compare it with the deployed one{by_id}, and check that "
-            "the role and its OIDC provider exist"
+            f"the token fulfils the trust policy that {whose}: compare it with the deployed"
+            f" one{by_id}, and check that the role and its OIDC provider exist"
         )
         yield Check("trust policy", None, detail)
 
 
 def unmet_conditions(trust: Mapping[str, Any], claims: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a sentence for each condition that keeps the claims out; none if one statement accepts them.
+    """Yields a sentence for each condition that keeps the claims out; none if one statement accepts
+    them.
 
     Statements for other issuers count only where there is none for the issuer of the claims.
     """
@@ -194,7 +233,10 @@ def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any])
             claim = str(claims.get(key.rpartition(":")[2], ""))
             compare = _COMPARISONS.get(operator.rpartition(":")[2].removesuffix("IfExists"))
             if compare and not any(compare(each, claim) for each in accepted):
-                yield f"{operator} {key}: the token has {claim!r}, accepted is {' or '.join(map(repr, accepted))}"
+                yield (
+                    f"{operator} {key}: the token has {claim!r}, accepted is"
+                    f" {' or '.join(map(repr, accepted))}"
+                )
 
 
 def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
@@ -224,7 +266,9 @@ def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Chec
 def _asked(
     aws: Aws, action: str, about: str, region: str = "", **parameters: object
 ) -> tuple[Check, Mapping[str, Any]]:
-    """Sends the request that an action is named after; returns AWS's answer too, empty if there is none."""
+    """Sends the request that an action is named after; returns AWS's answer too, empty if there is
+    none.
+    """
     service, _, operation = action.partition(":")
     try:
         with translate_errors(f"trying {operation}", action):
@@ -247,12 +291,18 @@ def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check
     step = "list"
     try:
         with translate_errors(f"listing {where}", "s3:ListBucket"):
-            page = aws.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1)
+            page = aws.client("s3").list_objects_v2(
+                Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1
+            )
         yield Check(step, True, where)
         step = "read"
         keys = [str(each["Key"]) for each in page.get("Contents", ())]
         if not keys:
-            yield Check(step, False, f"{where}CloudTrail/ has no file: check prefix, organization and account")
+            yield Check(
+                step,
+                False,
+                f"{where}CloudTrail/ has no file: check prefix, organization and account",
+            )
             return
         with translate_errors(f"reading s3://{bucket}/{keys[0]}", "s3:GetObject"):
             answer = aws.client("s3").get_object(Bucket=bucket, Key=keys[0])

@@ -1,4 +1,6 @@
-"""Derives the reader role's grants, its trust policy, and the policies of another account's bucket and key."""
+"""Derives the reader role's grants, its trust policy, and the policies of another account's bucket
+and key.
+"""
 
 from __future__ import annotations
 
@@ -54,10 +56,14 @@ def reader_grants(sources: Sequence[str], values: Values | None = None) -> tuple
     if values is None:
         return tuple(found)
     for row in _table("sources"):
-        for name in _VALUE.findall(row["resources"] + row["condition"]) if row["source"] in sources else ():
+        for name in (
+            _VALUE.findall(row["resources"] + row["condition"]) if row["source"] in sources else ()
+        ):
             if not (name in _OWN or values.get(name)):
                 option = next(each["option"] for each in _table("values") if each["value"] == name)
-                raise InputError(f"The source {row['source']} needs {option}: name it, or leave the source out.")
+                raise InputError(
+                    f"The source {row['source']} needs {option}: name it, or leave the source out."
+                )
     return tuple(_filled(grant, values) for grant in found)
 
 
@@ -66,12 +72,16 @@ def _filled(grant: ReaderGrant, values: Values) -> ReaderGrant:
     if condition:
         filled = tuple(each for value in condition.values for each in filled_values(value, values))
         condition = Condition(condition.operator, condition.key, filled)
-    resources = dict.fromkeys(each for resource in grant.resources for each in filled_values(resource, values))
+    resources = dict.fromkeys(
+        each for resource in grant.resources for each in filled_values(resource, values)
+    )
     return replace(grant, resources=tuple(resources), condition=condition)
 
 
 def filled_values(text: str, values: Values) -> tuple[str, ...]:
-    """Returns a text with the given values filled in: one text for each combination of values; unknown ones remain."""
+    """Returns a text with the given values filled in: one text for each combination of values;
+    unknown ones remain.
+    """
     for name in dict.fromkeys(_VALUE.findall(text)):
         if name in values:
             given = values[name]
@@ -82,26 +92,48 @@ def filled_values(text: str, values: Values) -> tuple[str, ...]:
 
 
 def reader_policy(grants: Iterable[ReaderGrant], values: Values) -> dict[str, Any]:
-    """Returns the role's IAM policy; `values` has every value, `Partition` and `Account` among them."""
-    return {"Version": "2012-10-17", "Statement": [_statement(_filled(grant, values)) for grant in grants]}
+    """Returns the role's IAM policy; `values` has every value, `Partition` and `Account` among
+    them.
+    """
+    return {
+        "Version": "2012-10-17",
+        "Statement": [_statement(_filled(grant, values)) for grant in grants],
+    }
 
 
 def _statement(grant: ReaderGrant) -> dict[str, Any]:
     condition = grant.condition
-    conditions = {"Condition": {condition.operator: {condition.key: condition.values[0]}}} if condition else {}
-    statement = {"Sid": grant.sid, "Effect": "Allow", "Action": list(grant.actions), "Resource": list(grant.resources)}
+    conditions = (
+        {"Condition": {condition.operator: {condition.key: condition.values[0]}}}
+        if condition
+        else {}
+    )
+    statement = {
+        "Sid": grant.sid,
+        "Effect": "Allow",
+        "Action": list(grant.actions),
+        "Resource": list(grant.resources),
+    }
     return {**statement, **conditions}
 
 
-def bucket_policy(sources: Sequence[str], values: Values, accounts: Sequence[str]) -> dict[str, Any]:
-    """Returns what the bucket's policy must allow to the reader roles of other accounts: each reads its own folder.
+def bucket_policy(
+    sources: Sequence[str], values: Values, accounts: Sequence[str]
+) -> dict[str, Any]:
+    """Returns what the bucket's policy must allow to the reader roles of other accounts: each reads
+    its own folder.
 
-    The principals are accounts, restricted to the role by condition: a role named there must exist, and one that is
-    created again is another principal.
+    The principals are accounts, restricted to the role by condition: a role named there must exist,
+    and one that is created again is another principal.
     """
     own = {**values, "Account": "${aws:PrincipalAccount}"}
-    statements = [_statement(grant) for grant in reader_grants(sources, own) if grant.sid in _OF_THE_BUCKET]
-    return {"Version": "2012-10-17", "Statement": [_from_accounts(each, own, accounts) for each in statements]}
+    statements = [
+        _statement(grant) for grant in reader_grants(sources, own) if grant.sid in _OF_THE_BUCKET
+    ]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [_from_accounts(each, own, accounts) for each in statements],
+    }
 
 
 _OF_THE_BUCKET = ("ListTrailBucket", "ListAccounts", "ReadTrailFiles")
@@ -110,7 +142,8 @@ _OF_THE_BUCKET = ("ListTrailBucket", "ListAccounts", "ReadTrailFiles")
 def key_policy(values: Values, accounts: Sequence[str]) -> dict[str, Any]:
     """Returns what the key's policy must allow to the reader roles of other accounts.
 
-    The encryption context is that of CloudTrail's files ("Granting decrypt permissions" of the CloudTrail User Guide).
+    The encryption context is that of CloudTrail's files ("Granting decrypt permissions" of the
+    CloudTrail User Guide).
     """
     statement = {
         "Sid": "DecryptTrailFiles",
@@ -121,21 +154,39 @@ def key_policy(values: Values, accounts: Sequence[str]) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [_from_accounts(statement, values, accounts)]}
 
 
-def _from_accounts(statement: dict[str, Any], values: Values, accounts: Sequence[str]) -> dict[str, Any]:
+def _from_accounts(
+    statement: dict[str, Any], values: Values, accounts: Sequence[str]
+) -> dict[str, Any]:
     roots = [f"arn:{values['Partition']}:iam::{account}:root" for account in accounts]
     readers = [f"arn:{values['Partition']}:iam::{account}:role/{READER}" for account in accounts]
     condition = {"ArnEquals": {"aws:PrincipalArn": readers}, **statement.get("Condition", {})}
-    rest = {name: value for name, value in statement.items() if name not in ("Sid", "Effect", "Condition")}
+    rest = {
+        name: value
+        for name, value in statement.items()
+        if name not in ("Sid", "Effect", "Condition")
+    }
     sid = f"Leastpriv{statement['Sid']}"
-    return {"Sid": sid, "Effect": "Allow", "Principal": {"AWS": roots}, **rest, "Condition": condition}
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": {"AWS": roots},
+        **rest,
+        "Condition": condition,
+    }
 
 
 def trust_policy(provider: str, audience: str, subjects: Sequence[str]) -> dict[str, Any]:
-    """Returns the trust policy for jobs with one of these subjects; `provider` is the ARN of the OIDC provider."""
+    """Returns the trust policy for jobs with one of these subjects; `provider` is the ARN of the
+    OIDC provider.
+    """
     issuer = provider.partition(":oidc-provider/")[2]
     condition: dict[str, dict[str, Any]] = {"StringEquals": {f"{issuer}:aud": audience}}
     condition.setdefault(subject_operator(subjects), {})[f"{issuer}:sub"] = list(subjects)
-    statement = {"Effect": "Allow", "Principal": {"Federated": provider}, "Action": "sts:AssumeRoleWithWebIdentity"}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": provider},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+    }
     return {"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]}
 
 
@@ -149,7 +200,9 @@ MOST_NAMES = 40
 
 
 def arn_ends(principals: Iterable[Principal]) -> tuple[str, ...]:
-    """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one pattern."""
+    """Returns the ends of the ARNs, `role/ci-deploy`; of many, which exceed a policy's size, one
+    pattern.
+    """
     ends = tuple(dict.fromkeys(each.arn.split(":", 5)[5] for each in principals))
     return ends if len(ends) <= MOST_NAMES else (f"{commonprefix(ends)}*",)  # noqa: RUF071 - characters, not folders
 

@@ -1,7 +1,8 @@
 """Renders the files of `leastpriv init` and writes all of them or none.
 
-The files are the reader role as a CloudFormation template and as a Terraform configuration, the workflow that runs the
-action with that role, and what other accounts need: a StackSet, and the policies of a bucket and a key.
+The files are the reader role as a CloudFormation template and as a Terraform configuration, the
+workflow that runs the action with that role, and what other accounts need: a StackSet, and the
+policies of a bucket and a key.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ WORKFLOW = ".github/workflows/least-privilege.yml"
 LOGIN = "aws-actions/configure-aws-credentials@61815dcd50bd041e203e49132bacad1fd04d2708 # v5.1.1"
 """The action that assumes the role; the example workflows use the same commit."""
 ADVICE = (
-    "By names, then by ids. Once the repository uses ids, remove the first: a name can be given up and taken by others."
+    "By names, then by ids. Once the repository uses ids, remove the first: a name can be given up"
+    " and taken by others."
 )
 """A comment in the trust policy."""
 _ASSUME = "https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html"
@@ -48,7 +50,8 @@ _ACCOUNT = "${{ matrix.account }}"
 def render_files(target: InitOptions) -> dict[str, str]:
     """Renders each file; returns content by path.
 
-    Raises InputError for an unknown source, a value that a source lacks, or an action without a known commit.
+    Raises InputError for an unknown source, a value that a source lacks, or an action without a
+    known commit.
     """
     found = {name: _template(name, target) for name in (CLOUDFORMATION, TERRAFORM)}
     if target.is_github:
@@ -56,7 +59,10 @@ def render_files(target: InitOptions) -> dict[str, str]:
             WORKFLOW,
             target,
             login=LOGIN,
-            action=f"{target.action or checkout_action()} # the commit of this leastpriv: no release exists yet",
+            action=(
+                f"{target.action or checkout_action()} # the commit of this leastpriv: no release"
+                " exists yet"
+            ),
             reader_arn=target.reader_arn(_ACCOUNT if len(target.runs) > 1 else target.runs[0]),
             inputs=action_inputs(target),
         )
@@ -65,11 +71,17 @@ def render_files(target: InitOptions) -> dict[str, str]:
     if target.others or len(target.accounts) > 1:
         member, stacks = bool(target.others), target.others or target.accounts
         template = _template(CLOUDFORMATION, target, member=member)
-        found[STACK_SET] = _rendered(STACK_SET, target, template=template, stacks=stacks, member=member)
+        found[STACK_SET] = _rendered(
+            STACK_SET, target, template=template, stacks=stacks, member=member
+        )
     for account in target.runs if target.has_config else ():
-        chosen = [(each, file) for each, file in target.targets if target.hub or each.account == account]
+        chosen = [
+            (each, file) for each, file in target.targets if target.hub or each.account == account
+        ]
         reader = f'assume-role: "{target.reader_arn("{account}")}"\n' if target.others else ""
-        found[_config(target, account)] = f"{reader}targets:\n{''.join(_entry(target, *each) for each in chosen)}"
+        found[_config(target, account)] = (
+            f"{reader}targets:\n{''.join(_entry(target, *each) for each in chosen)}"
+        )
     if "TrailBucket" in target.values and (target.trail_account or len(target.accounts) > 1):
         policies = {BUCKET_POLICY: bucket_policy(target.sources, target.values, target.accounts)}
         if "TrailKeyArn" in target.values:
@@ -79,9 +91,15 @@ def render_files(target: InitOptions) -> dict[str, str]:
 
 
 def _entry(target: InitOptions, principal: Principal, file: str) -> str:
-    """Returns an entry of the config, with a branch where each account is a run, or its name is not unique."""
+    """Returns an entry of the config, with a branch where each account is a run, or its name is not
+    unique.
+    """
     end = principal.arn.split("/", 1)[1]
-    same = [each for each, _ in target.targets if (each.account, each.name) == (principal.account, principal.name)]
+    same = [
+        each
+        for each, _ in target.targets
+        if (each.account, each.name) == (principal.account, principal.name)
+    ]
     name = end.replace("/", "-") if len(same) > 1 else principal.name
     account = f"{principal.account}-" if len(target.runs) > 1 else ""
     branch = ""
@@ -98,7 +116,9 @@ def _config(target: InitOptions, account: str) -> str:
 
 
 def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
-    """Renders the role for a tool, whose expressions find the role's own account; a member trusts the hub's role."""
+    """Renders the role for a tool, whose expressions find the role's own account; a member trusts
+    the hub's role.
+    """
     if name == CLOUDFORMATION:
         own = {"Partition": "${AWS::Partition}", "Account": "${AWS::AccountId}"}
         ids = ("${RepositoryOwnerId}", "${RepositoryId}")
@@ -110,7 +130,10 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
     if target.others and not member:
         accounts = target.others if len(target.others) <= MOST_NAMES else ("*",)
         resources = tuple(f"arn:{own['Partition']}:iam::{each}:role/{READER}" for each in accounts)
-        grants = (*grants, ReaderGrant("AssumeReaders", ("sts:AssumeRole",), resources, None, _ASSUME))
+        grants = (
+            *grants,
+            ReaderGrant("AssumeReaders", ("sts:AssumeRole",), resources, None, _ASSUME),
+        )
     return _rendered(
         name,
         target,
@@ -140,7 +163,8 @@ def action_inputs(target: InitOptions) -> dict[str, str]:
         "aws-regions": ", ".join(target.regions),
         "athena-table": target.athena_table,
         "access-analyzer": target.access_analyzer,
-        # The action reads both by default, and a role without the permissions would be denied in every run.
+        # The action reads both by default, and a role without the permissions would be denied in
+        # every run.
         "denial-details": "" if "denial-details" in sources else "false",
         "last-accessed": "" if "last-accessed" in sources else "false",
         "organization-policies": "true" if "organization-policies" in sources else "",
@@ -152,7 +176,8 @@ def action_inputs(target: InitOptions) -> dict[str, str]:
 
 
 def checkout_action() -> str:
-    """Returns the action at the commit of this checkout, or of the repository that pip installed from.
+    """Returns the action at the commit of this checkout, or of the repository that pip installed
+    from.
 
     Raises InputError where the commit is not known.
     """
@@ -167,7 +192,9 @@ def checkout_action() -> str:
         origin = json.loads(metadata.distribution("leastpriv").read_text("direct_url.json") or "{}")
         commit = commit or str(origin.get("vcs_info", {}).get("commit_id", ""))
     if not commit:
-        raise InputError("The commit of this leastpriv is not known: name it as --action OWNER/NAME@COMMIT.")
+        raise InputError(
+            "The commit of this leastpriv is not known: name it as --action OWNER/NAME@COMMIT."
+        )
     return f"org/leastpriv-action@{commit}"
 
 
@@ -181,9 +208,23 @@ def _rendered(name: str, target: InitOptions, **more: Any) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    file = {CLOUDFORMATION: "reader.yaml", TERRAFORM: "reader.tf", STACK_SET: "stackset.yaml", WORKFLOW: "workflow.yml"}
-    values = {name: getattr(target, name) for name in (*target.__struct_fields__, "runs", "others", "has_ids")}
-    given = {**values, "sources": ", ".join(target.sources), "reader": READER, "advice": ADVICE, **more}
+    file = {
+        CLOUDFORMATION: "reader.yaml",
+        TERRAFORM: "reader.tf",
+        STACK_SET: "stackset.yaml",
+        WORKFLOW: "workflow.yml",
+    }
+    values = {
+        name: getattr(target, name)
+        for name in (*target.__struct_fields__, "runs", "others", "has_ids")
+    }
+    given = {
+        **values,
+        "sources": ", ".join(target.sources),
+        "reader": READER,
+        "advice": ADVICE,
+        **more,
+    }
     return environment.get_template(f"{file[name]}.j2").render(given)
 
 
@@ -195,10 +236,15 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
     ids = ""
     if target.has_ids:
         fields = (("RepositoryOwnerId", ".owner.id"), ("RepositoryId", ".id"))
-        ids = "".join(f' {name}="$(gh api repos/{target.repository} --jq {field})"' for name, field in fields)
+        ids = "".join(
+            f' {name}="$(gh api repos/{target.repository} --jq {field})"' for name, field in fields
+        )
     deploy = "aws cloudformation deploy --capabilities CAPABILITY_NAMED_IAM --stack-name"
     provider = target.provider(target.partition, target.runs[0])
-    exists = f"aws iam get-open-id-connect-provider --open-id-connect-provider-arn {provider} > /dev/null 2>&1"
+    exists = (
+        f"aws iam get-open-id-connect-provider --open-id-connect-provider-arn {provider} >"
+        " /dev/null 2>&1"
+    )
     steps = [
         f"Create the role in the account {target.runs[0]}, with its OIDC provider if it has none:\n"
         f"{deploy} {READER} --template-file {CLOUDFORMATION} --parameter-overrides"
@@ -208,24 +254,40 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
         root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
         whose, more = "in the other accounts", ""
         if not target.hub:
-            whose = "in all accounts, with CreateProvider=true if they have no OIDC provider for the workflows"
+            whose = (
+                "in all accounts, with CreateProvider=true if they have no OIDC provider for the"
+                " workflows"
+            )
             more = f" CreateProvider=false{ids}"
         stacks = (
-            f"Create the roles {whose}, from the management account:\n{deploy} {READER}-roles --template-file "
+            f"Create the roles {whose}, from the management account:\n{deploy} {READER}-roles"
+            " --template-file "
             f'{STACK_SET} --parameter-overrides OrganizationalUnits="$({root})"{more}'
         )
         steps = [*steps, stacks] if target.hub else [stacks]
     if BUCKET_POLICY in found:
         files = " and ".join(each for each in (BUCKET_POLICY, KEY_POLICY) if each in found)
-        steps.append(f"In the account of the trail's bucket, add the statements of {files} to the policies there.")
+        steps.append(
+            f"In the account of the trail's bucket, add the statements of {files} to the policies"
+            " there."
+        )
     if target.values["Roles"]:
-        steps.append("In the deploy job, give configure-aws-credentials role-session-name: ${{ github.run_id }}.")
-    if any(fnmatchcase(f"repo:{target.repository}:pull_request", each) for each in target.subjects()):
-        steps.append("--subject accepts jobs of pull requests: each person who may open one can read the records.")
+        steps.append(
+            "In the deploy job, give configure-aws-credentials role-session-name: ${{"
+            " github.run_id }}."
+        )
+    if any(
+        fnmatchcase(f"repo:{target.repository}:pull_request", each) for each in target.subjects()
+    ):
+        steps.append(
+            "--subject accepts jobs of pull requests: each person who may open one can read the"
+            " records."
+        )
     if WORKFLOW in found:
         steps.append(
-            f"Commit {', '.join(name for name in found if name.startswith('.github/'))} to the default branch, and "
-            "select Allow GitHub Actions to create and approve pull requests under Settings > Actions > General."
+            f"Commit {', '.join(name for name in found if name.startswith('.github/'))} to the"
+            " default branch, and select Allow GitHub Actions to create and approve pull requests"
+            " under Settings > Actions > General."
         )
     steps.append(
         "Check it, in a job of the repository or with the role's credentials:\n"
@@ -236,14 +298,16 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
 
 def command_options(given: Given) -> str:
     """Returns the options as a shell takes them."""
-    return " ".join(f"--{name} {shlex.quote(each)}" for name, values in given.items() for each in values)
+    return " ".join(
+        f"--{name} {shlex.quote(each)}" for name, values in given.items() for each in values
+    )
 
 
 def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = False) -> None:
     """Writes the files below a folder and reports each.
 
-    Raises InputError if files with other content exist and `overwrite` is not set (none is written then);
-    LeastprivError if a file cannot be written.
+    Raises InputError if files with other content exist and `overwrite` is not set (none is written
+    then); LeastprivError if a file cannot be written.
     """
     try:
         there = {name: (folder / name).read_bytes() for name in found if (folder / name).exists()}
@@ -251,8 +315,8 @@ def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = Fal
         if other and not overwrite:
             are = "is" if len(other) == 1 else "are"
             raise InputError(
-                f"In {folder} {', '.join(other)} {are} there already, with other content: no file was written. Set "
-                "--overwrite, or another --output-dir."
+                f"In {folder} {', '.join(other)} {are} there already, with other content: no file"
+                " was written. Set --overwrite, or another --output-dir."
             )
         for name, content in found.items():
             path = folder / name
@@ -263,4 +327,6 @@ def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = Fal
             path.write_text(content, encoding="utf-8", newline="\n")
             _log.info(f"{'Overwrote' if name in there else 'Wrote'} {path}")
     except OSError as error:
-        raise LeastprivError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
+        raise LeastprivError(
+            f"{error.filename or folder} cannot be written: {error.strerror}."
+        ) from error

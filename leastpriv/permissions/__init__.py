@@ -1,1 +1,3 @@
-"""What calls need: the catalogue of actions, the mapping of events, resources, visibility, siblings."""
+"""What calls need: the catalogue of actions, the mapping of events, resources, visibility,
+siblings.
+"""

@@ -1,7 +1,7 @@
 """Writes parts of ARNs as policies have them.
 
-The text under a key of a request becomes a part by the transforms of `tools/facts/parameters.tsv`. ARNs of secrets, log
-groups and SageMaker's resources have another end in policies than in records.
+The text under a key of a request becomes a part by the transforms of `tools/facts/parameters.tsv`.
+ARNs of secrets, log groups and SageMaker's resources have another end in policies than in records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from leastpriv.permissions.service_facts import ActionFacts, ActionType
 
 
 def transformed(transform: str, value: str) -> str:
-    """Returns the part of a text that is in an ARN, escaped; empty where the text is of another kind."""
+    """Returns the part of a text that is in an ARN, escaped; empty where the text is of another
+    kind.
+    """
     if transform.startswith(("starts ", "matches ")):
         found = value if _whole(transform).fullmatch(value) else ""
     else:
@@ -33,8 +35,14 @@ def _whole(transform: str) -> re.Pattern[str]:
     return re.compile(rf"{text}-[0-9a-z]+" if kind == "starts" else text)
 
 
-_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*", "below": "{}/*"}
-"""Transforms whose text AWS goes on with: six random characters, the name of the role, the number of a version."""
+_OPEN_FORMS = {
+    "secret-suffix": "{}-??????",
+    "service-role": "aws-service-role/{}/*",
+    "below": "{}/*",
+}
+"""Transforms whose text AWS goes on with: six random characters, the name of the role, the number
+of a version.
+"""
 OF_ARNS = frozenset({"last-path", "arn-account", "arn-type", "arn-name"})
 """Transforms that read an ARN too."""
 _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
@@ -51,8 +59,12 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "without-scheme": lambda value: value.partition("://")[2] or value,
     "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
     "arn-account": lambda value: value.split(":")[4] if value.count(":") >= COLONS else "",
-    "arn-name": lambda value: value.split(":")[5].rpartition("/")[2] if value.count(":") >= COLONS else "",
-    "arn-type": lambda value: value.split(":")[5].partition("/")[0] if value.count(":") >= COLONS else "",
+    "arn-name": lambda value: (
+        value.split(":")[5].rpartition("/")[2] if value.count(":") >= COLONS else ""
+    ),
+    "arn-type": lambda value: (
+        value.split(":")[5].partition("/")[0] if value.count(":") >= COLONS else ""
+    ),
     "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
     "lower-case": str.lower,
     "secret-suffix": str,
@@ -92,21 +104,36 @@ def answered_arn(facts: ActionFacts, arn: str) -> str:
     """The ARN of an answer as policies write it for an action."""
     if facts.prefix == "logs":
         return of_log_group(arn, facts)
-    return of_secret(arn, in_part=False)[0] if facts.prefix == "secretsmanager" else escape_observed(arn)
+    return (
+        of_secret(arn, in_part=False)[0]
+        if facts.prefix == "secretsmanager"
+        else escape_observed(arn)
+    )
 
 
 def own_arns(prefix: str, kind: ActionType, request: CallRequest) -> list[str]:
-    """Returns the ARNs of a type under keys that name it: `cluster`, or `Arn` behind the noun or the type."""
+    """Returns the ARNs of a type under keys that name it: `cluster`, or `Arn` behind the noun or
+    the type.
+    """
     found = []
     for key, text in request.outer:
         if text[:4] == "arn:" and is_of_type(prefix, text, kind.template.name):
-            names = any(key in each.sure and each.same.get(key) != "text" for each in kind.template.variables[-1:])
-            found += [text] if names or key in (f"{request.noun}arn", f"{key_of(kind.template.name)}arn") else []
+            names = any(
+                key in each.sure and each.same.get(key) != "text"
+                for each in kind.template.variables[-1:]
+            )
+            found += (
+                [text]
+                if names or key in (f"{request.noun}arn", f"{key_of(kind.template.name)}arn")
+                else []
+            )
     return found
 
 
 def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequence[str]) -> str:
-    """Returns the ARN of what a call made, open where the request did not name its parts: they were not known yet."""
+    """Returns the ARN of what a call made, open where the request did not name its parts: they were
+    not known yet.
+    """
     # A number may be a count; an ARN of the request may have the name that the new resource gets.
     texts = {text for _, text in request_values(parameters, FREE_MAPS) if not text.isdecimal()}
     arns = [each for each in (*texts, *named) if each.startswith("arn:")]
@@ -114,9 +141,15 @@ def new_arn(prefix: str, arn: str, parameters: Mapping[str, object], named: Sequ
 
 
 def with_path(pattern: str, answer: Mapping[str, object]) -> str:
-    """Returns an ARN of IAM with the path that an answer shows, where the request has only the name."""
+    """Returns an ARN of IAM with the path that an answer shows, where the request has only the
+    name.
+    """
     head, _, name = pattern.rpartition("/")
-    found = (text for _, text in request_values(answer) if text.startswith(f"{head}/") and text.endswith(f"/{name}"))
+    found = (
+        text
+        for _, text in request_values(answer)
+        if text.startswith(f"{head}/") and text.endswith(f"/{name}")
+    )
     return next(found, pattern)
 
 
@@ -127,16 +160,22 @@ def in_lower_case(arn: str) -> str:
 
 
 def is_meant_otherwise(kind: ActionType, request: CallRequest) -> bool:
-    """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
+    """Whether the request means resources of a type without naming them: `targets` by tag, a
+    template by its name.
+    """
     keys = kind.other_keys
     return bool(keys) and not keys.isdisjoint(request.keys)
 
 
 def is_chosen(prefix: str, kind: ActionType, request: CallRequest) -> bool:
-    """Whether a type may be the one meant, where a parameter decides, or an ARN in its absence: the rule of a bus."""
+    """Whether a type may be the one meant, where a parameter decides, or an ARN in its absence: the
+    rule of a bus.
+    """
     for choice in kind.choices:
         if not _agrees(choice, request):
-            is_named = any(is_of_type(prefix, text, kind.template.name) for _, text in request.outer)
+            is_named = any(
+                is_of_type(prefix, text, kind.template.name) for _, text in request.outer
+            )
             if choice[0] in request.by_key or not is_named:
                 return False
     return True
@@ -163,7 +202,8 @@ _OBJECTS = (
 
 
 def object_of(address: str) -> tuple[str, str]:
-    """Returns the bucket and the key of an object by its ARN, its URI, `BUCKET/KEY` or either form of its URL.
+    """Returns the bucket and the key of an object by its ARN, its URI, `BUCKET/KEY` or either form
+    of its URL.
 
     Both are empty where the text is no such address
     (https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html).

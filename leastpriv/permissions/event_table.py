@@ -1,8 +1,9 @@
 """Maps CloudTrail events to IAM actions, and finds whether events show the use of an action.
 
-An event is mapped by the compiled facts of its service, else by the action of its name. The items of a request name the
-actions of DynamoDB's transactions and statements, each with its table. Measured on 2026-11-24 the name alone is an
-existing action for 95 % of 19,491 API operations; the facts bring 98 %.
+An event is mapped by the compiled facts of its service, else by the action of its name. The items
+of a request name the actions of DynamoDB's transactions and statements, each with its table.
+Measured on 2026-11-24 the name alone is an existing action for 95 % of 19,491 API operations; the
+facts bring 98 %.
 
 Where no event shows the use of an action, the absence of events proves nothing (promise 4).
 """
@@ -20,7 +21,12 @@ from leastpriv.models import Call, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import rows_of, table
 from leastpriv.permissions.request import request_values
-from leastpriv.permissions.service_facts import EventFacts, MappedAction, service_facts, shared_facts
+from leastpriv.permissions.service_facts import (
+    EventFacts,
+    MappedAction,
+    service_facts,
+    shared_facts,
+)
 
 
 class Verdict(StrEnum):
@@ -43,7 +49,9 @@ class MappedEvent(Struct, frozen=True):
     prefix: str
     actions: tuple[MappedAction, ...] = ()
     operation: str = ""
-    """IAM prefix and API operation without a date (`lambda:CreateFunction`): the key of further facts."""
+    """IAM prefix and API operation without a date (`lambda:CreateFunction`): the key of further
+    facts.
+    """
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
@@ -91,11 +99,13 @@ _LONG_ENOUGH = 3
 
 
 def scope_of_unmapped(source: str, name: str, prefix: str) -> Scope:
-    """The actions that an unmapped event `name` of `source` may have used; `prefix` is the one of its source.
+    """The actions that an unmapped event `name` of `source` may have used; `prefix` is the one of
+    its source.
 
-    Of a known service any; of an unknown one its own, those of services related by name, and the action of the
-    event's name in any service; of a source or name of another form, all. Of 3,201 API operations under a label that is
-    no prefix (botocore 1.44.8, 2026-11) the scope holds the true action of 99.6 % (bench/botocore_coverage.py).
+    Of a known service any; of an unknown one its own, those of services related by name, and the
+    action of the event's name in any service; of a source or name of another form, all. Of 3,201
+    API operations under a label that is no prefix (botocore 1.44.8, 2026-11) the scope holds the
+    true action of 99.6 % (bench/botocore_coverage.py).
     """
     if prefix in catalog.services():
         return Scope(services=(prefix,))
@@ -127,7 +137,9 @@ STATEMENT = re.compile(
 
 
 def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
-    """Each action that the items name, with the part of the call that is about it; nothing where none can be read."""
+    """Each action that the items name, with the part of the call that is about it; nothing where
+    none can be read.
+    """
     for action, name, index in dict.fromkeys((*_of_transaction(call), *_of_statements(call))):
         yield _part(call, name, index), MappedAction(action)
 
@@ -136,11 +148,19 @@ def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
     items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
     for item in items if isinstance(items, list) else ():
         # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
-        writes = {str(item["operation"]): item} if isinstance(item, Mapping) and "operation" in item else item
+        writes = (
+            {str(item["operation"]): item}
+            if isinstance(item, Mapping) and "operation" in item
+            else item
+        )
         for key, value in writes.items() if isinstance(writes, Mapping) else ():
             action = _actions_in_items("transaction").get(str(key).lower())
             if action:
-                yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""
+                yield (
+                    action,
+                    next((text for key, text in request_values(value) if key == "tablename"), ""),
+                    "",
+                )
 
 
 def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
@@ -159,7 +179,8 @@ def _actions_in_items(form: str) -> Mapping[str, str]:
 
 
 def _part(call: Call, name: str, index: str) -> Call:
-    """The call as if it named one table; the whole call where the item names none, or where the record says more.
+    """The call as if it named one table; the whole call where the item names none, or where the
+    record says more.
 
     `resources[]` lists the ARNs of all tables of the request: the item's name identifies its own.
     """
@@ -167,7 +188,9 @@ def _part(call: Call, name: str, index: str) -> Call:
         return call
     if name.startswith("arn:"):
         return structs.replace(call, parameters={"resourceArn": name}, resources=())
-    listed = tuple(arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn))
+    listed = tuple(
+        arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn)
+    )
     parameters = {"tableName": name, **({"indexName": index} if index else {})}
     return structs.replace(call, parameters=parameters, resources=listed)
 
@@ -180,7 +203,8 @@ class Visibility(StrEnum):
     DATA = "data"
     """As a data event: only where a trail selects the resource type."""
     CARRIERS = "carriers"
-    """By the events of its carriers only: AWS authorizes it inside calls that need another action."""
+    """By the events of its carriers only: AWS authorizes it inside calls that need another action.
+    """
     PERMISSION_ONLY = "permission-only"
     """Not as an event, or not always, and AWS names no carrier."""
     ENDED = "ended"
@@ -209,26 +233,34 @@ class ActionVisibility(Struct, frozen=True):
     resource_type: str = ""
     """Data events only: the `resources.type` that a trail has to select, `AWS::S3::Object`."""
     read_only: bool | None = None
-    """CloudTrail's `readOnly` flag of the events; None where it is unknown or differs between them."""
+    """CloudTrail's `readOnly` flag of the events; None where it is unknown or differs between them.
+    """
     source: str = ""
     """A sentence for the reader, with the address of the page where there is one."""
 
 
 class Carrier(Struct, frozen=True):
-    """An operation that authorizes an action besides the one it needs, and how a trail shows the operation."""
+    """An operation that authorizes an action besides the one it needs, and how a trail shows the
+    operation.
+    """
 
     operation: str
-    """IAM prefix and operation, as `event_table.MappedEvent.operation` has them: `s3:CopyObject`."""
+    """IAM prefix and operation, as `event_table.MappedEvent.operation` has them: `s3:CopyObject`.
+    """
     visibility: Visibility
     resource_type: str = ""
     triggered: bool = False
-    """The mapping knows which parameter makes the operation authorize the action, so a call without it is no use."""
+    """The mapping knows which parameter makes the operation authorize the action, so a call without
+    it is no use.
+    """
 
 
 def visibility(action: str) -> ActionVisibility:
-    """Look up how a trail shows `action` (`s3:GetObject`, any case) by the events that always need it.
+    """Look up how a trail shows `action` (`s3:GetObject`, any case) by the events that always need
+    it.
 
-    `carriers_of` has the operations that may need it besides. An action that is newer than the table is `UNKNOWN`.
+    `carriers_of` has the operations that may need it besides. An action that is newer than the
+    table is `UNKNOWN`.
     """
     prefix, _, name = action.lower().partition(":")
     spelling, row = _service(prefix).get(name, ("", None))
@@ -258,14 +290,20 @@ def carriers_of(action: str) -> tuple[Carrier, ...]:
 
 
 def own_operations(action: str) -> frozenset[str]:
-    """Names the operations whose events show an action of unknown visibility; a record of each one settles it."""
-    own = frozenset(carrier.operation for kind, carrier in _operations_of(action.lower()) if kind == "own")
+    """Names the operations whose events show an action of unknown visibility; a record of each one
+    settles it.
+    """
+    own = frozenset(
+        carrier.operation for kind, carrier in _operations_of(action.lower()) if kind == "own"
+    )
     return own or frozenset({catalog.spelling(action) or action})
 
 
 def data_event_types() -> tuple[str, ...]:
     """Resource types (`AWS::S3::Object`) whose data events show some action, sorted."""
-    return tuple(sorted({row["type"] for row in table("visibility") if row["visibility"] == Visibility.DATA}))
+    return tuple(
+        sorted({row["type"] for row in table("visibility") if row["visibility"] == Visibility.DATA})
+    )
 
 
 @cache
@@ -276,8 +314,12 @@ def global_services(partition: str) -> tuple[str, ...]:
 
 @cache
 def home_region(prefix: str, partition: str) -> str:
-    """The one region that records all events of a global service; empty for a service that each region records."""
-    return next((row.get(partition, "") for row in table("global_services") if row["prefix"] == prefix), "")
+    """The one region that records all events of a global service; empty for a service that each
+    region records.
+    """
+    return next(
+        (row.get(partition, "") for row in table("global_services") if row["prefix"] == prefix), ""
+    )
 
 
 def _why_unknown(action: str) -> str:
@@ -306,7 +348,10 @@ def _operations_of(action: str) -> tuple[tuple[str, Carrier], ...]:
     """Kind and carrier of each operation that the table has for an action in lower case."""
     prefix, _, name = action.partition(":")
     return tuple(
-        (row["kind"], Carrier(full, Visibility(row["visibility"]), row["type"], row["kind"] == "triggered"))
+        (
+            row["kind"],
+            Carrier(full, Visibility(row["visibility"]), row["type"], row["kind"] == "triggered"),
+        )
         for row in _carrier_rows().get(prefix, {}).get(name, ())
         for operation in row["operations"].split(",")
         for full in [operation if ":" in operation else f"{prefix}:{operation}"]

@@ -1,4 +1,6 @@
-"""Reads the tab-separated fact tables of `data/`: comments start with `#`, the first other line names the columns."""
+"""Reads the tab-separated fact tables of `data/`: comments start with `#`, the first other line
+names the columns.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ from functools import cache, lru_cache
 from itertools import repeat
 
 _GZIP = 31
-"""For `zlib`: the largest window, with the header of a gzip file; the module `gzip` takes longer to load."""
+"""For `zlib`: the largest window, with the header of a gzip file; the module `gzip` takes longer to
+load.
+"""
 
 
 @cache
 def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...]:
-    """Returns the rows of a package's table, plain or compressed, missing trailing cells as empty strings."""
+    """Returns the rows of a package's table, plain or compressed, missing trailing cells as empty
+    strings.
+    """
     return tuple(read_rows(text_of_table(name, package)))
 
 
@@ -25,7 +31,8 @@ def rows_of(name: str, first: str) -> Sequence[Mapping[str, str]]:
     return read_rows("\n".join([head, *lines.get(first, ())]))
 
 
-# A policy with `*` asks one table for one service after another; other tables are read once, as rows.
+# A policy with `*` asks one table for one service after another; other tables are read once, as
+# rows.
 @lru_cache(maxsize=1)
 def _lines_by_first_cell(name: str) -> tuple[str, Mapping[str, Sequence[str]]]:
     head, *lines = [line for line in text_of_table(name).splitlines() if line and line[0] != "#"]

@@ -1,9 +1,10 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
-Four steps, each remembered by the pattern it makes: parts that are known to be volatile (`volatility.py`), parts of
-which every run showed another (their common beginning and end remain), names under which the role's own runs make such
-resources (`families_of`), objects of one folder of a bucket. The floor: an ARN's partition, service, region and account
-stay literal, and a pattern is every resource of a type only where the role's own runs make such, whose id AWS chooses.
+Four steps, each remembered by the pattern it makes: parts that are known to be volatile
+(`volatility.py`), parts of which every run showed another (their common beginning and end remain),
+names under which the role's own runs make such resources (`families_of`), objects of one folder of
+a bucket. The floor: an ARN's partition, service, region and account stay literal, and a pattern is
+every resource of a type only where the role's own runs make such, whose id AWS chooses.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ _MOST_SIBLINGS = 5
 _MOST_OF_ONE_RUN = 50
 """And more than this where a single run used them all: it may use the same ones next time."""
 _LEAST_RUNS = 3
-"""A part is open when this many runs, and no two of them alike, showed different texts in its place."""
+"""A part is open when this many runs, and no two of them alike, showed different texts in its
+place.
+"""
 _LEAST_LITERAL = 3
 """Letters and digits that remain literal in a part with a wildcard, for an action that reads."""
 _LEAST_LITERAL_OF_WRITES = 4
@@ -55,12 +58,14 @@ COPY = "copies of this app differ in this word"
 USED_COPY = "copies of this app, which the runs use, differ in this word"
 OWN_WORD = "the run wrote its own branch, number or id into this name"
 CERTAIN = frozenset({GENERATED, COPY, OWN_WORD})
-"""Reasons that also open the names of sensitive actions: without them a stack made again has no permission."""
+"""Reasons that also open the names of sensitive actions: without them a stack made again has no
+permission.
+"""
 _OF_OWN_RUNS = CERTAIN | {MADE, NAMED_ANEW, USED_COPY}
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
 _Place = tuple[str, str, str, str, str, str]
-"""Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0 (only similar pieces
-are compared), text of the part before and after the piece.
+"""Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0
+(only similar pieces are compared), text of the part before and after the piece.
 """
 
 
@@ -101,13 +106,17 @@ def deletes(action: str) -> bool:
 
 
 def ends(action: str, kind: str) -> bool:
-    """Whether an action deletes a resource of a type, in lower case, and not a part of it (`DeleteRoute`)."""
+    """Whether an action deletes a resource of a type, in lower case, and not a part of it
+    (`DeleteRoute`).
+    """
     noun = _DELETION.sub("", action).lower().removesuffix("s")
     return noun in ("", re.sub("[^a-z0-9]", "", kind).removesuffix("s"))
 
 
 def least_literal(action: str) -> int:
-    """Letters and digits that remain literal in a name with a wildcard: most for an action that deletes."""
+    """Letters and digits that remain literal in a name with a wildcard: most for an action that
+    deletes.
+    """
     if deletes(action):
         return _LEAST_LITERAL_OF_DELETIONS
     return _LEAST_LITERAL if is_read(action) else _LEAST_LITERAL_OF_WRITES
@@ -116,21 +125,25 @@ def least_literal(action: str) -> int:
 def patterns_of(
     seen: Sequence[ObservedResource], least: int = _LEAST_LITERAL, *, is_sensitive: bool = False
 ) -> tuple[Pattern, ...]:
-    """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open.
+    """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it
+    is open.
 
     Args:
-        seen: the resources; a name that is open in one region is open in all regions that were used.
+        seen: the resources; a name that is open in one region is open in all regions that were
+            used.
         least: letters and digits of a name that remain literal (`least_literal`).
-        is_sensitive: open only what the tool or the run wrote into the names of resources that the runs created, and
-            the ids that AWS gave what several runs created.
+        is_sensitive: open only what the tool or the run wrote into the names of resources that the
+            runs created, and the ids that AWS gave what several runs created.
     """
     return across_regions(seen, partial(_patterns_of_region, least, is_sensitive))
 
 
 def across_regions(
-    seen: Sequence[ObservedResource], make: Callable[[Sequence[ObservedResource]], Iterable[Pattern]]
+    seen: Sequence[ObservedResource],
+    make: Callable[[Sequence[ObservedResource]], Iterable[Pattern]],
 ) -> tuple[Pattern, ...]:
-    """Makes patterns of resources as if all were in one region, and writes each for the regions in which it was used.
+    """Makes patterns of resources as if all were in one region, and writes each for the regions in
+    which it was used.
 
     An app that is deployed to a second region has the same names there.
     """
@@ -145,7 +158,9 @@ def across_regions(
         family = each.family and replace(each.family, pattern=in_region(each.family.pattern, main))
         known = merged.get(resource, ObservedResource(resource))
         runs, made = tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made
-        merged[resource] = ObservedResource(resource, runs, made, known.family or family, known.ids + each.ids)
+        merged[resource] = ObservedResource(
+            resource, runs, made, known.family or family, known.ids + each.ids
+        )
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []
     for pattern in make(tuple(merged.values())):
@@ -154,11 +169,16 @@ def across_regions(
             for region, original in originals[covered].items():
                 name = in_region(pattern.pattern, region) if region else pattern.pattern
                 written.setdefault(name, []).append(original)
-        found += [replace(pattern, pattern=name, covers=tuple(sorted(own))) for name, own in written.items()]
+        found += [
+            replace(pattern, pattern=name, covers=tuple(sorted(own)))
+            for name, own in written.items()
+        ]
     return tuple(sorted(found, key=lambda each: each.pattern))
 
 
-def _patterns_of_region(least: int, is_sensitive: bool, seen: Sequence[ObservedResource]) -> Iterator[Pattern]:
+def _patterns_of_region(
+    least: int, is_sensitive: bool, seen: Sequence[ObservedResource]
+) -> Iterator[Pattern]:
     opened: dict[str, _Group] = {}
     runs = {run for each in seen if each.made for run in each.runs}
     for each in seen:
@@ -181,7 +201,8 @@ def _patterns_of_region(least: int, is_sensitive: bool, seen: Sequence[ObservedR
 
 
 def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:
-    """For resources that runs created by name: resource -> the names of its kind, where every run gave another.
+    """For resources that runs created by name: resource -> the names of its kind, where every run
+    gave another.
 
     `preview-17`, `preview-18` and `preview-19`; `made` are the resources of one creating action.
     """
@@ -197,23 +218,35 @@ def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:
 
 
 def family_of(resource: str, families: Mapping[str, NamePattern]) -> NamePattern | None:
-    """The name pattern of a resource, also where its creation shows the name without the end that AWS adds to it."""
+    """The name pattern of a resource, also where its creation shows the name without the end that
+    AWS adds to it.
+    """
     return families.get(resource) or (families.get(with_open_end(resource)) if families else None)
 
 
-def generated_families(made: Iterable[str], by_stacks: Collection[str]) -> Mapping[str, NamePattern]:
-    """For resources that runs created: resource -> its name with the end open that CloudFormation or Terraform drew.
+def generated_families(
+    made: Iterable[str], by_stacks: Collection[str]
+) -> Mapping[str, NamePattern]:
+    """For resources that runs created: resource -> its name with the end open that CloudFormation
+    or Terraform drew.
 
-    `by_stacks` are those that CloudFormation asked for: a bucket's name that a person ended in twelve letters
-    (`data-1a2b3c4d5e6f`) says nothing of the next one. Of a bucket as many letters remain open.
+    `by_stacks` are those that CloudFormation asked for: a bucket's name that a person ended in
+    twelve letters (`data-1a2b3c4d5e6f`) says nothing of the next one. Of a bucket as many letters
+    remain open.
     """
     found: dict[str, NamePattern] = {}
     for resource in made:
         is_bucket = _BUCKET.fullmatch(resource) is not None
         generated = generated_name(resource, resource in by_stacks)
         if generated != resource:
-            pattern = generated if is_bucket else re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,16}(?![?])", "*", generated)
-            found[resource] = NamePattern(pattern, WildcardPart("BucketName" if is_bucket else "name", GENERATED))
+            pattern = (
+                generated
+                if is_bucket
+                else re.sub(r"(?<=20)\?{24}|(?<=-)\?{12,16}(?![?])", "*", generated)
+            )
+            found[resource] = NamePattern(
+                pattern, WildcardPart("BucketName" if is_bucket else "name", GENERATED)
+            )
     return found
 
 
@@ -232,7 +265,9 @@ class _Group(Struct):
         self.families.add(seen.family)
 
     def may_swallow(self, pattern: str, other: _Group) -> bool:
-        """Whether another group may be left out for this one's pattern; what runs created covers nothing else."""
+        """Whether another group may be left out for this one's pattern; what runs created covers
+        nothing else.
+        """
         return pattern in self.resources or not self._is_made() or other._is_made()
 
     def _is_made(self) -> bool:
@@ -245,8 +280,12 @@ class _Group(Struct):
         self.openings += [*other.openings, *openings]
 
 
-def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, WildcardPart | None]]) -> dict[str, _Group]:
-    """The groups with some patterns replaced by wider ones, each for a reason (None: the wider one has its own)."""
+def _join(
+    groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, WildcardPart | None]]
+) -> dict[str, _Group]:
+    """The groups with some patterns replaced by wider ones, each for a reason (None: the wider one
+    has its own).
+    """
     joined: dict[str, _Group] = {}
     for pattern, group in groups.items():
         wider, opening = replaced.get(pattern, (pattern, None))
@@ -283,7 +322,9 @@ def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
 def _learned(
     groups: Mapping[str, _Group], least: int = _LEAST_LITERAL, *, with_buckets: bool = False
 ) -> dict[str, _Group]:
-    """Opens a part in whose place every run showed another text: `releases/1041/app.zip`, `table/preview-1041`."""
+    """Opens a part in whose place every run showed another text: `releases/1041/app.zip`,
+    `table/preview-1041`.
+    """
     alike: dict[_Place, dict[str, str]] = {}
     for pattern in groups:
         for place, text in _places(pattern, with_buckets=with_buckets):
@@ -296,20 +337,28 @@ def _learned(
         begin, end = _up_to_the_number(list(members), *ends)
         in_bucket = "/" in before.partition(":s3:::")[2]
         is_first_segment = not (head.strip("/") or begin or end)
-        if not is_first_segment and (in_bucket or literal_letters(f"{head}{ends[0]}*{tail}") >= least):
+        if not is_first_segment and (
+            in_bucket or literal_letters(f"{head}{ends[0]}*{tail}") >= least
+        ):
             opening = WildcardPart(variable, "every run showed another")
             wider = f"{before}{begin}*{end}{after}"
-            replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
+            replaced |= {
+                pattern: (wider, opening) for pattern in members.values() if pattern not in replaced
+            }
     return _join(groups, replaced)
 
 
 def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]:
-    """Each piece between `/` of a part that may be learned, and its text; `with_buckets`: the names of these too."""
+    """Each piece between `/` of a part that may be learned, and its text; `with_buckets`: the names
+    of these too.
+    """
     if "${" in pattern:
         return
     for part in parts_of(service_of(pattern), pattern):
         text = pattern[part.start : part.end].removesuffix(":*")  # which ends a log group's ARN
-        if is_kept(pattern, part.variable, text) and not (with_buckets and _BUCKET.fullmatch(pattern)):
+        if is_kept(pattern, part.variable, text) and not (
+            with_buckets and _BUCKET.fullmatch(pattern)
+        ):
             continue
         start = part.start
         for piece in text.split("/"):
@@ -321,30 +370,49 @@ def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]
             start = end + 1
 
 
-def _ends_to_learn(members: Mapping[str, str], groups: Mapping[str, _Group]) -> tuple[str, str] | None:
-    """The common beginning and end of texts that alternate by run, cut at a separator; None where they do not."""
+def _ends_to_learn(
+    members: Mapping[str, str], groups: Mapping[str, _Group]
+) -> tuple[str, str] | None:
+    """The common beginning and end of texts that alternate by run, cut at a separator; None where
+    they do not.
+    """
     runs = [groups[pattern].runs for pattern in members.values()]
     together = set().union(*runs)
-    if len(together) < _LEAST_RUNS or not all(runs) or sum(len(each) for each in runs) != len(together):
+    if (
+        len(together) < _LEAST_RUNS
+        or not all(runs)
+        or sum(len(each) for each in runs) != len(together)
+    ):
         return None
     begin, end = common_ends(list(members))
     cut = max(begin.rfind(separator) for separator in _SEPARATORS) + 1
-    begin, end = begin[:cut], end[next((at for at, letter in enumerate(end) if letter in _SEPARATORS), len(end)) :]
+    begin, end = (
+        begin[:cut],
+        end[next((at for at, letter in enumerate(end) if letter in _SEPARATORS), len(end)) :],
+    )
     # What has no digit is one of a few names that people gave: dev, staging, prod.
     middles = (text[len(begin) : len(text) - len(end)] for text in members)
     return (begin, end) if all(re.search(r"[0-9]", middle) for middle in middles) else None
 
 
 def _up_to_the_number(texts: list[str], begin: str, end: str) -> tuple[str, str]:
-    """What remains literal of texts that differ by a number alone: `data` of `prod-data1` and `prod-data12` as well."""
+    """What remains literal of texts that differ by a number alone: `data` of `prod-data1` and
+    `prod-data12` as well.
+    """
     first, last = common_ends(texts)
     first, last = first.rstrip("0123456789"), last.lstrip("0123456789")
     is_number = all(text[len(first) : len(text) - len(last)].isdecimal() for text in texts)
-    return (first, last) if is_number and len(first) + len(last) > len(begin) + len(end) else (begin, end)
+    return (
+        (first, last)
+        if is_number and len(first) + len(last) > len(begin) + len(end)
+        else (begin, end)
+    )
 
 
 def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
-    """Opens a folder of a bucket of which many objects were seen; the whole bucket only where the runs differ."""
+    """Opens a folder of a bucket of which many objects were seen; the whole bucket only where the
+    runs differ.
+    """
     folders: dict[str, list[str]] = {}
     for pattern in groups:
         folder, slash, _ = pattern.rpartition("/")
@@ -353,24 +421,33 @@ def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
     replaced: dict[str, tuple[str, WildcardPart | None]] = {}
     for folder, inside in folders.items():
         if _grows(folder, [groups[pattern].runs for pattern in inside]):
-            opening = WildcardPart("ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used")
+            opening = WildcardPart(
+                "ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used"
+            )
             replaced |= dict.fromkeys(inside, (f"{folder}*", opening))
     return _join(groups, replaced)
 
 
 def _grows(folder: str, runs: Sequence[set[str]]) -> bool:
-    """Whether a folder's next object may be a new one: many were seen, and not all of them by the same single run.
+    """Whether a folder's next object may be a new one: many were seen, and not all of them by the
+    same single run.
 
-    Of a whole bucket three runs have to show it, each with an object that it did not share with all.
+    Of a whole bucket three runs have to show it, each with an object that it did not share with
+    all.
     """
     together = set().union(*runs)
     if "/" in folder.partition(":::")[2].rstrip("/"):
         return len(runs) > _MOST_SIBLINGS and (len(together) != 1 or len(runs) > _MOST_OF_ONE_RUN)
-    return len(runs) > _MOST_SIBLINGS and len(set().union(*(each for each in runs if each < together))) >= _LEAST_RUNS
+    return (
+        len(runs) > _MOST_SIBLINGS
+        and len(set().union(*(each for each in runs if each < together))) >= _LEAST_RUNS
+    )
 
 
 def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
-    """Leaves out patterns that another one covers, but no observed one for one of what runs created."""
+    """Leaves out patterns that another one covers, but no observed one for one of what runs
+    created.
+    """
     # What covers a pattern begins and ends as it does: most pairs need not be compared.
     ends: dict[tuple[str, str], list[str]] = {}
     for pattern in groups:
@@ -381,7 +458,9 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
     covers: dict[str, str] = {}
     for pattern in groups:
         keys = (
-            (pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern)
+            (pattern[:head], pattern[len(pattern) - tail :])
+            for head, tail in lengths
+            if head + tail <= len(pattern)
         )
         wide = (each for key in keys for each in ends.get(key, ()) if each != pattern)
         fit = (each for each in wide if groups[each].may_swallow(each, groups[pattern]))

@@ -1,17 +1,22 @@
-"""What a call needs that CloudTrail never names, each with what in the call implies it; nothing that is only likely.
+"""What a call needs that CloudTrail never names, each with what in the call implies it; nothing
+that is only likely.
 
-Left out on purpose: `iam:CreateServiceLinkedRole`. A service makes its role once for an account, so a call that may
-make it seldom does; where it does, CloudTrail shows a separate event under the caller's name.
+Left out on purpose: `iam:CreateServiceLinkedRole`. A service makes its role once for an account, so
+a call that may make it seldom does; where it does, CloudTrail shows a separate event under the
+caller's name.
 
 `iam:PassRole`, which CloudTrail never shows: the roles that a request hands to a service.
 
-AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The request
-mostly names the role: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, nearly all
-under a key that says so; `tools/facts/roles.tsv` has the others.
+AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide,
+access-analyzer-policy-generation). The request mostly names the role: botocore 1.43.121
+(2026-10-28) has 1,570 such parameters in 958 operations, nearly all under a key that says so;
+`tools/facts/roles.tsv` has the others.
 
-Tags set while a resource is made: AWS checks the tagging action too, and CloudTrail has no event for it.
+Tags set while a resource is made: AWS checks the tagging action too, and CloudTrail has no event
+for it.
 
-Only where a page of AWS says so: `tools/facts/tags_on_create.tsv`. What the call makes: `made_types.tsv`.
+Only where a page of AWS says so: `tools/facts/tags_on_create.tsv`. What the call makes:
+`made_types.tsv`.
 """
 
 from __future__ import annotations
@@ -24,18 +29,35 @@ from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
 from leastpriv.permissions.arn_parts import object_of
-from leastpriv.permissions.arn_templates import IN_PART, NAMED, Resource, from_uri, partition, wildcard
+from leastpriv.permissions.arn_templates import (
+    IN_PART,
+    NAMED,
+    Resource,
+    from_uri,
+    partition,
+    wildcard,
+)
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import CallRequest, Presence, key_in, read_request, request_values
+from leastpriv.permissions.request import (
+    CallRequest,
+    Presence,
+    key_in,
+    read_request,
+    request_values,
+)
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import find_resources
 from leastpriv.permissions.service_facts import EventFacts, TagRule, facts_of_action
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
-ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
-"""A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole: arn:…`."""
+ROLE_IN_TEXT = re.compile(
+    rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE
+)
+"""A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole:
+arn:…`.
+"""
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
 READ_OBJECT = "object that the request names"
 """Derivation of an object that a service reads for the caller."""
@@ -58,9 +80,12 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
     transforms: tuple[Mapping[str, str], ...]
     """Rows of `transforms.tsv`."""
     objects: tuple[tuple[str, tuple[str, ...]], ...]
-    """Rows of `read_objects.tsv`: the action and the parameters in lower case that name the object."""
+    """Rows of `read_objects.tsv`: the action and the parameters in lower case that name the object.
+    """
     reads_more_than_texts: bool
-    """More of the request decides than the texts that are read, also where no parameter of a tag rule is there."""
+    """More of the request decides than the texts that are read, also where no parameter of a tag
+    rule is there.
+    """
 
     def for_keys(self, keys: frozenset[str]) -> ImpliedFacts:
         """Returns the facts with what reads requests with these keys."""
@@ -71,7 +96,9 @@ class ImpliedFacts(EventFacts, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=16_384)
 def implied_facts(operation: str) -> ImpliedFacts:
-    """Returns what calls of an operation (`lambda:CreateFunction`) need besides what their event names."""
+    """Returns what calls of an operation (`lambda:CreateFunction`) need besides what their event
+    names.
+    """
     facts = facts_of(operation)
     forms = facts.roles
     role_is_sure = any(form in ("arn", "text") for key, form in forms.items() if key != "*")
@@ -100,7 +127,11 @@ def implied_facts(operation: str) -> ImpliedFacts:
 
 
 def implied_needs(
-    call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence, observed: Sequence[Need]
+    call: Call,
+    facts: ImpliedFacts,
+    request: CallRequest,
+    presence: Presence,
+    observed: Sequence[Need],
 ) -> list[Need]:
     """Inferred needs of one call; none for denied and inconclusive calls, which prove no need."""
     if call.outcome is not _ALLOWED:
@@ -111,7 +142,9 @@ def implied_needs(
     if call.read_only:
         return needs
     needs += _passed_roles(call, facts, request) if request.arns or facts.roles else ()
-    if facts.tags and (facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)):
+    if facts.tags and (
+        facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)
+    ):
         needs += _tagging_needs(call, facts, request, presence)
     if facts.transforms:
         needs += _transforms(call, facts.transforms)
@@ -123,25 +156,36 @@ def implied_needs(
 def _passed_roles(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
     """One need for each role that the request of a call names; none for a role of another account.
 
-    "You can only use the PassRole permission to pass an IAM role to a service that shares the same AWS account"
-    (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read 2026-11-24).
+    "You can only use the PassRole permission to pass an IAM role to a service that shares the same
+    AWS account" (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read
+    2026-11-24).
     """
     named: dict[tuple[str, tuple[str, ...]], str] = {}
     forms = facts.roles
-    # A map that people fill may hold ARNs of roles by the way; where a row names the key, the service reads it there.
+    # A map that people fill may hold ARNs of roles by the way; where a row names the key, the
+    # service reads it there.
     for key, value in request_values(call.parameters) if facts.role_is_sure else request.values:
         if value.startswith("arn:") or key in forms or "*" in forms:
             for role, derivation in _role(call, forms.get(key) or forms.get("*", ""), key, value):
                 named.setdefault((role, _services(call, facts, key)), derivation)
     for (role, services), derivation in named.items():
-        passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
+        passed_to = (
+            (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
+        )
         because = f"{call.source.partition('.')[0]}:{call.name} passes this role"
-        yield Need(Permission("iam:PassRole", escape_observed(role), passed_to), Basis.INFERRED, derivation, because)
+        yield Need(
+            Permission("iam:PassRole", escape_observed(role), passed_to),
+            Basis.INFERRED,
+            derivation,
+            because,
+        )
 
 
 def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, str]]:
     # A service uses its own linked role unasked; one with a suffix is passed where a row says so.
-    is_linked = "/aws-service-role/" in value and not (form == "arn" and "_" in value.rpartition("/")[2])
+    is_linked = "/aws-service-role/" in value and not (
+        form == "arn" and "_" in value.rpartition("/")[2]
+    )
     if form == _NOT_PASSED or is_linked:
         return
     match = _ROLE_ARN.fullmatch(value)
@@ -156,7 +200,8 @@ def _role(call: Call, form: str, key: str, value: str) -> Iterator[tuple[str, st
 
 
 def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
-    """The services that the role of a key is passed to: of our table, else those of AWS's service reference.
+    """The services that the role of a key is passed to: of our table, else those of AWS's service
+    reference.
 
     The reference is of the commercial regions; in China some services have another name.
     """
@@ -165,7 +210,9 @@ def _services(call: Call, facts: ImpliedFacts, key: str) -> tuple[str, ...]:
 
 
 def _read_objects(call: Call, facts: ImpliedFacts, request: CallRequest) -> Iterator[Need]:
-    """The objects that a service reads in the caller's name, as the request names them (`read_objects.tsv`)."""
+    """The objects that a service reads in the caller's name, as the request names them
+    (`read_objects.tsv`).
+    """
     because = f"{call.source.partition('.')[0]}:{call.name} reads this object"
     for action, parameters in facts.objects:
         for location in zip(*(request.by_key.get(key, ()) for key in parameters), strict=False):
@@ -180,8 +227,12 @@ _TYPE_AND_ID = 2
 """Parts of `agent/*`, which names nothing."""
 
 
-def _tagging_needs(call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence) -> Iterator[Need]:
-    """The tagging actions of a creating call that carries tags, on what it makes and nothing else."""
+def _tagging_needs(
+    call: Call, facts: ImpliedFacts, request: CallRequest, presence: Presence
+) -> Iterator[Need]:
+    """The tagging actions of a creating call that carries tags, on what it makes and nothing
+    else.
+    """
     for rule in facts.tags:
         if not _carries_tags(call, rule, presence):
             continue
@@ -208,9 +259,14 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
         templates = _ec2_templates()
         for kind in _specifications(call, rule.parameter):
             if kind in templates:
-                # Exact: a new resource has no id yet, and EC2 checks the request on `instance/*` itself (its denials
-                # name that, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
-                yield Resource(wildcard(templates[kind], call), f"a new {kind}, as the request's tags say", True)
+                # Exact: a new resource has no id yet, and EC2 checks the request on `instance/*`
+                # itself (its denials name that,
+                # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
+                yield Resource(
+                    wildcard(templates[kind], call),
+                    f"a new {kind}, as the request's tags say",
+                    True,
+                )
         return
     if rule.resource:
         asked = from_uri(call, rule.resource.replace("{account}", call.account))
@@ -222,34 +278,50 @@ def _tagged(call: Call, operation: str, rule: TagRule, request: CallRequest) -> 
         return
     new, own = _about_the_new(call, rule, request)
     for resource in find_resources(new, facts_of_action(rule.of, rule.types), own):
-        yield structs.replace(resource, exact=resource.exact or (rule.asked and _is_named_in_part(resource)))
+        yield structs.replace(
+            resource, exact=resource.exact or (rule.asked and _is_named_in_part(resource))
+        )
 
 
 def _about_the_new(call: Call, made: TagRule, request: CallRequest) -> tuple[Call, CallRequest]:
-    """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
-    if not made.region and not any(str(name).lower().startswith(_OTHERS) for name in call.parameters):
+    """The call without what it copies or restores from, which it does not tag, in the region of
+    what it makes.
+    """
+    if not made.region and not any(
+        str(name).lower().startswith(_OTHERS) for name in call.parameters
+    ):
         return call, request
     named = {str(key).lower(): value for key, value in call.parameters.items()}
-    own = {key.removeprefix("target"): value for key, value in named.items() if not key.startswith("source")}
+    own = {
+        key.removeprefix("target"): value
+        for key, value in named.items()
+        if not key.startswith("source")
+    }
     region = dict(request_values(call.parameters)).get(made.region.lower(), call.region)
     new = structs.replace(call, parameters=own, region=region)
     return new, read_request(request.noun, own)
 
 
 _OTHERS = ("source", "target")
-"""How the names of members begin that are about another resource than the new one, or say that they are about it."""
+"""How the names of members begin that are about another resource than the new one, or say that they
+are about it.
+"""
 
 
 @cache
 def _ec2_templates() -> Mapping[str, str]:
-    """Type as a tag specification names it -> template of its ARNs; those of images and snapshots have no account."""
+    """Type as a tag specification names it -> template of its ARNs; those of images and snapshots
+    have no account.
+    """
     known = action_of("ec2:CreateTags")
     arns = [kind.arn for kind in known.resource_types] if known else []
     return {arn.split(":", 5)[5].partition("/")[0]: arn for arn in arns}
 
 
 def _under(call: Call, rule: TagRule) -> Resource | None:
-    """A resource whose ARN continues that of its parent: `listener/app/web/5…` gives `listener-rule/app/web/5…/*`."""
+    """A resource whose ARN continues that of its parent: `listener/app/web/5…` gives
+    `listener-rule/app/web/5…/*`.
+    """
     for key, value in request_values(call.parameters) if rule.under else ():
         head, slash, path = escape_observed(value).partition("/")
         if key == rule.under.lower() and slash and value.startswith("arn:"):
@@ -260,13 +332,17 @@ def _under(call: Call, rule: TagRule) -> Resource | None:
 
 
 def _is_named_in_part(resource: Resource) -> bool:
-    """Whether the request names all but the id that AWS gives: `targetgroup/web/*`, not `targetgroup/*/*`."""
+    """Whether the request names all but the id that AWS gives: `targetgroup/web/*`, not
+    `targetgroup/*/*`.
+    """
     path = resource.pattern.split(":", 5)[5].split("/")
     return len(path) > _TYPE_AND_ID and path[-1] == "*" and "*" not in path[:-1]
 
 
 def _specifications(call: Call, parameter: str) -> tuple[str, ...]:
-    """Resource types of EC2's `tagSpecificationSet`, `TagSpecification` …; a launch template's tag nothing yet."""
+    """Resource types of EC2's `tagSpecificationSet`, `TagSpecification` …; a launch template's tag
+    nothing yet.
+    """
     found: dict[str, None] = {}
     level: list[tuple[str, object]] = [("", call.parameters)]
     while level:
@@ -275,9 +351,15 @@ def _specifications(call: Call, parameter: str) -> tuple[str, ...]:
             if isinstance(value, Mapping):
                 lower = {str(name).lower(): item for name, item in value.items()}
                 kind = lower.get("resourcetype")
-                if key.startswith(parameter.lower()) and isinstance(kind, str) and _EC2_TYPE.fullmatch(kind):
+                if (
+                    key.startswith(parameter.lower())
+                    and isinstance(kind, str)
+                    and _EC2_TYPE.fullmatch(kind)
+                ):
                     found.update({kind: None} if _has_tags(lower) else {})
-                deeper.extend((key if name == "items" else name, item) for name, item in lower.items())
+                deeper.extend(
+                    (key if name == "items" else name, item) for name, item in lower.items()
+                )
             elif isinstance(value, list):
                 deeper.extend((key, item) for item in value)
         level = [(key, value) for key, value in deeper if key != "launchtemplatedata"]
@@ -285,42 +367,61 @@ def _specifications(call: Call, parameter: str) -> tuple[str, ...]:
 
 
 def _has_tags(specification: Mapping[str, object]) -> bool:
-    return any(name.startswith("tag") and value not in (None, [], {}) for name, value in specification.items())
+    return any(
+        name.startswith("tag") and value not in (None, [], {})
+        for name, value in specification.items()
+    )
 
 
 _ABSENT = frozenset({"NoSuchKey", "NotFound"})
-"""Codes of a record; `404` is what SDKs make of an answer without a body (github.com/aws/aws-cli/issues/666)."""
+"""Codes of a record; `404` is what SDKs make of an answer without a body
+(github.com/aws/aws-cli/issues/666).
+"""
 _ALIAS = "resolve:ssm:"
 
 
 def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
-    """Only to a caller with `s3:ListBucket` S3 says 404 of an object that is not there, to others 403.
+    """Only to a caller with `s3:ListBucket` S3 says 404 of an object that is not there, to others
+    403.
 
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions" (read 2026-11-24).
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions" (read
+    2026-11-24).
     """
     if operation not in ("s3:GetObject", "s3:HeadObject") or call.error_code not in _ABSENT:
         return
-    objects = [need.permission.resource for need in observed if need.exact and ":s3:::" in need.permission.resource]
+    objects = [
+        need.permission.resource
+        for need in observed
+        if need.exact and ":s3:::" in need.permission.resource
+    ]
     for bucket in dict.fromkeys(resource.partition("/")[0] for resource in objects):
         because = f"s3:{call.name} found no such object"
-        yield Need(Permission("s3:ListBucket", bucket), Basis.INFERRED, "bucket of the object", because)
+        yield Need(
+            Permission("s3:ListBucket", bucket), Basis.INFERRED, "bucket of the object", because
+        )
 
 
 def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
-    """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer names the device's type.
+    """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer names
+    the device's type.
 
     "EC2-VPC-EBS: instance, image, security group, network interface, volume"
-    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html, read 2026-11-24).
+    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html, read
+    2026-11-24).
     """
     is_on_ebs = ("rootdevicetype", "ebs") in request_values(call.response)
     if is_on_ebs and not any(":volume/" in need.permission.resource for need in observed):
-        permission = Permission("ec2:RunInstances", f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*")
+        permission = Permission(
+            "ec2:RunInstances", f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*"
+        )
         because = f"ec2:{call.name} makes the root volume of an image on Amazon EBS"
         yield Need(permission, Basis.INFERRED, "a new volume, as the answer says", because)
 
 
 def _transforms(call: Call, signs: Sequence[Mapping[str, str]]) -> Iterator[Need]:
-    """A transform of the stack's template, which the request shows (`transforms.tsv`); tags are a map or a list."""
+    """A transform of the stack's template, which the request shows (`transforms.tsv`); tags are a
+    map or a list.
+    """
     if (call.invoked_by or call.source) != "cloudformation.amazonaws.com":
         return
     values = request_values(call.parameters)
@@ -328,21 +429,26 @@ def _transforms(call: Call, signs: Sequence[Mapping[str, str]]) -> Iterator[Need
         key = sign["parameter"]
         in_list = ("key", key) in values
         if any(
-            value.startswith(sign["begins"]) for own, value in values if own == ("value" if in_list else key.lower())
+            value.startswith(sign["begins"])
+            for own, value in values
+            if own == ("value" if in_list else key.lower())
         ):
             name = f"aws:transform/{sign['transform']}"
             arn = f"arn:{partition(call)}:cloudformation:{call.region}:{name}"
             because = f"the {key} of {call.name} shows the transform"
             yield Need(
-                Permission("cloudformation:CreateChangeSet", arn), Basis.INFERRED, "transform of a template", because
+                Permission("cloudformation:CreateChangeSet", arn),
+                Basis.INFERRED,
+                "transform of a template",
+                because,
             )
 
 
 def _image_alias(call: Call) -> Iterator[Need]:
     """EC2 reads the parameter of `resolve:ssm:NAME` in the caller's name.
 
-    https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html (read 2026-11-24);
-    parameters under `/aws/` are AWS's own, whose ARNs have no account.
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html
+    (read 2026-11-24); parameters under `/aws/` are AWS's own, whose ARNs have no account.
     """
     for key, value in request_values(call.parameters):
         if key != "imageid" or not value.startswith(_ALIAS):
@@ -353,4 +459,9 @@ def _image_alias(call: Call) -> Iterator[Need]:
         account = "" if path.startswith("aws/") else call.account
         arn = f"arn:{partition(call)}:ssm:{call.region}:{account}:parameter/{escape_observed(path)}"
         because = f"ec2:{call.name} names its image by a parameter"
-        yield Need(Permission("ssm:GetParameters", arn), Basis.INFERRED, "parameter that names the image", because)
+        yield Need(
+            Permission("ssm:GetParameters", arn),
+            Basis.INFERRED,
+            "parameter that names the image",
+            because,
+        )

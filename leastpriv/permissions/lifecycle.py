@@ -1,7 +1,9 @@
-"""Finds lifecycle counterparts of an action, and dependent actions that AWS may deny inside its call.
+"""Finds lifecycle counterparts of an action, and dependent actions that AWS may deny inside its
+call.
 
-A role that created a queue has to update, tag and delete it one day, though no run of the window did.
-The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do not show.
+A role that created a queue has to update, tag and delete it one day, though no run of the window
+did. The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do
+not show.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ _CLOSING = {
 _KINDS = {
     verb: kind
     for kind, verbs in {
-        "make": "Create Put Register Run Allocate Publish Import Upload Request Copy Restore Start Execute Issue",
+        "make": (
+            "Create Put Register Run Allocate Publish Import Upload Request Copy Restore Start"
+            " Execute Issue"
+        ),
         "change": "Update Modify Set Enable Disable Reset Change Configure",
         "end": "Delete BatchDelete Deregister Deprecate Release Stop Terminate Cancel",
         "read": "BatchGet BatchDescribe Get Describe List Head",
@@ -53,7 +58,9 @@ _VERBS = re.compile(rf"(?P<verb>{'|'.join(_KINDS)})(?P<noun>[A-Z]\w*)")
 _PART = re.compile(
     r"(Code|Config|Configuration|Attribute|Setting|Description|Option|Properties|Tag|Tagging|Version|Status)s?"
 )
-"""What may follow a noun and still name the same resource: `Function` + `Code`, `Queue` + `Attributes`."""
+"""What may follow a noun and still name the same resource: `Function` + `Code`, `Queue` +
+`Attributes`.
+"""
 _SERVICE_TAGS = re.compile(
     r"(Tag|Untag)Resources?|(Add|Remove|Create|Delete|Describe|List|CreateOrUpdate)Tags((To|From|For|Of)Resource)?|ListResourceTags"
 )
@@ -63,16 +70,20 @@ _SERVICE_TAGS = re.compile(
 class _Name(Struct, frozen=True):
     action: str
     kind: str = ""
-    """`make`, `change`, `end`, `read`, `tag`, `open`, `close`, `service tag`; empty for another form."""
+    """`make`, `change`, `end`, `read`, `tag`, `open`, `close`, `service tag`; empty for another
+    form.
+    """
     verb: str = ""
     noun: str = ""
 
 
 def siblings_of(used: Collection[str]) -> Mapping[str, str]:
-    """Find the lifecycle counterparts that are not used: sibling -> the used action that explains it.
+    """Find the lifecycle counterparts that are not used: sibling -> the used action that explains
+    it.
 
-    Names have the catalogue's spelling. Reads imply nothing; an action that ends something implies the reads before it.
-    Where several used actions explain one sibling, the first in the alphabet does.
+    Names have the catalogue's spelling. Reads imply nothing; an action that ends something implies
+    the reads before it. Where several used actions explain one sibling, the first in the alphabet
+    does.
     """
     names = sorted({found for action in used if (found := catalog.spelling(action))})
     explained: dict[str, str] = {}
@@ -90,7 +101,12 @@ def siblings_among(action: str, used: Iterable[str]) -> tuple[str, ...]:
 
 @cache
 def _siblings(action: str) -> frozenset[str]:
-    listed = (name for row in table("siblings") if row["used"] == action for name in row["siblings"].split(","))
+    listed = (
+        name
+        for row in table("siblings")
+        if row["used"] == action
+        for name in row["siblings"].split(",")
+    )
     return frozenset((*_by_name(action), *filter(None, map(catalog.spelling, listed))))
 
 
@@ -107,7 +123,9 @@ def _by_name(action: str) -> Iterator[str]:
 
 
 def _follows(used: _Name, other: _Name) -> bool:
-    """Returns whether a role that did `used` to a resource will need `other` for the same resource."""
+    """Returns whether a role that did `used` to a resource will need `other` for the same
+    resource.
+    """
     if other.kind == "read":
         return True
     if used.kind == "open":
@@ -116,7 +134,9 @@ def _follows(used: _Name, other: _Name) -> bool:
         return other.kind == "tag"
     if used.kind == "change" and other.verb == "Create":
         return True  # many properties change only by replacement
-    return used.kind in ("make", "change") and (other.kind in ("change", "end", "tag") or other.verb == "Put")
+    return used.kind in ("make", "change") and (
+        other.kind in ("change", "end", "tag") or other.verb == "Put"
+    )
 
 
 def _same_thing(used: str, other: str) -> bool:
@@ -126,8 +146,15 @@ def _same_thing(used: str, other: str) -> bool:
     if _stem(used) == _stem(other):
         return True
     longer, shorter = (other, used) if len(other) > len(used) else (used, other)
-    singular = re.sub("ies$", "y", shorter) if shorter.endswith("ies") else re.sub(r"(?<![su])s$", "", shorter)
-    return any(longer.startswith(base) and bool(_PART.fullmatch(longer[len(base) :])) for base in {shorter, singular})
+    singular = (
+        re.sub("ies$", "y", shorter)
+        if shorter.endswith("ies")
+        else re.sub(r"(?<![su])s$", "", shorter)
+    )
+    return any(
+        longer.startswith(base) and bool(_PART.fullmatch(longer[len(base) :]))
+        for base in {shorter, singular}
+    )
 
 
 def _stem(noun: str) -> str:
@@ -148,17 +175,27 @@ def _parse(action: str) -> _Name:
     match = _VERBS.match(name)
     if name in _METHODS:
         return _Name(action, _METHODS[name], name)
-    return _Name(action, _KINDS[match["verb"]], match["verb"], match["noun"]) if match else _Name(action)
+    return (
+        _Name(action, _KINDS[match["verb"]], match["verb"], match["noun"])
+        if match
+        else _Name(action)
+    )
 
 
 _OF_ANY_CALL = frozenset({"iam:PassRole", "iam:CreateServiceLinkedRole"})
-"""Checked by any service that is handed a role or makes its own: the roles of operations, and data/dependents.tsv."""
+"""Checked by any service that is handed a role or makes its own: the roles of operations, and
+data/dependents.tsv.
+"""
 
 
-def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[str, ...]) -> tuple[str, ...]:
-    """Actions that a refusal of the event names though the event is not known to need them, as it spells them.
+def unknown_refusals(
+    source: str, name: str, mapped: CallNeeds, refused: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Actions that a refusal of the event names though the event is not known to need them, as it
+    spells them.
 
-    Empty where the event cannot be mapped (the mapping reports that) and for a login, which no identity policy governs.
+    Empty where the event cannot be mapped (the mapping reports that) and for a login, which no
+    identity policy governs.
     """
     if mapped.verdict in (Verdict.UNMAPPED, Verdict.NO_PERMISSION):
         return ()
@@ -167,12 +204,16 @@ def unknown_refusals(source: str, name: str, mapped: CallNeeds, refused: tuple[s
     needed.update(action.action.lower() for action in event.actions)
     known = {action.lower() for action in _partners(event.operation, tuple(sorted(needed)))}
     return tuple(
-        action for action in refused if action.lower() not in needed | known and not action.lower().startswith("kms:")
+        action
+        for action in refused
+        if action.lower() not in needed | known and not action.lower().startswith("kms:")
     )
 
 
 def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
-    """All that may be checked besides; of AWS KMS anything, since any service may use a key in the caller's name."""
+    """All that may be checked besides; of AWS KMS anything, since any service may use a key in the
+    caller's name.
+    """
     yield from _OF_ANY_CALL
     facts = facts_of(operation)
     yield from facts.inner
@@ -184,30 +225,44 @@ def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
 
 def next_actions(action: str) -> tuple[str, ...]:
     """Actions that AWS may check besides, once it allows this one (data/dependents.tsv)."""
-    return tuple(name for name in _dependents().get(action.lower(), ()) if name.lower() != action.lower())
+    return tuple(
+        name for name in _dependents().get(action.lower(), ()) if name.lower() != action.lower()
+    )
 
 
 @cache
 def _dependents() -> Mapping[str, tuple[str, ...]]:
-    return {row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")}
+    return {
+        row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")
+    }
 
 
 def lifecycle_partners(
-    used: Mapping[str, Collection[str]], redeployed: Collection[str] = (), *, only_ends: bool = False
+    used: Mapping[str, Collection[str]],
+    redeployed: Collection[str] = (),
+    *,
+    only_ends: bool = False,
 ) -> Mapping[str, tuple[str, ...]]:
-    """Maps each unused life-cycle action to the used actions that it belongs to, by what the deploying tools do.
+    """Maps each unused life-cycle action to the used actions that it belongs to, by what the
+    deploying tools do.
 
-    An action that makes a resource type of the tool has the actions of that type's read, update and delete as partners;
-    any other has its lifecycle counterparts (`siblings_of`). Tagging actions are where the runs set tags of it.
+    An action that makes a resource type of the tool has the actions of that type's read, update and
+    delete as partners; any other has its lifecycle counterparts (`siblings_of`). Tagging actions
+    are where the runs set tags of it.
 
     Args:
         used: used action -> the tools that called it (`Tool`, `CDK`); none: a script.
         redeployed: used actions whose resources several later runs deployed again.
-        only_ends: leave out what only changes a resource: each kind of change that a run made was recorded.
+        only_ends: leave out what only changes a resource: each kind of change that a run made was
+            recorded.
     """
     found: dict[str, set[str]] = {}
     # Tags of a stack or a provider are on every resource from its creation on.
-    tagged = {each.partition(":")[0] for each in used if is_tagging(each) and "Tagging" in catalog.access_level(each)}
+    tagged = {
+        each.partition(":")[0]
+        for each in used
+        if is_tagging(each) and "Tagging" in catalog.access_level(each)
+    }
     for action in sorted(used):
         partners = _partners_by_tool(action, used[action], frozenset(used), only_ends=only_ends)
         if not used[action]:
@@ -220,32 +275,45 @@ def lifecycle_partners(
     return {partner: tuple(sorted(found[partner])) for partner in sorted(found)}
 
 
-def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str], *, only_ends: bool) -> Collection[str]:
+def _partners_by_tool(
+    action: str, tools: Collection[str], used: frozenset[str], *, only_ends: bool
+) -> Collection[str]:
     """The partners of one action.
 
-    Reads that come with a phase which the runs have shown were used then. A property that no call has set and that can
-    be removed needs no further permission.
+    Reads that come with a phase which the runs have shown were used then. A property that no call
+    has set and that can be removed needs no further permission.
     """
     prefix = action.partition(":")[0]
-    named = {each for each in _siblings(action) if not only_ends or _parse(each).kind in ("", "end", "close")}
+    named = {
+        each
+        for each in _siblings(action)
+        if not only_ends or _parse(each).kind in ("", "end", "close")
+    }
     shown = {_property(each) for each in used if each.partition(":")[0] == prefix}
     if visibility(action).visibility is Visibility.DATA:
         # An item, not a resource that a tool manages: its life ends. The AWS CDK leaves its assets.
         return {
             each
             for each in named
-            if _parse(each).kind == "end" and _property(each) == _property(action) and {*tools} != {CDK}
+            if _parse(each).kind == "end"
+            and _property(each) == _property(action)
+            and {*tools} != {CDK}
         }
     if not tools:
         # A script may change and delete what it creates; its properties are those that it has set.
-        return {each for each in named if is_tagging(each) or _may_follow_in_script(action, each, shown)}
+        return {
+            each for each in named if is_tagging(each) or _may_follow_in_script(action, each, shown)
+        }
     kinds = [kind for kind in types_made_by(action) if kind.tool in tools]
     kinds = [kind for kind in kinds if used.issuperset(making_actions(kind))] or kinds
     if not kinds:
-        # The AWS CDK changes a stack by the calls that created it; only the end of the stack is still to come.
+        # The AWS CDK changes a stack by the calls that created it; only the end of the stack is
+        # still to come.
         is_end_only = {*tools} == {CDK}
         return {
-            each for each in named if (_parse(each).verb == "Delete" if is_end_only else _parse(each).kind != "read")
+            each
+            for each in named
+            if (_parse(each).verb == "Delete" if is_end_only else _parse(each).kind != "read")
         }
     found = set[str]()
     for kind in kinds:
@@ -253,17 +321,30 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
         unset = {_property(each) for each in making - used if _parse(each).kind != "read"}
         unset -= {_property(each) for each in making & used}
         for phase in (Phase.DELETE,) if only_ends else (Phase.UPDATE, Phase.DELETE):
-            actions = {each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix}
+            actions = {
+                each for each in actions_of_phase(kind, phase) if each.partition(":")[0] == prefix
+            }
             writes = {each for each in actions if _parse(each).kind != "read"}
-            ends = {each for each in writes if _parse(each).kind == "end" and changes_made(action, each)}
+            ends = {
+                each for each in writes if _parse(each).kind == "end" and changes_made(action, each)
+            }
             if phase is Phase.UPDATE:
                 ends = set()
-                found |= {each for each in writes & named if _property(each) not in unset or changes_made(action, each)}
+                found |= {
+                    each
+                    for each in writes & named
+                    if _property(each) not in unset or changes_made(action, each)
+                }
             found |= ends
             if used.isdisjoint(ends or writes - making):
-                # A creation that fails makes some calls of a deletion; what the tool reads in each run was seen.
-                before_end = actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
-                found |= {each for each in actions - making | before_end if _property(each) not in unset}
+                # A creation that fails makes some calls of a deletion; what the tool reads in each
+                # run was seen.
+                before_end = (
+                    actions - writes - {*actions_of_phase(kind, Phase.READ)} if ends else set[str]()
+                )
+                found |= {
+                    each for each in actions - making | before_end if _property(each) not in unset
+                }
         found |= set() if only_ends else set(filter(is_tagging, tag_actions(kind)))
         found -= {
             each
@@ -279,17 +360,22 @@ def _partners_by_tool(action: str, tools: Collection[str], used: frozenset[str],
 
 
 def _may_follow_in_script(action: str, sibling: str, shown: Collection[str]) -> bool:
-    """Whether a script that made something may change it, or end it or a property that the script has used."""
+    """Whether a script that made something may change it, or end it or a property that the script
+    has used.
+    """
     noun, service = _stem(_parse(sibling).noun), action.partition(":")[0]
     match _parse(sibling).kind:
         case "end" if _parse(action).kind == "change":
-            # What only changes in every run, another one made: CI that deploys code deletes no function.
+            # What only changes in every run, another one made: CI that deploys code deletes no
+            # function.
             return False
         case "end" if noun != _stem(_parse(action).noun) and noun in _nouns_made(service):
             # Another action makes what it ends: the settings of a deployment.
             return _property(sibling) in shown
         case "change" | "end":
-            return changes_made(action, sibling) or (_parse(sibling).verb == "Delete" and _property(sibling) in shown)
+            return changes_made(action, sibling) or (
+                _parse(sibling).verb == "Delete" and _property(sibling) in shown
+            )
         case "close":
             return _property(sibling) in shown
         case _:
@@ -302,19 +388,28 @@ def _nouns_made(service: str) -> frozenset[str]:
     return frozenset(_stem(each.noun) for each in _names(service) if each.kind == "make")
 
 
-def _is_shown(action: str, sibling: str, used: Collection[str], redeployed: Collection[str]) -> bool:
+def _is_shown(
+    action: str, sibling: str, used: Collection[str], redeployed: Collection[str]
+) -> bool:
     """Whether the runs of a script have shown that it does without a sibling of a used action.
 
-    A script that changes what it finds does so in each run. What it ends, it ends by the calls of an earlier end.
+    A script that changes what it finds does so in each run. What it ends, it ends by the calls of
+    an earlier end.
     """
     kind = _parse(sibling).kind
     if kind == "change" or is_tagging(sibling):
         return action in redeployed
     # The runs have ended a resource that the sibling would be for, without it.
     known = catalog.action(sibling)
-    kinds = {_stem(re.sub("[^a-z0-9]", "", kind.name.lower())) for kind in known.resource_types} if known else set()
+    kinds = (
+        {_stem(re.sub("[^a-z0-9]", "", kind.name.lower())) for kind in known.resource_types}
+        if known
+        else set()
+    )
     service = sibling.partition(":")[0]
-    ends = (_stem(_parse(each).noun.lower()) for each in used if each.startswith(f"{service}:Delete"))
+    ends = (
+        _stem(_parse(each).noun.lower()) for each in used if each.startswith(f"{service}:Delete")
+    )
     return any(kind.startswith(noun) for noun in ends for kind in kinds)
 
 
@@ -328,7 +423,9 @@ def _shares_a_type(action: str, partner: str) -> bool:
 
 
 def changes_made(made: str, action: str) -> bool:
-    """Whether an action changes the very resource that another makes: `SetQueueAttributes` that of `CreateQueue`."""
+    """Whether an action changes the very resource that another makes: `SetQueueAttributes` that of
+    `CreateQueue`.
+    """
     return not is_tagging(action) and _same_thing(_parse(made).noun, _parse(action).noun)
 
 
@@ -339,7 +436,9 @@ def is_tagging(action: str) -> bool:
 
 @cache
 def _property(action: str) -> str:
-    """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and `UntagQueue`."""
+    """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and
+    `UntagQueue`.
+    """
     name = _parse(action)
     # A role has inline policies (`PutRolePolicy`) and attached ones.
     attached = "attached " if name.verb in ("Attach", "Detach") else ""
@@ -348,13 +447,19 @@ def _property(action: str) -> str:
 
 @lru_cache(maxsize=16_384)
 def created_types(prefix: str, event: str) -> tuple[str, ...]:
-    """Resource types, in lower case, that an event creates: `CreateVpc` a `vpc`, `RunInstances` an `instance`."""
+    """Resource types, in lower case, that an event creates: `CreateVpc` a `vpc`, `RunInstances` an
+    `instance`.
+    """
     operation = f"{prefix}:{DATE.sub('', event)}"
     for row in table("made_types"):
         if row["operation"] == operation:
             return tuple(f"{row['types']},{row['with']}".strip(",").split(","))
     puts = event.startswith("Put") and prefix != "s3"
-    if prefix not in catalog.services() or not (creates(event) or puts) or _uses_existing_resource(prefix, event):
+    if (
+        prefix not in catalog.services()
+        or not (creates(event) or puts)
+        or _uses_existing_resource(prefix, event)
+    ):
         return ()
     noun = noun_of(event).removesuffix("s").partition("with")[0]
     nouns = {noun, re.sub(r"v[0-9]$", "", noun)}  # `CreateClusterV2` makes a cluster.
@@ -372,10 +477,17 @@ _CREATING_VERBS = ("Create", "Run", "Put", "Register", "Activate")
 
 
 def _uses_existing_resource(prefix: str, event: str) -> bool:
-    """Whether an event starts, publishes or restores an existing resource: `StartInstances`, not `StartExecution`."""
+    """Whether an event starts, publishes or restores an existing resource: `StartInstances`, not
+    `StartExecution`.
+    """
     verb = _VERBS_ON_EXISTING.match(event)
     if verb is None:
         return False
     noun = event[verb.end() :].removesuffix("s")
-    makers = {f"{prefix}:{each}{noun}{end}" for each in _CREATING_VERBS if each != verb[0] for end in ("", "s")}
+    makers = {
+        f"{prefix}:{each}{noun}{end}"
+        for each in _CREATING_VERBS
+        if each != verb[0]
+        for end in ("", "s")
+    }
     return any(catalog.action(name) is not None for name in makers)

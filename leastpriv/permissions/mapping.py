@@ -12,7 +12,13 @@ from msgspec import Struct, structs
 from leastpriv.models import Basis, Call, Condition, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import partition
-from leastpriv.permissions.event_table import MappedEvent, Verdict, actions_of_items, facts_of, map_event
+from leastpriv.permissions.event_table import (
+    MappedEvent,
+    Verdict,
+    actions_of_items,
+    facts_of,
+    map_event,
+)
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
 from leastpriv.permissions.patterns import unescape
@@ -39,8 +45,8 @@ class CallNeeds(Struct, frozen=True, gc=False):
     gaps: tuple[Gap, ...] = ()
     """What the call may need besides, if its record does not say."""
     kept: tuple[str, ...] = ()
-    """Actions that AWS may authorize inside the call, of which its record does not say whether: no grant of them is
-    added, and none is removed while such calls are made."""
+    """Actions that AWS may authorize inside the call, of which its record does not say whether: no
+    grant of them is added, and none is removed while such calls are made."""
 
 
 class EventPlan(Struct, frozen=True):
@@ -55,7 +61,9 @@ class EventPlan(Struct, frozen=True):
     actions: tuple[tuple[ActionFacts, MappedAction], ...]
     triggers: tuple[tuple[ActionFacts, Trigger], ...]
     inner: tuple[tuple[str, tuple[str, ...]], ...]
-    """Action that AWS may authorize inside, with the parameters any of which causes it; none: unknown."""
+    """Action that AWS may authorize inside, with the parameters any of which causes it; none:
+    unknown.
+    """
     implies: ImpliedFacts
     is_of_two_apis: bool
     shows_conditions: bool
@@ -64,7 +72,9 @@ class EventPlan(Struct, frozen=True):
     keys: frozenset[str]
     """The same, in lower case, also where texts under any key may hold a role."""
     is_decided_by_texts: bool
-    """The texts that rules read decide what a call without an answer needs, with its place, caller and outcome."""
+    """The texts that rules read decide what a call without an answer needs, with its place, caller
+    and outcome.
+    """
     compared_keys: frozenset[str]
     """Keys whose values are compared, be they texts or not."""
 
@@ -76,9 +86,15 @@ class EventPlan(Struct, frozen=True):
             self,
             actions=tuple([(facts.for_keys(keys), mapped) for facts, mapped in self.actions]),
             triggers=tuple(
-                (facts.for_keys(keys), each) for facts, each in self.triggers if _may_have(keys, each.parameter)
+                (facts.for_keys(keys), each)
+                for facts, each in self.triggers
+                if _may_have(keys, each.parameter)
             ),
-            inner=tuple(pair for pair in self.inner if any(_may_have(keys, each) for each in pair[1] or ("",))),
+            inner=tuple(
+                pair
+                for pair in self.inner
+                if any(_may_have(keys, each) for each in pair[1] or ("",))
+            ),
             implies=self.implies.for_keys(keys),
             is_decided_by_texts=self.is_decided_by_texts and self.implies.tag_keys.isdisjoint(keys),
             compared_keys=self.compared_keys & keys,
@@ -100,14 +116,20 @@ def plan_of(source: str, name: str) -> EventPlan:
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
         *(key for _, parameters in implied.objects for key in parameters),
-        *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys_read()),
+        *(
+            key
+            for name in names
+            for key in facts_of_action(catalog.spelling(name) or name).keys_read()
+        ),
         *(key for rule in facts.tags for key in facts_of_action(rule.of, rule.types).keys_read()),
     }
     is_by_request = event.verdict is Verdict.BY_REQUEST
     is_read_whole = implied.role_anywhere or "*" in implied.roles or is_by_request
     return EventPlan(
         event=event,
-        nothing=CallNeeds(event.verdict, event.prefix) if event.verdict is Verdict.NO_PERMISSION else None,
+        nothing=CallNeeds(event.verdict, event.prefix)
+        if event.verdict is Verdict.NO_PERMISSION
+        else None,
         verdict=Verdict.MAPPED if is_by_request else event.verdict,
         is_by_request=is_by_request,
         noun=noun_of(name),
@@ -116,7 +138,9 @@ def plan_of(source: str, name: str) -> EventPlan:
         inner=inner,
         implies=implied,
         is_of_two_apis=is_of_two_apis,
-        shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
+        shows_conditions=any(
+            each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names
+        ),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
         is_decided_by_texts=not (
@@ -143,10 +167,12 @@ def plan_for_keys(source: str, name: str, keys: frozenset[str]) -> EventPlan:
 
 
 def needs_of(call: Call) -> CallNeeds:
-    """The permissions of one call: observed ones from the event, inferred ones from what its request implies.
+    """The permissions of one call: observed ones from the event, inferred ones from what its
+    request implies.
 
-    An event without a mapping gives no need and the verdict `unmapped`; an action newer than the catalogue gives
-    a need with `verified=False`, which may veto a removal and is never written (promise 2).
+    An event without a mapping gives no need and the verdict `unmapped`; an action newer than the
+    catalogue gives a need with `verified=False`, which may veto a removal and is never written
+    (promise 2).
     """
     plan = plan_of(call.source, call.name)
     if plan.nothing:
@@ -160,7 +186,9 @@ def needs_of(call: Call) -> CallNeeds:
     if known and known[0] is plan:
         return known[1]
     try:
-        found = _needs(structs.replace(call, response=_UNREAD) if call.response else call, plan, request)
+        found = _needs(
+            structs.replace(call, response=_UNREAD) if call.response else call, plan, request
+        )
     except _ResponseReadError:
         READ_ANSWERS[id(plan)] = plan
         return _needs(call, plan, request)
@@ -174,7 +202,9 @@ _MOST_VALUES = 4_096
 
 
 class LastUsed(Generic[_Value]):
-    """Keeps the values that were used last, in two generations: the older one is dropped when the newer one is full."""
+    """Keeps the values that were used last, in two generations: the older one is dropped when the
+    newer one is full.
+    """
 
     def __init__(self) -> None:
         self._newer: dict[tuple[object, ...], _Value] = {}
@@ -200,9 +230,13 @@ class LastUsed(Generic[_Value]):
 
 
 DECIDED: LastUsed[tuple[EventPlan, CallNeeds]] = LastUsed()
-"""Identity of the plan and what else decides the needs of a call -> the plan, which the cache keeps, and its needs."""
+"""Identity of the plan and what else decides the needs of a call -> the plan, which the cache
+keeps, and its needs.
+"""
 READ_ANSWERS: dict[int, EventPlan] = {}
-"""Identity of a plan -> the plan, whose rules read the answers of some calls: of nearly all calls, then."""
+"""Identity of a plan -> the plan, whose rules read the answers of some calls: of nearly all calls,
+then.
+"""
 
 
 def forget_calls() -> None:
@@ -268,7 +302,13 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
     unnamed = plan.implies.unnamed
     gaps: tuple[Gap, ...] = ()
     if unnamed and presence.carried_out and not call.read_only and any(map(presence.has, unnamed)):
-        gaps = (Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}"),)
+        gaps = (
+            Gap(
+                GapKind.MAY_PASS_ROLE,
+                Scope(actions=("iam:PassRole",)),
+                f"{call.source}:{call.name}",
+            ),
+        )
     is_kept = plan.inner or plan.implies.role_anywhere or call.parameters_omitted
     kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
     once = tuple(needs) if len(needs) == 1 else tuple(dict.fromkeys(needs))
@@ -276,13 +316,18 @@ def _needs(call: Call, plan: EventPlan, request: CallRequest) -> CallNeeds:
 
 
 _LONGEST_ARN = 2_048
-"""Characters (`ResourceArns`, https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html, read
-2026-11-26)."""
+"""Characters (`ResourceArns`,
+https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html, read 2026-11-26).
+"""
 
 
 def _names_nothing(needs: Sequence[Need]) -> bool:
-    """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be a guess."""
-    names = [need.permission.resource for need in needs if len(need.permission.resource) > _LONGEST_ARN]
+    """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be
+    a guess.
+    """
+    names = [
+        need.permission.resource for need in needs if len(need.permission.resource) > _LONGEST_ARN
+    ]
     return bool(names) and any(len(unescape(name)) > _LONGEST_ARN for name in names)
 
 
@@ -294,7 +339,9 @@ def _observed(call: Call, plan: EventPlan, request: CallRequest, presence: Prese
             own = request if part is call else read_request(plan.noun, part.parameters)
             needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan)
         return needs
-    for facts, mapped in _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions:
+    for facts, mapped in (
+        _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions
+    ):
         needs += _needs_on(call, facts, mapped, request, plan)
     return needs
 
@@ -309,17 +356,29 @@ def _needs_on(
     action, verified = mapped.action, plan.verdict is not Verdict.UNVERIFIED
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     return [
-        Need(Permission(action, found.pattern, conditions), _OBSERVED, found.derivation, "", verified, found.exact)
+        Need(
+            Permission(action, found.pattern, conditions),
+            _OBSERVED,
+            found.derivation,
+            "",
+            verified,
+            found.exact,
+        )
         for found in find_resources(call, facts, request, mapped.on, mapped.resource)
     ]
 
 
-def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[ActionFacts, MappedAction]]:
+def _actions(
+    call: Call, plan: EventPlan, presence: Presence
+) -> Iterator[tuple[ActionFacts, MappedAction]]:
     """The actions of a call whose parameters decide about them."""
     actions = plan.actions
     if plan.is_of_two_apis:
-        # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10).
-        is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
+        # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models,
+        # 2026-10).
+        is_second = presence.has("apiId") or any(
+            "/apis/" in value for _, value in request_values(call.parameters)
+        )
         actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
     triggered = [pair for pair in plan.triggers if presence.has(pair[1].parameter)]
     replaced = {each.replaces for _, each in triggered}
@@ -330,15 +389,23 @@ def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[
     for facts, each in triggered:
         if (facts.name, each.replaces) not in done:
             done.add((facts.name, each.replaces))
-            on = next((mapped.on for _, mapped in actions if mapped.action == each.replaces), end_of_copy)
+            on = next(
+                (mapped.on for _, mapped in actions if mapped.action == each.replaces), end_of_copy
+            )
             yield facts, MappedAction(facts.name, on)
 
 
 def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
     """Actions that AWS may authorize inside a call and that are none of its needs."""
     needed = {need.permission.action for need in needs}
-    for action, parameters in plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner:
-        is_caused = not parameters or call.parameters_omitted or any(presence.has(each) for each in parameters)
+    for action, parameters in (
+        plan_of(call.source, call.name).inner if call.parameters_omitted else plan.inner
+    ):
+        is_caused = (
+            not parameters
+            or call.parameters_omitted
+            or any(presence.has(each) for each in parameters)
+        )
         if is_caused and action not in needed:
             yield action
     if plan.implies.role_anywhere and "iam:PassRole" not in needed and not call.read_only:
@@ -350,12 +417,20 @@ _KEY_NAME = re.compile(r"[a-z0-9.-]{1,128}")
 
 
 def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
-    """The conditions under which one action of a call was authorised, as far as the record shows them."""
+    """The conditions under which one action of a call was authorised, as far as the record shows
+    them.
+    """
     if action == "iam:CreateServiceLinkedRole":
-        service = next((value for key, value in call.parameters.items() if key.lower() == "awsservicename"), None)
-        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html (2026-11-24)
+        service = next(
+            (value for key, value in call.parameters.items() if key.lower() == "awsservicename"),
+            None,
+        )
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+        # (2026-11-24)
         is_named = isinstance(service, str) and _KEY_NAME.fullmatch(service)
-        return (Condition("StringEquals", "iam:AWSServiceName", (str(service),)),) if is_named else ()
+        return (
+            (Condition("StringEquals", "iam:AWSServiceName", (str(service),)),) if is_named else ()
+        )
     if call.invoked_by and action.startswith("kms:"):
         context = call.parameters.get("encryptionContext")
         # In China the form of the value is not documented.
@@ -363,12 +438,18 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
             return ()
         service = next((_contexts()[key] for key in context if key in _contexts()), "")
         via = f"{service}.{call.region}.amazonaws.com"
-        return (Condition("StringEquals", "kms:ViaService", (via,)),) if service and _KEY_NAME.fullmatch(via) else ()
+        return (
+            (Condition("StringEquals", "kms:ViaService", (via,)),)
+            if service and _KEY_NAME.fullmatch(via)
+            else ()
+        )
     return ()
 
 
 def uses_keys(service: str) -> bool:
-    """Whether a service uses keys in the name of its caller, so that `kms:ViaService` names the service."""
+    """Whether a service uses keys in the name of its caller, so that `kms:ViaService` names the
+    service.
+    """
     return service in _contexts().values()
 
 

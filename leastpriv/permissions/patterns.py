@@ -1,18 +1,21 @@
 """The one matcher of action and resource patterns; pure text against text.
 
-A pattern is what IAM calls a string with wildcards: `*` matches any run of characters, also none, `?` for
-exactly one, everything else for itself. Three questions can be asked of it: does it match a text, does it
-cover another pattern (every text of the other is its own), does it overlap one (some text belongs to both).
+A pattern is what IAM calls a string with wildcards: `*` matches any run of characters, also none,
+`?` for exactly one, everything else for itself. Three questions can be asked of it: does it match a
+text, does it cover another pattern (every text of the other is its own), does it overlap one (some
+text belongs to both).
 
-Colons are no boundary for `*` in a resource: "If the `*` wildcard is the last character of a resource ARN
-segment, it can expand to match beyond the colon boundaries"
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html, read 2026-11-24).
-For a `*` inside a segment the page only recommends to stay within it; no ARN has a colon before its resource
-part, so that the two readings differ for no real resource, and one rule serves both.
+Colons are no boundary for `*` in a resource: "If the `*` wildcard is the last character of a
+resource ARN segment, it can expand to match beyond the colon boundaries"
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html, read
+2026-11-24). For a `*` inside a segment the page only recommends to stay within it; no ARN has a
+colon before its resource part, so that the two readings differ for no real resource, and one rule
+serves both.
 
-`${*}`, `${?}` and `${$}` in a resource of a policy of version 2012-10-17 are the characters themselves; any
-other `${…}` is a policy variable, whose value only the request knows
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24).
+`${*}`, `${?}` and `${$}` in a resource of a policy of version 2012-10-17 are the characters
+themselves; any other `${…}` is a policy variable, whose value only the request knows
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read
+2026-11-24).
 """
 
 from __future__ import annotations
@@ -36,20 +39,27 @@ ANY, ONE = Wildcard.ANY, Wildcard.ONE
 Token = str | Wildcard
 """A wildcard, one literal character, or a whole policy variable (`${` and what follows)."""
 
-_PARTS = {False: re.compile(r"[*?]+|[^*?]+"), True: re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|[*?]+|[^*?$]+|\$")}
+_PARTS = {
+    False: re.compile(r"[*?]+|[^*?]+"),
+    True: re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|[*?]+|[^*?$]+|\$"),
+}
 """Runs of wildcards and of literal characters; True: also escapes and policy variables."""
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
 VARIABLE_IN_POLICY = re.compile(r"\$\{(?![*?$]\})[^}]*\}")
 """A policy variable or the placeholder of a template, as a whole."""
 BUILD_STEP_NAME = re.compile(
-    r"(\{\{[^{}]*\}\}|\(\([\w.-]+\)\)|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@"
+    r"(\{\{[^{}]*\}\}|\(\([\w.-]+\)\)|#\{[^{}]*\}|<%[^<>%]*%>|<[A-Za-z][\w"
+    r" .-]*>|__[A-Z][A-Z0-9_]*?__|@@\w+@@"
     r"|%[A-Z][A-Z0-9_]{2,}%|\$[A-Z][A-Z0-9]*_[A-Z0-9_]+)"
 )
-"""Names that a build step replaces: Jinja, Concourse, Octopus, ERB, `sed`, shells. Lambda's `$LATEST` is none."""
+"""Names that a build step replaces: Jinja, Concourse, Octopus, ERB, `sed`, shells. Lambda's
+`$LATEST` is none.
+"""
 TYPE_WILDCARD = re.compile(r"arn:[^:*?]*:(?:ec2:[^:*?]*:\d*:[a-z-]+|kms:[^:*?]*:\d*:key)/\*")
-"""AWS's own form for a resource that does not exist yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`, and the key that
-CreateKey tags (https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html, read 2026-11-27)."""
+"""AWS's own form for a resource that does not exist yet:
+`arn:aws:ec2:eu-west-1:111122223333:vpc/*`, and the key that CreateKey tags
+(https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html, read 2026-11-27)."""
 _PLAIN = re.compile(r"[^*?$]*")
 _SPECIAL = re.compile(r"[*?]|\$(?=[{$*?])")
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
@@ -62,7 +72,9 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
     """
     if "*" not in pattern and "?" not in pattern:
         # A policy may name thousands of actions: more than there are compiled patterns kept.
-        return len(pattern) == len(text) and (pattern == text or (ignore_case and folded(pattern) == folded(text)))
+        return len(pattern) == len(text) and (
+            pattern == text or (ignore_case and folded(pattern) == folded(text))
+        )
     if ignore_case:
         pattern, text = folded(pattern), folded(text)
     return _matches(pattern, False, text)
@@ -71,7 +83,8 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
 def covers(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
     """Returns whether every text that the pattern `other` matches is matched by `pattern`.
 
-    Never True wrongly. False may be wrong where only a combination of wildcards would show the inclusion.
+    Never True wrongly. False may be wrong where only a combination of wildcards would show the
+    inclusion.
     """
     if ignore_case:
         pattern, other = folded(pattern), folded(other)
@@ -91,24 +104,29 @@ def action_matches(pattern: str, action: str) -> bool:
 
 
 def action_covers(pattern: str, other: str) -> bool:
-    """Returns whether the action pattern `pattern` names every action that `other` names; see `covers`."""
+    """Returns whether the action pattern `pattern` names every action that `other` names; see
+    `covers`.
+    """
     return covers(pattern, other, ignore_case=True)
 
 
 def resource_matches(pattern: str, resource: str, *, variables: bool = True) -> bool:
-    """Returns whether the entry `pattern` of a Resource list names the resource `resource`, a plain text.
+    """Returns whether the entry `pattern` of a Resource list names the resource `resource`, a plain
+    text.
 
-    `variables` says whether `${…}` means anything, that is, whether the policy is of version 2012-10-17. A
-    pattern with a policy variable never matches here: ask `has_variable` first and answer "unknown".
+    `variables` says whether `${…}` means anything, that is, whether the policy is of version
+    2012-10-17. A pattern with a policy variable never matches here: ask `has_variable` first and
+    answer "unknown".
     """
     return _matches(pattern, variables, resource)
 
 
 def resource_covers(pattern: str, other: str, *, variables: bool = True) -> bool:
-    """Returns whether `pattern` names every resource that the resource pattern `other` names; see `covers`.
+    """Returns whether `pattern` names every resource that the resource pattern `other` names; see
+    `covers`.
 
-    `variables` is about `pattern`; in `other` the escapes always count. A policy variable is covered by `*`
-    and by the same variable, and covers nothing else.
+    `variables` is about `pattern`; in `other` the escapes always count. A policy variable is
+    covered by `*` and by the same variable, and covers nothing else.
     """
     return _covers(pattern, variables, other, True)
 
@@ -123,34 +141,45 @@ def without_covered(patterns: Iterable[str]) -> tuple[str, ...]:
 
     def is_covered(pattern: str) -> bool:
         return any(
-            pattern.startswith(start) and pattern != each and resource_covers(each, pattern) for each, start in wide
+            pattern.startswith(start) and pattern != each and resource_covers(each, pattern)
+            for each, start in wide
         )
 
     return tuple(each for each in unique if not is_covered(each))
 
 
 def resource_overlaps(pattern: str, other: str, *, variables: bool = True) -> bool:
-    """Returns whether some resource could match both patterns; a policy variable could have any value."""
+    """Returns whether some resource could match both patterns; a policy variable could have any
+    value.
+    """
     return _overlaps(pattern, variables, other, True)
 
 
 def has_wildcard(pattern: str) -> bool:
     """Returns whether a resource pattern holds a wildcard (escapes are none)."""
-    return ("*" in pattern or "?" in pattern) and not {"*", "?"}.isdisjoint(_ESCAPED.sub("", pattern))
+    return ("*" in pattern or "?" in pattern) and not {"*", "?"}.isdisjoint(
+        _ESCAPED.sub("", pattern)
+    )
 
 
 def has_variable(pattern: str) -> bool:
-    """Returns whether a resource pattern or condition value holds a policy variable (escapes are none)."""
+    """Returns whether a resource pattern or condition value holds a policy variable (escapes are
+    none).
+    """
     return _VARIABLE.search(pattern) is not None
 
 
 def with_any_text(pattern: str) -> str:
-    """Returns an action entry with a wildcard in the place of each part that only the rendered template knows."""
+    """Returns an action entry with a wildcard in the place of each part that only the rendered
+    template knows.
+    """
     return VARIABLE_IN_POLICY.sub("*", pattern)
 
 
 def escape_observed(text: str) -> str:
-    """Write an observed name so that a Resource of a 2012-10-17 policy matches it and nothing else."""
+    """Write an observed name so that a Resource of a 2012-10-17 policy matches it and nothing
+    else.
+    """
     if "*" in text or "?" in text or "$" in text:
         return _SPECIAL.sub(lambda found: "${" + found[0] + "}", text)
     return text
@@ -169,7 +198,9 @@ def folded(text: str) -> str:
 
 @lru_cache(maxsize=16384)
 def tokens_of(pattern: str, escapes: bool) -> tuple[Token, ...]:
-    """Read a pattern; in a run of wildcards all `?` come first and one `*` last: equals look equal."""
+    """Read a pattern; in a run of wildcards all `?` come first and one `*` last: equals look
+    equal.
+    """
     tokens: list[Token] = []
     for part in _PARTS[escapes].findall(pattern):
         if part[0] in "*?":
@@ -183,10 +214,14 @@ def tokens_of(pattern: str, escapes: bool) -> tuple[Token, ...]:
 
 @lru_cache(maxsize=16384)
 def literal_of(pattern: str, escapes: bool) -> str | None:
-    """The only text that a pattern matches; None where it matches several, or holds a policy variable."""
+    """The only text that a pattern matches; None where it matches several, or holds a policy
+    variable.
+    """
     if "*" not in pattern and "?" not in pattern and not (escapes and "${" in pattern):
         return pattern
-    chars = [token for token in tokens_of(pattern, escapes) if isinstance(token, str) and len(token) == 1]
+    chars = [
+        token for token in tokens_of(pattern, escapes) if isinstance(token, str) and len(token) == 1
+    ]
     return "".join(chars) if len(chars) == len(tokens_of(pattern, escapes)) else None
 
 
@@ -194,8 +229,8 @@ def literal_of(pattern: str, escapes: bool) -> str | None:
 def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
     """Compile a pattern.
 
-    Atomic groups keep the time linear in the product of both lengths: the leftmost place of a piece between
-    two `*` is as good as any other, so that no earlier choice is ever tried again.
+    Atomic groups keep the time linear in the product of both lengths: the leftmost place of a piece
+    between two `*` is as good as any other, so that no earlier choice is ever tried again.
     """
     pieces = [""]
     for token in tokens_of(pattern, escapes):
@@ -228,8 +263,12 @@ def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> boo
     return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes), _takes)
 
 
-def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...], takes: Callable[[Token, Token], bool]) -> bool:
-    """Match the tokens of `other` as if they were letters; `takes`: whether a token but `*` matches one of them."""
+def _swallows(
+    pattern: tuple[Token, ...], other: tuple[Token, ...], takes: Callable[[Token, Token], bool]
+) -> bool:
+    """Match the tokens of `other` as if they were letters; `takes`: whether a token but `*` matches
+    one of them.
+    """
     at = seen = 0
     star, star_seen = -1, 0
     while seen < len(other):
@@ -254,7 +293,9 @@ def _takes(token: Token, letter: Token) -> bool:
 
 
 def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
-    if (text := literal_of(other, other_escapes)) is not None and not (escapes and has_variable(pattern)):
+    if (text := literal_of(other, other_escapes)) is not None and not (
+        escapes and has_variable(pattern)
+    ):
         return _matches(pattern, escapes, text)
     # Most pairs differ before their first wildcard: another service, another bucket.
     one, two = _PLAIN.match(pattern), _PLAIN.match(other)
@@ -271,14 +312,18 @@ def _loose(pattern: str, escapes: bool) -> tuple[Token, ...]:
 
 def _meet(left: tuple[Token, ...], right: tuple[Token, ...]) -> bool:
     if ANY in left and ANY in right:
-        # Each `*` takes what the other pattern has in its middle: only the beginnings and the ends may differ.
+        # Each `*` takes what the other pattern has in its middle: only the beginnings and the ends
+        # may differ.
         return _begin_alike(left, right) and _begin_alike(left[::-1], right[::-1])
     return _swallows(left, right, _fits) if ANY in left else _swallows(right, left, _fits)
 
 
 def _begin_alike(one: tuple[Token, ...], other: tuple[Token, ...]) -> bool:
     """Whether some text can begin as both patterns do, up to the first `*` of either."""
-    return all(_fits(*pair) for pair in takewhile(lambda pair: ANY not in pair, zip(one, other, strict=False)))
+    return all(
+        _fits(*pair)
+        for pair in takewhile(lambda pair: ANY not in pair, zip(one, other, strict=False))
+    )
 
 
 def _fits(one: Token, other: Token) -> bool:

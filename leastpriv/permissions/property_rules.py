@@ -1,8 +1,8 @@
 """Finds the properties of a resource that decide whether an action of its life is needed.
 
-A handler lists every action that some properties need. The rule reads names: `s3:PutBucketCORS` follows from
-`CorsConfiguration`, and `kms:Decrypt` of another service from a property that names that service. What no property
-can ask for is not needed; what the rule cannot decide is needed.
+A handler lists every action that some properties need. The rule reads names: `s3:PutBucketCORS`
+follows from `CorsConfiguration`, and `kms:Decrypt` of another service from a property that names
+that service. What no property can ask for is not needed; what the rule cannot decide is needed.
 """
 
 from __future__ import annotations
@@ -35,14 +35,26 @@ def _singular(word: str) -> str:
 
 _VERB = re.compile(r"[A-Z][a-z]+")
 _ADDS = frozenset(
-    ("Create", "Associate", "Attach", "Import", "Restore", "Enable", "Start", "Add", "Pass", "Copy", "Replace")
+    (
+        "Create",
+        "Associate",
+        "Attach",
+        "Import",
+        "Restore",
+        "Enable",
+        "Start",
+        "Add",
+        "Pass",
+        "Copy",
+        "Replace",
+    )
 )
 """Verbs of actions that only a property can ask for."""
 _ENDS = frozenset(("Delete", "Release", "Terminate"))
 """Verbs that end any resource; others undo one verb, as Disassociate undoes Associate."""
 _GENERAL = words_of(
-    "configuration config setting attribute resource property specification option information detail for from to of "
-    "by in on with and all aws arn id name document"
+    "configuration config setting attribute resource property specification option information"
+    " detail for from to of by in on with and all aws arn id name document"
 )
 _SHORTEST = 5
 """Letters that two forms of a word share: `streaming` and `stream`, `recursion` and `recursive`."""
@@ -61,22 +73,33 @@ class Kind(Struct, frozen=True):
 
 
 def deciding_properties(
-    action: str, kind: Kind, properties: Mapping[str, frozenset[str]], required: Collection[str] = ()
+    action: str,
+    kind: Kind,
+    properties: Mapping[str, frozenset[str]],
+    required: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Returns the properties any of which asks for an action.
 
     Args:
-        action: an action of a phase other than `list`, but iam:PassRole: the roles that properties name decide that.
+        action: an action of a phase other than `list`, but iam:PassRole: the roles that properties
+            name decide that.
         kind: the resource type.
-        properties: path (`Code.S3Bucket`, at most two levels) -> words of its name and of its format.
+        properties: path (`Code.S3Bucket`, at most two levels) -> words of its name and of its
+            format.
         required: paths that are always set.
 
     Returns:
-        Paths; empty where the action is needed in any case; NEVER alone where no property can ask for it.
+        Paths; empty where the action is needed in any case; NEVER alone where no property can ask
+        for it.
     """
     prefix = action.partition(":")[0]
-    # Where no action makes the type by its name, as for a record of a zone, each may be the one that does.
-    if action in kind.makes or (not kind.makes and prefix in kind.services) or _undoes(action, kind.makes):
+    # Where no action makes the type by its name, as for a record of a zone, each may be the one
+    # that does.
+    if (
+        action in kind.makes
+        or (not kind.makes and prefix in kind.services)
+        or _undoes(action, kind.makes)
+    ):
         return ()
     if action == "iam:CreateServiceLinkedRole":
         return _without(action, kind)
@@ -99,27 +122,39 @@ def deciding_properties(
 
 
 def _undoes(action: str, makes: Collection[str]) -> bool:
-    """Whether an action deletes what the only making action makes: no property decides about that."""
+    """Whether an action deletes what the only making action makes: no property decides about
+    that.
+    """
     prefix, _, name = action.partition(":")
     for made in makes if len(makes) == 1 else ():
         verb, start = _verb(action), _verb(made)
         is_opposite = verb in _ENDS or (verb != start and verb.lower().endswith(start.lower()))
         if made.startswith(f"{prefix}:") and is_opposite:
-            return words_of(name.removeprefix(verb)) == words_of(made.partition(":")[2].removeprefix(start))
+            return words_of(name.removeprefix(verb)) == words_of(
+                made.partition(":")[2].removeprefix(start)
+            )
     return False
 
 
 def _without(action: str, kind: Kind) -> tuple[str, ...]:
-    """An action of another service that no property names: needed where AWS lists it for what makes the resource."""
+    """An action of another service that no property names: needed where AWS lists it for what makes
+    the resource.
+    """
     return () if any(action in next_actions(made) for made in kind.makes) else (NEVER,)
 
 
 def _asking(
-    properties: Mapping[str, frozenset[str]], required: Collection[str], wanted: frozenset[str], least: int
+    properties: Mapping[str, frozenset[str]],
+    required: Collection[str],
+    wanted: frozenset[str],
+    least: int,
 ) -> tuple[str, ...] | None:
-    """The properties that have most of the wanted words; empty where one is always set, None where there is none."""
+    """The properties that have most of the wanted words; empty where one is always set, None where
+    there is none.
+    """
     counts = {
-        path: sum(any(_alike(word, own) for own in words) for word in wanted) for path, words in properties.items()
+        path: sum(any(_alike(word, own) for own in words) for word in wanted)
+        for path, words in properties.items()
     }
     most = max(counts.values(), default=0)
     if most < least:
@@ -127,11 +162,15 @@ def _asking(
     best = [path for path, count in counts.items() if count == most]
     for path in best:
         if path in required and all(
-            any(_alike(word, own) for word in wanted) for own in words_of(path.rpartition(".")[2]) - _GENERAL
+            any(_alike(word, own) for word in wanted)
+            for own in words_of(path.rpartition(".")[2]) - _GENERAL
         ):
             return ()
     optional = {path for path in best if path not in required}
-    return tuple(sorted(path for path in optional if path.partition(".")[0] not in optional - {path})) or None
+    return (
+        tuple(sorted(path for path in optional if path.partition(".")[0] not in optional - {path}))
+        or None
+    )
 
 
 def _subject(action: str, kind: Kind) -> frozenset[str]:
@@ -149,10 +188,14 @@ def _verb(action: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _alike(one: str, other: str) -> bool:
-    return one == other or (len(one) > _SHORTEST and len(other) > _SHORTEST and one[:_SHORTEST] == other[:_SHORTEST])
+    return one == other or (
+        len(one) > _SHORTEST and len(other) > _SHORTEST and one[:_SHORTEST] == other[:_SHORTEST]
+    )
 
 
-def kind_of(name: str, makes: Collection[str], deletes: Collection[str], reads: Collection[str]) -> Kind:
+def kind_of(
+    name: str, makes: Collection[str], deletes: Collection[str], reads: Collection[str]
+) -> Kind:
     """Returns what the rule needs to know of a type, from its name and its actions."""
     own = [action for action in makes or deletes if not catalog.is_read(action)]
     services = frozenset(action.partition(":")[0] for action in own or reads)

@@ -1,4 +1,6 @@
-"""What the parameters of a request say: one walk for its texts by key, and which parameters it has."""
+"""What the parameters of a request say: one walk for its texts by key, and which parameters it
+has.
+"""
 
 from __future__ import annotations
 
@@ -17,34 +19,44 @@ MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
 FREE_MAPS = frozenset(
     {
-        "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments", "defaultarguments",
+        "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments",
+        "defaultarguments",
         "hyperparameters", "input", "metadata", "options", "encryptioncontext", "aliastarget",
     }
 )  # fmt: skip
-"""Maps whose keys or values people choose: they name no resource and no role that is passed. The zone of an alias
-target is the target's (https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html, read 2026-11-27).
+"""Maps whose keys or values people choose: they name no resource and no role that is passed. The
+zone of an alias target is the target's
+(https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html, read 2026-11-27).
 """
 NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
-(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read
+2026-11-24).
 """
-_MASKS = "HIDDEN_DUE_TO_SECURITY_REASONS|Value hidden due to security reasons.|<sensitiveDataRemoved>|REDACTED"
+_MASKS = (
+    "HIDDEN_DUE_TO_SECURITY_REASONS|Value hidden due to security"
+    " reasons.|<sensitiveDataRemoved>|REDACTED"
+)
 _HIDDEN = frozenset((*_MASKS.split("|"), *map("*".__mul__, range(3, 17))))
-"""What services write in place of a value that a record may not hold (records of AWS's guides, 2026-11-27): no name."""
+"""What services write in place of a value that a record may not hold (records of AWS's guides,
+2026-11-27): no name.
+"""
 _WRAPPER = re.compile(r"(request|input)$|^target$")
-"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:
-`target` of Organizations' invitations."""
+"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or
+the one it is about: `target` of Organizations' invitations."""
 _SIMPLE = frozenset({bool, int, float, type(None)})
 NUMBERED = frozenset({"tag", "content"})
 """Members of an object in a numbered list of EC2, whose content has the key of the list."""
 _VERB = re.compile(r"[A-Z][a-z]+")
-_CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
+_CREATES = re.compile(
+    r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]"
+)
 _LINKS = re.compile(r"(Activate|Add|Associate|Attach|Enable|Schedule|Send|Submit|Subscribe)[A-Z]")
 DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
 _READ, _FREE, _WRAPS, _COUNTED = 1, 2, 4, 8
-"""What a member is: some rule reads it; people choose the keys below it; its object may be the request itself; its
-number is the one of a version, not a count."""
+"""What a member is: some rule reads it; people choose the keys below it; its object may be the
+request itself; its number is the one of a version, not a count."""
 _NUMBERS = ("number", "version", "revision")
 """Ends of keys whose numbers are parts of a resource's name."""
 _MOST_NAMES = 4_096
@@ -52,7 +64,9 @@ _MOST_NAMES = 4_096
 
 
 class Reads:
-    """The keys that the rules of one event read in its requests; other texts only count where they are ARNs."""
+    """The keys that the rules of one event read in its requests; other texts only count where they
+    are ARNs.
+    """
 
     __slots__ = ("_keys", "kinds")
 
@@ -82,8 +96,11 @@ class CallRequest:
 
     __slots__ = ("arns", "by_key", "has_texts", "keys", "noun", "outer", "values")
 
-    def __init__(self, noun: str, values: _Pairs, outer: _Pairs, keys: Collection[str], *, has_texts: bool) -> None:
-        """Takes the (key in lower case, text) pairs of a request about `noun`, as far as rules read them.
+    def __init__(
+        self, noun: str, values: _Pairs, outer: _Pairs, keys: Collection[str], *, has_texts: bool
+    ) -> None:
+        """Takes the (key in lower case, text) pairs of a request about `noun`, as far as rules read
+        them.
 
         Args:
             noun: what the event is about: `CreateTrail` -> `trail`.
@@ -92,10 +109,18 @@ class CallRequest:
             keys: keys of members, whatever they hold, without those below `FREE_MAPS`.
             has_texts: whether it has any text, be it read or not.
         """
-        self.noun, self.values, self.outer, self.keys, self.has_texts = noun, values, outer, keys, has_texts
+        self.noun, self.values, self.outer, self.keys, self.has_texts = (
+            noun,
+            values,
+            outer,
+            keys,
+            has_texts,
+        )
 
     def __getattr__(self, name: str) -> Any:
-        """Sorts the texts when `by_key` or `arns` is first asked for: equal calls are mapped once."""
+        """Sorts the texts when `by_key` or `arns` is first asked for: equal calls are mapped
+        once.
+        """
         self.by_key: dict[str, list[str]] = {}
         self.arns: list[str] = []
         for key, text in self.values:
@@ -105,11 +130,15 @@ class CallRequest:
         return object.__getattribute__(self, name)
 
     def pairs(self, keys: Sequence[str]) -> _Pairs:
-        """Returns the pairs of some keys, in the order of the request; deeper ones where its own members have none."""
+        """Returns the pairs of some keys, in the order of the request; deeper ones where its own
+        members have none.
+        """
         found = [(keys[0], text) for text in self.by_key[keys[0]]] if len(keys) == 1 else []
         found = found or [pair for pair in self.values if pair[0] in keys]
         own = {key for key, _ in self.outer} if len(found) > 1 else set()
-        return [pair for pair in found if pair[0] not in own or pair in self.outer] if own else found
+        return (
+            [pair for pair in found if pair[0] not in own or pair in self.outer] if own else found
+        )
 
     def only(self, values: _Pairs) -> CallRequest:
         """Returns the request with some of its texts."""
@@ -117,7 +146,9 @@ class CallRequest:
 
     def without(self, keys: Collection[str]) -> CallRequest:
         """Returns the request without the texts under some keys, in lower case."""
-        values, outer = ([pair for pair in pairs if pair[0] not in keys] for pairs in (self.values, self.outer))
+        values, outer = (
+            [pair for pair in pairs if pair[0] not in keys] for pairs in (self.values, self.outer)
+        )
         return CallRequest(self.noun, values, outer, self.keys, has_texts=bool(values))
 
 
@@ -151,25 +182,37 @@ def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY
     return CallRequest(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
-def _own_texts(key: str, value: object, parameters: Mapping[str, object], *, is_request: int) -> _Pairs:
-    """Texts of an outermost list, or of a member that wraps the request or what it is about, but its other members'."""
+def _own_texts(
+    key: str, value: object, parameters: Mapping[str, object], *, is_request: int
+) -> _Pairs:
+    """Texts of an outermost list, or of a member that wraps the request or what it is about, but
+    its other members'.
+    """
     found: list[tuple[str, Any]] = []
     if type(value) is list:
         found = [(key, text) for text in value[:MOST_VALUES]]
     elif type(value) is dict and is_request:
-        found = [(str(inner).lower(), text) for inner, text in value.items() if inner not in parameters]
+        found = [
+            (str(inner).lower(), text) for inner, text in value.items() if inner not in parameters
+        ]
     return [pair for pair in found if type(pair[1]) is str and pair[1] and pair[1] not in _HIDDEN]
 
 
-def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]) -> bool:
-    """Appends the texts of some members that are read, level by level, and adds their keys; whether others are left."""
+def _collect(
+    level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]
+) -> bool:
+    """Appends the texts of some members that are read, level by level, and adds their keys; whether
+    others are left.
+    """
     left = False
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             value = _content(found) if type(found) is dict and "content" in found else found
             if type(value) is str:
-                if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY) and value not in _HIDDEN):
+                if value[:3] == "arn" or (
+                    value and (key in keys or key in NAMED_BY_KEY) and value not in _HIDDEN
+                ):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
                 else:
                     left = left or value != ""
@@ -177,7 +220,8 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
                 deeper += [(key, item) for item in value]
             elif type(value) is int:
                 pairs += [(key, str(value))] if key in keys and key.endswith(_NUMBERS) else ()
-            # Most values are simple, and asking for an abstract class takes longer than all else of this loop.
+            # Most values are simple, and asking for an abstract class takes longer than all else of
+            # this loop.
             elif type(value) is dict or (type(value) not in _SIMPLE and isinstance(value, Mapping)):
                 _open(value, deeper, reads, keys)
                 if key in NAMED_BY_KEY:
@@ -186,8 +230,12 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
     return left
 
 
-def _open(value: Mapping[str, object], deeper: list[tuple[str, object]], reads: Reads, keys: set[str]) -> None:
-    """Appends the members of an object, but what people choose the keys of, and adds the keys that are read."""
+def _open(
+    value: Mapping[str, object], deeper: list[tuple[str, object]], reads: Reads, keys: set[str]
+) -> None:
+    """Appends the members of an object, but what people choose the keys of, and adds the keys that
+    are read.
+    """
     kinds = reads.kinds
     for name, item in value.items():
         key, kind = kinds.get(name) or reads.kind(name)
@@ -198,7 +246,9 @@ def _open(value: Mapping[str, object], deeper: list[tuple[str, object]], reads: 
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
-    """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
+    """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing
+    under `skip` keys.
+    """
     pairs: list[tuple[str, str]] = []
     level: list[tuple[str, object]] = [("", parameters)]
     while level and len(pairs) < MOST_VALUES:
@@ -221,13 +271,17 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
 
 @lru_cache(maxsize=16_384)
 def key_of(name: object) -> str:
-    """Returns a key in lower case; the hyphens of a path's part (`application-id`) are no letters of it."""
+    """Returns a key in lower case; the hyphens of a path's part (`application-id`) are no letters
+    of it.
+    """
     lower = str(name).lower()
     return lower.replace("-", "") if "-" in lower and not lower.startswith("x-amz") else lower
 
 
 def _plain_arn(text: str) -> str:
-    """An ARN as policies write it: decoded where a path held it, without a stream's place behind it."""
+    """An ARN as policies write it: decoded where a path held it, without a stream's place behind
+    it.
+    """
     if text.startswith(("arn%3A", "arn%3a")):
         text = unquote(text)
     # DynamoDB's shard iterator: the stream's ARN, `|`, a version, `|`, the place.
@@ -235,7 +289,9 @@ def _plain_arn(text: str) -> str:
 
 
 def _content(value: Mapping[str, object]) -> object:
-    """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
+    """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the
+    value.
+    """
     return value["content"] if value.keys() <= NUMBERED else value
 
 
@@ -258,11 +314,12 @@ def may_create(event: str) -> bool:
 
 
 def new_ids(call: Call) -> tuple[str, ...]:
-    """The ids that AWS gave to what a call made, as its answer names them; none of a call that makes nothing.
+    """The ids that AWS gave to what a call made, as its answer names them; none of a call that
+    makes nothing.
 
-    What the request has too, the caller chose. A bare `id` is that of the new resource only where the answer is about
-    it, not deeper (an origin of a distribution) or in tags. The id of a certificate is at the end of its ARN, that of a
-    zone of Route 53 behind `/hostedzone/`.
+    What the request has too, the caller chose. A bare `id` is that of the new resource only where
+    the answer is about it, not deeper (an origin of a distribution) or in tags. The id of a
+    certificate is at the end of its ARN, that of a zone of Route 53 behind `/hostedzone/`.
     """
     if not call.response or not creates(call.name):
         return ()
@@ -273,7 +330,9 @@ def new_ids(call: Call) -> tuple[str, ...]:
         outer = read_request(noun_of(call.name).partition("with")[0], answer).outer
         named += [value for key, value in outer if key == "id"]
     chosen = {value for _, value in request_values(call.parameters)} if named else set()
-    ids = [re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value for value in named]
+    ids = [
+        re.split("[:/]", value)[-1] if value.startswith(("/", "arn:")) else value for value in named
+    ]
     return tuple([each for each in ids if each not in chosen])
 
 
@@ -281,12 +340,16 @@ def new_ids(call: Call) -> tuple[str, ...]:
 def id_keys(event: str) -> frozenset[str]:
     """The keys, in lower case, under which an answer may hold the id of what an event makes.
 
-    `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with `dhcpOptionsId`,
-    RequestCertificate with `certificateArn`.
+    `groupId` is the end of CreateSecurityGroup's noun with `Id`; CreateDhcpOptions answers with
+    `dhcpOptionsId`, RequestCertificate with `certificateArn`.
     """
     noun, plain = noun_of(event).partition("with")[0], DATE.sub("", event)
     # Where the key of the answer with the new id is not the noun and `Id`, the table has it.
-    named = (row["id"].lower() for row in table("made_types") if row["id"] and row["operation"].endswith(f":{plain}"))
+    named = (
+        row["id"].lower()
+        for row in table("made_types")
+        if row["id"] and row["operation"].endswith(f":{plain}")
+    )
     own = next(named, f"{noun.removesuffix('s')}id")
     ends = (own[at:] for at in range(len(own) - len("id") - 2))
     return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
@@ -306,15 +369,17 @@ class Presence(Struct, frozen=True, gc=False):
 
     @property
     def whole(self) -> bool:
-        """Whether it did, and the record holds all of its request, so that a key that is absent was not sent."""
+        """Whether it did, and the record holds all of its request, so that a key that is absent was
+        not sent.
+        """
         return self.carried_out and not self.call.parameters_omitted
 
     def has(self, parameter: str) -> bool:
         """Whether the request has a parameter as a table writes it.
 
-        `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or with another.
-        `key?member`: the query of one of its texts has the member. `key~text`: one of its texts contains this.
-        `!key`: it was not sent. Nothing: any request has it.
+        `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or
+        with another. `key?member`: the query of one of its texts has the member. `key~text`: one of
+        its texts contains this. `!key`: it was not sent. Nothing: any request has it.
         """
         if not parameter:
             return True
@@ -328,13 +393,17 @@ class Presence(Struct, frozen=True, gc=False):
     def is_filled(self, parameter: str) -> bool:
         """Whether the request has a parameter that is not empty."""
         key = key_of(parameter)
-        return self._has_key(key) and any(value or value not in _EMPTY for value in self._values(key))
+        return self._has_key(key) and any(
+            value or value not in _EMPTY for value in self._values(key)
+        )
 
     def _has_key(self, key: str) -> bool:
         return key in self.request.keys if self.request else any(True for _ in self._values(key))
 
     def _values(self, key: str) -> Iterator[object]:
-        """The values under a key, at any level; those below maps whose keys people choose do not count."""
+        """The values under a key, at any level; those below maps whose keys people choose do not
+        count.
+        """
         level: list[object] = [self.call.parameters]
         seen = 0
         while level and seen < MOST_VALUES:
@@ -385,7 +454,9 @@ _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 @lru_cache(maxsize=4_096)
 def _asked(parameter: str) -> tuple[str, str, str]:
-    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text) of a parameter as a table writes it, in lower case."""
+    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text) of a parameter as a table writes it, in
+    lower case.
+    """
     name = parameter.lower()
     if name.startswith("!"):
         return "!", key_of(name[1:]), ""

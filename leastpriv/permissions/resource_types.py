@@ -1,4 +1,6 @@
-"""Which resources an action takes: its types, their ARN templates, and whether an ARN or pattern is one of them."""
+"""Which resources an action takes: its types, their ARN templates, and whether an ARN or pattern is
+one of them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
 COLONS = 5
 """Between the fields of an ARN."""
 _FIRST_WORD = re.compile(r"(?:[^:]*:){5}([^/:]+[/:])")
-_IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
+_IAM_NAME = re.compile(
+    r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)"
+)
 
 
 @lru_cache(maxsize=16_384)
@@ -56,7 +60,9 @@ _STAND_INS = {1: "aws", 3: "us-east-1", 4: "111122223333", 5: "placeholder"}
 
 @lru_cache(maxsize=4_096)
 def _with_stand_ins(resource: str) -> str:
-    """Returns an ARN with a text for each variable; `*` if a variable can be its service or all of it."""
+    """Returns an ARN with a text for each variable; `*` if a variable can be its service or all of
+    it.
+    """
     result, at = "", 0
     for found in VARIABLE_IN_POLICY.finditer(resource):
         result += resource[at : found.start()]
@@ -70,13 +76,17 @@ def _with_stand_ins(resource: str) -> str:
 def _can_be(prefix: str, kind: ResourceType, resource: str) -> bool:
     """Whether a pattern can name a resource of a type, in any form of its ARN."""
     for template in (kind.arn, *_forms(prefix, kind.name)):
-        if shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource):
+        if shape_overlaps(template, resource) and not _is_misnamed(
+            prefix, kind.name, template, resource
+        ):
             return True
     return False
 
 
 def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
-    """Whether a part of a pattern that has a template's shape is no text of its variable: `b/k` names no bucket."""
+    """Whether a part of a pattern that has a template's shape is no text of its variable: `b/k`
+    names no bucket.
+    """
     rules = _text_rules(prefix, kind, template)
     match = _template_regex(template).fullmatch(resource) if rules else None
     return match is not None and _breaks(rules, match)
@@ -95,12 +105,21 @@ def _text_rules(prefix: str, kind: str, template: str) -> _TextRules:
 
 @cache
 def _texts(prefix: str, kind: str) -> Mapping[str, re.Pattern[str]]:
-    rows = [row for row in table("variable_texts") if row["prefix"] == prefix and row["type"] in ("", kind.lower())]
-    return {row["variable"]: re.compile(row["text"], re.DOTALL) for row in sorted(rows, key=lambda row: row["type"])}
+    rows = [
+        row
+        for row in table("variable_texts")
+        if row["prefix"] == prefix and row["type"] in ("", kind.lower())
+    ]
+    return {
+        row["variable"]: re.compile(row["text"], re.DOTALL)
+        for row in sorted(rows, key=lambda row: row["type"])
+    }
 
 
 def _is_another(action: Action, prefix: str, resource: str) -> bool:
-    """Whether a whole ARN is of other types of the service only: a volume has the shape of no instance."""
+    """Whether a whole ARN is of other types of the service only: a volume has the shape of no
+    instance.
+    """
     if has_wildcard(resource):
         return False
     kinds = types_of_arn(prefix, resource)
@@ -112,11 +131,16 @@ def kinds_of(action: str, resource: str) -> tuple[str, ...]:
     known = action_of(action)
     kinds = known.resource_types if known else ()
     prefix = known.name.partition(":")[0] if known else ""
-    return tuple(dict.fromkeys(kind.name for kind in kinds if resource == "*" or _can_be(prefix, kind, resource)))
+    return tuple(
+        dict.fromkeys(
+            kind.name for kind in kinds if resource == "*" or _can_be(prefix, kind, resource)
+        )
+    )
 
 
 def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
-    """The widest resources of an action in the principal's partition and account and the regions seen.
+    """The widest resources of an action in the principal's partition and account and the regions
+    seen.
 
     `*` where the action has no resource type; required types alone where it has some.
     """
@@ -127,7 +151,9 @@ def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ..
     return whole_types(required or known.resource_types, principal, regions)
 
 
-def whole_types(kinds: Iterable[ResourceType], principal: str, regions: Sequence[str]) -> tuple[str, ...]:
+def whole_types(
+    kinds: Iterable[ResourceType], principal: str, regions: Sequence[str]
+) -> tuple[str, ...]:
     """Every resource of some types in the principal's partition and account and these regions."""
     partition, account = principal.split(":")[1], principal.split(":")[4]
     found = [
@@ -139,12 +165,16 @@ def whole_types(kinds: Iterable[ResourceType], principal: str, regions: Sequence
 
 
 def fill_variables(template: str, values: Mapping[str, str], unknown: str = "*") -> str:
-    """Returns a template with the values of its variables; `unknown` takes the place of the others."""
+    """Returns a template with the values of its variables; `unknown` takes the place of the
+    others.
+    """
     return VARIABLE.sub(lambda match: values.get(match[1], unknown), template)
 
 
 def with_any_path(arn: str) -> str:
-    """An IAM resource made from its name, under any path: requests name a role without it; empty for other ARNs."""
+    """An IAM resource made from its name, under any path: requests name a role without it; empty
+    for other ARNs.
+    """
     match = _IAM_NAME.fullmatch(arn)
     return f"{match[1]}*/{match[2]}" if match else ""
 
@@ -157,7 +187,9 @@ def _type_names(action: str) -> frozenset[str]:
 
 
 def shape_overlaps(template: str, resource: str) -> bool:
-    """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
+    """Whether some ARN of the template's shape matches the pattern; field by field where the fields
+    are literal.
+    """
     is_plain = "*" not in resource and "?" not in resource and "$" not in resource
     if is_plain and resource.count(":") >= COLONS:
         return _shape_regex(template).fullmatch(resource) is not None
@@ -167,7 +199,9 @@ def shape_overlaps(template: str, resource: str) -> bool:
 
 
 def _has_as_many_parts(template: str, resource: str) -> bool:
-    """Whether a path of API Gateway can be of a template: no id has a slash, except in the ARN below `/tags/`."""
+    """Whether a path of API Gateway can be of a template: no id has a slash, except in the ARN
+    below `/tags/`.
+    """
     most, parts = template.count("/"), resource.count("/")
     return parts == most or "/tags/" in template or ("*" in resource and parts < most)
 
@@ -175,9 +209,16 @@ def _has_as_many_parts(template: str, resource: str) -> bool:
 @cache
 def _shape_regex(template: str) -> re.Pattern[str]:
     """Matches the plain ARNs that `_shape_overlaps` takes."""
-    *fields, resource = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", COLONS)
-    patterns = [field.translate({ord("?"): "[^:]", ord("*"): "[^:]*"}) for field in map(_escaped, fields)]
-    return re.compile(":".join([*patterns, _escaped(resource).translate({ord("?"): ".", ord("*"): ".*"})]), re.DOTALL)
+    *fields, resource = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(
+        ":", COLONS
+    )
+    patterns = [
+        field.translate({ord("?"): "[^:]", ord("*"): "[^:]*"}) for field in map(_escaped, fields)
+    ]
+    return re.compile(
+        ":".join([*patterns, _escaped(resource).translate({ord("?"): ".", ord("*"): ".*"})]),
+        re.DOTALL,
+    )
 
 
 def _escaped(text: str) -> str:
@@ -205,7 +246,9 @@ def is_whole_arn(text: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
-    """Names of the service's resource types, in lower case, whose template fits the ARN most closely."""
+    """Names of the service's resource types, in lower case, whose template fits the ARN most
+    closely.
+    """
     forms = _forms_by_word(prefix)
     best = -1
     names: list[str] = []
@@ -220,13 +263,18 @@ def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
 
 
 _TextRules = tuple[tuple[int, re.Pattern[str]], ...]
-"""(group of a template's regex, what a text of its variable matches), for those variables of which that is known."""
+"""(group of a template's regex, what a text of its variable matches), for those variables of which
+that is known.
+"""
 _Form = tuple[str, re.Pattern[str], _TextRules, int]
-"""A type in lower case, what matches its ARNs of a template, its rules, its characters that are no variable."""
+"""A type in lower case, what matches its ARNs of a template, its rules, its characters that are no
+variable.
+"""
 
 
 def is_named_when_meant(action: str, kind: str) -> bool:
-    """Whether the record of a call that was authorised on a resource of this type, in lower case, would name it.
+    """Whether the record of a call that was authorised on a resource of this type, in lower case,
+    would name it.
 
     So that a call whose record names another resource was authorised on that one alone.
     """
@@ -237,13 +285,20 @@ def is_named_when_meant(action: str, kind: str) -> bool:
 
 @cache
 def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
-    """First word of an ARN's resource part -> forms that it may have, the closest first; any other word is as none."""
+    """First word of an ARN's resource part -> forms that it may have, the closest first; any other
+    word is as none.
+    """
     found: dict[str, list[_Form]] = {"": []}
     for kind, template in _templates(prefix):
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
         length = len(VARIABLE.sub("", template).replace("*", ""))
-        form = (kind.name.lower(), _template_regex(template), _text_rules(prefix, kind.name, template), length)
+        form = (
+            kind.name.lower(),
+            _template_regex(template),
+            _text_rules(prefix, kind.name, template),
+            length,
+        )
         found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
     of_any = found[""]
     with_any = {word: forms if word == "" else [*forms, *of_any] for word, forms in found.items()}
@@ -251,13 +306,17 @@ def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
 
 
 def _word(arn: str) -> str:
-    """What begins the resource part of an ARN or template, `function:` or `role/`; empty where nothing ends it."""
+    """What begins the resource part of an ARN or template, `function:` or `role/`; empty where
+    nothing ends it.
+    """
     word = _FIRST_WORD.match(arn)
     return word[1] if word else ""
 
 
 def end_of(action: str, kind: str) -> str:
-    """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log group, mostly."""
+    """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log
+    group, mostly.
+    """
     rules = rules_of(action).types.get(kind)
     return rules.end if rules else ""
 
@@ -274,34 +333,53 @@ def may_be(prefix: str, pattern: str, kind: ResourceTemplate) -> bool:
 
 @lru_cache(maxsize=4_096)
 def is_about(noun: str, kind: str) -> bool:
-    """Whether a noun is the name of a type, or its end: `inferenceprofile` of `application-inference-profile`."""
+    """Whether a noun is the name of a type, or its end: `inferenceprofile` of
+    `application-inference-profile`.
+    """
     return noun != "" and re.sub("[^a-z0-9]", "", kind.lower()).endswith(noun)
 
 
 @lru_cache(maxsize=4_096)
 def parts_of_arn(prefix: str, arn: str) -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
-    """For each type that fits an ARN or pattern most closely: (type, its own variables and where they stand)."""
+    """For each type that fits an ARN or pattern most closely: (type, its own variables and where
+    they stand).
+    """
     kinds = types_of_arn(prefix, arn) if prefix else frozenset()
     found = []
     for kind, template in _templates(prefix) if kinds else ():
         match = _template_regex(template).fullmatch(arn) if kind.name in kinds else None
         if match:
             names = VARIABLE.findall(template)
-            spans = ((name, *match.span(index)) for index, name in enumerate(names, start=1) if name not in _PLACES)
+            spans = (
+                (name, *match.span(index))
+                for index, name in enumerate(names, start=1)
+                if name not in _PLACES
+            )
             found.append((kind.name, tuple(spans)))
     return tuple(found)
 
 
 def variables_of_arn(prefix: str, arn: str) -> tuple[tuple[str, str], ...]:
-    """(variable, text) of an ARN by the template of its type, without partition, region and account."""
-    return tuple((name, arn[start:end]) for _, parts in parts_of_arn(prefix, arn)[:1] for name, start, end in parts)
+    """(variable, text) of an ARN by the template of its type, without partition, region and
+    account.
+    """
+    return tuple(
+        (name, arn[start:end])
+        for _, parts in parts_of_arn(prefix, arn)[:1]
+        for name, start, end in parts
+    )
 
 
 def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
-    """An ARN with `*` in place of each part whose text is not among the known ones, the rest escaped."""
+    """An ARN with `*` in place of each part whose text is not among the known ones, the rest
+    escaped.
+    """
     pieces, at = [], 0
-    # Of several types the one with the most parts: the builds of an image have a type that ends in `/*`.
-    for _, start, end in max((parts for _, parts in parts_of_arn(prefix, arn)), key=len, default=()):
+    # Of several types the one with the most parts: the builds of an image have a type that ends in
+    # `/*`.
+    for _, start, end in max(
+        (parts for _, parts in parts_of_arn(prefix, arn)), key=len, default=()
+    ):
         if arn[start:end] not in known:
             pieces += [escape_observed(arn[at:start]), "*"]
             at = end
@@ -309,16 +387,21 @@ def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
 
 
 def ends_in_a_word(arn: str) -> bool:
-    """Whether the last six characters, where AWS puts random ones, look like a word: `my-secret`, `db-STAGES`.
+    """Whether the last six characters, where AWS puts random ones, look like a word: `my-secret`,
+    `db-STAGES`.
 
     Of six random letters and digits 1 % are all small, all capital or all digits.
     """
     end = arn[-6:]
-    return arn[-7:-6] == "-" and (end.isdigit() or (end.isalpha() and (end.islower() or end.isupper())))
+    return arn[-7:-6] == "-" and (
+        end.isdigit() or (end.isalpha() and (end.islower() or end.isupper()))
+    )
 
 
 def is_of_other_form(prefix: str, arn: str) -> bool:
-    """Whether an ARN has a form that the catalogue lacks, like ECS's service ARNs without their cluster."""
+    """Whether an ARN has a form that the catalogue lacks, like ECS's service ARNs without their
+    cluster.
+    """
     kinds = types_of_arn(prefix, arn)
     own = [kind.arn for kind in catalog.resource_types(prefix) if kind.name in kinds]
     return bool(kinds) and not any(_template_regex(template).fullmatch(arn) for template in own)
@@ -329,7 +412,9 @@ def _templates(prefix: str) -> tuple[tuple[ResourceType, str], ...]:
     """Every form of the ARNs of every type of a service."""
     kinds = catalog.resource_types(prefix)
     forms = (
-        (kind, form) for kind in {each.name: each for each in kinds}.values() for form in _forms(prefix, kind.name)
+        (kind, form)
+        for kind in {each.name: each for each in kinds}.values()
+        for form in _forms(prefix, kind.name)
     )
     return (*((kind, kind.arn) for kind in kinds), *forms)
 
@@ -337,7 +422,11 @@ def _templates(prefix: str) -> tuple[tuple[ResourceType, str], ...]:
 @cache
 def _forms(prefix: str, kind: str) -> tuple[str, ...]:
     """Forms of a type's ARNs besides the catalogue's."""
-    return tuple(row["arn"] for row in table("arn_forms") if (row["prefix"], row["type"]) == (prefix, kind.lower()))
+    return tuple(
+        row["arn"]
+        for row in table("arn_forms")
+        if (row["prefix"], row["type"]) == (prefix, kind.lower())
+    )
 
 
 @cache
@@ -348,10 +437,11 @@ def own_variables(template: str) -> tuple[str, ...]:
 
 @cache
 def _template_regex(template: str) -> re.Pattern[str]:
-    """Matches ARNs of a template: only its last variable may hold any separator, one before a `:` may hold `/`.
+    """Matches ARNs of a template: only its last variable may hold any separator, one before a `:`
+    may hold `/`.
 
-    Some templates have a `*` of their own, like DMS's `endpoint:*`, in place of an id; one for a region or an account
-    may be empty.
+    Some templates have a `*` of their own, like DMS's `endpoint:*`, in place of an id; one for a
+    region or an account may be empty.
     """
     parts = VARIABLE.split(template)
     last = len(parts) - 2
@@ -371,19 +461,26 @@ def _any_text(after: str, is_last: bool) -> str:
 
 
 def sets_tags_on_new(permission: Permission) -> bool:
-    """Whether an action sets tags, and its resource leaves only an id open that AWS gives: `certificate/*`."""
+    """Whether an action sets tags, and its resource leaves only an id open that AWS gives:
+    `certificate/*`.
+    """
     kind = re.search(r":[^:/]+[:/](?=\*$)", permission.resource)
     is_tagging = kind is not None and "Tagging" in catalog.access_level(permission.action)
     types = catalog.resource_types(permission.action.partition(":")[0]) if is_tagging else ()
-    return any(kind and re.search(rf"{re.escape(kind[0])}\$\{{\w*Id\}}$", each.arn) for each in types)
+    return any(
+        kind and re.search(rf"{re.escape(kind[0])}\$\{{\w*Id\}}$", each.arn) for each in types
+    )
 
 
-_CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
+_CREATING_VERB = re.compile(
+    "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue"
+)
 
 
 @lru_cache(maxsize=4_096)
 def creates_its_resource(action: str) -> bool:
-    """Whether an action creates the resource that it is authorized on: `CreateQueue`, `PutMetricAlarm`.
+    """Whether an action creates the resource that it is authorized on: `CreateQueue`,
+    `PutMetricAlarm`.
 
     Not `PutBucketPolicy`, whose bucket exists, nor `PutItem`. Derived from the name.
     """

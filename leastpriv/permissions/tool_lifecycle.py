@@ -1,7 +1,9 @@
-"""Returns the actions that CloudFormation and Terraform need for each resource type, by phase of its life.
+"""Returns the actions that CloudFormation and Terraform need for each resource type, by phase of
+its life.
 
-`data/cloudformation_types.tsv.gz` has the actions of CloudFormation's handlers, `data/terraform_types.tsv.gz` those of
-Terraform's AWS provider. A phase lists every action that some properties need, so one deployment needs fewer.
+`data/cloudformation_types.tsv.gz` has the actions of CloudFormation's handlers,
+`data/terraform_types.tsv.gz` those of Terraform's AWS provider. A phase lists every action that
+some properties need, so one deployment needs fewer.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def is_known(kind: ResourceKind) -> bool:
 
 
 STACK_SERVICE = "cloudformation.amazonaws.com"
-"""What `invokedBy` has for the calls of a stack with the rights of the principal that deploys it."""
+"""What `invokedBy` has for the calls of a stack with the rights of the principal that deploys it.
+"""
 PROVIDER_CALLS = ("lambda:InvokeFunction", "sns:Publish")
 """Calls of the provider of a custom resource, with the rights of the principal that deploys the
 stack. A deployment was denied that of a function (github.com/KensioSoftware/yulin, issue 1329, read
@@ -64,7 +67,9 @@ stack. A deployment was denied that of a function (github.com/KensioSoftware/yul
 
 
 def is_custom(kind: ResourceKind) -> bool:
-    """Whether a function or a topic of the template makes the resource: CloudFormation calls it for each phase."""
+    """Whether a function or a topic of the template makes the resource: CloudFormation calls it for
+    each phase.
+    """
     return kind.name.startswith("Custom::") or kind.name == "AWS::CloudFormation::CustomResource"
 
 
@@ -74,13 +79,17 @@ def tag_actions(kind: ResourceKind) -> tuple[str, ...]:
 
 
 def making_actions(kind: ResourceKind) -> tuple[str, ...]:
-    """Returns the actions of the phase `create` that make the resource itself: `sqs:CreateQueue`."""
+    """Returns the actions of the phase `create` that make the resource itself:
+    `sqs:CreateQueue`.
+    """
     return _cell(kind, "makes")
 
 
 @cache
 def conditions_of(kind: ResourceKind) -> Mapping[str, tuple[str, ...]]:
-    """Returns the actions that only some properties need -> these properties, or `property_rules.NEVER` alone."""
+    """Returns the actions that only some properties need -> these properties, or
+    `property_rules.NEVER` alone.
+    """
     pairs = (entry.partition("=") for entry in _cell(kind, "when"))
     return {action: tuple(paths.split("|")) for action, _, paths in pairs}
 
@@ -88,16 +97,24 @@ def conditions_of(kind: ResourceKind) -> Mapping[str, tuple[str, ...]]:
 @lru_cache(maxsize=4_096)
 def conditional_actions(kind: ResourceKind) -> frozenset[str]:
     """Returns the actions that only some properties need, whatever the phase."""
-    return frozenset(action for action, paths in conditions_of(kind).items() if not all("@" in path for path in paths))
+    return frozenset(
+        action
+        for action, paths in conditions_of(kind).items()
+        if not all("@" in path for path in paths)
+    )
 
 
 def name_property(kind: ResourceKind) -> str:
-    """Returns the property that names a resource of a CloudFormation type; empty where AWS names it."""
+    """Returns the property that names a resource of a CloudFormation type; empty where AWS names
+    it.
+    """
     return "".join(_cell(kind, "name"))
 
 
 def tag_property(kind: ResourceKind) -> tuple[str, bool]:
-    """Returns the property with the tags of a CloudFormation type, and whether CloudFormation adds its own tags."""
+    """Returns the property with the tags of a CloudFormation type, and whether CloudFormation adds
+    its own tags.
+    """
     name, _, system = "".join(_cell(kind, "tagged_by")).partition("+")
     return name, bool(system)
 
@@ -111,11 +128,17 @@ def types_of_service(tool: Tool, prefix: str) -> tuple[ResourceKind, ...]:
     """Returns the types of resources of a tool of which a phase needs an action of a service."""
     start = f"{prefix}:"
     kinds = (kind for kind in _types_with(tool, start) if not kind.name.startswith(DATA))
-    return tuple(kind for kind in kinds if any(start in each for phase in Phase for each in _cell(kind, phase)))
+    return tuple(
+        kind
+        for kind in kinds
+        if any(start in each for phase in Phase for each in _cell(kind, phase))
+    )
 
 
 def types_made_by(action: str) -> tuple[ResourceKind, ...]:
-    """Returns the types of both tools whose resource an action makes, sorted; empty for an action that makes none."""
+    """Returns the types of both tools whose resource an action makes, sorted; empty for an action
+    that makes none.
+    """
     return _makers(action.partition(":")[0]).get(action, ())
 
 
@@ -130,7 +153,9 @@ def _makers(service: str) -> Mapping[str, tuple[ResourceKind, ...]]:
 
 @lru_cache(maxsize=4_096)
 def program_of(user_agent: str) -> str:
-    """Returns the deploy tool of a user agent, `SCRIPT` for any other program; empty for an empty user agent."""
+    """Returns the deploy tool of a user agent, `SCRIPT` for any other program; empty for an empty
+    user agent.
+    """
     found = (row["program"] for row in table("deploy_tools") if row["marker"] in user_agent)
     return next(found, SCRIPT) if user_agent else ""
 
@@ -147,7 +172,9 @@ def _cell(kind: ResourceKind, column: str) -> tuple[str, ...]:
 
 @cache
 def _rows(tool: Tool) -> tuple[Sequence[str], Mapping[str, str]]:
-    """The columns behind the type, and type -> its cells as one text: a run needs few of 1,800 rows."""
+    """The columns behind the type, and type -> its cells as one text: a run needs few of 1,800
+    rows.
+    """
     rows = dict(_ROW.findall(text_of_table(f"{tool}_types")))
     return rows.pop("type").split("\t"), rows
 

@@ -1,8 +1,9 @@
-"""Which parts of one observed ARN change from run to run: by its resource type (`volatile.tsv`), else by their look.
+"""Which parts of one observed ARN change from run to run: by its resource type (`volatile.tsv`),
+else by their look.
 
-Looks that do not return: content hashes, UUIDs, the random ends that CloudFormation and Terraform give to names. A part
-that is all there is of a name remains (`key/UUID`), since its pattern would be every resource of the type; an object's
-key may open whole, because its bucket remains.
+Looks that do not return: content hashes, UUIDs, the random ends that CloudFormation and Terraform
+give to names. A part that is all there is of a name remains (`key/UUID`), since its pattern would
+be every resource of the type; an object's key may open whole, because its bucket remains.
 """
 
 from __future__ import annotations
@@ -40,18 +41,23 @@ MADE = "this role's own runs made it"
 """Reason of an opening: the id is another one in each run that creates such a resource."""
 _HASH = "a content hash"
 _LOOKS = (
-    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "a random id"),
+    (
+        re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE),
+        "a random id",
+    ),
     (re.compile(r"[0-9a-f]{32,64}", re.IGNORECASE), _HASH),
 )
 _END = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
-"""CloudFormation ends the names it makes in 12 or 13 random letters and digits, behind the names of the stack and of
-the resource (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
+"""CloudFormation ends the names it makes in 12 or 13 random letters and digits, behind the names of
+the stack and of the resource
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
 """
 _END_BY_STACK = re.compile(
     r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13}|[0-9a-f]{15}|[A-Za-z0-9]{16})(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)"
 )
-"""The same, also before the end that Secrets Manager adds, where a stack is known to have made the resource: AWS Batch
-has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`, inferred from names in public repositories).
+"""The same, also before the end that Secrets Manager adds, where a stack is known to have made the
+resource: AWS Batch has 15 or 16 (`JobQueue-wnYIFmaQpfwKNZuw`, inferred from names in public
+repositories).
 """
 _SHORTEST_END = 12
 """Letters and digits of the shortest random end."""
@@ -59,34 +65,44 @@ _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9
 _LOGICAL_ID = re.compile(r"-[A-Za-z0-9]+(?=[0-9A-F]{0,7}[0-9])[0-9A-F]{8}-\Z")
 """AWS CDK ends each logical id in eight hexadecimal digits; CloudFormation draws what follows."""
 _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*]|-(?:[?]{6}|[A-Za-z0-9]{6})$)")
-"""Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK), also before
-the end that Secrets Manager adds."""
+"""Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its
+plugin SDK), also before the end that Secrets Manager adds."""
 _TIME = re.compile(
     r"(?<![A-Za-z0-9])(20|1)"
     r"(?:(?<=20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[-_T]?(?:[01][0-9]|2[0-3])[0-5][0-9](?:[0-5][0-9])?Z?"
     r"|(?<=1)[5-9][0-9]{8}(?:[0-9]{9}|[0-9]{3}(?:-20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,12}Z)?)?)(?![A-Za-z0-9])"
 )
-"""A time of the run: `20261127120000`, `20261127-1200`, the seconds or milliseconds since 1970, the nanoseconds that
-Pulumi writes (`backupStack` of its pkg/backend/diy/state.go, read 2026-11-28), and both forms that Serverless
-joins in the keys of its artifacts, `1764250000000-2025-11-27T12:00:00.000Z`."""
+"""A time of the run: `20261127120000`, `20261127-1200`, the seconds or milliseconds since 1970, the
+nanoseconds that Pulumi writes (`backupStack` of its pkg/backend/diy/state.go, read 2026-11-28), and
+both forms that Serverless joins in the keys of its artifacts,
+`1764250000000-2025-11-27T12:00:00.000Z`."""
 _BUILT = re.compile(
     r"(?<=[A-Za-z0-9_][.\-])(?:(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,31}|(?P<mixed>[A-Za-z0-9_-]{8}))"
     r"(?=(?:\.[a-z0-9]{1,11}){1,3}$)"
 )
-"""Bundlers name what they build by its contents, behind a name and before the extension: `main.54d5d5d6.js` of Create
-React App (https://create-react-app.dev/docs/production-build/), `[name].[contenthash].js` of webpack, 20 hexadecimal
-digits (https://webpack.js.org/guides/caching/), `[name]-[hash].js` of Rollup and Vite, 8 of base64's letters
-(https://rollupjs.org/configuration-options/#output-assetfilenames).
+"""Bundlers name what they build by its contents, behind a name and before the extension:
+`main.54d5d5d6.js` of Create React App (https://create-react-app.dev/docs/production-build/),
+`[name].[contenthash].js` of webpack, 20 hexadecimal digits
+(https://webpack.js.org/guides/caching/), `[name]-[hash].js` of Rollup and Vite, 8 of base64's
+letters (https://rollupjs.org/configuration-options/#output-assetfilenames).
 """
-_SHARED_PREFIX = re.compile(r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap/)?[a-z0-9]{1,10}[-/]?")
-"""Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`, `cdk-hnb659fds-`
-(CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide, "Bootstrapping"; read 2026-11-27).
-They do not distinguish one team's resources from another's."""
-_COMMIT = re.compile(r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a-f]))[0-9a-f]{7,31}(?![^/._-])")
-"""A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal digits."""
+_SHARED_PREFIX = re.compile(
+    r"/?aws/[^/]*/?|AWS[A-Z][A-Za-z]*|/?cdk-(?:bootstrap/)?[a-z0-9]{1,10}[-/]?"
+)
+"""Beginnings of names that AWS services and the bootstrap stack of CDK give to all: `/aws/lambda/`,
+`cdk-hnb659fds-` (CloudWatch Logs User Guide, "AWS services that publish logs"; CDK Developer Guide,
+"Bootstrapping"; read 2026-11-27). They do not distinguish one team's resources from another's."""
+_COMMIT = re.compile(
+    r"(?<![^/._-])(?=[0-9a-f]*(?:[0-9][a-f]+[0-9]|[a-f][0-9]+[a-f]))[0-9a-f]{7,31}(?![^/._-])"
+)
+"""A commit in short form (`git rev-parse --short`), or another random number of as many hexadecimal
+digits.
+"""
 _LEAST_BESIDE_A_COMMIT = 4
 _OF_UNKNOWN_TYPE = re.compile(r"((?:[^:]*:){5}[^/]*/)(.*)", re.DOTALL)
-"""An ARN up to the first `/` of its last field, and what may open where the catalogue does not know its type."""
+"""An ARN up to the first `/` of its last field, and what may open where the catalogue does not know
+its type.
+"""
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
 _OPEN_SUFFIX = "-??????"
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
@@ -97,11 +113,15 @@ _ODD = re.compile(
     r"[bcdfghjklmnpqrstvwxz]{5}|[aeiou]{4}|[jqxz][bcdfghjklmnpqrstvwxz]|[bcdfghjklmnpqrstvwxz]q|[vwj]x"
     r"|uu|[ajqvwxy][jqx]|(?!(.)\1|mb|mp|km)(?:[fgjkmpqvwxz][cdfgjkmqvwxz]|[bdhjkmpqvwx][bfgjkmpqvwxz])"
 )
-"""Letters that stand together in no English word: without them, five letters with a vowel may be a word of a name."""
+"""Letters that stand together in no English word: without them, five letters with a vowel may be a
+word of a name.
+"""
 
 
 @lru_cache(maxsize=16_384)
-def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> tuple[str, tuple[WildcardPart, ...]]:
+def open_parts(
+    resource: str, made: bool, ids: tuple[str, ...] = ()
+) -> tuple[str, tuple[WildcardPart, ...]]:
     """The resource with its volatile parts open, and what was opened.
 
     `made`: the role's own runs create such ones; `ids` are those that AWS chose when it did.
@@ -110,7 +130,11 @@ def open_parts(resource: str, made: bool, ids: tuple[str, ...] = ()) -> tuple[st
     parts = parts_of(prefix, resource)
     if not parts:
         unknown = _OF_UNKNOWN_TYPE.fullmatch(resource)
-        opened = unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource) if unknown else resource
+        opened = (
+            unknown[1] + _by_look(unknown[2], whole_may_open=":s3:::" in resource)
+            if unknown
+            else resource
+        )
         return opened, (WildcardPart("name", _look_of(resource)),) if opened != resource else ()
     openings: list[WildcardPart] = []
     opened, shift = resource, 0
@@ -149,20 +173,29 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
 
 
 def generated_name(resource: str, by_stack: bool) -> str:
-    """A resource with as many `?` as the random end of its name has letters, where Terraform or a stack gave it.
+    """A resource with as many `?` as the random end of its name has letters, where Terraform or a
+    stack gave it.
 
-    Narrower than what `open_parts` writes: for a bucket, whose name is not in the account's own realm.
+    Narrower than what `open_parts` writes: for a bucket, whose name is not in the account's own
+    realm.
     """
     found = _MADE_UNIQUE.search(resource)
     if found:
         return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
     if (whole := _LOOKS[0][0].search(resource)) is not None:
         # Its pieces are neither commits nor ends; alone it is an id, not the end of a name.
-        return resource if resource[whole.start() - 1] in "/:" else resource.replace(whole[0], "?" * len(whole[0]))
+        return (
+            resource
+            if resource[whole.start() - 1] in "/:"
+            else resource.replace(whole[0], "?" * len(whole[0]))
+        )
     if by_stack:
         # Before a commit is opened: the name of the stack may have one.
         resource = _END_BY_STACK.sub(
-            lambda end: "?" * len(end[1]) if _is_end_of_stack(end) or _is_random(end[1]) else end[1], resource
+            lambda end: (
+                "?" * len(end[1]) if _is_end_of_stack(end) or _is_random(end[1]) else end[1]
+            ),
+            resource,
         )
     if ":s3:::" in resource:
         return _TIME.sub(lambda time: time[1] + "?" * (len(time[0]) - len(time[1])), resource)
@@ -171,19 +204,25 @@ def generated_name(resource: str, by_stack: bool) -> str:
 
 
 def _without_commits(text: str) -> str:
-    """The text with short commits open letter by letter, where something else of it remains literal."""
+    """The text with short commits open letter by letter, where something else of it remains
+    literal.
+    """
     opened = _COMMIT.sub(lambda found: "?" * len(found[0]), text)
     return opened if literal_letters(opened) >= _LEAST_BESIDE_A_COMMIT else text
 
 
 def _is_end_of_stack(found: re.Match[str]) -> bool:
-    """Whether the name of a stack's resource ends in letters that CloudFormation drew, no word of the template."""
+    """Whether the name of a stack's resource ends in letters that CloudFormation drew, no word of
+    the template.
+    """
     end, before = found[1], found.string[: found.start()]
     if not _STACK_AND_RESOURCE.fullmatch(before):
         return False
     if _LOGICAL_ID.search(before):
         return True
-    words = sum(len(piece) for piece in _PIECE.findall(end) if piece.isdigit() or _is_word(piece.lower()))
+    words = sum(
+        len(piece) for piece in _PIECE.findall(end) if piece.isdigit() or _is_word(piece.lower())
+    )
     return _is_random(end) or words < len(end) - 2
 
 
@@ -193,12 +232,16 @@ def with_open_end(resource: str) -> str:
     for part in parts_of(prefix, resource):
         text = resource[part.start : part.end]
         if _row(prefix, resource, part.variable, text).get("volatility") == "suffix":
-            return resource[: part.start] + _SECRET_END.sub(_OPEN_SUFFIX, text) + resource[part.end :]
+            return (
+                resource[: part.start] + _SECRET_END.sub(_OPEN_SUFFIX, text) + resource[part.end :]
+            )
     return resource
 
 
 def literal_letters(part: str) -> int:
-    """Letters and digits of a part outside its wildcards and outside a prefix that many teams share."""
+    """Letters and digits of a part outside its wildcards and outside a prefix that many teams
+    share.
+    """
     return sum(map(str.isalnum, without_shared_prefix(part)))
 
 
@@ -210,18 +253,25 @@ def without_shared_prefix(name: str) -> str:
 
 def is_kept(resource: str, variable: str, text: str) -> bool:
     """Whether a part is an id or name that lives long: nothing is learned from its changes."""
-    return _row(service_of(resource), resource, variable, text).get("volatility") in ("kept", "letters")
+    return _row(service_of(resource), resource, variable, text).get("volatility") in (
+        "kept",
+        "letters",
+    )
 
 
 def is_named_but_ids(resource: str) -> bool:
-    """Whether an ARN has names and, for what AWS chose, only whole parts that are open: `cluster/orders/*`."""
+    """Whether an ARN has names and, for what AWS chose, only whole parts that are open:
+    `cluster/orders/*`.
+    """
     plain = re.sub(r"\$\{[*?$]\}", "", resource)
     texts = {plain[part.start : part.end] for part in parts_of(service_of(plain), plain)} - {"*"}
     return bool(texts) and not set("".join(texts)) & {"*", "?"}
 
 
 def is_open_anyway(resource: str) -> bool:
-    """Whether an ARN leaves open only the part that its type leaves open for every resource: an id, a suffix."""
+    """Whether an ARN leaves open only the part that its type leaves open for every resource: an id,
+    a suffix.
+    """
     prefix = service_of(resource)
     known = resource
     for part in reversed(parts_of(prefix, resource)):
@@ -238,7 +288,9 @@ def is_open_anyway(resource: str) -> bool:
 
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
     for regex, row in _rows(prefix, variable):
-        if regex.fullmatch(text) and (not row["type"] or _may_be(row["type"], prefix, resource, variable)):
+        if regex.fullmatch(text) and (
+            not row["type"] or _may_be(row["type"], prefix, resource, variable)
+        ):
             return row
     return _NO_ROW
 
@@ -256,7 +308,11 @@ def _may_be(kind: str, prefix: str, resource: str, variable: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def _rows(prefix: str, variable: str) -> tuple[tuple[re.Pattern[str], Mapping[str, str]], ...]:
-    rows = (row for row in table("volatile") if row["prefix"] == prefix and row["variable"] in (variable, "*"))
+    rows = (
+        row
+        for row in table("volatile")
+        if row["prefix"] == prefix and row["variable"] in (variable, "*")
+    )
     return tuple((re.compile(row["text"] or ".*", re.DOTALL), row) for row in rows)
 
 
@@ -264,13 +320,17 @@ def _rows(prefix: str, variable: str) -> tuple[tuple[re.Pattern[str], Mapping[st
 def parts_of(prefix: str, resource: str) -> tuple[Part, ...]:
     """The parts of an ARN by the template of its type; none where no type fits.
 
-    Of types of one shape (a function's version and its alias) the one of which the volatile table knows most parts.
+    Of types of one shape (a function's version and its alias) the one of which the volatile table
+    knows most parts.
     """
     best: tuple[Part, ...] = ()
     most = 0
     for _, parts in parts_of_arn(prefix, resource):
         found = tuple(Part(*part) for part in parts)
-        known = sum(bool(_row(prefix, resource, part.variable, resource[part.start : part.end])) for part in found)
+        known = sum(
+            bool(_row(prefix, resource, part.variable, resource[part.start : part.end]))
+            for part in found
+        )
         if not best or known > most:
             best, most = found, known
     return best
@@ -283,11 +343,21 @@ def service_of(resource: str) -> str:
 
 
 def is_whole_type(pattern: str) -> bool:
-    """Whether a pattern covers each resource of its type in the account, so that a later run can name no other."""
-    parts, is_known = parts_of(service_of(pattern), pattern), types_of_arn(service_of(pattern), pattern)
-    # The account has one resource of a type without a name, as Glue's catalog; an image of Amazon EC2 has no account.
+    """Whether a pattern covers each resource of its type in the account, so that a later run can
+    name no other.
+    """
+    parts, is_known = (
+        parts_of(service_of(pattern), pattern),
+        types_of_arn(service_of(pattern), pattern),
+    )
+    # The account has one resource of a type without a name, as Glue's catalog; an image of Amazon
+    # EC2 has no account.
     has_place = any(pattern.split(":", 5)[3:5])
-    return bool(is_known) and has_place and all(set(pattern[part.start : part.end]) <= {"*", "?"} for part in parts)
+    return (
+        bool(is_known)
+        and has_place
+        and all(set(pattern[part.start : part.end]) <= {"*", "?"} for part in parts)
+    )
 
 
 def _by_look(text: str, *, whole_may_open: bool) -> str:
@@ -310,12 +380,15 @@ def _opened_hash(found: re.Match[str]) -> str:
     mixed = found["mixed"] or ""
     kinds = (str.isdigit, str.islower, str.isupper)
     is_name = mixed and not (_is_random(mixed) and all(any(map(kind, mixed)) for kind in kinds))
-    # Letter by letter: the next build's hash is as long, and `env-*.tfstate` would be that of production as well.
+    # Letter by letter: the next build's hash is as long, and `env-*.tfstate` would be that of
+    # production as well.
     return mixed if is_name else "?" * len(found[0])
 
 
 def _is_random(text: str) -> bool:
-    """Whether 12 or 13 letters and digits look random; the tests measure how often that is wrong."""
+    """Whether 12 or 13 letters and digits look random; the tests measure how often that is
+    wrong.
+    """
     pieces = _PIECE.findall(text)
     if text.isalpha() and (text.islower() or text.isupper()):
         return _ODD.search(text.lower()) is not None
@@ -325,11 +398,17 @@ def _is_random(text: str) -> bool:
 
 
 def _is_word(letters: str) -> bool:
-    return len(letters) >= _WORD_LENGTH and not set(letters).isdisjoint("aeiouy") and not _ODD.search(letters)
+    return (
+        len(letters) >= _WORD_LENGTH
+        and not set(letters).isdisjoint("aeiouy")
+        and not _ODD.search(letters)
+    )
 
 
 def _look_of(text: str) -> str:
-    return next((reason for look, reason in _LOOKS if look.search(text)), "a random end of a generated name")
+    return next(
+        (reason for look, reason in _LOOKS if look.search(text)), "a random end of a generated name"
+    )
 
 
 def common_ends(texts: list[str]) -> tuple[str, str]:
@@ -352,7 +431,9 @@ _REGION = re.compile(
 
 @lru_cache(maxsize=4_096)
 def region_of(resource: str) -> str:
-    """The one region that an ARN names, in its own field or in a name; empty where it names none or several."""
+    """The one region that an ARN names, in its own field or in a name; empty where it names none or
+    several.
+    """
     named = set(_REGION.findall(resource))
     return named.pop() if len(named) == 1 else ""
 

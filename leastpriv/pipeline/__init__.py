@@ -1,1 +1,3 @@
-"""Several targets in one run: read together, judged apart, put for review one by one or by group."""
+"""Several targets in one run: read together, judged apart, put for review one by one or by
+group.
+"""

@@ -33,19 +33,29 @@ from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.targets import summary, target_figures
 from leastpriv.report.verdict import path_sentence
 
-_OWN_NAMES = ("boundary.json", "policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
+_OWN_NAMES = (
+    "boundary.json",
+    "policy.json",
+    "proposal.json",
+    "patch.json",
+    "pull-request.md",
+    "policy.tf",
+)
 
 
 def write_files(content: PullRequestContent, folder: Path) -> Path:
-    """Writes the files of a proposal, each whole or not at all, and removes those of an earlier one that it lacks.
+    """Writes the files of a proposal, each whole or not at all, and removes those of an earlier one
+    that it lacks.
 
-    A file that a person changed remains, and each file in the folder of the policy. Returns the path of
-    `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    A file that a person changed remains, and each file in the folder of the policy. Returns the
+    path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
     contents, earlier = files_of(content), tuple[Path, ...]()
     if folder.resolve() != Path(content.context.policy_path).resolve().parent:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            earlier = files_as_written(folder, dict(json.loads((folder / "proposal.json").read_bytes())["files"]))
+            earlier = files_as_written(
+                folder, dict(json.loads((folder / "proposal.json").read_bytes())["files"])
+            )
     _write(folder, contents)
     for path in [each for each in earlier if each.name not in contents]:
         path.unlink()
@@ -55,14 +65,17 @@ def write_files(content: PullRequestContent, folder: Path) -> Path:
 def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
     """Makes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, by their names.
 
-    A split policy is under the names of its files as well; `policy.tf` is the text to copy where no patch applies.
+    A split policy is under the names of its files as well; `policy.tf` is the text to copy where no
+    patch applies.
     """
     context = content.context
     contents = {"pull-request.md": f"# {content.title}\n\n{content.body}".encode()}
     if context.proposal.to_paste and context.proposal.committed:
         from leastpriv.proposal.edit_plan import text_to_paste
 
-        contents["policy.tf"] = text_to_paste(context.proposal.committed, context.proposal.to_paste).encode()
+        contents["policy.tf"] = text_to_paste(
+            context.proposal.committed, context.proposal.to_paste
+        ).encode()
     if not context.proposal.document.editable:
         from leastpriv.policy.hcl_text import policy_hcl
 
@@ -70,22 +83,32 @@ def files_of(content: PullRequestContent) -> Mapping[str, bytes]:
     elif context.proposal.changes or context.proposal.committed:
         source = context.proposal.document.source
         is_whole = source.format == "json" and not source.embedded
-        contents["policy.json" if is_whole else Path(context.policy_path).name] = context.proposal.content
+        contents["policy.json" if is_whole else Path(context.policy_path).name] = (
+            context.proposal.content
+        )
         if context.proposal.document.source.format != "hcl":
-            contents["patch.json"] = json_patch(context.proposal.committed, context.proposal.document).encode()
+            contents["patch.json"] = json_patch(
+                context.proposal.committed, context.proposal.document
+            ).encode()
     if context.further:
         contents |= {Path(path).name: text for path, text in context.contents.items()}
     if context.boundary and context.boundary.content:
         contents["boundary.json"] = context.boundary.content
     digests = {name: sha256(text).hexdigest() for name, text in sorted(contents.items())}
-    contents["proposal.json"] = proposal_json(context, content.title, content.body, digests).encode()
+    contents["proposal.json"] = proposal_json(
+        context, content.title, content.body, digests
+    ).encode()
     return contents
 
 
-def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, str], Path]) -> None:
-    """Writes the SARIF file and the page where the settings name them; `inside` returns the path of an input's value.
+def write_reports(
+    result: RunResult, settings: Settings, inside: Callable[[str, str], Path]
+) -> None:
+    """Writes the SARIF file and the page where the settings name them; `inside` returns the path of
+    an input's value.
 
-    Raises InputError for a path that leads where it must not, LeastprivError where a file cannot be written.
+    Raises InputError for a path that leads where it must not, LeastprivError where a file cannot be
+    written.
     """
     if settings.sarif_file:
         from leastpriv.report.line_findings import sarif
@@ -96,29 +119,46 @@ def write_reports(result: RunResult, settings: Settings, inside: Callable[[str, 
         from leastpriv.report.html import page
 
         path = inside(settings.page_file, "page-file")
-        _write(path.parent, {path.name: page([target_row(each) for each in result.targets]).encode()})
+        _write(
+            path.parent, {path.name: page([target_row(each) for each in result.targets]).encode()}
+        )
 
 
 def check_report_files(
-    settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str], folder: str | None = None
+    settings: Settings,
+    inside: Callable[[str, str], Path],
+    labels: Mapping[str, str],
+    folder: str | None = None,
 ) -> None:
-    """Raises InputError for a report file that is a folder, a device, a link, a policy, or another file of the run.
+    """Raises InputError for a report file that is a folder, a device, a link, a policy, or another
+    file of the run.
 
-    A report replaces the file of its name, also a device or the link `/dev/stdout`. `labels`: how messages name an
-    input, where not as in a step; `folder`: that of `write_result`.
+    A report replaces the file of its name, also a device or the link `/dev/stdout`. `labels`: how
+    messages name an input, where not as in a step; `folder`: that of `write_result`.
     """
-    read = [Location.of(name).path for name in (settings.policy_file, *settings.attached_files, settings.trust_policy)]
-    policies = [path for path in (inside(name, "policy-file") for name in read if name) if path.is_file()]
+    read = [
+        Location.of(name).path
+        for name in (settings.policy_file, *settings.attached_files, settings.trust_policy)
+    ]
+    policies = [
+        path for path in (inside(name, "policy-file") for name in read if name) if path.is_file()
+    ]
     for value, name in ((settings.sarif_file, "sarif-file"), (settings.page_file, "page-file")):
         if not value:
             continue
         path, label = inside(value, name), labels.get(name, f"The input {name}")
         if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise InputError(f"{label} is {value!r}, which is a folder, a link or a device: name a file.")
+            raise InputError(
+                f"{label} is {value!r}, which is a folder, a link or a device: name a file."
+            )
         if path.is_file() and any(path.samefile(policy) for policy in policies):
-            raise InputError(f"{label} is {value!r}, a policy that the run reads: write it to a separate file.")
+            raise InputError(
+                f"{label} is {value!r}, a policy that the run reads: write it to a separate file."
+            )
         if folder and path.name in _OWN_NAMES and path.parent.resolve() == Path(folder).resolve():
-            raise InputError(f"{label} is {value!r}, which the run itself writes: write it to a separate file.")
+            raise InputError(
+                f"{label} is {value!r}, which the run itself writes: write it to a separate file."
+            )
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -129,12 +169,17 @@ def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 
 
-_OPERATIONS = (PullRequestOperation.CREATED, PullRequestOperation.UPDATED, PullRequestOperation.CLOSED)
+_OPERATIONS = (
+    PullRequestOperation.CREATED,
+    PullRequestOperation.UPDATED,
+    PullRequestOperation.CLOSED,
+)
 FIRST_FILES = "first-files"
 
 
 def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
-    """Writes the files of the one target; of several, a folder for each, first files and the index `proposal.json`.
+    """Writes the files of the one target; of several, a folder for each, first files and the index
+    `proposal.json`.
 
     Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
@@ -147,7 +192,9 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         # IAM takes names of dots alone, which are no names of folders.
         name = principal.name if not principal.name.startswith(".") else f"_{principal.name}"
         longer = f"{principal.account}-{name}"
-        names = chain(() if several else (name,), (longer,), (f"{longer}-{number}" for number in count(2)))
+        names = chain(
+            () if several else (name,), (longer,), (f"{longer}-{number}" for number in count(2))
+        )
         given.append(next(one for one in names if one.lower() not in map(str.lower, given)))
     for each, name in zip(result.targets, given, strict=True):
         if each.content:
@@ -159,7 +206,9 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
         "version": __version__,
         "targets": [
             {**value, "folder": name if each.content else ""}
-            for each, name, value in zip(result.targets, given, target_values(result, codes), strict=True)
+            for each, name, value in zip(
+                result.targets, given, target_values(result, codes), strict=True
+            )
         ],
         "chain": role_chain_value(result.chain),
         "first_files": sorted(found.files) if found else [],
@@ -174,14 +223,20 @@ def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any
     found: list[dict[str, Any]] = []
     for each, code in zip(result.targets, codes, strict=True):
         context = each.context
-        failure = str(each.failure) if each.failure else each.published.failure if each.published else ""
+        failure = (
+            str(each.failure) if each.failure else each.published.failure if each.published else ""
+        )
         found.append(
             {
                 "role-arn": each.target.role,
                 "account": each.target.settings.principal.account,
                 "policy-file": each.target.policy_name,
                 "has-changes": bool(context and context.proposal.changes),
-                "added-actions": sorted({one.action for one in context.changes(ChangeKind.ADD)}) if context else [],
+                "added-actions": (
+                    sorted({one.action for one in context.changes(ChangeKind.ADD)})
+                    if context
+                    else []
+                ),
                 "removed-actions": removed_actions(context) if context else [],
                 "title": each.content.title if each.content else "",
                 "exit-code": code,
@@ -217,14 +272,19 @@ def outputs_of(result: RunResult, proposal_file: str, codes: Sequence[int]) -> d
     targets = json_text(values)
     if len(targets) > LONGEST_OUTPUT:
         # The index of the reports has the actions.
-        targets = json_text([{**value, "added-actions": [], "removed-actions": []} for value in values])
+        targets = json_text(
+            [{**value, "added-actions": [], "removed-actions": []} for value in values]
+        )
     first = result.first_files.published if result.first_files else None
     published = (*(each.published for each in result.targets), first)
     pulls = list({each.branch: each for each in published if each}.values())
     one = pull_request_outputs(pulls[0] if len(pulls) == 1 else None)
     operations = [pull.operation for pull in pulls]
     together = next((each for each in _OPERATIONS if each in operations), PullRequestOperation.NONE)
-    listed = {name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls))) for name in one}
+    listed = {
+        name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls)))
+        for name in one
+    }
     return {**found, "targets": targets, **listed, "pull-request-operation": together.value}
 
 
@@ -235,19 +295,26 @@ def _union(values: Sequence[dict[str, Any]], name: str) -> list[str]:
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
 """A placeholder of a tool; AWS's own variables have the form `${aws:username}`, or are `${*}`."""
 LONGEST_OUTPUT = 500_000
-"""Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
+"""Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax",
+jobs.<id>.outputs, 2026-11).
+"""
 
 
 def _session_policy(context: ReportContext) -> str:
-    """All that the role would be allowed under the proposal, for a rehearsal; empty if AWS would reject it.
+    """All that the role would be allowed under the proposal, for a rehearsal; empty if AWS would
+    reject it.
 
     A session policy denies all that it does not allow, so it includes the attached policies.
     """
     text = session_policy((*context.proposal.documents, *context.attached_documents))
     # AWS accepts no functions and placeholders of a template.
     for statement in json.loads(text)["Statement"] if text else ():
-        values = (statement.get(key, []) for key in ("Action", "NotAction", "Resource", "NotResource"))
-        entries = [entry for value in values for entry in (value if isinstance(value, list) else [value])]
+        values = (
+            statement.get(key, []) for key in ("Action", "NotAction", "Resource", "NotResource")
+        )
+        entries = [
+            entry for value in values for entry in (value if isinstance(value, list) else [value])
+        ]
         if not all(isinstance(entry, str) and not _PLACEHOLDER.search(entry) for entry in entries):
             return ""
     return text
@@ -258,7 +325,9 @@ def removed_actions(context: ReportContext) -> list[str]:
     gone = {action for change in context.proposal.changes for action in change.removed_actions}
     allows = [each for each in context.proposal.document.statements if each.effect == "Allow"]
     left = {entry for statement in allows for entry in statement.actions}
-    return sorted(action for action in gone if not any(action_covers(entry, action) for entry in left))
+    return sorted(
+        action for action in gone if not any(action_covers(entry, action) for entry in left)
+    )
 
 
 _MOST_PATHS = 3
@@ -294,7 +363,9 @@ def report_failures(result: RunResult, console: Console) -> None:
 
 def run_notes(result: RunResult) -> list[str]:
     """Returns sentences about the whole run, and about a usage history that was not saved."""
-    errors = {each.context.missing_calls for each in result.targets if each.context and each.lacks_calls}
+    errors = {
+        each.context.missing_calls for each in result.targets if each.context and each.lacks_calls
+    }
     notes = [note for note in result.notes if note not in errors]
     return [*notes, *(each.unsaved for each in result.targets if each.unsaved)]
 
@@ -306,10 +377,16 @@ def run_summary(result: RunResult, settings: Settings) -> str:
         if content is None:
             return ""
         if published and published.failure:
-            by_hand = f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
+            by_hand = (
+                f" [Open it yourself]({published.manual_url})." if published.manual_url else ""
+            )
             where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
         elif published:
-            pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
+            pull = (
+                f"Pull request [#{published.number}]({published.url})"
+                if published.url
+                else "Pull request"
+            )
             why = f" {prose(published.reason)}" if published.reason else ""
             where = f"{pull}: {published.operation}.{why}\n\n"
         if content.context.missing_calls:
@@ -338,24 +415,37 @@ def _without_repeated_failures(result: RunResult) -> Iterator[TargetResult]:
 
 
 def annotate_drift(context: ReportContext, console: Console, limit: int | None = None) -> None:
-    """Warns of each finding at its line; of more than `limit`, the last warning says how many (None: all)."""
+    """Warns of each finding at its line; of more than `limit`, the last warning says how many
+    (None: all).
+    """
     found = context_findings(context)
     shown = found if limit is None or len(found) <= limit else found[: limit - 1]
     for finding in shown:
-        console.warning(finding_sentence(finding, context), file=context.policy_path, line=finding.line, title="Drift")
+        console.warning(
+            finding_sentence(finding, context),
+            file=context.policy_path,
+            line=finding.line,
+            title="Drift",
+        )
     if len(shown) < len(found):
-        console.warning(f"{len(found) - len(shown):,} more findings: see the job summary.", title="Drift")
+        console.warning(
+            f"{len(found) - len(shown):,} more findings: see the job summary.", title="Drift"
+        )
 
 
 def annotate_changes(context: ReportContext, console: Console) -> None:
-    """Annotates a proposal with at most one notice for removals and one warning for denied calls."""
+    """Annotates a proposal with at most one notice for removals and one warning for denied
+    calls.
+    """
     unused = [change for change in context.proposal.changes if change.line]
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")
         message = f"{entries} more than {context.role} used."
         console.notice(message, file=context.policy_path, line=unused[0].line, title="Not used")
     usages = [usage for change in context.proposal.changes for usage in change.usages]
-    denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
+    denied = sum(
+        usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED
+    )
     if denied:
         text = f"{plural(denied, 'call was', 'calls were')} denied that the proposal would allow."
         console.warning(text, file=context.policy_path, title="Denied")
@@ -369,16 +459,22 @@ def drift_section(context: ReportContext, mode: Mode) -> str:
 def difference_sentence(context: ReportContext) -> str:
     """Returns how much policy and evidence differ, without a full stop."""
     found = context_findings(context)
-    return f"{context.policy_file} does not match the evidence and the account: {plural(len(found), 'finding')}"
+    return (
+        f"{context.policy_file} does not match the evidence and the account:"
+        f" {plural(len(found), 'finding')}"
+    )
 
 
 def report_escalation(result: TargetResult, console: Console) -> None:
-    """Reports the most dangerous paths of a policy that leads to administrator, where they fail the run."""
+    """Reports the most dangerous paths of a policy that leads to administrator, where they fail the
+    run.
+    """
     context = result.context
     if context is None or not result.leads_to_administrator:
         return
     paths = [path for path in context.escalation.before if path.leads_to_administrator]
     named = listed(map(path_sentence, paths), _MOST_PATHS, "; ")
     console.error(
-        f"{context.policy_file} lets an attacker become administrator by {named}: exit code {DRIFT_EXIT_CODE}."
+        f"{context.policy_file} lets an attacker become administrator by {named}: exit code"
+        f" {DRIFT_EXIT_CODE}."
     )

@@ -1,4 +1,6 @@
-"""Reads the evidence of a run: the calls of all targets in one scan of each account, job logs, and AWS findings."""
+"""Reads the evidence of a run: the calls of all targets in one scan of each account, job logs, and
+AWS findings.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.sources import ReadHooks, damaged_files, missing_calls, open_sources, read_evidence
+from leastpriv.pipeline.sources import (
+    ReadHooks,
+    damaged_files,
+    missing_calls,
+    open_sources,
+    read_evidence,
+)
 from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
@@ -38,7 +46,9 @@ _DETAILS_TAKE = timedelta(minutes=3)
 
 
 class TargetEvidence(Struct, frozen=True):
-    """The evidence of one principal, and how much was read for it and for others in the same pass."""
+    """The evidence of one principal, and how much was read for it and for others in the same
+    pass.
+    """
 
     evidence: Evidence
     files: int
@@ -49,29 +59,45 @@ class TargetEvidence(Struct, frozen=True):
     """A sentence where every file is damaged."""
 
 
-def read_principals(run: RunContext, settings: Settings, principals: Principals) -> Mapping[str, TargetEvidence]:
+def read_principals(
+    run: RunContext, settings: Settings, principals: Principals
+) -> Mapping[str, TargetEvidence]:
     """Reads the evidence of principals of one account in one pass; returns it by ARN.
 
-    Raises LeastprivError where no source can be read, and NoCallsError where no role matches the patterns, and no other
-    principal is read (`when-no-calls`).
+    Raises LeastprivError where no source can be read, and NoCallsError where no role matches the
+    patterns, and no other principal is read (`when-no-calls`).
     """
     named = [*map(str, run.trails), *(["event history"] if settings.event_history else [])]
     named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
-    roles = [*sorted(target.arn for target in principals.targets or ()), *sorted(principals.patterns)]
+    roles = [
+        *sorted(target.arn for target in principals.targets or ()),
+        *sorted(principals.patterns),
+    ]
     whose = roles[0] if len(roles) == 1 else plural(len(roles), "role")
     _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
     sources = open_sources(settings, run.trails, run.aws)
-    one = "the role" if len(principals.targets or ()) == 1 and not principals.patterns else "these roles"
-    hooks = ReadHooks(lambda calls: _log.info(f"… {calls:,} calls of {one} so far"), message_decoder(run.aws))
+    one = (
+        "the role"
+        if len(principals.targets or ()) == 1 and not principals.patterns
+        else "these roles"
+    )
+    hooks = ReadHooks(
+        lambda calls: _log.info(f"… {calls:,} calls of {one} so far"), message_decoder(run.aws)
+    )
     found = read_evidence(sources, settings.window, principals, hooks)
     statistics = [source.statistics for source in sources]
     # AWS is read until now, a folder to its last record.
     reads_aws = settings.event_history or settings.athena_table or settings.bucket_trails
-    ends = filter(None, (settings.window.end, run.now if reads_aws or settings.window.end else None))
+    ends = filter(
+        None, (settings.window.end, run.now if reads_aws or settings.window.end else None)
+    )
     window = replace(settings.window, end=min(ends, default=None))
     every_region = settings.event_history and not settings.aws_regions
     coverage = total_coverage(statistics, settings.aws_regions, window, every_region=every_region)
-    files, records = sum(each.files for each in statistics), sum(each.records for each in statistics)
+    files, records = (
+        sum(each.files for each in statistics),
+        sum(each.records for each in statistics),
+    )
     read = {"file": files, "answer": sum(each.requests for each in statistics)}
     where = " and ".join(plural(count, what) for what, count in read.items() if count)
     calls = plural(sum(evidence.counts.calls for evidence in found.values()), "call")
@@ -83,12 +109,14 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
         if regions and evidence.regions and regions.isdisjoint(evidence.regions):
             role, seen = evidence.principal.split(":", 5)[5], ", ".join(evidence.regions)
             raise InputError(
-                f"aws-regions names {', '.join(sorted(regions))}, but all calls of {role} are in {seen}: name the "
-                "regions in which the role works."
+                f"aws-regions names {', '.join(sorted(regions))}, but all calls of {role} are in"
+                f" {seen}: name the regions in which the role works."
             )
     if settings.fails_without_calls and not (principals.targets or found):
         for pattern in sorted(principals.patterns):
-            raise NoCallsError(missing_calls(replace(settings.principal, arn=pattern), statistics, ()))
+            raise NoCallsError(
+                missing_calls(replace(settings.principal, arn=pattern), statistics, ())
+            )
 
     def result(name: str, evidence: Evidence) -> TargetEvidence:
         principal = None if evidence.counts.calls or not sources else principal_of(name)
@@ -100,7 +128,9 @@ def read_principals(run: RunContext, settings: Settings, principals: Principals)
 
 
 def message_decoder(session: AwsSession | None) -> Decoder:
-    """Returns the decoder of EC2's encoded messages, which asks AWS at the first message; without AWS, none."""
+    """Returns the decoder of EC2's encoded messages, which asks AWS at the first message; without
+    AWS, none.
+    """
     return Decoder(lambda encoded: decode_with(session.aws(), encoded)) if session else NO_DECODER
 
 
@@ -109,7 +139,9 @@ MAX_PATTERN_MATCHES = 50
 
 
 class RunEvidence:
-    """The evidence of a run: of its one target, read when it is asked for, or of all targets by one scan an account."""
+    """The evidence of a run: of its one target, read when it is asked for, or of all targets by one
+    scan an account.
+    """
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
@@ -123,12 +155,18 @@ class RunEvidence:
         """By account: why its evidence could not be read."""
 
     def of(self, target: Target) -> TargetEvidence:
-        """Returns the evidence of a target, with what job logs show of it; raises LeastprivError."""
+        """Returns the evidence of a target, with what job logs show of it; raises
+        LeastprivError.
+        """
         principal = target.settings.principal
         if not self._run.isolates_failures:
             # That of the one target is read here, after its inputs have been checked.
             self.found.update(self._scan([principal], []))
-        run, found, logs = self._run.in_account(principal.account), self.found[principal.arn], self.job_logs()
+        run, found, logs = (
+            self._run.in_account(principal.account),
+            self.found[principal.arn],
+            self.job_logs(),
+        )
         if not logs:
             return found
         from leastpriv.evidence.denials.run_logs import add_job_logs
@@ -137,7 +175,8 @@ class RunEvidence:
         return replace(found, evidence=add_job_logs(found.evidence, logs, window, run.now, decoder))
 
     def job_logs(self) -> Sequence[LoggedDenials]:
-        """Returns what the job logs show, read once; those of the workflow run that cannot be read are a gap.
+        """Returns what the job logs show, read once; those of the workflow run that cannot be read
+        are a gap.
 
         Raises InputError where a log that is named cannot be read.
         """
@@ -150,25 +189,36 @@ class RunEvidence:
             from leastpriv.evidence.denials.run_logs import LoggedDenials
 
             denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
-            limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count")
-            named = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
+            limited = Gap(
+                GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count"
+            )
+            named = tuple(
+                replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials
+            )
             found.append(LoggedDenials(named, (limited,) if more else ()))
             names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
             _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
         if job_logs.run:
             own = job_logs.run.read()
             found.append(own)
-            _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'denial')}")
+            _log.info(
+                f"Read the logs of workflow run {job_logs.run.run_id}:"
+                f" {plural(len(own.denials), 'denial')}"
+            )
             for gap in own.gaps:
                 _log.info(f"Not read: {gap.detail}")
         self._logs = found
         return self._logs
 
     def read(self, principals: Iterable[Principal], patterns: Iterable[str] = ()) -> None:
-        """Reads the principals not read yet by one scan an account, since a trail of one account has no other."""
+        """Reads the principals not read yet by one scan an account, since a trail of one account
+        has no other.
+        """
         wanted = [each for each in principals if each.arn not in self.found]
         wildcards = list(patterns)
-        accounts = dict.fromkeys((*(each.account for each in wanted), *(text.split(":")[4] for text in wildcards)))
+        accounts = dict.fromkeys(
+            (*(each.account for each in wanted), *(text.split(":")[4] for text in wildcards))
+        )
         for account in accounts:
             own = [each for each in wanted if each.account == account]
             matching = [text for text in wildcards if text.split(":")[4] == account]
@@ -190,9 +240,13 @@ class RunEvidence:
                 self._unlisted[matching[0].split(":")[4]] = failure
         if not targets and not patterns:
             return {}
-        first = next(iter(targets), None) or parse_principal(matching[0].replace("*", "x").replace("?", "x"))
+        first = next(iter(targets), None) or parse_principal(
+            matching[0].replace("*", "x").replace("?", "x")
+        )
         whose = Principals(frozenset(targets), frozenset(patterns))
-        return read_principals(self._run.in_account(first.account), replace(self._settings, principal=first), whose)
+        return read_principals(
+            self._run.in_account(first.account), replace(self._settings, principal=first), whose
+        )
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
         from leastpriv.evidence.live_role import list_matching_roles
@@ -208,7 +262,9 @@ class RunEvidence:
             raise AwsError(sentence, error.kind, error.missing_action) from error
 
     def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
-        """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted."""
+        """Returns the ARNs of roles that match an entry's pattern and that no other entry names,
+        sorted.
+        """
         account = entry.role.split(":")[4]
         failure = self.failures.get(account) or self._unlisted.get(account)
         if failure:
@@ -221,13 +277,15 @@ class RunEvidence:
         )
         if len(found) > MAX_PATTERN_MATCHES:
             raise LeastprivError(
-                f"{entry.where}: role-arn means {len(found)} roles, and at most {MAX_PATTERN_MATCHES} are taken: "
-                "narrow it."
+                f"{entry.where}: role-arn means {len(found)} roles, and at most"
+                f" {MAX_PATTERN_MATCHES} are taken: narrow it."
             )
         return tuple(found)
 
     def role_chain(self, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
-        """Returns the role chain from the targets; `follow` reads the roles in it that no entry names."""
+        """Returns the role chain from the targets; `follow` reads the roles in it that no entry
+        names.
+        """
         asked: set[str] = set()
         for step in range(MOST_STEPS + 1):
             chain = build_chain(roots, {arn: read.evidence for arn, read in self.found.items()})
@@ -235,40 +293,65 @@ class RunEvidence:
             if not follow or not unknown or step == MOST_STEPS:
                 break
             asked.update(unknown)
-            _log.info(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
+            _log.info(
+                f"The targets lead to {plural(len(unknown), 'role')} that the config does not name:"
+                " reading on"
+            )
             self.read(map(parse_principal, unknown))
         return chain
 
 
-def with_denial_details(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
-    """Replaces denials by AWS's account of them, where the settings ask for it and there are credentials."""
-    if not settings.denial_details or session is None or not any(usage.denial for usage in evidence.usages):
+def with_denial_details(
+    settings: Settings, session: AwsSession | None, evidence: Evidence
+) -> Evidence:
+    """Replaces denials by AWS's account of them, where the settings ask for it and there are
+    credentials.
+    """
+    if (
+        not settings.denial_details
+        or session is None
+        or not any(usage.denial for usage in evidence.usages)
+    ):
         return evidence
-    from leastpriv.evidence.denials.authorization_details import denied_requests, read_details, with_details
+    from leastpriv.evidence.denials.authorization_details import (
+        denied_requests,
+        read_details,
+        with_details,
+    )
 
     requests = denied_requests(evidence)
     if not requests or not session.has_credentials:
         return evidence
     polling = Polling(_passing(session.now), time.sleep, _DETAILS_TAKE)
-    found, gaps = read_details(lambda region: session.aws().client("iam-toolbox", region), requests, polling)
+    found, gaps = read_details(
+        lambda region: session.aws().client("iam-toolbox", region), requests, polling
+    )
     if found:
         _log.info(f"Read the authorization details of {plural(len(found), 'denial')}")
     return with_details(evidence, found, gaps)
 
 
-def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: Evidence) -> Evidence:
+def with_aws_findings(
+    settings: Settings, session: AwsSession | None, evidence: Evidence
+) -> Evidence:
     """Adds AWS findings to the evidence, where the settings ask for them and there are credentials.
 
     A failure is part of the findings; an interruption ends the run.
     """
-    wanted = settings.access_analyzer or (settings.last_accessed and session and session.has_credentials)
+    wanted = settings.access_analyzer or (
+        settings.last_accessed and session and session.has_credentials
+    )
     if session is None or not wanted:
         return evidence
     try:
         aws = session.aws()
         account = aws.account()
         is_own = account == settings.principal.account
-        why = "" if is_own else f"the AWS credentials are those of account {account}, not of the role's."
+        why = (
+            ""
+            if is_own
+            else f"the AWS credentials are those of account {account}, not of the role's."
+        )
     except LeastprivError as error:
         why = str(error)
     if why:
@@ -278,9 +361,13 @@ def with_aws_findings(settings: Settings, session: AwsSession | None, evidence: 
         from leastpriv.evidence.access_analyzer import collect_aws_findings
 
         polling = Polling(_passing(session.now), time.sleep)
-        generation = (settings.access_analyzer, evidence.first) if settings.access_analyzer else None
+        generation = (
+            (settings.access_analyzer, evidence.first) if settings.access_analyzer else None
+        )
         access = settings.last_accessed
-        found = collect_aws_findings(aws, settings.principal, polling, access=access, generation=generation)
+        found = collect_aws_findings(
+            aws, settings.principal, polling, access=access, generation=generation
+        )
     return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
 
 
@@ -293,8 +380,11 @@ def _passing(now: datetime) -> Callable[[], datetime]:
 _Result = TypeVar("_Result")
 
 
-def attempt(work: Callable[[], _Result], *, isolate: bool = True) -> tuple[_Result | None, LeastprivError | None]:
-    """Returns the result of `work`, or why it failed, so that a failure of one target ends no other.
+def attempt(
+    work: Callable[[], _Result], *, isolate: bool = True
+) -> tuple[_Result | None, LeastprivError | None]:
+    """Returns the result of `work`, or why it failed, so that a failure of one target ends no
+    other.
 
     `isolate` False: a failure is raised, as in a run of one target.
     """
@@ -307,5 +397,8 @@ def attempt(work: Callable[[], _Result], *, isolate: bool = True) -> tuple[_Resu
     except Exception as error:
         if not isolate:
             raise
-        defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run this target alone and report it."
+        defect = (
+            f"Unexpected {type(error).__name__}: {error}. This is a defect; run this target alone"
+            " and report it."
+        )
         return None, LeastprivError(defect)

@@ -1,4 +1,6 @@
-"""What a run receives and what it returns: targets, job logs and AWS; per target the pull request and its result."""
+"""What a run receives and what it returns: targets, job logs and AWS; per target the pull request
+and its result.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,9 @@ class Target(Struct, frozen=True):
 
     @property
     def branches(self) -> tuple[str, ...]:
-        """The branches of its pull requests: its own, and that from before the targets were in several accounts."""
+        """The branches of its pull requests: its own, and that from before the targets were in
+        several accounts.
+        """
         own, prefix = self.settings.branch, f"leastpriv/{self.shown_account}-"
         is_prefixed = self.shown_account and own.startswith(prefix)
         return (own, f"leastpriv/{own.removeprefix(prefix)}") if is_prefixed else (own,)
@@ -95,7 +99,9 @@ class Target(Struct, frozen=True):
 
     @property
     def base_repository(self) -> Repository | None:
-        """The repository whose base branch holds the committed policy; None: the policy is read on disk."""
+        """The repository whose base branch holds the committed policy; None: the policy is read on
+        disk.
+        """
         is_on_base = self.folder is None or self.settings.mode is Mode.PULL_REQUEST
         return self.repository if is_on_base else None
 
@@ -128,9 +134,13 @@ class TargetsFile(Struct, frozen=True):
         return replace(settings_of(entry, role, self.given), mode=self.mode)
 
     def target(self, entry: TargetEntry, role: str) -> Target:
-        """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern."""
+        """Returns the target of an entry; `role` is its ARN, that of a matching role where the
+        entry is a pattern.
+        """
         account = entry.account if entry.one_of_several_accounts else ""
-        return replace(self.target_of(self.settings_of(entry, role)), group=entry.group, shown_account=account)
+        return replace(
+            self.target_of(self.settings_of(entry, role)), group=entry.group, shown_account=account
+        )
 
 
 class RunContext(Struct, frozen=True):
@@ -158,7 +168,9 @@ class RunContext(Struct, frozen=True):
     def scope_ids(self, target: Target) -> tuple[str, ...]:
         """Returns the scope ids of a target and, if it has a group, of the group's pull request."""
         group = [self.file.group_scope(target.group)] if target.group and self.file else []
-        return tuple(fingerprint_scope(fingerprint(scope, None, b"")) for scope in (target.scope, *group))
+        return tuple(
+            fingerprint_scope(fingerprint(scope, None, b"")) for scope in (target.scope, *group)
+        )
 
     @property
     def isolates_failures(self) -> bool:
@@ -167,8 +179,8 @@ class RunContext(Struct, frozen=True):
 
 
 DRIFT_EXIT_CODE = 3
-"""Exit code of the mode `check` when the policy differs from what the evidence requires, or from the account, and when
-it leads to administrator."""
+"""Exit code of the mode `check` when the policy differs from what the evidence requires, or from
+the account, and when it leads to administrator."""
 _BY_WEIGHT = (1, 2, DRIFT_EXIT_CODE)
 """Exit codes: work not done weighs more than bad input, and that more than drift."""
 
@@ -212,19 +224,27 @@ class TargetResult(Struct, frozen=True):
     @property
     def lacks_calls(self) -> bool:
         """Whether the evidence has no call of the principal, and that fails the run."""
-        return bool(self.context and self.context.missing_calls and self.target.settings.fails_without_calls)
+        return bool(
+            self.context and self.context.missing_calls and self.target.settings.fails_without_calls
+        )
 
     @property
     def leads_to_administrator(self) -> bool:
-        """Whether the committed policy lets an attacker become administrator, and that fails the mode check."""
+        """Whether the committed policy lets an attacker become administrator, and that fails the
+        mode check.
+        """
         settings = self.target.settings
-        if self.context is None or not (settings.fails_on_escalation and settings.mode is Mode.CHECK):
+        if self.context is None or not (
+            settings.fails_on_escalation and settings.mode is Mode.CHECK
+        ):
             return False
         return any(path.leads_to_administrator for path in self.context.escalation.before)
 
     @property
     def exit_code(self) -> int:
-        """0, the code of the failure, 1 if publishing failed or there is no call, 3 for what the mode check found."""
+        """0, the code of the failure, 1 if publishing failed or there is no call, 3 for what the
+        mode check found.
+        """
         if self.failure or self.context is None:
             return self.failure.exit_code if self.failure else 1
         if self.lacks_calls or (self.published and self.published.failure):
@@ -252,7 +272,8 @@ class RunResult(Struct, frozen=True):
     first_files: FirstFiles | None = None
     has_targets_file: bool = True
     lacks_roles: bool = False
-    """Whether no role that was read matches a pattern of the targets file, and that fails the run."""
+    """Whether no role that was read matches a pattern of the targets file, and that fails the run.
+    """
 
     def exit_code(self, codes: Sequence[int]) -> int:
         """Returns the exit code of the run; `codes` are those of its targets."""
@@ -283,11 +304,14 @@ class TargetHistory(Struct, frozen=True):
     """Why no pull request may be published: the repository did not answer."""
 
 
-def with_targets_file(run: RunContext, file: TargetsFile, trusted: Configuration | None) -> RunContext:
-    """Returns the run of all targets of the file, with a session for each account that has a reader role.
+def with_targets_file(
+    run: RunContext, file: TargetsFile, trusted: Configuration | None
+) -> RunContext:
+    """Returns the run of all targets of the file, with a session for each account that has a reader
+    role.
 
-    The config of the base branch, `trusted`, decides alone which roles are assumed: that of the file may be of a pull
-    request. None: it is not known.
+    The config of the base branch, `trusted`, decides alone which roles are assumed: that of the
+    file may be of a pull request. None: it is not known.
     """
     entries = file.configuration.entries
     named = tuple(file.target(entry, entry.role) for entry in entries if not entry.is_pattern)
@@ -298,7 +322,9 @@ def with_targets_file(run: RunContext, file: TargetsFile, trusted: Configuration
 
     known = {entry.account: entry.reader for entry in trusted.entries} if trusted else {}
     sessions = {
-        account: AssumedSession(reader, run.aws, "" if known.get(account) == reader else _untrusted(reader, trusted))
+        account: AssumedSession(
+            reader, run.aws, "" if known.get(account) == reader else _untrusted(reader, trusted)
+        )
         for account, reader in readers.items()
     }
     return replace(run, targets=named, file=file, sessions=sessions)
@@ -307,10 +333,10 @@ def with_targets_file(run: RunContext, file: TargetsFile, trusted: Configuration
 def _untrusted(reader: AssumedRole, trusted: Configuration | None) -> str:
     if trusted is None:
         return (
-            f"The role {reader.arn} is not assumed: assume-role counts only in the config of the base branch, which is "
-            "not there, or not known without github-token."
+            f"The role {reader.arn} is not assumed: assume-role counts only in the config of the"
+            " base branch, which is not there, or not known without github-token."
         )
     return (
-        f"The role {reader.arn} is not assumed: the config of the base branch does not name it with these values for "
-        f"the account {reader.account}. It counts once it is merged."
+        f"The role {reader.arn} is not assumed: the config of the base branch does not name it with"
+        f" these values for the account {reader.account}. It counts once it is merged."
     )

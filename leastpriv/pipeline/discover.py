@@ -1,4 +1,6 @@
-"""Finds targets by patterns, and roles of the role chain without a committed policy, which get first policy files."""
+"""Finds targets by patterns, and roles of the role chain without a committed policy, which get
+first policy files.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,24 @@ from functools import partial
 from msgspec.structs import replace
 
 from leastpriv.config.settings import Mode
-from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
+from leastpriv.config.targets_file import (
+    NAME,
+    Configuration,
+    TargetEntry,
+    first_file_template,
+    with_targets,
+)
 from leastpriv.errors import InputError, NoCallsError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
-from leastpriv.pipeline.context import FirstFiles, PullRequestContent, RunContext, Target, TargetResult, TargetsFile
+from leastpriv.pipeline.context import (
+    FirstFiles,
+    PullRequestContent,
+    RunContext,
+    Target,
+    TargetResult,
+    TargetsFile,
+)
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
 from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.lifecycle import fingerprint_scope
@@ -32,9 +47,15 @@ Draft = Callable[[Target], PullRequestContent]
 
 
 def unwritten_roles(
-    chain: RoleChain, targets: Sequence[Target], file: TargetsFile, evidence: RunEvidence, draft: Draft
+    chain: RoleChain,
+    targets: Sequence[Target],
+    file: TargetsFile,
+    evidence: RunEvidence,
+    draft: Draft,
 ) -> tuple[tuple[UncommittedRole, ...], tuple[TargetResult, ...]]:
-    """Returns what each role of the chain needs that is no target, and the drafts of first files."""
+    """Returns what each role of the chain needs that is no target, and the drafts of first
+    files.
+    """
     named = {target.role for target in targets}
     taken = {target.policy_path for target in targets}
     template = file.configuration.discover or first_file_template(targets[0].settings.policy_file)
@@ -57,7 +78,9 @@ def unwritten_roles(
             with _without_progress():
                 content, failure = attempt(partial(draft, target))
             if content and content.context.proposal.committed is not None:
-                failure = InputError(f"{path} is there already: name it for this role in {file.configuration.path}.")
+                failure = InputError(
+                    f"{path} is there already: name it for this role in {file.configuration.path}."
+                )
         if failure or target is None or content is None:
             needs.append(UncommittedRole(role, failure=str(failure)))
             continue
@@ -65,7 +88,9 @@ def unwritten_roles(
         actions = tuple(dict.fromkeys(change.action for change in proposal.changes))
         denied = len({held.action for held in proposal.held_back_additions})
         needs.append(
-            UncommittedRole(role, actions=actions, calls=found.counts.calls, runs=len(found.runs), denied=denied)
+            UncommittedRole(
+                role, actions=actions, calls=found.counts.calls, runs=len(found.runs), denied=denied
+            )
         )
         if proposal.changes:
             drafts.append(TargetResult(target, content))
@@ -75,7 +100,9 @@ def unwritten_roles(
 def first_files(
     run: RunContext, file: TargetsFile, drafts: Sequence[TargetResult], chain: RoleChainPolicies
 ) -> tuple[FirstFiles | None, tuple[str, ...]]:
-    """Returns first files with their pull request where the targets file asks for them, and notes on them."""
+    """Returns first files with their pull request where the targets file asks for them, and notes
+    on them.
+    """
     configuration = file.configuration
     if not configuration.discover:
         return None, ()
@@ -84,11 +111,19 @@ def first_files(
         return None, (f"First files are not proposed: {failure}",)
     wanted = tuple(each for each in drafts if role_id(each.target.role) not in (declined or ()))
     entries = [(each.target.role, each.target.policy_path) for each in wanted]
-    files = {path: text for each in wanted if each.context for path, text in each.context.contents.items()}
+    files = {
+        path: text
+        for each in wanted
+        if each.context
+        for path, text in each.context.contents.items()
+    }
     config = with_targets(file.raw, configuration.path, entries) if entries else None
     found = FirstFiles(wanted, {configuration.path: config, **files} if config else files)
     by_hand = () if config else entries
-    notes = [f"Add to {configuration.path}: role-arn {role}, policy-file {path}" for role, path in by_hand]
+    notes = [
+        f"Add to {configuration.path}: role-arn {role}, policy-file {path}"
+        for role, path in by_hand
+    ]
     for path in found.files:
         _log.info(f"First file: {path}")
     if run.settings.mode is Mode.PULL_REQUEST:
@@ -100,13 +135,20 @@ def first_files(
 
 
 def declined_roles(file: TargetsFile) -> tuple[str, ...]:
-    """Returns the ids of the roles whose first files a person closed without merging; raises PullRequestError."""
+    """Returns the ids of the roles whose first files a person closed without merging; raises
+    PullRequestError.
+    """
     host = file.repository.pull_requests if file.repository else None
     if host is None:
         return ()
     own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
     declined = [each for each in host.closed_pull_requests(BRANCH) if each.declined]
-    return tuple(role for each in declined if fingerprint_scope(each.fingerprint) == own for role in each.changes)
+    return tuple(
+        role
+        for each in declined
+        if fingerprint_scope(each.fingerprint) == own
+        for role in each.changes
+    )
 
 
 def role_id(role: str) -> str:
@@ -132,7 +174,10 @@ def _publish_first_files(
         title=first_files_title([row.role for row in rows]),
         changes=tuple(role_id(each.target.role) for each in found.drafts),
         text=lambda mark, taken: first_files_body(rows, configuration.path, chain, mark, taken),
-        owns=lambda path: path == configuration.path or (path.rpartition("/")[0] == folder and path.endswith(".json")),
+        owns=lambda path: (
+            path == configuration.path
+            or (path.rpartition("/")[0] == folder and path.endswith(".json"))
+        ),
         options=run.settings.pull_request_options,
     )
     return publish_together(pull, repository, commit, run.now)
@@ -163,11 +208,17 @@ def _without_progress() -> Iterator[None]:
 def all_targets(
     run: RunContext, file: TargetsFile, evidence: RunEvidence
 ) -> tuple[tuple[Target, ...], tuple[TargetResult, ...], tuple[str, ...]]:
-    """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns without a match."""
+    """Reads the evidence of all accounts; returns targets, failed entries, and notes on patterns
+    without a match.
+    """
     patterns = [entry for entry in file.configuration.entries if entry.is_pattern]
     for entry in patterns:
-        file.settings_of(entry, _example(entry))  # A wrong option is bad input before a source is read.
-    evidence.read((each.settings.principal for each in run.targets), (entry.role for entry in patterns))
+        file.settings_of(
+            entry, _example(entry)
+        )  # A wrong option is bad input before a source is read.
+    evidence.read(
+        (each.settings.principal for each in run.targets), (entry.role for entry in patterns)
+    )
     named = {each.role for each in run.targets}
     paths = {each.policy_path for each in run.targets}
     found: list[Target] = []
@@ -178,7 +229,12 @@ def all_targets(
         for role in roles or ():
             one, failure = attempt(partial(file.target, entry, role))
             if one and one.policy_path in paths:
-                one, failure = None, InputError(f"{entry.where}: {role} would have a policy-file of another target.")
+                one, failure = (
+                    None,
+                    InputError(
+                        f"{entry.where}: {role} would have a policy-file of another target."
+                    ),
+                )
             if one:
                 found.append(one)
                 paths.add(one.policy_path)
@@ -187,7 +243,9 @@ def all_targets(
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
         elif failure:
             settings, repository = file.settings_of(entry, _example(entry)), file.repository
-            unread = Target(settings, file.configuration.path, repository=repository, group=entry.group)
+            unread = Target(
+                settings, file.configuration.path, repository=repository, group=entry.group
+            )
             failed.append(TargetResult(unread, failure=failure))
         elif not roles:
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")

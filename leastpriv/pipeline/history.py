@@ -1,4 +1,6 @@
-"""Reads and saves the history of a target: earlier usage, declined changes, comment commands, reverted removals."""
+"""Reads and saves the history of a target: earlier usage, declined changes, comment commands,
+reverted removals.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
+from leastpriv.errors import (
+    LeastprivError,
+    PolicyFileError,
+    PullRequestError,
+    UnreadableHistoryError,
+)
 from leastpriv.evidence.created_resources import creating_usages
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
@@ -32,7 +39,12 @@ from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
 from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import History, HistoryState, ids_of_scope
-from leastpriv.pull_request.lifecycle import COMMENT_MARKER, ClosedPullRequest, CommentCommand, fingerprint_scope
+from leastpriv.pull_request.lifecycle import (
+    COMMENT_MARKER,
+    ClosedPullRequest,
+    CommentCommand,
+    fingerprint_scope,
+)
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
@@ -44,7 +56,9 @@ _log = logging.getLogger(__name__)
 
 
 def history_file(principal: Principal) -> tuple[str, int]:
-    """Returns path and longest size of a usage history; a name is unique in its account, whatever its path."""
+    """Returns path and longest size of a usage history; a name is unique in its account, whatever
+    its path.
+    """
     from leastpriv.evidence.history_file import LONGEST_FILE
 
     return f"{principal.account}/{principal.kind}/{principal.name}.json", LONGEST_FILE
@@ -97,22 +111,31 @@ def save_history(content: PullRequestContent, target: Target, now: datetime) -> 
     return ""
 
 
-def keep_decisions(said: Iterable[CommentCommand]) -> tuple[Mapping[str, KeepDecision], tuple[CommentCommand, ...]]:
+def keep_decisions(
+    said: Iterable[CommentCommand],
+) -> tuple[Mapping[str, KeepDecision], tuple[CommentCommand, ...]]:
     """Returns the valid decisions by pattern, and all commands, the invalid ones with a reason."""
     invalid = "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
     checked = tuple(
-        replace(each, rejection=each.rejection or ("" if is_action_pattern(each.pattern) else invalid)) for each in said
+        replace(
+            each, rejection=each.rejection or ("" if is_action_pattern(each.pattern) else invalid)
+        )
+        for each in said
     )
     decisions: dict[str, KeepDecision] = {}
     for each in (each for each in checked if not each.rejection):
         keeps = each.verb == "keep"
-        decision = KeepDecision(each.created_at, each.comment_id, keeps, each.author, each.pull_request)
+        decision = KeepDecision(
+            each.created_at, each.comment_id, keeps, each.author, each.pull_request
+        )
         decisions[each.pattern] = max(decision, decisions.get(each.pattern, decision))
     return decisions, checked
 
 
 _MAX_MERGED = 10
-"""Merged pull requests, each read twice, that are searched for the removal of a permission that is denied now."""
+"""Merged pull requests, each read twice, that are searched for the removal of a permission that is
+denied now.
+"""
 
 
 class _Requests:
@@ -137,13 +160,16 @@ _Answer = TypeVar("_Answer")
 def target_history(
     run: RunContext, target: Target, base: str, missing: Sequence[Usage], evidence: Evidence
 ) -> TargetHistory:
-    """Reads what the repository and the store have about a target, whose policy lacks the usages `missing`.
+    """Reads what the repository and the store have about a target, whose policy lacks the usages
+    `missing`.
 
     `base`: the commit of its policy; empty where that was read on disk.
     """
     requests, settings, scope_ids = _Requests(), target.settings, run.scope_ids(target)
     host = target.repository.pull_requests if target.repository else None
-    changed = requests.get(lambda: changed_at(target, base), None, "when the policy file was last changed")
+    changed = requests.get(
+        lambda: changed_at(target, base), None, "when the policy file was last changed"
+    )
     earlier, since = None, run.now - timedelta(days=settings.options.grace_days)
     if changed and changed > since:
         before = partial(policy_before, target, base, since)
@@ -166,18 +192,30 @@ def target_history(
         "what people said in comments",
     )
     own = [each for each in closed if fingerprint_scope(each.fingerprint) == scope_ids[-1]]
-    # Missing permission -> pull request that removed it, as the store has it or else the repository.
-    keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
-    removed = {permission: known.returned[key].pull for permission, key in keys.items() if key in known.returned}
+    # Missing permission -> pull request that removed it, as the store has it or else the
+    # repository.
+    keys = {
+        usage.need.permission: (usage.need.permission.action, usage.need.permission.resource)
+        for usage in missing
+    }
+    removed = {
+        permission: known.returned[key].pull
+        for permission, key in keys.items()
+        if key in known.returned
+    }
     reverted = partial(_reverted, host, target, own, missing)
     removed |= requests.get(reverted, dict[Permission, int](), "what was removed")
     decisions, said = keep_decisions(commands)
     returned = {
-        keys[usage.need.permission]: RevertedRemoval(usage.last_seen.date(), removed[usage.need.permission])
+        keys[usage.need.permission]: RevertedRemoval(
+            usage.last_seen.date(), removed[usage.need.permission]
+        )
         for usage in missing
         if usage.need.permission in removed
     }
-    news = replace(news, words=decisions, declined=_new_declines(known, own, scope_ids), returned=returned)
+    news = replace(
+        news, words=decisions, declined=_new_declines(known, own, scope_ids), returned=returned
+    )
     known = merge(known, news)
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
@@ -186,18 +224,24 @@ def target_history(
     runs = (*evidence.logged_runs, *evidence.runs)
     makers = [*naming_usages(evidence, missing), *creating_usages(evidence.usages, missing)]
     origins = requests.get(
-        lambda: run_origins(missing, runs, _by_workflow_run(host.origin_lookup(settings.base), evidence), makers),
+        lambda: run_origins(
+            missing, runs, _by_workflow_run(host.origin_lookup(settings.base), evidence), makers
+        ),
         unknown,
         "the branches that the runs deployed from",
     )
-    for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
+    for where in sorted(
+        {origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}
+    ):
         _log.info(f"Not known where these runs came from: {where}")
     history = History(_declined(known, own, scope_ids), origins, changed, state, removed, earlier)
     return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
 
 
 def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callable[[Run], Origin]:
-    """Finds the origin of a run by the workflow run in its session name, or in that of its login."""
+    """Finds the origin of a run by the workflow run in its session name, or in that of its
+    login.
+    """
 
     def of_run(run: Run) -> Origin:
         named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
@@ -205,16 +249,24 @@ def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callab
 
     by_majority = origins_by_majority(evidence.runs, of_run)
     # GitHub itself names the run that wrote a log.
-    return lambda run: replace(of_run(run), mark="") if run in evidence.logged_runs else by_majority(run)
+    return lambda run: (
+        replace(of_run(run), mark="") if run in evidence.logged_runs else by_majority(run)
+    )
 
 
-def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]) -> Mapping[str, int]:
-    """Returns id of a change -> number of the pull request that declined it; GitHub's state overrides the store's."""
+def _declined(
+    memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]
+) -> Mapping[str, int]:
+    """Returns id of a change -> number of the pull request that declined it; GitHub's state
+    overrides the store's.
+    """
     undone = {each.number for each in closed if not each.declined}
     return {
         change: number
         for number, decline in sorted(memory.declined.items())
-        if not decline.taken_back and number not in undone and fingerprint_scope(decline.fingerprint) in own
+        if not decline.taken_back
+        and number not in undone
+        and fingerprint_scope(decline.fingerprint) in own
         for change in decline.changes
     }
 
@@ -222,32 +274,48 @@ def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tu
 def _new_declines(
     known: UsageHistory, closed: Sequence[ClosedPullRequest], scope_ids: tuple[str, ...]
 ) -> Mapping[int, DeclinedPullRequest]:
-    """Returns the declines that the store lacks; a description that was rewritten later removes none."""
+    """Returns the declines that the store lacks; a description that was rewritten later removes
+    none.
+    """
     found: dict[int, DeclinedPullRequest] = {}
     for each in closed:
         before = known.declined.get(each.number)
         ids = ids_of_scope(each.changes, scope_ids[0]) if len(scope_ids) > 1 else each.changes
         changes = tuple(ids) or (before.changes if before else ())
         decline = DeclinedPullRequest(each.changed_at, each.reconsidered, each.fingerprint, changes)
-        is_news = before is None or (before.taken_back, before.changes) != (each.reconsidered, changes)
+        is_news = before is None or (before.taken_back, before.changes) != (
+            each.reconsidered,
+            changes,
+        )
         if (each.declined or (each.reconsidered and before)) and is_news:
             found[each.number] = decline
     return found
 
 
 def _reverted(
-    host: GitHubRepository, target: Target, closed: Sequence[ClosedPullRequest], missing: Sequence[Usage]
+    host: GitHubRepository,
+    target: Target,
+    closed: Sequence[ClosedPullRequest],
+    missing: Sequence[Usage],
 ) -> dict[Permission, int]:
     """Returns denied permission -> number of the latest merged proposal that removed it."""
     denied = [usage for usage in missing if usage.denial and usage.denial.mendable]
-    merged = [each for each in closed if each.merged_at and each.merge_commit][:_MAX_MERGED] if denied else []
+    merged = (
+        [each for each in closed if each.merged_at and each.merge_commit][:_MAX_MERGED]
+        if denied
+        else []
+    )
     found: dict[Permission, int] = {}
     for each in sorted(merged, key=lambda each: each.number, reverse=True):
         before = _policy_at(host.parent_of(each.merge_commit), target)
         after = _policy_at(each.merge_commit, target)
         for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
-            if later and _granted(usage, target.role, before) and not _granted(usage, target.role, after):
+            if (
+                later
+                and _granted(usage, target.role, before)
+                and not _granted(usage, target.role, after)
+            ):
                 found.setdefault(usage.need.permission, each.number)
     return found
 
@@ -255,11 +323,16 @@ def _reverted(
 def _granted(usage: Usage, principal: str, document: Document | None) -> bool:
     documents = [document] if document else []
     regions = usage.regions or ("",)
-    return all(replay_need(usage.need, principal, region, documents).startswith("allowed") for region in regions)
+    return all(
+        replay_need(usage.need, principal, region, documents).startswith("allowed")
+        for region in regions
+    )
 
 
 def _policy_at(commit: str, target: Target) -> Document | None:
-    raw = target.repository.read(commit, target.policy_path) if commit and target.repository else None
+    raw = (
+        target.repository.read(commit, target.policy_path) if commit and target.repository else None
+    )
     try:
         return read_policy(raw, target, folder_of(target, commit)) if raw is not None else None
     except PolicyFileError:
@@ -270,7 +343,9 @@ _MAX_COMMANDS = 50
 
 
 def answer_commands(content: PullRequestContent, target: Target, published: PublishResult) -> str:
-    """Writes or edits the comment that lists valid and invalid commands; returns a sentence where that failed."""
+    """Writes or edits the comment that lists valid and invalid commands; returns a sentence where
+    that failed.
+    """
     said = (each for each in content.history.said if each.pull_request == published.number)
     text = commands_answer(said, remembered=target.store is not None)
     host = target.repository.pull_requests if target.repository else None
@@ -297,9 +372,13 @@ def commands_answer(said: Iterable[CommentCommand], *, remembered: bool) -> str:
     if len(given) > _MAX_COMMANDS:
         lines.append(f"- and {len(given) - _MAX_COMMANDS:,} more.")
     lasting = (
-        "Commands that count are remembered beyond this pull request, until a person writes `/leastpriv forget …`."
+        "Commands that count are remembered beyond this pull request, until a person writes"
+        " `/leastpriv forget …`."
         if remembered
-        else "Commands that count apply while this is one of the latest pull requests of its branch: the input "
-        "`evidence-branch` remembers them, the input `keep` keeps an action for good."
+        else (
+            "Commands that count apply while this is one of the latest pull requests of its branch:"
+            " the input `evidence-branch` remembers them, the input `keep` keeps an action for"
+            " good."
+        )
     )
     return "\n".join([*lines, "", f"{lasting} A command never adds a permission."])

@@ -1,4 +1,5 @@
-"""Reads infrastructure code: the other files of a Terraform folder, a plan, and what templates and plans declare.
+"""Reads infrastructure code: the other files of a Terraform folder, a plan, and what templates and
+plans declare.
 
 Each file of a folder is read only where an expression needs it.
 """
@@ -93,42 +94,56 @@ class RepositoryVersion(Struct, frozen=True):
             return TerraformFolder()
         folder = posixpath.dirname(path)
         # Terraform loads no file whose name ends with `.TF`.
-        used = (each for each in self.paths(folder) if not is_hcl(each) or posixpath.splitext(each)[1].islower())
+        used = (
+            each
+            for each in self.paths(folder)
+            if not is_hcl(each) or posixpath.splitext(each)[1].islower()
+        )
         found = {posixpath.relpath(each, folder or "."): each for each in used}
         return TerraformFolder(_Files(found, self.read), plan)
 
 
 def paths_on_disk(root: Path, folder: str) -> list[str]:
-    """Returns the paths of the files in a folder and below, without hidden ones; links to folders are not followed."""
+    """Returns the paths of the files in a folder and below, without hidden ones; links to folders
+    are not followed.
+    """
     found: list[str] = []
     for place, folders, names in os.walk(root / folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         below = Path(place).relative_to(root / folder)
-        found += [(Path(folder) / below / name).as_posix() for name in names if not name.startswith(".")]
+        found += [
+            (Path(folder) / below / name).as_posix() for name in names if not name.startswith(".")
+        ]
         if len(found) > _MOST_FILES:
             break
     return found
 
 
 def read_plan(target: Target) -> str:
-    """Reads the output of `terraform show -json` that the settings name; empty without one; raises InputError."""
+    """Reads the output of `terraform show -json` that the settings name; empty without one; raises
+    InputError.
+    """
     if not target.settings.terraform_plan:
         return ""
     path = target.workspace / target.settings.terraform_plan
     try:
         text = read_regular(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The input terraform-plan names {str(path)!r}, which cannot be read: {error}.") from error
+        raise InputError(
+            f"The input terraform-plan names {str(path)!r}, which cannot be read: {error}."
+        ) from error
     if '"planned_values"' not in text:
         raise InputError(
-            f"The input terraform-plan names {str(path)!r}, which is not the output of `terraform show -json PLAN`: "
-            "write that to a file, and name it."
+            f"The input terraform-plan names {str(path)!r}, which is not the output of `terraform"
+            " show -json PLAN`: write that to a file, and name it."
         )
     return text
 
 
 def declarations_of(target: Target) -> tuple[Declaration, ...]:
-    """Reads the templates and plans of a target in its workspace; raises InputError where one cannot be read."""
+    """Reads the templates and plans of a target in its workspace; raises InputError where one
+    cannot be read.
+    """
     settings = target.settings
     if not (settings.templates or settings.plans):
         return ()
@@ -136,11 +151,15 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     from leastpriv.evidence.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
-    found = read_declarations(settings.templates, settings.plans, target.role, place, target.workspace)
+    found = read_declarations(
+        settings.templates, settings.plans, target.role, place, target.workspace
+    )
     return tuple(each.to_plan() for each in found) if target.only_plans else found
 
 
-def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], target: Target) -> Evidence:
+def with_declarations(
+    evidence: Evidence, declarations: Sequence[Declaration], target: Target
+) -> Evidence:
     """Returns the evidence with the needs of declarations, and the types that no table knows."""
     if not declarations:
         return evidence
@@ -156,13 +175,23 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
         needs.update(dict.fromkeys(needs_of(declaration, place)))
         if target.only_plans:
             continue
-        later.update(dict.fromkeys(needs_of(declaration.with_phases(Phase.UPDATE, Phase.DELETE), place)))
+        later.update(
+            dict.fromkeys(needs_of(declaration.with_phases(Phase.UPDATE, Phase.DELETE), place))
+        )
     known = {need.permission for need in needs}
     further = tuple(need for need in later if need.permission not in known)
     drafts_all = target.settings.declared_phases is DeclaredPhases.ALL
-    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    used = {
+        usage.need.permission.action
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED
+    }
     exercised = exercised_actions(declarations, used)
-    due = {need.permission.action: (need.because,) for need in later if need.permission.action not in exercised}
+    due = {
+        need.permission.action: (need.because,)
+        for need in later
+        if need.permission.action not in exercised
+    }
     merged = DeclaredNeeds(
         due,
         needs=(*needs, *(further if drafts_all else ())),
@@ -170,17 +199,21 @@ def with_declarations(evidence: Evidence, declarations: Sequence[Declaration], t
         only_plans=target.only_plans,
         exercised=exercised,
         sources=tuple(declaration.source for declaration in declarations),
-        unread=tuple(sorted({name for declaration in declarations for name in declaration.unknown_types})),
+        unread=tuple(
+            sorted({name for declaration in declarations for name in declaration.unknown_types})
+        ),
         stateless=tuple(each.source for each in declarations if each.lacks_state),
     )
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
 
 
-def read_changes(target: Target, before: Read, after: Read) -> list[tuple[ChangedResources, Declaration]]:
+def read_changes(
+    target: Target, before: Read, after: Read
+) -> list[tuple[ChangedResources, Declaration]]:
     """Reads the changes of templates and plans, each with its version after.
 
-    A template that is not in `before` is new; one that is not in `after` is read in the workspace, as `cdk.out` and
-    plans are. Raises InputError where a template or plan cannot be read.
+    A template that is not in `before` is new; one that is not in `after` is read in the workspace,
+    as `cdk.out` and plans are. Raises InputError where a template or plan cannot be read.
     """
     settings = target.settings
     if not (settings.templates or settings.plans):
@@ -197,7 +230,11 @@ def read_changes(target: Target, before: Read, after: Read) -> list[tuple[Change
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
     others = [name for name in settings.templates if name not in committed]
-    earlier = {name: read_stack(name, before, place) for name in committed if before(split_stack(name)[1]) is not None}
+    earlier = {
+        name: read_stack(name, before, place)
+        for name in committed
+        if before(split_stack(name)[1]) is not None
+    }
     versions = [(earlier.get(name), read_stack(name, after, place)) for name in committed]
     built = read_declarations(others, settings.plans, target.role, place, target.workspace)
     versions += [(None, each) for each in built]
@@ -211,12 +248,16 @@ def read_changes(target: Target, before: Read, after: Read) -> list[tuple[Change
 
 
 def declared_change(
-    target: Target, changes: Sequence[tuple[ChangedResources, Declaration]], evidence: Evidence, *, edited: bool
+    target: Target,
+    changes: Sequence[tuple[ChangedResources, Declaration]],
+    evidence: Evidence,
+    *,
+    edited: bool,
 ) -> DeclaredChange | None:
     """Returns what changes of templates and plans need; None without one.
 
-    If the policy is `edited`, also what their resources still need: what no run used, though the runs had the occasion,
-    is not needed any more.
+    If the policy is `edited`, also what their resources still need: what no run used, though the
+    runs had the occasion, is not needed any more.
     """
     if not changes:
         return None
@@ -226,7 +267,11 @@ def declared_change(
     from leastpriv.proposal.preflight import DeclaredChange
 
     place = Place.of(target.role, target.settings.aws_regions)
-    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    used = {
+        usage.need.permission.action
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED
+    }
     silent = exercised_actions((now for _, now in changes), used) - used if used and edited else ()
     standing = {
         need: now.source

@@ -1,4 +1,6 @@
-"""Loads the policies of a target: the committed one, its history, other attached ones, and those in the account."""
+"""Loads the policies of a target: the committed one, its history, other attached ones, and those in
+the account.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.inputs import letters_meant
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, PolicyFileError
-from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
+from leastpriv.evidence.live_role import (
+    LiveRole,
+    read_live_role,
+    read_managed_policy,
+    services_without_sts_events,
+)
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.event_table import home_region
@@ -41,7 +48,9 @@ _NO_FOLDER = TerraformFolder()
 
 
 class AttachedPolicies(Struct, frozen=True):
-    """The committed and the other policies of the role, and how the account and the policy file differ."""
+    """The committed and the other policies of the role, and how the account and the policy file
+    differ.
+    """
 
     base: str = ""
     """The commit that they were read in; empty where they were read on disk."""
@@ -58,7 +67,9 @@ class AttachedPolicies(Struct, frozen=True):
     assumed: tuple[str, ...] = ()
     """Files that no input names: their names continue the policy file's."""
     replaced: tuple[str, ...] = ()
-    """Policies over all services (AdministratorAccess, PowerUserAccess), which the policy file is made to replace."""
+    """Policies over all services (AdministratorAccess, PowerUserAccess), which the policy file is
+    made to replace.
+    """
 
     @property
     def in_force(self) -> list[Document]:
@@ -67,24 +78,30 @@ class AttachedPolicies(Struct, frozen=True):
 
 
 def committed_policy(target: Target, base: str) -> Document | None:
-    """Returns the policy in the commit `base`, or the file on disk where no branch is made; None: no file exists."""
+    """Returns the policy in the commit `base`, or the file on disk where no branch is made; None:
+    no file exists.
+    """
     path, repository, folder = target.policy_path, target.base_repository, target.folder
     raw = repository.read(base, path) if repository else None
     if not repository and folder is not None and (folder / path).exists():
         raw = read_named(folder / path, "The input policy-file")
     if raw is None and (target.pointer or is_hcl(path)):
-        raise InputError(f"The input policy-file names a policy in {path!r}, which does not exist; create that first.")
+        raise InputError(
+            f"The input policy-file names a policy in {path!r}, which does not exist; create that"
+            " first."
+        )
     document = None if raw is None else read_policy(raw, target, folder_of(target, base))
     if document and not document.editable and target.settings.mode is Mode.PULL_REQUEST:
         raise InputError(
-            f"The input policy-file is {target.policy_name!r}: a data source in Terraform's JSON is read, not edited. "
-            "Set mode: report, which shows what to copy."
+            f"The input policy-file is {target.policy_name!r}: a data source in Terraform's JSON is"
+            " read, not edited. Set mode: report, which shows what to copy."
         )
     return document
 
 
 def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
-    """Checks the name of a policy file that does not exist; `others` are files of other inputs and targets.
+    """Checks the name of a policy file that does not exist; `others` are files of other inputs and
+    targets.
 
     Raises InputError where its name or that of a folder is a slip for that of a policy.
     """
@@ -95,34 +112,54 @@ def check_file_name(target: Target, base: str, others: Iterable[str]) -> None:
 
     def names(folder: PurePosixPath) -> Iterable[str]:
         if repository:
-            return {each.parts[len(folder.parts)] for each in map(PurePosixPath, files) if folder in each.parents}
+            return {
+                each.parts[len(folder.parts)]
+                for each in map(PurePosixPath, files)
+                if folder in each.parents
+            }
         with suppress(OSError):
             return [each.name for each in (root / folder).iterdir()]
         return ()
 
-    # The path with the names of folders and files that its own are slips for; none where one is unknown.
+    # The path with the names of folders and files that its own are slips for; none where one is
+    # unknown.
     found = PurePosixPath(PurePosixPath(path).anchor)
     for part in PurePosixPath(path).relative_to(found).parts:
-        known = {each.lower(): each for each in names(found) if (found / each).as_posix() not in used}
+        known = {
+            each.lower(): each for each in names(found) if (found / each).as_posix() not in used
+        }
         lower = part.lower()
-        name = part if part in {*known.values(), ".."} else known.get(letters_meant(lower, known) or lower, "")
+        name = (
+            part
+            if part in {*known.values(), ".."}
+            else known.get(letters_meant(lower, known) or lower, "")
+        )
         if not name:
             return
         found /= name
     meant = found.as_posix()
-    raw = repository.read(base, meant) if repository else read_named(root / meant, "The input policy-file")
+    raw = (
+        repository.read(base, meant)
+        if repository
+        else read_named(root / meant, "The input policy-file")
+    )
     if raw is not None and holds_policy(raw, meant, target.settings.principal):
         raise InputError(
-            f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To draft a policy in a "
-            "file of such a name, commit the file with an empty list as Statement first."
+            f"The input policy-file is {path!r}, which does not exist (did you mean {meant}?). To"
+            " draft a policy in a file of such a name, commit the file with an empty list as"
+            " Statement first."
         )
 
 
 def folder_of(target: Target, base: str, path: str = "") -> TerraformFolder:
-    """Returns what a Terraform file can refer to, in the commit `base` or on disk; by default the policy file."""
+    """Returns what a Terraform file can refer to, in the commit `base` or on disk; by default the
+    policy file.
+    """
     repository = target.base_repository
     version = (
-        RepositoryVersion.of(repository, base) if repository else RepositoryVersion.on_disk(target.folder or Path())
+        RepositoryVersion.of(repository, base)
+        if repository
+        else RepositoryVersion.on_disk(target.folder or Path())
     )
     return version.folder(path or target.policy_path, read_plan(target))
 
@@ -136,7 +173,9 @@ def changed_at(target: Target, base: str) -> datetime | None:
 
 
 def policy_before(target: Target, base: str, time: datetime) -> Document | None:
-    """Returns the committed policy as it was at a time, or the first one of a younger file; None: no history has it."""
+    """Returns the committed policy as it was at a time, or the first one of a younger file; None:
+    no history has it.
+    """
     if target.earlier:
         raw = target.earlier(time)
     else:
@@ -144,7 +183,11 @@ def policy_before(target: Target, base: str, time: datetime) -> Document | None:
         raw = found[0].read_at(found[1], target.policy_path, time) if found else None
     try:
         folder = folder_of(target, base)
-        return read_attached(raw, target.policy_name, target.settings.principal, folder) if raw is not None else None
+        return (
+            read_attached(raw, target.policy_name, target.settings.principal, folder)
+            if raw is not None
+            else None
+        )
     except PolicyFileError:
         return None  # The file was no policy then: there is nothing to compare.
 
@@ -154,7 +197,9 @@ def _repository_history(target: Target, base: str) -> tuple[Repository, str] | N
     repository = target.repository
     if repository is None:
         return None
-    return repository, base if target.base_repository else repository.branch_head(target.settings.base)[1]
+    return repository, (
+        base if target.base_repository else repository.branch_head(target.settings.base)[1]
+    )
 
 
 def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
@@ -166,7 +211,9 @@ def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
 
 
 def continuations(location: Location, read: Read, principal: Principal) -> tuple[str, ...]:
-    """Returns the names of the further files of a split policy, which `read` finds and which are policies."""
+    """Returns the names of the further files of a split policy, which `read` finds and which are
+    policies.
+    """
 
     def continues(name: str) -> bool:
         raw = read(name)
@@ -181,11 +228,14 @@ def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
     return tuple(islice((name for name in names if not file_exists(target, base, name)), wanted))
 
 
-def read_attached(raw: bytes, name: str, principal: Principal, folder: TerraformFolder = _NO_FOLDER) -> Document:
-    """Parses a policy of the role; its name may be `file#pointer`, its stack is in the account of the role.
+def read_attached(
+    raw: bytes, name: str, principal: Principal, folder: TerraformFolder = _NO_FOLDER
+) -> Document:
+    """Parses a policy of the role; its name may be `file#pointer`, its stack is in the account of
+    the role.
 
-    Of a Terraform file without an address it reads all policies that the file's folder attaches to the role.
-    Raises PolicyFileError where it is no identity-based policy.
+    Of a Terraform file without an address it reads all policies that the file's folder attaches to
+    the role. Raises PolicyFileError where it is no identity-based policy.
     """
     location, values = Location.of(name), stack_values(principal)
     pointer = location.pointer
@@ -204,7 +254,9 @@ def stack_values(principal: Principal) -> dict[str, str]:
 
 
 def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER) -> Document:
-    """Parses the policy of a target, which IAM must accept: one that cannot be attached has no use."""
+    """Parses the policy of a target, which IAM must accept: one that cannot be attached has no
+    use.
+    """
     document = read_attached(raw, target.policy_name, target.settings.principal, folder)
     if problem := problem_for_iam(document):
         raise PolicyFileError(f"{document.where}: {problem}.")
@@ -212,7 +264,9 @@ def read_policy(raw: bytes, target: Target, folder: TerraformFolder = _NO_FOLDER
 
 
 def read_other(target: Target, base: str, name: str, label: str) -> bytes:
-    """Returns the content of another policy file, on disk or on the base branch; `label` is the input that names it."""
+    """Returns the content of another policy file, on disk or on the base branch; `label` is the
+    input that names it.
+    """
     if target.folder is not None or target.repository is None:
         return read_named((target.folder or Path()) / name, f"The input {label}")
     raw = target.repository.read(base, name)
@@ -222,7 +276,9 @@ def read_other(target: Target, base: str, name: str, label: str) -> bytes:
 
 
 def named_trust_policies(target: Target, base: str) -> tuple[TrustPolicy, ...]:
-    """Reads the trust policy that the settings name, in the commit `base` or on disk; raises InputError."""
+    """Reads the trust policy that the settings name, in the commit `base` or on disk; raises
+    InputError.
+    """
     settings = target.settings
     if not settings.trust_policy:
         return ()
@@ -242,24 +298,37 @@ def file_exists(target: Target, base: str, name: str) -> bool:
 def attached_policies(
     target: Target, base: str, committed: Document | None, aws: AwsSession | None
 ) -> AttachedPolicies:
-    """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those in the account."""
+    """Reads the other policies in the commit `base` or on disk and, where the run asks AWS, those
+    in the account.
+    """
     settings = target.settings
 
     def read(name: str) -> bytes | None:
-        return read_other(target, base, name, "policy-file") if file_exists(target, base, name) else None
+        return (
+            read_other(target, base, name, "policy-file")
+            if file_exists(target, base, name)
+            else None
+        )
 
     # An earlier proposal split them off the policy file.
-    found_files = continuations(Location(target.policy_path, target.pointer), read, settings.principal)
+    found_files = continuations(
+        Location(target.policy_path, target.pointer), read, settings.principal
+    )
     assumed = tuple(name for name in found_files if name not in settings.attached_files)
     named = (*settings.attached_files, *assumed)
     paths = {name: Location.of(name).path for name in named}
     files = tuple(
         read_attached(
-            read_other(target, base, path, "also-attached"), name, settings.principal, folder_of(target, base, path)
+            read_other(target, base, path, "also-attached"),
+            name,
+            settings.principal,
+            folder_of(target, base, path),
         )
         for name, path in paths.items()
     )
-    found = replace(managed_policies(settings, aws), base=base, committed=committed, assumed=assumed)
+    found = replace(
+        managed_policies(settings, aws), base=base, committed=committed, assumed=assumed
+    )
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents))
     if aws is None or not settings.asks_aws:
         return found
@@ -267,12 +336,21 @@ def attached_policies(
 
 
 def without_replaced(found: AttachedPolicies) -> AttachedPolicies:
-    """Moves the policies over all services to `replaced`: with one of them attached no call needs the policy file."""
+    """Moves the policies over all services to `replaced`: with one of them attached no call needs
+    the policy file.
+    """
     known = list(zip(found.names, found.documents, strict=True))
-    wide = tuple(name for name, document in known if name not in found.assumed and grants_every_service(document))
+    wide = tuple(
+        name
+        for name, document in known
+        if name not in found.assumed and grants_every_service(document)
+    )
     documents = tuple(document for name, document in known if name not in wide)
     return replace(
-        found, names=tuple(name for name in found.names if name not in wide), documents=documents, replaced=wide
+        found,
+        names=tuple(name for name in found.names if name not in wide),
+        documents=documents,
+        replaced=wide,
     )
 
 
@@ -283,9 +361,15 @@ def managed_policies(settings: Settings, session: AwsSession | None) -> Attached
         try:
             if session is None:
                 raise AwsError("this run does not use AWS", AwsErrorKind.UNREACHABLE)
-            document = read_managed_policy(session.aws(), arn, home_region("iam", settings.principal.partition))
+            document = read_managed_policy(
+                session.aws(), arn, home_region("iam", settings.principal.partition)
+            )
         except LeastprivError as error:
-            known = [row["document"] for row in table("aws_managed") if arn.endswith(f"::aws:policy/{row['policy']}")]
+            known = [
+                row["document"]
+                for row in table("aws_managed")
+                if arn.endswith(f"::aws:policy/{row['policy']}")
+            ]
             if not known:
                 gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
                 found = replace(found, gaps=(*found.gaps, gap))
@@ -301,7 +385,10 @@ def _live(session: AwsSession, principal: Principal) -> LiveRole:
         owner = aws.account()
         if owner == principal.account:
             return read_live_role(aws, principal)
-        reason = f"The credentials are of the account {owner}, so the other policies of the role cannot be read."
+        reason = (
+            f"The credentials are of the account {owner}, so the other policies of the role cannot"
+            " be read."
+        )
     except LeastprivError as error:
         reason = f"The other policies of the role are not known: {error}"
     except Exception as error:
@@ -319,27 +406,42 @@ def with_live_role(found: AttachedPolicies, live: LiveRole) -> AttachedPolicies:
 
     compared, others = compare_with_live_role(found.committed, found.documents, live)
     if compared.differs:
-        _log.info(f"The role in the account differs from the policy file: {drift_sentence(compared)}")
+        _log.info(
+            f"The role in the account differs from the policy file: {drift_sentence(compared)}"
+        )
     others = tuple(policy for policy in others if policy.name not in found.names)
     names = (*found.names, *(policy.name for policy in others))
     return replace(
-        found, drift=compared, names=names, documents=(*found.documents, *(policy.document for policy in others))
+        found,
+        drift=compared,
+        names=names,
+        documents=(*found.documents, *(policy.document for policy in others)),
     )
 
 
-def with_account_gaps(evidence: Evidence, found: AttachedPolicies, *, by_sessions: bool = False) -> Evidence:
+def with_account_gaps(
+    evidence: Evidence, found: AttachedPolicies, *, by_sessions: bool = False
+) -> Evidence:
     """Adds the gaps of the account to the evidence, and how the account differs from the file.
 
     `by_sessions`: calls were looked up by the session names of logins in event history.
     """
     differs = drift_sentence(found.drift) if found.drift else ""
     unseen = services_without_sts_events(found.live.trust) if found.live and by_sessions else ()
-    advice = "and event history is not looked up by such sessions: name a trail in the input trails in its place"
+    advice = (
+        "and event history is not looked up by such sessions: name a trail in the input trails in"
+        " its place"
+    )
     details = (f"the role may be taken through {name}, {advice}" for name in unseen)
     hidden = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for detail in details)
     live = [policy.name for policy in found.live.policies] if found.live else []
     own = tuple(dict.fromkeys(name for name in (*found.names, *live) if name.startswith("arn:")))
-    return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_role_drift=differs, own_policies=own)
+    return replace(
+        evidence,
+        gaps=(*evidence.gaps, *found.gaps, *hidden),
+        live_role_drift=differs,
+        own_policies=own,
+    )
 
 
 def drift_sentence(found: Drift) -> str:
@@ -348,12 +450,23 @@ def drift_sentence(found: Drift) -> str:
     if found.missing:
         parts.append("no policy of the role is like the file")
     if found.live_allows:
-        parts.append(f"{found.counterpart} allows {' on '.join(found.live_allows)}, which the file does not")
+        parts.append(
+            f"{found.counterpart} allows {' on '.join(found.live_allows)}, which the file does not"
+        )
     if found.file_allows:
-        parts.append(f"the file allows {' on '.join(found.file_allows)}, which {found.counterpart} does not")
+        parts.append(
+            f"the file allows {' on '.join(found.file_allows)}, which {found.counterpart} does not"
+        )
     if found.live_denies:
-        parts.append(f"{found.counterpart} denies {' on '.join(found.live_denies)}, which the file does not")
+        parts.append(
+            f"{found.counterpart} denies {' on '.join(found.live_denies)}, which the file does not"
+        )
     if found.file_denies:
-        parts.append(f"the file denies {' on '.join(found.file_denies)}, which no policy in the account does")
-    parts.extend(f"no policy of the role is like {name} (also-attached)" for name in found.files_without_counterpart)
+        parts.append(
+            f"the file denies {' on '.join(found.file_denies)}, which no policy in the account does"
+        )
+    parts.extend(
+        f"no policy of the role is like {name} (also-attached)"
+        for name in found.files_without_counterpart
+    )
     return "; ".join(parts)

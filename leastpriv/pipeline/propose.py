@@ -1,4 +1,6 @@
-"""The flow of a run, for each target: evidence -> difference -> proposal -> proof -> report -> pull request."""
+"""The flow of a run, for each target: evidence -> difference -> proposal -> proof -> report -> pull
+request.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,14 @@ from leastpriv.pipeline.collect_evidence import (
     with_aws_findings,
     with_denial_details,
 )
-from leastpriv.pipeline.context import PullRequestContent, RunContext, RunResult, Target, TargetResult, TargetsFile
+from leastpriv.pipeline.context import (
+    PullRequestContent,
+    RunContext,
+    RunResult,
+    Target,
+    TargetResult,
+    TargetsFile,
+)
 from leastpriv.pipeline.history import target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
@@ -46,11 +55,22 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
 from leastpriv.proposal.guards import break_glass_runs
-from leastpriv.proposal.models import CheckResult, History, Options, ProposalInputs, change_ids, fingerprint
+from leastpriv.proposal.models import (
+    CheckResult,
+    History,
+    Options,
+    ProposalInputs,
+    change_ids,
+    fingerprint,
+)
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.self_widening import boundary_for
-from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
+from leastpriv.proposal.suggestions import (
+    kept_counterparts,
+    suggested_actions,
+    suggested_conditions,
+)
 from leastpriv.pull_request.lifecycle import controls_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body, title
@@ -61,20 +81,28 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _SHORTEST_SLIP = 4
-"""Letters before the first wildcard of a `break-glass` pattern; a shorter one resembles a session by chance."""
+"""Letters before the first wildcard of a `break-glass` pattern; a shorter one resembles a session
+by chance.
+"""
 _NO_CHAIN = RoleChainPolicies(RoleChain(()))
 _FOLLOW = "Set `follow: true` in the config to read it."
-_DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
+_DISCOVER = (
+    "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first"
+    " files."
+)
 
 
-def propose(run: RunContext, before_publishing: Callable[[RunResult], object] = lambda _: None) -> RunResult:
+def propose(
+    run: RunContext, before_publishing: Callable[[RunResult], object] = lambda _: None
+) -> RunResult:
     """Makes the proposal of each target and, in the mode pull-request, publishes it.
 
     `before_publishing` is called with the proposals before the first of them is published.
 
     Raises:
         InputError: an input leads to nothing readable.
-        LeastprivError: in a run of one target, its proposal failed; of several targets, it is in the target's result.
+        LeastprivError: in a run of one target, its proposal failed; of several targets, it is in
+            the target's result.
     """
     file, evidence = run.file, RunEvidence(run)
     targets, chain = run.targets, None
@@ -85,25 +113,36 @@ def propose(run: RunContext, before_publishing: Callable[[RunResult], object] = 
 
         targets, failed, notes = all_targets(run, file, evidence)
         if not targets:
-            return RunResult(failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls)
+            return RunResult(
+                failed, notes=notes, lacks_roles=not failed and run.settings.fails_without_calls
+            )
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
     results = list(map(partial(_target_result, run, evidence, chain), targets))
-    made = RunResult((*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None)
+    made = RunResult(
+        (*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None
+    )
     before_publishing(made)
     if file and chain:
         first, more = first_files(run, file, drafts, chain)
-        missing = [each.context.missing_calls for each in results if each.context and each.context.missing_calls]
+        missing = [
+            each.context.missing_calls
+            for each in results
+            if each.context and each.context.missing_calls
+        ]
         made = replace(made, first_files=first, notes=(*notes, *more, *missing))
     return replace(made, targets=(*publish_all(run, results, made.chain), *failed))
 
 
 def _likely_slips(context: ReportContext, options: Options) -> list[str]:
-    """Returns a sentence for each name that means nothing and is probably mistyped: an action, a pattern, a role."""
+    """Returns a sentence for each name that means nothing and is probably mistyped: an action, a
+    pattern, a role.
+    """
     actions = [
         f"{context.policy_file} names {held.action}: {held.guard_result.reason}."
         for held in context.proposal.held_back
-        if held.guard_result.guard == "unknown-action" and "did you mean" in held.guard_result.reason
+        if held.guard_result.guard == "unknown-action"
+        and "did you mean" in held.guard_result.reason
     ]
     runs = context.evidence.runs
     sessions = [
@@ -112,7 +151,8 @@ def _likely_slips(context: ReportContext, options: Options) -> list[str]:
         if runs and not break_glass_runs(runs, [pattern])
     ]
     services = [
-        f"{name} names {pattern!r}, and the catalogue {catalog.version()} has no service {_service_of(pattern)}."
+        f"{name} names {pattern!r}, and the catalogue {catalog.version()} has no service"
+        f" {_service_of(pattern)}."
         for name, patterns in (("keep", options.keep), ("never-add", options.never_add))
         for pattern in patterns
         if _is_of_unknown_service(pattern)
@@ -125,41 +165,62 @@ def _service_of(pattern: str) -> str:
 
 
 def _is_of_unknown_service(pattern: str) -> bool:
-    """Whether a pattern names a service that the catalogue lacks: a mistyped one, or one newer than the catalogue."""
-    return {"*", "?"}.isdisjoint(_service_of(pattern)) and _service_of(pattern) not in catalog.services()
+    """Whether a pattern names a service that the catalogue lacks: a mistyped one, or one newer than
+    the catalogue.
+    """
+    return {"*", "?"}.isdisjoint(_service_of(pattern)) and _service_of(
+        pattern
+    ) not in catalog.services()
 
 
 def _check_keep(patterns: Sequence[str], documents: Sequence[Document]) -> None:
-    granted = {_service_of(action) for each in documents for one in each.statements for action in one.actions}
+    granted = {
+        _service_of(action)
+        for each in documents
+        for one in each.statements
+        for action in one.actions
+    }
     for pattern in patterns:
         if _is_of_unknown_service(pattern) and _service_of(pattern) not in granted:
             raise InputError(
-                f"keep names {pattern!r}, and neither the catalogue {catalog.version()} nor the policy has the service "
-                f"{_service_of(pattern)}: correct or remove it."
+                f"keep names {pattern!r}, and neither the catalogue {catalog.version()} nor the"
+                f" policy has the service {_service_of(pattern)}: correct or remove it."
             )
 
 
 def _check_break_glass(patterns: Sequence[str], runs: Sequence[Run]) -> None:
-    """Checks the patterns of `break-glass`; one without a session is usual, since emergencies are rare."""
+    """Checks the patterns of `break-glass`; one without a session is usual, since emergencies are
+    rare.
+    """
     for pattern in patterns:
         literal = re.split(r"[*?]", pattern)[0].lower()
         if len(literal) < _SHORTEST_SLIP or break_glass_runs(runs, [pattern]):
             continue
-        starts = {run.session[: len(literal) + more].lower(): run.session for run in runs for more in (-1, 0, 1)}
+        starts = {
+            run.session[: len(literal) + more].lower(): run.session
+            for run in runs
+            for more in (-1, 0, 1)
+        }
         meant = starts.get(letters_meant(literal, starts), "")
         if meant:
-            raise InputError(f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?).")
+            raise InputError(
+                f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)."
+            )
 
 
 def make_proposal(
-    run: RunContext, target: Target, read: Callable[[], TargetEvidence], chain: RoleChainPolicies | None = None
+    run: RunContext,
+    target: Target,
+    read: Callable[[], TargetEvidence],
+    chain: RoleChainPolicies | None = None,
 ) -> PullRequestContent:
-    """Makes the proposal of one target; `read` reads its evidence, after the inputs have been checked.
+    """Makes the proposal of one target; `read` reads its evidence, after the inputs have been
+    checked.
 
     `chain`: the roles that it leads to and their policies; None: what its own calls show of them.
 
-    Raises InputError where an input leads to nothing readable, and LeastprivError where the proposal fails its own
-    proof, or the base branch cannot be read.
+    Raises InputError where an input leads to nothing readable, and LeastprivError where the
+    proposal fails its own proof, or the base branch cannot be read.
     """
     settings, repository = target.settings, target.base_repository
     base = repository.branch_head(settings.base)[1] if repository else ""
@@ -167,24 +228,40 @@ def make_proposal(
     policies = _read_policies(run, target, base, declares=bool(declarations))
     found = read()
     _check_break_glass(settings.options.break_glass, found.evidence.runs)
-    evidence = with_account_gaps(with_clock_gap(found.evidence, run.now), policies, by_sessions=settings.event_history)
-    evidence = with_aws_findings(settings, run.aws, with_denial_details(settings, run.aws, evidence))
-    evidence = with_paths_of_policies(with_declarations(evidence, declarations, target), policies.in_force)
+    evidence = with_account_gaps(
+        with_clock_gap(found.evidence, run.now), policies, by_sessions=settings.event_history
+    )
+    evidence = with_aws_findings(
+        settings, run.aws, with_denial_details(settings, run.aws, evidence)
+    )
+    evidence = with_paths_of_policies(
+        with_declarations(evidence, declarations, target), policies.in_force
+    )
     difference = compare(policies.committed, list(policies.documents), evidence)
     earlier = target_history(run, target, base, difference.missing, evidence)
-    context = _report_context(target, policies, replace(found, evidence=evidence), difference, earlier.history)
-    context = replace(context, run_url=run.run_url, chained=chain or principal_role_chain(target.role, evidence))
+    context = _report_context(
+        target, policies, replace(found, evidence=evidence), difference, earlier.history
+    )
+    context = replace(
+        context, run_url=run.run_url, chained=chain or principal_role_chain(target.role, evidence)
+    )
     _check_proof(context)
     context = replace(context, check_results=_check_results(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
     for sentence in _likely_slips(context, settings.options):
         _log.warning(sentence)
-    return PullRequestContent(context, name, body(context, len(controls_section(changes))), base, changes, earlier)
+    return PullRequestContent(
+        context, name, body(context, len(controls_section(changes))), base, changes, earlier
+    )
 
 
-def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool) -> AttachedPolicies:
-    """Reads the policies before the evidence: a wrong input ends the run; `declares`: templates are given."""
+def _read_policies(
+    run: RunContext, target: Target, base: str, *, declares: bool
+) -> AttachedPolicies:
+    """Reads the policies before the evidence: a wrong input ends the run; `declares`: templates are
+    given.
+    """
     settings = target.settings
     committed = committed_policy(target, base)
     if committed is None and target in run.targets:
@@ -194,8 +271,9 @@ def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool
     reads_evidence = settings.trails or settings.athena_table or settings.job_logs
     if committed and declares and not (reads_evidence or target.only_plans):
         raise InputError(
-            f"{target.policy_name} exists and changes by evidence, but only templates or plans are given: name trails. "
-            "What a change of the infrastructure needs is compared with it in the mode review."
+            f"{target.policy_name} exists and changes by evidence, but only templates or plans are"
+            " given: name trails. What a change of the infrastructure needs is compared with it in"
+            " the mode review."
         )
     policies = without_replaced(attached_policies(target, base, committed, run.aws))
     if not run.isolates_failures:
@@ -204,13 +282,23 @@ def _read_policies(run: RunContext, target: Target, base: str, *, declares: bool
 
 
 def _report_context(
-    target: Target, policies: AttachedPolicies, found: TargetEvidence, difference: Difference, history: History
+    target: Target,
+    policies: AttachedPolicies,
+    found: TargetEvidence,
+    difference: Difference,
+    history: History,
 ) -> ReportContext:
-    """Makes the proposal and its proof from the difference, and drafts the boundary of the roles that it creates."""
+    """Makes the proposal and its proof from the difference, and drafts the boundary of the roles
+    that it creates.
+    """
     options, evidence, attached = target.settings.options, found.evidence, list(policies.documents)
-    proposal = propose_changes(policies.committed, difference, evidence, options, ProposalInputs(history, attached))
+    proposal = propose_changes(
+        policies.committed, difference, evidence, options, ProposalInputs(history, attached)
+    )
     documents, committed = [*proposal.documents, *attached], policies.in_force
-    escalation = Escalation(escalation_paths(committed, target.role), escalation_paths(documents, target.role))
+    escalation = Escalation(
+        escalation_paths(committed, target.role), escalation_paths(documents, target.role)
+    )
     proposal = with_closed_paths(proposal, escalation)
     path, base = target.settings.boundary_file, policies.base
     # A draft is part of a proposal that changes the policy.
@@ -245,20 +333,27 @@ def _report_context(
         boundary=boundary,
         further=free_names(target, base, len(files) - 1),
         suggested_actions=(
-            suggested_actions(evidence, [*documents, *committed], options.never_add) if proposal.changes else ()
+            suggested_actions(evidence, [*documents, *committed], options.never_add)
+            if proposal.changes
+            else ()
         ),
         kept_counterparts=kept_counterparts(proposal, evidence),
-        suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
+        suggested_conditions=suggested_conditions(
+            proposal.document, evidence, options.minimum_runs
+        ),
     )
 
 
 def _check_proof(context: ReportContext) -> None:
-    """Raises LeastprivError for a proposal that fails its own proof, a defect, or that takes too long to prove."""
+    """Raises LeastprivError for a proposal that fails its own proof, a defect, or that takes too
+    long to prove.
+    """
     proof = context.proof
     if proof.is_unfinished and not (proof.newly_denied or proof.unapplied):
         raise LeastprivError(
-            "The proposal could not be proved within the limits of a run and was discarded: too many "
-            f"statements with wildcards overlap, as in {proof.new_access[0]}; join or remove some of them."
+            "The proposal could not be proved within the limits of a run and was discarded: too"
+            f" many statements with wildcards overlap, as in {proof.new_access[0]}; join or remove"
+            " some of them."
         )
     found: Sequence[str] = [*proof.new_access, *proof.newly_denied, *proof.unapplied]
     if found:
@@ -269,17 +364,22 @@ def _check_proof(context: ReportContext) -> None:
 
 
 def _check_results(
-    context: ReportContext, settings: Settings, session: AwsSession | None, trusts: Sequence[TrustPolicy] = ()
+    context: ReportContext,
+    settings: Settings,
+    session: AwsSession | None,
+    trusts: Sequence[TrustPolicy] = (),
 ) -> tuple[CheckResult, ...]:
     """Runs the free checks of AWS, and the paid ones where the settings ask for them.
 
-    No check runs without a change, or in a run that does not use AWS and pays for no check: a run that only reads files
-    sends nothing to AWS (docs: decision 17).
+    No check runs without a change, or in a run that does not use AWS and pays for no check: a run
+    that only reads files sends nothing to AWS (docs: decision 17).
     """
     paid = settings.custom_policy_checks
     if session is None or not context.proposal.changes or not (paid or session.opened):
         if trusts:
-            _log.info("The trust policy is not checked: this run proposes no change, or does not call AWS")
+            _log.info(
+                "The trust policy is not checked: this run proposes no change, or does not call AWS"
+            )
         return ()
 
     from leastpriv.aws_checks.policy_checks import paid_checks, run_checks, validate
@@ -292,7 +392,9 @@ def _check_results(
     try:
         aws = session.aws()
         boundary = context.live.boundary if context.live else ""
-        outer = read_outer_policies(aws, settings.principal, boundary, scps=settings.organization_policies)
+        outer = read_outer_policies(
+            aws, settings.principal, boundary, scps=settings.organization_policies
+        )
         policies = SimulatedPolicies([*files.values(), *attached], context.policy_file, outer)
         _log.info("AWS checks the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
         validated = validate(aws, files, proposal.committed, trust)
@@ -300,10 +402,15 @@ def _check_results(
         for result in (validated, simulated):
             if result.failure:
                 _log.info(f"{result.operation} is skipped: {result.failure}")
-        found = run_checks(aws, *paid_checks(proposal, files, settings.options.never_add, trust)) if paid else ()
+        found = (
+            run_checks(aws, *paid_checks(proposal, files, settings.options.never_add, trust))
+            if paid
+            else ()
+        )
         return (validated, simulated, *found)
     except LeastprivError as error:
-        # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
+        # No region is known, which a role's evidence in files does not need; or no credentials,
+        # where a setting asks.
         _log.info(f"AWS did not check the proposal: {error}")
         return (CheckResult("AWS", 0, failure=str(error)),) if paid else ()
 
@@ -311,7 +418,9 @@ def _check_results(
 def _role_chain(
     run: RunContext, file: TargetsFile, targets: Sequence[Target], evidence: RunEvidence
 ) -> tuple[RoleChainPolicies, tuple[TargetResult, ...]]:
-    """Returns the role chain with what its roles need, and drafts for those without a committed policy."""
+    """Returns the role chain with what its roles need, and drafts for those without a committed
+    policy.
+    """
     from leastpriv.pipeline.discover import unwritten_roles
 
     configuration = file.configuration
@@ -319,7 +428,11 @@ def _role_chain(
     chain = evidence.role_chain(roots, follow=configuration.follow)
     without_aws = replace(run, aws=None)
     unwritten, drafts = unwritten_roles(
-        chain, targets, file, evidence, lambda one: make_proposal(without_aws, one, partial(evidence.of, one))
+        chain,
+        targets,
+        file,
+        evidence,
+        lambda one: make_proposal(without_aws, one, partial(evidence.of, one)),
     )
     advice = "" if configuration.discover else _DISCOVER if configuration.follow else _FOLLOW
     signed = {arn: found.evidence.signed for arn, found in evidence.found.items()}

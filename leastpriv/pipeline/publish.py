@@ -1,4 +1,6 @@
-"""Publishes proposals: one pull request for each target, or one for all of a group; then saves what the run learned."""
+"""Publishes proposals: one pull request for each target, or one for all of a group; then saves what
+the run learned.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from leastpriv.pipeline.context import Repository
 
 MAX_IDS = 900
-"""Ids in a pull request of several policies, 22 characters each; declines beyond them are known by fingerprint only."""
+"""Ids in a pull request of several policies, 22 characters each; declines beyond them are known by
+fingerprint only.
+"""
 
 
 class GroupedPullRequest(Struct, frozen=True):
@@ -59,18 +63,26 @@ class GroupedPullRequest(Struct, frozen=True):
     comments: Sequence[LineComment] = ()
 
 
-def publish_all(run: RunContext, results: Sequence[TargetResult], chain: RoleChainPolicies) -> tuple[TargetResult, ...]:
-    """Publishes every target in the mode pull-request, on its own or with its group, and saves what the run learned.
+def publish_all(
+    run: RunContext, results: Sequence[TargetResult], chain: RoleChainPolicies
+) -> tuple[TargetResult, ...]:
+    """Publishes every target in the mode pull-request, on its own or with its group, and saves what
+    the run learned.
 
-    Raises LeastprivError where publishing fails in a run of one target, otherwise than by the repository.
+    Raises LeastprivError where publishing fails in a run of one target, otherwise than by the
+    repository.
     """
     groups: dict[str, list[TargetResult]] = {}
     for each in results:
         if each.target.group:
             groups.setdefault(each.target.group, []).append(each)
-    published = {name: _publish_group(run, name, members, chain) for name, members in groups.items()}
+    published = {
+        name: _publish_group(run, name, members, chain) for name, members in groups.items()
+    }
     return tuple(
-        _member_result(each, published[each.target.group], run.now) if each.target.group else _publish_target(run, each)
+        _member_result(each, published[each.target.group], run.now)
+        if each.target.group
+        else _publish_target(run, each)
         for each in results
     )
 
@@ -96,7 +108,9 @@ def publish_together(
         expected_base=expected_base,
         body=f"{pull.text(mark, len(ends))}\n{ends}",
         # A proposal of others, or with other files, has none.
-        fingerprint_for=lambda before, after: mark_of(before, after) if after and all(map(pull.owns, after)) else "",
+        fingerprint_for=lambda before, after: (
+            mark_of(before, after) if after and all(map(pull.owns, after)) else ""
+        ),
         comments=pull.comments,
         options=pull.options,
     )
@@ -120,7 +134,9 @@ def target_row(result: TargetResult) -> TargetRow:
 
 
 def _publish(publication: Publication, repository: Repository, now: datetime) -> PublishResult:
-    """Publishes; a failure is part of the result, so that report and outputs are written nevertheless."""
+    """Publishes; a failure is part of the result, so that report and outputs are written
+    nevertheless.
+    """
     try:
         return repository.publish(publication, now)
     except PullRequestError as error:
@@ -136,11 +152,19 @@ def _publish_target(run: RunContext, result: TargetResult) -> TargetResult:
         return result
     work = partial(_publish_content, result.content, result.target, run.now)
     done, failure = attempt(work, isolate=run.isolates_failures)
-    return replace(result, published=done[0], unsaved=done[1]) if done else replace(result, failure=failure)
+    return (
+        replace(result, published=done[0], unsaved=done[1])
+        if done
+        else replace(result, failure=failure)
+    )
 
 
-def _publish_content(content: PullRequestContent, target: Target, now: datetime) -> tuple[PublishResult | None, str]:
-    """Saves what the run learned and publishes; returns what publishing did, and what could not be saved."""
+def _publish_content(
+    content: PullRequestContent, target: Target, now: datetime
+) -> tuple[PublishResult | None, str]:
+    """Saves what the run learned and publishes; returns what publishing did, and what could not be
+    saved.
+    """
     repository, settings, context = target.base_repository, target.settings, content.context
     unsaved, failure = save_history(content, target, now), content.history.failure
     if repository is None or settings.mode is not Mode.PULL_REQUEST:
@@ -156,7 +180,9 @@ def _publish_content(content: PullRequestContent, target: Target, now: datetime)
         fingerprint=context.fingerprint,
         expected_base=content.base,
         body=f"{content.body}\n{controls_section(content.changes)}",
-        fingerprint_for=partial(_certify, target.scope, (context.policy_path, settings.boundary_file)),
+        fingerprint_for=partial(
+            _certify, target.scope, (context.policy_path, settings.boundary_file)
+        ),
         comments=_line_comments([context]),
         options=settings.pull_request_options,
     )
@@ -165,30 +191,44 @@ def _publish_content(content: PullRequestContent, target: Target, now: datetime)
 
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:
-    """Returns the comments at the lines of a pull request: all its policies share the limit of one."""
-    return [LineComment(each.policy_path, *note) for each in contexts for note in line_notes(each)][:MOST_NOTES]
+    """Returns the comments at the lines of a pull request: all its policies share the limit of
+    one.
+    """
+    return [LineComment(each.policy_path, *note) for each in contexts for note in line_notes(each)][
+        :MOST_NOTES
+    ]
 
 
-def _certify(scope: str, paths: tuple[str, str], before: bytes | None, after: Mapping[str, bytes]) -> str:
+def _certify(
+    scope: str, paths: tuple[str, str], before: bytes | None, after: Mapping[str, bytes]
+) -> str:
     """Returns the fingerprint of a proposal that changes its own files only; else an empty text.
 
-    `paths` are the policy file, whose continuations are files of the proposal too, and the file of a boundary.
+    `paths` are the policy file, whose continuations are files of the proposal too, and the file of
+    a boundary.
     """
     policy, boundary = paths
-    numbers = {file_number(policy, name): content for name, content in after.items() if name != boundary}
+    numbers = {
+        file_number(policy, name): content for name, content in after.items() if name != boundary
+    }
     if 0 in numbers or 1 not in numbers:
         return ""
     drafted = [after[boundary]] if boundary in after else []
-    return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())), *drafted)
+    return fingerprint(
+        scope, before, *(content for _, content in sorted(numbers.items())), *drafted
+    )
 
 
-def _member_result(result: TargetResult, published: PublishResult | None, now: datetime) -> TargetResult:
+def _member_result(
+    result: TargetResult, published: PublishResult | None, now: datetime
+) -> TargetResult:
     content, target = result.content, result.target
     if content is None:
         return replace(result, published=published)
     unsaved, failure = attempt(partial(save_history, content, target, now))
     if published and not unsaved:
-        # All members have the same commands: a further answer edits the one comment into the same text.
+        # All members have the same commands: a further answer edits the one comment into the same
+        # text.
         unsaved, failure = attempt(partial(answer_commands, content, target, published))
     return replace(result, published=published, unsaved=unsaved or str(failure or ""))
 
@@ -200,7 +240,12 @@ def _publish_group(
     first = members[0].target
     repository, branch = first.base_repository, first.settings.branch
     contents = [each.content for each in members if each.content]
-    if not contents or first.settings.mode is not Mode.PULL_REQUEST or repository is None or run.file is None:
+    if (
+        not contents
+        or first.settings.mode is not Mode.PULL_REQUEST
+        or repository is None
+        or run.file is None
+    ):
         return None
     base = contents[0].base
     unknown = next((each.history.failure for each in contents if each.history.failure), "")
@@ -210,13 +255,17 @@ def _publish_group(
     boundaries = {each.target.settings.boundary_file for each in members} - {""}
     around = replace(chain, chain=chain.chain.around(first.role))
     rows = [target_row(each) for each in members]
-    changing = [(each.target, each.content) for each in members if each.content and each.has_changes]
+    changing = [
+        (each.target, each.content) for each in members if each.content and each.has_changes
+    ]
     pull = GroupedPullRequest(
         scope=run.file.group_scope(name),
         branch=branch,
         base=first.settings.base,
         primary=paths[0],
-        files={path: text for _, content in changing for path, text in content.context.contents.items()},
+        files={
+            path: text for _, content in changing for path, text in content.context.contents.items()
+        },
         title=group_title(name, rows),
         changes=tuple(
             change
@@ -224,7 +273,9 @@ def _publish_group(
             for change in ids_with_scope(run.scope_ids(target)[0], content.changes)
         ),
         text=lambda mark, taken: group_body(rows, around, mark, taken),
-        owns=lambda path: path in boundaries or any(path == own or file_number(own, path) for own in paths),
+        owns=lambda path: (
+            path in boundaries or any(path == own or file_number(own, path) for own in paths)
+        ),
         options=first.settings.pull_request_options,
         comments=_line_comments([each.context for each in contents]),
     )

@@ -13,7 +13,12 @@ from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.models import Principal
 from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.infrastructure import RepositoryVersion, declared_change, read_changes, read_plan
+from leastpriv.pipeline.infrastructure import (
+    RepositoryVersion,
+    declared_change,
+    read_changes,
+    read_plan,
+)
 from leastpriv.pipeline.load_policies import (
     continuations,
     managed_policies,
@@ -49,22 +54,34 @@ class ReviewResult(Struct, frozen=True):
     @property
     def has_changes(self) -> bool:
         """Whether any permission changes, or the infrastructure changes."""
-        return self.context.review.verdict is not ReviewVerdict.UNCHANGED or self.context.preflight is not None
+        return (
+            self.context.review.verdict is not ReviewVerdict.UNCHANGED
+            or self.context.preflight is not None
+        )
 
 
-def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVersion) -> ReviewResult:
-    """Compares both versions of the policy with each other and with the evidence; raises InputError."""
+def run_review(
+    run: RunContext, before: RepositoryVersion, after: RepositoryVersion
+) -> ReviewResult:
+    """Compares both versions of the policy with each other and with the evidence; raises
+    InputError.
+    """
     (target,) = run.targets
     settings, path = target.settings, target.policy_path
     old, new = _both(target, before, after)
     split_off = continuations(
-        Location(path, target.pointer), lambda name: after.read(name) or before.read(name), settings.principal
+        Location(path, target.pointer),
+        lambda name: after.read(name) or before.read(name),
+        settings.principal,
     )
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     for name in named:
         file = Location.of(name).path
         if before.read(file) is None and after.read(file) is None:
-            raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
+            raise InputError(
+                f"The input also-attached names {name!r}: neither the base nor the head has such a"
+                " file."
+            )
     managed = managed_policies(settings, run.aws)
     base, head = (
         PolicyVersion(policy, [*_attached(version, named, settings.principal), *managed.documents])
@@ -77,14 +94,24 @@ def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVers
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
-        review=review(base, head, evidence, settings.options, (*change.needs, *change.standing) if change else ()),
+        review=review(
+            base,
+            head,
+            evidence,
+            settings.options,
+            (*change.needs, *change.standing) if change else (),
+        ),
         evidence=evidence,
         attached=(*named, *managed.names),
         records=reading.records,
         run_url=run.run_url,
         missing_calls=("" if evidence.usages else reading.missing_calls) or reading.damaged,
         fails_without_calls=settings.fails_without_calls,
-        preflight=preflight(change, (base.documents, head.documents), evidence, settings.options) if change else None,
+        preflight=(
+            preflight(change, (base.documents, head.documents), evidence, settings.options)
+            if change
+            else None
+        ),
         declared_in=change.sources if change else (),
     )
     title = review_title(context)
@@ -92,7 +119,9 @@ def run_review(run: RunContext, before: RepositoryVersion, after: RepositoryVers
     return ReviewResult(context, title, review_body(context), review_body(context, SUMMARY_LIMIT))
 
 
-def _attached(version: RepositoryVersion, names: Sequence[str], principal: Principal) -> list[Document]:
+def _attached(
+    version: RepositoryVersion, names: Sequence[str], principal: Principal
+) -> list[Document]:
     """Parses the other policies of the role; one that the version lacks grants nothing."""
     paths = {name: Location.of(name).path for name in names}
     return [
@@ -103,16 +132,26 @@ def _attached(version: RepositoryVersion, names: Sequence[str], principal: Princ
 
 
 def report_review(result: ReviewResult, console: Console) -> int:
-    """Returns the exit code 0, or 3 where recorded calls would be denied or permissions are missing; reports that."""
+    """Returns the exit code 0, or 3 where recorded calls would be denied or permissions are
+    missing; reports that.
+    """
     if result.context.missing_calls:
         show = console.error if result.context.fails_without_calls else console.warning
         show(result.context.missing_calls)
         if result.context.fails_without_calls:
             return 1
     lacks = bool(result.context.preflight and result.context.preflight.lacking)
-    what = "would deny recorded calls" if result.context.review.breaks else "lacks permissions" if lacks else ""
+    what = (
+        "would deny recorded calls"
+        if result.context.review.breaks
+        else "lacks permissions"
+        if lacks
+        else ""
+    )
     if what:
-        console.error(f"{result.context.policy_file} {what} ({result.title}): exit code {DENIES_EXIT_CODE}.")
+        console.error(
+            f"{result.context.policy_file} {what} ({result.title}): exit code {DENIES_EXIT_CODE}."
+        )
     return DENIES_EXIT_CODE if what else 0
 
 
@@ -126,11 +165,13 @@ def review_outputs(result: ReviewResult) -> dict[str, str]:
     }
 
 
-def _both(target: Target, before: RepositoryVersion, after: RepositoryVersion) -> list[Document | None]:
+def _both(
+    target: Target, before: RepositoryVersion, after: RepositoryVersion
+) -> list[Document | None]:
     """Reads the policy in both versions; one of them may lack it. A plan is of the version after.
 
-    A version before that IAM rejects is no reason to fail the edit that corrects it; one that cannot be read grants
-    nothing.
+    A version before that IAM rejects is no reason to fail the edit that corrects it; one that
+    cannot be read grants nothing.
     """
     found: list[Document | None] = []
     lacks: list[PolicyFileError] = []
@@ -143,13 +184,19 @@ def _both(target: Target, before: RepositoryVersion, after: RepositoryVersion) -
             elif version is after:
                 found.append(read_policy(raw, target, version.folder(path, plan)))
             else:
-                found.append(read_attached(raw, target.policy_name, target.settings.principal, version.folder(path)))
+                found.append(
+                    read_attached(
+                        raw, target.policy_name, target.settings.principal, version.folder(path)
+                    )
+                )
         except PolicyFileError as error:
             if version is after and not isinstance(error, NoPolicyError):
                 raise
             found.append(None)
             lacks.append(error)
     if not any(found):
-        nowhere = f"The input policy-file is {path!r}: neither the base nor the head has such a file."
+        nowhere = (
+            f"The input policy-file is {path!r}: neither the base nor the head has such a file."
+        )
         raise lacks[-1] if lacks else InputError(nowhere)
     return found

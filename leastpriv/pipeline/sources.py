@@ -1,6 +1,7 @@
 """Opens the sources of evidence that the settings name, and reads all of them in one pass.
 
-All share one AWS session. Where they have no call of a principal, a sentence says which slip is likely.
+All share one AWS session. Where they have no call of a principal, a sentence says which slip is
+likely.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class FailedSource(Struct):
         raise self.failure
 
 
-def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSession | None) -> list[CountedSource]:
+def open_sources(
+    settings: Settings, folders: Sequence[Path], session: AwsSession | None
+) -> list[CountedSource]:
     """Opens every source that the settings name, folders first.
 
     Raises:
@@ -65,7 +68,11 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
         TrailFolder(path).check()
     now = session.now if session else None
     options = S3TrailOptions(
-        since=now - timedelta(days=settings.lookback_days) if now and settings.window.start is None else None,
+        since=(
+            now - timedelta(days=settings.lookback_days)
+            if now and settings.window.start is None
+            else None
+        ),
         seen=EventDeduplicator(),
         cache=Path(settings.cache_dir) if settings.cache_dir else None,
         validate_at=now if settings.validate_digests else None,
@@ -76,14 +83,18 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
         partial(TrailFolder, path, seen=options.seen, cache=options.cache) for path in folders
     ]
     if settings.wait_for_events and not settings.event_history:
-        _log.info("wait-for-events has no effect: it waits for event history, which trails does not name.")
+        _log.info(
+            "wait-for-events has no effect: it waits for event history, which trails does not name."
+        )
     if settings.event_history:
         from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
 
         # Event history keeps 90 days whatever the window.
         wait = timedelta(minutes=settings.wait_for_events)
         history = EventHistoryOptions(settings.lookback_days, wait, options.seen)
-        openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history))
+        openers.append(
+            partial(event_history, settings.principal, settings.aws_regions, session, history)
+        )
     if settings.athena_table:
         openers.append(partial(_athena_table, settings, session.base if session else None, options))
     if settings.bucket_trails:
@@ -93,7 +104,12 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
             return name.startswith("arn:") and name.split(":")[4] == settings.principal.account
 
         openers.extend(
-            partial(bucket_trail, name, session.base if session and not is_own(name) else session, options)
+            partial(
+                bucket_trail,
+                name,
+                session.base if session and not is_own(name) else session,
+                options,
+            )
             for name in settings.bucket_trails
             if is_log_group(name) or not settings.athena_table
         )
@@ -101,7 +117,9 @@ def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSessio
 
 
 def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
-    """Opens all sources; one that cannot be opened is a failed one, which becomes a gap when it is read."""
+    """Opens all sources; one that cannot be opened is a failed one, which becomes a gap when it is
+    read.
+    """
     sources: list[CountedSource] = []
     failures: list[LeastprivError] = []
     for open_source in openers:
@@ -110,7 +128,9 @@ def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSour
         except LeastprivError as error:
             failures.append(error)
         except Exception as error:
-            failures.append(LeastprivError(f"A source could not be opened: {describe_defect(error)}."))
+            failures.append(
+                LeastprivError(f"A source could not be opened: {describe_defect(error)}.")
+            )
     first = next(iter(failures), None)
     if isinstance(first, AwsError) and first.kind is AwsErrorKind.NO_CREDENTIALS and not sources:
         # Event history is the default of a step.
@@ -129,9 +149,11 @@ def event_history(
     session: AwsSession | None,
     options: EventHistoryOptions,
 ) -> CountedSource:
-    """Opens the account's event history in some regions (none: all enabled ones); `principal` None: of all principals.
+    """Opens the account's event history in some regions (none: all enabled ones); `principal` None:
+    of all principals.
 
-    Raises LeastprivError where AWS cannot be reached, or the credentials are of another account than the principal.
+    Raises LeastprivError where AWS cannot be reached, or the credentials are of another account
+    than the principal.
     """
     from leastpriv.evidence.cloudtrail.event_history import EventHistory
     from leastpriv.permissions.event_table import home_region
@@ -142,9 +164,10 @@ def event_history(
     if principal and aws.account() not in ("", principal.account):
         who = principal_of(aws.caller())
         raise InputError(
-            f"The AWS credentials are those of {who.arn if who else aws.caller()}, and event history shows calls of "
-            f"that account only: use credentials of the account {principal.account} of the input role-arn, or name the "
-            "role that reads it as assume-role in the input config."
+            f"The AWS credentials are those of {who.arn if who else aws.caller()}, and event"
+            " history shows calls of that account only: use credentials of the account"
+            f" {principal.account} of the input role-arn, or name the role that reads it as"
+            " assume-role in the input config."
         )
     _log.info(f"Reading event history as {aws.caller()}")
     # Regions that are named are the only ones in which the role works and logs in.
@@ -154,14 +177,19 @@ def event_history(
 
 
 def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
-    """Returns every region in which the role may have worked, and the remedy where one cannot be read."""
+    """Returns every region in which the role may have worked, and the remedy where one cannot be
+    read.
+    """
     remedy = "If the role works in some regions only, name these in the input aws-regions"
     own = (aws.region,) if aws.region else ()
     try:
         return (*own, *aws.enabled_regions()), f"{remedy}."
     except AwsError as error:
         _log.info(f"All regions are read, enabled or not: {error}")
-        return (*own, *aws.regions("cloudtrail")), f"{remedy}, or allow account:ListRegions to these credentials."
+        return (
+            *own,
+            *aws.regions("cloudtrail"),
+        ), f"{remedy}, or allow account:ListRegions to these credentials."
 
 
 def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
@@ -172,7 +200,9 @@ def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions
     return LogGroup(aws, named, options) if is_log_group(named) else S3Trail(aws, named, options)
 
 
-def _athena_table(settings: Settings, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
+def _athena_table(
+    settings: Settings, session: AwsSession | None, options: S3TrailOptions
+) -> CountedSource:
     from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
@@ -206,10 +236,12 @@ def read_evidence(
     target: Principal | Principals | None,
     hooks: ReadHooks | None = None,
 ) -> Mapping[str, Evidence]:
-    """Reads all sources in one pass and returns the evidence by principal ARN; `target` None: of all principals.
+    """Reads all sources in one pass and returns the evidence by principal ARN; `target` None: of
+    all principals.
 
-    A target is always in the result, even without calls. Gaps count for every principal, since they may hide calls of
-    any. Raises LeastprivError, that of the first source, where no source could be read; with other sources it is a gap.
+    A target is always in the result, even without calls. Gaps count for every principal, since they
+    may hide calls of any. Raises LeastprivError, that of the first source, where no source could be
+    read; with other sources it is a gap.
     """
     return dict(read_by_principal(sources, window, target, hooks))
 
@@ -220,12 +252,19 @@ def read_by_principal(
     target: Principal | Principals | None,
     hooks: ReadHooks | None = None,
 ) -> Iterator[tuple[str, Evidence]]:
-    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory."""
+    """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in
+    memory.
+    """
     hooks = hooks or ReadHooks()
-    principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
+    principals = (
+        target
+        if isinstance(target, Principals)
+        else Principals(frozenset({target}) if target else None)
+    )
     items = _all_items(sources, window, principals)
     first = next(items, None)
-    # Import late: the modules below take longer to load than all others, and meanwhile the first objects arrive.
+    # Import late: the modules below take longer to load than all others, and meanwhile the first
+    # objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
 
     books = PrincipalCollectors(principals, len(sources), hooks.decoder)
@@ -239,7 +278,9 @@ def read_by_principal(
 def _all_items(
     sources: Sequence[EvidenceSource], window: Window, principals: Principals
 ) -> Iterator[tuple[int, Call | Gap]]:
-    """Yields the items of each source with its number; an error becomes a gap, so that the other sources are read."""
+    """Yields the items of each source with its number; an error becomes a gap, so that the other
+    sources are read.
+    """
     failures: list[LeastprivError] = []
     for number, source in enumerate(sources):
         try:
@@ -268,8 +309,12 @@ _MOST_NAMED = 5
 _UNREAD = (GapKind.SOURCE_FAILED, GapKind.UNREADABLE_FILE, GapKind.UNREADABLE_RECORD)
 
 
-def missing_calls(principal: Principal, statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
-    """Returns sentences that say what was read of each source and which slip is likely, where no call was found."""
+def missing_calls(
+    principal: Principal, statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]
+) -> str:
+    """Returns sentences that say what was read of each source and which slip is likely, where no
+    call was found.
+    """
     read = ReadStatistics()
     for each in statistics:
         read.absorb(each)
@@ -278,7 +323,10 @@ def missing_calls(principal: Principal, statistics: Sequence[ReadStatistics], ga
         more = f" (and {len(unread) - 1} more gaps)" if len(unread) > 1 else ""
         slip = f"No record could be read: {unread[0].detail}{more}."
     elif not read.records and read.outside_window:
-        slip = f"All {read.outside_window:,} records are outside the window: check --from and --to, or lookback-days."
+        slip = (
+            f"All {read.outside_window:,} records are outside the window: check --from and --to, or"
+            " lookback-days."
+        )
     elif read.callers:
         slip = _others(principal, read.callers)
     elif not read.records:
@@ -290,9 +338,13 @@ def missing_calls(principal: Principal, statistics: Sequence[ReadStatistics], ga
 
 
 def damaged_files(statistics: Sequence[ReadStatistics], gaps: Sequence[Gap]) -> str:
-    """Returns a sentence where every file that was read is damaged, whatever its intact part shows; else nothing."""
+    """Returns a sentence where every file that was read is damaged, whatever its intact part shows;
+    else nothing.
+    """
     damaged = sum(each.damaged_files for each in statistics)
-    if not damaged or any(each.damaged_files + each.foreign_files < max(each.files, 1) for each in statistics):
+    if not damaged or any(
+        each.damaged_files + each.foreign_files < max(each.files, 1) for each in statistics
+    ):
         return ""
     first = next((gap.detail for gap in gaps if gap.kind in _UNREAD), "")
     return f"Every file that was read is damaged ({damaged:,}): {first}."
@@ -308,16 +360,28 @@ def _others(principal: Principal, callers: Mapping[str, int]) -> str:
             key = (other.account, other.kind, other.name)
             arns[key] = max(arns.get(key, ""), other.arn, key=len)
             counts[key] += calls
-    own = sorted((key for key in counts if key[0] == principal.account), key=lambda key: (-counts[key], arns[key]))
+    own = sorted(
+        (key for key in counts if key[0] == principal.account),
+        key=lambda key: (-counts[key], arns[key]),
+    )
     if not own:
         accounts = ", ".join(sorted({account for account, _, _ in counts})[:_MOST_NAMED])
-        whose = f"of account {accounts}: check the account in role-arn, and" if accounts else "of services: check"
+        whose = (
+            f"of account {accounts}: check the account in role-arn, and"
+            if accounts
+            else "of services: check"
+        )
         return f"The calls in this trail are {whose} trails."
     names = {name: (account, kind, name) for account, kind, name in own}
     from difflib import get_close_matches
 
-    close = [names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)]
-    found = (f"{_short(arns[key])} ({plural(counts[key], 'call')})" for key in dict.fromkeys([*close, *own]))
+    close = [
+        names[name] for name in get_close_matches(principal.name, names, n=_MOST_NAMED, cutoff=0.7)
+    ]
+    found = (
+        f"{_short(arns[key])} ({plural(counts[key], 'call')})"
+        for key in dict.fromkeys([*close, *own])
+    )
     meant = f" Did you mean {_short(arns[close[0]])}?" if close else ""
     return f"Roles and users in this trail: {listed(found, _MOST_NAMED)}.{meant}"
 

@@ -1,6 +1,7 @@
 """Shortens a policy without changing what it allows and denies.
 
-Statements are merged; then lists of actions become wildcards that grant exactly the same actions of the catalogue.
+Statements are merged; then lists of actions become wildcards that grant exactly the same actions of
+the catalogue.
 """
 
 from __future__ import annotations
@@ -23,16 +24,27 @@ _WORTH_A_WILDCARD = 3
 
 
 def wildcards_for(
-    actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool], *, inner: bool = True
+    actions: Collection[str],
+    others: Collection[str],
+    may_write: Callable[[str], bool],
+    *,
+    inner: bool = True,
 ) -> tuple[str, ...]:
     """Returns sorted entries that grant all `actions` and none of `others`.
 
-    A wildcard covers whole words of action names, at the start (`lambda:List*`) or, with `inner`, anywhere
-    (`lambda:*Layer*`); it replaces at least three actions and needs the consent of `may_write`.
+    A wildcard covers whole words of action names, at the start (`lambda:List*`) or, with `inner`,
+    anywhere (`lambda:*Layer*`); it replaces at least three actions and needs the consent of
+    `may_write`.
     """
-    candidates, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
+    candidates, rest, entries = (
+        _candidate_patterns(actions, others, inner),
+        set(actions),
+        list[str](),
+    )
     while rest:
-        pattern = max(candidates, key=lambda each: (len(candidates[each] & rest), len(each), each), default="")
+        pattern = max(
+            candidates, key=lambda each: (len(candidates[each] & rest), len(each), each), default=""
+        )
         if not pattern or len(candidates[pattern] & rest) < _WORTH_A_WILDCARD:
             break
         granted = candidates.pop(pattern)
@@ -42,8 +54,12 @@ def wildcards_for(
     return tuple(sorted({*entries, *rest}))
 
 
-def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
-    """Returns wildcards that grant several of the actions and none of the others, with the actions that each grants."""
+def _candidate_patterns(
+    actions: Collection[str], others: Collection[str], inner: bool
+) -> dict[str, set[str]]:
+    """Returns wildcards that grant several of the actions and none of the others, with the actions
+    that each grants.
+    """
     by_service, foreign = _by_service(actions), _by_service(others)
     counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
     found: dict[str, set[str]] = {}
@@ -54,7 +70,9 @@ def _candidate_patterns(actions: Collection[str], others: Collection[str], inner
             continue
         granted = str.startswith if anchored else str.__contains__
         if not any(granted(name, text) for name in foreign.get(prefix, ())):
-            found[pattern] = {action for name, action in by_service[prefix].items() if granted(name, text)}
+            found[pattern] = {
+                action for name, action in by_service[prefix].items() if granted(name, text)
+            }
     return found
 
 
@@ -68,7 +86,9 @@ def _by_service(actions: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def _word_patterns(action: str) -> Iterator[str]:
-    """Yields a pattern for each run of words: `ListLayerVersions` gives `List*`, `*Layer*`, `*LayerVersions*` …."""
+    """Yields a pattern for each run of words: `ListLayerVersions` gives `List*`, `*Layer*`,
+    `*LayerVersions*` ….
+    """
     prefix, _, name = action.partition(":")
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
     for start in range(len(words)):
@@ -77,21 +97,27 @@ def _word_patterns(action: str) -> Iterator[str]:
 
 
 class ActionWildcard(Struct, frozen=True):
-    """A wildcard and the actions that it replaces, which are exactly those that it grants in the catalogue."""
+    """A wildcard and the actions that it replaces, which are exactly those that it grants in the
+    catalogue.
+    """
 
     pattern: str
     actions: tuple[str, ...]
 
 
 MayWriteWildcard = Callable[[Document, Statement, str], bool]
-"""Decides whether a wildcard may be written into a statement: AWS may add actions that it then grants."""
+"""Decides whether a wildcard may be written into a statement: AWS may add actions that it then
+grants.
+"""
 
 
 def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tuple[str, ...]]:
-    """Merges statements that differ only in their actions or their resources, and removes entries that others cover.
+    """Merges statements that differ only in their actions or their resources, and removes entries
+    that others cover.
 
-    If merging the last few brings the policy within `limit`, only those are merged, so that the rest of the file is
-    unchanged. Returns the document and the Sids (or lines) of the statements merged into others.
+    If merging the last few brings the policy within `limit`, only those are merged, so that the
+    rest of the file is unchanged. Returns the document and the Sids (or lines) of the statements
+    merged into others.
     """
     left = _merge(document, range(len(document.statements)))
     whole = _apply_merges(document, left)
@@ -104,19 +130,26 @@ def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tupl
         return _apply_merges(document, [each for each in few if each.is_changed]), _merged_sids(few)
 
     # Each merge shortens the policy, so that the first sufficient count is the smallest.
-    enough = bisect_left(range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit)
+    enough = bisect_left(
+        range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit
+    )
     return after(enough) if enough <= len(movable) else (whole, _merged_sids(left))
 
 
 def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement]:
-    """Returns all statements; those of `may_go` are merged into an earlier one if the meaning is equal."""
+    """Returns all statements; those of `may_go` are merged into an earlier one if the meaning is
+    equal.
+    """
     is_plain = document.source.language == "plain"
     left = [
-        _MergedStatement(statement, condition_of(document, statement), is_plain) for statement in document.statements
+        _MergedStatement(statement, condition_of(document, statement), is_plain)
+        for statement in document.statements
     ]
     for place, each in enumerate(left):
         if each.statement.index in may_go:
-            each.is_absorbed = any(not other.is_absorbed and other.absorb(each) for other in left[:place])
+            each.is_absorbed = any(
+                not other.is_absorbed and other.absorb(each) for other in left[:place]
+            )
     return left
 
 
@@ -125,7 +158,9 @@ def _apply_merges(document: Document, merging: Iterable[_MergedStatement]) -> Do
 
 
 def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
-    return tuple(each.statement.sid or f"line {each.statement.line}" for each in merging if each.is_absorbed)
+    return tuple(
+        each.statement.sid or f"line {each.statement.line}" for each in merging if each.is_absorbed
+    )
 
 
 class _MergedStatement(Struct):
@@ -145,12 +180,17 @@ class _MergedStatement(Struct):
     @property
     def is_changed(self) -> bool:
         """Whether the statement was absorbed or absorbed another."""
-        return self.is_absorbed or (self.actions, self.resources) != (self.statement.actions, self.statement.resources)
+        return self.is_absorbed or (self.actions, self.resources) != (
+            self.statement.actions,
+            self.statement.resources,
+        )
 
     def absorb(self, other: _MergedStatement) -> bool:
         """Absorbs the other statement if the union grants, or denies, exactly what the two did."""
         one, two = self.statement, other.statement
-        if (one.effect, self.condition) != (two.effect, other.condition) or not (self.actions and other.actions):
+        if (one.effect, self.condition) != (two.effect, other.condition) or not (
+            self.actions and other.actions
+        ):
             return False
         entries = (*self.actions, *self.resources, *other.actions, *other.resources)
         if not self.is_plain and any("${" in entry for entry in entries):
@@ -159,7 +199,9 @@ class _MergedStatement(Struct):
         if {*self.resources} == {*other.resources} and {*one.not_resources} == {*two.not_resources}:
             self.actions = (*self.actions, *other.actions)
             return True
-        same = {action.lower() for action in self.actions} == {action.lower() for action in other.actions}
+        same = {action.lower() for action in self.actions} == {
+            action.lower() for action in other.actions
+        }
         if same and self.resources and other.resources:
             self.resources = (*self.resources, *other.resources)
             return True
@@ -176,16 +218,26 @@ class _MergedStatement(Struct):
             name = patterns.folded(action)
             if name in kept or any(action_covers(other, action) for other in wildcards):
                 continue
-            # An entry without wildcards covers only itself, so that thousands of them need no comparison.
+            # An entry without wildcards covers only itself, so that thousands of them need no
+            # comparison.
             if "*" in name or "?" in name:
-                kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
-                wildcards = [*(other for other in wildcards if not action_covers(action, other)), action]
+                kept = {
+                    key: other for key, other in kept.items() if not action_covers(action, other)
+                }
+                wildcards = [
+                    *(other for other in wildcards if not action_covers(action, other)),
+                    action,
+                ]
             kept[name] = action
         removed = frozenset(self.statement.actions) - {*kept.values()}
         new = tuple(action for action in kept.values() if action not in self.statement.actions)
         if removed or new:
-            yield ReplaceActions(index, removed, ((self.statement.actions[-1], new),) if new else ())
-        resources = tuple(entry for entry in self.resources if entry not in self.statement.resources)
+            yield ReplaceActions(
+                index, removed, ((self.statement.actions[-1], new),) if new else ()
+            )
+        resources = tuple(
+            entry for entry in self.resources if entry not in self.statement.resources
+        )
         if resources:
             yield ReplaceResources(index, frozenset(), resources)
 
@@ -195,8 +247,8 @@ def shorten_actions(
 ) -> tuple[Document, tuple[ActionWildcard, ...]]:
     """Replaces actions of Allow statements by wildcards with the same grants in the catalogue.
 
-    `may_write_wildcard` must consent to each. Starts with the longest lists and stops when the policy is within
-    `limit`.
+    `may_write_wildcard` must consent to each. Starts with the longest lists and stops when the
+    policy is within `limit`.
     """
     wildcards: list[ActionWildcard] = []
     shorter, excess = document, policy_size(document) - limit
@@ -210,7 +262,9 @@ def shorten_actions(
             replaced = frozenset(action for each in found for action in each.actions)
             first = next(action for action in statement.actions if action in replaced)
             written = tuple(each.pattern for each in found)
-            shorter = apply_edits(shorter, [ReplaceActions(statement.index, replaced, ((first, written),))])
+            shorter = apply_edits(
+                shorter, [ReplaceActions(statement.index, replaced, ((first, written),))]
+            )
             excess = policy_size(shorter) - limit
             wildcards += found
     return shorter, tuple(wildcards)
@@ -220,10 +274,16 @@ def _wildcards(
     document: Document, statement: Statement, may_write_wildcard: MayWriteWildcard, excess: int
 ) -> list[ActionWildcard]:
     """Returns wildcards for a statement's actions, until they save `excess` characters."""
-    actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
+    actions = [
+        action
+        for action in statement.actions
+        if not set(action) & {"*", "?"} and catalog.action(action)
+    ]
     names = {action.lower() for action in actions}
     prefixes = {action.partition(":")[0] for action in actions}
-    others = [each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names]
+    others = [
+        each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names
+    ]
     found: list[ActionWildcard] = []
 
     def may_write(pattern: str) -> bool:
@@ -232,7 +292,11 @@ def _wildcards(
             return False
         if not may_write_wildcard(document, statement, pattern):
             return False
-        found.append(ActionWildcard(pattern, tuple(action for action in actions if action_covers(pattern, action))))
+        found.append(
+            ActionWildcard(
+                pattern, tuple(action for action in actions if action_covers(pattern, action))
+            )
+        )
         return True
 
     wildcards_for(actions, others, may_write)

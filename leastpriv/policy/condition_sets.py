@@ -14,7 +14,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Condition, Permission
-from leastpriv.permissions.patterns import escape_observed, has_variable, resource_covers, resource_overlaps, unescape
+from leastpriv.permissions.patterns import (
+    escape_observed,
+    has_variable,
+    resource_covers,
+    resource_overlaps,
+    unescape,
+)
 from leastpriv.policy.conditions import (
     Operator,
     arn_parts,
@@ -60,17 +66,25 @@ def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
     )
 
 
-def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadable: str) -> ConditionSet:
+def condition_set_of(
+    conditions: Iterable[Condition], variables: bool, unreadable: str
+) -> ConditionSet:
     """Builds the condition set of a Condition block; see `in_2012_spelling` for `variables`."""
     spelled = (
-        replace(each, key=each.key.lower(), values=tuple(in_2012_spelling(text, variables) for text in each.values))
+        replace(
+            each,
+            key=each.key.lower(),
+            values=tuple(in_2012_spelling(text, variables) for text in each.values),
+        )
         for each in conditions
     )
     return ConditionSet(tuple(sorted(set(spelled))), unreadable)
 
 
 def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
-    """Splits a set by the alternative values of its conditions: the set holds if and only if one of its cases holds."""
+    """Splits a set by the alternative values of its conditions: the set holds if and only if one of
+    its cases holds.
+    """
     split = [_alternatives(condition) for condition in condition_set.conditions]
     number_of_cases = 1
     for alternatives in split:
@@ -91,7 +105,9 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
 def _depends_on_effect(condition: Condition) -> bool:
     """Returns whether a value may be no ARN, which makes a Deny apply and an Allow not."""
     operator = parse_operator(condition.operator)
-    return bool(operator and operator.base == "ArnLike") and not all(map(is_arn_pattern, condition.values))
+    return bool(operator and operator.base == "ArnLike") and not all(
+        map(is_arn_pattern, condition.values)
+    )
 
 
 @lru_cache(maxsize=16384)
@@ -99,9 +115,17 @@ def implies(one: ConditionSet, other: ConditionSet) -> bool:
     """Returns whether `other` provably holds if `one` does."""
     return (
         (not other.unreadable or other.unreadable == one.unreadable)
-        and all(any(condition_implies(narrow, wide) for narrow in one.conditions) for wide in other.conditions)
-        and all(any(resource_covers(wide, narrow) for narrow in one.matching) for wide in other.matching)
-        and all(any(resource_covers(narrow, wide) for narrow in one.not_matching) for wide in other.not_matching)
+        and all(
+            any(condition_implies(narrow, wide) for narrow in one.conditions)
+            for wide in other.conditions
+        )
+        and all(
+            any(resource_covers(wide, narrow) for narrow in one.matching) for wide in other.matching
+        )
+        and all(
+            any(resource_covers(narrow, wide) for narrow in one.not_matching)
+            for wide in other.not_matching
+        )
     )
 
 
@@ -117,9 +141,11 @@ def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
 
 @lru_cache(maxsize=16384)
 def condition_implies(one: Condition, other: Condition) -> bool:
-    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in a `ConditionSet`.
+    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in
+    a `ConditionSet`.
 
-    Holds if both belong to statements of one effect, and if `one` belongs to an Allow and `other` to a Deny.
+    Holds if both belong to statements of one effect, and if `one` belongs to an Allow and `other`
+    to a Deny.
     """
     if one == other:
         return True
@@ -140,21 +166,31 @@ def condition_implies(one: Condition, other: Condition) -> bool:
 def _no_stricter_on_absent_key(narrow: Operator, wide: Operator) -> bool:
     """Returns whether the wider operator accepts an absent key if the narrower one does."""
     absent_is_fine = narrow.negated and not narrow.quantifier
-    return narrow.if_exists <= wide.if_exists or absent_is_fine or narrow.quantifier == "ForAllValues"
+    return (
+        narrow.if_exists <= wide.if_exists or absent_is_fine or narrow.quantifier == "ForAllValues"
+    )
 
 
-def _all_within(base: str, values: Sequence[str], wider_base: str, wider_values: Sequence[str]) -> bool:
-    return all(any(_within(base, value, wider_base, wider) for wider in wider_values) for value in values)
+def _all_within(
+    base: str, values: Sequence[str], wider_base: str, wider_values: Sequence[str]
+) -> bool:
+    return all(
+        any(_within(base, value, wider_base, wider) for wider in wider_values) for value in values
+    )
 
 
 def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
-    """Returns whether each actual value that matches `value` under one operator matches `wider` under another."""
+    """Returns whether each actual value that matches `value` under one operator matches `wider`
+    under another.
+    """
     if base == wider_base and value == wider:
         return True
     if (base, wider_base) == ("StringEquals", "StringEqualsIgnoreCase"):
         base = wider_base
     if base == wider_base == "StringEqualsIgnoreCase":
-        return not has_variable(value + wider) and unescape(value).lower() == unescape(wider).lower()
+        return (
+            not has_variable(value + wider) and unescape(value).lower() == unescape(wider).lower()
+        )
     if wider_base == "StringLike" and base in {"StringLike", "StringEquals"}:
         return resource_covers(wider, _as_pattern(base, value))
     if (base, wider_base) == ("StringLike", "StringEquals"):
@@ -166,7 +202,8 @@ def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
 def _as_pattern(base: str, value: str) -> str:
     """Spells a value of StringEquals, in which `*` and `?` are plain characters, as a pattern."""
     if base == "StringLike" or has_variable(value):
-        # A value with a variable is comparable only with its own text and with patterns that cover it.
+        # A value with a variable is comparable only with its own text and with patterns that cover
+        # it.
         return value
     return escape_observed(unescape(value))
 
@@ -183,12 +220,18 @@ def _network_within(value: str, wider: str) -> bool:
     return narrow.network_address in wide and narrow.broadcast_address in wide
 
 
-def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
+def _compare_bounds(
+    read: Callable[[str], Decimal | None], below: bool
+) -> Callable[[str, str], bool]:
     """Returns a comparison of bounds: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
         narrow, wide = read(value), read(wider)
-        return narrow is not None and wide is not None and (narrow <= wide if below else narrow >= wide)
+        return (
+            narrow is not None
+            and wide is not None
+            and (narrow <= wide if below else narrow >= wide)
+        )
 
     return within
 
@@ -230,7 +273,11 @@ def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool
     """Returns whether no actual value matches both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
         return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
-    return base == other_base == "Bool" and not has_variable(value + other) and is_true(value) != is_true(other)
+    return (
+        base == other_base == "Bool"
+        and not has_variable(value + other)
+        and is_true(value) != is_true(other)
+    )
 
 
 EVERYTHING = Element(("*",))
@@ -243,7 +290,9 @@ class Rule(Struct, frozen=True):
     allow: bool
     actions: Element
     resources: Element
-    """Entries in the spelling of version 2012-10-17; a variable becomes `*` here and a condition in `condition_set`."""
+    """Entries in the spelling of version 2012-10-17; a variable becomes `*` here and a condition in
+    `condition_set`.
+    """
     condition_set: ConditionSet
     document: int
     """Index of its document in the given sequence."""
@@ -262,7 +311,9 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
 
 
 def listed_rules(listed: Permission) -> Iterator[Rule]:
-    """Yields the rule of a grant of one action pattern on one resource pattern under all its conditions."""
+    """Yields the rule of a grant of one action pattern on one resource pattern under all its
+    conditions.
+    """
     statement = Statement(
         index=0,
         sid="",
@@ -280,7 +331,9 @@ def listed_rules(listed: Permission) -> Iterator[Rule]:
 
 
 def _rules(number: int, statement: Statement, document: Document | None = None) -> Iterator[Rule]:
-    unreadable = condition_of(document, statement) if document and not statement.conditions_readable else ""
+    unreadable = (
+        condition_of(document, statement) if document and not statement.conditions_readable else ""
+    )
     rule = Rule(
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),
@@ -301,7 +354,8 @@ def _rules(number: int, statement: Statement, document: Document | None = None) 
         )
         return
     if not entries:
-        # IAM would not store such a statement, and its effect is undocumented: it equals only itself.
+        # IAM would not store such a statement, and its effect is undocumented: it equals only
+        # itself.
         unknown = rule.condition_set.unreadable + _UNKNOWN
         yield replace(rule, condition_set=replace(rule.condition_set, unreadable=unknown))
     if plain:
@@ -315,11 +369,21 @@ def _rules(number: int, statement: Statement, document: Document | None = None) 
 
 
 def with_certain_parts(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """Adds to each rule that excludes an entry with a policy variable its part that no value of the variable limits."""
+    """Adds to each rule that excludes an entry with a policy variable its part that no value of the
+    variable limits.
+    """
     found: dict[Rule, None] = {}
     for rule in rules:
         found[rule] = None
         if excluded := rule.condition_set.not_matching:
-            widest = Element((*rule.resources.patterns, *map(without_variables, excluded)), negated=True)
-            found[replace(rule, resources=widest, condition_set=replace(rule.condition_set, not_matching=()))] = None
+            widest = Element(
+                (*rule.resources.patterns, *map(without_variables, excluded)), negated=True
+            )
+            found[
+                replace(
+                    rule,
+                    resources=widest,
+                    condition_set=replace(rule.condition_set, not_matching=()),
+                )
+            ] = None
     return tuple(found)

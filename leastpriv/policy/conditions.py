@@ -1,21 +1,24 @@
 """Evaluates conditions of a request: True, False, or None if the outcome is unknown.
 
-Operators: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html;
+Operators:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html;
 several values:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html;
-policy variables: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html (all read
-2026-11-24).
+policy variables: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+(all read 2026-11-24).
 
-If the request lacks the key, a positive operator is False, a negated one True and one with `IfExists` True;
-`ForAllValues` is True and `ForAnyValue` False. An empty value is a value. A multivalued key that is present matches no
-operator without `ForAllValues` or `ForAnyValue`. A value of the policy that is not in the operator's format equals no
-value of a request; for ARNs see `_fits_values`. None means an unknown operator or variable.
+If the request lacks the key, a positive operator is False, a negated one True and one with
+`IfExists` True; `ForAllValues` is True and `ForAnyValue` False. An empty value is a value. A
+multivalued key that is present matches no operator without `ForAllValues` or `ForAnyValue`. A value
+of the policy that is not in the operator's format equals no value of a request; for ARNs see
+`_fits_values`. None means an unknown operator or variable.
 
-Variable names are case-insensitive; `${key, 'text'}` has a default; a variable without a value is null, which equals
-and matches no text; a multivalued key cannot be a variable, also with a default.
+Variable names are case-insensitive; `${key, 'text'}` has a default; a variable without a value is
+null, which equals and matches no text; a multivalued key cannot be a variable, also with a default.
 
-The pages above do not say how AWS reads malformed values, empty values and multivalued keys. AWS's answers to
-`iam:TagUser` calls do (captured 2026-08 and 2026-09); `tests/cases_evaluator` has a case for each.
+The pages above do not say how AWS reads malformed values, empty values and multivalued keys. AWS's
+answers to `iam:TagUser` calls do (captured 2026-08 and 2026-09); `tests/cases_evaluator` has a case
+for each.
 """
 
 from __future__ import annotations
@@ -55,7 +58,9 @@ def parse_number(text: str) -> Decimal | None:
 
 @lru_cache(maxsize=4096)
 def parse_date(text: str) -> Decimal | None:
-    """Parses a date, a time or seconds since 1970 into seconds, truncated to milliseconds; None for other text."""
+    """Parses a date, a time or seconds since 1970 into seconds, truncated to milliseconds; None for
+    other text.
+    """
     if _EPOCH.fullmatch(text):
         return Decimal(text).quantize(_MILLISECOND, ROUND_FLOOR)
     found = _DATE.fullmatch(text)
@@ -64,7 +69,13 @@ def parse_date(text: str) -> Decimal | None:
     year, month, day, hour, minute, second, fraction, zone = found.groups()
     try:
         time = datetime(
-            int(year), int(month), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
+            int(year),
+            int(month),
+            int(day or 1),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+            tzinfo=UTC,
         )
     except ValueError:
         return None
@@ -82,13 +93,18 @@ def _offset(zone: str) -> int:
 
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0{1,2}(?=[0-9])")
 _PREFIX = re.compile(r"/\+?0*([0-9]{1,3})\Z", re.ASCII)
-_ODD_COLONS = ((re.compile(r"(?<!:):::(?!:)"), "::"), (re.compile(r"(?<!:):\Z"), ""), (re.compile(r"\A:(?!:)"), "0:"))
+_ODD_COLONS = (
+    (re.compile(r"(?<!:):::(?!:)"), "::"),
+    (re.compile(r"(?<!:):\Z"), ""),
+    (re.compile(r"\A:(?!:)"), "0:"),
+)
 """Colons of an IPv6 address that AWS reads in another way than RFC 4291 -> their usual form."""
 
 
 @lru_cache(maxsize=4096)
 def parse_network(text: str) -> IPv4Network | IPv6Network | None:
-    """Parses an address or a CIDR range of a policy, an address as a range of one; None if AWS matches it never.
+    """Parses an address or a CIDR range of a policy, an address as a range of one; None if AWS
+    matches it never.
 
     Bits after the prefix count in IPv6 only: a range with such a bit matches no address.
     """
@@ -131,15 +147,17 @@ def without_variables(pattern: str) -> str:
 
 
 def in_2012_spelling(text: str, variables: bool) -> str:
-    """Spells a text as in version 2012-10-17; without `variables`, as in other versions, `${` is plain text in it."""
+    """Spells a text as in version 2012-10-17; without `variables`, as in other versions, `${` is
+    plain text in it.
+    """
     return text if variables else text.replace("${", "${$}{")
 
 
 def resolve_variables(text: str, context: Context, complete: bool) -> str | None:
     """Replaces policy variables by the request's values, in which wildcards become plain text.
 
-    Returns None if a variable has no value or a multivalued key: such a text matches nothing. A variable that remains
-    is unknown: its key is absent from an incomplete context.
+    Returns None if a variable has no value or a multivalued key: such a text matches nothing. A
+    variable that remains is unknown: its key is absent from an incomplete context.
     """
     if not has_variable(text):
         return text
@@ -168,7 +186,8 @@ def resolve_variables(text: str, context: Context, complete: bool) -> str | None
 
 Truth = bool | None
 Comparison = Callable[[str, str], Truth]
-"""(value of the policy, spelled as in version 2012-10-17, without variables; value of the request)"""
+"""(value of the policy, spelled as in version 2012-10-17, without variables; value of the request)
+"""
 Quantifier = Literal["", "ForAllValues", "ForAnyValue"]
 
 _ARN_PARTS = 6
@@ -179,8 +198,8 @@ class Operator(Struct, frozen=True):
     """A parsed condition operator."""
 
     base: str
-    """The positive operator in `COMPARISONS`, or `Null`; `ArnEquals` becomes `ArnLike`, which AWS says behaves
-    identically."""
+    """The positive operator in `COMPARISONS`, or `Null`; `ArnEquals` becomes `ArnLike`, which AWS
+    says behaves identically."""
     negated: bool
     quantifier: Quantifier
     if_exists: bool
@@ -220,7 +239,8 @@ def condition_holds(
         context: keys of the request in lower case; a key without values counts as absent.
         complete: whether a key that `context` lacks is absent from the request, not unknown.
         variables: whether the policy has version 2012-10-17.
-        deny: whether the statement is a Deny: a value that is no ARN makes a Deny apply, and an Allow not.
+        deny: whether the statement is a Deny: a value that is no ARN makes a Deny apply, and an
+            Allow not.
     """
     operator = parse_operator(condition.operator)
     if operator is None:
@@ -233,12 +253,25 @@ def condition_holds(
         if operator.if_exists or operator.quantifier == "ForAllValues":
             return True
         return operator.negated and not operator.quantifier
-    if operator.base != "Null" and not operator.quantifier and (len(values) > 1 or is_multivalued_key(key)):
+    if (
+        operator.base != "Null"
+        and not operator.quantifier
+        and (len(values) > 1 or is_multivalued_key(key))
+    ):
         return False
-    wanted = [resolve_variables(in_2012_spelling(value, variables), context, complete) for value in condition.values]
+    wanted = [
+        resolve_variables(in_2012_spelling(value, variables), context, complete)
+        for value in condition.values
+    ]
     if operator.base == "Null":
         return any_of(
-            (False if value is None else None if has_variable(value) else is_true(value) == (not values))
+            (
+                False
+                if value is None
+                else None
+                if has_variable(value)
+                else is_true(value) == (not values)
+            )
             for value in wanted
         )
     truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
@@ -250,7 +283,9 @@ def is_true(value: str) -> bool:
     return value.lower() == "true"
 
 
-def _fits_values(operator: Operator, wanted: Iterable[str | None], actual: str, deny: bool) -> Truth:
+def _fits_values(
+    operator: Operator, wanted: Iterable[str | None], actual: str, deny: bool
+) -> Truth:
     """Compares one value of a request with the values of a policy in their order."""
     read = _FORMATS.get(operator.base)
     if read and read(actual) is None:
@@ -292,7 +327,9 @@ def _string_like(value: str, actual: str) -> bool:
 def _arn_like(value: str, actual: str) -> bool:
     """Compares the six parts of two ARNs one by one."""
     parts, actual_parts = arn_parts(value), arn_parts(actual)
-    return bool(parts and actual_parts) and all(map(resource_matches, parts or (), actual_parts or ()))
+    return bool(parts and actual_parts) and all(
+        map(resource_matches, parts or (), actual_parts or ())
+    )
 
 
 def arn_parts(text: str) -> list[str] | None:
@@ -313,7 +350,9 @@ def _ip_address(value: str, actual: str) -> bool:
 
 
 def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) -> Comparison:
-    """Returns a comparison; `holds_for` takes -1, 0 or 1 if the request's value is less, equal or greater."""
+    """Returns a comparison; `holds_for` takes -1, 0 or 1 if the request's value is less, equal or
+    greater.
+    """
 
     def compare(value: str, actual: str) -> Truth:
         wanted, found = read(value), read(actual)
@@ -368,4 +407,8 @@ _OPERATORS: Mapping[str, tuple[str, bool]] = {
     "stringnotequalsignorecase": ("StringEqualsIgnoreCase", True),
     "stringnotlike": ("StringLike", True),
 }
-_QUANTIFIERS: Mapping[str, Quantifier] = {"": "", "forallvalues:": "ForAllValues", "foranyvalue:": "ForAnyValue"}
+_QUANTIFIERS: Mapping[str, Quantifier] = {
+    "": "",
+    "forallvalues:": "ForAllValues",
+    "foranyvalue:": "ForAnyValue",
+}

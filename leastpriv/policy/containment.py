@@ -1,8 +1,9 @@
-"""Decides whether old documents allow all that new documents allow, and shows a request that they do not.
+"""Decides whether old documents allow all that new documents allow, and shows a request that they
+do not.
 
-Exact for the wildcards of Action, NotAction, Resource and NotResource over all texts, including actions that AWS has
-not added yet. Sound for conditions and policy variables: if neither containment nor a request can be shown, the access
-counts as new.
+Exact for the wildcards of Action, NotAction, Resource and NotResource over all texts, including
+actions that AWS has not added yet. Sound for conditions and policy variables: if neither
+containment nor a request can be shown, the access counts as new.
 """
 
 from __future__ import annotations
@@ -28,13 +29,22 @@ from leastpriv.policy.condition_sets import (
     with_certain_parts,
 )
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.glob_automaton import Element, GlobSet, Overlap, StepBudget, StepBudgetError, each_bit
+from leastpriv.policy.glob_automaton import (
+    Element,
+    GlobSet,
+    Overlap,
+    StepBudget,
+    StepBudgetError,
+    each_bit,
+)
 
 if TYPE_CHECKING:
     from leastpriv.policy.witness import Witness
 
 _MAX_STEPS = 2_000_000
-"""Steps, of about a microsecond each, after which the answer is "not proved"; real policies take some thousands."""
+"""Steps, of about a microsecond each, after which the answer is "not proved"; real policies take
+some thousands.
+"""
 _IMPLIES_COST = 8
 """Steps that comparing two condition sets costs."""
 
@@ -43,7 +53,9 @@ UNPROVEN_WILDCARDS = "its wildcards are too entangled to be compared"
 
 
 class Excess(Struct, frozen=True):
-    """A pair of entries, action and resource, of a new Allow statement that may allow more than the old documents."""
+    """A pair of entries, action and resource, of a new Allow statement that may allow more than the
+    old documents.
+    """
 
     document: int
     """Index of its document among the new ones."""
@@ -59,7 +71,9 @@ class Excess(Struct, frozen=True):
 
 
 class Containment(Struct, frozen=True):
-    """The result of a containment check; without excesses the old documents contain the new ones."""
+    """The result of a containment check; without excesses the old documents contain the new
+    ones.
+    """
 
     excesses: tuple[Excess, ...]
 
@@ -70,14 +84,22 @@ class Containment(Struct, frozen=True):
 
     @property
     def smallest(self) -> Excess | None:
-        """The excess with the shortest witness; an excess without a witness only if none has one."""
+        """The excess with the shortest witness; an excess without a witness only if none has
+        one.
+        """
         return min(self.excesses, key=_size, default=None)
 
 
 def check_containment(
-    old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, budget: int = _MAX_STEPS
+    old: Sequence[Document],
+    new: Sequence[Document],
+    listed: Iterable[Permission] = (),
+    *,
+    budget: int = _MAX_STEPS,
 ) -> Containment:
-    """Compares what `new` allows with what `old` and the `listed` grants allow under their conditions."""
+    """Compares what `new` allows with what `old` and the `listed` grants allow under their
+    conditions.
+    """
     grants = [rule for permission in listed for rule in listed_rules(permission)]
     question = RuleComparison([*rules_of(old), *grants], rules_of(new), budget)
     new_access = list(question.new_access(rule for rule in question.new if rule.allow))
@@ -91,12 +113,18 @@ def check_containment(
                 left.spend(sum(len(document.statements) for document in (*old, *new)))
                 witness = find_witness(*found, rule, old, new)
                 reason = "" if witness else UNPROVEN_CONDITIONS
-        excesses.append(Excess(rule.document, rule.statement, action_entry, resource_entry, witness, reason))
+        excesses.append(
+            Excess(rule.document, rule.statement, action_entry, resource_entry, witness, reason)
+        )
     return Containment(tuple(excesses))
 
 
-def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS) -> tuple[Statement, ...]:
-    """Returns the Deny statements of `old` that the Deny statements of `new` do not provably cover."""
+def lost_denies(
+    old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS
+) -> tuple[Statement, ...]:
+    """Returns the Deny statements of `old` that the Deny statements of `new` do not provably
+    cover.
+    """
     question = RuleComparison(rules_as_allows(new, "Deny"), rules_as_allows(old, "Deny"), budget)
     lost = (rule.statement for rule, *_ in question.new_access(question.new))
     return tuple(dict.fromkeys(lost))
@@ -104,7 +132,11 @@ def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int
 
 def rules_as_allows(documents: Sequence[Document], effect: str) -> tuple[Rule, ...]:
     """Returns the rules of the statements of one effect, each as the rule of an Allow."""
-    return tuple(replace(rule, allow=True) for rule in rules_of(documents) if rule.allow == (effect == "Allow"))
+    return tuple(
+        replace(rule, allow=True)
+        for rule in rules_of(documents)
+        if rule.allow == (effect == "Allow")
+    )
 
 
 def _size(excess: Excess) -> tuple[bool, int, str]:
@@ -123,14 +155,17 @@ class _RuleView(Struct, frozen=True):
     denying: Mapping[int, int]
     """Bit of a new Deny -> cases that it denies."""
     blocking: Mapping[int, int]
-    """Bit of an old Deny that may hold together with the rule -> new Denies that hold if it does."""
+    """Bit of an old Deny that may hold together with the rule -> new Denies that hold if it does.
+    """
     blockers: int
     """The keys of `blocking`."""
     relevant: int
     """All bits that this view uses."""
 
     def leaves_new_access(self, bits: int) -> bool:
-        """Returns whether a request that matches the rules `bits` and the new rule may be newly allowed."""
+        """Returns whether a request that matches the rules `bits` and the new rule may be newly
+        allowed.
+        """
         denied = covered = 0
         for bit in each_bit(bits & ~self.blockers):
             denied |= self.denying.get(bit, 0)
@@ -143,18 +178,24 @@ class _RuleView(Struct, frozen=True):
 class RuleComparison:
     """Compares old rules with new ones; old rules are also bits, in their order."""
 
-    def __init__(self, old: Sequence[Rule], new: Sequence[Rule] = (), steps: int = _MAX_STEPS) -> None:
+    def __init__(
+        self, old: Sequence[Rule], new: Sequence[Rule] = (), steps: int = _MAX_STEPS
+    ) -> None:
         self.budget, budget = StepBudget(steps), StepBudget(steps)
         """Of the condition sets; the glob sets have their own."""
         self.old = with_certain_parts(old)
         self.new = tuple(dict.fromkeys(new))
         self.rules = (*self.old, *with_certain_parts(rule for rule in self.new if not rule.allow))
         self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, budget=budget)
-        self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, budget=budget)
+        self.resources = GlobSet(
+            [rule.resources for rule in self.rules], actions=False, budget=budget
+        )
         self.views: dict[ConditionSet, _RuleView] = {}
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
         self.same: frozenset[tuple[str, str, ConditionSet]] = frozenset()
-        """Old grants of one action on one resource, which no old Deny limits: the same new grant adds no access."""
+        """Old grants of one action on one resource, which no old Deny limits: the same new grant
+        adds no access.
+        """
         if all(rule.allow for rule in self.old):
             self.same = frozenset(
                 (*rule.actions.patterns, *rule.resources.patterns, rule.condition_set)
@@ -163,18 +204,22 @@ class RuleComparison:
                 and not (rule.actions.negated or rule.resources.negated)
             )
 
-    def new_access(self, rules: Iterable[Rule]) -> Iterator[tuple[Rule, str, str, tuple[str, str] | None]]:
-        """Yields rules with entries, action and resource, that are not provably allowed already, and a request.
+    def new_access(
+        self, rules: Iterable[Rule]
+    ) -> Iterator[tuple[Rule, str, str, tuple[str, str] | None]]:
+        """Yields rules with entries, action and resource, that are not provably allowed already,
+        and a request.
 
-        The resource of the request is a plain text; None if the step budget ended before one was found.
+        The resource of the request is a plain text; None if the step budget ended before one was
+        found.
         """
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
                 for resource_entry, resources in _entries(rule.resources):
                     if (action_entry, resource_entry, rule.condition_set) in self.same:
                         continue
-                    # An entry with a variable has a rule for itself; report the entry, not the form in which `*`
-                    # replaces the variable.
+                    # An entry with a variable has a rule for itself; report the entry, not the form
+                    # in which `*` replaces the variable.
                     shown = (*rule.condition_set.matching, resource_entry)[0]
                     try:
                         if found := self._find_new_access(rule.condition_set, actions, resources):
@@ -183,15 +228,21 @@ class RuleComparison:
                     except StepBudgetError:
                         yield rule, action_entry, shown, None
 
-    def covers(self, condition_set: ConditionSet, actions: Element | int, resources: Element) -> bool:
-        """Returns whether the old rules, all of which allow, provably allow all; also beyond the budget, if one does.
+    def covers(
+        self, condition_set: ConditionSet, actions: Element | int, resources: Element
+    ) -> bool:
+        """Returns whether the old rules, all of which allow, provably allow all; also beyond the
+        budget, if one does.
 
         `actions` may be the bits of the rules that name them.
         """
         with suppress(StepBudgetError):
             named = actions if isinstance(actions, int) else self.actions.overlap(actions).whole
             whole = named & self.resources.overlap(resources).whole
-            if any(implies(condition_set, self.old[bit.bit_length() - 1].condition_set) for bit in each_bit(whole)):
+            if any(
+                implies(condition_set, self.old[bit.bit_length() - 1].condition_set)
+                for bit in each_bit(whole)
+            ):
                 return True
             if isinstance(actions, int):
                 return self._uncovered_resource(condition_set, resources, actions) is None
@@ -199,14 +250,18 @@ class RuleComparison:
         return False
 
     def naming(self, actions: Element, *, in_part: bool = False) -> int:
-        """Returns the bits of the old rules that certainly name all of an action entry, or may name a part of it."""
+        """Returns the bits of the old rules that certainly name all of an action entry, or may name
+        a part of it.
+        """
         with suppress(StepBudgetError):
             overlap = self.actions.overlap(actions)
             return overlap.whole | overlap.part if in_part else overlap.whole
         return 0
 
     def overlapping(self, resources: Element) -> Overlap:
-        """Returns the bits of the old rules that hold for all, and that may hold for some, of the resources."""
+        """Returns the bits of the old rules that hold for all, and that may hold for some, of the
+        resources.
+        """
         with suppress(StepBudgetError):
             return self.resources.overlap(resources)
         return Overlap(0, (1 << len(self.rules)) - 1)
@@ -214,10 +269,14 @@ class RuleComparison:
     def _find_new_access(
         self, condition_set: ConditionSet, actions: Element, resources: Element
     ) -> tuple[str, str] | None:
-        """Finds an action and a resource that are newly allowed, the resource a shortest one for its action."""
+        """Finds an action and a resource that are newly allowed, the resource a shortest one for
+        its action.
+        """
         view = self._view(condition_set)
         overlap = self.actions.overlap(actions)
-        if self._surely_covered(view, resources, overlap.whole & view.relevant, overlap.part & view.relevant):
+        if self._surely_covered(
+            view, resources, overlap.whole & view.relevant, overlap.part & view.relevant
+        ):
             return None
         for signature, action in self.actions.members(actions, view.relevant):
             resource = self._uncovered_resource(condition_set, resources, signature)
@@ -233,29 +292,41 @@ class RuleComparison:
 
         with suppress(StepBudgetError):
             for action in example_actions(actions, resources):
-                resource = self._uncovered_resource(condition_set, resources, self.actions.membership(action))
+                resource = self._uncovered_resource(
+                    condition_set, resources, self.actions.membership(action)
+                )
                 if resource is not None:
                     return action, resource
         return None
 
-    def _uncovered_resource(self, condition_set: ConditionSet, resources: Element, named_by: int) -> str | None:
-        """Finds a resource that is not yet allowed for the actions that exactly the rules `named_by` name."""
+    def _uncovered_resource(
+        self, condition_set: ConditionSet, resources: Element, named_by: int
+    ) -> str | None:
+        """Finds a resource that is not yet allowed for the actions that exactly the rules
+        `named_by` name.
+        """
         view = self._view(condition_set)
         signature = named_by & view.relevant
         key = (condition_set, resources, signature)
         if key not in self.known:
             if self._surely_covered(view, resources, signature, 0):
                 self.known[key] = None
-            elif resources == EVERYTHING and view.leaves_new_access(self.resources.membership("*") & signature):
-                # `*`, the resource of calls without resources, is more readable than a letter and as short.
+            elif resources == EVERYTHING and view.leaves_new_access(
+                self.resources.membership("*") & signature
+            ):
+                # `*`, the resource of calls without resources, is more readable than a letter and
+                # as short.
                 self.known[key] = "*"
             else:
                 members = self.resources.members(resources, signature)
-                self.known[key] = next((text for bits, text in members if view.leaves_new_access(bits)), None)
+                self.known[key] = next(
+                    (text for bits, text in members if view.leaves_new_access(bits)), None
+                )
         return self.known[key]
 
     def _surely_covered(self, view: _RuleView, resources: Element, whole: int, part: int) -> bool:
-        """Shows quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.
+        """Shows quickly, by comparing patterns one by one, that all is allowed already; False may
+        be wrong.
 
         `whole` and `part` are the rules that match all of the actions, or possibly some of them.
         """
@@ -283,19 +354,33 @@ class RuleComparison:
             alternatives = cases(condition_set)
             self.budget.spend(_IMPLIES_COST * len(alternatives) * len(self.rules))
             covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
-            new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
+            new_denies = [
+                (1 << place, rule)
+                for place, rule in enumerate(self.rules)
+                if place >= len(self.old)
+            ]
             for place, rule in enumerate(self.rules):
-                held = sum(implies(each, rule.condition_set) << number for number, each in enumerate(alternatives))
+                held = sum(
+                    implies(each, rule.condition_set) << number
+                    for number, each in enumerate(alternatives)
+                )
                 if place >= len(self.old):
                     denying[1 << place] = held
                 elif rule.allow and held:
                     covering[1 << place] = held
                 elif not rule.allow and not mutually_exclusive(condition_set, rule.condition_set):
                     together = conjunction(condition_set, rule.condition_set)
-                    blocking[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
+                    blocking[1 << place] = sum(
+                        bit for bit, deny in new_denies if implies(together, deny.condition_set)
+                    )
             blockers = sum(blocking)
             self.views[condition_set] = _RuleView(
-                len(alternatives), covering, denying, blocking, blockers, sum(covering) + sum(denying) + blockers
+                len(alternatives),
+                covering,
+                denying,
+                blocking,
+                blockers,
+                sum(covering) + sum(denying) + blockers,
             )
         return self.views[condition_set]
 

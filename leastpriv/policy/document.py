@@ -1,6 +1,8 @@
-"""Reads an identity-based policy out of a file, keeps every byte of the file, and rejects what IAM would not accept.
+"""Reads an identity-based policy out of a file, keeps every byte of the file, and rejects what IAM
+would not accept.
 
-Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read 2026-11-24.
+Grammar: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read
+2026-11-24.
 """
 
 from __future__ import annotations
@@ -18,15 +20,22 @@ from msgspec.structs import replace
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, has_principal, rendered_source
+from leastpriv.policy.source import (
+    PolicySource,
+    TerraformFolder,
+    format_names,
+    has_principal,
+    rendered_source,
+)
 from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value, minified
 from leastpriv.policy.template_functions import Parts, joined_text, known_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
 """Elements of a statement whose value is a string or a list of strings."""
 VARIABLES_VERSION = "2012-10-17"
-"""The version from which `${…}` is a policy variable; without a version, and in 2008-10-17, it is plain text (read
-2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html)."""
+"""The version from which `${…}` is a policy variable; without a version, and in 2008-10-17, it is
+plain text (read 2026-11-24 at
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html)."""
 
 _VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
 _ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
@@ -58,19 +67,24 @@ class Statement(Struct, frozen=True):
     resources: tuple[str, ...]
     not_resources: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    """One per operator and key; all must hold, each for any of its values. Booleans and numbers are in their JSON text.
+    """One per operator and key; all must hold, each for any of its values. Booleans and numbers are
+    in their JSON text.
     """
     conditions_readable: bool
     """False if `conditions` cannot express the Condition block."""
     variables: bool
-    """Whether `${…}` is a policy variable here: the version is 2012-10-17, or the statement has placeholders and its
-    other texts are spelled as in that version."""
+    """Whether `${…}` is a policy variable here: the version is 2012-10-17, or the statement has
+    placeholders and its other texts are spelled as in that version."""
     line: int
     """1-based line on which the statement begins."""
     unknown_actions: tuple[str, ...] = ()
-    """Those of `actions` of which only the rendered template knows the whole text; each may name any action."""
+    """Those of `actions` of which only the rendered template knows the whole text; each may name
+    any action.
+    """
     fixed: tuple[tuple[str, str], ...] = ()
-    """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and the reason."""
+    """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and
+    the reason.
+    """
 
     @property
     def meaning(self) -> Statement:
@@ -86,12 +100,15 @@ class Statement(Struct, frozen=True):
 class Document:
     """A policy and the file that contains it.
 
-    Two documents are equal if bytes, pointer and parsed content are equal; the hash uses bytes and pointer only.
+    Two documents are equal if bytes, pointer and parsed content are equal; the hash uses bytes and
+    pointer only.
     """
 
     raw: bytes = field(repr=False)
     pointer: str
-    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty if the whole file is the policy."""
+    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty if the whole file
+    is the policy.
+    """
     where: str = field(compare=False)
     """Name of the file in messages."""
     version: str = field(compare=False)
@@ -103,7 +120,9 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The text that node offsets refer to: the decoded file, or the string in it that contains the policy."""
+        """The text that node offsets refer to: the decoded file, or the string in it that contains
+        the policy.
+        """
         return self.source.text
 
     @property
@@ -133,7 +152,9 @@ class Document:
         return self.raw
 
     def value_in_file(self) -> tuple[str, object]:
-        """Returns the smallest value that an edit changes (file, policy or string) and its JSON pointer."""
+        """Returns the smallest value that an edit changes (file, policy or string) and its JSON
+        pointer.
+        """
         source = self.source
         if source.embedded:
             return self.pointer, self.text
@@ -150,7 +171,9 @@ class Document:
             source = rendered_source(text, self.where, self.pointer, source.lines)
             return _document(text.encode(), self.where, source, self.pseudo_parameters)
         outer = embedded.replace_text(self.text, text) if embedded else text
-        return parse(outer.encode(), self.where, source.pointer, self.pseudo_parameters, source.folder)
+        return parse(
+            outer.encode(), self.where, source.pointer, self.pseudo_parameters, source.folder
+        )
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
@@ -158,10 +181,16 @@ class Document:
         return self.source.statement_nodes
 
     def line_of_entry(self, index: int, entry: str) -> int:
-        """Returns the 1-based line of an `Action` entry; without such an entry, the line of the statement."""
+        """Returns the 1-based line of an `Action` entry; without such an entry, the line of the
+        statement.
+        """
         node = self.statement_nodes[index]
         actions = node.get_any_case("Action")
-        found = next((item for item in actions.entries if item.text == entry), node) if actions else node
+        found = (
+            next((item for item in actions.entries if item.text == entry), node)
+            if actions
+            else node
+        )
         return self.source.line(index, found)
 
 
@@ -172,16 +201,29 @@ def condition_of(document: Document, statement: Statement) -> str:
 
 
 def problem_for_iam(document: Document) -> str:
-    """Returns why IAM rejects the actions or resources of a policy, with the remedy; empty where it does not.
+    """Returns why IAM rejects the actions or resources of a policy, with the remedy; empty where it
+    does not.
 
-    "IAM JSON policy elements reference", IAM User Guide, and the messages of `CreatePolicy`, read 2026-11-28.
+    "IAM JSON policy elements reference", IAM User Guide, and the messages of `CreatePolicy`, read
+    2026-11-28.
     """
     for each in document.statements:
-        actions, resources = (*each.actions, *each.not_actions), (*each.resources, *each.not_resources)
+        actions, resources = (
+            (*each.actions, *each.not_actions),
+            (*each.resources, *each.not_resources),
+        )
         checks = (
             (bool(resources), "has no Resource", "add it"),
-            (all(map(_ACTION.search, actions)), "has an action without a service", "write it as in sqs:CreateQueue"),
-            (all(map(_RESOURCE.match, resources)), "has a Resource that is no ARN", "write an ARN or *"),
+            (
+                all(map(_ACTION.search, actions)),
+                "has an action without a service",
+                "write it as in sqs:CreateQueue",
+            ),
+            (
+                all(map(_RESOURCE.match, resources)),
+                "has a Resource that is no ARN",
+                "write an ARN or *",
+            ),
         )
         for is_accepted, problem, remedy in checks:
             if not is_accepted:
@@ -196,22 +238,28 @@ def parse(
     pseudo_parameters: Mapping[str, str] = _NO_VALUES,
     folder: TerraformFolder = _NO_FOLDER,
 ) -> Document:
-    """Parses an identity-based policy from the bytes of a UTF-8 file; keys are case-insensitive, as in IAM.
+    """Parses an identity-based policy from the bytes of a UTF-8 file; keys are case-insensitive, as
+    in IAM.
 
-    The file name `where` decides the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`, `.tf.json`), else
-    JSON. An empty `pointer` searches the top of the file and the keys of the AWS CLI's output. `pseudo_parameters` has
-    values such as that of `AWS::Partition`, `folder` the files near a Terraform file.
+    The file name `where` decides the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
+    `.tf.json`), else JSON. An empty `pointer` searches the top of the file and the keys of the AWS
+    CLI's output. `pseudo_parameters` has values such as that of `AWS::Partition`, `folder` the
+    files near a Terraform file.
 
-    Raises PolicyFileError, whose message names the remedy: the file cannot be read, has no policy at the pointer, or
-    has one with a principal or that IAM would reject.
+    Raises PolicyFileError, whose message names the remedy: the file cannot be read, has no policy
+    at the pointer, or has one with a principal or that IAM would reject.
     """
     if len(raw) > _MAX_BYTES:
-        raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")
+        raise PolicyFileError(
+            f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself."
+        )
     source = locate(decoded(raw, where), where, pointer, folder, pseudo_parameters)
     return _document(raw, where, source, pseudo_parameters)
 
 
-def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:
+def _document(
+    raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]
+) -> Document:
     reader = _Reader(source, where, pseudo_parameters)
     version = reader.string(source.policy, "Version")
     nodes = reader.check_policy(source.policy, version).entries
@@ -223,7 +271,9 @@ def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: M
 class _Reader:
     """Reads the parts of a policy; `where` names the file in messages."""
 
-    def __init__(self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]) -> None:
+    def __init__(
+        self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]
+    ) -> None:
         self.source = source
         self.where = where
         self.pseudo_parameters = pseudo_parameters
@@ -235,16 +285,30 @@ class _Reader:
         self.check_statement(node)
         effect = self.string(node, "Effect")
         if effect not in {"Allow", "Deny"}:
-            raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
+            raise self.error(
+                node, "the Effect of this statement is neither Allow nor Deny; correct the policy"
+            )
         if not (node.get_any_case("Action") or node.get_any_case("NotAction")):
             raise self.error(node, "this statement has no Action, which IAM rejects; add it")
         for member in node.members:
-            if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
-                advice = f"{member.key} is empty, which IAM rejects; add an entry, or remove the statement"
+            if (
+                member.value.kind == "array"
+                and not member.value.items
+                and member.key.casefold() != "condition"
+            ):
+                advice = (
+                    f"{member.key} is empty, which IAM rejects; add an entry, or remove the"
+                    " statement"
+                )
                 raise self.error(member.value, advice)
         lists = {key: self.lists(node, key) for key in LISTS}
-        escaped = not variables and any(known_text(parts) is None for found in lists.values() for parts in found)
-        texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
+        escaped = not variables and any(
+            known_text(parts) is None for found in lists.values() for parts in found
+        )
+        texts = {
+            key: tuple(joined_text(parts, escaped=escaped) for parts in found)
+            for key, found in lists.items()
+        }
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
             index=index,
@@ -258,7 +322,9 @@ class _Reader:
             conditions_readable=readable,
             variables=variables or escaped,
             line=self.source.line(index, node),
-            unknown_actions=tuple(joined_text(p, escaped=escaped) for p in lists["Action"] if known_text(p) is None),
+            unknown_actions=tuple(
+                joined_text(p, escaped=escaped) for p in lists["Action"] if known_text(p) is None
+            ),
             fixed=tuple(self.fixed(node)),
         )
 
@@ -272,7 +338,10 @@ class _Reader:
                 parts = self.parts(item) or ()
                 reason = item.fixed or (value.fixed if value else "")
                 if reason or (key == "Action" and known_text(parts) is None):
-                    yield joined_text(parts), reason or "only the rendered template knows this action"
+                    yield (
+                        joined_text(parts),
+                        reason or "only the rendered template knows this action",
+                    )
 
     def string(self, node: Node, key: str) -> str:
         value = node.get_any_case(key)
@@ -289,24 +358,36 @@ class _Reader:
         for item in value.entries:
             parts = self.parts(item)
             if parts is None:
-                raise self.error(item, f"{key} must be a string or a list of strings; render templates first")
+                raise self.error(
+                    item, f"{key} must be a string or a list of strings; render templates first"
+                )
             if key == "NotAction" and known_text(parts) is None:
-                raise self.error(item, "what this NotAction leaves out is not known before the template is rendered")
+                raise self.error(
+                    item,
+                    "what this NotAction leaves out is not known before the template is rendered",
+                )
             found.append(parts)
         return found
 
     def parts(self, node: Node) -> Parts | None:
         return parts_of(node, self.source.language, self.pseudo_parameters)
 
-    def conditions(self, node: Node | None, variables: bool, escaped: bool) -> tuple[tuple[Condition, ...], bool]:
+    def conditions(
+        self, node: Node | None, variables: bool, escaped: bool
+    ) -> tuple[tuple[Condition, ...], bool]:
         if node is None:
             return (), True
-        blocks = node.kind == "object" and all(operator.value.kind == "object" for operator in node.members)
+        blocks = node.kind == "object" and all(
+            operator.value.kind == "object" for operator in node.members
+        )
         found, plain = list[Condition](), True
         for operator in node.members:
             for key in operator.value.members:
                 values = [self.value(value) for value in key.value.entries]
-                if any(parts is None or (known_text(parts) is None and not (variables or escaped)) for parts in values):
+                if any(
+                    parts is None or (known_text(parts) is None and not (variables or escaped))
+                    for parts in values
+                ):
                     plain = False
                 else:
                     texts = tuple(joined_text(parts or (), escaped=escaped) for parts in values)
@@ -322,16 +403,23 @@ class _Reader:
         """Checks the policy outside its statements, and returns their node."""
         if version not in _VERSIONS:
             node = policy.get_any_case("Version") or policy
-            raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
+            raise self.error(
+                node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}"
+            )
         self.check_duplicate_keys(policy)
         for node in _descendants(policy):
             # An edit of an anchored or aliased value would change other parts of the file too.
             if node.kind == "alias" or node.anchor:
-                raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
+                raise self.error(
+                    node,
+                    "the policy has a YAML anchor or alias; write the value out in both places",
+                )
         node = policy.get_any_case("Statement") or policy
         self.check_no_expression(node, "Statement")
         if node is policy or node.kind not in {"array", "object"}:
-            raise self.error(node, "Statement must be an object or a list of objects; correct the policy")
+            raise self.error(
+                node, "Statement must be an object or a list of objects; correct the policy"
+            )
         return node
 
     def check_statement(self, node: Node) -> None:
@@ -341,19 +429,31 @@ class _Reader:
             raise self.error(node, "a statement must be an object; correct the policy")
         if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
             function = node.members[0].key
-            raise self.error(node, f"this statement is made by {function}; name a file in which it is written out")
+            raise self.error(
+                node,
+                f"this statement is made by {function}; name a file in which it is written out",
+            )
         self.check_duplicate_keys(node)
         elements = {element.casefold(): element for element in _ELEMENTS}
         for member in node.members:
             # A misspelled Condition must not be read as no condition.
             if member.key.casefold() not in elements:
-                near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
+                near = get_close_matches(
+                    member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY
+                )
                 advice = f"write {elements[near[0]]}" if near else "remove it"
                 key = format_names([member.key])
-                raise self.error(member, f"IAM knows no {key} in a statement and rejects the policy; {advice}")
+                raise self.error(
+                    member, f"IAM knows no {key} in a statement and rejects the policy; {advice}"
+                )
         if has_principal(node):
-            problem = "this statement has a principal, so that the file is a resource-based or trust policy"
-            raise self.error(node, f"{problem}; name the file of an identity-based policy of the role")
+            problem = (
+                "this statement has a principal, so that the file is a resource-based or trust"
+                " policy"
+            )
+            raise self.error(
+                node, f"{problem}; name the file of an identity-based policy of the role"
+            )
         for one, other in _EXCLUSIVE:
             if node.get_any_case(one) and node.get_any_case(other):
                 both = f"this statement has both {one} and {other}"
@@ -362,7 +462,10 @@ class _Reader:
     def check_no_expression(self, node: Node, what: str) -> None:
         """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""
         if self.source.language == "terraform" and known_text(self.parts(node) or ()) is None:
-            advice = "is an expression that only Terraform can work out; save what it renders as JSON and name that"
+            advice = (
+                "is an expression that only Terraform can work out; save what it renders as JSON"
+                " and name that"
+            )
             raise self.error(node, f"{what} {advice}")
 
     def check_duplicate_keys(self, node: Node) -> None:
@@ -371,7 +474,9 @@ class _Reader:
             other = seen.setdefault(member.key.casefold(), member.key)
             if other is not member.key:
                 case = "" if other == member.key else ", in different case"
-                raise self.error(node, f"the key {format_names([member.key])} appears twice{case}; keep one")
+                raise self.error(
+                    node, f"the key {format_names([member.key])} appears twice{case}; keep one"
+                )
 
 
 def _descendants(node: Node) -> Iterator[Node]:

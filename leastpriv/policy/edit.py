@@ -1,7 +1,7 @@
 """Edits a policy file in its text, so that unaffected lines keep every byte.
 
-Edits name statements by index; all edits of one call refer to the document before the call, however many statements
-they drop.
+Edits name statements by index; all edits of one call refer to the document before the call, however
+many statements they drop.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class ReplaceActions(Struct, frozen=True):
     remove: frozenset[str]
     """Entries exactly as written; all duplicates are removed."""
     insert: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(entry as written, new entries): the new entries follow the entry or replace it if it is removed; in a sorted
-    list they are inserted in order."""
+    """(entry as written, new entries): the new entries follow the entry or replace it if it is
+    removed; in a sorted list they are inserted in order."""
 
 
 class DropStatement(Struct, frozen=True):
@@ -78,8 +78,8 @@ class ReplaceResources(Struct, frozen=True):
     remove: frozenset[str]
     """Entries exactly as written; all duplicates are removed."""
     insert: tuple[str, ...] = ()
-    """They replace the first removed entry, or follow the last entry; in a sorted list they are inserted as in
-    `ReplaceActions`."""
+    """They replace the first removed entry, or follow the last entry; in a sorted list they are
+    inserted as in `ReplaceActions`."""
 
 
 class ReplaceNotAction(Struct, frozen=True):
@@ -89,24 +89,34 @@ class ReplaceNotAction(Struct, frozen=True):
     actions: tuple[str, ...]
 
 
-Edit = ReplaceActions | DropStatement | AppendStatement | AppendActions | ReplaceResources | ReplaceNotAction
+Edit = (
+    ReplaceActions
+    | DropStatement
+    | AppendStatement
+    | AppendActions
+    | ReplaceResources
+    | ReplaceNotAction
+)
 
 
 def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     """Applies `edits` to a document and changes only the lines that must change.
 
-    A statement that loses its last action is removed. An action that the list already has, in any case, is not added
-    again.
+    A statement that loses its last action is removed. An action that the list already has, in any
+    case, is not added again.
 
-    Raises PolicyFileError if a new statement or resource has `${` in a document whose version reads that as plain text,
-    or if a list's layout cannot be edited; ValueError if an edit names a statement or entry that does not exist.
+    Raises PolicyFileError if a new statement or resource has `${` in a document whose version reads
+    that as plain text, or if a list's layout cannot be edited; ValueError if an edit names a
+    statement or entry that does not exist.
     """
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
     _check_escapes(document, edits)
     writer = _writer_for(document)
     splices: dict[int, list[Splice]] = {}
     dropped: set[int] = set()
-    for index in sorted({edit.statement for edit in edits if not isinstance(edit, AppendStatement)}):
+    for index in sorted(
+        {edit.statement for edit in edits if not isinstance(edit, AppendStatement)}
+    ):
         if not 0 <= index < len(document.statements):
             raise ValueError(f"the policy has no statement {index}")
         found = _splices(document, index, edits, writer)
@@ -119,7 +129,10 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
         return document.with_text(text)
     except PolicyFileError as error:
         # The file was readable before the edit, so its owner has no mistake to correct.
-        problem = "the change finds no place in the way this file is laid out; write its lists with one entry a line"
+        problem = (
+            "the change finds no place in the way this file is laid out; write its lists with one"
+            " entry a line"
+        )
         raise PolicyFileError(f"{document.where}: {problem}.") from error
 
 
@@ -139,7 +152,9 @@ def _writer_for(document: Document) -> Writer:
 
 
 def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
-    """Creates a policy file of version 2012-10-17, indented by two blanks, one entry a line, with a final line end."""
+    """Creates a policy file of version 2012-10-17, indented by two blanks, one entry a line, with a
+    final line end.
+    """
     empty = parse(_EMPTY_POLICY, "new policy")
     return apply_edits(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
 
@@ -147,14 +162,26 @@ def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
 def _check_escapes(document: Document, edits: Sequence[Edit]) -> None:
     if document.version == VARIABLES_VERSION:
         return
-    new = [text for edit in edits if isinstance(edit, AppendStatement) for text in _strings(edit.statement)]
+    new = [
+        text
+        for edit in edits
+        if isinstance(edit, AppendStatement)
+        for text in _strings(edit.statement)
+    ]
     there = {resource for statement in document.statements for resource in statement.resources}
     # A resource that moves within the document keeps its meaning.
-    new += [text for edit in edits if isinstance(edit, ReplaceResources) for text in {*edit.insert} - there]
+    new += [
+        text
+        for edit in edits
+        if isinstance(edit, ReplaceResources)
+        for text in {*edit.insert} - there
+    ]
     if any("${" in text for text in new):
         raise PolicyFileError(
-            f"{document.where}: a resource that needs an escape such as ${{*}} cannot be added, because IAM "
-            f'reads it as plain text without "Version": "{VARIABLES_VERSION}"; set that version first.'
+            f"{document.where}: a resource that needs an escape such as ${{*}} cannot be added,"
+            " because IAM "
+            f'reads it as plain text without "Version": "{VARIABLES_VERSION}"; set that version'
+            " first."
         )
 
 
@@ -168,7 +195,9 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writer) -> list[Splice] | None:
+def _splices(
+    document: Document, index: int, edits: Sequence[Edit], writer: Writer
+) -> list[Splice] | None:
     """Returns the splices within a statement; None if the whole statement is removed."""
     changes, splices = ListChanges(), list[Splice]()
     entries = document.statements[index].actions
@@ -204,7 +233,9 @@ def _resource_changes(document: Document, edit: ReplaceResources) -> ListChanges
     return changes
 
 
-def _add_action_changes(changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
+def _add_action_changes(
+    changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions | AppendActions
+) -> None:
     if not entries:
         raise ValueError(f"statement {edit.statement} has no Action list to edit")
     if isinstance(edit, AppendActions):
@@ -218,9 +249,11 @@ def _add_action_changes(changes: ListChanges, entries: tuple[str, ...], edit: Re
 
 
 def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], str]) -> bool:
-    """Drops new entries that the list already has, and inserts the others in order if the list was sorted.
+    """Drops new entries that the list already has, and inserts the others in order if the list was
+    sorted.
 
-    `entries` are those before the edit; `same` maps those that count as equal to one key. Returns whether one is left.
+    `entries` are those before the edit; `same` maps those that count as equal to one key. Returns
+    whether one is left.
     """
     kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
     seen = {same(entry) for entry in kept}
@@ -231,7 +264,9 @@ def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], 
         changes.after[place] = [entry for name, entry in fresh.items() if name not in seen]
         seen |= fresh.keys()
     if key := _sort_key(entries):
-        new = sorted((entry for place in sorted(changes.after) for entry in changes.after[place]), key=key)
+        new = sorted(
+            (entry for place in sorted(changes.after) for entry in changes.after[place]), key=key
+        )
         there = [key(entry) for entry in entries]
         changes.after.clear()
         for entry in new:
@@ -240,11 +275,16 @@ def _settle(changes: ListChanges, entries: Sequence[str], same: Callable[[str], 
 
 
 def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
-    """Returns the sort key of a sorted list, case-sensitive or not; fewer than three entries show no order."""
+    """Returns the sort key of a sorted list, case-sensitive or not; fewer than three entries show
+    no order.
+    """
     if len({*entries}) < 3:
         return None
     orders: tuple[Callable[[str], str], ...] = (str.casefold, str)
-    return next((key for key in orders if all(key(one) <= key(other) for one, other in pairwise(entries))), None)
+    return next(
+        (key for key in orders if all(key(one) <= key(other) for one, other in pairwise(entries))),
+        None,
+    )
 
 
 def can_add_entries(document: Document, index: int, key: str) -> bool:
@@ -281,7 +321,9 @@ class BracketWriter:
         after = {place: self.spelled(found) for place, found in changes.after.items()}
         entries = ([] if changes.drop else written) + after.get(0, [])
         if value.kind == "array":
-            new = rewrite_list(self.text, value, written, ListChanges(changes.drop, after), self.style)
+            new = rewrite_list(
+                self.text, value, written, ListChanges(changes.drop, after), self.style
+            )
         elif len(entries) == 1:
             new = entries[0]
         else:
@@ -293,23 +335,41 @@ class BracketWriter:
         value = member.value
         texts = self.spelled(entries)
         bare = len(texts) == 1 and value.kind != "array"
-        new = texts[0] if bare else entry_list_text(texts, indentation(self.text, member.start), self.style)
-        return member.start, value.end, self.style.spell_key(key) + self.text[member.key_end : value.start] + new
+        new = (
+            texts[0]
+            if bare
+            else entry_list_text(texts, indentation(self.text, member.start), self.style)
+        )
+        return (
+            member.start,
+            value.end,
+            self.style.spell_key(key) + self.text[member.key_end : value.start] + new,
+        )
 
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
-        value, nodes = self.document.policy.required_member("Statement").value, self.document.statement_nodes
-        texts = [apply_splices(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
+        value, nodes = (
+            self.document.policy.required_member("Statement").value,
+            self.document.statement_nodes,
+        )
+        texts = [
+            apply_splices(self.text, n.start, n.end, splices.get(index, ()))
+            for index, n in enumerate(nodes)
+        ]
         if len(dropped) == len(texts):
             indent = indentation(self.text, value.start)
-            new_list = [self.statement(statement, indent + self.style.unit) for statement in appended]
+            new_list = [
+                self.statement(statement, indent + self.style.unit) for statement in appended
+            ]
             new = statement_list_text(new_list, indent, self.style)
         else:
             indent = indentation(self.text, nodes[-1].end - 1)
             changes = ListChanges(dropped)
-            changes.after[len(texts) - 1] += [self.statement(statement, indent) for statement in appended]
+            changes.after[len(texts) - 1] += [
+                self.statement(statement, indent) for statement in appended
+            ]
             new = rewrite_list(self.text, value, texts, changes, self.style)
         return self.text[: value.start] + new + self.text[value.end :]
 
@@ -318,15 +378,20 @@ class BracketWriter:
         return [self.style.spell(self.escape(entry)) for entry in entries]
 
     def statement(self, statement: Mapping[str, object], indent: str) -> str:
-        """Writes a new statement; its conditions are copied from the file and already in the file's spelling."""
+        """Writes a new statement; its conditions are copied from the file and already in the file's
+        spelling.
+        """
         escaped = {
-            key: value if key == "Condition" else map_strings(self.escape, value) for key, value in statement.items()
+            key: value if key == "Condition" else map_strings(self.escape, value)
+            for key, value in statement.items()
         }
         return statement_text(escaped, indent, self.style)
 
 
 def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
-    """Returns the style with a YAML file's spelling of strings and keys, which need no quotes in its brackets."""
+    """Returns the style with a YAML file's spelling of strings and keys, which need no quotes in
+    its brackets.
+    """
     keys = [member for node in document.statement_nodes for member in node.members]
     if document.source.format != "yaml" or document.source.embedded or not keys:
         return style

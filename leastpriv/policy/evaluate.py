@@ -1,9 +1,10 @@
-"""Evaluates a request against policy documents: allowed, implicitly or explicitly denied, or unknown.
+"""Evaluates a request against policy documents: allowed, implicitly or explicitly denied, or
+unknown.
 
 The order of decision is IAM's for one principal
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read 2026-11-24): an
-explicit deny wins, then any allow, else the request is denied implicitly. A permissions boundary and a session policy
-are further layers, each of which must allow too.
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read
+2026-11-24): an explicit deny wins, then any allow, else the request is denied implicitly. A
+permissions boundary and a session policy are further layers, each of which must allow too.
 """
 
 from __future__ import annotations
@@ -44,18 +45,24 @@ class _Index(Struct, frozen=True):
     literal: Mapping[str, frozenset[int]]
     """Action in lower case -> indices of statements with exactly that entry."""
     wildcards: Mapping[str, Sequence[_Wildcard]]
-    """Service prefix in lower case -> wildcards over its actions; empty: those that do not name one service."""
+    """Service prefix in lower case -> wildcards over its actions; empty: those that do not name one
+    service.
+    """
     others: tuple[Statement, ...]
     """Statements with a NotAction, or with an action that only the rendered template knows."""
 
 
 def names_action(statement: Statement, action: str) -> bool:
-    """Returns whether a statement names an action, or may name it, whatever its effect, resources and conditions."""
+    """Returns whether a statement names an action, or may name it, whatever its effect, resources
+    and conditions.
+    """
     return _action_truth(statement, action) is not False
 
 
 def _action_truth(statement: Statement, action: str) -> Truth:
-    """Returns whether a statement names an action; None if an entry that only the template knows may name it."""
+    """Returns whether a statement names an action; None if an entry that only the template knows
+    may name it.
+    """
     if statement.not_actions:
         return not any(action_matches(pattern, action) for pattern in statement.not_actions)
     if any(action_matches(pattern, action) for pattern in statement.actions):
@@ -66,7 +73,9 @@ def _action_truth(statement: Statement, action: str) -> Truth:
 
 @lru_cache(maxsize=32_768)
 def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
-    """Returns the statements that name an action; cached, because evidence repeats the same few hundred actions."""
+    """Returns the statements that name an action; cached, because evidence repeats the same few
+    hundred actions.
+    """
     index, name = _index(document), folded(action)
     wildcards = (*index.wildcards.get(name.partition(":")[0], ()), *index.wildcards.get("", ()))
     found = {place for pattern, place in wildcards if action_matches(pattern, name)}
@@ -77,7 +86,12 @@ def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
 
 def statements_allowing(documents: Sequence[Document], action: str) -> list[Statement]:
     """Returns the Allow statements of some documents that name an action."""
-    return [each for document in documents for each in statements_naming(document, action) if each.effect == "Allow"]
+    return [
+        each
+        for document in documents
+        for each in statements_naming(document, action)
+        if each.effect == "Allow"
+    ]
 
 
 @lru_cache(maxsize=32)
@@ -94,7 +108,9 @@ def _index(document: Document) -> _Index:
                 is_one = "*" not in service and "?" not in service
                 wildcards[service if is_one else ""].append((name, statement.index))
     others = tuple(each for each in document.statements if each.not_actions or each.unknown_actions)
-    return _Index({name: frozenset(places) for name, places in literal.items()}, {**wildcards}, others)
+    return _Index(
+        {name: frozenset(places) for name, places in literal.items()}, {**wildcards}, others
+    )
 
 
 Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]
@@ -103,7 +119,9 @@ Layer = Literal["identity", "boundary", "session"]
 """Identity-based policies, the permissions boundary, or the session policy."""
 
 _Coverage = Literal["all", "part", "unknown", "none"]
-"""How much of a requested resource pattern a statement covers; unknown if a policy variable decides."""
+"""How much of a requested resource pattern a statement covers; unknown if a policy variable
+decides.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +131,8 @@ class Request:
     action: str
     """One action, in any case."""
     resource: str
-    """A resource pattern of version 2012-10-17: a partly known resource has wildcards, and `escape_observed` escapes an
-    observed name."""
+    """A resource pattern of version 2012-10-17: a partly known resource has wildcards, and
+    `escape_observed` escapes an observed name."""
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     """Condition keys, in any case, with their values."""
     context_complete: bool = False
@@ -134,10 +152,10 @@ class Decision(Struct, frozen=True):
 def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     """Evaluates a request against all documents attached to its principal.
 
-    A request for a resource pattern asks for all of it: an Allow must cover the pattern in one statement; a Deny that
-    covers it denies explicitly, and a Deny that only overlaps it makes an otherwise allowed request unknown. A decision
-    that depends on an unknown key or an unsupported operator is unknown, unless another statement decides with
-    certainty.
+    A request for a resource pattern asks for all of it: an Allow must cover the pattern in one
+    statement; a Deny that covers it denies explicitly, and a Deny that only overlaps it makes an
+    otherwise allowed request unknown. A decision that depends on an unknown key or an unsupported
+    operator is unknown, unless another statement decides with certainty.
     """
     found: dict[tuple[str, Truth], Decision] = {}
     context = _context(request)
@@ -147,7 +165,9 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
             if effect == "Deny" and truth:
                 return Decision("explicitDeny", number, statement.index)
             if truth is not False and (effect, truth) not in found:
-                found[effect, truth] = Decision("allowed" if truth else "unknown", number, statement.index)
+                found[effect, truth] = Decision(
+                    "allowed" if truth else "unknown", number, statement.index
+                )
     allowed, maybe_allowed = found.get(("Allow", True)), found.get(("Allow", None))
     if allowed:
         return found.get(("Deny", None), allowed)
@@ -157,10 +177,13 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
 def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]) -> Decision:
     """Evaluates a request against several layers.
 
-    A missing layer sets no limit, a layer without documents allows nothing. Returns the first explicit deny, else the
-    first layer that does not allow, else the first unknown, else the first layer's decision.
+    A missing layer sets no limit, a layer without documents allows nothing. Returns the first
+    explicit deny, else the first layer that does not allow, else the first unknown, else the first
+    layer's decision.
     """
-    decisions = [replace(evaluate(request, documents), layer=layer) for layer, documents in layers.items()]
+    decisions = [
+        replace(evaluate(request, documents), layer=layer) for layer, documents in layers.items()
+    ]
     order: tuple[Effect, ...] = ("explicitDeny", "implicitDeny", "unknown", "allowed")
     return min(decisions, key=lambda decision: order.index(decision.effect))
 
@@ -168,21 +191,24 @@ def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]
 def grants(statement: Statement, request: Request) -> GrantAnswer:
     """Returns whether one Allow statement alone grants a request; a Deny statement grants nothing.
 
-    "maybe" also covers a request for a resource pattern of which the statement allows a part: the observed call may
-    have used that part.
+    "maybe" also covers a request for a resource pattern of which the statement allows a part: the
+    observed call may have used that part.
     """
     if statement.effect != "Allow" or not names_action(statement, request.action):
         return "no"
     context = _context(request)
     coverage = _resource_coverage(statement, request, context)
-    truth = all_of((_action_truth(statement, request.action), _conditions_hold(statement, request, context)))
+    truth = all_of(
+        (_action_truth(statement, request.action), _conditions_hold(statement, request, context))
+    )
     if coverage == "none" or truth is False:
         return "no"
     return "yes" if coverage == "all" and truth else "maybe"
 
 
 def policy_size(document: Document) -> int:
-    """Returns the number of characters that IAM counts against its quotas, which excludes white space.
+    """Returns the number of characters that IAM counts against its quotas, which excludes white
+    space.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
     """
@@ -198,13 +224,16 @@ def _applies(statement: Statement, request: Request, context: Context) -> Truth:
     if coverage == "none" or (coverage == "part" and statement.effect == "Allow"):
         return False
     named = _action_truth(statement, request.action)
-    return all_of((named, True if coverage == "all" else None, _conditions_hold(statement, request, context)))
+    return all_of(
+        (named, True if coverage == "all" else None, _conditions_hold(statement, request, context))
+    )
 
 
 def _resource_coverage(statement: Statement, request: Request, context: Context) -> _Coverage:
     entries = statement.not_resources or statement.resources
     if not entries:
-        # IAM would not store a statement without Resource and NotResource, and its effect is undocumented.
+        # IAM would not store a statement without Resource and NotResource, and its effect is
+        # undocumented.
         return "unknown"
     widest: _Coverage
     resource = request.resource
@@ -212,7 +241,9 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
         widest = "all"
     else:
         # Of two texts without wildcards neither covers the other: a statement may list thousands.
-        others = [each for each in entries if _may_vary(each)] if not _may_vary(resource) else entries
+        others = (
+            [each for each in entries if _may_vary(each)] if not _may_vary(resource) else entries
+        )
         found = {_entry_coverage(entry, statement.variables, request, context) for entry in others}
         widest = next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
     return _COMPLEMENT.get(widest, widest) if statement.not_resources else widest
@@ -227,7 +258,9 @@ def _may_vary(resource: str) -> bool:
 
 
 def _entry_coverage(entry: str, variables: bool, request: Request, context: Context) -> _Coverage:
-    """Compares one entry; one with a variable that has no value covers nothing, also in NotResource."""
+    """Compares one entry; one with a variable that has no value covers nothing, also in
+    NotResource.
+    """
     if variables and has_variable(entry):
         resolved = resolve_variables(entry, context, request.context_complete)
         if resolved is None:
@@ -266,11 +299,12 @@ _Failure = Callable[[Node, str], InputError]
 def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
     """Reads the requests of a JSON file in UTF-8; `where` names the file in messages.
 
-    The principal's ARN provides the context keys that AWS derives from it, unless the context has them. A resource is a
-    policy pattern, but for an action without resource types `*` is the text. A line of `leastpriv contains` is a
-    request too.
+    The principal's ARN provides the context keys that AWS derives from it, unless the context has
+    them. A resource is a policy pattern, but for an action without resource types `*` is the text.
+    A line of `leastpriv contains` is a request too.
 
-    Raises InputError: the file is not JSON of this shape, a principal is not an ARN, or an action is not a name.
+    Raises InputError: the file is not JSON of this shape, a principal is not an ARN, or an action
+    is not a name.
     """
     text = decoded(raw, where)
 
@@ -287,22 +321,39 @@ def _request(node: Node, failure: _Failure) -> Request:
     for member in node.members:
         key, value = member.key, member.value
         if key not in (*_KEYS, *_IGNORED):
-            raise failure(value, f"a request has no {format_names([key])!r}; it has {', '.join(_KEYS)}")
+            raise failure(
+                value, f"a request has no {format_names([key])!r}; it has {', '.join(_KEYS)}"
+            )
         if value.kind != _KINDS.get(key, value.kind):
-            kind = "a string" if _KINDS[key] == "string" else "an object of condition keys and values"
+            kind = (
+                "a string" if _KINDS[key] == "string" else "an object of condition keys and values"
+            )
             raise failure(value, f"{key} must be {kind}")
-        if key == "context_complete" and (value.kind != "literal" or value.text not in {"true", "false"}):
+        if key == "context_complete" and (
+            value.kind != "literal" or value.text not in {"true", "false"}
+        ):
             raise failure(value, "context_complete must be true or false")
         fields[key] = value
     texts = {key: value.text for key, value in fields.items()}
-    action, resource, principal = texts.get("action", ""), texts.get("resource", "*"), texts.get("principal", "")
+    action, resource, principal = (
+        texts.get("action", ""),
+        texts.get("resource", "*"),
+        texts.get("principal", ""),
+    )
     if not _ACTION.fullmatch(action):
         advice = "a request needs an action, as s3:GetObject, without wildcards or blanks"
         raise failure(fields.get("action", node), advice)
     if not resource:
-        raise failure(fields["resource"], "resource is empty; write an ARN, or leave it out for all")
-    if "principal" in fields and (not principal.startswith("arn:") or principal.count(":") < _ARN_PARTS - 1):
-        raise failure(fields["principal"], "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy")
+        raise failure(
+            fields["resource"], "resource is empty; write an ARN, or leave it out for all"
+        )
+    if "principal" in fields and (
+        not principal.startswith("arn:") or principal.count(":") < _ARN_PARTS - 1
+    ):
+        raise failure(
+            fields["principal"],
+            "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy",
+        )
     known = catalog.action(action)
     if resource == "*" and known and not known.resource_types:
         resource = escape_observed(resource)
@@ -311,25 +362,38 @@ def _request(node: Node, failure: _Failure) -> Request:
 
 
 def _context_keys(node: Node | None, failure: _Failure) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields keys in lower case with their values; `null` is no value, so that the key is absent."""
+    """Yields keys in lower case with their values; `null` is no value, so that the key is
+    absent.
+    """
     seen: set[str] = set()
     for member in node.members if node else ():
         if member.key.lower() in seen:
             shown = format_names([member.key])
-            raise failure(member.value, f"the key {shown!r} appears twice, in different case; keep one")
+            raise failure(
+                member.value, f"the key {shown!r} appears twice, in different case; keep one"
+            )
         seen.add(member.key.lower())
         for item in member.value.entries:
             if item.kind in {"object", "array"}:
-                raise failure(item, "a value in the context must be text, a number, true or false, or a list of such")
-        values = (item.text for item in member.value.entries if item.kind == "string" or item.text != "null")
+                raise failure(
+                    item,
+                    "a value in the context must be text, a number, true or false, or a list of"
+                    " such",
+                )
+        values = (
+            item.text
+            for item in member.value.entries
+            if item.kind == "string" or item.text != "null"
+        )
         yield member.key.lower(), tuple(values)
 
 
 def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields the context keys that each request of a principal has.
 
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read 2026-11-24; for an
-    assumed role `aws:PrincipalArn` is the role, whose path the session's ARN omits.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read
+    2026-11-24; for an assumed role `aws:PrincipalArn` is the role, whose path the session's ARN
+    omits.
     """
     parts = arn.split(":", _ARN_PARTS - 1)
     if len(parts) < _ARN_PARTS:
@@ -344,11 +408,15 @@ def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def grants_every_service(document: Document) -> bool:
-    """Whether a document without a Deny allows actions of all services on every resource (`*`, NotAction)."""
+    """Whether a document without a Deny allows actions of all services on every resource (`*`,
+    NotAction).
+    """
     return all(statement.effect == "Allow" for statement in document.statements) and any(
         statement.conditions_readable
         and not statement.conditions
         and "*" in statement.resources
-        and (bool(statement.not_actions) or any(entry in ("*", "*:*") for entry in statement.actions))
+        and (
+            bool(statement.not_actions) or any(entry in ("*", "*:*") for entry in statement.actions)
+        )
         for statement in document.statements
     )

@@ -1,9 +1,10 @@
 """Compares sets of glob patterns exactly: what one set matches and another does not.
 
-Patterns are first compared pairwise; an automaton decides only the rest. A pattern is a chain of states joined by
-characters; `*` is a state with a loop. The states of all patterns are bits of one integer, so that reading a character
-is a shift and two masks. Visiting all reachable integers finds, for each combination of patterns, whether a text
-matches exactly that combination. Their number can explode for hostile patterns, which `StepBudget` limits.
+Patterns are first compared pairwise; an automaton decides only the rest. A pattern is a chain of
+states joined by characters; `*` is a state with a loop. The states of all patterns are bits of one
+integer, so that reading a character is a shift and two masks. Visiting all reachable integers
+finds, for each combination of patterns, whether a text matches exactly that combination. Their
+number can explode for hostile patterns, which `StepBudget` limits.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ _FILLERS = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
 
 
 class StepBudgetError(Exception):
-    """The patterns take more steps than the budget allows; the caller that set the budget catches it."""
+    """The patterns take more steps than the budget allows; the caller that set the budget catches
+    it.
+    """
 
 
 class StepBudget(Struct):
@@ -48,7 +51,9 @@ class StepBudget(Struct):
 
 
 class Element(Struct, frozen=True):
-    """The patterns of an Action or Resource element, or those that a NotAction or NotResource element excludes."""
+    """The patterns of an Action or Resource element, or those that a NotAction or NotResource
+    element excludes.
+    """
 
     patterns: tuple[str, ...]
     negated: bool = False
@@ -64,7 +69,9 @@ def each_bit(bits: int) -> Iterator[int]:
 
 @lru_cache(maxsize=8192)
 def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int, int]:
-    """Returns a pattern's last state, and the bits of those that lead on: by character, by any, in a loop."""
+    """Returns a pattern's last state, and the bits of those that lead on: by character, by any, in
+    a loop.
+    """
     literal: dict[str, int] = {}
     place = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
@@ -80,9 +87,13 @@ def _states_of(pattern: str, escapes: bool) -> tuple[int, Mapping[str, int], int
 
 
 class GlobAutomaton:
-    """An automaton that enumerates the texts of a domain, shortest first, with the elements that match them."""
+    """An automaton that enumerates the texts of a domain, shortest first, with the elements that
+    match them.
+    """
 
-    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, budget: StepBudget) -> None:
+    def __init__(
+        self, domain: Element, elements: Sequence[Element], actions: bool, budget: StepBudget
+    ) -> None:
         self.domain = domain
         self.elements = elements
         self.budget = budget
@@ -108,7 +119,9 @@ class GlobAutomaton:
         return (1 << self.width) - (1 << first), ends
 
     def texts(self) -> Iterator[tuple[int, str]]:
-        """Yields each combination of elements (as bits) that a text of the domain matches, with a shortest text."""
+        """Yields each combination of elements (as bits) that a text of the domain matches, with a
+        shortest text.
+        """
         came_from: dict[int, tuple[int | None, str]] = {}
         queue, seen = deque[int](), set[int]()
         cost = 4 + (len(self.literal) + len(self.elements)) * (1 + self.width // 512) // 8
@@ -131,11 +144,19 @@ class GlobAutomaton:
             self._read_one_character(states, states, came_from, queue)
 
     def _read_one_character(
-        self, states: int, origin: int | None, came_from: dict[int, tuple[int | None, str]], queue: deque[int]
+        self,
+        states: int,
+        origin: int | None,
+        came_from: dict[int, tuple[int | None, str]],
+        queue: deque[int],
     ) -> None:
         """Reads one more character: each that a pattern names, and one that no pattern names."""
         otherwise = (states & self.any_one) << 1 | states & self.loops
-        steps = [(char, otherwise | lead << 1) for char, leads in self.literal.items() if (lead := states & leads)]
+        steps = [
+            (char, otherwise | lead << 1)
+            for char, leads in self.literal.items()
+            if (lead := states & leads)
+        ]
         for char, following in (*steps, (self.filler, otherwise)):
             hopeless = not (following & self.alive or self.domain.negated)
             if not hopeless and following not in came_from:
@@ -159,14 +180,16 @@ class Overlap(Struct, frozen=True):
 class GlobSet:
     """Elements that are compared with domains; an element's bit is `1 << index`.
 
-    Actions are case-insensitive; in resources `${*}`, `${?}` and `${$}` are plain characters. The empty text is no
-    member: no action or resource is empty.
+    Actions are case-insensitive; in resources `${*}`, `${?}` and `${$}` are plain characters. The
+    empty text is no member: no action or resource is empty.
     """
 
     def __init__(self, elements: Sequence[Element], *, actions: bool, budget: StepBudget) -> None:
         self.actions = actions
         self.budget = budget
-        self.elements = [Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements]
+        self.elements = [
+            Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements
+        ]
         self._literals: dict[str, int] = {}
         self._globs: dict[str, list[tuple[str, int]]] = {}
         """Literal beginning -> patterns with wildcards, and their bits."""
@@ -211,7 +234,9 @@ class GlobSet:
         return known
 
     def overlap(self, domain: Element) -> Overlap:
-        """Compares a domain with each element by patterns; certain are only `whole` and the bits in neither field."""
+        """Compares a domain with each element by patterns; certain are only `whole` and the bits in
+        neither field.
+        """
         text = self.text(domain)
         if text is not None:
             return Overlap(self.membership(text), 0)
@@ -229,7 +254,9 @@ class GlobSet:
         return found
 
     def _near_elements(self, domain: Element) -> int:
-        """Returns the bits of the elements with a pattern whose literal beginning agrees with one of the domain's."""
+        """Returns the bits of the elements with a pattern whose literal beginning agrees with one
+        of the domain's.
+        """
         if domain.negated:
             return (1 << len(self.elements)) - 1
         found = 0
@@ -243,14 +270,23 @@ class GlobSet:
         return found
 
     def _compare(self, domain: Element, element: Element) -> tuple[bool, bool]:
-        """Returns whether the element certainly matches all of the domain, and whether it may match some of it."""
+        """Returns whether the element certainly matches all of the domain, and whether it may match
+        some of it.
+        """
         if domain.negated:
             # For an exclusion only the same exclusion and a subset of it are certain.
             if element.negated:
                 return set(element.patterns) <= set(domain.patterns), True
             return "*" in element.patterns, True
-        covered = all(any(self._covers(pattern, each) for pattern in element.patterns) for each in domain.patterns)
-        met = any(self._may_meet(pattern, each) for pattern in element.patterns for each in domain.patterns)
+        covered = all(
+            any(self._covers(pattern, each) for pattern in element.patterns)
+            for each in domain.patterns
+        )
+        met = any(
+            self._may_meet(pattern, each)
+            for pattern in element.patterns
+            for each in domain.patterns
+        )
         return (not met, not covered) if element.negated else (covered, met)
 
     def _covers(self, pattern: str, other: str) -> bool:
@@ -266,7 +302,9 @@ class GlobSet:
         return _may_meet(pattern, other, self.actions)
 
     def members(self, domain: Element, relevant: int) -> Iterator[tuple[int, str]]:
-        """Yields each combination of `relevant` bits that a text of the domain matches, with a shortest text."""
+        """Yields each combination of `relevant` bits that a text of the domain matches, with a
+        shortest text.
+        """
         text = self.text(domain)
         if text is not None:
             if text:
@@ -287,7 +325,11 @@ class GlobSet:
         """Returns an element without the patterns that cannot match a text of the domain."""
         if domain.negated:
             return element
-        near = (own for own in element.patterns if any(self._may_meet(own, each) for each in domain.patterns))
+        near = (
+            own
+            for own in element.patterns
+            if any(self._may_meet(own, each) for each in domain.patterns)
+        )
         return Element(tuple(near), element.negated)
 
 

@@ -1,7 +1,8 @@
 """Finds policies in Terraform's own language, by address or by the role that they are attached to.
 
-An address such as `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy` names a policy; several,
-separated by commas, are read as one policy that grants what they grant together.
+An address such as `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy`
+names a policy; several, separated by commas, are read as one policy that grants what they grant
+together.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ _USE_A_PLAN = "name the output of `terraform show -json PLAN` in terraform-plan"
 def read_hcl(
     text: str, where: str, pointer: str, folder: TerraformFolder, parameters: Mapping[str, str]
 ) -> PolicySource:
-    """Reads the policies at one or several addresses; the message of PolicyFileError lists the policies of the file."""
+    """Reads the policies at one or several addresses; the message of PolicyFileError lists the
+    policies of the file.
+    """
     reader = _Reader(text, where, pointer, _scope(text, where, folder, parameters))
     try:
         found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
@@ -47,13 +50,20 @@ def read_hcl(
         # The joined policy has the version of the first.
         values = [each.get_any_case("Statement") for each in found]
         items = tuple(item for value in values if value for item in value.entries)
-        listed = Member("Statement", policy.start, policy.end, Node("array", policy.start, policy.end, items=items))
+        listed = Member(
+            "Statement",
+            policy.start,
+            policy.end,
+            Node("array", policy.start, policy.end, items=items),
+        )
         kept = tuple(member for member in policy.members if member.key.casefold() != "statement")
         policy = replace(policy, members=(*kept, listed))
     return PolicySource("hcl", pointer, text, policy, "terraform", text, folder=folder)
 
 
-def render_data_source(source: PolicySource, where: str, parameters: Mapping[str, str]) -> PolicySource:
+def render_data_source(
+    source: PolicySource, where: str, parameters: Mapping[str, str]
+) -> PolicySource:
     """Renders a data source in Terraform's JSON."""
     text = source.outer
     scope = _scope(text, where, source.folder, parameters)
@@ -65,20 +75,39 @@ def render_data_source(source: PolicySource, where: str, parameters: Mapping[str
     return rendered_source(rendered, where, source.pointer, lines or (1,))
 
 
-def attached_policies(text: str, where: str, role: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> str:
-    """Returns the addresses of the policies that a folder attaches to a role, as a pointer; empty for none."""
+def attached_policies(
+    text: str, where: str, role: str, folder: TerraformFolder, parameters: Mapping[str, str]
+) -> str:
+    """Returns the addresses of the policies that a folder attaches to a role, as a pointer; empty
+    for none.
+    """
     return _SEPARATOR.join(dict.fromkeys(_attached(_scope(text, where, folder, parameters), role)))
 
 
-def references_of(source: PolicySource, where: str, parameters: Mapping[str, str]) -> Mapping[str, str]:
-    """Returns the ARNs of resources that the module defines, and the references by which its policy can name them.
+def references_of(
+    source: PolicySource, where: str, parameters: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Returns the ARNs of resources that the module defines, and the references by which its policy
+    can name them.
 
-    A resource that depends on the policy, or on the role whose block has it, is left out: Terraform refuses cycles.
+    A resource that depends on the policy, or on the role whose block has it, is left out: Terraform
+    refuses cycles.
     """
     scope = _scope(source.outer, where, source.folder, parameters)
-    own = {tuple(_PART.sub(r"\1", part) for part in address.split(".")) for address in source.pointer.split(_SEPARATOR)}
-    targets = {address for address in scope.definitions if any(each[: len(address)] == address for each in own)}
-    targets |= {address for address, found in scope.definitions.items() if targets & _references(scope, found.block)}
+    own = {
+        tuple(_PART.sub(r"\1", part) for part in address.split("."))
+        for address in source.pointer.split(_SEPARATOR)
+    }
+    targets = {
+        address
+        for address in scope.definitions
+        if any(each[: len(address)] == address for each in own)
+    }
+    targets |= {
+        address
+        for address, found in scope.definitions.items()
+        if targets & _references(scope, found.block)
+    }
     return {
         arn: f"{'.'.join(address)}.arn"
         for arn, address in known_arns(scope).items()
@@ -99,10 +128,14 @@ def _reached(scope: ModuleScope, address: tuple[str, ...]) -> set[tuple[str, ...
 def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
     """Returns the addresses that a block's expressions name."""
     paths = {path for each in expressions_in(block) for path in _paths(each)}
-    return {path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions}
+    return {
+        path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions
+    }
 
 
-def _scope(text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]) -> ModuleScope:
+def _scope(
+    text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]
+) -> ModuleScope:
     files = ChainMap({_file_name(where): text}, cast("MutableMapping[str, str]", folder.files))
     return ModuleScope(Evaluator, document_node, TerraformFolder(files, folder.plan), parameters)
 
@@ -128,7 +161,9 @@ class _Reader(Struct, frozen=True):
 
     def policy(self, address: str) -> Node:
         """Returns the policy at one address, with what a plan knows of it."""
-        parts = [(found[1], found[2]) for part in address.split(".") if (found := _PART.fullmatch(part))]
+        parts = [
+            (found[1], found[2]) for part in address.split(".") if (found := _PART.fullmatch(part))
+        ]
         tokens = [name for name, _ in parts]
         if tokens[:2] == ["data", _DATA_SOURCE] and len(tokens) == 3:
             file, block = self.container(tuple(tokens))
@@ -142,7 +177,10 @@ class _Reader(Struct, frozen=True):
 
     def attribute_policy(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, Node]:
         tokens = tuple(name for name, _ in parts)
-        own = next((tokens[:length] for length in (3, 2) if (tokens[:length] in self.scope.definitions)), ())
+        own = next(
+            (tokens[:length] for length in (3, 2) if (tokens[:length] in self.scope.definitions)),
+            (),
+        )
         file, body = self.container(own)
         rest = list(parts[len(own) :])
         if own[:1] == ("local",):
@@ -151,7 +189,9 @@ class _Reader(Struct, frozen=True):
             name, index = rest.pop(0)
             blocks, place = list(body.named(name)), int(index or 0)
             if place >= len(blocks):
-                problem = f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address"
+                problem = (
+                    f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address"
+                )
                 raise self.error(problem, NoPolicyError)
             body = blocks[place]
         attribute = body.attributes.get(rest[0][0] if rest else "policy")
@@ -159,11 +199,15 @@ class _Reader(Struct, frozen=True):
             raise self.unknown_address()
         self.check(file, body)
         node = policy_node(self.scope, file, attribute.value)
-        rendered = self.rendered(".".join(f"{name}[{index}]" if index else name for name, index in parts))
+        rendered = self.rendered(
+            ".".join(f"{name}[{index}]" if index else name for name, index in parts)
+        )
         if node and not _is_unknown(node):
             return file, node
         if rendered:
-            return file, relocated(rendered, attribute.start, attribute.end, "an expression makes it")
+            return file, relocated(
+                rendered, attribute.start, attribute.end, "an expression makes it"
+            )
         if attribute.value.kind in {"heredoc", "template"} and file == self.file:
             raise self.error(f"is text that is no JSON before Terraform renders it; {_USE_A_PLAN}")
         raise self.error(f"is an expression that only Terraform can work out; {_USE_A_PLAN}")
@@ -179,23 +223,35 @@ class _Reader(Struct, frozen=True):
             raise self.not_hcl(block.error)
 
     def not_hcl(self, offset: int) -> PolicyFileError:
-        return PolicyFileError(f"{self.where}: {position(self.text, offset)}: this is not HCL; correct it.")
+        return PolicyFileError(
+            f"{self.where}: {position(self.text, offset)}: this is not HCL; correct it."
+        )
 
     def unknown_address(self) -> PolicyFileError:
         root = self.scope.files[self.file]
-        own = {address: found.block for address, found in self.scope.definitions.items() if found.file == self.file}
+        own = {
+            address: found.block
+            for address, found in self.scope.definitions.items()
+            if found.file == self.file
+        }
         known = [
             address
             for address, block in own.items()
-            if address[:2] == ("data", _DATA_SOURCE) or (address[0] not in _VALUES and "policy" in block.attributes)
+            if address[:2] == ("data", _DATA_SOURCE)
+            or (address[0] not in _VALUES and "policy" in block.attributes)
         ]
         if not known:
             if root.error >= 0:
                 return self.not_hcl(root.error)
-            return self.error("leads nowhere, and the file has no policy; name another file", NoPolicyError)
+            return self.error(
+                "leads nowhere, and the file has no policy; name another file", NoPolicyError
+            )
         problem = "leads nowhere" if self.pointer else "is HCL"
         names = [".".join(name if name[0] == "data" else (*name, "policy")) for name in known]
-        return self.error(f"{problem}: name one of its policies by its address ({format_names(names)})", NoPolicyError)
+        return self.error(
+            f"{problem}: name one of its policies by its address ({format_names(names)})",
+            NoPolicyError,
+        )
 
     def rendered(self, address: str) -> Node | None:
         """Returns the policy at an address as the plan renders it."""
@@ -207,7 +263,9 @@ class _Reader(Struct, frozen=True):
         if len(rest) > 1:
             found = _PART.fullmatch(rest[0])
             listed, place = (values.get(found[1]), int(found[2] or 0)) if found else (None, 0)
-            node = listed.items[place].get(rest[-1]) if listed and place < len(listed.items) else None
+            node = (
+                listed.items[place].get(rest[-1]) if listed and place < len(listed.items) else None
+            )
         text = plain_text(node) if node and node.kind == "string" else None
         try:
             return known_value(read_json(text, self.where)) if text else None
@@ -224,13 +282,18 @@ def _is_unknown(policy: Node) -> bool:
 
 def with_rendered(policy: Node, rendered: Node | None) -> Node:
     """Returns the policy of the file with what the plan knows in the place of unknown values."""
-    value, other = policy.get_any_case("Statement"), rendered.get_any_case("Statement") if rendered else None
+    value, other = (
+        policy.get_any_case("Statement"),
+        rendered.get_any_case("Statement") if rendered else None,
+    )
     if value is None or other is None or is_known(policy):
         return policy
     rest = list(other.entries)
     items = list(value.entries)
     for item in items:
-        same = next((each for each in rest if is_known(item) and _meaning(each) == _meaning(item)), None)
+        same = next(
+            (each for each in rest if is_known(item) and _meaning(each) == _meaning(item)), None
+        )
         if same:
             rest.remove(same)
     open_places = [place for place, item in enumerate(items) if not is_known(item)]
@@ -242,7 +305,9 @@ def with_rendered(policy: Node, rendered: Node | None) -> Node:
         items = [item for item in items if is_known(item)]
         items += [relocated(each, at.start, at.end, "an expression makes it") for each in rest]
     listed = replace(value, kind="array", members=(), items=tuple(items))
-    members = [replace(each, value=listed) if each.value is value else each for each in policy.members]
+    members = [
+        replace(each, value=listed) if each.value is value else each for each in policy.members
+    ]
     return replace(policy, members=tuple(members))
 
 
@@ -253,7 +318,11 @@ def _meaning(statement: Node) -> str:
         if isinstance(value, dict):
             return {key: ordered(each) for key, each in value.items()}
         if isinstance(value, list):
-            return sorted((ordered(each) for each in value), key=str) if len(value) > 1 else ordered(value[0])
+            return (
+                sorted((ordered(each) for each in value), key=str)
+                if len(value) > 1
+                else ordered(value[0])
+            )
         return str(value)
 
     value = ordered(json_value(statement))
@@ -294,16 +363,20 @@ def _attached(scope: ModuleScope, role: str) -> Iterator[str]:
                 yield _document(scope, inline, f"{'.'.join(address)}.inline_policy[{place}].policy")
             if "managed_policy_arns" in attributes:
                 yield from _managed(scope, found.block, attributes["managed_policy_arns"].value)
-        elif kind == "aws_iam_role_policy" and _names_role(scope, found.file, attributes.get("role"), role, roles):
+        elif kind == "aws_iam_role_policy" and _names_role(
+            scope, found.file, attributes.get("role"), role, roles
+        ):
             yield _document(scope, found.block, f"{'.'.join(address)}.policy")
         elif kind in {"aws_iam_role_policy_attachment", "aws_iam_policy_attachment"}:
             named = attributes.get("role") or attributes.get("roles")
             if _names_role(scope, found.file, named, role, roles) and "policy_arn" in attributes:
                 yield from _managed(scope, found.block, attributes["policy_arn"].value)
         elif kind == "module" and any(
-            _names_role(scope, found.file, attribute, role, roles) for attribute in attributes.values()
+            _names_role(scope, found.file, attribute, role, roles)
+            for attribute in attributes.values()
         ):
-            # A module that receives the role attaches its policies, and those of other modules that it names.
+            # A module that receives the role attaches its policies, and those of other modules that
+            # it names.
             yield from _arguments(scope, address, found)
             for attribute in attributes.values():
                 yield from _managed(scope, found.block, attribute.value)
@@ -318,9 +391,15 @@ def _arguments(scope: ModuleScope, address: tuple[str, ...], call: Definition) -
 
 
 def _names_role(
-    scope: ModuleScope, file: str, attribute: Attribute | None, role: str, roles: set[tuple[str, ...]]
+    scope: ModuleScope,
+    file: str,
+    attribute: Attribute | None,
+    role: str,
+    roles: set[tuple[str, ...]],
 ) -> bool:
-    """Returns whether an attribute is the role's name, a list with it, or a reference to the role's block."""
+    """Returns whether an attribute is the role's name, a list with it, or a reference to the role's
+    block.
+    """
     if attribute is None:
         return False
     node = scope.value(attribute.value, file)
@@ -330,9 +409,14 @@ def _names_role(
 
 
 def _managed(
-    scope: ModuleScope, block: Block, expression: Expression, followed: frozenset[tuple[str, ...]] = frozenset()
+    scope: ModuleScope,
+    block: Block,
+    expression: Expression,
+    followed: frozenset[tuple[str, ...]] = frozenset(),
 ) -> Iterator[str]:
-    """Yields the policies whose ARNs an expression has, also by `each.value` of its block, a local or a module."""
+    """Yields the policies whose ARNs an expression has, also by `each.value` of its block, a local
+    or a module.
+    """
     for path in _paths(expression):
         address = path[:2]
         if address in followed:
@@ -351,10 +435,18 @@ def _managed(
 
 
 def _document(scope: ModuleScope, block: Block, address: str) -> str:
-    """Returns the address of the data source that alone makes a block's policy, else the given one."""
+    """Returns the address of the data source that alone makes a block's policy, else the given
+    one.
+    """
     attribute = block.attributes.get("policy")
-    path = next(_paths(attribute.value), ()) if attribute and attribute.value.kind == "access" else ()
-    readers = scope.uses[_DATA_SOURCE, path[2]] if path[:2] == ("data", _DATA_SOURCE) and len(path) > 2 else 0
+    path = (
+        next(_paths(attribute.value), ()) if attribute and attribute.value.kind == "access" else ()
+    )
+    readers = (
+        scope.uses[_DATA_SOURCE, path[2]]
+        if path[:2] == ("data", _DATA_SOURCE) and len(path) > 2
+        else 0
+    )
     return ".".join(path[:3]) if readers == 1 else address
 
 

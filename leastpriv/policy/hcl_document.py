@@ -1,10 +1,14 @@
-"""Builds the policy that HCL describes: `aws_iam_policy_document`, `jsonencode`, heredocs and JSON text.
+"""Builds the policy that HCL describes: `aws_iam_policy_document`, `jsonencode`, heredocs and JSON
+text.
 
-The nodes have IAM's keys and the offsets of the HCL that makes them. An unknown value may cover anything: an unknown
-statement allows what its expression may allow, and a statement that may be absent has an unknown condition.
+The nodes have IAM's keys and the offsets of the HCL that makes them. An unknown value may cover
+anything: an unknown statement allows what its expression may allow, and a statement that may be
+absent has an unknown condition.
 
-The data source (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,
-read 2026-11-27) defaults to `version` 2012-10-17 and `effect` Allow, and writes `&{` for the `${` of a policy variable.
+The data source
+(https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,
+read 2026-11-27) defaults to `version` 2012-10-17 and `effect` Allow, and writes `&{` for the `${`
+of a policy variable.
 """
 
 from __future__ import annotations
@@ -23,7 +27,12 @@ from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
 from leastpriv.policy.hcl_syntax import Block, Expression
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 
-_LISTS = {"actions": "Action", "not_actions": "NotAction", "resources": "Resource", "not_resources": "NotResource"}
+_LISTS = {
+    "actions": "Action",
+    "not_actions": "NotAction",
+    "resources": "Resource",
+    "not_resources": "NotResource",
+}
 _SOURCES = ("source_policy_documents", "source_json")
 _OVERRIDES = ("override_policy_documents", "override_json")
 
@@ -35,11 +44,17 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
     statements = _overridden(statements, reader.statements(block))
     statements = _overridden(statements, reader.statements_of(block, _OVERRIDES))
     at = block.start
-    members = [Member("Version", at, at, reader.text(block, "version") or Node("string", at, at, "2012-10-17"))]
+    members = [
+        Member(
+            "Version", at, at, reader.text(block, "version") or Node("string", at, at, "2012-10-17")
+        )
+    ]
     if identifier := reader.text(block, "policy_id"):
         members.append(Member("Id", at, at, identifier))
     listed = Node("array", at, block.end, items=tuple(statements))
-    return Node("object", at, block.end, members=(*members, Member("Statement", at, block.end, listed)))
+    return Node(
+        "object", at, block.end, members=(*members, Member("Statement", at, block.end, listed))
+    )
 
 
 def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node | None:
@@ -56,7 +71,9 @@ def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node |
                 continue
             made = evaluator.value(part.parts[0])
             text = minified(made) if made.kind in {"array", "object"} else made.text
-            pieces.append((f'"{text}"' if not inside and is_unknown(made) else text, -1 - part.start))
+            pieces.append(
+                (f'"{text}"' if not inside and is_unknown(made) else text, -1 - part.start)
+            )
         node = _json_node(pieces)
     else:
         node = evaluator.value(expression)
@@ -64,13 +81,17 @@ def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node |
     if node is None:
         return None
     if is_unknown(node):
-        everything = Member("Statement", node.start, node.end, Node("array", node.start, node.end, items=(node,)))
+        everything = Member(
+            "Statement", node.start, node.end, Node("array", node.start, node.end, items=(node,))
+        )
         return normalized(Node("object", node.start, node.end, members=(everything,)))
     return normalized(node) if node.kind == "object" and node.get_any_case("Statement") else None
 
 
 def normalized(policy: Node) -> Node:
-    """Returns a policy whose unknown statements, effects and NotActions are written as what they may allow."""
+    """Returns a policy whose unknown statements, effects and NotActions are written as what they
+    may allow.
+    """
     members = []
     for member in policy.members:
         value = member.value
@@ -78,7 +99,11 @@ def normalized(policy: Node) -> Node:
             items = value.entries
             found = [each for item in items for each in _statements(item)]
             single = value.kind == "object" and len(found) == 1
-            value = found[0] if single else replace(value, kind="array", text="", members=(), items=tuple(found))
+            value = (
+                found[0]
+                if single
+                else replace(value, kind="array", text="", members=(), items=tuple(found))
+            )
         members.append(replace(member, value=value))
     return replace(policy, members=tuple(members))
 
@@ -104,11 +129,19 @@ def _statements(node: Node) -> Iterator[Node]:
 def _unknown_statement(node: Node) -> Node:
     values = {"Effect": replace(node, text="Allow"), "Action": node, "Resource": node}
     members = tuple(Member(key, node.start, node.start, value) for key, value in values.items())
-    return Node("object", node.start, node.end, members=members, fixed=node.fixed or "an expression makes it")
+    return Node(
+        "object",
+        node.start,
+        node.end,
+        members=members,
+        fixed=node.fixed or "an expression makes it",
+    )
 
 
 def _with_member(node: Node, old: Node, key: str, value: Node) -> Node:
-    members = (replace(each, key=key, value=value) if each.value is old else each for each in node.members)
+    members = (
+        replace(each, key=key, value=value) if each.value is old else each for each in node.members
+    )
     return replace(node, members=tuple(members))
 
 
@@ -121,7 +154,9 @@ def _maybe(node: Node, cause: Node, reason: str) -> Node:
 
 
 def _overridden(before: Sequence[Node], after: Iterable[Node]) -> list[Node]:
-    """Merges statements as the provider does: one with the Sid of an earlier one takes its place."""
+    """Merges statements as the provider does: one with the Sid of an earlier one takes its
+    place.
+    """
     found = list(before)
     for node in after:
         own, sids = _sid(node), [_sid(each) for each in found]
@@ -170,8 +205,12 @@ class _BlockReader:
                 made = relocated(node, each.start, each.end, "a dynamic block makes it")
                 yield _maybe(made, cause, made.fixed) if cause else made
 
-    def each_block(self, body: Block, name: str) -> Iterator[tuple[_BlockReader, Block, Node | None]]:
-        """Yields blocks of a type with their readers; a node for those of which it is unknown how many there are."""
+    def each_block(
+        self, body: Block, name: str
+    ) -> Iterator[tuple[_BlockReader, Block, Node | None]]:
+        """Yields blocks of a type with their readers; a node for those of which it is unknown how
+        many there are.
+        """
         for block in body.blocks:
             if block.labels == (name,):
                 yield self, block, None
@@ -187,12 +226,23 @@ class _BlockReader:
         label = iterator.value.text if iterator else name
         node = self.evaluator.value(each.value)
         values = [(member.key, member.value) for member in node.members]
-        values += [(str(place), item) for place, item in enumerate(node.items or ((node,) if is_unknown(node) else ()))]
+        values += [
+            (str(place), item)
+            for place, item in enumerate(node.items or ((node,) if is_unknown(node) else ()))
+        ]
         for key, value in values:
-            known_key = Node("string", 0, 0, key) if not is_unknown(value) else unknown(f"{label}.key", 0, 0)
+            known_key = (
+                Node("string", 0, 0, key)
+                if not is_unknown(value)
+                else unknown(f"{label}.key", 0, 0)
+            )
             members = (Member("key", 0, 0, known_key), Member("value", 0, 0, value))
             names = {label: Node("object", 0, 0, members=members)}
-            yield _BlockReader(self.evaluator.with_names(names)), content, value if is_unknown(value) else None
+            yield (
+                _BlockReader(self.evaluator.with_names(names)),
+                content,
+                value if is_unknown(value) else None,
+            )
 
     def statement(self, block: Block) -> Node:
         at = block.start
@@ -228,13 +278,17 @@ class _BlockReader:
         node = self.evaluator.value(expression)
         if node.kind == "literal" or (expression.kind == "tuple" and not expression.parts):
             return None
-        if node.kind != "string" and not (node.items and all(item.kind == "string" for item in node.items)):
+        if node.kind != "string" and not (
+            node.items and all(item.kind == "string" for item in node.items)
+        ):
             # An empty list from an input has entries where the module is used.
             node = self.evaluator.unknown(expression)
         return with_policy_variables(node)
 
     def principals(self, block: Block, key: str) -> Node | None:
-        """Returns principals as the provider does: `*` for all principals, else identifiers grouped by type."""
+        """Returns principals as the provider does: `*` for all principals, else identifiers grouped
+        by type.
+        """
         found: dict[str, list[Node]] = {}
         for reader, each, _ in self.each_block(block, key):
             kind, listed = reader.text(each, "type"), reader.listed(each, "identifiers")
@@ -243,15 +297,22 @@ class _BlockReader:
             return None
         if [*found] == ["*"] and [node.text for node in found["*"]] == ["*"]:
             return Node("string", block.start, block.start, "*")
-        grouped = _object((kind, nodes[0] if len(nodes) == 1 else _array(nodes)) for kind, nodes in found.items())
+        grouped = _object(
+            (kind, nodes[0] if len(nodes) == 1 else _array(nodes)) for kind, nodes in found.items()
+        )
         return replace(grouped, start=block.start, end=block.start)
 
     def conditions(self, block: Block) -> Node | None:
-        """Returns the conditions; values of equal test and variable are joined in order, as in policy_model.go."""
+        """Returns the conditions; values of equal test and variable are joined in order, as in
+        policy_model.go.
+        """
         found: dict[str, dict[str, list[Node]]] = {}
         for reader, each, cause in self.each_block(block, "condition"):
             test, variable = reader.text(each, "test"), reader.text(each, "variable")
-            operator, key = plain_text(test) if test else None, plain_text(variable) if variable else None
+            operator, key = (
+                plain_text(test) if test else None,
+                plain_text(variable) if variable else None,
+            )
             values = reader.listed(each, "values")
             if cause or operator is None or key is None or values is None:
                 return self.evaluator.unknown(Expression("other", each.start, each.end))
@@ -259,7 +320,8 @@ class _BlockReader:
         if not found:
             return None
         return _object(
-            (operator, _object((key, _array(nodes)) for key, nodes in keys.items())) for operator, keys in found.items()
+            (operator, _object((key, _array(nodes)) for key, nodes in keys.items()))
+            for operator, keys in found.items()
         )
 
 
@@ -273,7 +335,11 @@ def _array(items: Iterable[Node]) -> Node:
 
 def with_policy_variables(node: Node) -> Node:
     """Returns texts with the data source's `&{` as a policy variable."""
-    return replace(node, text=node.text.replace("&{", "$${"), items=tuple(map(with_policy_variables, node.items)))
+    return replace(
+        node,
+        text=node.text.replace("&{", "$${"),
+        items=tuple(map(with_policy_variables, node.items)),
+    )
 
 
 _Piece = tuple[str, int]
@@ -315,7 +381,9 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
     starts = [0, *accumulate(len(piece) for piece, _ in pieces)]
 
     def in_file(at: int) -> tuple[int, bool]:
-        """Returns the file offset of a place in JSON text, and whether an expression makes that place."""
+        """Returns the file offset of a place in JSON text, and whether an expression makes that
+        place.
+        """
         number = min(bisect_right(starts, at), len(pieces)) - 1
         offset = pieces[number][1]
         return (offset + at - starts[number], False) if offset >= 0 else (-1 - offset, True)
@@ -329,7 +397,9 @@ def _json_node(pieces: Sequence[_Piece], reason: str = "an expression makes it")
             fixed=reason if made else "",
             items=tuple(map(moved, node.items)),
             members=tuple(
-                Member(each.key, in_file(each.start)[0], in_file(each.key_end)[0], moved(each.value))
+                Member(
+                    each.key, in_file(each.start)[0], in_file(each.key_end)[0], moved(each.value)
+                )
                 for each in node.members
             ),
         )

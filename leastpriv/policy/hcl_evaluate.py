@@ -1,7 +1,8 @@
 """Evaluates HCL expressions to the nodes of `syntax_tree`; what cannot be known is a typed unknown.
 
-A text keeps Terraform's spelling: an unknown part is `${…}`, a plain `${` is `$${`. A value that the edited file does
-not write itself, or writes for several readers, carries the reason in `Node.fixed`.
+A text keeps Terraform's spelling: an unknown part is `${…}`, a plain `${` is `$${`. A value that
+the edited file does not write itself, or writes for several readers, carries the reason in
+`Node.fixed`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from leastpriv.policy.hcl_functions import FUNCTIONS, has_places, is_known, plain_text, text_node, truth_node
+from leastpriv.policy.hcl_functions import (
+    FUNCTIONS,
+    has_places,
+    is_known,
+    plain_text,
+    text_node,
+    truth_node,
+)
 from leastpriv.policy.hcl_module import NO_NAMES, ModuleScope, Names, relocated, unknown
 from leastpriv.policy.hcl_references import resolve
 from leastpriv.policy.hcl_syntax import Expression, read_expression
@@ -28,7 +36,9 @@ _MOST_NODES = 20_000
 class Evaluator:
     """Evaluates the expressions of one file; no failure raises: it is an unknown."""
 
-    def __init__(self, scope: ModuleScope, file: str, names: Names = NO_NAMES, text: str | None = None) -> None:
+    def __init__(
+        self, scope: ModuleScope, file: str, names: Names = NO_NAMES, text: str | None = None
+    ) -> None:
         self.scope = scope
         self.file = file
         self.names = names
@@ -45,7 +55,9 @@ class Evaluator:
             return self.unknown(expression)
         if kind := _CONSTANTS.get(expression.kind):
             return Node(kind, expression.start, expression.end, expression.text)
-        made: Callable[[Expression], Node | None] | None = getattr(self, f"_{expression.kind}", None)
+        made: Callable[[Expression], Node | None] | None = getattr(
+            self, f"_{expression.kind}", None
+        )
         found = made(expression) if made else None
         return self.unknown(expression) if found is None else found
 
@@ -62,7 +74,9 @@ class Evaluator:
         return self.relocated(node, expression, "an expression makes it")
 
     def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
-        """Returns a value at the place of an expression that only refers to it; a huge one is an unknown."""
+        """Returns a value at the place of an expression that only refers to it; a huge one is an
+        unknown.
+        """
         rest, count = [node], 0
         while rest and count <= _MOST_NODES:
             each = rest.pop()
@@ -76,8 +90,12 @@ class Evaluator:
         parts = expression.parts
         if len(parts) == 1 and parts[0].kind == "interpolation":
             # An interpolation alone keeps the type of its value.
-            return replace(self.value(parts[0].parts[0]), start=expression.start, end=expression.end)
-        return Node("string", expression.start, expression.end, "".join(map(self.template_text, parts)))
+            return replace(
+                self.value(parts[0].parts[0]), start=expression.start, end=expression.end
+            )
+        return Node(
+            "string", expression.start, expression.end, "".join(map(self.template_text, parts))
+        )
 
     _heredoc = _template
 
@@ -88,7 +106,9 @@ class Evaluator:
         node = self.value(part.parts[0])
         if node.kind in {"object", "array"}:
             # jsonencode is the value itself here.
-            return minified(node) if part.parts[0].kind == "call" else self.unknown(part.parts[0]).text
+            return (
+                minified(node) if part.parts[0].kind == "call" else self.unknown(part.parts[0]).text
+            )
         return node.text
 
     def _tuple(self, expression: Expression) -> Node:
@@ -118,7 +138,9 @@ class Evaluator:
             names = {member.key: member.value for member in arguments[1].members}
             text = f"<<END_OF_TEMPLATE\n{found[1]}\nEND_OF_TEMPLATE"
             inner = Evaluator(self.scope, found[0], names, f"x = {text}\n")
-            whole = "".join(map(inner.template_text, read_expression(text).parts)).removesuffix("\n")
+            whole = "".join(map(inner.template_text, read_expression(text).parts)).removesuffix(
+                "\n"
+            )
             reason = f"it is in the template {found[0]}"
             return relocated(Node("string", 0, 0, whole), expression.start, expression.end, reason)
         if expression.text == "file":
@@ -130,7 +152,8 @@ class Evaluator:
         except (ValueError, IndexError, TypeError, ZeroDivisionError):
             return None
         if node and node.kind == "array":
-            # Functions on lists pass on entries, which remain where they are written, or make new ones.
+            # Functions on lists pass on entries, which remain where they are written, or make new
+            # ones.
             items = tuple(item if item.end else self.made(expression, item) for item in node.items)
             return replace(node, start=expression.start, end=expression.end, items=items)
         if node is None or any(node is argument for argument in arguments):
@@ -159,15 +182,23 @@ class Evaluator:
         if any(value.text not in {"true", "false"} for value in values):
             return None
         results = {"!": not truths[0], "&&": all(truths), "||": any(truths)}
-        return self.made(expression, truth_node(results[expression.text])) if expression.text in results else None
+        return (
+            self.made(expression, truth_node(results[expression.text]))
+            if expression.text in results
+            else None
+        )
 
     def _for(self, expression: Expression) -> Node | None:
         collection = self.value(expression.parts[0])
-        if collection.kind not in {"array", "object"} or (collection.kind == "object" and not is_known(collection)):
+        if collection.kind not in {"array", "object"} or (
+            collection.kind == "object" and not is_known(collection)
+        ):
             return None
         made: list[tuple[str, Node]] = []
         for key, value in _elements(collection):
-            bound = {expression.names[-1]: value} | ({expression.names[0]: key} if len(expression.names) > 1 else {})
+            bound = {expression.names[-1]: value} | (
+                {expression.names[0]: key} if len(expression.names) > 1 else {}
+            )
             inner = self.with_names(bound)
             tests = [inner.value(part) for part in expression.parts[3:]]
             if any(test.text == "false" and test.kind == "literal" for test in tests):
@@ -180,11 +211,15 @@ class Evaluator:
                 return None
             made.append((name, result))
         if expression.text == "[":
-            return self.made(expression, Node("array", 0, 0, items=tuple(result for _, result in made)))
+            return self.made(
+                expression, Node("array", 0, 0, items=tuple(result for _, result in made))
+            )
         members: dict[str, Node] = {}
         for name, result in made:
             before = members[name].items if name in members else ()
-            members[name] = Node("array", 0, 0, items=(*before, result)) if expression.spread else result
+            members[name] = (
+                Node("array", 0, 0, items=(*before, result)) if expression.spread else result
+            )
         found = tuple(Member(name, 0, 0, value) for name, value in members.items())
         return self.made(expression, Node("object", 0, 0, members=found))
 
@@ -200,14 +235,18 @@ class Evaluator:
             node, steps = found[0], tuple(found[1])
         else:
             node = self.value(base)
-        splat = next((place for place, step in enumerate(steps) if step.kind == "splat"), len(steps))
+        splat = next(
+            (place for place, step in enumerate(steps) if step.kind == "splat"), len(steps)
+        )
         inner = self._steps(node, steps[:splat])
         if inner is None or splat == len(steps):
             return self.made(expression, inner) if inner and steps else inner
         items = [self._steps(item, steps[splat + 1 :]) for item in inner.items]
         if inner.kind != "array" or None in items:
             return None
-        return self.made(expression, Node("array", 0, 0, items=tuple(item for item in items if item)))
+        return self.made(
+            expression, Node("array", 0, 0, items=tuple(item for item in items if item))
+        )
 
     def _steps(self, node: Node, steps: Sequence[Expression]) -> Node | None:
         for step in steps:
@@ -219,7 +258,9 @@ class Evaluator:
                 if node.kind == "object":
                     found = node.get(plain_text(index) or "")
                 elif has_places(node) and index.text.isdecimal():
-                    found = node.items[int(index.text)] if int(index.text) < len(node.items) else None
+                    found = (
+                        node.items[int(index.text)] if int(index.text) < len(node.items) else None
+                    )
             if found is None:
                 return None
             node = found
@@ -229,4 +270,7 @@ class Evaluator:
 def _elements(node: Node) -> list[tuple[Node, Node]]:
     if node.kind == "array":
         return [(Node("number", 0, 0, str(place)), item) for place, item in enumerate(node.items)]
-    return [(text_node(member.key), member.value) for member in sorted(node.members, key=lambda member: member.key)]
+    return [
+        (text_node(member.key), member.value)
+        for member in sorted(node.members, key=lambda member: member.key)
+    ]

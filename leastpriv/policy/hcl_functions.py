@@ -13,7 +13,12 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
-from leastpriv.policy.template_functions import is_one_expression, known_text, parts_of, template_escape
+from leastpriv.policy.template_functions import (
+    is_one_expression,
+    known_text,
+    parts_of,
+    template_escape,
+)
 
 Function = Callable[..., Node | None]
 _escape = template_escape("terraform")
@@ -53,11 +58,17 @@ def _entries(node: Node) -> Sequence[Node]:
 
 
 def _lists(function: Callable[..., Node | None], *, known: int | None = None) -> Function:
-    """Returns a function that needs lists; those from the index `known` on must be known in full."""
+    """Returns a function that needs lists; those from the index `known` on must be known in
+    full.
+    """
 
     def checked(*arguments: Node) -> Node | None:
         needed = arguments[len(arguments) if known is None else known :]
-        if not arguments or any(node.kind != "array" for node in arguments) or not all(map(is_known, needed)):
+        if (
+            not arguments
+            or any(node.kind != "array" for node in arguments)
+            or not all(map(is_known, needed))
+        ):
             return None
         return function(*arguments)
 
@@ -111,15 +122,21 @@ _IN_ANY_ORDER = "set"
 
 
 def _to_set(node: Node) -> Node:
-    """Returns a set in the order in which Terraform iterates over it; marked where an unknown entry hides its place."""
+    """Returns a set in the order in which Terraform iterates over it; marked where an unknown entry
+    hides its place.
+    """
     found = _sorted(_unique(node))
     hides = len(found.items) > 1 and any(plain_text(item) is None for item in found.items)
     return replace(found, text=_IN_ANY_ORDER) if hides else found
 
 
 def has_places(node: Node) -> bool:
-    """Returns whether a node is a list whose entries have known places; an unknown entry may be several."""
-    return node.kind == "array" and node.text != _IN_ANY_ORDER and not any(map(is_unknown, node.items))
+    """Returns whether a node is a list whose entries have known places; an unknown entry may be
+    several.
+    """
+    return (
+        node.kind == "array" and node.text != _IN_ANY_ORDER and not any(map(is_unknown, node.items))
+    )
 
 
 def _set_union(*arguments: Node) -> Node | None:
@@ -135,7 +152,9 @@ def _set_difference(first: Node, *others: Node) -> Node:
 
 def _set_intersection(first: Node, *others: Node) -> Node:
     common = [{minified(item) for item in node.items} for node in others]
-    return _to_set(_array(item for item in first.items if all(minified(item) in each for each in common)))
+    return _to_set(
+        _array(item for item in first.items if all(minified(item) in each for each in common))
+    )
 
 
 def _join(delimiter: Node, *lists: Node) -> Node | None:
@@ -184,7 +203,9 @@ def _replace(text: str, old: str, new: str) -> Node | None:
 
 
 def _coalesce(*arguments: Node) -> Node | None:
-    found = next((node for node in arguments if is_unknown(node) or node.text not in {"", "null"}), None)
+    found = next(
+        (node for node in arguments if is_unknown(node) or node.text not in {"", "null"}), None
+    )
     return None if found is None or is_unknown(found) else found
 
 
@@ -207,7 +228,9 @@ def _merge(*arguments: Node) -> Node | None:
 def _of_members(read: Callable[[Member], Node]) -> Function:
     """Returns a function that lists the members of an object in the order of their keys."""
     return lambda node: (
-        _array(map(read, sorted(node.members, key=lambda member: member.key))) if node.kind == "object" else None
+        _array(map(read, sorted(node.members, key=lambda member: member.key)))
+        if node.kind == "object"
+        else None
     )
 
 
@@ -215,7 +238,11 @@ def _zip_map(keys: Node, values: Node) -> Node | None:
     names = [plain_text(key) for key in keys.items]
     if len(names) != len(values.items) or any(map(is_unknown, values.items)) or None in names:
         return None
-    members = {name: Member(name, 0, 0, value) for name, value in zip(names, values.items, strict=True) if name}
+    members = {
+        name: Member(name, 0, 0, value)
+        for name, value in zip(names, values.items, strict=True)
+        if name
+    }
     return Node("object", 0, 0, members=tuple(members.values()))
 
 
@@ -246,7 +273,13 @@ def _contains(node: Node, wanted: Node) -> Node | None:
 def _json_decode(node: Node) -> Node | None:
     text = plain_text(node)
     try:
-        return node if node.kind in {"object", "array"} else None if text is None else read_json(text, "")
+        return (
+            node
+            if node.kind in {"object", "array"}
+            else None
+            if text is None
+            else read_json(text, "")
+        )
     except PolicyFileError:
         return None
 
@@ -256,7 +289,9 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "chomp": _one_text(lambda text: text.rstrip("\r\n")),
         "coalesce": _coalesce,
         "coalescelist": _coalesce_list,
-        "compact": _lists(lambda node: _array(item for item in node.items if item.text not in {"", "null"})),
+        "compact": _lists(
+            lambda node: _array(item for item in node.items if item.text not in {"", "null"})
+        ),
         "concat": _concat,
         "contains": _contains,
         "distinct": _lists(_unique),
@@ -275,7 +310,9 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "lower": _one_text(str.lower),
         "merge": _merge,
         "nonsensitive": lambda node: node,
-        "one": lambda node: node.items[0] if len(node.items) == 1 and not is_unknown(node.items[0]) else None,
+        "one": lambda node: (
+            node.items[0] if len(node.items) == 1 and not is_unknown(node.items[0]) else None
+        ),
         "replace": _texts(_replace, 3),
         "reverse": _lists(lambda node: _array(reversed(node.items))),
         "sensitive": lambda node: node,
@@ -284,7 +321,10 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "setunion": _set_union,
         "sort": _lists(_sorted, known=0),
         "split": _texts(
-            lambda delimiter, text: _array(map(text_node, text.split(delimiter))) if delimiter else None, 2
+            lambda delimiter, text: (
+                _array(map(text_node, text.split(delimiter))) if delimiter else None
+            ),
+            2,
         ),
         "startswith": _texts(lambda text, start: truth_node(text.startswith(start)), 2),
         "tolist": lambda node: node if node.kind in {"array", "object"} else None,

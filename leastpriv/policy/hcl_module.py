@@ -1,4 +1,6 @@
-"""Holds what the expressions of a Terraform module can refer to: definitions, variables, a plan's values."""
+"""Holds what the expressions of a Terraform module can refer to: definitions, variables, a plan's
+values.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ NO_NAMES: Names = MappingProxyType({})
 
 
 def relocated(node: Node, start: int, end: int, reason: str) -> Node:
-    """Returns a value as one that an expression at this place makes, so that no edit writes into it."""
+    """Returns a value as one that an expression at this place makes, so that no edit writes into
+    it.
+    """
     return replace(
         node,
         start=start,
@@ -35,7 +39,8 @@ def relocated(node: Node, start: int, end: int, reason: str) -> Node:
         fixed=node.fixed or reason,
         items=tuple(relocated(item, start, end, reason) for item in node.items),
         members=tuple(
-            Member(each.key, start, start, relocated(each.value, start, end, reason)) for each in node.members
+            Member(each.key, start, start, relocated(each.value, start, end, reason))
+            for each in node.members
         ),
     )
 
@@ -110,7 +115,9 @@ class ModuleScope:
                     for name, attribute in block.attributes.items():
                         found["local", name] = Definition(file, block, attribute)
                 elif block.labels[0] == "variable":
-                    found["var", *block.labels[1:]] = Definition(file, block, block.attributes.get("default"))
+                    found["var", *block.labels[1:]] = Definition(
+                        file, block, block.attributes.get("default")
+                    )
                 elif block.labels[0] == "provider":
                     alias = block.attributes.get("alias")
                     chosen = plain_text(self.value(alias.value, file)) if alias else ""
@@ -124,12 +131,17 @@ class ModuleScope:
     def uses(self) -> Counter[tuple[str, str]]:
         """How many expressions refer to each local value or data source."""
         return Counter(
-            name for body in self.files.values() for each in expressions_in(body) for name in _reference(each)
+            name
+            for body in self.files.values()
+            for each in expressions_in(body)
+            for name in _reference(each)
         )
 
     @cached_property
     def variables(self) -> Mapping[str, Node]:
-        """Values of variables in `*.tfvars`; files that Terraform loads only by name count if they agree."""
+        """Values of variables in `*.tfvars`; files that Terraform loads only by name count if they
+        agree.
+        """
         loaded: dict[str, Node] = {}
         named: dict[str, list[Node]] = {}
         for name in sorted(self.folder.files):
@@ -154,7 +166,11 @@ class ModuleScope:
     def planned(self) -> Node | None:
         """The output of `terraform show -json`."""
         try:
-            return read_json(self.folder.plan, "terraform-plan") if self.folder.plan and not self.inputs else None
+            return (
+                read_json(self.folder.plan, "terraform-plan")
+                if self.folder.plan and not self.inputs
+                else None
+            )
         except PolicyFileError:
             return None
 
@@ -162,7 +178,10 @@ class ModuleScope:
     def planned_variables(self) -> Mapping[str, Node]:
         """Values of the plan's variables."""
         variables = self.planned.get("variables") if self.planned else None
-        found = ((member.key, member.value.get("value")) for member in (variables.members if variables else ()))
+        found = (
+            (member.key, member.value.get("value"))
+            for member in (variables.members if variables else ())
+        )
         return {name: known_value(value) for name, value in found if value}
 
     @cached_property
@@ -191,17 +210,25 @@ class ModuleScope:
     def child(self, definition: Definition) -> ModuleScope | None:
         """Returns the scope of a module in a folder below, with the arguments of its call."""
         attributes = definition.block.attributes
-        source = plain_text(self.value(attributes["source"].value, definition.file)) if "source" in attributes else None
+        source = (
+            plain_text(self.value(attributes["source"].value, definition.file))
+            if "source" in attributes
+            else None
+        )
         if source is None or not source.startswith("./"):
             return None
         prefix = posixpath.normpath(source) + "/"
         names = [name for name in self.folder.files if name.startswith(prefix)]
         files = {name.removeprefix(prefix): self.folder.files[name] for name in names}
-        arguments = {name: self.value(each.value, definition.file) for name, each in attributes.items()}
+        arguments = {
+            name: self.value(each.value, definition.file) for name, each in attributes.items()
+        }
         if not files:
             return None
         inner = TerraformFolder(files)
-        return ModuleScope(self.evaluator, self.document, inner, self.parameters, arguments, self.depth + 1)
+        return ModuleScope(
+            self.evaluator, self.document, inner, self.parameters, arguments, self.depth + 1
+        )
 
 
 def known_value(node: Node) -> Node:

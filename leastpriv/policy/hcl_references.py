@@ -1,4 +1,6 @@
-"""Resolves references such as `local.x`, `var.x`, `aws_s3_bucket.assets.arn` and `data.aws_region.current.name`."""
+"""Resolves references such as `local.x`, `var.x`, `aws_s3_bucket.assets.arn` and
+`data.aws_region.current.name`.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
 
 
 def resolve(evaluator: FileEvaluator, expression: Expression) -> Resolved | None:
-    """Resolves a reference, relocated unless the edited file writes it for this reference alone; None if not known."""
+    """Resolves a reference, relocated unless the edited file writes it for this reference alone;
+    None if not known.
+    """
     return _Reference(evaluator, expression).resolve()
 
 
@@ -73,7 +77,12 @@ class _Reference:
     def resolve(self) -> Resolved | None:
         if self.scope.depth > _MOST_MODULES:
             return None
-        made = {"local": self.local, "var": self.variable, "path": self.folder, "module": self.module}
+        made = {
+            "local": self.local,
+            "var": self.variable,
+            "path": self.folder,
+            "module": self.module,
+        }
         return made.get(self.path[0], self.resource)()
 
     def rest(self, taken: int) -> Sequence[Expression]:
@@ -89,7 +98,9 @@ class _Reference:
             return None
         value = found.attribute.value
         node = self.scope.once(name, lambda: self.scope.value(value, found.file))
-        return self.shared(node, ".".join(name), found.file, self.scope.uses["local", name[1]]), self.rest(2)
+        return self.shared(
+            node, ".".join(name), found.file, self.scope.uses["local", name[1]]
+        ), self.rest(2)
 
     def shared(self, node: Node, label: str, file: str, readers: int) -> Node:
         """Returns a value, fixed if the edited file does not write it for this reference alone."""
@@ -100,11 +111,19 @@ class _Reference:
     def variable(self) -> Resolved | None:
         name = "".join(self.path[1:2])
         found = self.scope.definitions.get(("var", name))
-        node = self.scope.inputs.get(name) or self.scope.planned_variables.get(name) or self.scope.variables.get(name)
+        node = (
+            self.scope.inputs.get(name)
+            or self.scope.planned_variables.get(name)
+            or self.scope.variables.get(name)
+        )
         if node is None and found and found.attribute:
             value = found.attribute.value
             node = self.scope.once(("var", name), lambda: self.scope.value(value, found.file))
-        return None if node is None else (self.fixed(node, f"var.{name} is an input of the module"), self.rest(2))
+        return (
+            None
+            if node is None
+            else (self.fixed(node, f"var.{name} is an input of the module"), self.rest(2))
+        )
 
     def folder(self) -> Resolved | None:
         return (text_node("."), self.rest(2)) if self.path[1:] in (["module"], ["root"]) else None
@@ -112,10 +131,19 @@ class _Reference:
     def document(self, address: tuple[str, ...]) -> Resolved | None:
         found = self.scope.definitions.get(address)
         steps = self.attribute_steps(3)
-        if found is None or steps is None or steps[0] not in {"json", "minified_json"} or found.is_repeated:
+        if (
+            found is None
+            or steps is None
+            or steps[0] not in {"json", "minified_json"}
+            or found.is_repeated
+        ):
             return None
-        node = self.scope.once(address, lambda: self.scope.document(self.scope, found.file, found.block))
-        return self.shared(node, ".".join(address), found.file, self.scope.uses[address[1], address[2]]), steps[1]
+        node = self.scope.once(
+            address, lambda: self.scope.document(self.scope, found.file, found.block)
+        )
+        return self.shared(
+            node, ".".join(address), found.file, self.scope.uses[address[1], address[2]]
+        ), steps[1]
 
     def module(self) -> Resolved | None:
         found = self.scope.definitions.get(("module", *self.path[1:2]))
@@ -127,7 +155,9 @@ class _Reference:
         value = output.block.attributes.get("value") if output else None
         if output is None or value is None:
             return None
-        return self.fixed(inner.value(value.value, output.file), f"module.{self.path[1]} makes it"), steps[1]
+        return self.fixed(
+            inner.value(value.value, output.file), f"module.{self.path[1]} makes it"
+        ), steps[1]
 
     def resource(self) -> Resolved | None:
         """Resolves an attribute of a resource or of a data source."""
@@ -146,14 +176,18 @@ class _Reference:
         values = self.scope.planned_values.get(label + self.index())
         node = values.get(attribute) if values else None
         if node is None and is_data and (kind, attribute) in _PROVIDER_VALUES:
-            text = self.provider_value(_PROVIDER_VALUES[kind, attribute], found.block if found else None)
+            text = self.provider_value(
+                _PROVIDER_VALUES[kind, attribute], found.block if found else None
+            )
             node = text_node(text) if text else None
         elif node is None:
             node = self.attribute(kind, attribute, found)
         return None if node is None else (self.fixed(node, f"{label} gives it"), rest)
 
     def attribute_steps(self, taken: int) -> tuple[str, Sequence[Expression]] | None:
-        """Returns the attribute behind the address, and the steps behind it; an index of the address is skipped."""
+        """Returns the attribute behind the address, and the steps behind it; an index of the
+        address is skipped.
+        """
         steps = list(self.rest(taken))
         if steps and steps[0].kind == "index":
             del steps[0]
@@ -170,7 +204,9 @@ class _Reference:
         return f"[{text}]" if node.kind == "number" else f'["{text}"]'
 
     def attribute(self, kind: str, attribute: str, found: Definition | None) -> Node | None:
-        """Returns an attribute of a resource by the table of attributes, or as its block sets it."""
+        """Returns an attribute of a resource by the table of attributes, or as its block sets
+        it.
+        """
         template = _templates().get((kind, attribute))
         if template is None:
             return self.set_attribute(attribute, found)
@@ -199,15 +235,21 @@ class _Reference:
         return f"{start}${{{re.sub(r'[^A-Za-z0-9_.-]', '-', owner)}.{name}}}"
 
     def set_attribute(self, name: str, found: Definition | None) -> Node | None:
-        """Returns an attribute that a block sets; of a repeated block only one that does not depend on the instance."""
+        """Returns an attribute that a block sets; of a repeated block only one that does not depend
+        on the instance.
+        """
         given = found.block.attributes.get(name) if found else None
         if found is None or given is None:
             return None
-        node = self.scope.once((*found.block.labels, name), lambda: self.scope.value(given.value, found.file))
+        node = self.scope.once(
+            (*found.block.labels, name), lambda: self.scope.value(given.value, found.file)
+        )
         return None if node.text == "null" or (found.is_repeated and not is_known(node)) else node
 
     def provider_value(self, name: str, block: Block | None) -> str:
-        """Returns the partition, account or region of a block's provider; empty if it cannot be known."""
+        """Returns the partition, account or region of a block's provider; empty if it cannot be
+        known.
+        """
         chosen = block.attributes.get("provider") if block else None
         alias = chosen.value.parts[1].text if chosen and len(chosen.value.parts) > 1 else ""
         provider = self.scope.definitions.get(("provider", "aws", alias))
@@ -215,7 +257,11 @@ class _Reference:
             region = provider.block.attributes.get("region") if provider else None
             node = self.scope.value(region.value, provider.file) if provider and region else None
             return (node and plain_text(node)) or ""
-        other_account = provider is not None and bool(alias) and any(provider.block.named("assume_role"))
+        other_account = (
+            provider is not None and bool(alias) and any(provider.block.named("assume_role"))
+        )
         if name == "Account" and other_account:
             return ""
-        return self.scope.parameters.get({"Account": "AWS::AccountId", "Partition": "AWS::Partition"}[name], "")
+        return self.scope.parameters.get(
+            {"Account": "AWS::AccountId", "Partition": "AWS::Partition"}[name], ""
+        )

@@ -1,7 +1,9 @@
-"""Parses HCL into blocks, attributes and expressions with text offsets, so that a file can be edited as text.
+"""Parses HCL into blocks, attributes and expressions with text offsets, so that a file can be
+edited as text.
 
-tree-sitter tolerates what it does not know: such a part is an expression of the kind `other`, and its block is broken.
-Grammar: https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md, read 2026-11-27.
+tree-sitter tolerates what it does not know: such a part is an expression of the kind `other`, and
+its block is broken. Grammar: https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md, read
+2026-11-27.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from tree_sitter import Parser
 
 ExpressionKind = Literal[
-    "text", "template", "heredoc", "number", "literal", "tuple", "object", "for", "call", "name", "attribute", "index",
+    "text", "template", "heredoc", "number", "literal", "tuple", "object", "for", "call", "name",
+    "attribute", "index",
     "splat", "access", "interpolation", "conditional", "operation", "other",
 ]  # fmt: skip
 
@@ -37,8 +40,9 @@ class Expression(Struct, frozen=True):
     text: str = ""
     """A text decoded; a number, constant, name or operator as written; the bracket of a `for`."""
     parts: tuple[Expression, ...] = ()
-    """Operands in order: of an object keys and values in turn, of an access its base and its steps, of a `for` the
-    collection, the key (a name without text for none), the value and the condition, if any."""
+    """Operands in order: of an object keys and values in turn, of an access its base and its steps,
+    of a `for` the collection, the key (a name without text for none), the value and the condition,
+    if any."""
     names: tuple[str, ...] = ()
     """The variables of a `for`."""
     spread: bool = False
@@ -109,7 +113,13 @@ _OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=
 
 def _unescape(found: re.Match[str]) -> str:
     point = int(found[2] or found[3] or "0", 16)
-    return _ESCAPES.get(found[1], found[1]) if found[1] else chr(point) if point <= sys.maxunicode else found[0]
+    return (
+        _ESCAPES.get(found[1], found[1])
+        if found[1]
+        else chr(point)
+        if point <= sys.maxunicode
+        else found[0]
+    )
 
 
 class _Reader:
@@ -139,12 +149,23 @@ class _Reader:
         for child in found:
             if child.type == "attribute":
                 name, value = self.text(child.children[0]), self.expression(child.children[-1])
-                attributes[name] = Attribute(name, self.offset(child.start_byte), self.offset(child.end_byte), value)
+                attributes[name] = Attribute(
+                    name, self.offset(child.start_byte), self.offset(child.end_byte), value
+                )
             elif child.type == "block":
-                named = [each for each in child.children if each.type in {"identifier", "string_lit"}]
+                named = [
+                    each for each in child.children if each.type in {"identifier", "string_lit"}
+                ]
                 blocks.append(self.body(child, tuple(self.text(each).strip('"') for each in named)))
         start, end = self.offset(node.start_byte), self.offset(node.end_byte)
-        return Block(labels, start, end, attributes, tuple(blocks), self.error(node) if node.has_error else -1)
+        return Block(
+            labels,
+            start,
+            end,
+            attributes,
+            tuple(blocks),
+            self.error(node) if node.has_error else -1,
+        )
 
     def error(self, node: TreeNode) -> int:
         """Returns the offset of the first error in a node that has one."""
@@ -182,7 +203,10 @@ class _Reader:
             return self.expression(node)
         if kind in _CONSTANTS:
             return self.make(_CONSTANTS[kind], node, self.text(node))
-        if kind in {"literal_value", "template_expr", "collection_value", "for_expr"} and node.children:
+        if (
+            kind in {"literal_value", "template_expr", "collection_value", "for_expr"}
+            and node.children
+        ):
             return self.base(node.children[0])
         if listed := _LISTED.get(kind):
             return self.make(listed, node, "", self.inner(node))
@@ -192,19 +216,28 @@ class _Reader:
     def make(
         self, kind: ExpressionKind, node: TreeNode, text: str = "", parts: Sequence[Expression] = ()
     ) -> Expression:
-        return Expression(kind, self.offset(node.start_byte), self.offset(node.end_byte), text, tuple(parts))
+        return Expression(
+            kind, self.offset(node.start_byte), self.offset(node.end_byte), text, tuple(parts)
+        )
 
     def step(self, node: TreeNode) -> list[Expression]:
         if node.type == "get_attr":
             return [self.make("attribute", node, self.text(node.children[-1]))]
         inner = node.children[0]
         if node.type == "splat":
-            return [self.make("splat", inner), *(each for step in inner.children[1:] for each in self.step(step))]
-        number = [] if self.inner(inner) else [self.make("number", node, self.text(node).lstrip("."))]
+            return [
+                self.make("splat", inner),
+                *(each for step in inner.children[1:] for each in self.step(step)),
+            ]
+        number = (
+            [] if self.inner(inner) else [self.make("number", node, self.text(node).lstrip("."))]
+        )
         return [self.make("index", node, "", [*self.inner(inner)[:1], *number])]
 
     def make_quoted_template(self, node: TreeNode) -> Expression:
-        return self.template("template", node, node.children[0].end_byte, node.children[-1].start_byte)
+        return self.template(
+            "template", node, node.children[0].end_byte, node.children[-1].start_byte
+        )
 
     make_string_lit = make_quoted_template
 
@@ -261,15 +294,24 @@ class _Reader:
         names = tuple(self.text(child) for child in intro.children if child.type == "identifier")
         spread = any(child.type == "ellipsis" for child in node.children)
         parts = (self.inner(intro)[0], key, results[-1], *tests)
-        return replace(self.make("for", node, self.text(node)[:1], parts), names=names, spread=spread)
+        return replace(
+            self.make("for", node, self.text(node)[:1], parts), names=names, spread=spread
+        )
 
     make_for_object_expr = make_for_tuple_expr
 
     def make_function_call(self, node: TreeNode) -> Expression:
-        inside = [each for child in node.children if child.type == "function_arguments" for each in child.children]
+        inside = [
+            each
+            for child in node.children
+            if child.type == "function_arguments"
+            for each in child.children
+        ]
         arguments = [self.expression(each) for each in inside if each.type == "expression"]
         spread = any(each.type == "ellipsis" for each in inside)
-        return replace(self.make("call", node, self.text(node.children[0]), arguments), spread=spread)
+        return replace(
+            self.make("call", node, self.text(node.children[0]), arguments), spread=spread
+        )
 
     def make_operation(self, node: TreeNode) -> Expression:
         inner = node.children[0]
@@ -278,7 +320,9 @@ class _Reader:
             return self.make("other", node)
         place = inner.children.index(operator)
         sides = (inner.children[:place], inner.children[place + 1 :])
-        return self.make("operation", node, operator.type, [self.operand(side, inner) for side in sides if side])
+        return self.make(
+            "operation", node, operator.type, [self.operand(side, inner) for side in sides if side]
+        )
 
 
 _BLOCK_TYPES = ("statement", "condition", "principals", "not_principals", "content")
@@ -303,7 +347,9 @@ def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
     return Block(labels, node.start, node.end, attributes, tuple(blocks))
 
 
-_PASSING = frozenset({"compact", "concat", "distinct", "flatten", "reverse", "setunion", "sort", "tolist", "toset"})
+_PASSING = frozenset(
+    {"compact", "concat", "distinct", "flatten", "reverse", "setunion", "sort", "tolist", "toset"}
+)
 """Functions whose result has every entry of the lists that they receive."""
 
 

@@ -1,8 +1,9 @@
-"""Writes values, lists and statements of a policy as HCL; edits a list in its layout; formats as `terraform fmt`.
+"""Writes values, lists and statements of a policy as HCL; edits a list in its layout; formats as
+`terraform fmt`.
 
-Lines are indented by their brackets; `=` and trailing comments of consecutive lines are aligned. An assignment takes
-part only if its line leaves no bracket open (https://github.com/hashicorp/hcl/blob/main/hclwrite/format.go, read
-2026-11-27).
+Lines are indented by their brackets; `=` and trailing comments of consecutive lines are aligned. An
+assignment takes part only if its line leaves no bracket open
+(https://github.com/hashicorp/hcl/blob/main/hclwrite/format.go, read 2026-11-27).
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
     items = node.items
     if not items:
         entries = [entry for place in sorted(changes.after) for entry in changes.after[place]]
-        return list_text(entries, indentation(text, node.start), style, _fits_line(text, node, entries))
+        return list_text(
+            entries, indentation(text, node.start), style, _fits_line(text, node, entries)
+        )
     lead = text[node.start + 1 : items[0].start]
     own_lines = "\n" in lead
     between = style.newline + indentation(text, items[0].start) if own_lines else " "
@@ -70,7 +73,9 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
     has_comma = False
     for place, item in enumerate(items):
         last = place + 1 == len(items)
-        has_comma, comment, rest = _separator(text[item.end : node.end - 1 if last else items[place + 1].start])
+        has_comma, comment, rest = _separator(
+            text[item.end : node.end - 1 if last else items[place + 1].start]
+        )
         entries = changes.entries(place, written[place])
         if not entries and found:
             found[-1] = replace(found[-1], gap=_joined(found[-1].gap, rest, last=last))
@@ -88,7 +93,9 @@ def rewrite_tuple(text: str, node: Node, written: Sequence[str], changes: ListCh
     new += "]"
     long = "\n" not in new and any(changes.after.values()) and not _fits_line(text, node, [new])
     if long:
-        return list_text([each.text for each in found], indentation(text, node.start), style, one_line=False)
+        return list_text(
+            [each.text for each in found], indentation(text, node.start), style, one_line=False
+        )
     return new
 
 
@@ -106,7 +113,9 @@ def _fits_line(text: str, node: Node, entries: Sequence[str]) -> bool:
 
 
 def _separator(text: str) -> tuple[bool, str, str]:
-    """Splits the text between two entries: whether it has a comma, the comment on the line, and the rest."""
+    """Splits the text between two entries: whether it has a comma, the comment on the line, and the
+    rest.
+    """
     masked = _COMMENT.sub(lambda found: re.sub(r"[^\n]", "\0", found[0]), text)
     comma = masked.find(",")
     if comma >= 0:
@@ -147,12 +156,18 @@ def statements_hcl(document: Document, indexes: Sequence[int]) -> str:
 
 
 def new_statements_hcl(statements: Sequence[Mapping[str, object]], *, as_blocks: bool) -> str:
-    """Writes statements that no file has yet: blocks of a data source, else objects; `${` in them is no expression."""
-    return _statements_text([map_strings(template_escape("terraform"), each) for each in statements], as_blocks)
+    """Writes statements that no file has yet: blocks of a data source, else objects; `${` in them
+    is no expression.
+    """
+    return _statements_text(
+        [map_strings(template_escape("terraform"), each) for each in statements], as_blocks
+    )
 
 
 def policy_hcl(document: Document) -> str:
-    """Writes the policy in the form of its file: statements of a data source, else the argument of `jsonencode`."""
+    """Writes the policy in the form of its file: statements of a data source, else the argument of
+    `jsonencode`.
+    """
     if document.pointer.startswith(("data.", "/data/")):
         return statements_hcl(document, range(len(document.statements)))
     return _statements_text([json_value(document.policy)], as_blocks=False)
@@ -160,14 +175,24 @@ def policy_hcl(document: Document) -> str:
 
 def _statements_text(values: Sequence[Any], as_blocks: bool) -> str:
     style = ListStyle("\n", "  ", ",")
-    written = (block_lines(each, "", style, string_text) if as_blocks else value_lines(each, "") for each in values)
+    written = (
+        block_lines(each, "", style, string_text) if as_blocks else value_lines(each, "")
+        for each in values
+    )
     return "\n".join(aligned("\n".join(lines)) for lines in written) + "\n"
 
 
 def block_lines(
-    statement: Mapping[str, Any], indent: str, style: ListStyle, spell: Callable[[str], str], *, effect: bool = True
+    statement: Mapping[str, Any],
+    indent: str,
+    style: ListStyle,
+    spell: Callable[[str], str],
+    *,
+    effect: bool = True,
 ) -> Iterator[str]:
-    """Writes a block of a data source; `spell` writes an entry; without `effect` the default, Allow, is left out."""
+    """Writes a block of a data source; `spell` writes an entry; without `effect` the default,
+    Allow, is left out.
+    """
     inner, innermost = indent + style.unit, indent + 2 * style.unit
     yield f"{indent}statement {{"
     for key, name in BLOCK_NAMES.items():
@@ -183,9 +208,15 @@ def block_lines(
     conditions = statement.get("Condition", {})
     for operator, keys in conditions.items() if isinstance(conditions, Mapping) else ():
         for key, values in keys.items():
-            listed = [value_lines(each, "")[0] for each in (values if isinstance(values, list) else [values])]
+            listed = [
+                value_lines(each, "")[0]
+                for each in (values if isinstance(values, list) else [values])
+            ]
             yield from ("", f"{inner}condition {{", f"{innermost}test = {string_text(operator)}")
-            yield from (f"{innermost}variable = {string_text(key)}", f"{innermost}values = [{', '.join(listed)}]")
+            yield from (
+                f"{innermost}variable = {string_text(key)}",
+                f"{innermost}values = [{', '.join(listed)}]",
+            )
             yield f"{inner}}}"
     yield f"{indent}}}"
 
@@ -197,7 +228,9 @@ def value_lines(value: Any, indent: str) -> list[str]:
         return [string_text(value)]
     if isinstance(value, Mapping):
         lines = [
-            f"{inner}{(key if _IDENTIFIER.fullmatch(key) else string_text(key))} = {first}" if not number else first
+            f"{inner}{(key if _IDENTIFIER.fullmatch(key) else string_text(key))} = {first}"
+            if not number
+            else first
             for key, each in value.items()
             for number, first in enumerate(value_lines(each, inner))
         ]
@@ -213,20 +246,32 @@ def value_lines(value: Any, indent: str) -> list[str]:
 
 
 def string_text(text: str) -> str:
-    """Writes a string that is a single expression as that expression, any other string as a template."""
+    """Writes a string that is a single expression as that expression, any other string as a
+    template.
+    """
     whole = _EXPRESSION.fullmatch(text)
     if whole:
         return whole[1]
     parts = _EXPRESSION.split(text)
-    return '"' + "".join(f"${{{part}}}" if place % 2 else escaped_text(part) for place, part in enumerate(parts)) + '"'
+    return (
+        '"'
+        + "".join(
+            f"${{{part}}}" if place % 2 else escaped_text(part) for place, part in enumerate(parts)
+        )
+        + '"'
+    )
 
 
 def escaped_text(text: str) -> str:
-    """Escapes a literal part (https://developer.hashicorp.com/terraform/language/expressions/strings)."""
+    """Escapes a literal part
+    (https://developer.hashicorp.com/terraform/language/expressions/strings).
+    """
 
     def escape(found: re.Match[str]) -> str:
         point = ord(found[0])
-        return _WRITTEN_ESCAPES.get(found[0], f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}")
+        return _WRITTEN_ESCAPES.get(
+            found[0], f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"
+        )
 
     return _UNSAFE.sub(escape, text)
 
@@ -259,7 +304,9 @@ def formatted_like(before: str, after: str) -> str:
 
 
 def aligned(text: str) -> str:
-    """Returns a text of HCL with aligned cells; lines of heredocs and of block comments remain as they are."""
+    """Returns a text of HCL with aligned cells; lines of heredocs and of block comments remain as
+    they are.
+    """
     newline = "\r\n" if "\r\n" in text else "\n"
     return newline.join(_aligned(_lines(text.split(newline))))
 
@@ -319,7 +366,9 @@ def _lines(texts: Sequence[str]) -> list[_Line]:
 
 
 def _cells(text: str) -> tuple[_Line, str, bool]:
-    """Splits a line; returns the end of the heredoc that it begins, and whether it begins a block comment."""
+    """Splits a line; returns the end of the heredoc that it begins, and whether it begins a block
+    comment.
+    """
     masked = _masked(text)
     code, end = text[: len(masked)], text[len(masked) :]
     opens = end.startswith("/*") and "*/" not in end
@@ -327,13 +376,19 @@ def _cells(text: str) -> tuple[_Line, str, bool]:
         return _Line(text), "", opens
     found = _HEREDOC.search(code)
     until = found[1] if found else ""
-    equal = next((each.start() for each in _EQUAL.finditer(masked) if masked[: each.start()].strip()), -1)
+    equal = next(
+        (each.start() for each in _EQUAL.finditer(masked) if masked[: each.start()].strip()), -1
+    )
     is_open, net = _balance(masked[equal:]) if equal >= 0 else 0, _balance(masked)
     if is_open:
         code = f"{code[:equal].rstrip()} {code[equal:]}"
     if equal < 0 or is_open:
         return _Line(code.rstrip() if end else code, "", end, net), until, False
-    return _Line(code[:equal].rstrip(), code[equal:].rstrip() if end else code[equal:], end, net), until, False
+    return (
+        _Line(code[:equal].rstrip(), code[equal:].rstrip() if end else code[equal:], end, net),
+        until,
+        False,
+    )
 
 
 def _balance(code: str) -> int:
@@ -344,7 +399,9 @@ def _masked(text: str) -> str:
     """Returns a line up to its comment, with the characters of its strings replaced."""
     result, at = "", 0
     quotes: list[int] = []
-    """Of each open string the number of braces that its open interpolation has; 0 between interpolations."""
+    """Of each open string the number of braces that its open interpolation has; 0 between
+    interpolations.
+    """
     while at < len(text):
         if not quotes and text.startswith(("#", "//", "/*"), at):
             break

@@ -32,7 +32,9 @@ def json_style_of(document: Document) -> JsonStyle:
     found = text[sample.start + 1 : sample.members[0].start] if sample.members else ""
     colons = [text[member.key_end : member.value.start] for member in sample.members]
     compact = {*colons} <= {":"} and not _is_multiline(text, sample)
-    single, several = ([node for node in lists if (len(node.items) > 1) is more] for more in (False, True))
+    single, several = (
+        [node for node in lists if (len(node.items) > 1) is more] for more in (False, True)
+    )
     return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(document),
@@ -55,14 +57,16 @@ def indentation(text: str, offset: int) -> str:
 def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyle) -> str:
     """Writes a statement whose first line is already indented by `indent`.
 
-    Keys are in the order Sid, Effect, Action, Resource, Condition. A list of one in Action or Resource becomes a string
-    if the file mostly does so, and a string becomes a list otherwise.
+    Keys are in the order Sid, Effect, Action, Resource, Condition. A list of one in Action or
+    Resource becomes a string if the file mostly does so, and a string becomes a list otherwise.
     """
     return _object_text(ordered_members(statement, style.string_for_one), indent, style)
 
 
 def entry_list_text(texts: Sequence[str], indent: str, style: JsonStyle) -> str:
-    """Writes a list of entries that are already text; its opening bracket is on a line indented by `indent`."""
+    """Writes a list of entries that are already text; its opening bracket is on a line indented by
+    `indent`.
+    """
     multiline = style.multiline_single if len(texts) == 1 else style.multiline_several
     return _bracketed("[]", texts, indent, style, multiline and bool(texts))
 
@@ -87,25 +91,38 @@ def _value_text(value: object, indent: str, style: JsonStyle) -> str:
 
 def _object_text(members: Mapping[str, object], indent: str, style: JsonStyle) -> str:
     inner = indent + style.unit
-    texts = [style.spell_key(key) + style.colon + _value_text(value, inner, style) for key, value in members.items()]
+    texts = [
+        style.spell_key(key) + style.colon + _value_text(value, inner, style)
+        for key, value in members.items()
+    ]
     if style.single_line:
         return "{" + style.padding + style.comma.join(texts) + style.padding + "}"
     return _bracketed("{}", texts, indent, style, multiline=True)
 
 
-def _bracketed(brackets: str, texts: Sequence[str], indent: str, style: JsonStyle, multiline: bool) -> str:
+def _bracketed(
+    brackets: str, texts: Sequence[str], indent: str, style: JsonStyle, multiline: bool
+) -> str:
     if not multiline:
         return brackets[0] + style.comma.join(texts) + brackets[1]
     line = style.newline + indent
-    return brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
+    return (
+        brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
+    )
 
 
-def ordered_members(statement: Mapping[str, object], string_for_one: Collection[str]) -> dict[str, object]:
-    """Returns a statement in the usual order; lists of one in an element of `string_for_one` are strings."""
+def ordered_members(
+    statement: Mapping[str, object], string_for_one: Collection[str]
+) -> dict[str, object]:
+    """Returns a statement in the usual order; lists of one in an element of `string_for_one` are
+    strings.
+    """
     found = {key: statement[key] for key in _KEY_ORDER if key in statement} | dict(statement)
     for key in found.keys() & {*LISTS}:
         value = found[key]
-        entries = [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+        entries = (
+            [value] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+        )
         found[key] = entries[0] if len(entries) == 1 and key in string_for_one else entries
     return found
 
@@ -130,12 +147,17 @@ def _mostly_multiline(text: str, lists: Sequence[Node], single_line: bool) -> bo
 
 
 def strings_for_one(statements: Sequence[Node]) -> frozenset[str]:
-    """Returns the elements of statements whose lists of one are mostly written as a string, or as a function."""
-    values = {key: [value for node in statements if (value := node.get_any_case(key))] for key in LISTS}
+    """Returns the elements of statements whose lists of one are mostly written as a string, or as a
+    function.
+    """
+    values = {
+        key: [value for node in statements if (value := node.get_any_case(key))] for key in LISTS
+    }
     return frozenset(
         key
         for key, found in values.items()
-        if sum(value.kind != "array" for value in found) > sum(len(value.items) == 1 for value in found)
+        if sum(value.kind != "array" for value in found)
+        > sum(len(value.items) == 1 for value in found)
     )
 
 
@@ -158,7 +180,9 @@ class ListChanges(Struct):
 
     drop: set[int] = set()
     after: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """Index -> new entries after that entry, -1 for before the first; plain strings or their text in the file."""
+    """Index -> new entries after that entry, -1 for before the first; plain strings or their text
+    in the file.
+    """
 
     def entries(self, place: int, written: str) -> list[str]:
         """Returns the entries at an index after the changes."""
@@ -185,7 +209,9 @@ class Writer(Protocol):
         """Returns the whole text with edited, without dropped, and with appended statements."""
 
 
-def rewrite_list(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:
+def rewrite_list(
+    text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle
+) -> str:
     """Returns the text of a list of which at least one entry remains.
 
     `written` is the text of each entry; an object in place of a list counts as a list of one.
@@ -227,7 +253,9 @@ def _usual_separator(lead: str, between: Sequence[str], style: JsonStyle) -> str
 
 
 def _joined(separators: Sequence[str]) -> str:
-    """Joins the separators around removed entries: end of line of the first, beginning of line of the last."""
+    """Joins the separators around removed entries: end of line of the first, beginning of line of
+    the last.
+    """
     first, last = separators[0], separators[-1]
     if "\n" not in first or "\n" not in last:
         return first if "\n" in first else last
@@ -245,13 +273,19 @@ _GONE = "\0"
 """Marks removed text; neither JSON nor YAML allows this character in a file."""
 
 
-def _commented(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:
-    """Rewrites a YAML list with comments: removes entries and commas, keeps comments, then removes blank lines.
+def _commented(
+    text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle
+) -> str:
+    """Rewrites a YAML list with comments: removes entries and commas, keeps comments, then removes
+    blank lines.
 
     If lines end with an entry and its comment, following entries get their own lines below.
     """
     before = text[value.start + 1 : value.items[0].start]
-    items, line = value.items, style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
+    items, line = (
+        value.items,
+        style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else "",
+    )
     standing = [bool(changes.entries(place, entry)) for place, entry in enumerate(written)]
     result = text[value.start : items[0].start]
     for place, item in enumerate(items):
@@ -259,16 +293,33 @@ def _commented(text: str, value: Node, written: Sequence[str], changes: ListChan
         end = value.end if last else items[place + 1].start
         found = _UP_TO_COMMA.match(text, item.end, end)
         comma = found.end() - 1 if found else -1
-        head, tail = (text[item.end : comma], text[comma + 1 : end]) if comma >= 0 else ("", text[item.end : end])
+        head, tail = (
+            (text[item.end : comma], text[comma + 1 : end])
+            if comma >= 0
+            else ("", text[item.end : end])
+        )
         line_end = _LINE_END.search(tail) if line else None
         cut, below = (line_end.start(), changes.after.get(place, [])) if line_end else (0, [])
         here = changes.entries(place, written[place])[: -len(below) or None]
         closing = "," if any(standing[place + 1 :]) or (last and comma >= 0) else ""
         own_closing = "," if here and below else closing if here else ""
-        result += (("," + line if line else style.comma).join(here) or _GONE) + head + (own_closing or _GONE)
-        result += tail[:cut] + ",".join(line + entry for entry in below) + (closing if below else "") + tail[cut:]
+        result += (
+            (("," + line if line else style.comma).join(here) or _GONE)
+            + head
+            + (own_closing or _GONE)
+        )
+        result += (
+            tail[:cut]
+            + ",".join(line + entry for entry in below)
+            + (closing if below else "")
+            + tail[cut:]
+        )
     lines = result.splitlines(keepends=True)
-    return "".join(line.replace(_GONE, "") for line in lines if _GONE not in line or line.replace(_GONE, "").strip())
+    return "".join(
+        line.replace(_GONE, "")
+        for line in lines
+        if _GONE not in line or line.replace(_GONE, "").strip()
+    )
 
 
 class JsonStyle(Struct, frozen=True):
@@ -297,22 +348,36 @@ class JsonStyle(Struct, frozen=True):
 
 
 _ONE_STRING = frozenset({"Fn::Sub", "Fn::Join", "Fn::GetAtt"})
-"""Functions that return one string, so that other strings can follow; `Ref` or `Fn::If` may return a list."""
+"""Functions that return one string, so that other strings can follow; `Ref` or `Fn::If` may return
+a list.
+"""
 
 
 def editable_member(document: Document, index: int, key: str, changes: ListChanges) -> Member:
-    """Returns the Action or Resource of a statement; raises PolicyFileError where entries cannot be added to it."""
+    """Returns the Action or Resource of a statement; raises PolicyFileError where entries cannot be
+    added to it.
+    """
     member = document.statement_nodes[index].required_member(key)
     value = member.value
     if not changes.drop and not accepts_entries(document, value):
         function = value.members[0].key if value.members else value.text
         at = f"{document.where}: {document.source.position(value.start)}"
-        raise PolicyFileError(f"{at}: no entry can be added next to this {function} in {key}; write it as a list.")
+        raise PolicyFileError(
+            f"{at}: no entry can be added next to this {function} in {key}; write it as a list."
+        )
     return member
 
 
 def accepts_entries(document: Document, value: Node) -> bool:
-    """Returns whether entries can be added to a value: it must be a string on one line, or a literal list."""
+    """Returns whether entries can be added to a value: it must be a string on one line, or a
+    literal list.
+    """
     if value.kind != "object":
-        return value.kind == "array" or document.source.language != "terraform" or not value.text.startswith("${")
-    return value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
+        return (
+            value.kind == "array"
+            or document.source.language != "terraform"
+            or not value.text.startswith("${")
+        )
+    return (
+        value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
+    )

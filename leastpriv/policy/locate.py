@@ -23,8 +23,8 @@ from leastpriv.policy.syntax_tree import Node, read_json
 from leastpriv.policy.template_functions import Language, language_of
 
 _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
-"""Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`, `get-role-policy` and
-similar commands, which people commit unchanged."""
+"""Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`,
+`get-role-policy` and similar commands, which people commit unchanged."""
 
 _YAML_NAMES = (".yaml", ".yml", ".template")
 _TERRAFORM_NAMES = (".tf.json", ".tofu.json")
@@ -37,12 +37,13 @@ def locate(
     folder: TerraformFolder,
     parameters: Mapping[str, str],
 ) -> PolicySource:
-    """Finds the policy at `pointer`; empty searches the top of the file and the keys of the AWS CLI's output.
+    """Finds the policy at `pointer`; empty searches the top of the file and the keys of the AWS
+    CLI's output.
 
     `folder` and `parameters` give the values of Terraform's expressions.
 
-    Raises PolicyFileError if the file cannot be read or has no policy there; the message lists the policies of the
-    file.
+    Raises PolicyFileError if the file cannot be read or has no policy there; the message lists the
+    policies of the file.
     """
     if is_hcl(where):
         from leastpriv.policy.hcl import read_hcl
@@ -50,10 +51,18 @@ def locate(
         return read_hcl(text, where, pointer, folder, parameters)
     form, root = _parse(text, where)
     terraform = where.lower().endswith(_TERRAFORM_NAMES)
-    found, policy = (pointer, follow_pointer(root, pointer, where)) if pointer else _policy_in_wrapper(root, where)
+    found, policy = (
+        (pointer, follow_pointer(root, pointer, where))
+        if pointer
+        else _policy_in_wrapper(root, where)
+    )
     functions = form == "yaml" or found not in _WRAPPERS
-    language: Language = "terraform" if terraform else "cloudformation" if functions else language_of(text)
-    source = PolicySource(form, found, text, policy, language, text, resource_type=_resource_type(root, found, where))
+    language: Language = (
+        "terraform" if terraform else "cloudformation" if functions else language_of(text)
+    )
+    source = PolicySource(
+        form, found, text, policy, language, text, resource_type=_resource_type(root, found, where)
+    )
     if terraform and "/aws_iam_policy_document/" in found:
         from leastpriv.policy.hcl import render_data_source
 
@@ -85,18 +94,27 @@ def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
     for pointer in _WRAPPERS:
         with suppress(PolicyFileError):
             node = follow_pointer(root, pointer, where)
-            if node.get_any_case("Statement") or (pointer and node.kind == "string" and '"Statement"' in node.text):
+            if node.get_any_case("Statement") or (
+                pointer and node.kind == "string" and '"Statement"' in node.text
+            ):
                 found[pointer] = node
     if len(found) > 1:
         named = ", ".join(pointer or "the top" for pointer in found)
-        raise PolicyFileError(f"{where}: it has {len(found)} policies, at {named}; name one by its pointer.")
+        raise PolicyFileError(
+            f"{where}: it has {len(found)} policies, at {named}; name one by its pointer."
+        )
     for pointer, node in found.items():
         if node.kind != "string":
             return pointer, node
     inside = policy_addresses(root, where)
     raise NoPolicyError(
-        f"{where}: no policy (an object with Statement) is at the top or at {', '.join(_WRAPPERS[1:])}; "
-        + (f"name one inside the file by its pointer: {inside}." if inside else "name the JSON file of an IAM policy.")
+        f"{where}: no policy (an object with Statement) is at the top or at"
+        f" {', '.join(_WRAPPERS[1:])}; "
+        + (
+            f"name one inside the file by its pointer: {inside}."
+            if inside
+            else "name the JSON file of an IAM policy."
+        )
     )
 
 
@@ -111,7 +129,10 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
         raise NoPolicyError(_no_policy(source, root, where))
     opened = open_embedded_json(source.text, text)
     if opened is None:
-        problem = f"{source.position(text.start)}: the policy is a string of a form that cannot be edited in place"
+        problem = (
+            f"{source.position(text.start)}: the policy is a string of a form that cannot be edited"
+            " in place"
+        )
         advice = "write it as an object, in quotes on one line, or as a block with |"
         raise PolicyFileError(f"{where}: {problem}; {advice}.")
     inner, embedded = opened
@@ -124,7 +145,13 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
             expression = f"{source.pointer} is the expression {inner.strip()[:60]}"
             problem = f"{expression}; name what it leads to, such as {target}"
         raise PolicyFileError(f"{where}: {problem}.") from error
-    language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else language_of(inner)
+    language: Language = (
+        "sub"
+        if text is sub
+        else "terraform"
+        if source.language == "terraform"
+        else language_of(inner)
+    )
     found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))
@@ -134,7 +161,11 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
 def _no_policy(source: PolicySource, root: Node, where: str) -> str:
     node = source.policy
     keys = [member.key for member in node.members]
-    what = f"an object without Statement, only {format_names(keys)}" if keys else f"a {describe_kind(node)}, no policy"
+    what = (
+        f"an object without Statement, only {format_names(keys)}"
+        if keys
+        else f"a {describe_kind(node)}, no policy"
+    )
     inside = policy_addresses(root, where) if source.embedded is None else ""
     advice = f"the file has {inside}" if inside else "correct the pointer"
     return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."

@@ -1,4 +1,6 @@
-"""Replays a need against policies, as a request whose context has the keys that the record shows."""
+"""Replays a need against policies, as a request whose context has the keys that the record
+shows.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ StatementIndex = tuple[int, int]
 def replay_request(need: Need, principal: str, region: str) -> Request:
     """Returns the request that replays a need; its context has the keys that the record shows.
 
-    The resource of an action without resource types is the literal `*`, which a Deny on an ARN does not match.
+    The resource of an action without resource types is the literal `*`, which a Deny on an ARN does
+    not match.
     """
     context: dict[str, tuple[str, ...]] = {
         "aws:PrincipalArn": (principal,),
@@ -32,22 +35,28 @@ def replay_request(need: Need, principal: str, region: str) -> Request:
         context["aws:RequestedRegion"] = (region,)
     permission = need.permission
     if need.basis is Basis.OBSERVED:
-        # AWS sets this key only where another call, which creates a resource, needs the action for its tags.
+        # AWS sets this key only where another call, which creates a resource, needs the action for
+        # its tags.
         context[f"{permission.action.partition(':')[0]}:CreateAction"] = ()
     context.update({shown.key: shown.values for shown in need.context})
-    # With several values AWS checks the action once for each, and the record does not show which value this need has.
+    # With several values AWS checks the action once for each, and the record does not show which
+    # value this need has.
     for each in permission.conditions:
         if len(each.values) == 1:
             context[each.key] = each.values if each.operator != "Null" else ()
-    resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
+    resource = (
+        escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
+    )
     return Request(permission.action, resource, context)
 
 
-def replay_need(need: Need, principal: str, region: str, documents: Sequence[Document]) -> ReplayEffect:
+def replay_need(
+    need: Need, principal: str, region: str, documents: Sequence[Document]
+) -> ReplayEffect:
     """Replays one need against the documents.
 
-    `allowedInPart` means that the record names the resource in part (`stack/orders/*`, a role without its path) and a
-    statement allows some of the possible resources.
+    `allowedInPart` means that the record names the resource in part (`stack/orders/*`, a role
+    without its path) and a statement allows some of the possible resources.
     """
     return replay_with_statement(need, principal, region, documents)[0]
 
@@ -63,7 +72,9 @@ def replay_with_statement(
     if several:
         singles = (structs.replace(several, values=(value,)) for value in several.values)
         others = tuple(shown for shown in need.permission.conditions if shown != several)
-        permissions = (structs.replace(need.permission, conditions=(*others, each)) for each in singles)
+        permissions = (
+            structs.replace(need.permission, conditions=(*others, each)) for each in singles
+        )
         needs = (structs.replace(need, permission=permission) for permission in permissions)
         found = [replay_with_statement(each, principal, region, documents) for each in needs]
         return found[0] if len({effect for effect, _ in found}) == 1 else ("unknown", found[0][1])
@@ -79,7 +90,9 @@ def replay_with_statement(
 
 
 def grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
-    """Whether a statement may grant a need of which the record shows the resource in part, or without its path."""
+    """Whether a statement may grant a need of which the record shows the resource in part, or
+    without its path.
+    """
     if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
     other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""

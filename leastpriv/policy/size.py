@@ -1,7 +1,7 @@
 """Keeps a policy within AWS's size quotas (`quotas.tsv`): shortens it without loss, then splits it.
 
-All policies of a role count together, so that a statement may move to another policy. A policy within its quota is
-never changed.
+All policies of a role count together, so that a statement may move to another policy. A policy
+within its quota is never changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.permissions.fact_tables import table
-from leastpriv.policy.compact import ActionWildcard, MayWriteWildcard, merge_statements, shorten_actions
+from leastpriv.policy.compact import (
+    ActionWildcard,
+    MayWriteWildcard,
+    merge_statements,
+    shorten_actions,
+)
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply_edits
 from leastpriv.policy.evaluate import policy_size
@@ -36,7 +41,9 @@ class PolicyKind(StrEnum):
 
 
 def quota(kind: PolicyKind) -> int:
-    """Returns the characters that a policy may have; for inline policies, all those of the role or user together."""
+    """Returns the characters that a policy may have; for inline policies, all those of the role or
+    user together.
+    """
     return int(_quotas()[kind]["characters"])
 
 
@@ -51,10 +58,11 @@ def max_managed_policies() -> int:
 
 
 def session_policy(documents: Sequence[Document]) -> str:
-    """Joins all statements into one session policy without white space; empty if it exceeds the quota.
+    """Joins all statements into one session policy without white space; empty if it exceeds the
+    quota.
 
-    AWS counts a session policy's plain text, white space included. Empty also if the versions differ or no document has
-    a statement.
+    AWS counts a session policy's plain text, white space included. Empty also if the versions
+    differ or no document has a statement.
     """
     texts = join_statements(documents)
     return texts[0] if len(texts) == 1 and len(texts[0]) <= quota(PolicyKind.SESSION) else ""
@@ -66,15 +74,20 @@ def join_statements(documents: Iterable[Document]) -> list[str]:
     for document in documents:
         for node in document.statement_nodes:
             nodes.setdefault(document.version, []).append(minified(node))
-    named = {version: f'"Version":{json.dumps(version)},' if version else "" for version in sorted(nodes)}
-    return [f'{{{name}"Statement":[{",".join(nodes[version])}]}}' for version, name in named.items()]
+    named = {
+        version: f'"Version":{json.dumps(version)},' if version else "" for version in sorted(nodes)
+    }
+    return [
+        f'{{{name}"Statement":[{",".join(nodes[version])}]}}' for version, name in named.items()
+    ]
 
 
 def policy_kind(document: Document, principal: str) -> PolicyKind:
     """Returns how a committed policy is attached; `principal` is the ARN of its role or user.
 
-    The output of `get-role-policy` and `get-user-policy` is an inline policy; in a template the resource type decides
-    (`attached_as.tsv`). A policy too large for a managed policy is inline too. All others count as managed.
+    The output of `get-role-policy` and `get-user-policy` is an inline policy; in a template the
+    resource type decides (`attached_as.tsv`). A policy too large for a managed policy is inline
+    too. All others count as managed.
     """
     of_terraform = re.search(r"(?:^|/)(aws_iam_\w+)[./]", document.pointer)
     kind = document.source.resource_type or (of_terraform[1] if of_terraform else "")
@@ -95,14 +108,18 @@ def size_of_others(kind: PolicyKind, others: Iterable[Document], principal: str)
 
 
 def numbered_file(path: str, number: int) -> str:
-    """Returns the file of the `number`-th policy, 1 for the committed one: `iam/ci-deploy-2.json`."""
+    """Returns the file of the `number`-th policy, 1 for the committed one:
+    `iam/ci-deploy-2.json`.
+    """
     folder, slash, name = path.rpartition("/")
     stem, dot, _ = name.rpartition(".")
     return f"{folder}{slash}{stem if dot else name}-{number}.json" if number > 1 else path
 
 
 def file_number(path: str, name: str) -> int:
-    """Returns the number in a file name that `numbered_file` made for the policy file `path`; 0 for other names."""
+    """Returns the number in a file name that `numbered_file` made for the policy file `path`; 0 for
+    other names.
+    """
     if name == path:
         return 1
     found = re.search(r"-([2-9]|[1-9][0-9]{1,2})\.json$", name)
@@ -110,7 +127,9 @@ def file_number(path: str, name: str) -> int:
 
 
 def numbered_files(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
-    """Yields the existing continuations of a policy file: `ci-deploy-2.json`, `ci-deploy-3.json` …."""
+    """Yields the existing continuations of a policy file: `ci-deploy-2.json`,
+    `ci-deploy-3.json` ….
+    """
     return takewhile(is_there, (numbered_file(path, number) for number in count(2)))
 
 
@@ -138,12 +157,13 @@ def pack(
 ) -> PackedPolicy:
     """Brings a policy within its quota.
 
-    Statements of equal effect, condition and resources (or actions) are merged; then lists of actions become wildcards
-    that grant the same actions of the catalogue; only as much of both as the quota requires. If that is not enough, the
-    last statements move to new managed policies, and a statement too large for one is split. Deny statements move last.
+    Statements of equal effect, condition and resources (or actions) are merged; then lists of
+    actions become wildcards that grant the same actions of the catalogue; only as much of both as
+    the quota requires. If that is not enough, the last statements move to new managed policies, and
+    a statement too large for one is split. Deny statements move last.
 
-    `attached` is the number of other managed policies of the role, `used_by_others` the characters of the quota that
-    other policies use.
+    `attached` is the number of other managed policies of the role, `used_by_others` the characters
+    of the quota that other policies use.
     """
     limit = max(quota(kind) - used_by_others, 0)
     if policy_size(document) <= limit or document.has_several_policies:
@@ -152,7 +172,11 @@ def pack(
         return PackedPolicy(document, fits=False)
     shorter, merged = merge_statements(document, limit)
     shortest, wildcards = shorten_actions(shorter, may_write_wildcard, limit)
-    ways = (PackedPolicy(document), PackedPolicy(shorter, (), merged), PackedPolicy(shortest, (), merged, wildcards))
+    ways = (
+        PackedPolicy(document),
+        PackedPolicy(shorter, (), merged),
+        PackedPolicy(shortest, (), merged, wildcards),
+    )
     whole = next((way for way in ways if policy_size(way.document) <= limit), None)
     if whole or not (document.source.format == "json" and document.source.language == "plain"):
         return whole or replace(ways[-1], fits=False)
@@ -188,9 +212,13 @@ def _split(way: PackedPolicy, first: int) -> PackedPolicy:
     parts: list[list[_Value]] = []
     lengths: list[int] = []
     limit, empty = quota(PolicyKind.MANAGED), _policy_length(document, []) - 1
-    for piece in chain.from_iterable(_split_statement(document, value, limit, taken) for value in moved):
+    for piece in chain.from_iterable(
+        _split_statement(document, value, limit, taken) for value in moved
+    ):
         own = _own_length(piece)
-        place = next((place for place, length in enumerate(lengths) if length + own <= limit), len(parts))
+        place = next(
+            (place for place, length in enumerate(lengths) if length + own <= limit), len(parts)
+        )
         if place == len(parts):
             parts.append([])
             lengths.append(empty)
@@ -198,7 +226,10 @@ def _split(way: PackedPolicy, first: int) -> PackedPolicy:
         lengths[place] += own
     style = json_style_of(document)
     texts = (json.dumps(_policy_value(document, part), indent=style.unit) + "\n" for part in parts)
-    further = (parse(text.replace("\n", style.newline).encode(), f"a part of {document.where}") for text in texts)
+    further = (
+        parse(text.replace("\n", style.newline).encode(), f"a part of {document.where}")
+        for text in texts
+    )
     return replace(way, document=apply_edits(document, edits), further=tuple(further))
 
 
@@ -207,10 +238,14 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
 
     A single statement that is too large remains in part.
     """
-    order = sorted(document.statements, key=lambda statement: (statement.effect == "Allow", statement.index))
+    order = sorted(
+        document.statements, key=lambda statement: (statement.effect == "Allow", statement.index)
+    )
     # A number with a fraction is read as text, so that it is written back unchanged.
     nodes = enumerate(document.statement_nodes)
-    values: dict[int, _Value] = {index: json.loads(minified(node), parse_float=str) for index, node in nodes}
+    values: dict[int, _Value] = {
+        index: json.loads(minified(node), parse_float=str) for index, node in nodes
+    }
     kept: set[int] = set()
     length = _policy_length(document, []) - 1
     for statement in order:
@@ -231,8 +266,11 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     return edits, [*rest, *(values[index] for index in moved[1:])]
 
 
-def _split_statement(document: Document, value: _Value, limit: int, taken: set[str]) -> list[_Value]:
-    """Returns a statement, or if it is too large several, each with as many actions or resources as fit.
+def _split_statement(
+    document: Document, value: _Value, limit: int, taken: set[str]
+) -> list[_Value]:
+    """Returns a statement, or if it is too large several, each with as many actions or resources as
+    fit.
 
     `taken` are the Sids in lower case that are in use; it gains those of the new statements.
     """
@@ -240,7 +278,13 @@ def _split_statement(document: Document, value: _Value, limit: int, taken: set[s
         return [value]
     sid = _key(value, "Sid")
     first, *rest = _pieces(document, value, limit - (_SUFFIX_LENGTH if sid in value else 0))
-    return [first, *({**piece, sid: _numbered(str(piece[sid]), taken)} if sid in piece else piece for piece in rest)]
+    return [
+        first,
+        *(
+            {**piece, sid: _numbered(str(piece[sid]), taken)} if sid in piece else piece
+            for piece in rest
+        ),
+    ]
 
 
 def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
@@ -263,7 +307,9 @@ def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
 def _numbered(sid: str, taken: set[str]) -> str:
     """Returns an unused Sid of letters and digits, as IAM requires: `DeployPart2`."""
     stem = _PART.sub("", sid)
-    found = next(found for number in count(2) if (found := f"{stem}Part{number}").lower() not in taken)
+    found = next(
+        found for number in count(2) if (found := f"{stem}Part{number}").lower() not in taken
+    )
     taken.add(found.lower())
     return found
 
@@ -284,7 +330,9 @@ def _policy_value(document: Document, values: Sequence[_Value]) -> dict[str, obj
 
 
 def _policy_length(document: Document, values: Sequence[_Value]) -> int:
-    """Returns the size of a policy of these statements with the document's other elements (`Id`)."""
+    """Returns the size of a policy of these statements with the document's other elements
+    (`Id`).
+    """
     others = sum(
         len(minified(member.value)) + len(member.key) + 4
         for member in document.policy.members

@@ -23,7 +23,8 @@ _LONGEST_POINTER = 300
 _MOST_POLICIES = 5
 _INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
 _ADDRESSED = (".tf", ".tofu", ".hcl")
-"""Files in which an address like `data.aws_iam_policy_document.deploy` replaces the JSON pointer."""
+"""Files in which an address like `data.aws_iam_policy_document.deploy` replaces the JSON pointer.
+"""
 
 
 class Location(Struct, frozen=True):
@@ -51,7 +52,9 @@ def is_hcl(path: str) -> bool:
 
 
 def may_decide(path: str) -> bool:
-    """Returns whether a file of a Terraform folder may decide what a policy of the folder grants."""
+    """Returns whether a file of a Terraform folder may decide what a policy of the folder
+    grants.
+    """
     return is_hcl(path) or path.lower().endswith((".tfvars", ".json", ".tftpl", ".tpl"))
 
 
@@ -75,7 +78,9 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
 
 
 def policy_addresses(root: Node, where: str) -> str:
-    """Lists full names of the likely identity-based policies, in the order of the file; empty if it has none."""
+    """Lists full names of the likely identity-based policies, in the order of the file; empty if it
+    has none.
+    """
     return listed((f"{where}#{pointer}" for pointer in _policies(root, "")), _MOST_POLICIES)
 
 
@@ -95,13 +100,17 @@ def _missing_reason(node: Node, key: str) -> str:
         return f"is a list that has no {_shorten(key)}, {has}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return f"has no {_shorten(key)}, {f'only {format_names(keys)}' if keys else 'for it is empty'}"
+        return (
+            f"has no {_shorten(key)}, {f'only {format_names(keys)}' if keys else 'for it is empty'}"
+        )
     return f"is a {describe_kind(node)}, so that it has no {_shorten(key)}"
 
 
 def describe_kind(node: Node) -> str:
     """Returns the kind of a node in words."""
-    return {"array": "list", "object": "object without members", "literal": "constant"}.get(node.kind, node.kind)
+    return {"array": "list", "object": "object without members", "literal": "constant"}.get(
+        node.kind, node.kind
+    )
 
 
 def _policies(node: Node, pointer: str) -> Iterator[str]:
@@ -123,12 +132,16 @@ def _policies(node: Node, pointer: str) -> Iterator[str]:
 
 
 def has_principal(statement: Node) -> bool:
-    """Returns whether a statement is of a resource-based or trust policy, which names principals."""
+    """Returns whether a statement is of a resource-based or trust policy, which names
+    principals.
+    """
     return bool(statement.get_any_case("Principal") or statement.get_any_case("NotPrincipal"))
 
 
 Spelling = Literal['"', "'", "|"]
-"""How the outer file writes the text: double quotes with JSON's escapes, YAML's single quotes, or a YAML block."""
+"""How the outer file writes the text: double quotes with JSON's escapes, YAML's single quotes, or a
+YAML block.
+"""
 
 _ESCAPED = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|[^\\]")
 _SINGLE = re.compile("''|[^']")
@@ -154,24 +167,31 @@ class EmbeddedJson(Struct, frozen=True):
         return self.start + sum(map(len, self.pieces[:offset]))
 
     def replace_text(self, old: str, new: str) -> str:
-        """Returns `outer` with the inner text `old` replaced by `new`; unchanged characters keep their spelling."""
+        """Returns `outer` with the inner text `old` replaced by `new`; unchanged characters keep
+        their spelling.
+        """
         head = _common_prefix_length(old, new)
         tail = _common_prefix_length(old[head:][::-1], new[head:][::-1])
         until = len(old) - tail
         middle = self._respell_middle(head, old[head:until], new[head : len(new) - tail])
-        return self.outer[: self.outer_offset(head)] + middle + self.outer[self.outer_offset(until) :]
+        return (
+            self.outer[: self.outer_offset(head)] + middle + self.outer[self.outer_offset(until) :]
+        )
 
     def _respell_middle(self, head: int, old: str, new: str) -> str:
         pieces = self.pieces[head : head + len(old)]
         if "".join(pieces) == self._encoded(old):
             return self._encoded(new)
-        # The file spells characters differently, as `\u002a` for `*`: keep its spelling of equal words.
+        # The file spells characters differently, as `\u002a` for `*`: keep its spelling of equal
+        # words.
         old_words, new_words = _WORD.findall(old), _WORD.findall(new)
         places = [0]
         for word in old_words:
             places.append(places[-1] + len(word))
         result = ""
-        for tag, start, end, first, last in SequenceMatcher(None, old_words, new_words, autojunk=False).get_opcodes():
+        for tag, start, end, first, last in SequenceMatcher(
+            None, old_words, new_words, autojunk=False
+        ).get_opcodes():
             kept = "".join(pieces[places[start] : places[end]])
             result += kept if tag == "equal" else self._encoded("".join(new_words[first:last]))
         return result
@@ -182,17 +202,25 @@ class EmbeddedJson(Struct, frozen=True):
         if self.spelling == "'":
             return text.replace("'", "''")
         first, *others = text.split("\n")
-        return first + "".join(self.newline + (self.indent + line if line else "") for line in others)
+        return first + "".join(
+            self.newline + (self.indent + line if line else "") for line in others
+        )
 
 
 def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
-    """Returns the text of a string node with its embedding; None if its spelling is not supported."""
+    """Returns the text of a string node with its embedding; None if its spelling is not
+    supported.
+    """
     raw = outer[node.start : node.end]
     if raw.startswith("|"):
         header = _HEADER.match(raw)
         lines = raw[header.end() :].split("\n") if header else [""]
         indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
-        if not header or not indent or any(line.strip() and not line.startswith(indent) for line in lines):
+        if (
+            not header
+            or not indent
+            or any(line.strip() and not line.startswith(indent) for line in lines)
+        ):
             return None
         newline, cut = header[1], list[str]()
         for number, line in enumerate(lines):
@@ -201,7 +229,9 @@ def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | Non
             cut += [newline + begin] if number else []
             cut += bare[len(begin) :]
         inner = "".join("\n" if len(piece) > 1 or piece == "\n" else piece for piece in cut)
-        embedded = EmbeddedJson(outer, node.start + header.end() + len(indent), tuple(cut), "|", newline, indent)
+        embedded = EmbeddedJson(
+            outer, node.start + header.end() + len(indent), tuple(cut), "|", newline, indent
+        )
         whole = outer[embedded.start : node.end] == "".join(cut)
         return (inner, embedded) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
     if raw[:1] not in {'"', "'"} or "\n" in raw:
@@ -281,6 +311,12 @@ class PolicySource(Struct, frozen=True):
         return line_of(self.outer, self.offset(node.start))
 
 
-def rendered_source(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> PolicySource:
-    """Returns the source of a Terraform policy rendered as JSON; `lines` are those of its statements."""
-    return PolicySource("hcl", pointer, text, read_json(text, where), "terraform", text, lines=lines)
+def rendered_source(
+    text: str, where: str, pointer: str, lines: tuple[int, ...] = ()
+) -> PolicySource:
+    """Returns the source of a Terraform policy rendered as JSON; `lines` are those of its
+    statements.
+    """
+    return PolicySource(
+        "hcl", pointer, text, read_json(text, where), "terraform", text, lines=lines
+    )

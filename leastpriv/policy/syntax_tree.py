@@ -1,4 +1,6 @@
-"""Parses strict JSON (RFC 8259), and YAML, into nodes with text offsets, so that a file can be edited as text."""
+"""Parses strict JSON (RFC 8259), and YAML, into nodes with text offsets, so that a file can be
+edited as text.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Node(Struct, frozen=True):
     members: tuple[Member, ...] = ()
     items: tuple[Node, ...] = ()
     block: bool = False
-    """Whether it is a YAML block without brackets; `end` is then that of its last value, before any comment."""
+    """Whether it is a YAML block without brackets; `end` is then that of its last value, before any
+    comment.
+    """
     quote: str = ""
     """Quotes of a YAML string: `'`, `"`, `|` or `>`; empty for a plain one."""
     anchor: str = ""
@@ -60,7 +64,9 @@ class Node(Struct, frozen=True):
         return member.value if member else None
 
     def required_member(self, key: str) -> Member:
-        """Returns the first member whose key is `key` in any case; raises ValueError without one."""
+        """Returns the first member whose key is `key` in any case; raises ValueError without
+        one.
+        """
         member = self.member_any_case(key)
         if member is None:
             raise ValueError(f"there is no {key}")
@@ -76,7 +82,9 @@ class Node(Struct, frozen=True):
 
 
 class Member(Struct, frozen=True):
-    """A decoded key of an object and its value; `start` is the offset of the key's first character."""
+    """A decoded key of an object and its value; `start` is the offset of the key's first
+    character.
+    """
 
     key: str
     start: int
@@ -87,8 +95,8 @@ class Member(Struct, frozen=True):
 def read_json(text: str, where: str) -> Node:
     """Parses one JSON value from the whole of `text`.
 
-    Raises PolicyFileError with `where`, line and column for text that is not strict JSON, for a duplicate key, and for
-    more than 64 levels.
+    Raises PolicyFileError with `where`, line and column for text that is not strict JSON, for a
+    duplicate key, and for more than 64 levels.
     """
     return _Reader(text, where).document()
 
@@ -100,7 +108,8 @@ def line_of(text: str, offset: int) -> int:
 
 @lru_cache(maxsize=4)
 def _line_ends(text: str) -> tuple[int, ...]:
-    # Every statement asks for its line: counting from the beginning each time is slow in a policy of thousands.
+    # Every statement asks for its line: counting from the beginning each time is slow in a policy
+    # of thousands.
     return tuple(found.start() for found in re.finditer("\n", text))
 
 
@@ -109,7 +118,9 @@ def decoded(raw: bytes, where: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
+        raise PolicyFileError(
+            f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8."
+        ) from error
 
 
 def position(text: str, offset: int) -> str:
@@ -150,14 +161,16 @@ def json_value(node: Node) -> object:
 def json_string(text: str) -> str:
     """Returns `text` as a JSON string that UTF-8 can encode and IAM accepts.
 
-    IAM's pattern for documents ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and invisible
-    characters are clearer as numbers: such a string is written in ASCII.
+    IAM's pattern for documents ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and
+    invisible characters are clearer as numbers: such a string is written in ASCII.
     """
     return json.dumps(text, ensure_ascii=needs_escapes(text))
 
 
 def needs_escapes(text: str) -> bool:
-    """Returns whether a string has invisible characters or characters that IAM rejects in a document."""
+    """Returns whether a string has invisible characters or characters that IAM rejects in a
+    document.
+    """
     return not text.isprintable() or any(char > "\u00ff" for char in text)
 
 
@@ -188,7 +201,9 @@ class _Reader:
         char = self.skip_space()
         if depth > _MAX_DEPTH:
             limit = f"{_MAX_DEPTH} levels"
-            raise self.error(f"JSON nested deeper than {limit} is neither a policy nor a request; name another")
+            raise self.error(
+                f"JSON nested deeper than {limit} is neither a policy nor a request; name another"
+            )
         if char == "{":
             return self.object(depth)
         if char == "[":
@@ -205,14 +220,19 @@ class _Reader:
     def scalar(self) -> Node:
         found = _SCALAR.match(self.text, self.at)
         if not found:
-            raise self.error("a JSON value is missing here; correct the JSON (comments and templates are not JSON)")
+            raise self.error(
+                "a JSON value is missing here; correct the JSON (comments and templates are not"
+                " JSON)"
+            )
         self.at = found.end()
         return Node("literal" if found[1] else "number", found.start(), found.end(), found[0])
 
     def string(self) -> Node:
         found = _STRING.match(self.text, self.at)
         if not found:
-            raise self.error("this string is not valid JSON; close its quotes and escape special characters")
+            raise self.error(
+                "this string is not valid JSON; close its quotes and escape special characters"
+            )
         self.at = found.end()
         return Node("string", found.start(), found.end(), json.loads(found[0]))
 
@@ -231,7 +251,9 @@ class _Reader:
             raise self.error("a key in double quotes is missing here; correct the JSON")
         key = self.string()
         if key.text in members:
-            raise self.error(f"the key {json_string(key.text)} appears twice in one object; keep one", key.start)
+            raise self.error(
+                f"the key {json_string(key.text)} appears twice in one object; keep one", key.start
+            )
         if self.skip_space() != ":":
             raise self.error("a colon is missing here; correct the JSON")
         self.at += 1
@@ -249,10 +271,16 @@ class _Reader:
 
 _MAX_CHARACTERS = 1_000_000
 """CloudFormation takes templates of 1 MB
-(https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html, read 2026-11-24)."""
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html, read
+2026-11-24)."""
 
 _STANDARD = "tag:yaml.org,2002:"
-_KINDS: dict[str, NodeKind] = {"int": "number", "float": "number", "bool": "literal", "null": "literal"}
+_KINDS: dict[str, NodeKind] = {
+    "int": "number",
+    "float": "number",
+    "bool": "literal",
+    "null": "literal",
+}
 _LITERALS: dict[str, Callable[[str], str]] = {"bool": str.lower, "null": lambda _: "null"}
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _PROPERTY = re.compile(r"[!&][^\s,\[\]{}]*[ \t]*(?:\r?\n[ \t]*)?")
@@ -263,15 +291,17 @@ def read_yaml(text: str, where: str) -> Node:
     """Parses the only document of a YAML file; CloudFormation's short tags become their functions.
 
     `!Sub x` is read as `{"Fn::Sub": "x"}`, `!Ref` and `!Condition` as keys without `Fn::`
-    (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html, read
-    2026-11-24).
+    (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html,
+    read 2026-11-24).
 
-    Raises PolicyFileError with `where`, line and column for text that is not YAML, has several documents or none, is
-    too long, or is nested too deep.
+    Raises PolicyFileError with `where`, line and column for text that is not YAML, has several
+    documents or none, is too long, or is nested too deep.
     """
     if len(text) > _MAX_CHARACTERS:
         size = f"{len(text):,} characters"
-        raise PolicyFileError(f"{where}: {size} are more than CloudFormation takes; name another file.")
+        raise PolicyFileError(
+            f"{where}: {size} are more than CloudFormation takes; name another file."
+        )
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -279,19 +309,30 @@ def read_yaml(text: str, where: str) -> Node:
     try:
         root = YAML(typ="safe", pure=True).compose(text[skipped:])
         if root is None:
-            raise PolicyFileError(f"{where}: the file is empty; name the file that holds the policy.")
+            raise PolicyFileError(
+                f"{where}: the file is empty; name the file that holds the policy."
+            )
         return _Converter(text, skipped).node(root)
     except MarkedYAMLError as error:
-        mark, problem = error.problem_mark or error.context_mark, error.problem or "this is not YAML"
+        mark, problem = (
+            error.problem_mark or error.context_mark,
+            error.problem or "this is not YAML",
+        )
         if "another document" in problem:
-            raise PolicyFileError(f"{where}: the file holds several YAML documents; name a file with one.") from error
+            raise PolicyFileError(
+                f"{where}: the file holds several YAML documents; name a file with one."
+            ) from error
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise PolicyFileError(f"{where}: {at}{problem}; correct the YAML.") from error
     except RecursionError as error:
-        raise PolicyFileError(f"{where}: YAML nested so deep is no policy; name the policy file itself.") from error
+        raise PolicyFileError(
+            f"{where}: YAML nested so deep is no policy; name the policy file itself."
+        ) from error
     except (YAMLError, ValueError) as error:
         # The reader's own errors have no position, for example for a character that YAML forbids.
-        raise PolicyFileError(f"{where}: this is not YAML ({str(error).splitlines()[0]}); correct it.") from error
+        raise PolicyFileError(
+            f"{where}: this is not YAML ({str(error).splitlines()[0]}); correct it."
+        ) from error
 
 
 class _Converter:
@@ -319,7 +360,9 @@ class _Converter:
                 value = Node("array", value.start, value.end, items=parts)
             key = name if name in _WITHOUT_PREFIX else f"Fn::{name}"
             member, anchor = Member(key, start, start, value), str(source.anchor or "")
-            return Node("object", start, value.end, members=(member,), block=value.block, anchor=anchor)
+            return Node(
+                "object", start, value.end, members=(member,), block=value.block, anchor=anchor
+            )
         return self.plain(source, start, end, tag)
 
     def plain(self, source: Any, start: int, end: int, tag: str) -> Node:
@@ -344,4 +387,6 @@ class _Converter:
         # The library ends a block scalar where the next value begins.
         end = start + len(self.text[start:end].rstrip()) if source.style in {"|", ">"} else end
         text = _LITERALS.get(tag, str)(source.value)
-        return Node(_KINDS.get(tag, "string"), start, end, text, quote=source.style or "", anchor=anchor)
+        return Node(
+            _KINDS.get(tag, "string"), start, end, text, quote=source.style or "", anchor=anchor
+        )

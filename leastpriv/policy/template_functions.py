@@ -1,8 +1,10 @@
-"""Splits template strings into known text and placeholders for parts that only the rendered template knows.
+"""Splits template strings into known text and placeholders for parts that only the rendered
+template knows.
 
-A placeholder is spelled `${Bucket.Arn}` like a policy variable, and evaluates like a variable without a known value
-(docs: decision 12). Its name has no colon, so that it is no condition key, and equal names stand for equal texts. Names
-that a build step replaces, such as `{{ account }}`, are placeholders too.
+A placeholder is spelled `${Bucket.Arn}` like a policy variable, and evaluates like a variable
+without a known value (docs: decision 12). Its name has no colon, so that it is no condition key,
+and equal names stand for equal texts. Names that a build step replaces, such as `{{ account }}`,
+are placeholders too.
 
 Sources, read 2026-11-24:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-sub.html,
@@ -24,8 +26,8 @@ from leastpriv.policy.conditions import in_2012_spelling
 from leastpriv.policy.syntax_tree import Node, minified
 
 Language = Literal["plain", "cloudformation", "sub", "terraform"]
-"""Template language of the strings: none; functions, or names for a build step; one `Fn::Sub` around the policy's text;
-Terraform."""
+"""Template language of the strings: none; functions, or names for a build step; one `Fn::Sub`
+around the policy's text; Terraform."""
 
 
 class Placeholder(Struct, frozen=True):
@@ -38,14 +40,19 @@ Parts = tuple[str | Placeholder, ...]
 
 _SUB = re.compile(r"\$\{(!)?([^{}]*)\}")
 _TERRAFORM = re.compile(r"(\$\$\{|%%\{)|\$\{~?((?:[^{}]|\{[^{}]*\})*?)~?\}|(\$\{|%\{)")
-_NAMED_ACCOUNT = re.compile(r"(arn:[^:\s]*:[^:\s]*:[^:\s]*:)(?!aws:)(?=[^:\s]*[A-Za-z])([\w$-]+)(?=:)")
-"""An account has digits only, but for `aws`; a name replaces it in `arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`."""
+_NAMED_ACCOUNT = re.compile(
+    r"(arn:[^:\s]*:[^:\s]*:[^:\s]*:)(?!aws:)(?=[^:\s]*[A-Za-z])([\w$-]+)(?=:)"
+)
+"""An account has digits only, but for `aws`; a name replaces it in
+`arn:aws:sqs:eu-west-1:ACCOUNT_ID:orders`.
+"""
 _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _DIRECTIVE = "%{"
 
 
 def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    """Returns the parts of a string; None if the node is neither a string nor a function that makes one.
+    """Returns the parts of a string; None if the node is neither a string nor a function that makes
+    one.
 
     `pseudo_parameters` are values such as that of `AWS::Partition`.
     """
@@ -57,31 +64,53 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
         if language == "plain":
             return (node.text,)
         pieces = enumerate(BUILD_STEP_NAME.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
-        return _merge_texts(placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece for at, piece in pieces)
+        return _merge_texts(
+            placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece
+            for at, piece in pieces
+        )
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
     member = node.members[0]
     key, value = member.key, member.value
     if key == "Ref" and value.kind == "string":
-        return (pseudo_parameters[value.text],) if value.text in pseudo_parameters else (placeholder_for(value.text),)
+        return (
+            (pseudo_parameters[value.text],)
+            if value.text in pseudo_parameters
+            else (placeholder_for(value.text),)
+        )
     if key == "Fn::Sub" and (found := _sub_function(value, pseudo_parameters)):
         return found
     if key == "Fn::Join" and (found := _join_function(value, pseudo_parameters)):
         return found
-    if key == "Fn::GetAtt" and value.kind == "array" and all(item.kind == "string" for item in value.items):
+    if (
+        key == "Fn::GetAtt"
+        and value.kind == "array"
+        and all(item.kind == "string" for item in value.items)
+    ):
         return (placeholder_for(".".join(item.text for item in value.items)),)
-    return (placeholder_for(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
+    return (
+        (placeholder_for(minified(node), key.replace("::", ".")),)
+        if key.startswith("Fn::")
+        else None
+    )
 
 
 def language_of(text: str) -> Language:
-    """Returns the language of a policy without functions: with names for a build step, it is a template."""
-    return "cloudformation" if BUILD_STEP_NAME.search(text) or _NAMED_ACCOUNT.search(text) else "plain"
+    """Returns the language of a policy without functions: with names for a build step, it is a
+    template.
+    """
+    return (
+        "cloudformation" if BUILD_STEP_NAME.search(text) or _NAMED_ACCOUNT.search(text) else "plain"
+    )
 
 
 def joined_text(parts: Parts, *, escaped: bool = False) -> str:
     """Joins parts; `escaped` marks text that only resembles a placeholder as plain text."""
     return "".join(
-        f"${{{part.name}}}" if isinstance(part, Placeholder) else in_2012_spelling(part, not escaped) for part in parts
+        f"${{{part.name}}}"
+        if isinstance(part, Placeholder)
+        else in_2012_spelling(part, not escaped)
+        for part in parts
     )
 
 
@@ -91,7 +120,9 @@ def known_text(parts: Parts) -> str | None:
 
 
 def template_escape(language: Language) -> Callable[[str], str]:
-    """Returns a function that escapes a policy's `${…}` so that the template leaves it unchanged."""
+    """Returns a function that escapes a policy's `${…}` so that the template leaves it
+    unchanged.
+    """
     if language == "terraform":
         return lambda text: text.replace("${", "$${").replace(_DIRECTIVE, "%%{")
     if language == "sub":
@@ -119,7 +150,8 @@ def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | 
     if text.kind != "string":
         return None
     own = {
-        m.key: parts_of(m.value, "cloudformation", pseudo_parameters) or (placeholder_for(minified(m.value)),)
+        m.key: parts_of(m.value, "cloudformation", pseudo_parameters)
+        or (placeholder_for(minified(m.value)),)
         for m in (given.members if given else ())
     }
     return _merge_texts(_sub_parts(text.text, pseudo_parameters, own))

@@ -53,8 +53,8 @@ class Witness(Struct, frozen=True):
 def example_actions(entry: Element, resources: Element) -> tuple[str, ...]:
     """Returns catalogue actions that an action entry, or a NotAction element, names.
 
-    Actions that fit the resources come first, then the shortest. A literal returns itself. An entry for all services
-    returns only actions of some well-known services.
+    Actions that fit the resources come first, then the shortest. A literal returns itself. An entry
+    for all services returns only actions of some well-known services.
     """
     if not entry.negated:
         (pattern,) = entry.patterns
@@ -62,23 +62,35 @@ def example_actions(entry: Element, resources: Element) -> tuple[str, ...]:
             return (pattern,)
         if not _WILDCARD.search(pattern.partition(":")[0]):
             # The catalogue lacks the service: use a name of the same form.
-            return _by_fitness(catalog.expand(pattern), resources) or (_WILDCARD.sub(_ANY, pattern),)
+            return _by_fitness(catalog.expand(pattern), resources) or (
+                _WILDCARD.sub(_ANY, pattern),
+            )
     known = (action for prefix in _WELL_KNOWN for action in catalog.actions(prefix))
-    wanted = (each for each in known if entry.negated != any(action_matches(p, each) for p in entry.patterns))
+    wanted = (
+        each
+        for each in known
+        if entry.negated != any(action_matches(p, each) for p in entry.patterns)
+    )
     return _by_fitness(wanted, resources)
 
 
 def _by_fitness(actions: Iterable[str], resources: Element) -> tuple[str, ...]:
     pattern = "*" if resources.negated else resources.patterns[0]
-    return tuple(sorted(actions, key=lambda action: (not fits(action, pattern), len(action), action)))
+    return tuple(
+        sorted(actions, key=lambda action: (not fits(action, pattern), len(action), action))
+    )
 
 
 def find_witness(
     action: str, resource: str, rule: Rule, old: Sequence[Document], new: Sequence[Document]
 ) -> Witness | None:
-    """Returns a request, with its context, that `new` allows and `old` does not; None if none is found."""
+    """Returns a request, with its context, that `new` allows and `old` does not; None if none is
+    found.
+    """
     for candidate in islice(_candidates(action, resource, rule, old), _MOST_TRIALS):
-        request = Request(action, escape_observed(candidate.resource), candidate.context, context_complete=True)
+        request = Request(
+            action, escape_observed(candidate.resource), candidate.context, context_complete=True
+        )
         if evaluate(request, new).effect != "allowed":
             continue
         if evaluate(request, old).effect in {"implicitDeny", "explicitDeny"}:
@@ -86,7 +98,9 @@ def find_witness(
     return None
 
 
-def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document]) -> Iterator[Witness]:
+def _candidates(
+    action: str, resource: str, rule: Rule, old: Sequence[Document]
+) -> Iterator[Witness]:
     """Yields requests that the rule may allow: first one for each case, then with more context."""
     plain = [_satisfying_request(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
@@ -106,7 +120,9 @@ def _satisfying_request(action: str, resource: str, condition_set: ConditionSet)
 
 
 def _overlays(old: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields values that violate a condition of an old Allow, and values that satisfy a condition of an old Deny."""
+    """Yields values that violate a condition of an old Allow, and values that satisfy a condition
+    of an old Deny.
+    """
     for rule in rules_of(old):
         for condition in rule.condition_set.conditions:
             yield from violating(condition) if rule.allow else satisfying(condition)
@@ -143,7 +159,10 @@ def _fitting_value(operator: Operator, value: str) -> str:
     """Returns a request value that fits a policy value."""
     found = _number(operator, value)
     if found is not None:
-        return str(found + (-1 if "LessThan" in operator.base else 1 if "GreaterThan" in operator.base else 0))
+        return str(
+            found
+            + (-1 if "LessThan" in operator.base else 1 if "GreaterThan" in operator.base else 0)
+        )
     if operator.base == "IpAddress":
         addresses = parse_network(value)
         return str(addresses.network_address) if addresses else value
@@ -165,4 +184,6 @@ def _number(operator: Operator, value: str) -> Decimal | None:
 
 def _sample_text(pattern: str) -> str:
     """Returns a text that a pattern without variables matches."""
-    return unescape(_WILDCARD.sub(lambda found: "" if found[0] == "*" else _ANY, without_variables(pattern)))
+    return unescape(
+        _WILDCARD.sub(lambda found: "" if found[0] == "*" else _ANY, without_variables(pattern))
+    )

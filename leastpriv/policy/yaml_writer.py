@@ -1,4 +1,6 @@
-"""Writes policy text in YAML blocks in the style of the file; remaining list entries keep their lines."""
+"""Writes policy text in YAML blocks in the style of the file; remaining list entries keep their
+lines.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from leastpriv.policy.json_writer import (
 )
 from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escapes, position
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]|[A-Za-z][A-Za-z0-9]*")
+_PLAIN = re.compile(
+    r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]|[A-Za-z][A-Za-z0-9]*"
+)
 """Some of the strings that YAML reads without quotes: actions, ARNs, single words."""
 _NOT_STRINGS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """Strings that some YAML version reads as another type."""
@@ -63,10 +67,15 @@ class BlockWriter:
         """Edits an Action or a Resource; a string becomes a list if necessary."""
         member = editable_member(self.document, index, key, changes)
         value, list_style = member.value, with_quotes_of(self.style, member.value)
-        after = {place: [scalar(entry, list_style) for entry in found] for place, found in changes.after.items()}
+        after = {
+            place: [scalar(entry, list_style) for entry in found]
+            for place, found in changes.after.items()
+        }
         if value.kind == "array" and value.block:
             indent = " " * column(self.text, value.start)
-            lines = {place: [f"{indent}- {entry}" for entry in found] for place, found in after.items()}
+            lines = {
+                place: [f"{indent}- {entry}" for entry in found] for place, found in after.items()
+            }
             return [list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)]
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         if value.kind == "array":
@@ -86,20 +95,32 @@ class BlockWriter:
         texts = [scalar(entry, self.style) for entry in entries]
         if len(texts) == 1 and member.value.kind != "array":
             return member.start, member.value.end, f"{key}: {texts[0]}"
-        in_line = member.value.kind == "array" and "\n" not in self.text[member.start : member.value.end]
-        new = f": [{', '.join(texts)}]" if in_line else list_text(texts, member, self.text, self.style)
+        in_line = (
+            member.value.kind == "array" and "\n" not in self.text[member.start : member.value.end]
+        )
+        new = (
+            f": [{', '.join(texts)}]"
+            if in_line
+            else list_text(texts, member, self.text, self.style)
+        )
         return member.start, member.value.end, key + new
 
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
         """Returns the whole text with edited, without dropped, and with appended statements."""
-        member, text, style = self.document.policy.required_member("Statement"), self.text, self.style
+        member, text, style = (
+            self.document.policy.required_member("Statement"),
+            self.text,
+            self.style,
+        )
         value, number = member.value, len(self.document.statement_nodes)
         is_list, indent = value.kind == "array", " " * column(text, value.start)
         if len(dropped) == number and not (appended and is_list and number):
             # A list of only new statements begins at the key's colon.
-            end = entry_lines(text, value, number - 1, style)[1] if is_list and number else value.end
+            end = (
+                entry_lines(text, value, number - 1, style)[1] if is_list and number else value.end
+            )
             indent = " " * column(text, member.start) + style.dash
             entries = (style.newline + statement_text(each, indent, style) for each in appended)
             new = (member.key_end, end, ":" + ("".join(entries) or " []"))
@@ -132,12 +153,19 @@ def yaml_style_of(document: Document) -> YamlStyle:
     blocks = [member for member in lists if member.value.block]
     top = document.policy.member_any_case("Statement")
     sample = blocks or ([top] if top and top.value.block and top.value.kind == "array" else [])
-    strings = [node for member in members for node in (member.value.items or (member.value,)) if node.kind == "string"]
+    strings = [
+        node
+        for member in members
+        for node in (member.value.items or (member.value,))
+        if node.kind == "string"
+    ]
     return YamlStyle(
         where=document.where,
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(text, document),
-        dash=" " * (column(text, sample[0].value.start) - column(text, sample[0].start)) if sample else "  ",
+        dash=" " * (column(text, sample[0].value.start) - column(text, sample[0].start))
+        if sample
+        else "  ",
         quote=_usual_quote(strings),
         flow=len(lists) > 2 * len(blocks),
         string_for_one=strings_for_one(nodes),
@@ -173,12 +201,22 @@ def flow_text(text: str, value: Node, style: YamlStyle) -> str:
     inner = value.members[0].value if value.kind == "object" else value
     written = text[value.start : value.end]
     if inner.kind == "string" and not inner.quote and _FLOW.search(inner.text):
-        written = text[value.start : inner.start] + scalar(inner.text, style) + text[inner.end : value.end]
-    return f"{{{written}}}" if value.kind == "object" and not written.startswith(("!", "{")) else written
+        written = (
+            text[value.start : inner.start]
+            + scalar(inner.text, style)
+            + text[inner.end : value.end]
+        )
+    return (
+        f"{{{written}}}"
+        if value.kind == "object" and not written.startswith(("!", "{"))
+        else written
+    )
 
 
 def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyle) -> str:
-    """Writes entries, already in the file's spelling, as the value of a key, from the key's colon on."""
+    """Writes entries, already in the file's spelling, as the value of a key, from the key's colon
+    on.
+    """
     if style.flow:
         return f": [{', '.join(entries)}]"
     indent = " " * column(text, member.start) + style.dash
@@ -191,23 +229,32 @@ def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyl
     return style.newline.join([f"{indent}- {lines[0][len(indent) + 2 :]}", *lines[1:]])
 
 
-def list_splice(text: str, value: Node, written: Mapping[int, str], changes: ListChanges, style: YamlStyle) -> Splice:
+def list_splice(
+    text: str, value: Node, written: Mapping[int, str], changes: ListChanges, style: YamlStyle
+) -> Splice:
     """Rewrites a list with one dash a line.
 
-    `written` has the lines of entries whose text changes too; `changes.after` has whole lines. Raises PolicyFileError
-    if the layout of the list cannot be edited.
+    `written` has the lines of entries whose text changes too; `changes.after` has whole lines.
+    Raises PolicyFileError if the layout of the list cannot be edited.
     """
     spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
     result, separators = "", list[str]()
     between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
-    heads = (separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in between)
+    heads = (
+        separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in between
+    )
     usual, start, lead = style.newline * max(1, min(heads, default=1)), spans[0][0], ""
     if changes.after.get(-1) and 0 not in changes.drop and _have_comments(between):
-        # In a list with comments above entries, the comment above the first entry belongs to that entry.
-        while (line := text.rfind("\n", 0, start - 1) + 1) < start and text[line:start].lstrip().startswith("#"):
+        # In a list with comments above entries, the comment above the first entry belongs to that
+        # entry.
+        while (line := text.rfind("\n", 0, start - 1) + 1) < start and text[
+            line:start
+        ].lstrip().startswith("#"):
             start = line
         lead = usual.join(changes.after[-1]) + style.newline + text[start : spans[0][0]]
-        changes = ListChanges(changes.drop, {place: new for place, new in changes.after.items() if place >= 0})
+        changes = ListChanges(
+            changes.drop, {place: new for place, new in changes.after.items() if place >= 0}
+        )
     for number, (begin, end) in enumerate(spans):
         if entries := changes.entries(number, written.get(number, text[begin:end])):
             if result:
@@ -223,7 +270,9 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], changes: Lis
 
 
 def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[int, int]:
-    """Returns start and end of an entry's lines without the last line end; a comment after the entry is part of it."""
+    """Returns start and end of an entry's lines without the last line end; a comment after the
+    entry is part of it.
+    """
     indent = column(text, value.start)
     begin = text.rfind("\n", 0, value.items[number].start) + 1
     floor = value.items[number - 1].end if number else value.start - indent
@@ -243,10 +292,14 @@ def _have_comments(separators: Sequence[str]) -> bool:
 
 
 def _joined_separator(separators: Sequence[str], style: YamlStyle) -> str:
-    """Joins the separators around removed entries: all their comments, else the largest separator."""
+    """Joins the separators around removed entries: all their comments, else the largest
+    separator.
+    """
     if not _have_comments(separators):
         return max(separators, key=lambda separator: separator.count("\n"))
-    return separators[0] + "".join(separator.removeprefix(style.newline) for separator in separators[1:])
+    return separators[0] + "".join(
+        separator.removeprefix(style.newline) for separator in separators[1:]
+    )
 
 
 def _mapping(members: Mapping[str, object], indent: str, style: YamlStyle) -> Iterator[str]:
@@ -268,7 +321,13 @@ def _text(value: object, style: YamlStyle) -> str:
     if isinstance(value, int):
         return json.dumps(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(key, style)}: {_text(each, style)}" for key, each in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{scalar(key, style)}: {_text(each, style)}" for key, each in value.items()
+            )
+            + "}"
+        )
     if isinstance(value, Sequence):
         return "[" + ", ".join(_text(each, style) for each in value) + "]"
     raise TypeError(f"a policy holds no {type(value).__name__}")
@@ -284,7 +343,11 @@ def _unit(text: str, document: Document) -> str:
 
 def _usual_quote(strings: Sequence[Node]) -> str:
     """Returns the usual quotes of strings that need none."""
-    free = [node.quote for node in strings if _PLAIN.fullmatch(node.text) and node.quote in {"", "'", '"'}]
+    free = [
+        node.quote
+        for node in strings
+        if _PLAIN.fullmatch(node.text) and node.quote in {"", "'", '"'}
+    ]
     quote = max(("", "'", '"'), key=free.count)
     if free:
         return quote

@@ -1,4 +1,6 @@
-"""Rules that forbid an addition, and the origin of the runs that need it (additions are an escalation channel)."""
+"""Rules that forbid an addition, and the origin of the runs that need it (additions are an
+escalation channel).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,19 @@ from msgspec.structs import replace
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
-from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Outcome, Run, Trust, Usage, grouped
+from leastpriv.models import (
+    Basis,
+    ChangeKind,
+    Denial,
+    DeniedBy,
+    Need,
+    Origin,
+    Outcome,
+    Run,
+    Trust,
+    Usage,
+    grouped,
+)
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
@@ -23,15 +37,20 @@ OFFERED = "offered"
 ONLY_LOGGED = "only-logged"
 """Guard of a need that only a job log shows and that a job log may not add."""
 UNPRINTABLE = "unprintable-name"
-"""Guard of a need whose resource, named only by a denial, has characters outside printable ASCII."""
+"""Guard of a need whose resource, named only by a denial, has characters outside printable ASCII.
+"""
 UNKNOWN_REF = "unknown-ref"
 """Guard of a need of runs whose ref is not known (input `unknown-refs`)."""
-BREAK_GLASS = GuardResult("break-glass", "only sessions named in `break-glass` used it or were denied it")
+BREAK_GLASS = GuardResult(
+    "break-glass", "only sessions named in `break-glass` used it or were denied it"
+)
 _DENIED_BY: Mapping[str, str] = {
     "scp": "a service control policy denied it: ask the organization's administrators",
     "rcp": "a resource control policy denied it: ask the organization's administrators",
     "boundary": "the role's permissions boundary denied it: allow it there as well",
-    "session": "the session policy of the run denied it: change it in the step that assumes the role",
+    "session": (
+        "the session policy of the run denied it: change it in the step that assumes the role"
+    ),
     "resource": "the policy of the resource denied it: its owner must allow it there",
     "vpce": "the policy of the VPC endpoint denied it: allow it there as well",
     "bpa": "S3 Block Public Access denied it",
@@ -40,28 +59,50 @@ _DENIED_BY: Mapping[str, str] = {
 }
 _MOST_RUNS_OF_ONE = 10
 _MOST_RUNS = 60
-"""Upper limit of questions to GitHub; an addition with no trusted run among the latest is reported as untrusted."""
+"""Upper limit of questions to GitHub; an addition with no trusted run among the latest is reported
+as untrusted.
+"""
 _NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST_RUNS} runs in all")
 
 
 def without_unreviewed(evidence: Evidence, origins: Mapping[str, Origin]) -> Evidence:
-    """Returns the evidence without what only runs of unreviewed code used: it makes no name known."""
+    """Returns the evidence without what only runs of unreviewed code used: it makes no name
+    known.
+    """
     unreviewed = {run for run, origin in origins.items() if origin.trust is Trust.UNTRUSTED}
-    reviewed = tuple(usage for usage in evidence.usages if not usage.runs or not unreviewed.issuperset(usage.runs))
+    reviewed = tuple(
+        usage
+        for usage in evidence.usages
+        if not usage.runs or not unreviewed.issuperset(usage.runs)
+    )
     return replace(evidence, usages=reviewed)
 
 
 def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
-    """Returns the allowed usages that make the resource of a denial known that only a job log shows."""
+    """Returns the allowed usages that make the resource of a denial known that only a job log
+    shows.
+    """
     logged = [usage.need.permission.resource for usage in missing if is_from_job_log(usage)]
-    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED] if logged else []
-    return [usage for usage in allowed if any(resource_covers(each, usage.need.permission.resource) for each in logged)]
+    allowed = (
+        [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED] if logged else []
+    )
+    return [
+        usage
+        for usage in allowed
+        if any(resource_covers(each, usage.need.permission.resource) for each in logged)
+    ]
 
 
 def addition_result(
-    usage: Usage, evidence: Evidence, options: Options, document: Document | None, reviewed: Evidence
+    usage: Usage,
+    evidence: Evidence,
+    options: Options,
+    document: Document | None,
+    reviewed: Evidence,
 ) -> GuardResult | None:
-    """The first rule that forbids the addition of what `document` lacks; `reviewed` is from `without_unreviewed`."""
+    """The first rule that forbids the addition of what `document` lacks; `reviewed` is from
+    `without_unreviewed`.
+    """
 
     def rules() -> Iterator[tuple[str, str]]:
         yield from _rules_of_needs(usage, options)
@@ -70,8 +111,15 @@ def addition_result(
             yield ONLY_LOGGED, _foreign_reason(usage.need, evidence.principal)
             yield ONLY_LOGGED, _text_alone_reason(usage, reviewed, document)
         yield "unknown-resource", _inferred_reason(usage, reviewed, document)
-        if document and document.version != VARIABLES_VERSION and "${" in usage.need.permission.resource:
-            yield "policy-version", "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17"
+        if (
+            document
+            and document.version != VARIABLES_VERSION
+            and "${" in usage.need.permission.resource
+        ):
+            yield (
+                "policy-version",
+                "its name has `*`, `?` or `$`, which need a policy of Version 2012-10-17",
+            )
 
     return first_result(rules())
 
@@ -82,7 +130,9 @@ def first_result(rules: Iterable[tuple[str, str]]) -> GuardResult | None:
 
 
 def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]:
-    """Yields the rules about the action and the name of its resource, each with a reason where it forbids."""
+    """Yields the rules about the action and the name of its resource, each with a reason where it
+    forbids.
+    """
     need, denial = usage.need, usage.denial
     action, resource = need.permission.action, need.permission.resource
     yield "forbidden", forbidden(action, options.never_add)
@@ -93,14 +143,28 @@ def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]
     if denial and not resource.isascii():
         yield UNPRINTABLE, "only a denial names it, with characters outside printable ASCII"
     if denial and need.basis is Basis.INFERRED and not need.exact:
-        yield OFFERED, need.because or "the denied call implies it, and no record names its resource"
+        yield (
+            OFFERED,
+            need.because or "the denied call implies it, and no record names its resource",
+        )
     if denial and denial.log:
         yield from _rules_of_logged_denials(need, denial)
-    named_by_aws = denial is not None and bool(denial.actions) and need.basis is Basis.DENIED and not denial.log
+    named_by_aws = (
+        denial is not None
+        and bool(denial.actions)
+        and need.basis is Basis.DENIED
+        and not denial.log
+    )
     if not need.verified and not named_by_aws:
         yield "unverified-action", "the catalogue does not know this action"
-    yield "resource-type", "" if fits(action, resource) else f"{action} does not support this resource type"
-    yield "wildcard-action", "a denial names one action, never a pattern" if {"*", "?"} & {*action} else ""
+    yield (
+        "resource-type",
+        "" if fits(action, resource) else f"{action} does not support this resource type",
+    )
+    yield (
+        "wildcard-action",
+        "a denial names one action, never a pattern" if {"*", "?"} & {*action} else "",
+    )
     is_named = _names_its_resource(need)
     if sensitivity(action) and not is_named:
         yield "sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource"
@@ -115,7 +179,8 @@ def _rules_of_logged_denials(need: Need, denial: Denial) -> Iterator[tuple[str, 
     action = need.permission.action
     yield ONLY_LOGGED, "" if denial.principal else "a job log shows it without the denied principal"
     if need.exact and TYPE_WILDCARD.fullmatch(need.permission.resource):
-        # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one that does.
+        # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one
+        # that does.
         yield ONLY_LOGGED, "a job log names every resource of a type"
     if not need.verified:
         yield "unverified-action", "a job log names it, and the catalogue does not know this action"
@@ -124,7 +189,9 @@ def _rules_of_logged_denials(need: Need, denial: Denial) -> Iterator[tuple[str, 
 
 
 def _names_its_resource(need: Need) -> bool:
-    """Whether AWS alone chooses what a need leaves open, as the end of a secret, or no statement can name more."""
+    """Whether AWS alone chooses what a need leaves open, as the end of a secret, or no statement
+    can name more.
+    """
     action, resource = need.permission.action, need.permission.resource
     if need.exact and not has_wildcard(resource):
         return True
@@ -134,7 +201,9 @@ def _names_its_resource(need: Need) -> bool:
 
 
 def _foreign_reason(need: Need, principal: str) -> str:
-    """Why a resource that only a job log names is outside the role's account; empty if it may be inside."""
+    """Why a resource that only a job log names is outside the role's account; empty if it may be
+    inside.
+    """
     action, resource = need.permission.action, need.permission.resource
     if not (need.exact and resource.startswith("arn:")):
         return ""
@@ -150,23 +219,34 @@ def _foreign_reason(need: Need, principal: str) -> str:
 
 
 def _text_alone_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
-    """Why a job log alone adds nothing; empty for reads of a resource that other evidence or the policy names."""
+    """Why a job log alone adds nothing; empty for reads of a resource that other evidence or the
+    policy names.
+    """
     action, resource = usage.need.permission.action, usage.need.permission.resource
     service = action.partition(":")[0]
     if not (is_read(action) or _is_denied_in_a_record(usage, evidence)):
         return "it writes, and only a job log shows that AWS denied it"
     if resource != "*":
         is_known = not usage.need.exact or _names_known_resource(resource, evidence, document)
-        return "" if is_known else "only a job log names the resource: no allowed call and no statement has it"
+        return (
+            ""
+            if is_known
+            else "only a job log names the resource: no allowed call and no statement has it"
+        )
     if is_administration(service):
         return f"only a job log shows it, and it reads all of {service}"
     if service in _services_on_all(evidence, document):
         return ""
-    return f"only a job log shows it, and no allowed call and no statement has {service} on every resource"
+    return (
+        f"only a job log shows it, and no allowed call and no statement has {service} on every"
+        " resource"
+    )
 
 
 def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset[str]:
-    """Returns the services that an allowed call used on `*`, or that the committed policy has on `*`."""
+    """Returns the services that an allowed call used on `*`, or that the committed policy has on
+    `*`.
+    """
     used = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
     actions = [permission.action for permission in used if permission.resource == "*"]
     for statement in document.statements if document else ():
@@ -186,22 +266,36 @@ def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
 
 def _names_known_resource(resource: str, evidence: Evidence, document: Document | None) -> bool:
     """Whether an allowed call used the resource, or the committed policy has it as it is."""
-    used = (usage.need.permission.resource for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    committed = (entry for statement in document.statements for entry in statement.resources) if document else ()
+    used = (
+        usage.need.permission.resource
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED
+    )
+    committed = (
+        (entry for statement in document.statements for entry in statement.resources)
+        if document
+        else ()
+    )
     # AWS writes `stack/NAME/*` for a stack whose id a request lacks.
     exact = (name for name in used if "*" not in name.replace("${*}", ""))
     return any(resource_covers(resource, name) for name in exact) or resource in set(committed)
 
 
 def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None) -> str:
-    """Why an inferred need would widen access; empty if only AWS chooses what its resource leaves open, or it was used.
+    """Why an inferred need would widen access; empty if only AWS chooses what its resource leaves
+    open, or it was used.
 
-    A draft has the tags of a new resource whose id AWS gives: "At a minimum, the permission must cover all KMS keys in
-    the account and Region" (https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html, read
-    2026-11-27). Where a policy is there and lacks them, another one has allowed the calls.
+    A draft has the tags of a new resource whose id AWS gives: "At a minimum, the permission must
+    cover all KMS keys in the account and Region"
+    (https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html, read 2026-11-27).
+    Where a policy is there and lacks them, another one has allowed the calls.
     """
     need, resource = usage.need, usage.need.permission.resource
-    if need.basis is not Basis.INFERRED or need.exact or (is_open_anyway(resource) and not is_whole_type(resource)):
+    if (
+        need.basis is not Basis.INFERRED
+        or need.exact
+        or (is_open_anyway(resource) and not is_whole_type(resource))
+    ):
         return ""
     is_draft = not (document and document.statements)
     shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
@@ -219,7 +313,9 @@ def is_from_job_log(usage: Usage) -> bool:
 def held_addition(usage: Usage, guard_result: GuardResult) -> HeldBackChange:
     """Returns an addition that a guard holds back."""
     permission = usage.need.permission
-    return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
+    return HeldBackChange(
+        ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,)
+    )
 
 
 def denied_elsewhere(usage: Usage) -> HeldBackChange:
@@ -228,8 +324,13 @@ def denied_elsewhere(usage: Usage) -> HeldBackChange:
 
 
 def denied_in_part(usage: Usage) -> HeldBackChange:
-    """Reports a denial with an unnamed resource if the policies allow the action on some resources."""
-    reason = "the policies allow it on some resources, and neither the request nor the denial names the resource"
+    """Reports a denial with an unnamed resource if the policies allow the action on some
+    resources.
+    """
+    reason = (
+        "the policies allow it on some resources, and neither the request nor the denial names the"
+        " resource"
+    )
     if may_have_path(usage.need):
         remedy = "write the ARN with its path if it is denied again"
         reason = f"the policies allow it without a path, as AWS names it: {remedy}"
@@ -248,12 +349,16 @@ def _denied_by_text(usage: Usage) -> str:
 
 
 def run_origins(
-    missing: Sequence[Usage], runs: Sequence[Run], ask: Callable[[Run], Origin], creating: Sequence[Usage] = ()
+    missing: Sequence[Usage],
+    runs: Sequence[Run],
+    ask: Callable[[Run], Origin],
+    creating: Sequence[Usage] = (),
 ) -> Mapping[str, Origin]:
-    """Maps run ids to origins for the runs that additions depend on, newest first, until one per addition is trusted.
+    """Maps run ids to origins for the runs that additions depend on, newest first, until one per
+    addition is trusted.
 
-    Runs that created such resources (`makers`) follow, while questions are left: a run without a known origin widens no
-    pattern (`reviewed_runs`).
+    Runs that created such resources (`makers`) follow, while questions are left: a run without a
+    known origin widens no pattern (`reviewed_runs`).
     """
     by_id = {run.id: run for run in runs}
     found: dict[str, Origin] = {}
@@ -262,46 +367,70 @@ def run_origins(
         newest = [by_id[run] for run in reversed(usage.runs) if run in by_id]
         for run in newest[:_MOST_RUNS_OF_ONE]:
             if run.id not in found:
-                # Many runs must not bypass the check: a run that was not asked about is not trusted.
+                # Many runs must not bypass the check: a run that was not asked about is not
+                # trusted.
                 found[run.id] = ask(run) if asked < _MOST_RUNS else _NOT_ASKED
                 asked += 1
             if found[run.id].trust is Trust.TRUSTED:
                 break
-    making = [by_id[run] for usage in creating for run in usage.runs[-_MOST_RUNS_OF_ONE:] if run in by_id]
-    left = [run for run in dict.fromkeys(making) if run.id not in found][: max(_MOST_RUNS - asked, 0)]
+    making = [
+        by_id[run] for usage in creating for run in usage.runs[-_MOST_RUNS_OF_ONE:] if run in by_id
+    ]
+    left = [run for run in dict.fromkeys(making) if run.id not in found][
+        : max(_MOST_RUNS - asked, 0)
+    ]
     return found | {run.id: ask(run) for run in left} if found else found
 
 
 def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | None:
-    """The guard result for an addition that only unreviewed code needs; None also if no origin is known."""
-    doubtful = [origins[run] for run in usage.runs if run in origins and origins[run].trust is Trust.UNTRUSTED]
+    """The guard result for an addition that only unreviewed code needs; None also if no origin is
+    known.
+    """
+    doubtful = [
+        origins[run]
+        for run in usage.runs
+        if run in origins and origins[run].trust is Trust.UNTRUSTED
+    ]
     if not doubtful or not has_unknown_origin(usage, origins):
         return None
     places = ", ".join(dict.fromkeys(origin.where for origin in doubtful))
     return GuardResult("untrusted-ref", f"only these runs need it: {places}")
 
 
-def unknown_ref(usage: Usage, origins: Mapping[str, Origin], options: Options) -> GuardResult | None:
-    """The guard result for an addition whose runs have no known ref, by `unknown-refs`; asked after `untrusted_ref`."""
+def unknown_ref(
+    usage: Usage, origins: Mapping[str, Origin], options: Options
+) -> GuardResult | None:
+    """The guard result for an addition whose runs have no known ref, by `unknown-refs`; asked after
+    `untrusted_ref`.
+    """
     action = usage.need.permission.action
     refuses = options.unknown_refs is UnknownRefs.REFUSE
     # A local repository has no workflow runs, and its origins say nothing.
     asked = any(origin.where for origin in origins.values())
-    if not refuses and not (asked and options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE and sensitivity(action)):
+    if not refuses and not (
+        asked and options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE and sensitivity(action)
+    ):
         return None
     if not has_unknown_origin(usage, origins):
         return None
     places = dict.fromkeys(origins[run].where for run in usage.runs if run in origins)
-    where = f"only runs without a known branch need it: {', '.join(places)}" if places else "no known run needs it"
+    where = (
+        f"only runs without a known branch need it: {', '.join(places)}"
+        if places
+        else "no known run needs it"
+    )
     return GuardResult(UNKNOWN_REF, where if refuses else f"{sensitivity(action)}; {where}")
 
 
 def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
     """Runs whose created resources may widen a pattern; None if no origin is known.
 
-    They are the proved ones; where no run is proved, all without unreviewed code, whose additions are marked.
+    They are the proved ones; where no run is proved, all without unreviewed code, whose additions
+    are marked.
     """
-    proved = {run for run, origin in origins.items() if origin.trust is Trust.TRUSTED and not origin.mark}
+    proved = {
+        run for run, origin in origins.items() if origin.trust is Trust.TRUSTED and not origin.mark
+    }
     reviewed = {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED}
     return (proved or reviewed) if origins else None
 
@@ -312,23 +441,38 @@ def has_unknown_origin(usage: Usage, origins: Mapping[str, Origin]) -> bool:
 
 
 def origin_mark(usage: Usage, origins: Mapping[str, Origin]) -> str:
-    """What a reviewer must know of the runs behind a usage; empty if one of them is proved to be reviewed code."""
+    """What a reviewer must know of the runs behind a usage; empty if one of them is proved to be
+    reviewed code.
+    """
     known = (origins[run] for run in usage.runs if run in origins)
     marks = (origin.mark for origin in known if origin.trust is Trust.TRUSTED)
     return min(marks, default="branch unknown")
 
 
-def origin_marks(usages: Sequence[Usage], origins: Mapping[str, Origin]) -> Mapping[str, tuple[str, ...]]:
-    """Marks of an addition, each with the resources that only runs with the mark needed; none if no origin is known."""
-    marked = grouped([(origin_mark(usage, origins), usage.need.permission.resource) for usage in usages if origins])
+def origin_marks(
+    usages: Sequence[Usage], origins: Mapping[str, Origin]
+) -> Mapping[str, tuple[str, ...]]:
+    """Marks of an addition, each with the resources that only runs with the mark needed; none if no
+    origin is known.
+    """
+    marked = grouped(
+        [
+            (origin_mark(usage, origins), usage.need.permission.resource)
+            for usage in usages
+            if origins
+        ]
+    )
     return {mark: tuple(dict.fromkeys(resources)) for mark, resources in marked.items() if mark}
 
 
-def origins_by_majority(runs: Sequence[Run], ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
-    """Returns a function like `ask` that distrusts a run without the evidence that most of the runs have.
+def origins_by_majority(
+    runs: Sequence[Run], ask: Callable[[Run], Origin]
+) -> Callable[[Run], Origin]:
+    """Returns a function like `ask` that distrusts a run without the evidence that most of the runs
+    have.
 
-    Where most runs have a login, a run without one may have logged in where no record was read; where most sessions
-    name their workflow run, a session that names none is not the deploy.
+    Where most runs have a login, a run without one may have logged in where no record was read;
+    where most sessions name their workflow run, a session that names none is not the deploy.
     """
     logins = sum(run.identity is not None for run in runs)
     named = sum(bool(_workflow_run_of(run)) for run in runs)
@@ -340,7 +484,10 @@ def origins_by_majority(runs: Sequence[Run], ask: Callable[[Run], Origin]) -> Ca
             return Origin(Trust.UNTRUSTED, "a session that names no workflow run, as most do")
         found = ask(run)
         if found.trust is Trust.TRUSTED and 2 * logins > len(runs):
-            return Origin(Trust.UNKNOWN, f"a session of {found.where} by its name, without a login as most have")
+            return Origin(
+                Trust.UNKNOWN,
+                f"a session of {found.where} by its name, without a login as most have",
+            )
         return found
 
     return origin

@@ -1,4 +1,6 @@
-"""Additions: permissions that the evidence needs and the policies lack, within the rules for additions."""
+"""Additions: permissions that the evidence needs and the policies lack, within the rules for
+additions.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,19 @@ from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
-from leastpriv.permissions.generalize import NAMED_ANEW, ObservedResource, Pattern, least_literal, patterns_of
-from leastpriv.permissions.patterns import has_variable, has_wildcard, resource_covers, without_covered
+from leastpriv.permissions.generalize import (
+    NAMED_ANEW,
+    ObservedResource,
+    Pattern,
+    least_literal,
+    patterns_of,
+)
+from leastpriv.permissions.patterns import (
+    has_variable,
+    has_wildcard,
+    resource_covers,
+    without_covered,
+)
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
@@ -28,7 +41,14 @@ from leastpriv.proposal.addition_rules import (
 )
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
-from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options, addition_id
+from leastpriv.proposal.models import (
+    Change,
+    GuardResult,
+    HeldBackChange,
+    History,
+    Options,
+    addition_id,
+)
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 from leastpriv.proposal.stability import in_whole_types
 
@@ -37,45 +57,67 @@ _UNMET = "AWS denied a call under the committed condition that"
 
 
 def unmet_reason(change: Change) -> str:
-    """The reason of a grant without a condition that a denied call did not meet; empty for others."""
+    """The reason of a grant without a condition that a denied call did not meet; empty for
+    others.
+    """
     reasons = (opening.reason for pattern in change.patterns for opening in pattern.openings)
     return next((reason for reason in reasons if reason.startswith(_UNMET)), "")
 
 
-def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
-    """Replaces each pattern by the committed resource of the same service that covers it, if there is one.
+def in_committed_form(
+    action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]
+) -> tuple[Pattern, ...]:
+    """Replaces each pattern by the committed resource of the same service that covers it, if there
+    is one.
 
-    `b/*` replaces `b/app.zip` if the policy grants other actions on `b/*`. The narrowest covering entry counts, never
-    `*`. Patterns that become equal are merged.
+    `b/*` replaces `b/app.zip` if the policy grants other actions on `b/*`. The narrowest covering
+    entry counts, never `*`. Patterns that become equal are merged.
     """
     prefix = action.partition(":")[0].lower()
     forms = {
         entry: statement.sid
         for statement in statements
-        if statement.effect == "Allow" and any(each.lower().startswith(f"{prefix}:") for each in statement.actions)
+        if statement.effect == "Allow"
+        and any(each.lower().startswith(f"{prefix}:") for each in statement.actions)
         for entry in statement.resources
         if entry.strip("*") and not has_variable(entry)
     }
     found: dict[str, Pattern] = {}
     for pattern in patterns:
-        covering = [form for form in forms if resource_covers(form, pattern.pattern) and fits(action, form)]
-        form = next((form for form in covering if all(resource_covers(other, form) for other in covering)), "")
+        covering = [
+            form for form in forms if resource_covers(form, pattern.pattern) and fits(action, form)
+        ]
+        form = next(
+            (form for form in covering if all(resource_covers(other, form) for other in covering)),
+            "",
+        )
         if form and form != pattern.pattern:
             sid = forms[form]
-            opening = WildcardPart("resource", f"the committed statement {sid or 'without a Sid'} has it like this")
+            opening = WildcardPart(
+                "resource", f"the committed statement {sid or 'without a Sid'} has it like this"
+            )
             pattern = replace(pattern, pattern=form, openings=(opening,))
         known = found.get(pattern.pattern)
         if known:
-            covers, openings = {*known.covers, *pattern.covers}, dict.fromkeys((*known.openings, *pattern.openings))
+            covers, openings = (
+                {*known.covers, *pattern.covers},
+                dict.fromkeys((*known.openings, *pattern.openings)),
+            )
             pattern = replace(known, covers=tuple(sorted(covers)), openings=tuple(openings))
         found[pattern.pattern] = pattern
     return tuple(found.values())
 
 
 def additions(
-    missing: Sequence[Usage], evidence: Evidence, options: Options, history: History, document: Document | None = None
+    missing: Sequence[Usage],
+    evidence: Evidence,
+    options: Options,
+    history: History,
+    document: Document | None = None,
 ) -> tuple[list[Change], list[HeldBackChange]]:
-    """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
+    """Lists the additions, one per action, resources and conditions, and those that a rule holds
+    back.
+    """
     committed = document.statements if document else ()
     probes, reviewed = probing_runs(evidence), without_unreviewed(evidence, history.origins)
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
@@ -99,9 +141,12 @@ def additions(
     if not (accepted or never_written):
         return [], held_back
     changes: list[Change] = []
-    # What the policies already allow shows names as well as an addition does, where reviewed code used it.
+    # What the policies already allow shows names as well as an addition does, where reviewed code
+    # used it.
     lacking, runs = {usage.need.permission for usage in missing}, reviewed_runs(history.origins)
-    granted = (each for each in evidence.usages if runs is None or not {*each.runs}.isdisjoint(runs))
+    granted = (
+        each for each in evidence.usages if runs is None or not {*each.runs}.isdisjoint(runs)
+    )
     naming = [usage for usages in accepted.values() for usage in usages]
     naming += [usage for usage in granted if usage.need.permission not in lacking]
     created = find_created_resources(evidence.usages, naming, runs, evidence.runs)
@@ -110,7 +155,9 @@ def additions(
         held = HeldBackChange(ChangeKind.ADD, action, on, guard_result, usages=tuple(usages))
         held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
     for action, usages, conditions in _by_conditions(accepted, evidence):
-        change = _without_unmet_conditions(_change(action, usages, evidence, options, created), committed)
+        change = _without_unmet_conditions(
+            _change(action, usages, evidence, options, created), committed
+        )
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
         change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
@@ -126,10 +173,17 @@ def additions(
 
 
 def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) -> Change:
-    """Names the resources of a statement whose condition (0034) a denied call did not meet; a sensitive action none."""
+    """Names the resources of a statement whose condition (0034) a denied call did not meet; a
+    sensitive action none.
+    """
     conditional = (each for each in committed if each.conditions and not change.security)
     naming = (each for each in conditional if names_action(each, change.action))
-    forms = {form: found for each in naming if (found := written_condition(each)) for form in each.resources}
+    forms = {
+        form: found
+        for each in naming
+        if (found := written_condition(each))
+        for form in each.resources
+    }
     if not forms:
         return change
     written: dict[str, Pattern | None] = {}
@@ -145,16 +199,22 @@ def _without_unmet_conditions(change: Change, committed: Sequence[Statement]) ->
 def _by_conditions(
     accepted: Mapping[str, Sequence[Usage]], evidence: Evidence
 ) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
-    """Groups an action's usages by conditions; a usage that an unconditional one covers needs no condition."""
+    """Groups an action's usages by conditions; a usage that an unconditional one covers needs no
+    condition.
+    """
     for action, usages in accepted.items():
         free = (each.need for each in usages if not _conditions(each))
-        unconditional = {resource for need in free for resource in _written_resources(need, evidence)}
+        unconditional = {
+            resource for need in free for resource in _written_resources(need, evidence)
+        }
         wildcards = [each for each in unconditional if has_wildcard(each)]
         found: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
             own = _written_resources(usage.need, evidence) if _conditions(usage) else ()
             left = [each for each in own if each not in unconditional]
-            is_covered = all(any(resource_covers(wide, each) for wide in wildcards) for each in left)
+            is_covered = all(
+                any(resource_covers(wide, each) for wide in wildcards) for each in left
+            )
             found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
         yield from ((action, own, conditions) for conditions, own in found.items())
 
@@ -164,7 +224,9 @@ def _conditions(usage: Usage) -> tuple[Condition, ...]:
 
 
 def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
-    """Merges changes that differ only in the values of one condition: its values are alternatives."""
+    """Merges changes that differ only in the values of one condition: its values are
+    alternatives.
+    """
     found: dict[object, Change] = {}
     for place, change in enumerate(changes):
         alone = change.conditions[0] if len(change.conditions) == 1 else None
@@ -174,51 +236,78 @@ def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
             values = tuple(sorted({*known.conditions[0].values, *alone.values}))
             bases = filter(None, (known.basis, change.basis))
             both, condition = (*known.usages, *change.usages), replace(alone, values=values)
-            found[key] = replace(known, conditions=(condition,), usages=both, basis=_strongest(bases))
+            found[key] = replace(
+                known, conditions=(condition,), usages=both, basis=_strongest(bases)
+            )
     return list(found.values())
 
 
 def _without_needless_conditions(changes: Sequence[Change]) -> list[Change]:
-    """Merges a conditional change into the unconditional one of its action whose patterns cover all its resources."""
+    """Merges a conditional change into the unconditional one of its action whose patterns cover all
+    its resources.
+    """
     free = {change.action: place for place, change in enumerate(changes) if not change.conditions}
     found, gone = list(changes), set[int]()
     for place, change in enumerate(changes):
         wide = free.get(change.action, place)
         own = changes[wide].resources
-        if wide != place and all(any(resource_covers(each, name) for each in own) for name in change.resources):
+        if wide != place and all(
+            any(resource_covers(each, name) for each in own) for name in change.resources
+        ):
             found[wide] = replace(found[wide], usages=(*found[wide].usages, *change.usages))
             gone.add(place)
     return [change for place, change in enumerate(found) if place not in gone]
 
 
-def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBackChange]]:
+def _without_declined(
+    change: Change, declined: Mapping[str, int]
+) -> tuple[Change, list[HeldBackChange]]:
     """Splits a change into the resources that may be added and those that a person declined."""
     action, usages = change.action, change.usages
-    numbers = {resource: declined.get(addition_id(action, resource), 0) for resource in change.resources}
+    numbers = {
+        resource: declined.get(addition_id(action, resource), 0) for resource in change.resources
+    }
     results = {
-        each: GuardResult("declined", f"it was declined in #{number}") for each, number in numbers.items() if number
+        each: GuardResult("declined", f"it was declined in #{number}")
+        for each, number in numbers.items()
+        if number
     }
     left = tuple(resource for resource in change.resources if resource not in results)
-    held = (HeldBackChange(ChangeKind.ADD, action, (on,), result, usages=usages) for on, result in results.items())
+    held = (
+        HeldBackChange(ChangeKind.ADD, action, (on,), result, usages=usages)
+        for on, result in results.items()
+    )
     return replace(change, resources=left), [*held]
 
 
 def _change(
-    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, created: CreatedResources
+    action: str,
+    usages: Sequence[Usage],
+    evidence: Evidence,
+    options: Options,
+    created: CreatedResources,
 ) -> Change:
     security = sensitivity(action)
     written = {usage: _written_resources(usage.need, evidence) for usage in usages}
     resources = tuple(dict.fromkeys(resource for each in written.values() for resource in each))
     patterns: tuple[Pattern, ...] = ()
     if not (options.exact_resources or all(usage.denial for usage in usages)):
-        # A denial shows no pattern, since a denied call may ask for any name: only allowed calls are generalized.
-        seen = [created.observe(usage, each) for usage in usages if not usage.denial for each in written[usage]]
+        # A denial shows no pattern, since a denied call may ask for any name: only allowed calls
+        # are generalized.
+        seen = [
+            created.observe(usage, each)
+            for usage in usages
+            if not usage.denial
+            for each in written[usage]
+        ]
         least = least_literal(action)
         if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
             # No name pattern covers the principal itself.
             own = evidence.principal
             seen = [
-                replace(each, family=None) if each.family and resource_covers(each.family.pattern, own) else each
+                replace(each, family=None)
+                if each.family and resource_covers(each.family.pattern, own)
+                else each
                 for each in seen
             ]
             patterns = patterns_of(seen, least, is_sensitive=True)
@@ -228,7 +317,9 @@ def _change(
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)
-        denied = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
+        denied = [
+            each for each in left if not any(resource_covers(wide, each) for wide in wildcards)
+        ]
         resources = without_covered((*wildcards, *denied))
     return Change(
         kind=ChangeKind.ADD,
@@ -242,34 +333,53 @@ def _change(
     )
 
 
-def _is_part_of_written(action: str, seen: Collection[ObservedResource], evidence: Evidence) -> bool:
-    """Whether the runs write what an action sets a part of: its name begins with theirs (`PutObjectAcl`)."""
-    allowed = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
-    written = {each.resource for each in allowed if action.startswith(each.action) and action != each.action}
+def _is_part_of_written(
+    action: str, seen: Collection[ObservedResource], evidence: Evidence
+) -> bool:
+    """Whether the runs write what an action sets a part of: its name begins with theirs
+    (`PutObjectAcl`).
+    """
+    allowed = (
+        usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
+    )
+    written = {
+        each.resource
+        for each in allowed
+        if action.startswith(each.action) and action != each.action
+    }
     return bool(seen) and all(each.resource in written for each in seen)
 
 
 def _in_next_buckets(
     change: Change, created: CreatedResources, evidence: Evidence, options: Options
 ) -> Iterator[Change]:
-    """Yields the same addition for objects of the next bucket of a name pattern, in the account of the role only."""
+    """Yields the same addition for objects of the next bucket of a name pattern, in the account of
+    the role only.
+    """
     if options.exact_resources or change.security:
         return
     seen = created.seen(usage for usage in change.usages if not usage.denial)
-    objects = [ObservedResource(pattern, each.runs) for each, pattern in created.objects_of_next_buckets(seen)]
+    objects = [
+        ObservedResource(pattern, each.runs)
+        for each, pattern in created.objects_of_next_buckets(seen)
+    ]
     patterns = patterns_of(objects, least_literal(change.action))
     if patterns:
         opening = WildcardPart("BucketName", NAMED_ANEW)
         yield replace(
             change,
             resources=tuple(found.pattern for found in patterns),
-            patterns=tuple(replace(found, openings=(*found.openings, opening)) for found in patterns),
+            patterns=tuple(
+                replace(found, openings=(*found.openings, opening)) for found in patterns
+            ),
             conditions=(*change.conditions, own_account(evidence.principal)),
         )
 
 
 def own_account(principal: str) -> Condition:
-    """The condition of resources in the principal's account: an ARN of a bucket or object does not show whose it is."""
+    """The condition of resources in the principal's account: an ARN of a bucket or object does not
+    show whose it is.
+    """
     return Condition("StringEquals", "aws:ResourceAccount", (principal.split(":")[4],))
 
 
@@ -277,7 +387,9 @@ def _with_committed_resources(change: Change, committed: Sequence[Statement]) ->
     """Uses the committed policy's resource patterns; a resource without a pattern remains exact."""
     patterns = in_committed_form(change.action, change.patterns, committed)
     own = {found.pattern for found in change.patterns}
-    resources = dict.fromkeys((*(found.pattern for found in patterns), *(r for r in change.resources if r not in own)))
+    resources = dict.fromkeys(
+        (*(found.pattern for found in patterns), *(r for r in change.resources if r not in own))
+    )
     return replace(change, patterns=patterns, resources=tuple(resources)) if patterns else change
 
 

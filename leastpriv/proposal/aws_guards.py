@@ -1,9 +1,11 @@
-"""Guards that use what AWS says: last accessed information, declared resources, and the policy of Access Analyzer.
+"""Guards that use what AWS says: last accessed information, declared resources, and the policy of
+Access Analyzer.
 
-None of them ever adds a permission. An attempt that the evidence lacks indicates a use, and blocks a removal. A tracked
-action whose last attempt is before the evidence, and a service without any attempt, support a removal if the policy
-file is known to be older than the evidence and IAM tracks the regions. An action without a date shows nothing.
-A difference between the generated policy and the proposal is a question.
+None of them ever adds a permission. An attempt that the evidence lacks indicates a use, and blocks
+a removal. A tracked action whose last attempt is before the evidence, and a service without any
+attempt, support a removal if the policy file is known to be older than the evidence and IAM tracks
+the regions. An action without a date shows nothing. A difference between the generated policy and
+the proposal is a question.
 """
 
 from __future__ import annotations
@@ -19,10 +21,23 @@ from msgspec.structs import replace
 
 from leastpriv.errors import listed
 from leastpriv.evidence.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.models import AccessReport, Evidence, GeneratedPolicy, LastAccess, ServiceAccess, SharedPolicy
+from leastpriv.evidence.models import (
+    AccessReport,
+    Evidence,
+    GeneratedPolicy,
+    LastAccess,
+    ServiceAccess,
+    SharedPolicy,
+)
 from leastpriv.models import Basis, Condition, Outcome, Usage, grouped
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import Verdict, Visibility, home_region, map_event, visibility
+from leastpriv.permissions.event_table import (
+    Verdict,
+    Visibility,
+    home_region,
+    map_event,
+    visibility,
+)
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document, Statement
@@ -33,13 +48,16 @@ _CLOCK_TOLERANCE = timedelta(hours=1)
 _NOT_RECORDED = "this evidence has no such call"
 _NEVER = timedelta(days=-1)
 _LIMITING = ("StringEquals", "StringEqualsIgnoreCase", "StringLike")
-"""Operators that limit a statement to regions; with `IfExists` a request without the key matches."""
+"""Operators that limit a statement to regions; with `IfExists` a request without the key matches.
+"""
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z]+)\}")
 _MOST_RESOURCES = 5
 
 
 def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action with an attempt that the evidence lacks; IAM does not show whether it was denied."""
+    """Keeps an action with an attempt that the evidence lacks; IAM does not show whether it was
+    denied.
+    """
     report, evidence = context.evidence.aws_findings.access, context.evidence
     if report is None or evidence.first is None or evidence.last is None:
         return ""
@@ -53,7 +71,9 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     service = report.services.get(prefix)
     if service is None or service.last is None:
         return ""
-    if _explains(context.last_recorded.get(prefix), service.last) or _last_needed_no_permission(service):
+    if _explains(context.last_recorded.get(prefix), service.last) or _last_needed_no_permission(
+        service
+    ):
         return ""
     where = _NOT_RECORDED
     if service.last.time < evidence.first:
@@ -64,7 +84,8 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action if every policy that may be the edited one serves other principals that used the service.
+    """Keeps an action if every policy that may be the edited one serves other principals that used
+    the service.
 
     Also if AWS does not report who used it.
     """
@@ -73,23 +94,40 @@ def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     prefix = candidate.action.partition(":")[0].lower()
     if prefix in report.services and prefix not in report.granted_by and report.missing:
-        return f"it is not known whether the policy that grants {prefix} serves others too: {report.missing}"
+        return (
+            f"it is not known whether the policy that grants {prefix} serves others too:"
+            f" {report.missing}"
+        )
     granting = [name for name in report.granted_by.get(prefix, ()) if "::aws:policy/" not in name]
-    served = {shared.arn: _served_others(shared, report, first) for shared in report.shared if shared.service == prefix}
+    served = {
+        shared.arn: _served_others(shared, report, first)
+        for shared in report.shared
+        if shared.service == prefix
+    }
     reasons = [served.get(name, "") for name in granting]
     return reasons[0] if reasons and all(reasons) else ""
 
 
 def _served_others(shared: SharedPolicy, report: AccessReport, first: datetime) -> str:
-    """Why a policy serves other principals too; empty if no other principal used the service in this time."""
+    """Why a policy serves other principals too; empty if no other principal used the service in
+    this time.
+    """
     if not shared.is_known:
-        return f"it is not known whether others use {shared.service} through {shared.arn}: {report.missing}"
+        return (
+            f"it is not known whether others use {shared.service} through {shared.arn}:"
+            f" {report.missing}"
+        )
     users = sorted(arn for arn, attempt in shared.others.items() if attempt.time >= first)
-    return f"{shared.arn} grants {shared.service} to {users[0]} as well, which used it in this time" if users else ""
+    return (
+        f"{shared.arn} grants {shared.service} to {users[0]} as well, which used it in this time"
+        if users
+        else ""
+    )
 
 
 def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether IAM's tracking period, too, has no attempt on a service without a call in the evidence (promise 4).
+    """Whether IAM's tracking period, too, has no attempt on a service without a call in the
+    evidence (promise 4).
 
     Each region that the statement names must be tracked, or read for `minimum-days`.
     """
@@ -104,14 +142,17 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
         is_granted
         and is_tracked_partition(context.evidence.principal.split(":")[1])
         and all(
-            (first is not None and is_tracked_region(region, first)) or (coverage.length(region) or _NEVER) >= least
+            (first is not None and is_tracked_region(region, first))
+            or (coverage.length(region) or _NEVER) >= least
             for region in regions_to_know(candidate, context)
         )
     )
 
 
 def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether IAM's last attempt on the action is before the evidence, in all regions that the statement names."""
+    """Whether IAM's last attempt on the action is before the evidence, in all regions that the
+    statement names.
+    """
     report, first = context.evidence.aws_findings.access, context.evidence.first
     own = report.action(candidate.action) if report else None
     return (
@@ -132,15 +173,23 @@ def was_granted(evidence: Evidence, changed: datetime | None) -> bool:
     return evidence.first is not None and changed is not None and changed < evidence.first
 
 
-def report_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]) -> AccessReport:
-    """The report as it would be with only the usages `left`: a run that is left out must not influence it."""
+def report_without(
+    report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]
+) -> AccessReport:
+    """The report as it would be with only the usages `left`: a run that is left out must not
+    influence it.
+    """
     before, after = _LastCalls(evidence.usages), _LastCalls(left)
-    services = {name: _service_without(service, before, after) for name, service in report.services.items()}
+    services = {
+        name: _service_without(service, before, after) for name, service in report.services.items()
+    }
     return replace(report, services=services)
 
 
 class _LastCalls:
-    """Times of the last calls by service and by action, in lower case; a report looks up thousands."""
+    """Times of the last calls by service and by action, in lower case; a report looks up
+    thousands.
+    """
 
     def __init__(self, usages: Iterable[Usage]) -> None:
         by_action = grouped([(usage.need.permission.action.lower(), usage) for usage in usages])
@@ -149,13 +198,18 @@ class _LastCalls:
 
 
 def _service_without(service: ServiceAccess, usages: _LastCalls, left: _LastCalls) -> ServiceAccess:
-    def adjusted(attempt: LastAccess | None, before: datetime | None, after: datetime | None) -> LastAccess | None:
+    def adjusted(
+        attempt: LastAccess | None, before: datetime | None, after: datetime | None
+    ) -> LastAccess | None:
         if attempt is None or before is None or before == after or not _explains(before, attempt):
             return attempt
         return replace(attempt, time=after) if after else None
 
     own = service.actions.items()
-    actions = {name: adjusted(attempt, usages.actions.get(name), left.actions.get(name)) for name, attempt in own}
+    actions = {
+        name: adjusted(attempt, usages.actions.get(name), left.actions.get(name))
+        for name, attempt in own
+    }
     noted = (some.services.get(service.service) for some in (usages, left))
     return replace(service, last=adjusted(service.last, *noted), actions=actions)
 
@@ -179,12 +233,19 @@ def _explains(known: datetime | None, attempt: LastAccess) -> bool:
 
 
 def _last_needed_no_permission(service: ServiceAccess) -> bool:
-    """Whether the last attempt on a service was a call that needs no permission, as `sts:GetCallerIdentity`."""
-    time, name = max(((attempt.time, name) for name, attempt in service.actions.items() if attempt), default=(None, ""))
+    """Whether the last attempt on a service was a call that needs no permission, as
+    `sts:GetCallerIdentity`.
+    """
+    time, name = max(
+        ((attempt.time, name) for name, attempt in service.actions.items() if attempt),
+        default=(None, ""),
+    )
     if time is None or service.last is None or service.last.time > time + _CLOCK_TOLERANCE:
         return False
     known = catalog.spelling(name)
-    return known is not None and _needs_no_permission(f"{service.service}:{known.partition(':')[2]}")
+    return known is not None and _needs_no_permission(
+        f"{service.service}:{known.partition(':')[2]}"
+    )
 
 
 def _attempt_text(attempt: LastAccess) -> str:
@@ -205,15 +266,21 @@ def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> froze
     if only is not None:
         return only
     # The statement names these regions without being limited to them.
-    conditions = (each for each in statement.conditions if _is_region_condition(each) and "Not" not in each.operator)
+    conditions = (
+        each
+        for each in statement.conditions
+        if _is_region_condition(each) and "Not" not in each.operator
+    )
     named = _resource_regions(statement).union(*(each.values for each in conditions))
     return frozenset(filter(_is_single_region, named))
 
 
 def home_region_of(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """The home region of a global service, in the principal's partition; empty for any other service.
+    """The home region of a global service, in the principal's partition; empty for any other
+    service.
 
-    Empty too for an action that only its carriers show, as `iam:PassRole`: they are calls of other services.
+    Empty too for an action that only its carriers show, as `iam:PassRole`: they are calls of other
+    services.
     """
     if visibility(candidate.action).visibility is Visibility.CARRIERS:
         return ""
@@ -221,10 +288,16 @@ def home_region_of(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def limiting_regions(statement: Statement) -> frozenset[str] | None:
-    """The regions that a condition, or else the resources, limit a statement to; None: any region."""
+    """The regions that a condition, or else the resources, limit a statement to; None: any
+    region.
+    """
     for condition in statement.conditions:
         limiting = condition.operator in _LIMITING
-        if limiting and _is_region_condition(condition) and all(map(_is_single_region, condition.values)):
+        if (
+            limiting
+            and _is_region_condition(condition)
+            and all(map(_is_single_region, condition.values))
+        ):
             return frozenset(value.lower() for value in condition.values)
     named = _resource_regions(statement)
     return frozenset(named) if named and all(map(_is_single_region, named)) else None
@@ -278,19 +351,31 @@ class GeneratedPolicyComparison(Struct, frozen=True):
 def compare_with_generated_policy(
     documents: Sequence[Document], evidence: Evidence
 ) -> GeneratedPolicyComparison | None:
-    """Compares the generated policy with the proposed and attached policies; None if there is none."""
+    """Compares the generated policy with the proposed and attached policies; None if there is
+    none.
+    """
     generated = evidence.aws_findings.generated
     if generated is None:
         return None
-    denied = {usage.need.permission.action.lower() for usage in evidence.usages if usage.outcome is Outcome.DENIED}
+    denied = {
+        usage.need.permission.action.lower()
+        for usage in evidence.usages
+        if usage.outcome is Outcome.DENIED
+    }
     questions: list[UngrantedAction] = []
     agreed = 0
     for action, resources in generated.grants:
         if _is_granted(action, documents):
             agreed += 1
         elif not _needs_no_permission(action):
-            filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
-            real = dict.fromkeys(resource for each in resources for resource in filled.get(each) or (each,))
+            filled = {
+                each: _fill_placeholders(action, each, evidence)
+                for each in resources
+                if has_placeholder(each)
+            }
+            real = dict.fromkeys(
+                resource for each in resources for resource in filled.get(each) or (each,)
+            )
             known = UngrantedReason.DENIED if action.lower() in denied else UngrantedReason.UNSEEN
             why = known if catalog.spelling(action) else UngrantedReason.UNKNOWN
             questions.append(UngrantedAction(action, why, tuple(real), any(filled.values())))
@@ -303,22 +388,36 @@ def has_placeholder(resource: str) -> bool:
 
 
 def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action that the generated policy names: its trail has a call that this evidence lacks."""
+    """Keeps an action that the generated policy names: its trail has a call that this evidence
+    lacks.
+    """
     generated = context.evidence.aws_findings.generated
     if generated is None or candidate.action in context.used:
         return ""
     wildcards = (name for name in generated.names if "*" in name)
-    if candidate.action.lower() in generated.names or any(action_matches(name, candidate.action) for name in wildcards):
-        return "IAM Access Analyzer found a call of it in the trail, allowed or denied, and this evidence has none"
+    if candidate.action.lower() in generated.names or any(
+        action_matches(name, candidate.action) for name in wildcards
+    ):
+        return (
+            "IAM Access Analyzer found a call of it in the trail, allowed or denied, and this"
+            " evidence has none"
+        )
     return ""
 
 
 def _is_granted(action: str, documents: Iterable[Document]) -> bool:
-    """Whether a statement allows an action on any resource; resources of generated policies are placeholders."""
-    allows = [each for document in documents for each in document.statements if each.effect == "Allow"]
+    """Whether a statement allows an action on any resource; resources of generated policies are
+    placeholders.
+    """
+    allows = [
+        each for document in documents for each in document.statements if each.effect == "Allow"
+    ]
     return any(
         any(action_covers(pattern, action) for pattern in each.actions)
-        or (each.not_actions and not any(overlaps(name, action, ignore_case=True) for name in each.not_actions))
+        or (
+            each.not_actions
+            and not any(overlaps(name, action, ignore_case=True) for name in each.not_actions)
+        )
         for each in allows
     )
 
@@ -329,12 +428,20 @@ def _needs_no_permission(action: str) -> bool:
 
 
 def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
-    """Resources that fit the placeholders: those of the action's own calls, else those of other actions."""
+    """Resources that fit the placeholders: those of the action's own calls, else those of other
+    actions.
+    """
     template, is_known = _placeholder_pattern(resource), catalog.spelling(action) is not None
-    named = (use.need.permission for use in evidence.usages if use.need.exact and use.need.permission.resource != "*")
+    named = (
+        use.need.permission
+        for use in evidence.usages
+        if use.need.exact and use.need.permission.resource != "*"
+    )
     fitting = [each for each in named if template.fullmatch(each.resource)]
     own = dict.fromkeys(each.resource for each in fitting if each.action.lower() == action.lower())
-    others = dict.fromkeys(each.resource for each in fitting if is_known and fits(action, each.resource))
+    others = dict.fromkeys(
+        each.resource for each in fitting if is_known and fits(action, each.resource)
+    )
     return tuple(own or others)[:_MOST_RESOURCES]
 
 

@@ -1,7 +1,8 @@
-"""Estimates how many of a role's needed permissions its runs have shown, by species-richness statistics.
+"""Estimates how many of a role's needed permissions its runs have shown, by species-richness
+statistics.
 
-Runs are samples and permissions are species. The estimators use only how many permissions one run and two runs used;
-they assume no distribution.
+Runs are samples and permissions are species. The estimators use only how many permissions one run
+and two runs used; they assume no distribution.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from leastpriv.policy.evaluate import statements_allowing
 class Confidence(Struct, frozen=True):
     """Estimates from the recorded runs of how many permissions are still unseen.
 
-    Sources: A. Chao, "Estimating the population size for capture-recapture data with unequal catchability",
-    Biometrics 43 (1987), 783-791 (Chao2). A. Chao and L. Jost, "Coverage-based rarefaction and extrapolation", Ecology
-    93 (2012), 2533-2547, in the form for incidence data of A. Chao et al., "Rarefaction and extrapolation with Hill
-    numbers", Ecological Monographs 84 (2014), 45-67, equation 4a.
+    Sources: A. Chao, "Estimating the population size for capture-recapture data with unequal
+    catchability", Biometrics 43 (1987), 783-791 (Chao2). A. Chao and L. Jost, "Coverage-based
+    rarefaction and extrapolation", Ecology 93 (2012), 2533-2547, in the form for incidence data of
+    A. Chao et al., "Rarefaction and extrapolation with Hill numbers", Ecological Monographs 84
+    (2014), 45-67, equation 4a.
     """
 
     runs: int
@@ -55,10 +57,12 @@ class Confidence(Struct, frozen=True):
 
     @property
     def coverage(self) -> float:
-        """Sample coverage, from 0 to 1: the share of the next run's uses that are of permissions already seen.
+        """Sample coverage, from 0 to 1: the share of the next run's uses that are of permissions
+        already seen.
 
-        1 - Q1/U · A with A = (T-1)·Q1 / ((T-1)·Q1 + 2·Q2), and (T-1)·(Q1-1) / ((T-1)·(Q1-1) + 2) where Q2 is 0. It is 0
-        for a single run, which shows nothing about the next; the formula would give 1.
+        1 - Q1/U · A with A = (T-1)·Q1 / ((T-1)·Q1 + 2·Q2), and (T-1)·(Q1-1) / ((T-1)·(Q1-1) + 2)
+        where Q2 is 0. It is 0 for a single run, which shows nothing about the next; the formula
+        would give 1.
         """
         pairs = (self.runs - 1) * (self.once if self.twice else max(self.once - 1, 0))
         share = pairs / (pairs + 2 * (self.twice or 1)) if self.runs > 1 else 1.0
@@ -66,10 +70,11 @@ class Confidence(Struct, frozen=True):
 
     @property
     def chance(self) -> float:
-        """Probability, from 0 to 1, that the next run needs an unseen permission: `chance` of `own` in `runs`.
+        """Probability, from 0 to 1, that the next run needs an unseen permission: `chance` of `own`
+        in `runs`.
 
-        Permissions come together: one run that deletes a stack needs twenty new ones. A mean counts all of them,
-        and does not show how often such a run happens.
+        Permissions come together: one run that deletes a stack needs twenty new ones. A mean counts
+        all of them, and does not show how often such a run happens.
         """
         return chance(self.own, self.runs)
 
@@ -80,11 +85,12 @@ class Confidence(Struct, frozen=True):
 
 
 def chance(surprises: int, runs: int) -> float:
-    """Probability, from 0 to 1, that the next run needs something new: (K + ½) / (T + 1), where K of T runs did.
+    """Probability, from 0 to 1, that the next run needs something new: (K + ½) / (T + 1), where K
+    of T runs did.
 
-    Each run was the next one once, as in leave-one-out. This is the mean of a share under Jeffreys' prior (H. Jeffreys,
-    "An invariant form for the prior probability in estimation problems", Proc. Royal Society A 186 (1946), 453-461):
-    never 0, and ½ without any run.
+    Each run was the next one once, as in leave-one-out. This is the mean of a share under Jeffreys'
+    prior (H. Jeffreys, "An invariant form for the prior probability in estimation problems", Proc.
+    Royal Society A 186 (1946), 453-461): never 0, and ½ without any run.
     """
     return (surprises + 0.5) / (runs + 1)
 
@@ -96,41 +102,53 @@ class Confidences(Struct, frozen=True):
     by_service: Mapping[str, Confidence]
 
     def of(self, action: str) -> Confidence:
-        """Confidence of an action's service; for a service that no run has used, that over all runs."""
+        """Confidence of an action's service; for a service that no run has used, that over all
+        runs.
+        """
         return self.by_service.get(action.partition(":")[0], self.whole)
 
 
 def confidences(
     evidence: Evidence, documents: Sequence[Document] = (), without: frozenset[str] = frozenset()
 ) -> Confidences:
-    """Computes the confidence of the runs with an allowed call, except those whose ids are in `without`.
+    """Computes the confidence of the runs with an allowed call, except those whose ids are in
+    `without`.
 
-    All resources that one entry of `documents` grants count as one permission. Without documents the action alone is
-    the permission, and a run's own action that is a lifecycle counterpart of another run's is no surprise: a removal
-    keeps it.
+    All resources that one entry of `documents` grants count as one permission. Without documents
+    the action alone is the permission, and a run's own action that is a lifecycle counterpart of
+    another run's is no surprise: a removal keeps it.
     """
     found: dict[tuple[str, str], set[str]] = {}
     granting = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
-            key = (usage.need.permission.action, _granting_entry(usage, granting) if granting else "")
+            key = (
+                usage.need.permission.action,
+                _granting_entry(usage, granting) if granting else "",
+            )
             found.setdefault(key, set()).update(run for run in usage.runs if run not in without)
     services = grouped([(action.partition(":")[0], runs) for (action, _), runs in found.items()])
     by_service = {service: estimate(runs) for service, runs in sorted(services.items())}
     if not documents:
         surprises = _surprises({action: runs for (action, _), runs in found.items()})
         own = {service: len(surprises.get(service, ())) for service in by_service}
-        by_service = {service: replace(each, own=own[service]) for service, each in by_service.items()}
+        by_service = {
+            service: replace(each, own=own[service]) for service, each in by_service.items()
+        }
     return Confidences(estimate(found.values()), by_service)
 
 
 def _surprises(runs_of: Mapping[str, set[str]]) -> Mapping[str, set[str]]:
-    """Service -> runs that used an action which no other run used and no other run's actions foresaw."""
+    """Service -> runs that used an action which no other run used and no other run's actions
+    foresaw.
+    """
     found: dict[str, set[str]] = {}
     for action, runs in runs_of.items():
         prefix = f"{action.partition(':')[0]}:"
         others = (other for other in runs_of if other != action and other.startswith(prefix))
-        if len(runs) == 1 and not any(runs_of[each] - runs and action in siblings_of((each,)) for each in others):
+        if len(runs) == 1 and not any(
+            runs_of[each] - runs and action in siblings_of((each,)) for each in others
+        ):
             found.setdefault(prefix.removesuffix(":"), set()).update(runs)
     return found
 
@@ -141,7 +159,9 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     often = Counter(map(len, every))
     alone = {run for runs in every if len(runs) == 1 for run in runs}
     everywhere = frozenset[str]().union(*every)
-    return Confidence(len(everywhere), len(every), sum(map(len, every)), often[1], often[2], len(alone))
+    return Confidence(
+        len(everywhere), len(every), sum(map(len, every)), often[1], often[2], len(alone)
+    )
 
 
 def _granting_entry(usage: Usage, documents: Sequence[Document]) -> str:

@@ -1,4 +1,5 @@
-"""Plans where each change is written: into a statement that fits, else into a new one with a descriptive Sid.
+"""Plans where each change is written: into a statement that fits, else into a new one with a
+descriptive Sid.
 
 A person pastes the changes of a statement that an expression, a shared list or another file makes.
 """
@@ -41,21 +42,41 @@ class PlannedGrant(Struct, frozen=True):
 
 
 def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
-    """Lists the edits that apply the changes to a committed policy; Deny statements never change."""
+    """Lists the edits that apply the changes to a committed policy; Deny statements never
+    change.
+    """
     plan = _EditPlan(document)
-    by_statement = grouped([(change.statement, change) for change in changes if change.kind is not ChangeKind.ADD])
+    by_statement = grouped(
+        [(change.statement, change) for change in changes if change.kind is not ChangeKind.ADD]
+    )
     for index in sorted(by_statement):
         plan.rewrite(document.statements[index], by_statement[index])
     # Moved grants and additions with equal resources share a statement.
     added = (each for each in changes if each.kind is ChangeKind.ADD)
-    plan.place(_group_grants([*plan.moved, *((each.action, each.resources, _condition(each)) for each in added)]))
+    plan.place(
+        _group_grants(
+            [*plan.moved, *((each.action, each.resources, _condition(each)) for each in added)]
+        )
+    )
     return plan.edits
 
 
-def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
-    """Writes statements for additions, one per resources and conditions, so that they grant only the listed access."""
-    found = grouped([((each.action, _condition(each)), resource) for each in changes for resource in each.resources])
-    grants = ((action, tuple(dict.fromkeys(own)), condition) for (action, condition), own in found.items())
+def new_statements(
+    changes: Sequence[Change], taken_sids: Iterable[str]
+) -> list[Mapping[str, object]]:
+    """Writes statements for additions, one per resources and conditions, so that they grant only
+    the listed access.
+    """
+    found = grouped(
+        [
+            ((each.action, _condition(each)), resource)
+            for each in changes
+            for resource in each.resources
+        ]
+    )
+    grants = (
+        (action, tuple(dict.fromkeys(own)), condition) for (action, condition), own in found.items()
+    )
     return _write_statements(_group_grants(grants), taken_sids)
 
 
@@ -73,12 +94,16 @@ def _condition(change: Change) -> str:
     """The conditions of a change as a condition block in the form of `PlannedGrant`."""
     block: dict[str, dict[str, str | list[str]]] = {}
     for each in change.conditions:
-        block.setdefault(each.operator, {})[each.key] = each.values[0] if len(each.values) == 1 else list(each.values)
+        block.setdefault(each.operator, {})[each.key] = (
+            each.values[0] if len(each.values) == 1 else list(each.values)
+        )
     return json.dumps(block, separators=(",", ":")) if block else ""
 
 
 def _same_condition(one: str, other: str) -> bool:
-    """Whether two condition blocks are equal, ignoring the order of values and keys and lists of one value."""
+    """Whether two condition blocks are equal, ignoring the order of values and keys and lists of
+    one value.
+    """
     return one == other or (bool(one and other) and _comparable(one) == _comparable(other))
 
 
@@ -97,21 +122,27 @@ def _comparable(condition: str) -> object:
 
 
 def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
-    found = grouped([((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs])
+    found = grouped(
+        [((tuple(sorted(resources)), condition), action) for action, resources, condition in pairs]
+    )
     return [
         PlannedGrant(tuple(sorted(set(actions))), resources, condition)
         for (resources, condition), actions in found.items()
     ]
 
 
-def _write_statements(grants: Iterable[PlannedGrant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+def _write_statements(
+    grants: Iterable[PlannedGrant], taken_sids: Iterable[str]
+) -> list[Mapping[str, object]]:
     taken = {sid.lower() for sid in taken_sids}
     made: list[Mapping[str, object]] = []
     for grant in grants:
         sid = _sid(grant.actions, taken)
         taken.add(sid.lower())
         # Only text preserves the digits of a fraction.
-        condition = {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
+        condition = (
+            {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
+        )
         lists = {"Action": list(grant.actions), "Resource": list(grant.resources)}
         made.append({"Sid": sid, "Effect": "Allow", **lists, **condition})
     return made
@@ -142,12 +173,16 @@ class _EditPlan(Struct):
     moved: list[_GrantTuple] = []
     """Grants that leave their statement."""
     emptied: dict[int, frozenset[str]] = {}
-    """Statements that keep no action -> their Action entries; they are removed unless a grant reuses them."""
+    """Statements that keep no action -> their Action entries; they are removed unless a grant
+    reuses them.
+    """
     written: set[tuple[frozenset[str], frozenset[str], str]] = set()
     """Actions in lower case, resources and condition of the rewritten statements."""
 
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
-        """Removes and narrows a statement's entries; grants with restricted resources wait for `place`."""
+        """Removes and narrows a statement's entries; grants with restricted resources wait for
+        `place`.
+        """
         self.changed.add(statement.index)
         restricted = [change for change in changes if change.restricted_to]
         moved = {change.restricted_action.lower() for change in restricted}
@@ -157,7 +192,10 @@ class _EditPlan(Struct):
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
-        grants = [(each.restricted_action, each.restricted_to, _joined(condition, each)) for each in restricted]
+        grants = [
+            (each.restricted_action, each.restricted_to, _joined(condition, each))
+            for each in restricted
+        ]
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
@@ -169,10 +207,16 @@ class _EditPlan(Struct):
                 return
             # The statement remains, with the restricted resources.
             stay = {action.lower() for action in first.actions}
-            grants = [grant for grant in grants if grant[0] not in first.actions or grant[2] != condition]
+            grants = [
+                grant for grant in grants if grant[0] not in first.actions or grant[2] != condition
+            ]
             on = first.resources
         self.moved.extend(grants)
-        result = frozenset(stay), frozenset(on or (f"not {entry}" for entry in statement.not_resources)), condition
+        result = (
+            frozenset(stay),
+            frozenset(on or (f"not {entry}" for entry in statement.not_resources)),
+            condition,
+        )
         if result in self.written:
             # An earlier statement now grants the same.
             self.closed.add(statement.index)
@@ -184,13 +228,22 @@ class _EditPlan(Struct):
         self._write(statement, gone, becomes, stay)
 
     def _write(
-        self, statement: Statement, gone: set[str], becomes: Mapping[str, tuple[str, ...]], stay: set[str]
+        self,
+        statement: Statement,
+        gone: set[str],
+        becomes: Mapping[str, tuple[str, ...]],
+        stay: set[str],
     ) -> None:
         """Rewrites a statement's actions; `stay` are those, in lower case, that it keeps."""
-        left = {action: tuple(each for each in entries if each.lower() in stay) for action, entries in becomes.items()}
+        left = {
+            action: tuple(each for each in entries if each.lower() in stay)
+            for action, entries in becomes.items()
+        }
         lost = frozenset(entry for entry in gone if entry.lower() not in stay)
         if statement.not_actions:
-            self.edits.extend(ReplaceNotAction(statement.index, entries) for entries in left.values())
+            self.edits.extend(
+                ReplaceNotAction(statement.index, entries) for entries in left.values()
+            )
         elif lost:
             inserted = tuple((action, entries) for action, entries in left.items() if entries)
             self.edits.append(ReplaceActions(statement.index, lost, inserted))
@@ -203,9 +256,15 @@ class _EditPlan(Struct):
         self.edits.extend(AppendStatement(statement) for statement in _write_statements(new, sids))
 
     def _fitted(self, grant: PlannedGrant) -> bool:
-        like = [statement for statement in self._like(grant) if {*statement.resources} == {*grant.resources}]
+        like = [
+            statement
+            for statement in self._like(grant)
+            if {*statement.resources} == {*grant.resources}
+        ]
         for statement in like:
-            if statement.index not in self.closed and can_add_entries(self.document, statement.index, "Action"):
+            if statement.index not in self.closed and can_add_entries(
+                self.document, statement.index, "Action"
+            ):
                 self.changed.add(statement.index)
                 self.edits.append(AppendActions(statement.index, grant.actions))
                 return True
@@ -232,9 +291,13 @@ class _EditPlan(Struct):
                 yield statement
 
 
-def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[Change], list[tuple[Change, str]]]:
+def split_editable(
+    document: Document, changes: Sequence[Change]
+) -> tuple[list[Change], list[tuple[Change, str]]]:
     """Returns the changes that can be written, and those that cannot with the reason."""
-    no_statement = "" if can_add_statements(document) else "the file itself writes none of its statements"
+    no_statement = (
+        "" if can_add_statements(document) else "the file itself writes none of its statements"
+    )
     reasons: list[str] = []
     for change in changes:
         fixed = ""
@@ -244,7 +307,9 @@ def split_editable(document: Document, changes: Sequence[Change]) -> tuple[list[
         needs_statement = change.kind is ChangeKind.ADD or change.restricted_to
         reasons.append(fixed or (no_statement if needs_statement else ""))
     both = [*zip(changes, reasons, strict=True)]
-    return [change for change, reason in both if not reason], [(change, reason) for change, reason in both if reason]
+    return [change for change, reason in both if not reason], [
+        (change, reason) for change, reason in both if reason
+    ]
 
 
 def text_to_paste(document: Document, changes: Sequence[Change]) -> str:

@@ -1,7 +1,9 @@
-"""Finds the paths on which the holder of a policy gains more permissions than the policy grants (escalation.tsv).
+"""Finds the paths on which the holder of a policy gains more permissions than the policy grants
+(escalation.tsv).
 
-A path is open if the documents allow each of its actions to an attacker who knows them: the attacker chooses the
-parameters of a request, but neither the network nor the tags of resources (escalation_keys.tsv).
+A path is open if the documents allow each of its actions to an attacker who knows them: the
+attacker chooses the parameters of a request, but neither the network nor the tags of resources
+(escalation_keys.tsv).
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class EscalationPath(Struct, frozen=True):
     actions: tuple[str, ...]
     """The action of each step that the policy allows."""
     how: str
-    """Completes "by": `passing {any role} to a new Lambda function`; the braces hold the target where it is any."""
+    """Completes "by": `passing {any role} to a new Lambda function`; the braces hold the target
+    where it is any.
+    """
     targets: tuple[str, ...] = ()
     """The targets that the policy names; empty: any."""
     conditions: tuple[Condition, ...] = ()
@@ -75,25 +79,39 @@ class EscalationPath(Struct, frozen=True):
 
     @property
     def leads_to_administrator(self) -> bool:
-        """Whether an attacker becomes administrator, or as strong as the strongest role, without a condition."""
+        """Whether an attacker becomes administrator, or as strong as the strongest role, without a
+        condition.
+        """
         return not self.conditions and self.strength in (Strength.ADMINISTRATOR, Strength.STRONGEST)
 
 
 def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[EscalationPath, ...]:
-    """Returns the open paths, the most dangerous first; `documents` are all known policies of the principal."""
+    """Returns the open paths, the most dangerous first; `documents` are all known policies of the
+    principal.
+    """
     policies, rows = _Policies(tuple(documents), principal), table("escalation")
     services = _allowed_services(documents)
     if services is not None:
         rows = tuple(row for row in rows if any(map(row["actions"].__contains__, services)))
-    most_dangerous = (min(_forms(row, policies), key=lambda path: path.rank, default=None) for row in rows)
+    most_dangerous = (
+        min(_forms(row, policies), key=lambda path: path.rank, default=None) for row in rows
+    )
     return tuple(sorted(filter(None, most_dangerous), key=lambda path: path.rank))
 
 
 def _allowed_services(documents: Sequence[Document]) -> frozenset[str] | None:
-    """Returns the services that Allow statements name, as `sqs:`; None if a statement may name any service."""
-    allows = [each for document in documents for each in document.statements if each.effect == "Allow"]
-    found = frozenset(entry.lower().partition(":")[0] + ":" for each in allows for entry in each.actions)
-    is_any = any(each.not_actions or each.unknown_actions for each in allows) or has_wildcard("".join(found))
+    """Returns the services that Allow statements name, as `sqs:`; None if a statement may name any
+    service.
+    """
+    allows = [
+        each for document in documents for each in document.statements if each.effect == "Allow"
+    ]
+    found = frozenset(
+        entry.lower().partition(":")[0] + ":" for each in allows for entry in each.actions
+    )
+    is_any = any(each.not_actions or each.unknown_actions for each in allows) or has_wildcard(
+        "".join(found)
+    )
     return None if is_any else found
 
 
@@ -117,10 +135,14 @@ class Escalation(Struct, frozen=True):
     def closed(self) -> tuple[EscalationPath, ...]:
         """The paths that the proposal closes or weakens."""
         left = {path.id: path.rank for path in self.after}
-        return tuple(path for path in self.before if path.id not in left or left[path.id] > path.rank)
+        return tuple(
+            path for path in self.before if path.id not in left or left[path.id] > path.rank
+        )
 
 
-def paths_through(actions: Collection[str], paths: Sequence[EscalationPath]) -> tuple[EscalationPath, ...]:
+def paths_through(
+    actions: Collection[str], paths: Sequence[EscalationPath]
+) -> tuple[EscalationPath, ...]:
     """Returns the paths that need one of some actions, the most dangerous first."""
     return tuple(path for path in paths if not {*actions}.isdisjoint(path.actions))
 
@@ -148,19 +170,32 @@ class PassedRoleUse(Struct, frozen=True):
 
 
 def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRoleUse | None:
-    """Returns how a run can use the role that an addition lets it pass; None where no path is known."""
+    """Returns how a run can use the role that an addition lets it pass; None where no path is
+    known.
+    """
     policies = _Policies(tuple(documents), "")
-    services = {value for each in change.conditions if each.key.lower() == _PASSED_TO for value in each.values}
+    services = {
+        value
+        for each in change.conditions
+        if each.key.lower() == _PASSED_TO
+        for value in each.values
+    }
     for row in table("escalation"):
         first, *following = _steps(row["actions"])
-        if row["passed_to"] not in services or change.action not in first.alternatives or not following:
+        if (
+            row["passed_to"] not in services
+            or change.action not in first.alternatives
+            or not following
+        ):
             continue
         for action in following[0].alternatives:
             granted = policies.entries(action)
             if granted:
                 resources = ("*",) if "*" in granted else granted
                 how = re.sub(r"\{[^}]*\}", "it", row["how"])
-                return PassedRoleUse(action, resources, how, "".join(map(known_role, change.resources[:1])))
+                return PassedRoleUse(
+                    action, resources, how, "".join(map(known_role, change.resources[:1]))
+                )
     return None
 
 
@@ -196,7 +231,9 @@ class _Policies(Struct):
         return tuple(dict.fromkeys(entry for statement in allows for entry in statement.resources))
 
     def own(self, kind: str) -> tuple[str, ...]:
-        """Returns the principal, or its customer managed policies as far as known, if they are of a type."""
+        """Returns the principal, or its customer managed policies as far as known, if they are of a
+        type.
+        """
         found = principal_of(self.principal)
         if kind == "policy":
             names = (each.where for each in self.documents)
@@ -211,9 +248,13 @@ class _Policies(Struct):
                     yield entry
 
     def any_of_type(self, action: str, kind: str) -> tuple[str, ...]:
-        """Returns resources of a type that no policy mentions, in the regions and accounts that entries name."""
+        """Returns resources of a type that no policy mentions, in the regions and accounts that
+        entries name.
+        """
         known = action_of(action)
-        templates = [each.arn for each in known.resource_types if each.name == kind] if known else []
+        templates = (
+            [each.arn for each in known.resource_types if each.name == kind] if known else []
+        )
         _, partition, _, _, account, _ = self.principal.split(":", 5)
         places = {(_REGION, account): None}
         for entry in self.entries(action):
@@ -221,8 +262,12 @@ class _Policies(Struct):
             if len(parts) == _ARN_PARTS:
                 region, owner = ("" if has_wildcard(part) else part for part in parts[3:5])
                 places[region or _REGION, owner or account] = None
-        names = [{"Partition": partition, "Region": region, "Account": owner} for region, owner in places]
-        return tuple(fill_variables(template, known, _ANY_NAME) for template in templates for known in names)
+        names = [
+            {"Partition": partition, "Region": region, "Account": owner} for region, owner in places
+        ]
+        return tuple(
+            fill_variables(template, known, _ANY_NAME) for template in templates for known in names
+        )
 
     def _grant_somewhere(self, action: str, service: str) -> _Grant | None:
         known = action_of(action)
@@ -248,31 +293,55 @@ class _Policies(Struct):
         return self.answers[key]
 
     def _find_grant(self, request: _Question) -> _Grant | None:
-        """Asks with what the attacker chooses, then as if every other condition of the statement held too."""
+        """Asks with what the attacker chooses, then as if every other condition of the statement
+        held too.
+        """
         action, resource, _ = request
-        statements = [each for document in self.documents for each in statements_naming(document, action)]
+        statements = [
+            each for document in self.documents for each in statements_naming(document, action)
+        ]
         denies = [statement for statement in statements if statement.effect == "Deny"]
         conditional = None
         for statement in [each for each in statements if each.effect == "Allow"]:
             chosen = self._context(request, statement, denies, ("chosen",))
-            if evaluate(Request(action, resource, chosen, True), self.documents).effect == "allowed":
+            if (
+                evaluate(Request(action, resource, chosen, True), self.documents).effect
+                == "allowed"
+            ):
                 return _Grant(action, ())
             every = self._context(request, statement, denies, ("chosen", "not-chosen"))
             effect = evaluate(Request(action, resource, every, True), self.documents).effect
             if effect in ("allowed", "unknown") and not conditional:
                 found = (each for part in (statement, *denies) for each in part.conditions)
-                conditions = dict.fromkeys(each for each in found if _kind_of_key(each.key) == "not-chosen")
+                conditions = dict.fromkeys(
+                    each for each in found if _kind_of_key(each.key) == "not-chosen"
+                )
                 conditional = _Grant(action, tuple(conditions))
         return conditional
 
     def _context(
-        self, request: _Question, allow: Statement, denies: Sequence[Statement], kinds: Sequence[str]
+        self,
+        request: _Question,
+        allow: Statement,
+        denies: Sequence[Statement],
+        kinds: Sequence[str],
     ) -> dict[str, tuple[str, ...]]:
-        """Returns a request's context that meets the conditions of an Allow, and of no Deny, on keys of some kinds."""
+        """Returns a request's context that meets the conditions of an Allow, and of no Deny, on
+        keys of some kinds.
+        """
         from leastpriv.policy.witness import satisfying, violating
 
-        wanted = {key.lower(): values for condition in allow.conditions for key, values in satisfying(condition)}
-        avoided = [pair for statement in denies for condition in statement.conditions for pair in violating(condition)]
+        wanted = {
+            key.lower(): values
+            for condition in allow.conditions
+            for key, values in satisfying(condition)
+        }
+        avoided = [
+            pair
+            for statement in denies
+            for condition in statement.conditions
+            for pair in violating(condition)
+        ]
         found = {key.lower(): values for key, values in avoided} | wanted
         chosen = {key: values for key, values in found.items() if _kind_of_key(key) in kinds}
         partition, account = self.principal.split(":")[1], self.principal.split(":")[4]
@@ -283,12 +352,18 @@ class _Policies(Struct):
             "aws:principalarn": (self.principal,),
             "aws:principalaccount": (account,),
             _PASSED_TO: (service,) if service else wanted.get(_PASSED_TO, ()),
-            _POLICY: policy if policy and self._grant("iam:CreatePolicy", policy[0], "") else (administrator,),
-            _BOUNDARY: boundary if boundary and self._passes_boundary(action, resource, boundary[0]) else (),
+            _POLICY: policy
+            if policy and self._grant("iam:CreatePolicy", policy[0], "")
+            else (administrator,),
+            _BOUNDARY: boundary
+            if boundary and self._passes_boundary(action, resource, boundary[0])
+            else (),
         }
 
     def _passes_boundary(self, action: str, resource: str, boundary: str) -> bool:
-        """Whether a boundary that a condition demands limits nothing, since the principal can lift or rewrite it."""
+        """Whether a boundary that a condition demands limits nothing, since the principal can lift
+        or rewrite it.
+        """
         lifts = ("iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary")
         if action in lifts:
             return True
@@ -308,21 +383,31 @@ def _kind_of_key(key: str) -> str:
 def _steps(actions: str) -> tuple[_Step, ...]:
     steps = [step.split("|") for step in actions.split(",")]
     return tuple(
-        _Step(tuple(action.removeprefix("@") for action in step), not number or step[0].startswith("@"))
+        _Step(
+            tuple(action.removeprefix("@") for action in step),
+            not number or step[0].startswith("@"),
+        )
         for number, step in enumerate(steps)
     )
 
 
 def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPath]:
-    """Yields the path on the principal itself, on any target, and on the targets that the policies name."""
+    """Yields the path on the principal itself, on any target, and on the targets that the policies
+    name.
+    """
     steps, kind, service = _steps(row["actions"]), row["target"], row["passed_to"]
-    elsewhere = _grants(policies.allows_somewhere(step, service) for step in steps if not step.on_target)
+    elsewhere = _grants(
+        policies.allows_somewhere(step, service) for step in steps if not step.on_target
+    )
     if elsewhere is None:
         return
     on_target = [step for step in steps if step.on_target]
 
     def granted(resources: Iterable[str]) -> dict[str, tuple[_Grant, ...]]:
-        found = ((each, _grants(policies.allows(step, each, service) for step in on_target)) for each in resources)
+        found = (
+            (each, _grants(policies.allows(step, each, service) for step in on_target))
+            for each in resources
+        )
         return {each: (*grants, *elsewhere) for each, grants in found if grants}
 
     own = granted(policies.own(kind))
@@ -331,9 +416,13 @@ def _forms(row: Mapping[str, str], policies: _Policies) -> Iterator[EscalationPa
         yield _path(row, _strength(row["gives"], own=bool(own), anywhere=True), anywhere)
     if own and row["gives"] == "self":
         yield _path(row, Strength.ADMINISTRATOR, own, tuple(own))
-    named = granted(policies.named_targets([action for step in on_target for action in step.alternatives], kind))
+    named = granted(
+        policies.named_targets([action for step in on_target for action in step.alternatives], kind)
+    )
     if named and row["gives"] != "secrets":
-        yield _path(row, _strength(row["gives"], own=bool(own), anywhere=False), named, tuple(named))
+        yield _path(
+            row, _strength(row["gives"], own=bool(own), anywhere=False), named, tuple(named)
+        )
 
 
 def _grants(found: Iterable[_Grant | None]) -> tuple[_Grant, ...] | None:
@@ -356,11 +445,18 @@ def _strength(gives: str, *, own: bool, anywhere: bool) -> Strength:
 
 
 def _path(
-    row: Mapping[str, str], strength: Strength, found: Mapping[str, tuple[_Grant, ...]], targets: tuple[str, ...] = ()
+    row: Mapping[str, str],
+    strength: Strength,
+    found: Mapping[str, tuple[_Grant, ...]],
+    targets: tuple[str, ...] = (),
 ) -> EscalationPath:
-    """Makes a path from the grants on each of its targets; those with the fewest conditions count."""
+    """Makes a path from the grants on each of its targets; those with the fewest conditions
+    count.
+    """
     grants = min(found.values(), key=lambda each: sum(len(grant.conditions) for grant in each))
-    known = [words for target in targets if row["target"] == "role" and (words := known_role(target))]
+    known = [
+        words for target in targets if row["target"] == "role" and (words := known_role(target))
+    ]
     return EscalationPath(
         id=row["id"],
         strength=strength,

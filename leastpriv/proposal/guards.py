@@ -1,6 +1,8 @@
-"""The guards: each looks at one action that would be removed and returns the reason to keep it, or nothing.
+"""The guards: each looks at one action that would be removed and returns the reason to keep it, or
+nothing.
 
-Among them are those that use decisions of people, the usage history before the evidence, and break-glass sessions.
+Among them are those that use decisions of people, the usage history before the evidence, and
+break-glass sessions.
 """
 
 from __future__ import annotations
@@ -24,7 +26,14 @@ from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.policy.evaluate import statements_allowing
 from leastpriv.proposal.aws_guards import declared, generated_policy, last_accessed, shared_policy
-from leastpriv.proposal.models import GuardContext, GuardResult, HistoryState, Lifecycle, RemovalCandidate, entry_id
+from leastpriv.proposal.models import (
+    GuardContext,
+    GuardResult,
+    HistoryState,
+    Lifecycle,
+    RemovalCandidate,
+    entry_id,
+)
 from leastpriv.proposal.recorded_use import checked_inside
 from leastpriv.proposal.visibility_guards import (
     allows_dropping_unseen,
@@ -51,20 +60,31 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action that came back at a steady interval, until the next use is overdue by half an interval."""
+    """Keeps an action that came back at a steady interval, until the next use is overdue by half an
+    interval.
+    """
     state = context.history.history_state
-    if state.memory is None or state.today is None or is_used(candidate.entry.uses.get(candidate.action, ())):
+    if (
+        state.memory is None
+        or state.today is None
+        or is_used(candidate.entry.uses.get(candidate.action, ()))
+    ):
         return ""
     for _, used in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
         interval, until = used.interval, used.expected_until
         if interval and until and until >= state.today:
             due = used.last + interval
-            return f"used about every {interval.days} days, last on {used.last}: expected again about {due}"
+            return (
+                f"used about every {interval.days} days, last on {used.last}: expected again about"
+                f" {due}"
+            )
     return ""
 
 
 def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action that was used before the evidence, or all actions if the history is unreadable."""
+    """Keeps an action that was used before the evidence, or all actions if the history is
+    unreadable.
+    """
     state, entry = context.history.history_state, candidate.entry
     memory = state.memory
     if state.trouble or memory is None or is_used(entry.uses.get(candidate.action, ())):
@@ -77,27 +97,40 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     partner = state.counterparts.get(candidate.action, "")
     made = memory.last_use(partner) if partner else None
-    return f"lifecycle counterpart of {partner}, {_use_text(made[1])}, as remembered" if made else ""
+    return (
+        f"lifecycle counterpart of {partner}, {_use_text(made[1])}, as remembered" if made else ""
+    )
 
 
 def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was removed once and then denied to a run."""
     memory = context.history.history_state.memory
-    back = memory.reverted_removal(candidate.action, entry_resources(candidate.entry)) if memory else None
+    back = (
+        memory.reverted_removal(candidate.action, entry_resources(candidate.entry))
+        if memory
+        else None
+    )
     if back is None:
         return ""
     again = back.refused + timedelta(days=KEPT_DAYS)
-    return f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again before {again}"
+    return (
+        f"it was removed by #{back.pull} and denied on {back.refused}: it is not removed again"
+        f" before {again}"
+    )
 
 
-def history_state(memory: UsageHistory, left_out: int = 0, today: date | None = None) -> HistoryState:
+def history_state(
+    memory: UsageHistory, left_out: int = 0, today: date | None = None
+) -> HistoryState:
     """The guards' view of a usage history."""
     used = [action for action in memory.used if memory.last_use(action)]
     return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used), today=today)
 
 
 def before_evidence(recollection: HistoryState, first: datetime | None) -> HistoryState:
-    """Removes usage since `first`, where the evidence begins: a run that is left out must not influence the history."""
+    """Removes usage since `first`, where the evidence begins: a run that is left out must not
+    influence the history.
+    """
     memory = recollection.memory
     if memory is None or first is None:
         return recollection
@@ -110,8 +143,12 @@ def before_evidence(recollection: HistoryState, first: datetime | None) -> Histo
     return history_state(replace(memory, used=left), today=recollection.today)
 
 
-def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: HistoryState) -> GuardResult | None:
-    """The guard result for restricting a used action to these patterns if it was used on others before the evidence."""
+def used_elsewhere(
+    entry: Entry, patterns: Iterable[str], recollection: HistoryState
+) -> GuardResult | None:
+    """The guard result for restricting a used action to these patterns if it was used on others
+    before the evidence.
+    """
     if recollection.memory is None:
         return None
     action, shown = entry.granted[0], tuple(patterns)
@@ -141,7 +178,11 @@ def _use_text(used: ActionUse) -> str:
 def break_glass_runs(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[str]:
     """Ids of the runs whose session name matches a shell pattern, ignoring case."""
     wanted = [pattern.lower() for pattern in patterns]
-    return frozenset(run.id for run in runs if any(fnmatchcase(run.session.lower(), pattern) for pattern in wanted))
+    return frozenset(
+        run.id
+        for run in runs
+        if any(fnmatchcase(run.session.lower(), pattern) for pattern in wanted)
+    )
 
 
 def is_break_glass_use(usage: Usage, break_glass: frozenset[str]) -> bool:
@@ -151,21 +192,31 @@ def is_break_glass_use(usage: Usage, break_glass: frozenset[str]) -> bool:
 
 def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that the input `keep` names."""
-    matching = (pattern for pattern in context.options.keep if action_matches(pattern, candidate.action))
+    matching = (
+        pattern for pattern in context.options.keep if action_matches(pattern, candidate.action)
+    )
     return next((f"`keep` names {pattern}" for pattern in matching), "")
 
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an entry whose change was declined: a person closed that pull request."""
     entry, declined = candidate.entry, context.history.declined
-    number = declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources)) if declined else None
+    number = (
+        declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
+        if declined
+        else None
+    )
     return f"it was declined in #{number}" if number else ""
 
 
 def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
-    """Keeps all while the role in the account differs from the file: usage had other permissions."""
+    """Keeps all while the role in the account differs from the file: usage had other
+    permissions.
+    """
     differs = context.evidence.live_role_drift
-    return f"{differs}: first deploy the file, or commit the change in the account" if differs else ""
+    return (
+        f"{differs}: first deploy the file, or commit the change in the account" if differs else ""
+    )
 
 
 def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
@@ -174,7 +225,9 @@ def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  
         return "only the rendered template knows this action"
     if catalog.spelling(candidate.action) is None:
         prefix = candidate.action.partition(":")[0]
-        meant = did_you_mean(candidate.action, catalog.actions(prefix) if prefix in catalog.services() else ())
+        meant = did_you_mean(
+            candidate.action, catalog.actions(prefix) if prefix in catalog.services() else ()
+        )
         return f"the catalogue does not know this action{meant}, so its use cannot be ruled out"
     return ""
 
@@ -194,14 +247,18 @@ def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps actions of a called service whose runs still show actions that no other run used.
 
-    Of an action that a template declares, its phases show whether a run had the occasion, and no estimate.
+    Of an action that a template declares, its phases show whether a run had the occasion, and no
+    estimate.
     """
     service = candidate.action.partition(":")[0]
     found, least = context.confidence.of(candidate.action), context.options.minimum_confidence
     is_judged = service in context.programs and found.percent < least
     if not is_judged or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
-    seen = f"{plural(found.runs, 'run')} used `{service}`, {found.own} with an action that no other used"
+    seen = (
+        f"{plural(found.runs, 'run')} used `{service}`, {found.own} with an action that no other"
+        " used"
+    )
     return f"{seen}: confidence is {found.percent} percent of at least {least}"
 
 
@@ -210,7 +267,9 @@ def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset(
 
     `without` are ids of runs that do not count.
     """
-    working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs} - without
+    working = {
+        run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs
+    } - without
     starts = sorted(run.first for run in evidence.runs if not run.denied and run.id in working)
     return bool(starts) + sum(start - before > RUN_SEPARATION for before, start in pairwise(starts))
 
@@ -222,19 +281,35 @@ def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     # Whether the earlier version allowed the action on all resources of the statement.
     then = statements_allowing([earlier], candidate.action)
-    is_old = any(each.not_resources == statement.not_resources or "*" in each.resources for each in then)
+    is_old = any(
+        each.not_resources == statement.not_resources or "*" in each.resources for each in then
+    )
     if statement.resources:
         wide = [resource for each in then for resource in each.resources]
-        covered = (any(resource_covers(before, on) for before in wide) for on in statement.resources)
+        covered = (
+            any(resource_covers(before, on) for before in wide) for on in statement.resources
+        )
         is_old = any(each.not_resources for each in then) or all(covered)
-    return "" if is_old else f"it was added to the policy file within the last {context.options.grace_days} days"
+    return (
+        ""
+        if is_old
+        else f"it was added to the policy file within the last {context.options.grace_days} days"
+    )
 
 
 def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that break-glass sessions used through this entry."""
-    allowed = (use for use in candidate.entry.uses.get(candidate.action, ()) if use.outcome is Outcome.ALLOWED)
+    allowed = (
+        use
+        for use in candidate.entry.uses.get(candidate.action, ())
+        if use.outcome is Outcome.ALLOWED
+    )
     seen = [use.last_seen for use in allowed if is_break_glass_use(use, context.break_glass_runs)]
-    return f"only sessions named in `break-glass` used it, last on {max(seen):%Y-%m-%d}" if seen else ""
+    return (
+        f"only sessions named in `break-glass` used it, last on {max(seen):%Y-%m-%d}"
+        if seen
+        else ""
+    )
 
 
 def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
@@ -251,23 +326,42 @@ def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
             AGGREGATED: f"a summary of data events has such calls, last on {day}",
             "console": f"a console session of the role called it, last on {day}",
         }
-        return texts.get(last.doubt, f"a caller of the type {last.doubt} with its ARN called it, last on {day}")
+        return texts.get(
+            last.doubt, f"a caller of the type {last.doubt} with its ARN called it, last on {day}"
+        )
     if Outcome.UNKNOWN in outcomes:
         return "it was called, but the response does not show whether it was allowed"
     return ""
 
 
 def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action with a use that no known policy grants, or granted then: its resource may be misread."""
+    """Keeps an action with a use that no known policy grants, or granted then: its resource may be
+    misread.
+    """
     if candidate.action in context.unexplained:
-        return "it was allowed on a resource that no known policy covers: this grant may be the used one"
-    uses = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
+        return (
+            "it was allowed on a resource that no known policy covers: this grant may be the"
+            " used one"
+        )
+    uses = [
+        usage
+        for usage in context.used.get(candidate.action, ())
+        if usage.outcome is Outcome.ALLOWED
+    ]
     own = {usage.need for usage in candidate.entry.uses.get(candidate.action, ())}
     is_explained = all(usage.need in own for usage in uses)
-    if context.history.changed and not is_explained and all(use.last_seen < context.history.changed for use in uses):
-        # The grant may be new: a second run right after a merge must have the same result as the first.
+    if (
+        context.history.changed
+        and not is_explained
+        and all(use.last_seen < context.history.changed for use in uses)
+    ):
+        # The grant may be new: a second run right after a merge must have the same result as the
+        # first.
         day = context.history.changed.date().isoformat()
-        return f"no use of it is younger than the policy file's last change ({day}): this grant may be the used one"
+        return (
+            f"no use of it is younger than the policy file's last change ({day}): this grant may be"
+            " the used one"
+        )
     return ""
 
 
@@ -285,7 +379,9 @@ def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) ->
     is_off = is_exercised or context.options.lifecycle is Lifecycle.OFF
     if is_off or dropped_with_service(candidate, context):
         return ""
-    used = context.counterparts.get(candidate.action) or next(iter(context.partners.get(candidate.action, ())), "")
+    used = context.counterparts.get(candidate.action) or next(
+        iter(context.partners.get(candidate.action, ())), ""
+    )
     return f"lifecycle counterpart of {used}" if used else ""
 
 
@@ -321,8 +417,12 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
 """In the order in which reports list them."""
 
 
-def first_guard_result(candidate: RemovalCandidate, context: GuardContext, *without: str) -> GuardResult | None:
-    """The first guard, `without` some of them, that holds the removal of this action back, or None."""
+def first_guard_result(
+    candidate: RemovalCandidate, context: GuardContext, *without: str
+) -> GuardResult | None:
+    """The first guard, `without` some of them, that holds the removal of this action back, or
+    None.
+    """
     for name, guard in GUARDS:
         reason = guard(candidate, context) if name not in without else ""
         if reason:

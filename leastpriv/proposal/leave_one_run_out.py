@@ -1,7 +1,7 @@
 """Leave-one-run-out: whether a policy made from the other runs would have allowed each run.
 
-This estimates the next run. A run whose permissions other runs used too is allowed by replay; for the remaining runs a
-proposal is made without them.
+This estimates the next run. A run whose permissions other runs used too is allowed by replay; for
+the remaining runs a proposal is made without them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
 
 _MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_JUDGED = 40, 8, 40_000
-"""Only the latest runs are tried: so many, fewer where their proposals judge more usages and entries than the last."""
+"""Only the latest runs are tried: so many, fewer where their proposals judge more usages and
+entries than the last.
+"""
 _DENIED = frozenset({"implicitDeny", "explicitDeny"})
 
 
@@ -43,11 +45,14 @@ class LeaveOneOutResult(Struct, frozen=True):
     denied: Mapping[str, tuple[str, ...]]
     """Run id -> actions that would have been denied, in order of the runs."""
     not_checked: int = 0
-    """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
+    """Runs with a call that the proposal denies or allows only under a condition (see the replay).
+    """
     untried: int = 0
     """Older runs with permissions that only they used, beyond the limit."""
     lacking: int = 0
-    """Of the runs that are not checked those with a call that the proposal denies, without those of `break-glass`."""
+    """Of the runs that are not checked those with a call that the proposal denies, without those of
+    `break-glass`.
+    """
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -56,7 +61,11 @@ class LeaveOneOutResult(Struct, frozen=True):
 
 
 def leave_one_out(
-    proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
+    proposal: Proposal,
+    attached: Sequence[Document],
+    evidence: Evidence,
+    options: Options,
+    history: History,
 ) -> LeaveOneOutResult:
     """Leaves out each run that the proposal allows; the replay covers the other runs."""
     allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
@@ -65,7 +74,9 @@ def leave_one_out(
     for usage in allowed:
         runs_of.setdefault(usage.need.permission, set()).update(usage.runs)
     # Usages that no other run has.
-    own = grouped([(usage.runs[0], usage) for usage in verified if len(runs_of[usage.need.permission]) == 1])
+    own = grouped(
+        [(usage.runs[0], usage) for usage in verified if len(runs_of[usage.need.permission]) == 1]
+    )
     working = set[str]().union(*runs_of.values())
     # Runs with an allowed call that the proposal denies, and those with one that it may deny.
     documents = [*proposal.documents, *attached]
@@ -85,11 +96,15 @@ def leave_one_out(
     denied = {run: found for run, found in denied_by_run.items() if found}
     counted = (working & lacking) - break_glass_runs(evidence.runs, options.break_glass)
     untried = len(special) - len(tried)
-    return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), untried, len(counted))
+    return LeaveOneOutResult(
+        len(checked_runs), denied, len(working & open_runs), untried, len(counted)
+    )
 
 
 class _SharedInputs(Struct, frozen=True):
-    """Inputs that are equal whichever run is left out, computed once: a policy may have thousands of entries."""
+    """Inputs that are equal whichever run is left out, computed once: a policy may have thousands
+    of entries.
+    """
 
     committed: Document | None
     attached: Sequence[Document]
@@ -109,13 +124,21 @@ class _SharedInputs(Struct, frozen=True):
 
 
 def _shared_inputs(
-    proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
+    proposal: Proposal,
+    attached: Sequence[Document],
+    evidence: Evidence,
+    options: Options,
+    history: History,
 ) -> _SharedInputs:
     committed = proposal.committed
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     every = entries_with_usage(committed, evidence) if committed else ()
     entries = tuple(_changeable_entries(every, proposal, evidence))
-    denies = any(statement.effect == "Deny" for statement in committed.statements) if committed else False
+    denies = (
+        any(statement.effect == "Deny" for statement in committed.statements)
+        if committed
+        else False
+    )
     return _SharedInputs(
         committed,
         attached,
@@ -134,20 +157,28 @@ def _shared_inputs(
 def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tuple[str, ...]:
     """Actions of a run's own usages that a proposal from the other runs would deny."""
     left = {
-        id(usage): replace(usage, runs=runs) if (runs := tuple(each for each in usage.runs if each != run)) else None
+        id(usage): replace(usage, runs=runs)
+        if (runs := tuple(each for each in usage.runs if each != run))
+        else None
         for usage in shared.evidence.usages
         if run in usage.runs
     }
-    usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
+    usages = [
+        (kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))
+    ]
     # The time span of the evidence remains, because the logs were read all the same.
     remaining = tuple(usage for usage, _ in usages)
     other_runs = tuple(each for each in shared.evidence.runs if each.id != run)
     hints = shared.evidence.aws_findings
     if hints.access:
         hints = replace(hints, access=report_without(hints.access, shared.evidence, remaining))
-    others = replace(shared.evidence, usages=remaining, groups=(), runs=other_runs, aws_findings=hints)
+    others = replace(
+        shared.evidence, usages=remaining, groups=(), runs=other_runs, aws_findings=hints
+    )
     actions = {usage.need.permission.action for usage in own}
-    entries = tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
+    entries = tuple(
+        _entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared)
+    )
     inputs = ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False)
     proposed = propose(shared.committed, classify(usages, entries), others, shared.options, inputs)
     documents = [*proposed.documents, *shared.attached]
@@ -158,7 +189,8 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
 def _relevant_entries(
     actions: Iterable[str], left: Mapping[int, Usage | None], shared: _SharedInputs
 ) -> Sequence[Entry]:
-    """Entries that decide whether the actions remain allowed: those that grant them or the creation of their resources.
+    """Entries that decide whether the actions remain allowed: those that grant them or the creation
+    of their resources.
 
     All entries are relevant if the policy could become empty: an emptied policy is left unchanged.
     """
@@ -182,19 +214,31 @@ def _relevant_entries(
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
-    kept = ((action, left.get(id(usage), usage)) for action, usages in entry.uses.items() for usage in usages)
+    kept = (
+        (action, left.get(id(usage), usage))
+        for action, usages in entry.uses.items()
+        for usage in usages
+    )
     uses = grouped([(action, usage) for action, usage in kept if usage])
     return replace(entry, uses={action: tuple(usages) for action, usages in uses.items()})
 
 
-def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: Evidence) -> Iterator[Entry]:
-    """Entries reduced to what can affect the result: a wildcard grants up to twenty thousand actions.
+def _changeable_entries(
+    entries: Iterable[Entry], proposal: Proposal, evidence: Evidence
+) -> Iterator[Entry]:
+    """Entries reduced to what can affect the result: a wildcard grants up to twenty thousand
+    actions.
 
-    Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by `max-changes` remain.
+    Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by
+    `max-changes` remain.
     """
     held_back = (held for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES)
     over_limit = {(held.sid, held.action, held.resources) for held in held_back}
-    changed = {(change.statement, change.action) for change in proposal.changes if change.kind is not ChangeKind.ADD}
+    changed = {
+        (change.statement, change.action)
+        for change in proposal.changes
+        if change.kind is not ChangeKind.ADD
+    }
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:
         if (entry.statement.sid, entry.pattern, entry.resources) in over_limit:
@@ -202,4 +246,6 @@ def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: 
         if not entry.spans_services:
             yield entry
         elif (entry.statement.index, entry.pattern) in changed:
-            yield replace(entry, granted=tuple(action for action in entry.granted if action in used))
+            yield replace(
+                entry, granted=tuple(action for action in entry.granted if action in used)
+            )

@@ -1,6 +1,8 @@
-"""What a first draft grants for later deploys: the life cycle of what the runs created, and uploads without records.
+"""What a first draft grants for later deploys: the life cycle of what the runs created, and uploads
+without records.
 
-An action on every resource of a type whose id AWS chooses gets a condition here, if every recorded call met one.
+An action on every resource of a type whose id AWS chooses gets a condition here, if every recorded
+call met one.
 """
 
 from __future__ import annotations
@@ -8,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from leastpriv.evidence.coverage import bucket_of
-from leastpriv.evidence.created_tags import RESOURCE_TAG, called_via, key_rank, tagged_types, takes_conditions
+from leastpriv.evidence.created_tags import (
+    RESOURCE_TAG,
+    called_via,
+    key_rank,
+    tagged_types,
+    takes_conditions,
+)
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
@@ -29,34 +37,56 @@ _UPLOAD = "s3:PutObject"
 def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
     """Yields what later deploys need that no policy grants: the life-cycle actions of added ones.
 
-    An action that no run used has the resources of what it belongs to; sensitive and forbidden ones are left to the
-    reader, who finds them among the suggested ones. A used one has those that a deploy tool created and has not used it
-    on yet, a sensitive one if it sets what the creation sets (`SetQueueAttributes`).
+    An action that no run used has the resources of what it belongs to; sensitive and forbidden ones
+    are left to the reader, who finds them among the suggested ones. A used one has those that a
+    deploy tool created and has not used it on yet, a sensitive one if it sets what the creation
+    sets (`SetQueueAttributes`).
     """
     of_action = grouped([(change.action, change) for change in added])
     for action, owners in context.partners.items():
         changes = [change for owner in owners for change in of_action.get(owner, ())]
-        if not changes or action in of_action or sensitivity(action) or forbidden(action, context.options.never_add):
+        if (
+            not changes
+            or action in of_action
+            or sensitivity(action)
+            or forbidden(action, context.options.never_add)
+        ):
             continue
         named = changes
-        if not any(with_items(action, each) for change in changes for each in change.resources if each != "*"):
-            # The owner is authorized on no resource or on the parent: other calls name what it made.
+        if not any(
+            with_items(action, each)
+            for change in changes
+            for each in change.resources
+            if each != "*"
+        ):
+            # The owner is authorized on no resource or on the parent: other calls name what it
+            # made.
             service = action.partition(":")[0]
             others = (each for each in added if each.action.startswith(f"{service}:"))
             named = [each for each in others if not any(map(is_whole_type, each.resources))]
         yield from _following(action, changes, named, context, ())
     for owner in filter(creates_its_resource, of_action):
-        for action in siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ():
-            if not sensitivity(action) or (sensitivity(action) == BY_LEVEL and changes_made(owner, action)):
+        for action in (
+            siblings_among(owner, of_action) if tools_of(context.used.get(owner, ())) else ()
+        ):
+            if not sensitivity(action) or (
+                sensitivity(action) == BY_LEVEL and changes_made(owner, action)
+            ):
                 used = [each for change in of_action[action] for each in change.resources]
                 free = [change for change in of_action[owner] if not change.conditions]
                 yield from _following(action, free, free, context, used)
 
 
 def _following(
-    action: str, owners: Sequence[Change], on: Sequence[Change], context: GuardContext, used: Sequence[str]
+    action: str,
+    owners: Sequence[Change],
+    on: Sequence[Change],
+    context: GuardContext,
+    used: Sequence[str],
 ) -> Iterator[Change]:
-    """Yields a life-cycle action on the resources of some changes, but for those that it was used on."""
+    """Yields a life-cycle action on the resources of some changes, but for those that it was used
+    on.
+    """
     known = action_of(action)
     takes_any = known is not None and not known.resource_types
     written = (each for change in on for each in change.resources)
@@ -67,7 +97,9 @@ def _following(
     named = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
     names = (() if used else ("*",)) if takes_any else without_covered(named)
     if names:
-        patterns = {each.pattern: each for change in on for each in change.patterns if each.pattern in names}
+        patterns = {
+            each.pattern: each for change in on for each in change.patterns if each.pattern in names
+        }
         usages = [usage for change in on for usage in change.usages]
         yield Change(
             kind=ChangeKind.ADD,
@@ -82,7 +114,9 @@ def _following(
 
 
 def _is_literal(resource: str, least: int) -> bool:
-    """Whether a pattern of names has enough letters: an action that deletes needs more than the creation."""
+    """Whether a pattern of names has enough letters: an action that deletes needs more than the
+    creation.
+    """
     if not has_wildcard(resource) or is_whole_type(resource):
         return True
     parts = parts_of(service_of(resource), resource)
@@ -90,31 +124,50 @@ def _is_literal(resource: str, least: int) -> bool:
 
 
 def uploads(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields the added `s3:PutObject` on objects that a service read for a run, under names of this run alone.
+    """Yields the added `s3:PutObject` on objects that a service read for a run, under names of this
+    run alone.
 
-    A run deploys what it has uploaded. Nothing where data events of the bucket show the uploads, nor for a role whose
-    tool uploads by another one (`known_roles.tsv`).
+    A run deploys what it has uploaded. Nothing where data events of the bucket show the uploads,
+    nor for a role whose tool uploads by another one (`known_roles.tsv`).
     """
     is_known = known_role(context.evidence.principal)
-    if is_known or forbidden(_UPLOAD, context.options.never_add) or any(each.action == _UPLOAD for each in added):
+    if (
+        is_known
+        or forbidden(_UPLOAD, context.options.never_add)
+        or any(each.action == _UPLOAD for each in added)
+    ):
         return
     gets = [each for each in added if each.action == "s3:GetObject"]
     needs = (usage.need for get in gets for usage in get.usages)
     read = {need.permission.resource for need in needs if need.derivation == READ_OBJECT}
-    opened = (each for get in gets for each in get.patterns if each.openings and not read.isdisjoint(each.covers))
-    names = {each.pattern: each for each in opened if bucket_of(each.pattern) not in context.data_streams}
+    opened = (
+        each
+        for get in gets
+        for each in get.patterns
+        if each.openings and not read.isdisjoint(each.covers)
+    )
+    names = {
+        each.pattern: each for each in opened if bucket_of(each.pattern) not in context.data_streams
+    }
     if names:
-        yield Change(ChangeKind.ADD, _UPLOAD, tuple(names), basis=Basis.INFERRED, patterns=tuple(names.values()))
+        yield Change(
+            ChangeKind.ADD,
+            _UPLOAD,
+            tuple(names),
+            basis=Basis.INFERRED,
+            patterns=tuple(names.values()),
+        )
 
 
 def id_conditions(
     action: str, resources: Sequence[str], usages: Iterable[Usage], evidence: Evidence
 ) -> tuple[Condition, ...]:
-    """The condition of a deletion or a sensitive action on every resource of a type whose id AWS chooses.
+    """The condition of a deletion or a sensitive action on every resource of a type whose id AWS
+    chooses.
 
-    Each call met it. Either one service forwarded them all (`aws:CalledVia`), or each creation of such a resource has
-    the same tag that names a project. `usages` are those of the action, or of the actions that it belongs to where no
-    call used it.
+    Each call met it. Either one service forwarded them all (`aws:CalledVia`), or each creation of
+    such a resource has the same tag that names a project. `usages` are those of the action, or of
+    the actions that it belongs to where no call used it.
     """
     if not (resources and all(map(is_whole_type, resources)) and takes_conditions(action)):
         return ()
@@ -122,7 +175,11 @@ def id_conditions(
     vias = {called_via(usage.forwarded_by, usage.programs) for usage in known}
     if len(vias) == 1 and (via := vias.pop()):
         return (via,)
-    kinds = {(service_of(each), kind) for each in resources for kind in types_of_arn(service_of(each), each)}
+    kinds = {
+        (service_of(each), kind)
+        for each in resources
+        for kind in types_of_arn(service_of(each), each)
+    }
     runs = {run.id for run in evidence.runs}
     created = [each for each in evidence.created_tags if (each.service, each.kind) in kinds]
     created = [each for each in created if not runs.isdisjoint(each.runs)]

@@ -1,4 +1,5 @@
-"""Types of a proposal: options, the context of guards, changes, the results of AWS's checks, and identifiers.
+"""Types of a proposal: options, the context of guards, changes, the results of AWS's checks, and
+identifiers.
 
 By its fingerprint a proposal is made once; by its id a declined change is not proposed again.
 """
@@ -28,13 +29,20 @@ DRAFT_ID = "first-draft"
 
 
 def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
-    """32 hexadecimal digits: 8 of the scope (principal and file), 24 of the committed and the proposed files."""
-    parts = [scope, *(hashlib.sha256(content).hexdigest() for content in (committed or b"", *proposed))]
+    """32 hexadecimal digits: 8 of the scope (principal and file), 24 of the committed and the
+    proposed files.
+    """
+    parts = [
+        scope,
+        *(hashlib.sha256(content).hexdigest() for content in (committed or b"", *proposed)),
+    ]
     return _hash([scope])[:8] + _hash(parts)[:24]
 
 
 def change_ids(proposal: Proposal) -> tuple[str, ...]:
-    """Ids of a proposal's changes, unique: one per addition and resource, one per removed or narrowed entry."""
+    """Ids of a proposal's changes, unique: one per addition and resource, one per removed or
+    narrowed entry.
+    """
     if proposal.committed is None:
         return (DRAFT_ID,)
     found: list[str] = []
@@ -47,13 +55,17 @@ def change_ids(proposal: Proposal) -> tuple[str, ...]:
 
 
 def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
-    """Ids of one target's changes within a grouped pull request; `scope`: the first eight digits of its fingerprint."""
+    """Ids of one target's changes within a grouped pull request; `scope`: the first eight digits of
+    its fingerprint.
+    """
     return tuple(f"{scope}-{change}" for change in changes)
 
 
 def ids_of_scope(changes: Iterable[str], scope: str) -> tuple[str, ...]:
     """The ids of one target among those of a grouped pull request, without the scope."""
-    return tuple(change.removeprefix(f"{scope}-") for change in changes if change.startswith(f"{scope}-"))
+    return tuple(
+        change.removeprefix(f"{scope}-") for change in changes if change.startswith(f"{scope}-")
+    )
 
 
 def addition_id(action: str, resource: str) -> str:
@@ -85,7 +97,9 @@ class UnseenServices(StrEnum):
     KEEP = "keep"
     DROP = "drop"
     BY_ENTRY = ""
-    """An entry that spans services (`*`, NotAction) loses it; an entry that names the service keeps it."""
+    """An entry that spans services (`*`, NotAction) loses it; an entry that names the service keeps
+    it.
+    """
 
 
 class Lifecycle(StrEnum):
@@ -139,7 +153,9 @@ class History(Struct, frozen=True):
     """What the repository's history shows; empty if it was not read."""
 
     declined: Mapping[str, int] = {}
-    """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed unmerged with it."""
+    """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed
+    unmerged with it.
+    """
     origins: Mapping[str, Origin] = {}
     """Run id -> origin of its code, for the runs that additions depend on."""
     changed: datetime | None = None
@@ -238,25 +254,34 @@ class Change(Struct, frozen=True):
     kept: Mapping[str, GuardResult] | None = None
     """Unused actions of a narrowed wildcard that remain granted, with the guard that keeps each."""
     unproven: Mapping[str, GuardResult] | None = None
-    """Removed actions of a narrowed wildcard whose use the evidence may not show, with the guard that doubts."""
+    """Removed actions of a narrowed wildcard whose use the evidence may not show, with the guard
+    that doubts.
+    """
     basis: Basis | None = None
     usages: tuple[Usage, ...] = ()
     security: str = ""
     """Why a security reviewer should look, or empty."""
     patterns: tuple[Pattern, ...] = ()
-    """Origin of each of `resources` or `restricted_to`: the ARNs that it covers and the reason of each wildcard."""
+    """Origin of each of `resources` or `restricted_to`: the ARNs that it covers and the reason of
+    each wildcard.
+    """
     restricted_to: tuple[str, ...] = ()
     """Resources that replace `*` for an action that remains granted."""
     conditions: tuple[Condition, ...] = ()
     """Conditions of an addition or of a restriction, all of which its calls met."""
     declared_by: tuple[str, ...] = ()
-    """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders (create)`."""
+    """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders
+    (create)`.
+    """
     because: str = ""
     """Of a life-cycle addition: the added actions that it belongs to."""
     removed_by: int = 0
-    """Of an addition: number of the pull request that had removed it before it was denied; 0: none."""
+    """Of an addition: number of the pull request that had removed it before it was denied; 0: none.
+    """
     closes: tuple[str, ...] = ()
-    """Ids of the paths to administrator (`escalation.tsv`) that it helps to close, the most dangerous first."""
+    """Ids of the paths to administrator (`escalation.tsv`) that it helps to close, the most
+    dangerous first.
+    """
 
     @property
     def restricted_action(self) -> str:

@@ -1,7 +1,8 @@
-"""Judges an infrastructure change before it is merged: what it needs, and what of that the role's policies lack.
+"""Judges an infrastructure change before it is merged: what it needs, and what of that the role's
+policies lack.
 
-A first draft has additions of basis *declared*, before any run has shown their use. An existing policy changes by
-evidence only, and a review names what it lacks.
+A first draft has additions of basis *declared*, before any run has shown their use. An existing
+policy changes by evidence only, and a review names what it lacks.
 """
 
 from __future__ import annotations
@@ -28,11 +29,17 @@ from leastpriv.proposal.self_widening import SELF_WIDENING, widens_itself
 
 
 def declared_additions(
-    needs: Sequence[Need], principal: str, options: Options, observed: Sequence[Change], attached: Sequence[Document]
+    needs: Sequence[Need],
+    principal: str,
+    options: Options,
+    observed: Sequence[Change],
+    attached: Sequence[Document],
 ) -> tuple[list[Change], list[HeldBackChange]]:
-    """Lists the additions that a declaration needs, one per action and conditions, and those that a rule holds back.
+    """Lists the additions that a declaration needs, one per action and conditions, and those that a
+    rule holds back.
 
-    What the evidence needs already (`observed`), or another policy grants (`attached`), is not repeated.
+    What the evidence needs already (`observed`), or another policy grants (`attached`), is not
+    repeated.
     """
     accepted: dict[tuple[str, tuple[Condition, ...]], list[Need]] = {}
     held_back: list[HeldBackChange] = []
@@ -42,7 +49,9 @@ def declared_additions(
             continue
         result = first_result(_rules(need, principal, options))
         if result:
-            held_back.append(HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), result))
+            held_back.append(
+                HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), result)
+            )
         else:
             written = tuple(each for each in permission.conditions if each.operator != "Null")
             accepted.setdefault((permission.action, written), []).append(need)
@@ -63,10 +72,15 @@ def declared_additions(
 
 
 def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, str]]:
-    """Yields the rules for an addition which only a declaration asks for, with a reason where one forbids it."""
+    """Yields the rules for an addition which only a declaration asks for, with a reason where one
+    forbids it.
+    """
     action, resource = need.permission.action, need.permission.resource
     yield "forbidden", forbidden(action, options.never_add)
-    yield UNPRINTABLE, "" if resource.isprintable() else "its name has characters that a reader may not see"
+    yield (
+        UNPRINTABLE,
+        "" if resource.isprintable() else "its name has characters that a reader may not see",
+    )
     is_own = widens_itself(need.permission, principal)
     yield SELF_WIDENING, "the principal could extend its own permissions" if is_own else ""
     if sensitivity(action) and not need.exact:
@@ -95,7 +109,9 @@ class DeclaredChange(Struct, frozen=True):
     made: tuple[Need, ...]
     """Of new resources."""
     kept: tuple[Need, ...]
-    """Of resources that exist already: a grant on a part of a pattern may be the one that they have."""
+    """Of resources that exist already: a grant on a part of a pattern may be the one that they
+    have.
+    """
     unread: tuple[str, ...] = ()
     """Types whose permissions no table has."""
     standing: Mapping[Need, str] = {}
@@ -110,7 +126,9 @@ class DeclaredChange(Struct, frozen=True):
 
 
 class Withdrawn(Struct, frozen=True):
-    """A need that the policies allow before an edit, and after it not, not everywhere or not always."""
+    """A need that the policies allow before an edit, and after it not, not everywhere or not
+    always.
+    """
 
     need: Need
     source: str
@@ -159,20 +177,30 @@ def preflight(
     evidence: Evidence,
     options: Options,
 ) -> Preflight | None:
-    """Compares what a change needs with the policies of the role; None where it needs nothing and nothing is withdrawn.
+    """Compares what a change needs with the policies of the role; None where it needs nothing and
+    nothing is withdrawn.
 
     `versions` are the policies of the role before the edit of the same pull request, and after.
     """
     made, (before, documents), principal = set(change.made), versions, evidence.principal
     # What a replacement needs of the old resource and of the new one is one need.
     needs = [*{need.permission: need for need in reversed(change.needs)}.values()][::-1]
-    sources = {need.permission: source for need, source in change.standing.items()} if before != documents else {}
-    every = {need.permission: need for need in (*change.standing, *needs)} if before != documents else {}
+    sources = (
+        {need.permission: source for need, source in change.standing.items()}
+        if before != documents
+        else {}
+    )
+    every = (
+        {need.permission: need for need in (*change.standing, *needs)}
+        if before != documents
+        else {}
+    )
     edited = {action for action in {each.action for each in every} if _is_edited(action, versions)}
     taken = [
         replace(found, source=sources.get(permission, ""))
         for permission, need in every.items()
-        if permission.action in edited and (found := _withdrawn(need, need in made, versions, principal))
+        if permission.action in edited
+        and (found := _withdrawn(need, need in made, versions, principal))
     ]
     if not needs and not taken:
         return None
@@ -180,7 +208,9 @@ def preflight(
     effects = {need: _decision(need, documents, principal)[0] for need in needs if need not in gone}
     missing = [need for need, effect in effects.items() if not _is_enough(effect, need in made)]
     lacking = dict.fromkeys((*(each.need for each in taken), *missing))
-    reasons = {need: rule for need in lacking if (rule := _no_grant_helps(need, documents, principal))}
+    reasons = {
+        need: rule for need in lacking if (rule := _no_grant_helps(need, documents, principal))
+    }
     wanted = [need for need in lacking if need not in reasons]
     changes, held = declared_additions(wanted, principal, options, (), ())
     rules = {(each.action, each.resources[0]): each.guard_result for each in held}
@@ -209,7 +239,9 @@ def _key(need: Need) -> tuple[str, str]:
 
 
 def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: str) -> str:
-    """Returns statements as they are in a policy file in `json`, with its indentation, or in `yaml`."""
+    """Returns statements as they are in a policy file in `json`, with its indentation, or in
+    `yaml`.
+    """
     if language == "json":
         return json.dumps(list(statements), indent=indent)
     from ruamel.yaml import YAML
@@ -220,55 +252,98 @@ def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: s
 
 
 def _is_enough(effect: ReplayEffect, is_new: bool) -> bool:
-    """Whether the policies allow a need; on a part of its resource only where the resource exists already."""
+    """Whether the policies allow a need; on a part of its resource only where the resource exists
+    already.
+    """
     return effect in ("allowed", "unknown") or (effect == "allowedInPart" and not is_new)
 
 
-def _decision(need: Need, documents: Sequence[Document], principal: str) -> tuple[ReplayEffect, Statement | None]:
-    """How the policies decide a need in the region of its resource, and the statement that decides."""
-    region = need.permission.resource.split(":")[3] if need.permission.resource.startswith("arn:") else ""
-    effect, place = replay_with_statement(need, principal, region if "*" not in region else "", documents)
+def _decision(
+    need: Need, documents: Sequence[Document], principal: str
+) -> tuple[ReplayEffect, Statement | None]:
+    """How the policies decide a need in the region of its resource, and the statement that
+    decides.
+    """
+    region = (
+        need.permission.resource.split(":")[3]
+        if need.permission.resource.startswith("arn:")
+        else ""
+    )
+    effect, place = replay_with_statement(
+        need, principal, region if "*" not in region else "", documents
+    )
     return effect, documents[place[0]].statements[place[1]] if place else None
 
 
-def _no_grant_helps(need: Need, documents: Sequence[Document], principal: str) -> GuardResult | None:
-    """Why a further statement is no remedy: a Deny, or a condition that the declaration does not meet."""
+def _no_grant_helps(
+    need: Need, documents: Sequence[Document], principal: str
+) -> GuardResult | None:
+    """Why a further statement is no remedy: a Deny, or a condition that the declaration does not
+    meet.
+    """
     if _decision(need, documents, principal)[0] == "explicitDeny":
         return GuardResult("explicit-deny", "a Deny of the role's policies denies it")
-    keys = [each.key for each in need.permission.conditions if need.permission.action != "iam:PassRole"]
+    keys = [
+        each.key for each in need.permission.conditions if need.permission.action != "iam:PassRole"
+    ]
     free = replace(need, permission=replace(need.permission, conditions=()))
     if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):
         return None
-    return GuardResult("condition", f"the role's policies ask for another {keys[0]} than the declaration has")
+    return GuardResult(
+        "condition", f"the role's policies ask for another {keys[0]} than the declaration has"
+    )
 
 
 def _is_edited(action: str, versions: tuple[Sequence[Document], Sequence[Document]]) -> bool:
     """Whether the statements that name an action have another meaning after an edit."""
     before, after = (
-        {statement.meaning for document in documents for statement in statements_naming(document, action)}
+        {
+            statement.meaning
+            for document in documents
+            for statement in statements_naming(document, action)
+        }
         for documents in versions
     )
     return before != after
 
 
 def _withdrawn(
-    need: Need, is_new: bool, versions: tuple[Sequence[Document], Sequence[Document]], principal: str
+    need: Need,
+    is_new: bool,
+    versions: tuple[Sequence[Document], Sequence[Document]],
+    principal: str,
 ) -> Withdrawn | None:
-    """What an edit takes away of a need; a Deny on a part of its resources may leave the one that it means."""
+    """What an edit takes away of a need; a Deny on a part of its resources may leave the one that
+    it means.
+    """
     (then, _), (now, statement) = (_decision(need, documents, principal) for documents in versions)
     if not _is_enough(then, is_new) or now == then:
         return None
     if now == "unknown" and statement and then in ("allowed", "allowedInPart"):
         denied, conditions = statement.effect == "Deny", statement.conditions
         is_certain = conditions or not denied
-        return Withdrawn(need, "", denied=denied, conditions=conditions, is_open=True) if is_certain else None
+        return (
+            Withdrawn(need, "", denied=denied, conditions=conditions, is_open=True)
+            if is_certain
+            else None
+        )
     if _is_enough(now, is_new):
         return None
     if now == "explicitDeny":
-        return Withdrawn(need, "", denied=True, conditions=statement.conditions if statement else ())
+        return Withdrawn(
+            need, "", denied=True, conditions=statement.conditions if statement else ()
+        )
     action, resource = need.permission.action, need.permission.resource
-    there = [each for each in statements_allowing(versions[1], action) if resource not in each.not_resources]
-    same = [each for each in there if each.conditions and any(resource_covers(on, resource) for on in each.resources)]
+    there = [
+        each
+        for each in statements_allowing(versions[1], action)
+        if resource not in each.not_resources
+    ]
+    same = [
+        each
+        for each in there
+        if each.conditions and any(resource_covers(on, resource) for on in each.resources)
+    ]
     left = dict.fromkeys(on for each in there if each not in same for on in each.resources)
     return Withdrawn(need, "", tuple(left), conditions=same[0].conditions if same else ())
 

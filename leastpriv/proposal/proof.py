@@ -26,7 +26,9 @@ _EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
 
 
 class Replay(Struct, frozen=True):
-    """Counts of the recorded allowed calls, replayed against the proposal and the attached policies."""
+    """Counts of the recorded allowed calls, replayed against the proposal and the attached
+    policies.
+    """
 
     recorded: int
     """All allowed calls."""
@@ -67,7 +69,9 @@ class Proof(Struct, frozen=True):
     other_policies_size: int = 0
     """Size of the policies that share the quota: a role's inline policies have one in total."""
     is_unfinished: bool = False
-    """The comparison of wildcards took more steps than a run spends; `new_access` then names what it left open."""
+    """The comparison of wildcards took more steps than a run spends; `new_access` then names what
+    it left open.
+    """
     unapplied: tuple[str, ...] = ()
     """Listed removals of entries that the proposal still has; must be empty."""
     left_out: LeaveOneOutResult | None = None
@@ -81,10 +85,11 @@ class Proof(Struct, frozen=True):
 
     @property
     def chance(self) -> float:
-        """Probability, from 0 to 1, that the next run needs a permission that the proposal lacks (`confidence.chance`).
+        """Probability, from 0 to 1, that the next run needs a permission that the proposal lacks
+        (`confidence.chance`).
 
-        Uses the left-out runs if there are any, else the runs with permissions that only they used. A run whose calls
-        the proposal denies needs what it lacks.
+        Uses the left-out runs if there are any, else the runs with permissions that only they used.
+        A run whose calls the proposal denies needs what it lacks.
         """
         if self.left_out and self._tried:
             return chance(len(self.left_out.denied) + self.left_out.lacking, self._tried)
@@ -97,7 +102,11 @@ class Proof(Struct, frozen=True):
 
     @property
     def _tried(self) -> int:
-        return self.left_out.runs - self.left_out.untried + self.left_out.lacking if self.left_out else 0
+        return (
+            self.left_out.runs - self.left_out.untried + self.left_out.lacking
+            if self.left_out
+            else 0
+        )
 
     @property
     def size_after(self) -> int:
@@ -146,7 +155,8 @@ def prove(
         kind=kind,
         unapplied=tuple(_unapplied_changes(proposal)),
         other_policies_size=others_size,
-        fits=sizes[0] + others_size <= quota(kind) and (proposal.packed is None or proposal.packed.fits),
+        fits=sizes[0] + others_size <= quota(kind)
+        and (proposal.packed is None or proposal.packed.fits),
         left_out=leave_one_out(proposal, attached, evidence, options, history) if options else None,
         need_decisions=tuple(_need_decisions(evidence, documents)),
         confidence=confidences(evidence, documents, break_glass),
@@ -156,10 +166,20 @@ def prove(
 
 def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterator[NeedDecision]:
     allowed = [group for group in evidence.groups if group.outcome is Outcome.ALLOWED]
-    pairs = ((need, region) for group in allowed for need in group.needs if need.verified for region in group.regions)
+    pairs = (
+        (need, region)
+        for group in allowed
+        for need in group.needs
+        if need.verified
+        for region in group.regions
+    )
     # Needs that differ only in their basis are one.
     decisions = dict.fromkeys(
-        (need.permission, region, *replay_with_statement(need, evidence.principal, region, documents))
+        (
+            need.permission,
+            region,
+            *replay_with_statement(need, evidence.principal, region, documents),
+        )
         for need, region in dict.fromkeys(pairs)
     )
     for permission, region, effect, index in decisions:
@@ -178,7 +198,9 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
         if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
             continue
         pairs = ((need, region) for need in group.needs for region in group.regions)
-        effects = {replay_need(need, evidence.principal, region, documents) for need, region in pairs}
+        effects = {
+            replay_need(need, evidence.principal, region, documents) for need, region in pairs
+        }
         if effects <= {"allowed", "allowedInPart"}:
             allowed += group.count
             in_part += group.count if "allowedInPart" in effects else 0
@@ -186,7 +208,14 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
             uncertain.append(group)
         else:
             denied.append(group)
-    return Replay(evidence.counts.allowed, allowed, in_part, evidence.counts.unmapped, tuple(uncertain), tuple(denied))
+    return Replay(
+        evidence.counts.allowed,
+        allowed,
+        in_part,
+        evidence.counts.unmapped,
+        tuple(uncertain),
+        tuple(denied),
+    )
 
 
 def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
@@ -200,10 +229,11 @@ def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
 
 
 def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
-    """Entries of the result whose access is neither committed nor listed (promise 3), and whether effort ran out.
+    """Entries of the result whose access is neither committed nor listed (promise 3), and whether
+    effort ran out.
 
-    Exact for wildcards; an entry counts as new if conditions or policy variables leave it open. A removed Deny counts
-    even if this document allows nothing of it: an attached policy may.
+    Exact for wildcards; an entry counts as new if conditions or policy variables leave it open. A
+    removed Deny counts even if this document allows nothing of it: an attached policy may.
     """
     committed = [proposal.committed] if proposal.committed else []
     listed = [
@@ -215,8 +245,14 @@ def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
     excesses = check_containment(committed, proposal.documents, listed).excesses
     found = [f"{excess.action} on {excess.resource}" for excess in excesses]
     denies = lost_denies(committed, proposal.documents)
-    is_unfinished = bool(excesses) and all(excess.reason == UNPROVEN_WILDCARDS for excess in excesses) and not denies
-    return found + [f"a Deny is missing: {deny.sid or deny.index}" for deny in denies], is_unfinished
+    is_unfinished = (
+        bool(excesses)
+        and all(excess.reason == UNPROVEN_WILDCARDS for excess in excesses)
+        and not denies
+    )
+    return found + [
+        f"a Deny is missing: {deny.sid or deny.index}" for deny in denies
+    ], is_unfinished
 
 
 def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
@@ -225,16 +261,26 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
     A packed policy is skipped, because its statements are merged or split.
     """
     packed = proposal.packed
-    if proposal.committed is None or (packed and (packed.merged or packed.wildcards or packed.further)):
+    if proposal.committed is None or (
+        packed and (packed.merged or packed.wildcards or packed.further)
+    ):
         return
     before, after = _count_entries([proposal.committed]), _count_entries(proposal.documents)
     gone, written = Counter[_EntryKey](), Counter[_EntryKey]()
     for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
-            written[change.action.lower(), frozenset(change.resources), frozenset(), change.conditions] += 1
+            written[
+                change.action.lower(), frozenset(change.resources), frozenset(), change.conditions
+            ] += 1
             continue
         statement = proposal.committed.statements[change.statement]
-        gone.update([_entry_key(statement, entry) for entry in entries_of(statement) if entry == change.action])
+        gone.update(
+            [
+                _entry_key(statement, entry)
+                for entry in entries_of(statement)
+                if entry == change.action
+            ]
+        )
         written.update(_entry_key(statement, entry) for entry in change.replacement)
         name = change.restricted_action if change.restricted_to else change.action
         conditions = (*statement.conditions, *change.conditions)
@@ -261,5 +307,13 @@ def _entry_key(statement: Statement, entry: str) -> _EntryKey:
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
     narrowed = (change for change in changes if change.kind is ChangeKind.NARROW)
-    runs = grouped([(usage.need.permission.action, usage.runs) for change in narrowed for usage in change.usages])
-    return tuple(sorted(action for action, seen in runs.items() if len({*chain.from_iterable(seen)}) == 1))
+    runs = grouped(
+        [
+            (usage.need.permission.action, usage.runs)
+            for change in narrowed
+            for usage in change.usages
+        ]
+    )
+    return tuple(
+        sorted(action for action, seen in runs.items() if len({*chain.from_iterable(seen)}) == 1)
+    )

@@ -1,4 +1,6 @@
-"""Makes a proposal from the difference between policy and usage; `max-changes` keeps its most certain changes."""
+"""Makes a proposal from the difference between policy and usage; `max-changes` keeps its most
+certain changes.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,15 @@ from leastpriv.proposal.resource_narrowing import narrow_resources, without_fold
 _MOST_FILES = 5
 """No person reviews a policy in more files line by line."""
 _TOO_LARGE = GuardResult(
-    "too-large", "its result needs more policies than IAM attaches to a role, or than a person reviews"
+    "too-large",
+    "its result needs more policies than IAM attaches to a role, or than a person reviews",
 )
-_WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which IAM rejects: detach the policy instead")
-_OVERRULED = GuardResult("explicit-deny", "the policy itself, or another one attached, denies it explicitly")
+_WHOLE_POLICY = GuardResult(
+    "whole-policy", "no statement would be left, which IAM rejects: detach the policy instead"
+)
+_OVERRULED = GuardResult(
+    "explicit-deny", "the policy itself, or another one attached, denies it explicitly"
+)
 MAX_CHANGES = "max-changes"
 """Guard of changes over the limit."""
 _NO_DANGER = (True, 99)
@@ -57,10 +64,14 @@ def propose(
     options: Options,
     inputs: ProposalInputs = ProposalInputs(),
 ) -> Proposal:
-    """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage."""
+    """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft
+    from usage.
+    """
     history, attached = inputs.history, inputs.attached
     added, held_back_additions = additions(difference.missing, evidence, options, history, document)
-    held_back_additions.extend(held_addition(usage, _OVERRULED) for usage in difference.explicitly_denied)
+    held_back_additions.extend(
+        held_addition(usage, _OVERRULED) for usage in difference.explicitly_denied
+    )
     held_back_additions.extend(map(denied_elsewhere, difference.denied_elsewhere))
     held_back_additions.extend(map(denied_in_part, difference.denied_in_part))
     if document is None:
@@ -72,7 +83,9 @@ def propose(
         context = replace(context, confidence=inputs.confidence)
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
-    restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
+    restricted, held_back_restrictions = narrow_resources(
+        difference, narrowed, context, escapes=escapes
+    )
     if options.max_changes:
         room = max(options.max_changes - len(added) - len(narrowed), 0)
         restricted, over_limit = limit_restrictions(restricted, room, creators_of(context.used))
@@ -83,9 +96,13 @@ def propose(
         narrowed = []
     written, left = split_editable(document, (*added, *narrowed, *restricted))
     for change, reason in left:
-        by_hand = _held_back(change, GuardResult("not-editable", f"it cannot be edited safely: {reason}"))
+        by_hand = _held_back(
+            change, GuardResult("not-editable", f"it cannot be edited safely: {reason}")
+        )
         (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(by_hand)
-    changes, packed, too_large = _within_quotas(document, tuple(written), evidence.principal, inputs)
+    changes, packed, too_large = _within_quotas(
+        document, tuple(written), evidence.principal, inputs
+    )
     held_back += too_large
     return Proposal(
         document,
@@ -101,14 +118,19 @@ def propose(
 
 
 def _first_draft(
-    added: list[Change], held_back: list[HeldBackChange], context: GuardContext, inputs: ProposalInputs
+    added: list[Change],
+    held_back: list[HeldBackChange],
+    context: GuardContext,
+    inputs: ProposalInputs,
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
     from leastpriv.proposal.preflight import declared_additions
 
     evidence, options = context.evidence, context.options
     if DRAFT_ID in inputs.history.declined:
-        why = GuardResult("declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}")
+        why = GuardResult(
+            "declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}"
+        )
         held_back += [_held_back(change, why) for change in added]
         added = []
     else:
@@ -116,18 +138,27 @@ def _first_draft(
         if options.lifecycle is Lifecycle.WRITE:
             added = [*added, *lifecycle_additions(added, context)]
         needs = evidence.aws_findings.declared.needs
-        declared, held = declared_additions(needs, evidence.principal, options, added, inputs.attached)
+        declared, held = declared_additions(
+            needs, evidence.principal, options, added, inputs.attached
+        )
         held_back, added = [*held_back, *held], [*added, *declared]
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
-    packed = _within_quota(whole, evidence.principal, inputs.attached) if inputs.packs else PackedPolicy(whole)
+    packed = (
+        _within_quota(whole, evidence.principal, inputs.attached)
+        if inputs.packs
+        else PackedPolicy(whole)
+    )
     content = packed.document.to_bytes()
-    return Proposal(None, packed.document, content, tuple(added), (), tuple(held_back), packed=packed)
+    return Proposal(
+        None, packed.document, content, tuple(added), (), tuple(held_back), packed=packed
+    )
 
 
 def _removals(
     difference: Difference, context: GuardContext, added: list[Change], policies: Sequence[Document]
 ) -> tuple[GuardContext, list[Change], list[Change], list[HeldBackChange]]:
-    """Finds additions and removals within the limit; an action may go with the last operation that could need it.
+    """Finds additions and removals within the limit; an action may go with the last operation that
+    could need it.
 
     `policies` are the edited one, and the others of the principal.
     """
@@ -136,12 +167,23 @@ def _removals(
     paths = escalation_paths(policies, context.evidence.principal) if most else ()
     while True:
         found, held_back = removals(difference, context)
-        limited = limit_changes(added, found, most, context.confidence, paths) if most else (added, found, [])
+        limited = (
+            limit_changes(added, found, most, context.confidence, paths)
+            if most
+            else (added, found, [])
+        )
         within, narrowed, left_over = limited
         fewer, may_call = None, context.may_call
-        if narrowed and isinstance(may_call, CallableOperations) and not _removes_everything(document, narrowed):
-            # What the principal may call after the removals, if a guard was given another answer before.
-            edited = apply_edits(document, plan_edits(document, split_editable(document, narrowed)[0]))
+        if (
+            narrowed
+            and isinstance(may_call, CallableOperations)
+            and not _removes_everything(document, narrowed)
+        ):
+            # What the principal may call after the removals, if a guard was given another answer
+            # before.
+            edited = apply_edits(
+                document, plan_edits(document, split_editable(document, narrowed)[0])
+            )
             fewer = may_call.differs_in((edited, *others))
         if fewer is None:
             return context, within, narrowed, [*held_back, *left_over]
@@ -151,7 +193,9 @@ def _removals(
 def _within_quotas(
     document: Document, changes: tuple[Change, ...], principal: str, inputs: ProposalInputs
 ) -> tuple[tuple[Change, ...], PackedPolicy, list[HeldBackChange]]:
-    """Applies the changes; those statements are not narrowed whose growth makes more policies than a role takes."""
+    """Applies the changes; those statements are not narrowed whose growth makes more policies than
+    a role takes.
+    """
     narrowings = [change for change in changes if change.kind is ChangeKind.NARROW]
     narrowed = grouped([(change.statement, change) for change in narrowings])
     by_statement: dict[int, Change] = {}
@@ -161,9 +205,15 @@ def _within_quotas(
 
     @cache
     def without(count: int) -> tuple[bool, tuple[Change, ...], PackedPolicy]:
-        """Whether the quotas are kept without the longest narrowings, the changes, and the result."""
+        """Whether the quotas are kept without the longest narrowings, the changes, and the
+        result.
+        """
         left_out = {change.statement for change in longest[:count]}
-        kept = tuple(each for each in changes if each.kind is not ChangeKind.NARROW or each.statement not in left_out)
+        kept = tuple(
+            each
+            for each in changes
+            if each.kind is not ChangeKind.NARROW or each.statement not in left_out
+        )
         edited = apply_edits(document, plan_edits(document, kept)) if kept else document
         if not (kept and inputs.packs):
             return True, kept, PackedPolicy(edited)
@@ -175,11 +225,17 @@ def _within_quotas(
     while most < len(longest) and not without(0)[0] and not without(most)[0]:
         most *= 2
     least, most = min(most // 2 + 1, len(longest)), min(most, len(longest))
-    fewest = 0 if without(0)[0] else bisect_left(range(most), True, least, key=lambda count: without(count)[0])
+    fewest = (
+        0
+        if without(0)[0]
+        else bisect_left(range(most), True, least, key=lambda count: without(count)[0])
+    )
     held = [
         HeldBackChange(ChangeKind.NARROW, action, each.resources, _TOO_LARGE, each.sid)
         for each in longest[:fewest]
-        for action in dict.fromkeys(own.action for own in narrowed[each.statement] if own.used or own.replacement)
+        for action in dict.fromkeys(
+            own.action for own in narrowed[each.statement] if own.used or own.replacement
+        )
     ]
     return *without(fewest)[1:], held
 
@@ -190,25 +246,40 @@ def _growth(change: Change) -> int:
 
 
 def _within_quota(
-    document: Document, principal: str, attached: Sequence[Document], committed: Document | None = None
+    document: Document,
+    principal: str,
+    attached: Sequence[Document],
+    committed: Document | None = None,
 ) -> PackedPolicy:
-    """Fits a document into its quota; writes a wildcard only if the committed document granted it."""
+    """Fits a document into its quota; writes a wildcard only if the committed document granted
+    it.
+    """
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
         if committed is None:
             return False
-        others = [DropStatement(index) for index in range(len(edited.statements)) if index != statement.index]
-        narrow = ReplaceActions(statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),))
+        others = [
+            DropStatement(index)
+            for index in range(len(edited.statements))
+            if index != statement.index
+        ]
+        narrow = ReplaceActions(
+            statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),)
+        )
         return check_containment([committed], [apply_edits(edited, [*others, narrow])]).holds
 
     kind = policy_kind(committed, principal) if committed else PolicyKind.MANAGED
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
     others_size = size_of_others(kind, attached, principal)
-    return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
+    return pack(
+        document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold
+    )
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
-    removed = {(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE}
+    removed = {
+        (change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE
+    }
     return bool(removed) and all(
         statement.effect != "Deny" and (statement.index, entry) in removed
         for statement in document.statements
@@ -223,17 +294,23 @@ def limit_changes(
     confidence: Confidences,
     paths: Sequence[EscalationPath] = (),
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
-    """Splits additions and removals into the first `limit` changes and the rest, each in the given order.
+    """Splits additions and removals into the first `limit` changes and the rest, each in the given
+    order.
 
-    Additions come first, because the next deploy fails without them: denied before merely observed, then by number of
-    runs. Removals follow: those of actions on the most dangerous paths to administrator first, then whole entries
-    before narrowed ones, then by confidence of the service. File order and names break ties.
+    Additions come first, because the next deploy fails without them: denied before merely observed,
+    then by number of runs. Removals follow: those of actions on the most dangerous paths to
+    administrator first, then whole entries before narrowed ones, then by confidence of the service.
+    File order and names break ties.
     """
     by_danger = sorted(narrowed, key=lambda change: _removal_rank(change, confidence, paths))
     ranked = [*sorted(added, key=_addition_rank), *by_danger]
     taken = {id(change) for change in ranked[:limit]}
     held = [_held_back(change, _over_limit(limit, ranked)) for change in ranked[limit:]]
-    return [each for each in added if id(each) in taken], [each for each in narrowed if id(each) in taken], held
+    return (
+        [each for each in added if id(each) in taken],
+        [each for each in narrowed if id(each) in taken],
+        held,
+    )
 
 
 def limit_restrictions(
@@ -241,20 +318,30 @@ def limit_restrictions(
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions into the first `limit` and the rest, by number of runs.
 
-    An action that uses what another action creates is restricted only together with that one (`makers`).
+    An action that uses what another action creates is restricted only together with that one
+    (`makers`).
     """
-    ranked = sorted(narrowed, key=lambda change: (-_run_count(change), change.statement, change.used))
+    ranked = sorted(
+        narrowed, key=lambda change: (-_run_count(change), change.statement, change.used)
+    )
     waiting = {change.restricted_action for change in narrowed}
     chosen: list[Change] = []
     while len(chosen) < limit:
         left = (each for each in ranked if each not in chosen)
-        free = next((each for each in left if waiting.isdisjoint(creators.get(each.restricted_action, ()))), None)
+        free = next(
+            (each for each in left if waiting.isdisjoint(creators.get(each.restricted_action, ()))),
+            None,
+        )
         if free is None:
             break
         chosen.append(free)
         waiting -= {free.restricted_action}
     taken = {id(change) for change in chosen}
-    held = [_held_back(change, _over_limit(limit, ranked)) for change in ranked if id(change) not in taken]
+    held = [
+        _held_back(change, _over_limit(limit, ranked))
+        for change in ranked
+        if id(change) not in taken
+    ]
     return [change for change in narrowed if id(change) in taken], held
 
 
@@ -263,11 +350,24 @@ def _addition_rank(change: Change) -> tuple[object, ...]:
     return _BASES.index(basis), -_run_count(change), change.action, change.resources
 
 
-def _removal_rank(change: Change, confidence: Confidences, paths: Sequence[EscalationPath]) -> tuple[object, ...]:
-    services = {action.partition(":")[0] for action in change.removed_actions} or {change.action.partition(":")[0]}
+def _removal_rank(
+    change: Change, confidence: Confidences, paths: Sequence[EscalationPath]
+) -> tuple[object, ...]:
+    services = {action.partition(":")[0] for action in change.removed_actions} or {
+        change.action.partition(":")[0]
+    }
     least = min(confidence.of(f"{service}:").percent for service in services)
-    danger = min((path.rank for path in paths_through(change.removed_actions, paths)), default=_NO_DANGER)
-    return danger, change.kind is not ChangeKind.REMOVE, -least, change.statement, change.action.lower(), change.action
+    danger = min(
+        (path.rank for path in paths_through(change.removed_actions, paths)), default=_NO_DANGER
+    )
+    return (
+        danger,
+        change.kind is not ChangeKind.REMOVE,
+        -least,
+        change.statement,
+        change.action.lower(),
+        change.action,
+    )
 
 
 def _run_count(change: Change) -> int:
@@ -280,4 +380,6 @@ def _over_limit(limit: int, every: Sequence[Change]) -> GuardResult:
 
 
 def _held_back(change: Change, why: GuardResult) -> HeldBackChange:
-    return HeldBackChange(change.kind, change.action, change.resources, why, change.sid, usages=change.usages)
+    return HeldBackChange(
+        change.kind, change.action, change.resources, why, change.sid, usages=change.usages
+    )

@@ -1,9 +1,10 @@
-"""Judges whether CloudTrail would have recorded the use of an action, by its carriers and by data events.
+"""Judges whether CloudTrail would have recorded the use of an action, by its carriers and by data
+events.
 
-A carrier is an operation that authorizes an action besides the one that the operation needs. AWS checks such an action
-inside the call and records no event of it. So a called carrier may have used the action, and an action is known to be
-unused only where every carrier would have been recorded. Data events are recorded by resource, prefix, operation and
-kind.
+A carrier is an operation that authorizes an action besides the one that the operation needs. AWS
+checks such an action inside the call and records no event of it. So a called carrier may have used
+the action, and an action is known to be unused only where every carrier would have been recorded.
+Data events are recorded by resource, prefix, operation and kind.
 """
 
 from __future__ import annotations
@@ -14,7 +15,15 @@ from datetime import date, timedelta
 from functools import lru_cache, reduce
 from operator import or_
 
-from leastpriv.evidence.coverage import DataStream, SelectedData, bucket_of, days_of, folder_of, length_of, silences
+from leastpriv.evidence.coverage import (
+    DataStream,
+    SelectedData,
+    bucket_of,
+    days_of,
+    folder_of,
+    length_of,
+    silences,
+)
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Outcome
 from leastpriv.permissions import catalog
@@ -37,17 +46,29 @@ UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 """Gaps whose detail is the event that was called."""
 Stream = tuple[DataStream, int]
 """Data events of one operation under one prefix, with their days as a mask."""
-KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
-"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
+KINDS_OF_DATA: Mapping[bool | None, tuple[str, ...]] = {
+    True: ("read",),
+    False: ("write",),
+    None: ("read", "write"),
+}
+"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a
+copy).
+"""
 _decoded = lru_cache(maxsize=1_024)(days_of)
 _PERIOD = 1_000_000
 """Days: longer than CloudTrail exists."""
 
 
 def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A called operation authorizes the action inside the call, and no record shows whether it did."""
+    """A called operation authorizes the action inside the call, and no record shows whether it
+    did.
+    """
     # Calls that show a need of the action name its resource too.
-    shown = {operation_of(event) for usage in context.used.get(candidate.action, ()) for event in usage.events}
+    shown = {
+        operation_of(event)
+        for usage in context.used.get(candidate.action, ())
+        for event in usage.events
+    }
     inside = context.evidence.checked_inside.get(candidate.action)
     if inside and inside not in shown:
         return f"AWS may check it inside {inside}"
@@ -62,13 +83,19 @@ def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
             if not context.called[name]:
                 return f"AWS may check it inside {name}, which was called without success"
         # The memory would list a use of a triggered action if the remembered call had caused one.
-        elif memory and memory.last_use(name) and (not each.triggered or candidate.action in facts_of(name).inner):
+        elif (
+            memory
+            and memory.last_use(name)
+            and (not each.triggered or candidate.action in facts_of(name).inner)
+        ):
             return f"AWS may check it inside {name}, which was called before this evidence begins"
     return ""
 
 
 def called_operations(evidence: Evidence) -> dict[str, bool]:
-    """Maps each operation that the principal called to whether a call was carried out, and so shows all it needed."""
+    """Maps each operation that the principal called to whether a call was carried out, and so shows
+    all it needed.
+    """
     found: dict[str, bool] = {}
     for usage in evidence.usages:
         carried_out = usage.outcome is Outcome.ALLOWED and usage.succeeded
@@ -88,16 +115,22 @@ def operation_of(event: str) -> str:
 
 
 def hidden_carriers(candidate: RemovalCandidate, context: GuardContext) -> Iterator[Carrier]:
-    """Carriers that the principal may call and that not every trail shows: data events, unknown and unrecorded ones."""
+    """Carriers that the principal may call and that not every trail shows: data events, unknown and
+    unrecorded ones.
+    """
     for each in carriers_of(candidate.action):
-        is_recorded_one = each.visibility is Visibility.UNKNOWN and each.operation in context.recorded
+        is_recorded_one = (
+            each.visibility is Visibility.UNKNOWN and each.operation in context.recorded
+        )
         is_seen = each.visibility is Visibility.MANAGEMENT or is_recorded_one
         if not is_seen and context.may_call(each.operation):
             yield each
 
 
 def is_recorded(action: str, context: GuardContext) -> bool:
-    """Whether the evidence has a management event of each operation that always needs the action, of any principal."""
+    """Whether the evidence has a management event of each operation that always needs the action,
+    of any principal.
+    """
     return own_operations(action) <= context.recorded
 
 
@@ -105,11 +138,14 @@ class CallableOperations:
     """Says whether the principal may call an operation, as far as known policies show."""
 
     def __init__(self, policies: Sequence[Document], services: frozenset[str]) -> None:
-        """Takes the known policies of the principal, and the prefixes of services that another policy grants in part.
+        """Takes the known policies of the principal, and the prefixes of services that another
+        policy grants in part.
 
         Without any policy every operation may be called; of these services too.
         """
-        self._granting = [each for policy in policies for each in policy.statements if each.effect == "Allow"]
+        self._granting = [
+            each for policy in policies for each in policy.statements if each.effect == "Allow"
+        ]
         self._services = services
         self._answers: dict[str, bool] = {}
 
@@ -130,18 +166,26 @@ class CallableOperations:
     def _grants(self, operation: str) -> bool:
         prefix, _, name = operation.partition(":")
         event = map_event(f"{prefix}.amazonaws.com", name)
-        named = [each.action for each in event.actions] if event.verdict is Verdict.MAPPED else catalog.actions(prefix)
+        named = (
+            [each.action for each in event.actions]
+            if event.verdict is Verdict.MAPPED
+            else catalog.actions(prefix)
+        )
         return any(names_action(statement, each) for each in named for statement in self._granting)
 
 
 def has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the data events of the action were recorded; one source may have what another lacks."""
+    """Whether the data events of the action were recorded; one source may have what another
+    lacks.
+    """
     seen = visibility(candidate.action)
 
     def shows(event: str) -> bool:
         return candidate.action in _actions_of(event)
 
-    return data_recorded(candidate, context, seen.resource_type, KINDS_OF_DATA[seen.read_only], shows)
+    return data_recorded(
+        candidate, context, seen.resource_type, KINDS_OF_DATA[seen.read_only], shows
+    )
 
 
 def data_recorded(
@@ -153,14 +197,18 @@ def data_recorded(
 ) -> bool:
     """Whether such data events were recorded long enough for each resource of the statement.
 
-    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday. Data events of each
-    of `kinds` are required; `shows` says whether an event (source and name) shows the action.
+    Event selectors may name one bucket or prefix, or one operation, and exist only since yesterday.
+    Data events of each of `kinds` are required; `shows` says whether an event (source and name)
+    shows the action.
     """
     selected, resources = context.evidence.coverage.selected, candidate.entry.statement.resources
     streams = {resource: context.data_streams.get(_bucket(resource), ()) for resource in resources}
     return bool(resources) and all(
         _is_recorded_on(resource, own, kinds, context)
-        and (_is_selected(resource_type, kinds, resource, selected) or _was_seen_under(resource, own, shows, context))
+        and (
+            _is_selected(resource_type, kinds, resource, selected)
+            or _was_seen_under(resource, own, shows, context)
+        )
         for resource, own in streams.items()
     )
 
@@ -169,8 +217,12 @@ def _bucket(resource: str) -> str:
     return bucket_of(resource.removesuffix("/*"))
 
 
-def _is_recorded_on(resource: str, streams: Sequence[Stream], kinds: Collection[str], context: GuardContext) -> bool:
-    """Whether data events of each kind span the minimum on the bucket, or the other resource, itself."""
+def _is_recorded_on(
+    resource: str, streams: Sequence[Stream], kinds: Collection[str], context: GuardContext
+) -> bool:
+    """Whether data events of each kind span the minimum on the bucket, or the other resource,
+    itself.
+    """
     if set(_bucket(resource)) & set("*?"):
         return False
     least = timedelta(days=context.options.minimum_days)
@@ -185,43 +237,57 @@ def _has_silence(days: frozenset[date], context: GuardContext) -> bool:
     return context.whole_days is not None and bool(silences(days, context.whole_days))
 
 
-def _is_selected(resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]) -> bool:
+def _is_selected(
+    resource_type: str, kinds: Collection[str], resource: str, selected: Collection[SelectedData]
+) -> bool:
     """Whether event selectors include all data events of the resource."""
     start = resource if ":s3:::" not in resource or "/" in resource else f"{resource}/"
 
     def includes(pattern: str) -> bool:
         return start.startswith(pattern[:-1]) if pattern.endswith("*") else start == pattern
 
-    of_type = [each for each in selected if each.resource_type == resource_type and includes(each.resource)]
+    of_type = [
+        each for each in selected if each.resource_type == resource_type and includes(each.resource)
+    ]
     return {*kinds} <= {each.kind for each in of_type}
 
 
 def _was_seen_under(
     resource: str, streams: Sequence[Stream], shows: Callable[[str], bool], context: GuardContext
 ) -> bool:
-    """Whether an event that shows the action was recorded under the resource, and none suggests a narrower selector."""
+    """Whether an event that shows the action was recorded under the resource, and none suggests a
+    narrower selector.
+    """
     showing = [each for each in streams if shows(each[0].event)]
     literal = re.split(r"[*?]", resource, maxsplit=1)[0]
     if ":s3:::" not in resource or "/" not in resource:
-        return literal == resource and any(bucket_of(stream.prefix) == resource for stream, _ in showing)
+        return literal == resource and any(
+            bucket_of(stream.prefix) == resource for stream, _ in showing
+        )
     literal = literal if literal != resource else folder_of(resource)
     objects = tuple(each for each in showing if "/" in each[0].prefix)
     if not objects:
         return any(stream.prefix == bucket_of(resource) for stream, _ in showing)
-    if not _days_under(literal, objects, _PERIOD) or _has_silence(_days_under(literal, objects, 1), context):
+    if not _days_under(literal, objects, _PERIOD) or _has_silence(
+        _days_under(literal, objects, 1), context
+    ):
         return False
-    # Data events of any operation were recorded all the time. Folders come and go: a week with an event counts.
+    # Data events of any operation were recorded all the time. Folders come and go: a week with an
+    # event counts.
     every = tuple(each for each in streams if "/" in each[0].prefix)
     weeks = length_of(_days_under(literal, every, 7)) + timedelta(days=7)
-    return weeks.days >= context.options.minimum_days and not _has_silence(_days_under(literal, every, 1), context)
+    return weeks.days >= context.options.minimum_days and not _has_silence(
+        _days_under(literal, every, 1), context
+    )
 
 
 @lru_cache(maxsize=256)
 def _days_under(literal: str, objects: tuple[Stream, ...], length: int) -> frozenset[date]:
-    """Returns the first days of the periods with an event under a prefix in which no narrower selector is likely.
+    """Returns the first days of the periods with an event under a prefix in which no narrower
+    selector is likely.
 
-    Event selectors of unknown content may name a prefix: all folders of the period then begin with it. `objects` are
-    the data events of objects, `length` the days of a period.
+    Event selectors of unknown content may name a prefix: all folders of the period then begin with
+    it. `objects` are the data events of objects, `length` the days of a period.
     """
     found: dict[int, tuple[str, str, bool]] = {}
     for (_, _, prefix), mask in objects:

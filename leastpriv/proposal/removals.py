@@ -24,7 +24,12 @@ from leastpriv.policy.compact import wildcards_for
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import last_recorded
 from leastpriv.proposal.confidence import confidences
-from leastpriv.proposal.guards import break_glass_runs, count_separate_runs, first_guard_result, is_break_glass_use
+from leastpriv.proposal.guards import (
+    break_glass_runs,
+    count_separate_runs,
+    first_guard_result,
+    is_break_glass_use,
+)
 from leastpriv.proposal.models import (
     Change,
     GuardContext,
@@ -38,20 +43,26 @@ from leastpriv.proposal.recorded_use import CallableOperations, called_operation
 from leastpriv.proposal.wildcards import COVERAGE, LIFECYCLE, keeping_result
 
 _REDEPLOYED = 2
-"""Runs that deployed a resource again; a script that changes it whenever it exists did so by then."""
+"""Runs that deployed a resource again; a script that changes it whenever it exists did so by then.
+"""
 _MOST_UNSEEN_ACTIONS = 300
-"""Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too wide to review."""
+"""Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too
+wide to review.
+"""
 _PROVED = frozenset({LIFECYCLE, "declared"})
-"""Guards of what was not used for certain: the guards before them ask whether a use would have been recorded."""
+"""Guards of what was not used for certain: the guards before them ask whether a use would have been
+recorded.
+"""
 _MOST_LISTED_ACTIONS = 12
 """A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 _ALL_SERVICES = GuardResult(
-    "unseen-service", "`unseen-services: keep` keeps its grants of services without any call in the window"
+    "unseen-service",
+    "`unseen-services: keep` keeps its grants of services without any call in the window",
 )
 _NOT_ACTION = GuardResult(
     "not-action",
-    "NotAction grants every other action, and `unseen-services: keep` keeps those of services without any call in the "
-    "window",
+    "NotAction grants every other action, and `unseen-services: keep` keeps those of services"
+    " without any call in the window",
 )
 _UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
 
@@ -62,10 +73,14 @@ def usages_by_action(evidence: Evidence) -> dict[str, list[Usage]]:
 
 
 def _is_of_other_services(usages: Sequence[Usage]) -> bool:
-    """Whether only calls of other services need an action: an Auto Scaling group ends the instances that it ran."""
+    """Whether only calls of other services need an action: an Auto Scaling group ends the instances
+    that it ran.
+    """
     events = {event for usage in usages for event in usage.events}
     service = usages[0].need.permission.action.partition(":")[0]
-    return bool(events) and all(operation_of(event).partition(":")[0] != service for event in events)
+    return bool(events) and all(
+        operation_of(event).partition(":")[0] != service for event in events
+    )
 
 
 def guard_context(
@@ -76,14 +91,24 @@ def guard_context(
     *,
     policies: Sequence[Document] = (),
 ) -> GuardContext:
-    """Computes the inputs of the guards once; `policies` are all known policies of the principal."""
+    """Computes the inputs of the guards once; `policies` are all known policies of the
+    principal.
+    """
     used = usages_by_action(evidence)
     allowed = {action for action, usages in used.items() if is_used(usages)}
-    unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
+    unexplained = {
+        usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED
+    }
     # Calls that no known policy grants show that another policy grants some of their service.
-    elsewhere = (usage.need.permission.action for usage in missing if usage.outcome is not Outcome.DENIED)
+    elsewhere = (
+        usage.need.permission.action for usage in missing if usage.outcome is not Outcome.DENIED
+    )
     granted_elsewhere = frozenset(action.partition(":")[0] for action in elsewhere)
-    own = {action for action in allowed if is_tagging(action) or not _is_of_other_services(used[action])}
+    own = {
+        action
+        for action in allowed
+        if is_tagging(action) or not _is_of_other_services(used[action])
+    }
     partners = lifecycle_partners(
         {action: tools_of(used[action]) for action in own},
         _redeployed_actions(evidence),
@@ -91,7 +116,11 @@ def guard_context(
     )
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     programs = grouped(
-        [(action.partition(":")[0], each.programs) for action, usages in used.items() for each in usages]
+        [
+            (action.partition(":")[0], each.programs)
+            for action, usages in used.items()
+            for each in usages
+        ]
     )
     return GuardContext(
         evidence,
@@ -107,7 +136,12 @@ def guard_context(
         break_glass,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
-        grouped([(bucket_of(stream.prefix), (stream, days)) for stream, days in evidence.coverage.data.items()]),
+        grouped(
+            [
+                (bucket_of(stream.prefix), (stream, days))
+                for stream, days in evidence.coverage.data.items()
+            ]
+        ),
         evidence.coverage.whole_days,
         CallableOperations(policies, granted_elsewhere),
         {service: frozenset[str]().union(*each) for service, each in programs.items()},
@@ -118,25 +152,38 @@ def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, t
     """Maps used actions to the used actions that create their resources."""
     used = [action for action, usages in used_by_action.items() if is_used(usages)]
     creating = filter(creates_its_resource, used)
-    found = grouped([(counterpart, action) for action in creating for counterpart in siblings_of((action,))])
+    found = grouped(
+        [(counterpart, action) for action in creating for counterpart in siblings_of((action,))]
+    )
     return {action: tuple(found[action]) for action in used if action in found}
 
 
 def _redeployed_actions(evidence: Evidence) -> frozenset[str]:
-    """The used actions on a resource that several later runs deployed again, whether with this action or another."""
-    exact = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact]
+    """The used actions on a resource that several later runs deployed again, whether with this
+    action or another.
+    """
+    exact = [
+        usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.exact
+    ]
     made = (usage for usage in exact if not deletes(usage.need.permission.action))
     runs = grouped([(usage.need.permission.resource, usage.runs) for usage in made])
     order = {run.id: number for number, run in enumerate(evidence.runs)}
     known = ((resource, order.keys() & chain.from_iterable(own)) for resource, own in runs.items())
     later = {resource: sorted(own, key=order.__getitem__)[1:] for resource, own in known}
-    on = grouped([(usage.need.permission.action, usage.need.permission.resource) for usage in exact])
-    again = {action: {run for each in {*own} for run in later.get(each, ())} for action, own in on.items()}
+    on = grouped(
+        [(usage.need.permission.action, usage.need.permission.resource) for usage in exact]
+    )
+    again = {
+        action: {run for each in {*own} for run in later.get(each, ())}
+        for action, own in on.items()
+    }
     return frozenset(action for action, own in again.items() if len(own) >= _REDEPLOYED)
 
 
 def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
-    """The tools whose types describe what these calls deploy; none for a script, which may do anything."""
+    """The tools whose types describe what these calls deploy; none for a script, which may do
+    anything.
+    """
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
     programs = {program for usage in allowed for program in usage.programs}
     if any(STACK_SERVICE in usage.forwarded_by for usage in allowed):
@@ -145,7 +192,9 @@ def tools_of(usages: Sequence[Usage]) -> frozenset[str]:
     return frozenset({program or Tool.TERRAFORM for program in programs} & {CDK, *Tool})
 
 
-def removals(difference: Difference, context: GuardContext) -> tuple[list[Change], list[HeldBackChange]]:
+def removals(
+    difference: Difference, context: GuardContext
+) -> tuple[list[Change], list[HeldBackChange]]:
     """Checks each entry of the committed policy."""
     decisions = [_decide(entry, context) for entry in difference.entries]
     changes = [each for each in decisions if isinstance(each, Change)]
@@ -158,20 +207,34 @@ def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | No
         action
         for action, usages in entry.uses.items()
         for usage in usages
-        if usage.outcome is Outcome.ALLOWED and not is_break_glass_use(usage, context.break_glass_runs)
+        if usage.outcome is Outcome.ALLOWED
+        and not is_break_glass_use(usage, context.break_glass_runs)
     }
     used = tuple(action for action in entry.granted if action in used_actions)
     unused = [action for action in entry.granted if action not in used_actions]
-    results = ((action, first_guard_result(RemovalCandidate(action, entry), context)) for action in unused)
+    results = (
+        (action, first_guard_result(RemovalCandidate(action, entry), context)) for action in unused
+    )
     held = {action: found for action, found in results if found}
     if not entry.is_wildcard:
         if used:
             return None
         doubt = next(iter(held.values()), None)
-        return held_back(entry, ChangeKind.REMOVE, doubt) if doubt else _change(entry, ChangeKind.REMOVE)
-    decided = ((action, keeping_result(RemovalCandidate(action, entry), held[action], context)) for action in held)
+        return (
+            held_back(entry, ChangeKind.REMOVE, doubt)
+            if doubt
+            else _change(entry, ChangeKind.REMOVE)
+        )
+    decided = (
+        (action, keeping_result(RemovalCandidate(action, entry), held[action], context))
+        for action in held
+    )
     kept = {action: found for action, found in decided if found}
-    unproven = {each: doubt for each, doubt in held.items() if each not in kept and doubt.guard not in _PROVED}
+    unproven = {
+        each: doubt
+        for each, doubt in held.items()
+        if each not in kept and doubt.guard not in _PROVED
+    }
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:
@@ -201,13 +264,20 @@ def held_back(entry: Entry, kind: ChangeKind, guard_result: GuardResult) -> Held
 def change_of(entry: Entry, kind: ChangeKind) -> Change:
     """Returns a change of an entry, without the grants that replace it."""
     statement = entry.statement
-    return Change(kind, entry.pattern, entry.resources, statement.index, statement.sid, statement.line)
+    return Change(
+        kind, entry.pattern, entry.resources, statement.index, statement.sid, statement.line
+    )
 
 
 def _change(
-    entry: Entry, kind: ChangeKind, used: tuple[str, ...] = (), kept: Mapping[str, GuardResult] | None = None
+    entry: Entry,
+    kind: ChangeKind,
+    used: tuple[str, ...] = (),
+    kept: Mapping[str, GuardResult] | None = None,
 ) -> Change:
-    usages = tuple(usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED)
+    usages = tuple(
+        usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED
+    )
     left = {*used, *(kept or ())}
     # Actions whose resources may be narrowed are written in full.
     partners = [action for action, found in (kept or {}).items() if found.guard == LIFECYCLE]
@@ -226,14 +296,17 @@ def _change(
 def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) -> tuple[str, ...]:
     """Action entries that replace `entry` and grant exactly `used` and `kept`.
 
-    Used actions are always written in full. A long list of kept ones is compacted into wildcards by common prefixes
-    (`lambda:List*`), if the wildcard grants no removed action and nothing beyond the entry.
+    Used actions are always written in full. A long list of kept ones is compacted into wildcards by
+    common prefixes (`lambda:List*`), if the wildcard grants no removed action and nothing beyond
+    the entry.
     """
     if len(kept) <= _MOST_LISTED_ACTIONS:
         return tuple(sorted({*used, *kept}))
     left = {*used, *kept}
     gone = [action for action in entry.granted if action not in left]
-    wildcards = wildcards_for(kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False)
+    wildcards = wildcards_for(
+        kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False
+    )
     return tuple(sorted({*used, *wildcards}))
 
 

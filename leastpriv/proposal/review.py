@@ -1,7 +1,7 @@
 """Reviews an edit of a policy by the evidence: which recorded needs it denies, grants or leaves.
 
-With evidence each call is replayed under both versions; without, the versions are compared as text and by the
-catalogue.
+With evidence each call is replayed under both versions; without, the versions are compared as text
+and by the catalogue.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from functools import cache
 from msgspec import Struct
 
 from leastpriv.diff.compare import Difference, Entry, compare, is_used
-from leastpriv.diff.policy_diff import EXCLUDED, ConditionDiff, EntryDiff, PolicyDiff, diff_policies, is_pattern
+from leastpriv.diff.policy_diff import (
+    EXCLUDED,
+    ConditionDiff,
+    EntryDiff,
+    PolicyDiff,
+    diff_policies,
+    is_pattern,
+)
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage, grouped
 from leastpriv.permissions.catalog import forbidden, sensitivity
@@ -37,7 +44,13 @@ from leastpriv.proposal.review_models import (
     is_asked_for,
 )
 
-_CERTAINTY: Mapping[str, int] = {"explicitDeny": 0, "implicitDeny": 1, "unknown": 2, "allowedInPart": 3, "allowed": 3}
+_CERTAINTY: Mapping[str, int] = {
+    "explicitDeny": 0,
+    "implicitDeny": 1,
+    "unknown": 2,
+    "allowedInPart": 3,
+    "allowed": 3,
+}
 """An implicit denial may be overridden by a policy that was not given, an explicit one by none."""
 _POSSIBLY_ALLOWED = 2
 _PROPOSAL_GUARDS = ("declined", "unseen-service")
@@ -61,7 +74,9 @@ class AccessChanges(Struct, frozen=True):
     denied: frozenset[Usage]
     """Allowed usages of catalogue actions that would be denied."""
     doubtful: frozenset[Usage]
-    """Allowed usages that would depend on a condition, or whose denied action comes only from the event name."""
+    """Allowed usages that would depend on a condition, or whose denied action comes only from the
+    event name.
+    """
     granted: frozenset[Usage]
     """Usages of any outcome that would now be allowed."""
     newly_denied: tuple[CallGroup, ...]
@@ -70,15 +85,26 @@ class AccessChanges(Struct, frozen=True):
     """Other allowed calls with a doubtful need."""
 
 
-def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequence[Document]) -> AccessChanges:
+def access_changes(
+    evidence: Evidence, before: Sequence[Document], after: Sequence[Document]
+) -> AccessChanges:
     """Decides every need of the evidence under all policies before and after the edit."""
 
     @cache
     def change(need: Need, region: str) -> AccessChange | None:
-        both = (replay_need(need, evidence.principal, region, documents) for documents in (before, after))
+        both = (
+            replay_need(need, evidence.principal, region, documents)
+            for documents in (before, after)
+        )
         then, now = (_CERTAINTY[effect] for effect in both)
         worse = AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
-        return worse if now < then else AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
+        return (
+            worse
+            if now < then
+            else AccessChange.GRANTED
+            if then < now >= _POSSIBLY_ALLOWED
+            else None
+        )
 
     def changes_of(needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
         found = (change(need, region) for need in needs for region in regions or ("",))
@@ -86,18 +112,28 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
 
     changes = {usage: changes_of([usage.need], usage.regions) for usage in evidence.usages}
     allowed = {usage: found for usage, found in changes.items() if usage.outcome is Outcome.ALLOWED}
-    surely = frozenset(use for use, found in allowed.items() if AccessChange.DENIED in found and use.need.verified)
+    surely = frozenset(
+        use for use, found in allowed.items() if AccessChange.DENIED in found and use.need.verified
+    )
     groups = (group for group in evidence.groups if group.outcome is Outcome.ALLOWED)
     calls = {group: changes_of(group.needs, group.regions) for group in groups}
     denied = (group for group, found in calls.items() if AccessChange.DENIED in found)
     # The replay counts only calls whose needs are all in the catalogue.
-    newly_denied = dict.fromkeys(group for group in denied if all(need.verified for need in group.needs))
+    newly_denied = dict.fromkeys(
+        group for group in denied if all(need.verified for need in group.needs)
+    )
     return AccessChanges(
         denied=surely,
-        doubtful=frozenset(usage for usage, found in allowed.items() if found & _WORSE and usage not in surely),
-        granted=frozenset(usage for usage, found in changes.items() if AccessChange.GRANTED in found),
+        doubtful=frozenset(
+            usage for usage, found in allowed.items() if found & _WORSE and usage not in surely
+        ),
+        granted=frozenset(
+            usage for usage, found in changes.items() if AccessChange.GRANTED in found
+        ),
         newly_denied=tuple(newly_denied),
-        may_be_denied=tuple(group for group, found in calls.items() if found & _WORSE and group not in newly_denied),
+        may_be_denied=tuple(
+            group for group, found in calls.items() if found & _WORSE and group not in newly_denied
+        ),
     )
 
 
@@ -126,7 +162,8 @@ def review(
 ) -> Review:
     """Compares a policy at the pull request's base with the one at its head.
 
-    `declared` is what the templates and plans of the same pull request need: no evidence, but a reason.
+    `declared` is what the templates and plans of the same pull request need: no evidence, but a
+    reason.
     """
     found = diff_policies(base.document, head.document, head.attached)
     documents_before, documents_after = base.documents, head.documents
@@ -136,16 +173,23 @@ def review(
     context = guard_context(evidence, options, then.missing, policies=documents_before)
     needed = grouped([(need.permission.action.lower(), need) for need in declared])
     return Review(
-        removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
+        removals=tuple(
+            _removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed
+        ),
         additions=tuple(
-            _addition(edit, _entry(edit, now, evidence), changes, (context, needed)) for edit in found.added
+            _addition(edit, _entry(edit, now, evidence), changes, (context, needed))
+            for edit in found.added
         ),
         denies_removed=tuple(
-            DenyChange(edit, (), _decided_by(edit, changes.granted, documents_before, evidence.principal))
+            DenyChange(
+                edit, (), _decided_by(edit, changes.granted, documents_before, evidence.principal)
+            )
             for edit in found.denies_removed
         ),
         denies_added=tuple(
-            DenyChange(edit, _decided_by(edit, changes.denied, documents_after, evidence.principal), ())
+            DenyChange(
+                edit, _decided_by(edit, changes.denied, documents_after, evidence.principal), ()
+            )
             for edit in found.denies_added
         ),
         conditions=tuple(_condition_change(edit, changes) for edit in found.conditions),
@@ -159,13 +203,17 @@ def review(
     )
 
 
-def _new_access(found: PolicyDiff, before: Sequence[Document], after: Sequence[Document]) -> Iterator[str]:
+def _new_access(
+    found: PolicyDiff, before: Sequence[Document], after: Sequence[Document]
+) -> Iterator[str]:
     """Requests that only the version after allows and no listed addition names, by containment.
 
-    Skipped if a Deny was removed, if conditions changed, or if entries are inverted (`NotAction`, `NotResource`): the
-    review lists those separately.
+    Skipped if a Deny was removed, if conditions changed, or if entries are inverted (`NotAction`,
+    `NotResource`): the review lists those separately.
     """
-    inverted = [edit for edit in found.added if edit.statement.not_actions or edit.statement.not_resources]
+    inverted = [
+        edit for edit in found.added if edit.statement.not_actions or edit.statement.not_resources
+    ]
     if found.denies_removed or found.conditions or inverted:
         return
     listed = [Permission(edit.entry, place) for edit in found.added for place in edit.on]
@@ -181,14 +229,23 @@ def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry
             return entry
 
     def is_granted(usage: Usage) -> bool:
-        asked = (replay_request(usage.need, evidence.principal, region) for region in usage.regions or ("",))
+        asked = (
+            replay_request(usage.need, evidence.principal, region)
+            for region in usage.regions or ("",)
+        )
         return any(grants(edit.statement, each) != "no" for each in asked)
 
-    uses = grouped([(usage.need.permission.action, usage) for usage in filter(is_granted, evidence.usages)])
-    return Entry(edit.statement, "*", edit.actions, {action: tuple(own) for action, own in uses.items()})
+    uses = grouped(
+        [(usage.need.permission.action, usage) for usage in filter(is_granted, evidence.usages)]
+    )
+    return Entry(
+        edit.statement, "*", edit.actions, {action: tuple(own) for action, own in uses.items()}
+    )
 
 
-def _usages_through(entry: Entry, edit: EntryDiff, wanted: Collection[Usage]) -> dict[str, tuple[Usage, ...]]:
+def _usages_through(
+    entry: Entry, edit: EntryDiff, wanted: Collection[Usage]
+) -> dict[str, tuple[Usage, ...]]:
     """The wanted usages of the edit's actions that used, or would have used, its entry."""
     actions = {action.lower(): action for action in edit.actions}
     found = {
@@ -199,10 +256,14 @@ def _usages_through(entry: Entry, edit: EntryDiff, wanted: Collection[Usage]) ->
     return {action: usages for action, usages in sorted(found.items()) if usages}
 
 
-def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext) -> Removal:
+def _removal(
+    edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext
+) -> Removal:
     lost = _usages_through(entry, edit, changes.denied)
     candidates = (RemovalCandidate(action, entry) for action in edit.actions if action not in lost)
-    results = ((first_guard_result(each, context, *_PROPOSAL_GUARDS), each.action) for each in candidates)
+    results = (
+        (first_guard_result(each, context, *_PROPOSAL_GUARDS), each.action) for each in candidates
+    )
     unseen = grouped([(result, action) for result, action in results if result])
     return Removal(
         edit=edit,
@@ -213,15 +274,23 @@ def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gua
 
 
 def _addition(
-    edit: EntryDiff, entry: Entry, changes: AccessChanges, reasons: tuple[GuardContext, Mapping[str, Sequence[Need]]]
+    edit: EntryDiff,
+    entry: Entry,
+    changes: AccessChanges,
+    reasons: tuple[GuardContext, Mapping[str, Sequence[Need]]],
 ) -> Addition:
     context, declared = reasons
     asked = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
     others = set(edit.actions).difference(*never.values())
     proving = {action: [*filter(asks_for_grant, usages)] for action, usages in asked.items()}
-    unasked = [each for each in edit.actions if not is_asked_for(each, edit.on, proving.get(each, ()))]
-    needs = ((action, _declared_for(action, edit.on, declared.get(action.lower(), ()))) for action in unasked)
+    unasked = [
+        each for each in edit.actions if not is_asked_for(each, edit.on, proving.get(each, ()))
+    ]
+    needs = (
+        (action, _declared_for(action, edit.on, declared.get(action.lower(), ())))
+        for action in unasked
+    )
     named = {action: need.because for action, need in needs if need}
     unproven = tuple(action for action in unasked if action not in named)
     in_use = {action for action in unproven if is_used(context.used.get(action, ()))}
@@ -237,13 +306,20 @@ def _addition(
 
 
 def _declared_for(action: str, on: Sequence[str], declared: Sequence[Need]) -> Need | None:
-    """The first declared need of an action, if such needs together name all resources of an addition."""
+    """The first declared need of an action, if such needs together name all resources of an
+    addition.
+    """
     places = [place for place in on if fits(action, place)]
-    is_named = all(any(resource_covers(need.permission.resource, place) for need in declared) for place in places)
+    is_named = all(
+        any(resource_covers(need.permission.resource, place) for need in declared)
+        for place in places
+    )
     return declared[0] if declared and places and is_named else None
 
 
-def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
+def _by_reason(
+    actions: Iterable[str], reason_of: Callable[[str], str]
+) -> dict[str, tuple[str, ...]]:
     found = grouped([(reason_of(action), action) for action in actions])
     return {reason: tuple(names) for reason, names in found.items() if reason}
 
@@ -257,7 +333,10 @@ def _decided_by(
         asked = (replay_request(usage.need, principal, region) for region in usage.regions or ("",))
         decisions = (evaluate(each, documents) for each in asked)
         place = ("explicitDeny", 0, edit.statement.index)
-        return any((decision.effect, decision.document, decision.statement) == place for decision in decisions)
+        return any(
+            (decision.effect, decision.document, decision.statement) == place
+            for decision in decisions
+        )
 
     return _in_order(filter(is_decided, usages))
 
@@ -269,11 +348,15 @@ def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionC
     def is_about(usage: Usage) -> bool:
         action, resource = usage.need.permission.action, usage.need.permission.resource
         is_on = any(on.startswith(EXCLUDED) or resource_overlaps(on, resource) for on in edit.on)
-        return is_on and (action.lower() in actions or any(action_covers(each, action) for each in future))
+        return is_on and (
+            action.lower() in actions or any(action_covers(each, action) for each in future)
+        )
 
     affected = (changes.denied, changes.doubtful, changes.granted)
     return ConditionChange(edit, *(_in_order(filter(is_about, usages)) for usages in affected))
 
 
 def _in_order(usages: Iterable[Usage]) -> tuple[Usage, ...]:
-    return tuple(sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.first_seen)))
+    return tuple(
+        sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.first_seen))
+    )

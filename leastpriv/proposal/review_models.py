@@ -39,9 +39,11 @@ class Removal(Struct, frozen=True):
     lost: UsagesByAction
     """Allowed usages through the entry that would be denied."""
     doubtful: UsagesByAction
-    """Allowed usages that would depend on a condition, or whose action the catalogue does not know."""
+    """Allowed usages that would depend on a condition, or whose action the catalogue does not know.
+    """
     unseen: Mapping[GuardResult, tuple[str, ...]]
-    """Guard result -> actions whose use may be unseen or come later; the remaining ones are unused."""
+    """Guard result -> actions whose use may be unseen or come later; the remaining ones are unused.
+    """
 
 
 class Addition(Struct, frozen=True):
@@ -59,11 +61,14 @@ class Addition(Struct, frozen=True):
     sensitive: Mapping[str, tuple[str, ...]]
     """Reason -> other actions that a security reviewer should check."""
     declared: Mapping[str, str] = {}
-    """Action without evidence -> the resource of a template or plan that needs all of the addition."""
+    """Action without evidence -> the resource of a template or plan that needs all of the addition.
+    """
 
     @property
     def is_proven(self) -> bool:
-        """Whether evidence needs all of the addition; a wildcard also grants actions that AWS adds later."""
+        """Whether evidence needs all of the addition; a wildcard also grants actions that AWS adds
+        later.
+        """
         return not self.unproven and bool(self.edit.actions)
 
 
@@ -140,7 +145,11 @@ class Review(Struct, frozen=True):
             return ReviewVerdict.BREAKS
         if self.has_new_access_without_evidence:
             return ReviewVerdict.NEW_ACCESS
-        if self.additions or self.denies_removed or any(change.edit.widens for change in self.conditions):
+        if (
+            self.additions
+            or self.denies_removed
+            or any(change.edit.widens for change in self.conditions)
+        ):
             return ReviewVerdict.NEEDED_ACCESS
         if self.removals or self.denies_added or self.conditions or self.may_be_denied:
             return ReviewVerdict.NARROWS
@@ -148,11 +157,14 @@ class Review(Struct, frozen=True):
 
 
 def asks_for_grant(usage: Usage) -> bool:
-    """Whether a usage needs a grant: it was allowed by an unknown policy, or denied for lack of a grant."""
+    """Whether a usage needs a grant: it was allowed by an unknown policy, or denied for lack of a
+    grant.
+    """
     denial, need = usage.denial, usage.need
     if denial is None:
         return usage.outcome is Outcome.ALLOWED
-    # An inferred need without an exact resource does not count, nor does a log line that names no principal.
+    # An inferred need without an exact resource does not count, nor does a log line that names no
+    # principal.
     known = need.basis is Basis.DENIED or need.exact
     return denial.mendable and known and bool(denial.principal or not denial.log)
 
@@ -167,12 +179,18 @@ def asks_to_lift_deny(usage: Usage) -> bool:
 
 def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool:
     asked = tuple(usages)
-    return bool(edit.actions) and all(is_asked_for(action, edit.on, asked) for action in edit.actions)
+    return bool(edit.actions) and all(
+        is_asked_for(action, edit.on, asked) for action in edit.actions
+    )
 
 
 def is_asked_for(action: str, on: Sequence[str], usages: Iterable[Usage]) -> bool:
-    """Whether usages of an action together name all resources (in the form of `Edit`) that it accepts."""
+    """Whether usages of an action together name all resources (in the form of `Edit`) that it
+    accepts.
+    """
     permissions = (usage.need.permission for usage in usages)
     resources = [each.resource for each in permissions if each.action.lower() == action.lower()]
     places = [place for place in on if place.startswith(EXCLUDED) or fits(action, place)]
-    return bool(resources) and all(any(resource_covers(each, place) for each in resources) for place in places)
+    return bool(resources) and all(
+        any(resource_covers(each, place) for each in resources) for place in places
+    )

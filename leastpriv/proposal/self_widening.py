@@ -1,9 +1,11 @@
-"""Additions that let the principal widen itself, denials that are no sign of a deploy, and a permissions boundary.
+"""Additions that let the principal widen itself, denials that are no sign of a deploy, and a
+permissions boundary.
 
-Sources of the two lists of actions: "Permissions boundaries for IAM entities" of the IAM User Guide and
-https://pathfinding.cloud (paths iam-001 to iam-021), read 2026-11-27. Source of the boundary for the roles that a role
-creates, and of the condition that demands it: "Delegating responsibility to others using permissions boundaries" (IAM
-User Guide, https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html, read 2026-11-27).
+Sources of the two lists of actions: "Permissions boundaries for IAM entities" of the IAM User Guide
+and https://pathfinding.cloud (paths iam-001 to iam-021), read 2026-11-27. Source of the boundary
+for the roles that a role creates, and of the condition that demands it: "Delegating responsibility
+to others using permissions boundaries" (IAM User Guide,
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html, read 2026-11-27).
 """
 
 from __future__ import annotations
@@ -16,7 +18,17 @@ from msgspec import Struct
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_run_id
-from leastpriv.models import Basis, Condition, Need, Origin, Outcome, Permission, Trust, Usage, grouped
+from leastpriv.models import (
+    Basis,
+    Condition,
+    Need,
+    Origin,
+    Outcome,
+    Permission,
+    Trust,
+    Usage,
+    grouped,
+)
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_matches
 from leastpriv.policy.document import Document
@@ -48,11 +60,15 @@ _CHANGES_A_PRINCIPAL = frozenset(
 """Actions on a role or user that extend its permissions, or remove a policy that may deny."""
 _CHANGES_ITS_TAGS = frozenset({"iam:TagRole", "iam:UntagRole", "iam:TagUser", "iam:UntagUser"})
 """Actions that change the tags by which conditions on `aws:PrincipalTag` allow or deny."""
-_CHANGES_A_GROUP = frozenset(f"iam:{verb}GroupPolicy" for verb in ("Attach", "Put", "Detach", "Delete"))
+_CHANGES_A_GROUP = frozenset(
+    f"iam:{verb}GroupPolicy" for verb in ("Attach", "Put", "Detach", "Delete")
+)
 _CHANGES_A_POLICY = frozenset({"iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"})
 _USES_A_ROLE = ("iam:PassRole", "sts:AssumeRole")
 _MANY_DENIALS = 20
-"""Least number of distinct denied actions of a probe: a tool that reads in parallel stops after fewer."""
+"""Least number of distinct denied actions of a probe: a tool that reads in parallel stops after
+fewer.
+"""
 _MOST_SUCCESS = 10
 """A probe has at most one successful action for so many denied ones."""
 _IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
@@ -60,20 +76,39 @@ _IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
 _MAKES = ("new-role", "new-user")
 """Paths that a boundary closes."""
 _BOUNDED = (
-    *("iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary"),
-    *("iam:CreateUser", "iam:AttachUserPolicy", "iam:PutUserPolicy", "iam:PutUserPermissionsBoundary"),
+    *(
+        "iam:CreateRole",
+        "iam:AttachRolePolicy",
+        "iam:PutRolePolicy",
+        "iam:PutRolePermissionsBoundary",
+    ),
+    *(
+        "iam:CreateUser",
+        "iam:AttachUserPolicy",
+        "iam:PutUserPolicy",
+        "iam:PutUserPermissionsBoundary",
+    ),
 )
-"""Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a boundary."""
+"""Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a
+boundary.
+"""
 
 
 def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -> str:
-    """Why the principal could extend its own permissions by an addition, however often it was denied; else empty."""
+    """Why the principal could extend its own permissions by an addition, however often it was
+    denied; else empty.
+    """
     action, resource = usage.need.permission.action, usage.need.permission.resource
     if widens_itself(usage.need.permission, evidence.principal):
         return "the principal could extend its own permissions"
     if action in _CHANGES_A_PRINCIPAL and usage.denial and _may_use(resource, evidence, document):
-        return "the principal may pass or assume that role, so it could extend its own permissions through it"
-    if action in _CHANGES_A_POLICY and any(resource_matches(resource, own) for own in evidence.own_policies):
+        return (
+            "the principal may pass or assume that role, so it could extend its own permissions"
+            " through it"
+        )
+    if action in _CHANGES_A_POLICY and any(
+        resource_matches(resource, own) for own in evidence.own_policies
+    ):
         return "the principal has the policy, so it could extend its own permissions"
     if action in _CHANGES_A_POLICY and usage.denial:
         return "the policy may be one of the principal's own: no record says who has it"
@@ -84,7 +119,9 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
 
 def widens_itself(permission: Permission, principal: str) -> bool:
     """Whether a permission lets the principal change its own policies, boundary, trust or tags."""
-    return permission.action in _CHANGES_A_PRINCIPAL | _CHANGES_ITS_TAGS and _is_own(permission.resource, principal)
+    return permission.action in _CHANGES_A_PRINCIPAL | _CHANGES_ITS_TAGS and _is_own(
+        permission.resource, principal
+    )
 
 
 def _is_own(resource: str, principal: str) -> bool:
@@ -95,42 +132,70 @@ def _is_own(resource: str, principal: str) -> bool:
 
 
 def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
-    """Whether the principal may pass or assume a role, by the policy, by a call or after this proposal."""
+    """Whether the principal may pass or assume a role, by the policy, by a call or after this
+    proposal.
+    """
     uses = (usage.need for usage in evidence.usages if usage.need.permission.action in _USES_A_ROLE)
     if any(need.exact and resource_matches(need.permission.resource, role) for need in uses):
         return True
     needs = (Need(Permission(action, role), Basis.OBSERVED, "") for action in _USES_A_ROLE)
     documents = [document] if document else []
-    return any(replay_need(need, evidence.principal, "", documents).startswith("allowed") for need in needs)
+    return any(
+        replay_need(need, evidence.principal, "", documents).startswith("allowed") for need in needs
+    )
 
 
 def probing_runs(evidence: Evidence) -> frozenset[str]:
     """Returns the ids of runs with many distinct denied actions and hardly any successful one."""
-    denied = grouped([(run, use.need.permission.action) for use in evidence.usages if use.denial for run in use.runs])
-    suspects = {run: len({*actions}) for run, actions in denied.items() if len({*actions}) >= _MANY_DENIALS}
-    allowed = (use for use in evidence.usages if use.succeeded and use.outcome is Outcome.ALLOWED and not use.denial)
-    pairs = ((run, use.need.permission.action) for use in allowed for run in suspects.keys() & use.runs)
+    denied = grouped(
+        [
+            (run, use.need.permission.action)
+            for use in evidence.usages
+            if use.denial
+            for run in use.runs
+        ]
+    )
+    suspects = {
+        run: len({*actions}) for run, actions in denied.items() if len({*actions}) >= _MANY_DENIALS
+    }
+    allowed = (
+        use
+        for use in evidence.usages
+        if use.succeeded and use.outcome is Outcome.ALLOWED and not use.denial
+    )
+    pairs = (
+        (run, use.need.permission.action) for use in allowed for run in suspects.keys() & use.runs
+    )
     successful = grouped(dict.fromkeys(pairs))
-    return frozenset(run for run, count in suspects.items() if count >= _MOST_SUCCESS * len(successful.get(run, ())))
+    return frozenset(
+        run
+        for run, count in suspects.items()
+        if count >= _MOST_SUCCESS * len(successful.get(run, ()))
+    )
 
 
 def denial_result(
     usage: Usage, evidence: Evidence, origins: Mapping[str, Origin], probes: Collection[str]
 ) -> GuardResult | None:
-    """Forbids an addition for a recorded denial that only a probe, or one run of unknown origin, asks for.
+    """Forbids an addition for a recorded denial that only a probe, or one run of unknown origin,
+    asks for.
 
     Where no repository knows the runs, a session that names a run counts as known.
     """
     if usage.denial is None or usage.denial.log or not usage.runs:
         return None
     if all(run in probes for run in usage.runs):
-        why = "only sessions of many denials made such calls, as a probe with stolen credentials does"
+        why = (
+            "only sessions of many denials made such calls, as a probe with stolen credentials does"
+        )
         return GuardResult(PROBE, why)
     run, *others = usage.runs
     asked = any(origin.where for origin in origins.values())
     session = next((each.session for each in evidence.runs if each.id == run), run)
     known = run in origins and origins[run].trust is Trust.TRUSTED if asked else is_run_id(session)
-    result = GuardResult(SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it")
+    result = GuardResult(
+        SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it"
+    )
     return None if others or known else result
 
 
@@ -139,7 +204,9 @@ class Boundary(Struct, frozen=True):
 
     condition: Condition
     statements: tuple[tuple[str, tuple[str, ...]], ...]
-    """Statements of the proposed policy (their Sid, or their number) and their actions that need the condition."""
+    """Statements of the proposed policy (their Sid, or their number) and their actions that need
+    the condition.
+    """
     path: str = ""
     """The file of the draft; empty where no input names one."""
     content: bytes = b""
@@ -147,35 +214,62 @@ class Boundary(Struct, frozen=True):
 
 
 def boundary_for(
-    documents: Sequence[Document], paths: Sequence[EscalationPath], principal: str, path: str, *, exists: bool
+    documents: Sequence[Document],
+    paths: Sequence[EscalationPath],
+    principal: str,
+    path: str,
+    *,
+    exists: bool,
 ) -> Boundary | None:
-    """Returns the boundary of the roles that the principal creates; None if it creates none without a boundary.
+    """Returns the boundary of the roles that the principal creates; None if it creates none without
+    a boundary.
 
-    `paths` are the open paths of all policies, `path` the file that the input `boundary-file` names, or empty.
+    `paths` are the open paths of all policies, `path` the file that the input `boundary-file`
+    names, or empty.
     """
     if not any(each.id in _MAKES for each in paths):
         return None
     _, partition, _, _, account, _ = principal.split(":", 5)
     name = PurePosixPath(path).stem or "BOUNDARY"
     arn = f"arn:{partition}:iam::{account}:policy/{name}"
-    allows = [each for document in documents for each in document.statements if each.effect == "Allow"]
+    allows = [
+        each for document in documents for each in document.statements if each.effect == "Allow"
+    ]
     names = (each.sid or f"statement {each.index + 1}" for each in allows)
-    actions = (tuple(action for action in _BOUNDED if names_action(each, action)) for each in allows)
+    actions = (
+        tuple(action for action in _BOUNDED if names_action(each, action)) for each in allows
+    )
     statements = tuple((name, own) for name, own in zip(names, actions, strict=True) if own)
     condition = Condition("StringEquals", "iam:PermissionsBoundary", (arn,))
     return Boundary(condition, statements, path, b"" if exists or not path else draft_boundary())
 
 
 def draft_boundary() -> bytes:
-    """Drafts a boundary that allows all but the first action of each path to further permissions."""
+    """Drafts a boundary that allows all but the first action of each path to further
+    permissions.
+    """
     rows = (row for row in table("escalation") if row["gives"] != "secrets")
     first = [action for row in rows for action in row["actions"].split(",")[0].split("|")]
     identities = {action for action in first if action.partition(":")[0] in _IDENTITIES}
-    lifts = {"iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary", "organizations:*"}
+    lifts = {
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:DeleteUserPermissionsBoundary",
+        "organizations:*",
+    }
     return create_policy(
         [
             {"Sid": "AllOfTheirPolicies", "Effect": "Allow", "Action": "*", "Resource": "*"},
-            {"Sid": "NoIdentities", "Effect": "Deny", "Action": sorted(identities | lifts), "Resource": "*"},
-            {"Sid": "NoCodeOfOtherRoles", "Effect": "Deny", "Action": sorted({*first} - identities), "Resource": "*"},
+            {
+                "Sid": "NoIdentities",
+                "Effect": "Deny",
+                "Action": sorted(identities | lifts),
+                "Resource": "*",
+            },
+            {
+                "Sid": "NoCodeOfOtherRoles",
+                "Effect": "Deny",
+                "Action": sorted({*first} - identities),
+                "Resource": "*",
+            },
         ]
     )

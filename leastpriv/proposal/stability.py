@@ -1,7 +1,8 @@
 """Judges whether patterns of used resources cover the resources of later runs.
 
-Each pattern needs as many runs as a removal, and the patterns of the earlier half of the runs cover the later half.
-Where names change too much for that, the common beginning of all names is tried: a renamed app keeps it (`shop-*`).
+Each pattern needs as many runs as a removal, and the patterns of the earlier half of the runs cover
+the later half. Where names change too much for that, the common beginning of all names is tried: a
+renamed app keeps it (`shop-*`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.models import Usage, grouped
-from leastpriv.permissions.generalize import COPY, OWN_WORD, ObservedResource, Pattern, across_regions, patterns_of
+from leastpriv.permissions.generalize import (
+    COPY,
+    OWN_WORD,
+    ObservedResource,
+    Pattern,
+    across_regions,
+    patterns_of,
+)
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -57,22 +65,32 @@ class Stability(Struct, frozen=True):
     shown: Sequence[ObservedResource]
     """The uses that count the runs."""
     makers: Mapping[str, int] | None
-    """Of an action that makes its resource: resource, in any region, -> number of runs that made it; else None."""
+    """Of an action that makes its resource: resource, in any region, -> number of runs that made
+    it; else None.
+    """
     names: Mapping[str, Mapping[str, Collection[str]]]
     """`names_by_word` of all services: an app's names begin alike in each."""
     escapes: bool
     """Whether the policy's version supports names with `*`, `?` or `$`."""
 
-    def judge(self, found: Sequence[ObservedResource]) -> tuple[tuple[Pattern, ...], GuardResult | None]:
+    def judge(
+        self, found: Sequence[ObservedResource]
+    ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
         """Returns the patterns of these resources, and why a later run may well use another one."""
         return self._judge(found, _exact if self.context.options.exact_resources else patterns_of)
 
-    def judge_common_names(self, found: Sequence[ObservedResource]) -> tuple[tuple[Pattern, ...], None] | None:
-        """Returns the common beginnings of the names, where these cover what later runs used; else None."""
+    def judge_common_names(
+        self, found: Sequence[ObservedResource]
+    ) -> tuple[tuple[Pattern, ...], None] | None:
+        """Returns the common beginnings of the names, where these cover what later runs used; else
+        None.
+        """
         if self.context.options.exact_resources:
             return None
         for has_end in (True, False):
-            patterns, reason = self._judge(found, partial(across_regions, make=partial(self._common, has_end)))
+            patterns, reason = self._judge(
+                found, partial(across_regions, make=partial(self._common, has_end))
+            )
             if patterns and not reason:
                 return patterns, None
         return None
@@ -89,22 +107,34 @@ class Stability(Struct, frozen=True):
             return GuardResult("policy-version", why)
         least = self.context.options.minimum_runs
         for pattern in [each for each in patterns if not is_whole_type(each.pattern)]:
-            is_rare = self.makers is not None and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
+            is_rare = (
+                self.makers is not None
+                and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
+            )
             if is_rare and not pattern.openings:
                 return GuardResult(
                     "makes-new",
-                    f"it creates resources, and a later run may choose another name than {pattern.pattern}, which "
-                    f"fewer than {_MADE_AGAIN} runs are known to have created",
+                    "it creates resources, and a later run may choose another name than"
+                    f" {pattern.pattern}, which fewer than {_MADE_AGAIN} runs are known to have"
+                    " created",
                 )
             runs = len(self._runs_of(pattern))
             if runs < least:
-                return GuardResult("few-runs", f"{runs} of {least} runs used it on {pattern.pattern}")
+                return GuardResult(
+                    "few-runs", f"{runs} of {least} runs used it on {pattern.pattern}"
+                )
         return None
 
     def _runs_of(self, pattern: Pattern) -> set[str]:
-        """The runs that used what a pattern covers, or what is below it, in any region or service of the same name."""
+        """The runs that used what a pattern covers, or what is below it, in any region or service
+        of the same name.
+        """
         wide = in_region(pattern.pattern, "*")
-        used = (each for each in self.shown if any(resource_covers(p, each.resource) for p in (wide, f"{wide}/*")))
+        used = (
+            each
+            for each in self.shown
+            if any(resource_covers(p, each.resource) for p in (wide, f"{wide}/*"))
+        )
         runs = {run for each in used for run in each.runs}
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
@@ -113,30 +143,42 @@ class Stability(Struct, frozen=True):
         return runs
 
     def _news(self, found: Sequence[ObservedResource], make: _Patterns) -> GuardResult | None:
-        """A resource of the later half of the runs that the patterns of the earlier half do not cover."""
+        """A resource of the later half of the runs that the patterns of the earlier half do not
+        cover.
+        """
         used = {*chain.from_iterable(each.runs for each in found)}
         using = [run.id for run in self.context.evidence.runs if run.id in used]
         early = {*using[: (len(using) + 1) // 2]}
-        first = [replace(each, runs=tuple(run for run in each.runs if run in early)) for each in found]
+        first = [
+            replace(each, runs=tuple(run for run in each.runs if run in early)) for each in found
+        ]
         first = [each for each in first if each.runs]
-        # Only the later runs show that names change, but of a name with a word of its run and of several copies.
+        # Only the later runs show that names change, but of a name with a word of its run and of
+        # several copies.
         shown = Counter(each.family for each in first)
         kept = {
             family
             for family, copies in shown.items()
             if family
-            and (family.opening.reason == OWN_WORD or (family.opening.reason == COPY and copies >= _LEAST_COPIES))
+            and (
+                family.opening.reason == OWN_WORD
+                or (family.opening.reason == COPY and copies >= _LEAST_COPIES)
+            )
         }
         before = [each if each.family in kept else replace(each, family=None) for each in first]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
             is_new = not any(resource_covers(pattern, each.resource) for pattern in known)
             if is_new and not is_whole_type(each.resource):
-                return GuardResult("new-resources", f"only the later half of the runs used it on {each.resource}")
+                return GuardResult(
+                    "new-resources", f"only the later half of the runs used it on {each.resource}"
+                )
         return None
 
     def _common(self, has_end: bool, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
-        """One pattern for each type and app, by the common beginning of its names; none where one is too short."""
+        """One pattern for each type and app, by the common beginning of its names; none where one
+        is too short.
+        """
         groups: dict[tuple[str, str, str, str], list[ObservedResource]] = {}
         with_ids: list[ObservedResource] = []
         nameless: list[ObservedResource] = []
@@ -146,9 +188,16 @@ class Stability(Struct, frozen=True):
                 # The account has one such resource, as Glue's catalog.
                 nameless.append(each)
                 continue
-            head, name, variable = resource[: parts[0].start], resource[parts[0].start :], parts[0].variable
+            head, name, variable = (
+                resource[: parts[0].start],
+                resource[parts[0].start :],
+                parts[0].variable,
+            )
             between = (resource[one.end : other.start] for one, other in pairwise(parts))
-            if is_kept(resource, variable, resource[parts[0].start : parts[0].end]) and head != _BUCKETS:
+            if (
+                is_kept(resource, variable, resource[parts[0].start : parts[0].end])
+                and head != _BUCKETS
+            ):
                 with_ids.append(each)
             else:
                 shape = "/".join((*(part.variable for part in parts), *between))
@@ -167,7 +216,11 @@ class Stability(Struct, frozen=True):
             # Of other services by the same separator: names of Glue have `_` for `-`.
             begin = names[0][: names[0].find(word) + len(word) + 1]
             known = self.names.get(word, {}).items()
-            alike = (name for name, used in known if name.startswith(begin) and not using.isdisjoint(used))
+            alike = (
+                name
+                for name, used in known
+                if name.startswith(begin) and not using.isdisjoint(used)
+            )
             opened = _opened([*names, *alike] if is_alone else names, has_end and not is_alone)
             if literal_letters(opened.removesuffix(":*")) < _LEAST_LITERAL:
                 return ()
@@ -177,13 +230,22 @@ class Stability(Struct, frozen=True):
 
 
 def in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-    """Folds each id into the pattern of every resource of its type, where there is one: no grant depends on it."""
+    """Folds each id into the pattern of every resource of its type, where there is one: no grant
+    depends on it.
+    """
     whole = {each.pattern: {*each.covers} for each in patterns if is_whole_type(each.pattern)}
     if not whole:
         return tuple(patterns)
     folded = set[str]()
     for each in patterns:
-        wide = next((name for name in whole if name != each.pattern and resource_covers(name, each.pattern)), None)
+        wide = next(
+            (
+                name
+                for name in whole
+                if name != each.pattern and resource_covers(name, each.pattern)
+            ),
+            None,
+        )
         if wide:
             whole[wide].update(each.covers)
             folded.add(each.pattern)
@@ -195,7 +257,9 @@ def in_whole_types(patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
 
 
 def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collection[str]]]:
-    """First word of a name -> the names that begin with it, of all services -> the runs that used them."""
+    """First word of a name -> the names that begin with it, of all services -> the runs that used
+    them.
+    """
     found: dict[str, dict[str, set[str]]] = {}
     for usage in usages:
         name = _name(usage.need.permission.resource)
@@ -203,15 +267,21 @@ def names_by_word(usages: Iterable[Usage]) -> Mapping[str, Mapping[str, Collecti
     return found
 
 
-def in_regions_in_use(patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]) -> tuple[Pattern, ...]:
-    """Writes each pattern for all regions in which any action used what it covers: the next deploy there updates it."""
+def in_regions_in_use(
+    patterns: Sequence[Pattern], of_type: Iterable[ObservedResource]
+) -> tuple[Pattern, ...]:
+    """Writes each pattern for all regions in which any action used what it covers: the next deploy
+    there updates it.
+    """
     used = grouped([(region_of(each.resource), each.resource) for each in of_type])
     used.pop("", None)
     found = {each.pattern: each for each in patterns}
     for pattern in patterns if len(used) > 1 else ():
         for region, resources in used.items():
             written = in_region(pattern.pattern, region)
-            if written not in found and any(resource_covers(written, resource) for resource in resources):
+            if written not in found and any(
+                resource_covers(written, resource) for resource in resources
+            ):
                 found[written] = replace(pattern, pattern=written, covers=())
     return tuple(found[name] for name in sorted(without_covered(found)))
 
@@ -223,15 +293,21 @@ def _first_word(name: str) -> str:
 def _name(resource: str) -> str:
     """What an ARN has behind its resource type and behind a beginning that all teams share."""
     parts = parts_of(service_of(resource), resource)
-    return without_shared_prefix(resource[parts[0].start :] if parts else resource.rpartition(":")[2])
+    return without_shared_prefix(
+        resource[parts[0].start :] if parts else resource.rpartition(":")[2]
+    )
 
 
 def _exact(found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
-    return tuple(Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found}))
+    return tuple(
+        Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found})
+    )
 
 
 def _opened(names: Sequence[str], has_end: bool) -> str:
-    """The common beginning, and end, of several names up to a separator; `/` where all names have one."""
+    """The common beginning, and end, of several names up to a separator; `/` where all names have
+    one.
+    """
     begin, end = common_ends(list(names))
     cut = max((found.end() for found in _SEPARATOR.finditer(begin)), default=0)
     begin = begin[:cut]
@@ -242,12 +318,16 @@ def _opened(names: Sequence[str], has_end: bool) -> str:
 
 
 def with_items(action: str, resource: str) -> tuple[str, ...]:
-    """Returns where a life-cycle action applies to what a call made: the resource, or the items of a collection.
+    """Returns where a life-cycle action applies to what a call made: the resource, or the items of
+    a collection.
 
-    `/apis/ID/routes/*` of `/apis/ID/routes`. Nothing for `/apis`: all APIs of the account are below it.
+    `/apis/ID/routes/*` of `/apis/ID/routes`. Nothing for `/apis`: all APIs of the account are below
+    it.
     """
     path, items = resource.partition("::/")[2], f"{resource}/*"
-    names = {f"{kind}s" for kind in types_of_arn("apigateway", items)} if "/" in path else frozenset()
+    names = (
+        {f"{kind}s" for kind in types_of_arn("apigateway", items)} if "/" in path else frozenset()
+    )
     is_collection = not names.isdisjoint(types_of_arn("apigateway", resource))
     own = (each for each in rules_of(action).arns if each.count("/") == resource.count("/"))
     if is_collection and not any(shape_overlaps(each, resource) for each in own):
@@ -258,4 +338,6 @@ def with_items(action: str, resource: str) -> tuple[str, ...]:
 def where_applied(action: str, known: Iterable[Sequence[Pattern] | None]) -> list[Pattern]:
     """The patterns of what the runs used on which another action applies too."""
     used = (each for patterns in known for each in patterns or () if each.covers)
-    return [replace(each, pattern=name) for each in used for name in with_items(action, each.pattern)]
+    return [
+        replace(each, pattern=name) for each in used for name in with_items(action, each.pattern)
+    ]

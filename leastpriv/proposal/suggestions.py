@@ -1,7 +1,9 @@
-"""Suggests permissions and conditions for the reader to copy; a proposal never writes them (promise 4).
+"""Suggests permissions and conditions for the reader to copy; a proposal never writes them (promise
+4).
 
-A condition narrows what a resource cannot: a grant on `*` to the regions in use, or a passed role to its service. It is
-suggested if every allowed call of an action meets it, in as many runs as a removal needs.
+A condition narrows what a resource cannot: a grant on `*` to the regions in use, or a passed role
+to its service. It is suggested if every allowed call of an action meets it, in as many runs as a
+removal needs.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.wildcards import LIFECYCLE
 
 _RECORDED_KEYS = (("iam:PassedToService", "iam:PassRole"), ("kms:ViaService", "kms:"))
-"""Condition keys that `permissions/` derives from the record of every call, with the beginning of the actions."""
+"""Condition keys that `permissions/` derives from the record of every call, with the beginning of
+the actions.
+"""
 
 
 class SuggestedAction(Struct, frozen=True):
@@ -44,12 +48,15 @@ class SuggestedAction(Struct, frozen=True):
 def suggested_actions(
     evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()
 ) -> tuple[SuggestedAction, ...]:
-    """Lists lifecycle counterparts of used actions, actions of the role's resource types, and data events.
+    """Lists lifecycle counterparts of used actions, actions of the role's resource types, and data
+    events.
 
-    Items of a resource without recorded data events (off by default) may be used unseen. Actions that a policy grants
-    on any resource are omitted, and so are those that are never added.
+    Items of a resource without recorded data events (off by default) may be used unseen. Actions
+    that a policy grants on any resource are omitted, and so are those that are never added.
     """
-    allowed = (usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    allowed = (
+        usage.need.permission for usage in evidence.usages if usage.outcome is Outcome.ALLOWED
+    )
     by_action = grouped([(each.action, each.resource) for each in allowed])
     used = {action: dict.fromkeys(resources) for action, resources in by_action.items()}
     found: dict[str, SuggestedAction] = {}
@@ -62,7 +69,11 @@ def suggested_actions(
     others = (
         _on_created_resources(used, documents),
         _declared(declared.needs + declared.later_needs, used),
-        (SuggestedAction(each, Basis.DECLARED, ", ".join(types[:3])) for each, types in types_of if each not in used),
+        (
+            SuggestedAction(each, Basis.DECLARED, ", ".join(types[:3]))
+            for each, types in types_of
+            if each not in used
+        ),
         _unrecorded_data_events(evidence, used, documents),
     )
     for suggestion in chain.from_iterable(others):
@@ -70,22 +81,30 @@ def suggested_actions(
     return tuple(
         suggestion
         for action, suggestion in sorted(found.items())
-        if not forbidden(action, never_add) and (action in used or not statements_allowing(documents, action))
+        if not forbidden(action, never_add)
+        and (action in used or not statements_allowing(documents, action))
     )
 
 
-def _as_written(action: str, resources: Sequence[str], documents: Sequence[Document]) -> Iterable[str]:
-    """Yields the patterns with which the policies grant an action on used resources, else the resources themselves."""
+def _as_written(
+    action: str, resources: Sequence[str], documents: Sequence[Document]
+) -> Iterable[str]:
+    """Yields the patterns with which the policies grant an action on used resources, else the
+    resources themselves.
+    """
     granting = statements_allowing(documents, action)
     patterns = [pattern for each in granting for pattern in each.resources if pattern != "*"]
     return dict.fromkeys(
-        next((pattern for pattern in patterns if resource_covers(pattern, each)), each) for each in resources
+        next((pattern for pattern in patterns if resource_covers(pattern, each)), each)
+        for each in resources
     )
 
 
 def _declared(needs: Sequence[Need], used: Collection[str]) -> Iterator[SuggestedAction]:
     """Actions that templates and plans need and no run used, with the resources that they name."""
-    by_action = grouped([(need.permission.action, need) for need in needs if need.permission.action not in used])
+    by_action = grouped(
+        [(need.permission.action, need) for need in needs if need.permission.action not in used]
+    )
     for action, own in by_action.items():
         named = dict.fromkeys(need.permission.resource for need in own if need.exact)
         yield SuggestedAction(action, Basis.DECLARED, own[0].because, tuple(named))
@@ -96,7 +115,8 @@ def _on_created_resources(
 ) -> Iterator[SuggestedAction]:
     """Used actions on resources that the role created and has not used them on yet.
 
-    The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and `orders-2`.
+    The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and
+    `orders-2`.
     """
     left: dict[str, tuple[str, dict[str, None]]] = {}
     for used_action in filter(creates_its_resource, used):
@@ -108,7 +128,9 @@ def _on_created_resources(
                 # CloudWatch Logs takes a log group with and without `:*`.
                 forms = {each, each.removesuffix(":*")}
                 is_used = each == "*" or each in used[action] or not fits(action, each)
-                if not is_used and not any(resource_covers(on, form) for on in allowed for form in forms):
+                if not is_used and not any(
+                    resource_covers(on, form) for on in allowed for form in forms
+                ):
                     left.setdefault(action, (used_action, {}))[1][each] = None
     for action, (used_action, missing) in left.items():
         yield SuggestedAction(action, Basis.LIFECYCLE, used_action, tuple(missing))
@@ -116,7 +138,11 @@ def _on_created_resources(
 
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of used actions that remain in the policy without use."""
-    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    used = {
+        usage.need.permission.action
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED
+    }
     used_actions = siblings_of(used)
     results = [pair for change in proposal.changes for pair in (change.kept or {}).items()]
     results += [(held.action, held.guard_result) for held in proposal.held_back]
@@ -145,7 +171,9 @@ def _unrecorded_data_events(
                 and row["type"] in kinds_of(action, resource)
             ]
         )
-        written = dict.fromkeys(name for own, names in by_action.items() for name in _as_written(own, names, documents))
+        written = dict.fromkeys(
+            name for own, names in by_action.items() for name in _as_written(own, names, documents)
+        )
         resources = tuple(f"{each}{row['below']}" for each in written)
         for action in row["actions"].split(",") if resources else ():
             if action not in used:
@@ -165,9 +193,15 @@ class SuggestedCondition(Struct, frozen=True):
     """Number of runs of the least used action."""
 
 
-def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[SuggestedCondition, ...]:
+def suggested_conditions(
+    document: Document, evidence: Evidence, minimum_runs: int
+) -> tuple[SuggestedCondition, ...]:
     """Lists conditions that each Allow statement of the proposed document could add."""
-    shown = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED and usage.need.verified)
+    shown = (
+        usage
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED and usage.need.verified
+    )
     used = grouped([(usage.need.permission.action, usage) for usage in shown])
     partition = evidence.principal.split(":")[1]
     found: dict[tuple[int, Condition], dict[str, int]] = {}
@@ -183,7 +217,13 @@ def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: i
                 if condition.key.lower() not in asked:
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
-        SuggestedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
+        SuggestedCondition(
+            index,
+            document.statements[index].sid,
+            tuple(sorted(runs)),
+            condition,
+            min(runs.values()),
+        )
         for (index, condition), runs in sorted(found.items())
     )
 
@@ -194,13 +234,17 @@ def _common_conditions(
     """Yields the conditions that all usages of an action through a statement met."""
     # A resource names its region; a global service chooses its own.
     open_to_all = not statement.resources or "*" in statement.resources
-    is_regional = all(use.regions for use in usages) and not home_region(action.partition(":")[0], partition)
+    is_regional = all(use.regions for use in usages) and not home_region(
+        action.partition(":")[0], partition
+    )
     if open_to_all and is_regional:
         regions = {region for use in usages for region in use.regions}
         yield Condition("StringEquals", "aws:RequestedRegion", tuple(sorted(regions)))
     every = [usage.need.permission.conditions for usage in usages]
     for key, prefix in _RECORDED_KEYS:
-        shown = [[each for each in conditions if each.key.lower() == key.lower()] for conditions in every]
+        shown = [
+            [each for each in conditions if each.key.lower() == key.lower()] for conditions in every
+        ]
         if action.startswith(prefix) and all(shown):
             values = {value for conditions in shown for each in conditions for value in each.values}
             yield Condition("StringEquals", key, tuple(sorted(values)))

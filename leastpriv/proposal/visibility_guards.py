@@ -47,7 +47,9 @@ def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
         if not could_hide(gap, candidate.action):
             continue
         elsewhere = gap.scope.data_events and has_data_events(candidate, context)
-        reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(candidate, gap.scope.outside)
+        reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(
+            candidate, gap.scope.outside
+        )
         if reached and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
     return ""
@@ -61,7 +63,9 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     coverage, named = context.evidence.coverage, regions_to_know(candidate, context)
     regions, partition = named or coverage.named_regions, context.evidence.principal.split(":")[1]
     # Global services record the calls of carriers in their home region alone.
-    carriers = (each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation))
+    carriers = (
+        each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation)
+    )
     homes = {home_region(name.partition(":")[0], partition) for name in carriers} - {""}
     for region in sorted(regions | homes):
         length = coverage.length(region)
@@ -70,18 +74,22 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
         if length < least:
             return f"the records of {region} span {length.days} of {least.days} days"
     # Recorded data events of the very resources show that their regions were read.
-    is_data = visibility(candidate.action).visibility is Visibility.DATA and not carriers_of(candidate.action)
+    is_data = visibility(candidate.action).visibility is Visibility.DATA and not carriers_of(
+        candidate.action
+    )
     if regions or coverage.every_region or (is_data and has_data_events(candidate, context)):
         return ""
     read = ", ".join(sorted(coverage.days)) or "no region"
     return (
-        f"the grant reaches every region, and the records are of {read} only: name the role's regions in "
-        "`aws-regions`, or read a trail of all regions"
+        f"the grant reaches every region, and the records are of {read} only: name the role's"
+        " regions in `aws-regions`, or read a trail of all regions"
     )
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action whose events the trail of a region may omit: reads, writes, or those of an excludable service."""
+    """Keeps an action whose events the trail of a region may omit: reads, writes, or those of an
+    excludable service.
+    """
     if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
     regions = _regions_of_use(candidate, context)
@@ -94,14 +102,24 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
     may_be_read = _may_be_read(candidate.action, seen.read_only)
     if may_be_read and (reason := _unrecorded(READ, "reading calls", regions, context)):
         return f"{reason}: the trail may log writes only"
-    if seen.read_only is not True and (reason := _unrecorded(WRITE, "writing calls", regions, context)):
+    if seen.read_only is not True and (
+        reason := _unrecorded(WRITE, "writing calls", regions, context)
+    ):
         return f"{reason}: the trail may log reads only"
     return ""
 
 
-def is_of_another_region(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> bool:
-    """Whether only some regions lack events of AWS KMS for long enough: a role calls KMS where its resources are."""
-    source = EXCLUDABLE.get(candidate.action.partition(":")[0], "") if found.guard == "not-recorded" else ""
+def is_of_another_region(
+    candidate: RemovalCandidate, found: GuardResult, context: GuardContext
+) -> bool:
+    """Whether only some regions lack events of AWS KMS for long enough: a role calls KMS where its
+    resources are.
+    """
+    source = (
+        EXCLUDABLE.get(candidate.action.partition(":")[0], "")
+        if found.guard == "not-recorded"
+        else ""
+    )
     regions = _regions_of_use(candidate, context) if source else ()
     return any(not _unrecorded(source, "events", [region], context) for region in regions)
 
@@ -114,7 +132,9 @@ def _regions_of_use(candidate: RemovalCandidate, context: GuardContext) -> list[
 
 
 def _unrecorded(kind: str, words: str, regions: Sequence[str], context: GuardContext) -> str:
-    """Why the records of some region may lack events of a kind; empty if each has them for long enough."""
+    """Why the records of some region may lack events of a kind; empty if each has them for long
+    enough.
+    """
     least = timedelta(days=context.options.minimum_days)
     for region in regions:
         length = context.evidence.coverage.length(region, kind)
@@ -126,7 +146,9 @@ def _unrecorded(kind: str, words: str, regions: Sequence[str], context: GuardCon
 
 
 def _may_be_read(action: str, read_only: bool | None) -> bool:
-    """Whether CloudTrail may mark the call as a read; for KMS and STS its flag differs from IAM's access level."""
+    """Whether CloudTrail may mark the call as a read; for KMS and STS its flag differs from IAM's
+    access level.
+    """
     if read_only is not None:
         return read_only
     level = catalog.access_level(action)
@@ -135,7 +157,9 @@ def _may_be_read(action: str, read_only: bool | None) -> bool:
 
 
 def _is_event_of(events: tuple[str, ...], action: str) -> bool:
-    """Whether a use of the action may be an event of these kinds (`Scope.events`; none: of any kind)."""
+    """Whether a use of the action may be an event of these kinds (`Scope.events`; none: of any
+    kind).
+    """
     if not events:
         return True
     seen = visibility(action)
@@ -163,32 +187,50 @@ def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: Gua
 
 
 def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
-    """Whether all resources of the statement are within locations that the gap does not affect (`Scope.outside`)."""
+    """Whether all resources of the statement are within locations that the gap does not affect
+    (`Scope.outside`).
+    """
 
     def is_within(resource: str, place: str) -> bool:
-        # Many statements name a bucket together with its objects; the bucket is the location of both.
+        # Many statements name a bucket together with its objects; the bucket is the location of
+        # both.
         named = resource if "/" in resource else f"{resource}/"
         return named.startswith(place[:-1]) if place.endswith("*") else resource == place
 
     resources = candidate.entry.statement.resources
-    return bool(resources) and all(any(is_within(resource, place) for place in places) for resource in resources)
+    return bool(resources) and all(
+        any(is_within(resource, place) for place in places) for resource in resources
+    )
 
 
 def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps a used action if its grant may have served a second resource type that the record does not name."""
+    """Keeps a used action if its grant may have served a second resource type that the record does
+    not name.
+    """
     for other in unnamed_types(candidate, context):
-        return f"it was called, and this grant may have served the call's {other}, which no record names"
+        return (
+            f"it was called, and this grant may have served the call's {other}, which no record"
+            " names"
+        )
     return ""
 
 
 def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[str, ...]:
-    """The resource types of the statement that calls of a used action may have served and no record names."""
+    """The resource types of the statement that calls of a used action may have served and no record
+    names.
+    """
     known = catalog.action(candidate.action)
-    used = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
+    used = [
+        usage
+        for usage in context.used.get(candidate.action, ())
+        if usage.outcome is Outcome.ALLOWED
+    ]
     if known is None or len(known.resource_types) < 2 or not used:
         return ()
     named_in = ((usage.need.exact, usage.need.permission.resource) for usage in used)
-    resources = {resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)}
+    resources = {
+        resource for is_exact, resource in named_in if is_exact or is_open_anyway(resource)
+    }
     named = {kind for resource in resources for kind in kinds_of(known.name, resource)}
     # The catalogue lacks types of some actions: that of `apigateway:DELETE` on `/apis/ID`.
     return tuple(
@@ -200,7 +242,9 @@ def unnamed_types(candidate: RemovalCandidate, context: GuardContext) -> tuple[s
 
 
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Keeps an action whose use leaves neither its own event nor the event of an operation that needs it."""
+    """Keeps an action whose use leaves neither its own event nor the event of an operation that
+    needs it.
+    """
     if dropped_with_service(candidate, context):
         return ""
     seen = visibility(candidate.action)
@@ -208,10 +252,13 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
         case Visibility.ENDED:
             return ""
         case Visibility.DATA if not has_data_events(candidate, context):
-            return f"data event ({seen.resource_type}), not known to be recorded for these resources"
+            return (
+                f"data event ({seen.resource_type}), not known to be recorded for these resources"
+            )
         case Visibility.PERMISSION_ONLY:
             return f"its use may leave no event: {seen.source}"
-        # Records of its use come before the page that says that there are none: some of its operations have events.
+        # Records of its use come before the page that says that there are none: some of its
+        # operations have events.
         case Visibility.NEVER if candidate.action not in context.used:
             return f"CloudTrail never records it: {seen.source}"
         case Visibility.UNKNOWN if not is_recorded(candidate.action, context):
@@ -227,8 +274,13 @@ def _hidden_carrier(candidate: RemovalCandidate, context: GuardContext) -> str:
         kinds = KINDS_OF_DATA[read_only_by_name(each.operation.partition(":")[2])]
         # CloudTrail records ListObjectsV2 as ListObjects.
         names = (each.operation, each.operation.removesuffix("V2"))
-        if not data_recorded(candidate, context, each.resource_type, kinds, partial(_is_one_of, names)):
-            return f"{inside}, a data event ({each.resource_type}) that is not known to be recorded for these resources"
+        if not data_recorded(
+            candidate, context, each.resource_type, kinds, partial(_is_one_of, names)
+        ):
+            return (
+                f"{inside}, a data event ({each.resource_type}) that is not known to be recorded"
+                " for these resources"
+            )
     return ""
 
 
@@ -247,8 +299,13 @@ def could_hide(gap: Gap, action: str) -> bool:
         return True
     if any(action_matches(pattern, action) for pattern in scope.actions):
         return True
-    # An event that no table maps is no known carrier: it hides only what its own service authorizes.
-    services = _services_of(action) if gap.kind not in UNKNOWN_EVENTS else {action.partition(":")[0].lower()}
+    # An event that no table maps is no known carrier: it hides only what its own service
+    # authorizes.
+    services = (
+        _services_of(action)
+        if gap.kind not in UNKNOWN_EVENTS
+        else {action.partition(":")[0].lower()}
+    )
     return not services.isdisjoint(scope.services)
 
 
@@ -259,55 +316,77 @@ def _services_of(action: str) -> frozenset[str]:
 
 
 def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the action is dropped with its wildcard over a service without calls, as the user chose (promise 4)."""
+    """Whether the action is dropped with its wildcard over a service without calls, as the user
+    chose (promise 4).
+    """
     prefix = candidate.action.partition(":")[0]
-    if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(candidate, context):
+    if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(
+        candidate, context
+    ):
         return False
     is_silent = may_be_uncalled(candidate.action) and not context.options.drop_unseen_actions
     is_kept = is_silent and not is_never_attempted(candidate, context)
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
         return not is_kept or context.options.unseen_services is not UnseenServices.BY_ENTRY
-    # A person wrote `s3:*` and `rds-db:*` on purpose, and no trail shows an upload or a login to a database.
+    # A person wrote `s3:*` and `rds-db:*` on purpose, and no trail shows an upload or a login to a
+    # database.
     return not is_kept and prefix in _visible_services(candidate.entry.granted)
 
 
 @cache
 def may_be_uncalled(action: str) -> bool:
-    """Whether a deployment may cause this data event without any management event of the resource."""
-    return any(action in row["actions"].split(",") for row in table("item_level") if row["uncalled"])
+    """Whether a deployment may cause this data event without any management event of the
+    resource.
+    """
+    return any(
+        action in row["actions"].split(",") for row in table("item_level") if row["uncalled"]
+    )
 
 
 def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the action belongs to a wildcard and to a service without any call."""
-    return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in context.programs
+    return (
+        candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in context.programs
+    )
 
 
 def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the user's option, or IAM's last accessed information, allows dropping unseen services."""
+    """Whether the user's option, or IAM's last accessed information, allows dropping unseen
+    services.
+    """
     choice, entry = context.options.unseen_services, candidate.entry
     is_by_entry = choice is UnseenServices.BY_ENTRY
     is_dropped = choice is UnseenServices.DROP or (is_by_entry and entry.spans_services)
     if is_dropped or is_never_attempted(candidate, context):
         return True
-    # Most deployments by these programs use such a service unseen, so that its lack of calls is no sign.
+    # Most deployments by these programs use such a service unseen, so that its lack of calls is no
+    # sign.
     prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
-    usual = (row for row in table("item_level") if row["prefix"] == prefix and row["uncalled"] == "usual")
+    usual = (
+        row for row in table("item_level") if row["prefix"] == prefix and row["uncalled"] == "usual"
+    )
     return is_by_entry and entry.spans_a_service and any(is_done_by(row, programs) for row in usual)
 
 
 def is_done_by(row: Mapping[str, str], programs: frozenset[str]) -> bool:
-    """Whether one of some programs does what a row of `item_level.tsv` says; one without a user agent may do all."""
+    """Whether one of some programs does what a row of `item_level.tsv` says; one without a user
+    agent may do all.
+    """
     return not programs.isdisjoint({"", *row["programs"].split(",")})
 
 
 def deploying_programs(context: GuardContext) -> frozenset[str]:
     """The programs of all calls but those of STS, by which a workflow logs in."""
-    return frozenset[str]().union(*(each for name, each in context.programs.items() if name != "sts"))
+    return frozenset[str]().union(
+        *(each for name, each in context.programs.items() if name != "sts")
+    )
 
 
 @lru_cache(maxsize=1_024)
 def _visible_services(granted: tuple[str, ...]) -> frozenset[str]:
-    """Services of which more granted actions leave management events, or events that no source knows, than never do."""
+    """Services of which more granted actions leave management events, or events that no source
+    knows, than never do.
+    """
     balance: Counter[str] = Counter()
     weights = {Visibility.MANAGEMENT: 1, Visibility.UNKNOWN: 1, Visibility.NEVER: -1}
     for action in granted:

@@ -1,9 +1,10 @@
-"""Decides whether a doubt keeps an unused action of `*`, NotAction or `sqs:*`, which no person chose by its name.
+"""Decides whether a doubt keeps an unused action of `*`, NotAction or `sqs:*`, which no person
+chose by its name.
 
-Any other entry keeps every action that a guard doubts. A wildcard grants hundreds of actions, and "its use may leave no
-event" is true of many of them. It keeps what the deploying tool does to the resources in use, and what a deployment
-usually does unseen; the wildcard of one service also keeps unrecorded actions on the resource types in use.
-The report names the rest as removed without proof.
+Any other entry keeps every action that a guard doubts. A wildcard grants hundreds of actions, and
+"its use may leave no event" is true of many of them. It keeps what the deploying tool does to the
+resources in use, and what a deployment usually does unseen; the wildcard of one service also keeps
+unrecorded actions on the resource types in use. The report names the rest as removed without proof.
 """
 
 from __future__ import annotations
@@ -52,17 +53,30 @@ COVERAGE = frozenset({"gap-in-scope", "region-not-read", "not-recorded", "minimu
 """Guards that name what the evidence lacks, for many actions at once."""
 
 
-def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: GuardContext) -> GuardResult | None:
-    """The reason to keep an unused action of a wildcard that a guard found, or None where the doubt is no reason."""
+def keeping_result(
+    candidate: RemovalCandidate, found: GuardResult, context: GuardContext
+) -> GuardResult | None:
+    """The reason to keep an unused action of a wildcard that a guard found, or None where the doubt
+    is no reason.
+    """
     if not candidate.entry.spans_a_service:
-        # A person named a part of the service, as `iam:*Role*`: what the tool does decides, not a like name.
+        # A person named a part of the service, as `iam:*Role*`: what the tool does decides, not a
+        # like name.
         is_like_name = found.guard == LIFECYCLE and candidate.action not in context.partners
-        return _of_next_run(candidate, context) if is_like_name and candidate.entry.is_wildcard else found
+        return (
+            _of_next_run(candidate, context)
+            if is_like_name and candidate.entry.is_wildcard
+            else found
+        )
     if found.guard in NO_SIGN | COVERAGE and forbidden(candidate.action, context.options.never_add):
         return None
-    if found.guard == "minimum-confidence" and not _is_for_resources_in_use(candidate.action, context):
+    if found.guard == "minimum-confidence" and not _is_for_resources_in_use(
+        candidate.action, context
+    ):
         return None
-    is_elsewhere = candidate.entry.spans_services and is_of_another_region(candidate, found, context)
+    is_elsewhere = candidate.entry.spans_services and is_of_another_region(
+        candidate, found, context
+    )
     if found.guard not in NO_SIGN and not is_elsewhere:
         return found
     if dropped_with_service(candidate, context):
@@ -79,7 +93,9 @@ def keeping_result(candidate: RemovalCandidate, found: GuardResult, context: Gua
 
 
 def _of_next_run(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
-    """The doubt whether the next run needs a reading action of a like name, or None where there is none."""
+    """The doubt whether the next run needs a reading action of a like name, or None where there is
+    none.
+    """
     is_read = context.options.lifecycle is Lifecycle.WRITE and catalog.is_read(candidate.action)
     reason = minimum_confidence(candidate, context) if is_read else ""
     is_in_use = bool(reason) and _is_for_resources_in_use(candidate.action, context)
@@ -93,7 +109,9 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
     # A script that calls one service may send a message to another.
     has_script = not _BY_HAND.isdisjoint(deploying_programs(context))
     match visibility(action).visibility:
-        case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(action, context):
+        case Visibility.DATA if _is_of_tool(action, context) or _may_call_a_provider(
+            action, context
+        ):
             return True
         case Visibility.DATA:
             is_terraform = Tool.TERRAFORM in context.programs.get(prefix, ())
@@ -110,7 +128,8 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
             # A service that calls the API for the principal leaves the event of that call.
             return False
         case _ if is_tagging(action):
-            # A call without tags needs no such action; where the runs set tags, it is of the life cycle.
+            # A call without tags needs no such action; where the runs set tags, it is of the life
+            # cycle.
             return False
         case _:
             called = any(each.operation in context.called for each in carriers_of(action))
@@ -118,25 +137,36 @@ def _may_serve_a_deploy(candidate: RemovalCandidate, context: GuardContext) -> b
 
 
 def _is_for_resources_in_use(action: str, context: GuardContext) -> bool:
-    """Whether a later run may do this to a resource type in use: by the types of the tool, or any program's."""
+    """Whether a later run may do this to a resource type in use: by the types of the tool, or any
+    program's.
+    """
     prefix, known = action.partition(":")[0], catalog.action(action)
     if _BY_HAND.isdisjoint(context.programs.get(prefix, ())):
         return _is_of_tool(action, context)
     if known is None or known.resource_types:
         return _has_type_in_use(action, context)
-    # What names no resource may read what a used action names: `DescribeTargetHealth` after `CreateTargetGroup`.
-    nouns = frozenset(noun for each in context.used if each.startswith(f"{prefix}:") for noun in _nouns_of(each))
+    # What names no resource may read what a used action names: `DescribeTargetHealth` after
+    # `CreateTargetGroup`.
+    nouns = frozenset(
+        noun for each in context.used if each.startswith(f"{prefix}:") for noun in _nouns_of(each)
+    )
     return catalog.is_read(action) and not nouns.isdisjoint(_nouns_of(action))
 
 
 @lru_cache(maxsize=4_096)
 def _nouns_of(action: str) -> frozenset[str]:
-    """The words behind the verb of an action, cut at the letters that a plural leaves alone: `polic`, `group`."""
-    return frozenset(word[:5].lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z][a-z]+", action)[1:])
+    """The words behind the verb of an action, cut at the letters that a plural leaves alone:
+    `polic`, `group`.
+    """
+    return frozenset(
+        word[:5].lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z][a-z]+", action)[1:]
+    )
 
 
 def _is_of_tool(action: str, context: GuardContext) -> bool:
-    """Whether a deploy tool does this to a resource type that the runs created: `sqs:GetQueueAttributes`."""
+    """Whether a deploy tool does this to a resource type that the runs created:
+    `sqs:GetQueueAttributes`.
+    """
     prefix = action.partition(":")[0]
     used = frozenset(each for each in context.used if each.partition(":")[0] == prefix)
     return context.programs.get(prefix) != frozenset({SCRIPT}) and action in _actions_of_tools(used)
@@ -152,15 +182,24 @@ def _actions_of_tools(used: frozenset[str]) -> frozenset[str]:
 
 
 def _may_call_a_provider(action: str, context: GuardContext) -> bool:
-    """Whether a stack of the role may have a custom resource, whose provider a data event shows alone."""
+    """Whether a stack of the role may have a custom resource, whose provider a data event shows
+    alone.
+    """
     prefix = action.partition(":")[0]
-    used = (usage for name, usages in context.used.items() if name.startswith(f"{prefix}:") for usage in usages)
+    used = (
+        usage
+        for name, usages in context.used.items()
+        if name.startswith(f"{prefix}:")
+        for usage in usages
+    )
     return action in PROVIDER_CALLS and any(STACK_SERVICE in usage.forwarded_by for usage in used)
 
 
 @lru_cache(maxsize=256)
 def _only_in_data_events(prefix: str) -> frozenset[str]:
-    """The actions of Terraform's types of a service that no management event shows: `aws_lambda_invocation`."""
+    """The actions of Terraform's types of a service that no management event shows:
+    `aws_lambda_invocation`.
+    """
     if prefix in _item_services():
         return frozenset()
     found = set[str]()
@@ -187,25 +226,36 @@ def _has_type_in_use(action: str, context: GuardContext) -> bool:
     known = catalog.action(action)
     if known is None or not known.resource_types:
         return known is not None
-    resources = {usage.need.permission.resource for usages in context.used.values() for usage in usages}
+    resources = {
+        usage.need.permission.resource for usages in context.used.values() for usage in usages
+    }
     in_use = _types_of(frozenset(resources))
-    return any((action.partition(":")[0], kind.name.lower()) in in_use for kind in known.resource_types)
+    return any(
+        (action.partition(":")[0], kind.name.lower()) in in_use for kind in known.resource_types
+    )
 
 
 @lru_cache(maxsize=64)
 def _types_of(resources: frozenset[str]) -> frozenset[tuple[str, str]]:
     named = [(service_of(each), each) for each in resources - {"*"}]
     return frozenset(
-        (service, kind.lower()) for service, each in named if service for kind in types_of_arn(service, each)
+        (service, kind.lower())
+        for service, each in named
+        if service
+        for kind in types_of_arn(service, each)
     )
 
 
 @lru_cache(maxsize=1)
 def _item_services() -> frozenset[str]:
-    """Services whose resources hold items, such as the objects of a bucket, whose use no management event shows."""
+    """Services whose resources hold items, such as the objects of a bucket, whose use no management
+    event shows.
+    """
     return frozenset(row["prefix"] for row in table("item_level"))
 
 
 @lru_cache(maxsize=1)
 def _usual() -> Mapping[str, Sequence[Mapping[str, str]]]:
-    return grouped([(action, row) for row in table("item_level") for action in row["actions"].split(",")])
+    return grouped(
+        [(action, row) for row in table("item_level") for action in row["actions"].split(",")]
+    )

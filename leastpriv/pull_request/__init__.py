@@ -1,1 +1,3 @@
-"""Branch, commit and pull request of a proposal; receives text and bytes; a failure raises PullRequestError."""
+"""Branch, commit and pull request of a proposal; receives text and bytes; a failure raises
+PullRequestError.
+"""

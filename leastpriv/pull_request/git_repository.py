@@ -38,8 +38,9 @@ _SAFE_CONFIGURATION = (
     "maintenance.auto=false",
     "i18n.commitEncoding=UTF-8",
     "log.showSignature=false",
-    # The checkout belongs to another user than the container's root (https://git-scm.com/docs/git-config,
-    # safe.directory). The settings above switch off what an untrusted configuration could run.
+    # The checkout belongs to another user than the container's root
+    # (https://git-scm.com/docs/git-config, safe.directory). The settings above switch off what an
+    # untrusted configuration could run.
     "safe.directory=*",
 )
 _FILE_MODES = frozenset({b"100644", b"100755"})
@@ -82,10 +83,14 @@ class GitRepository(Struct, frozen=True):
         """Opens the repository at `folder`, which must be its root."""
         git = shutil.which("git")
         if git is None:
-            raise PullRequestError("git is not installed here: give a github-token, install git, or use mode report.")
+            raise PullRequestError(
+                "git is not installed here: give a github-token, install git, or use mode report."
+            )
         repository = cls(folder.resolve(), str(Path(git).absolute()))
         if not folder.is_dir() or repository._run_or_none("rev-parse", "--git-dir") is None:
-            raise PullRequestError(f"The folder {folder} is not the root of a git repository: check it out first.")
+            raise PullRequestError(
+                f"The folder {folder} is not the root of a git repository: check it out first."
+            )
         return repository
 
     def branch_head(self, base: str | None = None) -> tuple[str, str]:
@@ -96,17 +101,23 @@ class GitRepository(Struct, frozen=True):
         if not base:
             output = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
             if output is None:
-                raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
+                raise PullRequestError(
+                    "No branch is checked out here: name the base branch in the input base."
+                )
             base = output.decode().strip().removeprefix("refs/heads/")
         for reference in (f"refs/heads/{base}", f"refs/remotes/origin/{base}"):
             commit = self.commit_at(reference)
             if commit is not None:
                 return base, commit
-        raise PullRequestError(f"The branch {base!r} has no commit here: name another in the input base, or fetch it.")
+        raise PullRequestError(
+            f"The branch {base!r} has no commit here: name another in the input base, or fetch it."
+        )
 
     def commit_at(self, reference: str) -> str | None:
         """Returns the commit of a full reference name."""
-        output = self._run_or_none("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        output = self._run_or_none(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}"
+        )
         return None if output is None else output.decode().strip()
 
     def read(self, commit: str, path: str) -> bytes | None:
@@ -122,17 +133,22 @@ class GitRepository(Struct, frozen=True):
         return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
-        """Returns the paths of the files in a folder and below; a path that is not UTF-8 is left out."""
-        output = self._run("ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", commit)
+        """Returns the paths of the files in a folder and below; a path that is not UTF-8 is left
+        out.
+        """
+        output = self._run(
+            "ls-tree", "-r", "-z", "--name-only", "--full-tree", "--end-of-options", commit
+        )
         start = f"{folder}/" if folder else ""
         found = (path.decode("utf-8", "ignore") for path in output.split(b"\0")[:-1])
         return tuple(path for path in found if path.startswith(start))
 
     def last_changed(self, commit: str, path: str) -> datetime | None:
-        """Returns when the file at `path` was last changed, as of `commit` (aware, UTC); None if it never existed.
+        """Returns when the file at `path` was last changed, as of `commit` (aware, UTC); None if it
+        never existed.
 
-        A merged commit counts from its merge (`--first-parent`), which may be much later than the commit itself. A
-        shallow clone knows no time before its oldest commit.
+        A merged commit counts from its merge (`--first-parent`), which may be much later than the
+        commit itself. A shallow clone knows no time before its oldest commit.
         """
         output = self._run_or_none(
             "log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path
@@ -140,29 +156,39 @@ class GitRepository(Struct, frozen=True):
         return datetime.fromtimestamp(int(output), UTC) if output and output.strip() else None
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never existed.
+        """Returns the file at `path` as it was at `time` (aware), as of `commit`; None if it never
+        existed.
 
-        For a younger file it is the first version; a shallow clone has no version before its oldest commit.
+        For a younger file it is the first version; a shallow clone has no version before its oldest
+        commit.
         """
         # By the dates of the commits: git's --before ends at the first commit that is too young.
-        output = self._run_or_none("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
+        output = self._run_or_none(
+            "log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path
+        )
         versions = [line.split() for line in (output or b"").decode().splitlines()]
         shas_before = (sha for date, sha in versions if int(date) <= time.timestamp())
         version = next(shas_before, versions[-1][1] if versions else None)
         return self.read(version, path) if version else None
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:
-        """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the reason.
+        """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the
+        reason.
 
-        A branch with commits of this program only is renewed on the base's head, or deleted if nothing is left to
-        change. A branch that a person added to, amended or rebased is left as it is.
+        A branch with commits of this program only is renewed on the base's head, or deleted if
+        nothing is left to change. A branch that a person added to, amended or rebased is left as it
+        is.
         """
         branch = publication.branch
         base, base_sha = self.branch_head(publication.base)
         if publication.expected_base not in ("", base_sha):
-            raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
+            raise PullRequestError(
+                f"The branch {base!r} moved while the proposal was made: run again."
+            )
         if branch == base:
-            raise PullRequestError(f"The input branch is {branch!r}: name a branch other than the base {base!r}.")
+            raise PullRequestError(
+                f"The input branch is {branch!r}: name a branch other than the base {base!r}."
+            )
         head = self.commit_at(f"refs/heads/{branch}")
         left = PublishResult(PullRequestOperation.NONE, branch, head or "", base_sha)
         if head is not None and (edited := self._edit_reason(publication, base_sha, head)):
@@ -193,19 +219,29 @@ class GitRepository(Struct, frozen=True):
         scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}
         if scopes - {fingerprint_scope(publication.fingerprint)}:
             if publication.is_held_by(lambda path: self.read(base_sha, path)):
-                return f"Nothing to change; the branch {branch} holds the proposal for another role or policy file."
+                return (
+                    f"Nothing to change; the branch {branch} holds the proposal for another role or"
+                    " policy file."
+                )
             raise PullRequestError(
-                f"The branch {branch!r} holds the proposal for another role or policy file: name a separate branch for "
-                "each in the input branch."
+                f"The branch {branch!r} holds the proposal for another role or policy file: name a"
+                " separate branch for each in the input branch."
             )
         if not any(commit.fingerprint for commit in commits):
-            raise PullRequestError(f"The branch {branch!r} is not this program's: name another in the input branch.")
+            raise PullRequestError(
+                f"The branch {branch!r} is not this program's: name another in the input branch."
+            )
         if all(commit.fingerprint and commit.untouched for commit in commits):
             return ""
-        return f"The branch {branch} has commits of others, so it is left alone: delete it to get a new proposal."
+        return (
+            f"The branch {branch} has commits of others, so it is left alone: delete it to get a"
+            " new proposal."
+        )
 
     def write_commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
-        """Writes a commit of `tree` on `parent`, by this program at `now` (aware), and returns it."""
+        """Writes a commit of `tree` on `parent`, by this program at `now` (aware), and returns
+        it.
+        """
         date = f"{int(now.timestamp())} +0000"
         identity = {
             f"GIT_{role}_{part}": value
@@ -213,27 +249,41 @@ class GitRepository(Struct, frozen=True):
             for part, value in (("NAME", AUTHOR_NAME), ("EMAIL", AUTHOR_EMAIL), ("DATE", date))
         }
         stdin = message.encode("utf-8", "replace")
-        return self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity).decode().strip()
+        return (
+            self._run("commit-tree", tree, "-p", parent, stdin=stdin, extra=identity)
+            .decode()
+            .strip()
+        )
 
     def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
-        """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it in between."""
+        """Moves `branch` from `before` to `after` (None: no branch), unless another commit moved it
+        in between.
+        """
         reference = f"refs/heads/{branch}"
-        if f"branch {reference}" in self._run("worktree", "list", "--porcelain").decode().splitlines():
+        if (
+            f"branch {reference}"
+            in self._run("worktree", "list", "--porcelain").decode().splitlines()
+        ):
             raise PullRequestError(
-                f"The branch {branch!r} is checked out: check out another, or name another in branch."
+                f"The branch {branch!r} is checked out: check out another, or name another in"
+                " branch."
             )
         target = ("-d", reference) if after is None else (reference, after)
         try:
             self._run("update-ref", *target, before or "")
         except PullRequestError:
             if self.commit_at(reference) != before:
-                raise PullRequestError(f"The branch {branch!r} changed during the run: run again.") from None
+                raise PullRequestError(
+                    f"The branch {branch!r} changed during the run: run again."
+                ) from None
             raise
 
     def _commits(self, *revisions: str) -> list[Commit]:
         """Reads the newest 100 commits of a range, newest first."""
         form = "--format=%P%n%ae%n%ce%n%B"
-        output = self._run("log", "-z", "--max-count=100", "--encoding=UTF-8", form, "--end-of-options", *revisions)
+        output = self._run(
+            "log", "-z", "--max-count=100", "--encoding=UTF-8", form, "--end-of-options", *revisions
+        )
         found: list[Commit] = []
         for record in output.decode("utf-8", "replace").split("\0")[:-1]:
             parents, author, committer, message = record.split("\n", 3)
@@ -249,29 +299,42 @@ class GitRepository(Struct, frozen=True):
             entries[name] = _TreeEntry(mode, kind, name, oid)
         return entries
 
-    def _replace_entry(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
-        """Writes a copy of a tree with a file at a path and returns it; an existing file keeps its mode."""
+    def _replace_entry(
+        self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str
+    ) -> bytes:
+        """Writes a copy of a tree with a file at a path and returns it; an existing file keeps its
+        mode.
+        """
         entries = {} if tree is None else self._entries(tree)
         name, *rest = names
         if rest:
             subfolder = _subfolder(entries, name, path)
-            oid = self._replace_entry(subfolder.oid.decode() if subfolder else None, tuple(rest), blob, path)
+            oid = self._replace_entry(
+                subfolder.oid.decode() if subfolder else None, tuple(rest), blob, path
+            )
             entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
         else:
             present = _file_entry(entries, name, path)
             entries[name] = _TreeEntry(present.mode if present else b"100644", b"blob", name, blob)
-        lines = b"".join(b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values())
-        # --missing: a partial clone lacks the blobs of unchanged files, and git fetches nothing here.
+        lines = b"".join(
+            b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values()
+        )
+        # --missing: a partial clone lacks the blobs of unchanged files, and git fetches nothing
+        # here.
         return self._run("mktree", "-z", "--missing", stdin=lines).strip()
 
     def _run_or_none(self, *arguments: str) -> bytes | None:
         process = self._call(arguments, b"", {})
         return process.stdout if process.returncode == 0 else None
 
-    def _run(self, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
+    def _run(
+        self, *arguments: str, stdin: bytes = b"", extra: Mapping[str, str] | None = None
+    ) -> bytes:
         process = self._call(arguments, stdin, extra or {})
         if process.returncode != 0:
-            lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            lines = process.stderr.decode("utf-8", "replace").strip().splitlines() or [
+                "no reason given"
+            ]
             raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {lines[0]}")
         return process.stdout
 
@@ -280,7 +343,8 @@ class GitRepository(Struct, frozen=True):
     ) -> subprocess.CompletedProcess[bytes]:
         settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
         owner = self.folder.stat()
-        # As root, git would leave files in the checkout that its owner cannot remove (actions/runner#434).
+        # As root, git would leave files in the checkout that its owner cannot remove
+        # (actions/runner#434).
         uid = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
         try:
             return subprocess.run(  # noqa: S603 - absolute program, fixed arguments, no shell
@@ -308,12 +372,19 @@ class GitRepository(Struct, frozen=True):
                 extra_groups=None if uid is None else [],
             )
         except (OSError, subprocess.SubprocessError) as error:
-            raise PullRequestError(f"git {arguments[0]} could not run in {self.folder}: {error}") from error
+            raise PullRequestError(
+                f"git {arguments[0]} could not run in {self.folder}: {error}"
+            ) from error
 
 
 def _path_parts(path: str) -> tuple[bytes, ...]:
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or ".git" in (part.lower() for part in parts):
+    if (
+        not parts
+        or path.startswith("/")
+        or ".." in parts
+        or ".git" in (part.lower() for part in parts)
+    ):
         raise PullRequestError(f"The path {path!r} does not name a file in the repository.")
     return tuple(os.fsencode(part) for part in parts)
 
@@ -322,7 +393,8 @@ def _subfolder(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _
     entry = entries.get(name)
     if entry is not None and entry.kind != b"tree":
         raise PullRequestError(
-            f"The path {path!r} leads through a file, symbolic link or submodule: name the file itself."
+            f"The path {path!r} leads through a file, symbolic link or submodule: name the file"
+            " itself."
         )
     return entry
 
@@ -330,5 +402,7 @@ def _subfolder(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _
 def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
     entry = entries.get(name)
     if entry is not None and entry.mode not in _FILE_MODES:
-        raise PullRequestError(f"The path {path!r} is a folder, symbolic link or submodule: name a regular file.")
+        raise PullRequestError(
+            f"The path {path!r} is a folder, symbolic link or submodule: name a regular file."
+        )
     return entry

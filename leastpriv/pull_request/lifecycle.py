@@ -2,9 +2,10 @@
 
 Both follow from the present state alone, without network or stored state.
 
-The rules are those of Renovate, Dependabot and create-pull-request, with two differences: a branch that a person edited
-is left alone, and a declined proposal does not come back. Declined single changes do not come back either; they are
-removed before there is a proposal. People control a pull request by commands in comments and by markers in its body.
+The rules are those of Renovate, Dependabot and create-pull-request, with two differences: a branch
+that a person edited is left alone, and a declined proposal does not come back. Declined single
+changes do not come back either; they are removed before there is a proposal. People control a pull
+request by commands in comments and by markers in its body.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class PullRequestStep(StrEnum):
     CREATE = "create"
     """Creates commit, branch and pull request."""
     CREATE_PULL = "create-pull"
-    """Creates only the pull request: the branch is right, but an earlier run was not allowed to create it."""
+    """Creates only the pull request: the branch is right, but an earlier run was not allowed to
+    create it.
+    """
     UPDATE = "update"
     """Moves the branch to one new commit on the base's head; edits or creates the pull request."""
     NOTHING = "nothing"
@@ -48,13 +51,18 @@ class PullRequestStep(StrEnum):
     LEAVE_RETARGETED = "leave-retargeted"
     """As `LEAVE_EDITED`, since its target branch was changed."""
     LEAVE_OBSOLETE = "leave-obsolete"
-    """Comments once why a pull request without changes is not closed: a person edited its branch."""
+    """Comments once why a pull request without changes is not closed: a person edited its branch.
+    """
     REWORD = "reword"
-    """Edits title and body, which describe another proposal: an earlier edit failed or came too late."""
+    """Edits title and body, which describe another proposal: an earlier edit failed or came too
+    late.
+    """
     FOREIGN = "foreign"
     """Fails: the branch has no commit of this program; the input `branch` must name another."""
     OTHER_SCOPE = "other-scope"
-    """Fails: the branch is that of another principal or policy file; the input `branch` must name another."""
+    """Fails: the branch is that of another principal or policy file; the input `branch` must name
+    another.
+    """
 
 
 class ProposalBranch(Struct, frozen=True):
@@ -124,7 +132,9 @@ class WantedProposal(Struct, frozen=True):
 
 
 class PlannedStep(Struct, frozen=True):
-    """The next step, its reason, and the number of the declined pull request it refers to (0: none)."""
+    """The next step, its reason, and the number of the declined pull request it refers to (0:
+    none).
+    """
 
     step: PullRequestStep
     reason: str
@@ -141,15 +151,24 @@ def plan_step(
 ) -> PlannedStep:
     """Returns the next step for the present state; `declined` is sorted newest first."""
     if pull and pull.has_label(PAUSED_LABEL):
-        return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
-    if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint):
+        return PlannedStep(
+            PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`."
+        )
+    if (
+        branch
+        and branch.fingerprint
+        and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint)
+    ):
         other = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
             return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {other}.")
-        return PlannedStep(PullRequestStep.OTHER_SCOPE, f"There is something to change, but {other}.")
+        return PlannedStep(
+            PullRequestStep.OTHER_SCOPE, f"There is something to change, but {other}."
+        )
     if branch and pull and pull.base != wanted.base:
         return PlannedStep(
-            PullRequestStep.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}."
+            PullRequestStep.LEAVE_RETARGETED,
+            f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}.",
         )
     if branch and not branch.is_own:
         return _edited_branch_step(wanted, branch, pull)
@@ -162,7 +181,9 @@ def plan_step(
         if own:
             # GitHub cannot reopen a closed pull request whose branch was deleted.
             return PlannedStep(
-                PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
+                PullRequestStep.NOTHING,
+                f"Nothing to change; the branch is that of #{own.number}.",
+                own.number,
             )
         return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
     return _no_pull_request_step(wanted, branch, declined)
@@ -173,29 +194,43 @@ def fingerprint_scope(fingerprint: str) -> str:
     return fingerprint[:SCOPE_DIGITS]
 
 
-def _edited_branch_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest | None) -> PlannedStep:
+def _edited_branch_step(
+    wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest | None
+) -> PlannedStep:
     if not branch.has_own_commits:
         if not wanted.changes:
             return PlannedStep(
-                PullRequestStep.NOTHING, "Nothing to change; a branch of that name has only commits of others."
+                PullRequestStep.NOTHING,
+                "Nothing to change; a branch of that name has only commits of others.",
             )
         return PlannedStep(PullRequestStep.FOREIGN, "The branch has only commits of others.")
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
-        return PlannedStep(PullRequestStep.UPDATE, "The box that lets this action rebuild the branch was ticked.")
+        return PlannedStep(
+            PullRequestStep.UPDATE, "The box that lets this action rebuild the branch was ticked."
+        )
     if not wanted.changes:
-        return PlannedStep(PullRequestStep.LEAVE_OBSOLETE, "No change is left, but the branch has commits of others.")
-    remedy = "" if pull else ", and it has no open pull request: delete the branch to get a new proposal"
+        return PlannedStep(
+            PullRequestStep.LEAVE_OBSOLETE,
+            "No change is left, but the branch has commits of others.",
+        )
+    remedy = (
+        "" if pull else ", and it has no open pull request: delete the branch to get a new proposal"
+    )
     return PlannedStep(PullRequestStep.LEAVE_EDITED, f"The branch has commits of others{remedy}.")
 
 
-def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest) -> PlannedStep:
+def _open_pull_request_step(
+    wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest
+) -> PlannedStep:
     if not wanted.changes:
         return PlannedStep(PullRequestStep.CLOSE, "No change is left.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
         return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
     if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
         return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} describes another proposal.")
-    return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True)
+    return PlannedStep(
+        PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True
+    )
 
 
 def _no_pull_request_step(
@@ -203,12 +238,18 @@ def _no_pull_request_step(
 ) -> PlannedStep:
     same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
     if same:
-        return PlannedStep(PullRequestStep.NOTHING, f"The same proposal was declined in #{same.number}.", same.number)
+        return PlannedStep(
+            PullRequestStep.NOTHING,
+            f"The same proposal was declined in #{same.number}.",
+            same.number,
+        )
     earlier = declined[0].number if declined else 0
     if branch is None:
         return PlannedStep(PullRequestStep.CREATE, "There is no pull request yet.", earlier)
     if branch.fingerprint == wanted.fingerprint:
-        return PlannedStep(PullRequestStep.CREATE_PULL, "The branch is there, its pull request is not.", earlier)
+        return PlannedStep(
+            PullRequestStep.CREATE_PULL, "The branch is there, its pull request is not.", earlier
+        )
     return PlannedStep(PullRequestStep.UPDATE, "The branch holds another proposal.", earlier)
 
 
@@ -260,7 +301,10 @@ def next_issue_step(issue: TrackedIssue | None, findings: Collection[str]) -> Is
 def change_summary(before: Collection[str], now: Collection[str]) -> str:
     """Returns one sentence with the numbers of new, gone and unchanged findings."""
     new, gone = len(set(now) - set(before)), len(set(before) - set(now))
-    return f"{new} new, {gone} gone, {len(set(now) & set(before))} as before: the description is that of this run."
+    return (
+        f"{new} new, {gone} gone, {len(set(now) & set(before))} as before: the description is that"
+        " of this run."
+    )
 
 
 _MAX_IDS = 1_500
@@ -270,12 +314,16 @@ _FINGERPRINT_MARKER = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f
 
 
 def controls_section(changes: Sequence[str]) -> str:
-    """Returns the last section of a body; `changes` are the ids of the changes that closing it declines."""
+    """Returns the last section of a body; `changes` are the ids of the changes that closing it
+    declines.
+    """
     lines = [
         "### Controls",
         "",
-        "- **Closing** this without merging declines its changes: none of them is proposed again, until the closed "
-        f"pull request gets the label `{RECONSIDER_LABEL}`.",
+        (
+            "- **Closing** this without merging declines its changes: none of them is proposed"
+            f" again, until the closed pull request gets the label `{RECONSIDER_LABEL}`."
+        ),
         "- A comment `/leastpriv keep ACTION` by a person with write permission keeps an action.",
         f"- The label `{PAUSED_LABEL}` leaves it as it is.",
         f"{REBASE_BOX} Rebuild the branch in the next run; commits of others on it are lost.",
@@ -327,8 +375,14 @@ def parse_commands(body: str) -> tuple[tuple[str, str], ...]:
     """Returns verb and pattern of the commands in a comment, without those in quotes and code."""
     found: list[tuple[str, str]] = []
     for match in filter(None, (_LINE.fullmatch(line.rstrip()) for line in _unfenced_lines(body))):
-        names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (match["rest"] or "").strip())]
-        found += (((match["verb"] or "")[:_MAX_LENGTH], name) for name in (list(filter(None, names)) or [""]))
+        names = [
+            name.strip("`")[:_MAX_LENGTH]
+            for name in re.split(r"[\s,]+", (match["rest"] or "").strip())
+        ]
+        found += (
+            ((match["verb"] or "")[:_MAX_LENGTH], name)
+            for name in list(filter(None, names)) or [""]
+        )
     return tuple(found[:_MAX_COMMANDS])
 
 
@@ -340,7 +394,9 @@ def rejection_reason(verb: str, pattern: str) -> str:
 
 
 def _unfenced_lines(body: str) -> Iterator[str]:
-    """Yields the lines outside fenced code. Quoted lines need no rule: they begin with `>`, not with the command."""
+    """Yields the lines outside fenced code. Quoted lines need no rule: they begin with `>`, not
+    with the command.
+    """
     fence = ""
     for line in body.splitlines():
         match = _FENCE.match(line)

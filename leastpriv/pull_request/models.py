@@ -1,4 +1,6 @@
-"""Types shared by a local repository and GitHub, the text of commit messages, and the folder of state between runs."""
+"""Types shared by a local repository and GitHub, the text of commit messages, and the folder of
+state between runs.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,15 @@ from leastpriv.atomic_file import open_regular, write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
 TRAILER = "Leastpriv-Fingerprint"
-_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
+_SUMMARY = (
+    "The pull request's text has the evidence for each change and the replay of the recorded calls."
+)
 _MAX_TITLE = 120
 
 FingerprintFunction = Callable[[bytes | None, Mapping[str, bytes]], str]
-"""Maps the policy file before the proposal, and all files of the branch, to the proposal's fingerprint."""
+"""Maps the policy file before the proposal, and all files of the branch, to the proposal's
+fingerprint.
+"""
 
 
 class PullRequestOperation(StrEnum):
@@ -58,7 +64,9 @@ class Publication(Struct, frozen=True):
 
     branch: str
     base: str
-    """Base branch of the commit; empty: the branch that is checked out, on GitHub the default branch."""
+    """Base branch of the commit; empty: the branch that is checked out, on GitHub the default
+    branch.
+    """
     path: str
     """The policy file, relative to the repository's root, with `/`."""
     files: Mapping[str, bytes]
@@ -71,13 +79,17 @@ class Publication(Struct, frozen=True):
     body: str = ""
     """Body of the pull request, with its controls."""
     fingerprint_for: FingerprintFunction = lambda _, __: ""
-    """Returns the fingerprint of this principal's and file's proposal; empty if no proposal changes such files."""
+    """Returns the fingerprint of this principal's and file's proposal; empty if no proposal changes
+    such files.
+    """
     comments: Sequence[LineComment] = ()
     """Comments of the pull request's review; few."""
     options: PullRequestOptions = PullRequestOptions()
 
     def is_held_by(self, read: Callable[[str], bytes | None]) -> bool:
-        """Whether a commit, read by `read`, holds all proposed files; true if nothing is proposed."""
+        """Whether a commit, read by `read`, holds all proposed files; true if nothing is
+        proposed.
+        """
         return all(read(path) == content for path, content in self.files.items())
 
 
@@ -101,7 +113,9 @@ class PublishResult(Struct, frozen=True):
 
 
 def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
-    """Returns the step's outputs for branch and pull request (docs: action.yml); None: nothing was to be published."""
+    """Returns the step's outputs for branch and pull request (docs: action.yml); None: nothing was
+    to be published.
+    """
     result = published or PublishResult(PullRequestOperation.NONE, "", "", "")
     return {
         "pull-request-number": str(result.number) if result.url else "",
@@ -115,15 +129,20 @@ def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
 def commit_message(publication: Publication) -> str:
     """Returns title, summary and trailer; the trailer is always a paragraph apart, the last one.
 
-    Line breaks in the title become blanks. A zero-width space disables what GitHub acts on in a commit message
-    (`@name`, `#12`, `[skip ci]`).
+    Line breaks in the title become blanks. A zero-width space disables what GitHub acts on in a
+    commit message (`@name`, `#12`, `[skip ci]`).
     """
-    title = " ".join(_neutralize(publication.title).split())[:_MAX_TITLE].rstrip() or "Change permissions"
+    title = (
+        " ".join(_neutralize(publication.title).split())[:_MAX_TITLE].rstrip()
+        or "Change permissions"
+    )
     return f"{title}\n\n{_SUMMARY}\n\n{TRAILER}: {publication.fingerprint}\n"
 
 
 def is_branch_name(name: str) -> bool:
-    """Whether git accepts `name` as a branch (https://git-scm.com/docs/git-check-ref-format) and it is visible."""
+    """Whether git accepts `name` as a branch (https://git-scm.com/docs/git-check-ref-format) and it
+    is visible.
+    """
     parts = name.split("/")
     return (
         all(part and not part.startswith(".") and not part.endswith(".lock") for part in parts)
@@ -140,14 +159,25 @@ def is_branch_name(name: str) -> bool:
 def _neutralize(text: str) -> str:
     visible = text
     if not text.replace("\n", "").isprintable():
-        visible = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
-    # https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs, read 2026-11
+        visible = "".join(
+            c
+            for c in text
+            if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        )
+    # https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs, read
+    # 2026-11
     skipping = r"\[(?=(?:skip (?:ci|actions)|ci skip|no ci|actions skip)\])|^skip(?=-checks)"
-    return re.sub(rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})", "\\g<0>\u200b", visible)
+    return re.sub(
+        rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})",
+        "\\g<0>\u200b",
+        visible,
+    )
 
 
 StateUpdate = Callable[[bytes | None], bytes]
-"""Maps the stored state (None: nothing) to the new state; called again if a parallel run was faster."""
+"""Maps the stored state (None: nothing) to the new state; called again if a parallel run was
+faster.
+"""
 
 
 class FolderStateStore(Struct, frozen=True):
@@ -169,7 +199,9 @@ class FolderStateStore(Struct, frozen=True):
         try:
             with open_regular(self.folder / self.path) as file:
                 if os.fstat(file.fileno()).st_size > self.max_bytes:
-                    raise UnreadableHistoryError(f"is longer than {self.max_bytes:,} bytes, or no file")
+                    raise UnreadableHistoryError(
+                        f"is longer than {self.max_bytes:,} bytes, or no file"
+                    )
                 return file.read(self.max_bytes + 1)
         except FileNotFoundError:
             return None

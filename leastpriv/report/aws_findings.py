@@ -1,4 +1,6 @@
-"""Sections about AWS's findings on the role: warnings, questions for the reviewer, and effects on the proposal."""
+"""Sections about AWS's findings on the role: warnings, questions for the reviewer, and effects on
+the proposal.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,13 @@ from leastpriv.report.phrases import at_most, codes, day, joined, plural, sectio
 _MOST_QUESTIONS = 12
 _MOST_RESOURCES = 10
 _WHY = {
-    UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "
-    "or not at all?",
-    UngrantedReason.DENIED: "AWS denied it in this evidence; generated policies include denied calls too",
+    UngrantedReason.UNSEEN: (
+        "no call of it is in this evidence: was it used at another time, in another region, "
+        "or not at all?"
+    ),
+    UngrantedReason.DENIED: (
+        "AWS denied it in this evidence; generated policies include denied calls too"
+    ),
     UngrantedReason.UNKNOWN: "the catalogue of actions does not know it: is it needed?",
 }
 
@@ -36,29 +42,39 @@ def outside_access_section(context: ReportContext) -> Iterator[str]:
         return
     rows = []
     for each in found:
-        conditions = [f"{code(key)} matches {code(value)}" for key, value in list(each.conditions.items())[:6]]
+        conditions = [
+            f"{code(key)} matches {code(value)}" for key, value in list(each.conditions.items())[:6]
+        ]
         only_if = f", only if {joined(conditions)}" if conditions else ", without any condition"
         rows.append(f"- {'any principal' if each.is_public else code(each.principal)}{only_if}")
     yield (
-        "**Outside access:** IAM Access Analyzer found that principals outside the account or organization can assume "
-        f"{code(context.role)}. This change does not alter it: check the trust policy.\n\n" + "\n".join(rows)
+        "**Outside access:** IAM Access Analyzer found that principals outside the account or"
+        f" organization can assume {code(context.role)}. This change does not alter it: check the"
+        " trust policy.\n\n" + "\n".join(rows)
     )
 
 
 def generated_policy_section(context: ReportContext) -> Iterator[str]:
-    """Lists actions of Access Analyzer's generated policy that the proposal lacks; a proposal never adds them."""
+    """Lists actions of Access Analyzer's generated policy that the proposal lacks; a proposal never
+    adds them.
+    """
     comparison = compare_with_generated_policy(context.documents, context.evidence)
     if comparison is None:
         return
     generated = comparison.generated
     first, last = day(generated.first), day(generated.last)
     complete = "" if generated.is_complete else ", which it calls incomplete,"
-    several = f"{plural(generated.policies, 'policy', 'policies')}" if generated.policies != 1 else "a policy"
+    several = (
+        f"{plural(generated.policies, 'policy', 'policies')}"
+        if generated.policies != 1
+        else "a policy"
+    )
     whose = " Another principal had started it." if generated.was_running else ""
     source = f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
     head = (
-        f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, and counts denied calls "
-        f"as used. The proposal grants {comparison.agreed:,} of its actions as well."
+        f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, and"
+        f" counts denied calls as used. The proposal grants {comparison.agreed:,} of its actions as"
+        " well."
     )
     if not comparison.questions:
         yield f"#### Second opinion\n\n{head} It names no action that the proposal lacks."
@@ -80,7 +96,9 @@ def _question(question: UngrantedAction) -> str:
 
 
 def findings_section(context: ReportContext) -> Iterator[str]:
-    """Reports last accessed information, unused and internal access, and their effects on the proposal."""
+    """Reports last accessed information, unused and internal access, and their effects on the
+    proposal.
+    """
     hints = context.evidence.aws_findings
     lines = [
         *(_last_accessed(hints.access, context) if hints.access else ()),
@@ -92,40 +110,62 @@ def findings_section(context: ReportContext) -> Iterator[str]:
         found_by = f"the analyzer {code(each.analyzer)} finds that the role reaches"
         lines.append(f"- **Internal access**: {found_by} {code(each.resource)}{actions}.")
     if len(hints.inside) > _MOST_RESOURCES:
-        lines.append(f"- … and {plural(len(hints.inside) - _MOST_RESOURCES, 'more monitored resource')}.")
+        lines.append(
+            f"- … and {plural(len(hints.inside) - _MOST_RESOURCES, 'more monitored resource')}."
+        )
     yield from section("What IAM reports", lines)
 
 
 def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str]:
     idle = [name for name, service in access.services.items() if service.last is None]
     yield (
-        f"- **Last accessed information** up to {access.until:%Y-%m-%d %H:%M} UTC (later attempts may be missing, and "
-        f"denied ones count): the role's policies grant {plural(len(access.services), 'service')}, and "
-        f"{len(idle):,} of them had no attempt."
+        f"- **Last accessed information** up to {access.until:%Y-%m-%d %H:%M} UTC (later attempts"
+        " may be missing, and denied ones count): the role's policies grant"
+        f" {plural(len(access.services), 'service')}, and {len(idle):,} of them had no attempt."
     )
     if idle and not was_granted(context.evidence, context.history.changed):
         changed = context.history.changed
         when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
-        yield f"- This removes no grant, since the policy file may be younger than the evidence: {when}."
+        yield (
+            "- This removes no grant, since the policy file may be younger than the evidence:"
+            f" {when}."
+        )
     # Services dropped from a wildcard because neither IAM nor this evidence knows a use.
-    dropped = _dropped_services(context, idle) if was_granted(context.evidence, context.history.changed) else []
+    dropped = (
+        _dropped_services(context, idle)
+        if was_granted(context.evidence, context.history.changed)
+        else []
+    )
     if dropped:
         them = "it" if len(dropped) == 1 else "them"
-        yield f"- IAM knows of no attempt on {codes(dropped, 12)}, so the actions of {them} in wildcards are removed."
-        policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
+        yield (
+            f"- IAM knows of no attempt on {codes(dropped, 12)}, so the actions of {them} in"
+            " wildcards are removed."
+        )
+        policies = sorted(
+            {policy for name in dropped for policy in access.granted_by.get(name, ())}
+        )
         if policies:
             yield f"- According to IAM, {codes(policies, 6)} grant these services."
     guards = ("last-accessed", "shared-policy")
-    entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]
+    entries = [
+        held.action for held in context.proposal.held_back if held.guard_result.guard in guards
+    ]
     kept = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
-    actions = [action for each in kept for action, guard_result in each.items() if guard_result.guard in guards]
+    actions = [
+        action
+        for each in kept
+        for action, guard_result in each.items()
+        if guard_result.guard in guards
+    ]
     if entries or actions:
         shown = codes(dict.fromkeys([*entries, *sorted(actions)]), 12)
         yield f"- It keeps {shown}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
         yield (
-            f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used "
-            f"{code(shared.service)} through it, last on {day(max(each.time for each in shared.others.values()))}."
+            f"- {code(shared.arn)} is shared: {codes(sorted(shared.others), 3)} used"
+            f" {code(shared.service)} through it, last on"
+            f" {day(max(each.time for each in shared.others.values()))}."
         )
     if access.missing:
         unknown = "Grants and users are not known for all policies"
@@ -140,14 +180,19 @@ def _dropped_services(context: ReportContext, idle: Iterable[str]) -> list[str]:
 
 
 def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
-    gone = {action.lower() for change in context.proposal.changes for action in change.removed_actions}
+    gone = {
+        action.lower() for change in context.proposal.changes for action in change.removed_actions
+    }
     days = f" ({unused.days} days)" if unused.days else ""
     if unused.is_whole:
-        yield f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls the whole role unused."
+        yield (
+            f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls the whole role"
+            " unused."
+        )
     if unused.credentials:
         yield (
-            f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls credentials of the user unused: "
-            f"{codes(unused.credentials, 4)}. Deactivate what no deploy uses."
+            f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls credentials of"
+            f" the user unused: {codes(unused.credentials, 4)}. Deactivate what no deploy uses."
         )
     if not unused.actions and not unused.services:
         return
@@ -157,15 +202,23 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
     counted = ((unused.services, "service"), (unused.actions, "action"))
     what = joined([plural(len(found), noun) for found, noun in counted if found])
     yield (
-        f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and this proposal "
-        f"removes {plural(agreed, 'action')} of these."
+        f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls {what} unused, and"
+        f" this proposal removes {plural(agreed, 'action')} of these."
     )
     if kept:
-        yield f"- It also calls unused, but kept or not granted here: {codes(map(_spelled, kept), 8)}."
+        yield (
+            "- It also calls unused, but kept or not granted here:"
+            f" {codes(map(_spelled, kept), 8)}."
+        )
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
-        removed = sorted(action for action in gone if any(action_matches(each, action) for each in step.grants))
-        by = f" by a policy that keeps what this proposal removes: {codes(map(_spelled, removed), 8)}"
+        removed = sorted(
+            action for action in gone if any(action_matches(each, action) for each in step.grants)
+        )
+        by = (
+            " by a policy that keeps what this proposal removes:"
+            f" {codes(map(_spelled, removed), 8)}"
+        )
         yield f"- It recommends {verb} {code(step.policy or 'a policy')}{by if removed else ''}."
     for why in unused.without_recommendation:
         yield f"- Without a recommendation: {prose(why)}"

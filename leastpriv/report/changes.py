@@ -1,4 +1,6 @@
-"""Sections about changes: restricted resources, name patterns, kept and suggested actions, conditions, text to copy."""
+"""Sections about changes: restricted resources, name patterns, kept and suggested actions,
+conditions, text to copy.
+"""
 
 from __future__ import annotations
 
@@ -40,13 +42,18 @@ _LONGEST = 20_000
 
 
 def restrictions_section(context: ReportContext) -> Iterator[str]:
-    """The section about restricted resources, with the reader's risk: one row for all actions on the same ones."""
+    """The section about restricted resources, with the reader's risk: one row for all actions on
+    the same ones.
+    """
     restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
-    groups = grouped([((each.resources, each.restricted_to, each.conditions), each) for each in restricted])
+    groups = grouped(
+        [((each.resources, each.restricted_to, each.conditions), each) for each in restricted]
+    )
     if groups:
         risk = (
-            "The resources of the earlier half of the runs cover the later half. A run that needs another resource "
-            f"will be denied: to keep `*`, use `keep` or `resources: keep`.{of_tags(restricted)}"
+            "The resources of the earlier half of the runs cover the later half. A run that needs"
+            " another resource will be denied: to keep `*`, use `keep` or `resources:"
+            f" keep`.{of_tags(restricted)}"
         )
         rows = table_lines("Actions | From | To | Runs: | Last seen", map(_row, groups.values()))
         yield from section("Narrowed to the resources that were used", [risk, "", *rows])
@@ -61,19 +68,34 @@ def restrictions_section(context: ReportContext) -> Iterator[str]:
 
 def of_tags(changes: Iterable[Change]) -> str:
     """What a reader must know of conditions on tags; empty without one."""
-    has_any = any(each.key.startswith(RESOURCE_TAG) for change in changes for each in change.conditions)
-    return " A resource that is created without the tag of a condition is denied its deletion." if has_any else ""
+    has_any = any(
+        each.key.startswith(RESOURCE_TAG) for change in changes for each in change.conditions
+    )
+    return (
+        " A resource that is created without the tag of a condition is denied its deletion."
+        if has_any
+        else ""
+    )
 
 
 def _row(group: Sequence[Change]) -> str:
-    patterns = {pattern.pattern: pattern for change in group for pattern in change.patterns}.values()
+    patterns = {
+        pattern.pattern: pattern for change in group for pattern in change.patterns
+    }.values()
     # A log group has two forms in the evidence.
     covered = len({each.removesuffix(":*") for pattern in patterns for each in pattern.covers})
-    stands_for = f" for {plural(covered, 'resource')} seen" if any(each.openings for each in patterns) else ""
+    stands_for = (
+        f" for {plural(covered, 'resource')} seen"
+        if any(each.openings for each in patterns)
+        else ""
+    )
     usages = [usage for change in group for usage in change.usages]
     unused = grouped(
         [
-            ("for later deploys" if result.guard == LIFECYCLE else "without a record of its use", action)
+            (
+                "for later deploys" if result.guard == LIFECYCLE else "without a record of its use",
+                action,
+            )
             for change in group
             for action, result in (change.kept or {}).items()
         ]
@@ -82,7 +104,9 @@ def _row(group: Sequence[Change]) -> str:
     actions = [used, *(f"{why}: {codes(names)}" for why, names in unused.items())]
     to = f"{codes(group[0].restricted_to, 6)}{stands_for}{only_if(group[0].conditions)}"
     runs = f"{len(runs_of(usages))} | {last_day(usages)}"
-    return f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
+    return (
+        f"| {'; '.join(filter(None, actions))} | {codes(group[0].resources, 2)} | {to} | {runs} |"
+    )
 
 
 def wildcards_section(context: ReportContext) -> Iterator[str]:
@@ -98,7 +122,8 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
     if not seen:
         return
     rows = [
-        f"| {code(name)} | {codes(actions, _MOST_SEEN)} | {codes(covers, _MOST_SEEN)} | {prose('; '.join(reasons))} |"
+        f"| {code(name)} | {codes(actions, _MOST_SEEN)} | {codes(covers, _MOST_SEEN)} |"
+        f" {prose('; '.join(reasons))} |"
         for name, (actions, covers, reasons) in sorted(seen.items())
     ]
     note = "These patterns also match resources that other teams create in this account"
@@ -109,9 +134,11 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
 
 
 def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
-    """Returns the number of unused actions that remain granted, and a list of them by guard, the largest first.
+    """Returns the number of unused actions that remain granted, and a list of them by guard, the
+    largest first.
 
-    `proposal.json` has the reason for each action; `details` adds the reasons of a guard that keeps few.
+    `proposal.json` has the reason for each action; `details` adds the reasons of a guard that keeps
+    few.
     """
     kept: dict[str, dict[str, str]] = {}
     for change in context.changes(ChangeKind.NARROW):
@@ -126,40 +153,58 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
         reasons = f": {prose('; '.join(dict.fromkeys(actions.values())))}"
         why = reasons if details and len(actions) <= _MOST_DETAILS else ""
         named = codes(sorted(actions), _MOST_KEPT)
-        lines.append(f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {named}{why}")
+        lines.append(
+            f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {named}{why}"
+        )
     return sum(counts.values()), ["\n".join(lines)] if lines else []
 
 
-def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
+def suggested_actions_section(
+    suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds
+) -> Iterator[str]:
     """The section of suggested actions, and of resource types without a table."""
     lines = []
     left = len(suggestions)
     by_cause = grouped([((each.basis, each.because, each.resources), each) for each in suggestions])
     for (basis, because, _), group in list(by_cause.items())[:_MOST_SUGGESTIONS]:
-        careful = ", for a security review" if any(sensitivity(each.action) for each in group) else ""
-        lines.append(f"- {codes((each.action for each in group), 3)}: {_WORDS[basis]} {code(because)}{careful}.")
+        careful = (
+            ", for a security review" if any(sensitivity(each.action) for each in group) else ""
+        )
+        lines.append(
+            f"- {codes((each.action for each in group), 3)}: {_WORDS[basis]}"
+            f" {code(because)}{careful}."
+        )
         left -= len(group)
     if left:
         lines.append(f"- and {left:,} more.")
     if declared.unread:
-        lines.append(f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need.")
+        lines.append(
+            f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need."
+        )
     if lines:
-        yield ("Later deploys may need these; `proposal.json` has statements to copy:\n\n" + "\n".join(lines))
+        yield (
+            "Later deploys may need these; `proposal.json` has statements to copy:\n\n"
+            + "\n".join(lines)
+        )
 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
     """Statements to copy, for actions that are not sensitive and whose resources were used."""
     offered = (each for each in suggestions if each.resources and not sensitivity(each.action))
     by_resources = grouped([(each.resources, each.action) for each in offered])
-    return [{"Effect": "Allow", "Action": names, "Resource": list(on)} for on, names in by_resources.items()]
+    return [
+        {"Effect": "Allow", "Action": names, "Resource": list(on)}
+        for on, names in by_resources.items()
+    ]
 
 
 def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
     """The section on conditions that every call of an action met."""
     lines = [
-        f"- {code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} for "
-        f"{codes(each.actions, 4)} (statement {code(each.sid) if each.sid else each.statement + 1}, "
-        f"{plural(each.runs, 'run')})"
+        f"- {code(each.condition.key)} is"
+        f" {joined([code(value) for value in each.condition.values])} for {codes(each.actions, 4)}"
+        f" (statement {code(each.sid) if each.sid else each.statement + 1},"
+        f" {plural(each.runs, 'run')})"
         for each in context.suggested_conditions
     ]
     if lines:
@@ -174,23 +219,29 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
     if left and committed:
         from leastpriv.proposal.edit_plan import text_to_paste
 
-        reasons = sorted({held.guard_result.reason for held in context.proposal.held_back_as("not-editable")})
+        reasons = sorted(
+            {held.guard_result.reason for held in context.proposal.held_back_as("not-editable")}
+        )
         yield (
-            f"{code(context.policy_file)} does not write these statements for this policy alone: they "
-            f"remain ({prose('; '.join(reasons))}). In their place:\n\n"
-            f"{_shortened(text_to_paste(committed, left))}"
+            f"{code(context.policy_file)} does not write these statements for this policy alone:"
+            f" they remain ({prose('; '.join(reasons))}). In their"
+            f" place:\n\n{_shortened(text_to_paste(committed, left))}"
         )
     if context.proposal.changes and not document.editable:
         from leastpriv.policy.hcl_text import policy_hcl
 
         is_source = document.pointer.startswith(("data.", "/data/"))
         yield (
-            f"{code(context.policy_file)} is a data source in Terraform's JSON, which this action reads and does not "
-            f"edit. To apply the proposal, replace {'the statements' if is_source else 'the argument of `jsonencode`'} "
-            f"there by:\n\n{_shortened(policy_hcl(document))}"
+            f"{code(context.policy_file)} is a data source in Terraform's JSON, which this action"
+            " reads and does not edit. To apply the proposal, replace"
+            f" {'the statements' if is_source else 'the argument of `jsonencode`'} there"
+            f" by:\n\n{_shortened(policy_hcl(document))}"
         )
 
 
 def _shortened(text: str) -> str:
-    shown, note = block(text, "hcl"), "*It is too long for this page: `policy.tf` next to this report has it.*"
+    shown, note = (
+        block(text, "hcl"),
+        "*It is too long for this page: `policy.tf` next to this report has it.*",
+    )
     return shown if len(shown) <= _LONGEST else note

@@ -1,4 +1,6 @@
-"""Contexts of the reports: one proposal with its proof and evidence, or one review of a policy edit."""
+"""Contexts of the reports: one proposal with its proof and evidence, or one review of a policy
+edit.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,14 @@ class ReportContext(Struct, frozen=True):
     missing_calls: str = ""
     """Why the evidence has no call, in sentences; empty where it has calls or denials."""
     shown_account: str = ""
-    """The account that is part of the role's name, where the targets of the run are in several accounts."""
+    """The account that is part of the role's name, where the targets of the run are in several
+    accounts.
+    """
     replaced: tuple[str, ...] = ()
     """Attached policies over all services, which the policy file is made to replace."""
     assumed: tuple[str, ...] = ()
-    """Attached policies that the settings do not name: their file names continue the policy file's."""
+    """Attached policies that the settings do not name: their file names continue the policy file's.
+    """
     further: tuple[str, ...] = ()
     """Names of the additional files that the policy was split into."""
     run_url: str = ""
@@ -71,7 +76,9 @@ class ReportContext(Struct, frozen=True):
     escalation: Escalation = field(default_factory=Escalation)
     """Paths on which an attacker gains more permissions than the policies grant."""
     boundary: Boundary | None = None
-    """The permissions boundary of the roles that this one creates; None if it creates none without a boundary."""
+    """The permissions boundary of the roles that this one creates; None if it creates none without
+    a boundary.
+    """
 
     @property
     def policy_path(self) -> str:
@@ -87,8 +94,14 @@ class ReportContext(Struct, frozen=True):
     def contents(self) -> dict[str, bytes]:
         """The proposed files by path, the policy file first and the draft of a boundary last."""
         further = zip(self.further, self.proposal.documents[1:], strict=True)
-        files = {self.policy_path: self.proposal.content} | {path: document.to_bytes() for path, document in further}
-        return files | ({self.boundary.path: self.boundary.content} if self.boundary and self.boundary.content else {})
+        files = {self.policy_path: self.proposal.content} | {
+            path: document.to_bytes() for path, document in further
+        }
+        return files | (
+            {self.boundary.path: self.boundary.content}
+            if self.boundary and self.boundary.content
+            else {}
+        )
 
     @property
     def role(self) -> str:
@@ -97,19 +110,24 @@ class ReportContext(Struct, frozen=True):
 
     @property
     def in_account(self) -> str:
-        """The account in brackets, as it follows the role's name; empty where the run has one account."""
+        """The account in brackets, as it follows the role's name; empty where the run has one
+        account.
+        """
         return f" ({self.shown_account})" if self.shown_account else ""
 
     @property
     def gravest_first(self) -> tuple[Change, ...]:
-        """The changes: those for a security reviewer first, then additions, narrowings and removals.
+        """The changes: those for a security reviewer first, then additions, narrowings and
+        removals.
 
-        Among the narrowings, and among the removals, those come first that close paths to administrator.
+        Among the narrowings, and among the removals, those come first that close paths to
+        administrator.
         """
         order = (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE)
         return tuple(
             sorted(
-                self.proposal.changes, key=lambda each: (not each.security, order.index(each.kind), -len(each.closes))
+                self.proposal.changes,
+                key=lambda each: (not each.security, order.index(each.kind), -len(each.closes)),
             )
         )
 
@@ -135,7 +153,9 @@ class ReviewContext(Struct, frozen=True):
     """Why the evidence has no call, in sentences; empty where it has calls."""
     fails_without_calls: bool = True
     preflight: Preflight | None = None
-    """What the change of the infrastructure needs; None where it needs nothing, or nothing declares it."""
+    """What the change of the infrastructure needs; None where it needs nothing, or nothing declares
+    it.
+    """
     declared_in: tuple[str, ...] = ()
     """The templates and plans that were given."""
 

@@ -66,7 +66,9 @@ class DriftFinding(Struct, frozen=True):
 
     kind: DriftKind
     action: str
-    """The entry as written in the file, the catalogue action if it is missing, or the name of a file."""
+    """The entry as written in the file, the catalogue action if it is missing, or the name of a
+    file.
+    """
     resources: tuple[str, ...]
     line: int
     """1-based line of the policy file; 1 if the finding has no line."""
@@ -79,13 +81,17 @@ class DriftFinding(Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Eight hexadecimal digits that remain equal while the finding exists, whatever its line."""
+        """Eight hexadecimal digits that remain equal while the finding exists, whatever its
+        line.
+        """
         parts = [self.kind.value, self.action, sorted(self.resources)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
 def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
-    """Lists the differences of file, account and usage: those of the account, then missing and unused access."""
+    """Lists the differences of file, account and usage: those of the account, then missing and
+    unused access.
+    """
     found = [*_account_findings(context), *_usage_findings(context)]
     order = list(DriftKind)
     return tuple(sorted(found, key=lambda each: (order.index(each.kind), each.line, each.action)))
@@ -96,7 +102,9 @@ def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
     if drift is None or committed is None:
         return
     policies = context.live.policies if context.live else ()
-    counterpart = next((policy.document for policy in policies if policy.name == drift.counterpart), None)
+    counterpart = next(
+        (policy.document for policy in policies if policy.name == drift.counterpart), None
+    )
     if counterpart and drift.differs:
         yield from _one_sided_findings(committed, counterpart)
     for kind, pair, file, account in (
@@ -104,9 +112,13 @@ def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
         (DriftKind.DENY_FILE, drift.file_denies, AccessState.DENIES, AccessState.NONE),
     ):
         if pair:
-            yield DriftFinding(kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, "")
+            yield DriftFinding(
+                kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, ""
+            )
     for where in (*([committed.where] if drift.missing else []), *drift.files_without_counterpart):
-        yield DriftFinding(DriftKind.NOT_DEPLOYED, where, (), 1, AccessState.YES, AccessState.NO, "")
+        yield DriftFinding(
+            DriftKind.NOT_DEPLOYED, where, (), 1, AccessState.YES, AccessState.NO, ""
+        )
 
 
 def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
@@ -131,7 +143,9 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
         if proposal.changes:
             actions = tuple(change.action for change in proposal.changes)
             account = AccessState.UNKNOWN if live is None else AccessState.NONE
-            yield DriftFinding(DriftKind.NO_FILE, "", (), 1, no, account, f"{len(actions)} actions", actions)
+            yield DriftFinding(
+                DriftKind.NO_FILE, "", (), 1, no, account, f"{len(actions)} actions", actions
+            )
         return
     compared = AccessState.PART if drift and drift.differs else AccessState.YES
     deployed = compared if drift and not drift.unknown else AccessState.UNKNOWN
@@ -140,14 +154,19 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
         if change.kind is ChangeKind.ADD:
             account = _account_state(change.usages, live, context.principal)
             line = _line(committed, action, "*", "Allow")
-            yield DriftFinding(DriftKind.MISSING, action, resources, line, no, account, _use_text(change.usages))
+            yield DriftFinding(
+                DriftKind.MISSING, action, resources, line, no, account, _use_text(change.usages)
+            )
             continue
         if change.kind is ChangeKind.REMOVE:
             kind, used = DriftKind.UNUSED, "no"
         elif change.restricted_to:
             kind, used = DriftKind.UNUSED_RESOURCES, "on fewer resources"
         else:
-            kind, used = DriftKind.UNUSED_IN_WILDCARD, f"{len(change.used)} of {change.granted} actions"
+            kind, used = (
+                DriftKind.UNUSED_IN_WILDCARD,
+                f"{len(change.used)} of {change.granted} actions",
+            )
         line, removed = committed.line_of_entry(change.statement, action), change.removed_actions
         yield DriftFinding(kind, action, resources, line, AccessState.YES, deployed, used, removed)
 
@@ -173,7 +192,9 @@ def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: st
 
 
 def _line(committed: Document, action: str, resource: str, effect: str) -> int:
-    """Line of the statement that the missing entry would belong to: one of the same effect and service."""
+    """Line of the statement that the missing entry would belong to: one of the same effect and
+    service.
+    """
     service = action.partition(":")[0].lower()
     of_service = [
         statement
@@ -181,7 +202,11 @@ def _line(committed: Document, action: str, resource: str, effect: str) -> int:
         if statement.effect == effect
         and any(action_matches(entry.partition(":")[0], service) for entry in statement.actions)
     ]
-    exact = [each for each in of_service if any(resource_overlaps(entry, resource) for entry in each.resources)]
+    exact = [
+        each
+        for each in of_service
+        if any(resource_overlaps(entry, resource) for entry in each.resources)
+    ]
     return next((each.line for each in (*exact, *of_service)), 1)
 
 
@@ -203,7 +228,8 @@ def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str
     for finding in found:
         action, on = code(finding.action or context.policy_file), codes(finding.resources, 3) or "–"
         states = (finding.file, finding.account, finding.used or "–")
-        rows.append(f"| {' | '.join((str(finding.line), _kind_texts()[finding.kind], action, on, *states))} |")
+        cells = (str(finding.line), _kind_texts()[finding.kind], action, on, *states)
+        rows.append(f"| {' | '.join(cells)} |")
     fitting = sum(length <= _LONGEST_TABLE for length in accumulate(len(row) + 1 for row in rows))
     shown = at_most(rows, fitting, "\nand {:,} more: see `proposal.json`.")
     return "\n".join(table_lines("Line: | Finding | Action | On | File | Account | Used", shown))
@@ -216,7 +242,9 @@ def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> st
 
 def issue_title(context: ReportContext) -> str:
     """Title of the tracking issue."""
-    return f"Drift of the policy of {name(context.principal.rpartition('/')[2])}{context.in_account}"
+    return (
+        f"Drift of the policy of {name(context.principal.rpartition('/')[2])}{context.in_account}"
+    )
 
 
 def issue_marker(context: ReportContext) -> str:
@@ -234,12 +262,14 @@ def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: s
     """Body of the tracking issue; its last line holds the ids of the findings."""
     when = f" in [this run]({run_url})" if run_url else ""
     verdict = (
-        f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role {code(context.role)} in the "
-        f"account, and what it used in {evidence_span(context.evidence)} do not agree."
+        f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role"
+        f" {code(context.role)} in the account, and what it used in"
+        f" {evidence_span(context.evidence)} do not agree."
     )
     way_out = (
-        "Mode `pull-request` proposes the change of the file. This issue is updated when the findings change, and "
-        "closed when none is left. Close it as *not planned* to accept these findings: only others reopen it."
+        "Mode `pull-request` proposes the change of the file. This issue is updated when the"
+        " findings change, and closed when none is left. Close it as *not planned* to accept these"
+        " findings: only others reopen it."
     )
     marker = f"{issue_marker(context)}findings={','.join(finding_ids(found))} -->"
     return "\n\n".join([verdict, findings_table(found, context), way_out, marker])

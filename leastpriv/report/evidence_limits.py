@@ -1,4 +1,6 @@
-"""Sections on the limits of a proposal: gaps, coverage, changes held back, denials not added, and the live role."""
+"""Sections on the limits of a proposal: gaps, coverage, changes held back, denials not added, and
+the live role.
+"""
 
 from __future__ import annotations
 
@@ -33,30 +35,48 @@ _WHO = {
 }
 _MOST_REGIONS = 20
 _MOST_RESOURCES = 200
-_KINDS = {READ: "reads", WRITE: "writes", EXCLUDABLE["kms"]: "AWS KMS", EXCLUDABLE["rds-data"]: "the RDS Data API"}
+_KINDS = {
+    READ: "reads",
+    WRITE: "writes",
+    EXCLUDABLE["kms"]: "AWS KMS",
+    EXCLUDABLE["rds-data"]: "the RDS Data API",
+}
 
 
 def gaps_lines(context: ReportContext) -> list[str]:
     """The gaps of this run and the coverage of its evidence, as list items."""
     lines = []
     if context.difference.conditional:
-        actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
+        actions = dict.fromkeys(
+            usage.need.permission.action for usage in context.difference.conditional
+        )
         lines.append(f"- Conditions that decide {codes(actions, 8)} and that no record shows.")
     if context.assumed:
         assumed = f"Whether {codes(context.assumed, 8)} is attached too, as its name suggests"
         lines.append(f"- {assumed}. If not, give the file another name.")
     lines.extend(skipped_source_lines(context))
     added, origins = context.changes(ChangeKind.ADD), context.history.origins
-    unknown = [each.action for each in added if any(has_unknown_origin(usage, origins) for usage in each.usages)]
+    unknown = [
+        each.action
+        for each in added
+        if any(has_unknown_origin(usage, origins) for usage in each.usages)
+    ]
     if added and not origins:
-        lines.append("- The branch of each run: check that additions come from runs that you trust.")
+        lines.append(
+            "- The branch of each run: check that additions come from runs that you trust."
+        )
     elif unknown:
-        lines.append(f"- The branch of the runs behind {codes(unknown, 8)}: check that they ran code that you trust.")
+        lines.append(
+            f"- The branch of the runs behind {codes(unknown, 8)}: check that they ran code that"
+            " you trust."
+        )
     is_known = bool(context.attached) or (context.live is not None and context.live.is_known)
     return [*limits_lines(context.evidence, lines, has_attached=is_known)]
 
 
-def limits_lines(evidence: Evidence, others: Iterable[str] = (), *, has_attached: bool) -> Iterator[str]:
+def limits_lines(
+    evidence: Evidence, others: Iterable[str] = (), *, has_attached: bool
+) -> Iterator[str]:
     """The gaps of the evidence, `others`, and its coverage, as list items."""
     for row in table("gap_labels", __package__ or ""):
         gaps = [gap for gap in evidence.gaps if gap.kind == row["kind"]]
@@ -71,7 +91,9 @@ def limits_lines(evidence: Evidence, others: Iterable[str] = (), *, has_attached
 
 def not_added_section(context: ReportContext) -> Iterator[str]:
     """Actions that were needed or attempted and are not added."""
-    needed = (held for held in context.proposal.held_back_additions if held.guard_result.guard != OFFERED)
+    needed = (
+        held for held in context.proposal.held_back_additions if held.guard_result.guard != OFFERED
+    )
     shown = [held for held in needed if not is_sensitive_job_log_denial(held)]
     lines: list[str] = []
     for result, group in by_guard_result(shown).items():
@@ -83,19 +105,25 @@ def not_added_section(context: ReportContext) -> Iterator[str]:
 
 
 def not_added_title(held: Sequence[HeldBackChange]) -> str:
-    """Returns the heading of additions that were held back; without a denial the role has the permission already."""
+    """Returns the heading of additions that were held back; without a denial the role has the
+    permission already.
+    """
     if not any(each.usages for each in held):
         return "Needed by the declaration, not added"
     return "Denied, not added" if all(map(was_denied, held)) else "Not added"
 
 
 def was_denied(held: HeldBackChange) -> bool:
-    """Whether every call that needed a held-back addition was denied; a declared need has no calls."""
+    """Whether every call that needed a held-back addition was denied; a declared need has no
+    calls.
+    """
     return bool(held.usages) and not any(usage.outcome is Outcome.ALLOWED for usage in held.usages)
 
 
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
-    """Whether only a job log shows the denial of a sensitive action, which a security reviewer should see first."""
+    """Whether only a job log shows the denial of a sensitive action, which a security reviewer
+    should see first.
+    """
     return held.guard_result.guard == ONLY_LOGGED and bool(sensitivity(held.action))
 
 
@@ -104,29 +132,49 @@ def implied_needs_section(context: ReportContext) -> Iterator[str]:
     offered = by_guard_result(
         held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED
     )
-    lines = [f"- {codes((held.action for held in own), 8)}: {prose(why.reason)}." for why, own in offered.items()]
+    lines = [
+        f"- {codes((held.action for held in own), 8)}: {prose(why.reason)}."
+        for why, own in offered.items()
+    ]
     if lines:
         head = "No record names the resource: add what you know."
         yield from section("Needed next by denied calls", [head, "", *lines])
 
 
 def not_added_line(held: HeldBackChange) -> str:
-    """One list item: what was denied, how often, where a job log shows it, and why it is not added."""
+    """One list item: what was denied, how often, where a job log shows it, and why it is not
+    added.
+    """
     calls = sum(usage.count for usage in held.usages)
     runs = len({run for usage in held.usages for run in usage.runs})
     seen = f" ({calls:,}× in {plural(runs, 'run')})" if calls else ""
     logs = [usage.denial.log for usage in held.usages if usage.denial and usage.denial.log]
     if logs:
         seen = f" (job log {codes(logs, 2)})"
-    by_hand = "" if was_denied(held) or held.guard_result.guard != "forbidden" or not calls else f"; {_by_hand(held)}"
-    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.guard_result.reason)}{by_hand}."
+    by_hand = (
+        ""
+        if was_denied(held) or held.guard_result.guard != "forbidden" or not calls
+        else f"; {_by_hand(held)}"
+    )
+    return (
+        f"- {code(held.action)} on {codes(held.resources, 3)}{seen}:"
+        f" {prose(held.guard_result.reason)}{by_hand}."
+    )
 
 
 def _by_hand(held: HeldBackChange) -> str:
     """The statement for an action that runs called and that is never written."""
     condition = {"Condition": conditions_value(held.conditions)} if held.conditions else {}
-    grant = {"Effect": "Allow", "Action": held.action, "Resource": list(held.resources), **condition}
-    return f"it is never written, so later calls are denied. If the deployment needs it, add {code(json_text(grant))}"
+    grant = {
+        "Effect": "Allow",
+        "Action": held.action,
+        "Resource": list(held.resources),
+        **condition,
+    }
+    return (
+        "it is never written, so later calls are denied. If the deployment needs it, add"
+        f" {code(json_text(grant))}"
+    )
 
 
 def live_role_section(context: ReportContext) -> Iterator[str]:
@@ -140,7 +188,8 @@ def live_role_section(context: ReportContext) -> Iterator[str]:
         lines.append(f"- {boundary} is not evaluated: no grant here allows what it denies.")
     if live.trust:
         callers = (
-            f"{_WHO[each.kind]} {code(each.identifier)}{f' for {codes(each.subjects, 4)}' if each.subjects else ''}"
+            f"{_WHO[each.kind]}"
+            f" {code(each.identifier)}{f' for {codes(each.subjects, 4)}' if each.subjects else ''}"
             for each in live.trust[:6]
         )
         lines.append(f"- It can be assumed by {'; '.join(map(str.strip, callers))}.")
@@ -159,21 +208,24 @@ def live_role_value(context: ReportContext) -> dict[str, object] | None:
         "boundary": live.boundary or None,
         "tags": dict(live.tags),
         "trusted": [
-            {"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)} for each in live.trust
+            {"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)}
+            for each in live.trust
         ],
-        "drift": drift
-        and {
-            "counterpart": drift.counterpart or None,
-            "differs": drift.differs,
-            "missing": drift.missing,
-            **{
-                name: found and {"action": found[0], "resource": found[1]}
-                for name in ("live_allows", "file_allows", "live_denies", "file_denies")
-                for found in [getattr(drift, name)]
-            },
-            "unlike": list(drift.files_without_counterpart),
-            "unknown": drift.unknown or None,
-        },
+        "drift": (
+            drift
+            and {
+                "counterpart": drift.counterpart or None,
+                "differs": drift.differs,
+                "missing": drift.missing,
+                **{
+                    name: found and {"action": found[0], "resource": found[1]}
+                    for name in ("live_allows", "file_allows", "live_denies", "file_denies")
+                    for found in [getattr(drift, name)]
+                },
+                "unlike": list(drift.files_without_counterpart),
+                "unknown": drift.unknown or None,
+            }
+        ),
     }
 
 
@@ -183,11 +235,14 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
     if drift.unknown:
         yield f"- It could not be compared with {code(file)}: {prose(drift.unknown)}."
     elif drift.missing:
-        yield f"- **No attached policy resembles {code(file)}**, so no permission is narrowed: deploy the file first."
+        yield (
+            f"- **No attached policy resembles {code(file)}**, so no permission is narrowed: deploy"
+            " the file first."
+        )
     elif drift.differs and not drift.files_without_counterpart:
         yield (
-            f"- **{code(drift.counterpart)} differs from {code(file)}**, so no permission is narrowed: first deploy "
-            "the file, or commit what was changed in the account."
+            f"- **{code(drift.counterpart)} differs from {code(file)}**, so no permission is"
+            " narrowed: first deploy the file, or commit what was changed in the account."
         )
     elif not drift.files_without_counterpart:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
@@ -205,7 +260,9 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
 
 
 def coverage_sentences(coverage: Coverage) -> Iterator[str]:
-    """Yields what was recorded of all principals: regions and days, kinds of management events, data events."""
+    """Yields what was recorded of all principals: regions and days, kinds of management events,
+    data events.
+    """
     if not coverage.days:
         yield "Coverage: no record of any region."
         return
@@ -221,8 +278,13 @@ def coverage_sentences(coverage: Coverage) -> Iterator[str]:
     kinds = "; ".join(f"{joined(names)} {place}" for place, names in where.items())
     missing = f" No region has events of {joined(absent, 'or')}." if absent else ""
     yield f"Management events recorded: {kinds or 'none'}.{missing}"
-    data = grouped([(bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data])
-    named = [f"{code(resource)} ({', '.join(sorted({*found}))})" for resource, found in sorted(data.items())]
+    data = grouped(
+        [(bucket_of(stream.prefix), stream.kind or "unknown") for stream in coverage.data]
+    )
+    named = [
+        f"{code(resource)} ({', '.join(sorted({*found}))})"
+        for resource, found in sorted(data.items())
+    ]
     yield (
         f"Data events recorded: {listed(named, 2)}, and no others."
         if named
@@ -248,12 +310,17 @@ def _where(kind: str, coverage: Coverage) -> str:
 
 
 def coverage_value(coverage: Coverage) -> dict[str, object]:
-    """Returns the coverage by region, day and kind, and of data events by resource, as JSON values."""
+    """Returns the coverage by region, day and kind, and of data events by resource, as JSON
+    values.
+    """
     by_resource: dict[tuple[str, str], tuple[set[str], int]] = {}
     for stream, mask in coverage.data.items():
         key = (bucket_of(stream.prefix), stream.event)
         prefixes, days = by_resource.get(key, (set(), 0))
-        by_resource[key] = ({*prefixes, stream.prefix} if len(prefixes) < _MOST_REGIONS else prefixes, days | mask)
+        by_resource[key] = (
+            {*prefixes, stream.prefix} if len(prefixes) < _MOST_REGIONS else prefixes,
+            days | mask,
+        )
     window = coverage.window
     return {
         "from": window.start.isoformat() if window.start else None,
@@ -266,14 +333,23 @@ def coverage_value(coverage: Coverage) -> dict[str, object]:
                 "days": len(days),
                 "first": str(min(days)),
                 "last": str(max(days)),
-                "without_record": [str(day) for day in sorted(_days_between(min(days), max(days)) - days)],
-                "days_by_kind": {kind: len(coverage.logged.get((region, kind), ())) for kind in _KINDS},
+                "without_record": [
+                    str(day) for day in sorted(_days_between(min(days), max(days)) - days)
+                ],
+                "days_by_kind": {
+                    kind: len(coverage.logged.get((region, kind), ())) for kind in _KINDS
+                },
             }
             for region, days in sorted(coverage.days.items())
             if days
         ],
         "data_events": [
-            {"resource": resource, "event": event, "prefixes": sorted(prefixes), "days": len(days_of(mask))}
+            {
+                "resource": resource,
+                "event": event,
+                "prefixes": sorted(prefixes),
+                "days": len(days_of(mask)),
+            }
             for (resource, event), (prefixes, mask) in sorted(by_resource.items())[:_MOST_RESOURCES]
         ],
     }
@@ -286,15 +362,17 @@ def _days_between(first: date, last: date) -> set[date]:
 def coverage_picture(coverage: Coverage) -> Iterator[dict[str, object]]:
     """Yields regions and the days on which they have records, the region with the most days first.
 
-    A line is 100 wide and 10 high; `whole` is the SVG path of days with reads and writes, `part` of days with one of
-    them only.
+    A line is 100 wide and 10 high; `whole` is the SVG path of days with reads and writes, `part` of
+    days with one of them only.
     """
     for region in _most_recorded(coverage)[:_MOST_REGIONS]:
         first, last = _period(coverage)
         width = 100 / ((last - first).days + 1)
         days = coverage.days[region]
         reads, writes = (coverage.logged.get((region, kind), frozenset()) for kind in (READ, WRITE))
-        whole, part = (_path(each, first, width) for each in (days & reads & writes, days - (reads & writes)))
+        whole, part = (
+            _path(each, first, width) for each in (days & reads & writes, days - (reads & writes))
+        )
         yield {"region": region, "days": len(days), "whole": whole, "part": part}
 
 
@@ -304,5 +382,8 @@ def _path(days: Collection[date], first: date, width: float) -> str:
     for start in sorted(days):
         if start - day not in days:
             length = next(number for number in count(1) if start + number * day not in days)
-            path += f"M{(start - first).days * width:.2f} 0h{length * width:.2f}v10h-{length * width:.2f}z"
+            path += (
+                f"M{(start - first).days * width:.2f}"
+                f" 0h{length * width:.2f}v10h-{length * width:.2f}z"
+            )
     return path

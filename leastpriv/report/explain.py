@@ -1,4 +1,6 @@
-"""Output of `leastpriv explain`, as text and as JSON: facts, evidence and decision for one action."""
+"""Output of `leastpriv explain`, as text and as JSON: facts, evidence and decision for one
+action.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,24 @@ _LONGEST = 500
 
 
 def explain(
-    asked: Sequence[str], context: ReportContext | None, *, has_policy: bool = False, as_json: bool = False
+    asked: Sequence[str],
+    context: ReportContext | None,
+    *,
+    has_policy: bool = False,
+    as_json: bool = False,
 ) -> str:
-    """Explains each action asked for, as text or as a line of JSON; without a context by facts alone.
+    """Explains each action asked for, as text or as a line of JSON; without a context by facts
+    alone.
 
-    A pattern includes those of its actions that were called or changed, without a context all. Without a policy the
-    text says how the use would be added. Raises InputError if an argument is no action, or a pattern has none.
+    A pattern includes those of its actions that were called or changed, without a context all.
+    Without a policy the text says how the use would be added. Raises InputError if an argument is
+    no action, or a pattern has none.
     """
     actions = dict.fromkeys(action for entry in asked for action in _actions(entry, context))
     if as_json:
-        rows = ({**_facts_value(each), **_evidence_value(each, context, has_policy)} for each in actions)
+        rows = (
+            {**_facts_value(each), **_evidence_value(each, context, has_policy)} for each in actions
+        )
         return json_lines(rows)
     texts = []
     for action in actions:
@@ -46,7 +56,9 @@ def explain(
 
 def _actions(entry: str, context: ReportContext | None) -> Sequence[str]:
     if not entry.partition(":")[2]:
-        raise InputError(f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*.")
+        raise InputError(
+            f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*."
+        )
     if not set(entry) & set("*?"):
         return [catalog.spelling(entry) or entry]
     if context is None:
@@ -56,7 +68,13 @@ def _actions(entry: str, context: ReportContext | None) -> Sequence[str]:
         known = [usage.need.permission.action for usage in context.evidence.usages]
         for change in context.proposal.changes:
             known += (change.action, *change.used, *change.removed_actions)
-        found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
+        found = sorted(
+            {
+                action
+                for action in known
+                if action_matches(entry, action) and not set(action) & set("*?")
+            }
+        )
         why = "no action of that pattern was called, and none would change"
     if not found:
         raise InputError(f"ACTION is {entry!r}: {why}.")
@@ -98,10 +116,20 @@ def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
         yield f"    resource:   {_shown(need.permission.resource)}"
         yield f"    found:      {_shown(need.derivation)}"
         exact = "high: the whole resource is known"
-        known = exact if need.exact else "medium: the resource is known in part, or by a like name, or by its type only"
-        yield f"    confidence: {known if need.verified else 'low: the catalogue does not know the action'}"
+        known = (
+            exact
+            if need.exact
+            else "medium: the resource is known in part, or by a like name, or by its type only"
+        )
+        yield (
+            "    confidence:"
+            f" {known if need.verified else 'low: the catalogue does not know the action'}"
+        )
         for condition in need.permission.conditions:
-            yield _shown(f"    condition:  {condition.operator} {condition.key} {', '.join(condition.values)}")
+            yield _shown(
+                f"    condition:  {condition.operator} {condition.key}"
+                f" {', '.join(condition.values)}"
+            )
         if need.because:
             yield f"    because:    {_shown(need.because)}"
         yield f"    events:     {_shown(', '.join(usage.events))}"
@@ -140,7 +168,11 @@ def _visibility(action: str) -> Iterator[str]:
     yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
     carriers = []
     for each in carriers_of(action):
-        kind = f"data event {each.resource_type}" if each.resource_type else f"visibility {each.visibility}"
+        kind = (
+            f"data event {each.resource_type}"
+            if each.resource_type
+            else f"visibility {each.visibility}"
+        )
         is_management = each.visibility is Visibility.MANAGEMENT
         carriers.append(each.operation if is_management else f"{each.operation} ({kind})")
     if carriers:
@@ -156,17 +188,29 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
         if action in (*entry.granted, *entry.uses):
             sid = f" ({entry.statement.sid})" if entry.statement.sid else ""
             where = f"{context.policy_file}:{entry.statement.line}{sid}"
-            on = ", ".join(entry.statement.resources) or "every resource but those of its NotResource"
-            yield f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}: {decision(action, entry, context)}"
+            on = (
+                ", ".join(entry.statement.resources)
+                or "every resource but those of its NotResource"
+            )
+            yield (
+                f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}:"
+                f" {decision(action, entry, context)}"
+            )
 
 
 def decision(action: str, entry: Entry, context: ReportContext) -> str:
     """The decision on the action in this entry, in words."""
     index, pattern, changes = entry.statement.index, entry.pattern, context.proposal.changes
     # An addition belongs to no statement.
-    change = next((each for each in changes if (each.statement, each.action) == (index, pattern)), None)
+    change = next(
+        (each for each in changes if (each.statement, each.action) == (index, pattern)), None
+    )
     if change and action in change.removed_actions:
-        becomes = f", which becomes {listed(change.replacement, _MOST_COVERED)}" if change.replacement else ""
+        becomes = (
+            f", which becomes {listed(change.replacement, _MOST_COVERED)}"
+            if change.replacement
+            else ""
+        )
         return _shown(f"removed with {change.action}{becomes}")
     own = (each for each in changes if each.statement == index and each.used == (action,))
     resources = next((each.restricted_to for each in own if each.restricted_to), ())
@@ -176,7 +220,9 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         return "kept: it was used"
     guard_result = (change.kept or {}).get(action) if change else None
     place = (pattern, entry.statement.sid)
-    held = (each.guard_result for each in context.proposal.held_back if (each.action, each.sid) == place)
+    held = (
+        each.guard_result for each in context.proposal.held_back if (each.action, each.sid) == place
+    )
     found = guard_result or (None if change else next(held, None))
     return _shown(f"kept, held back by {found.guard}: {found.reason}") if found else "kept"
 
@@ -193,7 +239,9 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
                 for opening in openings:
                     yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
                 if openings:
-                    yield _shown(f"      covers: {listed(patterns[resource].covers, _MOST_COVERED)}")
+                    yield _shown(
+                        f"      covers: {listed(patterns[resource].covers, _MOST_COVERED)}"
+                    )
             yield from (f"    only if {_shown(condition)}" for condition in under)
     for held in context.proposal.held_back_additions:
         if held.action == action:
@@ -210,14 +258,22 @@ def _facts_value(action: str) -> dict[str, object]:
     return {
         "action": action,
         "access_level": catalog.access_level(action) or None,
-        "resource_types": [{"name": kind.name, "arn": kind.arn} for kind in known.resource_types] if known else [],
-        "visibility": {"kind": seen.visibility, "resource_type": seen.resource_type or None, "source": seen.source},
+        "resource_types": (
+            [{"name": kind.name, "arn": kind.arn} for kind in known.resource_types] if known else []
+        ),
+        "visibility": {
+            "kind": seen.visibility,
+            "resource_type": seen.resource_type or None,
+            "source": seen.source,
+        },
         "never_written": forbidden(action) or None,
         "sensitive": sensitivity(action) or None,
     }
 
 
-def _evidence_value(action: str, context: ReportContext | None, has_policy: bool) -> dict[str, object]:
+def _evidence_value(
+    action: str, context: ReportContext | None, has_policy: bool
+) -> dict[str, object]:
     """The evidence on an action and the decision; empty without a context."""
     if context is None:
         return {}
@@ -225,26 +281,43 @@ def _evidence_value(action: str, context: ReportContext | None, has_policy: bool
     return {
         "usages": [_usage_value(usage) for usage in usages],
         "gaps": [gap_row(gap) for gap in context.evidence.gaps if could_hide(gap, action)],
-        "entries": [
-            {
-                "file": context.policy_file,
-                "line": entry.statement.line,
-                "sid": entry.statement.sid,
-                "pattern": entry.pattern,
-                "resources": list(entry.statement.resources),
-                "decision": decision(action, entry, context),
-            }
-            for entry in context.difference.entries
-            if action in (*entry.granted, *entry.uses)
-        ]
-        if has_policy
-        else [],
-        "additions": [change_value(each) for each in context.changes(ChangeKind.ADD) if each.action == action],
-        "not_added": [held_value(held) for held in context.proposal.held_back_additions if held.action == action],
+        "entries": (
+            [
+                {
+                    "file": context.policy_file,
+                    "line": entry.statement.line,
+                    "sid": entry.statement.sid,
+                    "pattern": entry.pattern,
+                    "resources": list(entry.statement.resources),
+                    "decision": decision(action, entry, context),
+                }
+                for entry in context.difference.entries
+                if action in (*entry.granted, *entry.uses)
+            ]
+            if has_policy
+            else []
+        ),
+        "additions": [
+            change_value(each) for each in context.changes(ChangeKind.ADD) if each.action == action
+        ],
+        "not_added": [
+            held_value(held)
+            for held in context.proposal.held_back_additions
+            if held.action == action
+        ],
     }
 
 
 def _usage_value(usage: Usage) -> dict[str, object]:
     denial = usage.denial
-    denied = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
-    return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **denied}
+    denied = (
+        {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message}
+        if denial
+        else {}
+    )
+    return {
+        **usage_value(usage),
+        "exact": usage.need.exact,
+        "because": usage.need.because or None,
+        **denied,
+    }

@@ -1,6 +1,8 @@
-"""The HTML page of one or more proposals: plain values, the drawing of the role chain, and the Jinja template.
+"""The HTML page of one or more proposals: plain values, the drawing of the role chain, and the
+Jinja template.
 
-Jinja escapes every value, and only this file knows which text is already markup. The template decides nothing.
+Jinja escapes every value, and only this file knows which text is already markup. The template
+decides nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, plain
-from leastpriv.report.evidence_limits import coverage_picture, gaps_lines, live_role_section, not_added_section
+from leastpriv.report.evidence_limits import (
+    coverage_picture,
+    gaps_lines,
+    live_role_section,
+    not_added_section,
+)
 from leastpriv.report.first_screen import first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
     day,
@@ -72,12 +79,17 @@ def page(rows: Sequence[TargetRow]) -> str:
     detailed = contexts[:_MOST_DETAILED]
     style, script = _asset("page.css"), _asset("page.js")
     words = MarkdownIt("commonmark", {"html": False}).enable("table")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True
+    )
     environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
     environment.globals.update(documentation=_documentation, day=day)
     return environment.from_string(_asset("page.html")).render(
-        targets=[target_view(context, number, len(detailed)) for number, context in enumerate(detailed, start=1)],
+        targets=[
+            target_view(context, number, len(detailed))
+            for number, context in enumerate(detailed, start=1)
+        ],
         left_out=len(contexts) - len(detailed),
         fleet=_fleet_rows(rows, len(detailed)) if len(rows) > 1 or not contexts else (),
         several_accounts=len({row.role.split(":")[4] for row in rows}) > 1,
@@ -91,7 +103,9 @@ def page(rows: Sequence[TargetRow]) -> str:
 
 
 def target_view(context: ReportContext, number: int, targets: int = 1) -> Values:
-    """The values of one proposal on the page; `number` is its place among the `targets` of the page."""
+    """The values of one proposal on the page; `number` is its place among the `targets` of the
+    page.
+    """
     evidence = context.evidence
     counts = {kind: len(context.changes(kind)) for kind in ChangeKind}
     count, kept = kept_section(context)
@@ -102,7 +116,9 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
             part.partition("\n\n")[0].removeprefix("#### "): [part.partition("\n\n")[2]]
             for part in not_added_section(context)
         },
-        "The role in the account": [part.partition("\n\n")[2] for part in live_role_section(context)],
+        "The role in the account": [
+            part.partition("\n\n")[2] for part in live_role_section(context)
+        ],
         "Could not be seen": ["\n".join(gaps_lines(context))],
         "Proof": list(proof_lines(context)),
     }
@@ -130,17 +146,23 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
         "drawing": drawing(context.chained),
         "changes": changes,
         "left_out": left_out,
-        "sections": [(heading, "\n\n".join(parts)) for heading, parts in sections.items() if any(parts)],
+        "sections": [
+            (heading, "\n\n".join(parts)) for heading, parts in sections.items() if any(parts)
+        ],
     }
 
 
 def _bars(context: ReportContext) -> list[Values]:
-    """Services by number of granted but unused actions, the most first; widths in percent of the widest bar."""
+    """Services by number of granted but unused actions, the most first; widths in percent of the
+    widest bar.
+    """
     found = action_counts(context)
     added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
     kinds = (found.granted, found.used, found.after, added)
     counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
-    numbers = {name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})}
+    numbers = {
+        name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})
+    }
     scale = 100 / max((before + new for before, _, _, new in numbers.values()), default=1)
     bars = [
         {
@@ -167,8 +189,10 @@ def _dots(runs: Sequence[Run], run_url: str) -> list[Values]:
     return [
         {
             "x": round(10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length, 1),
-            "label": f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: "
-            + (f"{plural(run.denied, 'call')} denied" if run.denied else "no denial"),
+            "label": (
+                f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: "
+                + (f"{plural(run.denied, 'call')} denied" if run.denied else "no denial")
+            ),
             "refused": run.denied > 0,
             "url": run_page(run.id, run_url),
         }
@@ -177,18 +201,27 @@ def _dots(runs: Sequence[Run], run_url: str) -> list[Values]:
 
 
 def _changes(context: ReportContext, remaining: int) -> tuple[list[Values], int]:
-    """The changes, those for a security reviewer first, with so many rows of evidence; the number of omitted rows."""
+    """The changes, those for a security reviewer first, with so many rows of evidence; the number
+    of omitted rows.
+    """
     shown, left_out = [], 0
     for change in context.gravest_first:
         rows = [
-            (usage, run_links(oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url))
+            (
+                usage,
+                run_links(
+                    oldest_first(usage.runs, context.evidence.runs) or usage.runs, context.run_url
+                ),
+            )
             for usage in change.usages[:remaining]
         ]
         remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
         sid = f"statement {change.sid}, line" if change.sid else "statement on line"
         place = f"{sid} {change.line}" if change.line else ""
-        shown.append({"change": change, "place": place, "sentence": _sentence(change, context), "rows": rows})
+        shown.append(
+            {"change": change, "place": place, "sentence": _sentence(change, context), "rows": rows}
+        )
     return shown, left_out
 
 
@@ -200,12 +233,16 @@ def _sentence(change: Change, context: ReportContext) -> str:
         return "restricted to the resources that were used"
     if change.kind is ChangeKind.NARROW:
         removed = len(change.removed_actions)
-        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {removed:,} removed"
+        return (
+            f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {removed:,}"
+            " removed"
+        )
     return f"no call in {evidence_span(context.evidence)}"
 
 
 def _diff_lines(context: ReportContext) -> list[Values]:
-    """The changed lines of the policy file with two lines around them, each with the evidence for its actions.
+    """The changed lines of the policy file with two lines around them, each with the evidence for
+    its actions.
 
     A sign is `+`, `-`, a blank for an unchanged line, or `@` where lines are left out.
     """
@@ -221,7 +258,10 @@ def _diff_lines(context: ReportContext) -> list[Values]:
             before[change.action] = ("removed", "narrowed to the resources that were used")
         elif change.kind is ChangeKind.NARROW:
             left = change.granted - len(change.removed_actions)
-            before[change.action] = ("removed", f"{change.granted:,} → {left:,} actions, {len(change.used):,} used")
+            before[change.action] = (
+                "removed",
+                f"{change.granted:,} → {left:,} actions, {len(change.used):,} used",
+            )
         elif change.kind is ChangeKind.REMOVE:
             before[change.action] = ("removed", f"no call in {evidence_span(context.evidence)}")
     after = _notes_after(context)
@@ -231,15 +271,23 @@ def _diff_lines(context: ReportContext) -> list[Values]:
             lines.append(_line("@", 0, "", {}))
         for kind, a, b, c, d in group:
             if kind == "equal":
-                lines += [_line(" ", number, text, {}) for number, text in enumerate(new[c:d], c + 1)]
+                lines += [
+                    _line(" ", number, text, {}) for number, text in enumerate(new[c:d], c + 1)
+                ]
                 continue
-            lines += [_line("-", number, text, before) for number, text in enumerate(old[a:b], a + 1)]
-            lines += [_line("+", number, text, after) for number, text in enumerate(new[c:d], c + 1)]
+            lines += [
+                _line("-", number, text, before) for number, text in enumerate(old[a:b], a + 1)
+            ]
+            lines += [
+                _line("+", number, text, after) for number, text in enumerate(new[c:d], c + 1)
+            ]
     return lines
 
 
 def _line(sign: str, number: int, text: str, notes: Mapping[str, tuple[str, str]]) -> Values:
-    """A line with the evidence for its actions, at most three; `action` is the one that it names alone."""
+    """A line with the evidence for its actions, at most three; `action` is the one that it names
+    alone.
+    """
     found = [action for action in dict.fromkeys(_ACTION.findall(text)) if action in notes]
     evidence = "; ".join(f"{code(action)} {notes[action][1]}" for action in found[:3])
     return {
@@ -253,15 +301,26 @@ def _line(sign: str, number: int, text: str, notes: Mapping[str, tuple[str, str]
 
 
 def _notes_after(context: ReportContext) -> Mapping[str, tuple[str, str]]:
-    """Action of the proposed policy -> its use, the reason that it is kept, or the basis of its addition."""
-    kept = (pair for change in context.changes(ChangeKind.NARROW) for pair in (change.kept or {}).items())
+    """Action of the proposed policy -> its use, the reason that it is kept, or the basis of its
+    addition.
+    """
+    kept = (
+        pair
+        for change in context.changes(ChangeKind.NARROW)
+        for pair in (change.kept or {}).items()
+    )
     notes = {action: ("kept", f"kept: {kept_because(result.guard)}") for action, result in kept}
     allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
-    for action, usages in grouped([(usage.need.permission.action, usage) for usage in allowed]).items():
+    for action, usages in grouped(
+        [(usage.need.permission.action, usage) for usage in allowed]
+    ).items():
         runs = runs_of(usages)
         last = links_of_runs(usages, context.evidence, context.run_url, 1)
         where = f" in {plural(len(runs), 'run')}" if runs else ""
-        notes[action] = ("used", f"used{where}, last {last_day(usages)}{f': {last}' if last else ''}")
+        notes[action] = (
+            "used",
+            f"used{where}, last {last_day(usages)}{f': {last}' if last else ''}",
+        )
     for change in context.changes(ChangeKind.ADD):
         notes[change.action] = ("added", basis_text(context, change))
     return notes
@@ -273,10 +332,15 @@ def _life_cycles(context: ReportContext) -> list[Values]:
     Those are granted, unused and not removed, or suggested, which no policy grants.
     """
     found: dict[str, dict[str, list[str]]] = {}
-    for kind, counterparts in (("kept", context.kept_counterparts), ("suggested", context.suggested_actions)):
+    for kind, counterparts in (
+        ("kept", context.kept_counterparts),
+        ("suggested", context.suggested_actions),
+    ):
         for each in counterparts:
             if each.because and ":" in each.because and "::" not in each.because:
-                found.setdefault(each.because, {"kept": [], "suggested": []})[kind].append(each.action)
+                found.setdefault(each.because, {"kept": [], "suggested": []})[kind].append(
+                    each.action
+                )
     return [{"action": action, **found[action]} for action in sorted(found)]
 
 
@@ -291,13 +355,18 @@ def _widest_first(rows: Sequence[TargetRow]) -> list[TargetRow]:
 
 
 def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
-    """The table of all targets; the first `detailed` ones with a proposal have their own part of the page."""
+    """The table of all targets; the first `detailed` ones with a proposal have their own part of
+    the page.
+    """
     number = 0
     for row in rows:
         number += row.context is not None
         figures = target_figures(row.context)
         chance, last = figures["chance"], figures["last-run"]
-        shown = {name: "–" if figures[name] is None else f"{figures[name]:,}" for name in ("granted", "used", "runs")}
+        shown = {
+            name: "–" if figures[name] is None else f"{figures[name]:,}"
+            for name in ("granted", "used", "runs")
+        }
         yield {
             **shown,
             "after": "–" if figures["granted-after"] is None else f"{figures['granted-after']:,}",
@@ -314,7 +383,9 @@ def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
 
 
 def _documentation(action: str) -> str:
-    """The address of an action, or of its service for a wildcard, in AWS's documentation; empty if not known."""
+    """The address of an action, or of its service for a wildcard, in AWS's documentation; empty if
+    not known.
+    """
     service, _, name = action.partition(":")
     page = _documentation_pages().get(service.lower(), "")
     anchor = f"#{page}-{name}" if name.isalnum() and name.isascii() else ""
@@ -328,7 +399,9 @@ def _documentation_pages() -> Mapping[str, str]:
 
 
 def _shown(value: object) -> object:
-    """Escapes a template value: invisible characters and those that change direction are written out."""
+    """Escapes a template value: invisible characters and those that change direction are written
+    out.
+    """
     return plain(value) if type(value) is str else value
 
 

@@ -1,4 +1,5 @@
-"""The changes at lines of the policy file: comments on the pull request, and SARIF 2.1.0 for GitHub's code scanning.
+"""The changes at lines of the policy file: comments on the pull request, and SARIF 2.1.0 for
+GitHub's code scanning.
 
 The format: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub supports:
 https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
@@ -20,13 +21,24 @@ from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, entry_id
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain
-from leastpriv.report.phrases import codes, evidence_span, last_day, links_of_runs, listed, only_if, plural, times
+from leastpriv.report.phrases import (
+    codes,
+    evidence_span,
+    last_day,
+    links_of_runs,
+    listed,
+    only_if,
+    plural,
+    times,
+)
 from leastpriv.report.pull_request import basis_text
 
 MOST_NOTES = 10
 Side = Literal["LEFT", "RIGHT"]
 """Side of a diff: the committed file, or the proposed one."""
-_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
 _MOST_RESULTS = 5_000
 """GitHub shows that many per file and accepts 25,000."""
 _MOST_NAMED = 20
@@ -61,7 +73,9 @@ def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
         for line, side in _places(change, committed, document):
             if line in (left if side == "LEFT" else right):
                 notes.setdefault((line, side), []).append(_note_text(change, context))
-    return tuple(LineNote(*place, "\n\n".join(texts)) for place, texts in list(notes.items())[:MOST_NOTES])
+    return tuple(
+        LineNote(*place, "\n\n".join(texts)) for place, texts in list(notes.items())[:MOST_NOTES]
+    )
 
 
 def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:
@@ -83,23 +97,31 @@ def _note_text(change: Change, context: ReportContext) -> str:
         seen = f"{times(change.usages, evidence)}, last {last_day(change.usages)}"
         warning = f" **Security reviewer:** it {change.security}." if change.security else ""
         return (
-            f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "
-            f"{basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
+            f"**Added:** {code(change.action)} on"
+            f" {codes(change.resources, 4)}{only_if(change.conditions)}:"
+            f" {basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
         )
     if change.restricted_to:
         resources = codes(change.restricted_to, 4)
-        return f"**Narrowed:** {code(change.action)} to the resources that the runs used: {resources}."
+        return (
+            f"**Narrowed:** {code(change.action)} to the resources that the runs used: {resources}."
+        )
     if change.kind is ChangeKind.NARROW:
         return (
-            f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used: "
-            f"{codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} removed."
+            f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used:"
+            f" {codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} removed."
         )
     seen = evidence_span(evidence)
-    return f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown one."
+    return (
+        f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown"
+        " one."
+    )
 
 
 def sarif(contexts: Sequence[ReportContext]) -> str:
-    """The changes that narrow policies, as one SARIF log with one run; without results if there are none."""
+    """The changes that narrow policies, as one SARIF log with one run; without results if there are
+    none.
+    """
     results = [result for context in contexts for result in _results(context)]
     # By its category a later upload replaces an earlier one's alerts; those of other roles remain.
     category = "leastpriv/"
@@ -117,9 +139,13 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
         for row in table("sarif_rules", __package__ or "")
     ]
     run = {
-        "tool": {"driver": {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}},
+        "tool": {
+            "driver": {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}
+        },
         "automationDetails": {"id": category},
-        "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The root of the repository"}}},
+        "originalUriBaseIds": {
+            "%SRCROOT%": {"description": {"text": "The root of the repository"}}
+        },
         "columnKind": "unicodeCodePoints",
         "results": results[:_MOST_RESULTS],
     }
@@ -139,10 +165,13 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
         first = changes[0]
         name = f"statement {first.sid}" if first.sid else "a statement"
         sentence = (
-            f"Every action of {name} is granted, and {context.role} has not used any in "
-            f"{evidence_span(context.evidence)}: {listed((change.action for change in changes), _MOST_NAMED)}."
+            f"Every action of {name} is granted, and {context.role} has not used any in"
+            f" {evidence_span(context.evidence)}:"
+            f" {listed((change.action for change in changes), _MOST_NAMED)}."
         )
-        fingerprint = entry_id("\n".join(sorted(change.action for change in changes)), first.sid, first.resources)
+        fingerprint = entry_id(
+            "\n".join(sorted(change.action for change in changes)), first.sid, first.resources
+        )
         yield _result("unused-statement", sentence, context, first.line, fingerprint)
     for change in context.proposal.changes:
         if change.kind is not ChangeKind.ADD and change.statement not in unused:
@@ -152,13 +181,21 @@ def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
 
 
 def unused_statements(context: ReportContext) -> Mapping[int, Sequence[Change]]:
-    """Returns the statements of several entries of which the proposal removes every one, with their changes."""
+    """Returns the statements of several entries of which the proposal removes every one, with their
+    changes.
+    """
     statements = context.proposal.committed.statements if context.proposal.committed else ()
     removed = grouped([(change.statement, change) for change in context.changes(ChangeKind.REMOVE)])
-    return {at: changes for at, changes in removed.items() if len(changes) == len(statements[at].actions) > 1}
+    return {
+        at: changes
+        for at, changes in removed.items()
+        if len(changes) == len(statements[at].actions) > 1
+    }
 
 
-def _result(rule: str, sentence: str, context: ReportContext, line: int, fingerprint: str) -> Mapping[str, object]:
+def _result(
+    rule: str, sentence: str, context: ReportContext, line: int, fingerprint: str
+) -> Mapping[str, object]:
     place = {
         "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
         "region": {"startLine": line},
@@ -179,8 +216,14 @@ def _rule_and_sentence(change: Change, context: ReportContext) -> tuple[str, str
         return "unused-entry", f"{action} is granted, and {role} has not used it {seen}."
     if change.restricted_to:
         resources = listed(change.restricted_to, _MOST_NAMED)
-        return "unused-resources", f"{action} is granted on every resource; {role} used it {seen} on {resources}."
-    return "unused-in-wildcard", (
-        f"{action} grants {plural(change.granted, 'action')}; {role} used {len(change.used):,} of them {seen}. Not "
-        f"used: {listed(change.removed_actions, _MOST_NAMED)}."
+        return (
+            "unused-resources",
+            f"{action} is granted on every resource; {role} used it {seen} on {resources}.",
+        )
+    return (
+        "unused-in-wildcard",
+        (
+            f"{action} grants {plural(change.granted, 'action')}; {role} used {len(change.used):,}"
+            f" of them {seen}. Not used: {listed(change.removed_actions, _MOST_NAMED)}."
+        ),
     )

@@ -1,4 +1,6 @@
-"""Phrases that all reports share: counts, dates, lists, and sections truncated to the limit of a page."""
+"""Phrases that all reports share: counts, dates, lists, and sections truncated to the limit of a
+page.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,15 @@ def codes(items: Iterable[str], most: int = 12) -> str:
 
 
 def times(usages: Sequence[Usage], evidence: Evidence) -> str:
-    """`14×`: the calls behind some usages, each counted once though it may need several resources."""
+    """`14×`: the calls behind some usages, each counted once though it may need several
+    resources.
+    """
     wanted = {(usage.need, usage.outcome) for usage in usages}
-    groups = (group for group in evidence.groups if any((need, group.outcome) in wanted for need in group.needs))
+    groups = (
+        group
+        for group in evidence.groups
+        if any((need, group.outcome) in wanted for need in group.needs)
+    )
     logged = sum(usage.count for usage in usages if usage.denial and usage.denial.log)
     return f"{sum(group.count for group in groups) + logged:,}×"
 
@@ -78,13 +86,17 @@ def run_page(run: str, run_url: str) -> str:
 
 def run_links(runs: Sequence[str], run_url: str) -> str:
     """The three latest run ids, oldest first, as links if `run_url` (with `{run}`) gives a URL."""
-    shown = [f"[{run}]({page})" if (page := run_page(run, run_url)) else code(run) for run in runs[-3:]]
+    shown = [
+        f"[{run}]({page})" if (page := run_page(run, run_url)) else code(run) for run in runs[-3:]
+    ]
     more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
     return ", ".join(shown) + more
 
 
 def links_of_runs(usages: Sequence[Usage], evidence: Evidence, run_url: str, most: int = 0) -> str:
-    """The runs of some usages, at most the latest `most` (0: all), as `run_links` gives them; empty without a run."""
+    """The runs of some usages, at most the latest `most` (0: all), as `run_links` gives them; empty
+    without a run.
+    """
     return run_links(oldest_first(runs_of(usages), evidence.runs)[-most:], run_url)
 
 
@@ -106,8 +118,13 @@ def joined(parts: Sequence[str], last: str = "and") -> str:
 
 
 def only_if(conditions: Sequence[Condition]) -> str:
-    """`, only if iam:PassedToService is lambda.amazonaws.com`: conditions after a resource; empty without one."""
-    values = ("not set" if each.operator == "Null" else " or ".join(map(code, each.values)) for each in conditions)
+    """`, only if iam:PassedToService is lambda.amazonaws.com`: conditions after a resource; empty
+    without one.
+    """
+    values = (
+        "not set" if each.operator == "Null" else " or ".join(map(code, each.values))
+        for each in conditions
+    )
     shown = [f"{code(each.key)} is {value}" for each, value in zip(conditions, values, strict=True)]
     return f", only if {joined(shown)}" if shown else ""
 
@@ -124,7 +141,9 @@ def section(title: str, lines: Iterable[str]) -> list[str]:
 
 
 def table_lines(head: str, rows: Iterable[str]) -> list[str]:
-    """The lines of a table with a head such as `Line: | Action`, a colon for numbers; none without a row."""
+    """The lines of a table with a head such as `Line: | Action`, a colon for numbers; none without
+    a row.
+    """
     rule = " | ".join("---:" if name.endswith(":") else "---" for name in head.split(" | "))
     lines = [f"| {head.replace(':', '')} |", f"| {rule} |", *rows]
     return lines if len(lines) > 2 else []
@@ -142,8 +161,11 @@ def fold(title: str, sections: Iterable[str]) -> list[str]:
     return [f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"] if text else []
 
 
-def fit_sections(sections: Sequence[str], longest: int, place: str = "`proposal.json`") -> list[str]:
-    """Truncates `sections` to at most `longest` characters in total; only the longest lose lines, at their ends.
+def fit_sections(
+    sections: Sequence[str], longest: int, place: str = "`proposal.json`"
+) -> list[str]:
+    """Truncates `sections` to at most `longest` characters in total; only the longest lose lines,
+    at their ends.
 
     `place`, at most 20 characters of Markdown, says where the full text is.
     """

@@ -1,4 +1,6 @@
-"""Sections on the proof: replay and coverage, the chance of a new need, and the results of AWS's checks."""
+"""Sections on the proof: replay and coverage, the chance of a new need, and the results of AWS's
+checks.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +51,18 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     denied = ""
     if replay.denied:
         events = codes(dict.fromkeys(group.event for group in replay.denied), 6)
-        denied = f" **{plural(sum(group.count for group in replay.denied), 'call')} would be denied**: {events}."
+        denied = (
+            f" **{plural(sum(group.count for group in replay.denied), 'call')} would be denied**:"
+            f" {events}."
+        )
     yield next(replay_sentences(replay, "the result")) + denied
     if proof.new_access:
         yield f"**New access beyond the listed additions**: {codes(proof.new_access, 6)}."
     else:
-        yield f"No new access{' beyond the listed additions' if context.changes(ChangeKind.ADD) else ''}."
+        yield (
+            "No new"
+            f" access{' beyond the listed additions' if context.changes(ChangeKind.ADD) else ''}."
+        )
     if proof.left_out:
         yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
@@ -70,35 +78,52 @@ def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
     unmapped = plural(replay.unmapped, "call")
     unknown = f"; the actions of {unmapped} are not known" if replay.unmapped else ""
     yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** successful calls are allowed by {by}{unknown}. SCPs, "
-        "permissions boundaries and resource policies are not evaluated."
+        f"**{replay.allowed:,} of {replay.recorded:,}** successful calls are allowed by"
+        f" {by}{unknown}. SCPs, permissions boundaries and resource policies are not evaluated."
     )
     yield from _unsure(replay, by)
 
 
 def _unsure(replay: Replay, by: str) -> Iterator[str]:
     if replay.in_part:
-        yield f"{plural(replay.in_part, 'call')} of these name the resource in part: {by} allows a part of it."
+        yield (
+            f"{plural(replay.in_part, 'call')} of these name the resource in part: {by} allows a"
+            " part of it."
+        )
     if replay.conditional:
-        yield f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the record does not show."
+        yield (
+            f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the"
+            " record does not show."
+        )
 
 
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
-    untried = f" {plural(found.untried, 'older run')} with actions of their own not tested." if found.untried else ""
+    untried = (
+        f" {plural(found.untried, 'older run')} with actions of their own not tested."
+        if found.untried
+        else ""
+    )
     if found.lacking:
         untried += f" {plural(found.lacking, 'run')} made calls that the result does not allow."
     if unsure := found.not_checked - found.lacking:
-        untried += f" {plural(unsure, 'run')} not judged: the result does not surely allow all of it."
+        untried += (
+            f" {plural(unsure, 'run')} not judged: the result does not surely allow all of it."
+        )
     tried = found.runs - found.untried
     if tried < 2:
         few = "only 1" if tried else "no run"
-        return f"Leaving one run out: not done; it needs two runs, and {few} can be tested.{untried}"
-    how = "Leaving one run out: each run's calls were replayed against a policy made from the other runs"
+        return (
+            f"Leaving one run out: not done; it needs two runs, and {few} can be tested.{untried}"
+        )
+    how = (
+        "Leaving one run out: each run's calls were replayed against a policy made from the other"
+        " runs"
+    )
     if not found.denied:
         return f"{how}; all {tried:,} runs pass.{untried}"
     return (
-        f"{how}; in **{len(found.denied):,} of {plural(tried, 'run')}** it lacks {codes(found.actions, 6)}. The more "
-        f"runs, the safer.{untried}"
+        f"{how}; in **{len(found.denied):,} of {plural(tried, 'run')}** it lacks"
+        f" {codes(found.actions, 6)}. The more runs, the safer.{untried}"
     )
 
 
@@ -107,33 +132,51 @@ def _sizes(context: ReportContext) -> str:
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
     if proof.other_policies_size:
         limit += f", next to {proof.other_policies_size:,} of other inline policies"
-    more = f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
+    more = (
+        f" ({sum(proof.sizes):,} in all {len(proof.sizes)} files)" if len(proof.sizes) > 1 else ""
+    )
     excess = proof.size_after + proof.other_policies_size - quota(proof.kind)
     if not proof.fits and excess > 0:
         limit += f": **over the limit by {excess:,}**, IAM will reject it"
     elif not proof.fits:
-        limit += f": **more than the {max_managed_policies()} managed policies that a role may have**"
-    sentences = [f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}."]
+        limit += (
+            f": **more than the {max_managed_policies()} managed policies that a role may have**"
+        )
+    sentences = [
+        f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}."
+    ]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
-        sentences.append(f"**Split**: attach {files} as well, a managed policy each; without it calls would be denied.")
+        sentences.append(
+            f"**Split**: attach {files} as well, a managed policy each; without it calls would be"
+            " denied."
+        )
     if packed and packed.merged:
         sentences.append(f"Merged into another statement, to save size: {codes(packed.merged, 6)}.")
     if packed and packed.wildcards:
-        folds = [f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]]
-        sentences.append(f"Wildcards that grant exactly the same actions today, to save size: {joined(folds)}.")
+        folds = [
+            f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}"
+            for fold in packed.wildcards[:6]
+        ]
+        sentences.append(
+            f"Wildcards that grant exactly the same actions today, to save size: {joined(folds)}."
+        )
     return " ".join(sentences)
 
 
 def confidence_table(context: ReportContext) -> Iterator[str]:
-    """One line with the confidence of each service, the lowest first; empty if no run used a permission."""
+    """One line with the confidence of each service, the lowest first; empty if no run used a
+    permission.
+    """
     known = context.proof.confidence
     if known is None or not known.whole.runs:
         return
     actions = context.proof.by_action or known
     services = sorted((actions.of(f"{service}:").percent, service) for service in known.by_service)
-    shown = listed((f"{code(service)} {percent} %" for percent, service in services), _MOST_SERVICES)
+    shown = listed(
+        (f"{code(service)} {percent} %" for percent, service in services), _MOST_SERVICES
+    )
     what = "Confidence that the next run needs no new action (`minimum-confidence`)"
     yield f"{what}: {actions.whole.percent} % in all; {shown}."
 
@@ -144,8 +187,9 @@ def disagreements(check_results: Sequence[CheckResult]) -> Iterator[str]:
     if found:
         lines = [f"> - {code(check)}: {prose(finding.text)}" for check, finding in found]
         yield (
-            "> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.** Do not merge before you know why; "
-            "please report it as a defect.\n>\n" + "\n".join(at_most(lines, _MOST, "> - and {:,} more"))
+            "> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.** Do not merge before"
+            " you know why; please report it as a defect.\n>\n"
+            + "\n".join(at_most(lines, _MOST, "> - and {:,} more"))
         )
 
 
@@ -153,7 +197,9 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     """The section on all checks; empty if none ran."""
     if not check_results:
         return
-    lines = [f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)]
+    lines = [
+        f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)
+    ]
     findings = [finding for check_result in check_results for finding in check_result.findings]
     rows = [_row(finding) for finding in findings if finding.severity is not Severity.DISAGREES]
     rows = at_most(rows, _MOST, "| | | and {:,} more, in `proposal.json` |")
@@ -169,15 +215,25 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         others = len(check_result.findings) - grave
         sentences = [f"**{plural(grave, 'disagreement')}**"] if grave else []
         sentences += [plural(others, "remark")] if others else []
-        yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'no remark'}."
+        yield (
+            f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}:"
+            f" {', '.join(sentences) or 'no remark'}."
+        )
     if check_result.failure:
-        yield f"{check} could not run{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
+        yield (
+            f"{check} could not run{' further' if check_result.asked else ''}."
+            f" {prose(check_result.failure)}"
+        )
     for sentence in check_result.skipped_sources:
         yield f"{check}: {prose(sentence)}"
 
 
 def _row(finding: CheckFinding) -> str:
     place = code(f"{finding.file}:{finding.line}") if finding.line else code(finding.file)
-    name = f"[{code(finding.code)}]({finding.link})" if _LINK.fullmatch(finding.link) else code(finding.code)
+    name = (
+        f"[{code(finding.code)}]({finding.link})"
+        if _LINK.fullmatch(finding.link)
+        else code(finding.code)
+    )
     already = " (so it is in the committed policy)" if finding.in_committed_policy else ""
     return f"| {place} | {_WORDS[finding.severity]} {name} | {prose(finding.text)}{already} |"

@@ -1,4 +1,6 @@
-"""`proposal.json`: the proposal in full for machines, by the names of its types; its format has a version."""
+"""`proposal.json`: the proposal in full for machines, by the names of its types; its format has a
+version.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,22 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import coverage_value, live_role_value
 from leastpriv.report.role_chain import role_chain_value
-from leastpriv.report.tables import conditions_value, gap_row, permission_row, statement_place, time_value
+from leastpriv.report.tables import (
+    conditions_value,
+    gap_row,
+    permission_row,
+    statement_place,
+    time_value,
+)
 from leastpriv.report.verdict import escalation_value
 
 
-def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[str, str] = {}) -> str:
-    """The proposal as indented JSON, with title and body of its pull request, and the SHA-256 of each written file."""
+def proposal_json(
+    context: ReportContext, name: str, text: str, files: Mapping[str, str] = {}
+) -> str:
+    """The proposal as indented JSON, with title and body of its pull request, and the SHA-256 of
+    each written file.
+    """
     evidence, proposal, origins = context.evidence, context.proposal, context.history.origins
     value = {
         "schema": 1,
@@ -41,7 +53,10 @@ def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[s
         "body": text,
         "files": dict(files),
         "changes": [
-            {**change_value(each), "marks": origin_marks(each.usages, origins) if each.kind is ChangeKind.ADD else {}}
+            {
+                **change_value(each),
+                "marks": origin_marks(each.usages, origins) if each.kind is ChangeKind.ADD else {},
+            }
             for each in proposal.changes
         ],
         "held_back": [held_value(held) for held in proposal.held_back],
@@ -58,7 +73,12 @@ def proposal_json(context: ReportContext, name: str, text: str, files: Mapping[s
             "last": time_value(evidence.last),
             "regions": evidence.regions,
             "runs": [
-                {"id": run.id, "first": time_value(run.first), "last": time_value(run.last), "denied": run.denied}
+                {
+                    "id": run.id,
+                    "first": time_value(run.first),
+                    "last": time_value(run.last),
+                    "denied": run.denied,
+                }
                 for run in evidence.runs
             ],
         },
@@ -100,7 +120,12 @@ def held_value(held: HeldBackChange) -> dict[str, object]:
     """A change that a guard held back, or a need that is not added."""
     value = to_builtins(replace(held, usages=(), conditions=()))
     usages = [usage_value(usage) for usage in held.usages]
-    return {**value, **value.pop("guard_result"), "usages": usages, "conditions": conditions_value(held.conditions)}
+    return {
+        **value,
+        **value.pop("guard_result"),
+        "usages": usages,
+        "conditions": conditions_value(held.conditions),
+    }
 
 
 def usage_value(usage: Usage) -> dict[str, object]:
@@ -108,11 +133,20 @@ def usage_value(usage: Usage) -> dict[str, object]:
     log: dict[str, object] = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
     if usage.denial and usage.denial.judged_by:
         log["judged_by"] = usage.denial.judged_by
-    return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}
+    return {
+        **permission_row(usage),
+        "outcome": usage.outcome,
+        "derivation": usage.need.derivation,
+        **log,
+    }
 
 
 def _entry(entry: Entry) -> dict[str, object]:
-    used = (action for action, uses in entry.uses.items() if any(use.outcome is Outcome.ALLOWED for use in uses))
+    used = (
+        action
+        for action, uses in entry.uses.items()
+        if any(use.outcome is Outcome.ALLOWED for use in uses)
+    )
     return {
         "statement": entry.statement.index,
         "sid": entry.statement.sid,
@@ -124,29 +158,47 @@ def _entry(entry: Entry) -> dict[str, object]:
 
 
 def _aws_findings(context: ReportContext) -> dict[str, object]:
-    """AWS's findings by source; null without an answer, for which `skipped_sources` gives the reason."""
+    """AWS's findings by source; null without an answer, for which `skipped_sources` gives the
+    reason.
+    """
     found = context.evidence.aws_findings
     comparison = compare_with_generated_policy(context.documents, context.evidence)
     questions = to_builtins(comparison.questions) if comparison else []
     declared = found.declared
     return {
         "access": to_builtins(found.access),
-        "generated": {**to_builtins(found.generated), "questions": questions} if found.generated else None,
-        **{name: to_builtins(getattr(found, name)) for name in ("unused", "outside", "inside", "skipped_sources")},
+        "generated": {**to_builtins(found.generated), "questions": questions}
+        if found.generated
+        else None,
+        **{
+            name: to_builtins(getattr(found, name))
+            for name in ("unused", "outside", "inside", "skipped_sources")
+        },
         "declared": {name: getattr(declared, name) for name in ("sources", "unread")},
     }
 
 
 def _proof(context: ReportContext) -> dict[str, object]:
-    """The proof in full: each replayed need with the statement that allows it, and the left-out runs."""
+    """The proof in full: each replayed need with the statement that allows it, and the left-out
+    runs.
+    """
     proof, packed, replay = context.proof, context.proposal.packed, context.proof.replay
     paths = (context.policy_file, *context.further)
-    names = {id(document): path for document, path in zip(context.proposal.documents, paths, strict=True)}
+    names = {
+        id(document): path for document, path in zip(context.proposal.documents, paths, strict=True)
+    }
     return {
-        **{name: getattr(replay, name) for name in ("recorded", "allowed", "in_part", "conditional", "unmapped")},
+        **{
+            name: getattr(replay, name)
+            for name in ("recorded", "allowed", "in_part", "conditional", "unmapped")
+        },
         "denied": [{"event": group.event, "count": group.count} for group in replay.denied],
         "replayed": [_decision(each, names) for each in proof.need_decisions],
-        "not_evaluated": ["service control policies", "permissions boundaries", "resource policies"],
+        "not_evaluated": [
+            "service control policies",
+            "permissions boundaries",
+            "resource policies",
+        ],
         "new_access": proof.new_access,
         "left_out": to_builtins(proof.left_out),
         "chance": round(proof.chance, 4),
@@ -160,7 +212,9 @@ def _proof(context: ReportContext) -> dict[str, object]:
         "kind": proof.kind,
         "quota": quota(proof.kind),
         "fits": proof.fits,
-        "files": [{"path": path, "size": size} for path, size in zip(paths, proof.sizes, strict=True)],
+        "files": [
+            {"path": path, "size": size} for path, size in zip(paths, proof.sizes, strict=True)
+        ],
         "merged": packed.merged if packed else [],
         "wildcards": to_builtins(packed.wildcards) if packed else [],
     }
@@ -173,11 +227,16 @@ def _confidences(found: Confidences | None) -> dict[str, Any] | None:
 
 
 def _confidence(found: Confidence) -> dict[str, Any]:
-    return {**to_builtins(found), **{key: round(getattr(found, key), 4) for key in ("coverage", "unseen", "chance")}}
+    return {
+        **to_builtins(found),
+        **{key: round(getattr(found, key), 4) for key in ("coverage", "unseen", "chance")},
+    }
 
 
 def _decision(decision: NeedDecision, names: dict[int, str]) -> dict[str, object]:
-    """A replayed need with the statement that decided; the proposal's own documents are not files yet."""
+    """A replayed need with the statement that decided; the proposal's own documents are not files
+    yet.
+    """
     document, statement = decision.document, decision.statement
     return {
         "action": decision.permission.action,

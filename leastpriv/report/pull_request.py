@@ -1,4 +1,6 @@
-"""Title and body of the pull request: the first screen, then one fold for each question of a reviewer."""
+"""Title and body of the pull request: the first screen, then one fold for each question of a
+reviewer.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,11 @@ from leastpriv.models import Basis, ChangeKind, DeniedBy, grouped
 from leastpriv.permissions.catalog import expand, is_read, removal_rank
 from leastpriv.proposal.addition_rules import origin_mark, origin_marks
 from leastpriv.proposal.models import Change
-from leastpriv.report.aws_findings import findings_section, generated_policy_section, outside_access_section
+from leastpriv.report.aws_findings import (
+    findings_section,
+    generated_policy_section,
+    outside_access_section,
+)
 from leastpriv.report.changes import (
     hcl_section,
     kept_section,
@@ -93,18 +99,26 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     folds = [
         *fold(f"Text to copy into {path_name(context.policy_path)}", hcl_section(context)),
         *fold(f"Changes: {title(context).partition(': ')[2] or 'first draft'}", _changes(context)),
-        *fold(f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}", _evidence(context)),
+        *fold(
+            f"Evidence: {plural(calls, 'call')}{successful} in {evidence_span(evidence)}",
+            _evidence(context),
+        ),
         *fold(
             escalation_title(context),
             [*escalation_section(context), *reach_section(context), *boundary_section(context)],
         ),
         *_kept_fold(context),
-        *fold(f"Could not be seen: {plural(len(limits), 'limit')}", [*live_role_section(context), "\n".join(limits)]),
+        *fold(
+            f"Could not be seen: {plural(len(limits), 'limit')}",
+            [*live_role_section(context), "\n".join(limits)],
+        ),
         *_proof_fold(context),
         *fold("What happens next", _next_steps(context)),
     ]
     mark = proposal_marker(context.fingerprint)
-    remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in (*first, mark)) - 2 * len(folds)
+    remaining = (
+        LONGEST_BODY - reserved - sum(len(part) + 2 for part in (*first, mark)) - 2 * len(folds)
+    )
     return "\n\n".join(filter(None, [*first, *fit_sections(folds, remaining), mark])) + "\n"
 
 
@@ -114,7 +128,9 @@ def proposal_marker(fingerprint: str) -> str:
 
 
 def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
-    """What a role that only plans may write, apart from what its tool needs (the lock of the state)."""
+    """What a role that only plans may write, apart from what its tool needs (the lock of the
+    state).
+    """
     declared = context.evidence.aws_findings.declared
     if not declared.only_plans:
         return
@@ -122,10 +138,18 @@ def _writes_of_plan_role(context: ReportContext) -> Iterator[str]:
     statements = (each for document in context.proposal.documents for each in document.statements)
     allows = (each for each in statements if each.effect == "Allow")
     entries = dict.fromkeys(entry for statement in allows for entry in statement.actions)
-    writes = [entry for entry in entries if entry not in needed and any(not is_read(each) for each in expand(entry))]
+    writes = [
+        entry
+        for entry in entries
+        if entry not in needed and any(not is_read(each) for each in expand(entry))
+    ]
     if writes:
-        plans = f"{code(context.role)} shows changes and does not make them (`declared-phases: plan`)"
-        grants = f"its policy grants writes: {codes(writes, 12)}. Move them to the role that applies."
+        plans = (
+            f"{code(context.role)} shows changes and does not make them (`declared-phases: plan`)"
+        )
+        grants = (
+            f"its policy grants writes: {codes(writes, 12)}. Move them to the role that applies."
+        )
         yield f"### A plan role that can write\n\n{plans}, and {grants}"
 
 
@@ -135,8 +159,8 @@ def _security(context: ReportContext) -> Iterator[str]:
     logged = dict.fromkeys(map(not_added_line, held_back))
     if sensitive or logged:
         rows = [
-            f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: it {change.security}."
-            f"{use_of_passed_role(context, change)}"
+            f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: it"
+            f" {change.security}.{use_of_passed_role(context, change)}"
             for change in sensitive[:_MOST_CAREFUL]
         ]
         rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
@@ -156,7 +180,11 @@ def _changes(context: ReportContext) -> Iterator[str]:
     yield from outside_access_section(context)
     yield from section("Added", [note, "", *rows] if note else rows)
     yield from wildcards_section(context)
-    narrowed = (each for each in context.gravest_first if each.kind is ChangeKind.NARROW and not each.restricted_to)
+    narrowed = (
+        each
+        for each in context.gravest_first
+        if each.kind is ChangeKind.NARROW and not each.restricted_to
+    )
     yield from section("Narrowed", map(_narrowed_entry, narrowed))
     yield from restrictions_section(context)
     removed = (change for change in context.gravest_first if change.kind is ChangeKind.REMOVE)
@@ -175,7 +203,11 @@ def _seen(context: ReportContext, change: Change) -> str:
     shown = basis_usages(change)
     runs = runs_of(shown)
     latest = links_of_runs(shown, context.evidence, context.run_url, 1)
-    where = f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}" if runs else ", last"
+    where = (
+        f" in {plural(len(runs), 'run')}, last{f' in {latest}' if latest else ''}"
+        if runs
+        else ", last"
+    )
     later = [usage for usage in change.usages if usage not in shown]
     more = f"; allowed calls need it too, {times(later, context.evidence)}" if later else ""
     return f", {times(shown, context.evidence)}{where} on {last_day(shown)}{more}"
@@ -187,7 +219,10 @@ def basis_text(context: ReportContext, change: Change) -> str:
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
     doubts = origin_marks(change.usages, origins)
     of_all = len(doubts) == 1 and all(origin_mark(usage, origins) for usage in change.usages)
-    words = [doubt if of_all else f"{doubt}: {codes(resources, 4)}" for doubt, resources in doubts.items()]
+    words = [
+        doubt if of_all else f"{doubt}: {codes(resources, 4)}"
+        for doubt, resources in doubts.items()
+    ]
     mark += f" ({'; '.join(words)})" if words else ""
     if change.basis is Basis.OBSERVED and context.proposal.committed is None:
         return f"used{mark}"
@@ -201,7 +236,8 @@ def _basis_text(change: Change) -> str:
         return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
     if change.declared_by:
-        # A need of several resources counts them itself: two such counts may count one resource twice.
+        # A need of several resources counts them itself: two such counts may count one resource
+        # twice.
         first, _, counted = change.declared_by[0].partition(", and ")
         others = f"{len(change.declared_by) - 1} more" if len(change.declared_by) > 1 else ""
         rest = "others" if counted and others else counted or others
@@ -213,21 +249,36 @@ def _basis_text(change: Change) -> str:
     if change.basis is Basis.INFERRED:
         words = "needed next by the denied call"
     if all(denial.log for denial in denials):
-        return f"{words}, from the job log {codes(dict.fromkeys(denial.log for denial in denials), 2)}"
-    return f"{words} in a rehearsal" if all(denial.denied_by is DeniedBy.SESSION for denial in denials) else words
+        return (
+            f"{words}, from the job log {codes(dict.fromkeys(denial.log for denial in denials), 2)}"
+        )
+    return (
+        f"{words} in a rehearsal"
+        if all(denial.denied_by is DeniedBy.SESSION for denial in denials)
+        else words
+    )
 
 
 def _narrowed_entry(change: Change) -> str:
-    left, unproven = change.granted - len(change.removed_actions), sorted(change.unproven or (), key=removal_rank)
-    hidden = f" {len(unproven):,} of these may leave no record: {codes(unproven, 2)}." if unproven else ""
+    left, unproven = (
+        change.granted - len(change.removed_actions),
+        sorted(change.unproven or (), key=removal_rank),
+    )
+    hidden = (
+        f" {len(unproven):,} of these may leave no record: {codes(unproven, 2)}."
+        if unproven
+        else ""
+    )
     return (
-        f"- {code(change.action)}, {_place(change)}: {change.granted:,} → {left:,} actions, {len(change.used):,} used. "
-        f"Removed: {_removed_names(change.removed_actions)}.{hidden}"
+        f"- {code(change.action)}, {_place(change)}: {change.granted:,} → {left:,} actions,"
+        f" {len(change.used):,} used. Removed: {_removed_names(change.removed_actions)}.{hidden}"
     )
 
 
 def _removed_names(actions: Sequence[str]) -> str:
-    """The names, the riskiest first; of a wildcard over many services, the number by service first."""
+    """The names, the riskiest first; of a wildcard over many services, the number by service
+    first.
+    """
     names = codes(sorted(actions, key=removal_rank), _MOST_NAMES)
     services = {action.partition(":")[0] for action in actions}
     return names if len(services) == 1 else f"{service_counts(actions)}. The riskiest: {names}"
@@ -248,11 +299,17 @@ def _evidence(context: ReportContext) -> Iterator[str]:
     for change in context.changes(ChangeKind.NARROW):
         for action in change.used:
             usages = [usage for usage in change.usages if usage.need.permission.action == action]
-            used.setdefault(last_day(usages), []).append(f"{code(action)} {times(usages, evidence)}")
+            used.setdefault(last_day(usages), []).append(
+                f"{code(action)} {times(usages, evidence)}"
+            )
     if used:
         (when, names), *earlier = sorted(used.items(), reverse=True)
         lines = [f"- {when}: {listed(names, _MOST_NAMES)}"]
-        lines += [f"- earlier: {plural(sum(len(each) for _, each in earlier), 'action')}"] if earlier else []
+        lines += (
+            [f"- earlier: {plural(sum(len(each) for _, each in earlier), 'action')}"]
+            if earlier
+            else []
+        )
         yield "Used actions of narrowed wildcards:\n\n" + "\n".join(lines)
     yield from findings_section(context)
     yield from generated_policy_section(context)
@@ -263,13 +320,18 @@ def _evidence(context: ReportContext) -> Iterator[str]:
 def _kept_fold(context: ReportContext) -> Iterator[str]:
     count, sections = kept_section(context, details=True)
     unwritten = [
-        *suggested_actions_section(context.suggested_actions, context.evidence.aws_findings.declared),
+        *suggested_actions_section(
+            context.suggested_actions, context.evidence.aws_findings.declared
+        ),
         *implied_needs_section(context),
         *suggested_conditions_section(context),
     ]
     yield from fold(f"Kept without a recorded use: {plural(count, 'action')}", sections)
     suggested = ((context.suggested_actions, "action"), (context.suggested_conditions, "condition"))
-    offered = joined([plural(len(found), what) for found, what in suggested if found]) or "needs of denied calls"
+    offered = (
+        joined([plural(len(found), what) for found, what in suggested if found])
+        or "needs of denied calls"
+    )
     yield from fold(f"Suggested, not included: {offered}", unwritten)
 
 
@@ -279,7 +341,9 @@ def _proof_fold(context: ReportContext) -> list[str]:
     calls = f"{replay.allowed:,} of {plural(replay.recorded, 'call')} allowed"
     kept = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
     guards = {result.guard for each in kept for result in each.values()}
-    is_doubted = "minimum-confidence" in guards or context.proposal.held_back_as("minimum-confidence")
+    is_doubted = "minimum-confidence" in guards or context.proposal.held_back_as(
+        "minimum-confidence"
+    )
     confidence = confidence_table(context) if is_doubted else ()
     return fold(
         f"Proof: {calls if replay.recorded else 'no call to replay'}, {access}",
@@ -292,12 +356,19 @@ def _next_steps(context: ReportContext) -> Iterator[str]:
         return
     file = code(context.policy_file)
     is_new = context.proposal.committed is None
-    merge = f"add {file}; then attach it to the role" if is_new else f"change {file}; then deploy it as today"
+    merge = (
+        f"add {file}; then attach it to the role"
+        if is_new
+        else f"change {file}; then deploy it as today"
+    )
     lines = [
         f"- **Merge** to {merge}.",
         "- **Push** to change it: the pull request is then yours, and no longer updated.",
         "- **Close** to decline: these changes are not proposed again.",
     ]
     if not context.proposal.document.editable:
-        lines = [f"- **Copy** the text above into {file} and apply it as you do today: it was not changed."]
+        lines = [
+            f"- **Copy** the text above into {file} and apply it as you do today: it was not"
+            " changed."
+        ]
     yield "\n".join([*lines, "- The input `keep` names actions that are never removed."])

@@ -1,4 +1,6 @@
-"""The comment on a pull request that edits a policy: the verdict first, then the sections, one line per entry."""
+"""The comment on a pull request that edits a policy: the verdict first, then the sections, one line
+per entry.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ def security_section(context: ReviewContext) -> Iterator[str]:
     rows = (
         f"- {codes(actions, 6)} on {codes(addition.edit.on, 3)}: {never}{prose(reason)}."
         for addition in context.review.additions
-        for never, found in (("**no proposal would write it**: ", addition.forbidden), ("", addition.sensitive))
+        for never, found in (
+            ("**no proposal would write it**: ", addition.forbidden),
+            ("", addition.sensitive),
+        )
         for reason, actions in found.items()
     )
     yield from section("Needs a security reviewer", dict.fromkeys(rows))
@@ -73,8 +78,8 @@ def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
             resources = sorted({usage.need.permission.resource for usage in usages} - set(edit.on))
             called_on = f", on {codes(resources, 3)}" if resources else ""
             yield (
-                f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} "
-                f"({words} {last_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
+                f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} ({words}"
+                f" {last_seen(context, usages)}{called_on}); {_place(edit.statement, 'base')}"
             )
 
 
@@ -83,7 +88,9 @@ def _unused_rows(removed: Iterable[Removal]) -> Iterator[str]:
     rows: dict[tuple[str, str, str], list[str]] = {}
     for removal in removed:
         edit = removal.edit
-        unused = [action for action in edit.actions if action not in {*removal.lost, *removal.doubtful}]
+        unused = [
+            action for action in edit.actions if action not in {*removal.lost, *removal.doubtful}
+        ]
         if edit.actions and not unused:
             continue
         left = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
@@ -106,15 +113,22 @@ def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
 
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
     unseen = (pair for removal in removed for pair in removal.unseen.items())
-    pairs = ((result.guard, _REASONS.get(result.guard, result.reason), actions) for result, actions in unseen)
-    found = grouped([((guard, reason), action) for guard, reason, actions in pairs for action in actions])
+    pairs = (
+        (result.guard, _REASONS.get(result.guard, result.reason), actions)
+        for result, actions in unseen
+    )
+    found = grouped(
+        [((guard, reason), action) for guard, reason, actions in pairs for action in actions]
+    )
     for (guard, reason), own in found.items():
         yield f"| {code(guard)} | {codes(sorted({*own}), 12)} | {prose(reason)} |"
 
 
 def additions_section(context: ReviewContext) -> Iterator[str]:
     """Added access, each with its evidence or the lack of it."""
-    entries = grouped([(_added(context, each), code(each.edit.entry)) for each in context.review.additions])
+    entries = grouped(
+        [(_added(context, each), code(each.edit.entry)) for each in context.review.additions]
+    )
     rows = [f"- {verb} {', '.join(names)}{rest}" for (verb, rest), names in entries.items()]
     if context.review.new_access:
         rows.append(f"- **new access by containment**: {codes(context.review.new_access, 6)}")
@@ -126,7 +140,11 @@ def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
     edit = addition.edit
     verb = "widens" if edit.partly and not edit.only else "adds"
     new = len(edit.actions)
-    count = f", {plural(new, 'action')}," if new == edit.granted else f", {new:,} of {edit.granted:,} actions new,"
+    count = (
+        f", {plural(new, 'action')},"
+        if new == edit.granted
+        else f", {new:,} of {edit.granted:,} actions new,"
+    )
     wider = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
     shown = f"{count if edit.granted > 1 else ''} on {codes(edit.on, 3)}{wider}"
     return verb, f"{shown} ({_evidence(context, addition)}); {_place(edit.statement, 'head')}"
@@ -139,7 +157,10 @@ def _evidence(context: ReviewContext, addition: Addition) -> str:
         return f"what AWS will add: {_NO_EVIDENCE}"
     if len(actions) == 1:
         return _asked_for(context, addition, actions[0]) or _no_evidence(addition, actions)
-    parts = [f"{code(action)} {_asked_for(context, addition, action)}" for action in list(addition.asked)[:6]]
+    parts = [
+        f"{code(action)} {_asked_for(context, addition, action)}"
+        for action in list(addition.asked)[:6]
+    ]
     more = len(addition.asked) - len(parts)
     parts += [f"{more} more with evidence"] if more else []
     silent = [action for action in addition.unproven if action not in addition.asked]
@@ -154,7 +175,9 @@ def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
     said = _asked(context, usages)
     if not any(map(asks_for_grant, usages)) or action not in addition.unproven:
         return said
-    return f"{said}, on {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
+    return (
+        f"{said}, on {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
+    )
 
 
 def _no_evidence(addition: Addition, actions: Sequence[str]) -> str:
@@ -171,7 +194,9 @@ def _no_evidence(addition: Addition, actions: Sequence[str]) -> str:
 def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """The evidence on an action that was not allowed before."""
     by_kind = grouped([(_kind(usage), usage) for usage in usages])
-    return ", ".join(f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in by_kind.items())
+    return ", ".join(
+        f"{prose(kind)} {last_seen(context, of_kind)}" for kind, of_kind in by_kind.items()
+    )
 
 
 def _kind(usage: Usage) -> str:
@@ -201,16 +226,24 @@ def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -
     left = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
     found = _effect(context, {"denies": change.denied, "allows": change.granted})
     nothing = _NO_EVIDENCE if version == "base" else "it denies no recorded call"
-    return f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing}); {_place(edit.statement, version)}"
+    return (
+        f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing});"
+        f" {_place(edit.statement, version)}"
+    )
 
 
 def _condition(context: ReviewContext, change: ConditionChange) -> str:
     edit = change.edit
     contexts = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
-    found = _effect(context, {"denies": change.denied, "may deny": change.doubtful, "allows": change.granted})
+    found = _effect(
+        context, {"denies": change.denied, "may deny": change.doubtful, "allows": change.granted}
+    )
     nothing = _NO_EVIDENCE if edit.widens else "it denies no recorded call"
     effect = "a Deny of " if edit.effect == "Deny" else ""
-    return f"- {effect}{contexts}: {_conditions(edit.before)} → {_conditions(edit.after)} ({found or nothing})"
+    return (
+        f"- {effect}{contexts}: {_conditions(edit.before)} → {_conditions(edit.after)}"
+        f" ({found or nothing})"
+    )
 
 
 def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> str:
@@ -228,7 +261,10 @@ def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> s
 
 def _conditions(found: Sequence[Condition]) -> str:
     """`StringEquals aws:RequestedRegion eu-west-1`, each in code, or that there is none."""
-    each = [f"{condition.operator} {condition.key} {', '.join(condition.values)}".strip() for condition in found]
+    each = [
+        f"{condition.operator} {condition.key} {', '.join(condition.values)}".strip()
+        for condition in found
+    ]
     return codes(each, 6) if each else "no condition"
 
 
@@ -239,7 +275,9 @@ def _place(statement: Statement, version: str) -> str:
 
 
 def review_marker(principal: str, policy_file: str) -> str:
-    """The last line of the comment, which identifies it to the next run: one per principal and policy file."""
+    """The last line of the comment, which identifies it to the next run: one per principal and
+    policy file.
+    """
     scope = hashlib.sha256(f"{principal} {policy_file}".encode()).hexdigest()[:12]
     return f"<!-- leastpriv:review v=1 scope={scope} -->"
 
@@ -247,7 +285,11 @@ def review_marker(principal: str, policy_file: str) -> str:
 def review_title(context: ReviewContext) -> str:
     """One line of fixed words, figures and the role's name."""
     needed = [*preflight_title(context)]
-    edit = [] if needed and context.review.verdict is ReviewVerdict.UNCHANGED else [_edit_title(context.review)]
+    edit = (
+        []
+        if needed and context.review.verdict is ReviewVerdict.UNCHANGED
+        else [_edit_title(context.review)]
+    )
     return f"Policy review for {name(context.role)}: {', '.join([*edit, *needed])}"
 
 
@@ -273,7 +315,10 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     replay = context.review.after
     before = [markdown(review_first_screen(context))]
     after = [
-        *fold(f"Replay: {replay.allowed:,} of {plural(replay.recorded, 'successful call')}", [_replay(context)]),
+        *fold(
+            f"Replay: {replay.allowed:,} of {plural(replay.recorded, 'successful call')}",
+            [_replay(context)],
+        ),
         review_marker(context.principal, context.policy_file),
     ]
     sections = [
@@ -283,7 +328,10 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     ]
     # Two line ends follow each part, and one the last.
     remaining = longest + 1 - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    return "\n\n".join([*before, *fit_sections(sections, remaining, "the job's summary"), *after]) + "\n"
+    return (
+        "\n\n".join([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
+        + "\n"
+    )
 
 
 def _replay(context: ReviewContext) -> str:
@@ -292,16 +340,22 @@ def _replay(context: ReviewContext) -> str:
     if review.before.recorded:
         lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
     if review.newly_denied:
-        calls, events = plural(count_calls(review.newly_denied), "call"), _events(review.newly_denied, 8)
+        calls, events = (
+            plural(count_calls(review.newly_denied), "call"),
+            _events(review.newly_denied, 8),
+        )
         lines.append(f"**{calls} would be denied after this edit**: {events}.")
     if review.may_be_denied:
-        calls, events = plural(count_calls(review.may_be_denied), "call"), _events(review.may_be_denied, 8)
+        calls, events = (
+            plural(count_calls(review.may_be_denied), "call"),
+            _events(review.may_be_denied, 8),
+        )
         lines.append(f"{calls} may be denied, and were surely allowed before: {events}.")
     both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(
-            f"{plural(count_calls(both), 'call')} by neither version: another policy of the role must have allowed "
-            f"{'it' if count_calls(both) == 1 else 'them'} ({_events(both, 4)})."
+            f"{plural(count_calls(both), 'call')} by neither version: another policy of the role"
+            f" must have allowed {'it' if count_calls(both) == 1 else 'them'} ({_events(both, 4)})."
         )
     return "\n".join(f"- {line}" for line in lines)
 

@@ -1,7 +1,8 @@
 """The first screen of a review, and its part about the infrastructure.
 
-The first screen says whether to merge and why, and what the edit removes, adds and leaves unknown. The part about the
-infrastructure says what its change needs, what the role lacks, and what was ever used.
+The first screen says whether to merge and why, and what the edit removes, adds and leaves unknown.
+The part about the infrastructure says what its change needs, what the role lacks, and what was ever
+used.
 """
 
 from __future__ import annotations
@@ -44,9 +45,15 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
     """The part of the title; nothing without a template or plan."""
     found = context.preflight
     if found and found.withdrawn:
-        yield f"removes {plural(len(_withdrawn_actions(found)), 'permission')} that {_declared_in(found)} still needs"
+        yield (
+            f"removes {plural(len(_withdrawn_actions(found)), 'permission')} that"
+            f" {_declared_in(found)} still needs"
+        )
     if found and found.missing:
-        yield f"this change needs {plural(len(found.missing_actions), 'permission')} that {name(context.role)} lacks"
+        yield (
+            f"this change needs {plural(len(found.missing_actions), 'permission')} that"
+            f" {name(context.role)} lacks"
+        )
     elif found and not found.withdrawn:
         known = " of its known types" if found.change.unread else ""
         yield f"the role has the permissions that this change{known} needs"
@@ -55,7 +62,9 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
 
 
 def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
-    """The answer to "Safe to merge?" for the change of the infrastructure, with the reason; None without a change."""
+    """The answer to "Safe to merge?" for the change of the infrastructure, with the reason; None
+    without a change.
+    """
     found = context.preflight
     if found is None:
         return None
@@ -67,9 +76,13 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
     if not found.missing:
         covered = {need.permission.action for need in found.covered}
         seen = {need.permission.action for need, usages in found.covered.items() if usages}
-        return "Probably" if found.change.unread else "Yes", (
-            f"{role} has the permissions that this change of {sources} needs: {plural(len(covered), 'permission')}, "
-            f"{f'{len(seen):,}' if seen else 'none'} of them in use."
+        return (
+            "Probably" if found.change.unread else "Yes",
+            (
+                f"{role} has the permissions that this change of {sources} needs:"
+                f" {plural(len(covered), 'permission')}, {f'{len(seen):,}' if seen else 'none'} of"
+                " them in use."
+            ),
         )
     actions = found.missing_actions
     sensitive = [*filter(sensitivity, actions)]
@@ -77,12 +90,22 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
     them = "them" if several else "it"
     reads = len([*filter(is_read, actions)]) if several else 0
     reading = f", {reads:,} of them reads," if reads else ""
-    careful = "" if not sensitive else f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
-    return "No", (
-        f"{gone} This change needs {plural(len(actions), 'permission')}{reading} that {role} lacks: "
-        f"{codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its rollback may fail. "
-        f"{sources} declares {them}; no run used {them} yet, and this comment adds no permission."
-    ).lstrip()
+    careful = (
+        ""
+        if not sensitive
+        else f", {len(sensitive):,} of them sensitive"
+        if several
+        else ", a sensitive one"
+    )
+    return (
+        "No",
+        (
+            f"{gone} This change needs {plural(len(actions), 'permission')}{reading} that {role}"
+            f" lacks: {codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its"
+            f" rollback may fail. {sources} declares {them}; no run used {them} yet, and this"
+            " comment adds no permission."
+        ).lstrip(),
+    )
 
 
 def _withdrawn_actions(found: Preflight) -> tuple[str, ...]:
@@ -90,7 +113,9 @@ def _withdrawn_actions(found: Preflight) -> tuple[str, ...]:
 
 
 def _declared_in(found: Preflight, source: str = "") -> str:
-    """`the template app.yaml`; all declarations of a change for a need of a resource that it deletes."""
+    """`the template app.yaml`; all declarations of a change for a need of a resource that it
+    deletes.
+    """
     sources = (source,) if source else found.change.sources
     noun = "plan" if set(sources) <= set(found.change.plans) else "template"
     return f"the {noun}{'s' if len(sources) > 1 else ''} {codes(sources, 3)}"
@@ -109,7 +134,9 @@ def _withdrawal(found: Preflight) -> str:
 
 
 def withdrawn_rows(found: Preflight) -> Iterator[str]:
-    """Yields a sentence for the needs of one resource in one phase that an edit takes away in one way."""
+    """Yields a sentence for the needs of one resource in one phase that an edit takes away in one
+    way.
+    """
     rows: dict[tuple[str, str, str], list[str]] = {}
     for each in found.withdrawn:
         on = f"{code(each.need.permission.resource)}{only_if(each.need.permission.conditions)}"
@@ -118,12 +145,17 @@ def withdrawn_rows(found: Preflight) -> Iterator[str]:
         rows.setdefault(row, []).append(each.need.permission.action)
     for (source, on, left), actions in rows.items():
         them = "it" if len(actions) == 1 else "them"
-        yield f"{source} still needs {codes(actions, len(actions))} on {on}: this pull request removes {them}{left}"
+        yield (
+            f"{source} still needs {codes(actions, len(actions))} on {on}: this pull request"
+            f" removes {them}{left}"
+        )
 
 
 def _what_is_left(each: Withdrawn) -> str:
     if each.conditions:
-        shown = joined([code(f"{one.operator} {one.key}: {', '.join(one.values)}") for one in each.conditions])
+        shown = joined(
+            [code(f"{one.operator} {one.key}: {', '.join(one.values)}") for one in each.conditions]
+        )
         return f" by a Deny if {shown}" if each.denied else f" unless {shown}"
     if each.denied:
         return " by a Deny"
@@ -131,16 +163,22 @@ def _what_is_left(each: Withdrawn) -> str:
 
 
 def preflight_sections(context: ReviewContext) -> Iterator[str]:
-    """The missing permissions, the statements to paste, and the permissions that the role has, a fold each."""
+    """The missing permissions, the statements to paste, and the permissions that the role has, a
+    fold each.
+    """
     found = context.preflight
     if found is None:
         return
     if found.withdrawn:
-        rows = at_most([f"- {row}." for row in withdrawn_rows(found)], _MOST_ROWS, "- and {:,} more.")
+        rows = at_most(
+            [f"- {row}." for row in withdrawn_rows(found)], _MOST_ROWS, "- and {:,} more."
+        )
         title = f"Still needed: {plural(len(_withdrawn_actions(found)), 'removed permission')}"
         yield from fold(title, ["\n".join(rows)])
     if found.missing:
-        yield from fold(f"Missing: {plural(len(found.missing_actions), 'permission')}", [_missing(found)])
+        yield from fold(
+            f"Missing: {plural(len(found.missing_actions), 'permission')}", [_missing(found)]
+        )
     if found.statements:
         place = Location.of(context.policy_file)
         if place.path.endswith(".tf"):
@@ -149,7 +187,9 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         else:
             language = "yaml" if place.path.endswith((".yaml", ".yml")) else "json"
             statements = block(as_text(found.statements, language, found.indent), language)
-        yield from fold(f"To copy into the statements of {path_name(context.policy_file)}", [statements])
+        yield from fold(
+            f"To copy into the statements of {path_name(context.policy_file)}", [statements]
+        )
     if found.covered:
         yield from _covered(context, found.covered)
 
@@ -163,14 +203,22 @@ def _missing(found: Preflight) -> str:
         warning = f"**sensitive**: {prose(reason)}" if reason else ""
         note = f"**not in the statements**: {prose(result.reason)}" if result else warning
         rows.setdefault((on, prose(need.because), note), []).append(need.permission.action)
-    lines = [f"| {codes(actions, len(actions))} | {' | '.join(shared)} |" for shared, actions in rows.items()]
+    lines = [
+        f"| {codes(actions, len(actions))} | {' | '.join(shared)} |"
+        for shared, actions in rows.items()
+    ]
     lines = at_most(lines, _MOST_ROWS, "| and {:,} more, in the job summary | | | |")
     return "\n".join(table_lines("Actions | On | For | Note", lines))
 
 
 def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) -> list[str]:
-    """The permissions that the policies allow: those in use with their count, those never seen by name."""
-    actions, seen = dict.fromkeys(need.permission.action for need in covered), dict[str, tuple[Usage, ...]]()
+    """The permissions that the policies allow: those in use with their count, those never seen by
+    name.
+    """
+    actions, seen = (
+        dict.fromkeys(need.permission.action for need in covered),
+        dict[str, tuple[Usage, ...]](),
+    )
     for need, own in covered.items():
         if own:
             seen.setdefault(need.permission.action, own)
@@ -185,13 +233,17 @@ def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) 
 
 
 def review_first_screen(context: ReviewContext) -> list[str]:
-    """Returns the lines of the first screen of a review; missing permissions of the infrastructure precede the edit."""
+    """Returns the lines of the first screen of a review; missing permissions of the infrastructure
+    precede the edit.
+    """
     answer, finding = _edit(context)
     preflight = preflight_answer(context)
     reasons = [*_reasons(context)]
     if preflight and context.review.verdict is ReviewVerdict.UNCHANGED:
         answer, finding = preflight
-    elif preflight and context.preflight and context.preflight.lacking and not context.review.breaks:
+    elif (
+        preflight and context.preflight and context.preflight.lacking and not context.review.breaks
+    ):
         reasons.insert(0, f"**Edit of the policy:** {finding}")
         answer, finding = preflight
     elif preflight:
@@ -215,13 +267,21 @@ def _edit(context: ReviewContext) -> tuple[str, str]:
             return "", f"**Nothing to review.** Both versions of {file} allow and deny the same."
         case ReviewVerdict.BREAKS:
             calls = plural(count_calls(review.newly_denied), "recorded call")
-            more = " It also gives new access without evidence." if review.has_new_access_without_evidence else ""
+            more = (
+                " It also gives new access without evidence."
+                if review.has_new_access_without_evidence
+                else ""
+            )
             denied = f"{calls} of {role} in {basis} would be denied"
             return "No", f"After this edit of {file}, {denied}: such a deploy would fail.{more}"
         case _ if not (is_declared or context.evidence.counts.calls):
-            return "Not known", (
-                f"No call of {code(context.principal)} is among the {context.records:,} records that were read, so "
-                f"nothing shows what {file} needs: check the ARN and the trail."
+            return (
+                "Not known",
+                (
+                    f"No call of {code(context.principal)} is among the {context.records:,} records"
+                    f" that were read, so nothing shows what {file} needs: check the ARN and the"
+                    " trail."
+                ),
             )
         case ReviewVerdict.NEW_ACCESS:
             lack = "that nothing asks for" if is_declared else "without evidence"
@@ -238,13 +298,19 @@ def _edit(context: ReviewContext) -> tuple[str, str]:
             return "Probably", f"{file} allows less{kept}; no record of calls was read."
         case _:
             surely = " for sure" if review.may_be_denied else ""
-            return "Yes" if certain else "Probably", (
-                f"{file} allows less, and no recorded call of {role} in {basis} would be denied{surely}."
+            return (
+                "Yes" if certain else "Probably",
+                (
+                    f"{file} allows less, and no recorded call of {role} in {basis} would be"
+                    f" denied{surely}."
+                ),
             )
 
 
 def _unproven(context: ReviewContext) -> str:
-    """Counts the added actions without evidence; access that a Deny or a condition blocked is not counted."""
+    """Counts the added actions without evidence; access that a Deny or a condition blocked is not
+    counted.
+    """
     added = {action for addition in context.review.additions for action in addition.edit.actions}
     unproven = {action for addition in context.review.additions for action in addition.unproven}
     if not unproven:
@@ -264,8 +330,13 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
     found = [pair for removal in review.removals for pair in removal.unseen.items()]
     unseen = {action for _, actions in found for action in actions}
     if unseen:
-        why = kept_because(Counter({result.guard: len(actions) for result, actions in found}).most_common(1)[0][0])
-        yield f"**Not known:** whether {plural(len(unseen), 'removed action')} will be needed, because {why}."
+        why = kept_because(
+            Counter({result.guard: len(actions) for result, actions in found}).most_common(1)[0][0]
+        )
+        yield (
+            f"**Not known:** whether {plural(len(unseen), 'removed action')} will be needed,"
+            f" because {why}."
+        )
     unread = context.preflight.change.unread if context.preflight else ()
     if unread:
         yield f"**Not known:** what {codes(unread, 3)} needs."
@@ -279,7 +350,11 @@ def _changes(context: ReviewContext) -> Iterator[str]:
         uses = (f"{code(action)} ({last_seen(context, usages)})" for action, usages in used.items())
         yield f"**Removes what was used:** {listed(uses, _MOST_LINES, '; ')}."
     doubtful = {action for removal in review.removals for action in removal.doubtful}
-    rest = {action for removal in review.removals for action in removal.edit.actions} - used.keys() - doubtful
+    rest = (
+        {action for removal in review.removals for action in removal.edit.actions}
+        - used.keys()
+        - doubtful
+    )
     if rest:
         riskiest = sorted(rest, key=removal_rank)
         yield f"**Removes without a recorded use:** {codes(riskiest, MOST_SHOWN)}."
@@ -300,7 +375,10 @@ def _changes(context: ReviewContext) -> Iterator[str]:
         yield f"**Adds without evidence:** {codes(unproven, MOST_SHOWN)}."
     others = len(review.conditions) + len(review.denies_added) + len(review.denies_removed)
     if others:
-        yield f"**Changes {plural(others, 'condition or Deny', 'conditions or Denies')}**, listed below."
+        yield (
+            f"**Changes {plural(others, 'condition or Deny', 'conditions or Denies')}**, listed"
+            " below."
+        )
 
 
 def last_seen(context: ReviewContext, usages: Sequence[Usage]) -> str:

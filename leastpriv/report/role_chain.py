@@ -77,21 +77,27 @@ def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
 def mermaid(chained: RoleChainPolicies) -> str:
     """The role chain as a flowchart; a name is only ever a label.
 
-    Letters, digits and a few signs remain; all else is written as Mermaid's entity codes (`#35;`), so that no label can
-    end, start a node, a link, a directive, Markdown or HTML ("Entity codes to escape characters" of Mermaid's
-    flowchart syntax).
+    Letters, digits and a few signs remain; all else is written as Mermaid's entity codes (`#35;`),
+    so that no label can end, start a node, a link, a directive, Markdown or HTML ("Entity codes to
+    escape characters" of Mermaid's flowchart syntax).
     """
     chain = chained.chain
     links = chain.links[:_MOST_DRAWN]
-    members = dict.fromkeys((*chain.roots, *(arn for link in links for arn in (link.source, link.role))))
+    members = dict.fromkeys(
+        (*chain.roots, *(arn for link in links for arn in (link.source, link.role)))
+    )
     ids = {arn: f"n{number}" for number, arn in enumerate(members)}
     home = {arn.split(":")[4] for arn in chain.roots}
     lines = ["flowchart LR"]
     for arn, node in ids.items():
         left, right = ("[", "]") if arn in chained.committed else ("([", "])")
         account, name = arn.split(":")[4], arn.rpartition("/")[2]
-        lines.append(f'    {node}{left}"{_label(name if account in home else f"{name} in {account}")}"{right}')
-    lines += [f'    {ids[link.source]} -->|"{_label(_link_text(link))}"| {ids[link.role]}' for link in links]
+        label = _label(name if account in home else f"{name} in {account}")
+        lines.append(f'    {node}{left}"{label}"{right}')
+    lines += [
+        f'    {ids[link.source]} -->|"{_label(_link_text(link))}"| {ids[link.role]}'
+        for link in links
+    ]
     return "\n".join(lines)
 
 
@@ -114,7 +120,12 @@ def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
         "left_out": chain.left_out,
         "committed": sorted(chained.committed & set(chain.members)),
         "unwritten": [
-            {"role": each.role, "actions": list(each.actions), "calls": each.calls, "failure": each.failure}
+            {
+                "role": each.role,
+                "actions": list(each.actions),
+                "calls": each.calls,
+                "failure": each.failure,
+            }
             for each in chained.without_policy
         ],
     }
@@ -127,13 +138,22 @@ def _others(chained: RoleChainPolicies) -> Iterator[str]:
         links, counts = chained.chain.to(role), chained.signed.get(role, {})
         issuers = {link.source for link in links}
         other = sum(count for issuer, count in counts.items() if issuer not in issuers)
-        # A service signs calls of a passed role with access keys that no AssumeRole event shows; if the
-        # chain's own AssumeRole events show no key either, the owner of the others is unknown.
-        is_known = bool(issuers & counts.keys()) and all(link.kind is RoleLinkKind.ASSUMED for link in links)
+        # A service signs calls of a passed role with access keys that no AssumeRole event shows; if
+        # the chain's own AssumeRole events show no key either, the owner of the others is unknown.
+        is_known = bool(issuers & counts.keys()) and all(
+            link.kind is RoleLinkKind.ASSUMED for link in links
+        )
         if other and is_known and role in chained.committed:
-            found.append(f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}.")
+            found.append(
+                f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}."
+            )
     if found:
-        yield from ("", "Also used with access keys that no principal of this chain issued:", "", *found)
+        yield from (
+            "",
+            "Also used with access keys that no principal of this chain issued:",
+            "",
+            *found,
+        )
 
 
 def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
@@ -157,9 +177,14 @@ def _needs(unwritten: UncommittedRole | None) -> str:
         return f"not known: {code(unwritten.failure)}"
     if not unwritten.actions:
         return f"no permission that can be written ({plural(unwritten.calls, 'call')})"
-    more = [f"{plural(unwritten.denied, 'action')} denied or not written"] if unwritten.denied else []
+    more = (
+        [f"{plural(unwritten.denied, 'action')} denied or not written"] if unwritten.denied else []
+    )
     seen = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
-    return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"
+    return (
+        f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}):"
+        f" {codes(unwritten.actions, 10)}"
+    )
 
 
 def _link_text(link: RoleLink) -> str:
@@ -202,7 +227,11 @@ def drawing(chained: RoleChainPolicies | None) -> dict[str, object] | None:
     ]
     return {
         "boxes": boxes,
-        "lines": [_drawn_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys()],
+        "lines": [
+            _drawn_line(link, places)
+            for link in chain.links
+            if {link.source, link.role} <= places.keys()
+        ],
         "width": max(x for x, _ in places.values()) + _COLUMN,
         "height": max(y for _, y in places.values()) + _ROW,
         "box_width": _BOX,
@@ -217,10 +246,16 @@ def _drawn_line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> dict[s
     start, end = x + _BOX, to_x if to_x > x else to_x + _BOX
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
-    path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
+    path = (
+        f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last}"
+        f" {to_y + _HEIGHT // 2} "
+    )
     way = "assumes" if link.kind is RoleLinkKind.ASSUMED else "passes"
     to = "" if link.kind is RoleLinkKind.ASSUMED else f" to {link.service or 'a service'}"
-    words = f"{link.source.rpartition('/')[2]} {way} {link.role.rpartition('/')[2]}{to} ({plural(link.count, 'call')})"
+    words = (
+        f"{link.source.rpartition('/')[2]} {way} {link.role.rpartition('/')[2]}{to}"
+        f" ({plural(link.count, 'call')})"
+    )
     return {"path": f"{path}{end} {to_y + _HEIGHT // 2}", "words": words}
 
 

@@ -1,4 +1,6 @@
-"""Results of the commands `permissions`, `denials`, `evaluate` and `contains`, as JSON lines and as tables."""
+"""Results of the commands `permissions`, `denials`, `evaluate` and `contains`, as JSON lines and as
+tables.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,12 @@ def _denied_row(usage: Usage) -> dict[str, object]:
     """A row for a denial that no identity-based policy can fix."""
     permission, denial = usage.need.permission, usage.denial
     by = denial.denied_by if denial else "unknown"
-    return {"denied": permission.action, "denied_by": by, "resource": permission.resource, **_seen(usage)}
+    return {
+        "denied": permission.action,
+        "denied_by": by,
+        "resource": permission.resource,
+        **_seen(usage),
+    }
 
 
 def _seen(usage: Usage) -> dict[str, object]:
@@ -78,7 +85,9 @@ def time_value(time: datetime | None) -> str | None:
     return f"{time.isoformat()[:_TO_SECONDS]}Z" if time else None
 
 
-def permission_rows(found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool) -> list[dict[str, object]]:
+def permission_rows(
+    found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool
+) -> list[dict[str, object]]:
     """All rows: permissions, denials that no identity-based policy can fix, gaps.
 
     With several principals each row names its principal; a gap belongs to all and is listed once.
@@ -101,16 +110,25 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
             yield permission_row(usage) if mendable else _denied_row(usage)
         elif usage.outcome is Outcome.UNKNOWN:
             permission, why = usage.need.permission, {"why": usage.doubt} if usage.doubt else {}
-            yield {"unknown": permission.action, **why, "resource": permission.resource, **_seen(usage)}
+            yield {
+                "unknown": permission.action,
+                **why,
+                "resource": permission.resource,
+                **_seen(usage),
+            }
 
 
 def json_lines(rows: Iterable[Row]) -> str:
-    """One JSON object per line, in ASCII; escapes `##[`, which begins a workflow command anywhere in a line."""
+    """One JSON object per line, in ASCII; escapes `##[`, which begins a workflow command anywhere
+    in a line.
+    """
     return "".join(json_text(row) + "\n" for row in rows)
 
 
 class TextTable(Struct, frozen=True):
-    """Columns for people; no cell contains a line break, or a control sequence of a terminal or runner."""
+    """Columns for people; no cell contains a line break, or a control sequence of a terminal or
+    runner.
+    """
 
     columns: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -134,7 +152,9 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
         "gap": "gap {gap}: {detail} ({count}×)",
     }
     notes = [
-        form.format_map({**row, **{name: _cell(row, name) for name in (kind, "resource", "detail")}})
+        form.format_map(
+            {**row, **{name: _cell(row, name) for name in (kind, "resource", "detail")}}
+        )
         for kind, form in forms.items()
         for row in rows
         if kind in row
@@ -143,7 +163,8 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
     columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
     cells = [
         tuple(
-            _cell(row, column) + (" (unverified)" if column == "action" and row.get("verified") is False else "")
+            _cell(row, column)
+            + (" (unverified)" if column == "action" and row.get("verified") is False else "")
             for column in columns
         )
         for row in rows
@@ -155,8 +176,17 @@ def permission_table(rows: Sequence[Row]) -> TextTable:
 def denial_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv denials`."""
     known = any(row.get("authorization_id") for row in rows)
-    columns = ("action", "resource", "denied_by", "mendable", *(("authorization_id",) if known else ()))
-    cells = ((*(_cell(row, column) for column in columns), plain(f"{row['file']}:{row['line']}", 120)) for row in rows)
+    columns = (
+        "action",
+        "resource",
+        "denied_by",
+        "mendable",
+        *(("authorization_id",) if known else ()),
+    )
+    cells = (
+        (*(_cell(row, column) for column in columns), plain(f"{row['file']}:{row['line']}", 120))
+        for row in rows
+    )
     return TextTable((*columns, "where"), tuple(cells))
 
 
@@ -171,7 +201,10 @@ def decision_table(rows: Sequence[Row]) -> TextTable:
 
 def excess_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv contains`."""
-    cells = ((_cell(row, "action"), _cell(row, "resource"), _only_if(row), _statement(row)) for row in rows)
+    cells = (
+        (_cell(row, "action"), _cell(row, "resource"), _only_if(row), _statement(row))
+        for row in rows
+    )
     return TextTable(("action", "resource", "where", "statement"), tuple(cells))
 
 
@@ -180,8 +213,16 @@ def _cell(row: Row, column: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if column == "last_seen":
-        value = str(value)[: len("2026-11-05")]  # the day: a terminal's width goes to actions and resources
-    return str(len(value)) if isinstance(value, list) else "–" if value is None else plain(str(value), 120)
+        value = str(value)[
+            : len("2026-11-05")
+        ]  # the day: a terminal's width goes to actions and resources
+    return (
+        str(len(value))
+        if isinstance(value, list)
+        else "–"
+        if value is None
+        else plain(str(value), 120)
+    )
 
 
 def _statement(row: Row) -> str:
@@ -195,12 +236,22 @@ def _only_if(row: Row) -> str:
     """The context of a request, or the reason of an open decision."""
     context = row.get("context")
     if isinstance(context, Mapping):
-        return plain(", ".join(f"{key} {' '.join(map(str, values))}" for key, values in context.items()), 120) or "–"
+        return (
+            plain(
+                ", ".join(f"{key} {' '.join(map(str, values))}" for key, values in context.items()),
+                120,
+            )
+            or "–"
+        )
     return _cell(row, "cannot_tell")
 
 
-def decision_row(decision: Decision, layers: Mapping[Layer, Sequence[Document]]) -> dict[str, object]:
-    """A decision, the deciding statement (null if none) and, of a denial, the policy type that denied."""
+def decision_row(
+    decision: Decision, layers: Mapping[Layer, Sequence[Document]]
+) -> dict[str, object]:
+    """A decision, the deciding statement (null if none) and, of a denial, the policy type that
+    denied.
+    """
     row: dict[str, object] = {"decision": decision.effect, "statement": None}
     if decision.document is not None and decision.statement is not None:
         document = layers[decision.layer][decision.document]
@@ -235,18 +286,33 @@ def excess_sentence(excess: Excess, new: Sequence[Document]) -> str:
     at = f"{plain(document.where)}, line {excess.statement.line},"
     witness = excess.witness
     if witness is None:
-        return f"{at} may allow more: {plain(excess.action)} on {plain(excess.resource)}, since {excess.reason}."
-    where = "".join(f", {plain(key)} {plain(', '.join(values))}" for key, values in witness.context.items())
-    return f"{at} allows what the old policy does not: {plain(witness.action)} on {plain(witness.resource)}{where}."
+        return (
+            f"{at} may allow more: {plain(excess.action)} on {plain(excess.resource)}, since"
+            f" {excess.reason}."
+        )
+    where = "".join(
+        f", {plain(key)} {plain(', '.join(values))}" for key, values in witness.context.items()
+    )
+    return (
+        f"{at} allows what the old policy does not: {plain(witness.action)} on"
+        f" {plain(witness.resource)}{where}."
+    )
 
 
 def statement_place(file: str, statement: Statement) -> dict[str, object]:
     """A statement by its file, index, Sid and line."""
-    return {"file": file, "index": statement.index, "sid": statement.sid or None, "line": statement.line}
+    return {
+        "file": file,
+        "index": statement.index,
+        "sid": statement.sid or None,
+        "line": statement.line,
+    }
 
 
 def logged_denial_row(found: LoggedDenial) -> dict[str, object]:
-    """One denial; fields that the message does not name are null. `why` says why no grant helps, else null."""
+    """One denial; fields that the message does not name are null. `why` says why no grant helps,
+    else null.
+    """
     denial = found.denial
     return {
         "file": found.file,

@@ -1,4 +1,6 @@
-"""Reports on several targets: the table of all, the bodies of grouped pull requests, and the figures of each target."""
+"""Reports on several targets: the table of all, the bodies of grouped pull requests, and the
+figures of each target.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +43,31 @@ def overview(rows: Sequence[TargetRow]) -> str:
     lines, several = [], len({row.role.split(":")[4] for row in rows}) > 1
     for row in rows:
         role = ":".join(row.role.split(":")[4:]) if several else row.role.split(":", 5)[5]
-        found = f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
+        found = (
+            f"**Failed**: {prose(row.failure)}"
+            if row.failure
+            else row.title.partition(": ")[2] or row.title
+        )
         if row.context and row.context.missing_calls and not row.context.proposal.changes:
             found = f"**{short_verdict(row.context)}**"
-        link = f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
+        link = (
+            f"[#{row.number}]({row.pull_request}) {row.operation}"
+            if row.pull_request
+            else row.operation or "–"
+        )
         lines.append(f"| {code(role)} | {code(row.policy_file)} | {found} | {link} |")
-    return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
+    return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(
+        lines
+    )
 
 
 def targets_title(rows: Sequence[TargetRow]) -> str:
     """One line of fixed words and figures."""
-    return f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}" if rows else "Least privilege: no role"
+    return (
+        f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}"
+        if rows
+        else "Least privilege: no role"
+    )
 
 
 def group_title(group: str, rows: Sequence[TargetRow]) -> str:
@@ -59,8 +75,16 @@ def group_title(group: str, rows: Sequence[TargetRow]) -> str:
     return f"Least privilege for {name(group)} ({plural(len(rows), 'role')}): {_counts(rows)}"
 
 
-def summary(rows: Sequence[TargetRow], chained: RoleChainPolicies, notes: Sequence[str], *, drift: bool = False) -> str:
-    """The page of a whole run: table, chain, then every target in full; `drift`: with the findings of `check`."""
+def summary(
+    rows: Sequence[TargetRow],
+    chained: RoleChainPolicies,
+    notes: Sequence[str],
+    *,
+    drift: bool = False,
+) -> str:
+    """The page of a whole run: table, chain, then every target in full; `drift`: with the findings
+    of `check`.
+    """
     parts = [f"## {targets_title(rows)}", overview(rows), *(f"> {prose(note)}" for note in notes)]
     parts += chain_section(chained)
     for row in rows:
@@ -70,20 +94,32 @@ def summary(rows: Sequence[TargetRow], chained: RoleChainPolicies, notes: Sequen
     return "\n\n".join(parts) + "\n"
 
 
-def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprint: str, reserved: int = 0) -> str:
+def group_body(
+    rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprint: str, reserved: int = 0
+) -> str:
     """The body of a grouped pull request, at most as long as one of a single target.
 
-    The verdict on each target remains; if all pages are too long, the last are left to the job's summary.
+    The verdict on each target remains; if all pages are too long, the last are left to the job's
+    summary.
     """
     verdicts = (f"- {verdict(row.context)}" for row in rows if row.context)
     head = [overview(rows), *verdicts, *chain_section(chained)]
-    remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
+    remaining = (
+        LONGEST_BODY
+        - reserved
+        - sum(len(part) + 2 for part in head)
+        - len(proposal_marker(fingerprint))
+        - 200
+    )
     pages: list[str] = []
     changed = [row.context for row in rows if row.context and row.context.proposal.changes]
     for number, context in enumerate(changed):
         share = remaining // (len(changed) - number)
         if share < _LEAST_PAGE:
-            pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job summary.*")
+            pages.append(
+                f"*The pages of {plural(len(changed) - number, 'further target')} are in the job"
+                " summary.*"
+            )
             break
         pages.append(_page(context, share))
         remaining -= len(pages[-1]) + 2
@@ -96,20 +132,26 @@ def first_files_title(roles: Sequence[str]) -> str:
 
 
 def first_files_body(
-    rows: Sequence[TargetRow], config: str, chained: RoleChainPolicies, fingerprint: str, reserved: int = 0
+    rows: Sequence[TargetRow],
+    config: str,
+    chained: RoleChainPolicies,
+    fingerprint: str,
+    reserved: int = 0,
 ) -> str:
     """The body of the pull request with first policy files and the config's new entries."""
     said = (
-        f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no committed policy. This "
-        "drafts one for each from what it used, and adds it as a target. It removes no permission: attach each next to "
-        "the role's present policies, watch some runs, then detach the wide policy. Closing this without merging "
-        "declines these roles for good."
+        f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no"
+        " committed policy. This drafts one for each from what it used, and adds it as a target."
+        " It removes no permission: attach each next to the role's present policies, watch some"
+        " runs, then detach the wide policy. Closing this without merging declines these roles for"
+        " good."
     )
     return f"{said}\n\n{group_body(rows, chained, fingerprint, reserved + len(said) + 2)}"
 
 
 def _page(context: ReportContext, longest: int) -> str:
-    head = f"<details><summary>{name(context.principal.rpartition('/')[2])}{context.in_account}</summary>\n\n"
+    role = name(context.principal.rpartition("/")[2])
+    head = f"<details><summary>{role}{context.in_account}</summary>\n\n"
     text = body(replace(context, chained=None), LONGEST_BODY - longest + len(head) + 20)
     return f"{head}{text.replace(proposal_marker(context.fingerprint), '').rstrip()}\n\n</details>"
 
@@ -138,19 +180,31 @@ class ActionCounts(Struct, frozen=True):
 
 
 def action_counts(context: ReportContext) -> ActionCounts:
-    """Returns the actions that a policy grants before and after its proposal, and those that were used."""
+    """Returns the actions that a policy grants before and after its proposal, and those that were
+    used.
+    """
     changes, entries = context.proposal.changes, context.difference.entries
-    removed = grouped([((each.statement, each.action), action) for each in changes for action in each.removed_actions])
+    removed = grouped(
+        [
+            ((each.statement, each.action), action)
+            for each in changes
+            for action in each.removed_actions
+        ]
+    )
     granted = frozenset(action for entry in entries for action in entry.granted)
     used = frozenset(action for entry in entries for action, usages in entry.uses.items() if usages)
     after = {change.action for change in context.changes(ChangeKind.ADD)}
     for entry in entries:
-        after.update({*entry.granted}.difference(removed.get((entry.statement.index, entry.pattern), ())))
+        after.update(
+            {*entry.granted}.difference(removed.get((entry.statement.index, entry.pattern), ()))
+        )
     return ActionCounts(granted, used, frozenset(after))
 
 
 def target_figures(context: ReportContext | None) -> dict[str, object]:
-    """Returns the figures of a target as the index of a run has them; those of a failed target are null."""
+    """Returns the figures of a target as the index of a run has them; those of a failed target are
+    null.
+    """
     names = ("granted", "used", "granted-after", "verdict", "chance", "runs", "calls", "last-run")
     if context is None:
         return dict.fromkeys(names)

@@ -49,22 +49,32 @@ def has_trial_ended(tags: Mapping[str, str], now: datetime) -> bool:
 
 
 def find_trial_resources(iam: Any, now: datetime) -> dict[str, bool]:
-    """Returns the ARNs of roles and policies that trials have not removed, and whether the trial of each has ended.
+    """Returns the ARNs of roles and policies that trials have not removed, and whether the trial of
+    each has ended.
 
     Roles are first, since policies are attached to them.
     """
     with translate_errors("looking for resources of earlier trials", "iam:ListRoles"):
-        roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
+        roles = [
+            role["Arn"]
+            for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH)
+            for role in page["Roles"]
+        ]
         found = [(arn, iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
     with translate_errors("looking for resources of earlier trials", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
         found += [(arn, iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
-    return {arn: has_trial_ended({tag["Key"]: tag["Value"] for tag in answer["Tags"]}, now) for arn, answer in found}
+    return {
+        arn: has_trial_ended({tag["Key"]: tag["Value"] for tag in answer["Tags"]}, now)
+        for arn, answer in found
+    }
 
 
 def remove_all(iam: Any, arns: Sequence[str]) -> list[str]:
-    """Removes roles and policies, in this order; returns a sentence for each that remains. Raises no AwsError."""
+    """Removes roles and policies, in this order; returns a sentence for each that remains. Raises
+    no AwsError.
+    """
     failures: list[str] = []
     for arn in arns:
         try:
@@ -78,7 +88,8 @@ def remove_all(iam: Any, arns: Sequence[str]) -> list[str]:
 
 
 def remove_role(iam: Any, name: str) -> None:
-    """Removes a role with its inline policies and detaches managed ones; a missing role is no error.
+    """Removes a role with its inline policies and detaches managed ones; a missing role is no
+    error.
 
     Raises AwsError where the role remains.
     """
@@ -105,7 +116,9 @@ def detach(iam: Any, role: str, arn: str) -> None:
 
 
 def remove_policy(iam: Any, arn: str) -> None:
-    """Removes a managed policy that is attached to nothing; a missing policy is no error; raises AwsError."""
+    """Removes a managed policy that is attached to nothing; a missing policy is no error; raises
+    AwsError.
+    """
     with (
         translate_errors(f"removing the temporary policy {arn}", "iam:DeletePolicy"),
         suppress(iam.exceptions.NoSuchEntityException),

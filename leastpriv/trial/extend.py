@@ -1,7 +1,8 @@
-"""Extends the candidate policy by what a round was denied, and explains each denial that it does not resolve.
+"""Extends the candidate policy by what a round was denied, and explains each denial that it does
+not resolve.
 
-A trial knows the policy in force: the candidate. What the candidate does not allow was denied by it, possibly by other
-policies too; what it allows was denied by another policy.
+A trial knows the policy in force: the candidate. What the candidate does not allow was denied by
+it, possibly by other policies too; what it allows was denied by another policy.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class TrialIdentity(Struct, frozen=True):
     narrows: bool
     """The candidate is a session policy, which can only narrow what the role is allowed."""
     own_session: str = ""
-    """Name of the caller's own session, where the command runs in it; other programs may use it too."""
+    """Name of the caller's own session, where the command runs in it; other programs may use it
+    too.
+    """
 
     @property
     def in_force(self) -> DeniedBy:
@@ -75,7 +78,9 @@ class UnresolvedDenial(Struct, frozen=True):
     """Empty if not known."""
     reason: str
     allowed_by_candidate: bool = False
-    """The candidate allows it; IAM may take a while to apply a change, so the next round may succeed."""
+    """The candidate allows it; IAM may take a while to apply a change, so the next round may
+    succeed.
+    """
 
 
 class RoundResult(Struct, frozen=True):
@@ -102,7 +107,10 @@ class CandidatePolicy(Struct, frozen=True):
         """The resources without wildcards in its Allow statements."""
         statements = (statement for document in self.documents for statement in document.statements)
         granted = (
-            resource for statement in statements if statement.effect == "Allow" for resource in statement.resources
+            resource
+            for statement in statements
+            if statement.effect == "Allow"
+            for resource in statement.resources
         )
         return frozenset(resource for resource in granted if not set(resource) & {*"*?$"})
 
@@ -117,15 +125,20 @@ def logged_denials(
 ) -> Iterator[TrialDenial | UnresolvedDenial]:
     """Yields the denials in the command's output: each missing permission, or why it is not known.
 
-    The output hides parts of some resources; they are filled from `known_arns`, such as those in the candidate.
+    The output hides parts of some resources; they are filled from `known_arns`, such as those in
+    the candidate.
     """
     for denial in denials:
         needs = logged_needs(denial, identity.acting_role, known_arns)
         named = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
         is_certain = named and not identity.own_session
         if is_certain and denial.resource == "*":
-            # AWS checked it on `*`, whatever types the action has: a grant on some resources does not fix it.
-            needs = tuple(replace(need, exact=need.exact or not sensitivity(need.permission.action)) for need in needs)
+            # AWS checked it on `*`, whatever types the action has: a grant on some resources does
+            # not fix it.
+            needs = tuple(
+                replace(need, exact=need.exact or not sensitivity(need.permission.action))
+                for need in needs
+            )
         for need in needs:
             region = "".join(need.permission.resource.split(":")[3:4])
             yield TrialDenial(need, denial, is_certain, (region,) if region else ())
@@ -134,7 +147,9 @@ def logged_denials(
 
 
 def recorded_denials(usages: Iterable[Usage], *, is_earlier: bool = False) -> Iterator[TrialDenial]:
-    """Yields the denials in records of this trial's sessions; `is_earlier`: the records are of earlier rounds."""
+    """Yields the denials in records of this trial's sessions; `is_earlier`: the records are of
+    earlier rounds.
+    """
     for usage in usages:
         if usage.outcome is Outcome.DENIED and usage.denial:
             yield TrialDenial(usage.need, usage.denial, True, usage.regions, is_earlier)
@@ -147,12 +162,15 @@ def extend_candidate(
     options: Options,
     now: datetime,
 ) -> RoundResult:
-    """Extends the candidate by what was denied, where the rules for additions allow it; never removes a permission.
+    """Extends the candidate by what was denied, where the rules for additions allow it; never
+    removes a permission.
 
     Raises LeastprivError where the extended policy fails its own proof, a defect of the product.
     """
     unresolved = {
-        (denial.action, denial.resource): denial for denial in denials if isinstance(denial, UnresolvedDenial)
+        (denial.action, denial.resource): denial
+        for denial in denials
+        if isinstance(denial, UnresolvedDenial)
     }
     resolvable: list[TrialDenial] = []
     for trial_denial in _distinct(denial for denial in denials if isinstance(denial, TrialDenial)):
@@ -161,7 +179,9 @@ def extend_candidate(
         if not reason:
             resolvable.append(trial_denial)
         elif not (trial_denial.is_earlier and is_allowed):
-            unresolved.setdefault((action, resource), UnresolvedDenial(action, resource, reason, is_allowed))
+            unresolved.setdefault(
+                (action, resource), UnresolvedDenial(action, resource, reason, is_allowed)
+            )
     added, held_back = additions(
         [_usage(trial_denial, now) for trial_denial in resolvable],
         Evidence(identity.target),
@@ -169,12 +189,15 @@ def extend_candidate(
         History(),
         candidate.document,
     )
-    next_names = NextNames(candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded)
+    next_names = NextNames(
+        candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
+    )
     denied, added = added, next_names.generalize(added)
     for denial in held_back:
         resource = "" if tuple(denial.resources) == ("*",) else ", ".join(denial.resources)
         unresolved.setdefault(
-            (denial.action, resource), UnresolvedDenial(denial.action, resource, denial.guard_result.reason)
+            (denial.action, resource),
+            UnresolvedDenial(denial.action, resource, denial.guard_result.reason),
         )
     extended = _extend_document(candidate.document, added)
     return RoundResult(extended, tuple(added), tuple(denied), tuple(unresolved.values()))
@@ -196,15 +219,21 @@ def _extend_document(document: Document, added: Sequence[Change]) -> Document:
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
-    if not check_containment([document], [extended], listed).holds or lost_denies([document], [extended]):
-        raise LeastprivError("The extended policy failed its own proof and was discarded: report this as a defect.")
+    if not check_containment([document], [extended], listed).holds or lost_denies(
+        [document], [extended]
+    ):
+        raise LeastprivError(
+            "The extended policy failed its own proof and was discarded: report this as a defect."
+        )
     return extended
 
 
 def _unresolved_reason(
     trial_denial: TrialDenial, candidate: CandidatePolicy, identity: TrialIdentity
 ) -> tuple[str, bool]:
-    """Returns why a denial is not resolved (empty: the rules for additions decide), and if the candidate allows it."""
+    """Returns why a denial is not resolved (empty: the rules for additions decide), and if the
+    candidate allows it.
+    """
     need, denial = trial_denial.need, trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
         return f"it was denied to {denial.principal}, not to this trial's session", False
@@ -214,11 +243,14 @@ def _unresolved_reason(
     if other_policy_reason:
         return other_policy_reason, False
     if denial.denied_by is identity.in_force:
-        need = replace(need, basis=Basis.OBSERVED)  # the candidate itself did not allow it under its condition
+        need = replace(
+            need, basis=Basis.OBSERVED
+        )  # the candidate itself did not allow it under its condition
     if denial.denied_by in (identity.in_force, DeniedBy.UNKNOWN):
         need = with_unmet_conditions(need, candidate.documents)
     effects = {
-        replay_need(need, identity.acting_role, region, candidate.documents) for region in trial_denial.regions or ("",)
+        replay_need(need, identity.acting_role, region, candidate.documents)
+        for region in trial_denial.regions or ("",)
     }
     if effects != {"implicitDeny"}:
         return _replay_reason(effects, denial, identity), "allowed" in effects
@@ -230,7 +262,11 @@ def _unresolved_reason(
 
 def _other_policy_reason(denial: Denial, identity: TrialIdentity) -> str:
     """Returns why another policy denied it; empty if the candidate may have."""
-    if denial.explicit or denial.denied_by not in (identity.in_force, DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
+    if denial.explicit or denial.denied_by not in (
+        identity.in_force,
+        DeniedBy.IDENTITY,
+        DeniedBy.UNKNOWN,
+    ):
         return denial.why or "another policy than this one denied it"
     if denial.denied_by is DeniedBy.UNKNOWN and denial.actions and not denial.mendable:
         return denial.why or "the denial does not say that this policy lacks it"
@@ -244,18 +280,30 @@ def _replay_reason(effects: set[ReplayEffect], denial: Denial, identity: TrialId
         return "the policy allows it under a condition that the denial does not show"
     if "allowedInPart" in effects:
         return (
-            "the policy allows it on some resources, and the denial names no other one: write the missing one into it"
+            "the policy allows it on some resources, and the denial names no other one: write the"
+            " missing one into it"
         )
     if identity.narrows and denial.denied_by is DeniedBy.IDENTITY:
-        return "the policy allows it: the role itself lacks it, and a session policy can only narrow"
+        return (
+            "the policy allows it: the role itself lacks it, and a session policy can only narrow"
+        )
     others = "the role itself, its boundary" if identity.narrows else "the boundary"
-    return f"the policy allows it: {others}, an organization's policy or the resource's own policy denies it"
+    return (
+        f"the policy allows it: {others}, an organization's policy or the resource's own policy"
+        " denies it"
+    )
 
 
 def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
-    """Yields each denial once; one without an exact resource only if its action has none with an exact resource."""
+    """Yields each denial once; one without an exact resource only if its action has none with an
+    exact resource.
+    """
     trial_denials = list(denials)
-    exact = {trial_denial.need.permission.action for trial_denial in trial_denials if trial_denial.need.exact}
+    exact = {
+        trial_denial.need.permission.action
+        for trial_denial in trial_denials
+        if trial_denial.need.exact
+    }
     by_permission: dict[Permission, TrialDenial] = {}
     for trial_denial in trial_denials:
         permission = trial_denial.need.permission
@@ -267,16 +315,24 @@ def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
 
 
 def _usage(trial_denial: TrialDenial, now: datetime) -> Usage:
-    """Returns a denial as usage; `mendable`, since the candidate does not allow it and a grant there resolves it."""
+    """Returns a denial as usage; `mendable`, since the candidate does not allow it and a grant
+    there resolves it.
+    """
     denial = replace(trial_denial.denial, mendable=True, why="")
     need = replace(trial_denial.need, basis=Basis.DENIED)
-    return Usage(need, Outcome.DENIED, 1, now, now, (), (), trial_denial.regions, denial, succeeded=False)
+    return Usage(
+        need, Outcome.DENIED, 1, now, now, (), (), trial_denial.regions, denial, succeeded=False
+    )
 
 
 def _is_own(principal: str, identity: TrialIdentity) -> bool:
-    """Whether a message's principal is a session of this trial, or its role if the message names no session."""
+    """Whether a message's principal is a session of this trial, or its role if the message names no
+    session.
+    """
     session = session_of(principal)
-    return same_arn(principal, identity.acting_role) and (not session or identity.has_session(session))
+    return same_arn(principal, identity.acting_role) and (
+        not session or identity.has_session(session)
+    )
 
 
 def _resource_text(trial_denial: TrialDenial) -> str:

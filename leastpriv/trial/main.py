@@ -1,4 +1,6 @@
-"""Runs a trial: parses its options, reports earlier trials, reads the policy, runs the rounds and writes the policy."""
+"""Runs a trial: parses its options, reports earlier trials, reads the policy, runs the rounds and
+writes the policy.
+"""
 
 from __future__ import annotations
 
@@ -37,18 +39,26 @@ SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
 
 
 def parse_settings(options: Namespace) -> TrialSettings | None:
-    """Parses the options; None: there is no command, and the trial only cleans up; raises InputError."""
+    """Parses the options; None: there is no command, and the trial only cleans up; raises
+    InputError.
+    """
     if not options.argv and not options.clean_up:
-        raise InputError("There is no command to try: write it after --, as in leastpriv trial … -- make deploy.")
+        raise InputError(
+            "There is no command to try: write it after --, as in leastpriv trial … -- make deploy."
+        )
     if not options.argv:
         return None
     for value, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
         if not value:
-            raise InputError(f"{flag} is missing: a command is tried under the policy of one role or user.")
+            raise InputError(
+                f"{flag} is missing: a command is tried under the policy of one role or user."
+            )
     principal = named_principal(options.role_arn, "--role-arn")
     strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)
     if strategy == SESSION_POLICY and principal.kind == "user":
-        raise InputError("--strategy is session-policy, but a user cannot be assumed: use trial-role.")
+        raise InputError(
+            "--strategy is session-policy, but a user cannot be assumed: use trial-role."
+        )
     return TrialSettings(
         principal=principal,
         policy=Location.of(options.policy_file),
@@ -78,23 +88,31 @@ class PolicyFile(Struct, frozen=True):
 
 
 def open_policy(location: Location, principal: Principal) -> PolicyFile:
-    """Reads the policy; without a file, the trial begins with a policy that allows nothing; raises InputError."""
+    """Reads the policy; without a file, the trial begins with a policy that allows nothing; raises
+    InputError.
+    """
     path = Path(location.path)
     raw = read_named(path, "--policy-file") if path.exists() else None
     if raw is None:
         if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
-            raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
+            raise InputError(
+                f"--policy-file names {str(location)!r}, which does not exist; create that first."
+            )
         return PolicyFile(path, None, parse(create_policy(()), location.path))
-    document = read_attached(raw, str(location), principal, RepositoryVersion.on_disk().folder(location.path))
+    document = read_attached(
+        raw, str(location), principal, RepositoryVersion.on_disk().folder(location.path)
+    )
     if not document.editable:
         raise InputError(
-            f"--policy-file is {str(location)!r}: a data source in Terraform's JSON is read, not edited; name another "
-            "file."
+            f"--policy-file is {str(location)!r}: a data source in Terraform's JSON is read, not"
+            " edited; name another file."
         )
     return PolicyFile(path, raw, document)
 
 
-def open_attached(location: Location, also_attached: tuple[str, ...], principal: Principal) -> tuple[Document, ...]:
+def open_attached(
+    location: Location, also_attached: tuple[str, ...], principal: Principal
+) -> tuple[Document, ...]:
     """Reads the attached policies: those named by the option, and further files of a split policy.
 
     Raises InputError where one cannot be read, or holds no policy.
@@ -106,15 +124,16 @@ def open_attached(location: Location, also_attached: tuple[str, ...], principal:
     further = continuations(location, read, principal)
     names = dict.fromkeys((*also_attached, *further))
     return tuple(
-        read_attached(read_named(Location.of(name).path, "--also-attached"), name, principal) for name in names
+        read_attached(read_named(Location.of(name).path, "--also-attached"), name, principal)
+        for name in names
     )
 
 
 def save_policy(file: PolicyFile, document: Document) -> Path:
     """Writes the extended policy atomically and returns its path.
 
-    If the file changed since it was read, it is left alone: the policy is written to `FILE.trial`, or to `FILE.trial-2`
-    and so on if that exists. Raises LeastprivError where it cannot be written.
+    If the file changed since it was read, it is left alone: the policy is written to `FILE.trial`,
+    or to `FILE.trial-2` and so on if that exists. Raises LeastprivError where it cannot be written.
     """
     current = None
     with suppress(OSError):
@@ -122,8 +141,13 @@ def save_policy(file: PolicyFile, document: Document) -> Path:
     target = file.path
     if current != file.raw:
         # The result of an earlier trial is not overwritten.
-        names = (f"{target.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
-        target = next(found for name in names if not os.path.lexists(found := file.path.with_name(name)))
+        names = (
+            f"{target.name}.trial{number}"
+            for number in ("", *(f"-{each}" for each in range(2, 1000)))
+        )
+        target = next(
+            found for name in names if not os.path.lexists(found := file.path.with_name(name))
+        )
     resolved = target.resolve()
     part = resolved.with_name(f".{resolved.name}.part")
     try:
@@ -134,7 +158,9 @@ def save_policy(file: PolicyFile, document: Document) -> Path:
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise LeastprivError(f"The extended policy cannot be written to {target}: {error.strerror}.") from error
+        raise LeastprivError(
+            f"The extended policy cannot be written to {target}: {error.strerror}."
+        ) from error
     return target
 
 
@@ -150,8 +176,9 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
     Returns:
         0 for success, 1 without progress or after the last round, 128 and its number for a signal.
 
-    Raises InputError where an input leads to no policy or command that can be tried, and LeastprivError where AWS
-    denies what the trial itself needs, or a resource or file could not be removed or written.
+    Raises InputError where an input leads to no policy or command that can be tried, and
+    LeastprivError where AWS denies what the trial itself needs, or a resource or file could not be
+    removed or written.
     """
     aws = Aws.open(context.environment, "the trial")
     tags = TrialTags(f"leastpriv-{secrets.token_hex(6)}", context.clock())
@@ -163,7 +190,9 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
         attached = open_attached(settings.policy, settings.also_attached, settings.principal)
         records = TrialRecords.open(settings.trails, aws, context.clock() - _SKEW)
         kind = SessionPolicy if settings.strategy == SESSION_POLICY else TrialRole
-        strategy = kind(aws, settings.principal, tags, context.clock, context.sleep, settings.settle)
+        strategy = kind(
+            aws, settings.principal, tags, context.clock, context.sleep, settings.settle
+        )
         candidate = CandidatePolicy(file.document, attached)
         course = TrialRun(settings, context, strategy, tags, records, candidate, signals)
         with signals.recorded():
@@ -171,7 +200,9 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
 
 
 def _run(run: TrialRun, file: PolicyFile) -> int:
-    """Runs the rounds, then cleans up and writes the file; signals are raised only while a round is prepared."""
+    """Runs the rounds, then cleans up and writes the file; signals are raised only while a round is
+    prepared.
+    """
     failures: list[str] = []
     try:
         code = run.run()
@@ -194,7 +225,9 @@ def _report_earlier_trials(aws: Aws, context: TrialContext, *, clean_up: bool) -
     except AwsError as error:
         if clean_up:
             raise
-        _log.info(f"It is not known whether an earlier trial left resources in the account. {error}")
+        _log.info(
+            f"It is not known whether an earlier trial left resources in the account. {error}"
+        )
         return
     for line in trial_resource_lines(resources, clean_up=clean_up):
         _log.info(line)

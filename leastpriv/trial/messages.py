@@ -1,4 +1,6 @@
-"""Words the messages of a trial: one line per round, at the end what was added and what remains denied."""
+"""Words the messages of a trial: one line per round, at the end what was added and what remains
+denied.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,20 @@ _MAX_DENIALS = 5
 """Denials that a round's line names."""
 
 
-def round_line(number: int, exit_code: int, result: RoundResult, seconds: float, *, is_fully_read: bool = True) -> str:
-    """Returns `Round 2 (14 s): the command failed with exit code 255; denied: …; added 1; 3 not fixed`.
+def round_line(
+    number: int, exit_code: int, result: RoundResult, seconds: float, *, is_fully_read: bool = True
+) -> str:
+    """Returns `Round 2 (14 s): the command failed with exit code 255; denied: …; added 1; 3 not
+    fixed`.
 
-    `is_fully_read`: all of the output was read; if not, the line does not claim that nothing was denied.
+    `is_fully_read`: all of the output was read; if not, the line does not claim that nothing was
+    denied.
     """
-    outcome = "the command succeeded" if exit_code == 0 else f"the command failed with exit code {exit_code}"
+    outcome = (
+        "the command succeeded"
+        if exit_code == 0
+        else f"the command failed with exit code {exit_code}"
+    )
     denied = [
         *(_change_text(change) for change in result.denied),
         *(_denial_text(denial) for denial in result.unresolved),
@@ -37,13 +47,22 @@ def round_line(number: int, exit_code: int, result: RoundResult, seconds: float,
     ahead = f", {further} of them for what later rounds would be denied" if further > 0 else ""
     added = "" if exit_code == 0 else f"; added {len(result.added)}{ahead}"
     left = f"; {len(result.unresolved)} not fixed" if result.unresolved else ""
-    return f"Round {number} ({seconds:.0f} s): {outcome}; denied: {listed(denied, _MAX_DENIALS, '; ')}{added}{left}."
+    return (
+        f"Round {number} ({seconds:.0f} s): {outcome}; denied:"
+        f" {listed(denied, _MAX_DENIALS, '; ')}{added}{left}."
+    )
 
 
 def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
     """Explains why two rounds were denied one action on two resources of a type."""
     patterns = sorted(
-        {each for change in added if change.action == action for each in change.resources if has_wildcard(each)}
+        {
+            each
+            for change in added
+            if change.action == action
+            for each in change.resources
+            if has_wildcard(each)
+        }
     )
     remedy = (
         f"the policy now has {plain(', '.join(patterns))}"
@@ -51,13 +70,15 @@ def repeated_line(action: str, kind: str, added: Sequence[Change]) -> str:
         else "give it a fixed name, or write a pattern of its names into the policy"
     )
     return (
-        f"  {plain(action)} was denied in two rounds, each time on another {plain(kind)}, as each round creates one: "
-        f"{remedy}."
+        f"  {plain(action)} was denied in two rounds, each time on another {plain(kind)}, as each"
+        f" round creates one: {remedy}."
     )
 
 
 def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: bool) -> Iterator[str]:
-    """Yields a line with the reason per unresolved denial, and a hint at records that may name more."""
+    """Yields a line with the reason per unresolved denial, and a hint at records that may name
+    more.
+    """
     for denial in unresolved:
         yield f"  not fixed: {_denial_text(denial)}: {plain(denial.reason)}"
     if not has_records and any(not (denial.action and denial.resource) for denial in unresolved):
@@ -67,12 +88,17 @@ def unresolved_lines(unresolved: Sequence[UnresolvedDenial], *, has_records: boo
 def offered_lines(added: Sequence[Change]) -> Iterator[str]:
     """Yields what a command was denied although it succeeded."""
     if added:
-        yield "The command was denied these and succeeded without them; they are not added. Add them if it needs them:"
+        yield (
+            "The command was denied these and succeeded without them; they are not added. Add them"
+            " if it needs them:"
+        )
     for change in added:
         yield f"  offered: {_change_text(change)}"
 
 
-def outcome_line(exit_code: int, rounds: int, result: RoundResult | None, *, has_records: bool) -> str:
+def outcome_line(
+    exit_code: int, rounds: int, result: RoundResult | None, *, has_records: bool
+) -> str:
     """Returns how the trial ended; `result` is None if the command succeeded."""
     if result is None:
         return f"Clean: the command succeeded under the policy in round {rounds}."
@@ -85,20 +111,32 @@ def outcome_line(exit_code: int, rounds: int, result: RoundResult | None, *, has
         return f"{spent} a call of the command was denied."
     if result.unresolved:
         return f"No progress in round {rounds}: this policy can fix none of the denials."
-    silent = "" if has_records else "; if its output hides them, try again with --trails and --wait-for-records"
+    silent = (
+        ""
+        if has_records
+        else "; if its output hides them, try again with --trails and --wait-for-records"
+    )
     failed = f"the command failed with exit code {exit_code}, and no denial was found"
     return f"No progress in round {rounds}: {failed}{silent}."
 
 
-def saved_lines(path: Path, file: Path, added: Sequence[Change], document: Document, principal: str) -> Iterator[str]:
+def saved_lines(
+    path: Path, file: Path, added: Sequence[Change], document: Document, principal: str
+) -> Iterator[str]:
     """Yields the path of the extended policy and what was added."""
     if path != file:
-        yield f"{file} was changed while the trial ran, and is left alone: the extended policy is in {path}."
+        yield (
+            f"{file} was changed while the trial ran, and is left alone: the extended policy is in"
+            f" {path}."
+        )
     yield f"Added to {path}: {plural(len(added), 'permission')}."
     yield from _addition_lines(added)
     size, limit = policy_size(document), quota(policy_kind(document, principal))
     if size > limit:
-        yield f"It has {size:,} characters now, AWS takes {limit:,}: `leastpriv propose` shortens or splits it."
+        yield (
+            f"It has {size:,} characters now, AWS takes {limit:,}: `leastpriv propose` shortens or"
+            " splits it."
+        )
 
 
 def found_lines(added: Sequence[Change]) -> Iterator[str]:
@@ -108,30 +146,48 @@ def found_lines(added: Sequence[Change]) -> Iterator[str]:
 
 
 def trial_resource_lines(resources: Mapping[str, bool], *, clean_up: bool) -> Iterator[str]:
-    """Yields the roles and policies of earlier trials, and how to remove them; the values: their trial has ended."""
+    """Yields the roles and policies of earlier trials, and how to remove them; the values: their
+    trial has ended.
+    """
     for arn, has_ended in resources.items():
         kind = "role" if ":role/" in arn else "policy"
-        yield f"{kind} {arn}: {'left by a trial that ended' if has_ended else 'of a trial that may still run'}."
+        yield (
+            f"{kind} {arn}:"
+            f" {'left by a trial that ended' if has_ended else 'of a trial that may still run'}."
+        )
     if any(resources.values()) and not clean_up:
         what = plural(sum(resources.values()), "left-over")
         yield f"{what} of an ended trial: remove with leastpriv trial --clean-up."
 
 
 def _addition_lines(added: Sequence[Change]) -> Iterator[str]:
-    """Yields the actions on the same resources as one line; those that no call was denied come last."""
+    """Yields the actions on the same resources as one line; those that no call was denied come
+    last.
+    """
     groups: dict[tuple[bool, tuple[str, ...], tuple[Condition, ...], str, str], list[str]] = {}
     for change in added:
         unmet = f" ({plain(reason)})" if (reason := unmet_reason(change)) else ""
-        key = (change.basis is Basis.LIFECYCLE, change.resources, change.conditions, change.security, unmet)
+        key = (
+            change.basis is Basis.LIFECYCLE,
+            change.resources,
+            change.conditions,
+            change.security,
+            unmet,
+        )
         groups.setdefault(key, []).append(plain(change.action))
     ahead = False
     for (is_ahead, resources, conditions, security, unmet), actions in sorted(
         groups.items(), key=lambda group: group[0][0]
     ):
         if is_ahead and not ahead:
-            yield "Not denied yet. The trail does not record these, and each would cost one more round:"
+            yield (
+                "Not denied yet. The trail does not record these, and each would cost one more"
+                " round:"
+            )
         ahead = is_ahead
-        shown = "".join(f" if {plain(each.key)} is {plain(' or '.join(each.values))}" for each in conditions)
+        shown = "".join(
+            f" if {plain(each.key)} is {plain(' or '.join(each.values))}" for each in conditions
+        )
         reason = f" (sensitive: {plain(security)})" if security else ""
         yield f"  + {', '.join(actions)} on {plain(', '.join(resources))}{shown}{unmet}{reason}"
 
@@ -142,4 +198,7 @@ def _change_text(change: Change) -> str:
 
 def _denial_text(denial: UnresolvedDenial) -> str:
     action = plain(denial.action) if denial.action else "an action that is not named"
-    return f"{action} on {plain(denial.resource) if denial.resource else 'a resource that is not named'}"
+    return (
+        f"{action} on"
+        f" {plain(denial.resource) if denial.resource else 'a resource that is not named'}"
+    )

@@ -1,10 +1,12 @@
-"""Generalizes the resources of a round's additions: the next round creates resources of other names and ids.
+"""Generalizes the resources of a round's additions: the next round creates resources of other names
+and ids.
 
-The candidate shows what changes: a pattern that covers the resource, another id under the same action, or a name that
-differs from a granted one in one word, which has a digit or is in created names of several types. The word of the
-earlier run is open in all entries that contain it, and an id in all entries of its type, since the next denials would
-be of these. Sensitive actions get a pattern of a whole type only where an earlier run used another id, and none that
-covers the principal.
+The candidate shows what changes: a pattern that covers the resource, another id under the same
+action, or a name that differs from a granted one in one word, which has a digit or is in created
+names of several types. The word of the earlier run is open in all entries that contain it, and an
+id in all entries of its type, since the next denials would be of these. Sensitive actions get a
+pattern of a whole type only where an earlier run used another id, and none that covers the
+principal.
 """
 
 from __future__ import annotations
@@ -27,7 +29,13 @@ from leastpriv.permissions.lifecycle import created_types, siblings_of
 from leastpriv.permissions.name_copies import pattern_of_words, words_that_differ
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.volatility import WildcardPart, literal_letters, open_parts, parts_of, service_of
+from leastpriv.permissions.volatility import (
+    WildcardPart,
+    literal_letters,
+    open_parts,
+    parts_of,
+    service_of,
+)
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.additions import own_account
 from leastpriv.proposal.models import Change
@@ -42,13 +50,17 @@ _LEAST_TYPES = 3
 _ID = re.compile(r"(?:Id|ID|Uuid|UUID|Identifier)$")
 _DRAWN = re.compile(r"(?:[a-z]{1,4}-)?(?=[A-Za-z]*[0-9])[A-Za-z0-9]{6,40}")
 _RANDOM = re.compile(r"[0-9a-f]{32,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""An id that AWS drew, by its look: one word with a digit, where the part is an id; a long hexadecimal one anywhere."""
+"""An id that AWS drew, by its look: one word with a digit, where the part is an id; a long
+hexadecimal one anywhere.
+"""
 _UNRECORDED = "the trail does not record its use on what the command creates"
 _HASH = "the tool names it by its contents"
 _ARTIFACT = re.compile(
     r"(?P<place>arn:[^:]*:s3:::[^/*?]+/(?:[^*?]*/)?)(?P<hash>[0-9a-f]{32,64})(?P<end>(?:\.[a-z]{1,10})?)"
 )
-"""`aws cloudformation package` and SAM write a file as the hash of its contents, a template with an extension."""
+"""`aws cloudformation package` and SAM write a file as the hash of its contents, a template with an
+extension.
+"""
 _ON_ARTIFACTS = ("s3:DeleteObject", "s3:GetObject", "s3:PutObject")
 _WHOLE_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]+/\*")
 
@@ -79,7 +91,9 @@ class NextNames(Struct, frozen=True):
     """Services of which an earlier round was denied an action that only a data event shows."""
 
     def generalize(self, added: Sequence[Change]) -> list[Change]:
-        """Returns the additions with patterns for what changes, and those that the next rounds would be denied."""
+        """Returns the additions with patterns for what changes, and those that the next rounds
+        would be denied.
+        """
         changes: list[Change] = []
         learned: dict[str, _Learned] = {}
         for change in added:
@@ -100,7 +114,10 @@ class NextNames(Struct, frozen=True):
     def _learn(self, action: str, resource: str) -> _Learned | None:
         if resource == "*":
             return None
-        found = (rule(action, resource) for rule in (_artifact, self._other_id, self._covering, self._other_name))
+        found = (
+            rule(action, resource)
+            for rule in (_artifact, self._other_id, self._covering, self._other_name)
+        )
         wide = (each for each in found if each and each.pattern != resource)
         return next((each for each in wide if self._may_write(action, each)), None)
 
@@ -109,12 +126,19 @@ class NextNames(Struct, frozen=True):
         pattern = learned.pattern
         if not fits(action, pattern) or forbidden(action, self.never_add):
             return False
-        whole_type = literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0 and ":s3:::" not in pattern
-        is_too_wide = (whole_type and not learned.is_shown) or resource_covers(pattern, self.principal)
+        whole_type = (
+            literal_letters(pattern.split(":", 5)[5].rpartition("/")[2]) == 0
+            and ":s3:::" not in pattern
+        )
+        is_too_wide = (whole_type and not learned.is_shown) or resource_covers(
+            pattern, self.principal
+        )
         return not (sensitivity(action) and is_too_wide)
 
     def _covering(self, action: str, resource: str) -> _Learned | None:
-        """The narrowest pattern of the same service in the candidate that covers the resource, or its bucket."""
+        """The narrowest pattern of the same service in the candidate that covers the resource, or
+        its bucket.
+        """
         found = self._narrowest(action, resource)
         bucket, slash, key = resource.partition("/")
         if found or not slash or ":s3:::" not in bucket:
@@ -127,42 +151,72 @@ class NextNames(Struct, frozen=True):
             entry
             for statement in self._statements()
             for entry in statement.resources
-            if has_wildcard(entry) and entry.startswith(resource[: resource.find(":", len("arn:aws:")) + 1])
-            if not _WHOLE_BUCKET.fullmatch(entry) and resource_covers(entry, resource) and fits(action, entry)
+            if has_wildcard(entry)
+            and entry.startswith(resource[: resource.find(":", len("arn:aws:")) + 1])
+            if not _WHOLE_BUCKET.fullmatch(entry)
+            and resource_covers(entry, resource)
+            and fits(action, entry)
         }
-        narrowest = (each for each in sorted(entries) if all(resource_covers(other, each) for other in entries))
+        narrowest = (
+            each
+            for each in sorted(entries)
+            if all(resource_covers(other, each) for other in entries)
+        )
         return next((_Learned(each, _IN_CANDIDATE) for each in narrowest), None)
 
     def _other_id(self, action: str, resource: str) -> _Learned | None:
-        """Every id of the type, where the candidate grants the action on another id or creates such resources."""
+        """Every id of the type, where the candidate grants the action on another id or creates such
+        resources.
+        """
         pattern = self._opened(resource)
         if pattern == resource:
             return None
-        granted = (entry for each in self._statements() if action in each.actions for entry in each.resources)
+        granted = (
+            entry
+            for each in self._statements()
+            if action in each.actions
+            for entry in each.resources
+        )
         is_shown = any(resource_covers(pattern, entry) for entry in granted)
-        return _Learned(pattern, _OTHER_ID, is_shown=is_shown) if is_shown or any(self._creating(resource)) else None
+        return (
+            _Learned(pattern, _OTHER_ID, is_shown=is_shown)
+            if is_shown or any(self._creating(resource))
+            else None
+        )
 
     def _opened(self, resource: str) -> str:
-        """The resource with its id open; of a type that no table lists, unless the candidate creates such by name."""
+        """The resource with its id open; of a type that no table lists, unless the candidate
+        creates such by name.
+        """
         opened, kinds = _with_open_id(resource), types_of_arn(service_of(resource), resource)
         if opened != resource:
             return opened
         created = (entry for statement in self._creating(resource) for entry in statement.resources)
         alike = (entry for entry in created if kinds & types_of_arn(service_of(resource), entry))
-        is_named = any(literal_letters(entry.rpartition("/")[2].rpartition(":")[2]) for entry in alike)
+        is_named = any(
+            literal_letters(entry.rpartition("/")[2].rpartition(":")[2]) for entry in alike
+        )
         return resource if is_named else _with_open_look(resource)
 
     def _creating(self, resource: str) -> Iterator[Statement]:
-        """The statements of the candidate with an action that creates resources of the type of a resource."""
+        """The statements of the candidate with an action that creates resources of the type of a
+        resource.
+        """
         prefix = service_of(resource)
         kinds = types_of_arn(prefix, resource)
         for statement in self._statements():
-            names = (action.partition(":")[2] for action in statement.actions if action.startswith(f"{prefix}:"))
+            names = (
+                action.partition(":")[2]
+                for action in statement.actions
+                if action.startswith(f"{prefix}:")
+            )
             if not all(kinds.isdisjoint(created_types(prefix, name)) for name in names):
                 yield statement
 
     def _other_name(self, action: str, resource: str) -> _Learned | None:
-        """The name with the word open in which it differs from one that the candidate grants the action on."""
+        """The name with the word open in which it differs from one that the candidate grants the
+        action on.
+        """
         least = least_literal(action)
         found: list[_Learned] = []
         for statement in self._statements():
@@ -174,16 +228,22 @@ class NextNames(Struct, frozen=True):
                     word = word if word and self._is_word_of_run(word, entry) else ""
                 pattern = _with_open_word(entry, numbered or word) if numbered or word else entry
                 name = bucket_of(pattern).removesuffix(":*").rpartition(":")[2]
-                if resource_covers(pattern, resource) and pattern != entry and literal_letters(name) >= least:
+                if (
+                    resource_covers(pattern, resource)
+                    and pattern != entry
+                    and literal_letters(name) >= least
+                ):
                     # A short number is part of many names.
                     further = word or (numbered if len(numbered) >= _LEAST_WORD else "")
                     found.append(_Learned(pattern, _OTHER_NAME, further))
         return max(found, key=lambda each: len(each.pattern), default=None)
 
     def _is_word_of_run(self, word: str, entry: str) -> bool:
-        """Whether created resources of several types have a word without a digit, and no other name has another one.
+        """Whether created resources of several types have a word without a digit, and no other name
+        has another one.
 
-        The run that the candidate was made from then wrote the word into all of them: `shop-login-orders`.
+        The run that the candidate was made from then wrote the word into all of them:
+        `shop-login-orders`.
         """
         pattern = _with_open_word(entry, word)
         kinds: set[str] = set()
@@ -193,12 +253,17 @@ class NextNames(Struct, frozen=True):
                     return False
                 if _with_open_word(created, word) != created:
                     services = (granted.partition(":") for granted in statement.actions)
-                    made = {kind for prefix, _, name in services for kind in created_types(prefix, name)}
-                    kinds |= made & {kind.lower() for kind in types_of_arn(service_of(created), created)}
+                    made = {
+                        kind for prefix, _, name in services for kind in created_types(prefix, name)
+                    }
+                    kinds |= made & {
+                        kind.lower() for kind in types_of_arn(service_of(created), created)
+                    }
         return len(kinds) >= _LEAST_TYPES
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
-        """The same word open in all entries; of an id, every id of the types that the candidate creates.
+        """The same word open in all entries; of an id, every id of the types that the candidate
+        creates.
 
         A deployment deletes each type after the other, so that each would take a round.
         """
@@ -212,47 +277,64 @@ class NextNames(Struct, frozen=True):
                     wide = self._opened(entry)
                 else:
                     continue
-                found = replace(learned, pattern=wide, is_shown=learned.is_shown and wide == learned.pattern)
+                found = replace(
+                    learned, pattern=wide, is_shown=learned.is_shown and wide == learned.pattern
+                )
                 for action in statement.actions if wide != entry else ():
                     if "*" not in action:
                         yield from self._addition(action, entry, found, statement.conditions)
 
     def _unrecorded(self, denied: Collection[str], *, everywhere: bool) -> Iterator[Change]:
-        """Actions on what the candidate creates whose use the trail does not record, as a denial of one shows.
+        """Actions on what the candidate creates whose use the trail does not record, as a denial of
+        one shows.
 
-        Without data events the next denials would be of these, one in each round: in a service that was denied one
-        all that a deployment usually does with such items, in others what reads a resource after its creation;
-        `everywhere`: all in each service.
+        Without data events the next denials would be of these, one in each round: in a service that
+        was denied one all that a deployment usually does with such items, in others what reads a
+        resource after its creation; `everywhere`: all in each service.
         """
         for statement in self._statements():
             entries = [entry for entry in statement.resources if entry != "*"]
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
-                on = {(action, "") for action in siblings_of({creating} if kinds else ()) if is_read(action)}
+                on = {
+                    (action, "")
+                    for action in siblings_of({creating} if kinds else ())
+                    if is_read(action)
+                }
                 if prefix in denied or everywhere:
                     on |= _item_actions(prefix, kinds)
                 if everywhere and kinds and not _item_actions(prefix, kinds):
                     on |= {(action, "") for action in catalog.actions(prefix)}
-                unseen = (each for each in sorted(on) if visibility(each[0]).visibility is Visibility.DATA)
+                unseen = (
+                    each for each in sorted(on) if visibility(each[0]).visibility is Visibility.DATA
+                )
                 for (action, below), entry in product(unseen, entries):
                     found = _Learned(f"{entry}{below}", _UNRECORDED, basis=Basis.LIFECYCLE)
                     if not sensitivity(action):
                         yield from self._addition(action, entry, found, statement.conditions)
 
     def _of_artifacts(self, change: Change) -> Iterator[Change]:
-        """What a deployment does with artifacts that it names by their contents, in a bucket that exists already."""
+        """What a deployment does with artifacts that it names by their contents, in a bucket that
+        exists already.
+        """
         for resource in change.resources:
             found = _ARTIFACT.fullmatch(resource) if change.action in _ON_ARTIFACTS else None
             stem = f"{found['place']}{'?' * len(found['hash'])}" if found else ""
-            patterns = dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
+            patterns = (
+                dict.fromkeys((stem + found["end"], stem, f"{stem}.template")) if found else ()
+            )
             for action, pattern in product(_ON_ARTIFACTS, patterns):
-                yield from self._addition(action, resource, _Learned(pattern, _HASH, basis=Basis.LIFECYCLE))
+                yield from self._addition(
+                    action, resource, _Learned(pattern, _HASH, basis=Basis.LIFECYCLE)
+                )
 
     def _addition(
         self, action: str, entry: str, learned: _Learned, conditions: Sequence[Condition] = ()
     ) -> Iterator[Change]:
-        """Yields the addition of an action on a pattern, if it may be written and the candidate does not grant it."""
+        """Yields the addition of an action on a pattern, if it may be written and the candidate
+        does not grant it.
+        """
         if self._may_write(action, learned) and not self._grants(action, learned.pattern):
             yield Change(
                 ChangeKind.ADD,
@@ -267,7 +349,8 @@ class NextNames(Struct, frozen=True):
 
     def _grants(self, action: str, resource: str) -> bool:
         return any(
-            action in statement.actions and any(resource_covers(each, resource) for each in statement.resources)
+            action in statement.actions
+            and any(resource_covers(each, resource) for each in statement.resources)
             for statement in self._statements()
         )
 
@@ -280,11 +363,17 @@ class NextNames(Struct, frozen=True):
 def services_without_data_events(denied: Iterable[Change]) -> frozenset[str]:
     """Services of which an action was denied that only a data event shows."""
     actions = {change.action for change in denied}
-    return frozenset(action.partition(":")[0] for action in actions if visibility(action).visibility is Visibility.DATA)
+    return frozenset(
+        action.partition(":")[0]
+        for action in actions
+        if visibility(action).visibility is Visibility.DATA
+    )
 
 
 def _item_actions(prefix: str, kinds: Collection[str]) -> set[tuple[str, str]]:
-    """What a deployment does with the items of a resource that it created, each with the end of the ARN."""
+    """What a deployment does with the items of a resource that it created, each with the end of the
+    ARN.
+    """
     found: set[tuple[str, str]] = set()
     for row in table("item_level"):
         if row["prefix"] == prefix and row["type"] in kinds:
@@ -295,26 +384,40 @@ def _item_actions(prefix: str, kinds: Collection[str]) -> set[tuple[str, str]]:
     return found
 
 
-def _with_patterns(change: Change, learned: Mapping[str, _Learned | None], principal: str) -> Iterator[Change]:
-    """Yields a change with patterns; objects of buckets that a pattern names have a condition, and a change apart."""
+def _with_patterns(
+    change: Change, learned: Mapping[str, _Learned | None], principal: str
+) -> Iterator[Change]:
+    """Yields a change with patterns; objects of buckets that a pattern names have a condition, and
+    a change apart.
+    """
     groups: dict[tuple[Condition, ...], dict[str, Pattern | None]] = {}
     for resource, found in learned.items():
         written = found.pattern if found else resource
         pattern = found.of(resource) if found else None
-        groups.setdefault(_in_own_account(written, change.conditions, principal), {})[written] = pattern
+        groups.setdefault(_in_own_account(written, change.conditions, principal), {})[written] = (
+            pattern
+        )
     for conditions, written_patterns in groups.items():
         patterns = (*change.patterns, *filter(None, written_patterns.values()))
-        yield replace(change, resources=tuple(written_patterns), patterns=patterns, conditions=conditions)
+        yield replace(
+            change, resources=tuple(written_patterns), patterns=patterns, conditions=conditions
+        )
 
 
 def _artifact(action: str, resource: str) -> _Learned | None:
     """The pattern of an artifact's name, letter by letter."""
     found = _ARTIFACT.fullmatch(resource) if action in _ON_ARTIFACTS else None
-    return _Learned(f"{found['place']}{'?' * len(found['hash'])}{found['end']}", _HASH) if found else None
+    return (
+        _Learned(f"{found['place']}{'?' * len(found['hash'])}{found['end']}", _HASH)
+        if found
+        else None
+    )
 
 
 def _with_open_id(resource: str) -> str:
-    """The resource with the id open that only its creation shows to be new in each run; itself without one."""
+    """The resource with the id open that only its creation shows to be new in each run; itself
+    without one.
+    """
     opened = open_parts(resource, made=True)[0]
     return resource if open_parts(resource, made=False)[0] == opened else opened
 
@@ -336,8 +439,12 @@ def _with_open_word(entry: str, word: str) -> str:
     return pattern_of_words(bucket, words) + pattern_of_words(entry, words)[len(bucket) :]
 
 
-def _in_own_account(resource: str, conditions: Sequence[Condition], principal: str) -> tuple[Condition, ...]:
-    """The conditions, and that of the account: an ARN of an object does not show whose bucket a pattern matches."""
+def _in_own_account(
+    resource: str, conditions: Sequence[Condition], principal: str
+) -> tuple[Condition, ...]:
+    """The conditions, and that of the account: an ARN of an object does not show whose bucket a
+    pattern matches.
+    """
     bucket, slash, _ = resource.partition("/")
     if not slash or ":s3:::" not in bucket or not has_wildcard(bucket):
         return tuple(conditions)

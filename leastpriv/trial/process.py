@@ -1,4 +1,6 @@
-"""Runs the command with the trial's credentials, passes its output through and reads a copy for denials."""
+"""Runs the command with the trial's credentials, passes its output through and reads a copy for
+denials.
+"""
 
 from __future__ import annotations
 
@@ -28,23 +30,29 @@ _log = logging.getLogger(__name__)
 _WAIT_TICK = 0.1
 """Seconds between checks for a signal."""
 _ESCALATION_DELAY = 5.0
-"""Seconds until a harder signal follows: a runner that cancels a job kills it ten seconds after its first signal
-(https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation, read 2026-11-24)."""
+"""Seconds until a harder signal follows: a runner that cancels a job kills it ten seconds after its
+first signal
+(https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation, read
+2026-11-24)."""
 
 
 def is_in_foreground() -> bool:
-    """Whether the terminal sends Ctrl-C to the whole group, the command included, which may then prompt there."""
+    """Whether the terminal sends Ctrl-C to the whole group, the command included, which may then
+    prompt there.
+    """
     with suppress(OSError, ValueError):
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     return False
 
 
 def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
-    """Waits until the process has ended; returns the signal that the trial received meanwhile, 0 for none.
+    """Waits until the process has ended; returns the signal that the trial received meanwhile, 0
+    for none.
 
-    The first signal is passed to the command. A second one, or some seconds, ends it with SIGTERM, a third, or some
-    more seconds, with SIGKILL, together with its child processes. At a terminal only a second Ctrl-C does so: a user is
-    watching, and a tool that is stopped half way may lose track of what it created.
+    The first signal is passed to the command. A second one, or some seconds, ends it with SIGTERM,
+    a third, or some more seconds, with SIGKILL, together with its child processes. At a terminal
+    only a second Ctrl-C does so: a user is watching, and a tool that is stopped half way may lose
+    track of what it created.
     """
     harder = [signal.SIGTERM, signal.SIGKILL]
     first, seen_signals, deadline = 0, 0, float("inf")
@@ -55,20 +63,33 @@ def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_gro
             break
         if not first and signals.received:
             first, seen_signals = signals.received[0], 1
-            # The terminal sent it to the command already, and many tools take a second signal for "at once".
+            # The terminal sent it to the command already, and many tools take a second signal for
+            # "at once".
             terminal_sent_it = first == signal.SIGINT and not own_group
             if not terminal_sent_it:
                 _send_signal(process, first, own_group)
                 deadline = time.monotonic() + _ESCALATION_DELAY
-            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if terminal_sent_it else "."))
-        elif first and harder and (len(signals.received) > seen_signals or time.monotonic() >= deadline):
-            seen_signals, deadline = min(seen_signals + 1, len(signals.received)), time.monotonic() + _ESCALATION_DELAY
+            _log.info(
+                "Waiting for the command to end"
+                + ("; Ctrl-C once more ends it." if terminal_sent_it else ".")
+            )
+        elif (
+            first
+            and harder
+            and (len(signals.received) > seen_signals or time.monotonic() >= deadline)
+        ):
+            seen_signals, deadline = (
+                min(seen_signals + 1, len(signals.received)),
+                time.monotonic() + _ESCALATION_DELAY,
+            )
             _send_signal(process, harder.pop(0), own_group)
     return signals.received[0] if signals.received else 0
 
 
 def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
-    """Sends a signal to the command's group; in the foreground, where that is the trial's own, to its process tree."""
+    """Sends a signal to the command's group; in the foreground, where that is the trial's own, to
+    its process tree.
+    """
     if own_group:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
@@ -94,8 +115,8 @@ def _process_tree(pid: int) -> list[int]:
 _READ_TICK = 0.2
 """Seconds between checks whether the command has ended."""
 _IDLE_AFTER_EXIT = 1.0
-"""Seconds of silence after which the output ends once the command has ended: its child processes may keep the pipe
-open."""
+"""Seconds of silence after which the output ends once the command has ended: its child processes
+may keep the pipe open."""
 _MAX_AFTER_EXIT = 10.0
 """Maximal seconds of that, even if output continues."""
 _CHUNK = 1 << 16
@@ -111,13 +132,21 @@ class CommandResult(Struct, frozen=True):
     interrupted: int = 0
     """The signal that ended the trial; 0 for none."""
     unread: str = ""
-    """A sentence why a part of the output was not read for denials, which is a defect; empty if all was read."""
+    """A sentence why a part of the output was not read for denials, which is a defect; empty if all
+    was read.
+    """
 
 
 def run_command(
-    argv: Sequence[str], environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, signals: Signals | None = None
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    stdout: TextIO,
+    stderr: TextIO,
+    signals: Signals | None = None,
 ) -> CommandResult:
-    """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first."""
+    """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command
+    first.
+    """
     own_group = not is_in_foreground()
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command, as given
@@ -130,7 +159,10 @@ def run_command(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
-    readers = [_OutputReader(process.stdout, stdout, "stdout"), _OutputReader(process.stderr, stderr, "stderr")]
+    readers = [
+        _OutputReader(process.stdout, stdout, "stdout"),
+        _OutputReader(process.stderr, stderr, "stderr"),
+    ]
     try:
         interrupted = wait_for_exit(process, signals or Signals(), own_group=own_group)
     finally:
@@ -140,9 +172,15 @@ def run_command(
         for reader in readers:
             reader.finish()
     denials, _ = distinct_denials(logged for reader in readers for logged in reader.denials)
-    code, unread = process.returncode, " ".join(reader.unread for reader in readers if reader.unread)
+    code, unread = (
+        process.returncode,
+        " ".join(reader.unread for reader in readers if reader.unread),
+    )
     return CommandResult(
-        code if code >= 0 else 128 - code, tuple(logged.denial for logged in denials), interrupted, unread
+        code if code >= 0 else 128 - code,
+        tuple(logged.denial for logged in denials),
+        interrupted,
+        unread,
     )
 
 
@@ -199,10 +237,11 @@ class _OutputReader:
         try:
             yield from read_log(self, name)
         except Exception as error:
-            # An exception in a thread would be lost, and unread output would count as "no call was denied".
+            # An exception in a thread would be lost, and unread output would count as "no call was
+            # denied".
             self.unread = (
-                f"The command's {name} was not fully searched for denials ({type(error).__name__}): this is a "
-                "defect, report it with what the command prints."
+                f"The command's {name} was not fully searched for denials ({type(error).__name__}):"
+                " this is a defect, report it with what the command prints."
             )
 
 
@@ -215,14 +254,21 @@ class Credentials:
     token: str = field(repr=False)
 
 
-def child_environment(environment: Mapping[str, str], credentials: Credentials, region: str) -> dict[str, str]:
+def child_environment(
+    environment: Mapping[str, str], credentials: Credentials, region: str
+) -> dict[str, str]:
     """Returns the caller's environment with only the trial's credentials.
 
-    The files of `~/.aws` are hidden, since a profile there may lead to the caller's own permissions; `region`, which
-    may come from there, is set if it is known. An instance's metadata is disabled.
+    The files of `~/.aws` are hidden, since a profile there may lead to the caller's own
+    permissions; `region`, which may come from there, is set if it is known. An instance's metadata
+    is disabled.
     """
     hidden_names = [row["name"] for row in table("credential_variables", __package__)]
-    hidden = {name for name in environment if any(fnmatchcase(name.upper(), each) for each in hidden_names)}
+    hidden = {
+        name
+        for name in environment
+        if any(fnmatchcase(name.upper(), each) for each in hidden_names)
+    }
     inherited = {name: value for name, value in environment.items() if name not in hidden}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
     return {

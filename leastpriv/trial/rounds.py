@@ -1,4 +1,5 @@
-"""Runs the rounds of a trial: apply the candidate, run the command, extend the candidate by its denials.
+"""Runs the rounds of a trial: apply the candidate, run the command, extend the candidate by its
+denials.
 
 New records of the sessions come from folders that grow during the trial, and from event history.
 """
@@ -22,7 +23,11 @@ from leastpriv.config.inputs import EVENT_HISTORY
 from leastpriv.errors import InputError, LeastprivError, Signals
 from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.denials.authorization_details import DeniedRequest, explained_denials, read_details
+from leastpriv.evidence.denials.authorization_details import (
+    DeniedRequest,
+    explained_denials,
+    read_details,
+)
 from leastpriv.models import Call, Denial, Gap, Outcome, Principal
 from leastpriv.permissions.event_table import home_region
 from leastpriv.pipeline.sources import read_evidence
@@ -39,7 +44,13 @@ from leastpriv.trial.extend import (
     logged_denials,
     recorded_denials,
 )
-from leastpriv.trial.messages import offered_lines, outcome_line, repeated_line, round_line, unresolved_lines
+from leastpriv.trial.messages import (
+    offered_lines,
+    outcome_line,
+    repeated_line,
+    round_line,
+    unresolved_lines,
+)
 from leastpriv.trial.next_names import services_without_data_events
 from leastpriv.trial.process import CommandResult, child_environment, run_command
 from leastpriv.trial.strategies import Strategy
@@ -47,7 +58,8 @@ from leastpriv.trial.strategies import Strategy
 _log = logging.getLogger(__name__)
 
 _POLL, _POLL_HISTORY = 1.0, 15.0
-"""Seconds between requests for new records: event history allows two requests a second per account."""
+"""Seconds between requests for new records: event history allows two requests a second per account.
+"""
 _ROUNDS_OF_A_KIND = 2
 _SIGNAL_CHECK = 0.5
 """Seconds between checks for a signal while waiting for records."""
@@ -81,13 +93,15 @@ class TrialRecords(Struct, frozen=True):
 
     @classmethod
     def open(cls, names: Sequence[str], aws: Aws, since: datetime) -> TrialRecords:
-        """Returns the sources by name: folders of CloudTrail files, empty ones too, and the account's event history."""
+        """Returns the sources by name: folders of CloudTrail files, empty ones too, and the
+        account's event history.
+        """
         folders = tuple(Path(name) for name in names if name != EVENT_HISTORY)
         for folder in folders:
             if not folder.is_dir():
                 raise InputError(
-                    f"--trails names {str(folder)!r}, which is no folder: name one that CloudTrail files arrive in, "
-                    f"or {EVENT_HISTORY}."
+                    f"--trails names {str(folder)!r}, which is no folder: name one that CloudTrail"
+                    f" files arrive in, or {EVENT_HISTORY}."
                 )
         return cls(folders, EVENT_HISTORY in names, aws, since)
 
@@ -96,12 +110,16 @@ class TrialRecords(Struct, frozen=True):
         """Whether there is any source."""
         return bool(self.folders or self.reads_event_history)
 
-    def read(self, principal: Principal, sessions: tuple[str, ...], now: datetime) -> Iterator[Call | Gap]:
+    def read(
+        self, principal: Principal, sessions: tuple[str, ...], now: datetime
+    ) -> Iterator[Call | Gap]:
         """Yields the calls of sessions of a role, and gaps."""
         sources: list[EvidenceSource] = [TrailFolder(folder) for folder in self.folders]
         if self.reads_event_history:
             regions = (self.aws.region, home_region("iam", self.aws.partition))
-            sources.append(EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions)))
+            sources.append(
+                EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions))
+            )
         for source in sources:
             # A folder without a file is no trail yet.
             with suppress(InputError):
@@ -137,7 +155,8 @@ class TrialRun(Struct):
     records: TrialRecords
     candidate: CandidatePolicy
     signals: Signals = field(default_factory=Signals)
-    """The caller only records signals, so that a round's denials extend the candidate before a signal ends the trial.
+    """The caller only records signals, so that a round's denials extend the candidate before a
+    signal ends the trial.
     """
     added: list[Change] = []
     marks: list[tuple[str, str]] = []
@@ -150,8 +169,8 @@ class TrialRun(Struct):
     def run(self) -> int:
         """Runs all rounds and returns the exit code.
 
-        Raises LeastprivError where a round could not be prepared, or its output not be read, and Stopped where a signal
-        came while a round was prepared.
+        Raises LeastprivError where a round could not be prepared, or its output not be read, and
+        Stopped where a signal came while a round was prepared.
         """
         waited = False
         for number in range(1, self.settings.max_rounds + 1):
@@ -161,13 +180,16 @@ class TrialRun(Struct):
                 raise LeastprivError(command_result.unread)
             if command_result.exit_code == 0 and not command_result.interrupted:
                 self._log_lines(offered_lines(round_result.added))
-                self._log_lines(unresolved_lines(round_result.unresolved, has_records=self.records.has_sources))
+                self._log_lines(
+                    unresolved_lines(round_result.unresolved, has_records=self.records.has_sources)
+                )
                 _log.info(outcome_line(0, number, None, has_records=self.records.has_sources))
                 return 0
             if self.signals.received:
                 self._accept(round_result)
                 return 128 + self.signals.received[0]
-            # IAM may not have applied the last change everywhere yet, so one more round may succeed.
+            # IAM may not have applied the last change everywhere yet, so one more round may
+            # succeed.
             may_succeed_later = (
                 self.strategy.may_lag
                 and any(denial.allowed_by_candidate for denial in round_result.unresolved)
@@ -177,8 +199,14 @@ class TrialRun(Struct):
             if not round_result.added and not may_succeed_later:
                 break
             self._accept(round_result)
-        self._log_lines(unresolved_lines(round_result.unresolved, has_records=self.records.has_sources))
-        _log.info(outcome_line(command_result.exit_code, number, round_result, has_records=self.records.has_sources))
+        self._log_lines(
+            unresolved_lines(round_result.unresolved, has_records=self.records.has_sources)
+        )
+        _log.info(
+            outcome_line(
+                command_result.exit_code, number, round_result, has_records=self.records.has_sources
+            )
+        )
         return 1
 
     def _round(self, number: int) -> tuple[CommandResult, RoundResult]:
@@ -187,15 +215,29 @@ class TrialRun(Struct):
         # Narrower keys of the caller's own session are recognized by their id.
         own = self.strategy.own_session
         self.marks.append((own, credentials.key) if own else (self.tags.session_name(number), ""))
-        environment = child_environment(self.context.environment, credentials, self.records.aws.region)
+        environment = child_environment(
+            self.context.environment, credentials, self.records.aws.region
+        )
         started, context = self.context.clock(), self.context
-        command_result = run_command(self.settings.argv, environment, context.stdout, context.stderr, self.signals)
+        command_result = run_command(
+            self.settings.argv, environment, context.stdout, context.stderr, self.signals
+        )
         seconds = (self.context.clock() - started).total_seconds()
         round_result = self._result(command_result)
         _log.info(
-            round_line(number, command_result.exit_code, round_result, seconds, is_fully_read=not command_result.unread)
+            round_line(
+                number,
+                command_result.exit_code,
+                round_result,
+                seconds,
+                is_fully_read=not command_result.unread,
+            )
         )
-        denied = {kind_of(change.action, resource) for change in round_result.denied for resource in change.resources}
+        denied = {
+            kind_of(change.action, resource)
+            for change in round_result.denied
+            for resource in change.resources
+        }
         for kind in sorted(denied):
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             if self.kinds[kind] == _ROUNDS_OF_A_KIND:
@@ -203,26 +245,43 @@ class TrialRun(Struct):
         return command_result, round_result
 
     def _result(self, command_result: CommandResult) -> RoundResult:
-        """Extends the candidate by a round's output and records; waits for records only if they are needed."""
+        """Extends the candidate by a round's output and records; waits for records only if they are
+        needed.
+        """
         strategy = self.strategy
         identity = TrialIdentity(
-            self.settings.principal.arn, self.tags.trial, strategy.acting_role, strategy.narrows, strategy.own_session
+            self.settings.principal.arn,
+            self.tags.trial,
+            strategy.acting_role,
+            strategy.narrows,
+            strategy.own_session,
         )
         denials = self._explained(command_result, identity)
         options = Options(never_add=self.settings.never_add)
         output = list(logged_denials(denials, identity, self.candidate.exact_resources))
-        seconds_left = 0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
+        seconds_left = (
+            0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
+        )
         while True:
             found = [*output, *self._recorded_denials()]
-            round_result = extend_candidate(self.candidate, found, identity, options, self.context.clock())
-            if round_result.added or seconds_left <= 0 or not self.records.has_sources or self.signals.received:
+            round_result = extend_candidate(
+                self.candidate, found, identity, options, self.context.clock()
+            )
+            if (
+                round_result.added
+                or seconds_left <= 0
+                or not self.records.has_sources
+                or self.signals.received
+            ):
                 return round_result
             pause = min(seconds_left, _POLL_HISTORY if self.records.reads_event_history else _POLL)
             self._sleep(pause)
             seconds_left -= pause
 
     def _explained(self, command_result: CommandResult, identity: TrialIdentity) -> list[Denial]:
-        """Replaces denials of this trial by AWS's account of them: all that the call lacks, in one round."""
+        """Replaces denials of this trial by AWS's account of them: all that the call lacks, in one
+        round.
+        """
         now = self.context.clock()
         requests = [
             DeniedRequest(denial.authorization_id, denial.authorization_region, now)
@@ -232,9 +291,13 @@ class TrialRun(Struct):
         longest = timedelta(seconds=0.0 if command_result.exit_code == 0 else self.settings.wait)
         # After a signal, the clock ends the wait.
         polling = Polling(
-            lambda: now + longest if self.signals.received else self.context.clock(), self._sleep, longest
+            lambda: now + longest if self.signals.received else self.context.clock(),
+            self._sleep,
+            longest,
         )
-        found, gaps = read_details(lambda region: self.records.aws.client("iam-toolbox", region), requests, polling)
+        found, gaps = read_details(
+            lambda region: self.records.aws.client("iam-toolbox", region), requests, polling
+        )
         for gap in gaps:
             self._report_gap(f"details of denials: {gap.detail}")
         explained: list[Denial] = []
@@ -265,7 +328,9 @@ class TrialRun(Struct):
                     calls[mark].append(item)
         for mark, denied in calls.items():
             if denied:
-                usages = read_evidence([_ReadCalls(denied)], Window(), principal)[principal.arn].usages
+                usages = read_evidence([_ReadCalls(denied)], Window(), principal)[
+                    principal.arn
+                ].usages
                 yield from recorded_denials(usages, is_earlier=mark != self.marks[-1])
 
     def _report_gap(self, detail: str) -> None:
@@ -275,7 +340,9 @@ class TrialRun(Struct):
 
     def _accept(self, round_result: RoundResult) -> None:
         unrecorded = self.candidate.unrecorded | services_without_data_events(round_result.denied)
-        self.candidate = replace(self.candidate, document=round_result.document, unrecorded=unrecorded)
+        self.candidate = replace(
+            self.candidate, document=round_result.document, unrecorded=unrecorded
+        )
         self.added += round_result.added
 
     def _log_lines(self, lines: Iterable[str]) -> None:

@@ -41,12 +41,16 @@ _RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 class Strategy(ABC):
-    """A way to put the candidate in force and to undo that, with temporary managed policies where it needs them."""
+    """A way to put the candidate in force and to undo that, with temporary managed policies where
+    it needs them.
+    """
 
     narrows: bool
     """The candidate only narrows what the role itself is allowed."""
     own_session = ""
-    """Name of the caller's own session, where the command runs in it with narrower keys; empty in the trial's own."""
+    """Name of the caller's own session, where the command runs in it with narrower keys; empty in
+    the trial's own.
+    """
 
     def __init__(
         self,
@@ -57,10 +61,14 @@ class Strategy(ABC):
         sleep: Callable[[float], None],
         settle: float = 0.0,
     ) -> None:
-        """`tags` names temporary resources; IAM gets `settle` seconds to apply a change of a role's policies."""
+        """`tags` names temporary resources; IAM gets `settle` seconds to apply a change of a role's
+        policies.
+        """
         self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
         self._sleep, self._settle, self._name = sleep, settle, tags.resource_name("role")
-        temporary = f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
+        temporary = (
+            f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
+        )
         self.acting_role = principal.arn if self.narrows else temporary
         """ARN of the role whose sessions the command runs in."""
         self._roles: list[str] = []
@@ -71,7 +79,8 @@ class Strategy(ABC):
     def may_lag(self) -> bool:
         """Whether a change for a round may not be in force everywhere while it runs.
 
-        AWS looks up the policies of a role, and managed ones; an inline policy is part of the session.
+        AWS looks up the policies of a role, and managed ones; an inline policy is part of the
+        session.
         """
         return not self.narrows or bool(self._policies)
 
@@ -80,7 +89,9 @@ class Strategy(ABC):
         """Returns credentials for round `number`, which allow exactly what the documents allow."""
 
     def clean_up(self) -> list[str]:
-        """Removes all temporary resources; returns a sentence for each that remains. Raises no AwsError."""
+        """Removes all temporary resources; returns a sentence for each that remains. Raises no
+        AwsError.
+        """
         created = [*self._roles, *self._policies]
         return remove_all(self._aws.client("iam"), created) if created else []
 
@@ -90,7 +101,9 @@ class Strategy(ABC):
             try:
                 with translate_errors(f"assuming {self.acting_role}", "sts:AssumeRole"):
                     sts = self._aws.client("sts")
-                    answer = sts.assume_role(RoleArn=self.acting_role, RoleSessionName=session, **policy)
+                    answer = sts.assume_role(
+                        RoleArn=self.acting_role, RoleSessionName=session, **policy
+                    )
             except AwsError as error:
                 if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
                     raise self._assume_error(error) from error
@@ -102,7 +115,9 @@ class Strategy(ABC):
     def _assume_error(self, error: AwsError) -> AwsError:
         if "PackedPolicyTooLarge" in str(error):
             return AwsError(
-                "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.kind
+                "The policy is too large for a session, as AWS packs it: use --strategy"
+                " trial-role.",
+                error.kind,
             )
         if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
             return error
@@ -117,49 +132,68 @@ class Strategy(ABC):
             advice = "allow it sts:AssumeRole on roles of that path"
         elif same_arn(caller, self.acting_role):
             advice = (
-                "these credentials are a session of that role already, which its trust policy does not let assume "
-                "itself: use those of a principal that may, or --strategy trial-role"
+                "these credentials are a session of that role already, which its trust policy does"
+                " not let assume itself: use those of a principal that may, or --strategy"
+                " trial-role"
             )
         else:
             advice = (
-                "allow it sts:AssumeRole in the role's trust policy and, in another account, in its own policy, or use "
-                "--strategy trial-role"
+                "allow it sts:AssumeRole in the role's trust policy and, in another account, in its"
+                " own policy, or use --strategy trial-role"
             )
-        return AwsError(f"{caller} may not assume {self.acting_role}: {advice}.", error.kind, error.missing_action)
+        return AwsError(
+            f"{caller} may not assume {self.acting_role}: {advice}.",
+            error.kind,
+            error.missing_action,
+        )
 
     def _read_target(self) -> Mapping[str, Any]:
-        """Returns IAM's answer about the target; raises InputError if it does not exist, and AwsError."""
+        """Returns IAM's answer about the target; raises InputError if it does not exist, and
+        AwsError.
+        """
         iam, target = self._aws.client("iam"), self._principal
         with (
-            translate_errors(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"),
+            translate_errors(
+                f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"
+            ),
             suppress(iam.exceptions.NoSuchEntityException),
         ):
             if target.kind == "user":
                 return dict(iam.get_user(UserName=target.name)["User"])
             return dict(iam.get_role(RoleName=target.name)["Role"])
-        raise InputError(f"There is no {target.kind} {target.arn}: check --role-arn and whose credentials these are.")
+        raise InputError(
+            f"There is no {target.kind} {target.arn}: check --role-arn and whose credentials these"
+            " are."
+        )
 
     def _check_account(self) -> str:
         """Returns the caller; raises InputError if it is of another account than the target."""
         caller = self._aws.caller()
         if self._aws.account() != self._principal.account:
             raise InputError(
-                f"The credentials are of {caller}, the policy is of {self._principal.arn}: the trial creates resources "
-                "in the account of the policy: use credentials of that account."
+                f"The credentials are of {caller}, the policy is of {self._principal.arn}: the"
+                " trial creates resources in the account of the policy: use credentials of that"
+                " account."
             )
         return caller
 
     def _create_policies(self, texts: Sequence[str], number: int) -> list[str]:
-        """Creates a managed policy from each text for the round `number`; returns their ARNs; raises AwsError."""
+        """Creates a managed policy from each text for the round `number`; returns their ARNs;
+        raises AwsError.
+        """
         self._check_account()
         iam, now = self._aws.client("iam"), self._clock()
         arns: list[str] = []
         for part, text in enumerate(texts, start=1):
             name = self._tags.resource_name(f"{number}-{part}")
-            arns.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
+            arns.append(
+                f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}"
+            )
             self._policies.append(arns[-1])
             with translate_errors("creating a temporary policy", "iam:CreatePolicy"):
-                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
+                iam.create_policy(
+                    PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now)
+                )
         return arns
 
     def _delete_policies(self, arns: Sequence[str]) -> None:
@@ -174,20 +208,23 @@ _SCOPED = "sts:GetScopedCredentials"
 
 
 class SessionPolicy(Strategy):
-    """Takes credentials of the target role with the candidate as session policy; the role itself does not change.
+    """Takes credentials of the target role with the candidate as session policy; the role itself
+    does not change.
 
-    Where the caller is a session of the role, AWS narrows its own credentials (GetScopedCredentials of the AWS STS API
-    reference, read 2026-11-27), which needs no trust policy that names the role. Else the role is assumed.
+    Where the caller is a session of the role, AWS narrows its own credentials (GetScopedCredentials
+    of the AWS STS API reference, read 2026-11-27), which needs no trust policy that names the role.
+    Else the role is assumed.
     """
 
     narrows = True
     _may_scope = True
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
-        """Assumes the role with the candidate: inline, or over 2,048 characters as temporary managed policies.
+        """Assumes the role with the candidate: inline, or over 2,048 characters as temporary
+        managed policies.
 
-        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the candidate
-        does not fit a session.
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError
+        where the candidate does not fit a session.
         """
         self.own_session, session = "", self._tags.session_name(number)
         inline = as_session_policy(documents)
@@ -197,7 +234,8 @@ class SessionPolicy(Strategy):
         texts = as_managed_policies(documents)
         if not texts:
             raise InputError(
-                "The policy is too large for a session, also in ten managed policies: use --strategy trial-role."
+                "The policy is too large for a session, also in ten managed policies: use"
+                " --strategy trial-role."
             )
         earlier_arns = tuple(self._policies)
         arns = [{"arn": arn} for arn in self._create_policies(texts, number)]
@@ -207,8 +245,14 @@ class SessionPolicy(Strategy):
         return credentials
 
     def _scoped(self, policy: str, description: str) -> Credentials | None:
-        """Narrows the caller's credentials; None where it is no session of the role, or AWS does not narrow them."""
-        if not self._may_scope or not self._aws.is_temporary or not same_arn(self._aws.caller(), self.acting_role):
+        """Narrows the caller's credentials; None where it is no session of the role, or AWS does
+        not narrow them.
+        """
+        if (
+            not self._may_scope
+            or not self._aws.is_temporary
+            or not same_arn(self._aws.caller(), self.acting_role)
+        ):
             return None
         try:
             with translate_errors("narrowing the credentials", _SCOPED):
@@ -226,27 +270,37 @@ class SessionPolicy(Strategy):
 
 
 class TrialRole(Strategy):
-    """A temporary role with the candidate as its only policy and the target's boundary; the target is only read."""
+    """A temporary role with the candidate as its only policy and the target's boundary; the target
+    is only read.
+    """
 
     narrows = False
 
     def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Puts the candidate on the temporary role and assumes it.
 
-        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError where the candidate is
-        too large for a role, or the caller is of another account than the target.
+        Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError
+        where the candidate is too large for a role, or the caller is of another account than the
+        target.
         """
         inline = as_inline_policies(documents)
         managed = () if inline else as_managed_policies(documents)
         if not inline and not managed:
-            raise InputError("The policy is too large for a role, also in ten managed policies: make it smaller first.")
+            raise InputError(
+                "The policy is too large for a role, also in ten managed policies: make it smaller"
+                " first."
+            )
         if self._roles:
             with translate_errors("tagging the temporary role", "iam:TagRole"):
-                self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
+                self._aws.client("iam").tag_role(
+                    RoleName=self._name, Tags=self._tags.tags(self._clock())
+                )
         else:
             self._create_role()
         iam, earlier_arns = self._aws.client("iam"), tuple(self._policies)
-        with translate_errors("writing the candidate policy to the temporary role", "iam:PutRolePolicy"):
+        with translate_errors(
+            "writing the candidate policy to the temporary role", "iam:PutRolePolicy"
+        ):
             # Deletes before it adds: the quota applies to all inline policies together.
             for policy in iam.list_role_policies(RoleName=self._name)["PolicyNames"]:
                 iam.delete_role_policy(RoleName=self._name, PolicyName=policy)
@@ -266,7 +320,9 @@ class TrialRole(Strategy):
     def _create_role(self) -> None:
         caller = self._check_account()
         # The trial must not allow what the target's boundary forbids.
-        boundary = str(self._read_target().get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+        boundary = str(
+            self._read_target().get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "")
+        )
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
         self._roles = [self.acting_role]
@@ -275,7 +331,9 @@ class TrialRole(Strategy):
                 self._aws.client("iam").create_role(
                     RoleName=self._name,
                     Path=TRIAL_PATH,
-                    AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+                    AssumeRolePolicyDocument=json.dumps(
+                        {"Version": "2012-10-17", "Statement": [trust]}
+                    ),
                     Description=f"Temporary: leastpriv trial of {self._principal.arn}"[:1000],
                     Tags=self._tags.tags(self._clock()),
                     **limits,
@@ -288,17 +346,23 @@ class TrialRole(Strategy):
 
 def _credentials(answer: Mapping[str, Any]) -> Credentials:
     keys = answer["Credentials"]
-    return Credentials(str(keys["AccessKeyId"]), str(keys["SecretAccessKey"]), str(keys["SessionToken"]))
+    return Credentials(
+        str(keys["AccessKeyId"]), str(keys["SecretAccessKey"]), str(keys["SessionToken"])
+    )
 
 
 EMPTY_POLICY = (
-    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
+    '{"Version":"2012-10-17","Statement":'
+    '[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
 )
 """Replaces an empty policy, which IAM rejects: the one action that needs no permission
-(https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html, read 2026-11-24)."""
+(https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html, read 2026-11-24).
+"""
 
 _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
-"""AWS accepts characters up to U+00FF in a policy, and any as an escape (`Policy` in the page of AssumeRole)."""
+"""AWS accepts characters up to U+00FF in a policy, and any as an escape (`Policy` in the page of
+AssumeRole).
+"""
 
 
 def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
@@ -310,33 +374,46 @@ def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
 
 
 def as_session_policy(documents: Sequence[Document]) -> str:
-    """Returns the inline policy of a session, with merged statements if it is too long; empty if it does not fit."""
+    """Returns the inline policy of a session, with merged statements if it is too long; empty if it
+    does not fit.
+    """
     texts = render_documents(documents)
     if len(texts) > 1:
         return ""
     limit = quota(PolicyKind.SESSION)
     if len(texts[0]) <= limit:
         return texts[0]
-    joined = _escaped(minified(merge_statements(parse(texts[0].encode(), "the candidate"))[0].policy))
+    joined = _escaped(
+        minified(merge_statements(parse(texts[0].encode(), "the candidate"))[0].policy)
+    )
     return joined if len(joined) <= limit else ""
 
 
 def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
-    """Returns the inline policies of a role; empty if together they are too large; raises InputError."""
+    """Returns the inline policies of a role; empty if together they are too large; raises
+    InputError.
+    """
     texts = render_documents(documents)
     return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
 
 
 def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
-    """Returns managed policies that together allow the same; empty if they are too many, or one is too large.
+    """Returns managed policies that together allow the same; empty if they are too many, or one is
+    too large.
 
     A role takes ten, unless AWS raised the quota, and so does a session
-    (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, `PolicyArns`, read 2026-11-24).
-    Raises InputError as `render_documents`.
+    (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html, `PolicyArns`, read
+    2026-11-24). Raises InputError as `render_documents`.
     """
     packed = [pack(parse(text.encode(), "the candidate")) for text in render_documents(documents)]
-    texts = [_escaped(minified(part.policy)) for policies in packed for part in (policies.document, *policies.further)]
-    fits = all(policies.fits for policies in packed) and all(len(text) <= quota(PolicyKind.MANAGED) for text in texts)
+    texts = [
+        _escaped(minified(part.policy))
+        for policies in packed
+        for part in (policies.document, *policies.further)
+    ]
+    fits = all(policies.fits for policies in packed) and all(
+        len(text) <= quota(PolicyKind.MANAGED) for text in texts
+    )
     return tuple(texts) if fits and len(texts) <= max_managed_policies() else ()
 
 
@@ -345,13 +422,15 @@ def _escaped(text: str) -> str:
 
 
 def _rendered(document: Document) -> Document:
-    """Returns a document without a template; raises InputError if a part is known only once that is rendered."""
+    """Returns a document without a template; raises InputError if a part is known only once that is
+    rendered.
+    """
     if document.source.language == "plain":
         return document
     rendered = render_policy(document)
     if rendered is None:
         raise InputError(
-            f"{document.where}: a part of this policy is known only once its template is rendered, so that it cannot "
-            "be tried; name the rendered JSON policy."
+            f"{document.where}: a part of this policy is known only once its template is rendered,"
+            " so that it cannot be tried; name the rendered JSON policy."
         )
     return parse(rendered.text.encode(), "the candidate")

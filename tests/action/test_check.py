@@ -1,4 +1,6 @@
-"""The promises of the mode check in a step: one annotation a finding, a table, exit code 3 or one tracking issue."""
+"""The promises of the mode check in a step: one annotation a finding, a table, exit code 3 or one
+tracking issue.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,20 @@ from tests.fakes.deploys import (
 )
 from tests.fakes.github import FakeGitHub
 
-RIGHTS = {"metadata": "read", "contents": "read", "pull_requests": "read", "actions": "read", "issues": "write"}
+RIGHTS = {
+    "metadata": "read",
+    "contents": "read",
+    "pull_requests": "read",
+    "actions": "read",
+    "issues": "write",
+}
 
 
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
-    with FakeGitHub("octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
+    with FakeGitHub(
+        "octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(POLICY, indent=2)}
+    ) as fake:
         fake.add_user("kim", "write")
         add_runs(fake)
         yield fake
@@ -56,13 +66,20 @@ def test_every_finding_is_a_warning_at_its_line_and_a_row_of_the_table(tmp_path:
     step = job.step(mode="check")
     assert step.code == 3
     assert warnings_with_line(step) == [
-        (1, "cloudwatch:PutMetricAlarm on arn:aws:cloudwatch:eu-west-1:111122223333:alarm:orders: needed, and not in "
+        (1,
+        "cloudwatch:PutMetricAlarm on arn:aws:cloudwatch:eu-west-1:111122223333:alarm:orders: needed, and not in "
          "the file (denied 1×)"),
-        (line_with(job, "sqs:PurgeQueue"), "sqs:PurgeQueue on arn:aws:sqs:eu-west-1:111122223333:orders: not used"),
-        (line_with(job, "sns:CreateTopic"), "sns:CreateTopic on arn:aws:sns:eu-west-1:111122223333:orders: not used"),
+        (line_with(job, "sqs:PurgeQueue"),
+        "sqs:PurgeQueue on arn:aws:sqs:eu-west-1:111122223333:orders: not used"),
+        (line_with(job, "sns:CreateTopic"),
+        "sns:CreateTopic on arn:aws:sns:eu-west-1:111122223333:orders: not used"),
         (line_with(job, "lambda:*"), warnings_with_line(step)[3][1]),
     ]  # fmt: skip
-    rows = [line for line in step.summary.partition("### Drift")[2].splitlines() if re.match(r"\| \d+ \|", line)]
+    rows = [
+        line
+        for line in step.summary.partition("### Drift")[2].splitlines()
+        if re.match(r"\| \d+ \|", line)
+    ]
     assert len(rows) == 4
     assert len(step.annotations("error")) == 1
     assert "4 findings" in step.annotations("error")[0]
@@ -70,14 +87,24 @@ def test_every_finding_is_a_warning_at_its_line_and_a_row_of_the_table(tmp_path:
 
 def test_more_findings_than_a_step_may_show_are_counted_in_the_last_warning(tmp_path: Path) -> None:
     job = Job(tmp_path)
-    actions = ["sns:CreateTopic", *(f"sns:{name}" for name in ("Subscribe", "Unsubscribe", "TagResource"))]
-    more = [f"events:{name}" for name in ("PutRule", "DeleteRule", "PutTargets", "RemoveTargets", "EnableRule")]
-    more += [f"ecr:{name}" for name in ("CreateRepository", "DeleteRepository", "PutLifecyclePolicy")]
+    actions = [
+        "sns:CreateTopic",
+        *(f"sns:{name}" for name in ("Subscribe", "Unsubscribe", "TagResource")),
+    ]
+    more = [
+        f"events:{name}"
+        for name in ("PutRule", "DeleteRule", "PutTargets", "RemoveTargets", "EnableRule")
+    ]
+    more += [
+        f"ecr:{name}" for name in ("CreateRepository", "DeleteRepository", "PutLifecyclePolicy")
+    ]
     statement = {"Effect": "Allow", "Action": [*actions, *more], "Resource": "*"}
     job.commit({**POLICY, "Statement": [*POLICY["Statement"], statement]})
     step = job.step(mode="check")
     assert len(step.annotations("warning")) == 9
-    assert re.fullmatch(r"\d+ more findings: see the job summary\.", step.annotations("warning")[-1])
+    assert re.fullmatch(
+        r"\d+ more findings: see the job summary\.", step.annotations("warning")[-1]
+    )
 
 
 def test_a_clean_check_annotates_nothing(tmp_path: Path) -> None:
@@ -88,11 +115,15 @@ def test_a_clean_check_annotates_nothing(tmp_path: Path) -> None:
 
 
 class TestIssue:
-    def test_it_is_opened_left_alone_edited_and_closed(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_it_is_opened_left_alone_edited_and_closed(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         job = Job(tmp_path, hub)
 
         def check(trail: str = "cloudtrail") -> Step:
-            return job.step(mode="check", drift_report="issue", github_token=hub.token, trails=trail)
+            return job.step(
+                mode="check", drift_report="issue", github_token=hub.token, trails=trail
+            )
 
         first = check()
         assert (first.code, first.annotations("error")) == (0, [])
@@ -111,7 +142,9 @@ class TestIssue:
         assert check("settled").code == 0
         assert issue.state == "closed"
 
-    def test_without_the_permission_the_job_fails_and_names_it(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_without_the_permission_the_job_fails_and_names_it(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         token = hub.token_for("github-actions[bot]", {**RIGHTS, "issues": "read"})
         step = Job(tmp_path, hub).step(mode="check", drift_report="issue", github_token=token)
         assert step.code == 1
@@ -128,10 +161,22 @@ class TestIssue:
         job.step(mode="check", drift_report="issue", github_token=hub.token)
         issue = hub.world.issue(1)
         body = issue.body
-        write_trail(job.workspace / "others", [record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")])
-        step = job.step(mode="check", drift_report="issue", github_token=hub.token, trails="others", when_no_calls=when)
+        write_trail(
+            job.workspace / "others",
+            [record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")],
+        )
+        step = job.step(
+            mode="check",
+            drift_report="issue",
+            github_token=hub.token,
+            trails="others",
+            when_no_calls=when,
+        )
         assert step.code == code
-        assert "No calls by role/ci-deploy." in (step.annotations("error" if code else "warning") or [step.log])[0]
+        assert (
+            "No calls by role/ci-deploy."
+            in (step.annotations("error" if code else "warning") or [step.log])[0]
+        )
         assert "**No call was checked.** No calls by" in step.summary
         assert (issue.state, issue.body, hub.comments(1)) == ("open", body, [])
 
@@ -140,4 +185,7 @@ class TestIssue:
         assert (step.code, "fail or issue" in step.annotations("error")[0]) == (2, True)
 
 
-NEW = {"event": "sqs:TagQueue", "parameters": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"}}
+NEW = {
+    "event": "sqs:TagQueue",
+    "parameters": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"},
+}

@@ -1,4 +1,6 @@
-"""The promises of the memory in a step: `entrypoint.py` as the runner starts it, against a GitHub that keeps state."""
+"""The promises of the memory in a step: `entrypoint.py` as the runner starts it, against a GitHub
+that keeps state.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,11 @@ PURGE = {
 PURGE_REFUSED = {
     **PURGE,
     "error": "AccessDenied",
-    "message": "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: sqs:purgequeue "
-    "on resource: arn:aws:sqs:eu-west-1:111122223333:orders because no identity-based policy allows the "
-    "sqs:purgequeue action",
+    "message": (
+        "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform:"
+        " sqs:purgequeue on resource: arn:aws:sqs:eu-west-1:111122223333:orders because no"
+        " identity-based policy allows the sqs:purgequeue action"
+    ),
 }
 LONG_AGO = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -59,9 +63,15 @@ def hub(clock: Clock) -> Iterator[FakeGitHub]:
     files = {POLICY_FILE: json.dumps(POLICY, indent=2)}
     with FakeGitHub("octo-org/shop", files=files, clock=clock) as fake:
         fake.add_user("kim", "write")
-        for deploy in [*usual_deploys(), *deploys([UPDATE], number=100), *deploys([UPDATE], number=200)]:
+        for deploy in [
+            *usual_deploys(),
+            *deploys([UPDATE], number=100),
+            *deploys([UPDATE], number=200),
+        ]:
             session = deploy["userIdentity"]["arn"].rpartition("/")[2]
-            fake.add_run(int(session), created_at="2026-01-01T00:00:00Z", updated_at="2026-12-01T00:00:00Z")
+            fake.add_run(
+                int(session), created_at="2026-01-01T00:00:00Z", updated_at="2026-12-01T00:00:00Z"
+            )
         yield fake
 
 
@@ -76,7 +86,12 @@ def step(tmp_path: Path, hub: FakeGitHub) -> Callable[..., Step]:
         name = f"trail-{next(numbers)}" if records else "cloudtrail"
         if records:
             write_trail(job.workspace / name, records)
-        given = {"mode": "pull-request", "github_token": hub.token, "evidence_branch": BRANCH, "trails": name}
+        given = {
+            "mode": "pull-request",
+            "github_token": hub.token,
+            "evidence_branch": BRANCH,
+            "trails": name,
+        }
         return job.step(**{**given, **inputs})
 
     return run
@@ -100,11 +115,15 @@ def memory(hub: FakeGitHub) -> dict[str, Any]:
     return found
 
 
-def test_what_was_used_before_the_window_is_not_removed(step: Callable[..., Step], hub: FakeGitHub) -> None:
+def test_what_was_used_before_the_window_is_not_removed(
+    step: Callable[..., Step], hub: FakeGitHub
+) -> None:
     step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
     again = step()
     assert held_back(again, "remembered") == ["sqs:PurgeQueue"]
-    assert "used in at least 6 runs, last on 2026-04-05" in " ".join(again.summary.replace("`", "").split())
+    assert "used in at least 6 runs, last on 2026-04-05" in " ".join(
+        again.summary.replace("`", "").split()
+    )
     assert "sns:CreateTopic" in removed(again)
     assert "sqs:PurgeQueue" not in removed(again)
 
@@ -125,7 +144,9 @@ def test_the_memory_holds_aggregates_and_no_parameter_address_or_session(
     }
 
 
-def test_the_same_evidence_again_makes_no_commit(step: Callable[..., Step], hub: FakeGitHub) -> None:
+def test_the_same_evidence_again_makes_no_commit(
+    step: Callable[..., Step], hub: FakeGitHub
+) -> None:
     step()
     head = hub.head(BRANCH)
     step()
@@ -133,7 +154,10 @@ def test_the_same_evidence_again_makes_no_commit(step: Callable[..., Step], hub:
 
 
 def test_memory_never_justifies_an_addition(step: Callable[..., Step], hub: FakeGitHub) -> None:
-    early = {"event": "sns:Publish", "parameters": {"topicArn": "arn:aws:sns:eu-west-1:111122223333:news"}}
+    early = {
+        "event": "sns:Publish",
+        "parameters": {"topicArn": "arn:aws:sns:eu-west-1:111122223333:news"},
+    }
     step(deploys([UPDATE, early], first=LONG_AGO, number=100), mode="report")
     again = step()
     assert json.loads(again.outputs["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
@@ -144,12 +168,17 @@ def test_a_run_of_a_fork_reads_the_usage_history_and_does_not_write_it(
 ) -> None:
     step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
     head, before = hub.head(BRANCH), len(hub.requests)
-    sides = {side: {"repo": {"full_name": name}} for side, name in (("head", "eve/shop"), ("base", "octo-org/shop"))}
+    sides = {
+        side: {"repo": {"full_name": name}}
+        for side, name in (("head", "eve/shop"), ("base", "octo-org/shop"))
+    }
     fork = Job(tmp_path / "fork", hub, json.dumps({"pull_request": sides}))
     done = fork.step(mode="report", github_token=hub.read_only_token, evidence_branch=BRANCH)
     assert held_back(done, "remembered") == ["sqs:PurgeQueue"]
     assert hub.head(BRANCH) == head
-    assert {each.method for each in hub.requests[before:] if "query {" not in str(each.body)} == {"GET"}
+    assert {each.method for each in hub.requests[before:] if "query {" not in str(each.body)} == {
+        "GET"
+    }
 
 
 class TestRemovedAndRefused:
@@ -161,24 +190,38 @@ class TestRemovedAndRefused:
         number = int(first.outputs["pull-request-number"])
         hub.merge_pull(number, "kim", "squash", delete_branch=True)
         clock.now = datetime(2026, 11, 23, tzinfo=UTC)
-        refused = deploys([UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 22, tzinfo=UTC), times=1, number=100)
+        refused = deploys(
+            [UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 22, tzinfo=UTC), times=1, number=100
+        )
         second = step([*usual_deploys(), *refused])
         assert "sqs:PurgeQueue" in json.loads(second.outputs["added-actions"])
         body = str(hub.pull(int(second.outputs["pull-request-number"])).body)
-        rows = [line for line in body.partition("#### Added")[2].splitlines() if line.startswith("- `")]
+        rows = [
+            line for line in body.partition("#### Added")[2].splitlines() if line.startswith("- `")
+        ]
         assert rows[0].startswith("- `sqs:PurgeQueue`")
         assert f"**removed by #{number}**" in rows[0]
         proposal = json.loads(Path(second.outputs["proposal-file"]).read_text())
         assert proposal["changes"][0]["removed_by"] == number
         assert memory(hub)["returned"][0]["pull"] == number
-        hub.merge_pull(int(second.outputs["pull-request-number"]), "kim", "merge", delete_branch=True)
-        third = step(deploys([UPDATE, CREATE_QUEUE], first=datetime(2026, 10, 15, tzinfo=UTC), number=200))
+        hub.merge_pull(
+            int(second.outputs["pull-request-number"]), "kim", "merge", delete_branch=True
+        )
+        third = step(
+            deploys([UPDATE, CREATE_QUEUE], first=datetime(2026, 10, 15, tzinfo=UTC), number=200)
+        )
         assert held_back(third, "refused-after-removal") == ["sqs:PurgeQueue"]
 
-    def test_a_denial_before_the_merge_is_no_reverted_removal(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+    def test_a_denial_before_the_merge_is_no_reverted_removal(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
         first = step()
-        hub.merge_pull(int(first.outputs["pull-request-number"]), "kim", "squash", delete_branch=True)
-        refused = deploys([UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 1, tzinfo=UTC), times=1, number=100)
+        hub.merge_pull(
+            int(first.outputs["pull-request-number"]), "kim", "squash", delete_branch=True
+        )
+        refused = deploys(
+            [UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 1, tzinfo=UTC), times=1, number=100
+        )
         second = step([*usual_deploys(), *refused])
         assert "removed by" not in second.summary
         assert memory(hub)["returned"] == []
@@ -212,22 +255,37 @@ class TestCommands:
         assert "sqs:PurgeQueue" in removed(again)
         (ours,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
         assert "- `keep sns:Create*` by `kim` counts." in ours
-        assert "- `keep *` by `mallory` does not count: only people with write permission decide." in ours
+        assert (
+            "- `keep *` by `mallory` does not count: only people with write permission decide."
+            in ours
+        )
         hub.close_pull(number, "kim")
         elsewhere = step(branch="leastpriv/another")
         assert "sns:CreateTopic" not in removed(elsewhere)
         assert memory(hub)["words"]["sns:Create*"]["by"] == "kim"
 
-    def test_the_same_commands_again_are_no_second_answer(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+    def test_the_same_commands_again_are_no_second_answer(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
         number = int(step().outputs["pull-request-number"])
         hub.comment_as("kim", number, "/leastpriv keep sns:CreateTopic")
         step()
-        before = [each.path for each in hub.requests if each.method in ("POST", "PATCH") and "comments" in each.path]
+        before = [
+            each.path
+            for each in hub.requests
+            if each.method in ("POST", "PATCH") and "comments" in each.path
+        ]
         step()
-        after = [each.path for each in hub.requests if each.method in ("POST", "PATCH") and "comments" in each.path]
+        after = [
+            each.path
+            for each in hub.requests
+            if each.method in ("POST", "PATCH") and "comments" in each.path
+        ]
         assert (len(before), after) == (1, before)
 
-    def test_forget_revokes_a_keep_and_the_saved_usage(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+    def test_forget_revokes_a_keep_and_the_saved_usage(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
         step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
         number = int(step().outputs["pull-request-number"])
         hub.comment_as("kim", number, "/leastpriv forget sqs:PurgeQueue")
@@ -235,7 +293,9 @@ class TestCommands:
 
 
 class TestRefusals:
-    def test_a_public_repository_needs_the_prefix(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+    def test_a_public_repository_needs_the_prefix(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
         hub.world.private = False
         refused = step()
         assert refused.code == 2
@@ -244,7 +304,9 @@ class TestRefusals:
         assert memory(hub)["principal"].endswith("role/ci-deploy")
 
     @pytest.mark.parametrize("branch", ["main", "leastpriv/ci-deploy"])
-    def test_a_branch_with_another_use_is_bad_input(self, step: Callable[..., Step], branch: str) -> None:
+    def test_a_branch_with_another_use_is_bad_input(
+        self, step: Callable[..., Step], branch: str
+    ) -> None:
         refused = step(evidence_branch=branch)
         assert (refused.code, "which is in use" in refused.annotations("error")[0]) == (2, True)
 

@@ -27,20 +27,30 @@ STACK = {
 }  # fmt: skip
 USED = ("sqs:CreateQueue", "cloudformation:CreateStack")
 WIDE = {"Effect": "Allow", "Action": [*USED, "lambda:*", "sns:Publish"], "Resource": "*"}
-TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": "ec2.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
 
 QUICK = ("GetServiceLastAccessedDetails", "StartPolicyGeneration", "CheckNoPublicAccess")
 SLOW = (
-    "GenerateServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess", "ListAnalyzers", "ListFindingsV2",
-    "GetFindingV2", "GenerateFindingRecommendation", "GetFindingRecommendation", "ListPolicyGenerations",
+    "GenerateServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess", "ListAnalyzers",
+    "ListFindingsV2",
+    "GetFindingV2", "GenerateFindingRecommendation", "GetFindingRecommendation",
+    "ListPolicyGenerations",
     "GetGeneratedPolicy", "ValidatePolicy", "SimulateCustomPolicy",
     "CheckNoNewAccess", "CheckAccessNotGranted",
 )  # fmt: skip
 """Each takes a whole run of the command."""
 
 
-@pytest.mark.parametrize("operation", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_the_command_ends_with_one_sentence(operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "operation", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_the_command_ends_with_one_sentence(
+    operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     analyzer = _analyzer()
     with PolicyChecks() as aws:
         iam = LastAccessed(lambda: NOW, {ROLE: {"deploy": ("sqs",)}}, takes=timedelta())
@@ -61,7 +71,11 @@ def test_the_command_ends_with_one_sentence(operation: str, tmp_path: Path, monk
     assert done.err.endswith("error: Interrupted: nothing was published.\n")
     assert done.out == ""
     assert "Traceback" not in done.err
-    assert [analyzer.status(job) for job in analyzer.jobs if job.principal == ROLE] in ([], ["CANCELED"], ["SUCCEEDED"])
+    assert [analyzer.status(job) for job in analyzer.jobs if job.principal == ROLE] in (
+        [],
+        ["CANCELED"],
+        ["SUCCEEDED"],
+    )
 
 
 def _arguments(folder: Path) -> tuple[str, ...]:
@@ -74,9 +88,11 @@ def _arguments(folder: Path) -> tuple[str, ...]:
             record["userIdentity"]["invokedBy"] = "cloudformation.amazonaws.com"
     write_trail(folder / "trail", records)
     return (
-        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", "trail", "--minimum-days", "0",
+        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", "trail",
+        "--minimum-days", "0",
         "--aws-regions", "eu-west-1",
-        "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true", "--trust-policy",
+        "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true",
+        "--trust-policy",
         "trust.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
     )  # fmt: skip
 
@@ -84,5 +100,8 @@ def _arguments(folder: Path) -> tuple[str, ...]:
 def _analyzer() -> AccessAnalyzer:
     findings = {"ACCOUNT_UNUSED_ACCESS/unused": [Finding("1", ROLE, "UnusedPermission", [UNUSED])]}
     return AccessAnalyzer(
-        lambda: NOW, takes=timedelta(), analyzers=findings | {"ACCOUNT/outside": []}, recommending=timedelta()
+        lambda: NOW,
+        takes=timedelta(),
+        analyzers=findings | {"ACCOUNT/outside": []},
+        recommending=timedelta(),
     )

@@ -1,4 +1,6 @@
-"""The action with `job-logs`, as the runner starts it: what logs tell reaches the pull request, marked as such."""
+"""The action with `job-logs`, as the runner starts it: what logs tell reaches the pull request,
+marked as such.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ RUN = 17650000099
 REPOSITORY = "arn:aws:ecr:eu-west-1:111122223333:repository/orders"
 
 
-def refusal(action: str, resource: str, session: str = str(RUN), *, by: str = "identity-based") -> str:
+def refusal(
+    action: str, resource: str, session: str = str(RUN), *, by: str = "identity-based"
+) -> str:
     who = f"arn:aws:sts::111122223333:assumed-role/ci-deploy/{session}"
     reason = f"because no {by} policy allows the {action} action"
     return f"User: {who} is not authorized to perform: {action} on resource: {resource} {reason}\n"
@@ -56,8 +60,12 @@ def added(step: Step) -> list[str]:
     return list(json.loads(step.outputs["added-actions"]))
 
 
-def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(tmp_path: Path, hub: FakeGitHub) -> None:
-    add_run(hub, f"Deploying\n{READ}" + refusal("iam:PassRole", "arn:aws:iam::111122223333:role/orders"))
+def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
+    add_run(
+        hub, f"Deploying\n{READ}" + refusal("iam:PassRole", "arn:aws:iam::111122223333:role/orders")
+    )
     step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token, job_logs="auto")
     assert step.code == 0, step.log
     assert added(step) == ["cloudwatch:PutMetricAlarm", "sqs:GetQueueAttributes"]
@@ -71,7 +79,9 @@ def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(tmp_path: Path
     assert hub.violations == []
 
 
-def test_a_run_of_an_unprotected_branch_adds_nothing_by_its_logs(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_run_of_an_unprotected_branch_adds_nothing_by_its_logs(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     hub.commit_as("kim", "feature/x", {"a.txt": "x"})
     add_run(hub, READ, "feature/x")
     step = Job(tmp_path, hub).step(github_token=hub.token, job_logs="auto")
@@ -79,17 +89,26 @@ def test_a_run_of_an_unprotected_branch_adds_nothing_by_its_logs(tmp_path: Path,
     assert "only these runs need it: the branch `feature/x`, which is not protected" in step.summary
 
 
-def test_logs_that_cannot_be_read_are_reported_and_end_no_run(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_logs_that_cannot_be_read_are_reported_and_end_no_run(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     add_run(hub, None)
     without = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token)
-    step = Job(tmp_path / "again", hub).step(mode="pull-request", github_token=hub.token, job_logs="auto")
+    step = Job(tmp_path / "again", hub).step(
+        mode="pull-request", github_token=hub.token, job_logs="auto"
+    )
     assert step.code == 0
-    assert "Job logs that could not be read (1): `deploy: GitHub has none, or it has expired`" in step.summary
+    assert (
+        "Job logs that could not be read (1): `deploy: GitHub has none, or it has expired`"
+        in step.summary
+    )
     assert step.outputs["removed-actions"] == without.outputs["removed-actions"] != "[]"
 
 
 def test_a_rehearsal_updates_the_same_pull_request(tmp_path: Path, hub: FakeGitHub) -> None:
-    """Promise 5: under the session policy that *is* the proposal, what it refuses is what it lacks."""
+    """Promise 5: under the session policy that *is* the proposal, what it refuses is what it
+    lacks.
+    """
     job = Job(tmp_path, hub)
     first = job.step(mode="pull-request", github_token=hub.token)
     session_policy = json.loads(first.outputs["inline-session-policy"])
@@ -105,7 +124,9 @@ def test_a_rehearsal_updates_the_same_pull_request(tmp_path: Path, hub: FakeGitH
     assert "sns:CreateTopic" in second.outputs["inline-session-policy"]
 
 
-def test_the_code_of_a_rehearsal_is_that_of_its_workflow_run(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_the_code_of_a_rehearsal_is_that_of_its_workflow_run(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     hub.commit_as("kim", "feature/x", {"a.txt": "x"})
     late = deploys([REFUSED_IN_REHEARSAL], times=1)
     time = datetime.fromisoformat(late[0]["eventTime"])
@@ -145,8 +166,8 @@ def test_text_of_a_log_runs_no_command(tmp_path: Path) -> None:
     job = Job(tmp_path)
     evil = "arn:aws:iam::111122223333:user/@octo-org`</details>|"
     (job.workspace / "deploy.log").write_text(
-        "::error::pwned\nUser: arn:aws:sts::111122223333:assumed-role/@octo-org-ci/x is not authorized to perform: "
-        f"s3:GetObject\n{refusal('ecr:CreateRepository', evil)}"
+        "::error::pwned\nUser: arn:aws:sts::111122223333:assumed-role/@octo-org-ci/x is not"
+        f" authorized to perform: s3:GetObject\n{refusal('ecr:CreateRepository', evil)}"
     )
     step = job.step(job_logs="deploy.log")
     assert step.annotations("error") == []
@@ -163,11 +184,15 @@ def test_a_log_of_an_unknown_run_is_marked(tmp_path: Path, hub: FakeGitHub) -> N
 
 class TestShell:
     def test_a_log_alone_gives_a_proposal(self, tmp_path: Path) -> None:
-        """No account, no trail, no GitHub: the log of the failed deploy is enough for a read that the policy lacks."""
+        """No account, no trail, no GitHub: the log of the failed deploy is enough for a read that
+        the policy lacks.
+        """
         log, policy = tmp_path / "deploy.log", tmp_path / "policy.json"
         log.write_text(READ)
         policy.write_text(json.dumps(POLICY))
-        done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log))
+        done = leastpriv(
+            "propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log)
+        )
         assert done.code == 0, done.err
         assert done.out.startswith("# Least privilege for ci-deploy: add 1\n")
         assert f"from the job log `{log}:1`" in done.out
@@ -188,6 +213,14 @@ class TestShell:
         assert "from the job log `-:1`" in done.stdout
 
     def test_auto_is_for_steps(self, tmp_path: Path) -> None:
-        done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(tmp_path / "p.json"), "--job-logs", "auto")
+        done = leastpriv(
+            "propose",
+            "--role-arn",
+            ROLE,
+            "--policy-file",
+            str(tmp_path / "p.json"),
+            "--job-logs",
+            "auto",
+        )
         assert done.code == 2
         assert "name files of logs" in done.err

@@ -1,4 +1,6 @@
-"""The promise to who works in public: what everybody will read of an account is said where it is put there."""
+"""The promise to who works in public: what everybody will read of an account is said where it is
+put there.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,20 @@ from tests.action.test_step import POLICY_FILE, Job, add_runs
 from tests.fakes.deploys import NOW, POLICY
 from tests.fakes.github import FakeGitHub
 
-RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read", "issues": "write"}
+RIGHTS = {
+    "metadata": "read",
+    "contents": "write",
+    "pull_requests": "write",
+    "actions": "read",
+    "issues": "write",
+}
 
 
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
-    with FakeGitHub("octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
+    with FakeGitHub(
+        "octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(POLICY, indent=2)}
+    ) as fake:
         fake.add_user("kim", "write")
         add_runs(fake)
         yield fake
@@ -27,11 +37,15 @@ def hub() -> Iterator[FakeGitHub]:
 
 def warned(job: Job, hub: FakeGitHub, event: str = "schedule", **inputs: str) -> list[str]:
     """The warnings of that title, in a step."""
-    environment = job.environment({"github_token": hub.token} | inputs) | {"GITHUB_EVENT_NAME": event}
+    environment = job.environment({"github_token": hub.token} | inputs) | {
+        "GITHUB_EVENT_NAME": event
+    }
     out = io.StringIO()
     action_main(environment, out, io.StringIO(), lambda: NOW)
     begin = "::warning title=Public repository::"
-    return [line.removeprefix(begin) for line in out.getvalue().splitlines() if line.startswith(begin)]
+    return [
+        line.removeprefix(begin) for line in out.getvalue().splitlines() if line.startswith(begin)
+    ]
 
 
 @pytest.mark.parametrize("private", [True, False])
@@ -48,13 +62,19 @@ def test_a_pull_request_in_public_is_warned_about_when_it_is_made(
 def test_a_tracking_issue_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.world.private = False
     [said] = warned(Job(tmp_path, hub), hub, mode="check", drift_report="issue")
-    assert said.startswith("This repository is public: everyone can read the ARNs, account IDs and names")
+    assert said.startswith(
+        "This repository is public: everyone can read the ARNs, account IDs and names"
+    )
     assert "in the tracking issue" in said
 
 
 def test_a_review_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> None:
     hub.world.private = False
-    hub.commit_as("kim", "kim/policy", {POLICY_FILE: json.dumps({**POLICY, "Statement": POLICY["Statement"][:1]})})
+    hub.commit_as(
+        "kim",
+        "kim/policy",
+        {POLICY_FILE: json.dumps({**POLICY, "Statement": POLICY["Statement"][:1]})},
+    )
     number = hub.open_pull_as("kim", "kim/policy")
     whose = {"full_name": "octo-org/shop"}
     sides = {"base": hub.head("main"), "head": hub.head("kim/policy")}
@@ -64,6 +84,8 @@ def test_a_review_in_public_is_warned_about(tmp_path: Path, hub: FakeGitHub) -> 
     assert "in the review" in said
 
 
-def test_a_report_in_public_publishes_nothing_and_has_no_warning(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_report_in_public_publishes_nothing_and_has_no_warning(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     hub.world.private = False
     assert warned(Job(tmp_path, hub), hub, mode="report") == []

@@ -1,4 +1,6 @@
-"""The promises of the mode review: one comment on a person's pull request, the summary, an exit code, no commit."""
+"""The promises of the mode review: one comment on a person's pull request, the summary, an exit
+code, no commit.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,22 @@ def edited(hub: FakeGitHub, policy: Mapping[str, Any] | None, path: str = POLICY
     return hub.open_pull_as("kim", BRANCH)
 
 
-def review(folder: Path, hub: FakeGitHub, number: int, *, fork: bool = False, token: str = "", **inputs: str) -> Step:
+def review(
+    folder: Path,
+    hub: FakeGitHub,
+    number: int,
+    *,
+    fork: bool = False,
+    token: str = "",
+    **inputs: str,
+) -> Step:
     pull = {
         "number": number,
         "base": {"sha": hub.head("main"), "repo": {"full_name": "octo-org/shop"}},
-        "head": {"sha": hub.head(BRANCH), "repo": {"full_name": "eve/shop" if fork else "octo-org/shop"}},
+        "head": {
+            "sha": hub.head(BRANCH),
+            "repo": {"full_name": "eve/shop" if fork else "octo-org/shop"},
+        },
     }
     job = Job(folder, hub, json.dumps({"pull_request": pull}))
     job.policy.unlink()
@@ -61,7 +74,9 @@ def writes(hub: FakeGitHub) -> list[str]:
     ]
 
 
-def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, without("Functions"))
     step = review(tmp_path, hub, number)
     assert step.code == 3
@@ -75,20 +90,27 @@ def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(tmp_pa
     assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
 
 
-def test_the_comment_is_edited_in_place_and_reports_a_corrected_edit(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_the_comment_is_edited_in_place_and_reports_a_corrected_edit(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, without("Functions"))
     review(tmp_path / "1", hub, number)
     hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(as_committed(), indent=2)})
     step = review(tmp_path / "2", hub, number)
     assert step.code == 0
     [comment] = hub.comments(number)
-    assert "lambda:UpdateFunctionCode" not in comment.partition("Replay: ")[0].partition("Removes what was used")[2]
+    assert (
+        "lambda:UpdateFunctionCode"
+        not in comment.partition("Replay: ")[0].partition("Removes what was used")[2]
+    )
     before = writes(hub)
     review(tmp_path / "3", hub, number)
     assert writes(hub) == before
 
 
-def test_two_policies_reviewed_in_one_pull_request_have_a_comment_each(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_two_policies_reviewed_in_one_pull_request_have_a_comment_each(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, without("Functions"))
     hub.commit_as("kim", BRANCH, {"iam/other.json": json.dumps(POLICY)})
     review(tmp_path / "1", hub, number)
@@ -96,16 +118,27 @@ def test_two_policies_reviewed_in_one_pull_request_have_a_comment_each(tmp_path:
     assert len(hub.comments(number)) == 2
 
 
-def test_an_addition_without_evidence_is_reported_and_does_not_fail(tmp_path: Path, hub: FakeGitHub) -> None:
-    number = edited(hub, with_grant("sqs:ReceiveMessage", "arn:aws:sqs:eu-west-1:111122223333:other"))
+def test_an_addition_without_evidence_is_reported_and_does_not_fail(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
+    number = edited(
+        hub, with_grant("sqs:ReceiveMessage", "arn:aws:sqs:eu-west-1:111122223333:other")
+    )
     step = review(tmp_path, hub, number)
     assert step.code == 0
     assert "no evidence" in hub.comments(number)[0]
     assert len(step.annotations("warning")) == 1
 
 
-def test_an_addition_that_aws_denied_is_reported_with_its_count(tmp_path: Path, hub: FakeGitHub) -> None:
-    number = edited(hub, with_grant("cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*"))
+def test_an_addition_that_aws_denied_is_reported_with_its_count(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
+    number = edited(
+        hub,
+        with_grant(
+            "cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*"
+        ),
+    )
     step = review(tmp_path, hub, number)
     assert step.code == 0
     assert "denied 1×" in hub.comments(number)[0]
@@ -120,7 +153,10 @@ def test_an_edit_of_the_form_alone_needs_no_comment(tmp_path: Path, hub: FakeGit
 
 
 def test_an_edit_of_an_attached_policy_is_part_of_it(tmp_path: Path, hub: FakeGitHub) -> None:
-    grants, rest = [[s for s in POLICY["Statement"] if (s["Sid"] == "Functions") is which] for which in (True, False)]
+    grants, rest = [
+        [s for s in POLICY["Statement"] if (s["Sid"] == "Functions") is which]
+        for which in (True, False)
+    ]
     hub.commit_as("kim", "main", {"iam/more.json": json.dumps({**POLICY, "Statement": grants})})
     hub.commit_as("kim", "main", {POLICY_FILE: json.dumps({**POLICY, "Statement": rest})})
     hub.commit_as("kim", BRANCH, {"iam/more.json": None})
@@ -135,17 +171,23 @@ def test_among_hundreds_of_files_the_policy_is_found(tmp_path: Path, hub: FakeGi
     assert review(tmp_path, hub, number).code == 3
 
 
-def test_the_run_of_an_older_push_leaves_the_comment_to_the_newer_one(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_the_run_of_an_older_push_leaves_the_comment_to_the_newer_one(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, without("Functions"))
     newer: list[str] = []
     hub.before_next(
-        "GET", f"/pulls/{number}$", lambda: newer.append(hub.commit_as("kim", BRANCH, {"README.md": "later\n"}))
+        "GET",
+        f"/pulls/{number}$",
+        lambda: newer.append(hub.commit_as("kim", BRANCH, {"README.md": "later\n"})),
     )
     step = review(tmp_path, hub, number)
     assert (step.code, hub.comments(number), len(newer)) == (3, [], 1)
 
 
-def test_a_second_comment_of_two_runs_at_once_goes_with_the_next(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_second_comment_of_two_runs_at_once_goes_with_the_next(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, without("Functions"))
     review(tmp_path / "1", hub, number)
     hub.comment_as("github-actions[bot]", number, hub.comments(number)[0])
@@ -153,7 +195,9 @@ def test_a_second_comment_of_two_runs_at_once_goes_with_the_next(tmp_path: Path,
     assert len(hub.comments(number)) == 1
 
 
-def test_a_pull_request_that_does_not_touch_the_file_is_not_reviewed(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_pull_request_that_does_not_touch_the_file_is_not_reviewed(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, POLICY, path="docs/policy.json")
     step = review(tmp_path, hub, number)
     assert (step.code, hub.comments(number), step.summary) == (0, [], "")
@@ -181,8 +225,12 @@ def test_a_change_of_the_infrastructure_alone_has_a_comment_on_what_the_role_lac
     assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
 
 
-def test_what_others_merged_meanwhile_is_not_this_pull_requests_edit(tmp_path: Path, hub: FakeGitHub) -> None:
-    hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(with_grant("sns:Publish", "*"), indent=2)})
+def test_what_others_merged_meanwhile_is_not_this_pull_requests_edit(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
+    hub.commit_as(
+        "kim", BRANCH, {POLICY_FILE: json.dumps(with_grant("sns:Publish", "*"), indent=2)}
+    )
     number = hub.open_pull_as("kim", BRANCH)
     hub.commit_as("kim", "main", {POLICY_FILE: json.dumps(without("Functions"), indent=2)})
     step = review(tmp_path, hub, number)
@@ -205,7 +253,9 @@ def test_from_a_fork_it_is_the_summary_alone(tmp_path: Path, hub: FakeGitHub) ->
     assert (writes(hub), hub.comments(number)) == (before, [])
 
 
-def test_a_token_that_may_not_comment_fails_and_the_summary_is_written(tmp_path: Path, hub: FakeGitHub) -> None:
+def test_a_token_that_may_not_comment_fails_and_the_summary_is_written(
+    tmp_path: Path, hub: FakeGitHub
+) -> None:
     number = edited(hub, with_grant("sns:Publish", "*"))
     step = review(tmp_path, hub, number, token=hub.read_only_token)
     assert step.code == 1
@@ -235,8 +285,12 @@ def test_a_policy_that_iam_would_reject_is_bad_input_that_names_the_file(
     assert POLICY_FILE in step.annotations("error")[0]
 
 
-@pytest.mark.parametrize("content", ["<<<<<<< HEAD\n{", '{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}'])
-def test_an_edit_that_corrects_a_policy_that_iam_would_reject_is_reviewed(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    "content", ["<<<<<<< HEAD\n{", '{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}']
+)
+def test_an_edit_that_corrects_a_policy_that_iam_would_reject_is_reviewed(
+    tmp_path: Path, content: str
+) -> None:
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: content}) as hub:
         hub.add_user("kim", "write")
         add_runs(hub)
@@ -246,7 +300,9 @@ def test_an_edit_that_corrects_a_policy_that_iam_would_reject_is_reviewed(tmp_pa
 
 
 class TestShell:
-    """`leastpriv propose --mode review`: the file on disk against the committed one, without GitHub."""
+    """`leastpriv propose --mode review`: the file on disk against the committed one, without
+    GitHub.
+    """
 
     def review(self, job: Job, *arguments: str) -> tuple[int, str, str]:
         trail = ["--trails", str(job.workspace / "cloudtrail"), "--role-arn", ROLE]
@@ -275,17 +331,33 @@ class TestShell:
         assert (code, "nowhere" in err) == (1, True)
 
     @pytest.mark.parametrize(("when", "code"), [("fail", 1), ("report", 0)])
-    def test_a_review_by_no_call_fails_unless_it_may_report(self, tmp_path: Path, when: str, code: int) -> None:
+    def test_a_review_by_no_call_fails_unless_it_may_report(
+        self, tmp_path: Path, when: str, code: int
+    ) -> None:
         job = Job(tmp_path).repository()
         other = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ops/backup")
         trail = write_trail(job.workspace / "others", [other])
         out, err = io.StringIO(), io.StringIO()
-        given = ["--role-arn", ROLE, "--policy-file", str(job.policy), "--mode", "review", "--trails", str(trail)]
+        given = [
+            "--role-arn",
+            ROLE,
+            "--policy-file",
+            str(job.policy),
+            "--mode",
+            "review",
+            "--trails",
+            str(trail),
+        ]
         assert main(["propose", *given, "--when-no-calls", when], out, err, lambda: NOW) == code
-        assert "No calls by role/ci-deploy. Roles and users in this trail: role/ops/backup (1 call)." in err.getvalue()
+        assert (
+            "No calls by role/ci-deploy. Roles and users in this trail: role/ops/backup (1 call)."
+            in err.getvalue()
+        )
 
     def test_an_output_folder_of_a_review_is_bad_input(self, tmp_path: Path) -> None:
-        code, _, err = self.review(Job(tmp_path).repository(), "--output-dir", str(tmp_path / "out"))
+        code, _, err = self.review(
+            Job(tmp_path).repository(), "--output-dir", str(tmp_path / "out")
+        )
         assert (code, "--output-dir" in err) == (2, True)
 
 

@@ -1,4 +1,6 @@
-"""The promises of the action's step: `entrypoint.py` as the runner starts it; exit code, log, outputs, summary."""
+"""The promises of the action's step: `entrypoint.py` as the runner starts it; exit code, log,
+outputs, summary.
+"""
 
 from __future__ import annotations
 
@@ -68,13 +70,17 @@ class Step:
         """Messages of the workflow commands of one kind, as the runner decodes them."""
         found = [COMMAND.match(line) for line in self.log.splitlines()]
         messages = [match[3] for match in found if match and match[1] == kind]
-        return [text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") for text in messages]
+        return [
+            text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%") for text in messages
+        ]
 
 
 class Job:
     """A job of a workflow: a workspace with a checkout, and the runner's own files."""
 
-    def __init__(self, folder: Path, github: FakeGitHub | None = None, event: str = SCHEDULED) -> None:
+    def __init__(
+        self, folder: Path, github: FakeGitHub | None = None, event: str = SCHEDULED
+    ) -> None:
         self.github = github
         self.event = event
         self.workspace = folder / "workspace"
@@ -97,7 +103,9 @@ class Job:
         """Runs git in the workspace."""
         identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
         command = ["git", *identity, *arguments]
-        done = subprocess.run(command, cwd=self.workspace, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=self.workspace, check=True, capture_output=True, text=True
+        )
         return done.stdout
 
     def repository(self) -> Job:
@@ -107,7 +115,9 @@ class Job:
         self.git("commit", "-q", "-m", "Begin")
         return self
 
-    def step(self, debug: bool = False, extra: Mapping[str, str] | None = None, **inputs: str) -> Step:
+    def step(
+        self, debug: bool = False, extra: Mapping[str, str] | None = None, **inputs: str
+    ) -> Step:
         """Runs the step with the inputs that a workflow writes under `with:`."""
         output, summary = self.runner / "output", self.runner / "summary"
         for file in (output, summary):
@@ -121,17 +131,30 @@ class Job:
             check=False,
         )
         assert done.stderr == ""
-        return Step(done.returncode, done.stdout, read_outputs(output.read_text()), summary.read_text())
+        return Step(
+            done.returncode, done.stdout, read_outputs(output.read_text()), summary.read_text()
+        )
 
     def environment(self, inputs: Mapping[str, str]) -> dict[str, str]:
-        """The variables that a runner sets: every input of action.yml, with its default or empty."""
+        """The variables that a runner sets: every input of action.yml, with its default or
+        empty.
+        """
         event = self.runner / "event.json"
         event.write_text(self.event)
-        named = {"role-arn": ROLE, "policy-file": POLICY_FILE, "trails": "cloudtrail", "mode": "report"}
+        named = {
+            "role-arn": ROLE,
+            "policy-file": POLICY_FILE,
+            "trails": "cloudtrail",
+            "mode": "report",
+        }
         if inputs.get("trails", "cloudtrail") == "cloudtrail":
             named["aws-regions"] = "eu-west-1"
         named |= {name.replace("_", "-"): value for name, value in inputs.items()}
-        given = {name: entry.get("default", "") for name, entry in declared().items()} | {"github-token": ""} | named
+        given = (
+            {name: entry.get("default", "") for name, entry in declared().items()}
+            | {"github-token": ""}
+            | named
+        )
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.runner),
@@ -161,7 +184,9 @@ def declared() -> dict[str, dict[str, Any]]:
 
 
 def read_outputs(text: str) -> dict[str, str]:
-    """Reads an output file as the runner on Linux does (`FileCommandManager.cs`): lines end at LF alone."""
+    """Reads an output file as the runner on Linux does (`FileCommandManager.cs`): lines end at LF
+    alone.
+    """
     lines, outputs, position = text.split("\n"), dict[str, str](), 0
     while position < len(lines):
         line = lines[position]
@@ -191,13 +216,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Step]:
 
 
 class TestReport:
-    def test_a_report_with_changes_is_done_and_changes_nothing_in_the_workspace(self, report: tuple[Job, Step]) -> None:
+    def test_a_report_with_changes_is_done_and_changes_nothing_in_the_workspace(
+        self, report: tuple[Job, Step]
+    ) -> None:
         job, step = report
         assert step.code == 0
         assert json.loads(job.policy.read_text()) == POLICY
         assert sorted(path.name for path in job.workspace.iterdir()) == ["cloudtrail", "iam"]
 
-    def test_the_outputs_are_those_of_action_yml_and_show_the_change(self, report: tuple[Job, Step]) -> None:
+    def test_the_outputs_are_those_of_action_yml_and_show_the_change(
+        self, report: tuple[Job, Step]
+    ) -> None:
         outputs = report[1].outputs
         assert set(outputs) == OUTPUTS
         assert outputs["has-changes"] == "true"
@@ -206,7 +235,9 @@ class TestReport:
         assert outputs["pull-request-operation"] == "none"
         assert (outputs["pull-request-head-sha"], outputs["pull-request-branch"]) == ("", "")
 
-    def test_the_files_of_the_proposal_lie_in_the_runners_temporary_folder(self, report: tuple[Job, Step]) -> None:
+    def test_the_files_of_the_proposal_lie_in_the_runners_temporary_folder(
+        self, report: tuple[Job, Step]
+    ) -> None:
         job, step = report
         file = Path(step.outputs["proposal-file"])
         assert file.is_relative_to(job.runner / "temp")
@@ -218,24 +249,34 @@ class TestReport:
         ]
         proposed = json.loads((file.parent / "policy.json").read_text())
         assert json.loads(step.outputs["policy"]) == proposed
-        assert jsonpatch.apply_patch(POLICY, json.loads((file.parent / "patch.json").read_text())) == proposed
+        assert (
+            jsonpatch.apply_patch(POLICY, json.loads((file.parent / "patch.json").read_text()))
+            == proposed
+        )
 
-    def test_the_summary_is_the_pull_request_text_and_links_to_the_runs(self, report: tuple[Job, Step]) -> None:
+    def test_the_summary_is_the_pull_request_text_and_links_to_the_runs(
+        self, report: tuple[Job, Step]
+    ) -> None:
         summary = report[1].summary
         assert summary.startswith(
-            "## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**"
+            "## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge?"
+            " Probably.**"
         )
         assert "[17650000005](https://github.com/octo-org/shop/actions/runs/17650000005)" in summary
         assert summary.endswith("-->\n")
 
-    def test_at_most_one_notice_and_one_warning_point_at_the_policy_file(self, report: tuple[Job, Step]) -> None:
+    def test_at_most_one_notice_and_one_warning_point_at_the_policy_file(
+        self, report: tuple[Job, Step]
+    ) -> None:
         step = report[1]
         assert step.annotations("notice") == ["3 entries grant more than ci-deploy used."]
         assert step.annotations("warning") == ["1 call was denied that the proposal would allow."]
         assert step.annotations("error") == []
         assert f"::notice file={POLICY_FILE},line=4,title=Not used::" in step.log
 
-    def test_the_log_is_one_closed_group_that_names_what_was_read(self, report: tuple[Job, Step]) -> None:
+    def test_the_log_is_one_closed_group_that_names_what_was_read(
+        self, report: tuple[Job, Step]
+    ) -> None:
         lines = report[1].log.splitlines()
         commands = [line for line in lines if line.startswith("::")]
         assert commands[0] == "::group::Least privilege from evidence"
@@ -267,7 +308,9 @@ class TestReport:
     ) -> None:
         step = job.step(mode="check")
         assert step.code == 3
-        table = step.summary[step.summary.index("### Drift") : step.summary.index("**Safe to merge?")]
+        table = step.summary[
+            step.summary.index("### Drift") : step.summary.index("**Safe to merge?")
+        ]
         assert step.summary.replace(table, "") == report[1].summary
         assert {**step.outputs, "proposal-file": ""} == {**report[1].outputs, "proposal-file": ""}
 
@@ -278,7 +321,10 @@ class TestPullRequest:
         assert step.code == 0
         assert step.outputs["pull-request-operation"] == "created"
         assert step.outputs["pull-request-branch"] == "leastpriv/ci-deploy"
-        assert step.outputs["pull-request-head-sha"] == job.git("rev-parse", "leastpriv/ci-deploy").strip()
+        assert (
+            step.outputs["pull-request-head-sha"]
+            == job.git("rev-parse", "leastpriv/ci-deploy").strip()
+        )
         assert job.git("show", f"leastpriv/ci-deploy:{POLICY_FILE}") == step.outputs["policy"]
         assert job.git("rev-parse", "--abbrev-ref", "HEAD") == "main\n"
 
@@ -293,7 +339,9 @@ class TestPullRequest:
         assert (closed.code, closed.outputs["pull-request-operation"]) == (0, "closed")
         assert closed.outputs["pull-request-head-sha"] == ""
 
-    def test_a_branch_that_a_person_worked_on_is_left_alone_with_a_reason_in_the_log(self, job: Job) -> None:
+    def test_a_branch_that_a_person_worked_on_is_left_alone_with_a_reason_in_the_log(
+        self, job: Job
+    ) -> None:
         job.repository().step(mode="pull-request", branch="policy/ci")
         job.git("checkout", "-q", "policy/ci")
         job.policy.write_text(job.policy.read_text() + "\n")
@@ -321,7 +369,9 @@ class TestPullRequest:
 
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
-    """The repository on GitHub, with the policy on `main` and the runs that the session names speak of."""
+    """The repository on GitHub, with the policy on `main` and the runs that the session names speak
+    of.
+    """
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
         fake.add_user("kim", "write")
         add_runs(fake)
@@ -336,7 +386,9 @@ def add_runs(hub: FakeGitHub, branch: str = "main", event: str = "push") -> None
 
 
 class TestGitHub:
-    def test_no_checkout_is_needed_and_the_outputs_name_the_pull_request(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_no_checkout_is_needed_and_the_outputs_name_the_pull_request(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         job = Job(tmp_path, hub)
         job.policy.unlink()
         step = job.step(mode="pull-request", github_token=hub.token)
@@ -347,7 +399,10 @@ class TestGitHub:
         assert step.outputs["pull-request-url"].endswith(f"/octo-org/shop/pull/{number}")
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode() == step.outputs["policy"]
-        assert (pull.title, pull.labels) == ("Least privilege for ci-deploy: add 1, narrow 1, remove 2", ["leastpriv"])
+        assert (pull.title, pull.labels) == (
+            "Least privilege for ci-deploy: add 1, narrow 1, remove 2",
+            ["leastpriv"],
+        )
         assert f"[#{number}]" in step.summary
         assert not (job.workspace / ".git").exists()
         assert hub.violations == []
@@ -362,7 +417,9 @@ class TestGitHub:
         assert (closed.code, closed.outputs["pull-request-operation"]) == (0, "closed")
         assert hub.pull(number).state == "closed"
 
-    def test_declined_changes_stay_away_one_by_one_and_others_still_come(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_declined_changes_stay_away_one_by_one_and_others_still_come(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         job = Job(tmp_path, hub)
         first = job.step(mode="pull-request", github_token=hub.token, keep="sns:*")
         hub.close_pull(int(first.outputs["pull-request-number"]), "kim")
@@ -380,19 +437,26 @@ class TestGitHub:
         hub.label_as("kim", int(number), RECONSIDER_LABEL)
         assert "sqs:PurgeQueue" in job.step(github_token=hub.token).outputs["removed-actions"]
 
-    def test_additions_come_from_runs_of_the_base_branch_alone(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_additions_come_from_runs_of_the_base_branch_alone(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         job = Job(tmp_path, hub)
         hub.commit_as("kim", "feature/x", {"a.txt": "x"})
         add_runs(hub, "feature/x")
         step = job.step(mode="pull-request", github_token=hub.token)
         assert step.outputs["added-actions"] == "[]"
-        assert "only these runs need it: the branch `feature/x`, which is not protected" in step.summary
+        assert (
+            "only these runs need it: the branch `feature/x`, which is not protected"
+            in step.summary
+        )
         add_runs(hub, "main")
         step = job.step(mode="pull-request", github_token=hub.token)
         assert step.outputs["added-actions"] == '["cloudwatch:PutMetricAlarm"]'
         assert "branch unknown" not in step.summary
 
-    def test_runs_that_github_does_not_know_are_marked(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_runs_that_github_does_not_know_are_marked(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         hub.world.runs.clear()
         job = Job(tmp_path, hub)
         again = deploys([REFUSED], first=FIRST + timedelta(days=28, minutes=1), times=1, number=4)
@@ -415,9 +479,14 @@ class TestGitHub:
         assert "- **Adds 1:**" in step.summary
 
     @pytest.mark.parametrize("whose", ["fork", "dependabot"])
-    def test_a_run_with_a_read_only_token_only_reports(self, tmp_path: Path, hub: FakeGitHub, whose: str) -> None:
+    def test_a_run_with_a_read_only_token_only_reports(
+        self, tmp_path: Path, hub: FakeGitHub, whose: str
+    ) -> None:
         head = "eve/shop" if whose == "fork" else "octo-org/shop"
-        pull = {"head": {"repo": {"full_name": head}}, "base": {"repo": {"full_name": "octo-org/shop"}}}
+        pull = {
+            "head": {"repo": {"full_name": head}},
+            "base": {"repo": {"full_name": "octo-org/shop"}},
+        }
         job = Job(tmp_path, hub, json.dumps({"pull_request": pull}))
         actor = {"GITHUB_ACTOR": "dependabot[bot]"} if whose == "dependabot" else {}
         step = job.step(extra=actor, mode="pull-request", github_token=hub.read_only_token)
@@ -445,28 +514,44 @@ class TestGitHub:
         assert "github-token" in step.annotations("error")[0]
         hub.violations.clear()
 
-    def test_unreadable_declines_prevent_publishing_and_not_the_report(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_unreadable_declines_prevent_publishing_and_not_the_report(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         token = hub.token_for("github-actions[bot]", {"metadata": "read", "contents": "write"})
         step = Job(tmp_path, hub).step(mode="pull-request", github_token=token)
         assert step.code == 1
         assert "pull-requests: read" in step.annotations("error")[0]
         assert "Not published" in step.summary
-        assert "leastpriv/ci-deploy" not in str([each.path for each in hub.requests if each.method == "POST"])
+        assert "leastpriv/ci-deploy" not in str(
+            [each.path for each in hub.requests if each.method == "POST"]
+        )
 
-    def test_two_files_of_one_role_do_not_share_a_branch_by_accident(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_two_files_of_one_role_do_not_share_a_branch_by_accident(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         Job(tmp_path / "1", hub).step(mode="pull-request", github_token=hub.token)
-        step = Job(tmp_path / "2", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/other.json")
+        step = Job(tmp_path / "2", hub).step(
+            mode="pull-request", github_token=hub.token, policy_file="iam/other.json"
+        )
         assert step.code == 1
         assert "input branch" in step.annotations("error")[0]
 
-    def test_a_declined_draft_is_reported_as_declined(self, tmp_path: Path, hub: FakeGitHub) -> None:
-        first = Job(tmp_path / "1", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/new.json")
+    def test_a_declined_draft_is_reported_as_declined(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
+        first = Job(tmp_path / "1", hub).step(
+            mode="pull-request", github_token=hub.token, policy_file="iam/new.json"
+        )
         hub.close_pull(int(first.outputs["pull-request-number"]), "kim")
-        again = Job(tmp_path / "2", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/new.json")
+        again = Job(tmp_path / "2", hub).step(
+            mode="pull-request", github_token=hub.token, policy_file="iam/new.json"
+        )
         assert again.outputs["has-changes"] == "false"
         assert "The first draft was declined" in again.summary
 
-    def test_without_a_checkout_a_report_reads_the_policy_on_github(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_without_a_checkout_a_report_reads_the_policy_on_github(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         job = Job(tmp_path, hub)
         job.policy.unlink()
         step = job.step(github_token=hub.token)
@@ -475,13 +560,22 @@ class TestGitHub:
 
 BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no role": ({"role_arn": ""}, "role-arn is missing"),
-    "a session for a role": ({"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"}, "role-arn"),
+    "a session for a role": (
+        {"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"},
+        "role-arn",
+    ),
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
-    "a role beside a config": ({"config": "x.yml"}, "role-arn cannot be combined with the input config"),
+    "a role beside a config": (
+        {"config": "x.yml"},
+        "role-arn cannot be combined with the input config",
+    ),
     "a page outside the workspace": ({"page_file": "../page.html"}, "page-file"),
     "an absolute SARIF file": ({"sarif_file": "/tmp/x.sarif"}, "sarif-file"),  # noqa: S108
-    "a page over the policy": ({"page_file": "./iam/ci-deploy.json"}, "page-file is './iam/ci-deploy.json'"),
+    "a page over the policy": (
+        {"page_file": "./iam/ci-deploy.json"},
+        "page-file is './iam/ci-deploy.json'",
+    ),
     "a table without a database": ({"athena_table": "trails"}, "athena-table is 'trails'"),
     "a draft that is neither": ({"draft": "yes"}, "draft is 'yes'"),
     "a branch that git refuses": ({"branch": "a..b"}, "branch is 'a..b'"),
@@ -518,14 +612,18 @@ class TestBadInput:
         assert "Traceback" not in step.log
         assert step.outputs == {}
 
-    def test_without_a_trail_and_without_credentials_one_sentence_names_both_ways_out(self, job: Job) -> None:
+    def test_without_a_trail_and_without_credentials_one_sentence_names_both_ways_out(
+        self, job: Job
+    ) -> None:
         step = job.step(trails="\n")
         (error,) = step.annotations("error")
         assert step.code == 1
         assert "configure-aws-credentials" in error
         assert "input trails" in error
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", '{"Statement": [{"Effect": "Maybe"}]}', '{"a": "\ud83d"}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", '{"Statement": [{"Effect": "Maybe"}]}', '{"a": "\ud83d"}']
+    )
     def test_a_malformed_policy_is_bad_input_that_names_the_file(self, job: Job, text: str) -> None:
         job.policy.write_bytes(text.encode("utf-8", "surrogatepass"))
         step = job.step()
@@ -538,7 +636,9 @@ class TestBadInput:
         assert step.code == 2
         assert "leads out of the repository" in step.annotations("error")[0]
 
-    def test_a_token_is_masked_before_any_other_output(self, tmp_path: Path, hub: FakeGitHub) -> None:
+    def test_a_token_is_masked_before_any_other_output(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
         step = Job(tmp_path, hub).step(github_token="ghs_verysecret")  # noqa: S106 - an invented one
         hub.violations.clear()
         assert step.log.splitlines()[0] == "::add-mask::ghs_verysecret"
@@ -546,17 +646,36 @@ class TestBadInput:
 
 
 class TestTrust:
-    def test_names_from_evidence_and_inputs_run_no_command_and_set_no_output(self, job: Job) -> None:
+    def test_names_from_evidence_and_inputs_run_no_command_and_set_no_output(
+        self, job: Job
+    ) -> None:
         key = "x\n::set-output name=policy::{}\n##[add-mask]deploy"
-        put = {"event": "s3:PutObject", "data": True, "parameters": {"bucketName": "shop", "key": key}}
-        odd = {"event": "lambda:##[error]deploy", "error": "AccessDenied", "message": f"no\n::error::{key}"}
+        put = {
+            "event": "s3:PutObject",
+            "data": True,
+            "parameters": {"bucketName": "shop", "key": key},
+        }
+        odd = {
+            "event": "lambda:##[error]deploy",
+            "error": "AccessDenied",
+            "message": f"no\n::error::{key}",
+        }
         write_trail(job.workspace / "hostile", deploys([UPDATE, put, odd]))
-        job.commit({**POLICY, "Statement": [{**POLICY["Statement"][0], "Sid": "x\n::warning::y\npolicy=z"}]})
+        job.commit(
+            {
+                **POLICY,
+                "Statement": [{**POLICY["Statement"][0], "Sid": "x\n::warning::y\npolicy=z"}],
+            }
+        )
         step = job.step(trails="hostile", resources="exact")
         assert step.code == 0
         assert set(step.outputs) == OUTPUTS
         assert "##[" not in step.log
-        names = [line.strip().split("::")[1].split()[0] for line in step.log.splitlines() if "::" in line[:3]]
+        names = [
+            line.strip().split("::")[1].split()[0]
+            for line in step.log.splitlines()
+            if "::" in line[:3]
+        ]
         assert set(names) <= {"group", "endgroup", "notice", "warning"}
 
     def test_an_error_in_debug_mode_shows_where_and_runs_no_command(self, job: Job) -> None:

@@ -18,7 +18,9 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
 @pytest.mark.parametrize("kind", ["role", "user"])
 @pytest.mark.parametrize("path", ["", "ci/", "ci/prod/"])
-def test_a_role_or_user_of_any_partition_and_path_is_a_target(partition: str, kind: str, path: str) -> None:
+def test_a_role_or_user_of_any_partition_and_path_is_a_target(
+    partition: str, kind: str, path: str
+) -> None:
     arn = f"arn:{partition}:iam::{ACCOUNT}:{kind}/{path}de-ploy.1"
     assert parse_principal(arn) == Principal(arn, partition, ACCOUNT, kind, "de-ploy.1")
 
@@ -52,7 +54,10 @@ def test_another_text_is_rejected_in_one_sentence_that_names_it(value: str) -> N
     assert "arn:aws:iam::123456789012:role/NAME" in str(caught.value)
 
 
-@given(st.text() | st.from_regex(r"arn:aws:(iam|sts)::\d{12}:(role|user|assumed-role)/.*", fullmatch=True))
+@given(
+    st.text()
+    | st.from_regex(r"arn:aws:(iam|sts)::\d{12}:(role|user|assumed-role)/.*", fullmatch=True)
+)
 def test_any_text_is_a_principal_with_that_very_arn_or_an_input_error(value: str) -> None:
     try:
         found = parse_principal(value).arn

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from leastpriv.aws.errors import call_outcome
 from leastpriv.models import Outcome
 
-REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: iam:PassRole on resource: x"
+REFUSAL = (
+    "User: arn:aws:iam::123456789012:user/a is not authorized to perform: iam:PassRole on"
+    " resource: x"
+)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +64,13 @@ def test_a_denial_by_another_component_is_unknown(code: str, message: str) -> No
     assert call_outcome(code, message) is Outcome.UNKNOWN
 
 
-@pytest.mark.parametrize("code", ["", "SomethingNobodyHasSeen", "ValidationException", "LimitExceededX"])
+@pytest.mark.parametrize(
+    "code", ["", "SomethingNobodyHasSeen", "ValidationException", "LimitExceededX"]
+)
 def test_the_authorizers_sentence_with_another_code_is_unknown(code: str) -> None:
-    """A validation error quotes the caller's own text: `Value '… is not authorized to perform: …' at 'stateValue'`."""
+    """A validation error quotes the caller's own text: `Value '… is not authorized to perform: …'
+    at 'stateValue'`.
+    """
     assert call_outcome(code, REFUSAL) is Outcome.UNKNOWN
 
 
@@ -80,15 +87,29 @@ def test_every_error_has_an_outcome(code: str, message: str) -> None:
     ("message", "outcome"),
     [
         ("Stack with id CDKToolkit does not exist", Outcome.ALLOWED),
-        ("Stack with id arn:aws:cloudformation:eu-west-1:111122223333:stack/a/1b-2c does not exist", Outcome.ALLOWED),
+        (
+            (
+                "Stack with id arn:aws:cloudformation:eu-west-1:111122223333:stack/a/1b-2c does not"
+                " exist"
+            ),
+            Outcome.ALLOWED,
+        ),
         ("Stack [orders] does not exist", Outcome.ALLOWED),
         ("No updates are to be performed.", Outcome.ALLOWED),
-        ("1 validation error detected: Value 'Stack with id a does not exist' at 'stackName' failed", Outcome.UNKNOWN),
+        (
+            (
+                "1 validation error detected: Value 'Stack with id a does not exist' at 'stackName'"
+                " failed"
+            ),
+            Outcome.UNKNOWN,
+        ),
         ("Stack with id a does not exist\nand more", Outcome.UNKNOWN),
         ("Template format error: unsupported structure", Outcome.UNKNOWN),
     ],
 )
-def test_a_missing_stack_is_allowed_and_a_quoted_argument_is_unknown(message: str, outcome: Outcome) -> None:
+def test_a_missing_stack_is_allowed_and_a_quoted_argument_is_unknown(
+    message: str, outcome: Outcome
+) -> None:
     assert call_outcome("ValidationError", message) is outcome
     assert call_outcome("ValidationException", message) is outcome
 

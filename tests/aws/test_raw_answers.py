@@ -1,4 +1,6 @@
-"""A response that no AWS service wrote, or that lacks a member, is an error and never an empty result."""
+"""A response that no AWS service wrote, or that lacks a member, is an error and never an empty
+result.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,17 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 @pytest.mark.parametrize("status", [200, 302, 403, 407])
 @pytest.mark.parametrize(("service", "operation", "arguments"), REQUESTS)
 def test_a_page_of_a_proxy_is_no_answer_and_no_denial(
-    service: str, operation: str, arguments: dict[str, Any], status: int, monkeypatch: pytest.MonkeyPatch
+    service: str,
+    operation: str,
+    arguments: dict[str, Any],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client = answering(monkeypatch, {operation: [Raw(PAGE, status)]}).client(service)
-    with pytest.raises(AwsError, match="may not come from AWS") as caught, translate_errors("reading", "x:Y"):
+    with (
+        pytest.raises(AwsError, match="may not come from AWS") as caught,
+        translate_errors("reading", "x:Y"),
+    ):
         getattr(client, method_name(operation))(**arguments)
     assert (caught.value.kind, caught.value.missing_action) == (AwsErrorKind.INCOMPLETE, "")
 
@@ -54,11 +63,20 @@ def test_a_page_of_an_overloaded_server_asks_for_another_run(
         ("cloudtrail", "LookupEvents", {}, Raw('{"Events": [{"EventId": "a"')),
         ("cloudtrail", "LookupEvents", {}, Raw("null")),
         ("s3", "ListObjectsV2", {"Bucket": "logs"}, Raw("Access denied by the proxy", 403)),
-        ("iam", "GetRole", {"RoleName": "deploy"}, Raw("<?xml version='1.0'?><rss><channel/></rss>")),
+        (
+            "iam",
+            "GetRole",
+            {"RoleName": "deploy"},
+            Raw("<?xml version='1.0'?><rss><channel/></rss>"),
+        ),
     ],
 )
 def test_an_answer_without_the_form_of_its_protocol_is_not_from_aws(
-    service: str, operation: str, arguments: dict[str, Any], answer: Raw, monkeypatch: pytest.MonkeyPatch
+    service: str,
+    operation: str,
+    arguments: dict[str, Any],
+    answer: Raw,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client = answering(monkeypatch, {operation: [answer]}).client(service)
     with pytest.raises(AwsError, match="may not come from AWS"), translate_errors("reading", "x:Y"):
@@ -66,14 +84,24 @@ def test_an_answer_without_the_form_of_its_protocol_is_not_from_aws(
 
 
 def test_an_explicit_deny_asks_for_no_grant() -> None:
-    denied = "User: arn:aws:sts::1:assumed-role/r/x is not authorized to perform: iam:GetRole on resource: role deploy"
-    message = f"{denied} with an explicit deny in an identity-based policy: arn:aws:iam::111122223333:policy/no-iam"
-    found = to_aws_error(ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "X"), "reading")
+    denied = (
+        "User: arn:aws:sts::1:assumed-role/r/x is not authorized to perform: iam:GetRole on"
+        " resource: role deploy"
+    )
+    message = (
+        f"{denied} with an explicit deny in an identity-based policy:"
+        " arn:aws:iam::111122223333:policy/no-iam"
+    )
+    found = to_aws_error(
+        ClientError({"Error": {"Code": "AccessDenied", "Message": message}}, "X"), "reading"
+    )
     assert "policy/no-iam: no Allow helps" in str(found)
     assert "allow it to" not in str(found)
 
 
-def test_a_trail_that_the_answer_lacks_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trail_that_the_answer_lacks_is_not_called_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     aws = answering(monkeypatch, {"DescribeTrails": [Raw("{}")]})
     with pytest.raises(AwsError, match="lacks trailList"):
         find_trail(aws, "main")
@@ -86,7 +114,10 @@ def test_a_record_that_quotes_html_is_read(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_list_of_roles_that_breaks_off_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    aws = answering(monkeypatch, {"ListRoles": [Raw.query("ListRoles", "<IsTruncated>true</IsTruncated><Roles/>")]})
+    aws = answering(
+        monkeypatch,
+        {"ListRoles": [Raw.query("ListRoles", "<IsTruncated>true</IsTruncated><Roles/>")]},
+    )
     with pytest.raises(AwsError, match="lacks Marker"):
         list_matching_roles(aws, ["arn:aws:iam::111122223333:role/*"], "aws")
 
@@ -95,8 +126,13 @@ FOLDER = "AWSLogs/111122223333/CloudTrail/eu-west-1/"
 
 
 def page(days: list[int], more: str = "") -> Raw:
-    names = (f"2026/11/{day:02}/111122223333_CloudTrail_eu-west-1_202611{day:02}T0000Z_a.json.gz" for day in days)
-    files = "".join(f"<Contents><Key>{FOLDER}{name}</Key><Size>3</Size></Contents>" for name in names)
+    names = (
+        f"2026/11/{day:02}/111122223333_CloudTrail_eu-west-1_202611{day:02}T0000Z_a.json.gz"
+        for day in days
+    )
+    files = "".join(
+        f"<Contents><Key>{FOLDER}{name}</Key><Size>3</Size></Contents>" for name in names
+    )
     token = f"<NextContinuationToken>{more}</NextContinuationToken>" if more else ""
     return Raw(
         f"<ListBucketResult><IsTruncated>{str(bool(more)).lower()}</IsTruncated>{token}{files}</ListBucketResult>"
@@ -129,12 +165,37 @@ SKEWED = "The difference between the request time and the current time is too la
     [
         ("OptInRequired", NOT_ENABLED, "invalid", "aws-regions"),
         ("SubscriptionRequiredException", NOT_ENABLED, "invalid", "aws-regions"),
-        ("RegionDisabledException", "STS is not activated in this region for account:1.", "invalid", "Activate STS"),
-        ("InvalidSignatureException", "Signature expired: 20261124T110000Z is now earlier than", "invalid", "clock"),
-        ("SignatureDoesNotMatch", "Signature not yet current: 20261124T130000Z is still", "invalid", "clock"),
+        (
+            "RegionDisabledException",
+            "STS is not activated in this region for account:1.",
+            "invalid",
+            "Activate STS",
+        ),
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20261124T110000Z is now earlier than",
+            "invalid",
+            "clock",
+        ),
+        (
+            "SignatureDoesNotMatch",
+            "Signature not yet current: 20261124T130000Z is still",
+            "invalid",
+            "clock",
+        ),
         ("RequestTimeTooSkewed", SKEWED, "invalid", "clock"),
-        ("InvalidToken", "The provided token is malformed or otherwise invalid.", "invalid", "check where"),
-        ("InvalidObjectState", "The operation is not valid for the object's storage class", "other", "restore them"),
+        (
+            "InvalidToken",
+            "The provided token is malformed or otherwise invalid.",
+            "invalid",
+            "check where",
+        ),
+        (
+            "InvalidObjectState",
+            "The operation is not valid for the object's storage class",
+            "other",
+            "restore them",
+        ),
         (
             "AccessDeniedException",
             "You don't have permissions to access this resource.",
@@ -142,10 +203,19 @@ SKEWED = "The difference between the request time and the current time is too la
             "management account",
         ),
         ("KMS.ThrottlingException", "You have exceeded the rate", "throttled", "run again later"),
-        ("RequestTimeout", "Your socket connection to the server was not read", "server", "run again later"),
+        (
+            "RequestTimeout",
+            "Your socket connection to the server was not read",
+            "server",
+            "run again later",
+        ),
     ],
 )
-def test_an_error_code_shows_the_cause_and_its_remedy(code: str, message: str, kind: str, words: str) -> None:
-    found = to_aws_error(ClientError({"Error": {"Code": code, "Message": message}}, "X"), "reading", "x:Y")
+def test_an_error_code_shows_the_cause_and_its_remedy(
+    code: str, message: str, kind: str, words: str
+) -> None:
+    found = to_aws_error(
+        ClientError({"Error": {"Code": code, "Message": message}}, "X"), "reading", "x:Y"
+    )
     assert found.kind is AwsErrorKind(kind)
     assert words in str(found)

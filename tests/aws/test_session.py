@@ -18,7 +18,14 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIAFAKE", "AWS_SECRET_ACCESS_KEY": "fake"}
 
 @pytest.fixture(autouse=True)
 def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", *KEYS, "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
+    for name in (
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+        *KEYS,
+        "AWS_SESSION_TOKEN",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -35,7 +42,9 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         ({}, ""),
     ],
 )
-def test_the_region_is_that_of_the_first_variable_that_says_one(variables: dict[str, str], region: str) -> None:
+def test_the_region_is_that_of_the_first_variable_that_says_one(
+    variables: dict[str, str], region: str
+) -> None:
     assert Aws.open({**KEYS, **variables}).region == region
 
 
@@ -60,7 +69,9 @@ def test_missing_credentials_are_one_sentence_that_names_the_usual_action() -> N
 
 
 def test_a_profile_that_is_not_in_the_container_is_named_and_explained() -> None:
-    with pytest.raises(AwsError, match=r"AWS_PROFILE is 'deploy'.*an action's container has no ~/.aws"):
+    with pytest.raises(
+        AwsError, match=r"AWS_PROFILE is 'deploy'.*an action's container has no ~/.aws"
+    ):
         Aws.open({"AWS_PROFILE": "deploy", "AWS_REGION": "eu-west-1"})
 
 
@@ -70,7 +81,9 @@ def test_keys_go_before_a_profile_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_profile_that_is_there_is_used(tmp_path: Path) -> None:
-    (tmp_path / "credentials").write_text("[deploy]\naws_access_key_id = A\naws_secret_access_key = B\n")
+    (tmp_path / "credentials").write_text(
+        "[deploy]\naws_access_key_id = A\naws_secret_access_key = B\n"
+    )
     (tmp_path / "config").write_text("[profile deploy]\nregion = eu-north-1\n")
     assert Aws.open({"AWS_PROFILE": "deploy"}).region == "eu-north-1"
 
@@ -83,7 +96,10 @@ def test_the_endpoint_of_a_service_goes_before_the_one_of_all() -> None:
         "AWS_ENDPOINT_URL_S3": "http://s3",
     }
     door = Aws.open(environment)
-    assert (door.client("s3").meta.endpoint_url, door.client("iam").meta.endpoint_url) == ("http://s3", "http://all")
+    assert (door.client("s3").meta.endpoint_url, door.client("iam").meta.endpoint_url) == (
+        "http://s3",
+        "http://all",
+    )
     ignoring = Aws.open({**environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"})
     assert ignoring.client("iam").meta.endpoint_url == "https://iam.amazonaws.com"
 
@@ -108,14 +124,20 @@ def test_expired_credentials_are_one_sentence() -> None:
 
 
 def test_an_unreachable_endpoint_is_one_sentence() -> None:
-    environment = {**KEYS, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    environment = {
+        **KEYS,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
     with pytest.raises(AwsError, match="cannot be reached while asking") as caught:
         Aws.open(environment).caller()
     assert caught.value.kind is AwsErrorKind.UNREACHABLE
 
 
 NO_GRANT = (
-    "User: arn:aws:iam::111122223333:user/kim is not authorized to perform: iam:GetRole on resource: role x because "
+    "User: arn:aws:iam::111122223333:user/kim is not authorized to perform: iam:GetRole on"
+    " resource: role x because "
 )
 
 
@@ -141,7 +163,10 @@ NO_GRANT = (
 def test_an_error_of_aws_is_one_sentence_with_a_remedy(
     code: str, message: str, status: int, trouble: str, missing: str, text: str
 ) -> None:
-    response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    response = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
     found = to_aws_error(ClientError(response, "X"), "reading it", "s3:GetObject")
     assert (found.kind.value, found.missing_action) == (trouble, missing)
     assert text in str(found)
@@ -151,7 +176,10 @@ def test_an_error_of_aws_is_one_sentence_with_a_remedy(
 
 
 def test_a_long_message_of_aws_is_truncated() -> None:
-    response = {"Error": {"Code": "Odd", "Message": "x\n" * 5_000}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    response = {
+        "Error": {"Code": "Odd", "Message": "x\n" * 5_000},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
     assert len(str(to_aws_error(ClientError(response, "X"), "reading"))) < 500
 
 
@@ -177,7 +205,11 @@ def test_a_broken_connection_is_translated_and_a_defect_is_raised() -> None:
     ],
 )  # fmt: skip
 def test_unavailable_credentials_are_one_sentence_with_a_remedy(
-    variables: dict[str, str], config: str, texts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    variables: dict[str, str],
+    config: str,
+    texts: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "config").write_text(f"[profile p]\n{config}\n")
     for name, value in variables.items():

@@ -27,12 +27,24 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 ACTIONS = ("sqs:SendMessage", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:CreateQueue")
 STATEMENT = {"Effect": "Allow", "Action": list(ACTIONS), "Resource": "*"}
 POLICY = parse(json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]}).encode(), "p.json")
-TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-DRAFT = Proposal(POLICY, POLICY, POLICY.to_bytes(), (Change(ChangeKind.REMOVE, "sqs:*", ("*",)),), (), ())
-NEEDS = [NeedDecision(Permission(action, QUEUE), "eu-west-1", "allowed", None, None) for action in ACTIONS]
+TRUST = {
+    "Effect": "Allow",
+    "Principal": {"Service": "ec2.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
+DRAFT = Proposal(
+    POLICY, POLICY, POLICY.to_bytes(), (Change(ChangeKind.REMOVE, "sqs:*", ("*",)),), (), ()
+)
+NEEDS = [
+    NeedDecision(Permission(action, QUEUE), "eu-west-1", "allowed", None, None)
+    for action in ACTIONS
+]
 DOUBTFUL = parse(
     json.dumps(
-        {"Version": "2012-10-17", "Statement": [{**STATEMENT, "Action": ["a b", "c d", "e f", "g h"]}]}
+        {
+            "Version": "2012-10-17",
+            "Statement": [{**STATEMENT, "Action": ["a b", "c d", "e f", "g h"]}],
+        }
     ).encode(),
     "p.json",
 )
@@ -40,7 +52,9 @@ DOUBTFUL = parse(
 
 
 def _run_paid_check(aws: Aws, operation: str) -> CheckResult:
-    trust = read_trust_policy(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
+    trust = read_trust_policy(
+        json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {}
+    )
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
     asked: list[PaidCheck] = [each for each in checks if each.operation == operation]
     return run_checks(aws, asked[:1])[0]
@@ -57,13 +71,17 @@ def _run_check(name: str, aws: Aws, *, many: bool) -> CheckResult:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
-def test_each_check_reports_each_fault(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_check_reports_each_fault(
+    row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "delay" in row:
         monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
     name, pages = row["source"], row["fault"] == "paging"
     with PolicyChecks() as aws:
         aws.fail_as(row, name)
-        found = _run_check(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
+        found = _run_check(
+            name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages
+        )
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.asked > 0) is ("says" not in row)
     assert not found.findings or pages
@@ -89,7 +107,15 @@ def test_every_check_is_tested_with_every_possible_fault() -> None:
         "CheckAccessNotGranted",
         "CheckNoPublicAccess",
     )
-    common = {"happy", "throttled once", "throttled", "access denied", "AWS fails", "credentials expired", "slow"}
+    common = {
+        "happy",
+        "throttled once",
+        "throttled",
+        "access denied",
+        "AWS fails",
+        "credentials expired",
+        "slow",
+    }
     wanted = {(operation, fault) for operation in operations for fault in common | {"broken off"}}
     wanted |= {(operation, "paging") for operation in operations[:2]}
     wanted |= {(operation, "too complex") for operation in operations[2:]} | {
@@ -103,9 +129,13 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("answer", [{}, {"findings": [{"findingType": "ERROR", "issueCode": "X", "locations": []}]}])
+@pytest.mark.parametrize(
+    "answer", [{}, {"findings": [{"findingType": "ERROR", "issueCode": "X", "locations": []}]}]
+)
 def test_a_finding_without_a_member_is_the_failure_of_its_check(
     answer: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = validate(answering(monkeypatch, {"ValidatePolicy": [Raw.json(answer)]}), {"p.json": POLICY}, None)
+    found = validate(
+        answering(monkeypatch, {"ValidatePolicy": [Raw.json(answer)]}), {"p.json": POLICY}, None
+    )
     assert (found.findings, "lacks" in found.failure) == ((), True)

@@ -30,7 +30,9 @@ def test_a_proposal_that_only_narrows_is_checked_for_new_access() -> None:
     found, aws = _checked(WIDE, NARROW, REMOVE)
     assert [each.operation for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
     assert [each.findings for each in found] == [(), ()]
-    assert json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
+    assert (
+        json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
+    )
 
 
 def test_a_proposal_that_adds_is_not_checked_for_new_access() -> None:
@@ -59,7 +61,9 @@ def test_an_unexpected_forbidden_action_is_a_disagreement() -> None:
 def test_no_result_is_expected_if_a_deny_decides() -> None:
     deny = {"Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*"}
     checks, _ = paid_checks(*_draft(ADMIN, [*ADMIN, deny], REMOVE))
-    assert {check.expected for check in checks if check.operation == "CheckAccessNotGranted"} == {""}
+    assert {check.expected for check in checks if check.operation == "CheckAccessNotGranted"} == {
+        ""
+    }
 
 
 def test_only_the_forbidden_list_and_the_users_list_are_checked() -> None:
@@ -79,18 +83,25 @@ def test_the_price_is_logged_before_the_first_request() -> None:
             run_checks(Aws.open(aws.environment()), checks)
         assert order == [0]
         assert len(aws.requests) == len(checks)
-    assert price(checks) == (
-        "Asking for 3 custom policy checks of Access Analyzer, which AWS charges: 0.0060 USD, 0.0020 each "
-        "(as of 2026-11-24)."
+    assert (
+        price(checks)
+        == "Asking for 3 custom policy checks of Access Analyzer, which AWS charges: 0.0060 USD,"
+        " 0.0020 each (as of 2026-11-24)."
     )
     assert price(()) == ""
 
 
-@pytest.mark.parametrize(("condition", "weights"), [({}, [Severity.SECURITY_WARNING]), ({"Bool": {"a:b": "true"}}, [])])
+@pytest.mark.parametrize(
+    ("condition", "weights"), [({}, [Severity.SECURITY_WARNING]), ({"Bool": {"a:b": "true"}}, [])]
+)
 def test_a_public_trust_policy_of_the_same_template_is_reported(
     condition: dict[str, Any], weights: list[Severity]
 ) -> None:
-    trust = {"Statement": [{**TRUST["Statement"][0], "Condition": condition}] if condition else TRUST["Statement"]}
+    trust = {
+        "Statement": (
+            [{**TRUST["Statement"][0], "Condition": condition}] if condition else TRUST["Statement"]
+        )
+    }
     document = _template(trust)
     with PolicyChecks() as aws:
         draft = Proposal(document, document, document.to_bytes(), (), (), ())
@@ -98,11 +109,17 @@ def test_a_public_trust_policy_of_the_same_template_is_reported(
     public = [each for each in found if each.operation == "CheckNoPublicAccess"]
     assert [finding.severity for each in public for finding in each.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
-    assert aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
+    assert (
+        aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
+    )
 
 
 def test_a_trust_policy_with_unknown_parts_is_not_sent() -> None:
-    statement = {"Effect": "Allow", "Principal": {"Service": {"Ref": "S"}}, "Action": "sts:AssumeRole"}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": {"Ref": "S"}},
+        "Action": "sts:AssumeRole",
+    }
     assert trust_policies({"t.json": _template({"Statement": [statement]})}) == []
 
 
@@ -169,25 +186,38 @@ ADDRESS = "main.tf#aws_iam_role.deploy.assume_role_policy"
     ("name", "text", "line"),
     [
         ("iam/trust.json", json.dumps(EVERYBODY, indent=2), 11),
-        ("role.json#/Role/AssumeRolePolicyDocument", json.dumps({"Role": {"AssumeRolePolicyDocument": EVERYBODY}}), 1),
+        (
+            "role.json#/Role/AssumeRolePolicyDocument",
+            json.dumps({"Role": {"AssumeRolePolicyDocument": EVERYBODY}}),
+            1,
+        ),
         (ADDRESS, JSONENCODED, 7),
         (ADDRESS, DATA_SOURCE, 9),
         ("trust.yaml#/Trust", YAML_TEXT, 9),
     ],
 )
-def test_a_public_named_trust_policy_is_reported_by_its_line(name: str, text: str, line: int) -> None:
+def test_a_public_named_trust_policy_is_reported_by_its_line(
+    name: str, text: str, line: int
+) -> None:
     trust = read_trust_policy(text.encode(), name, {})
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
         found = _paid(aws, draft, {"p.json": document}, [trust])
-    [finding] = [finding for each in found if each.operation == "CheckNoPublicAccess" for finding in each.findings]
+    [finding] = [
+        finding
+        for each in found
+        if each.operation == "CheckNoPublicAccess"
+        for finding in each.findings
+    ]
     assert (finding.severity, finding.file, finding.line) == (Severity.SECURITY_WARNING, name, line)
 
 
 def test_a_trust_policy_in_template_and_input_is_checked_once() -> None:
     template = _template(TRUST)
-    named = read_trust_policy(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
+    named = read_trust_policy(
+        template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {}
+    )
     draft = Proposal(template, template, template.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
         _paid(aws, draft, {"t.json": template}, [named])
@@ -195,12 +225,17 @@ def test_a_trust_policy_in_template_and_input_is_checked_once() -> None:
 
 
 def test_a_named_trust_policy_with_unknown_parts_is_reported_and_not_sent() -> None:
-    text = '{"Statement": {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Who"}}, "Action": "sts:AssumeRole"}}'
+    text = (
+        '{"Statement": {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Who"}}, "Action":'
+        ' "sts:AssumeRole"}}'
+    )
     trust = read_trust_policy(f'{{"T": {text}}}'.encode(), "t.json#/T", {})
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     _, skipped = paid_checks(draft, {"p.json": document}, (), [trust])
-    assert skipped == ("t.json#/T has parts that only the rendered template knows, so AWS did not check it.",)
+    assert skipped == (
+        "t.json#/T has parts that only the rendered template knows, so AWS did not check it.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,16 +260,23 @@ def _template(trust: dict[str, Any], others: dict[str, Any] | None = None) -> Do
     return parse(text.encode(), "t.json", "/Resources/Role/Properties/Policies/0/PolicyDocument")
 
 
-def _draft(before: list[Any], after: list[Any], change: Change) -> tuple[Proposal, dict[str, Document]]:
+def _draft(
+    before: list[Any], after: list[Any], change: Change
+) -> tuple[Proposal, dict[str, Document]]:
     committed, proposed = (
         parse(json.dumps({"Version": "2012-10-17", "Statement": each}, indent=1).encode(), "p.json")
         for each in (before, after)
     )
-    return Proposal(committed, proposed, proposed.to_bytes(), (change,), (), ()), {"p.json": proposed}
+    return Proposal(committed, proposed, proposed.to_bytes(), (change,), (), ()), {
+        "p.json": proposed
+    }
 
 
 def _paid(
-    aws: PolicyChecks, draft: Proposal, files: dict[str, Document], named: Sequence[TrustPolicy] = ()
+    aws: PolicyChecks,
+    draft: Proposal,
+    files: dict[str, Document],
+    named: Sequence[TrustPolicy] = (),
 ) -> tuple[CheckResult, ...]:
     trust = trust_policies(files, named)
     return run_checks(Aws.open(aws.environment()), *paid_checks(draft, files, (), trust))

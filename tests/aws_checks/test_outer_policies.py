@@ -1,4 +1,6 @@
-"""A proposal is simulated under the account's SCPs and the role's boundary, where the reader may read them."""
+"""A proposal is simulated under the account's SCPs and the role's boundary, where the reader may
+read them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ import pytest
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.simulate import OuterPolicies, SimulatedPolicies, read_outer_policies, simulate
+from leastpriv.aws_checks.simulate import (
+    OuterPolicies,
+    SimulatedPolicies,
+    read_outer_policies,
+    simulate,
+)
 from leastpriv.models import Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import CheckResult, Severity
@@ -21,9 +28,18 @@ from tests.fakes.aws.server import Asked
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 BOUNDARY = "arn:aws:iam::111122223333:policy/limit"
-QUEUE, TOPIC = "arn:aws:sqs:eu-west-1:111122223333:orders", "arn:aws:sns:eu-west-1:111122223333:orders"
-NO_QUEUES = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}]}
-ONLY_QUEUES = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]}
+QUEUE, TOPIC = (
+    "arn:aws:sqs:eu-west-1:111122223333:orders",
+    "arn:aws:sns:eu-west-1:111122223333:orders",
+)
+NO_QUEUES = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}],
+}
+ONLY_QUEUES = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}],
+}
 NEEDS = [NeedDecision(Permission(action, arn), "eu-west-1", "allowed", None, None) for action, arn in
          (("sqs:SendMessage", QUEUE), ("sns:Publish", TOPIC))]  # fmt: skip
 LEVELS = ["r-abcd", "ou-abcd-11111111", "111122223333"]
@@ -52,12 +68,16 @@ def _version(asked: Asked) -> Mapping[str, Any]:
 
 
 def outer(aws: PolicyChecks, boundary: str = "") -> OuterPolicies:
-    return read_outer_policies(Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary, scps=True)
+    return read_outer_policies(
+        Aws.open(aws.environment(attempts=1)), parse_principal(ROLE), boundary, scps=True
+    )
 
 
 def simulated(aws: PolicyChecks, policies: OuterPolicies) -> CheckResult:
     document = parse(json.dumps(FULL_ACCESS).encode(), "p.json")
-    return simulate(Aws.open(aws.environment()), SimulatedPolicies([document], "p.json", policies), NEEDS, ROLE)
+    return simulate(
+        Aws.open(aws.environment()), SimulatedPolicies([document], "p.json", policies), NEEDS, ROLE
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -71,8 +91,10 @@ def test_a_used_action_that_an_scp_of_any_level_denies_is_reported(
     assert [(each.severity, each.text) for each in found.findings] == [
         (
             Severity.WARNING,
-            f"sqs:SendMessage on {QUEUE} is used, and a service control policy of the organization denies it now: "
-            "no grant helps.",
+            (
+                f"sqs:SendMessage on {QUEUE} is used, and a service control policy of the"
+                " organization denies it now: no grant helps."
+            ),
         )
     ]
     (request,) = aws.asked("SimulateCustomPolicy")[:1]
@@ -82,7 +104,8 @@ def test_a_used_action_that_an_scp_of_any_level_denies_is_reported(
 def test_a_used_action_outside_the_boundary_is_reported(aws: PolicyChecks) -> None:
     found = simulated(aws, outer(aws, BOUNDARY))
     assert [each.text for each in found.findings] == [
-        f"sns:Publish on {TOPIC} is used, and the permissions boundary of the principal denies it now: no grant helps."
+        f"sns:Publish on {TOPIC} is used, and the permissions boundary of the principal denies it"
+        " now: no grant helps."
     ]
 
 
@@ -96,7 +119,9 @@ def test_scps_are_not_known_without_the_root(aws: PolicyChecks, organization: Or
     assert (outer(aws).scps, "names no root" in outer(aws).unread[0]) == ((), True)
 
 
-def test_no_scp_limits_the_management_account(aws: PolicyChecks, organization: Organization) -> None:
+def test_no_scp_limits_the_management_account(
+    aws: PolicyChecks, organization: Organization
+) -> None:
     arn = "arn:aws:organizations::111122223333:policy/o-abcde12345/service_control_policy/p-noqueues01"
     organization.attached = {"r-abcd": ["p-noqueues"]}
     described = aws.operations["organizations:DescribePolicy"]
@@ -107,10 +132,15 @@ def test_no_scp_limits_the_management_account(aws: PolicyChecks, organization: O
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "AWSOrganizationsNotInUseException"])
-def test_scps_that_may_not_be_read_are_said_and_the_simulation_does_without(aws: PolicyChecks, code: str) -> None:
+def test_scps_that_may_not_be_read_are_said_and_the_simulation_does_without(
+    aws: PolicyChecks, code: str
+) -> None:
     aws.refuse("ListParents", code, "no")
     policies = outer(aws)
-    assert (policies.scps, policies.unread[0].startswith("The service control policies of the account")) == ((), True)
+    assert (
+        policies.scps,
+        policies.unread[0].startswith("The service control policies of the account"),
+    ) == ((), True)
     assert simulated(aws, policies).findings == ()
     assert "OrderedOrganizationPolicyInputList" not in aws.asked("SimulateCustomPolicy")[0]
 
@@ -129,11 +159,15 @@ def test_a_boundary_that_may_not_be_read_is_said(aws: PolicyChecks) -> None:
     aws.refuse("GetPolicyVersion", "AccessDenied", "no", 403)
     policies = outer(aws, BOUNDARY)
     assert policies.boundary == ""
-    assert policies.unread[0].startswith("The permissions boundary is not known: AWS denied iam:GetPolicyVersion")
+    assert policies.unread[0].startswith(
+        "The permissions boundary is not known: AWS denied iam:GetPolicyVersion"
+    )
     assert simulated(aws, policies).skipped_sources == policies.unread
 
 
 def test_throttled_requests_are_repeated(aws: PolicyChecks) -> None:
     aws.refuse("ListParents", "TooManyRequestsException", "slow down", times=1)
-    found = read_outer_policies(Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "", scps=True)
+    found = read_outer_policies(
+        Aws.open(aws.environment(attempts=3)), parse_principal(ROLE), "", scps=True
+    )
     assert len(found.scps) == 3

@@ -26,7 +26,10 @@ POLICY = b"""{
   ]
 }
 """
-INNER = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": "*"}]}
+INNER = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": "*"}],
+}
 TEMPLATE = """\
 Resources:
   Deploy:
@@ -54,7 +57,12 @@ data "aws_iam_policy_document" "deploy" {
   }
 }
 """
-PATH: list[dict[str, Any]] = [{"value": "Statement"}, {"index": 0}, {"value": "Action"}, {"index": 1}]
+PATH: list[dict[str, Any]] = [
+    {"value": "Statement"},
+    {"index": 0},
+    {"value": "Action"},
+    {"index": 1},
+]
 
 
 def test_the_files_own_text_is_sent_and_positions_correspond() -> None:
@@ -72,7 +80,9 @@ def test_lines_of_a_policy_in_a_larger_json_file_are_those_of_the_file() -> None
     text = render_policy(parse(whole, "export.json"))
     assert text
     at = text.text.index('"sqs:SendMessage"')
-    line = text.line({"path": [*PATH[:3], {"index": 0}], "span": {"start": _position(text.text, at)}})
+    line = text.line(
+        {"path": [*PATH[:3], {"index": 0}], "span": {"start": _position(text.text, at)}}
+    )
     assert whole.decode().splitlines()[line - 1].strip() == '"sqs:SendMessage"'
 
 
@@ -80,7 +90,9 @@ def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
     body = json.dumps(INNER, indent=1)
     template = "\n".join(["Resources:", "  Deploy:", "    Properties:", "      PolicyDocument: |"])
     file = template + "\n" + "\n".join(f"        {line}" for line in body.splitlines()) + "\n"
-    text = render_policy(parse(file.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument"))
+    text = render_policy(
+        parse(file.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument")
+    )
     assert text
     assert text.is_source_text
     at = text.text.index('"sqs:SendMessage"')
@@ -131,7 +143,9 @@ def test_every_readable_real_policy_is_sent_with_its_meaning(shared_folder: Path
         text = render_policy(document)
         if text and text.is_source_text:
             count += 1
-            assert json.loads(text.text) == json.loads(document.text[document.policy.start : document.policy.end])
+            assert json.loads(text.text) == json.loads(
+                document.text[document.policy.start : document.policy.end]
+            )
     assert count > 20
 
 

@@ -8,7 +8,13 @@ import pytest
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import simulate as door
-from leastpriv.aws_checks.simulate import Batch, SimulatedPolicies, SimulationRequest, batches, simulate
+from leastpriv.aws_checks.simulate import (
+    Batch,
+    SimulatedPolicies,
+    SimulationRequest,
+    batches,
+    simulate,
+)
 from leastpriv.models import Condition, Permission
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.replay import ReplayEffect
@@ -22,7 +28,11 @@ OBJECT = "arn:aws:s3:::shop/index.html"
 
 
 def test_an_agreement_is_no_finding() -> None:
-    needs = [_need("sqs:SendMessage", QUEUE), _need("s3:GetObject", OBJECT), _need("s3:ListAllMyBuckets", "*")]
+    needs = [
+        _need("sqs:SendMessage", QUEUE),
+        _need("s3:GetObject", OBJECT),
+        _need("s3:ListAllMyBuckets", "*"),
+    ]
     policy = _policy(["sqs:SendMessage", "s3:GetObject", "s3:ListAllMyBuckets"], "*")
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], needs)
@@ -56,7 +66,9 @@ def test_needs_that_a_simulation_cannot_decide_are_skipped() -> None:
 def test_a_missing_condition_key_is_no_disagreement() -> None:
     with PolicyChecks() as aws:
         aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
-        found = _simulate(aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)])
+        found = _simulate(
+            aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)]
+        )
     assert found.findings == ()
     assert "1 of the needs depend on condition keys" in found.skipped_sources[0]
 
@@ -64,8 +76,15 @@ def test_a_missing_condition_key_is_no_disagreement() -> None:
 def test_recorded_condition_keys_are_sent_as_context() -> None:
     shown = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
     role = "arn:aws:iam::111122223333:role/fn"
-    statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role, "Condition": _only_lambda()}
-    policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
+    statement = {
+        "Effect": "Allow",
+        "Action": "iam:PassRole",
+        "Resource": role,
+        "Condition": _only_lambda(),
+    }
+    policy = parse(
+        json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json"
+    )
     need = NeedDecision(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [need])
@@ -106,21 +125,31 @@ def test_requests_simulate_only_the_needs() -> None:
     ]
     made = list(batches(needs))
     pairs = [
-        (action, resource, batch.context) for batch in made for action in batch.actions for resource in batch.resources
+        (action, resource, batch.context)
+        for batch in made
+        for action in batch.actions
+        for resource in batch.resources
     ]
     assert sorted(pairs) == sorted((each.action, each.resource, each.context) for each in needs)
     assert Batch(("a:1", "a:2"), ("x", "y"), ()) in made
 
 
 def test_very_many_resources_become_several_requests() -> None:
-    needs = [SimulationRequest("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)]
+    needs = [
+        SimulationRequest("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed")
+        for number in range(1_201)
+    ]
     assert [len(batch.resources) for batch in batches(needs)] == [500, 500, 201]
 
 
 def test_the_number_of_requests_is_limited_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "_MOST_REQUESTS", 1)
     other = QUEUE.replace("orders", "other")
-    needs = [_need("sqs:SendMessage", other), _need("sqs:GetQueueUrl", QUEUE), _need("sqs:DeleteQueue", QUEUE)]
+    needs = [
+        _need("sqs:SendMessage", other),
+        _need("sqs:GetQueueUrl", QUEUE),
+        _need("sqs:DeleteQueue", QUEUE),
+    ]
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["*"], "*")], needs)
     assert found.asked == 2
@@ -140,5 +169,9 @@ def _policy(actions: list[str], resource: str) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
 
 
-def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[NeedDecision]) -> CheckResult:
-    return simulate(Aws.open(aws.environment()), SimulatedPolicies(documents, "p.json"), needs, ROLE)
+def _simulate(
+    aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[NeedDecision]
+) -> CheckResult:
+    return simulate(
+        Aws.open(aws.environment()), SimulatedPolicies(documents, "p.json"), needs, ROLE
+    )

@@ -13,7 +13,11 @@ from tests.fakes.aws.policy_checks import PolicyChecks
 POLICY = json.dumps(
     {
         "Statement": [
-            {"Effect": "Allow", "Action": ["s3:Get Object", "s3:GetObject", "s3:GetObject"], "Resource": "*"},
+            {
+                "Effect": "Allow",
+                "Action": ["s3:Get Object", "s3:GetObject", "s3:GetObject"],
+                "Resource": "*",
+            },
             {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"},
             {"Effect": "Allow", "Action": "sqs:", "Resource": "*"},
         ]
@@ -24,9 +28,14 @@ POLICY = json.dumps(
 
 def test_findings_of_every_page_are_sorted_by_severity_and_line() -> None:
     with PolicyChecks() as aws:
-        found = validate(Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None)
+        found = validate(
+            Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None
+        )
     lines = POLICY.splitlines()
-    assert [(each.severity, each.code, lines[each.line - 1].strip().rstrip(",")) for each in found.findings] == [
+    assert [
+        (each.severity, each.code, lines[each.line - 1].strip().rstrip(","))
+        for each in found.findings
+    ] == [
         (Severity.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
         (Severity.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
         (Severity.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
@@ -40,33 +49,49 @@ def test_findings_of_every_page_are_sorted_by_severity_and_line() -> None:
 def test_findings_of_the_committed_policy_are_marked_and_come_last() -> None:
     committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
     with PolicyChecks() as aws:
-        found = validate(Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed)
-    assert [each.text for each in found.findings if not each.in_committed_policy] == ["The action sqs: does not exist."]
+        found = validate(
+            Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed
+        )
+    assert [each.text for each in found.findings if not each.in_committed_policy] == [
+        "The action sqs: does not exist."
+    ]
     assert [each.in_committed_policy for each in found.findings] == sorted(
         each.in_committed_policy for each in found.findings
     )
 
 
 def test_a_second_finding_with_the_same_message_is_new() -> None:
-    """A committed finding matches one finding of the proposal, preferably on the unchanged statement."""
-    found = _already([_pass(["iam:PassRole"])], [_pass("iam:PassRole", sid="New"), _pass(["iam:PassRole"])])
+    """A committed finding matches one finding of the proposal, preferably on the unchanged
+    statement.
+    """
+    found = _already(
+        [_pass(["iam:PassRole"])], [_pass("iam:PassRole", sid="New"), _pass(["iam:PassRole"])]
+    )
     assert found == {6: False, 12: True}
 
 
 def test_a_finding_on_a_narrowed_statement_is_not_new() -> None:
     for sid in ("", "Deploy"):
-        found = _already([_pass(["iam:PassRole", "sqs:SendMessage"], sid)], [_pass("iam:PassRole", sid)])
+        found = _already(
+            [_pass(["iam:PassRole", "sqs:SendMessage"], sid)], [_pass("iam:PassRole", sid)]
+        )
         assert list(found.values()) == [True]
 
 
 def test_a_finding_on_a_statement_with_another_sid_is_new() -> None:
-    assert list(_already([_pass("iam:PassRole", "Old")], [_pass("iam:PassRole", "New")]).values()) == [False]
+    assert list(
+        _already([_pass("iam:PassRole", "Old")], [_pass("iam:PassRole", "New")]).values()
+    ) == [False]
 
 
 def test_a_policy_with_unknown_parts_is_reported_and_not_sent() -> None:
-    template = json.dumps({"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}})
+    template = json.dumps(
+        {"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}}
+    )
     with PolicyChecks() as aws:
-        found = validate(Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None)
+        found = validate(
+            Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None
+        )
     assert (found.asked, found.findings, aws.requests) == (0, (), [])
     assert "only the rendered template knows" in found.skipped_sources[0]
 
@@ -95,6 +120,6 @@ def test_findings_on_a_trust_policy_are_marked_as_committed() -> None:
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": policy}, None, [trust])
     assert (found.asked, found.failure) == (2, "")
-    assert [(each.code, each.file, each.line, each.in_committed_policy) for each in found.findings] == [
-        ("INVALID_ACTION", "iam/trust.json", 9, True)
-    ]
+    assert [
+        (each.code, each.file, each.line, each.in_committed_policy) for each in found.findings
+    ] == [("INVALID_ACTION", "iam/trust.json", 9, True)]

@@ -18,10 +18,12 @@ from tests.fakes.deploys import FIRST, NOW, POLICY, ROLE, deploys, usual_deploys
 SCP = {
     "event": "ec2:CreateVpc",
     "error": "Client.UnauthorizedOperation",
-    "message": "You are not authorized to perform this operation. "
-    "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
-    "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
-    "with an explicit deny in a service control policy",
+    "message": (
+        "You are not authorized to perform this operation. "
+        "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+        "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
+        "with an explicit deny in a service control policy"
+    ),
 }
 STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/7b2f3c10-9a1e-11ef-8f3a-0a58a9feac02"
 
@@ -29,8 +31,19 @@ STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/7b2f3c10-9a1
 def explained(*arguments: str, trail: Path, policy: Path | None = None) -> str:
     """What the command prints; it must succeed."""
     out, err = io.StringIO(), io.StringIO()
-    given = ["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail), "--aws-regions", "eu-west-1"]
-    code = main([*given, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW)
+    given = [
+        "explain",
+        *arguments,
+        "--role-arn",
+        ROLE,
+        "--trails",
+        str(trail),
+        "--aws-regions",
+        "eu-west-1",
+    ]
+    code = main(
+        [*given, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW
+    )
     assert code == 0, err.getvalue()
     return out.getvalue()
 
@@ -91,7 +104,9 @@ def test_the_same_dials_as_of_a_proposal_decide(trail: Path, policy: Path) -> No
     assert "held back by minimum-runs" in explained(
         "sqs:PurgeQueue", "--minimum-runs", "50", trail=trail, policy=policy
     )
-    assert "held back by keep" in explained("sqs:PurgeQueue", "--keep", "sqs:Purge*", trail=trail, policy=policy)
+    assert "held back by keep" in explained(
+        "sqs:PurgeQueue", "--keep", "sqs:Purge*", trail=trail, policy=policy
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +117,9 @@ def test_the_same_dials_as_of_a_proposal_decide(trail: Path, policy: Path) -> No
         (("--break-glass", "*"), "minimum-runs"),
     ],
 )
-def test_the_dials_of_certainty_decide_too(dials: tuple[str, ...], guard: str, trail: Path, policy: Path) -> None:
+def test_the_dials_of_certainty_decide_too(
+    dials: tuple[str, ...], guard: str, trail: Path, policy: Path
+) -> None:
     """Else it would say that something goes which the pull request holds back."""
     assert guard in explained("sns:CreateTopic", *dials, trail=trail, policy=policy)
 
@@ -111,11 +128,15 @@ def test_a_memory_is_read_and_not_written(trail: Path, policy: Path, tmp_path: P
     account, name = ROLE.split(":")[4], ROLE.rpartition("/")[2]
     file = tmp_path / "memory" / account / "role" / f"{name}.json"
     empty = tmp_path / "empty"
-    assert "remembered" not in explained("sns:CreateTopic", "--evidence-folder", str(empty), trail=trail, policy=policy)
+    assert "remembered" not in explained(
+        "sns:CreateTopic", "--evidence-folder", str(empty), trail=trail, policy=policy
+    )
     assert not empty.exists()
     file.parent.mkdir(parents=True)
     used = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
-    file.write_text(json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8")
+    file.write_text(
+        json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8"
+    )
     before = file.read_bytes()
     assert "remembered" in explained(
         "sns:CreateTopic", "--evidence-folder", str(file.parents[2]), trail=trail, policy=policy
@@ -130,7 +151,9 @@ def test_without_a_policy_file_the_statement_for_the_usage_is_shown(trail: Path)
     assert "neither granted" not in text
 
 
-def test_a_pattern_selects_the_actions_that_were_called_or_would_change(trail: Path, policy: Path) -> None:
+def test_a_pattern_selects_the_actions_that_were_called_or_would_change(
+    trail: Path, policy: Path
+) -> None:
     text = explained("sqs:*", trail=trail, policy=policy)
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert heads == ["sqs:CreateQueue (Write)", "sqs:PurgeQueue (Write)"]
@@ -152,9 +175,13 @@ def test_an_action_that_the_catalogue_lacks_is_called_so(trail: Path) -> None:
         (["s3:GetObject", "--policy-file", "nowhere.json"], "is no file"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], told: str, trail: Path) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str], told: str, trail: Path
+) -> None:
     out, err = io.StringIO(), io.StringIO()
-    code = main(["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail)], out, err, lambda: NOW)
+    code = main(
+        ["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail)], out, err, lambda: NOW
+    )
     assert (code, out.getvalue()) == (2, "")
     assert told in err.getvalue()
 
@@ -177,7 +204,10 @@ def printed(*arguments: str) -> str:
 def test_without_a_role_the_facts_of_an_action_are_shown() -> None:
     text = printed("iam:passrole", "S3:GetObject")
     for told in (
-        "iam:PassRole (Write)\n  resource: role arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n",
+        (
+            "iam:PassRole (Write)\n  resource: role"
+            " arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n"
+        ),
         "  visible in a trail: by the events of other calls only (",
         "  also checked inside: ",
         "  sensitive: ",
@@ -189,7 +219,11 @@ def test_without_a_role_the_facts_of_an_action_are_shown() -> None:
 
 
 def test_without_a_role_a_pattern_selects_all_that_it_grants() -> None:
-    heads = [line for line in printed("sqs:*MessageMove*").splitlines() if line and not line.startswith(" ")]
+    heads = [
+        line
+        for line in printed("sqs:*MessageMove*").splitlines()
+        if line and not line.startswith(" ")
+    ]
     assert len(heads) == len(catalog.expand("sqs:*MessageMove*")) > 1
     out, err = io.StringIO(), io.StringIO()
     assert main(["explain", "sqs:Frobnicate*"], out, err, lambda: NOW) == 2
@@ -203,14 +237,18 @@ def test_an_action_is_shown_with_the_operations_that_check_it_too() -> None:
     assert "also checked inside: s3:DeleteObject (data event AWS::S3::Object), " in text
 
 
-def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(trail: Path, policy: Path) -> None:
-    text = explained("lambda:updatefunctioncode", "ec2:CreateVpc", "--format", "json", trail=trail, policy=policy)
+def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(
+    trail: Path, policy: Path
+) -> None:
+    text = explained(
+        "lambda:updatefunctioncode", "ec2:CreateVpc", "--format", "json", trail=trail, policy=policy
+    )
     used, refused = map(json.loads, text.splitlines())
     assert (used["action"], used["access_level"]) == ("lambda:UpdateFunctionCode", "Write")
     assert used["visibility"]["kind"] == "management"
-    assert [(usage["count"], usage["outcome"], usage["derivation"]) for usage in used["usages"]] == [
-        (6, "allowed", "named by the request")
-    ]
+    assert [
+        (usage["count"], usage["outcome"], usage["derivation"]) for usage in used["usages"]
+    ] == [(6, "allowed", "named by the request")]
     assert {entry["decision"] for entry in used["entries"]} == {"kept: it was used"}
     assert [usage["denied_by"] for usage in refused["usages"]] == ["scp"]
     assert (refused["entries"], refused["additions"], len(refused["not_added"])) == ([], [], 1)
@@ -224,14 +262,19 @@ def test_as_json_a_pattern_names_the_same_actions_as_in_text(trail: Path, policy
 
 def test_as_json_an_action_needs_no_evidence() -> None:
     out, err = io.StringIO(), io.StringIO()
-    assert main(["explain", "kms:Decrypt", "iam:PassRole", "--format", "json"], out, err, lambda: NOW) == 0
+    assert (
+        main(["explain", "kms:Decrypt", "iam:PassRole", "--format", "json"], out, err, lambda: NOW)
+        == 0
+    )
     decrypt, passed = map(json.loads, out.getvalue().splitlines())
     assert [kind["name"] for kind in decrypt["resource_types"]] == ["key"]
     assert passed["sensitive"]
     assert "usages" not in decrypt
 
 
-def test_a_wildcard_that_goes_names_a_few_of_what_takes_its_place(trail: Path, tmp_path: Path) -> None:
+def test_a_wildcard_that_goes_names_a_few_of_what_takes_its_place(
+    trail: Path, tmp_path: Path
+) -> None:
     wide = tmp_path / "wide.json"
     allow = {"Effect": "Allow", "Action": ["s3:*", "lambda:*"], "Resource": "*"}
     wide.write_text(json.dumps({"Version": "2012-10-17", "Statement": allow}))

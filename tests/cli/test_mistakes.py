@@ -51,7 +51,9 @@ def policy(tmp_path: Path) -> str:
 def test_a_mistyped_role_fails_in_every_mode_and_names_the_roles_of_the_trail(
     trail: str, policy: str, mode: str
 ) -> None:
-    done = leastpriv("propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--mode", mode)
+    done = leastpriv(
+        "propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--mode", mode
+    )
     assert done.code == 1
     assert "No calls by role/ci-depoy." in done.err
     assert "role/ci-deploy (" in done.err
@@ -59,8 +61,12 @@ def test_a_mistyped_role_fails_in_every_mode_and_names_the_roles_of_the_trail(
     assert "Did you mean role/ci-deploy?" in done.err
 
 
-def test_a_role_of_another_account_fails_and_names_the_account_of_the_trail(trail: str, policy: str) -> None:
-    done = leastpriv("propose", "--role-arn", OTHER_ACCOUNT, "--policy-file", policy, "--trails", trail)
+def test_a_role_of_another_account_fails_and_names_the_account_of_the_trail(
+    trail: str, policy: str
+) -> None:
+    done = leastpriv(
+        "propose", "--role-arn", OTHER_ACCOUNT, "--policy-file", policy, "--trails", trail
+    )
     assert done.code == 1
     assert "No calls by role/ci-deploy." in done.err
     assert "it has no folder of the account 444455556666" in done.err
@@ -73,14 +79,32 @@ def test_damaged_files_alone_fail_and_are_named(damaged: str, policy: str) -> No
 
 
 def test_a_window_in_the_future_fails_and_is_named(trail: str, policy: str) -> None:
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--from", "2026-12-24")
+    done = leastpriv(
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--from",
+        "2026-12-24",
+    )
     assert done.code == 1
     assert "window" in done.err
 
 
 def test_a_role_that_rests_may_be_reported_only(trail: str, policy: str) -> None:
     done = leastpriv(
-        "propose", "--role-arn", TYPO, "--policy-file", policy, "--trails", trail, "--when-no-calls", "report"
+        "propose",
+        "--role-arn",
+        TYPO,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--when-no-calls",
+        "report",
     )
     assert done.code == 0
 
@@ -93,7 +117,9 @@ def test_every_command_fails_without_a_call_and_names_the_slip(trail: str, comma
     assert "Did you mean role/ci-deploy?" in done.err
 
 
-def test_all_roles_of_unreadable_records_fail_and_report_each_gap_once(damaged: str, trail: str) -> None:
+def test_all_roles_of_unreadable_records_fail_and_report_each_gap_once(
+    damaged: str, trail: str
+) -> None:
     done = leastpriv("permissions", "--all-roles", "--trails", damaged)
     assert done.code == 1
     assert "No call of any role or user was read." in done.err
@@ -109,9 +135,16 @@ def test_all_roles_of_unreadable_records_fail_and_report_each_gap_once(damaged: 
 def test_a_role_with_a_path_is_one_role(tmp_path: Path) -> None:
     """A record without `sessionIssuer` has no path of the role."""
     whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
-    short = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"), "eventID": "another"}
-    short["userIdentity"] = {key: value for key, value in short["userIdentity"].items() if key != "sessionContext"}
-    done = leastpriv("permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole]))
+    short = {
+        **record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"),
+        "eventID": "another",
+    }
+    short["userIdentity"] = {
+        key: value for key, value in short["userIdentity"].items() if key != "sessionContext"
+    }
+    done = leastpriv(
+        "permissions", "--all-roles", "--trails", write_trail(tmp_path, [short, whole])
+    )
     assert {json.loads(line)["principal"] for line in done.out.splitlines()} == {
         "arn:aws:iam::111122223333:role/ci/deploy"
     }
@@ -122,8 +155,13 @@ def test_a_role_with_a_path_that_a_pattern_matches_is_one_target(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     whole = record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")
-    short = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"), "eventID": "another"}
-    short["userIdentity"] = {key: value for key, value in short["userIdentity"].items() if key != "sessionContext"}
+    short = {
+        **record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy"),
+        "eventID": "another",
+    }
+    short["userIdentity"] = {
+        key: value for key, value in short["userIdentity"].items() if key != "sessionContext"
+    }
     write_trail(tmp_path / "trail", [short, whole])
     Path("leastpriv.yml").write_text(
         'targets:\n- role-arn: "arn:aws:iam::111122223333:role/*"\n  policy-file: iam/{name}.json\n'
@@ -140,13 +178,23 @@ def test_a_record_with_the_time_of_an_export_is_read(tmp_path: Path) -> None:
     made["@timestamp"] = made.pop("eventTime")
     (tmp_path / "export.json").write_text(json.dumps({"Records": [made]}))
     done = leastpriv("permissions", "--role-arn", ROLE, "--trails", tmp_path)
-    assert [json.loads(line).get("action") for line in done.out.splitlines()] == ["lambda:UpdateFunctionCode"]
+    assert [json.loads(line).get("action") for line in done.out.splitlines()] == [
+        "lambda:UpdateFunctionCode"
+    ]
 
 
 def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
     call = {**UPDATE, "error": "ThrottlingException"}
-    done = leastpriv("permissions", "--role-arn", ROLE, "--trails", write_trail(tmp_path, [record(call, FIRST, "1")]))
-    assert [json.loads(line).get("unknown") for line in done.out.splitlines()] == ["lambda:UpdateFunctionCode"]
+    done = leastpriv(
+        "permissions",
+        "--role-arn",
+        ROLE,
+        "--trails",
+        write_trail(tmp_path, [record(call, FIRST, "1")]),
+    )
+    assert [json.loads(line).get("unknown") for line in done.out.splitlines()] == [
+        "lambda:UpdateFunctionCode"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -156,23 +204,69 @@ def test_calls_of_unknown_outcome_have_a_row(tmp_path: Path) -> None:
         (("propose", "--polcy-file", "p.json"), "did you mean --policy-file?"),
         (("propose", "--role-arn", ROLE, "--role-arn", TYPO), "--role-arn is given twice"),
         (
-            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--mode", "chek"),
+            (
+                "propose",
+                "--role-arn",
+                ROLE,
+                "--policy-file",
+                "p",
+                "--trails",
+                "t",
+                "--mode",
+                "chek",
+            ),
             "did you mean check?",
         ),
         (
-            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--when-no-calls", "reprot"),
+            (
+                "propose",
+                "--role-arn",
+                ROLE,
+                "--policy-file",
+                "p",
+                "--trails",
+                "t",
+                "--when-no-calls",
+                "reprot",
+            ),
             "did you mean report?",
         ),
-        (("permissions", "--role-arn", ROLE, "--trails", "t", "--format", "tabel"), "did you mean table?"),
         (
-            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--aws-regions", "eu-wset-1"),
+            ("permissions", "--role-arn", ROLE, "--trails", "t", "--format", "tabel"),
+            "did you mean table?",
+        ),
+        (
+            (
+                "propose",
+                "--role-arn",
+                ROLE,
+                "--policy-file",
+                "p",
+                "--trails",
+                "t",
+                "--aws-regions",
+                "eu-wset-1",
+            ),
             "did you mean eu-west-1?",
         ),
         (
-            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "t", "--lookback-days", "99999"),
+            (
+                "propose",
+                "--role-arn",
+                ROLE,
+                "--policy-file",
+                "p",
+                "--trails",
+                "t",
+                "--lookback-days",
+                "99999",
+            ),
             "lookback-days",
         ),
-        (("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "~/trail"), "~ is not expanded"),
+        (
+            ("propose", "--role-arn", ROLE, "--policy-file", "p", "--trails", "~/trail"),
+            "~ is not expanded",
+        ),
     ],
 )
 def test_a_wrong_word_ends_with_2_and_names_what_was_meant(
@@ -185,7 +279,9 @@ def test_a_wrong_word_ends_with_2_and_names_what_was_meant(
     assert hint in result.err + capsys.readouterr().err
 
 
-def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(trail: str, tmp_path: Path) -> None:
+def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(
+    trail: str, tmp_path: Path
+) -> None:
     path = tmp_path / "p.json"
     statement = {"Effect": "Allow", "Action": ["s3:GetObjcet", "sqs:CreateQueue"], "Resource": "*"}
     path.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
@@ -197,15 +293,27 @@ def test_a_mistyped_action_of_a_policy_is_named_with_the_one_that_was_meant(trai
 def test_a_damaged_compressed_file_is_not_read_as_nothing(tmp_path: Path, policy: str) -> None:
     (tmp_path / "trail").mkdir()
     (tmp_path / "trail" / "one.json.gz").write_bytes(gzip.compress(b'{"Records": []}'))
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail")
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", tmp_path / "trail"
+    )
     assert done.code in (1, 2)
 
 
 @pytest.mark.parametrize("second", ["missing", "empty"])
-def test_a_wrong_name_of_one_of_two_trails_fails(trail: str, policy: str, second: str, tmp_path: Path) -> None:
+def test_a_wrong_name_of_one_of_two_trails_fails(
+    trail: str, policy: str, second: str, tmp_path: Path
+) -> None:
     (tmp_path / "empty").mkdir()
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--trails", tmp_path / second
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--trails",
+        tmp_path / second,
     )
     assert done.code == 2
     assert f"'{tmp_path / second}'" in done.err
@@ -220,12 +328,24 @@ def test_regions_may_be_listed_in_one_option_as_in_the_input(trail: str, policy:
     )
 
 
-def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(trail: str, policy: str) -> None:
+def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(
+    trail: str, policy: str
+) -> None:
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--aws-regions", "eu-west-2"
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--aws-regions",
+        "eu-west-2",
     )
     assert done.code == 2
-    assert "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in done.err
+    assert (
+        "aws-regions names eu-west-2, but all calls of role/ci-deploy are in eu-west-1" in done.err
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,22 +363,34 @@ def test_regions_without_any_call_of_the_role_fail_and_name_those_with_calls(tra
         ("--never-add", "s3:GetObjectt", "s3:GetObject"),
     ],
 )
-def test_a_mistyped_action_of_an_input_ends_with_2(trail: str, policy: str, option: str, text: str, meant: str) -> None:
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, text)
+def test_a_mistyped_action_of_an_input_ends_with_2(
+    trail: str, policy: str, option: str, text: str, meant: str
+) -> None:
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, option, text
+    )
     assert done.code == 2
     assert f"which is no action (did you mean {meant}?)" in done.err
 
 
-@pytest.mark.parametrize("text", ["s3:PutObjectAnnotationsOfTomorrow", "s3:*", "*", "s3:get*", "newservice:DoIt"])
-def test_an_action_newer_than_the_catalogue_may_be_kept(trail: str, tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["s3:PutObjectAnnotationsOfTomorrow", "s3:*", "*", "s3:get*", "newservice:DoIt"]
+)
+def test_an_action_newer_than_the_catalogue_may_be_kept(
+    trail: str, tmp_path: Path, text: str
+) -> None:
     policy = tmp_path / "ci-deploy.json"
     newer = {"Effect": "Allow", "Action": "newservice:DoIt", "Resource": "*"}
     policy.write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], newer]}))
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text)
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--keep", text
+    )
     assert done.code == 0
 
 
-def test_a_service_that_neither_the_catalogue_nor_the_policy_has_cannot_be_kept(trail: str, policy: str) -> None:
+def test_a_service_that_neither_the_catalogue_nor_the_policy_has_cannot_be_kept(
+    trail: str, policy: str
+) -> None:
     arguments = ("propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail)
     done = leastpriv(*arguments, "--keep", "frobnicate:*")
     assert done.code == 2
@@ -271,19 +403,35 @@ def test_a_service_that_neither_the_catalogue_nor_the_policy_has_cannot_be_kept(
 
 @pytest.mark.parametrize(
     ("pattern", "meant"),
-    [("emergncy-*", "emergency-7"), ("emergecny-7", "emergency-7"), ("Emergenncy-*", "emergency-7"), ("1765*x", "")],
+    [
+        ("emergncy-*", "emergency-7"),
+        ("emergecny-7", "emergency-7"),
+        ("Emergenncy-*", "emergency-7"),
+        ("1765*x", ""),
+    ],
 )
 def test_a_break_glass_pattern_that_nearly_matches_a_session_ends_with_2(
     tmp_path: Path, policy: str, pattern: str, meant: str
 ) -> None:
-    trail = write_trail(tmp_path / "trail", [*usual_deploys(), record(UPDATE, FIRST, "emergency-7")])
+    trail = write_trail(
+        tmp_path / "trail", [*usual_deploys(), record(UPDATE, FIRST, "emergency-7")]
+    )
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--break-glass", pattern
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--break-glass",
+        pattern,
     )
     assert done.code == (2 if meant else 0), done.err
-    assert (f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)." in done.err) == bool(
-        meant
-    )
+    assert (
+        f"break-glass names {pattern!r}, and no session matches it (did you mean {meant}?)."
+        in done.err
+    ) == bool(meant)
 
 
 @pytest.mark.parametrize(("pattern", "is_named"), [("emergncy-*", True), ("1765000000?", False)])
@@ -291,19 +439,37 @@ def test_a_break_glass_pattern_without_a_session_is_named(
     trail: str, policy: str, pattern: str, is_named: bool
 ) -> None:
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--break-glass", pattern
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--break-glass",
+        pattern,
     )
     assert done.code == 0
-    assert (f"break-glass names {pattern!r}, and no session of this evidence matches it." in done.err) == is_named
+    assert (
+        f"break-glass names {pattern!r}, and no session of this evidence matches it." in done.err
+    ) == is_named
 
 
 @pytest.mark.parametrize(
     ("action", "meant"),
-    [("s3:GetObjcet", "s3:GetObject"), ("dynamdob:GetItem", "dynamodb:GetItem"), ("s3:PutObjet*", "")],
+    [
+        ("s3:GetObjcet", "s3:GetObject"),
+        ("dynamdob:GetItem", "dynamodb:GetItem"),
+        ("s3:PutObjet*", ""),
+    ],
 )
 @pytest.mark.parametrize("with_evidence", [False, True])
-def test_a_mistyped_action_is_not_explained(trail: str, action: str, meant: str, with_evidence: bool) -> None:
-    done = leastpriv("explain", action, *(("--role-arn", ROLE, "--trails", trail) if with_evidence else ()))
+def test_a_mistyped_action_is_not_explained(
+    trail: str, action: str, meant: str, with_evidence: bool
+) -> None:
+    done = leastpriv(
+        "explain", action, *(("--role-arn", ROLE, "--trails", trail) if with_evidence else ())
+    )
     assert done.code == 2
     assert (f"did you mean {meant}?" if meant else "no action of that pattern") in done.err
 
@@ -313,7 +479,15 @@ def test_the_policy_file_is_no_other_attached_policy(trail: str, policy: str, na
     path = Path(policy)
     attached = name.format(policy=policy, folder=path.parent, file=path.name)
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", policy, "--trails", trail, "--also-attached", attached
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        policy,
+        "--trails",
+        trail,
+        "--also-attached",
+        attached,
     )
     assert done.code == 2
     assert "the file of --policy-file" in done.err
@@ -340,10 +514,22 @@ def test_a_missing_policy_file_named_nearly_as_a_policy_is_a_slip(
     (tmp_path / "iam" / "ci-deploy.json").write_text(json.dumps(POLICY))
     (tmp_path / "iam" / "package-lock.json").write_text("{}")
     if mode == "pull-request":
-        for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*COMMITTER, "commit", "-q", "-m", "Begin"]):
+        for arguments in (
+            ["init", "-q", "-b", "main"],
+            ["add", "."],
+            [*COMMITTER, "commit", "-q", "-m", "Begin"],
+        ):
             subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", tmp_path / "iam" / name, "--trails", trail, "--mode", mode
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        tmp_path / "iam" / name,
+        "--trails",
+        trail,
+        "--mode",
+        mode,
     )
     assert done.code == (2 if is_slip else 0), done.err
     assert ("(did you mean " in done.err and "ci-deploy.json?)" in done.err) == is_slip
@@ -367,9 +553,23 @@ def test_a_missing_folder_named_nearly_as_that_of_a_policy_is_a_slip(
     (tmp_path / "iam" / "prod").mkdir(parents=True)
     (tmp_path / "iam" / "prod" / "ci-deploy.json").write_text(json.dumps(POLICY))
     if mode == "pull-request":
-        for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*COMMITTER, "commit", "-q", "-m", "Begin"]):
+        for arguments in (
+            ["init", "-q", "-b", "main"],
+            ["add", "."],
+            [*COMMITTER, "commit", "-q", "-m", "Begin"],
+        ):
             subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", tmp_path / name, "--trails", trail, "--mode", mode)
+    done = leastpriv(
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        tmp_path / name,
+        "--trails",
+        trail,
+        "--mode",
+        mode,
+    )
     assert done.code == (2 if is_slip else 0), done.err
     assert ("(did you mean " in done.err and "iam/prod/ci-deploy.json?)" in done.err) == is_slip
 
@@ -396,22 +596,35 @@ def test_a_pattern_with_a_path_that_no_record_has_fails_and_names_the_roles(
     """A record without `sessionIssuer` has no path of the role."""
     monkeypatch.chdir(tmp_path)
     made = {**record(UPDATE, FIRST, "1", "arn:aws:iam::111122223333:role/ci/deploy")}
-    made["userIdentity"] = {key: value for key, value in made["userIdentity"].items() if key != "sessionContext"}
+    made["userIdentity"] = {
+        key: value for key, value in made["userIdentity"].items() if key != "sessionContext"
+    }
     write_trail(tmp_path / "trail", [made])
     Path("leastpriv.yml").write_text(
-        'targets:\n- role-arn: "arn:aws:iam::111122223333:role/ci/*"\n  policy-file: iam/{name}.json\n'
+        'targets:\n- role-arn: "arn:aws:iam::111122223333:role/ci/*"\n  policy-file:'
+        " iam/{name}.json\n"
     )
-    done = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "trail", "--when-no-calls", missing)
+    done = leastpriv(
+        "propose", "--config", "leastpriv.yml", "--trails", "trail", "--when-no-calls", missing
+    )
     assert done.code == code, done.err
-    assert ("No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in done.err) == bool(code)
+    assert (
+        "No calls by role/ci/*. Roles and users in this trail: role/deploy (1 call)." in done.err
+    ) == bool(code)
 
 
 @pytest.mark.parametrize("command", ["propose", "permissions", "explain"])
-def test_a_trail_whose_files_are_all_cut_off_fails(trail: str, policy: str, command: str, tmp_path: Path) -> None:
+def test_a_trail_whose_files_are_all_cut_off_fails(
+    trail: str, policy: str, command: str, tmp_path: Path
+) -> None:
     for file in Path(trail).rglob("*.gz"):
         whole = file.read_bytes()
         (tmp_path / file.name).write_bytes(whole[: len(whole) * 2 // 3])
-    more = {"propose": ("--policy-file", policy), "permissions": (), "explain": ("sqs:CreateQueue",)}[command]
+    more = {
+        "propose": ("--policy-file", policy),
+        "permissions": (),
+        "explain": ("sqs:CreateQueue",),
+    }[command]
     done = leastpriv(command, *more, "--role-arn", ROLE, "--trails", tmp_path)
     assert done.code == 1
     assert "Every file that was read is damaged (" in done.err

@@ -1,4 +1,6 @@
-"""The promises of a command's result: for people at a terminal as it is meant to look, for programs as it is."""
+"""The promises of a command's result: for people at a terminal as it is meant to look, for programs
+as it is.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,14 @@ from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.markdown import HOSTILE
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-ROW = {"action": "s3:PutObject", "resource": "*", "basis": "observed", "count": 3, "runs": ["1"], "last_seen": "x"}
+ROW = {
+    "action": "s3:PutObject",
+    "resource": "*",
+    "basis": "observed",
+    "count": 3,
+    "runs": ["1"],
+    "last_seen": "x",
+}
 
 
 class Terminal(StringIO):
@@ -40,7 +49,10 @@ def at_terminal(*arguments: str) -> str:
     outer, inner = pty.openpty()
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
     child = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=inner, stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-c", script, *arguments],
+        stdout=inner,
+        stderr=subprocess.DEVNULL,
+        env=environment,
     )
     os.close(inner)
     shown = b""
@@ -66,7 +78,9 @@ def proposing(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", str(trail))
 
 
-def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(proposing: tuple[str, ...]) -> None:
+def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(
+    proposing: tuple[str, ...],
+) -> None:
     shown = at_terminal(*proposing)
     assert COLOUR.search(shown)
     assert "**" not in shown
@@ -75,15 +89,28 @@ def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(
     assert "--output-dir writes the whole" in " ".join(COLOUR.sub("", shown).split())
     assert "What happens next" not in shown
     script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
-    piped = subprocess.run([sys.executable, "-c", script, *proposing], capture_output=True, text=True, check=False)
+    piped = subprocess.run(
+        [sys.executable, "-c", script, *proposing], capture_output=True, text=True, check=False
+    )
     assert piped.stdout.startswith("# Least privilege for ci-deploy")
     assert "What happens next" in piped.stdout
     assert "\x1b" not in piped.stdout
 
 
-def test_as_json_the_proposal_is_the_file_that_is_written(proposing: tuple[str, ...], tmp_path: Path) -> None:
+def test_as_json_the_proposal_is_the_file_that_is_written(
+    proposing: tuple[str, ...], tmp_path: Path
+) -> None:
     script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
-    command = [sys.executable, "-c", script, *proposing, "--format", "json", "--output-dir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        *proposing,
+        "--format",
+        "json",
+        "--output-dir",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == (tmp_path / "proposal.json").read_text(encoding="utf-8")
 
@@ -121,7 +148,11 @@ def test_tables_without_a_terminal_are_aligned_columns() -> None:
 
 def test_a_request_that_is_newly_allowed_shows_its_context() -> None:
     statement = {"file": "new.json", "index": 0, "sid": "Deploy", "line": 4}
-    row = {"action": "s3:GetObject", "resource": "x", "context": {"aws:RequestedRegion": ["eu-west-1"]}}
+    row = {
+        "action": "s3:GetObject",
+        "resource": "x",
+        "context": {"aws:RequestedRegion": ["eu-west-1"]},
+    }
     assert excess_table([{**row, "statement": statement}]).cells == (
         ("s3:GetObject", "x", "aws:RequestedRegion eu-west-1", "new.json:4 Deploy"),
     )
@@ -141,10 +172,17 @@ class TestProgress:
     def test_at_a_terminal_the_next_line_takes_the_place_of_a_passing_one(self) -> None:
         terminal = Terminal()
         console = Console(terminal, terminal, in_actions=False)
-        for message in (f"{PROGRESS_PREFIX}10,000 calls", f"{PROGRESS_PREFIX}20,000 calls", "Read 25,000 records"):
+        for message in (
+            f"{PROGRESS_PREFIX}10,000 calls",
+            f"{PROGRESS_PREFIX}20,000 calls",
+            "Read 25,000 records",
+        ):
             console.log(message)
         erase = "\r\x1b[2K"
-        assert terminal.getvalue() == f"… 10,000 calls{erase}… 20,000 calls{erase}Read 25,000 records\n"
+        assert (
+            terminal.getvalue()
+            == f"… 10,000 calls{erase}… 20,000 calls{erase}Read 25,000 records\n"
+        )
 
     def test_a_passing_line_is_taken_away_before_a_result_is_written(self) -> None:
         terminal = Terminal()

@@ -16,20 +16,32 @@ from leastpriv.cli.main import main
 from tests.hypothesis_profiles import examples
 
 ALLOW = {"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}
-DENY = {"Sid": "Never", "Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/secret"}
+DENY = {
+    "Sid": "Never",
+    "Effect": "Deny",
+    "Action": "s3:GetObject",
+    "Resource": "arn:aws:s3:::b/secret",
+}
 UNDER = {**ALLOW, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
 
 
 def run(*arguments: object) -> tuple[int, list[dict[str, Any]], str]:
     """Run a command; its exit code, JSON lines and what it said."""
     out, err = io.StringIO(), io.StringIO()
-    code = main([str(each) for each in arguments], out, err, lambda: datetime(2026, 11, 24, tzinfo=UTC))
+    code = main(
+        [str(each) for each in arguments], out, err, lambda: datetime(2026, 11, 24, tzinfo=UTC)
+    )
     return code, [json.loads(line) for line in out.getvalue().splitlines()], err.getvalue()
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, statements in {"a": [ALLOW], "deny": [ALLOW, DENY], "under": [UNDER], "none": []}.items():
+    for name, statements in {
+        "a": [ALLOW],
+        "deny": [ALLOW, DENY],
+        "under": [UNDER],
+        "none": [],
+    }.items():
         policy = {"Version": "2012-10-17", "Statement": statements}
         (tmp_path / f"{name}.json").write_text(json.dumps(policy, indent=1))
     return tmp_path
@@ -38,7 +50,9 @@ def folder(tmp_path: Path) -> Path:
 def asked(folder: Path, *requests: dict[str, Any] | str) -> Path:
     """Write requests; a text is the key of an object that is asked for."""
     found = [
-        {"action": "s3:GetObject", "resource": f"arn:aws:s3:::b/{each}"} if isinstance(each, str) else each
+        {"action": "s3:GetObject", "resource": f"arn:aws:s3:::b/{each}"}
+        if isinstance(each, str)
+        else each
         for each in requests
     ]
     path = folder / "r.json"
@@ -47,7 +61,9 @@ def asked(folder: Path, *requests: dict[str, Any] | str) -> Path:
 
 
 def test_each_request_has_a_line_with_the_statement_that_decided(folder: Path) -> None:
-    requests = asked(folder, "k", "secret", {"action": "s3:PutObject", "resource": "arn:aws:s3:::b/k"})
+    requests = asked(
+        folder, "k", "secret", {"action": "s3:PutObject", "resource": "arn:aws:s3:::b/k"}
+    )
     policy = folder / "deny.json"
     code, rows, said = run("evaluate", "--policy", policy, "--request", requests)
     allow = {"file": str(policy), "index": 0, "sid": None, "line": 4}
@@ -62,7 +78,15 @@ def test_each_request_has_a_line_with_the_statement_that_decided(folder: Path) -
 
 def test_several_policies_add_up(folder: Path) -> None:
     requests = asked(folder, "k")
-    _, rows, _ = run("evaluate", "--policy", folder / "none.json", "--policy", folder / "a.json", "--request", requests)
+    _, rows, _ = run(
+        "evaluate",
+        "--policy",
+        folder / "none.json",
+        "--policy",
+        folder / "a.json",
+        "--request",
+        requests,
+    )
     assert rows[0]["decision"] == "allowed"
     assert rows[0]["statement"]["file"] == str(folder / "a.json")
 
@@ -80,7 +104,9 @@ def test_a_key_that_is_absent_is_unknown_unless_the_context_is_complete(folder: 
     assert rows[0]["statement"]["index"] == 0
 
 
-@pytest.mark.parametrize(("flag", "layer"), [("--boundary", "boundary"), ("--session-policy", "session")])
+@pytest.mark.parametrize(
+    ("flag", "layer"), [("--boundary", "boundary"), ("--session-policy", "session")]
+)
 def test_boundary_and_session_policy_limit(folder: Path, flag: str, layer: str) -> None:
     requests = asked(folder, "k", "secret")
     common = ("evaluate", "--policy", folder / "a.json", "--request", requests)
@@ -94,7 +120,11 @@ def test_boundary_and_session_policy_limit(folder: Path, flag: str, layer: str) 
 
 def test_contains_prints_nothing_without_new_access(folder: Path) -> None:
     assert run("contains", "--old", folder / "a.json", "--new", folder / "deny.json") == (0, [], "")
-    assert run("contains", "--old", folder / "a.json", "--new", folder / "under.json") == (0, [], "")
+    assert run("contains", "--old", folder / "a.json", "--new", folder / "under.json") == (
+        0,
+        [],
+        "",
+    )
 
 
 @pytest.mark.parametrize("second", [{"Statement": [{"Effect": "Allow"}]}, '{"Statement": []}'])
@@ -122,12 +152,29 @@ def test_contains_shows_a_request_that_evaluate_takes(folder: Path) -> None:
     ]
     assert "allows what the old policy does not: s3:GetObject on arn:aws:s3:::b/secret." in said
     requests = asked(folder, rows[0])
-    decisions = [run("evaluate", "--policy", policy, "--request", requests)[1][0]["decision"] for policy in (old, new)]
+    decisions = [
+        run("evaluate", "--policy", policy, "--request", requests)[1][0]["decision"]
+        for policy in (old, new)
+    ]
     assert decisions == ["explicitDeny", "allowed"]
 
 
-NAMES = ["s3:GetObject", "s3:Get*", "s3:*", "*", "newservice:*", "sqs:SendMessage", "ec2:Describe?pcs"]
-PLACES = ["*", "arn:aws:s3:::b/*", "arn:aws:s3:::b/${*}", "arn:aws:s3:::b/${aws:username}/*", "arn:aws:sqs:*:1:q?"]
+NAMES = [
+    "s3:GetObject",
+    "s3:Get*",
+    "s3:*",
+    "*",
+    "newservice:*",
+    "sqs:SendMessage",
+    "ec2:Describe?pcs",
+]
+PLACES = [
+    "*",
+    "arn:aws:s3:::b/*",
+    "arn:aws:s3:::b/${*}",
+    "arn:aws:s3:::b/${aws:username}/*",
+    "arn:aws:sqs:*:1:q?",
+]
 WHEN = [
     None,
     {"StringLike": {"aws:PrincipalTag/team": ["shop-*", "a"]}},
@@ -158,7 +205,9 @@ def test_whatever_request_contains_shows_evaluate_confirms(
     folder: Path, old: list[dict[str, Any]], new: list[dict[str, Any]]
 ) -> None:
     for name, statements in (("old", old), ("new", new)):
-        (folder / f"{name}.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}))
+        (folder / f"{name}.json").write_text(
+            json.dumps({"Version": "2012-10-17", "Statement": statements})
+        )
     code, rows, _ = run("contains", "--old", folder / "old.json", "--new", folder / "new.json")
     assert (code, len(rows)) in {(0, 0), (3, 1)}
     for row in rows:
@@ -174,16 +223,24 @@ def test_policies_of_a_split_role_are_compared_together(folder: Path) -> None:
     whole = {**ALLOW, "Action": ["s3:Get*", "s3:PutObject"]}
     for name, action in (("whole", whole["Action"]), ("put", "s3:PutObject")):
         statement = {**ALLOW, "Action": action}
-        (folder / f"{name}.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+        (folder / f"{name}.json").write_text(
+            json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        )
     parts = [folder / "a.json", folder / "put.json"]
-    assert run("contains", "--old", parts[0], "--old", parts[1], "--new", folder / "whole.json") == (0, [], "")
-    assert run("contains", "--old", folder / "whole.json", "--new", parts[0], "--new", parts[1]) == (0, [], "")
+    assert run(
+        "contains", "--old", parts[0], "--old", parts[1], "--new", folder / "whole.json"
+    ) == (0, [], "")
+    assert run(
+        "contains", "--old", folder / "whole.json", "--new", parts[0], "--new", parts[1]
+    ) == (0, [], "")
     code, rows, _ = run("contains", "--old", parts[0], "--new", parts[0], "--new", parts[1])
     assert (code, rows[0]["statement"]["file"]) == (3, str(parts[1]))
 
 
 def test_contains_shows_the_context(folder: Path) -> None:
-    code, rows, said = run("contains", "--old", folder / "none.json", "--new", folder / "under.json")
+    code, rows, said = run(
+        "contains", "--old", folder / "none.json", "--new", folder / "under.json"
+    )
     assert code == 3
     assert rows[0]["context"] == {"aws:securetransport": ["true"]}
     assert said.rstrip().endswith("aws:securetransport true.")
@@ -216,7 +273,10 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
     [
         (["evaluate", "--policy", "nosuch.json", "--request", "r.json"], "--policy names"),
         (["evaluate", "--policy", "{a}", "--request", "nosuch.json"], "--request names"),
-        (["evaluate", "--policy", "{a}", "--boundary", "nosuch.json", "--request", "r.json"], "--boundary names"),
+        (
+            ["evaluate", "--policy", "{a}", "--boundary", "nosuch.json", "--request", "r.json"],
+            "--boundary names",
+        ),
         (
             ["evaluate", "--policy", "{a}", "--session-policy", "n.json", "--request", "r.json"],
             "--session-policy names",
@@ -224,12 +284,17 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
         (["contains", "--old", "nosuch.json", "--new", "{a}"], "--old names"),
         (["contains", "--old", "{a}", "--new", "nosuch.json"], "--new names"),
         (["contains", "--old", "{a}", "--new", "{bad}"], "bad.txt: line 1"),
-        (["contains", "--old", "{a}", "--new", "{a}#x"], "with the pointer 'x'; a pointer begins with /"),
+        (
+            ["contains", "--old", "{a}", "--new", "{a}#x"],
+            "with the pointer 'x'; a pointer begins with /",
+        ),
         (["contains", "--old", "{a}"], ""),
         (["evaluate", "--policy", "{a}"], ""),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(folder: Path, arguments: list[str], told: str) -> None:
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    folder: Path, arguments: list[str], told: str
+) -> None:
     (folder / "bad.txt").write_text("{")
     named = {"a": folder / "a.json", "bad": folder / "bad.txt"}
     code, rows, said = run(*(each.format(**named) for each in arguments))

@@ -1,4 +1,6 @@
-"""The promises of settings: values read, defaults put in, and every message names the input and the way out."""
+"""The promises of settings: values read, defaults put in, and every message names the input and the
+way out.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,21 @@ from tests.fakes.deploys import ROLE
 Answer = TypeVar("Answer")
 NEEDED = {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": "trail"}
 WRONG = {
-    "role-arn": ["ci-deploy", "arn:aws:sts::111122223333:assumed-role/ci/1", "arn:aws:s3:::b", "x\n::error::y"],
+    "role-arn": [
+        "ci-deploy",
+        "arn:aws:sts::111122223333:assumed-role/ci/1",
+        "arn:aws:s3:::b",
+        "x\n::error::y",
+    ],
     "also-attached": ["arn:aws:iam::111122223333:role/ci"],
     "mode": ["pr", "REPORT", "report,check"],
-    "trails": ["s3://", "s3:///AWSLogs", "s3://B", "arn:aws:s3:::bucket", "arn:aws:cloudtrail:x:1:trail/y"],
+    "trails": [
+        "s3://",
+        "s3:///AWSLogs",
+        "s3://B",
+        "arn:aws:s3:::bucket",
+        "arn:aws:cloudtrail:x:1:trail/y",
+    ],
     "athena-table": ["trails", "a.b.c.d", "db.table;", "x/y/db.table", "db.'table'"],
     "lookback-days": ["0", "-1", "ten", "1.5", "1e9", "\u0663"],
     "minimum-days": ["-1", "x", "30 days", "9999999999"],
@@ -72,11 +85,15 @@ def test_a_wrong_choice_lists_only_values_that_can_be_written() -> None:
 
 
 def is_one_sentence(message: str) -> bool:
-    """One sentence, whatever the value: a full stop ends it and nothing but quoted values may hold another."""
+    """One sentence, whatever the value: a full stop ends it and nothing but quoted values may hold
+    another.
+    """
     return message.endswith(".") and "\n" not in message and not re.search(r"[.!?] [A-Z]", message)
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
 def test_a_wrong_value_is_an_error_that_names_input_and_value(name: str, value: str) -> None:
     message = message_of_step(name, value)
     assert message.startswith(f"The input {name}")
@@ -86,7 +103,9 @@ def test_a_wrong_value_is_an_error_that_names_input_and_value(name: str, value: 
     assert is_one_sentence(message)
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
 def test_on_a_shell_the_message_names_the_option(name: str, value: str) -> None:
     flag = next(known.flag for known in inputs() if known.name == name)
     message = message_of_options(name, value)
@@ -104,7 +123,9 @@ def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", [known.name for known in inputs() if known.name not in NEEDED])
 def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name: str) -> None:
-    assert parse_settings(step_inputs(environment(**{name: ""}))) == parse_settings(step_inputs(environment()))
+    assert parse_settings(step_inputs(environment(**{name: ""}))) == parse_settings(
+        step_inputs(environment())
+    )
 
 
 def test_defaults_are_those_of_the_contract() -> None:
@@ -112,7 +133,10 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert found.principal.arn == ROLE
     assert (found.mode, found.trails, found.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
     assert (found.options.minimum_days, found.options.minimum_runs) == (35, 5)
-    assert (found.options.unseen_services, found.options.exact_resources) == (UnseenServices.BY_ENTRY, False)
+    assert (found.options.unseen_services, found.options.exact_resources) == (
+        UnseenServices.BY_ENTRY,
+        False,
+    )
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
     assert found.pull_request_options == PullRequestOptions(labels=("leastpriv",))
@@ -120,7 +144,9 @@ def test_defaults_are_those_of_the_contract() -> None:
 
 
 @pytest.mark.parametrize("value", ["", " ", "\n"])
-def test_a_step_that_names_no_evidence_reads_event_history_in_the_region_of_the_environment(value: str) -> None:
+def test_a_step_that_names_no_evidence_reads_event_history_in_the_region_of_the_environment(
+    value: str,
+) -> None:
     found = parse_settings(step_inputs(environment(trails=value)))
     assert found.event_history
     assert (found.trail_folders, found.aws_regions) == ((), ())
@@ -151,7 +177,13 @@ def test_on_a_shell_a_proposal_is_reported_unless_asked_otherwise() -> None:
 def test_what_a_new_pull_request_is_given() -> None:
     found = parse_settings(
         step_inputs(
-            environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
+            environment(
+                labels="a, b",
+                reviewers="kim\nlee",
+                team_reviewers="platform",
+                assignees="max",
+                draft="true",
+            )
         )
     )
     assert found.pull_request_options == PullRequestOptions(
@@ -184,7 +216,10 @@ def test_every_input_reaches_its_setting() -> None:
     assert found.also_attached == ("a.json", "b.json", "c.json")
     assert (found.mode, found.trails) == (Mode.CHECK, ("one", "two", "three"))
     assert (found.options.minimum_days, found.options.minimum_runs) == (0, 7)
-    assert (found.options.unseen_services, found.options.exact_resources) == (UnseenServices.DROP, True)
+    assert (found.options.unseen_services, found.options.exact_resources) == (
+        UnseenServices.DROP,
+        True,
+    )
     assert (found.options.keep, found.options.never_add) == (("s3:Delete*", "iam:*"), ("*",))
     assert (found.base, found.branch) == ("main", "policy/ci")
 
@@ -205,7 +240,9 @@ def test_the_principal_of_an_option_is_named_by_the_message() -> None:
         named_principal("x", "--role-arn")
 
 
-@given(st.text(max_size=30) | st.datetimes(timezones=st.just(timezone(timedelta(hours=14)))).map(str))
+@given(
+    st.text(max_size=30) | st.datetimes(timezones=st.just(timezone(timedelta(hours=14)))).map(str)
+)
 def test_any_text_is_a_time_in_utc_or_an_error(text: str) -> None:
     found = answer(lambda: window(text, ""))
     if isinstance(found, str):
@@ -216,12 +253,17 @@ def test_any_text_is_a_time_in_utc_or_an_error(text: str) -> None:
 
 def test_a_date_is_its_beginning_in_utc_and_another_zone_is_converted() -> None:
     found = window("2026-11-03", "2026-11-03T10:00:00+02:00")
-    assert (found.start, found.end) == (datetime(2026, 11, 3, tzinfo=UTC), datetime(2026, 11, 3, 8, tzinfo=UTC))
+    assert (found.start, found.end) == (
+        datetime(2026, 11, 3, tzinfo=UTC),
+        datetime(2026, 11, 3, 8, tzinfo=UTC),
+    )
 
 
 @pytest.mark.parametrize("end", ["2026-11-03", "2026-11-02"])
 def test_an_empty_window_is_bad_input(end: str) -> None:
-    with pytest.raises(InputError, match=r"--from 2026-11-03 is not before --to .*: the window is empty"):
+    with pytest.raises(
+        InputError, match=r"--from 2026-11-03 is not before --to .*: the window is empty"
+    ):
         window("2026-11-03", end)
 
 

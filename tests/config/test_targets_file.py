@@ -28,7 +28,9 @@ from leastpriv.errors import InputError
 from tests.fakes.chains import CI, DEPLOY, EXEC, config, entry
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "leastpriv" / "config" / "config.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    (ROOT / "leastpriv" / "config" / "config.schema.json").read_text(encoding="utf-8")
+)
 EXAMPLE = ROOT / "examples" / "several-roles" / "leastpriv.yml"
 READER = "arn:aws:iam::111122223333:role/readers/leastpriv"
 TEMPLATE = "arn:aws:iam::{account}:role/leastpriv-reader"
@@ -40,20 +42,31 @@ GOOD: dict[str, dict[str, Any]] = {
     "all keys of the run": {"targets": [ONE], "follow": False, "discover": True},
     "where first files go": {"targets": [ONE], "discover": "policies/{name}.json"},
     "a user": {"targets": [entry("arn:aws:iam::111122223333:user/ann", "iam/ann.json")]},
-    "dials": {"targets": [{**ONE, "minimum-days": 3, "minimum-runs": "4", "keep": ["s3:*"], "never-add": "iam:*"}]},
+    "dials": {
+        "targets": [
+            {**ONE, "minimum-days": 3, "minimum-runs": "4", "keep": ["s3:*"], "never-add": "iam:*"}
+        ]
+    },
     "flags": {"targets": [{**ONE, "draft": True, "last-accessed": "false"}]},
     "choices": {"targets": [{**ONE, "resources": "keep", "unseen-services": "drop"}]},
     "a group": {"targets": [{**ONE, "group": "cdk"}, entry(DEPLOY, "iam/d.json", group="cdk")]},
     "a pattern": {"targets": [entry(LIKE, "iam/{name}.json")]},
     "a branch": {"targets": [{**ONE, "branch": "leastpriv/x"}]},
-    "a reader role": {"targets": [{**ONE, "assume-role": READER, "external-id": "acme/1", "session-name": "weekly"}]},
+    "a reader role": {
+        "targets": [
+            {**ONE, "assume-role": READER, "external-id": "acme/1", "session-name": "weekly"}
+        ]
+    },
     "a reader role in every account": {"assume-role": TEMPLATE, "targets": [ONE]},
 }
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no targets": ({}, "lists no targets"),
     "an empty list": ({"targets": []}, "lists no targets"),
     "an unknown key": ({"targets": [ONE], "target": 1}, "the key 'target'"),
-    "an unknown key of a target": ({"targets": [{**ONE, "role": "x"}]}, "target 1 (line 2) has the key 'role'"),
+    "an unknown key of a target": (
+        {"targets": [{**ONE, "role": "x"}]},
+        "target 1 (line 2) has the key 'role'",
+    ),
     "an input of the whole run": ({"targets": [{**ONE, "trails": "x"}]}, "for all targets"),
     "no role": ({"targets": [{"policy-file": "x.json"}]}, "has no role-arn"),
     "no policy file": ({"targets": [{"role-arn": CI}]}, "has no policy-file"),
@@ -61,25 +74,55 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a list of numbers": ({"targets": [{**ONE, "keep": [1]}]}, "neither text"),
     "a mapping as a value": ({"targets": [{**ONE, "keep": {"a": 1}}]}, "neither text"),
     "a group with a slash": ({"targets": [{**ONE, "group": "a/b"}]}, "letters, digits"),
-    "group and branch": ({"targets": [{**ONE, "group": "a", "branch": "b"}]}, "both group and branch"),
+    "group and branch": (
+        {"targets": [{**ONE, "group": "a", "branch": "b"}]},
+        "both group and branch",
+    ),
     "follow as text": ({"targets": [ONE], "follow": "yes"}, "true or false"),
     "first files without a name": ({"targets": [ONE], "discover": "iam/x.json"}, "discover is"),
-    "a session as reader role": ({"targets": [{**ONE, "assume-role": f"{READER}/x y"}]}, "assume-role is"),
-    "an external id as number": ({"targets": [{**ONE, "assume-role": READER, "external-id": 17}]}, "quote a number"),
-    "an external id without a role": ({"targets": [{**ONE, "external-id": "acme"}]}, "without assume-role"),
+    "a session as reader role": (
+        {"targets": [{**ONE, "assume-role": f"{READER}/x y"}]},
+        "assume-role is",
+    ),
+    "an external id as number": (
+        {"targets": [{**ONE, "assume-role": READER, "external-id": 17}]},
+        "quote a number",
+    ),
+    "an external id without a role": (
+        {"targets": [{**ONE, "external-id": "acme"}]},
+        "without assume-role",
+    ),
     "a session name without a role": ({"session-name": "x", "targets": [ONE]}, "session-name"),
-    "first files at the root of the disk": ({"targets": [ONE], "discover": "/{name}.json"}, "discover is"),
+    "first files at the root of the disk": (
+        {"targets": [ONE], "discover": "/{name}.json"},
+        "discover is",
+    ),
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one role twice": ({"targets": [ONE, entry(CI, "iam/x.json")]}, "as in an earlier target"),
     "one file twice": ({"targets": [ONE, entry(DEPLOY, "iam/ci.json")]}, "as in an earlier target"),
-    "a pattern over accounts": ({"targets": [entry("arn:aws:iam::*:role/x", "i/{name}.json")]}, "name and path only"),
-    "a pattern of users": ({"targets": [entry("arn:aws:iam::111122223333:user/*", "i/{name}.json")]}, "wildcards may"),
+    "a pattern over accounts": (
+        {"targets": [entry("arn:aws:iam::*:role/x", "i/{name}.json")]},
+        "name and path only",
+    ),
+    "a pattern of users": (
+        {"targets": [entry("arn:aws:iam::111122223333:user/*", "i/{name}.json")]},
+        "wildcards may",
+    ),
     "a pattern with one file": ({"targets": [entry(LIKE, "iam/x.json")]}, "write {name} once"),
-    "a pattern with names as folders": ({"targets": [entry(LIKE, "{name}/policy.json")]}, "write {name} once"),
+    "a pattern with names as folders": (
+        {"targets": [entry(LIKE, "{name}/policy.json")]},
+        "write {name} once",
+    ),
     "a pattern that leads out": ({"targets": [entry(LIKE, "../{name}.json")]}, "write {name} once"),
-    "a pattern with a branch": ({"targets": [entry(LIKE, "i/{name}.json", branch="x")]}, "several roles"),
-    "a name without a pattern": ({"targets": [entry(CI, "iam/{name}.json")]}, "only a role-arn with"),
+    "a pattern with a branch": (
+        {"targets": [entry(LIKE, "i/{name}.json", branch="x")]},
+        "several roles",
+    ),
+    "a name without a pattern": (
+        {"targets": [entry(CI, "iam/{name}.json")]},
+        "only a role-arn with",
+    ),
     "one branch twice": (
         {"targets": [{**ONE, "branch": "b"}, entry(DEPLOY, "iam/d.json", branch="b")]},
         "as in an earlier target",
@@ -105,7 +148,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "write {account} for it",
     ),
     "two reader roles for one account": (
-        {"targets": [{**ONE, "assume-role": READER}, entry(DEPLOY, "iam/d.json", assume_role=TEMPLATE)]},
+        {
+            "targets": [
+                {**ONE, "assume-role": READER},
+                entry(DEPLOY, "iam/d.json", assume_role=TEMPLATE),
+            ]
+        },
         "name them once for each account",
     ),
     "first files that lead out": ({"targets": [ONE], "discover": "../{name}.json"}, "discover is"),
@@ -129,7 +177,9 @@ def test_what_the_schema_takes_is_read(value: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)
-def test_what_the_schema_rejects_is_bad_input_with_its_location(value: dict[str, Any], said: str) -> None:
+def test_what_the_schema_rejects_is_bad_input_with_its_location(
+    value: dict[str, Any], said: str
+) -> None:
     assert not Draft202012Validator(SCHEMA).is_valid(value)
     with pytest.raises(InputError) as raised:
         read_configuration(text_of(value), "leastpriv.yml")
@@ -146,7 +196,9 @@ def test_what_no_schema_can_express_is_bad_input_too(value: dict[str, Any], said
 
 def test_the_schema_is_one_and_fresh() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    done = subprocess.run([sys.executable, ROOT / "tools" / "config_schema.py", "--check"], check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "config_schema.py", "--check"], check=False
+    )
     assert done.returncode == 0
 
 
@@ -164,17 +216,30 @@ def test_the_example_is_valid_and_its_settings_are_sound() -> None:
         made = settings_of(each, each.role.replace("*", "orders"), given)
         assert made.mode is Mode.CHECK
     team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), given)
-    assert (team.policy_file, team.branch) == ("iam/teams/orders-deploy.json", "leastpriv/orders-deploy")
+    assert (team.policy_file, team.branch) == (
+        "iam/teams/orders-deploy.json",
+        "leastpriv/orders-deploy",
+    )
     cdk = settings_of(found.entries[2], found.entries[2].role, given)
-    assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == ("leastpriv/cdk", 60, ("*:Delete*",))
+    assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == (
+        "leastpriv/cdk",
+        60,
+        ("*:Delete*",),
+    )
 
 
 def test_the_role_that_one_target_names_reads_the_whole_account() -> None:
     listed = [ONE, entry(DEPLOY, "iam/d.json", assume_role=READER), entry(ELSEWHERE, "iam/x.json")]
-    found = read_configuration(config(listed, **{"assume-role": TEMPLATE}).encode(), "leastpriv.yml").entries
+    found = read_configuration(
+        config(listed, **{"assume-role": TEMPLATE}).encode(), "leastpriv.yml"
+    ).entries
     arns = [each.reader.arn if each.reader else "" for each in found]
     assert arns == [READER, READER, TEMPLATE.replace("{account}", "222233334444")]
-    assert [each.reader and each.reader.only_for_other_accounts for each in found] == [False, False, True]
+    assert [each.reader and each.reader.only_for_other_accounts for each in found] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_branches_name_the_account_where_the_config_has_several() -> None:
@@ -202,7 +267,16 @@ def test_the_run_needs_no_role() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\xff\xfe\x00", b"targets: [", b"a: &a [*a]", b"- 1", b"x" * 300_000, b"targets: {a: 1}", b"\t"]
+    "raw",
+    [
+        b"\xff\xfe\x00",
+        b"targets: [",
+        b"a: &a [*a]",
+        b"- 1",
+        b"x" * 300_000,
+        b"targets: {a: 1}",
+        b"\t",
+    ],
 )
 def test_any_other_content_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError):
@@ -221,7 +295,10 @@ def test_any_bytes_are_a_config_or_bad_input(raw: bytes) -> None:
 TEXTS = (
     "targets:\n  - role-arn: {ci}\n    policy-file: iam/ci.json\n",
     "# a\ntargets:\n- role-arn: {ci}\n  policy-file: iam/ci.json  # here\n\n# b\nfollow: true\n",
-    "targets:\r\n    - policy-file: iam/ci.json\r\n      role-arn: {ci}\r\n      keep:\r\n        - s3:*\r\n# end",
+    (
+        "targets:\r\n    - policy-file: iam/ci.json\r\n      role-arn: {ci}\r\n      keep:\r\n     "
+        "   - s3:*\r\n# end"
+    ),
     "follow: false\ntargets:\n  -   role-arn: {ci}\n      policy-file: iam/ci.json",
     "targets:\n  - role-arn: {ci}\n    policy-file: iam/ci.json\n...\n",
 )

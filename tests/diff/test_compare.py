@@ -40,16 +40,26 @@ def actions(difference: Difference, part: str) -> list[str]:
 def test_without_a_policy_every_need_is_missing(evidence: Evidence) -> None:
     found = compare(None, [], evidence)
     assert found.entries == ()
-    assert actions(found, "missing") == ["cloudwatch:PutMetricAlarm", "lambda:UpdateFunctionCode", "sqs:CreateQueue"]
+    assert actions(found, "missing") == [
+        "cloudwatch:PutMetricAlarm",
+        "lambda:UpdateFunctionCode",
+        "sqs:CreateQueue",
+    ]
 
 
 def test_permissions_of_attached_policies_are_not_missing(evidence: Evidence) -> None:
     attached = [document(allow("sqs:*")), document(allow("cloudwatch:Put*"))]
-    assert actions(compare(document(allow("s3:*")), attached, evidence), "missing") == ["lambda:UpdateFunctionCode"]
+    assert actions(compare(document(allow("s3:*")), attached, evidence), "missing") == [
+        "lambda:UpdateFunctionCode"
+    ]
 
 
 def test_entries_are_distinct_and_in_the_order_of_the_policy(evidence: Evidence) -> None:
-    policy = document(allow(["sqs:*", "s3:GetObject", "sqs:*"]), allow("sqs:*"), {**allow("ec2:*"), "Effect": "Deny"})
+    policy = document(
+        allow(["sqs:*", "s3:GetObject", "sqs:*"]),
+        allow("sqs:*"),
+        {**allow("ec2:*"), "Effect": "Deny"},
+    )
     found = compare(policy, [document(allow("sns:*"))], evidence)
     assert [(entry.statement.index, entry.pattern) for entry in found.entries] == [
         (0, "sqs:*"),
@@ -66,7 +76,9 @@ def test_a_wildcard_grants_the_actions_that_fit_its_resources(evidence: Evidence
 
 
 def test_a_usage_belongs_to_every_entry_that_may_have_allowed_it(evidence: Evidence) -> None:
-    policy = document(allow("lambda:*", FUNCTION), allow("lambda:*", f"{FUNCTION}-2"), allow("lambda:Update*"))
+    policy = document(
+        allow("lambda:*", FUNCTION), allow("lambda:*", f"{FUNCTION}-2"), allow("lambda:Update*")
+    )
     used = [list(entry.uses) for entry in compare(policy, [], evidence).entries]
     assert used == [["lambda:UpdateFunctionCode"], [], ["lambda:UpdateFunctionCode"]]
 
@@ -88,11 +100,23 @@ def test_a_usage_under_an_unrecorded_condition_is_conditional(
         (["x"], "implicitDeny"),
     ],
 )
-def test_a_need_with_several_values_of_a_condition_is_decided_for_each_value(granted: list[str], effect: str) -> None:
-    """EKS may pass the role of a cluster to EC2 and to EKS: a condition that names both allows the call."""
-    services = Condition("StringEquals", "iam:PassedToService", ("ec2.amazonaws.com", "eks.amazonaws.com"))
-    need = Need(Permission("iam:PassRole", "arn:aws:iam::111122223333:role/x", (services,)), Basis.OBSERVED, "")
-    policy = document(allow("iam:PassRole", Condition={"StringEquals": {"iam:PassedToService": granted}}))
+def test_a_need_with_several_values_of_a_condition_is_decided_for_each_value(
+    granted: list[str], effect: str
+) -> None:
+    """EKS may pass the role of a cluster to EC2 and to EKS: a condition that names both allows the
+    call.
+    """
+    services = Condition(
+        "StringEquals", "iam:PassedToService", ("ec2.amazonaws.com", "eks.amazonaws.com")
+    )
+    need = Need(
+        Permission("iam:PassRole", "arn:aws:iam::111122223333:role/x", (services,)),
+        Basis.OBSERVED,
+        "",
+    )
+    policy = document(
+        allow("iam:PassRole", Condition={"StringEquals": {"iam:PassedToService": granted}})
+    )
     assert replay_need(need, "arn:aws:iam::111122223333:role/ci", "", [policy]) == effect
 
 
@@ -105,7 +129,9 @@ def test_a_usage_that_the_policy_denies_explicitly_is_not_missing(evidence: Evid
 
 def test_an_explicit_deny_is_reported_and_never_changed(tmp_path: Path) -> None:
     deny = {**allow("lambda:*"), "Sid": "Frozen", "Effect": "Deny"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context.proposal
+    draft = proposal(
+        tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}
+    ).context.proposal
     held = {held.action: held.guard_result.guard for held in draft.held_back_additions}
     assert held == {"lambda:UpdateFunctionCode": "explicit-deny"}
     assert json.loads(draft.content)["Statement"][2] == deny

@@ -22,7 +22,9 @@ def policy(*actions: str, resource: Any = "*", where: str = "iam/deploy.json") -
 
 
 def live(**policies: Document) -> LiveRole:
-    return LiveRole(ROLE, tuple(LivePolicy(f"inline policy {name}", found) for name, found in policies.items()))
+    return LiveRole(
+        ROLE, tuple(LivePolicy(f"inline policy {name}", found) for name, found in policies.items())
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,7 +37,9 @@ def live(**policies: Document) -> LiveRole:
 )
 def test_policies_of_equal_meaning_have_no_drift(found: Document) -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    compared, others = compare_with_live_role(committed, [], live(other=policy("s3:GetObject"), x=found))
+    compared, others = compare_with_live_role(
+        committed, [], live(other=policy("s3:GetObject"), x=found)
+    )
     assert compared == Drift("inline policy x")
     assert not compared.differs
     assert [policy.name for policy in others] == ["inline policy other"]
@@ -54,10 +58,17 @@ def test_a_manual_change_and_an_undeployed_change_are_distinguished() -> None:
 
 def test_the_counterpart_is_the_policy_named_like_the_file_else_the_most_similar() -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    named, _ = compare_with_live_role(committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject")))
+    named, _ = compare_with_live_role(
+        committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject"))
+    )
     assert named.counterpart == "inline policy Deploy"
-    likest, others = compare_with_live_role(committed, [], live(a=policy("s3:GetObject"), b=policy("sqs:CreateQueue")))
-    assert (likest.counterpart, [each.name for each in others]) == ("inline policy b", ["inline policy a"])
+    likest, others = compare_with_live_role(
+        committed, [], live(a=policy("s3:GetObject"), b=policy("sqs:CreateQueue"))
+    )
+    assert (likest.counterpart, [each.name for each in others]) == (
+        "inline policy b",
+        ["inline policy a"],
+    )
 
 
 def test_a_policy_with_another_file_is_no_counterpart() -> None:
@@ -82,17 +93,24 @@ def test_a_file_without_counterpart_is_drift_if_all_policies_could_be_read() -> 
 
 def test_an_aws_managed_policy_is_no_counterpart() -> None:
     managed = LivePolicy("arn:aws:iam::aws:policy/AdministratorAccess", policy("*"))
-    compared, others = compare_with_live_role(policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,)))
+    compared, others = compare_with_live_role(
+        policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,))
+    )
     assert compared.missing
     assert others == (managed,)
 
 
 def test_a_template_is_not_compared_and_causes_no_drift() -> None:
     template = {"R": {"Properties": {"Policies": [{"PolicyDocument": {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": {"Fn::GetAtt": ["Queue", "Arn"]}}
+        {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": {"Fn::GetAtt": ["Queue",
+        "Arn"]}}
     ]}}]}}}  # fmt: skip
-    committed = parse(json.dumps(template).encode(), "t.json", "/R/Properties/Policies/0/PolicyDocument")
-    compared, _ = compare_with_live_role(committed, [], live(x=policy("sqs:CreateQueue", resource=QUEUE)))
+    committed = parse(
+        json.dumps(template).encode(), "t.json", "/R/Properties/Policies/0/PolicyDocument"
+    )
+    compared, _ = compare_with_live_role(
+        committed, [], live(x=policy("sqs:CreateQueue", resource=QUEUE))
+    )
     assert (compared.counterpart, compared.differs) == ("inline policy x", False)
     assert "template" in compared.unknown
 
@@ -107,25 +125,41 @@ def denying(document: Document, *actions: str, **more: Any) -> Document:
 def test_a_deny_that_only_one_side_has_is_drift() -> None:
     """The Deny also denies what another policy allows."""
     plain = policy("sqs:CreateQueue")
-    behind, _ = compare_with_live_role(denying(plain, "iam:*"), [], live(x=plain, admin=policy("*")))
-    assert (behind.counterpart, behind.file_denies, behind.differs) == ("inline policy x", ("iam:*", "*"), True)
+    behind, _ = compare_with_live_role(
+        denying(plain, "iam:*"), [], live(x=plain, admin=policy("*"))
+    )
+    assert (behind.counterpart, behind.file_denies, behind.differs) == (
+        "inline policy x",
+        ("iam:*", "*"),
+        True,
+    )
     by_hand, _ = compare_with_live_role(plain, [], live(x=denying(plain, "iam:*")))
-    assert (by_hand.live_denies, by_hand.file_denies, by_hand.differs) == (("iam:*", "*"), None, True)
-    same, _ = compare_with_live_role(denying(plain, "iam:Get*", "iam:*"), [], live(x=denying(plain, "iam:*")))
+    assert (by_hand.live_denies, by_hand.file_denies, by_hand.differs) == (
+        ("iam:*", "*"),
+        None,
+        True,
+    )
+    same, _ = compare_with_live_role(
+        denying(plain, "iam:Get*", "iam:*"), [], live(x=denying(plain, "iam:*"))
+    )
     assert same == Drift("inline policy x")
 
 
 def test_a_deny_counts_in_any_policy() -> None:
     plain = policy("sqs:CreateQueue")
     elsewhere, _ = compare_with_live_role(
-        denying(plain, "iam:*"), [], live(deploy=plain, guard=denying(policy("s3:GetObject"), "iam:*"))
+        denying(plain, "iam:*"),
+        [],
+        live(deploy=plain, guard=denying(policy("s3:GetObject"), "iam:*")),
     )
     assert not elsewhere.differs
 
 
 def test_a_missing_deny_is_no_drift_if_a_policy_could_not_be_read() -> None:
     plain = policy("sqs:CreateQueue")
-    unread = LiveRole(ROLE, live(x=plain).policies, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),))
+    unread = LiveRole(
+        ROLE, live(x=plain).policies, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
+    )
     compared, _ = compare_with_live_role(denying(plain, "iam:*"), [], unread)
     assert not compared.differs
 
@@ -134,11 +168,15 @@ def test_if_a_policy_could_not_be_read_only_name_or_meaning_make_a_counterpart()
     """Otherwise an unrelated policy would be a drift that no edit of the file removes."""
     committed, other = policy("sqs:CreateQueue"), policy("sqs:TagQueue", "sqs:CreateQueue")
     unread = (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
-    compared, others = compare_with_live_role(committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread))
+    compared, others = compare_with_live_role(
+        committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread)
+    )
     assert (compared.differs, compared.counterpart) == (False, "")
     assert compared.unknown == "not all of the account was read"
     assert [each.name for each in others] == ["inline policy x"]
-    named, _ = compare_with_live_role(committed, [], LiveRole(ROLE, live(deploy=other).policies, gaps=unread))
+    named, _ = compare_with_live_role(
+        committed, [], LiveRole(ROLE, live(deploy=other).policies, gaps=unread)
+    )
     assert named.live_allows == ("sqs:TagQueue", "*")
 
 
@@ -147,7 +185,9 @@ def test_another_file_without_counterpart_is_drift(is_known: bool, unlike: tuple
     """Its grants would count as granted although the policy is not in force."""
     other, own = policy("logs:PutRetentionPolicy", where="iam/logs.json"), policy("sqs:CreateQueue")
     gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
-    compared, _ = compare_with_live_role(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
+    compared, _ = compare_with_live_role(
+        own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps)
+    )
     assert (compared.counterpart, compared.files_without_counterpart, compared.differs) == (
         "inline policy x",
         unlike,
@@ -157,7 +197,9 @@ def test_another_file_without_counterpart_is_drift(is_known: bool, unlike: tuple
 
 def test_an_escaped_wildcard_is_no_placeholder() -> None:
     committed = policy("s3:GetObject", resource="arn:aws:s3:::assets/a${*}b")
-    compared, _ = compare_with_live_role(committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*")))
+    compared, _ = compare_with_live_role(
+        committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*"))
+    )
     assert (compared.unknown, compared.differs) == ("", True)
 
 
@@ -182,5 +224,7 @@ def test_several_policies_of_a_terraform_folder_are_compared_with_all_of_the_rol
     equal, others = compare_with_live_role(committed, [], LiveRole(ROLE, (*both.policies, managed)))
     assert not equal.differs
     assert others == (managed,)
-    more, _ = compare_with_live_role(committed, [], live(a=policy("sqs:CreateQueue", "sqs:PurgeQueue")))
+    more, _ = compare_with_live_role(
+        committed, [], live(a=policy("sqs:CreateQueue", "sqs:PurgeQueue"))
+    )
     assert (more.live_allows, more.file_allows) == (("sqs:PurgeQueue", "*"), ("sns:Publish", "*"))

@@ -24,9 +24,13 @@ ACTIONS = ("sqs:CreateQueue", "sqs:DeleteQueue", "sqs:TagQueue", "sns:CreateTopi
 NAMES = (QUEUE, f"{QUEUE}-dead", "arn:aws:sns:eu-west-1:111122223333:orders")
 REGIONS = ("eu-west-1", "us-east-1")
 SOME_ACTIONS = st.lists(
-    st.sampled_from([*ACTIONS, "sqs:*Queue", "s*:Create*", "SQS:tagqueue", "*"]), min_size=1, max_size=3
+    st.sampled_from([*ACTIONS, "sqs:*Queue", "s*:Create*", "SQS:tagqueue", "*"]),
+    min_size=1,
+    max_size=3,
 )
-SOME_RESOURCES = st.lists(st.sampled_from([*NAMES, f"{QUEUE}*", "arn:aws:s?s:*", "*"]), min_size=1, max_size=2)
+SOME_RESOURCES = st.lists(
+    st.sampled_from([*NAMES, f"{QUEUE}*", "arn:aws:s?s:*", "*"]), min_size=1, max_size=2
+)
 CONDITIONS = st.sampled_from(
     [
         None,
@@ -39,10 +43,16 @@ CONDITIONS = st.sampled_from(
 
 
 @st.composite
-def statements(draw: st.DrawFn, actions: st.SearchStrategy[list[str]] | None = None) -> dict[str, Any]:
-    """Draws a statement in any form of the policy language; with `actions`, only with such actions."""
+def statements(
+    draw: st.DrawFn, actions: st.SearchStrategy[list[str]] | None = None
+) -> dict[str, Any]:
+    """Draws a statement in any form of the policy language; with `actions`, only with such
+    actions.
+    """
     made: dict[str, Any] = {"Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"]))}
-    named = draw(st.sampled_from(["Action", "Action", "NotAction"])) if actions is None else "Action"
+    named = (
+        draw(st.sampled_from(["Action", "Action", "NotAction"])) if actions is None else "Action"
+    )
     made[named] = draw(SOME_ACTIONS if actions is None else actions)
     made[draw(st.sampled_from(["Resource", "Resource", "NotResource"]))] = draw(SOME_RESOURCES)
     condition = draw(CONDITIONS)
@@ -51,7 +61,13 @@ def statements(draw: st.DrawFn, actions: st.SearchStrategy[list[str]] | None = N
 
 POLICIES = st.lists(statements(), min_size=1, max_size=3)
 OF_TWO_SERVICES = st.lists(
-    statements(st.lists(st.sampled_from([*ACTIONS, "sqs:*Queue", "sqs:*", "sns:Create*"]), min_size=1, max_size=3)),
+    statements(
+        st.lists(
+            st.sampled_from([*ACTIONS, "sqs:*Queue", "sqs:*", "sns:Create*"]),
+            min_size=1,
+            max_size=3,
+        )
+    ),
     min_size=1,
     max_size=3,
 )
@@ -81,7 +97,11 @@ def wider(found: PolicyDiff) -> set[str]:
 def narrower(found: PolicyDiff) -> set[str]:
     """Returns actions that the differences show as allowed in fewer cases than before."""
     changed = [edit.actions for edit in (*found.removed, *found.denies_added)]
-    changed += [edit.actions for edit in found.conditions if (edit.stricter if edit.effect == "Allow" else edit.looser)]
+    changed += [
+        edit.actions
+        for edit in found.conditions
+        if (edit.stricter if edit.effect == "Allow" else edit.looser)
+    ]
     return {action for actions in changed for action in actions}
 
 
@@ -101,7 +121,9 @@ def test_every_changed_decision_has_a_difference(before: Any, after: Any) -> Non
 
 
 @given(POLICIES, st.randoms())
-def test_another_form_of_the_same_policy_has_no_difference(policy: Any, chance: random.Random) -> None:
+def test_another_form_of_the_same_policy_has_no_difference(
+    policy: Any, chance: random.Random
+) -> None:
     text = rewritten({"Version": "2012-10-17", "Statement": policy}, chance)
     found = diff_policies(document(policy), parse(text.encode(), "p.json"))
     assert found == PolicyDiff((), (), (), (), ())
@@ -140,8 +162,15 @@ def allow(actions: object, resources: object, **more: object) -> dict[str, objec
 
 
 def test_an_entry_without_a_counterpart_is_whole_with_its_actions() -> None:
-    (edit,) = compared([allow(["sqs:CreateQueue", "sqs:TagQueue"], QUEUE)], [allow("sqs:CreateQueue", QUEUE)]).removed
-    assert (edit.entry, edit.only, edit.on, edit.whole) == ("sqs:TagQueue", ("sqs:TagQueue",), (QUEUE,), True)
+    (edit,) = compared(
+        [allow(["sqs:CreateQueue", "sqs:TagQueue"], QUEUE)], [allow("sqs:CreateQueue", QUEUE)]
+    ).removed
+    assert (edit.entry, edit.only, edit.on, edit.whole) == (
+        "sqs:TagQueue",
+        ("sqs:TagQueue",),
+        (QUEUE,),
+        True,
+    )
 
 
 def test_a_wildcard_counts_its_actions_and_names_the_removed_ones() -> None:
@@ -151,12 +180,18 @@ def test_a_wildcard_counts_its_actions_and_names_the_removed_ones() -> None:
 
 def test_a_narrower_resource_is_reported_with_the_remaining_ones() -> None:
     (edit,) = compared([allow("sqs:TagQueue", "*")], [allow("sqs:TagQueue", QUEUE)]).removed
-    assert (edit.partly, edit.on, edit.elsewhere, edit.whole) == (("sqs:TagQueue",), ("*",), (QUEUE,), False)
+    assert (edit.partly, edit.on, edit.elsewhere, edit.whole) == (
+        ("sqs:TagQueue",),
+        ("*",),
+        (QUEUE,),
+        False,
+    )
 
 
 def test_an_action_kept_on_part_of_its_resources_is_not_removed() -> None:
     (edit,) = compared(
-        [allow("sqs:TagQueue", [f"{QUEUE}*", "arn:aws:sqs:us-east-1:*:x"])], [allow("sqs:TagQueue", QUEUE)]
+        [allow("sqs:TagQueue", [f"{QUEUE}*", "arn:aws:sqs:us-east-1:*:x"])],
+        [allow("sqs:TagQueue", QUEUE)],
     ).removed
     assert (edit.only, edit.partly, edit.elsewhere) == ((), ("sqs:TagQueue",), (QUEUE,))
 
@@ -178,28 +213,48 @@ def test_a_wildcard_and_its_list_differ_only_in_future_actions() -> None:
 
 
 def test_an_action_that_the_catalogue_lacks_keeps_the_files_spelling() -> None:
-    (edit,) = compared([allow(["sqs:NewThing", "nowhere:Go"], "*")], [allow("NOWHERE:*", "*")]).removed
+    (edit,) = compared(
+        [allow(["sqs:NewThing", "nowhere:Go"], "*")], [allow("NOWHERE:*", "*")]
+    ).removed
     assert edit.actions == ("sqs:NewThing",)
     assert compared([allow("sqs:NewThing", "*")], [allow("SQS:newthing", "*")]).removed == ()
 
 
 def test_a_service_that_the_catalogue_lacks_is_compared_as_text() -> None:
-    assert compared([allow("nowhere:*", "*")], [allow("nowhere:G*", "*")]).removed[0].entry == "nowhere:*"
+    assert (
+        compared([allow("nowhere:*", "*")], [allow("nowhere:G*", "*")]).removed[0].entry
+        == "nowhere:*"
+    )
     assert compared([allow("nowhere:G*", "*")], [allow("nowhere:*", "*")]).removed == ()
 
 
 def test_a_statement_that_an_attached_policy_covers_is_no_difference() -> None:
     attached = [allow("sqs:*", "*")]
-    assert compared([allow("sqs:TagQueue", QUEUE)], [allow("sns:CreateTopic", "*")], attached).removed == ()
+    assert (
+        compared([allow("sqs:TagQueue", QUEUE)], [allow("sns:CreateTopic", "*")], attached).removed
+        == ()
+    )
 
 
 def test_statements_that_cover_an_entry_only_together_are_no_difference() -> None:
     """The coverage is that of the proof, which joins wildcards, regions and excluded resources."""
-    regions = [{"Condition": {"StringEquals": {"aws:RequestedRegion": region}}} for region in (list(REGIONS), *REGIONS)]
+    regions = [
+        {"Condition": {"StringEquals": {"aws:RequestedRegion": region}}}
+        for region in (list(REGIONS), *REGIONS)
+    ]
     for whole, parts in (
-        (allow("sqs:*", "*"), [allow("sqs:*", f"{QUEUE}*"), {**allow("sqs:*", ""), "NotResource": f"{QUEUE}*"}]),
-        (allow("sqs:*", QUEUE, **regions[0]), [allow("sqs:*", QUEUE, **each) for each in regions[1:]]),
-        (allow("sqs:*", QUEUE), [allow("sqs:TagQueue", QUEUE), {**allow("", QUEUE), "NotAction": "sqs:TagQueue"}]),
+        (
+            allow("sqs:*", "*"),
+            [allow("sqs:*", f"{QUEUE}*"), {**allow("sqs:*", ""), "NotResource": f"{QUEUE}*"}],
+        ),
+        (
+            allow("sqs:*", QUEUE, **regions[0]),
+            [allow("sqs:*", QUEUE, **each) for each in regions[1:]],
+        ),
+        (
+            allow("sqs:*", QUEUE),
+            [allow("sqs:TagQueue", QUEUE), {**allow("", QUEUE), "NotAction": "sqs:TagQueue"}],
+        ),
     ):
         kept = [{key: value for key, value in each.items() if value} for each in parts]
         found = compared([whole], kept)
@@ -214,7 +269,9 @@ def test_statements_that_cover_an_entry_only_together_are_no_difference() -> Non
         (["sqs:TagQueue"], ["sqs:Tag*e"]),
     ],
 )
-def test_a_condition_that_limits_only_future_actions_is_a_difference(free: list[str], limited: list[str]) -> None:
+def test_a_condition_that_limits_only_future_actions_is_a_difference(
+    free: list[str], limited: list[str]
+) -> None:
     condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     before = [*([allow(free, "*")] if free else []), allow(limited, "*", **condition)]
     found = compared(before, [allow(limited, "*")])
@@ -226,7 +283,11 @@ def test_an_excluded_resource_with_a_variable_limits_no_other_resource() -> None
     """No value of the variable makes the exclusion match a queue."""
     home = "arn:aws:s3:::data/${aws:username}/*"
     other = {"Effect": "Allow", "Action": ["sqs:*", "s3:GetObject"], "NotResource": home}
-    wide = {"Effect": "Allow", "Action": "sqs:*", "NotResource": ["arn:aws:s3:::data/*", "arn:aws:sns:*"]}
+    wide = {
+        "Effect": "Allow",
+        "Action": "sqs:*",
+        "NotResource": ["arn:aws:s3:::data/*", "arn:aws:sns:*"],
+    }
     for before in (allow("sqs:TagQueue", QUEUE), wide):
         found = compared([before], [other])
         assert found.removed == found.conditions == ()
@@ -237,7 +298,11 @@ def test_an_excluded_resource_with_a_variable_limits_no_other_resource() -> None
 
 
 def test_statements_with_an_entry_together_show_the_condition_of_one() -> None:
-    rest = {**allow("sqs:TagQueue", ""), "NotResource": QUEUE, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}
+    rest = {
+        **allow("sqs:TagQueue", ""),
+        "NotResource": QUEUE,
+        "Condition": {"Bool": {"aws:SecureTransport": "true"}},
+    }
     del rest["Resource"]
     found = compared([allow("sqs:TagQueue", "*")], [allow("sqs:TagQueue", QUEUE), rest])
     assert found.removed == ()
@@ -249,7 +314,9 @@ def test_wildcards_beyond_the_step_budget_hide_no_change() -> None:
     texts = [[f"*{'a*' * (5 + number % 7)}{end}{number}" for number in range(60)] for end in "bc"]
     condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     before, after = (allow("sqs:TagQueue", each) for each in texts)
-    found = compared([before, allow("sqs:*", "*a*a*")], [after, allow("sqs:*", "*a*a*", **condition)])
+    found = compared(
+        [before, allow("sqs:*", "*a*a*")], [after, allow("sqs:*", "*a*a*", **condition)]
+    )
     assert {"sqs:TagQueue", "sqs:CreateQueue"} <= narrower(found)
 
 
@@ -258,7 +325,9 @@ def test_a_policy_of_many_statements_is_compared_in_full() -> None:
     places = [[f"{QUEUE}-{number}-*", f"{QUEUE}-{number}"] for number in range(1_500)]
     before = [allow(["sqs:CreateQueue", "sqs:Tag*"], each) for each in places]
     found = compared(before, [allow("sqs:CreateQueue", each) for each in places])
-    assert [(edit.entry, edit.only) for edit in found.removed] == [("sqs:Tag*", ("sqs:TagQueue",))] * 1_500
+    assert [(edit.entry, edit.only) for edit in found.removed] == [
+        ("sqs:Tag*", ("sqs:TagQueue",))
+    ] * 1_500
     assert (found.added, found.conditions) == ((), ())
 
 
@@ -267,7 +336,11 @@ def test_many_split_statements_with_conditions_of_their_own_are_no_difference() 
     condition = {"Condition": {"StringEquals": {"aws:RequestedRegion": list(REGIONS)}}}
     places = [f"{QUEUE}-{number}/${{aws:username}}/*" for number in range(400)]
     before = [allow(["sqs:CreateQueue", "sqs:Tag*"], place, **condition) for place in places]
-    after = [allow(action, place, **condition) for action in ("sqs:Tag*", "sqs:CreateQueue") for place in places]
+    after = [
+        allow(action, place, **condition)
+        for action in ("sqs:Tag*", "sqs:CreateQueue")
+        for place in places
+    ]
     assert compared(before, after) == compared(after, before) == PolicyDiff((), (), (), (), ())
 
 
@@ -276,7 +349,12 @@ def test_many_split_statements_with_conditions_of_their_own_are_no_difference() 
     [
         (None, {"Bool": {"aws:SecureTransport": "true"}}, True, False),
         ({"Bool": {"aws:SecureTransport": "true"}}, None, False, True),
-        ({"StringEquals": {"aws:RequestedRegion": "a"}}, {"StringEquals": {"aws:RequestedRegion": "b"}}, True, True),
+        (
+            {"StringEquals": {"aws:RequestedRegion": "a"}},
+            {"StringEquals": {"aws:RequestedRegion": "b"}},
+            True,
+            True,
+        ),
         (
             {"StringNotEquals": {"aws:RequestedRegion": "a"}},
             {"StringNotEquals": {"aws:RequestedRegion": ["a", "b"]}},
@@ -290,10 +368,17 @@ def test_many_split_statements_with_conditions_of_their_own_are_no_difference() 
             True,
             False,
         ),
-        ({"IpAddress": {"aws:SourceIp": "10.1.0.0/16"}}, {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, False, True),
+        (
+            {"IpAddress": {"aws:SourceIp": "10.1.0.0/16"}},
+            {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+            False,
+            True,
+        ),
     ],
 )
-def test_changed_conditions_have_a_direction(before: object, after: object, stricter: bool, looser: bool) -> None:
+def test_changed_conditions_have_a_direction(
+    before: object, after: object, stricter: bool, looser: bool
+) -> None:
     found = compared(
         [allow("sqs:TagQueue", QUEUE, **({"Condition": before} if before else {}))],
         [allow("sqs:TagQueue", QUEUE, **({"Condition": after} if after else {}))],

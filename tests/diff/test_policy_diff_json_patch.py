@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from leastpriv.diff.policy_diff import json_patch
 from leastpriv.policy.document import Document, parse
 
-ACTIONS = st.lists(st.sampled_from(["s3:GetObject", "s3:*", "sqs:a/b", "~1:x"]), min_size=1, max_size=4) | st.just(
-    "s3:*"
-)
+ACTIONS = st.lists(
+    st.sampled_from(["s3:GetObject", "s3:*", "sqs:a/b", "~1:x"]), min_size=1, max_size=4
+) | st.just("s3:*")
 STATEMENTS = st.lists(
     st.fixed_dictionaries(
         {
@@ -45,7 +45,9 @@ def test_the_patch_turns_the_committed_value_into_the_proposed(
 @given(STATEMENTS)
 def test_without_a_committed_policy_the_patch_adds_the_whole(after: list[dict[str, Any]]) -> None:
     other = document(after)
-    assert jsonpatch.apply_patch(None, json.loads(json_patch(None, other))) == json.loads(other.text)
+    assert jsonpatch.apply_patch(None, json.loads(json_patch(None, other))) == json.loads(
+        other.text
+    )
 
 
 def test_the_patch_ignores_a_byte_order_mark() -> None:

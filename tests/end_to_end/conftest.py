@@ -1,4 +1,6 @@
-"""Fixtures of these tests: the lab, a local AWS that enforces IAM, new for each module or test; and the image."""
+"""Fixtures of these tests: the lab, a local AWS that enforces IAM, new for each module or test; and
+the image.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.end_to_end.lab.lab import PYTHON, Lab, is_there
 
 def _started(folder: Path) -> Iterator[Lab]:
     if not is_there():
-        pytest.skip(f"the lab's environment is not there ({PYTHON.parents[1]}): make lab sets it up")
+        pytest.skip(
+            f"the lab's environment is not there ({PYTHON.parents[1]}): make lab sets it up"
+        )
     with Lab.start(folder) as lab:
         yield lab
 
@@ -37,5 +41,7 @@ def engine() -> Engine:
         engine = Engine.start()
         engine.build()
     except CannotRunError as error:
-        pytest.skip(f"NO CONTAINER CAN BE BUILT HERE, so neither image nor workflow is tested: {error}")
+        pytest.skip(
+            f"NO CONTAINER CAN BE BUILT HERE, so neither image nor workflow is tested: {error}"
+        )
     return engine

@@ -1,8 +1,9 @@
 """Builds and runs the image with podman on machines without a Docker engine or an image registry.
 
-Three settings let podman run on machines without cgroups v2, nft or permission to raise limits. If the base image of
-the Dockerfile cannot be pulled, `mmdebstrap` creates a substitute from Debian's packages, with the same release of
-Debian and the same minor version of Python, so that only the digest in the Dockerfile's first line changes.
+Three settings let podman run on machines without cgroups v2, nft or permission to raise limits. If
+the base image of the Dockerfile cannot be pulled, `mmdebstrap` creates a substitute from Debian's
+packages, with the same release of Debian and the same minor version of Python, so that only the
+digest in the Dockerfile's first line changes.
 """
 
 from __future__ import annotations
@@ -61,12 +62,15 @@ class Engine:
             CannotRunError: podman is missing or does not start.
         """
         if not shutil.which("podman"):
-            raise CannotRunError("podman is not installed (Debian: apt-get install podman runc mmdebstrap)")
+            raise CannotRunError(
+                "podman is not installed (Debian: apt-get install podman runc mmdebstrap)"
+            )
         engine = cls(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "containers.conf").write_text(_settings(), encoding="utf-8")
         (folder / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/storage"\nrunroot = "{folder}/run"\n',
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/storage"\nrunroot ='
+            f' "{folder}/run"\n',
             encoding="utf-8",
         )
         engine.podman("info")
@@ -80,11 +84,14 @@ class Engine:
         """
         try:
             done = subprocess.run(
-                ["podman", *arguments], cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=seconds,
+                ["podman", *arguments], cwd=cwd, env=self.environment, capture_output=True,
+                text=True, timeout=seconds,
                 check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise CannotRunError(f"podman {arguments[0]} took more than {seconds:.0f} seconds") from None
+            raise CannotRunError(
+                f"podman {arguments[0]} took more than {seconds:.0f} seconds"
+            ) from None
         if done.returncode:
             raise CannotRunError(f"podman {arguments[0]}: {(done.stdout + done.stderr)[-2000:]}")
         return done.stdout
@@ -101,8 +108,8 @@ class Engine:
         """Build the Dockerfile and return the image's name.
 
         Raises:
-            CannotRunError: neither its base nor the substitute is available; AssertionError: the build itself
-                fails.
+            CannotRunError: neither its base nor the substitute is available; AssertionError: the
+                build itself fails.
         """
         try:
             self.podman("build", *self.build_options(), "--tag", IMAGE, ".", seconds=_BUILD_SECONDS)
@@ -117,11 +124,17 @@ class Engine:
             CannotRunError: neither the base nor the substitute is available.
         """
         if self.base is None:
-            self.base = ["--pull=missing"] if self._pulls() else ["--pull=never", "--from", self._stand_in()]
+            self.base = (
+                ["--pull=missing"]
+                if self._pulls()
+                else ["--pull=never", "--from", self._stand_in()]
+            )
         return [*self.base, *_as_this_machine()]
 
     def _pulls(self) -> bool:
-        found = re.search(r"^FROM (\S+) AS base", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(
+            r"^FROM (\S+) AS base", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+        )
         assert found is not None
         try:
             self.podman("pull", "--quiet", "--retry=0", f"docker.io/library/{found[1]}", seconds=90)
@@ -134,7 +147,8 @@ class Engine:
             return STAND_IN
         if not shutil.which("mmdebstrap"):
             raise CannotRunError(
-                "the base image cannot be pulled, and mmdebstrap, which makes a stand-in, is not installed"
+                "the base image cannot be pulled, and mmdebstrap, which makes a stand-in, is not"
+                " installed"
             )
         root = self.folder / "root.tar"
         done = subprocess.run(
@@ -145,8 +159,8 @@ class Engine:
             raise CannotRunError(f"mmdebstrap cannot make the stand-in: {done.stderr[-1000:]}")
         self.podman("import", str(root), f"{STAND_IN}-root", seconds=240)
         root.unlink()
-        # /usr/local as in the official image: its pip is not Debian's, and its packages are where the Dockerfile
-        # installs them.
+        # /usr/local as in the official image: its pip is not Debian's, and its packages are where
+        # the Dockerfile installs them.
         lines = f"FROM {STAND_IN}-root\nRUN python3 -m venv /usr/local\n"
         context = self.folder / "context"
         context.mkdir(exist_ok=True)
@@ -185,7 +199,9 @@ def _settings() -> str:
 
 def _as_this_machine() -> list[str]:
     """The package index and certificates of this machine, if it has its own, only for the build."""
-    return [f"--volume={path}:{path}:ro" for path in (_CERTIFICATES, _PIP_SETTINGS) if path.exists()]
+    return [
+        f"--volume={path}:{path}:ro" for path in (_CERTIFICATES, _PIP_SETTINGS) if path.exists()
+    ]
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes]) -> None:

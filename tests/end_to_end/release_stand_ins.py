@@ -1,7 +1,8 @@
-"""Stands in for `docker` and `gh` in the release workflow: podman and skopeo for one, a file for the other.
+"""Stands in for `docker` and `gh` in the release workflow: podman and skopeo for one, a file for
+the other.
 
-Run as `docker …` or `gh …` by a link of that name. The variables name the base of the build (STAND_IN_BUILD, JSON) and
-the file of the releases (STAND_IN_RELEASES).
+Run as `docker …` or `gh …` by a link of that name. The variables name the base of the build
+(STAND_IN_BUILD, JSON) and the file of the releases (STAND_IN_RELEASES).
 """
 
 from __future__ import annotations
@@ -42,26 +43,36 @@ def docker(arguments: list[str]) -> str:
 
 def _build_and_push(options: list[str]) -> str:
     """Builds, pushes by digest, and writes the metadata file."""
-    named = dict(option.removeprefix("--").split("=", 1) for option in options if option.startswith("--output="))
+    named = dict(
+        option.removeprefix("--").split("=", 1)
+        for option in options
+        if option.startswith("--output=")
+    )
     output = named.get("output") or options[options.index("--output") + 1]
     name = dict(part.split("=") for part in output.split(","))["name"]
-    build_arguments = [f"--build-arg={options[at + 1]}" for at, each in enumerate(options) if each == "--build-arg"]
+    build_arguments = [
+        f"--build-arg={options[at + 1]}" for at, each in enumerate(options) if each == "--build-arg"
+    ]
     local, whole = "localhost/released", "localhost/released-without-labels"
     _podman("build", *json.loads(os.environ["STAND_IN_BUILD"]), "--tag", whole, ".")
-    # The cache of podman's builder ignores arguments in labels (buildah 1.39.3): what follows the first argument is
-    # built again without it.
+    # The cache of podman's builder ignores arguments in labels (buildah 1.39.3): what follows the
+    # first argument is built again without it.
     _, argument, end = Path("Dockerfile").read_text(encoding="utf-8").partition("ARG VERSION")
     Path("Dockerfile.labels").write_text(f"FROM {whole}\n{argument}{end}", encoding="utf-8")
     last = ("--no-cache", "--pull=never", "--file=Dockerfile.labels", "--tag", local, ".")
     _podman("build", *build_arguments, *last)
     _podman("push", _INSECURE, "--digestfile", "digest", local, f"docker://{name}:by-digest")
     metadata = {"containerimage.digest": Path("digest").read_text(encoding="utf-8").strip()}
-    Path(options[options.index("--metadata-file") + 1]).write_text(json.dumps(metadata), encoding="utf-8")
+    Path(options[options.index("--metadata-file") + 1]).write_text(
+        json.dumps(metadata), encoding="utf-8"
+    )
     return ""
 
 
 def gh(arguments: list[str]) -> str:
-    """Keeps a release with its files and notes; a tag of a release has to exist and has one release only."""
+    """Keeps a release with its files and notes; a tag of a release has to exist and has one release
+    only.
+    """
     if arguments == ["auth", "setup-git"]:
         return ""
     if arguments[:2] != ["release", "create"] or "--verify-tag" not in arguments:

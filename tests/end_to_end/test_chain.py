@@ -1,4 +1,6 @@
-"""For a real deploy by AWS CDK over its bootstrap stack's roles, the chain is found and its first drafts suffice."""
+"""For a real deploy by AWS CDK over its bootstrap stack's roles, the chain is found and its first
+drafts suffice.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,27 @@ pytestmark = pytest.mark.slow
 
 ROLE = "ci-deploy"
 QUALIFIER = "cdk-hnb659fds"
-LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())")
+LEASTPRIV = (
+    sys.executable,
+    "-c",
+    "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())",
+)
 
 
 def proposed(lab: Lab, folder: Path, *arguments: str) -> Any:
     """Runs `leastpriv propose` in the folder of the repository; returns the index of its output."""
-    command = [*LEASTPRIV, "propose", "--trails", str(lab.records), "--output-dir", "out", *arguments]
-    done = subprocess.run(command, cwd=folder, env={**os.environ}, capture_output=True, text=True, check=False)
+    command = [
+        *LEASTPRIV,
+        "propose",
+        "--trails",
+        str(lab.records),
+        "--output-dir",
+        "out",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command, cwd=folder, env={**os.environ}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "out" / "proposal.json").read_bytes())
 
@@ -51,7 +67,9 @@ def attach_alone(lab: Lab, role: str, document: Mapping[str, Any]) -> None:
 def test_the_chain_from_the_workflow_s_role_to_cloudformation_s_works_under_first_drafts(
     fresh_lab: Lab, tmp_path: Path
 ) -> None:
-    """CI role -> deploy, file-publishing (and lookup) roles -> CloudFormation's role: five policies, one command."""
+    """CI role -> deploy, file-publishing (and lookup) roles -> CloudFormation's role: five
+    policies, one command.
+    """
     lab, place, repository = fresh_lab, tmp_path / "place", tmp_path / "repository"
     for folder in (place, repository / "iam"):
         folder.mkdir(parents=True)
@@ -67,12 +85,16 @@ def test_the_chain_from_the_workflow_s_role_to_cloudformation_s_works_under_firs
         "Resource": f"arn:aws:iam::{lab.account}:role/{QUALIFIER}-*",
     }
     ci = lab.role(ROLE, {"Version": "2012-10-17", "Statement": [assume]})
-    log, code = deployed(some(steps, "first deploy", "deploy of a change"), place, lab.assume(ci, "17650000001"))
+    log, code = deployed(
+        some(steps, "first deploy", "deploy of a change"), place, lab.assume(ci, "17650000001")
+    )
     assert code == 0, log[-3_000:]
     lab.flush()
 
     (repository / "iam/ci-deploy.json").write_text(policy("sts:AssumeRole"), encoding="utf-8")
-    found = proposed(lab, repository, "--role-arn", ci, "--policy-file", "iam/ci-deploy.json", "--discover")
+    found = proposed(
+        lab, repository, "--role-arn", ci, "--policy-file", "iam/ci-deploy.json", "--discover"
+    )
     links = {
         (link["from"].rpartition("/")[2], link["role"].rpartition("/")[2], link["service"])
         for link in found["chain"]["links"]

@@ -19,13 +19,20 @@ pytestmark = pytest.mark.slow
 def start(
     engine: Engine, folder: Path, github: FakeGitHub, **inputs: str
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-    """Runs the container as `ContainerActionHandler.cs` does; returns the process and the step's outputs."""
+    """Runs the container as `ContainerActionHandler.cs` does; returns the process and the step's
+    outputs.
+    """
     commands = folder / "file_commands"
     commands.mkdir(exist_ok=True)
     for name in ("output", "summary", "event.json"):
         (commands / name).write_text("{}" if name.endswith("json") else "")
     given = {name: entry.get("default", "") for name, entry in declared().items()}
-    given |= {"role-arn": ROLE, "policy-file": POLICY_FILE, "trails": "cloudtrail", "github-token": github.token}
+    given |= {
+        "role-arn": ROLE,
+        "policy-file": POLICY_FILE,
+        "trails": "cloudtrail",
+        "github-token": github.token,
+    }
     given |= {name.replace("_", "-"): value for name, value in inputs.items()}
     environment = {
         "HOME": "/github/home",
@@ -45,10 +52,24 @@ def start(
         **{f"INPUT_{name.upper()}": value for name, value in given.items()},
     }
     (folder / "runner_temp").mkdir(exist_ok=True)
-    mounts = [f"-v={folder / name}:/github/{name}" for name in ("workspace", "file_commands", "runner_temp")]
+    mounts = [
+        f"-v={folder / name}:/github/{name}"
+        for name in ("workspace", "file_commands", "runner_temp")
+    ]
     variables = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
-    command = ["podman", "run", "--rm", "--network=host", "--workdir=/github/workspace", *mounts, *variables, IMAGE]
-    done = subprocess.run(command, env=engine.environment, capture_output=True, text=True, check=False)
+    command = [
+        "podman",
+        "run",
+        "--rm",
+        "--network=host",
+        "--workdir=/github/workspace",
+        *mounts,
+        *variables,
+        IMAGE,
+    ]
+    done = subprocess.run(
+        command, env=engine.environment, capture_output=True, text=True, check=False
+    )
     return done, read_outputs((commands / "output").read_text())
 
 

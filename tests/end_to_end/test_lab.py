@@ -34,19 +34,27 @@ def refusal(call: Callable[[], object]) -> tuple[str, str]:
 
 
 def test_a_call_outside_the_policy_is_denied_with_its_resource_and_recorded(lab: Lab) -> None:
-    arn = lab.role("reader", policy(allow("sqs:CreateQueue", resource="arn:aws:sqs:*:*:mine-*")), path="/deploy/")
+    arn = lab.role(
+        "reader",
+        policy(allow("sqs:CreateQueue", resource="arn:aws:sqs:*:*:mine-*")),
+        path="/deploy/",
+    )
     queues = lab.client("sqs", lab.assume(arn, "run-1"))
     queues.create_queue(QueueName="mine-1")
     code, message = refusal(lambda: queues.create_queue(QueueName="other"))
     assert code == "AccessDenied"
-    assert message == (
-        f"User: arn:aws:sts::{lab.account}:assumed-role/reader/run-1 is not authorized to perform: sqs:createqueue "
-        f"on resource: arn:aws:sqs:us-east-1:{lab.account}:other "
-        "because no identity-based policy allows the sqs:createqueue action"
+    assert (
+        message
+        == f"User: arn:aws:sts::{lab.account}:assumed-role/reader/run-1 is not authorized to"
+        f" perform: sqs:createqueue on resource: arn:aws:sqs:us-east-1:{lab.account}:other"
+        " because no identity-based policy allows the sqs:createqueue action"
     )
     made, refused = [each for each in lab.all_records() if each["eventName"] == "CreateQueue"][-2:]
     assert made["requestParameters"] == {"queueName": "mine-1"}
-    assert made["responseElements"]["queueUrl"] == f"https://sqs.us-east-1.amazonaws.com/{lab.account}/mine-1"
+    assert (
+        made["responseElements"]["queueUrl"]
+        == f"https://sqs.us-east-1.amazonaws.com/{lab.account}/mine-1"
+    )
     assert (refused["errorCode"], refused["errorMessage"]) == (code, message)
     assert refused["requestParameters"] is None
     assert refused["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == arn
@@ -64,7 +72,9 @@ def test_a_call_outside_the_policy_is_denied_with_its_resource_and_recorded(lab:
 )
 def test_a_denial_names_the_policy_type_that_denies(lab: Lab, layer: str, reason: str) -> None:
     deny = {"Effect": "Deny", "Action": "sns:*", "Resource": "*"}
-    own = {"identity": policy(allow("s3:*")), "identity deny": policy(ALL, deny)}.get(layer, policy(ALL))
+    own = {"identity": policy(allow("s3:*")), "identity deny": policy(ALL, deny)}.get(
+        layer, policy(ALL)
+    )
     boundary = policy(allow("s3:*")) if layer == "boundary" else None
     session = {"session": policy(allow("s3:*")), "session deny": policy(ALL, deny)}.get(layer)
     arn = lab.role(f"layer-{layer.replace(' ', '-')}", own, boundary=boundary)
@@ -79,19 +89,42 @@ def test_a_role_is_passed_only_to_the_service_that_the_policy_names(lab: Lab) ->
     given = lab.role("function", None)
     arn = lab.role("deployer", policy(allow("lambda:CreateFunction", "states:CreateStateMachine")))
     session = lab.assume(arn, "run-1")
-    function = {"FunctionName": "f", "Runtime": "python3.13", "Role": given, "Handler": "a.b", "Code": CODE}
-    machine = {"name": "m", "definition": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', "roleArn": given}
+    function = {
+        "FunctionName": "f",
+        "Runtime": "python3.13",
+        "Role": given,
+        "Handler": "a.b",
+        "Code": CODE,
+    }
+    machine = {
+        "name": "m",
+        "definition": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        "roleArn": given,
+    }
     functions, machines = lab.client("lambda", session), lab.client("stepfunctions", session)
     sentence = (
-        f"User: arn:aws:sts::{lab.account}:assumed-role/deployer/run-1 is not authorized to perform: iam:PassRole on "
-        f"resource: {given} because no identity-based policy allows the iam:PassRole action"
+        f"User: arn:aws:sts::{lab.account}:assumed-role/deployer/run-1 is not authorized to"
+        f" perform: iam:PassRole on resource: {given} because no identity-based policy allows the"
+        " iam:PassRole action"
     )
-    assert refusal(lambda: functions.create_function(**function)) == ("AccessDeniedException", sentence)
-    passing = allow("iam:PassRole", resource=given, **{"iam:PassedToService": "lambda.amazonaws.com"})
-    lab.set_policy(arn, policy(allow("lambda:CreateFunction", "states:CreateStateMachine"), passing))
+    assert refusal(lambda: functions.create_function(**function)) == (
+        "AccessDeniedException",
+        sentence,
+    )
+    passing = allow(
+        "iam:PassRole", resource=given, **{"iam:PassedToService": "lambda.amazonaws.com"}
+    )
+    lab.set_policy(
+        arn, policy(allow("lambda:CreateFunction", "states:CreateStateMachine"), passing)
+    )
     assert functions.create_function(**function)["Role"] == given
-    assert refusal(lambda: machines.create_state_machine(**machine)) == ("AccessDeniedException", sentence)
-    record = next(each for each in lab.all_records() if each["eventName"] == "CreateFunction20150331")
+    assert refusal(lambda: machines.create_state_machine(**machine)) == (
+        "AccessDeniedException",
+        sentence,
+    )
+    record = next(
+        each for each in lab.all_records() if each["eventName"] == "CreateFunction20150331"
+    )
     assert record["errorMessage"] == sentence
     assert not [each for each in lab.all_records() if each["eventName"] == "PassRole"]
 
@@ -101,15 +134,25 @@ def test_tags_on_a_new_resource_need_the_tagging_action(lab: Lab) -> None:
     queues = lab.client("sqs", lab.assume(arn, "run-1"))
     queues.create_queue(QueueName="untagged")
     _, message = refusal(lambda: queues.create_queue(QueueName="tagged", tags={"team": "shop"}))
-    assert f"sqs:tagqueue on resource: arn:aws:sqs:us-east-1:{lab.account}:tagged because" in message
-    lab.set_policy(arn, policy(allow("sqs:CreateQueue"), allow("sqs:TagQueue", **{"aws:RequestTag/team": "shop"})))
+    assert (
+        f"sqs:tagqueue on resource: arn:aws:sqs:us-east-1:{lab.account}:tagged because" in message
+    )
+    lab.set_policy(
+        arn,
+        policy(allow("sqs:CreateQueue"), allow("sqs:TagQueue", **{"aws:RequestTag/team": "shop"})),
+    )
     queues.create_queue(QueueName="tagged", tags={"team": "shop"})
-    assert "sqs:tagqueue" in refusal(lambda: queues.create_queue(QueueName="other", tags={"team": "bar"}))[1]
+    assert (
+        "sqs:tagqueue"
+        in refusal(lambda: queues.create_queue(QueueName="other", tags={"team": "bar"}))[1]
+    )
 
 
 def test_the_tags_of_a_vpc_decide_about_its_deletion(lab: Lab) -> None:
     free = allow("ec2:CreateVpc", "ec2:CreateTags")
-    arn = lab.role("network", policy(free, allow("ec2:DeleteVpc", **{"aws:ResourceTag/app": "shop"})))
+    arn = lab.role(
+        "network", policy(free, allow("ec2:DeleteVpc", **{"aws:ResourceTag/app": "shop"}))
+    )
     ec2 = lab.client("ec2", lab.assume(arn, "run-1"))
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": "app", "Value": "shop"}]}]
     own = ec2.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=tags)["Vpc"]["VpcId"]
@@ -131,12 +174,16 @@ def test_a_secret_can_be_created_only_under_a_pattern_for_its_suffix(lab: Lab) -
 def test_the_encoded_message_of_ec2_can_be_decoded(lab: Lab) -> None:
     arn = lab.role("no-ec2", policy(allow("sts:*")))
     code, message = refusal(
-        lambda: lab.client("ec2", lab.assume(arn, "run-1")).create_security_group(GroupName="g", Description="d")
+        lambda: lab.client("ec2", lab.assume(arn, "run-1")).create_security_group(
+            GroupName="g", Description="d"
+        )
     )
     assert code == "UnauthorizedOperation"
     assert message.startswith("You are not authorized to perform this operation. User: ")
     blob = message.partition("Encoded authorization failure message: ")[2]
-    decoded = json.loads(lab.client("sts").decode_authorization_message(EncodedMessage=blob)["DecodedMessage"])
+    decoded = json.loads(
+        lab.client("sts").decode_authorization_message(EncodedMessage=blob)["DecodedMessage"]
+    )
     assert decoded["context"]["action"] == "ec2:CreateSecurityGroup"
     assert lab.all_records()[-2]["errorCode"] == "Client.UnauthorizedOperation"
 
@@ -169,7 +216,10 @@ def test_the_lab_s_own_operations_need_permissions_too(lab: Lab) -> None:
     session = lab.assume(arn, "run-1")
     for call, action in (
         (lab.client("cloudtrail", session).lookup_events, "cloudtrail:LookupEvents"),
-        (lab.client("accessanalyzer", session).list_policy_generations, "access-analyzer:ListPolicyGenerations"),
+        (
+            lab.client("accessanalyzer", session).list_policy_generations,
+            "access-analyzer:ListPolicyGenerations",
+        ),
     ):
         code, message = refusal(call)
         assert code == "AccessDeniedException"

@@ -22,7 +22,10 @@ READER = ("cloudtrail:LookupEvents", "account:ListRegions", "iam:Get*", "iam:Lis
 
 
 def allow(*actions: str) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}],
+    }
 
 
 def reader(lab: Lab, name: str, *actions: str) -> Environment:
@@ -38,8 +41,15 @@ def propose(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     said = io.StringIO()
-    code = main(["propose", *arguments, "--output-dir", str(out)], io.StringIO(), said, lambda: datetime.now(UTC))
-    found = json.loads((out / "proposal.json").read_text()) if (out / "proposal.json").exists() else {}
+    code = main(
+        ["propose", *arguments, "--output-dir", str(out)],
+        io.StringIO(),
+        said,
+        lambda: datetime.now(UTC),
+    )
+    found = (
+        json.loads((out / "proposal.json").read_text()) if (out / "proposal.json").exists() else {}
+    )
     return code, found, said.getvalue()
 
 
@@ -47,7 +57,9 @@ def propose(
 def deployed(lab: Lab) -> str:
     """A role whose one run created a queue, was denied a purge, and read itself."""
     arn = lab.role(
-        "deploy", allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"), path="/ci/"
+        "deploy",
+        allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"),
+        path="/ci/",
     )
     session = lab.assume(arn, "19000000001")
     queues = lab.client("sqs", session)
@@ -67,14 +79,18 @@ def policy_file(folder: Path, document: Mapping[str, Any]) -> Path:
 def test_event_history_alone_gives_a_proposal_and_the_account_equals_the_file(
     lab: Lab, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"))
+    file = policy_file(
+        tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole")
+    )
     code, found, said = propose(
         reader(lab, "reader-1", *READER), monkeypatch, tmp_path / "out",
         "--role-arn", deployed, "--policy-file", str(file), "--trails", "event-history",
         "--minimum-days", "0", "--minimum-runs", "1",
     )  # fmt: skip
     assert code == 0, said
-    assert ("add", "sqs:PurgeQueue") in [(change["kind"], change["action"]) for change in found["changes"]]
+    assert ("add", "sqs:PurgeQueue") in [
+        (change["kind"], change["action"]) for change in found["changes"]
+    ]
     assert [run["id"] for run in found["evidence"]["runs"]] == ["19000000001"]
     assert found["live"]["principal"] == deployed
     assert found["live"]["drift"]["differs"] is False
@@ -130,7 +146,11 @@ def test_without_permission_to_look_up_events_nothing_is_removed_and_the_permiss
     assert code == 1, said
     assert "AWS denied cloudtrail:LookupEvents" in said.splitlines()[-1]
     assert found["changes"] == []
-    assert any("cloudtrail:LookupEvents" in gap["detail"] for gap in found["gaps"] if gap["gap"] == "source-failed")
+    assert any(
+        "cloudtrail:LookupEvents" in gap["detail"]
+        for gap in found["gaps"]
+        if gap["gap"] == "source-failed"
+    )
 
 
 def test_the_history_of_another_account_is_an_error_that_names_the_account(
@@ -166,22 +186,42 @@ def test_the_permissions_of_a_role_are_listed_from_event_history(
     for name, value in reader(lab, "reader-8", "cloudtrail:LookupEvents").items():
         monkeypatch.setenv(name, value)
     out = io.StringIO()
-    arguments = ["permissions", "--role-arn", deployed, "--trails", "event-history", "--aws-regions", lab.region]
-    assert main(arguments, out, io.StringIO(), lambda: datetime.now(UTC) + timedelta(minutes=30)) == 0
+    arguments = [
+        "permissions",
+        "--role-arn",
+        deployed,
+        "--trails",
+        "event-history",
+        "--aws-regions",
+        lab.region,
+    ]
+    assert (
+        main(arguments, out, io.StringIO(), lambda: datetime.now(UTC) + timedelta(minutes=30)) == 0
+    )
     rows = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert {"sqs:CreateQueue", "iam:GetRole", "sqs:PurgeQueue"} <= {row.get("action") for row in rows}
+    assert {"sqs:CreateQueue", "iam:GetRole", "sqs:PurgeQueue"} <= {
+        row.get("action") for row in rows
+    }
     assert [row["scope"] for row in rows if "gap" in row] == [{"data_events": True}]
 
 
 class TestLiveRole:
-    def test_a_role_is_read_with_all_that_is_attached_its_boundary_and_its_trust(self, lab: Lab) -> None:
+    def test_a_role_is_read_with_all_that_is_attached_its_boundary_and_its_trust(
+        self, lab: Lab
+    ) -> None:
         trust = {"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"}, "Action": "sts:AssumeRole"},
-            {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{lab.account}:root"}, "Action": "sts:AssumeRole"},
+            {"Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"},
+            "Action": "sts:AssumeRole"},
+            {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{lab.account}:root"},
+            "Action": "sts:AssumeRole"},
         ]}  # fmt: skip
-        arn = lab.role("whole", allow("sqs:CreateQueue"), trust=trust, boundary=allow("*"), path="/ci/")
+        arn = lab.role(
+            "whole", allow("sqs:CreateQueue"), trust=trust, boundary=allow("*"), path="/ci/"
+        )
         iam = lab.client("iam")
-        managed = iam.create_policy(PolicyName="more", PolicyDocument=json.dumps(allow("sns:Publish")))["Policy"]["Arn"]
+        managed = iam.create_policy(
+            PolicyName="more", PolicyDocument=json.dumps(allow("sns:Publish"))
+        )["Policy"]["Arn"]
         iam.attach_role_policy(RoleName="whole", PolicyArn=managed)
         iam.tag_role(RoleName="whole", Tags=[{"Key": "team", "Value": "shop"}])
         found = read_live_role(Aws.open(lab.root), parse_principal(arn))
@@ -198,7 +238,11 @@ class TestLiveRole:
         arn, _, _ = lab.user("kim", allow("sqs:CreateQueue"))
         iam = lab.client("iam")
         iam.create_group(GroupName="ops")
-        iam.put_group_policy(GroupName="ops", PolicyName="logs", PolicyDocument=json.dumps(allow("logs:PutLogEvents")))
+        iam.put_group_policy(
+            GroupName="ops",
+            PolicyName="logs",
+            PolicyDocument=json.dumps(allow("logs:PutLogEvents")),
+        )
         iam.attach_group_policy(GroupName="ops", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
         iam.add_user_to_group(GroupName="ops", UserName="kim")
         found = read_live_role(Aws.open(lab.root), parse_principal(arn))
@@ -210,7 +254,9 @@ class TestLiveRole:
         ]
 
     def test_a_missing_role_is_a_gap(self, lab: Lab) -> None:
-        found = read_live_role(Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody"))
+        found = read_live_role(
+            Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody")
+        )
         assert not found.is_known
         assert ["check the input role-arn" in gap.detail for gap in found.gaps] == [True]
 
@@ -218,8 +264,12 @@ class TestLiveRole:
         self, lab: Lab, deployed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         iam = lab.client("iam")
-        arn = iam.create_policy(PolicyName="purge", PolicyDocument=json.dumps(allow("sqs:PurgeQueue")))["Policy"]["Arn"]
-        file = policy_file(tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole"))
+        arn = iam.create_policy(
+            PolicyName="purge", PolicyDocument=json.dumps(allow("sqs:PurgeQueue"))
+        )["Policy"]["Arn"]
+        file = policy_file(
+            tmp_path, allow("sqs:CreateQueue", "sqs:GetQueueUrl", "ssm:PutParameter", "iam:GetRole")
+        )
         code, found, said = propose(
             reader(lab, "reader-7", *READER), monkeypatch, tmp_path / "out", "--role-arn", deployed,
             "--policy-file", str(file), "--trails", "event-history", "--also-attached", arn,

@@ -1,4 +1,6 @@
-"""The recorded authorization checks of the lab, decided again for a policy, have the results of the deploy."""
+"""The recorded authorization checks of the lab, decided again for a policy, have the results of the
+deploy.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ import pytest
 
 from tests.end_to_end.lab.lab import PYTHON, ROOT, Lab, is_there
 
-pytestmark = pytest.mark.skipif(not is_there(), reason="the lab's environment is not there: make lab")
+pytestmark = pytest.mark.skipif(
+    not is_there(), reason="the lab's environment is not there: make lab"
+)
 
 NARROW = {
     "Version": "2012-10-17",
@@ -30,7 +34,9 @@ NARROW = {
 def answers(policy: dict[str, Any], checks: list[dict[str, Any]]) -> list[bool]:
     question = json.dumps({"policies": [policy], "checks": checks})
     command = [str(PYTHON), "-m", "tests.end_to_end.lab.checks"]
-    done = subprocess.run(command, cwd=ROOT, input=f"{question}\n", capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, input=f"{question}\n", capture_output=True, text=True, check=True
+    )
     found: list[bool] = json.loads(done.stdout)
     return found
 
@@ -43,7 +49,9 @@ def test_every_request_is_recorded_once_and_answered_alike_without_the_lab(tmp_p
         lab.client("sqs", keys).create_queue(QueueName="other")
         code = {"ZipFile": b"PK\x05\x06" + bytes(18)}
         functions = lab.client("lambda", keys)
-        functions.create_function(FunctionName="f", Role=role, Runtime="python3.12", Handler="f.f", Code=code)
+        functions.create_function(
+            FunctionName="f", Role=role, Runtime="python3.12", Handler="f.f", Code=code
+        )
         lab.client("sts", keys).get_caller_identity()
     checks = [json.loads(line) for line in (tmp_path / "checks.jsonl").read_text().splitlines()]
     asked = [(check["action"].lower(), check["resource"].rpartition(":")[2]) for check in checks]
@@ -53,6 +61,13 @@ def test_every_request_is_recorded_once_and_answered_alike_without_the_lab(tmp_p
         ("lambda:createfunction", "f"),
         ("iam:passrole", "role/worker"),
     ]
-    assert {check["principal"] for check in checks} == {f"arn:aws:sts::{lab.account}:assumed-role/ci-deploy/1001"}
+    assert {check["principal"] for check in checks} == {
+        f"arn:aws:sts::{lab.account}:assumed-role/ci-deploy/1001"
+    }
     assert answers(NARROW, checks) == [True, False, False, False]
-    assert answers({**NARROW, "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}, checks) == [True] * 4
+    assert (
+        answers(
+            {**NARROW, "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}, checks
+        )
+        == [True] * 4
+    )

@@ -1,4 +1,6 @@
-"""With IAM's account of denied calls, which the lab gives late as AWS does, one round adds all that a call lacks."""
+"""With IAM's account of denied calls, which the lab gives late as AWS does, one round adds all that
+a call lacks.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,26 @@ from tests.end_to_end.lab.lab import Lab, is_there
 from tests.end_to_end.test_trial import Bench
 
 ROLE = "arn:aws:iam::111122223333:role/app"
-_CALLER = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+_CALLER = {
+    "Effect": "Allow",
+    "Principal": {"Service": "lambda.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": [_CALLER]})
-CREATE = f"aws iam create-role --role-name app --assume-role-policy-document '{TRUST}' --tags Key=team,Value=a"
-BROAD = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}]}
+CREATE = (
+    f"aws iam create-role --role-name app --assume-role-policy-document '{TRUST}' --tags"
+    " Key=team,Value=a"
+)
+BROAD = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "iam:*", "Resource": "*"}],
+}
 
 
 @pytest.mark.parametrize(("details", "rounds"), [(True, 2), (False, 3)])
-def test_one_round_adds_all_that_a_call_lacks(tmp_path: Path, *, details: bool, rounds: int) -> None:
+def test_one_round_adds_all_that_a_call_lacks(
+    tmp_path: Path, *, details: bool, rounds: int
+) -> None:
     if not is_there():
         pytest.skip("the lab's environment is not there: make lab sets it up")
     with Lab.start(tmp_path / "lab", details=details) as lab:
@@ -29,4 +43,6 @@ def test_one_round_adds_all_that_a_call_lacks(tmp_path: Path, *, details: bool, 
     found = json.loads(bench.file.read_text())["Statement"]
     assert {"iam:CreateRole", "iam:TagRole"} <= set(bench.granted()), found
     assert bench.granted()["iam:TagRole"] == [ROLE]
-    assert len([line for line in told.err.splitlines() if line.startswith("Round")]) == rounds, told.err
+    assert len([line for line in told.err.splitlines() if line.startswith("Round")]) == rounds, (
+        told.err
+    )

@@ -63,4 +63,7 @@ def test_a_value_that_is_no_port_is_an_error_sentence(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         by_hand.main([f"--port={port}"])
-    assert (started, capsys.readouterr().err.splitlines()[-1].endswith("is no port: write 0 to 65535")) == ([], True)
+    assert (
+        started,
+        capsys.readouterr().err.splitlines()[-1].endswith("is no port: write 0 to 65535"),
+    ) == ([], True)

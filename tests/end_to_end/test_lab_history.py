@@ -34,7 +34,11 @@ def record(
         "eventTime": (START + timedelta(minutes=number)).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "readOnly": False,
         "managementEvent": management,
-        "userIdentity": {"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/ci/run-1", "accessKeyId": "ASIA1"},
+        "userIdentity": {
+            "type": "AssumedRole",
+            "arn": "arn:aws:sts::1:assumed-role/ci/run-1",
+            "accessKeyId": "ASIA1",
+        },
     }
 
 
@@ -52,7 +56,9 @@ def pages(records: list[dict[str, Any]], **asked: Any) -> Iterator[list[str]]:
 def test_pages_hold_each_management_event_of_the_region_once_newest_first(
     kinds: list[tuple[bool, bool]], size: int
 ) -> None:
-    records = [record(i, "eu-west-1" if here else "us-east-1", own) for i, (here, own) in enumerate(kinds)]
+    records = [
+        record(i, "eu-west-1" if here else "us-east-1", own) for i, (here, own) in enumerate(kinds)
+    ]
     wanted = [f"id-{i}" for i, kind in enumerate(kinds) if kind == (True, True)]
     found = list(pages(records, MaxResults=size))
     assert [each for page in found for each in page] == wanted[::-1]
@@ -72,7 +78,9 @@ def test_a_token_of_another_request_is_an_error() -> None:
     token = lookup(records, "eu-west-1", {"MaxResults": 2})["NextToken"]
     other = [{"AttributeKey": "EventName", "AttributeValue": "CreateQueue"}]
     with pytest.raises(LookupRefusedError) as refused:
-        lookup(records, "eu-west-1", {"MaxResults": 2, "NextToken": token, "LookupAttributes": other})
+        lookup(
+            records, "eu-west-1", {"MaxResults": 2, "NextToken": token, "LookupAttributes": other}
+        )
     assert refused.value.code == "InvalidNextTokenException"
 
 
@@ -146,7 +154,11 @@ def test_a_generated_policy_lacks_data_events_and_passed_roles(lab: Lab) -> None
     objects = lab.client("s3", session)
     objects.create_bucket(Bucket="observed")
     objects.put_object(Bucket="observed", Key="a", Body=b"1")
-    machine = {"name": "m", "definition": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}', "roleArn": given}
+    machine = {
+        "name": "m",
+        "definition": '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}',
+        "roleArn": given,
+    }
     lab.client("stepfunctions", session).create_state_machine(**machine)
     analyzer = lab.client("accessanalyzer")
     job = analyzer.start_policy_generation(policyGenerationDetails={"principalArn": arn})["jobId"]
@@ -160,10 +172,15 @@ def test_a_generated_policy_lacks_data_events_and_passed_roles(lab: Lab) -> None
     statements = json.loads(generated["policy"])["Statement"]
     assert [(each["Resource"], each["Action"]) for each in statements] == [
         ("arn:aws:s3:::${BucketName}", ["s3:CreateBucket"]),
-        ("arn:aws:states:${Region}:${Account}:stateMachine:${StateMachineName}", ["states:CreateStateMachine"]),
+        (
+            "arn:aws:states:${Region}:${Account}:stateMachine:${StateMachineName}",
+            ["states:CreateStateMachine"],
+        ),
     ]
     jobs = analyzer.list_policy_generations(principalArn=arn)["policyGenerations"]
     assert [(each["jobId"], each["status"]) for each in jobs] == [(job, "SUCCEEDED")]
-    second = analyzer.start_policy_generation(policyGenerationDetails={"principalArn": arn})["jobId"]
+    second = analyzer.start_policy_generation(policyGenerationDetails={"principalArn": arn})[
+        "jobId"
+    ]
     analyzer.cancel_policy_generation(jobId=second)
     assert analyzer.get_generated_policy(jobId=second)["jobDetails"]["status"] == "CANCELED"

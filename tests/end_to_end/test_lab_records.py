@@ -1,4 +1,6 @@
-"""The lab's records equal those of CloudTrail, compared with real records and by the product's reader."""
+"""The lab's records equal those of CloudTrail, compared with real records and by the product's
+reader.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,15 @@ OF_PUBLISHERS = frozenset({"p_event_time", "p_log_type", "p_parse_time"})
 """Fields that publishers of a record added to it."""
 
 SHOWN_IN_NEWER_RECORDS = frozenset({
-    "Host", "DeleteObjects.delete", "DeleteObjects.x-amz-version-id", "DeleteObject.x-amz-version-id",
-    "PutObject.x-amz-version-id", "CreateSecurityGroup.securityGroupArn", "DeleteSecurityGroup.groupId",
+    "Host", "DeleteObjects.delete", "DeleteObjects.x-amz-version-id",
+    "DeleteObject.x-amz-version-id",
+    "PutObject.x-amz-version-id", "CreateSecurityGroup.securityGroupArn",
+    "DeleteSecurityGroup.groupId",
     "CreateVpc._return",
 })  # fmt: skip
-"""Fields that no public record of an event has, most being old, and that AWS documents or shows for similar events."""
+"""Fields that no public record of an event has, most being old, and that AWS documents or shows for
+similar events.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +50,16 @@ def real(shared_folder: Path) -> list[Record]:
     for path in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             found += [json.loads(line) for line in lines]
-    return [each for each in found if isinstance(each.get("userIdentity"), dict) and "eventName" in each]
+    return [
+        each for each in found if isinstance(each.get("userIdentity"), dict) and "eventName" in each
+    ]
 
 
 def token(**claims: str) -> str:
     parts = [{"alg": "RS256"}, {"iss": f"https://{ISSUER}", **claims}]
-    encoded = [base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in parts]
+    encoded = [
+        base64.urlsafe_b64encode(json.dumps(each).encode()).decode().rstrip("=") for each in parts
+    ]
     return ".".join([*encoded, "c2ln"])
 
 
@@ -94,7 +104,12 @@ def records(lab: Lab) -> list[Record]:
     networks = lab.client("ec2", session)
     network = networks.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     group = networks.create_security_group(GroupName="g", Description="d", VpcId=network)["GroupId"]
-    rule = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+    rule = {
+        "IpProtocol": "tcp",
+        "FromPort": 443,
+        "ToPort": 443,
+        "IpRanges": [{"CidrIp": "10.0.0.0/8"}],
+    }
     networks.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
     networks.delete_security_group(GroupId=group)
     assert create(lab, session, "of-the-round", QUEUE) == "CREATE_COMPLETE"
@@ -113,8 +128,15 @@ def kinds(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("kind", ["Root", "IAMUser", "AssumedRole", "AWSService"])
-def test_an_identity_has_the_keys_and_types_of_real_ones(records: list[Record], real: list[Record], kind: str) -> None:
-    seen = {pair for each in real for pair in kinds(each["userIdentity"]) if each["userIdentity"].get("type") == kind}
+def test_an_identity_has_the_keys_and_types_of_real_ones(
+    records: list[Record], real: list[Record], kind: str
+) -> None:
+    seen = {
+        pair
+        for each in real
+        for pair in kinds(each["userIdentity"])
+        if each["userIdentity"].get("type") == kind
+    }
     found = [each["userIdentity"] for each in records if each["userIdentity"]["type"] == kind]
     if kind == "AWSService":
         found = [{"type": "AWSService", "invokedBy": "cloudformation.amazonaws.com"}]
@@ -123,11 +145,18 @@ def test_an_identity_has_the_keys_and_types_of_real_ones(records: list[Record], 
         ".sessionContext.webIdFederationData.federatedProvider",
         ".sessionContext.webIdFederationData.attributes",
     }
-    unseen = {pair for each in found for pair in kinds(each) if pair not in seen and pair[0] not in federation}
+    unseen = {
+        pair
+        for each in found
+        for pair in kinds(each)
+        if pair not in seen and pair[0] not in federation
+    }
     assert unseen == set()
 
 
-def test_a_workflow_is_first_a_web_identity_and_then_its_role(records: list[Record], lab: Lab) -> None:
+def test_a_workflow_is_first_a_web_identity_and_then_its_role(
+    records: list[Record], lab: Lab
+) -> None:
     login = next(each for each in records if each["eventName"] == "AssumeRoleWithWebIdentity")
     provider = f"arn:aws:iam::{lab.account}:oidc-provider/{ISSUER}"
     assert login["userIdentity"] == {
@@ -140,11 +169,16 @@ def test_a_workflow_is_first_a_web_identity_and_then_its_role(records: list[Reco
     later = next(each for each in records if each["eventName"] == "CreateBucket")["userIdentity"]
     assert later["accessKeyId"] == login["responseElements"]["credentials"]["accessKeyId"]
     assert later["arn"] == f"arn:aws:sts::{lab.account}:assumed-role/workflow/run-7"
-    assert later["sessionContext"]["sessionIssuer"]["arn"] == f"arn:aws:iam::{lab.account}:role/ci/workflow"
+    assert (
+        later["sessionContext"]["sessionIssuer"]["arn"]
+        == f"arn:aws:iam::{lab.account}:role/ci/workflow"
+    )
     assert later["sessionContext"]["webIdFederationData"]["federatedProvider"] == provider
 
 
-def test_a_record_has_the_fields_and_types_of_real_ones(records: list[Record], real: list[Record]) -> None:
+def test_a_record_has_the_fields_and_types_of_real_ones(
+    records: list[Record], real: list[Record]
+) -> None:
     seen: dict[str, set[str]] = {}
     for each in real:
         for name in set(each) - OF_PUBLISHERS:
@@ -174,7 +208,9 @@ def test_an_event_has_the_fields_of_real_events_of_its_name(
     assert compared >= 8
 
 
-def test_read_and_data_flags_are_those_of_real_records(records: list[Record], real: list[Record]) -> None:
+def test_read_and_data_flags_are_those_of_real_records(
+    records: list[Record], real: list[Record]
+) -> None:
     flags: dict[tuple[str, str], set[tuple[object, object]]] = {}
     for each in real:
         if isinstance(each.get("readOnly"), bool) and isinstance(each.get("managementEvent"), bool):
@@ -189,7 +225,11 @@ def test_read_and_data_flags_are_those_of_real_records(records: list[Record], re
 
 def test_no_record_holds_a_secret(records: list[Record], lab: Lab) -> None:
     text = json.dumps(records)
-    for secret in (SECRET, base64.b64encode(SECRET.encode()).decode(), lab.root["AWS_SECRET_ACCESS_KEY"]):
+    for secret in (
+        SECRET,
+        base64.b64encode(SECRET.encode()).decode(),
+        lab.root["AWS_SECRET_ACCESS_KEY"],
+    ):
         assert secret not in text
     parameter = next(each for each in records if each["eventName"] == "PutParameter")
     assert parameter["requestParameters"]["value"] == "HIDDEN_DUE_TO_SECURITY_REASONS"
@@ -198,7 +238,10 @@ def test_no_record_holds_a_secret(records: list[Record], lab: Lab) -> None:
 def test_resources_are_listed_where_real_records_list_them(records: list[Record], lab: Lab) -> None:
     of = {each["eventName"]: each.get("resources") for each in records if "errorCode" not in each}
     bucket = {"accountId": lab.account, "type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::round"}
-    assert of["PutObject"] == [{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::round/a b/c"}, bucket]
+    assert of["PutObject"] == [
+        {"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::round/a b/c"},
+        bucket,
+    ]
     assert of["PutBucketVersioning"] == [bucket]
     arn = f"arn:aws:ssm:us-east-1:{lab.account}:parameter/app/key"
     assert of["PutParameter"] == [{"accountId": lab.account, "ARN": arn}]
@@ -208,9 +251,11 @@ def test_resources_are_listed_where_real_records_list_them(records: list[Record]
 
 
 def test_deleting_many_objects_is_recorded_for_each_of_them(records: list[Record]) -> None:
-    assert [each["requestParameters"].get("key") for each in records if each["eventName"] == "DeleteObject"] == [
-        "a b/c"
-    ]
+    assert [
+        each["requestParameters"].get("key")
+        for each in records
+        if each["eventName"] == "DeleteObject"
+    ] == ["a b/c"]
 
 
 def test_data_events_can_be_left_out(lab: Lab, records: list[Record]) -> None:
@@ -233,20 +278,43 @@ def test_the_product_s_reader_accepts_every_record(lab: Lab, records: list[Recor
     gaps = [line for line in lines if "gap" in line and "may-pass-role" not in str(line)]
     assert gaps == []
     actions = {line.get("action") for line in lines}
-    assert {"s3:PutObject", "kms:CreateKey", "sqs:CreateQueue", "ec2:CreateVpc", "ssm:PutParameter"} <= actions
+    assert {
+        "s3:PutObject",
+        "kms:CreateKey",
+        "sqs:CreateQueue",
+        "ec2:CreateVpc",
+        "ssm:PutParameter",
+    } <= actions
 
 
 def test_a_denied_call_with_recorded_parameters_shows_its_next_permissions(fresh_lab: Lab) -> None:
     """As in real records of EC2 and RDS; an image has no account in its ARN."""
-    own, monitoring = fresh_lab.role("starter", policy(allow("s3:GetObject"))), fresh_lab.role("monitoring", None)
+    own, monitoring = (
+        fresh_lab.role("starter", policy(allow("s3:GetObject"))),
+        fresh_lab.role("monitoring", None),
+    )
     keys = fresh_lab.assume(own, "run-1")
     tags = [{"Key": "team", "Value": "shop"}]
     ec2, rds = fresh_lab.client("ec2", keys), fresh_lab.client("rds", keys)
-    instances = {"ImageId": "ami-0a1b2c3d", "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    instances = {
+        "ImageId": "ami-0a1b2c3d",
+        "InstanceType": "t3.micro",
+        "MinCount": 1,
+        "MaxCount": 1,
+    }
     specified = [{"ResourceType": "instance", "Tags": tags}]
     refusal(lambda: ec2.run_instances(**instances, TagSpecifications=specified))
-    database = {"DBInstanceIdentifier": "orders", "DBInstanceClass": "db.t3.micro", "Engine": "mysql", "Tags": tags}
-    refusal(lambda: rds.create_db_instance(**database, MonitoringRoleArn=monitoring, MonitoringInterval=60))
+    database = {
+        "DBInstanceIdentifier": "orders",
+        "DBInstanceClass": "db.t3.micro",
+        "Engine": "mysql",
+        "Tags": tags,
+    }
+    refusal(
+        lambda: rds.create_db_instance(
+            **database, MonitoringRoleArn=monitoring, MonitoringInterval=60
+        )
+    )
     fresh_lab.flush()
     role = parse_principal(own)
     found = read_evidence([TrailFolder(fresh_lab.records)], Window(), role)[role.arn].usages

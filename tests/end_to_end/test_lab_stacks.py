@@ -12,7 +12,13 @@ import pytest
 from tests.end_to_end.lab.lab import ROOT, Environment, Lab
 from tests.end_to_end.test_lab import allow, policy, refusal
 
-TRUST = policy({"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"})
+TRUST = policy(
+    {
+        "Effect": "Allow",
+        "Principal": {"Service": "lambda.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
+)
 QUEUE = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}}}
 CODE_OF_FUNCTION = {"ZipFile": "def handler(event, context): return 1"}
 FUNCTION = {
@@ -47,7 +53,9 @@ def settled(lab: Lab, stack: str) -> str:
     raise AssertionError(f"{stack} does not settle")
 
 
-def create(lab: Lab, session: Environment, stack: str, resources: dict[str, Any], **more: Any) -> str:
+def create(
+    lab: Lab, session: Environment, stack: str, resources: dict[str, Any], **more: Any
+) -> str:
     lab.client("cloudformation", session).create_stack(
         StackName=stack, TemplateBody=template(resources), Capabilities=["CAPABILITY_IAM"], **more
     )
@@ -61,7 +69,9 @@ def reasons(lab: Lab, stack: str) -> list[str]:
 
 
 def made_by_cloudformation(lab: Lab, since: int) -> list[dict[str, Any]]:
-    return [each for each in lab.all_records()[since:] if each["userIdentity"].get("invokedBy") == CFN]
+    return [
+        each for each in lab.all_records()[since:] if each["userIdentity"].get("invokedBy") == CFN
+    ]
 
 
 def test_a_stack_without_a_role_acts_as_its_caller(lab: Lab) -> None:
@@ -71,7 +81,8 @@ def test_a_stack_without_a_role_acts_as_its_caller(lab: Lab) -> None:
     found = made_by_cloudformation(lab, since)
     names = [each["eventName"] for each in found]
     assert set(names) == {
-        "CreateQueue", "GetQueueAttributes", "CreateRole", "GetRole", "CreateFunction20150331", "GetFunction20150331v2",
+        "CreateQueue", "GetQueueAttributes", "CreateRole", "GetRole", "CreateFunction20150331",
+        "GetFunction20150331v2",
         "GetFunctionCodeSigningConfig", "GetFunctionRecursionConfig", "GetRuntimeManagementConfig",
     }  # fmt: skip
     for each in found:
@@ -85,14 +96,22 @@ def test_a_stack_without_a_role_acts_as_its_caller(lab: Lab) -> None:
 
 def test_a_denied_resource_rolls_back_the_stack_with_a_reason(lab: Lab) -> None:
     arn = lab.role("too-little", policy(STACKS, allow("sqs:*")))
-    topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "news"}, "DependsOn": "Queue"}}
+    topic = {
+        "Topic": {
+            "Type": "AWS::SNS::Topic",
+            "Properties": {"TopicName": "news"},
+            "DependsOn": "Queue",
+        }
+    }
     queue = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "gone-again"}}}
     assert create(lab, lab.assume(arn, "run-1"), "refused", queue | topic) == "ROLLBACK_COMPLETE"
     (reason,) = reasons(lab, "refused")
     assert reason.startswith(
-        f'Resource handler returned message: "User: arn:aws:sts::{lab.account}:assumed-role/too-little/run-1 is not '
-        f"authorized to perform: SNS:CreateTopic on resource: arn:aws:sns:us-east-1:{lab.account}:news "
-        "because no identity-based policy allows the SNS:CreateTopic action (Service: Sns, Status Code: 403, "
+        'Resource handler returned message: "User:'
+        f" arn:aws:sts::{lab.account}:assumed-role/too-little/run-1 is not authorized to perform:"
+        f" SNS:CreateTopic on resource: arn:aws:sns:us-east-1:{lab.account}:news because no"
+        " identity-based policy allows the SNS:CreateTopic action (Service: Sns, Status Code:"
+        " 403, "
     )
     assert reason.endswith("HandlerErrorCode: AccessDenied)")
     assert not lab.client("sqs").list_queues(QueueNamePrefix="gone-again").get("QueueUrls")
@@ -101,7 +120,10 @@ def test_a_denied_resource_rolls_back_the_stack_with_a_reason(lab: Lab) -> None:
 
 
 def test_the_check_is_of_the_resource_and_not_only_the_action(lab: Lab) -> None:
-    arn = lab.role("one-name", policy(STACKS, allow("sqs:*", resource=f"arn:aws:sqs:us-east-1:{lab.account}:right")))
+    arn = lab.role(
+        "one-name",
+        policy(STACKS, allow("sqs:*", resource=f"arn:aws:sqs:us-east-1:{lab.account}:right")),
+    )
     session = lab.assume(arn, "run-1")
     right = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "right"}}}
     wrong = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "wrong"}}}
@@ -110,8 +132,12 @@ def test_the_check_is_of_the_resource_and_not_only_the_action(lab: Lab) -> None:
     # A name that CloudFormation generates is known before the queue exists.
     named = allow("sqs:*", resource=f"arn:aws:sqs:us-east-1:{lab.account}:drawn-Queue-*")
     lab.set_policy(arn, policy(STACKS, named))
-    assert create(lab, session, "drawn", {"Queue": {"Type": "AWS::SQS::Queue"}}) == "CREATE_COMPLETE"
-    assert create(lab, session, "other", {"Queue": {"Type": "AWS::SQS::Queue"}}) == "ROLLBACK_COMPLETE"
+    assert (
+        create(lab, session, "drawn", {"Queue": {"Type": "AWS::SQS::Queue"}}) == "CREATE_COMPLETE"
+    )
+    assert (
+        create(lab, session, "other", {"Queue": {"Type": "AWS::SQS::Queue"}}) == "ROLLBACK_COMPLETE"
+    )
 
 
 def test_the_role_of_a_function_must_be_passed(lab: Lab) -> None:
@@ -128,7 +154,12 @@ def test_the_role_of_a_function_must_be_passed(lab: Lab) -> None:
 
 def test_a_renamed_stream_is_created_again_with_a_record(lab: Lab) -> None:
     def stream(name: str) -> dict[str, Any]:
-        return {"Stream": {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": name, "ShardCount": 1}}}
+        return {
+            "Stream": {
+                "Type": "AWS::Kinesis::Stream",
+                "Properties": {"Name": name, "ShardCount": 1},
+            }
+        }
 
     session = lab.assume(lab.admin_role("of-streams"), "run-1")
     assert create(lab, session, "streams", stream("clicks-1")) == "CREATE_COMPLETE"
@@ -136,13 +167,22 @@ def test_a_renamed_stream_is_created_again_with_a_record(lab: Lab) -> None:
     stacks = lab.client("cloudformation", session)
     stacks.update_stack(StackName="streams", TemplateBody=template(stream("clicks-2")))
     assert settled(lab, "streams") == "UPDATE_COMPLETE"
-    found = [(each["eventName"], each["requestParameters"]) for each in made_by_cloudformation(lab, since)]
+    found = [
+        (each["eventName"], each["requestParameters"])
+        for each in made_by_cloudformation(lab, since)
+    ]
     assert ("CreateStream", {"streamName": "clicks-2"}) in found
     assert ("DeleteStream", {"streamName": "clicks-1"}) in found
 
 
 def test_the_record_of_a_rule_s_targets_names_their_role(lab: Lab) -> None:
-    trust = policy({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"})
+    trust = policy(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    )
     queue = f"arn:aws:sqs:{lab.region}:{lab.account}:jobs"
     target = {"Id": "jobs", "Arn": queue, "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]}}
     rule = {"ScheduleExpression": "rate(1 day)", "Targets": [target]}
@@ -158,17 +198,23 @@ def test_the_record_of_a_rule_s_targets_names_their_role(lab: Lab) -> None:
 
 
 def test_log_groups_and_repositories_are_checked_as_in_aws(lab: Lab) -> None:
-    """A log group with `:*`, except for three actions on tags; a repository by its name, also when it is only read."""
+    """A log group with `:*`, except for three actions on tags; a repository by its name, also when
+    it is only read.
+    """
     group = f"arn:aws:logs:{lab.region}:{lab.account}:log-group:/jobs"
     repository = f"arn:aws:ecr:{lab.region}:{lab.account}:repository/jobs"
     lab.client("logs").create_log_group(logGroupName="/jobs")
     lab.client("ecr").create_repository(repositoryName="jobs")
     logs = allow("logs:ListTagsLogGroup", resource=f"{group}:*")
-    reader = lab.role("reader", policy(logs, allow("ecr:DescribeRepositories", resource=repository)))
+    reader = lab.role(
+        "reader", policy(logs, allow("ecr:DescribeRepositories", resource=repository))
+    )
     session = lab.assume(reader, "run-1")
     lab.client("logs", session).list_tags_log_group(logGroupName="/jobs")
     lab.client("ecr", session).describe_repositories(repositoryNames=["jobs"])
-    bare = lab.assume(lab.role("bare", policy(allow("logs:ListTagsLogGroup", resource=group))), "run-1")
+    bare = lab.assume(
+        lab.role("bare", policy(allow("logs:ListTagsLogGroup", resource=group))), "run-1"
+    )
     assert refusal(lambda: lab.client("logs", bare).list_tags_log_group(logGroupName="/jobs"))
 
 
@@ -195,7 +241,10 @@ def test_a_stack_with_a_role_acts_as_the_role_until_it_is_deleted(lab: Lab) -> N
     found = made_by_cloudformation(lab, since)
     for name in ("CreateQueue", "SetQueueAttributes"):
         record = next(each for each in found if each["eventName"] == name)
-        assert record["userIdentity"]["arn"] == f"arn:aws:sts::{lab.account}:assumed-role/stack-role/AWSCloudFormation"
+        assert (
+            record["userIdentity"]["arn"]
+            == f"arn:aws:sts::{lab.account}:assumed-role/stack-role/AWSCloudFormation"
+        )
         assert record["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == role
     # A new stack of the same name has no role.
     assert _gone(lab, "of-a-role")
@@ -207,7 +256,9 @@ def test_a_stack_with_a_role_acts_as_the_role_until_it_is_deleted(lab: Lab) -> N
 def _gone(lab: Lab, stack: str) -> bool:
     until = time.monotonic() + 30
     while time.monotonic() < until:
-        summaries = lab.client("cloudformation").list_stacks(StackStatusFilter=["DELETE_COMPLETE"])["StackSummaries"]
+        summaries = lab.client("cloudformation").list_stacks(StackStatusFilter=["DELETE_COMPLETE"])[
+            "StackSummaries"
+        ]
         if stack in [each["StackName"] for each in summaries]:
             return True
         time.sleep(0.05)
@@ -227,7 +278,11 @@ def test_a_change_set_carries_its_role_to_the_stack(lab: Lab) -> None:
     stacks = lab.client("cloudformation", lab.assume(caller, "run-1"))
     queue = {"Queue": {"Type": "AWS::SQS::Queue"}}
     stacks.create_change_set(
-        StackName="by-set", ChangeSetName="first", ChangeSetType="CREATE", TemplateBody=template(queue), RoleARN=role
+        StackName="by-set",
+        ChangeSetName="first",
+        ChangeSetType="CREATE",
+        TemplateBody=template(queue),
+        RoleARN=role,
     )
     stacks.get_waiter("change_set_create_complete").wait(
         StackName="by-set", ChangeSetName="first", WaiterConfig={"Delay": 1}
@@ -235,7 +290,9 @@ def test_a_change_set_carries_its_role_to_the_stack(lab: Lab) -> None:
     since = len(lab.all_records())
     stacks.execute_change_set(StackName="by-set", ChangeSetName="first")
     assert settled(lab, "by-set") == "CREATE_COMPLETE"
-    made = next(each for each in made_by_cloudformation(lab, since) if each["eventName"] == "CreateQueue")
+    made = next(
+        each for each in made_by_cloudformation(lab, since) if each["eventName"] == "CreateQueue"
+    )
     assert made["userIdentity"]["sessionContext"]["sessionIssuer"]["arn"] == role
 
 
@@ -243,14 +300,19 @@ def test_a_template_s_references_are_read_with_the_caller_s_permissions(lab: Lab
     arn = lab.role("reads-nothing", policy(STACKS))
     stacks = lab.client("cloudformation", lab.assume(arn, "run-1"))
     address = "https://templates.s3.us-east-1.amazonaws.com/app.json"
-    code, message = refusal(lambda: stacks.create_stack(StackName="from-bucket", TemplateURL=address))
+    code, message = refusal(
+        lambda: stacks.create_stack(StackName="from-bucket", TemplateURL=address)
+    )
     assert (code, message.partition("\n")[0]) == ("ValidationError", "S3 error: Access Denied")
     lab.client("ssm").put_parameter(Name="/app/size", Value="5", Type="String")
     size = {"Size": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "/app/size"}}
     body = template(QUEUE, Parameters=size)
     code, message = refusal(lambda: stacks.create_stack(StackName="from-ssm", TemplateBody=body))
     assert code == "ValidationError"
-    assert f"ssm:GetParameters on resource: arn:aws:ssm:us-east-1:{lab.account}:parameter/app/size because" in message
+    assert (
+        f"ssm:GetParameters on resource: arn:aws:ssm:us-east-1:{lab.account}:parameter/app/size"
+        " because" in message
+    )
 
 
 @pytest.fixture(scope="module")

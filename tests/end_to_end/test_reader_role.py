@@ -1,4 +1,6 @@
-"""The reader role of `leastpriv init` in the lab has exactly the permissions that the product's own run needs."""
+"""The reader role of `leastpriv init` in the lab has exactly the permissions that the product's own
+run needs.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,16 @@ TARGET = f"arn:aws:iam::{ACCOUNT}:role/deploy"
 READER = f"arn:aws:iam::{ACCOUNT}:role/leastpriv-reader"
 SOURCES = (*DEFAULT_SOURCES, "s3-trail", "job-logs", "custom-policy-checks")
 NOT_ASKED = {"access-analyzer:CheckNoNewAccess", "iam:GetRequestAuthorizationDetails"}
-"""No denial of these deploys has an authorization id (`tests/pipeline/test_denial_details.py` asks)."""
+"""No denial of these deploys has an authorization id (`tests/pipeline/test_denial_details.py`
+asks).
+"""
 OPTIONS = parse_options(
-    {"repository": ["acme/shop"], "role-arn": [TARGET], "sources": SOURCES, "trails": ["s3://trails/org"]}
+    {
+        "repository": ["acme/shop"],
+        "role-arn": [TARGET],
+        "sources": SOURCES,
+        "trails": ["s3://trails/org"],
+    }
 )
 VALUES = {**OPTIONS.values, "Account": ACCOUNT}
 WIDE = policy(allow("sqs:*", "s3:*", "cloudformation:*"))
@@ -42,7 +51,9 @@ POLICY = "#/Resources/Role/Properties/Policies/0/PolicyDocument"
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Two runs of the product with the reader role: over the account, and over files with AWS's policy checks."""
+    """Two runs of the product with the reader role: over the account, and over files with AWS's
+    policy checks.
+    """
 
     runs: tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]
     records: Path
@@ -51,14 +62,19 @@ class Read:
 
 @pytest.fixture(scope="module")
 def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
-    """A role deploys seven times, the product runs with the reader role, and all calls are recorded."""
+    """A role deploys seven times, the product runs with the reader role, and all calls are
+    recorded.
+    """
     folder = tmp_path_factory.mktemp("reader")
     _deploy_seven_times(lab)
     (folder / "deploy.log").write_text(_encoded_denial(lab))
     _make_trail(lab)
     _set_up(lab)
-    # The role's last use may be late in event history, so that nothing is removed: the checks get an addition.
-    (folder / "deploy.json").write_text(json.dumps(policy(allow("s3:*", "cloudformation:*")), indent=2))
+    # The role's last use may be late in event history, so that nothing is removed: the checks get
+    # an addition.
+    (folder / "deploy.json").write_text(
+        json.dumps(policy(allow("s3:*", "cloudformation:*")), indent=2)
+    )
     (folder / "role.json").write_text(_template())
     lab.flush()
     common = ("propose", "--role-arn", TARGET, "--minimum-days", "0", "--minimum-runs", "1")
@@ -70,10 +86,15 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
             session, *common, "--policy-file", folder / "deploy.json", "--trails", "event-history",
             "--trails", f"s3://trails/org/AWSLogs/{ACCOUNT}/", "--job-logs", folder / "deploy.log",
         )  # fmt: skip
-        own |= {"AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint, "AWS_ENDPOINT_URL_IAM": more.endpoint}
+        own |= {
+            "AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint,
+            "AWS_ENDPOINT_URL_IAM": more.endpoint,
+        }
         again = leastpriv(
-            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trails", lab.records,
-            "--last-accessed", "true", "--custom-policy-checks", "true", "--aws-regions", "us-east-1",
+            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}",
+            "--trails", lab.records,
+            "--last-accessed", "true", "--custom-policy-checks", "true", "--aws-regions",
+            "us-east-1",
         )  # fmt: skip
         asked = [*judges.requests, *more.requests]
     lab.flush()
@@ -83,7 +104,10 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
 
 
 def test_only_both_forms_of_github_s_subject_may_assume_the_role(lab: Lab, reading: Read) -> None:
-    for subject in ("repo:acme/shop:ref:refs/heads/main", "repo:acme@12/shop@34:ref:refs/heads/main"):
+    for subject in (
+        "repo:acme/shop:ref:refs/heads/main",
+        "repo:acme@12/shop@34:ref:refs/heads/main",
+    ):
         assert _as_job(lab, subject)["AWS_SESSION_TOKEN"]
     for subject in (
         "repo:acme/shop:ref:refs/heads/other",
@@ -116,14 +140,18 @@ def test_init_grants_exactly_what_the_product_s_calls_need(reading: Read, tmp_pa
     granted = tmp_path / "leastpriv-reader.json"
     granted.write_text(json.dumps(reader_policy(reader_grants(SOURCES), VALUES), indent=2))
     assert [
-        each for each in changes(granted, reading.records, READER, tmp_path / "out") if each[1] not in NOT_ASKED
+        each
+        for each in changes(granted, reading.records, READER, tmp_path / "out")
+        if each[1] not in NOT_ASKED
     ] == []
     actions = {action for grant in reader_grants(SOURCES) for action in grant.actions}
     assert used(reading.records, READER) == actions - NOT_ASKED
 
 
 def _deploy_seven_times(lab: Lab) -> None:
-    managed = lab.client("iam").create_policy(PolicyName="more", PolicyDocument=json.dumps(policy(allow("sns:List*"))))
+    managed = lab.client("iam").create_policy(
+        PolicyName="more", PolicyDocument=json.dumps(policy(allow("sns:List*")))
+    )
     lab.role("deploy", WIDE)
     lab.client("iam").attach_role_policy(RoleName="deploy", PolicyArn=managed["Policy"]["Arn"])
     for run in range(7):
@@ -150,7 +178,9 @@ def _make_trail(lab: Lab) -> None:
     for file in lab.records.rglob("*.json.gz"):
         lab.client("s3").upload_file(str(file), "trails", f"org/{file.relative_to(lab.records)}")
     trails = lab.client("cloudtrail")
-    trails.create_trail(Name="main", S3BucketName="trails", S3KeyPrefix="org", IsMultiRegionTrail=True)
+    trails.create_trail(
+        Name="main", S3BucketName="trails", S3KeyPrefix="org", IsMultiRegionTrail=True
+    )
     trails.start_logging(Name="main")
 
 
@@ -172,7 +202,11 @@ def _as_job(lab: Lab, subject: str) -> Environment:
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
         for part in (
             {"alg": "none"},
-            {"iss": "https://token.actions.githubusercontent.com", "aud": "sts.amazonaws.com", "sub": subject},
+            {
+                "iss": "https://token.actions.githubusercontent.com",
+                "aud": "sts.amazonaws.com",
+                "sub": subject,
+            },
             {},
         )
     )
@@ -189,11 +223,15 @@ def _template() -> str:
     del trust["Statement"][0]["Resource"]
     inline = {"PolicyName": "deploy", "PolicyDocument": WIDE}
     role = {"AssumeRolePolicyDocument": trust, "Policies": [inline]}
-    return json.dumps({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": role}}}, indent=2)
+    return json.dumps(
+        {"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": role}}}, indent=2
+    )
 
 
 def _last_accessed() -> LastAccessed:
-    """IAM's last accessed information, missing in the lab: a managed policy is attached to another role."""
+    """IAM's last accessed information, missing in the lab: a managed policy is attached to another
+    role.
+    """
     more, other = f"arn:aws:iam::{ACCOUNT}:policy/more", f"arn:aws:iam::{ACCOUNT}:role/other"
     granted = {TARGET: {more: ("sns",), "deploy": ("sqs",)}, other: {more: ("sns",)}}
     attempt = Attempt(other, "sns:ListTopics", datetime.now(UTC) - timedelta(days=1))

@@ -37,20 +37,30 @@ provider "aws" {
 """
 
 
-def test_terraform_formats_nothing_and_creates_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
+def test_terraform_formats_nothing_and_creates_the_role_of_the_table(
+    lab: Lab, tmp_path: Path
+) -> None:
     """With the policy of the table, and a trust policy for both forms of GitHub's subject."""
     given = {**ALL_VALUES, "role-arn": [TARGET], "sources": known_sources()}
     options = parse_options(given)
     (tmp_path / TERRAFORM).write_text(render_files(options)[TERRAFORM])
     _terraform(lab, tmp_path, "fmt", "-check", "-diff")
     (tmp_path / "provider.tf").write_text(PROVIDER.replace("ENDPOINT", lab.endpoint))
-    for command in (("init", "-input=false"), ("validate",), ("apply", "-auto-approve", "-input=false")):
+    for command in (
+        ("init", "-input=false"),
+        ("validate",),
+        ("apply", "-auto-approve", "-input=false"),
+    ):
         _terraform(lab, tmp_path, *command)
     iam = lab.client("iam")
-    made = iam.get_role_policy(RoleName="leastpriv-reader", PolicyName="leastpriv-reader")["PolicyDocument"]
+    made = iam.get_role_policy(RoleName="leastpriv-reader", PolicyName="leastpriv-reader")[
+        "PolicyDocument"
+    ]
     values = {**options.values, "Account": ACCOUNT}
     assert _plain(made) == _plain(reader_policy(reader_grants(options.sources), values))
-    [trust] = iam.get_role(RoleName="leastpriv-reader")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    [trust] = iam.get_role(RoleName="leastpriv-reader")["Role"]["AssumeRolePolicyDocument"][
+        "Statement"
+    ]
     assert trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == [
         "repo:acme/shop:ref:refs/heads/main", "repo:acme@12/shop@34:ref:refs/heads/main",
     ]  # fmt: skip

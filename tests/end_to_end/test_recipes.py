@@ -1,4 +1,6 @@
-"""Each recipe of the guide, followed in the lab as written: init, the role, the login, the check, and a proposal."""
+"""Each recipe of the guide, followed in the lab as written: init, the role, the login, the check,
+and a proposal.
+"""
 
 from __future__ import annotations
 
@@ -67,9 +69,11 @@ RECIPES = (
     Recipe("environment", subject="repo:acme/shop:environment:production"),
     Recipe("cdk", ("ci-deploy", CDK)),
     Recipe("terraform", files={"infra/iam.tf": HCL}),
-    Recipe("codebuild", ("service-role/codebuild-orders",), session="AWSCodeBuild-{:08}-1111-2222-3333-444444444444",
+    Recipe("codebuild", ("service-role/codebuild-orders",),
+    session="AWSCodeBuild-{:08}-1111-2222-3333-444444444444",
            opens="leastpriv/codebuild-orders"),
-    Recipe("gitlab", subject="project_path:acme/shop:ref_type:branch:ref:main", issuer="gitlab.com"),
+    Recipe("gitlab", subject="project_path:acme/shop:ref_type:branch:ref:main",
+    issuer="gitlab.com"),
     Recipe("server", issuer="github.acme.example/_services/token"),
 )  # fmt: skip
 
@@ -79,12 +83,18 @@ def command_of(recipe: Recipe) -> list[str]:
     page = "docs/getting-started.md" if recipe.folder == "." else "docs/recipes.md"
     commands = [block.text for block in blocks(page) if block.text.startswith("leastpriv init")]
     wanted = "" if recipe.folder == "." else f"--output-dir {recipe.folder} "
-    (text,) = [each for each in commands if wanted in f"{each} ".replace("\n", " ") and "--check" not in each]
+    (text,) = [
+        each
+        for each in commands
+        if wanted in f"{each} ".replace("\n", " ") and "--check" not in each
+    ]
     return shlex.split(text.replace("\\\n", " ").replace("123456789012", ACCOUNT))[1:]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.folder)
-def test_a_recipe_followed_as_written_reaches_a_proposal(recipe: Recipe, fresh_lab: Lab, tmp_path: Path) -> None:
+def test_a_recipe_followed_as_written_reaches_a_proposal(
+    recipe: Recipe, fresh_lab: Lab, tmp_path: Path
+) -> None:
     lab, clone = fresh_lab, (tmp_path / "clone").resolve()
     _deploys(lab, recipe)
     _repository(clone, recipe)
@@ -99,60 +109,97 @@ def test_a_recipe_followed_as_written_reaches_a_proposal(recipe: Recipe, fresh_l
         environment = {**lab.environment(), **token_environment}
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             del environment[name]
-        checked = _leastpriv(clone, environment, *command, "--check", code=int(recipe.folder == "accounts"))
-    own = [line for line in checked.stdout.splitlines() if "222233334444" not in line and "333344445555" not in line]
+        checked = _leastpriv(
+            clone, environment, *command, "--check", code=int(recipe.folder == "accounts")
+        )
+    own = [
+        line
+        for line in checked.stdout.splitlines()
+        if "222233334444" not in line and "333344445555" not in line
+    ]
     assert not [line for line in own if line.startswith("FAILS")], checked.stdout
     assert f"works  assume: arn:aws:iam::{ACCOUNT}:role/leastpriv-reader" in checked.stdout
     session = _as_job(lab, claims)
     done = _leastpriv(
-        clone, session, "propose", "--mode", "pull-request", "--output-dir", tmp_path / "out", *_inputs(clone)
+        clone,
+        session,
+        "propose",
+        "--mode",
+        "pull-request",
+        "--output-dir",
+        tmp_path / "out",
+        *_inputs(clone),
     )
     assert "AWS denied" not in done.stderr + done.stdout
     branches = subprocess.run(
-        ["git", "branch", "--format=%(refname:short)"], cwd=clone, capture_output=True, text=True, check=True
+        ["git", "branch", "--format=%(refname:short)"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert recipe.opens in branches.stdout.split(), done.stderr
     changed = subprocess.run(
-        ["git", "diff", "--stat", "main", recipe.opens], cwd=clone, capture_output=True, text=True, check=True
+        ["git", "diff", "--stat", "main", recipe.opens],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "1 file changed" in changed.stdout or len(recipe.roles) > 1, changed.stdout
-    text = subprocess.run(["git", "show", recipe.opens], cwd=clone, capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        ["git", "show", recipe.opens], cwd=clone, capture_output=True, text=True, check=True
+    ).stdout
     assert "sqs:CreateQueue" in text
 
 
-def test_a_token_of_another_branch_fails_with_the_condition_s_name(fresh_lab: Lab, tmp_path: Path) -> None:
+def test_a_token_of_another_branch_fails_with_the_condition_s_name(
+    fresh_lab: Lab, tmp_path: Path
+) -> None:
     recipe = RECIPES[0]
     _deploys(fresh_lab, recipe)
     _repository(tmp_path / "clone", recipe)
     _leastpriv(tmp_path / "clone", {}, *command_of(recipe))
     _create_role(fresh_lab, (tmp_path / "clone" / "leastpriv-reader.yaml").read_text())
     claims = {
-        "iss": f"https://{recipe.issuer}", "aud": "sts.amazonaws.com", "sub": "repo:acme/shop:ref:refs/heads/feature",
+        "iss": f"https://{recipe.issuer}", "aud": "sts.amazonaws.com",
+        "sub": "repo:acme/shop:ref:refs/heads/feature",
     }  # fmt: skip
     with _tokens(claims) as token_environment:
         environment = {**fresh_lab.environment(), **token_environment}
         done = _leastpriv(tmp_path / "clone", environment, *command_of(recipe), "--check", code=1)
     assert (
-        "token.actions.githubusercontent.com:sub: the token has 'repo:acme/shop:ref:refs/heads/feature'" in done.stdout
+        "token.actions.githubusercontent.com:sub: the token has"
+        " 'repo:acme/shop:ref:refs/heads/feature'" in done.stdout
     )
     assert "the trust policy that the account has" in done.stdout
 
 
 def _deploys(lab: Lab, recipe: Recipe) -> None:
-    """Seven deploys of each role; for the organization's recipe the records are in its trail too."""
+    """Seven deploys of each role; for the organization's recipe the records are in its trail
+    too.
+    """
     for name in recipe.roles:
         path, _, short = f"/{name}".rpartition("/")
         arn = lab.role(short, WIDE, path=f"{path}/")
         for run in range(7):
-            lab.client("sqs", lab.assume(arn, recipe.session.format(run))).create_queue(QueueName=f"orders-{len(name)}")
+            lab.client("sqs", lab.assume(arn, recipe.session.format(run))).create_queue(
+                QueueName=f"orders-{len(name)}"
+            )
     if recipe.folder == "organization":
         lab.flush()
         bucket = lab.client("s3")
         bucket.create_bucket(Bucket="acme-org-trail")
         for file in lab.records.rglob("*.json.gz"):
-            key = file.relative_to(lab.records).as_posix().replace("AWSLogs/", f"AWSLogs/{ORGANIZATION}/", 1)
+            key = (
+                file.relative_to(lab.records)
+                .as_posix()
+                .replace("AWSLogs/", f"AWSLogs/{ORGANIZATION}/", 1)
+            )
             for account in (ACCOUNT, "999999999999"):
-                bucket.upload_file(str(file), "acme-org-trail", key.replace(f"/{ACCOUNT}/", f"/{account}/", 1))
+                bucket.upload_file(
+                    str(file), "acme-org-trail", key.replace(f"/{ACCOUNT}/", f"/{account}/", 1)
+                )
 
 
 def _repository(clone: Path, recipe: Recipe) -> None:
@@ -160,7 +207,11 @@ def _repository(clone: Path, recipe: Recipe) -> None:
         (clone / name).parent.mkdir(parents=True, exist_ok=True)
         (clone / name).write_text(content)
     who = ("-c", "user.name=kim", "-c", "user.email=kim@example.com")
-    for arguments in (["init", "-q", "-b", "main"], ["add", "."], [*who, "commit", "-q", "-m", "Begin"]):
+    for arguments in (
+        ["init", "-q", "-b", "main"],
+        ["add", "."],
+        [*who, "commit", "-q", "-m", "Begin"],
+    ):
         subprocess.run(["git", *arguments], cwd=clone, check=True, capture_output=True)
 
 
@@ -193,7 +244,8 @@ def _leastpriv(
 ) -> subprocess.CompletedProcess[str]:
     own = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
     done = subprocess.run(
-        [PROGRAM, *map(str, arguments)], cwd=folder, env={**own, **environment}, capture_output=True, text=True,
+        [PROGRAM, *map(str, arguments)], cwd=folder, env={**own, **environment},
+        capture_output=True, text=True,
         check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr

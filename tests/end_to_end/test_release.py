@@ -1,7 +1,9 @@
-"""The release workflow from the button to the moved tags, against a registry and a repository on this machine.
+"""The release workflow from the button to the moved tags, against a registry and a repository on
+this machine.
 
-The scripts of `release.yml` run as they are. Stand-ins serve `docker` (podman), `gh`, and the actions: cosign attests
-with a local key in place of GitHub's. One platform is built; the index has it twice.
+The scripts of `release.yml` run as they are. Stand-ins serve `docker` (podman), `gh`, and the
+actions: cosign attests with a local key in place of GitHub's. One platform is built; the index has
+it twice.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from tests.fakes.github import FakeGitHub
 
 pytestmark = pytest.mark.slow
 
-WORKFLOW = YAML(typ="safe", pure=True).load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))
+WORKFLOW = YAML(typ="safe", pure=True).load(
+    (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+)
 VERSION = "1.2.3"
 ATTEST = "actions/attest-build-provenance@"
 
@@ -37,15 +41,21 @@ ATTEST = "actions/attest-build-provenance@"
 def registry(tmp_path: Path) -> Iterator[str]:
     """A registry on this machine; yields its address."""
     if not (shutil.which("docker-registry") and shutil.which("cosign") and shutil.which("skopeo")):
-        pytest.skip("NO RELEASE IS TRIED: install docker-registry, cosign and skopeo (Debian has all three)")
+        pytest.skip(
+            "NO RELEASE IS TRIED: install docker-registry, cosign and skopeo (Debian has all three)"
+        )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = tmp_path / "registry.yml"
     storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
-    settings.write_text(json.dumps({"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}}))
+    settings.write_text(
+        json.dumps({"version": 0.1, "storage": storage, "http": {"addr": f"127.0.0.1:{port}"}})
+    )
     with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen(["docker-registry", "serve", str(settings)], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(settings)], stdout=log, stderr=log
+        )
     try:
         _wait_for(port)
         yield f"127.0.0.1:{port}"
@@ -95,17 +105,31 @@ class Runner:
         for step in job["steps"]:
             uses, script = step.get("uses", ""), step.get("run", "")
             if script and not any(each in script for each in skip):
-                env = {key: self.value(text, steps, matrix) for key, text in step.get("env", {}).items()}
-                steps[step.get("id", "")] = self.script(self.value(script, steps, matrix), env, place)
+                env = {
+                    key: self.value(text, steps, matrix)
+                    for key, text in step.get("env", {}).items()
+                }
+                steps[step.get("id", "")] = self.script(
+                    self.value(script, steps, matrix), env, place
+                )
             elif uses.startswith("actions/download-artifact@"):
                 self.artifacts(place / step["with"]["path"])
             elif uses.startswith(ATTEST) and "subject-name" in step["with"]:
-                given = {key: self.value(str(text), steps, matrix) for key, text in step["with"].items()}
+                given = {
+                    key: self.value(str(text), steps, matrix) for key, text in step["with"].items()
+                }
                 self.attest(f"{given['subject-name']}@{given['subject-digest']}")
-        found = {key: self.value(text, steps, matrix) for key, text in job.get("outputs", {}).items()}
-        self.outputs[name] = {**self.outputs.get(name, {}), **{key: text for key, text in found.items() if text}}
+        found = {
+            key: self.value(text, steps, matrix) for key, text in job.get("outputs", {}).items()
+        }
+        self.outputs[name] = {
+            **self.outputs.get(name, {}),
+            **{key: text for key, text in found.items() if text},
+        }
 
-    def value(self, text: str, steps: Mapping[str, Mapping[str, str]], matrix: Mapping[str, str]) -> str:
+    def value(
+        self, text: str, steps: Mapping[str, Mapping[str, str]], matrix: Mapping[str, str]
+    ) -> str:
         """Replaces the expressions of a text; one that is not known is an error."""
 
         def known(found: re.Match[str]) -> str:
@@ -132,7 +156,8 @@ class Runner:
         own = {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "HOME": str(self.folder),
             "GITHUB_OUTPUT": str(output),
-            "GITHUB_REF": "refs/heads/main", "GITHUB_REPOSITORY": "Octo-Org/leastpriv-action", "GITHUB_SHA": sha,
+            "GITHUB_REF": "refs/heads/main", "GITHUB_REPOSITORY": "Octo-Org/leastpriv-action",
+            "GITHUB_SHA": sha,
             "GITHUB_ACTOR": "kim", "GITHUB_SERVER_URL": "https://github.com",
             "STAND_IN_RELEASES": str(self.folder / "releases.json"),
             "STAND_IN_BUILD": json.dumps(self.engine.build_options()),
@@ -158,18 +183,24 @@ class Runner:
     def attest(self, image: str) -> None:
         """Signs the provenance of an image with a local key, and keeps it in the registry."""
         predicate = self.folder / "predicate.json"
-        predicate.write_text(json.dumps({"builder": {"id": "local"}, "buildType": "local", "invocation": {}}))
+        predicate.write_text(
+            json.dumps({"builder": {"id": "local"}, "buildType": "local", "invocation": {}})
+        )
         if not (self.folder / "cosign.key").exists():
             self.cosign("generate-key-pair")
         signing = ("--key", "cosign.key", "--tlog-upload=false", "--yes")
-        self.cosign("attest", *signing, "--type=slsaprovenance", "--predicate", str(predicate), image)
+        self.cosign(
+            "attest", *signing, "--type=slsaprovenance", "--predicate", str(predicate), image
+        )
 
     def cosign(self, *arguments: str) -> str:
         """Runs cosign in the runner's folder."""
         more = ["--allow-http-registry"] if arguments[0] != "generate-key-pair" else []
         env = {**os.environ, "COSIGN_PASSWORD": "", "HOME": str(self.folder)}
         command = ["cosign", arguments[0], *more, *arguments[1:]]
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.folder, env=env, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -185,7 +216,9 @@ def prepare(hub: FakeGitHub, folder: Path, version: str) -> str:
     git("clone", "--quiet", "--depth=1", f"file://{hub.git_dir}", str(place))
     changelog = place / "CHANGELOG.md"
     changelog.write_text(
-        changelog.read_text().replace("## [Unreleased]\n", "## [Unreleased]\n\n### Added\n\n- It.\n", 1)
+        changelog.read_text().replace(
+            "## [Unreleased]\n", "## [Unreleased]\n\n### Added\n\n- It.\n", 1
+        )
     )
     subprocess.run([sys.executable, "tools/release.py", "prepare", version], cwd=place, check=True)
     git("commit", "--quiet", "--all", "--message", f"Set version {version}", cwd=place)
@@ -218,23 +251,30 @@ def test_one_button_publishes_an_attested_image_and_moves_the_short_tags(runner:
     def at(revision: str, *arguments: str) -> str:
         return git("--git-dir", str(hub.git_dir), *arguments, revision).strip()
 
-    # The tags hold one commit on top of main, which main does not have; it differs in the image alone.
+    # The tags hold one commit on top of main, which main does not have; it differs in the image
+    # alone.
     released = {at(f"refs/tags/{name}", "rev-parse") for name in ("v1.2.3", "v1.2", "v1")}
     assert len(released) == 1
     [commit] = released
     assert at(f"{commit}^", "rev-parse") == main == at("refs/heads/main", "rev-parse")
     assert at(f"{main}..{commit}", "diff", "--name-only") == "action.yml"
     pinned = re.search(
-        rf"image: docker://({re.escape(image)}@sha256:[0-9a-f]{{64}})$", at(f"{commit}:action.yml", "show"), re.M
+        rf"image: docker://({re.escape(image)}@sha256:[0-9a-f]{{64}})$",
+        at(f"{commit}:action.yml", "show"),
+        re.M,
     )
     assert pinned
     # The image behind the pin starts, has the labels of the release, and is attested.
     engine.podman("pull", "--quiet", "--tls-verify=false", pinned[1])
-    labels = json.loads(engine.podman("image", "inspect", "--format", "{{json .Labels}}", pinned[1]))
+    labels = json.loads(
+        engine.podman("image", "inspect", "--format", "{{json .Labels}}", pinned[1])
+    )
     assert labels["org.opencontainers.image.version"] == VERSION
     assert labels["org.opencontainers.image.revision"] == main
     ignore = ("--insecure-ignore-tlog=true", "--private-infrastructure=true")
-    runner.cosign("verify-attestation", "--key", "cosign.pub", "--type=slsaprovenance", *ignore, pinned[1])
+    runner.cosign(
+        "verify-attestation", "--key", "cosign.pub", "--type=slsaprovenance", *ignore, pinned[1]
+    )
     [(tag, release)] = runner.releases.items()
     assert (tag, release["files"]) == ("v1.2.3", ["leastpriv-1.2.3-py3-none-any.whl"])
     assert "### Added" in release["notes"]

@@ -1,4 +1,6 @@
-"""A role's policy in Terraform's own language: pull request, merge, apply, and a deploy under the narrowed policy."""
+"""A role's policy in Terraform's own language: pull request, merge, apply, and a deploy under the
+narrowed policy.
+"""
 
 from __future__ import annotations
 
@@ -106,10 +108,14 @@ def deploy(lab: Lab, session: str) -> None:
     """What the workflow does under its role."""
     own = lab.assume(f"arn:aws:iam::{lab.account}:role/ci-deploy", session)
     lab.client("sns", own).create_topic(Name="orders")
-    lab.client("ssm", own).put_parameter(Name="/orders/version", Value=session, Type="String", Overwrite=True)
+    lab.client("ssm", own).put_parameter(
+        Name="/orders/version", Value=session, Type="String", Overwrite=True
+    )
 
 
-def test_a_deploy_passes_under_the_policy_that_the_merged_pull_request_narrowed(fresh_lab: Lab, tmp_path: Path) -> None:
+def test_a_deploy_passes_under_the_policy_that_the_merged_pull_request_narrowed(
+    fresh_lab: Lab, tmp_path: Path
+) -> None:
     lab, infra = fresh_lab, tmp_path / "infra"
     infra.mkdir()
     (infra / "provider.tf").write_text(PROVIDER)

@@ -1,4 +1,6 @@
-"""`leastpriv trial` in the lab runs a command under an enforced policy and leaves the account unchanged."""
+"""`leastpriv trial` in the lab runs a command under an enforced policy and leaves the account
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ from tests.end_to_end.lab.lab import PYTHON, Lab
 PARAMETER = "arn:aws:ssm:us-east-1:111122223333:parameter/orders/image"
 PUT = "aws ssm put-parameter --name /orders/image --value 1 --type String --overwrite"
 GET = "aws ssm get-parameter --name /orders/image"
-BROAD = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["ssm:*", "s3:*"], "Resource": "*"}]}
+BROAD = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": ["ssm:*", "s3:*"], "Resource": "*"}],
+}
 PATH = "/leastpriv-trial/"
 
 
@@ -46,10 +51,17 @@ class Bench:
         return self.folder / "policy.json"
 
     def write(self, *grants: tuple[str, str], **more: object) -> None:
-        statements = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in grants]
-        self.file.write_text(json.dumps({"Version": "2012-10-17", "Statement": statements, **more}, indent=2) + "\n")
+        statements = [
+            {"Effect": "Allow", "Action": action, "Resource": resource}
+            for action, resource in grants
+        ]
+        self.file.write_text(
+            json.dumps({"Version": "2012-10-17", "Statement": statements, **more}, indent=2) + "\n"
+        )
 
-    def start(self, script: str, *options: str, keys: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, script: str, *options: str, keys: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """A trial of a script in a separate process."""
         named = () if "--role-arn" in options else ("--role-arn", self.role)
         named += () if "--policy-file" in options else ("--policy-file", str(self.file))
@@ -60,7 +72,9 @@ class Bench:
         out, err = process.communicate(timeout=120)
         return TrialResult(process.returncode, out, err)
 
-    def _process(self, arguments: Sequence[str], keys: Mapping[str, str] | None) -> subprocess.Popen[str]:
+    def _process(
+        self, arguments: Sequence[str], keys: Mapping[str, str] | None
+    ) -> subprocess.Popen[str]:
         """The installed command in a separate session: it has no terminal."""
         own = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
         command = [sys.executable, "-c", own, "trial", *arguments]
@@ -75,7 +89,9 @@ class Bench:
             start_new_session=True,
         )
 
-    def trial(self, script: str, *options: str, keys: Mapping[str, str] | None = None) -> TrialResult:
+    def trial(
+        self, script: str, *options: str, keys: Mapping[str, str] | None = None
+    ) -> TrialResult:
         process = self.start(script, *options, keys=keys)
         out, err = process.communicate(timeout=120)
         return TrialResult(process.returncode, out, err)
@@ -92,7 +108,9 @@ class Bench:
         """ARNs of resources that trials created and did not remove."""
         iam = self.lab.client("iam")
         roles = [role["Arn"] for role in iam.list_roles(PathPrefix=PATH)["Roles"]]
-        return roles + [found["Arn"] for found in iam.list_policies(Scope="Local", PathPrefix=PATH)["Policies"]]
+        return roles + [
+            found["Arn"] for found in iam.list_policies(Scope="Local", PathPrefix=PATH)["Policies"]
+        ]
 
 
 def _listed(value: str | Sequence[str]) -> list[str]:
@@ -113,7 +131,9 @@ def bench(lab: Lab, role: str, tmp_path: Path) -> Bench:
 
 def account(lab: Lab) -> Any:
     """All roles, users and policies of the account."""
-    found = lab.client("iam").get_account_authorization_details(Filter=["User", "Role", "LocalManagedPolicy"])
+    found = lab.client("iam").get_account_authorization_details(
+        Filter=["User", "Role", "LocalManagedPolicy"]
+    )
     return {key: found[key] for key in ("UserDetailList", "RoleDetailList", "Policies")}
 
 
@@ -134,7 +154,9 @@ def test_a_session_of_the_role_gets_what_the_command_needs_and_nothing_more(benc
     assert [line.split(" (")[0] for line in told.err.splitlines() if line.startswith("Round")] == [
         "Round 1", "Round 2", "Round 3",
     ]  # fmt: skip
-    assert {line.split("/")[1] for line in told.out.splitlines() if line.startswith("arn:")} == {"deploy"}
+    assert {line.split("/")[1] for line in told.out.splitlines() if line.startswith("arn:")} == {
+        "deploy"
+    }
     assert account(bench.lab) == before
 
 
@@ -148,18 +170,29 @@ def test_a_user_is_tried_by_a_temporary_role_that_is_deleted_afterwards(bench: B
 
 
 def _iam_of_a_trial() -> dict[str, object]:
-    """The policy that docs/trial.md requires for the strategy trial-role; the lab checks ARNs without their path."""
+    """The policy that docs/trial.md requires for the strategy trial-role; the lab checks ARNs
+    without their path.
+    """
     text = (Path(__file__).parents[2] / "docs" / "trial.md").read_text(encoding="utf-8")
     block = text.split("<!-- trial-role -->")[1].split("```json")[1].split("```")[0]
-    found: dict[str, object] = json.loads(block.replace("role/leastpriv-trial/*", "role/*leastpriv-*"))
+    found: dict[str, object] = json.loads(
+        block.replace("role/leastpriv-trial/*", "role/*leastpriv-*")
+    )
     return found
 
 
-def test_a_large_policy_is_tried_by_temporary_policies_that_are_deleted_afterwards(bench: Bench) -> None:
-    bench.write(*((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-*") for name in _MANY))
+def test_a_large_policy_is_tried_by_temporary_policies_that_are_deleted_afterwards(
+    bench: Bench,
+) -> None:
+    bench.write(
+        *((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-*") for name in _MANY)
+    )
     assert len(bench.file.read_text()) > 2_048
     before = account(bench.lab)
-    watched = f"aws iam list-policies --scope Local --path-prefix {PATH} --query 'length(Policies)' --output text"
+    watched = (
+        f"aws iam list-policies --scope Local --path-prefix {PATH} --query 'length(Policies)'"
+        " --output text"
+    )
     keys = " ".join(f"{name}='{value}'" for name, value in bench.lab.root.items())
     told = bench.trial(f"env -u AWS_SESSION_TOKEN {keys} {watched}; {PUT}")
     assert (told.code, bench.granted()["ssm:PutParameter"]) == (0, [PARAMETER]), told.err
@@ -168,9 +201,12 @@ def test_a_large_policy_is_tried_by_temporary_policies_that_are_deleted_afterwar
 
 
 _MANY = (
-    "SendMessage", "ReceiveMessage", "DeleteMessage", "CreateQueue", "DeleteQueue", "GetQueueUrl", "ListQueueTags",
-    "PurgeQueue", "TagQueue", "UntagQueue", "SetQueueAttributes", "GetQueueAttributes", "AddPermission",
-    "RemovePermission", "ChangeMessageVisibility", "ListDeadLetterSourceQueues", "StartMessageMoveTask",
+    "SendMessage", "ReceiveMessage", "DeleteMessage", "CreateQueue", "DeleteQueue", "GetQueueUrl",
+    "ListQueueTags",
+    "PurgeQueue", "TagQueue", "UntagQueue", "SetQueueAttributes", "GetQueueAttributes",
+    "AddPermission",
+    "RemovePermission", "ChangeMessageVisibility", "ListDeadLetterSourceQueues",
+    "StartMessageMoveTask",
     "CancelMessageMoveTask", "ListMessageMoveTasks",
 )  # fmt: skip
 
@@ -205,7 +241,9 @@ def test_ctrl_c_ends_the_command_cleans_up_and_writes_the_file(bench: Bench) -> 
     assert bench.granted()["ssm:PutParameter"] == [PARAMETER]
 
 
-def test_resources_of_a_killed_trial_are_reported_by_the_next_and_removed_only_on_request(bench: Bench) -> None:
+def test_resources_of_a_killed_trial_are_reported_by_the_next_and_removed_only_on_request(
+    bench: Bench,
+) -> None:
     ready = bench.folder / "ready"
     process = bench.start(f"touch {ready}; sleep 3", "--strategy", "trial-role")
     wait_for(bench, ready)
@@ -224,7 +262,9 @@ def test_resources_of_a_killed_trial_are_reported_by_the_next_and_removed_only_o
 
 def test_resources_of_a_running_trial_are_not_removed(bench: Bench) -> None:
     ready, done = bench.folder / "ready", bench.folder / "done"
-    process = bench.start(f"touch {ready}; while [ ! -e {done} ]; do sleep 0.1; done", "--strategy", "trial-role")
+    process = bench.start(
+        f"touch {ready}; while [ ! -e {done} ]; do sleep 0.1; done", "--strategy", "trial-role"
+    )
     wait_for(bench, ready)
     cleaned = bench.clean_up()
     assert "of a trial that may still run" in cleaned.err
@@ -246,11 +286,16 @@ def test_a_caller_who_may_not_assume_the_role_gets_the_remedy(bench: Bench) -> N
 
 @pytest.mark.slow
 def test_a_session_of_the_role_itself_gets_the_remedy(bench: Bench) -> None:
-    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{bench.lab.account}:user/x"}}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{bench.lab.account}:user/x"},
+    }
     trust = {"Version": "2012-10-17", "Statement": [{**statement, "Action": "sts:AssumeRole"}]}
     role = bench.lab.role("closed", BROAD)
     session = bench.lab.assume(role, "run-1")
-    bench.lab.client("iam").update_assume_role_policy(RoleName="closed", PolicyDocument=json.dumps(trust))
+    bench.lab.client("iam").update_assume_role_policy(
+        RoleName="closed", PolicyDocument=json.dumps(trust)
+    )
     told = bench.trial("true", "--role-arn", role, keys=session)
     assert told.code == 1
     assert "these credentials are a session of that role already" in told.err
@@ -265,7 +310,8 @@ def test_a_role_that_the_command_passes_is_added_exactly_and_marked(bench: Bench
     role = bench.lab.role("deploys-functions", {"Version": "2012-10-17", "Statement": [broad]})
     bench.write(("lambda:*", "*"))
     script = (
-        f"aws lambda create-function --function-name orders --runtime python3.12 --handler app.h --role {execution}"
+        "aws lambda create-function --function-name orders --runtime python3.12 --handler app.h"
+        f" --role {execution}"
     )
     told = bench.trial(f"{script} --zip-file fileb://{bench.folder}/app.zip", "--role-arn", role)
     assert (told.code, bench.granted().get("iam:PassRole")) == (0, [execution]), told.err
@@ -275,7 +321,9 @@ def test_a_role_that_the_command_passes_is_added_exactly_and_marked(bench: Bench
 
 @pytest.mark.slow
 def test_records_name_denials_that_the_output_does_not(bench: Bench) -> None:
-    """A denied HEAD request has no body: the command line prints `Forbidden`, CloudTrail the object."""
+    """A denied HEAD request has no body: the command line prints `Forbidden`, CloudTrail the
+    object.
+    """
     s3 = bench.lab.client("s3")
     s3.create_bucket(Bucket="assets-trial")
     s3.put_object(Bucket="assets-trial", Key="app.zip", Body=b"1")
@@ -285,7 +333,10 @@ def test_records_name_denials_that_the_output_does_not(bench: Bench) -> None:
     assert (blind.code, bench.granted()) == (1, {"sqs:ListQueues": ["*"]})
     assert "try again with --trails" in blind.err
     told = _with_records(bench, script)
-    assert (told.code, bench.granted()["s3:GetObject"]) == (0, ["arn:aws:s3:::assets-trial/app.zip"]), told.err
+    assert (told.code, bench.granted()["s3:GetObject"]) == (
+        0,
+        ["arn:aws:s3:::assets-trial/app.zip"],
+    ), told.err
 
 
 def _with_records(bench: Bench, script: str) -> TrialResult:
@@ -301,7 +352,9 @@ def _with_records(bench: Bench, script: str) -> TrialResult:
 
 @pytest.mark.slow
 def test_event_history_names_the_denials_of_a_silent_command(bench: Bench) -> None:
-    told = bench.trial(f"{PUT} > /dev/null 2>&1", "--trails", "event-history", "--wait-for-records", "20")
+    told = bench.trial(
+        f"{PUT} > /dev/null 2>&1", "--trails", "event-history", "--wait-for-records", "20"
+    )
     assert (told.code, bench.granted().get("ssm:PutParameter")) == (0, [PARAMETER]), told.err
     assert "Not seen in records: event history holds management events only" in told.err
 
@@ -323,7 +376,10 @@ def on_a_terminal(bench: Bench, script: str, *more: str) -> tuple[int, int]:
 def test_ctrl_c_on_a_terminal_reaches_the_command_once(bench: Bench) -> None:
     """The terminal signals the whole group: many tools take a second signal for "at once"."""
     ready, count = bench.folder / "ready", bench.folder / "count"
-    script = f"trap 'echo x >> {count}; sleep 0.5; exit 7' INT; touch {ready}; while :; do sleep 0.1; done"
+    script = (
+        f"trap 'echo x >> {count}; sleep 0.5; exit 7' INT; touch {ready}; while :; do sleep 0.1;"
+        " done"
+    )
     pid, terminal = on_a_terminal(bench, script)
     wait_for(bench, ready)
     os.write(terminal, b"\x03")
@@ -334,7 +390,9 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(bench: Bench) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.02, 0.5])
-def test_a_second_ctrl_c_on_a_terminal_ends_a_command_that_ignores_the_first(bench: Bench, pause: float) -> None:
+def test_a_second_ctrl_c_on_a_terminal_ends_a_command_that_ignores_the_first(
+    bench: Bench, pause: float
+) -> None:
     """However quick it is, the denials of the round are written, and its resources are removed."""
     ready = bench.folder / "ready"
     script = f"trap '' INT; {PUT}; touch {ready}; sleep 60"
@@ -369,11 +427,18 @@ def test_a_closed_terminal_loses_no_addition(bench: Bench) -> None:
 @pytest.mark.slow
 def test_a_policy_that_could_not_be_deleted_ends_no_later_round(bench: Bench) -> None:
     """The strategy trial-role with managed policies, and a caller who may not delete them."""
-    bench.write(*((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-{'x' * 500}") for name in _MANY))
+    bench.write(
+        *(
+            (f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-{'x' * 500}")
+            for name in _MANY
+        )
+    )
     assert len(json.dumps(json.loads(bench.file.read_text()), separators=(",", ":"))) > 10_240
     broad = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     deny = {"Effect": "Deny", "Action": "iam:DeletePolicy", "Resource": "*"}
-    _, key, secret = bench.lab.user("cannot-delete", {"Version": "2012-10-17", "Statement": [broad, deny]})
+    _, key, secret = bench.lab.user(
+        "cannot-delete", {"Version": "2012-10-17", "Statement": [broad, deny]}
+    )
     options = ("--strategy", "trial-role")
     told = bench.trial(f"{PUT}; {GET}", *options, keys=bench.lab.environment(key, secret))
     left = bench.temporary()
@@ -409,7 +474,9 @@ def test_additions_are_reported_if_the_file_cannot_be_written(bench: Bench) -> N
 @pytest.mark.slow
 def test_a_terminated_trial_leaves_no_resource(bench: Bench) -> None:
     ready = bench.folder / "ready"
-    bench.write(*((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-*") for name in _MANY))
+    bench.write(
+        *((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-*") for name in _MANY)
+    )
     process = bench.start(f"touch {ready}; sleep 60")
     wait_for(bench, ready)
     assert len(bench.temporary()) == 1
@@ -420,7 +487,10 @@ def test_a_terminated_trial_leaves_no_resource(bench: Bench) -> None:
 
 @pytest.mark.slow
 def test_the_boundary_applies_to_a_temporary_role_too(bench: Bench) -> None:
-    only = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    only = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+    }
     role = bench.lab.role("bounded", BROAD, boundary=only)
     told = bench.trial(PUT, "--role-arn", role, "--strategy", "trial-role")
     assert told.code == 1

@@ -1,7 +1,9 @@
-"""The example workflow `after-deploy.yml`, unchanged, run by `act`: from a denied deploy to one that succeeds.
+"""The example workflow `after-deploy.yml`, unchanged, run by `act`: from a denied deploy to one
+that succeeds.
 
-The image is the Dockerfile's, named by digest in action.yml as in a release. AWS is the lab, GitHub the fake, and
-`aws-actions/configure-aws-credentials` is replaced by an action that assumes the role in the lab.
+The image is the Dockerfile's, named by digest in action.yml as in a release. AWS is the lab, GitHub
+the fake, and `aws-actions/configure-aws-credentials` is replaced by an action that assumes the role
+in the lab.
 """
 
 from __future__ import annotations
@@ -73,15 +75,21 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_image_passes_the_smoke_test(engine: Engine) -> None:
-    """Names missing inputs, reports on the example without a network, and holds byte code and no build tools."""
+    """Names missing inputs, reports on the example without a network, and holds byte code and no
+    build tools.
+    """
     command = [sys.executable, ROOT / "tools/smoke_test.py", "podman", IMAGE]
-    done = subprocess.run(command, env=engine.environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=engine.environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Requirements of a run of the workflow: an engine, AWS, GitHub, the checkout and the actions in folders."""
+    """Requirements of a run of the workflow: an engine, AWS, GitHub, the checkout and the actions
+    in folders.
+    """
 
     engine: Engine
     address: str
@@ -91,26 +99,41 @@ class Workplace:
     actions: dict[str, Path]
 
     def push(self, run_id: int) -> list[str]:
-        """Run the workflow as a push to main would; the log of its deploy job is on GitHub once that job has ended."""
+        """Run the workflow as a push to main would; the log of its deploy job is on GitHub once
+        that job has ended.
+        """
         self.github.add_run(run_id, status="in_progress", conclusion=None)
         self._git("pull", "--quiet")
         (self.checkout / "deploy.sh").chmod(0o755)
         command = [
-            _act(), "push", "-W", ".github/workflows/deploy.yml", "-P", f"ubuntu-latest={IMAGE}", "--pull=false",
+            _act(), "push", "-W", ".github/workflows/deploy.yml", "-P", f"ubuntu-latest={IMAGE}",
+            "--pull=false",
             "--network=host", "--container-daemon-socket=-", "--no-cache-server",
-            f"--action-cache-path={self.checkout.parent / 'act'}", "--secret", f"GITHUB_TOKEN={self.github.token}",
+            f"--action-cache-path={self.checkout.parent / 'act'}", "--secret",
+            f"GITHUB_TOKEN={self.github.token}",
             *(f"--local-repository={name}={folder}" for name, folder in self.actions.items()),
             *(f"--env={name}={value}" for name, value in self._variables(run_id).items()),
         ]  # fmt: skip
         environment = {**self.engine.environment, "DOCKER_HOST": self.address}
         lines: list[str] = []
         with subprocess.Popen(
-            command, cwd=self.checkout, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=self.checkout,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as process:
             for line in process.stdout or ():
                 lines.append(line.rstrip())
-                if line.startswith("[Deploy/Deploy") and ("Job succeeded" in line or "Job failed" in line):
-                    own = [each.partition("| ")[2] for each in lines if each.startswith("[Deploy/Deploy")]
+                if line.startswith("[Deploy/Deploy") and (
+                    "Job succeeded" in line or "Job failed" in line
+                ):
+                    own = [
+                        each.partition("| ")[2]
+                        for each in lines
+                        if each.startswith("[Deploy/Deploy")
+                    ]
                     conclusion = "success" if "succeeded" in line else "failure"
                     self.github.add_job(run_id, "Deploy", "\n".join(own), conclusion=conclusion)
         return lines
@@ -161,7 +184,9 @@ def workplace(engine: Engine, tmp_path: Path) -> Iterator[Workplace]:
 
 
 def _actions(folder: Path, engine: Engine) -> dict[str, Path]:
-    """The two actions of the workflow as folders; this one with the image by digest, as a release writes it."""
+    """The two actions of the workflow as folders; this one with the image by digest, as a release
+    writes it.
+    """
     credentials, ours = folder / "credentials", folder / "leastpriv-action"
     credentials.mkdir()
     (credentials / "action.yml").write_text(CREDENTIALS)
@@ -170,22 +195,36 @@ def _actions(folder: Path, engine: Engine) -> dict[str, Path]:
     digest = engine.podman("image", "inspect", IMAGE, "--format", "{{.Digest}}").strip()
     action = (ROOT / "action.yml").read_text(encoding="utf-8")
     image = f"{IMAGE.removesuffix(':test')}@{digest}"
-    (ours / "action.yml").write_text(load("tools/release.py").pinned(action, image), encoding="utf-8")
-    used = [line.split("uses: ")[1].split(" ")[0] for line in WORKFLOW.read_text().splitlines() if "uses: " in line]
+    (ours / "action.yml").write_text(
+        load("tools/release.py").pinned(action, image), encoding="utf-8"
+    )
+    used = [
+        line.split("uses: ")[1].split(" ")[0]
+        for line in WORKFLOW.read_text().splitlines()
+        if "uses: " in line
+    ]
     folders = {"aws-actions/configure-aws-credentials": credentials, "org/leastpriv-action": ours}
-    return {name: folders[name.partition("@")[0]] for name in used if name.partition("@")[0] in folders}
+    return {
+        name: folders[name.partition("@")[0]] for name in used if name.partition("@")[0] in folders
+    }
 
 
-def test_a_denied_deploy_opens_a_pull_request_and_the_next_deploy_under_it_succeeds(workplace: Workplace) -> None:
+def test_a_denied_deploy_opens_a_pull_request_and_the_next_deploy_under_it_succeeds(
+    workplace: Workplace,
+) -> None:
     lines = workplace.push(17650000101)
     log = "\n".join(lines)
-    assert "is not authorized to perform: sqs:CreateQueue" in log.replace("sqs:createqueue", "sqs:CreateQueue"), log
+    assert "is not authorized to perform: sqs:CreateQueue" in log.replace(
+        "sqs:createqueue", "sqs:CreateQueue"
+    ), log
     assert any(line.endswith("/acme/shop/pull/1") for line in lines), log
     pull = workplace.github.pull(1)
     assert pull.labels == ["leastpriv"]
     proposed = json.loads(workplace.github.file(POLICY_FILE, "leastpriv/ci-deploy"))
     added = [each for each in proposed["Statement"] if "sqs:CreateQueue" in each["Action"]]
-    assert [each["Resource"] for each in added] == ["arn:aws:sqs:eu-west-1:111122223333:orders"], proposed
+    assert [each["Resource"] for each in added] == ["arn:aws:sqs:eu-west-1:111122223333:orders"], (
+        proposed
+    )
     assert POLICY["Statement"][0] in proposed["Statement"]
 
     workplace.github.merge_pull(1, "octocat")

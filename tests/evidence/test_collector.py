@@ -1,4 +1,6 @@
-"""Calls folded into usage: counts, runs, refusals and gaps; folding is sound and memory is bounded."""
+"""Calls folded into usage: counts, runs, refusals and gaps; folding is sound and memory is
+bounded.
+"""
 
 from __future__ import annotations
 
@@ -68,23 +70,31 @@ def closed(*calls: Call) -> Evidence:
     return book.close()
 
 
-def denied(message: str, name: str = "GetObject", source: str = "s3", **more: object) -> list[Usage]:
+def denied(
+    message: str, name: str = "GetObject", source: str = "s3", **more: object
+) -> list[Usage]:
     found = closed(call(name, source=source, outcome=Outcome.DENIED, message=message, **more))  # type: ignore[arg-type]
     return [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
 
 
 def test_a_denial_of_an_unmapped_action_is_a_gap_of_the_mapping() -> None:
     """AWS's own word against the mapping: the actions concerned stay, others do not care."""
-    found = closed(call(outcome=Outcome.DENIED, message=f"{USER}sqs:SendMessage on resource: x{NO_POLICY}"))
+    found = closed(
+        call(outcome=Outcome.DENIED, message=f"{USER}sqs:SendMessage on resource: x{NO_POLICY}")
+    )
     (gap,) = found.gaps
     assert gap.kind is GapKind.MAPPING_DISAGREES
     assert gap.scope == Scope(actions=("sqs:SendMessage", "s3:GetObject"))
     assert gap.detail == "s3.amazonaws.com:GetObject was denied sqs:SendMessage"
 
 
-@pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"])
+@pytest.mark.parametrize(
+    "action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"]
+)
 def test_a_denial_that_agrees_with_the_mapping_is_no_gap(action: str) -> None:
-    found = closed(call(outcome=Outcome.DENIED, message=f"{USER}{action} on resource: x{NO_POLICY}"))
+    found = closed(
+        call(outcome=Outcome.DENIED, message=f"{USER}{action} on resource: x{NO_POLICY}")
+    )
     assert found.gaps == ()
 
 
@@ -112,7 +122,10 @@ def test_equal_needs_are_counted_with_first_last_runs_regions_and_events() -> No
         call("HeadObject", minutes=3),
     )
     (usage,) = found.usages
-    assert (usage.need.permission.action, usage.need.permission.resource) == ("s3:GetObject", "arn:aws:s3:::b/k")
+    assert (usage.need.permission.action, usage.need.permission.resource) == (
+        "s3:GetObject",
+        "arn:aws:s3:::b/k",
+    )
     assert usage.count == 3
     assert (usage.first_seen, usage.last_seen) == (START, START + timedelta(minutes=500))
     assert usage.runs == ("12345678901", "99999999999")
@@ -123,9 +136,16 @@ def test_equal_needs_are_counted_with_first_last_runs_regions_and_events() -> No
 
 
 def test_allowed_unknown_and_denied_uses_of_one_permission_stay_apart() -> None:
-    found = closed(call(), call(outcome=Outcome.UNKNOWN), call(outcome=Outcome.DENIED, message="Access Denied"))
+    found = closed(
+        call(), call(outcome=Outcome.UNKNOWN), call(outcome=Outcome.DENIED, message="Access Denied")
+    )
     assert sorted(usage.outcome for usage in found.usages) == ["allowed", "denied", "unknown"]
-    assert (found.counts.calls, found.counts.allowed, found.counts.denied, found.counts.unknown) == (3, 1, 1, 1)
+    assert (
+        found.counts.calls,
+        found.counts.allowed,
+        found.counts.denied,
+        found.counts.unknown,
+    ) == (3, 1, 1, 1)
 
 
 def test_each_call_is_counted_by_what_became_of_it() -> None:
@@ -144,7 +164,10 @@ def test_each_call_is_counted_by_what_became_of_it() -> None:
 
 def test_an_unmapped_event_is_a_gap_over_its_service_and_over_what_has_its_name() -> None:
     found = closed(
-        call("DoIt", source="nosuch"), call("DoIt", source="nosuch"), call("Do It"), call("FrobnicateBucket")
+        call("DoIt", source="nosuch"),
+        call("DoIt", source="nosuch"),
+        call("Do It"),
+        call("FrobnicateBucket"),
     )
     assert {(gap.kind, gap.scope, gap.count) for gap in found.gaps} == {
         (GapKind.UNMAPPED_EVENT, Scope(services=("nosuch",), actions=("*:DoIt",)), 2),
@@ -161,7 +184,9 @@ def test_omitted_parameters_could_hide_a_passed_role() -> None:
 def test_gaps_are_counted_and_past_the_bound_only_their_details_go() -> None:
     book = UsageCollector(ROLE)
     for number in range(3_000):
-        book.note_gap(Gap(GapKind.UNREADABLE_FILE, Scope(regions=("eu-west-1",)), f"file {number}", count=2))
+        book.note_gap(
+            Gap(GapKind.UNREADABLE_FILE, Scope(regions=("eu-west-1",)), f"file {number}", count=2)
+        )
     gaps = book.close().gaps
     assert len(gaps) <= 1_001
     assert sum(gap.count for gap in gaps) == 6_000
@@ -196,13 +221,18 @@ def test_a_denial_message_takes_precedence_over_the_event() -> None:
 
 def test_a_denial_without_an_action_has_the_needs_of_the_event() -> None:
     (usage,) = denied("Access Denied")
-    assert (usage.need.permission.action, usage.need.permission.resource) == ("s3:GetObject", "arn:aws:s3:::b/k")
+    assert (usage.need.permission.action, usage.need.permission.resource) == (
+        "s3:GetObject",
+        "arn:aws:s3:::b/k",
+    )
     assert usage.need.basis is Basis.DENIED
 
 
 def test_a_denial_without_a_resource_has_the_resources_of_the_request() -> None:
     request = {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}}
-    found = denied(USER + "ec2:StopInstances" + NO_POLICY, "StopInstances", "ec2", parameters=request)
+    found = denied(
+        USER + "ec2:StopInstances" + NO_POLICY, "StopInstances", "ec2", parameters=request
+    )
     assert [usage.need.permission.resource for usage in found] == [
         "arn:aws:ec2:eu-west-1:111122223333:instance/i-1",
         "arn:aws:ec2:eu-west-1:111122223333:instance/i-2",
@@ -210,7 +240,9 @@ def test_a_denial_without_a_resource_has_the_resources_of_the_request() -> None:
 
 
 def test_a_denial_on_a_resource_of_another_type_does_not_grant_it() -> None:
-    (usage,) = denied(USER + "s3:GetObject on resource: arn:aws:sqs:eu-west-1:111122223333:q" + NO_POLICY)
+    (usage,) = denied(
+        USER + "s3:GetObject on resource: arn:aws:sqs:eu-west-1:111122223333:q" + NO_POLICY
+    )
     assert usage.need.permission.resource == "arn:aws:s3:::b/k"
 
 
@@ -226,13 +258,20 @@ def test_a_name_in_a_denial_becomes_neither_a_wildcard_nor_a_variable() -> None:
 
 
 def test_a_variable_in_a_denial_is_text_even_without_the_request() -> None:
-    (usage,) = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/${{aws:username}}/k"{NO_POLICY}', parameters={})
+    (usage,) = denied(
+        f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/${{aws:username}}/k"{NO_POLICY}',
+        parameters={},
+    )
     assert usage.need.permission.resource == "arn:aws:s3:::b/${$}{aws:username}/k"
 
 
 def test_a_wildcard_in_a_name_in_a_denial_is_never_a_pattern() -> None:
-    """The caller chose the key `*`: the message alone cannot tell it from a pattern, so it names no resource."""
-    found = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::shop/*"{NO_POLICY}', parameters={})
+    """The caller chose the key `*`: the message alone cannot tell it from a pattern, so it names no
+    resource.
+    """
+    found = denied(
+        f'{USER}s3:GetObject on resource: "arn:aws:s3:::shop/*"{NO_POLICY}', parameters={}
+    )
     assert not any(usage.need.exact for usage in found)
     assert "arn:aws:s3:::shop/*" not in {usage.need.permission.resource for usage in found}
 
@@ -245,15 +284,22 @@ def test_an_action_that_only_the_denial_names_is_not_verified() -> None:
 
 def test_mendable_denials_and_others_are_separate() -> None:
     found = closed(
-        call(outcome=Outcome.DENIED, message=USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY),
+        call(
+            outcome=Outcome.DENIED,
+            message=USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY,
+        ),
         call(
             outcome=Outcome.DENIED,
             message=USER
-            + "s3:GetObject on resource: arn:aws:s3:::b/k with an explicit deny in a service control policy",
+            + "s3:GetObject on resource: arn:aws:s3:::b/k with an explicit deny in a service"
+            " control policy",
         ),
     )
     denials = [usage.denial for usage in found.usages if usage.denial]
-    assert sorted((denial.denied_by, denial.mendable) for denial in denials) == [("identity", True), ("scp", False)]
+    assert sorted((denial.denied_by, denial.mendable) for denial in denials) == [
+        ("identity", True),
+        ("scp", False),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +315,10 @@ def test_a_selector_names_the_bucket_of_an_object(arn: str, root: str) -> None:
 
 
 def objects(number: int) -> list[Call]:
-    return [call("PutObject", {"bucketName": f"b{n % 7}", "key": f"p{n % 50}/{n}:x"}) for n in range(number)]
+    return [
+        call("PutObject", {"bucketName": f"b{n % 7}", "key": f"p{n % 50}/{n}:x"})
+        for n in range(number)
+    ]
 
 
 def test_many_object_keys_become_wildcards_and_memory_is_bounded() -> None:
@@ -296,8 +345,12 @@ def test_many_object_keys_become_wildcards_and_memory_is_bounded() -> None:
         ("lambda", "GetFunction20150331v2", "functionName", "f{}"),
     ],
 )
-def test_many_names_of_any_service_become_wildcards(source: str, name: str, key: str, value: str) -> None:
-    found = closed(*(call(name, {key: value.format(number)}, source=source) for number in range(1_500)))
+def test_many_names_of_any_service_become_wildcards(
+    source: str, name: str, key: str, value: str
+) -> None:
+    found = closed(
+        *(call(name, {key: value.format(number)}, source=source) for number in range(1_500))
+    )
     assert len(found.usages) < 1_100
     for usage in found.usages:
         assert fits(usage.need.permission.action, usage.need.permission.resource)
@@ -305,8 +358,12 @@ def test_many_names_of_any_service_become_wildcards(source: str, name: str, key:
 
 
 def test_a_bare_star_is_never_replaced() -> None:
-    refused = call("GetObject", {}, outcome=Outcome.DENIED, message=USER + "s3:GetObjectTagging" + NO_POLICY)
-    tagged = [call("GetObjectTagging", {"bucketName": "b", "key": str(number)}) for number in range(600)]
+    refused = call(
+        "GetObject", {}, outcome=Outcome.DENIED, message=USER + "s3:GetObjectTagging" + NO_POLICY
+    )
+    tagged = [
+        call("GetObjectTagging", {"bucketName": "b", "key": str(number)}) for number in range(600)
+    ]
     found = closed(*tagged, refused)
     (usage,) = [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
     assert usage.need.permission.resource == "*"
@@ -315,11 +372,15 @@ def test_a_bare_star_is_never_replaced() -> None:
 CALLS = st.builds(
     call,
     st.sampled_from(["GetObject", "PutObject", "HeadBucket", "FrobnicateBucket"]),
-    st.fixed_dictionaries({"bucketName": st.sampled_from("bc"), "key": st.sampled_from(["k", "l", "*"])}),
+    st.fixed_dictionaries(
+        {"bucketName": st.sampled_from("bc"), "key": st.sampled_from(["k", "l", "*"])}
+    ),
     minutes=st.integers(0, 400),
     session=st.sampled_from(["", "12345678901", "laptop"]),
     outcome=st.sampled_from(Outcome),
-    message=st.sampled_from(["Access Denied", USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY]),
+    message=st.sampled_from(
+        ["Access Denied", USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY]
+    ),
     region=st.sampled_from(["eu-west-1", "us-east-1"]),
 )
 
@@ -330,7 +391,12 @@ def test_the_order_of_the_calls_does_not_count(calls: list[Call], random: object
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = closed(*calls), closed(*shuffled)
     assert set(one.usages) == set(other.usages)
-    assert (one.runs, one.counts, one.regions, one.span) == (other.runs, other.counts, other.regions, other.span)
+    assert (one.runs, one.counts, one.regions, one.span) == (
+        other.runs,
+        other.counts,
+        other.regions,
+        other.span,
+    )
 
 
 @given(st.lists(CALLS, max_size=25))
@@ -352,10 +418,12 @@ def test_only_ids_of_created_resources_are_kept() -> None:
         structs.replace(making, response={"id": "332d27d7", "name": "shop"}),
         structs.replace(making, response={"id": "471702ed"}, error_code="TooManyRequestsException"),
         structs.replace(
-            call("GetRestApi", {"restApiId": "9cdc733a"}, source="apigateway"), response={"id": "9cdc733a"}
+            call("GetRestApi", {"restApiId": "9cdc733a"}, source="apigateway"),
+            response={"id": "9cdc733a"},
         ),
         structs.replace(
-            call("CreateVpc", {}, source="ec2"), response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}}
+            call("CreateVpc", {}, source="ec2"),
+            response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}},
         ),
     )
     assert {each for usage in evidence.usages for each in usage.made} == {"332d27d7", "vpc-1"}
@@ -363,11 +431,17 @@ def test_only_ids_of_created_resources_are_kept() -> None:
 
 def test_the_number_of_ids_of_created_resources_is_limited() -> None:
     making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
-    evidence = closed(*(structs.replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
+    evidence = closed(
+        *(structs.replace(making, response={"id": f"{number:08x}"}) for number in range(1_200))
+    )
     assert {len(usage.made) for usage in evidence.usages} == {1_000}
 
 
-_EQUAL_REQUESTS: Sequence[Mapping[str, object]] = ({}, {"bucketName": "b", "key": "k"}, {"bucketName": "b"})
+_EQUAL_REQUESTS: Sequence[Mapping[str, object]] = (
+    {},
+    {"bucketName": "b", "key": "k"},
+    {"bucketName": "b"},
+)
 _CALLS_OF_EQUAL_REQUESTS = st.lists(
     st.builds(
         lambda request, name, outcome, region, read_only, answer, omitted, error: structs.replace(
@@ -397,7 +471,9 @@ _CALLS_OF_EQUAL_REQUESTS = st.lists(
 
 @given(_CALLS_OF_EQUAL_REQUESTS)
 @example([call("GetObject", _EQUAL_REQUESTS[0], parameters_omitted=each) for each in (False, True)])
-@example([call("GetObject", _EQUAL_REQUESTS[1], region=each) for each in ("eu-west-1", "us-east-1")])
+@example(
+    [call("GetObject", _EQUAL_REQUESTS[1], region=each) for each in ("eu-west-1", "us-east-1")]
+)
 def test_calls_that_share_a_request_count_like_calls_with_equal_ones(calls: Sequence[Call]) -> None:
     """The reader gives calls with equal requests the same object."""
     apart = [structs.replace(each, parameters=dict(each.parameters)) for each in calls]
@@ -405,8 +481,12 @@ def test_calls_that_share_a_request_count_like_calls_with_equal_ones(calls: Sequ
 
 
 def test_equal_requests_whose_answers_name_different_resources_are_different_needs() -> None:
-    """A stack that was deleted and created again has a new id, which the request of its update does not name."""
-    stacks = [f"arn:aws:cloudformation:eu-west-1:111122223333:stack/app/{number:036}" for number in (1, 2)]
+    """A stack that was deleted and created again has a new id, which the request of its update does
+    not name.
+    """
+    stacks = [
+        f"arn:aws:cloudformation:eu-west-1:111122223333:stack/app/{number:036}" for number in (1, 2)
+    ]
     first = call("UpdateStack", {"stackName": "app"}, source="cloudformation", read_only=False)
     calls = [structs.replace(first, response={"stackId": stack}) for stack in stacks]
     assert [usage.need.permission.resource for usage in closed(*calls).usages] == stacks

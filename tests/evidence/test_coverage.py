@@ -42,21 +42,27 @@ WORKDAYS = {number for number in ALL if number % 7 < 5}
         ({0, 48}, 0),
     ],
 )
-def test_a_silence_is_a_pause_that_a_busy_region_does_not_have_otherwise(present: set[int], count: int) -> None:
+def test_a_silence_is_a_pause_that_a_busy_region_does_not_have_otherwise(
+    present: set[int], count: int
+) -> None:
     gaps = list(silence_gaps(Coverage(days={"eu-west-1": days(present), "us-east-1": days(ALL)})))
     assert len(gaps) == count
     assert all(gap.scope.regions == ("eu-west-1",) for gap in gaps)
 
 
 @pytest.mark.parametrize(
-    ("present", "length"), [(ALL, 48), ({0, 48}, 0), ({0, 14, 28, 42}, 42), (set(range(0, DAYS, 7)), 42), (set(), None)]
+    ("present", "length"),
+    [(ALL, 48), ({0, 48}, 0), ({0, 14, 28, 42}, 42), (set(range(0, DAYS, 7)), 42), (set(), None)],
 )
 def test_a_long_pause_does_not_count_as_read(present: set[int], length: int | None) -> None:
     found = Coverage(days={"eu-west-1": days(present)}).length("eu-west-1")
     assert found == (None if length is None else timedelta(days=length))
 
 
-WHOLE = Window(datetime.combine(FIRST, time(), UTC), datetime.combine(FIRST + timedelta(days=DAYS), time(), UTC))
+WHOLE = Window(
+    datetime.combine(FIRST, time(), UTC),
+    datetime.combine(FIRST + timedelta(days=DAYS), time(), UTC),
+)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +82,13 @@ WHOLE = Window(datetime.combine(FIRST, time(), UTC), datetime.combine(FIRST + ti
         ({0, 24, 48}, WHOLE, 0),
     ],
 )
-def test_a_busy_region_has_records_at_both_ends_of_the_window(present: set[int], window: Window, count: int) -> None:
+def test_a_busy_region_has_records_at_both_ends_of_the_window(
+    present: set[int], window: Window, count: int
+) -> None:
     """Of a day that the window includes in part, records may be missing."""
-    assert len(list(silence_gaps(Coverage(days={"eu-west-1": days(present)}, window=window)))) == count
+    assert (
+        len(list(silence_gaps(Coverage(days={"eu-west-1": days(present)}, window=window)))) == count
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,8 +101,12 @@ def test_a_busy_region_has_records_at_both_ends_of_the_window(present: set[int],
         (set(), 0),
     ],
 )
-def test_a_few_days_without_writes_are_no_silence_unless_all_others_have_some(present: set[int], count: int) -> None:
-    coverage = Coverage(days={"eu-west-1": days(ALL)}, logged={("eu-west-1", "management-write"): days(present)})
+def test_a_few_days_without_writes_are_no_silence_unless_all_others_have_some(
+    present: set[int], count: int
+) -> None:
+    coverage = Coverage(
+        days={"eu-west-1": days(ALL)}, logged={("eu-west-1", "management-write"): days(present)}
+    )
     gaps = [gap for gap in silence_gaps(coverage) if gap.scope.events == ("management-write",)]
     assert len(gaps) == count
 

@@ -25,7 +25,10 @@ def usage(action: str, resource: str, event: str, run: int, **fields: object) ->
 
 
 def queues(**fields: object) -> list[Usage]:
-    return [usage("sqs:CreateQueue", f"{QUEUE}orders-{run}", "CreateQueue", run, **fields) for run in (1, 2, 3)]
+    return [
+        usage("sqs:CreateQueue", f"{QUEUE}orders-{run}", "CreateQueue", run, **fields)
+        for run in (1, 2, 3)
+    ]
 
 
 def test_an_action_of_one_run_applies_to_the_whole_name_pattern() -> None:
@@ -36,7 +39,12 @@ def test_an_action_of_one_run_applies_to_the_whole_name_pattern() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"succeeded": False}, {"outcome": Outcome.DENIED}, {"outcome": Outcome.UNKNOWN}, {"exact": False}],
+    [
+        {"succeeded": False},
+        {"outcome": Outcome.DENIED},
+        {"outcome": Outcome.UNKNOWN},
+        {"exact": False},
+    ],
     ids=["in vain", "refused", "nobody knows", "named in part"],
 )
 def test_uncertain_creations_form_no_name_pattern(fields: dict[str, object]) -> None:
@@ -50,9 +58,13 @@ def test_names_of_created_resources_whose_id_aws_chose_show_the_copies_of_an_app
         for action, kind in kinds.items():
             arn = f"arn:aws:kafka:eu-west-1:111122223333:{kind}/lake-{word}/*"
             each = usage(action, arn, action.partition(":")[2], run, exact=False)
-            made.append(structs.replace(each, need=structs.replace(each.need, derivation=IN_RESPONSE)))
+            made.append(
+                structs.replace(each, need=structs.replace(each.need, derivation=IN_RESPONSE))
+            )
     patterns = {family.pattern for family in find_created_resources(made).families.values()}
-    assert patterns == {f"arn:aws:kafka:eu-west-1:111122223333:{kind}/lake-*/*" for kind in kinds.values()}
+    assert patterns == {
+        f"arn:aws:kafka:eu-west-1:111122223333:{kind}/lake-*/*" for kind in kinds.values()
+    }
 
 
 def test_used_resources_form_no_name_pattern() -> None:
@@ -83,7 +95,10 @@ def bucket(run: int) -> str:
 def site(run: int, *actions: str, key: str = "index.html") -> list[Usage]:
     """A bucket that a run makes, and what it does to an object of it."""
     made = usage("s3:CreateBucket", bucket(run), "CreateBucket", run)
-    return [made, *(usage(f"s3:{action}", f"{bucket(run)}/{key}", action, run) for action in actions)]
+    return [
+        made,
+        *(usage(f"s3:{action}", f"{bucket(run)}/{key}", action, run) for action in actions),
+    ]
 
 
 def due(usages: list[Usage], action: str) -> list[str]:
@@ -112,14 +127,23 @@ def test_no_action_on_buckets_is_expected() -> None:
 
 
 def test_a_folder_wildcard_of_the_newest_bucket_needs_one_in_the_older_buckets() -> None:
-    """Seven files that one run deletes from each bucket are seven files, also in the bucket that is there now."""
+    """Seven files that one run deletes from each bucket are seven files, also in the bucket that is
+    there now.
+    """
     files = [f"assets/{letter}.html" for letter in "abcdefg"]
-    old = [each for run in (1, 2) for key in files for each in site(run, "PutObject", "DeleteObject", key=key)]
+    old = [
+        each
+        for run in (1, 2)
+        for key in files
+        for each in site(run, "PutObject", "DeleteObject", key=key)
+    ]
     new = [each for key in files for each in site(3, "PutObject", key=key)]
     assert due([*old, *new], "s3:DeleteObject") == [f"{bucket(3)}/{key}" for key in files]
 
 
-@pytest.mark.parametrize("fields", [{"outcome": Outcome.DENIED}, {"exact": False}], ids=["refused", "named in part"])
+@pytest.mark.parametrize(
+    "fields", [{"outcome": Outcome.DENIED}, {"exact": False}], ids=["refused", "named in part"]
+)
 def test_no_action_is_expected_for_an_uncertain_object(fields: dict[str, object]) -> None:
     old = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject"), *site(3)]
     put = usage("s3:PutObject", f"{bucket(3)}/index.html", "PutObject", 3, **fields)
@@ -129,11 +153,15 @@ def test_no_action_is_expected_for_an_uncertain_object(fields: dict[str, object]
 def test_expected_objects_are_generalized_like_observed_ones() -> None:
     keys = ("app.54d5d5d6.js", "app.78dde6c4.js", "app.1715607a.js")
     old = [each for run in (1, 2) for each in site(run, "PutObject", "DeleteObject", key=keys[run])]
-    assert due([*old, *site(3, "PutObject", key=keys[0])], "s3:DeleteObject") == [f"{bucket(3)}/app.????????.js"]
+    assert due([*old, *site(3, "PutObject", key=keys[0])], "s3:DeleteObject") == [
+        f"{bucket(3)}/app.????????.js"
+    ]
 
 
 def test_the_bucket_of_an_object_is_never_a_wildcard() -> None:
-    """`site-*/index.html` would be other people's buckets too; `site-*` for `s3:ListBucket` gives nobody anything."""
+    """`site-*/index.html` would be other people's buckets too; `site-*` for `s3:ListBucket` gives
+    nobody anything.
+    """
     usages = [each for run in (1, 2, 3) for each in site(run, "PutObject", "DeleteObject")]
     made = find_created_resources(usages)
     for found in patterns_of(made.seen(usages)):

@@ -36,15 +36,27 @@ def created(event: str, runs: str, action: str = "ec2:CreateVpc", **fields: obje
         (created("CreateSubnet", "7 9", "ec2:CreateSubnet"), "7", False),
         (created("DescribeVpcs", "7 9", "ec2:DescribeVpcs"), "7", False),
     ],
-    ids=["in its first run", "only later", "once", "each run the same", "in vain", "something else", "nothing"],
+    ids=[
+        "in its first run",
+        "only later",
+        "once",
+        "each run the same",
+        "in vain",
+        "something else",
+        "nothing",
+    ],
 )
-def test_a_resource_may_be_created_by_the_first_run_that_used_it(making: Usage, used_in: str, made: bool) -> None:
+def test_a_resource_may_be_created_by_the_first_run_that_used_it(
+    making: Usage, used_in: str, made: bool
+) -> None:
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
     assert find_created_resources([making, using]).is_created(using) is made
 
 
 def test_a_resource_that_another_action_used_before_was_not_created() -> None:
-    """The run that made a VPC was the first to delete this one, but a run before had described it."""
+    """The run that made a VPC was the first to delete this one, but a run before had described
+    it.
+    """
     making = created("CreateVpc", "7 9")
     before = replace(
         usage("ec2:DescribeVpcAttribute", VPC, "ec2.amazonaws.com:DescribeVpcAttribute", "6"),
@@ -57,27 +69,48 @@ def test_a_resource_that_another_action_used_before_was_not_created() -> None:
 
 def test_an_id_in_a_response_was_created_whichever_run_used_it_first() -> None:
     """The run that made a gateway had no other call about it; a later one changed it."""
-    api, other = (f"arn:aws:apigateway:eu-west-1::/restapis/{name}" for name in ("332d27d7", "471702ed"))
+    api, other = (
+        f"arn:aws:apigateway:eu-west-1::/restapis/{name}" for name in ("332d27d7", "471702ed")
+    )
     where = "arn:aws:apigateway:eu-west-1::/restapis"
-    making = usage("apigateway:POST", where, "apigateway.amazonaws.com:CreateRestApi", "1 4", made=("332d27d7",))
+    making = usage(
+        "apigateway:POST",
+        where,
+        "apigateway.amazonaws.com:CreateRestApi",
+        "1 4",
+        made=("332d27d7",),
+    )
     using, strange = (
-        usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3") for each in (api, other)
+        usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3")
+        for each in (api, other)
     )
     assert find_created_resources([making, using]).is_created(using)
     assert not find_created_resources([making, strange]).is_created(strange)
     once = replace(making, runs=("1",))
     assert not find_created_resources([once, using]).is_created(using)
-    elsewhere = replace(making, need=structs.replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
+    elsewhere = replace(
+        making, need=structs.replace(making.need, permission=Permission("ec2:CreateVpc", "*"))
+    )
     assert not find_created_resources([elsewhere, using]).is_created(using)
 
 
-def test_what_one_run_created_and_any_run_deleted_has_another_id_next_time_for_every_action() -> None:
+def test_what_one_run_created_and_any_run_deleted_has_another_id_next_time_for_every_action() -> (
+    None
+):
     pool = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_AbCdEfGhI"
     source = "cognito-idp.amazonaws.com"
-    making = usage("cognito-idp:CreateUserPool", "*", f"{source}:CreateUserPool", "4", made=("eu-west-1_AbCdEfGhI",))
+    making = usage(
+        "cognito-idp:CreateUserPool",
+        "*",
+        f"{source}:CreateUserPool",
+        "4",
+        made=("eu-west-1_AbCdEfGhI",),
+    )
     reading = usage("cognito-idp:DescribeUserPool", pool, f"{source}:DescribeUserPool", "4 5 9")
     deleting = usage("cognito-idp:DeleteUserPool", pool, f"{source}:DeleteUserPool", "9")
-    emptying = usage("cognito-idp:DeleteUserPoolClient", pool, f"{source}:DeleteUserPoolClient", "9")
+    emptying = usage(
+        "cognito-idp:DeleteUserPoolClient", pool, f"{source}:DeleteUserPoolClient", "9"
+    )
     assert find_created_resources([making, reading, deleting]).is_created(reading)
     assert not find_created_resources([making, reading, emptying]).is_created(reading)
 
@@ -117,13 +150,19 @@ def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) 
         ("nosuchservice", "StartInstances", ()),
     ],
 )
-def test_to_start_what_another_call_makes_is_not_to_make_it(prefix: str, event: str, kinds: tuple[str, ...]) -> None:
-    """Two instances that were started each by a run are no reason to open the termination of all."""
+def test_to_start_what_another_call_makes_is_not_to_make_it(
+    prefix: str, event: str, kinds: tuple[str, ...]
+) -> None:
+    """Two instances that were started each by a run are no reason to open the termination of
+    all.
+    """
     assert created_types(prefix, event) == kinds
 
 
 def test_unreviewed_runs_do_not_count_as_creators() -> None:
-    """One that makes a VPC and touches another one first would open all of them for what a reviewed run needs."""
+    """One that makes a VPC and touches another one first would open all of them for what a reviewed
+    run needs.
+    """
     making = created("CreateVpc", "1 2")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "1 3")
     assert find_created_resources([making, using]).is_created(using)
@@ -135,10 +174,16 @@ def test_unreviewed_runs_do_not_count_as_creators() -> None:
 
 
 def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
-    vpc, group = created("CreateVpc", "1"), created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup")
+    vpc, group = (
+        created("CreateVpc", "1"),
+        created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup"),
+    )
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
     assert creating_usages([vpc, group, using], [using]) == [vpc]
     assert (
-        creating_usages([vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")])
+        creating_usages(
+            [vpc, using],
+            [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")],
+        )
         == []
     )

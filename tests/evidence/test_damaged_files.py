@@ -1,7 +1,8 @@
-"""Damage on the way: files, records, the clock, the disk, a sudden end. Each is reported, and none leads to a removal.
+"""Damage on the way: files, records, the clock, the disk, a sudden end. Each is reported, and none
+leads to a removal.
 
-The cases give the sentences letter by letter; `bench/faults.py` prints them as a table. What AWS does wrong is in
-`test_source_faults.py`, what GitHub does in `pull_request/test_publish.py`.
+The cases give the sentences letter by letter; `bench/faults.py` prints them as a table. What AWS
+does wrong is in `test_source_faults.py`, what GitHub does in `pull_request/test_publish.py`.
 """
 
 from __future__ import annotations
@@ -24,21 +25,32 @@ from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.damage import DAMAGES, full_disk
 from tests.fakes.deploys import POLICY, ROLE, deploys, usual_deploys, write_trail
 
-CASES = json.loads((Path(__file__).parents[1] / "cases_sources" / "damage.json").read_text(encoding="utf-8"))
+CASES = json.loads(
+    (Path(__file__).parents[1] / "cases_sources" / "damage.json").read_text(encoding="utf-8")
+)
 SLOW = {"gzip bomb", "huge record"}
 COMMAND = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 GET_ROLE = {"event": "iam:GetRole", "parameters": {"roleName": "orders"}, "region": "us-east-1"}
-ROLES = {"Effect": "Allow", "Action": "iam:GetRole", "Resource": "arn:aws:iam::111122223333:role/orders"}
-"""Of a service whose events are in us-east-1 alone: its only call is in the region that one damage takes away."""
+ROLES = {
+    "Effect": "Allow",
+    "Action": "iam:GetRole",
+    "Resource": "arn:aws:iam::111122223333:role/orders",
+}
+"""Of a service whose events are in us-east-1 alone: its only call is in the region that one damage
+takes away.
+"""
 
 
 def arranged(folder: Path, damage: str = "whole") -> tuple[str, ...]:
     """A policy, a trail that something happened to, and the command for both."""
     trail = write_trail(folder / "trail", [*usual_deploys(), *deploys([GET_ROLE])])
-    (folder / "policy.json").write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], ROLES]}, indent=2))
+    (folder / "policy.json").write_text(
+        json.dumps({**POLICY, "Statement": [*POLICY["Statement"], ROLES]}, indent=2)
+    )
     DAMAGES[damage](trail)
     return (
-        "propose", "--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails", str(trail),
+        "propose", "--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails",
+        str(trail),
         "--output-dir", str(folder / "out"), "--evidence-folder", str(folder / "memory"),
         "--page-file", str(folder / "page.html"), "--sarif-file", str(folder / "x.sarif"),
     )  # fmt: skip
@@ -47,15 +59,24 @@ def arranged(folder: Path, damage: str = "whole") -> tuple[str, ...]:
 def told_of(folder: Path) -> tuple[list[str], set[str]]:
     """The gaps in words, without names of folders, and what is removed or narrowed."""
     value = json.loads((folder / "out" / "proposal.json").read_text())
-    gaps = [f"{gap['gap']}: {gap['detail'].replace(f'{folder}/trail/', '')}" for gap in value["gaps"]]
+    gaps = [
+        f"{gap['gap']}: {gap['detail'].replace(f'{folder}/trail/', '')}" for gap in value["gaps"]
+    ]
     return gaps, {change["action"] for change in value["changes"] if change["kind"] != "add"}
 
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, id=case["damage"], marks=pytest.mark.slow if case["damage"] in SLOW else ()) for case in CASES],
+    [
+        pytest.param(
+            case, id=case["damage"], marks=pytest.mark.slow if case["damage"] in SLOW else ()
+        )
+        for case in CASES
+    ],
 )
-def test_a_damaged_trail_is_reported_and_removes_no_permission(tmp_path: Path, case: dict[str, Any]) -> None:
+def test_a_damaged_trail_is_reported_and_removes_no_permission(
+    tmp_path: Path, case: dict[str, Any]
+) -> None:
     told = leastpriv(*arranged(tmp_path, case["damage"]))
     assert told.code == 0, told.err
     assert told_of(tmp_path) == (case["told"], set(case["removes"]))
@@ -69,25 +90,34 @@ def test_every_damage_has_a_case_and_only_the_whole_trail_removes_all() -> None:
             # Their events say which services they may hide.
             assert case["removes"] == ["sns:CreateTopic"]
             continue
-        assert case["removes"] == ([] if case["told"] else [name for name in whole if not name.startswith("iam:")])
+        assert case["removes"] == (
+            [] if case["told"] else [name for name in whole if not name.startswith("iam:")]
+        )
 
 
 @pytest.mark.slow
 def test_a_bomb_costs_no_memory(tmp_path: Path) -> None:
-    """It would unfold to four gigabytes; what a run takes without it is about a hundred megabytes."""
+    """It would unfold to four gigabytes; what a run takes without it is about a hundred
+    megabytes.
+    """
     arguments = arranged(tmp_path, "gzip bomb")
-    # The peak that `getrusage` gives of a child is that of the process which started it, if that was larger.
+    # The peak that `getrusage` gives of a child is that of the process which started it, if that
+    # was larger.
     report = "atexit.register(lambda: print(open('/proc/self/status').read(), file=sys.stderr))"
     limit = "resource.setrlimit(resource.RLIMIT_AS, (900_000_000, 900_000_000))"
     script = f"import atexit, resource, sys; {report}; {limit}; {COMMAND}"
-    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     peak = re.search(r"VmHWM:\s+(\d+) kB", done.stderr)
     assert peak
     assert int(peak[1]) < 400_000
 
 
-def started(arguments: tuple[str, ...], size: int | None = None) -> subprocess.CompletedProcess[str]:
+def started(
+    arguments: tuple[str, ...], size: int | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments],
         capture_output=True,
@@ -99,7 +129,9 @@ def started(arguments: tuple[str, ...], size: int | None = None) -> subprocess.C
 
 def whole_files(folder: Path) -> list[str]:
     """Names of the files of a run; each is read as what it is, so that a half one fails."""
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and "trail" not in path.parts]
+    found = [
+        path for path in sorted(folder.rglob("*")) if path.is_file() and "trail" not in path.parts
+    ]
     for path in found:
         if path.suffix in {".json", ".sarif"} and not path.name.startswith("."):
             json.loads(path.read_bytes())
@@ -111,7 +143,9 @@ def whole_files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [0, 3_000])
-def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_no_half_file(tmp_path: Path, size: int) -> None:
+def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_no_half_file(
+    tmp_path: Path, size: int
+) -> None:
     done = started(arranged(tmp_path), size)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1].replace(str(tmp_path), "PLACE")
@@ -122,16 +156,25 @@ def test_a_full_disk_is_an_error_that_names_the_place_and_leaves_no_half_file(tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(30))
-def test_a_run_that_is_killed_leaves_whole_files_and_the_next_one_goes_on(tmp_path: Path, seed: int) -> None:
+def test_a_run_that_is_killed_leaves_whole_files_and_the_next_one_goes_on(
+    tmp_path: Path, seed: int
+) -> None:
     arguments = arranged(tmp_path)
     chance = random.Random(seed)  # noqa: S311 - to be the same each time
     child = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", COMMAND, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     wanted = ("memory", "out", "page.html", "x.sarif")[seed % 4]
     end = time.monotonic() + 30
     # Most of a run is reading: kill it where something has just been written, or anywhere before.
-    while seed % 5 and not (tmp_path / wanted).exists() and child.poll() is None and time.monotonic() < end:
+    while (
+        seed % 5
+        and not (tmp_path / wanted).exists()
+        and child.poll() is None
+        and time.monotonic() < end
+    ):
         time.sleep(0.001)
     time.sleep(chance.random() * (0.02 if seed % 5 else 1.0))
     os.kill(child.pid, signal.SIGKILL)

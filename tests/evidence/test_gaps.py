@@ -14,14 +14,18 @@ OBJECTS = Scope(events=("AWS::S3::Object",), data_events=True)
 ALL_TYPES = Scope(events=("AWS::S3::Object", "AWS::SQS::Queue"), data_events=True)
 BUT_SHOP = Scope(events=("AWS::S3::Object read",), outside=("arn:aws:s3:::shop/*",))
 BUT_LOGS = Scope(events=("AWS::S3::Object read",), outside=("arn:aws:s3:::logs/*",))
-BUT_BOTH = Scope(events=("AWS::S3::Object read",), outside=("arn:aws:s3:::shop/*", "arn:aws:s3:::logs/*"))
+BUT_BOTH = Scope(
+    events=("AWS::S3::Object read",), outside=("arn:aws:s3:::shop/*", "arn:aws:s3:::logs/*")
+)
 WRITTEN = Scope(events=("AWS::S3::Object write",))
 FRANKFURT = Scope(regions=("eu-central-1",))
 LOST = Gap(GapKind.SOURCE_FAILED, Scope(), "lost")
 
 
 def settings(*scopes: Scope) -> list[Gap]:
-    return [Gap(GapKind.NOT_LOGGED, scope, f"trail {number}") for number, scope in enumerate(scopes)]
+    return [
+        Gap(GapKind.NOT_LOGGED, scope, f"trail {number}") for number, scope in enumerate(scopes)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,8 @@ def settings(*scopes: Scope) -> list[Gap]:
         ([[FRANKFURT], [Scope(regions=("eu-west-1",))]], []),
         ([[BUT_SHOP], [BUT_LOGS]], [BUT_BOTH]),
         ([[BUT_SHOP], [WRITTEN]], []),
-        # Who selects no objects at all does not show those that the other leaves out, so nothing excuses them.
+        # Who selects no objects at all does not show those that the other leaves out, so nothing
+        # excuses them.
         ([[BUT_SHOP], [ALL_TYPES]], [BUT_SHOP]),
         ([[ALL_TYPES], [BUT_SHOP]], [BUT_SHOP]),
         ([[READS], []], [READS]),
@@ -49,7 +54,9 @@ def test_an_event_is_hidden_only_where_every_trail_leaves_it_out(
     sources: list[list[Scope]], together: list[Scope]
 ) -> None:
     found = merge_source_gaps([settings(*scopes) for scopes in sources])
-    assert [(gap.kind, gap.scope) for gap in found] == [(GapKind.NOT_LOGGED, scope) for scope in together]
+    assert [(gap.kind, gap.scope) for gap in found] == [
+        (GapKind.NOT_LOGGED, scope) for scope in together
+    ]
 
 
 def test_a_trail_without_exclusions_hides_no_call() -> None:
@@ -69,7 +76,10 @@ places = [(service, event, region) for service in "abc" for event in "abc" for r
 def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
     """Whether a use of a service by an event in a region may lie in one of the gaps."""
     parts = [(gap.scope.services, gap.scope.events, gap.scope.regions) for gap in gaps]
-    return any(all(not part or each in part for part, each in zip(three, place, strict=True)) for three in parts)
+    return any(
+        all(not part or each in part for part, each in zip(three, place, strict=True))
+        for three in parts
+    )
 
 
 @given(st.lists(st.lists(scopes, min_size=1, max_size=3), min_size=1, max_size=3))

@@ -1,4 +1,6 @@
-"""The promises of a memory: its merge loses nothing in any order, and its file is read back whatever lies in it."""
+"""The promises of a memory: its merge loses nothing in any order, and its file is read back
+whatever lies in it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 
 days = st.dates(date(2026, 1, 1), NOW.date())
-times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 24)).map(lambda at: at.replace(microsecond=0, tzinfo=UTC))
+times = st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 24)).map(
+    lambda at: at.replace(microsecond=0, tzinfo=UTC)
+)
 numbers = st.integers(1, 9)
 months = st.dictionaries(st.sampled_from(["2026-08", "2026-09", "2026-10"]), numbers, max_size=3)
 used = st.builds(
@@ -47,16 +51,22 @@ used = st.builds(
 resources = st.one_of(st.just("*"), st.integers(0, 30).map(lambda number: f"{QUEUE}-{number}"))
 by_resource = st.dictionaries(resources, used, min_size=1, max_size=25).map(limit_resources)
 actions = st.sampled_from(["sqs:SendMessage", "sqs:DeleteQueue", "s3:PutObject"])
-words = st.builds(KeepDecision, times, numbers, st.booleans(), st.sampled_from(["kim", "lee"]), numbers)
+words = st.builds(
+    KeepDecision, times, numbers, st.booleans(), st.sampled_from(["kim", "lee"]), numbers
+)
 fingerprints = st.sampled_from(["a" * 32, "b" * 32])
-declines = st.builds(DeclinedPullRequest, times, st.booleans(), fingerprints, st.just(("0123456789ab",)))
+declines = st.builds(
+    DeclinedPullRequest, times, st.booleans(), fingerprints, st.just(("0123456789ab",))
+)
 memories = st.builds(
     UsageHistory,
     st.just(ROLE),
     st.dictionaries(actions, by_resource, max_size=3),
     st.dictionaries(st.sampled_from(["sqs:*", "s3:Delete*", "*"]), words, max_size=3),
     st.dictionaries(st.integers(1, 5), declines, max_size=4),
-    st.dictionaries(st.tuples(actions, resources), st.builds(RevertedRemoval, days, numbers), max_size=3),
+    st.dictionaries(
+        st.tuples(actions, resources), st.builds(RevertedRemoval, days, numbers), max_size=3
+    ),
 )
 
 
@@ -66,7 +76,9 @@ class TestMerge:
         assert merge(one, other) == merge(other, one)
 
     @given(memories, memories, memories)
-    def test_it_is_associative(self, one: UsageHistory, other: UsageHistory, third: UsageHistory) -> None:
+    def test_it_is_associative(
+        self, one: UsageHistory, other: UsageHistory, third: UsageHistory
+    ) -> None:
         assert merge(merge(one, other), third) == merge(one, merge(other, third))
 
     @given(memories, memories)
@@ -75,7 +87,9 @@ class TestMerge:
         assert merge(merge(one, other), other) == merge(one, other)
 
     @given(memories, memories)
-    def test_what_one_of_them_vetoes_the_merge_vetoes(self, one: UsageHistory, other: UsageHistory) -> None:
+    def test_what_one_of_them_vetoes_the_merge_vetoes(
+        self, one: UsageHistory, other: UsageHistory
+    ) -> None:
         together = merge(one, UsageHistory(ROLE, used=other.used))
         for action, found in other.used.items():
             for resource in found:
@@ -89,7 +103,10 @@ class TestMerge:
         def some(first: int) -> UsageHistory:
             return UsageHistory(
                 ROLE,
-                declined={number: DeclinedPullRequest(NOW, False, "a" * 32, ()) for number in range(first, first + 80)},
+                declined={
+                    number: DeclinedPullRequest(NOW, False, "a" * 32, ())
+                    for number in range(first, first + 80)
+                },
             )
 
         assert sorted(merge(some(1), some(81)).declined) == list(range(161 - MOST_DECLINED, 161))
@@ -103,9 +120,15 @@ class TestPruning:
         assert pruned(left, later) == left
         oldest = (later - timedelta(days=KEPT_DAYS)).date()
         for action, found in memory.used.items():
-            kept = {name for name, each in found.items() if max(each.last, each.expected_until or each.last) >= oldest}
+            kept = {
+                name
+                for name, each in found.items()
+                if max(each.last, each.expected_until or each.last) >= oldest
+            }
             assert set(left.used.get(action, {})) <= kept
-            assert {name for name, each in found.items() if each.last >= oldest} <= set(left.used.get(action, {}))
+            assert {name for name, each in found.items() if each.last >= oldest} <= set(
+                left.used.get(action, {})
+            )
 
     def test_four_hundred_days_are_remembered_and_not_one_more(self) -> None:
         last = (NOW - timedelta(days=KEPT_DAYS)).date()
@@ -117,13 +140,18 @@ class TestPruning:
 
     def test_a_keep_never_expires_and_a_forget_expires_with_its_use(self) -> None:
         old = NOW - timedelta(days=KEPT_DAYS + 1)
-        said = {"s3:*": KeepDecision(old, 1, True, "kim", 3), "sqs:*": KeepDecision(old, 2, False, "kim", 3)}
+        said = {
+            "s3:*": KeepDecision(old, 1, True, "kim", 3),
+            "sqs:*": KeepDecision(old, 2, False, "kim", 3),
+        }
         assert list(pruned(UsageHistory(ROLE, words=said), NOW).words) == ["s3:*"]
 
     def test_a_forget_that_revokes_a_part_of_a_keep_never_expires(self) -> None:
         """Without it the wider word would keep after 400 days what somebody let go."""
         old = NOW - timedelta(days=KEPT_DAYS + 1)
-        part, other, before = (KeepDecision(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1))
+        part, other, before = (
+            KeepDecision(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1)
+        )
         keeps = {"s3:*": KeepDecision(old, 0, True, "kim", 3)}
         said = {**keeps, "s3:Delete*": part, "sqs:*": other, "s3:Put*": before}
         left = pruned(UsageHistory(ROLE, words=said), NOW)
@@ -133,11 +161,19 @@ class TestPruning:
 
 class TestQuestions:
     memory = UsageHistory(
-        ROLE, used={"sqs:PurgeQueue": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1), {"2026-03": 2})}}
+        ROLE,
+        used={
+            "sqs:PurgeQueue": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1), {"2026-03": 2})}
+        },
     )
 
     def test_a_use_counts_for_every_pattern_that_may_name_its_resource(self) -> None:
-        for pattern in ("*", QUEUE, "arn:aws:sqs:*:111122223333:ord*", "arn:aws:sqs:*:*:${aws:PrincipalTag/x}"):
+        for pattern in (
+            "*",
+            QUEUE,
+            "arn:aws:sqs:*:111122223333:ord*",
+            "arn:aws:sqs:*:*:${aws:PrincipalTag/x}",
+        ):
             assert self.memory.last_use("sqs:PurgeQueue", (pattern,)), pattern
         assert self.memory.last_use("sqs:PurgeQueue", (f"{QUEUE}-2",)) is None
         assert self.memory.last_use("sqs:DeleteQueue") is None
@@ -150,14 +186,19 @@ class TestQuestions:
 
     def test_use_after_that_is_remembered_again(self) -> None:
         told = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)
-        assert merge(self.memory, UsageHistory(ROLE, words={"sqs:*": told})).last_use("sqs:PurgeQueue")
+        assert merge(self.memory, UsageHistory(ROLE, words={"sqs:*": told})).last_use(
+            "sqs:PurgeQueue"
+        )
 
     def test_the_latest_decision_counts_whatever_its_pattern(self) -> None:
         first = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, True, "kim", 3)
         then = KeepDecision(datetime(2026, 2, 2, tzinfo=UTC), 2, False, "lee", 3)
         memory = UsageHistory(ROLE, words={"sqs:PurgeQueue": first, "sqs:*": then})
         assert memory.kept("sqs:PurgeQueue") is None
-        assert UsageHistory(ROLE, words={"sqs:PurgeQueue": first}).kept("sqs:PurgeQueue") == ("sqs:PurgeQueue", first)
+        assert UsageHistory(ROLE, words={"sqs:PurgeQueue": first}).kept("sqs:PurgeQueue") == (
+            "sqs:PurgeQueue",
+            first,
+        )
 
 
 class TestLearning:
@@ -197,7 +238,18 @@ class TestFile:
                     st.lists(inner, max_size=4)
                     | st.dictionaries(
                         st.sampled_from(
-                            ["s3:PutObject", "*", "7", "first", "last", "runs", "at", "seen", "changes", "é"]
+                            [
+                                "s3:PutObject",
+                                "*",
+                                "7",
+                                "first",
+                                "last",
+                                "runs",
+                                "at",
+                                "seen",
+                                "changes",
+                                "é",
+                            ]
                         ),
                         inner,
                         max_size=4,
@@ -208,10 +260,16 @@ class TestFile:
         )
     )
     def test_foreign_rows_cost_themselves_alone(self, foreign: dict[str, Any]) -> None:
-        known = UsageHistory(ROLE, used={"sqs:SendMessage": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1))}})
+        known = UsageHistory(
+            ROLE, used={"sqs:SendMessage": {QUEUE: ActionUse(date(2026, 1, 5), date(2026, 3, 1))}}
+        )
         content = json.loads(serialize_history(known))
         for key, value in foreign.items():
-            content[key] = {**value, **content[key]} if isinstance(value, dict) and key != "returned" else value
+            content[key] = (
+                {**value, **content[key]}
+                if isinstance(value, dict) and key != "returned"
+                else value
+            )
         found = parse_history(json.dumps(content).encode(), ROLE, NOW)[0]
         if isinstance(content["used"], dict):
             assert found.used["sqs:SendMessage"] == known.used["sqs:SendMessage"]
@@ -228,7 +286,10 @@ class TestFile:
             (b"{}", "no memory"),
             (b'{"leastpriv-memory": true}', "no memory"),
             (b'{"leastpriv-memory": 2}', "a newer version"),
-            (b'{"leastpriv-memory": 1, "principal": "arn:aws:iam::111122223333:role/other"}', "another principal"),
+            (
+                b'{"leastpriv-memory": 1, "principal": "arn:aws:iam::111122223333:role/other"}',
+                "another principal",
+            ),
         ],
     )
     def test_an_invalid_history_file_is_a_clear_error(self, raw: bytes, why: str) -> None:
@@ -237,9 +298,16 @@ class TestFile:
 
     @pytest.mark.parametrize("path", ["", "ci/", "ci/eu/"])
     def test_a_role_may_be_named_with_its_path_and_without(self, path: str) -> None:
-        """What one run remembers by one name the next one finds by the other, so that it removes nothing used."""
-        named, other = (f"arn:aws:iam::111122223333:role/{found}deploy" for found in (path, "" if path else "ci/"))
-        known = UsageHistory(named, used={"s3:PutObject": {"*": ActionUse(date(2026, 1, 1), date(2026, 1, 2))}})
+        """What one run remembers by one name the next one finds by the other, so that it removes
+        nothing used.
+        """
+        named, other = (
+            f"arn:aws:iam::111122223333:role/{found}deploy"
+            for found in (path, "" if path else "ci/")
+        )
+        known = UsageHistory(
+            named, used={"s3:PutObject": {"*": ActionUse(date(2026, 1, 1), date(2026, 1, 2))}}
+        )
         found = parse_history(serialize_history(known), other, NOW)[0]
         assert (found.principal, found.used) == (other, known.used)
 
@@ -248,7 +316,9 @@ class TestFile:
         with pytest.raises(UnreadableHistoryError, match="another principal"):
             parse_history(raw, "arn:aws:iam::111122223333:role/old/deploy", NOW)
 
-    @pytest.mark.parametrize("last", ["9999-12-31", "2026-13-01", "2026-11-26", "yesterday", 20261101])
+    @pytest.mark.parametrize(
+        "last", ["9999-12-31", "2026-13-01", "2026-11-26", "yesterday", 20261101]
+    )
     def test_a_use_of_the_future_or_of_no_day_is_left_out(self, last: object) -> None:
         row = {"first": "2026-01-01", "last": last, "runs": {}}
         content = {"leastpriv-memory": 1, "principal": ROLE, "used": {"s3:PutObject": {"*": row}}}
@@ -256,8 +326,13 @@ class TestFile:
         assert (found[0].used, found[1]) == ({}, 1)
 
     def test_what_would_be_too_long_names_fewer_resources_and_no_action_less(self) -> None:
-        row = ActionUse(date(2025, 11, 1), date(2026, 11, 1), {f"2026-{month:02}": 30 for month in range(1, 12)})
-        wide = {f"s3:Action{n}": {f"{QUEUE}-{n}-{m}": row for m in range(MOST_RESOURCES)} for n in range(900)}
+        row = ActionUse(
+            date(2025, 11, 1), date(2026, 11, 1), {f"2026-{month:02}": 30 for month in range(1, 12)}
+        )
+        wide = {
+            f"s3:Action{n}": {f"{QUEUE}-{n}-{m}": row for m in range(MOST_RESOURCES)}
+            for n in range(900)
+        }
         raw = serialize_history(UsageHistory(ROLE, used=wide))
         assert len(raw) <= LONGEST_FILE
         assert parse_history(raw, ROLE, NOW)[0].used.keys() == wide.keys()
@@ -266,11 +341,14 @@ class TestFile:
         """Nothing would be removed any more, and no run would write over it."""
         changes = tuple(f"{number:012x}" for number in range(900))
         declined = {
-            number: DeclinedPullRequest(NOW, False, "a" * 32, changes) for number in range(1, MOST_DECLINED + 1)
+            number: DeclinedPullRequest(NOW, False, "a" * 32, changes)
+            for number in range(1, MOST_DECLINED + 1)
         }
         with pytest.raises(UnreadableHistoryError, match="would be longer than 1,000,000 bytes"):
             serialize_history(UsageHistory(ROLE, declined=declined))
 
-    @pytest.mark.parametrize(("text", "is_one"), [("s3:Delete*", True), ("*", True), ("s3", False), ("s3:a b", False)])
+    @pytest.mark.parametrize(
+        ("text", "is_one"), [("s3:Delete*", True), ("*", True), ("s3", False), ("s3:a b", False)]
+    )
     def test_an_action_pattern_is_one_as_policies_have_them(self, text: str, is_one: bool) -> None:
         assert is_action_pattern(text) is is_one

@@ -1,4 +1,6 @@
-"""Names of IAM's roles and users: the path that one call shows counts for the others that give the name alone."""
+"""Names of IAM's roles and users: the path that one call shows counts for the others that give the
+name alone.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def resources(*calls: Call) -> Mapping[str, list[str]]:
     for call in calls:
         book.note(call)
     evidence = book.close()
-    assert {usage.need for usage in evidence.usages} == {need for group in evidence.groups for need in group.needs}
+    assert {usage.need for usage in evidence.usages} == {
+        need for group in evidence.groups for need in group.needs
+    }
     assert sum(group.count for group in evidence.groups) == len(calls)
     found: dict[str, list[str]] = {}
     for usage in evidence.usages:
@@ -33,7 +37,9 @@ def attach(name: str = "deployer") -> Call:
 
 
 def create(path: str | None, **fields: object) -> Call:
-    return a_call("iam:CreateRole", {"roleName": "deployer"} | ({"path": path} if path else {}), **fields)  # type: ignore[arg-type]
+    return a_call(
+        "iam:CreateRole", {"roleName": "deployer"} | ({"path": path} if path else {}), **fields
+    )  # type: ignore[arg-type]
 
 
 def test_a_path_that_created_the_role_counts_for_calls_by_name() -> None:
@@ -54,14 +60,22 @@ def test_a_path_that_created_the_role_counts_for_calls_by_name() -> None:
         ),
     ],
 )
-def test_users_groups_and_instance_profiles_are_alike(making: str, using: str, resource: str) -> None:
+def test_users_groups_and_instance_profiles_are_alike(
+    making: str, using: str, resource: str
+) -> None:
     (create_event, made), (event, used) = making.split(), using.split()
-    found = resources(a_call(f"iam:{create_event}", {made: "x", "path": "/ci/"}), a_call(f"iam:{event}", {used: "x"}))
+    found = resources(
+        a_call(f"iam:{create_event}", {made: "x", "path": "/ci/"}),
+        a_call(f"iam:{event}", {used: "x"}),
+    )
     assert found[f"iam:{event}"] == [f"{HERE}:{resource}"]
 
 
 def test_a_path_in_the_arn_of_a_role_that_was_passed_counts_too() -> None:
-    passed = a_call("lambda:UpdateFunctionConfiguration", {"functionName": "f", "role": f"{HERE}:role/ci/deployer"})
+    passed = a_call(
+        "lambda:UpdateFunctionConfiguration",
+        {"functionName": "f", "role": f"{HERE}:role/ci/deployer"},
+    )
     assert resources(passed, attach())["iam:AttachRolePolicy"] == [f"{HERE}:role/ci/deployer"]
 
 
@@ -75,7 +89,14 @@ def test_a_path_in_the_arn_of_a_role_that_was_passed_counts_too() -> None:
         [create("/ci/", error_code="EntityAlreadyExists")],
         [create("/ci/", error_code="ValidationError", outcome=Outcome.UNKNOWN)],
     ],
-    ids=["nothing", "made without one", "made with and without", "two paths", "made in vain", "no answer"],
+    ids=[
+        "nothing",
+        "made without one",
+        "made with and without",
+        "two paths",
+        "made in vain",
+        "no answer",
+    ],
 )
 def test_without_one_certain_path_the_name_is_unchanged(others: list[Call]) -> None:
     assert resources(*others, attach())["iam:AttachRolePolicy"] == [f"{HERE}:role/deployer"]

@@ -38,10 +38,15 @@ def asset(number: int) -> str:
 
 
 def test_assets_of_all_runs_are_one_usage_with_the_sum_of_their_figures() -> None:
-    (merged,) = by_pattern([usage(asset(1), count=2, day=3, run="b"), usage(asset(2), count=5, day=1, run="a")])
+    (merged,) = by_pattern(
+        [usage(asset(1), count=2, day=3, run="b"), usage(asset(2), count=5, day=1, run="a")]
+    )
     assert merged.need.permission.resource == "arn:aws:s3:::assets/*.zip"
     assert merged.count == 7
-    assert (merged.first_seen, merged.last_seen) == (START + timedelta(days=1), START + timedelta(days=3))
+    assert (merged.first_seen, merged.last_seen) == (
+        START + timedelta(days=1),
+        START + timedelta(days=3),
+    )
     assert merged.runs == ("a", "b")
     assert merged.events == ("s3:a", "s3:b")
 
@@ -64,14 +69,19 @@ def test_outcomes_actions_and_denying_policies_are_not_mixed() -> None:
 
 def test_a_denial_that_no_grant_fixes_is_not_mendable() -> None:
     """An explicit deny and a missing grant come from identity-based policies both."""
-    usages = [usage(asset(n), outcome=Outcome.DENIED, denial=d) for n, d in ((1, NOT_ALLOWED), (2, FORBIDDEN))]
+    usages = [
+        usage(asset(n), outcome=Outcome.DENIED, denial=d)
+        for n, d in ((1, NOT_ALLOWED), (2, FORBIDDEN))
+    ]
     assert [merged.denial for merged in by_pattern(usages)] == [NOT_ALLOWED, FORBIDDEN]
 
 
 RESOURCES = st.one_of(
     st.integers(0, 9).map(asset),
     st.integers(0, 9).map(lambda n: f"arn:aws:s3:::assets/p/{n}"),
-    st.sampled_from(["arn:aws:s3:::assets", "*", "arn:aws:s3:::assets/a${*}", "arn:aws:s3:::assets/*"]),
+    st.sampled_from(
+        ["arn:aws:s3:::assets", "*", "arn:aws:s3:::assets/a${*}", "arn:aws:s3:::assets/*"]
+    ),
 )
 
 
@@ -96,11 +106,16 @@ def test_totals_are_kept_and_every_resource_is_covered(usages: list[Usage]) -> N
         (home,) = [
             other
             for other in merged
-            if (other.need.permission.action, other.outcome) == (each.need.permission.action, each.outcome)
+            if (other.need.permission.action, other.outcome)
+            == (each.need.permission.action, each.outcome)
             and resource_covers(other.need.permission.resource, each.need.permission.resource)
         ][:1]
         assert home.count >= 1
-    assert {run for each in merged for run in each.runs} == {run for each in usages for run in each.runs}
-    assert min((each.first_seen for each in merged), default=None) == min((e.first_seen for e in usages), default=None)
+    assert {run for each in merged for run in each.runs} == {
+        run for each in usages for run in each.runs
+    }
+    assert min((each.first_seen for each in merged), default=None) == min(
+        (e.first_seen for e in usages), default=None
+    )
     keys = [(each.need.permission, each.outcome) for each in merged]
     assert len(set(keys)) == len(keys)

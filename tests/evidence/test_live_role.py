@@ -1,4 +1,6 @@
-"""What keeps IAM from telling what is attached is a gap that says so; the lab's tests read what it tells."""
+"""What keeps IAM from telling what is attached is a gap that says so; the lab's tests read what it
+tells.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,19 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("arn", ["arn:aws:iam::111122223333:role/ci/deploy", "arn:aws:iam::111122223333:user/kim"])
+@pytest.mark.parametrize(
+    "arn", ["arn:aws:iam::111122223333:role/ci/deploy", "arn:aws:iam::111122223333:user/kim"]
+)
 @pytest.mark.parametrize("kind", FAULTS)
-def test_any_failure_of_iam_is_a_gap_and_does_not_raise(kind: str, arn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_failure_of_iam_is_a_gap_and_does_not_raise(
+    kind: str, arn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Only where nobody is to answer in time: on a busy machine the other answers may take longer.
     monkeypatch.setattr(aws_module, "_READ_SECONDS", 0.2 if kind == "slow" else 30)
     with FakeHistory(faults=[Fault(kind, seconds=0.5)]) as fake:
-        found = read_live_role(Aws.open({**fake.environment(), "AWS_MAX_ATTEMPTS": "1"}), parse_principal(arn))
+        found = read_live_role(
+            Aws.open({**fake.environment(), "AWS_MAX_ATTEMPTS": "1"}), parse_principal(arn)
+        )
     assert not found.is_known
     assert (found.principal, found.policies) == (arn, ())
     assert {gap.kind for gap in found.gaps} == {GapKind.LIVE_ROLE_UNREAD}
@@ -46,7 +54,9 @@ def test_any_failure_of_iam_is_a_gap_and_does_not_raise(kind: str, arn: str, mon
 
 ARN = "arn:aws:iam::111122223333:role/ci/deploy"
 MANAGED = "arn:aws:iam::111122223333:policy/p"
-DOCUMENT = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}})
+DOCUMENT = json.dumps(
+    {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}}
+)
 
 
 def _no_entity(_: object) -> Mapping[str, Any]:
@@ -64,9 +74,13 @@ def _account(role: str = ARN) -> dict[str, Operation]:
     }  # fmt: skip
     return {
         "iam:GetRole": _told({"Role": found}),
-        "iam:ListAttachedRolePolicies": _told({"AttachedPolicies": [{"PolicyArn": MANAGED}], "IsTruncated": False}),
+        "iam:ListAttachedRolePolicies": _told(
+            {"AttachedPolicies": [{"PolicyArn": MANAGED}], "IsTruncated": False}
+        ),
         "iam:ListRolePolicies": _told({"PolicyNames": ["own"], "IsTruncated": False}),
-        "iam:GetRolePolicy": _told({"RoleName": "deploy", "PolicyName": "own", "PolicyDocument": DOCUMENT}),
+        "iam:GetRolePolicy": _told(
+            {"RoleName": "deploy", "PolicyName": "own", "PolicyDocument": DOCUMENT}
+        ),
         "iam:GetPolicy": _told({"Policy": {"DefaultVersionId": "v1"}}),
         "iam:GetPolicyVersion": _told({"PolicyVersion": {"Document": DOCUMENT}}),
     }
@@ -84,8 +98,18 @@ def _live(operations: Mapping[str, Operation], arn: str = ARN) -> LiveRole:
     ("operation", "answer", "left", "text"),
     [
         ("GetPolicy", {"Policy": {}}, ["inline policy own"], "lacks Policy.DefaultVersionId"),
-        ("GetPolicyVersion", {"PolicyVersion": {}}, ["inline policy own"], "lacks PolicyVersion.Document"),
-        ("ListAttachedRolePolicies", {"AttachedPolicies": [{}]}, ["inline policy own"], "lacks a PolicyArn"),
+        (
+            "GetPolicyVersion",
+            {"PolicyVersion": {}},
+            ["inline policy own"],
+            "lacks PolicyVersion.Document",
+        ),
+        (
+            "ListAttachedRolePolicies",
+            {"AttachedPolicies": [{}]},
+            ["inline policy own"],
+            "lacks a PolicyArn",
+        ),
         (
             "ListRolePolicies",
             {"PolicyNames": ["own"], "IsTruncated": True},
@@ -104,7 +128,9 @@ def test_an_answer_that_lacks_a_part_is_a_gap_and_the_rest_is_read(
 
 
 @pytest.mark.parametrize("operation", ["GetPolicy", "GetPolicyVersion"])
-def test_a_policy_that_is_deleted_after_the_listing_is_a_gap_that_asks_for_another_run(operation: str) -> None:
+def test_a_policy_that_is_deleted_after_the_listing_is_a_gap_that_asks_for_another_run(
+    operation: str,
+) -> None:
     found = _live(_account() | {f"iam:{operation}": _no_entity})
     [gap] = found.gaps
     assert f"{MANAGED} was deleted while it was read: run again." in gap.detail
@@ -112,10 +138,15 @@ def test_a_policy_that_is_deleted_after_the_listing_is_a_gap_that_asks_for_anoth
 
 
 def test_a_role_that_is_not_there_is_one_sentence_that_names_the_input() -> None:
-    missing = dict.fromkeys(("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"), _no_entity)
+    missing = dict.fromkeys(
+        ("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"), _no_entity
+    )
     found = _live(_account() | missing)
     assert len(found.gaps) == 1
-    assert "no role deploy in the account 111122223333: check the input role-arn" in found.gaps[0].detail
+    assert (
+        "no role deploy in the account 111122223333: check the input role-arn"
+        in found.gaps[0].detail
+    )
 
 
 def test_a_role_with_another_path_is_reported() -> None:

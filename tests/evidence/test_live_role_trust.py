@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.live_role import TrustedCaller, TrustKind, services_without_sts_events, trusted_callers
+from leastpriv.evidence.live_role import (
+    TrustedCaller,
+    TrustKind,
+    services_without_sts_events,
+    trusted_callers,
+)
 
 PROVIDER = "token.actions.githubusercontent.com"
 GITHUB = f"arn:aws:iam::111122223333:oidc-provider/{PROVIDER}"
@@ -16,7 +21,10 @@ SUBJECT = "repo:acme/shop:ref:refs/heads/main"
 
 
 def policy(principal: Any, **more: Any) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": principal, **more}}
+    return {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Principal": principal, **more},
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,14 +62,17 @@ def test_each_kind_of_caller_is_recognised(document: object, expected: list[Trus
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: (
-        st.lists(inner) | st.dictionaries(st.sampled_from(["Statement", "Effect", "Principal", "AWS", "x"]), inner)
+        st.lists(inner)
+        | st.dictionaries(st.sampled_from(["Statement", "Effect", "Principal", "AWS", "x"]), inner)
     ),
 )
 
 
 @given(JSON)
 def test_an_invalid_trust_policy_has_no_callers(document: object) -> None:
-    assert all(trusted.identifier for trusted in trusted_callers(document) if trusted.kind is TrustKind.ANY)
+    assert all(
+        trusted.identifier for trusted in trusted_callers(document) if trusted.kind is TrustKind.ANY
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +83,8 @@ def test_an_invalid_trust_policy_has_no_callers(document: object) -> None:
         (["lambda.amazonaws.com", "pods.eks.amazonaws.com"], ()),
     ],
 )
-def test_services_that_take_a_role_in_their_own_way_are_named(services: list[str], names: tuple[str, ...]) -> None:
+def test_services_that_take_a_role_in_their_own_way_are_named(
+    services: list[str], names: tuple[str, ...]
+) -> None:
     statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
     assert services_without_sts_events(trusted_callers({"Statement": [statement]})) == names

@@ -7,7 +7,9 @@ import pytest
 from leastpriv.evidence.created_tags import is_project_tag, key_rank, tags_by_type
 
 
-@pytest.mark.parametrize("key", ["Project", "project-name", "acme:project", "acme/ProjectName", "PROJECT_NAME"])
+@pytest.mark.parametrize(
+    "key", ["Project", "project-name", "acme:project", "acme/ProjectName", "PROJECT_NAME"]
+)
 def test_a_project_is_named_in_any_spelling_and_before_an_owner(key: str) -> None:
     assert (key_rank(key) or 0) < (key_rank("Owner") or 0)
 
@@ -41,7 +43,9 @@ PROJECT = ("project", "shop")
         (
             {
                 "tagSpecificationSet": {
-                    "items": [{"resourceType": "vpc", "tags": [{"key": "project", "value": "shop"}]}]
+                    "items": [
+                        {"resourceType": "vpc", "tags": [{"key": "project", "value": "shop"}]}
+                    ]
                 }
             },
             "vpc",
@@ -62,7 +66,11 @@ PROJECT = ("project", "shop")
             {
                 "CreateNatGatewayRequest": {
                     "TagSpecification": [
-                        {"ResourceType": "natgateway", "tag": 1, "Tag": [{"Key": "project", "Value": "shop"}]}
+                        {
+                            "ResourceType": "natgateway",
+                            "tag": 1,
+                            "Tag": [{"Key": "project", "Value": "shop"}],
+                        }
                     ]
                 }
             },
@@ -70,5 +78,7 @@ PROJECT = ("project", "shop")
         ),
     ],
 )
-def test_tags_are_read_in_each_form_in_which_records_have_them(parameters: dict[str, object], kind: str) -> None:
+def test_tags_are_read_in_each_form_in_which_records_have_them(
+    parameters: dict[str, object], kind: str
+) -> None:
     assert list(tags_by_type(parameters)) == [(kind, (PROJECT,))]

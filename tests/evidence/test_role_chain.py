@@ -1,4 +1,6 @@
-"""The chain of roles: what calls that succeeded lead to, and nothing else, however hostile the names and shapes."""
+"""The chain of roles: what calls that succeeded lead to, and nothing else, however hostile the
+names and shapes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import parse_principal
 from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import MOST_ROLES, MOST_STEPS, RoleChain, RoleLinkKind, build_chain
+from leastpriv.evidence.role_chain import (
+    MOST_ROLES,
+    MOST_STEPS,
+    RoleChain,
+    RoleLinkKind,
+    build_chain,
+)
 from leastpriv.models import Call, Outcome
 
 ACCOUNT = "111122223333"
@@ -37,35 +45,60 @@ CI, DEPLOY, FILES, EXEC = (
 
 def assumes(who: str, whom: object, outcome: Outcome = Outcome.ALLOWED, error: str = "") -> Call:
     """An AssumeRole; `error` is the code of one that failed."""
-    return _call(who, "sts.amazonaws.com", "AssumeRole", {"roleArn": whom, "roleSessionName": "x"}, outcome, error)
+    return _call(
+        who,
+        "sts.amazonaws.com",
+        "AssumeRole",
+        {"roleArn": whom, "roleSessionName": "x"},
+        outcome,
+        error,
+    )
 
 
-def hands(who: str, whom: str, service: str = "cloudformation", event: str = "CreateChangeSet") -> Call:
+def hands(
+    who: str, whom: str, service: str = "cloudformation", event: str = "CreateChangeSet"
+) -> Call:
     """A call that hands a role to a service."""
-    key = {"CreateChangeSet": "roleARN", "CreateProject": "serviceRole", "CreateFunction20150331": "role"}[event]
+    key = {
+        "CreateChangeSet": "roleARN",
+        "CreateProject": "serviceRole",
+        "CreateFunction20150331": "role",
+    }[event]
     name = {"cloudformation": "stackName", "codebuild": "name", "lambda": "functionName"}[service]
-    return _call(who, f"{service}.amazonaws.com", event, {name: "orders", key: whom}, Outcome.ALLOWED, "")
+    return _call(
+        who, f"{service}.amazonaws.com", event, {name: "orders", key: whom}, Outcome.ALLOWED, ""
+    )
 
 
-def _call(who: str, source: str, name: str, parameters: Mapping[str, object], outcome: Outcome, error: str) -> Call:
+def _call(
+    who: str, source: str, name: str, parameters: Mapping[str, object], outcome: Outcome, error: str
+) -> Call:
     return Call(
-        "", who, "12345678901", TIME, ACCOUNT, "eu-west-1", source, name, parameters, {}, (), outcome, error
+        "", who, "12345678901", TIME, ACCOUNT, "eu-west-1", source, name, parameters, {}, (),
+        outcome, error
     )  # fmt: skip
 
 
 def chain(roots: Sequence[str], calls: Sequence[Call]) -> RoleChain:
     """The chain that some calls show, with the evidence of everybody who called."""
-    books = {who: UsageCollector(who) for who in dict.fromkeys([*roots, *(call.principal for call in calls)])}
+    books = {
+        who: UsageCollector(who)
+        for who in dict.fromkeys([*roots, *(call.principal for call in calls)])
+    }
     for call in calls:
         books[call.principal].note(call)
     return build_chain(roots, {who: book.close() for who, book in books.items()})
 
 
 def ways(found: RoleChain) -> list[tuple[str, str, str, str, int]]:
-    return [(link.source, link.role, link.kind.value, link.service, link.count) for link in found.links]
+    return [
+        (link.source, link.role, link.kind.value, link.service, link.count) for link in found.links
+    ]
 
 
-def test_a_cdk_deploy_leads_over_the_roles_of_its_bootstrap_stack_to_the_one_of_cloudformation() -> None:
+def test_a_cdk_deploy_leads_over_the_roles_of_its_bootstrap_stack_to_the_one_of_cloudformation() -> (
+    None
+):
     calls = [assumes(CI, DEPLOY), assumes(CI, DEPLOY), assumes(CI, FILES), hands(DEPLOY, EXEC)]
     found = chain([CI], calls)
     assert ways(found) == [
@@ -82,7 +115,9 @@ def test_a_role_passed_to_codebuild_is_followed_and_a_functions_role_is_not() ->
         hands(CI, role("build"), "codebuild", "CreateProject"),
         hands(CI, role("app"), "lambda", "CreateFunction20150331"),
     ]
-    assert [(link.role, link.service) for link in chain([CI], calls).links] == [(role("build"), "CodeBuild")]
+    assert [(link.role, link.service) for link in chain([CI], calls).links] == [
+        (role("build"), "CodeBuild")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -116,14 +151,22 @@ def test_only_roles_of_an_account_are_part_of_the_chain(whom: object) -> None:
 
 
 def test_cycles_end_and_a_role_that_assumes_itself_is_no_link() -> None:
-    calls = [assumes(CI, CI), assumes(CI, DEPLOY), assumes(DEPLOY, FILES), assumes(FILES, CI), assumes(FILES, DEPLOY)]
+    calls = [
+        assumes(CI, CI),
+        assumes(CI, DEPLOY),
+        assumes(DEPLOY, FILES),
+        assumes(FILES, CI),
+        assumes(FILES, DEPLOY),
+    ]
     found = chain([CI, DEPLOY], calls)
     assert len(found.links) == 4
     assert found.roots == (CI,)
 
 
 def test_a_fan_out_is_bounded_the_most_used_first_and_the_rest_counted() -> None:
-    calls = [assumes(CI, role(f"r{number:03}")) for number in range(300)] + [assumes(CI, role("r299"))] * 2
+    calls = [assumes(CI, role(f"r{number:03}")) for number in range(300)] + [
+        assumes(CI, role("r299"))
+    ] * 2
     found = chain([CI], calls)
     assert len(found.roles) == MOST_ROLES
     assert found.roles[0] == role("r299")
@@ -138,12 +181,17 @@ def test_a_long_chain_is_truncated_and_says_so() -> None:
 
 
 def test_a_target_named_without_its_path_is_the_role_that_the_login_names() -> None:
-    found = chain([CI, role("deploy")], [assumes(CI, role("ci/deploy")), assumes(role("deploy"), EXEC)])
+    found = chain(
+        [CI, role("deploy")], [assumes(CI, role("ci/deploy")), assumes(role("deploy"), EXEC)]
+    )
     assert found.roles == (role("deploy"), EXEC)
 
 
 def test_the_part_around_a_principal_leaves_strangers_out() -> None:
-    found = chain([CI, role("other")], [assumes(CI, DEPLOY), assumes(role("other"), FILES), hands(DEPLOY, EXEC)])
+    found = chain(
+        [CI, role("other")],
+        [assumes(CI, DEPLOY), assumes(role("other"), FILES), hands(DEPLOY, EXEC)],
+    )
     assert found.around(EXEC).members == (CI, DEPLOY, EXEC)
     assert found.around(role("other")).members == (role("other"), FILES)
     assert found.around(role("nobody")).links == ()
@@ -153,7 +201,10 @@ NAMES = st.integers(0, 60).map(lambda number: role(f"r{number}"))
 TEXT = st.text(max_size=40)
 
 
-@given(st.lists(st.tuples(NAMES, NAMES | TEXT | TEXT.map(role)), max_size=120), st.lists(NAMES, min_size=1, max_size=3))
+@given(
+    st.lists(st.tuples(NAMES, NAMES | TEXT | TEXT.map(role)), max_size=120),
+    st.lists(NAMES, min_size=1, max_size=3),
+)
 def test_whatever_the_records_say_the_chain_is_bounded_and_holds_roles_alone(
     pairs: list[tuple[str, str]], roots: list[str]
 ) -> None:
@@ -162,7 +213,9 @@ def test_whatever_the_records_say_the_chain_is_bounded_and_holds_roles_alone(
     assert found.roots
     assert all(parse_principal(arn).kind == "role" for arn in found.members)
     assert len({(link.source, link.role) for link in found.links}) == len(found.links)
-    assert all(link.kind is RoleLinkKind.ASSUMED and link.source != link.role for link in found.links)
+    assert all(
+        link.kind is RoleLinkKind.ASSUMED and link.source != link.role for link in found.links
+    )
 
 
 def test_evidence_without_calls_leads_nowhere() -> None:

@@ -48,7 +48,9 @@ def test_a_session_named_by_a_run_is_that_run_however_long_it_is_silent(session:
     assert first == last == Run(session, session, START, START + timedelta(minutes=600))
 
 
-@pytest.mark.parametrize("session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8])
+@pytest.mark.parametrize(
+    "session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8]
+)
 def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
     assert not is_run_id(session)
 
@@ -57,7 +59,9 @@ def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
 def test_calls_that_go_on_for_more_than_a_day_are_a_run_each_day(session: str) -> None:
     found = runs_of(at(30 * step, session) for step in range(100))
     assert [len(list(part)) for _, part in groupby(run.id for run in found)] == [32, 48, 20]
-    assert {run.first.date() for run in found} == {START.date() + timedelta(days=day) for day in range(3)}
+    assert {run.first.date() for run in found} == {
+        START.date() + timedelta(days=day) for day in range(3)
+    }
 
 
 def test_a_day_of_calls_that_passes_midnight_is_one_run() -> None:
@@ -103,7 +107,9 @@ def test_the_login_of_a_workflow_is_no_workload() -> None:
 
 
 def test_chained_roles_under_one_run_id_are_one_run() -> None:
-    one, other = runs_of([at(0, "16213480461"), at(5, "16213480461", principal="arn:aws:iam::1:role/other")])
+    one, other = runs_of(
+        [at(0, "16213480461"), at(5, "16213480461", principal="arn:aws:iam::1:role/other")]
+    )
     assert one is other
 
 
@@ -111,7 +117,10 @@ def test_an_hour_of_silence_does_not_end_a_run_and_more_does() -> None:
     together = runs_of([at(0), at(60)])
     apart = runs_of([at(0), at(60.1)])
     assert together[0] is together[1]
-    assert [run.id for run in apart] == ["GitHubActions@2026-01-02T08:00Z", "GitHubActions@2026-01-02T09:00Z"]
+    assert [run.id for run in apart] == [
+        "GitHubActions@2026-01-02T08:00Z",
+        "GitHubActions@2026-01-02T09:00Z",
+    ]
 
 
 def test_several_jobs_at_once_under_one_session_name_are_one_run() -> None:
@@ -119,7 +128,9 @@ def test_several_jobs_at_once_under_one_session_name_are_one_run() -> None:
 
 
 def test_other_sessions_and_other_principals_are_other_runs() -> None:
-    assert len(set(runs_of([at(0), at(0, "plan"), at(0, principal="arn:aws:iam::1:role/other")]))) == 3
+    assert (
+        len(set(runs_of([at(0), at(0, "plan"), at(0, principal="arn:aws:iam::1:role/other")]))) == 3
+    )
 
 
 def test_the_calls_of_a_user_are_split_by_pauses_and_named_by_their_start() -> None:
@@ -191,7 +202,11 @@ def identities_of(
 
 @pytest.mark.parametrize("session", [RUN, "GitHubActions"])
 def test_one_session_name_with_keys_of_two_identities_is_two_runs(session: str) -> None:
-    calls = [at(0, session, access_key="M"), at(5, session, access_key="F"), at(9, session, access_key="M")]
+    calls = [
+        at(0, session, access_key="M"),
+        at(5, session, access_key="F"),
+        at(9, session, access_key="M"),
+    ]
     assert identities_of(calls, {"M": MAIN, "F": FEATURE}) == [MAIN, FEATURE, MAIN]
     assert identities_of(calls, {"M": MAIN}) == [MAIN, None, MAIN]
 
@@ -202,19 +217,30 @@ def test_a_forwarded_call_belongs_to_the_one_identity_that_called_at_that_time()
     own = at(0, RUN, access_key="M")
     assert identities_of([own, forwarded], {"M": MAIN}) == [MAIN, MAIN]
     another = at(4, RUN, access_key="F")
-    assert identities_of([own, forwarded, another], {"M": MAIN, "F": FEATURE}) == [MAIN, None, FEATURE]
+    assert identities_of([own, forwarded, another], {"M": MAIN, "F": FEATURE}) == [
+        MAIN,
+        None,
+        FEATURE,
+    ]
     assert identities_of([own, forwarded, another], {"M": MAIN}) == [MAIN, None, None]
 
 
-def test_a_forwarded_call_belongs_to_no_identity_where_another_one_logged_in_under_the_name() -> None:
+def test_a_forwarded_call_belongs_to_no_identity_where_another_one_logged_in_under_the_name() -> (
+    None
+):
     """A trail may lack the direct calls of the other one, such as data events."""
-    own, forwarded = at(0, RUN, access_key="M"), at(3, RUN, access_key="S", invoked_by="AWS Internal")
+    own, forwarded = (
+        at(0, RUN, access_key="M"),
+        at(3, RUN, access_key="S", invoked_by="AWS Internal"),
+    )
     assert identities_of([own, forwarded], {"M": MAIN}, MAIN) == [MAIN, MAIN]
     assert identities_of([own, forwarded], {"M": MAIN}, MAIN, FEATURE) == [MAIN, None]
 
 
 def test_a_run_that_runs_again_has_a_period_for_each_attempt() -> None:
     run = runs_of([at(0, RUN), at(30, RUN), at(5_000, RUN)])[0]
-    minutes = [((first - START).seconds // 60 + (first - START).days * 1_440) for first, _ in run.periods]
+    minutes = [
+        ((first - START).seconds // 60 + (first - START).days * 1_440) for first, _ in run.periods
+    ]
     assert minutes == [0, 5_000]
     assert (run.first, run.last) == (run.periods[0][0], run.periods[-1][1])

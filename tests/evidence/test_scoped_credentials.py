@@ -1,4 +1,6 @@
-"""Narrower keys of one session (GetScopedCredentials) in records: their run, their issuer and their description."""
+"""Narrower keys of one session (GetScopedCredentials) in records: their run, their issuer and their
+description.
+"""
 
 from __future__ import annotations
 
@@ -17,26 +19,38 @@ ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OWN, NARROW, NARROWER = "ASIAOWN0000000000001", "ASIANARROW0000000001", "ASIANARROW0000000002"
 MESSAGE = (
-    "User: arn:aws:sts::111122223333:assumed-role/deploy/12345678901 is not authorized to perform: sns:CreateTopic on"
-    " resource: arn:aws:sns:eu-west-1:111122223333:orders because no session policy allows the sns:CreateTopic action"
+    "User: arn:aws:sts::111122223333:assumed-role/deploy/12345678901 is not authorized to perform:"
+    " sns:CreateTopic on resource: arn:aws:sns:eu-west-1:111122223333:orders because no session"
+    " policy allows the sns:CreateTopic action"
 )
 
 
 def scope(description: str, key: str = NARROW, by: str = OWN) -> Call:
     request = {"policy": "{}", "scopedSessionDescription": description}
-    call = structs.replace(a_call("sts:GetScopedCredentials", request), response={"credentials": {"accessKeyId": key}})
+    call = structs.replace(
+        a_call("sts:GetScopedCredentials", request), response={"credentials": {"accessKeyId": key}}
+    )
     return structs.replace(call, access_key=by, time=NOON)
 
 
 def denied(key: str = NARROW) -> Call:
-    call = a_call("sns:CreateTopic", {"name": "orders"}, outcome=Outcome.DENIED, error_code="AuthorizationError")
-    return structs.replace(call, access_key=key, error_message=MESSAGE, time=NOON + timedelta(minutes=1))
+    call = a_call(
+        "sns:CreateTopic",
+        {"name": "orders"},
+        outcome=Outcome.DENIED,
+        error_code="AuthorizationError",
+    )
+    return structs.replace(
+        call, access_key=key, error_message=MESSAGE, time=NOON + timedelta(minutes=1)
+    )
 
 
 def login(key: str = OWN) -> Call:
     call = a_call("sts:AssumeRole", {"roleArn": ROLE})
     ci = "arn:aws:iam::111122223333:role/ci/first"
-    return structs.replace(call, principal=ci, response={"credentials": {"accessKeyId": key}}, time=NOON)
+    return structs.replace(
+        call, principal=ci, response={"credentials": {"accessKeyId": key}}, time=NOON
+    )
 
 
 def evidence(*calls: Call) -> Evidence:
@@ -48,7 +62,11 @@ def evidence(*calls: Call) -> Evidence:
 
 
 def denial_of(found: Evidence) -> tuple[DeniedBy, bool]:
-    (usage,) = [each for each in found.usages if each.denial and each.need.permission.action == "sns:CreateTopic"]
+    (usage,) = [
+        each
+        for each in found.usages
+        if each.denial and each.need.permission.action == "sns:CreateTopic"
+    ]
     assert usage.denial
     return usage.denial.denied_by, usage.denial.mendable
 
@@ -58,19 +76,26 @@ def denial_of(found: Evidence) -> tuple[DeniedBy, bool]:
     [
         ((scope("leastpriv-rehearsal-12345678901"), denied()), True),
         ((denied(), scope("leastpriv-rehearsal-12345678901")), True),
-        ((scope("leastpriv-rehearsal-1"), scope("agent", NARROWER, NARROW), denied(NARROWER)), True),
+        (
+            (scope("leastpriv-rehearsal-1"), scope("agent", NARROWER, NARROW), denied(NARROWER)),
+            True,
+        ),
         ((scope("agent"), denied()), False),
         ((scope(""), denied()), False),
         ((denied(),), False),
         ((scope("leastpriv-rehearsal-12345678901"), denied(OWN)), False),
     ],
 )
-def test_what_a_rehearsal_s_key_was_denied_lacks_in_the_proposal(calls: tuple[Call, ...], mendable: bool) -> None:
+def test_what_a_rehearsal_s_key_was_denied_lacks_in_the_proposal(
+    calls: tuple[Call, ...], mendable: bool
+) -> None:
     assert denial_of(evidence(*calls)) == (DeniedBy.SESSION, mendable)
 
 
 def test_denials_of_several_keys_are_one_usage_each_way() -> None:
-    found = evidence(scope("leastpriv-rehearsal-1"), denied(), denied(), denied(OWN), denied(NARROWER))
+    found = evidence(
+        scope("leastpriv-rehearsal-1"), denied(), denied(), denied(OWN), denied(NARROWER)
+    )
     usages = [each for each in found.usages if each.need.permission.action == "sns:CreateTopic"]
     assert sorted((each.count, bool(each.denial and each.denial.mendable)) for each in usages) == [
         (2, False),
@@ -82,7 +107,12 @@ def test_a_narrower_key_belongs_to_the_run_and_has_the_issuer_of_its_session() -
     allowed = structs.replace(denied(), outcome=Outcome.ALLOWED, error_code="", error_message="")
     own = structs.replace(allowed, access_key=OWN)
     collectors = PrincipalCollectors(
-        Principals(frozenset({parse_principal(ROLE), parse_principal("arn:aws:iam::111122223333:role/ci/first")})), 1
+        Principals(
+            frozenset(
+                {parse_principal(ROLE), parse_principal("arn:aws:iam::111122223333:role/ci/first")}
+            )
+        ),
+        1,
     )
     for call in (login(), scope("agent"), own, allowed):
         collectors.note(0, call)

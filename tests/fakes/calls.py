@@ -25,7 +25,9 @@ def a_call(
     partition: str = "aws",
     parameters_omitted: bool = False,
 ) -> Call:
-    """A call of `event`: `lambda:CreateFunction20150331`, or with the whole event source before the colon."""
+    """A call of `event`: `lambda:CreateFunction20150331`, or with the whole event source before the
+    colon.
+    """
     source, _, name = event.rpartition(":")
     return Call(
         event_id="",

@@ -1,4 +1,6 @@
-"""Reads the inputs of a case besides its calls: AWS findings, usage history and declined pull requests."""
+"""Reads the inputs of a case besides its calls: AWS findings, usage history and declined pull
+requests.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ MADE = datetime(2026, 11, 24, tzinfo=UTC)
 """When AWS was queried."""
 
 
-def history_store(case: Mapping[str, Any], principal: str, policy_name: str, folder: Path) -> FolderStateStore | None:
+def history_store(
+    case: Mapping[str, Any], principal: str, policy_name: str, folder: Path
+) -> FolderStateStore | None:
     """The usage history of the case, with declined changes; None: no history."""
     if not {"memory", "declined"} & case.keys():
         return None
@@ -52,7 +56,12 @@ def history_store(case: Mapping[str, Any], principal: str, policy_name: str, fol
         }
         for each in case.get("declined", ())
     }
-    content = {"leastpriv-memory": 1, "principal": principal, "declined": declined, **case.get("memory", {})}
+    content = {
+        "leastpriv-memory": 1,
+        "principal": principal,
+        "declined": declined,
+        **case.get("memory", {}),
+    }
     (folder / "memory.json").write_text(json.dumps(content), encoding="utf-8")
     return FolderStateStore(folder, "memory.json", LONGEST_FILE)
 
@@ -63,12 +72,16 @@ def _id(change: Mapping[str, Any]) -> str:
     return entry_id(change["entry"], change.get("sid", ""), change["resources"])
 
 
-def reading(case: Mapping[str, Any], run: RunContext, target: Target) -> Callable[[], TargetEvidence]:
+def reading(
+    case: Mapping[str, Any], run: RunContext, target: Target
+) -> Callable[[], TargetEvidence]:
     """Reads the case's calls with AWS's findings on their use."""
 
     def read() -> TargetEvidence:
         found = RunEvidence(run).of(target)
-        return replace(found, evidence=replace(found.evidence, aws_findings=hints(case.get("aws", {}))))
+        return replace(
+            found, evidence=replace(found.evidence, aws_findings=hints(case.get("aws", {})))
+        )
 
     return read
 
@@ -76,15 +89,21 @@ def reading(case: Mapping[str, Any], run: RunContext, target: Target) -> Callabl
 def hints(told: Mapping[str, Any]) -> AwsFindings:
     """AWS's findings as values."""
     generated = told.get("generated-policy")
-    grants = tuple(sorted((action, tuple(resources)) for action, resources in (generated or {}).items()))
+    grants = tuple(
+        sorted((action, tuple(resources)) for action, resources in (generated or {}).items())
+    )
     declared: dict[str, list[str]] = {}
     for kind, actions in told.get("declared", {}).items():
         for action in actions:
             declared.setdefault(action, []).append(kind)
     return AwsFindings(
         access=_access(told["last-accessed"]) if "last-accessed" in told else None,
-        generated=GeneratedPolicy("job-1", None, None, True, grants) if generated is not None else None,
-        declared=DeclaredNeeds({action: tuple(sorted(kinds)) for action, kinds in declared.items()}),
+        generated=GeneratedPolicy("job-1", None, None, True, grants)
+        if generated is not None
+        else None,
+        declared=DeclaredNeeds(
+            {action: tuple(sorted(kinds)) for action, kinds in declared.items()}
+        ),
     )
 
 
@@ -98,7 +117,11 @@ def _access(told: Mapping[str, Any]) -> AccessReport:
         for name, each in told.items()
     }
     shared = [
-        SharedPolicy(arn, name, {role: LastAccess(datetime.fromisoformat(time)) for role, time in others.items()})
+        SharedPolicy(
+            arn,
+            name,
+            {role: LastAccess(datetime.fromisoformat(time)) for role, time in others.items()},
+        )
         for name, each in told.items()
         for arn, others in each.get("shared", {}).items()
     ]
@@ -174,13 +197,17 @@ def account(case: Mapping[str, Any]) -> Iterator[None]:
     if policies is None:
         yield
         return
-    documents = {name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()}
+    documents = {
+        name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()
+    }
     read = propose.attached_policies
 
     def attached_policies(
         target: Target, base: str, committed: Document | None, aws: AwsSession | None
     ) -> AttachedPolicies:
-        live = LiveRole(target.role, tuple(LivePolicy(name, each) for name, each in documents.items()))
+        live = LiveRole(
+            target.role, tuple(LivePolicy(name, each) for name, each in documents.items())
+        )
         return with_live_role(read(target, base, committed, aws), live)
 
     with patch.object(propose, "attached_policies", attached_policies):

@@ -1,4 +1,6 @@
-"""Creates records of deploys by AWS CDK (version 2): a role that only assumes others, and the calls of those."""
+"""Creates records of deploys by AWS CDK (version 2): a role that only assumes others, and the calls
+of those.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,18 @@ ROLES = (CI, DEPLOY, FILES, IMAGES, LOOKUP, EXEC)
 CALLS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     FILES: ({"event": "s3:GetBucketEncryption", "parameters": {"bucketName": "cdk-assets"}},),
     IMAGES: ({"event": "ecr:PutImage", "parameters": {"repositoryName": "cdk-images"}},),
-    LOOKUP: ({"event": "ssm:GetParameter", "parameters": {"name": "/cdk-bootstrap/hnb659fds/version"}},),
+    LOOKUP: (
+        {"event": "ssm:GetParameter", "parameters": {"name": "/cdk-bootstrap/hnb659fds/version"}},
+    ),
     DEPLOY: (
         {
             "event": "cloudformation:CreateChangeSet",
             "parameters": {"stackName": "orders", "roleARN": EXEC, "changeSetName": "cdk-deploy"},
         },
-        {"event": "cloudformation:ExecuteChangeSet", "parameters": {"stackName": "orders", "changeSetName": "x"}},
+        {
+            "event": "cloudformation:ExecuteChangeSet",
+            "parameters": {"stackName": "orders", "changeSetName": "x"},
+        },
     ),
     EXEC: (
         {"event": "lambda:UpdateFunctionCode20150331v2", "parameters": {"functionName": "orders"}},
@@ -37,14 +44,21 @@ CALLS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
 
 
 def chain_deploys(times: int = 8, days: int = 5) -> Iterator[Record]:
-    """Runs of the CI role, `days` apart; each assumes four roles, and one passes a fifth to CloudFormation."""
+    """Runs of the CI role, `days` apart; each assumes four roles, and one passes a fifth to
+    CloudFormation.
+    """
     for turn in range(times):
         start, session = FIRST + timedelta(days=days * turn), str(17650000000 + turn)
         for number, role in enumerate((DEPLOY, FILES, IMAGES, LOOKUP)):
             key = f"ASIACDK{turn:06}{number:07}"
             yield record(CI, session, start + timedelta(seconds=number), login(role, key))
             for later, call in enumerate(CALLS[role]):
-                yield record(role, "aws-cdk-runner", start + timedelta(seconds=9 + later), {**call, "key": key})
+                yield record(
+                    role,
+                    "aws-cdk-runner",
+                    start + timedelta(seconds=9 + later),
+                    {**call, "key": key},
+                )
         for later, call in enumerate(CALLS[EXEC]):
             yield record(EXEC, "AWSCloudFormation", start + timedelta(seconds=20 + later), call)
 
@@ -69,7 +83,10 @@ def config(entries: Iterable[Mapping[str, Any]], **more: Any) -> str:
     """A config file; JSON is YAML, except the list of targets, which is on separate lines."""
     lines = [f"{key}: {json.dumps(value)}" for key, value in more.items()]
     targets = [
-        "\n".join(f"{'  - ' if not number else '    '}{key}: {json.dumps(value)}" for number, (key, value) in pairs)
+        "\n".join(
+            f"{'  - ' if not number else '    '}{key}: {json.dumps(value)}"
+            for number, (key, value) in pairs
+        )
         for pairs in (list(enumerate(entry.items())) for entry in entries)
     ]
     return "\n".join([*lines, "targets:", *targets]) + "\n"
@@ -77,4 +94,8 @@ def config(entries: Iterable[Mapping[str, Any]], **more: Any) -> str:
 
 def entry(role: str, file: str, **more: Any) -> dict[str, Any]:
     """One target of a config."""
-    return {"role-arn": role, "policy-file": file, **{key.replace("_", "-"): value for key, value in more.items()}}
+    return {
+        "role-arn": role,
+        "policy-file": file,
+        **{key.replace("_", "-"): value for key, value in more.items()},
+    }

@@ -56,14 +56,19 @@ def _huge(trail: Path) -> None:
     """A record of sixty million characters between two usual ones."""
     records = _records(trail)
     attributes = {"Policy": "x" * 60_000_000}
-    records[1] = {**records[1], "requestParameters": {"queueName": "orders", "attributes": attributes}}
+    records[1] = {
+        **records[1],
+        "requestParameters": {"queueName": "orders", "attributes": attributes},
+    }
     _file(trail).write_bytes(gzip.compress(json.dumps({"Records": records}).encode(), 1))
 
 
 def _deep(trail: Path) -> None:
     """A value of a hundred thousand nested lists."""
     text = json.dumps({"Records": _records(trail)})
-    deep = text.replace('"queueName": "orders"', '"queueName": "orders", "x": ' + "[" * 100_000 + "]" * 100_000)
+    deep = text.replace(
+        '"queueName": "orders"', '"queueName": "orders", "x": ' + "[" * 100_000 + "]" * 100_000
+    )
     _file(trail).write_bytes(gzip.compress(deep.encode()))
 
 
@@ -79,7 +84,10 @@ def _without_region(trail: Path) -> None:
 
 def _from_the_future(trail: Path) -> None:
     """The clock of this machine is a month behind AWS's, or a person wrote the records."""
-    later = [(record, record["eventTime"].replace("2026-10-15", "2026-12-24")) for record in _records(trail)]
+    later = [
+        (record, record["eventTime"].replace("2026-10-15", "2026-12-24"))
+        for record in _records(trail)
+    ]
     records = [{**record, "eventTime": time} for record, time in later]
     _file(trail).write_bytes(gzip.compress(json.dumps({"Records": records}).encode()))
 

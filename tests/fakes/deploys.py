@@ -27,9 +27,11 @@ REFUSED = {
     "event": "monitoring:PutMetricAlarm",
     "parameters": {"alarmName": "orders"},
     "error": "AccessDenied",
-    "message": f"User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
-    f"cloudwatch:PutMetricAlarm on resource: {ALARM} because no identity-based policy allows the "
-    "cloudwatch:PutMetricAlarm action",
+    "message": (
+        "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform:"
+        f" cloudwatch:PutMetricAlarm on resource: {ALARM} because no identity-based policy allows"
+        " the cloudwatch:PutMetricAlarm action"
+    ),
 }
 POLICY: dict[str, Any] = {
     "Version": "2012-10-17",
@@ -54,8 +56,8 @@ POLICY: dict[str, Any] = {
         },
     ],
 }
-"""The usual deploys use one function and one queue: `lambda:*` is narrowed, `sqs:PurgeQueue` and `sns:CreateTopic` are
-removed."""
+"""The usual deploys use one function and one queue: `lambda:*` is narrowed, `sqs:PurgeQueue` and
+`sns:CreateTopic` are removed."""
 
 
 def usual_deploys() -> list[Record]:
@@ -68,22 +70,36 @@ def as_committed() -> dict[str, Any]:
     """A policy that grants what the usual deploys without the alarm use, and nothing removable."""
     actions = {"Functions": "lambda:UpdateFunctionCode", "Queues": "sqs:CreateQueue"}
     kept = [statement for statement in POLICY["Statement"] if statement["Sid"] in actions]
-    return {**POLICY, "Statement": [{**statement, "Action": actions[statement["Sid"]]} for statement in kept]}
+    return {
+        **POLICY,
+        "Statement": [{**statement, "Action": actions[statement["Sid"]]} for statement in kept],
+    }
 
 
 def deploys(
-    calls: Sequence[Record], *, first: datetime = FIRST, times: int = 6, days: int = 7, number: int = 0
+    calls: Sequence[Record],
+    *,
+    first: datetime = FIRST,
+    times: int = 6,
+    days: int = 7,
+    number: int = 0,
 ) -> list[Record]:
     """The calls, repeated every `days` days in separate runs; run ids count from `number`."""
     return [
-        record(call, first + timedelta(days=turn * days, seconds=second), str(17650000000 + number + turn))
+        record(
+            call,
+            first + timedelta(days=turn * days, seconds=second),
+            str(17650000000 + number + turn),
+        )
         for turn in range(times)
         for second, call in enumerate(calls)
     ]
 
 
 def record(call: Record, time: datetime, session: str, principal: str = ROLE) -> Record:
-    """One CloudTrail record; `call` has `event` and may have parameters, resources, error, message, data, region."""
+    """One CloudTrail record; `call` has `event` and may have parameters, resources, error, message,
+    data, region.
+    """
     service, _, name = call["event"].partition(":")
     made: dict[str, Any] = {
         "eventVersion": "1.11",
@@ -100,7 +116,9 @@ def record(call: Record, time: datetime, session: str, principal: str = ROLE) ->
         "managementEvent": not call.get("data"),
         "eventCategory": "Data" if call.get("data") else "Management",
         "recipientAccountId": "111122223333",
-        "resources": [{"ARN": arn, "accountId": "111122223333"} for arn in call.get("resources", ())],
+        "resources": [
+            {"ARN": arn, "accountId": "111122223333"} for arn in call.get("resources", ())
+        ],
     }
     if "error" in call:
         made |= {"errorCode": call["error"], "errorMessage": call.get("message", "")}
@@ -125,8 +143,13 @@ def _identity(principal: str, session: str) -> dict[str, Any]:
 
 
 def write_trail(folder: Path, records: Iterable[Record]) -> Path:
-    """The records under CloudTrail's keys; us-east-1 and eu-west-1 are covered even without records."""
-    files: dict[tuple[str, str], list[Record]] = {("us-east-1", "2026-10-01"): [], ("eu-west-1", "2026-10-01"): []}
+    """The records under CloudTrail's keys; us-east-1 and eu-west-1 are covered even without
+    records.
+    """
+    files: dict[tuple[str, str], list[Record]] = {
+        ("us-east-1", "2026-10-01"): [],
+        ("eu-west-1", "2026-10-01"): [],
+    }
     for made in records:
         files.setdefault((made["awsRegion"], made["eventTime"][:10]), []).append(made)
     for (region, day), inside in files.items():
@@ -154,5 +177,7 @@ def proposal(
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     usual = {"minimum-days": "30", "aws-regions": ("eu-west-1",)}
-    settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **usual, **named})
+    settings = from_options(
+        {"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **usual, **named}
+    )
     return run_one(Target(settings, path, folder), (trail,), NOW, run_url=run_url)

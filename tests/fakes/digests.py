@@ -1,4 +1,5 @@
-"""Creates digest files as CloudTrail delivers them, signed by a test key: one per hour, each naming the one before.
+"""Creates digest files as CloudTrail delivers them, signed by a test key: one per hour, each naming
+the one before.
 
 As in "CloudTrail digest file structure" of the CloudTrail User Guide (read 2026-11-24).
 """
@@ -41,7 +42,9 @@ def public_key(form: PublicFormat = PublicFormat.PKCS1) -> bytes:
 
 def listed_keys() -> dict[str, Any]:
     """An answer of ListPublicKeys."""
-    return {"PublicKeyList": [{"Value": b64encode(public_key()).decode(), "Fingerprint": FINGERPRINT}]}
+    return {
+        "PublicKeyList": [{"Value": b64encode(public_key()).decode(), "Fingerprint": FINGERPRINT}]
+    }
 
 
 @dataclass(slots=True)
@@ -74,9 +77,7 @@ class Chain:
         """The digest of the hour after the last one over log files (compressed), signed."""
         start, self.end = self.end, self.end + HOUR
         folder = f"AWSLogs/{self.account}/CloudTrail-Digest/{self.region}/{self.end:%Y/%m/%d}"
-        name = (
-            f"{self.account}_CloudTrail-Digest_{self.region}_{self.trail}_us-east-1_{self.end:%Y%m%dT%H%M%SZ}{suffix}"
-        )
+        name = f"{self.account}_CloudTrail-Digest_{self.region}_{self.trail}_us-east-1_{self.end:%Y%m%dT%H%M%SZ}{suffix}"
         told = {
             "awsAccountId": self.account,
             "digestStartTime": f"{start:%Y-%m-%dT%H:%M:%SZ}",
@@ -116,7 +117,9 @@ def written(told: dict[str, Any]) -> Written:
 
 
 def deliver_digests(s3: FakeS3, account: str, region: str, start: datetime, hours: int) -> Chain:
-    """Put the digests of some hours over a bucket's log files, each file in the hour of its name."""
+    """Put the digests of some hours over a bucket's log files, each file in the hour of its
+    name.
+    """
     chain = Chain(s3.bucket, account, region, start)
     for _ in range(hours):
         named = dict(_of_hour(s3, f"AWSLogs/{account}/CloudTrail/{region}/", chain.end))

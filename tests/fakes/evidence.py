@@ -20,7 +20,12 @@ from tests.fakes.deploys import ROLE
 FIRST = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _FIRST_DAY = FIRST.date()
 RUNS = tuple(
-    Run(f"{1765000000 + number}", f"{1765000000 + number}", FIRST + timedelta(days=4 * number), FIRST)
+    Run(
+        f"{1765000000 + number}",
+        f"{1765000000 + number}",
+        FIRST + timedelta(days=4 * number),
+        FIRST,
+    )
     for number in range(12)
 )
 NEVER_GRANTED = (
@@ -34,27 +39,40 @@ PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
 def evidence_for(document: Document, chance: random.Random) -> Evidence:
     """Forty-four days and twelve runs with calls of some granted actions and no denial."""
     pairs = [pair for statement in document.statements for pair in _used(statement, chance)]
-    called = [_usage(action, resource, _some_runs(chance)) for action, resource in dict.fromkeys(pairs)]
+    called = [
+        _usage(action, resource, _some_runs(chance)) for action, resource in dict.fromkeys(pairs)
+    ]
     usages = [
-        each for each in called if replay_need(each.need, ROLE, "eu-west-1", [document]) in ("allowed", "unknown")
+        each
+        for each in called
+        if replay_need(each.need, ROLE, "eu-west-1", [document]) in ("allowed", "unknown")
     ]
     refused = [_refusal(*pair) for pair in NEVER_GRANTED if chance.random() < 0.5]
     return evidence([*usages, *refused])
 
 
 def with_unknown_grants(document: Document, found: Evidence, chance: random.Random) -> Evidence:
-    """The evidence with allowed calls that the policy does not allow, so that an unknown policy did."""
+    """The evidence with allowed calls that the policy does not allow, so that an unknown policy
+    did.
+    """
     pairs = [pair for statement in document.statements for pair in _used(statement, chance)]
-    moved = [(action, re.sub(r"[A-Za-z0-9]$", "-elsewhere", resource)) for action, resource in pairs]
+    moved = [
+        (action, re.sub(r"[A-Za-z0-9]$", "-elsewhere", resource)) for action, resource in pairs
+    ]
     more = [_usage(*pair, _some_runs(chance)) for pair in dict.fromkeys(moved) if fits(*pair)]
-    unknown = [each for each in more if replay_need(each.need, ROLE, "eu-west-1", [document]) == "implicitDeny"]
+    unknown = [
+        each
+        for each in more
+        if replay_need(each.need, ROLE, "eu-west-1", [document]) == "implicitDeny"
+    ]
     return evidence([*found.usages, *unknown])
 
 
 def evidence(usages: Sequence[Usage]) -> Evidence:
     """Evidence of some usages, each with one call in each of its runs."""
     groups = [
-        CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, each.events[0]) for each in usages
+        CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, each.events[0])
+        for each in usages
     ]
     allowed = sum(each.count for each in usages if each.outcome is Outcome.ALLOWED)
     return Evidence(
@@ -71,7 +89,9 @@ def evidence(usages: Sequence[Usage]) -> Evidence:
 
 
 def complete(*regions: str, start: date = _FIRST_DAY, days: int = 45) -> Coverage:
-    """Coverage of some regions, in which the role works, by all kinds of management events but the RDS Data API's."""
+    """Coverage of some regions, in which the role works, by all kinds of management events but the
+    RDS Data API's.
+    """
     every = frozenset(start + timedelta(days=number) for number in range(days))
     kinds = LOGGED_KINDS - {"rdsdata.amazonaws.com"}
     return Coverage(
@@ -82,12 +102,18 @@ def complete(*regions: str, start: date = _FIRST_DAY, days: int = 45) -> Coverag
 
 
 def data_events(days: int, *streams: tuple[str, str, str]) -> dict[DataStream, int]:
-    """Recorded data events, each an event name, `read` or `write` and a folder, on each of some days."""
+    """Recorded data events, each an event name, `read` or `write` and a folder, on each of some
+    days.
+    """
     mask = mask_of(range(FIRST.toordinal(), FIRST.toordinal() + days + 1))
-    return {DataStream(f"s3.amazonaws.com:{name}", kind, folder): mask for name, kind, folder in streams}
+    return {
+        DataStream(f"s3.amazonaws.com:{name}", kind, folder): mask for name, kind, folder in streams
+    }
 
 
-def usage(action: str, resource: str, runs: Sequence[int] = range(12), *, exact: bool = True) -> Usage:
+def usage(
+    action: str, resource: str, runs: Sequence[int] = range(12), *, exact: bool = True
+) -> Usage:
     """An allowed usage in some runs, by their numbers."""
     return _usage(action, resource, tuple(RUNS[number].id for number in runs), exact)
 
@@ -102,12 +128,16 @@ def _usage(action: str, resource: str, runs: tuple[str, ...], exact: bool = True
 def _refusal(action: str, resource: str) -> Usage:
     denial = Denial((action,), resource, ROLE, DeniedBy.IDENTITY, False, True)
     need = Need(Permission(action, resource), Basis.DENIED, "from the refusal")
-    return Usage(need, Outcome.DENIED, 1, FIRST, FIRST, (RUNS[3].id,), ("x:Y",), ("eu-west-1",), denial)
+    return Usage(
+        need, Outcome.DENIED, 1, FIRST, FIRST, (RUNS[3].id,), ("x:Y",), ("eu-west-1",), denial
+    )
 
 
 def _some_runs(chance: random.Random) -> tuple[str, ...]:
     first = chance.choice([0, 0, 0, 3, 8])
-    return tuple(run.id for run in RUNS[first:] if chance.random() < chance.choice([0.1, 0.9])) or (RUNS[0].id,)
+    return tuple(run.id for run in RUNS[first:] if chance.random() < chance.choice([0.1, 0.9])) or (
+        RUNS[0].id,
+    )
 
 
 def _used(statement: Statement, chance: random.Random) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,6 @@
-"""Makes calls from botocore's API models: of each operation one without parameters, and one with all of its model."""
+"""Makes calls from botocore's API models: of each operation one without parameters, and one with
+all of its model.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def source_of(client: str, prefix: str) -> str:
     """Returns the event source of a client's calls: the signing name stands for it."""
     model = model_of(client)
     metadata = model["metadata"] if model else {}
-    return f"{metadata.get('signingName') or metadata.get('endpointPrefix') or prefix}.amazonaws.com"
+    return (
+        f"{metadata.get('signingName') or metadata.get('endpointPrefix') or prefix}.amazonaws.com"
+    )
 
 
 def call(source: str, name: str, parameters: Mapping[str, object]) -> Call:
@@ -68,7 +72,8 @@ def call(source: str, name: str, parameters: Mapping[str, object]) -> Call:
 def parameters_of(
     client: str, operation: str, *, required_only: bool = False, variant: int = 0, arns_of: str = ""
 ) -> dict[str, object]:
-    """Returns request parameters with every member that the model has, or the required ones, as CloudTrail has them.
+    """Returns request parameters with every member that the model has, or the required ones, as
+    CloudTrail has them.
 
     Args:
         client: name of the client in Boto3.
@@ -81,7 +86,9 @@ def parameters_of(
     found = model["operations"].get(operation) if model else None
     if model is None or found is None or "input" not in found:
         return {}
-    value = _Filler(model["shapes"], required_only, variant, arns_of).value(found["input"]["shape"], "", ())
+    value = _Filler(model["shapes"], required_only, variant, arns_of).value(
+        found["input"]["shape"], "", ()
+    )
     parameters = dict(value) if isinstance(value, dict) else {}
     if client == "ec2" and "tagSpecifications" in parameters:
         parameters["tagSpecificationSet"] = _EC2_TAGS

@@ -60,7 +60,9 @@ class Page:
     """Kinds of blocks, in order, e.g. `heading_open`."""
 
     def acts(self) -> list[str]:
-        """Effects beyond text: HTML, links, and text that GitHub turns into links or notifications."""
+        """Effects beyond text: HTML, links, and text that GitHub turns into links or
+        notifications.
+        """
         shown = re.findall(r"@\w|#\d|GH-\d|https?:|www\.|<!?[\w/-]", self.prose)
         return [*self.html, *self.links, *shown]
 
@@ -89,4 +91,6 @@ def table_widths(markdown: str) -> list[set[int]]:
     """For each table the numbers of columns of its lines: one number if it is valid."""
     blocks = re.split(r"\n{2,}", markdown)
     tables = [block for block in blocks if re.search(r"^\| [-:]", block, re.MULTILINE)]
-    return [{line.count("|") for line in block.splitlines() if line.startswith("|")} for block in tables]
+    return [
+        {line.count("|") for line in block.splitlines() if line.startswith("|")} for block in tables
+    ]

@@ -1,4 +1,6 @@
-"""Creates CloudTrail records of the product's own requests, and the product's needs and proposal from them."""
+"""Creates CloudTrail records of the product's own requests, and the product's needs and proposal
+from them.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def records_of(asked: Iterable[Asked], role: str) -> Iterator[dict[str, Any]]:
     for number, each in enumerate(asked):
         call = {
             "event": f"{_PREFIXES.get(each.service, each.service)}:{each.operation}",
-            "parameters": {key[0].lower() + key[1:]: value for key, value in each.parameters.items()},
+            "parameters": {
+                key[0].lower() + key[1:]: value for key, value in each.parameters.items()
+            },
             "region": "us-east-1" if each.service in _GLOBAL else each.region,
         }
         yield record(call, now + timedelta(milliseconds=number), "1765000099", role)
@@ -42,10 +46,14 @@ def used(trail: Path, role: str) -> set[str]:
 
 
 def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, str]]:
-    """Kind and action of every change that the product proposes for a role's policy by its records."""
+    """Kind and action of every change that the product proposes for a role's policy by its
+    records.
+    """
     done = leastpriv(
-        NO_AWS, "propose", "--role-arn", role, "--policy-file", policy, "--trails", trail, "--minimum-days", "0",
-        "--minimum-runs", "0", "--aws-regions", "us-east-1", "--aws-regions", "eu-west-1", "--output-dir", out,
+        NO_AWS, "propose", "--role-arn", role, "--policy-file", policy, "--trails", trail,
+        "--minimum-days", "0",
+        "--minimum-runs", "0", "--aws-regions", "us-east-1", "--aws-regions", "eu-west-1",
+        "--output-dir", out,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     proposal = json.loads((out / "proposal.json").read_text())
@@ -53,10 +61,21 @@ def changes(policy: Path, trail: Path, role: str, out: Path) -> list[tuple[str, 
     return [(change["kind"], change["action"]) for change in proposal["changes"]]
 
 
-def leastpriv(environment: Mapping[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def leastpriv(
+    environment: Mapping[str, str], *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
     """Runs the installed command with only the given variables of AWS or a runner."""
     command = Path(sys.executable).with_name("leastpriv")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INPUT_", "GITHUB_"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "INPUT_", "GITHUB_"))
+    }
     return subprocess.run(
-        [command, *arguments], env={**kept, **environment}, capture_output=True, text=True, timeout=120, check=False
+        [command, *arguments],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )

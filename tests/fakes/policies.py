@@ -1,4 +1,6 @@
-"""Rewrites a policy in an equivalent form: order, case, strings for lists, split statements, white space."""
+"""Rewrites a policy in an equivalent form: order, case, strings for lists, split statements, white
+space.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ def rewritten(policy: Mapping[str, Any], chance: random.Random) -> str:
     """JSON text of a policy that allows and denies exactly the same."""
     found = policy["Statement"]
     whole = [_listed(statement) for statement in (found if isinstance(found, list) else [found])]
-    statements = [_statement(part, chance) for statement in whole for part in _split(statement, chance)]
+    statements = [
+        _statement(part, chance) for statement in whole for part in _split(statement, chance)
+    ]
     chance.shuffle(statements)
     single = len(statements) == 1 and chance.random() < 0.5
     others = {key: value for key, value in policy.items() if key != "Statement"}
@@ -23,11 +27,16 @@ _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 
 
 def _listed(statement: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: [value] if key in _LISTS and isinstance(value, str) else value for key, value in statement.items()}
+    return {
+        key: [value] if key in _LISTS and isinstance(value, str) else value
+        for key, value in statement.items()
+    }
 
 
 def _split(statement: Mapping[str, Any], chance: random.Random) -> list[dict[str, Any]]:
-    """A statement for each action and resource, or unchanged; excluded actions and resources are not split."""
+    """A statement for each action and resource, or unchanged; excluded actions and resources are
+    not split.
+    """
     parts = [dict(statement)]
     for key in ("Action", "Resource"):
         if key in statement and chance.random() < 0.5:

@@ -18,7 +18,11 @@ class _Recorder(logging.Handler):
 @contextmanager
 def recorded() -> Iterator[list[str]]:
     """Record what the product logs, from an empty list on."""
-    logger, recorder, level = logging.getLogger("leastpriv"), _Recorder(), logging.getLogger("leastpriv").level
+    logger, recorder, level = (
+        logging.getLogger("leastpriv"),
+        _Recorder(),
+        logging.getLogger("leastpriv").level,
+    )
     LINES.clear()
     logger.addHandler(recorder)
     logger.setLevel(logging.INFO)

@@ -1,4 +1,6 @@
-"""Generates calls of real events: their requests have keys that the mapping knows, and texts that it distinguishes."""
+"""Generates calls of real events: their requests have keys that the mapping knows, and texts that
+it distinguishes.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +18,126 @@ from leastpriv.permissions.resource_types import VARIABLE, own_variables
 from tests.fakes.tables import table
 
 _KEYS = (
-    *("name", "id", "arn", "identifier", "resourceArn", "tags", "path", "key", "bucketName", "roleArn"),
+    *(
+        "name",
+        "id",
+        "arn",
+        "identifier",
+        "resourceArn",
+        "tags",
+        "path",
+        "key",
+        "bucketName",
+        "roleArn",
+    ),
     *("role", "description", "clientToken", "sourceArn", "sourceDBSnapshotIdentifier"),
     *("targetDBSnapshotIdentifier", "targetName", "input", "parameters", "options", "environment"),
-    *("metadata", "x-amz-copy-source", "content", "tag", "items", "resourceType", "tagSpecificationSet"),
-    *("TagSpecification", "launchTemplateData", "versionId", "apiId", "region", "destinationRegion"),
-    *("startTime", "imageId", "policyDocument", "encryptionContext", "requestItems", "transactItems"),
-    *("statement", "tableName", "resources", "targets", "Host", "databaseInput", "CreateVpcEndpointRequest"),
+    *(
+        "metadata",
+        "x-amz-copy-source",
+        "content",
+        "tag",
+        "items",
+        "resourceType",
+        "tagSpecificationSet",
+    ),
+    *(
+        "TagSpecification",
+        "launchTemplateData",
+        "versionId",
+        "apiId",
+        "region",
+        "destinationRegion",
+    ),
+    *(
+        "startTime",
+        "imageId",
+        "policyDocument",
+        "encryptionContext",
+        "requestItems",
+        "transactItems",
+    ),
+    *(
+        "statement",
+        "tableName",
+        "resources",
+        "targets",
+        "Host",
+        "databaseInput",
+        "CreateVpcEndpointRequest",
+    ),
     *("taskRoleArn", "iamInstanceProfile", "instanceProfileName", "awsServiceName", "tagSet"),
 )
 _TEXTS = (
-    *("orders-1", "web", "a/b/c", "/aws/x", "alias/orders", "default", "x*y", "test?", "$LATEST", "${aws:username}"),
-    *("arn:aws:iam::111122223333:role/app/task", "arn:aws:iam::999922223333:role/x", "arn:aws:s3:::b/k", "arn:"),
-    *("i-0abc1234def", "vol-1", "sg-12", "key-1", "111122223333", "12345678-1234-1234-1234-123456789012"),
-    *("https://sqs.eu-west-1.amazonaws.com/444422223333/q", "111122223333:function:f", "resolve:ssm:/a/b", "true"),
-    *("/b/k?versionId=3", "Document", "REGIONAL", "instance", "lambda.amazonaws.com", "private", "/apis/a1/x"),
+    *(
+        "orders-1",
+        "web",
+        "a/b/c",
+        "/aws/x",
+        "alias/orders",
+        "default",
+        "x*y",
+        "test?",
+        "$LATEST",
+        "${aws:username}",
+    ),
+    *(
+        "arn:aws:iam::111122223333:role/app/task",
+        "arn:aws:iam::999922223333:role/x",
+        "arn:aws:s3:::b/k",
+        "arn:",
+    ),
+    *(
+        "i-0abc1234def",
+        "vol-1",
+        "sg-12",
+        "key-1",
+        "111122223333",
+        "12345678-1234-1234-1234-123456789012",
+    ),
+    *(
+        "https://sqs.eu-west-1.amazonaws.com/444422223333/q",
+        "111122223333:function:f",
+        "resolve:ssm:/a/b",
+        "true",
+    ),
+    *(
+        "/b/k?versionId=3",
+        "Document",
+        "REGIONAL",
+        "instance",
+        "lambda.amazonaws.com",
+        "private",
+        "/apis/a1/x",
+    ),
     *('select * from "orders"', "update t set x=1"),
 )
-_IN_TEMPLATES = ("orders-1", "a/b", "web", "i-0abc1234def", "12345678-1234-1234-1234-123456789012", "x*y", "7")
+_IN_TEMPLATES = (
+    "orders-1",
+    "a/b",
+    "web",
+    "i-0abc1234def",
+    "12345678-1234-1234-1234-123456789012",
+    "x*y",
+    "7",
+)
 _OTHERS: tuple[object, ...] = (1, 0, True, False, None, "", 2.5, [], {})
 _PRINCIPALS = ("role/ci/deploy", "role/other", "user/ann")
 
 
 def calls(random: Random, count: int) -> Iterator[Call]:
-    """The given number of calls; each event with its own rules is as frequent as all others of its kind together."""
+    """The given number of calls; each event with its own rules is as frequent as all others of its
+    kind together.
+    """
     for _ in range(count):
         source, name = random.choice(_listed() if random.random() < 0.5 else _named(random))
         prefix = map_event(source, name).prefix
         made = _Request(random, prefix if prefix in catalog.services() else "s3")
         yield Call(
             event_id="",
-            principal=f"arn:{random.choice(('aws', 'aws-cn'))}:iam::111122223333:{random.choice(_PRINCIPALS)}",
+            principal=(
+                f"arn:{random.choice(('aws', 'aws-cn'))}:iam::111122223333:{random.choice(_PRINCIPALS)}"
+            ),
             session="12345678901",
             time=datetime(2026, 11, 1, tzinfo=UTC),
             account=random.choice(("111122223333", "111122223333", "444455556666", "")),
@@ -79,7 +170,9 @@ class _Request:
     def arn(self) -> str:
         template = self._random.choice(self._templates)
         places = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
-        return VARIABLE.sub(lambda found: places.get(found[1]) or self._random.choice(_IN_TEMPLATES), template)
+        return VARIABLE.sub(
+            lambda found: places.get(found[1]) or self._random.choice(_IN_TEMPLATES), template
+        )
 
     def _value(self, depth: int) -> object:
         shape = self._random.random() if depth < 4 else 0.0
@@ -100,9 +193,19 @@ class _Request:
 def _listed() -> Sequence[tuple[str, str]]:
     """Events that a table of the mapping names."""
     found = [(row["event_source"], row["event_name"]) for row in table("triggers")]
-    found += [(row["event_source"], row["event_name"]) for row in table("events") if row["match"] == "exact"]
-    operations = [row["operation"] for name in ("roles", "tags_on_create", "made_types") for row in table(name)]
-    operations += [row["action"] for name in ("ids_of_any_type", "other_arns") for row in table(name)]
+    found += [
+        (row["event_source"], row["event_name"])
+        for row in table("events")
+        if row["match"] == "exact"
+    ]
+    operations = [
+        row["operation"]
+        for name in ("roles", "tags_on_create", "made_types")
+        for row in table(name)
+    ]
+    operations += [
+        row["action"] for name in ("ids_of_any_type", "other_arns") for row in table(name)
+    ]
     split = (operation.partition(":") for operation in operations if not operation.endswith(":*"))
     return [*found, *((f"{prefix}.amazonaws.com", name) for prefix, _, name in split)]
 
@@ -119,12 +222,23 @@ def _keys_of(prefix: str) -> Sequence[str]:
     found = ["name"]
     for kind in catalog.resource_types(prefix):
         names = [name[:1].lower() + name[1:] for name in own_variables(kind.arn)]
-        found += [*names, *(f"{name}s" for name in names), kind.name, f"{kind.name.replace('-', '')}Name"]
+        found += [
+            *names,
+            *(f"{name}s" for name in names),
+            kind.name,
+            f"{kind.name.replace('-', '')}Name",
+        ]
     for name in ("parameters", "owners", "meant_otherwise", "type_choices"):
         found += 2 * [row["parameter"] for row in table(name) if row["prefix"] == prefix]
     for name in ("roles", "passed_to", "tags_on_create"):
-        found += 2 * [row["parameter"] for row in table(name) if row["operation"].startswith(f"{prefix}:")]
-    triggers = (row["parameter"] for row in table("triggers") if row["event_source"].startswith(f"{prefix}."))
+        found += 2 * [
+            row["parameter"] for row in table(name) if row["operation"].startswith(f"{prefix}:")
+        ]
+    triggers = (
+        row["parameter"]
+        for row in table("triggers")
+        if row["event_source"].startswith(f"{prefix}.")
+    )
     return [*found, *(key_in(parameter) for parameter in triggers)]
 
 

@@ -37,7 +37,11 @@ def reviewed(
 ) -> ReviewContext:
     """The review of an edit by the evidence of some CloudTrail records."""
     evidence, count = _evidence(folder, list(records), principal)
-    others = [found for number, policy in enumerate(attached) if (found := document(policy, f"attached {number}"))]
+    others = [
+        found
+        for number, policy in enumerate(attached)
+        if (found := document(policy, f"attached {number}"))
+    ]
     return ReviewContext(
         principal=principal,
         policy_file=path,
@@ -58,10 +62,14 @@ def document(policy: Policy, where: str = "p.json") -> Document | None:
     """A policy as a document."""
     if policy is None:
         return None
-    return parse((policy if isinstance(policy, str) else json.dumps(policy, indent=2)).encode(), where)
+    return parse(
+        (policy if isinstance(policy, str) else json.dumps(policy, indent=2)).encode(), where
+    )
 
 
-def _evidence(folder: Path, records: list[Mapping[str, Any]], principal: str) -> tuple[Evidence, int]:
+def _evidence(
+    folder: Path, records: list[Mapping[str, Any]], principal: str
+) -> tuple[Evidence, int]:
     target = parse_principal(principal)
     assert target
     source = TrailFolder(write_trail(folder / "trail", records))

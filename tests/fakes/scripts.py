@@ -11,7 +11,9 @@ _ROOT = Path(__file__).parents[2]
 
 
 def load(path: str) -> ModuleType:
-    """The module of a script, such as `tools/demo.py`, executed again; dataclasses need the entry in `sys.modules`."""
+    """The module of a script, such as `tools/demo.py`, executed again; dataclasses need the entry
+    in `sys.modules`.
+    """
     spec = importlib.util.spec_from_file_location(Path(path).stem, _ROOT / path)
     assert spec
     assert spec.loader

@@ -1,4 +1,6 @@
-"""Reads fact tables: those that ship with the package, and those of `tools/facts/` that it is compiled from."""
+"""Reads fact tables: those that ship with the package, and those of `tools/facts/` that it is
+compiled from.
+"""
 
 from __future__ import annotations
 

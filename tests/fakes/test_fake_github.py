@@ -1,4 +1,6 @@
-"""The fake GitHub follows GitHub's rules, on which the tests of the pull request's lifecycle rely."""
+"""The fake GitHub follows GitHub's rules, on which the tests of the pull request's lifecycle
+rely.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,13 @@ def hub() -> Iterator[FakeGitHub]:
 def client(hub: FakeGitHub, token: str | None = None) -> Github:
     """PyGithub without retries and pauses."""
     auth = Auth.Token(token or hub.token)
-    return Github(auth=auth, base_url=hub.url, retry=None, seconds_between_requests=0, seconds_between_writes=0)
+    return Github(
+        auth=auth,
+        base_url=hub.url,
+        retry=None,
+        seconds_between_requests=0,
+        seconds_between_writes=0,
+    )
 
 
 _REPOSITORIES: WeakKeyDictionary[FakeGitHub, dict[str, Repository]] = WeakKeyDictionary()
@@ -50,7 +58,9 @@ def repository(hub: FakeGitHub, token: str | None = None) -> Repository:
     return known[key]
 
 
-def ask(hub: FakeGitHub, method: str, path: str, body: Any = None, **headers: str) -> requests.Response:
+def ask(
+    hub: FakeGitHub, method: str, path: str, body: Any = None, **headers: str
+) -> requests.Response:
     """One raw request with the token."""
     given = {"Authorization": f"Bearer {hub.token}", **headers}
     return requests.request(method, hub.url + path, json=body, headers=given, timeout=10)
@@ -80,7 +90,9 @@ def commit_on(repo: Repository, branch: str, path: str, text: str) -> GitCommit:
     parent = repo.get_git_commit(repo.get_branch(branch).commit.sha)
     blob = repo.create_git_blob(text, "utf-8")
     element = InputGitTreeElement(path, "100644", "blob", sha=blob.sha)
-    return repo.create_git_commit("Change", repo.create_git_tree([element], base_tree=parent.tree), [parent])
+    return repo.create_git_commit(
+        "Change", repo.create_git_tree([element], base_tree=parent.tree), [parent]
+    )
 
 
 def opened(hub: FakeGitHub, branch: str = "leastpriv/deploy") -> PullRequest:
@@ -104,8 +116,18 @@ class TestStrictness:
         ("method", "path", "body", "named"),
         [
             ("POST", "/pulls", {"title": "t", "base": "main"}, "'head'"),
-            ("POST", "/pulls", {"title": "t", "base": "main", "head": "h", "draft": "yes"}, "boolean"),
-            ("POST", "/pulls", {"title": "t", "base": "main", "head": "h", "drafts": True}, "'drafts'"),
+            (
+                "POST",
+                "/pulls",
+                {"title": "t", "base": "main", "head": "h", "draft": "yes"},
+                "boolean",
+            ),
+            (
+                "POST",
+                "/pulls",
+                {"title": "t", "base": "main", "head": "h", "drafts": True},
+                "'drafts'",
+            ),
             ("GET", "/pulls?per-page=5", None, "'per-page'"),
             ("GET", "/pulls?state=merged", None, "merged"),
             ("POST", "/git/trees", {"tree": [{"path": "a", "mode": "777", "content": ""}]}, "777"),
@@ -123,7 +145,12 @@ class TestStrictness:
     def test_an_invalid_answer_is_a_violation(self) -> None:
         route = next(one for one in ROUTES if one.template.endswith("/git/ref/{ref}"))
         params = {"owner": "acme", "repo": "shop", "ref": "heads/main"}
-        wrong = {"ref": "refs/heads/main", "node_id": "x", "url": "https://x", "object": {"type": "commit", "sha": "a"}}
+        wrong = {
+            "ref": "refs/heads/main",
+            "node_id": "x",
+            "url": "https://x",
+            "object": {"type": "commit", "sha": "a"},
+        }
         assert contract.response_violations(route, params, 200, wrong)
         assert contract.response_violations(route, params, 204, None)
 
@@ -139,12 +166,19 @@ class TestStrictness:
                 ("null", null_is_missing),
                 ("choice", isinstance(node.get("oneOf"), list)),
                 ("discriminator", "propertyName" in node.get("discriminator", {})),
-                ("label", node.get("properties", {}).get("color") and is_text(node["properties"].get("description"))),
+                (
+                    "label",
+                    node.get("properties", {}).get("color")
+                    and is_text(node["properties"].get("description")),
+                ),
             ):
                 kinds[kind] = kinds.get(kind, 0) + bool(found)
             return node
 
-        json.loads((Path(contract.__file__).parent / "openapi.json").read_text(encoding="utf-8"), object_hook=count)
+        json.loads(
+            (Path(contract.__file__).parent / "openapi.json").read_text(encoding="utf-8"),
+            object_hook=count,
+        )
         assert all(kinds.values()), kinds
 
     def test_an_unexpected_violation_fails_its_test(self) -> None:
@@ -160,7 +194,14 @@ class TestStrictness:
         number = opened(hub).number
         hub.add_run(7)
         hub.add_job(7)
-        for path in ("", "/pulls", f"/pulls/{number}", f"/issues/{number}", "/branches/main", "/actions/runs/7"):
+        for path in (
+            "",
+            "/pulls",
+            f"/pulls/{number}",
+            f"/issues/{number}",
+            "/branches/main",
+            "/actions/runs/7",
+        ):
             assert "api.github.com" not in ask(hub, "GET", below(path)).text
         assert "api.github.com" not in ask(hub, "GET", below("/actions/runs/7/jobs")).text
 
@@ -174,14 +215,25 @@ class TestStrictness:
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[FakeGitHub]:
-    """A GitHub with one of every object that its answers can show, and an app that may read all of it."""
-    granted = dict.fromkeys(("metadata", "contents", "pull_requests", "issues", "actions", "administration"), "write")
+    """A GitHub with one of every object that its answers can show, and an app that may read all of
+    it.
+    """
+    granted = dict.fromkeys(
+        ("metadata", "contents", "pull_requests", "issues", "actions", "administration"), "write"
+    )
     with FakeGitHub(login="lp[bot]", permissions={**granted, "members": "read"}) as hub:
         hub.add_user("ann")
         hub.add_team("platform")
         for branch in ("open", "closed", "merged", "draft", "gone"):
-            hub.commit_as("ann", branch, {f"{branch}/file": "1\n", "README.md": None if branch == "open" else "x"})
-        numbers = [hub.open_pull_as("ann", branch) for branch in ("open", "closed", "merged", "draft", "gone")]
+            hub.commit_as(
+                "ann",
+                branch,
+                {f"{branch}/file": "1\n", "README.md": None if branch == "open" else "x"},
+            )
+        numbers = [
+            hub.open_pull_as("ann", branch)
+            for branch in ("open", "closed", "merged", "draft", "gone")
+        ]
         api = repository(hub)
         first = api.get_pull(numbers[0])
         first.add_to_labels("a/b")
@@ -206,19 +258,29 @@ def crowded() -> Iterator[FakeGitHub]:
 
 
 LISTS = ("/repos/{owner}/{repo}/pulls", "/repos/{owner}/{repo}/issues")
-READS = sorted(route.template for route in ROUTES if route.method == "GET" and not route.template.endswith("/logs"))
+READS = sorted(
+    route.template
+    for route in ROUTES
+    if route.method == "GET" and not route.template.endswith("/logs")
+)
 
 
 class TestEveryRead:
     @pytest.mark.parametrize("template", READS)
-    def test_every_answer_is_valid_by_the_description(self, crowded: FakeGitHub, template: str) -> None:
+    def test_every_answer_is_valid_by_the_description(
+        self, crowded: FakeGitHub, template: str
+    ) -> None:
         commit = crowded.head("open")
         blob = crowded.world.git.at(commit, "open/file") or ("", "")
         fixed = {
-            "owner": "acme", "repo": "shop", "org": "acme", "team_slug": "platform", "username": "ann",
-            "branch": "main", "path": "merged", "ref": "heads/open" if "/git/" in template else "open",
-            "basehead": "main...open", "commit_sha": commit, "tree_sha": commit, "file_sha": blob[1],
-            "name": "a%2Fb", "run_id": "1", "attempt_number": "1", "job_id": str(max(crowded.world.jobs)),
+            "owner": "acme", "repo": "shop", "org": "acme", "team_slug": "platform",
+            "username": "ann",
+            "branch": "main", "path": "merged",
+            "ref": "heads/open" if "/git/" in template else "open",
+            "basehead": "main...open", "commit_sha": commit, "tree_sha": commit,
+            "file_sha": blob[1],
+            "name": "a%2Fb", "run_id": "1", "attempt_number": "1",
+            "job_id": str(max(crowded.world.jobs)),
             "comment_id": str(max(crowded.world.comments)),
         }  # fmt: skip
         for number in range(1, 7 if "/issues/" in template else 6):
@@ -245,23 +307,41 @@ class TestTokens:
 
     @pytest.mark.parametrize(
         ("missing", "path"),
-        [("contents", "/git/ref/heads/main"), ("pull_requests", "/pulls"), ("actions", "/actions/runs/1")],
+        [
+            ("contents", "/git/ref/heads/main"),
+            ("pull_requests", "/pulls"),
+            ("actions", "/actions/runs/1"),
+        ],
     )
-    def test_a_permission_that_the_workflow_does_not_list_is_denied(self, missing: str, path: str) -> None:
-        granted = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read"}
+    def test_a_permission_that_the_workflow_does_not_list_is_denied(
+        self, missing: str, path: str
+    ) -> None:
+        granted = {
+            "metadata": "read",
+            "contents": "write",
+            "pull_requests": "write",
+            "actions": "read",
+        }
         del granted[missing]
         with FakeGitHub(permissions=granted) as hub:
             answer = ask(hub, "GET", below(path))
-            assert (answer.status_code, answer.json()["message"]) == (403, "Resource not accessible by integration")
+            assert (answer.status_code, answer.json()["message"]) == (
+                403,
+                "Resource not accessible by integration",
+            )
 
     def test_the_workflows_token_may_not_read_branch_protection(self, hub: FakeGitHub) -> None:
         hub.protect("main")
         assert ask(hub, "GET", below("/branches/main/protection")).status_code == 403
         assert repository(hub).get_branch("main").protected
 
-    def test_the_workflow_s_token_has_no_user_and_has_a_login_in_graphql(self, hub: FakeGitHub) -> None:
+    def test_the_workflow_s_token_has_no_user_and_has_a_login_in_graphql(
+        self, hub: FakeGitHub
+    ) -> None:
         assert error_of(lambda: client(hub).get_user().login)[0] == 403
-        assert query(hub, "{viewer{login}}") == {"data": {"viewer": {"login": "github-actions[bot]"}}}
+        assert query(hub, "{viewer{login}}") == {
+            "data": {"viewer": {"login": "github-actions[bot]"}}
+        }
 
     def test_a_persons_token_has_a_user(self) -> None:
         with FakeGitHub(login="ann") as hub:
@@ -301,28 +381,46 @@ class TestGit:
         hub.add_user("eve")
         repo = repository(hub, hub.token_for("eve"))
         parent = repo.get_git_commit(hub.head("main"))
-        bot = InputGitAuthor("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
-        commit = repo.get_commit(repo.create_git_commit("m", parent.tree, [parent], author=bot, committer=bot).sha)
+        bot = InputGitAuthor(
+            "github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"
+        )
+        commit = repo.get_commit(
+            repo.create_git_commit("m", parent.tree, [parent], author=bot, committer=bot).sha
+        )
         assert commit.author.login == "github-actions[bot]"
         assert not commit.commit.verification.verified
 
-    def test_a_person_s_push_is_unsigned_and_a_commit_on_the_pages_is_signed(self, hub: FakeGitHub) -> None:
-        pushed, clicked = hub.commit_as("ann", "x", {"a": "1"}), hub.commit_as("ann", "x", {"a": "2"}, on_web=True)
+    def test_a_person_s_push_is_unsigned_and_a_commit_on_the_pages_is_signed(
+        self, hub: FakeGitHub
+    ) -> None:
+        pushed, clicked = (
+            hub.commit_as("ann", "x", {"a": "1"}),
+            hub.commit_as("ann", "x", {"a": "2"}, on_web=True),
+        )
         repo = repository(hub)
-        assert [repo.get_commit(sha).commit.verification.verified for sha in (pushed, clicked)] == [False, True]
+        assert [repo.get_commit(sha).commit.verification.verified for sha in (pushed, clicked)] == [
+            False,
+            True,
+        ]
         assert repo.get_commit(clicked).committer.login == "web-flow"
         assert repo.get_commit(pushed).author.login == "ann"
 
     def test_a_ref_is_created_once_moved_and_deleted(self, hub: FakeGitHub) -> None:
         repo, main = repository(hub), hub.head("main")
         ref = repo.create_git_ref("refs/heads/a/b", main)
-        assert error_of(lambda: repo.create_git_ref("refs/heads/a/b", main))[1]["message"] == "Reference already exists"
+        assert (
+            error_of(lambda: repo.create_git_ref("refs/heads/a/b", main))[1]["message"]
+            == "Reference already exists"
+        )
         commit = commit_on(repo, "main", "a", "b")
         ref.edit(commit.sha)
         assert hub.head("a/b") == commit.sha
         ref.delete()
         assert error_of(lambda: repo.get_git_ref("heads/a/b"))[0] == 404
-        assert error_of(ref.delete) == (422, {**error_of(ref.delete)[1], "message": "Reference does not exist"})
+        assert error_of(ref.delete) == (
+            422,
+            {**error_of(ref.delete)[1], "message": "Reference does not exist"},
+        )
 
     def test_a_branch_blocks_a_branch_below_it(self, hub: FakeGitHub) -> None:
         repo = repository(hub)
@@ -368,7 +466,9 @@ class TestGit:
             {"path": "new", "mode": "100644", "type": "blob", "content": "n"},
         ]}  # fmt: skip
         tree = ask(hub, "POST", below("/git/trees"), body).json()["sha"]
-        paths = [one.path for one in repo.get_git_tree(tree, recursive=True).tree if one.type == "blob"]
+        paths = [
+            one.path for one in repo.get_git_tree(tree, recursive=True).tree if one.type == "blob"
+        ]
         assert paths == ["README.md", "kept/deep", "new"]
 
     def test_a_tree_or_commit_of_missing_objects_is_an_error(self, hub: FakeGitHub) -> None:
@@ -382,10 +482,14 @@ class TestGit:
         hub.commit_as("ann", "main", {"b": "2\n"})
         found = repository(hub).compare("main", "x")
         assert (found.status, found.ahead_by, found.behind_by) == ("diverged", 1, 1)
-        assert [(one.filename, one.status, one.patch) for one in found.files] == [("a", "added", "@@ -0,0 +1 @@\n+1")]
+        assert [(one.filename, one.status, one.patch) for one in found.files] == [
+            ("a", "added", "@@ -0,0 +1 @@\n+1")
+        ]
 
     def test_the_history_of_one_path_is_the_newest_first(self, hub: FakeGitHub) -> None:
-        shas = [hub.commit_as("ann", "main", {"a": str(number)}, f"c{number}") for number in range(3)]
+        shas = [
+            hub.commit_as("ann", "main", {"a": str(number)}, f"c{number}") for number in range(3)
+        ]
         hub.commit_as("ann", "main", {"b": "x"})
         assert [one.sha for one in repository(hub).get_commits(path="a")] == shas[::-1]
 
@@ -408,7 +512,10 @@ class TestContents:
         repo = repository(hub)
         listed = repo.get_contents("iam", ref="x")
         assert isinstance(listed, list)
-        assert [(one.path, one.type) for one in listed] == [("iam/a.json", "file"), ("iam/deep", "dir")]
+        assert [(one.path, one.type) for one in listed] == [
+            ("iam/a.json", "file"),
+            ("iam/deep", "dir"),
+        ]
         assert error_of(lambda: repo.get_contents("iam"))[0] == 404
         assert error_of(lambda: repo.get_contents("iam", ref="nowhere"))[0] == 404
 
@@ -433,8 +540,12 @@ NAMES = st.text("abzAZ09-_+%#&= äß", min_size=1, max_size=12).map(lambda text:
 
 class TestRoundTrips:
     @examples(10)
-    @given(path=st.lists(NAMES, min_size=1, max_size=3).map("/".join), content=st.binary(max_size=200))
-    def test_any_bytes_at_any_path_are_read_back_unchanged(self, shared: FakeGitHub, path: str, content: bytes) -> None:
+    @given(
+        path=st.lists(NAMES, min_size=1, max_size=3).map("/".join), content=st.binary(max_size=200)
+    )
+    def test_any_bytes_at_any_path_are_read_back_unchanged(
+        self, shared: FakeGitHub, path: str, content: bytes
+    ) -> None:
         repo, branch = repository(shared), f"b{len(shared.requests)}"
         repo.create_git_ref(f"refs/heads/{branch}", shared.head("main"))
         repo.create_file(path, "m", content, branch=branch)
@@ -446,12 +557,19 @@ class TestRoundTrips:
     @given(content=st.binary(max_size=200))
     def test_a_blob_is_read_back_unchanged(self, shared: FakeGitHub, content: bytes) -> None:
         repo = repository(shared)
-        blob = repo.get_git_blob(repo.create_git_blob(base64.b64encode(content).decode(), "base64").sha)
+        blob = repo.get_git_blob(
+            repo.create_git_blob(base64.b64encode(content).decode(), "base64").sha
+        )
         assert base64.b64decode(blob.content) == content
 
     @examples(10)
-    @given(name=NAMES, message=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=40))
-    def test_a_label_and_a_comment_are_read_back_unchanged(self, shared: FakeGitHub, name: str, message: str) -> None:
+    @given(
+        name=NAMES,
+        message=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=40),
+    )
+    def test_a_label_and_a_comment_are_read_back_unchanged(
+        self, shared: FakeGitHub, name: str, message: str
+    ) -> None:
         repo = repository(shared)
         number = shared.world.open_issue("ann", "t", None).number
         repo.get_issue(number).add_to_labels(name)
@@ -468,7 +586,9 @@ class TestRoundTrips:
         wanted = [shared.comment_as("ann", number, f"c{index}") for index in range(count)]
         address, found = shared.url + below(f"/issues/{number}/comments?per_page={size}"), []
         while address:
-            answer = requests.get(address, headers={"Authorization": f"Bearer {shared.token}"}, timeout=10)
+            answer = requests.get(
+                address, headers={"Authorization": f"Bearer {shared.token}"}, timeout=10
+            )
             found += [one["id"] for one in answer.json()]
             address = answer.links.get("next", {}).get("url", "")
         assert found == wanted
@@ -477,7 +597,12 @@ class TestRoundTrips:
 class TestPullRequests:
     def test_a_pull_request_shows_its_changes(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
-        assert (pull.user.login, pull.state, pull.mergeable, pull.draft) == ("github-actions[bot]", "open", True, False)
+        assert (pull.user.login, pull.state, pull.mergeable, pull.draft) == (
+            "github-actions[bot]",
+            "open",
+            True,
+            False,
+        )
         assert (pull.commits, pull.additions, pull.changed_files) == (1, 1, 1)
         assert pull.head.sha == hub.head("leastpriv/deploy")
         assert [one.filename for one in pull.get_files()] == ["iam/policy.json"]
@@ -492,16 +617,23 @@ class TestPullRequests:
             for head in ("leastpriv/deploy", "same", "nowhere")
         )
         assert {again[0], empty[0], missing[0]} == {422}
-        assert again[1]["errors"][0]["message"] == "A pull request already exists for acme:leastpriv/deploy."
+        assert (
+            again[1]["errors"][0]["message"]
+            == "A pull request already exists for acme:leastpriv/deploy."
+        )
         assert empty[1]["errors"][0]["message"] == "No commits between main and same"
-        assert missing[1]["errors"] == [{"resource": "PullRequest", "field": "head", "code": "invalid"}]
+        assert missing[1]["errors"] == [
+            {"resource": "PullRequest", "field": "head", "code": "invalid"}
+        ]
 
     def test_creation_may_be_forbidden_to_workflows_and_not_to_apps(self, hub: FakeGitHub) -> None:
         hub.forbid_pull_request_creation()
         status, body = error_of(lambda: opened(hub))
         words = "GitHub Actions is not permitted to create or approve pull requests."
         assert (status, body["message"]) == (403, words)
-        app = repository(hub, hub.token_for("leastpriv[bot]", {"metadata": "read", "pull_requests": "write"}))
+        app = repository(
+            hub, hub.token_for("leastpriv[bot]", {"metadata": "read", "pull_requests": "write"})
+        )
         assert app.create_pull(base="main", head="leastpriv/deploy", title="t", body="").number == 1
 
     def test_lists_are_filtered_by_state_head_and_base(self, hub: FakeGitHub) -> None:
@@ -546,7 +678,9 @@ class TestPullRequests:
             assert (pull.state, pull.merged, pull.merged_by.login) == ("closed", True, "ann")
             assert (pull.merged_at, pull.closed_at, pull.merge_commit_sha) == (now, now, sha)
             assert hub.file("iam/policy.json") == b"{}\n"
-            assert [one.number for one in repository(hub).get_commit(sha).get_pulls()] == [pull.number]
+            assert [one.number for one in repository(hub).get_commit(sha).get_pulls()] == [
+                pull.number
+            ]
 
     def test_a_base_that_contains_the_head_merges_the_pull_request(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
@@ -560,7 +694,9 @@ class TestPullRequests:
         pull.update()
         assert (pull.mergeable, pull.mergeable_state) == (False, "dirty")
 
-    def test_the_update_button_merges_the_base_with_githubs_signature(self, hub: FakeGitHub) -> None:
+    def test_the_update_button_merges_the_base_with_githubs_signature(
+        self, hub: FakeGitHub
+    ) -> None:
         pull = opened(hub)
         hub.commit_as("ann", "main", {"b": "2"})
         commit = repository(hub).get_commit(hub.update_branch_as("ann", pull.number))
@@ -568,10 +704,14 @@ class TestPullRequests:
         assert commit.commit.verification.verified
         assert [one.filename for one in pull.get_files()] == ["iam/policy.json"]
 
-    def test_a_closed_pull_request_is_reopened_only_if_its_branch_is_unchanged(self, hub: FakeGitHub) -> None:
+    def test_a_closed_pull_request_is_reopened_only_if_its_branch_is_unchanged(
+        self, hub: FakeGitHub
+    ) -> None:
         pull = opened(hub)
         hub.close_pull(pull.number, by="ann")
-        assert ask(hub, "GET", below(f"/issues/{pull.number}")).json()["closed_by"]["login"] == "ann"
+        assert (
+            ask(hub, "GET", below(f"/issues/{pull.number}")).json()["closed_by"]["login"] == "ann"
+        )
         pull.edit(state="open")
         hub.close_pull(pull.number, by="ann")
         hub.commit_as("ann", "leastpriv/deploy", {"b": "2"})
@@ -601,8 +741,12 @@ class TestPullRequests:
         hub.review_as("ann", pull.number, "CHANGES_REQUESTED", "no")
         pull.update()
         assert (pull.body, [one.name for one in pull.labels]) == ("mine", ["leastpriv: paused"])
-        assert [(one.user.login, one.body) for one in pull.get_issue_comments()] == [("ann", "why?")]
-        assert [(one.user.login, one.state) for one in pull.get_reviews()] == [("ann", "CHANGES_REQUESTED")]
+        assert [(one.user.login, one.body) for one in pull.get_issue_comments()] == [
+            ("ann", "why?")
+        ]
+        assert [(one.user.login, one.state) for one in pull.get_reviews()] == [
+            ("ann", "CHANGES_REQUESTED")
+        ]
 
     def test_a_draft_becomes_ready_and_a_draft_again_by_graphql(self, hub: FakeGitHub) -> None:
         pull = opened(hub)
@@ -647,7 +791,10 @@ class TestIssues:
         assert status == 422
         assert "Could not resolve to a node with the global id" in body["errors"][0]
         app = repository(
-            hub, hub.token_for("lp[bot]", {"metadata": "read", "pull_requests": "write", "members": "read"})
+            hub,
+            hub.token_for(
+                "lp[bot]", {"metadata": "read", "pull_requests": "write", "members": "read"}
+            ),
         )
         app.get_pull(pull.number).create_review_request(team_reviewers=["platform"])
         assert [one.slug for one in pull.get_review_requests()[1]] == ["platform"]
@@ -669,8 +816,12 @@ class TestIssues:
         found = repository(hub, token).get_issues(state="closed", labels=["leastpriv"])
         assert [(one.title, one.state_reason) for one in found] == [("Drift", "completed")]
 
-    @pytest.mark.parametrize(("role", "legacy"), [("maintain", "write"), ("triage", "read"), ("admin", "admin")])
-    def test_a_permission_is_returned_by_role_and_by_level(self, hub: FakeGitHub, role: str, legacy: str) -> None:
+    @pytest.mark.parametrize(
+        ("role", "legacy"), [("maintain", "write"), ("triage", "read"), ("admin", "admin")]
+    )
+    def test_a_permission_is_returned_by_role_and_by_level(
+        self, hub: FakeGitHub, role: str, legacy: str
+    ) -> None:
         hub.add_user("ann", role)
         found = ask(hub, "GET", below("/collaborators/ann/permission")).json()
         assert (found["permission"], found["role_name"]) == (legacy, role)
@@ -681,10 +832,16 @@ class TestRuns:
     def test_a_run_has_its_branch_event_and_repository(self, hub: FakeGitHub) -> None:
         hub.add_run(42, "feature", "pull_request", head_repository="eve/shop")
         run = repository(hub).get_workflow_run(42)
-        assert (run.head_branch, run.event, run.head_repository.full_name) == ("feature", "pull_request", "eve/shop")
+        assert (run.head_branch, run.event, run.head_repository.full_name) == (
+            "feature",
+            "pull_request",
+            "eve/shop",
+        )
         assert error_of(lambda: repository(hub).get_workflow_run(43))[0] == 404
 
-    def test_the_jobs_are_those_of_the_latest_attempt_unless_all_are_requested(self, hub: FakeGitHub) -> None:
+    def test_the_jobs_are_those_of_the_latest_attempt_unless_all_are_requested(
+        self, hub: FakeGitHub
+    ) -> None:
         hub.add_run(42, attempt=2)
         hub.add_job(42, "old", attempt=1)
         hub.add_job(42, "new")
@@ -699,13 +856,23 @@ class TestRuns:
         job = hub.add_job(42, log="AccessDenied\n")
         answer = ask(hub, "GET", below(f"/actions/jobs/{job}/logs"))
         assert (answer.status_code, answer.text, len(answer.history)) == (200, "AccessDenied\n", 1)
-        refused = requests.get(answer.url, headers={"Authorization": f"Bearer {hub.token}"}, timeout=10)
+        refused = requests.get(
+            answer.url, headers={"Authorization": f"Bearer {hub.token}"}, timeout=10
+        )
         assert refused.status_code == 400
 
-    def test_the_log_of_a_running_job_is_not_found_and_an_old_one_is_deleted(self, hub: FakeGitHub) -> None:
+    def test_the_log_of_a_running_job_is_not_found_and_an_old_one_is_deleted(
+        self, hub: FakeGitHub
+    ) -> None:
         hub.add_run(42)
-        running, expired = hub.add_job(42, status="in_progress", conclusion=None), hub.add_job(42, log=None)
-        statuses = [ask(hub, "GET", below(f"/actions/jobs/{job}/logs")).status_code for job in (running, expired)]
+        running, expired = (
+            hub.add_job(42, status="in_progress", conclusion=None),
+            hub.add_job(42, log=None),
+        )
+        statuses = [
+            ask(hub, "GET", below(f"/actions/jobs/{job}/logs")).status_code
+            for job in (running, expired)
+        ]
         assert statuses == [404, 410]
 
 
@@ -715,40 +882,62 @@ UPDATE = "mutation($input: UpdateRefsInput!){updateRefs(input:$input){clientMuta
 def update_refs(hub: FakeGitHub, *updates: dict[str, Any]) -> Any:
     """Request one atomic move of refs."""
     found = query(hub, '{repository(owner:"acme",name:"shop"){id}}')
-    return query(hub, UPDATE, input={"repositoryId": found["data"]["repository"]["id"], "refUpdates": list(updates)})
+    return query(
+        hub,
+        UPDATE,
+        input={"repositoryId": found["data"]["repository"]["id"], "refUpdates": list(updates)},
+    )
 
 
 class TestGraphQL:
     def test_update_refs_moves_a_ref_from_where_it_was_expected(self, hub: FakeGitHub) -> None:
         old, new = hub.commit_as("ann", "x", {"a": "1"}), hub.head("main")
-        done = update_refs(hub, {"name": "refs/heads/x", "beforeOid": old, "afterOid": new, "force": True})
+        done = update_refs(
+            hub, {"name": "refs/heads/x", "beforeOid": old, "afterOid": new, "force": True}
+        )
         assert "errors" not in done
         assert hub.head("x") == new
 
-    def test_update_refs_creates_with_a_null_object_id_before_and_deletes_with_one_after(self, hub: FakeGitHub) -> None:
+    def test_update_refs_creates_with_a_null_object_id_before_and_deletes_with_one_after(
+        self, hub: FakeGitHub
+    ) -> None:
         main = hub.head("main")
-        assert "errors" not in update_refs(hub, {"name": "refs/heads/x", "beforeOid": ZERO, "afterOid": main})
+        assert "errors" not in update_refs(
+            hub, {"name": "refs/heads/x", "beforeOid": ZERO, "afterOid": main}
+        )
         assert hub.head("x") == main
-        assert "errors" in update_refs(hub, {"name": "refs/heads/x", "beforeOid": ZERO, "afterOid": main})
-        assert "errors" not in update_refs(hub, {"name": "refs/heads/x", "beforeOid": main, "afterOid": ZERO})
+        assert "errors" in update_refs(
+            hub, {"name": "refs/heads/x", "beforeOid": ZERO, "afterOid": main}
+        )
+        assert "errors" not in update_refs(
+            hub, {"name": "refs/heads/x", "beforeOid": main, "afterOid": ZERO}
+        )
         with pytest.raises(KeyError):
             hub.head("x")
 
-    def test_update_refs_with_a_stale_ref_fails_with_a_generic_error_and_moves_nothing(self, hub: FakeGitHub) -> None:
+    def test_update_refs_with_a_stale_ref_fails_with_a_generic_error_and_moves_nothing(
+        self, hub: FakeGitHub
+    ) -> None:
         x, y = hub.commit_as("ann", "x", {"a": "1"}), hub.commit_as("ann", "y", {"a": "2"})
         main = hub.head("main")
         fresh = {"name": "refs/heads/x", "beforeOid": x, "afterOid": main, "force": True}
         stale = {"name": "refs/heads/y", "beforeOid": x, "afterOid": main, "force": True}
         done = update_refs(hub, fresh, stale)
         assert done["data"] == {"updateRefs": None}
-        assert done["errors"][0]["message"].startswith("Something went wrong while executing your query.")
+        assert done["errors"][0]["message"].startswith(
+            "Something went wrong while executing your query."
+        )
         assert (hub.head("x"), hub.head("y")) == (x, y)
 
     def test_update_refs_respects_fast_forwards_and_protection(self, hub: FakeGitHub) -> None:
         x, main = hub.commit_as("ann", "x", {"a": "1"}), hub.head("main")
-        assert "errors" in update_refs(hub, {"name": "refs/heads/x", "beforeOid": x, "afterOid": main})
+        assert "errors" in update_refs(
+            hub, {"name": "refs/heads/x", "beforeOid": x, "afterOid": main}
+        )
         hub.protect("main")
-        assert "errors" in update_refs(hub, {"name": "refs/heads/main", "beforeOid": main, "afterOid": x})
+        assert "errors" in update_refs(
+            hub, {"name": "refs/heads/main", "beforeOid": main, "afterOid": x}
+        )
         assert hub.head("main") == main
 
     def test_a_server_may_lack_update_refs(self, hub: FakeGitHub) -> None:
@@ -756,7 +945,9 @@ class TestGraphQL:
         main = hub.head("main")
         done = update_refs(hub, {"name": "refs/heads/x", "beforeOid": ZERO, "afterOid": main})
         assert "data" not in done
-        assert "Field 'updateRefs' doesn't exist on type 'Mutation'" in [one["message"] for one in done["errors"]]
+        assert "Field 'updateRefs' doesn't exist on type 'Mutation'" in [
+            one["message"] for one in done["errors"]
+        ]
 
     def test_pygithub_raises_an_error_for_a_denied_mutation(self, hub: FakeGitHub) -> None:
         given = {"repositoryId": "R_nothing", "refUpdates": []}
@@ -764,13 +955,19 @@ class TestGraphQL:
         assert error_of(lambda: call("updateRefs", given, "clientMutationId"))[0] == 404
 
     def test_create_commit_on_branch_expects_a_head_and_is_signed(self, hub: FakeGitHub) -> None:
-        text = "mutation($input: CreateCommitOnBranchInput!){createCommitOnBranch(input:$input){commit{oid}}}"
+        text = (
+            "mutation($input:"
+            " CreateCommitOnBranchInput!){createCommitOnBranch(input:$input){commit{oid}}}"
+        )
         main = hub.head("main")
         wanted = {
             "branch": {"repositoryNameWithOwner": "acme/shop", "branchName": "main"},
             "message": {"headline": "m"},
             "expectedHeadOid": main,
-            "fileChanges": {"additions": [{"path": "a", "contents": "aGk="}], "deletions": [{"path": "README.md"}]},
+            "fileChanges": {
+                "additions": [{"path": "a", "contents": "aGk="}],
+                "deletions": [{"path": "README.md"}],
+            },
         }
         oid = query(hub, text, input=wanted)["data"]["createCommitOnBranch"]["commit"]["oid"]
         assert (oid, hub.file("a")) == (hub.head("main"), b"hi")
@@ -778,14 +975,23 @@ class TestGraphQL:
         assert query(hub, text, input=wanted)["errors"][0]["type"] == "STALE_DATA"
 
     def test_a_mutation_needs_its_permission(self, hub: FakeGitHub) -> None:
-        done = query(hub, UPDATE, hub.read_only_token, input={"repositoryId": "R", "refUpdates": []})
+        done = query(
+            hub, UPDATE, hub.read_only_token, input={"repositoryId": "R", "refUpdates": []}
+        )
         assert done["errors"][0]["type"] == "FORBIDDEN"
 
     @pytest.mark.parametrize(
         "text",
-        ["{viewer{email}}", "mutation{mergePullRequest(input:{}){clientMutationId}}", "{viewer{login}", "query"],
+        [
+            "{viewer{email}}",
+            "mutation{mergePullRequest(input:{}){clientMutationId}}",
+            "{viewer{login}",
+            "query",
+        ],
     )
-    def test_a_query_outside_the_committed_schema_is_a_violation(self, hub: FakeGitHub, text: str) -> None:
+    def test_a_query_outside_the_committed_schema_is_a_violation(
+        self, hub: FakeGitHub, text: str
+    ) -> None:
         assert query(hub, text)["message"].startswith("Violation: POST /graphql")
         assert len(hub.violations) == 1
         hub.violations.clear()
@@ -797,7 +1003,9 @@ class TestFaults:
         statuses = [ask(hub, "GET", below("/git/ref/heads/main")).status_code for _ in range(3)]
         assert statuses == [502, 502, 200]
 
-    def test_a_fault_changes_nothing_unless_the_request_is_carried_out(self, hub: FakeGitHub) -> None:
+    def test_a_fault_changes_nothing_unless_the_request_is_carried_out(
+        self, hub: FakeGitHub
+    ) -> None:
         body = {"ref": "refs/heads/x", "sha": hub.head("main")}
         hub.fail_next("POST", r"/git/refs$", 500)
         hub.fail_next("POST", r"/git/refs$", 500, carried_out=True)
@@ -811,7 +1019,9 @@ class TestFaults:
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
         assert "secondary rate limit" in answer.json()["message"]
 
-    def test_the_primary_limit_blocks_until_its_reset_and_can_always_be_read(self, hub: FakeGitHub) -> None:
+    def test_the_primary_limit_blocks_until_its_reset_and_can_always_be_read(
+        self, hub: FakeGitHub
+    ) -> None:
         hub.set_rate_limit(1, reset=2_000_000_000)
         answers = [ask(hub, "GET", below("")) for _ in range(2)]
         assert [one.status_code for one in answers] == [200, 403]
@@ -820,7 +1030,9 @@ class TestFaults:
 
     def test_a_ref_can_move_between_two_requests(self, hub: FakeGitHub) -> None:
         mine = commit_on(repository(hub), "main", "a", "mine")
-        hub.before_next("PATCH", r"/git/refs/heads/main", lambda: hub.commit_as("ann", "main", {"a": "theirs"}))
+        hub.before_next(
+            "PATCH", r"/git/refs/heads/main", lambda: hub.commit_as("ann", "main", {"a": "theirs"})
+        )
         ref = repository(hub).get_git_ref("heads/main")
         assert error_of(lambda: ref.edit(mine.sha))[1]["message"] == "Update is not a fast forward"
         assert hub.file("a") == b"theirs"
@@ -845,7 +1057,9 @@ class TestEnterpriseServer:
     def test_a_path_without_the_prefix_is_a_violation(self) -> None:
         with FakeGitHub(prefix="/api/v3") as hub:
             answer = requests.get(
-                hub.server_url + below(""), headers={"Authorization": f"Bearer {hub.token}"}, timeout=10
+                hub.server_url + below(""),
+                headers={"Authorization": f"Bearer {hub.token}"},
+                timeout=10,
             )
             assert answer.status_code == 404
             assert json.dumps(hub.violations).count("/repos/acme/shop") == 1

@@ -50,7 +50,9 @@ def test_an_empty_environment_is_outside_actions_in_the_current_folder() -> None
     assert runner.read_event() == {}
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe\x00", b'"x"', b"[" * 100_000], ids=repr)
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe\x00", b'"x"', b"[" * 100_000], ids=repr
+)
 def test_a_malformed_event_is_an_error_only_when_it_is_read(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "event.json").write_bytes(content)
     runner = Runner.from_environment({"GITHUB_EVENT_PATH": str(tmp_path / "event.json")})
@@ -92,12 +94,16 @@ def test_runs_of_forks_and_dependabot_have_a_read_only_token(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("value", "path"), [("iam/x.json", "iam/x.json"), ("./iam//x.json", "iam/x.json"), ("a..b", "a..b")]
+    ("value", "path"),
+    [("iam/x.json", "iam/x.json"), ("./iam//x.json", "iam/x.json"), ("a..b", "a..b")],
 )
 def test_a_path_inside_the_workspace_is_accepted_whether_or_not_it_exists(
     tmp_path: Path, value: str, path: str
 ) -> None:
-    assert repository_path(tmp_path, value, "policy-file").relative_to(tmp_path.resolve()).as_posix() == path
+    assert (
+        repository_path(tmp_path, value, "policy-file").relative_to(tmp_path.resolve()).as_posix()
+        == path
+    )
 
 
 OUTSIDE = (
@@ -116,7 +122,9 @@ UNFIT = ("", "a\0b", "a\nb", "a\u202eb", ".git/config", "x/.GIT/hooks/x")
 
 
 @pytest.mark.parametrize("value", OUTSIDE + UNFIT)
-def test_a_path_that_leaves_the_workspace_is_an_error_that_names_the_input(tmp_path: Path, value: str) -> None:
+def test_a_path_that_leaves_the_workspace_is_an_error_that_names_the_input(
+    tmp_path: Path, value: str
+) -> None:
     workspace = tmp_path / "workspace"
     (workspace / "iam").mkdir(parents=True)
     (workspace / "out").symlink_to(tmp_path)
@@ -128,10 +136,17 @@ def test_a_path_that_leaves_the_workspace_is_an_error_that_names_the_input(tmp_p
 def test_a_link_inside_the_workspace_is_followed(tmp_path: Path) -> None:
     (tmp_path / "iam").mkdir()
     (tmp_path / "link").symlink_to("iam")
-    assert repository_path(tmp_path, "link/x.json", "policy-file") == tmp_path.resolve() / "link" / "x.json"
+    assert (
+        repository_path(tmp_path, "link/x.json", "policy-file")
+        == tmp_path.resolve() / "link" / "x.json"
+    )
 
 
-@given(st.lists(st.sampled_from(["..", ".", "a", "/", "b.json", "~", "$HOME", "\\", "C:"]), max_size=6).map("/".join))
+@given(
+    st.lists(
+        st.sampled_from(["..", ".", "a", "/", "b.json", "~", "$HOME", "\\", "C:"]), max_size=6
+    ).map("/".join)
+)
 def test_every_accepted_path_is_inside(value: str) -> None:
     workspace = Path("/nonexistent/workspace")
     try:

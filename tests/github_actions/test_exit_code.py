@@ -18,11 +18,19 @@ def test_untrusted_text_runs_no_workflow_command() -> None:
     out = io.StringIO()
     with logging_to(Console(out, out, in_actions=True)):
         OWN.info("100 %s of role a\n::error::b\n##[add-mask]c\x1b[2J")
-    assert out.getvalue().splitlines() == ["100 %s of role a", "| ::error::b", "## [add-mask]c\\x1b[2J"]
+    assert out.getvalue().splitlines() == [
+        "100 %s of role a",
+        "| ::error::b",
+        "## [add-mask]c\\x1b[2J",
+    ]
 
 
-@pytest.mark.parametrize("name", ["", "urllib3.connectionpool", "boto3", "botocore.retries", "leastprivate"])
-def test_records_of_other_packages_are_not_shown(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "urllib3.connectionpool", "boto3", "botocore.retries", "leastprivate"]
+)
+def test_records_of_other_packages_are_not_shown(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = io.StringIO()
     with logging_to(Console(out, out, in_actions=False)):
         logging.getLogger(name).error("Connection pool is full")

@@ -10,14 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import LeastprivError
-from leastpriv.github_actions.context import SUMMARY_LIMIT, append_summary, heredoc, truncate_at_line, write_outputs
+from leastpriv.github_actions.context import (
+    SUMMARY_LIMIT,
+    append_summary,
+    heredoc,
+    truncate_at_line,
+    write_outputs,
+)
 
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\r\n=<: "))
+TEXT = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\r\n=<: ")
+)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True)
 
 
 def read_outputs(text: str) -> list[tuple[str, str]]:
-    """Read an output file as the runner on Linux does (`FileCommandManager.cs`: lines end at LF alone)."""
+    """Read an output file as the runner on Linux does (`FileCommandManager.cs`: lines end at LF
+    alone).
+    """
     lines, outputs, position = text.split("\n"), [], 0
     while position < len(lines):
         line = lines[position]
@@ -65,7 +75,11 @@ def test_a_value_with_its_delimiter_is_an_error() -> None:
 def test_no_two_outputs_share_a_delimiter(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_outputs(tmp_path / "output", {name: "x"})
-    first, second = (line.split("<<")[1] for line in (tmp_path / "output").read_text().splitlines() if "<<" in line)
+    first, second = (
+        line.split("<<")[1]
+        for line in (tmp_path / "output").read_text().splitlines()
+        if "<<" in line
+    )
     assert first != second
 
 
@@ -103,10 +117,14 @@ def test_summaries_of_one_step_stay_under_the_limit_together(tmp_path: Path) -> 
 
 
 @given(
-    st.lists(st.sampled_from(["word\n", "```json\n", "```\n", "````\n", "caf\u00e9 \u2028x\n", "\r\n"])),
+    st.lists(
+        st.sampled_from(["word\n", "```json\n", "```\n", "````\n", "caf\u00e9 \u2028x\n", "\r\n"])
+    ),
     st.integers(0, 400),
 )
-def test_a_truncated_summary_keeps_whole_lines_closes_code_and_has_a_note(lines: list[str], limit: int) -> None:
+def test_a_truncated_summary_keeps_whole_lines_closes_code_and_has_a_note(
+    lines: list[str], limit: int
+) -> None:
     markdown = "".join(lines)
     cut = truncate_at_line(markdown, limit)
     assert len(cut.encode()) <= limit

@@ -9,18 +9,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.github_actions.workflow_commands import Console, escape_data, escape_property, safe_line
+from leastpriv.github_actions.workflow_commands import (
+    Console,
+    escape_data,
+    escape_property,
+    safe_line,
+)
 
-COMMANDS = ("add-mask", "set-output", "group", "endgroup", "warning", "stop-commands", "debug", "add-matcher")
+COMMANDS = (
+    "add-mask",
+    "set-output",
+    "group",
+    "endgroup",
+    "warning",
+    "stop-commands",
+    "debug",
+    "add-matcher",
+)
 BLANKS = (" ", "\t", "\n", "\r", "\u2028", "\x85", "\xa0", "\u3000", "\ufeff")
 PIECES = st.sampled_from(
-    ("::", "##[", "]", "#", "a", "%0A", "\x1b[2J", "\ud800", "::set-output name=x::y", *BLANKS, *COMMANDS)
+    (
+        "::",
+        "##[",
+        "]",
+        "#",
+        "a",
+        "%0A",
+        "\x1b[2J",
+        "\ud800",
+        "::set-output name=x::y",
+        *BLANKS,
+        *COMMANDS,
+    )
 )
 HOSTILE = st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join)
 
 
 def runner_commands(printed: str) -> list[tuple[str, str]]:
-    """Return the commands that a runner finds in printed text (`ActionCommand.cs`, stop-commands)."""
+    """Return the commands that a runner finds in printed text (`ActionCommand.cs`,
+    stop-commands).
+    """
     found, stopped = [], ""
     for line in re.split(r"\r\n|\r|\n", printed):
         if stopped:
@@ -31,7 +59,11 @@ def runner_commands(printed: str) -> list[tuple[str, str]]:
             found.append((command[1], command[2]))
             stopped = command[2] if command[1] == "stop-commands" else ""
             continue
-        found += [(name, rest) for name, rest in re.findall(r"##\[([^ \]]+)[^\]]*\](.*)", line) if name in COMMANDS]
+        found += [
+            (name, rest)
+            for name, rest in re.findall(r"##\[([^ \]]+)[^\]]*\](.*)", line)
+            if name in COMMANDS
+        ]
     return found
 
 
@@ -58,7 +90,9 @@ def test_no_text_in_the_log_is_a_command(text: str) -> None:
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)
-def test_an_annotation_is_one_command_whatever_its_text(message: str, file: str, title: str) -> None:
+def test_an_annotation_is_one_command_whatever_its_text(
+    message: str, file: str, title: str
+) -> None:
     for kind in ("notice", "warning", "error"):
         speaker, stdout, _ = console()
         getattr(speaker, kind)(message, file=file, line=3, title=title)
@@ -67,9 +101,9 @@ def test_an_annotation_is_one_command_whatever_its_text(message: str, file: str,
         assert printed.startswith(f"::{kind} ")
         assert "##[" not in printed
         properties = printed.removeprefix(f"::{kind} ").split("::", 1)[0].split(",")
-        assert [pair.split("=", 1)[0] for pair in properties] == ["file"] * bool(file) + ["line"] + ["title"] * bool(
-            title
-        )
+        assert [pair.split("=", 1)[0] for pair in properties] == ["file"] * bool(file) + [
+            "line"
+        ] + ["title"] * bool(title)
 
 
 @given(HOSTILE)
@@ -91,7 +125,11 @@ def test_a_line_is_one_line_without_control_characters(text: str) -> None:
     assert len(line.splitlines()) <= 1
 
 
-@given(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":#"), max_size=20))
+@given(
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":#"), max_size=20
+    )
+)
 def test_plain_text_is_printed_as_it_is(text: str) -> None:
     speaker, stdout, _ = console()
     speaker.log(text)
@@ -138,8 +176,12 @@ def test_a_warning_outside_actions_is_a_sentence_on_standard_error() -> None:
     assert (stdout.getvalue(), stderr.getvalue()) == ("", "warning: iam/x.json:7: s3:*: not used\n")
 
 
-@pytest.mark.parametrize(("in_actions", "printed"), [(True, "::add-mask::se%25cret\n"), (False, "")])
-def test_a_secret_is_masked_in_actions_and_never_printed_elsewhere(in_actions: bool, printed: str) -> None:
+@pytest.mark.parametrize(
+    ("in_actions", "printed"), [(True, "::add-mask::se%25cret\n"), (False, "")]
+)
+def test_a_secret_is_masked_in_actions_and_never_printed_elsewhere(
+    in_actions: bool, printed: str
+) -> None:
     speaker, stdout, stderr = console(in_actions)
     speaker.mask("se%cret")
     speaker.mask("")

@@ -18,8 +18,10 @@ from tests.fakes.markdown import read
 
 REGISTERED = frozenset(
     {
-        "add-mask", "add-matcher", "add-path", "debug", "echo", "endgroup", "error", "group", "internal-set-repo-path",
-        "notice", "remove-matcher", "save-state", "set-env", "set-output", "stop-commands", "warning",
+        "add-mask", "add-matcher", "add-path", "debug", "echo", "endgroup", "error", "group",
+        "internal-set-repo-path",
+        "notice", "remove-matcher", "save-state", "set-env", "set-output", "stop-commands",
+        "warning",
     }
 )  # fmt: skip
 """Commands of actions/runner, `ActionCommandManager.cs` and `ExecutionContext.cs`."""
@@ -45,8 +47,9 @@ class Log:
 def runner_log(text: str) -> Log:
     """Reads a log by the rules of actions/runner, `ActionCommand.cs` and `ActionCommandManager.cs`.
 
-    Lines end at LF, CR or both. `::name key=value::data` counts after trimming blanks, `##[name key=value;]data`
-    anywhere in a line; between `::stop-commands::token` and `::token::` nothing does.
+    Lines end at LF, CR or both. `::name key=value::data` counts after trimming blanks, `##[name
+    key=value;]data` anywhere in a line; between `::stop-commands::token` and `::token::` nothing
+    does.
     """
     log, stopped = Log(), ""
     for line in re.split(r"\r\n|\r|\n", text):
@@ -85,7 +88,11 @@ def _old_form(line: str, token: str) -> Command | None:
 
 def _pairs(text: str, separator: str) -> dict[str, str]:
     found = [pair.split("=", 1) for pair in text.split(separator) if pair]
-    return {pair[0]: _decoded(pair[1].replace("%3A", ":").replace("%2C", ",")) for pair in found if len(pair) > 1}
+    return {
+        pair[0]: _decoded(pair[1].replace("%3A", ":").replace("%2C", ","))
+        for pair in found
+        if len(pair) > 1
+    }
 
 
 def _decoded(text: str) -> str:
@@ -102,15 +109,21 @@ def markdown_acts(text: str, *, html: str, links: str) -> list[str]:
     acts += [link for link in page.links if not re.fullmatch(links, link)]
     known = {*page.html, *page.links}
     # `[#1](…)` is a link of the product, and `removed by #1` names one of its pull requests.
-    return acts + [each for each in page.acts() if each not in known and not re.fullmatch(r"#\d", each)]
+    return acts + [
+        each for each in page.acts() if each not in known and not re.fullmatch(r"#\d", each)
+    ]
 
 
 _LABEL = r'"(?:[A-Za-z0-9 ./:-]|#[0-9]{1,7};)*"'
-_DRAWN = re.compile(rf"flowchart LR|    n\d+(?:\[{_LABEL}\]|\(\[{_LABEL}\]\))|    n\d+ -->\|{_LABEL}\| n\d+")
+_DRAWN = re.compile(
+    rf"flowchart LR|    n\d+(?:\[{_LABEL}\]|\(\[{_LABEL}\]\))|    n\d+ -->\|{_LABEL}\| n\d+"
+)
 
 
 def drawn_acts(text: str) -> list[str]:
-    """Lines of diagrams that are neither a node with a quoted label of plain characters nor a link of two nodes."""
+    """Lines of diagrams that are neither a node with a quoted label of plain characters nor a link
+    of two nodes.
+    """
     blocks = re.findall(r"^```mermaid\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.split("\n") if not _DRAWN.fullmatch(line)]
 
@@ -125,13 +138,16 @@ def trailers(message: str) -> list[str]:
 def commit_acts(message: str) -> list[str]:
     """Effects of a commit message on GitHub: mentions, references, skipped runs."""
     acting = (
-        r"(?i)@\w|#\d|\bGH-\d|\[(?:skip ci|ci skip|no ci|skip actions|actions skip)\]|^skip-checks:|/(?:issues|pull)/\d"
+        r"(?i)@\w|#\d|\bGH-\d|\[(?:skip ci|ci skip|no ci|skip actions|actions"
+        r" skip)\]|^skip-checks:|/(?:issues|pull)/\d"
     )
     return re.findall(acting, message, re.MULTILINE)
 
 
 def page_acts(text: str, links: str) -> list[str]:
-    """Effects of a page in a browser beyond text, by strict parsing, so that a broken tag is an effect too."""
+    """Effects of a page in a browser beyond text, by strict parsing, so that a broken tag is an
+    effect too.
+    """
     root = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
     return [*_active(root, links), *_hidden("".join(root.itertext()))]
 
@@ -143,12 +159,27 @@ _REFERENCE = r"https://docs\.aws\.amazon\.com/service-authorization/latest/refer
 def _active(root: Element, links: str) -> Iterator[str]:
     for each in root.iter():
         tag = str(each.tag).rpartition("}")[2]
-        if tag in {"iframe", "object", "embed", "link", "base", "form", "img", "video", "audio", "foreignObject"}:
+        if tag in {
+            "iframe",
+            "object",
+            "embed",
+            "link",
+            "base",
+            "form",
+            "img",
+            "video",
+            "audio",
+            "foreignObject",
+        }:
             yield tag
         for key, value in each.attrib.items():
             if key.startswith("on") or key in {"src", "srcdoc", "formaction", "style"}:
                 yield f"{tag} {key}={value}"
-            if key == "href" and not value.startswith("#") and not re.fullmatch(f"{links}|{_REFERENCE}", value):
+            if (
+                key == "href"
+                and not value.startswith("#")
+                and not re.fullmatch(f"{links}|{_REFERENCE}", value)
+            ):
                 yield f"{tag} {key}={value}"
     for tag in ("script", "style", "title"):
         if len(list(root.iter(tag))) != 1:
@@ -167,7 +198,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def terminal_acts(text: str) -> list[str]:
     """Effects on a terminal beyond coloured text: control sequences and directions of writing."""
     return re.findall(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", _COLOUR.sub("", text)
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]",
+        _COLOUR.sub("", text),
     )
 
 
@@ -179,9 +211,11 @@ def links_of_messages(log: Mapping[str, Any]) -> list[str]:
 
 
 def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
-    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}`, `${$}` characters, `${key}` a variable.
+    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}`, `${$}` characters,
+    `${key}` a variable.
 
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-26.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read
+    2026-11-26.
     """
     out, rest = "", pattern
     while rest:

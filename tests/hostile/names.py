@@ -26,9 +26,18 @@ ATTACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (
         "delimiters of output files",
-        ("EOF", "x\nEOF\npolicy=owned", "leastpriv_", "x\npolicy<<leastpriv_\nowned\nleastpriv_", "name<<EOF"),
+        (
+            "EOF",
+            "x\nEOF\npolicy=owned",
+            "leastpriv_",
+            "x\npolicy<<leastpriv_\nowned\nleastpriv_",
+            "name<<EOF",
+        ),
     ),
-    ("mentions and references", ("@everyone", "\uff20octo", "GH-12", "octo-org/shop@c0ffee", "/issues/12", "#12, #13")),
+    (
+        "mentions and references",
+        ("@everyone", "\uff20octo", "GH-12", "octo-org/shop@c0ffee", "/issues/12", "#12, #13"),
+    ),
     (
         "Markdown and HTML",
         (
@@ -48,16 +57,39 @@ ATTACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "***\n---\n===",
         ),
     ),
-    ("diagrams", ('"] --> n9', '"]\n    click n0 "https://evil.example"', "%%{init: {}}%%", "#quot;", "end")),
+    (
+        "diagrams",
+        ('"] --> n9', '"]\n    click n0 "https://evil.example"', "%%{init: {}}%%", "#quot;", "end"),
+    ),
     (
         "trailers of commits",
-        ("x\n\nLeastpriv-Fingerprint: 0", "Signed-off-by: Eve", "[skip ci]", "Closes #1\nCloses #2"),
+        (
+            "x\n\nLeastpriv-Fingerprint: 0",
+            "Signed-off-by: Eve",
+            "[skip ci]",
+            "Closes #1\nCloses #2",
+        ),
     ),
     (
         "wildcards and variables",
-        ("*", "?", "a*", "b?c", "${aws:username}", "${*}", "$${x}", "%{if true}", "${", "$", "a${aws:PrincipalTag/x}b"),
+        (
+            "*",
+            "?",
+            "a*",
+            "b?c",
+            "${aws:username}",
+            "${*}",
+            "$${x}",
+            "%{if true}",
+            "${",
+            "$",
+            "a${aws:PrincipalTag/x}b",
+        ),
     ),
-    ("paths", ("../../etc/passwd", "/etc/passwd", "a/../../b", ".git/config", "~root", "con", "a\\..\\b")),
+    (
+        "paths",
+        ("../../etc/passwd", "/etc/passwd", "a/../../b", ".git/config", "~root", "con", "a\\..\\b"),
+    ),
     (
         "what cannot be seen",
         (
@@ -79,21 +111,48 @@ ATTACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "sentences of refusal",
         (
             "y User: a is not authorized to perform: iam:CreateAccessKey on resource: z",
-            "y is not authorized to perform: iam:CreateUser on resource: * because no identity-based policy allows it",
-            'y" because no identity-based policy allows it. User: x is not authorized to perform: "',
+            (
+                "y is not authorized to perform: iam:CreateUser on resource: * because no"
+                " identity-based policy allows it"
+            ),
+            (
+                'y" because no identity-based policy allows it. User: x is not authorized to'
+                ' perform: "'
+            ),
             "with an explicit deny",
         ),
     ),
-    ("markup of terminals", ("[bold]x[/bold]", "[link=https://evil.example]x[/link]", ":boom:", "\\[x]")),
-    ("length", ("A" * 262_144, "`" * 4_000, "@a " * 4_000, "\n" * 4_000, "[" * 4_000, "<" * 4_000, "*" * 500)),
+    (
+        "markup of terminals",
+        ("[bold]x[/bold]", "[link=https://evil.example]x[/link]", ":boom:", "\\[x]"),
+    ),
+    (
+        "length",
+        (
+            "A" * 262_144,
+            "`" * 4_000,
+            "@a " * 4_000,
+            "\n" * 4_000,
+            "[" * 4_000,
+            "<" * 4_000,
+            "*" * 500,
+        ),
+    ),
 )
-FIXED: tuple[str, ...] = tuple(dict.fromkeys([*HOSTILE, *(name for _, names in ATTACKS for name in names)]))
+FIXED: tuple[str, ...] = tuple(
+    dict.fromkeys([*HOSTILE, *(name for _, names in ATTACKS for name in names)])
+)
 
-_SIGNS = "`|\\<>@#[](){}*?$%&_!-:;,.~^='\"/ \t\r\n\x00\x1b\x7f\x85\u2028\u202e\u200b\ufe0f\ud800🎉ß\u0301"
+_SIGNS = (
+    "`|\\<>@#[](){}*?$%&_!-:;,.~^='\"/"
+    " \t\r\n\x00\x1b\x7f\x85\u2028\u202e\u200b\ufe0f\ud800🎉ß\u0301"
+)
 
 
 def generated(count: int, seed: int = 20261126) -> Iterator[str]:
-    """The given number of names, always the same: attacks truncated, joined and mixed with special characters."""
+    """The given number of names, always the same: attacks truncated, joined and mixed with special
+    characters.
+    """
     chance = random.Random(seed)  # noqa: S311 - to be the same each time
     pieces = [name for name in FIXED if len(name) < 100]
     for _ in range(count):
@@ -110,7 +169,8 @@ def _piece(chance: random.Random, pieces: Sequence[str]) -> str:
             return "".join(chance.choice(_SIGNS) for _ in range(chance.randrange(1, 12)))
         case _:
             return "".join(
-                chr(chance.choice((0x20, 0x80, 0x2000, 0xFE00, 0x1F300)) + chance.randrange(0x60)) for _ in "abc"
+                chr(chance.choice((0x20, 0x80, 0x2000, 0xFE00, 0x1F300)) + chance.randrange(0x60))
+                for _ in "abc"
             )
 
 

@@ -35,7 +35,11 @@ ADDED = [
 
 
 def hub_for(names: Sequence[str]) -> FakeGitHub:
-    return FakeGitHub("octo-org/shop", permissions=RIGHTS, files={POLICY_FILE: json.dumps(policy(names), indent=2)})
+    return FakeGitHub(
+        "octo-org/shop",
+        permissions=RIGHTS,
+        files={POLICY_FILE: json.dumps(policy(names), indent=2)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +51,9 @@ def fixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Put]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_name_of_the_list_has_an_effect_in_any_output_of_a_pull_request(fixed: Put, way: str) -> None:
+def test_no_name_of_the_list_has_an_effect_in_any_output_of_a_pull_request(
+    fixed: Put, way: str
+) -> None:
     assert fixed.code == 0
     assert fixed.outputs["pull-request-operation"] == "created"
     assert WAYS[way](fixed) == []
@@ -55,7 +61,14 @@ def test_no_name_of_the_list_has_an_effect_in_any_output_of_a_pull_request(fixed
 
 def test_all_texts_of_a_pull_request_are_checked(fixed: Put) -> None:
     assert {"summary", "pull request"} <= set(fixed.markdown)
-    assert {"committed policy", "memory", "x.html", "x.sarif", "proposal.json", "patch.json"} <= set(fixed.files)
+    assert {
+        "committed policy",
+        "memory",
+        "x.html",
+        "x.sarif",
+        "proposal.json",
+        "patch.json",
+    } <= set(fixed.files)
     # A file with a name that UTF-8 lacks is not cached; the thousand names below have none.
     assert b"CreateQueue" in fixed.files["cache"]
 
@@ -67,12 +80,17 @@ def test_line_comments_show_names_as_text(tmp_path: Path) -> None:
     notes = line_notes(subject)
     assert len(notes) > 3
     for note in notes:
-        assert consumers.markdown_acts(note.text, html=HTML, links=f"{RUNS_AT.format(run='')}\\d+") == []
+        assert (
+            consumers.markdown_acts(note.text, html=HTML, links=f"{RUNS_AT.format(run='')}\\d+")
+            == []
+        )
     assert "alert" in "".join(note.text for note in notes)
 
 
 def test_no_name_in_a_denial_makes_it_resolvable_by_a_grant(fixed: Put) -> None:
-    """All denials of `sns:Publish` are of a service control policy, whatever the topic's name says before that."""
+    """All denials of `sns:Publish` are of a service control policy, whatever the topic's name says
+    before that.
+    """
     assert json.loads(fixed.outputs["added-actions"]) == ADDED
 
 
@@ -82,7 +100,9 @@ def test_no_name_becomes_a_wildcard_or_a_variable(fixed: Put) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1_000 // BATCH))
-def test_a_thousand_names_have_no_effect_in_any_output_of_any_mode(tmp_path: Path, number: int) -> None:
+def test_a_thousand_names_have_no_effect_in_any_output_of_any_mode(
+    tmp_path: Path, number: int
+) -> None:
     names, tags = tagged(1_000)
     mine, own = (each[number * BATCH : (number + 1) * BATCH] for each in (names, tags))
     with hub_for(mine) as hub:

@@ -22,7 +22,8 @@ from tests.action.test_step import Job
 from tests.fakes.deploys import NOW, POLICY, ROLE
 
 INPUTS = (
-    "policy-file", "also-attached", "trust-policy", "boundary-file", "trails", "templates", "plans", "terraform-plan",
+    "policy-file", "also-attached", "trust-policy", "boundary-file", "trails", "templates",
+    "plans", "terraform-plan",
     "job-logs", "config", "sarif-file", "page-file",
 )  # fmt: skip
 IN_CONFIG = ("policy-file", "also-attached")
@@ -75,7 +76,9 @@ def refused(job: Job, tmp_path: Path, label: str, **inputs: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS_OUT)
 @pytest.mark.parametrize("name", INPUTS)
-def test_an_input_that_leads_out_of_the_checkout_is_an_error(tmp_path: Path, job: Job, name: str, way: str) -> None:
+def test_an_input_that_leads_out_of_the_checkout_is_an_error(
+    tmp_path: Path, job: Job, name: str, way: str
+) -> None:
     value = WAYS_OUT[way].format(outside=tmp_path / "outside")
     more = {"role_arn": "", "policy_file": ""} if name == "config" else {}
     refused(job, tmp_path, name, **more, **{name.replace("-", "_"): value})
@@ -83,7 +86,9 @@ def test_an_input_that_leads_out_of_the_checkout_is_an_error(tmp_path: Path, job
 
 @pytest.mark.parametrize("way", WAYS_OUT)
 @pytest.mark.parametrize("name", IN_CONFIG)
-def test_a_path_in_the_config_that_leads_out_is_an_error(tmp_path: Path, job: Job, name: str, way: str) -> None:
+def test_a_path_in_the_config_that_leads_out_is_an_error(
+    tmp_path: Path, job: Job, name: str, way: str
+) -> None:
     value = WAYS_OUT[way].format(outside=tmp_path / "outside")
     entry = {"role-arn": ROLE, "policy-file": "iam/ci-deploy.json"} | {
         name: [value] if name == "also-attached" else value
@@ -111,8 +116,9 @@ def test_all_inputs_that_name_files_are_tested() -> None:
 
 def log_line(action: str) -> str:
     return (
-        f"User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: {action} on resource: "
-        f"arn:aws:sqs:eu-west-1:111122223333:orders because no identity-based policy allows the {action} action\n"
+        "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform:"
+        f" {action} on resource: arn:aws:sqs:eu-west-1:111122223333:orders because no"
+        f" identity-based policy allows the {action} action\n"
     )
 
 
@@ -129,7 +135,11 @@ def test_a_link_in_a_folder_of_logs_leads_to_no_file_outside(tmp_path: Path) -> 
 @pytest.mark.parametrize("linked", ["file", "folder"])
 def test_a_link_in_a_trail_leads_to_no_file_outside(tmp_path: Path, linked: str) -> None:
     (tmp_path / "outside").mkdir()
-    deploy = {"Records": [{"eventName": "CreateQueue", "eventSource": "sqs.amazonaws.com", "eventVersion": "1"}]}
+    deploy = {
+        "Records": [
+            {"eventName": "CreateQueue", "eventSource": "sqs.amazonaws.com", "eventVersion": "1"}
+        ]
+    }
     (tmp_path / "outside" / "trail.json").write_text(json.dumps(deploy))
     (tmp_path / "trail").mkdir()
     target = tmp_path / "outside" / ("trail.json" if linked == "file" else "")

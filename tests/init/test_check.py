@@ -1,4 +1,6 @@
-"""`leastpriv init --check` names what works, what AWS denies in its own words, and the condition that fails."""
+"""`leastpriv init --check` names what works, what AWS denies in its own words, and the condition
+that fails.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,10 @@ ISSUER = "token.actions.githubusercontent.com"
 READER = f"arn:aws:sts::{ACCOUNT}:assumed-role/leastpriv-reader/run"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"
 CLAIMS = {
-    "iss": f"https://{ISSUER}", "aud": "sts.amazonaws.com", "sub": "repo:acme/shop:ref:refs/heads/main",
-    "repository": "acme/shop", "repository_id": "34", "repository_owner_id": "12", "actor": "kim", "jti": "secret-id",
+    "iss": f"https://{ISSUER}", "aud": "sts.amazonaws.com",
+    "sub": "repo:acme/shop:ref:refs/heads/main",
+    "repository": "acme/shop", "repository_id": "34", "repository_owner_id": "12", "actor": "kim",
+    "jti": "secret-id",
 }  # fmt: skip
 KEY = "arn:aws:kms:eu-west-1:999999999999:key/1"
 DENIED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
@@ -32,7 +36,9 @@ DENIED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 
 def options(**given: Any) -> InitOptions:
     """The options of one role with event history."""
-    return parse_options({"repository": ["acme/shop"], "role-arn": [ROLE], "sources": ["event-history"], **given})
+    return parse_options(
+        {"repository": ["acme/shop"], "role-arn": [ROLE], "sources": ["event-history"], **given}
+    )
 
 
 def token(claims: Mapping[str, Any]) -> str:
@@ -56,7 +62,8 @@ class Job(ThreadingHTTPServer):
         own = f"http://127.0.0.1:{self.server_port}"
         return {
             **{name: value for name, value in aws.environment().items() if "KEY" not in name},
-            "AWS_ENDPOINT_URL_STS": own, "ACTIONS_ID_TOKEN_REQUEST_URL": f"{own}/token?api-version=2.0",
+            "AWS_ENDPOINT_URL_STS": own,
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{own}/token?api-version=2.0",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "permitted",
         }  # fmt: skip
 
@@ -74,7 +81,8 @@ class _Answers(BaseHTTPRequestHandler):
         code, message = self.server.refused
         if code:
             self._answer(
-                403, f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+                403,
+                f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>",
             )
             return
         keys = "<AccessKeyId>AKIAREADER</AccessKeyId><SecretAccessKey>x</SecretAccessKey><SessionToken>y</SessionToken>"
@@ -106,7 +114,9 @@ def aws() -> Iterator[FakeAws]:
     with FakeAws(
         {
             "cloudtrail:LookupEvents": lambda _: {"Events": []},
-            "account:ListRegions": lambda _: {"Regions": [{"RegionName": "eu-west-1", "RegionOptStatus": "ENABLED"}]},
+            "account:ListRegions": lambda _: {
+                "Regions": [{"RegionName": "eu-west-1", "RegionOptStatus": "ENABLED"}]
+            },
             "sts:GetCallerIdentity": lambda _: {"Account": ACCOUNT, "Arn": READER, "UserId": "x"},
         }
     ) as server:
@@ -116,8 +126,10 @@ def aws() -> Iterator[FakeAws]:
 def role_with(trust: Mapping[str, Any]) -> dict[str, Any]:
     """IAM's description of the reader role."""
     return {
-        "Path": "/", "RoleName": "leastpriv-reader", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
-        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": json.dumps(trust),
+        "Path": "/", "RoleName": "leastpriv-reader", "RoleId": "AROAAAAAAAAAAAAAAAAA",
+        "Arn": READER,
+        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC),
+        "AssumeRolePolicyDocument": json.dumps(trust),
     }  # fmt: skip
 
 
@@ -125,7 +137,9 @@ def failures(found: Iterable[Check]) -> list[tuple[str, str]]:
     return [(each.step, each.detail) for each in found if each.works is False]
 
 
-def test_a_job_with_the_right_token_assumes_the_role_and_every_check_works(job: Job, aws: FakeAws) -> None:
+def test_a_job_with_the_right_token_assumes_the_role_and_every_check_works(
+    job: Job, aws: FakeAws
+) -> None:
     found = list(check_setup(options(), job.environment(aws)))
     assert [each.step for each in found if each.works] == ["assume", "LookupEvents", "ListRegions"]
     assert failures(found) == []
@@ -143,10 +157,22 @@ def test_claims_are_printed_and_the_token_and_the_person_never(job: Job, aws: Fa
 @pytest.mark.parametrize(
     ("claim", "words"),
     [
-        ({"sub": "repo:acme/shop:environment:prod"}, f"StringEquals {ISSUER}:sub: the token has 'repo:acme/shop:env"),
-        ({"sub": "repo:acme/shop:pull_request"}, "accepted is 'repo:acme/shop:ref:refs/heads/main'"),
-        ({"aud": "https://github.com/acme"}, f"StringEquals {ISSUER}:aud: the token has 'https://github.com/acme'"),
-        ({"iss": "https://ghe.acme.com/_services/token"}, "the issuer is https://ghe.acme.com/_services/token"),
+        (
+            {"sub": "repo:acme/shop:environment:prod"},
+            f"StringEquals {ISSUER}:sub: the token has 'repo:acme/shop:env",
+        ),
+        (
+            {"sub": "repo:acme/shop:pull_request"},
+            "accepted is 'repo:acme/shop:ref:refs/heads/main'",
+        ),
+        (
+            {"aud": "https://github.com/acme"},
+            f"StringEquals {ISSUER}:aud: the token has 'https://github.com/acme'",
+        ),
+        (
+            {"iss": "https://ghe.acme.com/_services/token"},
+            "the issuer is https://ghe.acme.com/_services/token",
+        ),
     ],
 )
 def test_a_denied_login_names_the_condition_that_the_token_does_not_fulfil(
@@ -160,7 +186,11 @@ def test_a_denied_login_names_the_condition_that_the_token_does_not_fulfil(
 
 
 def test_the_deployed_trust_policy_is_compared_where_it_can_be_read(job: Job, aws: FakeAws) -> None:
-    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", ["repo:acme/shop:ref:refs/heads/old"])
+    trust = trust_policy(
+        options().provider("aws", ACCOUNT),
+        "sts.amazonaws.com",
+        ["repo:acme/shop:ref:refs/heads/old"],
+    )
     aws.operations["iam:GetRole"] = lambda _: {"Role": role_with(trust)}
     job.refused = ("AccessDenied", DENIED)
     environment = {
@@ -168,9 +198,12 @@ def test_the_deployed_trust_policy_is_compared_where_it_can_be_read(job: Job, aw
         **aws.environment(),
         "AWS_ENDPOINT_URL_STS": job.environment(aws)["AWS_ENDPOINT_URL_STS"],
     }
-    ((_, _), (step, detail)) = failures(check_setup(options(), environment))
+    (_, _), (step, detail) = failures(check_setup(options(), environment))
     assert step == "trust policy"
-    assert "accepted is 'repo:acme/shop:ref:refs/heads/old' (the trust policy that the account has)" in detail
+    assert (
+        "accepted is 'repo:acme/shop:ref:refs/heads/old' (the trust policy that the account has)"
+        in detail
+    )
 
 
 def test_a_subject_with_ids_is_explained_where_the_conditions_hold(job: Job, aws: FakeAws) -> None:
@@ -186,12 +219,20 @@ def test_a_subject_with_ids_is_explained_where_the_conditions_hold(job: Job, aws
     ("message", "remedy"),
     [
         ("Incorrect token audience", "add `sts.amazonaws.com`"),
-        (f"No OpenIDConnect provider found in your account for https://{ISSUER}", "CreateProvider=true"),
-        ("OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint", "update-open-id-connect"),
+        (
+            f"No OpenIDConnect provider found in your account for https://{ISSUER}",
+            "CreateProvider=true",
+        ),
+        (
+            "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint",
+            "update-open-id-connect",
+        ),
         ("Couldn't retrieve verification key from your identity provider", "from the internet"),
     ],
 )
-def test_every_error_of_the_login_is_quoted_with_its_remedy(job: Job, aws: FakeAws, message: str, remedy: str) -> None:
+def test_every_error_of_the_login_is_quoted_with_its_remedy(
+    job: Job, aws: FakeAws, message: str, remedy: str
+) -> None:
     job.refused = ("InvalidIdentityToken", message)
     step, detail = failures(check_setup(options(), job.environment(aws)))[0]
     assert step == "assume"
@@ -201,8 +242,8 @@ def test_every_error_of_the_login_is_quoted_with_its_remedy(job: Job, aws: FakeA
 
 def test_what_aws_denies_is_quoted_and_the_other_checks_go_on(aws: FakeAws) -> None:
     message = (
-        f"User: {READER} is not authorized to perform: cloudtrail:LookupEvents with an explicit deny in a service "
-        "control policy"
+        f"User: {READER} is not authorized to perform: cloudtrail:LookupEvents with an explicit"
+        " deny in a service control policy"
     )
     aws.refuse("LookupEvents", "AccessDeniedException", message)
     found = list(check_setup(options(), aws.environment()))
@@ -227,7 +268,9 @@ def test_what_aws_denies_is_quoted_and_the_other_checks_go_on(aws: FakeAws) -> N
          "deny in a resource-based policy", "read", "`aws:SourceVpce`"),
     ],
 )  # fmt: skip
-def test_a_file_of_the_trail_is_listed_read_and_decrypted(aws: FakeAws, message: str, step: str, remedy: str) -> None:
+def test_a_file_of_the_trail_is_listed_read_and_decrypted(
+    aws: FakeAws, message: str, step: str, remedy: str
+) -> None:
     target = options(trails=["s3://logs/AWSLogs/o-abcdefghij"], sources=["s3-trail"])
     folder = f"AWSLogs/o-abcdefghij/{ACCOUNT}/"
     with FakeS3() as s3:
@@ -241,7 +284,9 @@ def test_a_file_of_the_trail_is_listed_read_and_decrypted(aws: FakeAws, message:
         assert [each.step for each in found if each.works] == ["list", "read"]
         assert found[-1].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
         s3.refuse("CloudTrail/$", "AccessDenied", "listing", times=1)
-        assert [each[0] for each in failures(check_setup(target, s3.environment(others=aws.endpoint)))] == ["list"]
+        assert [
+            each[0] for each in failures(check_setup(target, s3.environment(others=aws.endpoint)))
+        ] == ["list"]
         s3.refuse("b.json.gz", "AccessDenied", message)
         [(name, detail)] = failures(check_setup(target, s3.environment(others=aws.endpoint)))
     assert name == step
@@ -254,7 +299,9 @@ def test_the_hub_assumes_each_other_reader_and_checks_it(aws: FakeAws) -> None:
 
     def assumed(asked: Asked) -> Mapping[str, Any]:
         if "333344445555" in asked.parameters["RoleArn"]:
-            raise RefusedError("AccessDenied", f"User: {READER} is not authorized to perform: sts:AssumeRole", 403)
+            raise RefusedError(
+                "AccessDenied", f"User: {READER} is not authorized to perform: sts:AssumeRole", 403
+            )
         keys = {
             "AccessKeyId": "AKIAOTHERACCOUNT0",
             "SecretAccessKey": "x",
@@ -264,7 +311,10 @@ def test_the_hub_assumes_each_other_reader_and_checks_it(aws: FakeAws) -> None:
         return {"Credentials": keys}
 
     aws.operations["sts:AssumeRole"] = assumed
-    roles = [ROLE, *(f"arn:aws:iam::{account}:role/ci-deploy" for account in ("222233334444", "333344445555"))]
+    roles = [
+        ROLE,
+        *(f"arn:aws:iam::{account}:role/ci-deploy" for account in ("222233334444", "333344445555")),
+    ]
     target = options(**{"role-arn": roles, "hub-account": [ACCOUNT], "aws-regions": ["eu-west-1"]})
     found = list(check_setup(target, aws.environment()))
     assert [each.detail for each in found if each.step == "assume" and each.works] == [
@@ -280,15 +330,25 @@ def test_the_hub_assumes_each_other_reader_and_checks_it(aws: FakeAws) -> None:
 
 
 def test_credentials_of_another_account_are_an_error(aws: FakeAws) -> None:
-    with pytest.raises(InputError, match=f"of the account {ACCOUNT}, and --role-arn names 222233334444"):
-        list(check_setup(options(**{"role-arn": ["arn:aws:iam::222233334444:role/x"]}), aws.environment()))
+    with pytest.raises(
+        InputError, match=f"of the account {ACCOUNT}, and --role-arn names 222233334444"
+    ):
+        list(
+            check_setup(
+                options(**{"role-arn": ["arn:aws:iam::222233334444:role/x"]}), aws.environment()
+            )
+        )
 
 
 @pytest.mark.parametrize(
     ("audience", "subject", "failed"),
     [
         ("sts.amazonaws.com", "repo:acme/shop:ref:refs/heads/main", []),
-        ("https://github.com/acme", "repo:acme/shop:ref:refs/heads/main", ["GetOpenIDConnectProvider"]),
+        (
+            "https://github.com/acme",
+            "repo:acme/shop:ref:refs/heads/main",
+            ["GetOpenIDConnectProvider"],
+        ),
         ("sts.amazonaws.com", "repo:acme/shop:ref:refs/heads/old", ["trust policy"]),
     ],
 )
@@ -297,7 +357,11 @@ def test_an_administrator_s_credentials_show_whether_a_job_s_token_will_be_accep
 ) -> None:
     kim = f"arn:aws:iam::{ACCOUNT}:user/kim"
     trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [subject])
-    aws.operations["sts:GetCallerIdentity"] = lambda _: {"Account": ACCOUNT, "Arn": kim, "UserId": "x"}
+    aws.operations["sts:GetCallerIdentity"] = lambda _: {
+        "Account": ACCOUNT,
+        "Arn": kim,
+        "UserId": "x",
+    }
     aws.operations["iam:GetOpenIDConnectProvider"] = lambda _: {"ClientIDList": [audience]}
     aws.operations["iam:GetRole"] = lambda _: {"Role": role_with(trust)}
     found = list(check_setup(options(), aws.environment()))
@@ -307,10 +371,16 @@ def test_an_administrator_s_credentials_show_whether_a_job_s_token_will_be_accep
 
 def test_a_missing_provider_and_role_are_reported_with_aws_s_words(aws: FakeAws) -> None:
     kim = f"arn:aws:iam::{ACCOUNT}:user/kim"
-    aws.operations["sts:GetCallerIdentity"] = lambda _: {"Account": ACCOUNT, "Arn": kim, "UserId": "x"}
+    aws.operations["sts:GetCallerIdentity"] = lambda _: {
+        "Account": ACCOUNT,
+        "Arn": kim,
+        "UserId": "x",
+    }
     aws.operations["iam:GetOpenIDConnectProvider"] = aws.operations["iam:GetRole"] = lambda _: {}
     aws.refuse("GetOpenIDConnectProvider", "NoSuchEntity", "OpenIDConnect Provider not found", 404)
-    aws.refuse("GetRole", "NoSuchEntity", "The role with name leastpriv-reader cannot be found.", 404)
+    aws.refuse(
+        "GetRole", "NoSuchEntity", "The role with name leastpriv-reader cannot be found.", 404
+    )
     found = failures(check_setup(options(), aws.environment()))
     assert [step for step, _ in found] == ["GetOpenIDConnectProvider", "GetRole"]
     assert "cannot be found" in found[1][1]
@@ -334,33 +404,62 @@ def test_a_token_that_is_none_is_an_error_or_has_no_claims(text: str) -> None:
 
 
 def test_a_pattern_of_subjects_matches_as_iam_matches() -> None:
-    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", ["repo:acme/shop:ref:refs/tags/v*"])
+    trust = trust_policy(
+        options().provider("aws", ACCOUNT), "sts.amazonaws.com", ["repo:acme/shop:ref:refs/tags/v*"]
+    )
     assert not list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/v1"}))
-    assert len(list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/w1"}))) == 1
+    assert (
+        len(list(unmet_conditions(trust, {**CLAIMS, "sub": "repo:acme/shop:ref:refs/tags/w1"})))
+        == 1
+    )
 
 
-@pytest.mark.parametrize(("accepted", "is_met"), [(74, True), ([74], True), (["75", 74], True), ([75], False)])
-def test_a_trust_policy_may_give_the_number_of_a_repository_without_quotes(accepted: object, is_met: bool) -> None:
-    trust = trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [str(CLAIMS["sub"])])
+@pytest.mark.parametrize(
+    ("accepted", "is_met"), [(74, True), ([74], True), (["75", 74], True), ([75], False)]
+)
+def test_a_trust_policy_may_give_the_number_of_a_repository_without_quotes(
+    accepted: object, is_met: bool
+) -> None:
+    trust = trust_policy(
+        options().provider("aws", ACCOUNT), "sts.amazonaws.com", [str(CLAIMS["sub"])]
+    )
     trust["Statement"][0]["Condition"]["StringEquals"][f"{ISSUER}:repository_id"] = accepted
     assert bool(list(unmet_conditions(trust, {**CLAIMS, "repository_id": "74"}))) is not is_met
 
 
 def test_a_trust_policy_accepts_a_token_where_one_of_its_statements_does() -> None:
     ours, theirs = (
-        trust_policy(options().provider("aws", ACCOUNT), "sts.amazonaws.com", [f"repo:acme/{name}:ref:refs/heads/main"])
+        trust_policy(
+            options().provider("aws", ACCOUNT),
+            "sts.amazonaws.com",
+            [f"repo:acme/{name}:ref:refs/heads/main"],
+        )
         for name in ("shop", "bank")
     )
-    gitlab = trust_policy(f"arn:aws:iam::{ACCOUNT}:oidc-provider/gitlab.com", "sts.amazonaws.com", ["project_path:x"])
-    ec2 = {"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}
+    gitlab = trust_policy(
+        f"arn:aws:iam::{ACCOUNT}:oidc-provider/gitlab.com", "sts.amazonaws.com", ["project_path:x"]
+    )
+    ec2 = {
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "ec2.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    }
     several = {"Statement": [*theirs["Statement"], *gitlab["Statement"], *ours["Statement"]]}
     assert not list(unmet_conditions(several, CLAIMS))
-    (sentence,) = unmet_conditions({"Statement": [*theirs["Statement"], *gitlab["Statement"]]}, CLAIMS)
+    (sentence,) = unmet_conditions(
+        {"Statement": [*theirs["Statement"], *gitlab["Statement"]]}, CLAIMS
+    )
     assert "repo:acme/bank" in sentence
     assert next(unmet_conditions(gitlab, CLAIMS)).startswith("the issuer is")
-    assert list(unmet_conditions(ec2, CLAIMS)) == [f"no statement trusts the OIDC provider of https://{ISSUER}"]
+    assert list(unmet_conditions(ec2, CLAIMS)) == [
+        f"no statement trusts the OIDC provider of https://{ISSUER}"
+    ]
 
 
 def test_the_last_row_counts_and_a_failed_check_ends_with_one() -> None:
-    rows = check_rows([Check("a", True, "x"), Check("b", False, "y"), Check("c", None, "z")]).splitlines()
+    rows = check_rows(
+        [Check("a", True, "x"), Check("b", False, "y"), Check("c", None, "z")]
+    ).splitlines()
     assert rows == ["works  a: x", "FAILS  b: y", "info   c: z", "1 checks work, 1 fail."]

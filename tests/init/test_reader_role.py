@@ -8,7 +8,14 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.init.options import parse_options
-from leastpriv.init.reader_role import DEFAULT_SOURCES, ReaderGrant, Values, known_sources, reader_grants, reader_policy
+from leastpriv.init.reader_role import (
+    DEFAULT_SOURCES,
+    ReaderGrant,
+    Values,
+    known_sources,
+    reader_grants,
+    reader_policy,
+)
 from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, render_files
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import fits
@@ -24,7 +31,10 @@ GIVEN = {
     "kms-key-arn": ["arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"],
     "athena-table": ["primary/default.logs"],
     "athena-results": ["s3://results/queries"],
-    "access-analyzer": ["arn:aws:iam::111122223333:role/analyzer arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"],
+    "access-analyzer": [
+        "arn:aws:iam::111122223333:role/analyzer"
+        " arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
+    ],
     "action": [f"acme/leastpriv-action@{'0' * 40}"],
 }
 OTHER = "222233334444"
@@ -61,12 +71,15 @@ def test_the_reader_role_writes_only_what_its_source_requires(source: str) -> No
         action
         for grant in reader_grants([source])
         for action in grant.actions
-        if {"Write", "Permissions management", "Tagging"} & set(catalog.access_level(action).split(", "))
+        if {"Write", "Permissions management", "Tagging"}
+        & set(catalog.access_level(action).split(", "))
     }
     assert writes <= {
         "iam:PassRole", "athena:StartQueryExecution", "athena:StopQueryExecution", "s3:PutObject",
-        "s3:AbortMultipartUpload", "access-analyzer:StartPolicyGeneration", "access-analyzer:CancelPolicyGeneration",
-        "access-analyzer:GenerateFindingRecommendation", "kms:Decrypt", "sts:DecodeAuthorizationMessage",
+        "s3:AbortMultipartUpload", "access-analyzer:StartPolicyGeneration",
+        "access-analyzer:CancelPolicyGeneration",
+        "access-analyzer:GenerateFindingRecommendation", "kms:Decrypt",
+        "sts:DecodeAuthorizationMessage",
     }  # fmt: skip
 
 
@@ -76,12 +89,16 @@ POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
 
 @pytest.mark.parametrize("sources", [[name] for name in known_sources()] + [list(known_sources())])
 def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]) -> None:
-    """The table and both templates allow the same, by containment both ways, with the account's values filled in."""
+    """The table and both templates allow the same, by containment both ways, with the account's
+    values filled in.
+    """
     evidence = [] if {"live-user", *DEFAULT_SOURCES} & {*sources} else ["event-history"]
     users = ["arn:aws:iam::111122223333:user/ci"] if "live-user" in sources else []
     roles = [] if sources == ["live-user"] else [ROLE]
     options = {**GIVEN, "role-arn": [*roles, *users]}
-    target = parse_options({**options, "sources": ["event-history", "s3-trail", "athena", *sources, *evidence]})
+    target = parse_options(
+        {**options, "sources": ["event-history", "s3-trail", "athena", *sources, *evidence]}
+    )
     found = render_files(target)
     table = _policy(target.sources, {**target.values, **OWN})
     for name, pointer in ((CLOUDFORMATION, POINTER), (TERRAFORM, ADDRESS)):
@@ -115,7 +132,10 @@ def test_every_choice_of_sources_fits_one_inline_policy() -> None:
 @each_source
 def test_a_source_without_its_values_names_the_option(source: str) -> None:
     needed = {
-        name for grant in reader_grants([source]) for text in _texts(grant) for name in re.findall(r"{(\w+)}", text)
+        name
+        for grant in reader_grants([source])
+        for text in _texts(grant)
+        for name in re.findall(r"{(\w+)}", text)
     }
     for name in needed - {"Partition", "Account", "Targets"}:
         with pytest.raises(InputError, match=rf"The source {source} needs (--|a )"):
@@ -126,7 +146,9 @@ def test_only_the_folder_of_the_role_s_account_is_read() -> None:
     """Also in an organization's trail: neither another account's files nor their names."""
     for grant in reader_grants(["s3-trail"], VALUES):
         if grant.sid == "ReadTrailFiles":
-            assert grant.resources == ("arn:aws:s3:::trails/org/AWSLogs/o-abcdefghij/111122223333/*",)
+            assert grant.resources == (
+                "arn:aws:s3:::trails/org/AWSLogs/o-abcdefghij/111122223333/*",
+            )
         if grant.sid == "ListTrailBucket":
             assert grant.condition
             assert grant.condition.values == ("org/AWSLogs/o-abcdefghij/111122223333/*",)
@@ -140,14 +162,21 @@ def test_only_the_folder_of_the_role_s_account_is_read() -> None:
         ("s3://trails/a/b/", "a/b/AWSLogs/111122223333/"),
         ("s3://trails/AWSLogs", "AWSLogs/111122223333/"),
         ("s3://trails/a/AWSLogs/o-abcdefghij/", "a/AWSLogs/o-abcdefghij/111122223333/"),
-        ("s3://trails/AWSLogs/o-abcdefghij/999999999999/CloudTrail/", "AWSLogs/o-abcdefghij/111122223333/"),
+        (
+            "s3://trails/AWSLogs/o-abcdefghij/999999999999/CloudTrail/",
+            "AWSLogs/o-abcdefghij/111122223333/",
+        ),
         ("s3://trails/AWSLogs/999999999999", "AWSLogs/111122223333/"),
     ],
 )
-def test_the_folder_of_the_account_follows_from_the_trail_s_address(trail: str, folder: str) -> None:
+def test_the_folder_of_the_account_follows_from_the_trail_s_address(
+    trail: str, folder: str
+) -> None:
     values = {**parse_options({**GIVEN, "trails": [trail]}).values, **OWN}
     (read,) = [each for each in reader_grants(["s3-trail"], values) if each.sid == "ReadTrailFiles"]
-    assert reader_policy([read], values)["Statement"][0]["Resource"] == [f"arn:aws:s3:::trails/{folder}*"]
+    assert reader_policy([read], values)["Statement"][0]["Resource"] == [
+        f"arn:aws:s3:::trails/{folder}*"
+    ]
 
 
 def test_many_roles_fit_one_inline_policy() -> None:
@@ -167,23 +196,50 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
     [
         ({"role-arn": []}, "--role-arn is missing"),
         ({"repository": []}, "--repository is missing"),
-        ({"role-arn": ["arn:aws:sts::111122223333:assumed-role/x/y"]}, "--role-arn: .*role's own ARN"),
+        (
+            {"role-arn": ["arn:aws:sts::111122223333:assumed-role/x/y"]},
+            "--role-arn: .*role's own ARN",
+        ),
         ({"role-arn": ['arn:aws:iam::111122223333:role/a"b/x']}, "--role-arn is .*letters"),
         ({"role-arn": [ROLE, "arn:aws-cn:iam::111122223333:role/x"]}, "several partitions"),
-        ({"role-arn": [ROLE], "policy-file": ["a.json", "b.json"]}, "2 times and --role-arn 1 times"),
-        ({"role-arn": [ROLE, "arn:aws:iam::111122223333:role/deploy"]}, "Several roles would have one policy file"),
-        ({"role-arn": ["arn:aws:iam::*:role/deploy"]}, "is not the ARN of a role|\\* and \\? in its name"),
-        ({"role-arn": [ROLE], "policy-file": ["iam/{name}.json"]}, "for a role with \\* or \\?, and for no other"),
-        ({"role-arn": [f"{ROLE}-*"], "policy-file": ["iam/a.json"]}, "for a role with \\* or \\?, and for no other"),
+        (
+            {"role-arn": [ROLE], "policy-file": ["a.json", "b.json"]},
+            "2 times and --role-arn 1 times",
+        ),
+        (
+            {"role-arn": [ROLE, "arn:aws:iam::111122223333:role/deploy"]},
+            "Several roles would have one policy file",
+        ),
+        (
+            {"role-arn": ["arn:aws:iam::*:role/deploy"]},
+            "is not the ARN of a role|\\* and \\? in its name",
+        ),
+        (
+            {"role-arn": [ROLE], "policy-file": ["iam/{name}.json"]},
+            "for a role with \\* or \\?, and for no other",
+        ),
+        (
+            {"role-arn": [f"{ROLE}-*"], "policy-file": ["iam/a.json"]},
+            "for a role with \\* or \\?, and for no other",
+        ),
         ({"repository": ["acme"]}, "OWNER/NAME"),
         ({"repository": ["acme/${x}"]}, "OWNER/NAME"),
         ({"repository": ["acme/.."]}, "OWNER/NAME"),
         ({"repository": ["-x/shop"]}, "OWNER/NAME"),
         ({"region": ["europe"]}, "like eu-west-1"),
         ({"aws-regions": ["europe"]}, "--aws-regions is 'europe': write a region"),
-        ({"region": ["cn-north-1"]}, "not in the partition aws of the role: write a region like eu-west-1"),
-        ({"role-arn": ["arn:aws-cn:iam::111122223333:role/x"], "region": ["eu-west-1"]}, "a region like cn-north-1"),
-        ({"role-arn": ["arn:aws-iso:iam::111122223333:role/x"]}, "choose a role in aws, aws-us-gov, aws-cn"),
+        (
+            {"region": ["cn-north-1"]},
+            "not in the partition aws of the role: write a region like eu-west-1",
+        ),
+        (
+            {"role-arn": ["arn:aws-cn:iam::111122223333:role/x"], "region": ["eu-west-1"]},
+            "a region like cn-north-1",
+        ),
+        (
+            {"role-arn": ["arn:aws-iso:iam::111122223333:role/x"]},
+            "choose a role in aws, aws-us-gov, aws-cn",
+        ),
         ({"policy-file": ["a: b"]}, "a path in the repository"),
         ({"policy-file": ["#a"]}, "a path in the repository"),
         ({"policy-file": ["../../etc/x.json"]}, "a path in the repository"),
@@ -196,14 +252,20 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ({"subject": ["repo:*"]}, "other owners than acme"),
         ({"subject": ["repo:evil/acme-shop:ref:refs/heads/main"]}, "other owners than acme"),
         ({"subject": ["repo:evil/acme:ref:refs/heads/main"]}, "other owners than acme"),
-        ({"subject": ["repo:*:job_workflow_ref:acme/flows/.github/workflows/a.yml@v1"]}, "other owners than acme"),
+        (
+            {"subject": ["repo:*:job_workflow_ref:acme/flows/.github/workflows/a.yml@v1"]},
+            "other owners than acme",
+        ),
         ({"subject": ["environment:acme"]}, "other owners than acme"),
         ({"subject": ["repository_id:1*"]}, "other owners than acme"),
         ({"aws-regions": ["eu-wset-1"]}, "not in the partition aws"),
         ({"trail-account": [OTHER]}, "--trail-account is given without --trails s3://BUCKET"),
         ({"athena-results": ["s3://results"]}, "--athena-results is given without --athena-table"),
         ({"issuer": ["https://ghe.acme.com"]}, "without https://"),
-        ({"trails": ["arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"]}, "write event-history, s3://"),
+        (
+            {"trails": ["arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"]},
+            "write event-history, s3://",
+        ),
         ({"trails": ["s3://one", "s3://two"]}, "several buckets"),
         ({"kms-key-arn": ["alias/trail"]}, "ARN of a key"),
         ({"trail-account": ["12"]}, "12 digits"),
@@ -211,7 +273,10 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ({"action": ["acme/leastpriv-action@v1"]}, "40 hex digits"),
         ({"sources": ["s3"]}, "--sources holds 's3': choose from event-history, s3-trail"),
         ({"sources": ["live-role"]}, "no evidence: add one of event-history"),
-        ({"sources": ["event-history", "digests"]}, "The source digests needs another source: add s3-trail"),
+        (
+            {"sources": ["event-history", "digests"]},
+            "The source digests needs another source: add s3-trail",
+        ),
     ],
 )
 def test_an_option_that_is_wrong_is_rejected_with_the_way_to_write_it(
@@ -240,7 +305,10 @@ def test_every_customized_subject_of_the_owner_is_accepted(subject: str) -> None
 
 def test_a_user_is_read_by_the_user_source_and_a_role_by_the_role_source() -> None:
     users = {"repository": ["acme/shop"], "role-arn": ["arn:aws:iam::111122223333:user/ci"]}
-    assert parse_options({**users, "sources": ["event-history", "live-role"]}).sources == ("event-history", "live-user")
+    assert parse_options({**users, "sources": ["event-history", "live-role"]}).sources == (
+        "event-history",
+        "live-user",
+    )
     roles = {**users, "role-arn": [ROLE]}
     assert parse_options(roles).sources == DEFAULT_SOURCES
     named = {**roles, "sources": ["event-history", "live-user", "live-role"]}
@@ -259,7 +327,10 @@ def _policy(sources: Sequence[str], values: Values = VALUES) -> Document:
 
 def _valued(text: str) -> str:
     """Returns a template or configuration with the account's values filled in."""
-    for expression, value in (("AWS::Partition", "aws"), ("data.aws_partition.current.partition", "aws")):
+    for expression, value in (
+        ("AWS::Partition", "aws"),
+        ("data.aws_partition.current.partition", "aws"),
+    ):
         text = text.replace(f"${{{expression}}}", value)
     for expression in ("AWS::AccountId", "data.aws_caller_identity.current.account_id"):
         text = text.replace(f"${{{expression}}}", OWN["Account"])

@@ -1,4 +1,5 @@
-"""The grants of `init` for a source equal the permissions derived from the product's requests to a fake AWS.
+"""The grants of `init` for a source equal the permissions derived from the product's requests to a
+fake AWS.
 
 Other sources are compared with runs in the lab (`tests/end_to_end/test_reader_role.py`).
 """
@@ -73,7 +74,9 @@ def test_reader_role_allows_listing_roles_of_a_wildcard(tmp_path: Path) -> None:
         "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
     }  # fmt: skip
     with FakeAws({"iam:ListRoles": lambda _: {"Roles": [role], "IsTruncated": False}}) as aws:
-        assert list_matching_roles(Aws.open(aws.environment()), ["*"], "aws") == (parse_principal(READER),)
+        assert list_matching_roles(Aws.open(aws.environment()), ["*"], "aws") == (
+            parse_principal(READER),
+        )
     _hold(aws.requests, list(reader_grants(["roles"])), tmp_path)
 
 
@@ -103,17 +106,23 @@ def test_reader_role_allows_reading_a_log_group(tmp_path: Path) -> None:
 
 def test_reader_role_allows_reading_service_control_policies(tmp_path: Path) -> None:
     with FakeAws(Organization().operations()) as aws:
-        found = read_outer_policies(Aws.open(aws.environment()), parse_principal(READER), "", scps=True)
+        found = read_outer_policies(
+            Aws.open(aws.environment()), parse_principal(READER), "", scps=True
+        )
     assert len(found.scps) == 3
     _hold(aws.requests, list(reader_grants(["organization-policies"])), tmp_path)
 
 
 def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
-    """Except for Athena's requests to Glue and S3 on the reader's behalf, which only AWS's own records show."""
+    """Except for Athena's requests to Glue and S3 on the reader's behalf, which only AWS's own
+    records show.
+    """
     athena = FakeAthena(None)
     with Stand() as servers:
         stand = servers.of(athena)
-        stand.s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
+        stand.s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(
+            1000
+        )
         stand.read()
         athena.running = 10**6
         with pytest.MonkeyPatch.context() as patch:
@@ -126,10 +135,14 @@ def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("organization", ["", "o-abcdefghij"])
-def test_reader_role_allows_each_request_to_the_bucket_of_a_trail_and_no_other_account_s(organization: str) -> None:
+def test_reader_role_allows_each_request_to_the_bucket_of_a_trail_and_no_other_account_s(
+    organization: str,
+) -> None:
     """The addresses are those of the workflow that init writes; digests are listed and read too."""
     top = f"AWSLogs/{organization}/" if organization else "AWSLogs/"
-    target = parse_options({**REQUIRED, "trails": [f"s3://logs/{top}"], "sources": ["s3-trail", "digests"]})
+    target = parse_options(
+        {**REQUIRED, "trails": [f"s3://logs/{top}"], "sources": ["s3-trail", "digests"]}
+    )
     keys = {
         "cloudtrail:ListPublicKeys": lambda _: listed_keys(),
         "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
@@ -137,7 +150,9 @@ def test_reader_role_allows_each_request_to_the_bucket_of_a_trail_and_no_other_a
     with FakeAws(keys) as aws, FakeS3() as s3:
         fill(s3)
         s3.objects = {key.replace("AWSLogs/", top, 1): body for key, body in s3.objects.items()}
-        calls, _ = read(Aws.open(s3.environment(others=aws.endpoint)), named=action_inputs(target)["trails"])
+        calls, _ = read(
+            Aws.open(s3.environment(others=aws.endpoint)), named=action_inputs(target)["trails"]
+        )
     assert organization or calls
     _allowed(s3.requests, target)
 
@@ -147,8 +162,12 @@ def test_reader_role_allows_each_request_for_a_table_over_a_trail() -> None:
     target = parse_options({**REQUIRED, **tables, "trails": ["s3://logs"], "sources": ["athena"]})
     with Stand() as servers:
         stand = servers.of(FakeAthena(None))
-        stand.s3.objects[f"AWSLogs/{TRAIL_ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
-        stand.read(Principals(frozenset({parse_principal(f"arn:aws:iam::{TRAIL_ACCOUNT}:role/ci")})))
+        stand.s3.objects[f"AWSLogs/{TRAIL_ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = (
+            bytes(1000)
+        )
+        stand.read(
+            Principals(frozenset({parse_principal(f"arn:aws:iam::{TRAIL_ACCOUNT}:role/ci")}))
+        )
         _allowed(stand.s3.requests, target)
 
 
@@ -156,20 +175,28 @@ REQUIRED = {"repository": ["acme/shop"], "role-arn": [f"arn:aws:iam::{TRAIL_ACCO
 
 
 def _allowed(requests: Sequence[str], target: InitOptions) -> None:
-    """Each request to S3 is allowed, and none outside the account's folder or the names of accounts."""
+    """Each request to S3 is allowed, and none outside the account's folder or the names of
+    accounts.
+    """
     values = {**target.values, "Account": TRAIL_ACCOUNT}
-    policy = parse(json.dumps(reader_policy(reader_grants(target.sources), values)).encode(), "reader.json")
+    policy = parse(
+        json.dumps(reader_policy(reader_grants(target.sources), values)).encode(), "reader.json"
+    )
     kinds = set()
     for each in requests:
         kind, _, name = each.partition(" ")
         name = name.partition(" bytes=")[0]
         kinds.add(kind)
-        listing = Request("s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (name,)}, context_complete=True)
+        listing = Request(
+            "s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (name,)}, context_complete=True
+        )
         reading = Request("s3:GetObject", f"arn:aws:s3:::logs/{name}", context_complete=True)
         assert evaluate(listing if kind == "LIST" else reading, [policy]).effect == "allowed", each
     assert kinds >= {"LIST"}
     for other in ("", "AWSLogs/999999999999/", f"AWSLogs/{TRAIL_ACCOUNT[:-1]}"):
-        listing = Request("s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (other,)}, context_complete=True)
+        listing = Request(
+            "s3:ListBucket", "arn:aws:s3:::logs", {"s3:prefix": (other,)}, context_complete=True
+        )
         assert evaluate(listing, [policy]).effect == "implicitDeny", other
 
 
@@ -179,7 +206,9 @@ def _hold(requests: list[Asked], granted: list[ReaderGrant], folder: Path) -> No
     write_trail(folder / "trail", records_of(requests, READER))
     policy = folder / "reader.json"
     policy.write_text(json.dumps(reader_policy(granted, VALUES), indent=2))
-    assert used(folder / "trail", READER) == {action for grant in granted for action in grant.actions}
+    assert used(folder / "trail", READER) == {
+        action for grant in granted for action in grant.actions
+    }
     assert changes(policy, folder / "trail", READER, folder / "out") == []
 
 
@@ -194,9 +223,20 @@ def _interrupt(_: float) -> None:
 
 def _user() -> dict[str, Operation]:
     """A user with a policy of each kind, in a group with both kinds."""
-    text = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}})
+    text = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"},
+        }
+    )
     then = datetime(2026, 1, 1, tzinfo=UTC)
-    own = {"Path": "/", "UserName": "kim", "UserId": "AIDAAAAAAAAAAAAAAAAA", "Arn": KIM, "CreateDate": then}
+    own = {
+        "Path": "/",
+        "UserName": "kim",
+        "UserId": "AIDAAAAAAAAAAAAAAAAA",
+        "Arn": KIM,
+        "CreateDate": then,
+    }
     group = {
         "Path": "/", "GroupName": "team", "GroupId": "AGPAAAAAAAAAAAAAAAAA",
         "Arn": f"arn:aws:iam::{ACCOUNT}:group/team", "CreateDate": then,

@@ -47,15 +47,23 @@ each_source = pytest.mark.parametrize("source", known_sources())
 
 def target(**given: Any) -> InitOptions:
     """The checked options of one role of acme/shop with its defaults."""
-    named = {name.replace("_", "-"): [value] if isinstance(value, str) else value for name, value in given.items()}
-    return parse_options({"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"], **named})
+    named = {
+        name.replace("_", "-"): [value] if isinstance(value, str) else value
+        for name, value in given.items()
+    }
+    return parse_options(
+        {"repository": ["acme/shop"], "role-arn": [ROLE], "action": GIVEN["action"], **named}
+    )
 
 
 def of_source(source: str) -> InitOptions:
     """The options of a source with those of which it needs one."""
-    trails = [each for each in GIVEN["trails"] if each.startswith("s3://") == (source != "log-group")]
+    trails = [
+        each for each in GIVEN["trails"] if each.startswith("s3://") == (source != "log-group")
+    ]
     own = {
-        "s3-trail": {"trails": trails}, "digests": {"trails": trails}, "log-group": {"trails": trails},
+        "s3-trail": {"trails": trails}, "digests": {"trails": trails},
+        "log-group": {"trails": trails},
         "kms": {"trails": trails, "kms-key-arn": GIVEN["kms-key-arn"]},
         "access-analyzer": {"access-analyzer": GIVEN["access-analyzer"]},
     }  # fmt: skip
@@ -78,9 +86,13 @@ def of_source(source: str) -> InitOptions:
         ({"environment": "prod", "branch": "main"}, ["environment:prod", "ref:refs/heads/main"]),
     ],
 )
-def test_the_trust_policy_accepts_exactly_both_forms_of_githubs_subject(given: dict[str, Any], ends: list[str]) -> None:
+def test_the_trust_policy_accepts_exactly_both_forms_of_githubs_subject(
+    given: dict[str, Any], ends: list[str]
+) -> None:
     """By names, and by names and ids; the second only if both ids are given."""
-    role = _yaml(render_files(target(**given))[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
+    role = _yaml(render_files(target(**given))[CLOUDFORMATION])["Resources"]["LeastprivReader"][
+        "Properties"
+    ]
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert statement["Condition"]["StringEquals"][f"{ISSUER}:aud"] == "sts.amazonaws.com"
@@ -110,7 +122,9 @@ def test_an_enterprise_server_is_its_own_issuer_and_has_no_ids() -> None:
     found = render_files(target(issuer=issuer))
     role = _yaml(found[CLOUDFORMATION])
     assert role["Resources"]["Provider"]["Properties"]["Url"] == f"https://{issuer}"
-    [statement] = role["Resources"]["LeastprivReader"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    [statement] = role["Resources"]["LeastprivReader"]["Properties"]["AssumeRolePolicyDocument"][
+        "Statement"
+    ]
     assert list(statement["Condition"]["StringEquals"]) == [f"{issuer}:aud", f"{issuer}:sub"]
     assert set(role["Parameters"]) == {"CreateProvider"}
     assert ISSUER not in found[TERRAFORM]
@@ -134,12 +148,16 @@ def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_o
 
 @each_source
 def test_the_workflow_needs_only_the_roles_permissions_and_has_valid_inputs(source: str) -> None:
-    """The action reads last accessed information by default; if that source is not chosen, the input disables it."""
+    """The action reads last accessed information by default; if that source is not chosen, the
+    input disables it.
+    """
     options = of_source(source)
     given = _steps(render_files(options)[WORKFLOW])[1]["with"]
     assert given == action_inputs(options)
     assert set(given) <= KNOWN
-    read = parse_settings(step_inputs({f"INPUT_{name.upper()}": value for name, value in given.items()}))
+    read = parse_settings(
+        step_inputs({f"INPUT_{name.upper()}": value for name, value in given.items()})
+    )
     assert read.last_accessed is ("last-accessed" in options.sources)
     assert read.validate_digests is ("digests" in options.sources)
     assert read.custom_policy_checks is ("custom-policy-checks" in options.sources)
@@ -155,10 +173,20 @@ def test_the_workflow_reads_the_folder_that_the_role_may_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["null", "1.5", "true", "2026-11-24", "main.tf#data.aws_iam_policy_document.deploy", "a.yaml#/R/Policies/0"]
+    "name",
+    [
+        "null",
+        "1.5",
+        "true",
+        "2026-11-24",
+        "main.tf#data.aws_iam_policy_document.deploy",
+        "a.yaml#/R/Policies/0",
+    ],
 )
 def test_the_policy_file_is_the_given_text(name: str) -> None:
-    assert _steps(render_files(target(policy_file=name))[WORKFLOW])[1]["with"]["policy-file"] == name
+    assert (
+        _steps(render_files(target(policy_file=name))[WORKFLOW])[1]["with"]["policy-file"] == name
+    )
 
 
 def test_a_policy_that_does_not_exist_yet_gets_a_file_by_the_role_s_name() -> None:
@@ -167,9 +195,14 @@ def test_a_policy_that_does_not_exist_yet_gets_a_file_by_the_role_s_name() -> No
 
 @pytest.mark.parametrize(
     ("partition", "region", "audience"),
-    [("aws-cn", "cn-north-1", "sts.amazonaws.com.cn"), ("aws-us-gov", "us-gov-west-1", "sts.amazonaws.com")],
+    [
+        ("aws-cn", "cn-north-1", "sts.amazonaws.com.cn"),
+        ("aws-us-gov", "us-gov-west-1", "sts.amazonaws.com"),
+    ],
 )
-def test_another_partition_has_its_own_region_and_audience(partition: str, region: str, audience: str) -> None:
+def test_another_partition_has_its_own_region_and_audience(
+    partition: str, region: str, audience: str
+) -> None:
     """The role accepts exactly the audience that the workflow requests."""
     found = render_files(target(role_arn=f"arn:{partition}:iam::111122223333:role/ci"))
     asked = _steps(found[WORKFLOW])[0]["with"]
@@ -182,8 +215,13 @@ def test_another_partition_has_its_own_region_and_audience(partition: str, regio
 
 
 def test_the_regions_of_the_roles_are_an_input_and_the_first_is_that_of_the_credentials() -> None:
-    login, action = _steps(render_files(target(aws_regions=["eu-central-1", "us-east-1"]))[WORKFLOW])
-    assert (login["with"]["aws-region"], action["with"]["aws-regions"]) == ("eu-central-1", "eu-central-1, us-east-1")
+    login, action = _steps(
+        render_files(target(aws_regions=["eu-central-1", "us-east-1"]))[WORKFLOW]
+    )
+    assert (login["with"]["aws-region"], action["with"]["aws-regions"]) == (
+        "eu-central-1",
+        "eu-central-1, us-east-1",
+    )
 
 
 def test_the_job_has_the_environment_that_the_trust_policy_requires() -> None:
@@ -200,7 +238,9 @@ def test_only_tags_start_a_workflow_whose_trust_policy_accepts_only_tags() -> No
 def test_the_workflow_names_commits_the_action_s_that_of_this_checkout() -> None:
     uses = [step["uses"] for step in _steps(render_files(target())[WORKFLOW])]
     assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", each) for each in uses)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if head.returncode:
         pytest.skip("this is no git checkout")
     assert checkout_action() == f"org/leastpriv-action@{head.stdout.strip()}"
@@ -208,7 +248,9 @@ def test_the_workflow_names_commits_the_action_s_that_of_this_checkout() -> None
 
 def test_the_examples_log_in_with_the_same_commit_as_the_workflow_of_init() -> None:
     for path in (ROOT / "examples" / "workflows").glob("*.yml"):
-        for line in re.findall(r"uses: (aws-actions/configure-aws-credentials@.*)", path.read_text(encoding="utf-8")):
+        for line in re.findall(
+            r"uses: (aws-actions/configure-aws-credentials@.*)", path.read_text(encoding="utf-8")
+        ):
             assert line == LOGIN, path.name
 
 
@@ -216,7 +258,10 @@ def test_several_roles_of_an_account_share_one_config() -> None:
     found = render_files(target(role_arn=[ROLE, f"{ROLE}-2"], policy_file=["a.json", "b.json"]))
     assert set(found) == {CLOUDFORMATION, TERRAFORM, WORKFLOW, ".github/leastpriv.yml"}
     entries = read_configuration(found[".github/leastpriv.yml"].encode(), "x").entries
-    assert [(each.role, each.values["policy-file"]) for each in entries] == [(ROLE, "a.json"), (f"{ROLE}-2", "b.json")]
+    assert [(each.role, each.values["policy-file"]) for each in entries] == [
+        (ROLE, "a.json"),
+        (f"{ROLE}-2", "b.json"),
+    ]
     assert _steps(found[WORKFLOW])[1]["with"]["config"] == ".github/leastpriv.yml"
 
 
@@ -239,7 +284,10 @@ def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None
     job = _yaml(found[WORKFLOW])["jobs"]["least-privilege"]
     assert job["strategy"]["matrix"]["account"] == ["111122223333", "222233334444"]
     login, action = _steps(found[WORKFLOW])
-    assert login["with"]["role-to-assume"] == "arn:aws:iam::${{ matrix.account }}:role/leastpriv-reader"
+    assert (
+        login["with"]["role-to-assume"]
+        == "arn:aws:iam::${{ matrix.account }}:role/leastpriv-reader"
+    )
     assert action["with"]["trails"] == "s3://trails/AWSLogs/o-abcdefghij/${{ matrix.account }}/"
     branches = set()
     for account in job["strategy"]["matrix"]["account"]:
@@ -253,15 +301,32 @@ def test_several_accounts_are_a_matrix_with_a_config_and_a_branch_each() -> None
 @pytest.mark.parametrize(
     ("roles", "branches", "groups"),
     [
-        (["111122223333:role/ci", "111122223333:role/a/b/ci"], [None, "leastpriv/a-b-ci"], ["", ""]),
-        (["111122223333:role/*", "222233334444:role/ci"], [None, "leastpriv/222233334444-ci"], ["111122223333", ""]),
+        (
+            ["111122223333:role/ci", "111122223333:role/a/b/ci"],
+            [None, "leastpriv/a-b-ci"],
+            ["", ""],
+        ),
+        (
+            ["111122223333:role/*", "222233334444:role/ci"],
+            [None, "leastpriv/222233334444-ci"],
+            ["111122223333", ""],
+        ),
     ],
 )
-def test_each_config_of_init_is_one_that_the_action_reads(roles: list[str], branches: Any, groups: Any) -> None:
-    files = ["iam/{name}.json" if "*" in role else f"iam/{number}.json" for number, role in enumerate(roles)]
-    found = render_files(target(role_arn=[f"arn:aws:iam::{role}" for role in roles], policy_file=files))
+def test_each_config_of_init_is_one_that_the_action_reads(
+    roles: list[str], branches: Any, groups: Any
+) -> None:
+    files = [
+        "iam/{name}.json" if "*" in role else f"iam/{number}.json"
+        for number, role in enumerate(roles)
+    ]
+    found = render_files(
+        target(role_arn=[f"arn:aws:iam::{role}" for role in roles], policy_file=files)
+    )
     configs = [content for name, content in found.items() if name.startswith(".github/leastpriv")]
-    entries = [each for content in configs for each in read_configuration(content.encode(), "x").entries]
+    entries = [
+        each for content in configs for each in read_configuration(content.encode(), "x").entries
+    ]
     assert [each.values.get("branch") for each in entries] == branches
     assert [each.group for each in entries] == groups
 
@@ -274,13 +339,25 @@ def test_each_config_of_init_is_one_that_the_action_reads(roles: list[str], bran
         ("repo:acme/shop:ref:refs/heads/main", False),
     ],
 )
-def test_a_subject_of_pull_requests_is_named_among_the_next_steps(subject: str, warns: bool) -> None:
+def test_a_subject_of_pull_requests_is_named_among_the_next_steps(
+    subject: str, warns: bool
+) -> None:
     given = target(subject=subject)
-    assert any("pull requests: each person" in step for step in next_steps(given, render_files(given), {})) is warns
+    assert (
+        any(
+            "pull requests: each person" in step
+            for step in next_steps(given, render_files(given), {})
+        )
+        is warns
+    )
 
 
 def test_athena_may_write_below_the_results_folder_and_read_one_table() -> None:
-    tables = {"trails": "s3://t-t", "athena_table": "default.logs", "athena_results": "s3://shared/athena/leastpriv/"}
+    tables = {
+        "trails": "s3://t-t",
+        "athena_table": "default.logs",
+        "athena_results": "s3://shared/athena/leastpriv/",
+    }
     text = render_files(target(**tables))[CLOUDFORMATION]
     assert 's3:::shared/athena/leastpriv/*"' in text
     assert "s3:::shared/*" not in text
@@ -303,11 +380,17 @@ def test_the_reader_role_of_a_hub_assumes_those_of_the_other_accounts_in_one_run
     assert properties["StackInstancesGroup"][0]["DeploymentTargets"]["Accounts"] == others
     member = _yaml(properties["TemplateBody"])["Resources"]["LeastprivReader"]["Properties"]
     [statement] = member["AssumeRolePolicyDocument"]["Statement"]
-    assert statement["Condition"]["ArnEquals"]["aws:PrincipalArn"].endswith(f"::{hub}:role/leastpriv-reader")
+    assert statement["Condition"]["ArnEquals"]["aws:PrincipalArn"].endswith(
+        f"::{hub}:role/leastpriv-reader"
+    )
     assert "AssumeRoleWithWebIdentity" not in properties["TemplateBody"] + found[MEMBER]
-    own = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]["Policies"][0]["PolicyDocument"]
+    own = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]["Policies"][0][
+        "PolicyDocument"
+    ]
     (assumed,) = [each for each in own["Statement"] if each["Sid"] == "AssumeReaders"]
-    assert assumed["Resource"] == [f"arn:${{AWS::Partition}}:iam::{each}:role/leastpriv-reader" for each in others]
+    assert assumed["Resource"] == [
+        f"arn:${{AWS::Partition}}:iam::{each}:role/leastpriv-reader" for each in others
+    ]
     assert "AssumeReaders" not in properties["TemplateBody"] + found[MEMBER]
 
 
@@ -338,7 +421,9 @@ def test_the_stack_set_creates_the_role_of_the_template_in_every_account() -> No
         ("111122223333", "AWSLogs/o-abcdefghij/999999999999/CloudTrail/a.json.gz", "implicitDeny"),
     ],
 )
-def test_another_account_s_bucket_gives_each_reader_its_own_folder(account: str, key: str, decision: str) -> None:
+def test_another_account_s_bucket_gives_each_reader_its_own_folder(
+    account: str, key: str, decision: str
+) -> None:
     given = {
         "trails": "s3://trails/AWSLogs/o-abcdefghij", "trail_account": "999999999999",
         "kms_key_arn": "arn:aws:kms:eu-west-1:999999999999:key/1",
@@ -351,7 +436,8 @@ def test_another_account_s_bucket_gives_each_reader_its_own_folder(account: str,
     assert evaluate_layers(request, {"identity": [policy]}).effect == decision
     key_policy = json.loads(found[KEY_POLICY])
     assert key_policy["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
-        "arn:aws:iam::111122223333:role/leastpriv-reader", "arn:aws:iam::222233334444:role/leastpriv-reader",
+        "arn:aws:iam::111122223333:role/leastpriv-reader",
+        "arn:aws:iam::222233334444:role/leastpriv-reader",
     ]  # fmt: skip
 
 
@@ -362,7 +448,9 @@ def test_the_role_s_own_bucket_needs_no_policy() -> None:
 
 
 def test_the_deploy_command_has_every_parameter_and_asks_github_for_the_ids() -> None:
-    """A new repository's subject has ids by default, so that a role without them would reject its jobs."""
+    """A new repository's subject has ids by default, so that a role without them would reject its
+    jobs.
+    """
     command = next_steps(target(), render_files(target()), {})[0].partition("aws cloud")[2]
     values = shlex.split(command.partition("--parameter-overrides ")[2])
     parameters = _yaml(render_files(target())[CLOUDFORMATION])["Parameters"]
@@ -397,7 +485,12 @@ def test_an_existing_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     assert f"{TERRAFORM} is there already" in result.err
     assert (tmp_path / TERRAFORM).read_text() == "# mine\n"
     assert not (tmp_path / CLOUDFORMATION).exists()
-    assert leastpriv("init", "--output-dir", str(tmp_path), *SETUP, "--overwrite").err.count("Overwrote") == 1
+    assert (
+        leastpriv("init", "--output-dir", str(tmp_path), *SETUP, "--overwrite").err.count(
+            "Overwrote"
+        )
+        == 1
+    )
 
 
 def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
@@ -432,7 +525,9 @@ def _steps(workflow: str) -> list[dict[str, Any]]:
 
 
 def _yaml(text: str) -> Any:
-    """Reads YAML with CloudFormation's short functions as their values; those inside a template's text remain."""
+    """Reads YAML with CloudFormation's short functions as their values; those inside a template's
+    text remain.
+    """
     if STACK in text:
         head, mark, body = text.partition("TemplateBody: |\n")
         return json.loads(json.dumps(YAML(typ="safe", pure=True).load(_plain(head) + mark + body)))

@@ -1,4 +1,6 @@
-"""Every operation of botocore's models, with all parameters and parts of them: what no single record shows."""
+"""Every operation of botocore's models, with all parameters and parts of them: what no single
+record shows.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,22 @@ TEXTS = [
         "$LATEST",
         "/p/q",
     ),
-    *("arn:aws:s3:::b/k", "arn:aws:iam::111122223333:role/deploy", "arn:aws:sns:eu-west-1:111122223333:t"),
-    *("https://sqs.eu-west-1.amazonaws.com/111122223333/q", "AWS-Run", "ou-a1b2-11111111", "secret-abcdef"),
+    *(
+        "arn:aws:s3:::b/k",
+        "arn:aws:iam::111122223333:role/deploy",
+        "arn:aws:sns:eu-west-1:111122223333:t",
+    ),
+    *(
+        "https://sqs.eu-west-1.amazonaws.com/111122223333/q",
+        "AWS-Run",
+        "ou-a1b2-11111111",
+        "secret-abcdef",
+    ),
 ]
 ARNS = [text for text in TEXTS if text.startswith("arn:")]
 TWO_OF_ONE_NAME = (
-    # The request names both, https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gt_IAM.html.
+    # The request names both,
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/gt_IAM.html.
     *("dynamodb:CreateGlobalTable", "dynamodb:UpdateGlobalTable"),
     # Nothing in the request says whether the caller owns the data set or is entitled to it.
     "dataexchange:",
@@ -64,11 +76,17 @@ def calls() -> Iterator[Call]:
 
 
 def calls_of_parts() -> Iterator[Call]:
-    """Each operation with all parameters, with the required ones, and with those and each optional one alone."""
+    """Each operation with all parameters, with the required ones, and with those and each optional
+    one alone.
+    """
     for client, source, operation in operations():
         every = parameters_of(client, operation)
         least = parameters_of(client, operation, required_only=True)
-        for parameters in (every, least, *({**least, key: every[key]} for key in every.keys() - least.keys())):
+        for parameters in (
+            every,
+            least,
+            *({**least, key: every[key]} for key in every.keys() - least.keys()),
+        ):
             yield call(source, operation, parameters)
 
 
@@ -97,20 +115,31 @@ def test_one_parameter_never_fills_two_parts_of_an_exact_resource() -> None:
         for made, needs in mapped()
         for need in needs
         if need.exact and need.permission.resource.startswith("arn:")
-        for text, times in Counter(re.findall(r"(?<=[:/])the-[a-z0-9-]+", need.permission.resource)).items()
+        for text, times in Counter(
+            re.findall(r"(?<=[:/])the-[a-z0-9-]+", need.permission.resource)
+        ).items()
         if times > 1
     }
     assert twice == set()
 
 
 @pytest.mark.parametrize("step", [40, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("hidden", ["HIDDEN_DUE_TO_SECURITY_REASONS", "****", "<sensitiveDataRemoved>"])
+@pytest.mark.parametrize(
+    "hidden", ["HIDDEN_DUE_TO_SECURITY_REASONS", "****", "<sensitiveDataRemoved>"]
+)
 def test_a_value_that_a_record_hides_names_no_resource(hidden: str, step: int) -> None:
     made = (
-        call(source, name, with_texts(parameters_of(client, name), hidden)) for client, source, name in operations()
+        call(source, name, with_texts(parameters_of(client, name), hidden))
+        for client, source, name in operations()
     )
-    needs = (need.permission for each in islice(made, 0, None, step) for need in needs_of(each).needs)
-    assert {f"{need.action} {need.resource}" for need in needs if escape_observed(hidden) in need.resource} == set()
+    needs = (
+        need.permission for each in islice(made, 0, None, step) for need in needs_of(each).needs
+    )
+    assert {
+        f"{need.action} {need.resource}"
+        for need in needs
+        if escape_observed(hidden) in need.resource
+    } == set()
 
 
 def with_texts(value: Any, text: str) -> Any:
@@ -125,7 +154,9 @@ def with_texts(value: Any, text: str) -> Any:
 @pytest.mark.slow
 def test_one_parameter_never_names_resources_of_two_types() -> None:
     found = {
-        f"{action}: {', '.join(sorted(kinds))}" for made in calls_of_parts() for action, kinds in named_twice(made)
+        f"{action}: {', '.join(sorted(kinds))}"
+        for made in calls_of_parts()
+        for action, kinds in named_twice(made)
     }
     assert {each for each in found if not each.startswith(TWO_OF_ONE_NAME)} == set()
 
@@ -138,7 +169,9 @@ def named_twice(made: Call) -> Iterator[tuple[str, set[str]]]:
         if ends and need.basis == "observed":
             resources[need.permission.action, ends[1]].add(need.permission.resource)
     for (action, _), named in resources.items():
-        kinds = {kind for resource in named for kind in types_of_arn(action.partition(":")[0], resource)}
+        kinds = {
+            kind for resource in named for kind in types_of_arn(action.partition(":")[0], resource)
+        }
         if len(named) > 1 and len(kinds) > 1:
             yield action, kinds
 
@@ -172,23 +205,33 @@ def variants(first: Call, chance: random.Random) -> Iterator[Call]:
     for _ in range(6):
         yield structs.replace(first, parameters=changed(first.parameters, chance))
     for key, value in first.parameters.items():
-        yield structs.replace(first, parameters={**first.parameters, key: 7 if isinstance(value, bool | int) else {}})
+        yield structs.replace(
+            first, parameters={**first.parameters, key: 7 if isinstance(value, bool | int) else {}}
+        )
 
 
 def odd_calls(count: int) -> Iterator[Call]:
-    """Calls of random operations, with odd texts, parts left out, and answers, errors and resources at random."""
+    """Calls of random operations, with odd texts, parts left out, and answers, errors and resources
+    at random.
+    """
     chance = random.Random(7)  # noqa: S311 - the same calls each time
     known = list(operations())
     for _ in range(count):
         client, source, operation = chance.choice(known)
-        made = call(source, operation, changed(parameters_of(client, operation, variant=chance.randrange(4)), chance))
+        made = call(
+            source,
+            operation,
+            changed(parameters_of(client, operation, variant=chance.randrange(4)), chance),
+        )
         if chance.random() < 0.2:
             made = structs.replace(made, resources=tuple(chance.sample(ARNS, 2)))
         if chance.random() < 0.2:
             made = structs.replace(made, response=changed(parameters_of(client, operation), chance))
         if chance.random() < 0.2:
             made = structs.replace(
-                made, outcome=chance.choice(list(Outcome)), error_code=chance.choice(("", "NoSuchKey"))
+                made,
+                outcome=chance.choice(list(Outcome)),
+                error_code=chance.choice(("", "NoSuchKey")),
             )
         if chance.random() < 0.2:
             made = structs.replace(made, read_only=chance.choice((True, False)))
@@ -204,9 +247,17 @@ def changed(value: object, chance: random.Random) -> dict[str, object]:
 
 def _changed(value: object, chance: random.Random) -> object:
     if isinstance(value, dict):
-        return {key: _changed(item, chance) for key, item in value.items() if chance.random() < 0.75}
+        return {
+            key: _changed(item, chance) for key, item in value.items() if chance.random() < 0.75
+        }
     if isinstance(value, list):
-        return [_changed(item, chance) for item in value for _ in range(chance.choice((1, 1, 1, 2)))]
+        return [
+            _changed(item, chance) for item in value for _ in range(chance.choice((1, 1, 1, 2)))
+        ]
     if isinstance(value, str):
-        return chance.choice(TEXTS) if chance.random() < 0.4 else value + chance.choice(("", "-2", "/x"))
+        return (
+            chance.choice(TEXTS)
+            if chance.random() < 0.4
+            else value + chance.choice(("", "-2", "/x"))
+        )
     return value

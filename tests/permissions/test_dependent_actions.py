@@ -1,4 +1,6 @@
-"""The self-check of the mapping: AWS's refusals name what the event is known to need, or the mapping is wrong."""
+"""The self-check of the mapping: AWS's refusals name what the event is known to need, or the
+mapping is wrong.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from tests.fakes.calls import a_call
 from tests.fakes.tables import table
 
 
-def strange(event: str, *refused: str, parameters: dict[str, object] | None = None) -> tuple[str, ...]:
+def strange(
+    event: str, *refused: str, parameters: dict[str, object] | None = None
+) -> tuple[str, ...]:
     call = a_call(event, parameters)
     return unknown_refusals(call.source, call.name, needs_of(call), refused)
 
@@ -34,13 +38,19 @@ def strange(event: str, *refused: str, parameters: dict[str, object] | None = No
         ("s3:FrobnicateBucket", "s3:FrobnicateBucket"),
     ],
 )
-def test_a_refusal_of_what_the_event_is_known_to_need_is_no_disagreement(event: str, refused: str) -> None:
+def test_a_refusal_of_what_the_event_is_known_to_need_is_no_disagreement(
+    event: str, refused: str
+) -> None:
     assert strange(event, refused) == ()
 
 
 @pytest.mark.parametrize(
     ("event", "refused"),
-    [("s3:GetObject", "s3:PutObject"), ("sqs:CreateQueue", "sns:CreateTopic"), ("ec2:RunInstances", "s3:GetObject")],
+    [
+        ("s3:GetObject", "s3:PutObject"),
+        ("sqs:CreateQueue", "sns:CreateTopic"),
+        ("ec2:RunInstances", "s3:GetObject"),
+    ],
 )
 def test_a_refusal_of_anything_else_is_one(event: str, refused: str) -> None:
     assert strange(event, refused) == (refused,)
@@ -60,10 +70,18 @@ def test_every_dependent_is_in_the_catalogue() -> None:
 @pytest.mark.parametrize(
     ("event", "parameters", "kept"),
     [
-        ("route53resolver:DeleteResolverEndpoint", {}, ("ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces")),
+        (
+            "route53resolver:DeleteResolverEndpoint",
+            {},
+            ("ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces"),
+        ),
         ("ec2:DescribeLaunchTemplateVersions", {"resolveAlias": True}, ("ssm:GetParameters",)),
         ("ec2:DescribeLaunchTemplateVersions", {"launchTemplateId": "lt-0a1"}, ()),
-        ("s3:CopyObject", {"bucketName": "assets", "key": "a", "x-amz-tagging-directive": "REPLACE"}, ()),
+        (
+            "s3:CopyObject",
+            {"bucketName": "assets", "key": "a", "x-amz-tagging-directive": "REPLACE"},
+            (),
+        ),
         (
             "s3:CopyObject",
             {"bucketName": "assets", "key": "a", "x-amz-copy-source": "builds/a"},

@@ -1,4 +1,6 @@
-"""From event names to actions: the plain rule, the table, and the honest answer where nobody knows."""
+"""From event names to actions: the plain rule, the table, and the honest answer where nobody
+knows.
+"""
 
 from __future__ import annotations
 
@@ -72,17 +74,23 @@ def test_an_event_maps_to_the_actions_aws_authorises(source: str, event: str, ac
         ("", "", Verdict.UNMAPPED),
     ],
 )
-def test_what_nobody_knows_is_said_and_never_guessed(source: str, event: str, verdict: Verdict) -> None:
+def test_what_nobody_knows_is_said_and_never_guessed(
+    source: str, event: str, verdict: Verdict
+) -> None:
     assert map_event(source, event).verdict is verdict
 
 
 def test_the_name_of_a_new_action_is_kept_though_unverified() -> None:
-    """The catalogue lags: an unknown action of a known service may veto a removal under its own name."""
+    """The catalogue lags: an unknown action of a known service may veto a removal under its own
+    name.
+    """
     assert names(map_event("s3.amazonaws.com", "FrobnicateBucket")) == {"s3:FrobnicateBucket"}
 
 
 def test_every_action_of_the_catalogue_maps_to_itself_or_to_a_row_of_the_table() -> None:
-    """No suffix or fallback rule mangles a real name: all 22,000 are asked for as events of their own service."""
+    """No suffix or fallback rule mangles a real name: all 22,000 are asked for as events of their
+    own service.
+    """
     ruled = {
         (row["event_source"], row["event_name"])
         for row in table("events")
@@ -99,7 +107,9 @@ def test_every_action_of_the_catalogue_maps_to_itself_or_to_a_row_of_the_table()
         source = f"{prefix}.amazonaws.com"
         for action in catalog.actions(prefix):
             name = action.partition(":")[2]
-            by_row = (source, name) in ruled or any(s == source and p.fullmatch(name) for s, p in patterns)
+            by_row = (source, name) in ruled or any(
+                s == source and p.fullmatch(name) for s, p in patterns
+            )
             by_row = by_row or bool(facts_of(action).actions)
             if source not in moved and not by_row and names(map_event(source, name)) != {action}:
                 strange.append(action)
@@ -109,7 +119,9 @@ def test_every_action_of_the_catalogue_maps_to_itself_or_to_a_row_of_the_table()
 @pytest.mark.parametrize(
     "row",
     [row for row in table("events") if row["kind"] == "rename" and row["match"] == "exact"],
-    ids=lambda row: f"{row['event_source'].partition('.')[0]}-{row['event_name']}-{row['resource'][-20:]}",
+    ids=lambda row: (
+        f"{row['event_source'].partition('.')[0]}-{row['event_name']}-{row['resource'][-20:]}"
+    ),
 )
 def test_every_rename_row_is_reached_by_its_own_event(row: dict[str, str]) -> None:
     found = map_event(row["event_source"], row["event_name"])
@@ -120,7 +132,9 @@ def test_every_rename_row_is_reached_by_its_own_event(row: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("row", table("fallbacks"), ids=lambda row: row["operation"])
-def test_an_operation_without_an_action_of_its_own_goes_by_another_only_while_that_is_so(row: dict[str, str]) -> None:
+def test_an_operation_without_an_action_of_its_own_goes_by_another_only_while_that_is_so(
+    row: dict[str, str],
+) -> None:
     """A new catalogue may have the action: then the table is to be made anew."""
     prefix, _, name = row["operation"].partition(":")
     assert catalog.spelling(row["operation"]) is None
@@ -128,7 +142,9 @@ def test_an_operation_without_an_action_of_its_own_goes_by_another_only_while_th
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_any_text_gets_an_answer_and_only_known_or_unverified_names(source: str, event: str) -> None:
+def test_any_text_gets_an_answer_and_only_known_or_unverified_names(
+    source: str, event: str
+) -> None:
     found = map_event(source + ".amazonaws.com", event)
     if found.verdict is Verdict.MAPPED:
         assert all(catalog.spelling(name) == name for name in names(found))

@@ -1,4 +1,6 @@
-"""The tab-separated fact tables: every row is whole, says where it comes from, and speaks the catalogue's language."""
+"""The tab-separated fact tables: every row is whole, says where it comes from, and speaks the
+catalogue's language.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,10 @@ from leastpriv.permissions import catalog
 from tests.fakes.tables import table
 
 ROOT = Path(__file__).parents[2]
-FILES = [*(ROOT / "leastpriv/permissions/data").glob("*.tsv*"), *(ROOT / "tools/facts").glob("*.tsv")]
+FILES = [
+    *(ROOT / "leastpriv/permissions/data").glob("*.tsv*"),
+    *(ROOT / "tools/facts").glob("*.tsv"),
+]
 NAMES = sorted(path.name.partition(".")[0] for path in FILES)
 KINDS = {
     "prefix",
@@ -23,7 +28,8 @@ KINDS = {
     "by-statement",
 }
 TRANSFORM = re.compile(
-    r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z0-9-]+"
+    r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts"
+    r" [a-z0-9-]+"
     r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role|below"
     r"|matches .+|text|arn-account|arn-type|arn-name|lower-case|never"
 )
@@ -34,7 +40,9 @@ def test_no_row_has_more_cells_than_the_table_has_columns(name: str) -> None:
     """A row with one cell too many would be read without its last."""
     path = next(path for path in FILES if path.name.partition(".")[0] == name)
     text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    head, *lines = [line for line in text.decode().splitlines() if line and not line.startswith("#")]
+    head, *lines = [
+        line for line in text.decode().splitlines() if line and not line.startswith("#")
+    ]
     assert lines
     assert [line for line in lines if line.count("\t") > head.count("\t")] == []
 
@@ -71,7 +79,9 @@ def test_every_row_names_its_source(name: str) -> None:
 
 @pytest.mark.parametrize("name", SOURCED)
 def test_every_row_stands_once(name: str) -> None:
-    counted = Counter(tuple(value for column, value in row.items() if column != "source") for row in table(name))
+    counted = Counter(
+        tuple(value for column, value in row.items() if column != "source") for row in table(name)
+    )
     assert [row for row, times in counted.items() if times > 1] == []
 
 
@@ -136,7 +146,9 @@ def test_every_action_of_a_row_about_resources_is_in_the_catalogue(name: str) ->
 
 def test_every_type_that_an_action_takes_besides_is_one_of_its_service() -> None:
     for row in table("action_types"):
-        kinds = {kind.name.lower() for kind in catalog.resource_types(row["action"].partition(":")[0])}
+        kinds = {
+            kind.name.lower() for kind in catalog.resource_types(row["action"].partition(":")[0])
+        }
         assert row["change"] in {"and", "or", "without"}, row
         assert set(filter(None, row["types"].split(","))) <= kinds, row
 

@@ -35,7 +35,10 @@ HERE = "eu-west-1:111122223333"
 
 
 def generalise(resources: Iterable[str]) -> tuple[str, ...]:
-    return tuple(found.pattern for found in patterns_of([ObservedResource(resource) for resource in resources]))
+    return tuple(
+        found.pattern
+        for found in patterns_of([ObservedResource(resource) for resource in resources])
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,9 +47,18 @@ def generalise(resources: Iterable[str]) -> tuple[str, ...]:
         (f"arn:aws:s3:::cdk-assets/{HASH}.zip", "arn:aws:s3:::cdk-assets/*.zip"),
         (f"arn:aws:s3:::cdk-assets/app/{HASH}/{HASH}.json", "arn:aws:s3:::cdk-assets/app/*/*.json"),
         (f"arn:aws:s3:::b/{UUID}", "arn:aws:s3:::b/*"),
-        (f"arn:aws:cloudformation:{HERE}:stack/orders/{UUID}", f"arn:aws:cloudformation:{HERE}:stack/orders/*"),
-        (f"arn:aws:cloudformation:{HERE}:changeSet/cs/{UUID.upper()}", f"arn:aws:cloudformation:{HERE}:changeSet/cs/*"),
-        (f"arn:aws:codebuild:{HERE}:build/orders:{UUID}", f"arn:aws:codebuild:{HERE}:build/orders:*"),
+        (
+            f"arn:aws:cloudformation:{HERE}:stack/orders/{UUID}",
+            f"arn:aws:cloudformation:{HERE}:stack/orders/*",
+        ),
+        (
+            f"arn:aws:cloudformation:{HERE}:changeSet/cs/{UUID.upper()}",
+            f"arn:aws:cloudformation:{HERE}:changeSet/cs/*",
+        ),
+        (
+            f"arn:aws:codebuild:{HERE}:build/orders:{UUID}",
+            f"arn:aws:codebuild:{HERE}:build/orders:*",
+        ),
         (f"arn:aws:ecs:{HERE}:task/web/{HASH[:32]}", f"arn:aws:ecs:{HERE}:task/web/*"),
     ],
 )
@@ -98,7 +110,9 @@ def test_names_that_return_stay_as_they_are(resource: str) -> None:
         "long commit",
     ],
 )
-def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(key: str, opened: str) -> None:
+def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(
+    key: str, opened: str
+) -> None:
     (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::site/{key}")])
     assert found.pattern == f"arn:aws:s3:::site/{opened}"
     assert [opening.reason for opening in found.openings] == ["a content hash"]
@@ -114,7 +128,14 @@ def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(key: str,
         "x.backend1.js",
         "conf/decade1/a.js",
     ],
-    ids=["nothing stays", "a date", "a word and a number", "a word", "small letters", "a word of seven digits"],
+    ids=[
+        "nothing stays",
+        "a date",
+        "a word and a number",
+        "a word",
+        "small letters",
+        "a word of seven digits",
+    ],
 )
 def test_the_name_of_an_object_that_may_return_stays(key: str) -> None:
     assert generalise([f"arn:aws:s3:::site/{key}"]) == (f"arn:aws:s3:::site/{key}",)
@@ -128,25 +149,38 @@ def test_a_hash_is_looked_for_in_objects_alone() -> None:
 def test_more_than_five_objects_of_one_folder_are_the_folder() -> None:
     five = [f"arn:aws:s3:::b/p/{number}" for number in range(5)]
     assert generalise(five) == tuple(five)
-    assert generalise([*five, "arn:aws:s3:::b/p/5", "arn:aws:s3:::b/q"]) == ("arn:aws:s3:::b/p/*", "arn:aws:s3:::b/q")
+    assert generalise([*five, "arn:aws:s3:::b/p/5", "arn:aws:s3:::b/q"]) == (
+        "arn:aws:s3:::b/p/*",
+        "arn:aws:s3:::b/q",
+    )
 
 
 def test_the_bucket_stays_beside_its_opened_objects() -> None:
-    objects = [ObservedResource(f"arn:aws:s3:::b/{name}", (str(run),)) for run, name in enumerate("aeiouy")]
+    objects = [
+        ObservedResource(f"arn:aws:s3:::b/{name}", (str(run),)) for run, name in enumerate("aeiouy")
+    ]
     found = patterns_of([ObservedResource("arn:aws:s3:::b"), *objects])
     assert [each.pattern for each in found] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
 
 
 def test_a_whole_bucket_is_opened_only_where_three_runs_showed_other_objects() -> None:
-    """Six state files at the root of a bucket are six state files, however often they are written."""
-    names = [f"arn:aws:s3:::tfstate/{name}.tfstate" for name in ("app", "db", "dns", "eks", "iam", "net")]
+    """Six state files at the root of a bucket are six state files, however often they are
+    written.
+    """
+    names = [
+        f"arn:aws:s3:::tfstate/{name}.tfstate" for name in ("app", "db", "dns", "eks", "iam", "net")
+    ]
     for runs in ((), ("1",), ("1", "2", "3")):
-        assert [each.pattern for each in patterns_of([ObservedResource(name, runs) for name in names])] == names
+        assert [
+            each.pattern for each in patterns_of([ObservedResource(name, runs) for name in names])
+        ] == names
 
 
 def test_objects_that_one_single_run_used_are_a_list_and_no_folder() -> None:
     names = [f"arn:aws:s3:::b/conf/{name}.json" for name in "abcdef"]
-    assert [each.pattern for each in patterns_of([ObservedResource(name, ("1",)) for name in names])] == names
+    assert [
+        each.pattern for each in patterns_of([ObservedResource(name, ("1",)) for name in names])
+    ] == names
     both = [ObservedResource(name, (run,)) for name, run in zip(names, "111222", strict=True)]
     assert [each.pattern for each in patterns_of(both)] == ["arn:aws:s3:::b/conf/*"]
 
@@ -168,12 +202,21 @@ def test_many_things_of_other_services_stay_one_by_one() -> None:
         ("cloudformation:{}:stackset/baseline:0123", "cloudformation:{}:stackset/baseline:*"),
         ("ecs:{}:task-definition/web:17", "ecs:{}:task-definition/web:*"),
         ("lambda:{}:function:orders:17", "lambda:{}:function:orders:*"),
-        ("elasticloadbalancing:{}:targetgroup/web/0123456789abcdef", "elasticloadbalancing:{}:targetgroup/web/*"),
+        (
+            "elasticloadbalancing:{}:targetgroup/web/0123456789abcdef",
+            "elasticloadbalancing:{}:targetgroup/web/*",
+        ),
         ("wafv2:{}:regional/webacl/edge/0123", "wafv2:{}:regional/webacl/edge/*"),
         ("secretsmanager:{}:secret:app/db-AbC123", "secretsmanager:{}:secret:app/db-??????"),
-        ("iam::111122223333:role/orders-FunctionRole-1ABC2DEF3GHI", "iam::111122223333:role/orders-FunctionRole-*"),
+        (
+            "iam::111122223333:role/orders-FunctionRole-1ABC2DEF3GHI",
+            "iam::111122223333:role/orders-FunctionRole-*",
+        ),
         ("lambda:{}:function:orders-Api-AbC123dEf456", "lambda:{}:function:orders-Api-*"),
-        ("logs:{}:log-group:/aws/lambda/orders-Api-AbC123dEf456:*", "logs:{}:log-group:/aws/lambda/orders-Api-*:*"),
+        (
+            "logs:{}:log-group:/aws/lambda/orders-Api-AbC123dEf456:*",
+            "logs:{}:log-group:/aws/lambda/orders-Api-*:*",
+        ),
         ("sqs:{}:orders-dead-1a2b3c4d5e6f", "sqs:{}:orders-dead-*"),
         ("sqs:{}:orders-QueueABCDEF-HGTRQWERTYUI", "sqs:{}:orders-QueueABCDEF-*"),
         ("route53:::change/C0123456789ABCDEFGHIJ", "route53:::change/*"),
@@ -181,7 +224,9 @@ def test_many_things_of_other_services_stay_one_by_one() -> None:
         ("rds:{}:db:terraform-20230710121504061500000001", "rds:{}:db:terraform-20*"),
     ],
 )
-def test_what_is_volatile_by_its_type_or_generated_is_open_though_seen_once(resource: str, opened: str) -> None:
+def test_what_is_volatile_by_its_type_or_generated_is_open_though_seen_once(
+    resource: str, opened: str
+) -> None:
     assert generalise([f"arn:aws:{resource.format(HERE)}"]) == (f"arn:aws:{opened.format(HERE)}",)
 
 
@@ -227,15 +272,21 @@ def test_names_that_people_gave_and_ids_that_live_long_stay(resource: str) -> No
         ("iam::111122223333:role/ci", "iam::111122223333:role/ci"),
     ],
 )
-def test_an_id_that_the_role_s_own_runs_made_is_open_and_a_name_is_not(resource: str, opened: str) -> None:
+def test_an_id_that_the_role_s_own_runs_made_is_open_and_a_name_is_not(
+    resource: str, opened: str
+) -> None:
     """A bucket's ARN has no account: `orders-assets-*` would be other people's buckets too."""
     (found,) = patterns_of([ObservedResource(f"arn:aws:{resource}", ("1",), made=True)])
     assert found.pattern == f"arn:aws:{opened}"
 
 
 def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> None:
-    """`key/*` stands for the keys that come and go; the one that was always there is told by itself."""
-    keys = [f"arn:aws:kms:{HERE}:key/{number}234abcd-12ab-34cd-56ef-1234567890ab" for number in range(3)]
+    """`key/*` stands for the keys that come and go; the one that was always there is told by
+    itself.
+    """
+    keys = [
+        f"arn:aws:kms:{HERE}:key/{number}234abcd-12ab-34cd-56ef-1234567890ab" for number in range(3)
+    ]
     found = patterns_of(
         [
             ObservedResource(keys[0], ("1",), made=True),
@@ -252,7 +303,11 @@ def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> No
 def test_where_a_call_was_about_any_key_that_is_all_that_is_written() -> None:
     every, made, known = (f"arn:aws:kms:{HERE}:key/{name}" for name in ("*", UUID, UUID[::-1]))
     (found,) = patterns_of(
-        [ObservedResource(every), ObservedResource(made, ("1",), made=True), ObservedResource(known)]
+        [
+            ObservedResource(every),
+            ObservedResource(made, ("1",), made=True),
+            ObservedResource(known),
+        ]
     )
     assert found.pattern == every
 
@@ -268,18 +323,27 @@ def test_a_part_that_every_run_showed_anew_is_open_between_what_stays() -> None:
     found = patterns_of(preview("preview-17-orders preview-18-orders preview-190-orders", "1 2 3"))
     assert [each.pattern for each in found] == [f"arn:aws:sqs:{HERE}:preview-*-orders"]
     (only,) = found
-    assert only.covers == tuple(f"arn:aws:sqs:{HERE}:preview-{number}-orders" for number in (17, 18, 190))
-    assert [(opening.part, opening.reason) for opening in only.openings] == [("QueueName", "every run showed another")]
+    assert only.covers == tuple(
+        f"arn:aws:sqs:{HERE}:preview-{number}-orders" for number in (17, 18, 190)
+    )
+    assert [(opening.part, opening.reason) for opening in only.openings] == [
+        ("QueueName", "every run showed another")
+    ]
 
 
 def test_a_log_group_that_every_run_showed_anew_is_open_before_the_end_that_all_have() -> None:
     groups = [
-        ObservedResource(f"arn:aws:logs:{HERE}:log-group:/shop/api-{number}:*", (str(number),)) for number in (1, 2, 3)
+        ObservedResource(f"arn:aws:logs:{HERE}:log-group:/shop/api-{number}:*", (str(number),))
+        for number in (1, 2, 3)
     ]
-    assert [each.pattern for each in patterns_of(groups)] == [f"arn:aws:logs:{HERE}:log-group:/shop/api-*:*"]
+    assert [each.pattern for each in patterns_of(groups)] == [
+        f"arn:aws:logs:{HERE}:log-group:/shop/api-*:*"
+    ]
 
 
-def family(names: str, runs: str, service: str = f"sqs:{HERE}:", stacks: Collection[str] = ()) -> dict[str, str]:
+def family(
+    names: str, runs: str, service: str = f"sqs:{HERE}:", stacks: Collection[str] = ()
+) -> dict[str, str]:
     """Resource -> pattern of its family, without what they have in common."""
     start = f"arn:aws:{service}"
     seen = [
@@ -309,7 +373,9 @@ def test_names_of_things_that_each_of_three_runs_made_anew_are_a_family() -> Non
         ("prod-v1-eu prod-v2-eu prod-v3-eu", "prod-v*-eu"),
     ],
 )
-def test_the_letters_beside_a_number_stay_when_the_number_alone_changes(names: str, pattern: str) -> None:
+def test_the_letters_beside_a_number_stay_when_the_number_alone_changes(
+    names: str, pattern: str
+) -> None:
     """`prod-*` of three `prod-data1` would be everything of production."""
     assert set(family(names, "1 2 3").values()) == {pattern}
     assert family("env1 env2 env3", "1 2 3") == {}
@@ -329,25 +395,41 @@ def test_buckets_are_a_family_where_enough_of_their_name_stays() -> None:
     ],
     ids=["terraform", "cloudformation"],
 )
-def test_the_random_end_of_a_bucket_that_a_run_made_is_open_letter_by_letter(bucket: str, opened: str) -> None:
-    """Seen once is enough, as for other things; `lake-*` would be more than Terraform's `lake-20261126…`."""
+def test_the_random_end_of_a_bucket_that_a_run_made_is_open_letter_by_letter(
+    bucket: str, opened: str
+) -> None:
+    """Seen once is enough, as for other things; `lake-*` would be more than Terraform's
+    `lake-20261126…`.
+    """
     assert family(bucket, "1", "s3:::", {f"arn:aws:s3:::{bucket}"}) == {bucket: opened}
     by_hand = family(bucket, "1", "s3:::")
-    assert by_hand == ({bucket: opened} if bucket.startswith("lake") else {}), "no stack asked for it"
-    assert generalise([f"arn:aws:s3:::{bucket}"]) == (f"arn:aws:s3:::{bucket}",), "nobody knows who made it"
+    assert by_hand == ({bucket: opened} if bucket.startswith("lake") else {}), (
+        "no stack asked for it"
+    )
+    assert generalise([f"arn:aws:s3:::{bucket}"]) == (f"arn:aws:s3:::{bucket}",), (
+        "nobody knows who made it"
+    )
 
 
 def test_what_is_of_a_family_is_open_and_what_is_not_stays_beside_it() -> None:
     """`orders-dead` may be covered by `orders-*`, but nobody says that it comes and goes."""
     names = NamePattern(f"arn:aws:sqs:{HERE}:orders-*", WildcardPart("QueueName", NAMED_ANEW))
     own, other = f"arn:aws:sqs:{HERE}:orders-2", f"arn:aws:sqs:{HERE}:orders-dead"
-    found = patterns_of([ObservedResource(own, ("4",), family=names), ObservedResource(other, ("4",))])
-    assert [(each.pattern, each.covers) for each in found] == [(names.pattern, (own,)), (other, (other,))]
+    found = patterns_of(
+        [ObservedResource(own, ("4",), family=names), ObservedResource(other, ("4",))]
+    )
+    assert [(each.pattern, each.covers) for each in found] == [
+        (names.pattern, (own,)),
+        (other, (other,)),
+    ]
     assert found[0].openings == (names.opening,)
 
 
 def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:
-    seen = [ObservedResource(f"arn:aws:s3:::b/releases/{number}/app.zip", (str(number),)) for number in (104, 105, 206)]
+    seen = [
+        ObservedResource(f"arn:aws:s3:::b/releases/{number}/app.zip", (str(number),))
+        for number in (104, 105, 206)
+    ]
     assert [each.pattern for each in patterns_of(seen)] == ["arn:aws:s3:::b/releases/*/app.zip"]
 
 
@@ -361,7 +443,14 @@ def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:
         ("p1 p2 p3", "1 2 3"),
         ("deploy-dev deploy-staging deploy-prod", "1 2 3"),
     ],
-    ids=["two runs", "one run", "one of them returned", "nothing in common", "too little in common", "environments"],
+    ids=[
+        "two runs",
+        "one run",
+        "one of them returned",
+        "nothing in common",
+        "too little in common",
+        "environments",
+    ],
 )
 def test_nothing_is_learned_from(names: str, runs: str) -> None:
     seen = preview(names, runs)
@@ -370,7 +459,9 @@ def test_nothing_is_learned_from(names: str, runs: str) -> None:
 
 def test_ids_of_long_lived_things_teach_nothing() -> None:
     seen = [
-        ObservedResource(f"arn:aws:ec2:{HERE}:subnet/subnet-0a1b2c3d4e5f6071{number}", (str(number),))
+        ObservedResource(
+            f"arn:aws:ec2:{HERE}:subnet/subnet-0a1b2c3d4e5f6071{number}", (str(number),)
+        )
         for number in range(5)
     ]
     assert len(patterns_of(seen)) == 5
@@ -378,7 +469,9 @@ def test_ids_of_long_lived_things_teach_nothing() -> None:
 
 def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
     seen = [
-        ObservedResource(f"arn:{partition}:sqs:{region}:{account}:q", (partition + region + account,))
+        ObservedResource(
+            f"arn:{partition}:sqs:{region}:{account}:q", (partition + region + account,)
+        )
         for partition, region, account in (
             ("aws", "eu-west-1", "111122223333"),
             ("aws", "eu-west-2", "111122223333"),
@@ -391,23 +484,32 @@ def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
 
 def test_a_pattern_that_another_covers_is_left_out_and_what_it_stood_for_is_kept() -> None:
     (found,) = patterns_of(
-        [ObservedResource(f"arn:aws:ec2:{HERE}:instance/*"), ObservedResource(f"arn:aws:ec2:{HERE}:instance/i-1")]
+        [
+            ObservedResource(f"arn:aws:ec2:{HERE}:instance/*"),
+            ObservedResource(f"arn:aws:ec2:{HERE}:instance/i-1"),
+        ]
     )
     assert found.covers == (f"arn:aws:ec2:{HERE}:instance/*", f"arn:aws:ec2:{HERE}:instance/i-1")
 
 
 def test_a_pattern_says_which_part_is_open_and_why() -> None:
     (found,) = patterns_of([ObservedResource(f"arn:aws:s3:::cdk-assets/{HASH}.zip")])
-    assert [(opening.part, opening.reason) for opening in found.openings] == [("ObjectName", "a content hash")]
+    assert [(opening.part, opening.reason) for opening in found.openings] == [
+        ("ObjectName", "a content hash")
+    ]
     assert patterns_of([ObservedResource("arn:aws:s3:::cdk-assets/a.zip")])[0].openings == ()
 
 
-@pytest.mark.parametrize("row", [row for row in table("volatile") if row["volatility"] == "always"], ids=str)
+@pytest.mark.parametrize(
+    "row", [row for row in table("volatile") if row["volatility"] == "always"], ids=str
+)
 def test_every_part_that_is_always_open_says_why(row: dict[str, str]) -> None:
     assert row["reason"]
 
 
-PART = st.sampled_from(["a", "b*", "x?", "${aws:username}", HASH, HASH[:32], UUID, UUID.upper(), "ab-" + UUID, "é", ""])
+PART = st.sampled_from(
+    ["a", "b*", "x?", "${aws:username}", HASH, HASH[:32], UUID, UUID.upper(), "ab-" + UUID, "é", ""]
+)
 PATH = st.lists(PART, min_size=1, max_size=4).map("/".join)
 RESOURCE = st.one_of(
     PATH.map(lambda path: f"arn:aws:s3:::bucket/{path}"),
@@ -423,7 +525,9 @@ RESOURCE = st.one_of(
 
 
 @given(st.lists(RESOURCE, max_size=15))
-def test_every_resource_is_covered_and_no_pattern_leaves_service_region_and_account(resources: list[str]) -> None:
+def test_every_resource_is_covered_and_no_pattern_leaves_service_region_and_account(
+    resources: list[str],
+) -> None:
     opened = generalise(resources)
     for resource in resources:
         assert any(resource_covers(pattern, resource) for pattern in opened)
@@ -481,7 +585,9 @@ TEXT = st.sampled_from(
     ]
 )
 SEEN = st.builds(
-    lambda kind, texts, runs, made: ObservedResource(filled(kind[1], texts), tuple(sorted(runs)), made),
+    lambda kind, texts, runs, made: ObservedResource(
+        filled(kind[1], texts), tuple(sorted(runs)), made
+    ),
     st.sampled_from(TYPES),
     st.lists(TEXT, min_size=6, max_size=6),
     st.frozensets(st.sampled_from("12345"), max_size=2),
@@ -492,7 +598,9 @@ SEEN = st.builds(
 def filled(template: str, texts: list[str]) -> str:
     """An ARN of a type, its places fixed and its own variables taken from `texts` in turn."""
     arn = (
-        template.replace("${Partition}", "aws").replace("${Region}", "eu-west-1").replace("${Account}", "111122223333")
+        template.replace("${Partition}", "aws")
+        .replace("${Region}", "eu-west-1")
+        .replace("${Account}", "111122223333")
     )
     for text in texts:
         before, found, after = arn.partition("${")
@@ -501,12 +609,18 @@ def filled(template: str, texts: list[str]) -> str:
 
 
 @given(st.lists(SEEN, max_size=12))
-def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place(seen: list[ObservedResource]) -> None:
+def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place(
+    seen: list[ObservedResource],
+) -> None:
     found = patterns_of(seen)
-    assert {resource for each in found for resource in each.covers} == {each.resource for each in seen}
+    assert {resource for each in found for resource in each.covers} == {
+        each.resource for each in seen
+    }
     for pattern in found:
         assert all(resource_covers(pattern.pattern, resource) for resource in pattern.covers)
-        assert {tuple(pattern.pattern.split(":", 5)[:5])} == {tuple(arn.split(":", 5)[:5]) for arn in pattern.covers}
+        assert {tuple(pattern.pattern.split(":", 5)[:5])} == {
+            tuple(arn.split(":", 5)[:5]) for arn in pattern.covers
+        }
         prefix = pattern.pattern.split(":")[2]
         kinds = types_of_arn(prefix, pattern.pattern)
         assert kinds & {kind for arn in pattern.covers for kind in types_of_arn(prefix, arn)}
@@ -522,11 +636,15 @@ def test_a_family_covers_its_members_in_their_place_and_opens_no_bucket_of_an_ob
         assert resource_covers(names.pattern, resource)
         assert names.pattern.split(":", 5)[:5] == resource.split(":", 5)[:5]
     found = patterns_of([replace(each, family=families.get(each.resource)) for each in seen])
-    assert {resource for each in found for resource in each.covers} == {each.resource for each in seen}
+    assert {resource for each in found for resource in each.covers} == {
+        each.resource for each in seen
+    }
     for pattern in found:
         assert all(resource_covers(pattern.pattern, resource) for resource in pattern.covers)
         if ":s3:::" in pattern.pattern and "/" in pattern.pattern:
-            assert {pattern.pattern.partition("/")[0]} == {arn.partition("/")[0] for arn in pattern.covers}
+            assert {pattern.pattern.partition("/")[0]} == {
+                arn.partition("/")[0] for arn in pattern.covers
+            }
 
 
 @given(st.lists(SEEN, max_size=12))
@@ -535,7 +653,11 @@ def test_no_pattern_is_every_resource_of_a_type_unless_the_table_or_the_runs_say
 ) -> None:
     for pattern in patterns_of(seen):
         tail = pattern.pattern.split(":", 5)[5]
-        if tail.rpartition("/")[2] == "*" and "/" not in tail.rpartition("/")[0] and ":s3:::" not in pattern.pattern:
+        if (
+            tail.rpartition("/")[2] == "*"
+            and "/" not in tail.rpartition("/")[0]
+            and ":s3:::" not in pattern.pattern
+        ):
             reasons = {opening.reason for opening in pattern.openings}
             known = {row["reason"] for row in table("volatile")} | {"this role's own runs made it"}
             assert reasons & known or pattern.pattern in pattern.covers
@@ -579,13 +701,17 @@ def test_a_name_that_has_a_second_region_keeps_the_region_of_its_arn() -> None:
 @pytest.mark.parametrize("end", ["wnYIFmaQpfwKNZuw", "f2090879374b5cc", "z8uNyvCAfmG2"])
 def test_the_end_that_a_stack_drew_is_open_behind_the_name_of_the_resource_alone(end: str) -> None:
     queue = f"arn:aws:batch:{HERE}:job-queue/JobQueue-{end}"
-    family = NamePattern(f"arn:aws:batch:{HERE}:job-queue/JobQueue-*", WildcardPart("name", GENERATED))
+    family = NamePattern(
+        f"arn:aws:batch:{HERE}:job-queue/JobQueue-*", WildcardPart("name", GENERATED)
+    )
     assert generated_families([queue], [queue]) == {queue: family}
     assert queue not in generated_families([queue], []) or end.islower()
 
 
 def test_a_random_id_alone_has_no_drawn_end_and_opens_whole_behind_a_name() -> None:
-    """`key/????????-c562-409c-8eb4-*` took two pieces of a key's id for a commit and a stack's end."""
+    """`key/????????-c562-409c-8eb4-*` took two pieces of a key's id for a commit and a stack's
+    end.
+    """
     key = "arn:aws:kms:eu-west-1:111122223333:key/0f1e2d3c-c562-409c-8eb4-12ab34cd56ef"
     role = "arn:aws:iam::111122223333:role/ci-0f1e2d3c-c562-409c-8eb4-12ab34cd56ef"
     found = generated_families([key, role], [key])
@@ -610,7 +736,9 @@ def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_
     assert len(asked) < 10 * len(names)
 
 
-def test_a_sensitive_action_gets_the_ids_of_later_runs_only_where_three_runs_made_such_resources() -> None:
+def test_a_sensitive_action_gets_the_ids_of_later_runs_only_where_three_runs_made_such_resources() -> (
+    None
+):
     images = [f"arn:aws:ec2:eu-west-1::image/ami-0{run}aaaaaaaaaaaaaaa" for run in range(3)]
     made = [ObservedResource(image, (f"run {run}",), made=True) for run, image in enumerate(images)]
     found = [each.pattern for each in patterns_of(made, is_sensitive=True)]
@@ -620,12 +748,19 @@ def test_a_sensitive_action_gets_the_ids_of_later_runs_only_where_three_runs_mad
     assert [each.pattern for each in patterns_of(others, is_sensitive=True)] == images
 
 
-def test_a_deletion_under_a_short_common_name_is_opened_behind_what_all_deleted_names_share() -> None:
-    """`shop-*` alone says too little for a deletion; `shop-feature-*` leaves `shop-prod` out as well."""
+def test_a_deletion_under_a_short_common_name_is_opened_behind_what_all_deleted_names_share() -> (
+    None
+):
+    """`shop-*` alone says too little for a deletion; `shop-feature-*` leaves `shop-prod` out as
+    well.
+    """
     app = f"arn:aws:rds:{HERE}:db:shop"
     family = NamePattern(f"{app}-*", WildcardPart("DbInstanceName", NAMED_ANEW))
     names = ["feature-cart", "feature-login", "feature-mail"]
-    seen = [ObservedResource(f"{app}-{name}", (str(at),), family=family) for at, name in enumerate(names)]
+    seen = [
+        ObservedResource(f"{app}-{name}", (str(at),), family=family)
+        for at, name in enumerate(names)
+    ]
     assert [each.pattern for each in patterns_of(seen, 5)] == [f"{app}-feature-*"]
     assert [each.pattern for each in patterns_of(seen, 4)] == [f"{app}-*"]
 
@@ -644,7 +779,10 @@ def test_a_family_and_an_open_id_of_one_resource_are_both_open() -> None:
 def test_a_deletion_has_the_name_that_several_copies_prove_though_it_is_short() -> None:
     machine = f"arn:aws:states:{HERE}:stateMachine:lake"
     copies = NamePattern(f"{machine}-*", WildcardPart("name", COPY))
-    seen = [ObservedResource(f"{machine}-{name}", (name,), family=copies) for name in ("tax", "geo", "live")]
+    seen = [
+        ObservedResource(f"{machine}-{name}", (name,), family=copies)
+        for name in ("tax", "geo", "live")
+    ]
     assert [each.pattern for each in patterns_of(seen, 5)] == [f"{machine}-*"]
     alike = replace(copies, opening=WildcardPart("name", NAMED_ANEW))
     others = [replace(each, family=alike) for each in seen]

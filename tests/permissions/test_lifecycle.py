@@ -11,7 +11,11 @@ from leastpriv.permissions.lifecycle import lifecycle_partners, siblings_of
 from leastpriv.permissions.tool_lifecycle import Tool
 from tests.fakes.tables import table
 
-ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs") for name in catalog.actions(prefix)]
+ACTIONS = [
+    name
+    for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs")
+    for name in catalog.actions(prefix)
+]
 
 
 @pytest.mark.parametrize(
@@ -23,9 +27,15 @@ ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs
         ),
         (
             "lambda:CreateFunction",
-            "DeleteFunction UpdateFunctionCode UpdateFunctionConfiguration TagResource UntagResource",
+            (
+                "DeleteFunction UpdateFunctionCode UpdateFunctionConfiguration TagResource"
+                " UntagResource"
+            ),
         ),
-        ("iam:CreateRole", "DeleteRole UpdateRole UpdateAssumeRolePolicy TagRole UntagRole GetRole"),
+        (
+            "iam:CreateRole",
+            "DeleteRole UpdateRole UpdateAssumeRolePolicy TagRole UntagRole GetRole",
+        ),
         ("iam:AttachRolePolicy", "DetachRolePolicy ListAttachedRolePolicies"),
         ("iam:PutRolePolicy", "DeleteRolePolicy GetRolePolicy"),
         ("s3:CreateBucket", "DeleteBucket"),
@@ -36,23 +46,37 @@ ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs
             "logs:CreateLogGroup",
             "DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy TagResource DescribeLogGroups",
         ),
-        ("cloudformation:CreateStack", "UpdateStack DeleteStack DescribeStacks DescribeStackEvents"),
+        (
+            "cloudformation:CreateStack",
+            "UpdateStack DeleteStack DescribeStacks DescribeStackEvents",
+        ),
         ("cloudformation:ExecuteChangeSet", "DeleteChangeSet DeleteStack DescribeChangeSet"),
         ("sns:Subscribe", "Unsubscribe SetSubscriptionAttributes"),
         ("ecs:RegisterTaskDefinition", "DeregisterTaskDefinition DescribeTaskDefinition"),
         ("elasticloadbalancing:RegisterTargets", "DeregisterTargets"),
         ("kms:CreateKey", "ScheduleKeyDeletion PutKeyPolicy"),
         ("apigateway:POST", "DELETE GET PATCH"),
-        ("elasticloadbalancing:CreateLoadBalancer", "SetSubnets SetSecurityGroups SetIpAddressType"),
-        ("iam:CreateRole", "DetachRolePolicy DeleteRolePolicy ListRolePolicies ListInstanceProfilesForRole"),
+        (
+            "elasticloadbalancing:CreateLoadBalancer",
+            "SetSubnets SetSecurityGroups SetIpAddressType",
+        ),
+        (
+            "iam:CreateRole",
+            "DetachRolePolicy DeleteRolePolicy ListRolePolicies ListInstanceProfilesForRole",
+        ),
         ("iam:CreateInstanceProfile", "AddRoleToInstanceProfile RemoveRoleFromInstanceProfile"),
         ("iam:CreateUser", "DetachUserPolicy DeleteUserPolicy RemoveUserFromGroup ListAccessKeys"),
         (
             "s3:CreateBucket",
-            "DeleteBucketPolicy PutEncryptionConfiguration PutBucketVersioning PutBucketPublicAccessBlock "
-            "PutLifecycleConfiguration PutBucketTagging",
+            (
+                "DeleteBucketPolicy PutEncryptionConfiguration PutBucketVersioning"
+                " PutBucketPublicAccessBlock PutLifecycleConfiguration PutBucketTagging"
+            ),
         ),
-        ("ec2:CreateInternetGateway", "AttachInternetGateway DetachInternetGateway DeleteInternetGateway"),
+        (
+            "ec2:CreateInternetGateway",
+            "AttachInternetGateway DetachInternetGateway DeleteInternetGateway",
+        ),
         ("ec2:CreateVolume", "AttachVolume DetachVolume DeleteVolume"),
         ("ec2:AllocateAddress", "AssociateAddress DisassociateAddress ReleaseAddress"),
         ("ec2:CreateLaunchTemplate", "CreateLaunchTemplateVersion ModifyLaunchTemplate"),
@@ -67,7 +91,10 @@ ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs
         ("secretsmanager:CreateSecret", "RestoreSecret RotateSecret"),
         ("logs:CreateLogGroup", "AssociateKmsKey DisassociateKmsKey"),
         ("elasticfilesystem:CreateFileSystem", "CreateMountTarget DeleteMountTarget"),
-        ("elasticfilesystem:CreateMountTarget", "DeleteMountTarget ModifyMountTargetSecurityGroups"),
+        (
+            "elasticfilesystem:CreateMountTarget",
+            "DeleteMountTarget ModifyMountTargetSecurityGroups",
+        ),
         ("es:CreateDomain", "UpgradeDomain"),
         ("rds:CreateDBInstance", "StartDBInstance StopDBInstance CreateDBSnapshot"),
     ],
@@ -80,12 +107,17 @@ def test_making_a_thing_explains_its_later_update_tags_and_end(used: str, siblin
 
 
 def test_changing_a_thing_made_before_the_window_explains_its_end_and_replacement() -> None:
-    assert {"ecs:CreateService", "ecs:DeleteService", "ecs:DescribeServices", "ecs:TagResource"} <= set(
-        siblings_of(["ecs:UpdateService"])
-    )
+    assert {
+        "ecs:CreateService",
+        "ecs:DeleteService",
+        "ecs:DescribeServices",
+        "ecs:TagResource",
+    } <= set(siblings_of(["ecs:UpdateService"]))
 
 
-@pytest.mark.parametrize("used", ["ec2:DescribeInstances", "iam:GetRole", "s3:ListBucket", "sts:AssumeRole"])
+@pytest.mark.parametrize(
+    "used", ["ec2:DescribeInstances", "iam:GetRole", "s3:ListBucket", "sts:AssumeRole"]
+)
 def test_reads_and_role_changes_explain_nothing(used: str) -> None:
     assert siblings_of([used]) == {}
 
@@ -119,7 +151,9 @@ def test_another_thing_or_another_power_is_no_sibling(used: str, other: str) -> 
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=12), st.randoms())
-def test_the_answer_is_a_function_of_the_set_of_used_actions(used: list[str], random: object) -> None:
+def test_the_answer_is_a_function_of_the_set_of_used_actions(
+    used: list[str], random: object
+) -> None:
     found = siblings_of(used)
     shuffled = [*used, *used]
     random.shuffle(shuffled)  # type: ignore[attr-defined]
@@ -128,7 +162,9 @@ def test_the_answer_is_a_function_of_the_set_of_used_actions(used: list[str], ra
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=12))
-def test_siblings_exist_are_unused_and_belong_to_the_service_of_what_explains_them(used: list[str]) -> None:
+def test_siblings_exist_are_unused_and_belong_to_the_service_of_what_explains_them(
+    used: list[str],
+) -> None:
     for sibling, because in siblings_of(used).items():
         assert catalog.spelling(sibling) == sibling
         assert sibling not in used
@@ -137,12 +173,16 @@ def test_siblings_exist_are_unused_and_belong_to_the_service_of_what_explains_th
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=6), st.sampled_from(ACTIONS))
-def test_more_use_never_takes_a_sibling_away_except_by_using_it(used: list[str], another: str) -> None:
+def test_more_use_never_takes_a_sibling_away_except_by_using_it(
+    used: list[str], another: str
+) -> None:
     assert set(siblings_of(used)) <= {*siblings_of([*used, another]), another}
 
 
 def test_names_in_any_case_and_unknown_names_are_taken() -> None:
-    assert siblings_of(["SQS:createqueue", "nobody:KnowsThis", ""]) == siblings_of(["sqs:CreateQueue"])
+    assert siblings_of(["SQS:createqueue", "nobody:KnowsThis", ""]) == siblings_of(
+        ["sqs:CreateQueue"]
+    )
 
 
 def test_every_name_of_the_table_is_in_the_catalogue_and_every_row_has_a_source() -> None:
@@ -166,12 +206,16 @@ def test_every_pair_of_the_table_reaches_the_answer() -> None:
         ("cloudwatch:PutMetricAlarm", Tool.CLOUDFORMATION, "DeleteAlarms"),
     ],
 )
-def test_the_life_cycle_is_what_the_tool_does_to_the_type(used: str, tool: Tool, partners: str) -> None:
+def test_the_life_cycle_is_what_the_tool_does_to_the_type(
+    used: str, tool: Tool, partners: str
+) -> None:
     found = lifecycle_partners({used: [tool]})
     prefix = used.partition(":")[0]
     writes = {f"{prefix}:{name}" for name in partners.split()}
     assert writes <= set(found)
-    assert {action for action in found if action.partition(":")[2].startswith(("Put", "Create", "Add"))} <= writes
+    assert {
+        action for action in found if action.partition(":")[2].startswith(("Put", "Create", "Add"))
+    } <= writes
     assert all(owners == (used,) for owners in found.values())
 
 
@@ -200,7 +244,9 @@ def test_a_property_that_can_be_removed_and_that_no_call_has_set_has_no_partner(
 
 
 def test_a_stack_of_another_deploy_tool_has_its_end_as_a_partner_only() -> None:
-    assert {*lifecycle_partners({"cloudformation:CreateStack": ["cdk"]})} == {"cloudformation:DeleteStack"}
+    assert {*lifecycle_partners({"cloudformation:CreateStack": ["cdk"]})} == {
+        "cloudformation:DeleteStack"
+    }
 
 
 def test_a_property_that_no_creation_set_has_no_partner() -> None:
@@ -210,7 +256,9 @@ def test_a_property_that_no_creation_set_has_no_partner() -> None:
 
 
 def test_reads_of_a_phase_that_the_runs_have_shown_are_no_partners() -> None:
-    seen = lifecycle_partners({name: [Tool.TERRAFORM] for name in ("ec2:CreateVpc", "ec2:DeleteVpc")})
+    seen = lifecycle_partners(
+        {name: [Tool.TERRAFORM] for name in ("ec2:CreateVpc", "ec2:DeleteVpc")}
+    )
     assert "ec2:DescribeVpcEndpoints" not in seen
 
 
@@ -226,13 +274,17 @@ def test_an_action_without_a_type_has_its_counterparts_by_name() -> None:
     )
 
 
-def test_the_end_of_a_resource_belongs_to_its_creation_though_aws_authorizes_that_on_the_parent() -> None:
+def test_the_end_of_a_resource_belongs_to_its_creation_though_aws_authorizes_that_on_the_parent() -> (
+    None
+):
     assert "eks:DeleteNodegroup" in lifecycle_partners({"eks:CreateNodegroup": ()})
     assert "iot:DeprecateThingType" in lifecycle_partners({"iot:CreateThingType": ()})
 
 
 def test_a_script_ends_what_it_makes_and_not_what_another_action_makes() -> None:
-    partners = lifecycle_partners({"codedeploy:CreateDeployment": (), "cloudwatch:PutDashboard": ()})
+    partners = lifecycle_partners(
+        {"codedeploy:CreateDeployment": (), "cloudwatch:PutDashboard": ()}
+    )
     assert "codedeploy:StopDeployment" in partners
     assert "cloudwatch:DeleteDashboards" in partners
     assert "codedeploy:DeleteDeploymentConfig" not in partners

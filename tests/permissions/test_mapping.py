@@ -41,8 +41,18 @@ def actions(found: CallNeeds) -> list[str]:
         ),
         ("s3.amazonaws.com.cn", "GetObject", {"versionId": "v"}, "s3:GetObjectVersion"),
         ("s3", "CopyObject", {}, "s3:GetObject s3:PutObject"),
-        ("s3", "CopyObject", {"x-amz-tagging": "a=b"}, "s3:GetObject s3:PutObject s3:PutObjectTagging"),
-        ("s3", "PutObject", {"accessControlList": {"x-amz-grant-read": "id=1"}}, "s3:PutObject s3:PutObjectAcl"),
+        (
+            "s3",
+            "CopyObject",
+            {"x-amz-tagging": "a=b"},
+            "s3:GetObject s3:PutObject s3:PutObjectTagging",
+        ),
+        (
+            "s3",
+            "PutObject",
+            {"accessControlList": {"x-amz-grant-read": "id=1"}},
+            "s3:PutObject s3:PutObjectAcl",
+        ),
         ("s3", "CreateBucket", {"x-amz-acl": "private"}, "s3:CreateBucket"),
         ("s3", "CreateBucket", {"x-amz-acl": "public-read"}, "s3:CreateBucket s3:PutBucketAcl"),
         ("s3", "CreateBucket", {"x-amz-bucket-object-lock-enabled": "false"}, "s3:CreateBucket"),
@@ -52,14 +62,24 @@ def actions(found: CallNeeds) -> list[str]:
             {"x-amz-bucket-object-lock-enabled": ["true"]},
             "s3:CreateBucket s3:PutBucketObjectLockConfiguration s3:PutBucketVersioning",
         ),
-        ("s3", "GetObjectAttributes", {"versionId": "v"}, "s3:GetObjectVersion s3:GetObjectVersionAttributes"),
+        (
+            "s3",
+            "GetObjectAttributes",
+            {"versionId": "v"},
+            "s3:GetObjectVersion s3:GetObjectVersionAttributes",
+        ),
         (
             "s3",
             "DeleteObject",
             {"x-amz-bypass-governance-retention": "true"},
             "s3:BypassGovernanceRetention s3:DeleteObject",
         ),
-        ("cloudformation", "DescribeStacks", {}, "cloudformation:DescribeStacks cloudformation:ListStacks"),
+        (
+            "cloudformation",
+            "DescribeStacks",
+            {},
+            "cloudformation:DescribeStacks cloudformation:ListStacks",
+        ),
         ("cloudformation", "DescribeStacks", {"stackName": "a"}, "cloudformation:DescribeStacks"),
         (
             "lambda",
@@ -67,10 +87,20 @@ def actions(found: CallNeeds) -> list[str]:
             {"layers": ["arn:aws:lambda:eu-west-1:111122223333:layer:tools:3"]},
             "lambda:GetLayerVersion lambda:UpdateFunctionConfiguration",
         ),
-        ("bedrock", "Converse", {"guardrailConfig": {}}, "bedrock:ApplyGuardrail bedrock:InvokeModel"),
+        (
+            "bedrock",
+            "Converse",
+            {"guardrailConfig": {}},
+            "bedrock:ApplyGuardrail bedrock:InvokeModel",
+        ),
         ("sts", "AssumeRole", {"providedContexts": []}, "sts:AssumeRole sts:SetContext"),
         ("sts", "AssumeRole", {"roleArn": "arn:aws:iam::1:role/x"}, "sts:AssumeRole"),
-        ("sts", "AssumeRole", {"tags": [{"key": "a", "value": "b"}]}, "sts:AssumeRole sts:TagSession"),
+        (
+            "sts",
+            "AssumeRole",
+            {"tags": [{"key": "a", "value": "b"}]},
+            "sts:AssumeRole sts:TagSession",
+        ),
         ("sts", "AssumeRole", {"tags": []}, "sts:AssumeRole sts:TagSession"),
         ("sts", "AssumeRole", {"sourceIdentity": "me"}, "sts:AssumeRole sts:SetSourceIdentity"),
         (
@@ -79,7 +109,12 @@ def actions(found: CallNeeds) -> list[str]:
             {"transactItems": [{"Put": {}}, {"delete": {}}]},
             "dynamodb:DeleteItem dynamodb:PutItem",
         ),
-        ("dynamodb", "ExecuteStatement", {"statement": ' select * FROM "t"'}, "dynamodb:PartiQLSelect"),
+        (
+            "dynamodb",
+            "ExecuteStatement",
+            {"statement": ' select * FROM "t"'},
+            "dynamodb:PartiQLSelect",
+        ),
         (
             "dynamodb",
             "BatchExecuteStatement",
@@ -102,8 +137,12 @@ def test_parameters_change_what_a_call_needs(
 def test_the_two_api_gateway_apis_are_told_apart_by_their_parameters() -> None:
     first = needs("apigateway", "GetStage", {"restApiId": "a", "stageName": "s"})
     second = needs("apigateway", "GetStage", {"apiId": "a", "stageName": "s"})
-    assert [need.permission.resource for need in first.needs] == ["arn:aws:apigateway:eu-west-1::/restapis/a/stages/s"]
-    assert [need.permission.resource for need in second.needs] == ["arn:aws:apigateway:eu-west-1::/apis/a/stages/s"]
+    assert [need.permission.resource for need in first.needs] == [
+        "arn:aws:apigateway:eu-west-1::/restapis/a/stages/s"
+    ]
+    assert [need.permission.resource for need in second.needs] == [
+        "arn:aws:apigateway:eu-west-1::/apis/a/stages/s"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -116,13 +155,19 @@ def test_the_two_api_gateway_apis_are_told_apart_by_their_parameters() -> None:
         {"transactItems": [{"Frobnicate": {}}]},
     ],
 )
-def test_a_transaction_whose_items_cannot_be_read_is_unmapped(parameters: dict[str, object]) -> None:
+def test_a_transaction_whose_items_cannot_be_read_is_unmapped(
+    parameters: dict[str, object],
+) -> None:
     found = needs("dynamodb", "TransactWriteItems", parameters)
     assert (found.verdict, found.needs) == (Verdict.UNMAPPED, ())
 
 
 def test_each_item_of_a_transaction_needs_its_own_action_on_its_own_table() -> None:
-    items = [{"put": {"tableName": "orders"}}, {"delete": {"tableName": "locks"}}, {"put": {"tableName": "orders"}}]
+    items = [
+        {"put": {"tableName": "orders"}},
+        {"delete": {"tableName": "locks"}},
+        {"put": {"tableName": "orders"}},
+    ]
     found = needs("dynamodb", "TransactWriteItems", {"transactItems": items}).needs
     table_arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/"
     assert [(need.permission.action, need.permission.resource) for need in found] == [
@@ -135,23 +180,36 @@ def test_each_item_of_a_transaction_needs_its_own_action_on_its_own_table() -> N
     ("statement", "action", "resource"),
     [
         ('SELECT * FROM "orders" WHERE id = ?', "dynamodb:PartiQLSelect", "table/orders"),
-        ('select a from "orders"."by-date"', "dynamodb:PartiQLSelect", "table/orders/index/by-date"),
+        (
+            'select a from "orders"."by-date"',
+            "dynamodb:PartiQLSelect",
+            "table/orders/index/by-date",
+        ),
         ("INSERT INTO orders VALUE {'id': 1}", "dynamodb:PartiQLInsert", "table/orders"),
         ("UPDATE 'orders' SET a = 1", "dynamodb:PartiQLUpdate", "table/orders"),
         ("DELETE FROM orders", "dynamodb:PartiQLDelete", "table/orders"),
     ],
 )
-def test_a_statement_names_its_action_and_its_table(statement: str, action: str, resource: str) -> None:
+def test_a_statement_names_its_action_and_its_table(
+    statement: str, action: str, resource: str
+) -> None:
     found = needs("dynamodb", "ExecuteStatement", {"statement": statement}).needs
-    named = {(need.permission.action, need.permission.resource.partition("111122223333:")[2]) for need in found}
+    named = {
+        (need.permission.action, need.permission.resource.partition("111122223333:")[2])
+        for need in found
+    }
     assert (action, resource) in named
     assert {name for name, _ in named} == {action}
 
 
 def test_a_layer_is_the_resource_of_the_right_to_read_it() -> None:
     layer = "arn:aws:lambda:eu-west-1:111122223333:layer:tools:3"
-    found = needs("lambda", "CreateFunction20150331", {"functionName": "f", "layers": [layer]}).needs
-    assert (layer,) == tuple(n.permission.resource for n in found if n.permission.action == "lambda:GetLayerVersion")
+    found = needs(
+        "lambda", "CreateFunction20150331", {"functionName": "f", "layers": [layer]}
+    ).needs
+    assert (layer,) == tuple(
+        n.permission.resource for n in found if n.permission.action == "lambda:GetLayerVersion"
+    )
 
 
 def test_equal_requests_get_equal_answers_and_different_ones_their_own() -> None:
@@ -159,8 +217,14 @@ def test_equal_requests_get_equal_answers_and_different_ones_their_own() -> None
     first, again = (needs("s3", "GetObject", {"bucketName": "b", "key": "k"}) for _ in range(2))
     assert first == again
     assert needs("s3", "GetObject", {"bucketName": "b", "key": "other"}) != first
-    assert needs_of(a_call("s3:GetObject", {"bucketName": "b", "key": "k"}, error_code="NoSuchKey")) != first
-    assert needs_of(a_call("s3:GetObject", {"bucketName": "b", "key": "k"}, partition="aws-cn")) != first
+    assert (
+        needs_of(a_call("s3:GetObject", {"bucketName": "b", "key": "k"}, error_code="NoSuchKey"))
+        != first
+    )
+    assert (
+        needs_of(a_call("s3:GetObject", {"bucketName": "b", "key": "k"}, partition="aws-cn"))
+        != first
+    )
 
 
 def test_a_call_that_needs_no_permission_has_no_needs() -> None:
@@ -180,20 +244,35 @@ def test_an_action_newer_than_the_catalogue_is_a_need_that_is_not_verified() -> 
 
 
 def test_inferred_needs_follow_the_observed_ones() -> None:
-    found = needs("lambda", "CreateFunction20150331", {"functionName": "f", "role": "arn:aws:iam::111122223333:role/x"})
+    found = needs(
+        "lambda",
+        "CreateFunction20150331",
+        {"functionName": "f", "role": "arn:aws:iam::111122223333:role/x"},
+    )
     assert [(need.permission.action, need.basis) for need in found.needs] == [
         ("lambda:CreateFunction", Basis.OBSERVED),
         ("iam:PassRole", Basis.INFERRED),
     ]
 
 
-EVENTS = sorted({(row["event_source"], row["event_name"]) for row in table("events") if row["match"] == "exact"}) + [
+EVENTS = sorted(
+    {(row["event_source"], row["event_name"]) for row in table("events") if row["match"] == "exact"}
+) + [
     (f"{prefix}.amazonaws.com", name.partition(":")[2])
     for prefix in ("ec2", "iam", "rds")
     for name in catalog.actions(prefix)
 ]
 KEYS = st.sampled_from(
-    ["name", "roleArn", "versionId", "transactItems", "statement", "resourceArn", "bucketName", "key"]
+    [
+        "name",
+        "roleArn",
+        "versionId",
+        "transactItems",
+        "statement",
+        "resourceArn",
+        "bucketName",
+        "key",
+    ]
 )
 JSON = st.recursive(
     st.none() | st.integers() | st.text(max_size=10) | st.just("arn:aws:iam::111122223333:role/x"),
@@ -208,6 +287,8 @@ def test_no_request_breaks_the_mapping_and_every_need_is_real(
 ) -> None:
     found = needs(*event, parameters)
     for need in found.needs:
-        assert catalog.spelling(need.permission.action) == need.permission.action or not need.verified
+        assert (
+            catalog.spelling(need.permission.action) == need.permission.action or not need.verified
+        )
         assert fits(need.permission.action, need.permission.resource)
     assert len(set(found.needs)) == len(found.needs)

@@ -43,9 +43,13 @@ def test_it_hides_its_own_service_related_ones_and_the_action_of_its_name(
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in table("events") if row["kind"] == "prefix"], ids=lambda row: row["event_source"]
+    "row",
+    [row for row in table("events") if row["kind"] == "prefix"],
+    ids=lambda row: row["event_source"],
 )
-def test_the_true_action_would_be_hidden_if_the_table_lacked_the_service(row: dict[str, str]) -> None:
+def test_the_true_action_would_be_hidden_if_the_table_lacked_the_service(
+    row: dict[str, str],
+) -> None:
     """These sources are not their prefix: without the table their events would be unmapped."""
     label = row["event_source"].removesuffix(".amazonaws.com")
     assert hides(label, "ListThings", f"{row['actions']}:ListThings", prefix="not-a-service")
@@ -54,5 +58,7 @@ def test_the_true_action_would_be_hidden_if_the_table_lacked_the_service(row: di
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_text_becomes_a_pattern_of_its_own(source: str, name: str) -> None:
     scope = scope_of_unmapped(source, name, "not-a-service")
-    assert scope == Scope() or (not set("*?") & set("".join(scope.services)) and scope.actions == (f"*:{name}",))
+    assert scope == Scope() or (
+        not set("*?") & set("".join(scope.services)) and scope.actions == (f"*:{name}",)
+    )
     assert scope == Scope() or name.isalnum()

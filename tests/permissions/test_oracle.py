@@ -1,4 +1,6 @@
-"""AWS's own refusals as the judge of the mapping; `bench/oracle.py` prints the same. Skipped without the samples."""
+"""AWS's own refusals as the judge of the mapping; `bench/oracle.py` prints the same. Skipped
+without the samples.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def test_what_aws_refuses_is_what_the_mapping_says_but_for_two_explained_cases(
 def test_the_judge_takes_no_excuse_for_an_answer(
     oracle: ModuleType, source: str, event: str, refused: str, verdict: str
 ) -> None:
-    """Neither "no permission" nor "unmapped" counts as the action that AWS named, and a key is told apart."""
+    """Neither "no permission" nor "unmapped" counts as the action that AWS named, and a key is told
+    apart.
+    """
     mapped = map_event(f"{source}.amazonaws.com", event)
     needs = CallNeeds(mapped.verdict, mapped.prefix)
     needed = {each.action for each in mapped.actions}
@@ -53,6 +57,9 @@ def test_the_judge_takes_no_excuse_for_an_answer(
 
 
 def test_the_refused_action_does_not_choose_the_service(oracle: ModuleType) -> None:
-    message = "an error occurred when calling the tagresource operation: not authorized to perform: sqs:tagresource"
+    message = (
+        "an error occurred when calling the tagresource operation: not authorized to perform:"
+        " sqs:tagresource"
+    )
     assert oracle._source("TagResource", "sqs:TagResource", message) == ""
     assert oracle._source("PurgeQueue", "sqs:PurgeQueue", message) == "sqs.amazonaws.com"

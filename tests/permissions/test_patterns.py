@@ -82,7 +82,9 @@ def test_covers_is_never_true_wrongly(pattern: str, other: str) -> None:
 
 
 @given(globs, st.lists(st.sampled_from(["", "a", "bc", "?", "*"]), max_size=5))
-def test_a_pattern_covers_what_its_wildcards_are_filled_with(pattern: str, fillings: list[str]) -> None:
+def test_a_pattern_covers_what_its_wildcards_are_filled_with(
+    pattern: str, fillings: list[str]
+) -> None:
     parts = pattern.split("*")
     filled = "".join(
         part + (fillings[i] if i < len(fillings) else "") if i < len(parts) - 1 else part
@@ -131,7 +133,9 @@ def test_actions_ignore_case_and_resources_do_not() -> None:
 
 
 def test_a_wildcard_at_the_end_of_a_segment_crosses_colons() -> None:
-    assert resource_matches("arn:aws:logs:*:log-stream:x", "arn:aws:logs:eu-west-1:1:log-group:g:log-stream:x")
+    assert resource_matches(
+        "arn:aws:logs:*:log-stream:x", "arn:aws:logs:eu-west-1:1:log-group:g:log-stream:x"
+    )
 
 
 def test_escapes_are_the_characters_themselves_only_where_variables_exist() -> None:
@@ -175,7 +179,9 @@ def test_an_ordinary_name_is_not_escaped_and_unescaping_gives_any_name_back(text
 
 
 @given(st.text("a*?$", max_size=6), st.text("a*?$", max_size=6), st.text("a*?$", max_size=6))
-def test_escapes_inside_patterns_keep_covering_and_overlapping_sound(name: str, rest: str, word: str) -> None:
+def test_escapes_inside_patterns_keep_covering_and_overlapping_sound(
+    name: str, rest: str, word: str
+) -> None:
     pattern, concrete = escape_observed(name) + "*", escape_observed(name + rest)
     assert resource_covers(pattern, concrete)
     assert resource_overlaps(pattern, concrete)

@@ -1,4 +1,6 @@
-"""Resources derived from made-up requests against the ARNs that refusals name: the measure of `bench/`."""
+"""Resources derived from made-up requests against the ARNs that refusals name: the measure of
+`bench/`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def write(path: Path, *rows: tuple[str, str]) -> Path:
-    expected = [{"expected": {"actions": [action], "resource": resource}} for action, resource in rows]
+    expected = [
+        {"expected": {"actions": [action], "resource": resource}} for action, resource in rows
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in expected), encoding="utf-8")
     return path
 
@@ -35,12 +39,19 @@ def test_masked_arns_and_actions_without_types_are_left_out_and_equal_ones_count
     measure: ModuleType, tmp_path: Path
 ) -> None:
     masked = STREAM.replace("111122223333", "***")
-    rows = [("kinesis:PutRecord", STREAM)] * 2 + [("kinesis:PutRecord", masked), ("kinesis:ListStreams", STREAM)]
-    assert list(measure.named_resources(write(tmp_path / "r.jsonl", *rows))) == [("kinesis:PutRecord", STREAM)]
+    rows = [("kinesis:PutRecord", STREAM)] * 2 + [
+        ("kinesis:PutRecord", masked),
+        ("kinesis:ListStreams", STREAM),
+    ]
+    assert list(measure.named_resources(write(tmp_path / "r.jsonl", *rows))) == [
+        ("kinesis:PutRecord", STREAM)
+    ]
 
 
 def test_the_quoted_refusals_are_derived_right(measure: ModuleType, shared_folder: Path) -> None:
-    """One ARN of them had its account taken out; two are of no type that any page of AWS names (2026-11-24)."""
+    """One ARN of them had its account taken out; two are of no type that any page of AWS names
+    (2026-11-24).
+    """
     found = [
         (action, way, verdict)
         for action, arn in measure.named_resources(shared_folder / "corpus" / "refusals.jsonl")

@@ -36,7 +36,9 @@ from tests.fakes.tables import table
         ("!stackName", {"stackName": "a"}, False),
     ],
 )
-def test_a_parameter_is_there_or_not(parameter: str, parameters: dict[str, object], answer: bool) -> None:
+def test_a_parameter_is_there_or_not(
+    parameter: str, parameters: dict[str, object], answer: bool
+) -> None:
     assert Presence(a_call("s3:X", parameters)).has(parameter) is answer
 
 
@@ -56,7 +58,9 @@ def test_of_a_request_that_the_record_may_lack_nothing_is_known_to_be_absent(cal
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=15,
 )
 PARAMETERS = sorted({row["parameter"] for row in table("triggers")})

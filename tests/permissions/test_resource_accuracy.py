@@ -1,4 +1,6 @@
-"""Resources derived from requests against those that the records name themselves: the measure of `bench/`."""
+"""Resources derived from requests against those that the records name themselves: the measure of
+`bench/`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def write(folder: Path, *records: dict[str, object]) -> Path:
     return folder
 
 
-def record(service: str, event: str, parameters: dict[str, object], *resources: str) -> dict[str, object]:
+def record(
+    service: str, event: str, parameters: dict[str, object], *resources: str
+) -> dict[str, object]:
     return {
         "eventVersion": "1.08",
         "eventType": "AwsApiCall",
@@ -53,7 +57,13 @@ def record(service: str, event: str, parameters: dict[str, object], *resources: 
     [
         ("s3", "GetObject", {"bucketName": "b", "key": "k"}, "s3:::b/k", "exact"),
         ("s3", "GetObject", {"bucketName": "b", "key": "k"}, "s3:::c/k", "wrong"),
-        ("kms", "Decrypt", {"keyId": "alias/app"}, f"kms:{HERE}:key/1234abcd-12ab-34cd-56ef-1234567890ab", "pattern"),
+        (
+            "kms",
+            "Decrypt",
+            {"keyId": "alias/app"},
+            f"kms:{HERE}:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+            "pattern",
+        ),
         ("kms", "Decrypt", {"other": "1234"}, f"kms:{HERE}:key/1234", "too wide"),
         ("kms", "Decrypt", {"keyId": "1234"}, f"kms:{HERE}:vault/1234", "unknown"),
         ("logs", "PutRetentionPolicy", {"logGroupName": "g"}, f"logs:{HERE}:log-group:g", "wrong"),
@@ -69,20 +79,28 @@ def test_a_case_is_judged_by_what_the_record_names(
     tmp_path: Path,
 ) -> None:
     folder = write(tmp_path, record(service, event, parameters, f"arn:aws:{truth}"))
-    calls = [item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)]
+    calls = [
+        item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)
+    ]
     assert [case.verdict for call in calls for case in measure.cases(call)] == [verdict]
 
 
-@pytest.mark.parametrize(("truth", "verdict"), [("app-agquim", "pattern"), ("other-agquim", "wrong")])
+@pytest.mark.parametrize(
+    ("truth", "verdict"), [("app-agquim", "pattern"), ("other-agquim", "wrong")]
+)
 def test_a_secret_told_whole_and_without_its_end_is_a_pattern(
     truth: str, verdict: str, measure: ModuleType, tmp_path: Path
 ) -> None:
-    """`app-agquim` may be all of a secret's ARN or all but its end: one of both forms is the true one."""
+    """`app-agquim` may be all of a secret's ARN or all but its end: one of both forms is the true
+    one.
+    """
     told = f"arn:aws:secretsmanager:{HERE}:secret:app-agquim"
     hidden = f"arn:aws:secretsmanager:{HERE}:secret:{truth}"
     answer = {"responseElements": {"aRN": hidden}}
     folder = write(tmp_path, record("secretsmanager", "DeleteSecret", {"secretId": told}) | answer)
-    calls = [item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)]
+    calls = [
+        item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)
+    ]
     (case,) = [case for call in calls for case in measure.cases(call, answered=True)]
     assert len(case.derived) == 2
     assert case.verdict == verdict
@@ -113,10 +131,16 @@ def test_a_whole_account_counts_where_the_action_takes_an_arn(measure: ModuleTyp
 def test_on_real_records_less_than_one_in_a_hundred_is_wrong_and_none_is_bare(
     measure: ModuleType, shared_folder: Path
 ) -> None:
-    """Two of 478 are wrong, both in fixtures whose request and `resources` contradict each other (2026-11-24)."""
+    """Two of 478 are wrong, both in fixtures whose request and `resources` contradict each other
+    (2026-11-24).
+    """
     files = sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz"))
     items = [item for file in files for item in TrailFolder(file).read(Window(), Principals())]
-    found = list(dict.fromkeys(case for item in items if isinstance(item, Call) for case in measure.cases(item)))
+    found = list(
+        dict.fromkeys(
+            case for item in items if isinstance(item, Call) for case in measure.cases(item)
+        )
+    )
     assert len(found) > 400
     assert sum(case.verdict == "wrong" for case in found) < len(found) / 100
     assert [case for case in found if case.verdict in ("too wide", "unknown") or case.bare] == []

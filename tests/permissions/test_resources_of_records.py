@@ -1,4 +1,6 @@
-"""Resources as public records show them: each test stands for a class of events, not for one record."""
+"""Resources as public records show them: each test stands for a class of events, not for one
+record.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,20 @@ from tests.fakes.tables import table
 HERE = "eu-west-1:111122223333"
 ORG = "arn:aws:organizations::111122223333"
 USE_CASE = ["instance/i", "instance/i/integration-association/a", "instance/i/use-case/*"]
-PACKAGE = {"domain": "d", "repository": "r", "format": "npm", "namespace": "types", "package": "node"}
+PACKAGE = {
+    "domain": "d",
+    "repository": "r",
+    "format": "npm",
+    "namespace": "types",
+    "package": "node",
+}
 VAULT = "token-vault/default/apikeycredentialprovider/k"
 CLASSIFIER = "arn:aws:comprehend:eu-west-1:111122223333:document-classifier/spam"
 
 
-def needed(event: str, parameters: Mapping[str, object], response: Mapping[str, object] | None = None) -> set[str]:
+def needed(
+    event: str, parameters: Mapping[str, object], response: Mapping[str, object] | None = None
+) -> set[str]:
     call = structs.replace(a_call(event, parameters), response=response or {})
     return {f"{need.permission.action} {need.permission.resource}" for need in needs_of(call).needs}
 
@@ -37,7 +47,11 @@ def needed(event: str, parameters: Mapping[str, object], response: Mapping[str, 
         ("AcceptHandshake", {"handshakeId": "h-abc123"}, ["handshake/o-*/*/h-abc123"]),
         ("EnablePolicyType", {"rootId": "r-a1b2"}, ["root/o-*/r-a1b2"]),
         ("CreateOrganizationalUnit", {"name": "web", "parentId": "r-a1b2"}, ["root/o-*/r-a1b2"]),
-        ("CreateOrganizationalUnit", {"name": "web", "parentId": "ou-a1b2-11111111"}, ["ou/o-*/ou-a1b2-11111111"]),
+        (
+            "CreateOrganizationalUnit",
+            {"name": "web", "parentId": "ou-a1b2-11111111"},
+            ["ou/o-*/ou-a1b2-11111111"],
+        ),
         (
             "AttachPolicy",
             {"policyId": "p-abc123", "targetId": "ou-a1b2-11111111"},
@@ -63,8 +77,12 @@ def test_an_id_that_carries_its_prefix_gets_it_once(
 
 
 def test_a_parent_that_the_request_names_is_not_replaced_by_what_the_call_made() -> None:
-    made = {"organizationalUnit": {"arn": f"{ORG}:ou/o-a1/ou-a1b2-22222222", "id": "ou-a1b2-22222222"}}
-    found = needed("organizations:CreateOrganizationalUnit", {"parentId": "r-a1b2", "name": "web"}, made)
+    made = {
+        "organizationalUnit": {"arn": f"{ORG}:ou/o-a1/ou-a1b2-22222222", "id": "ou-a1b2-22222222"}
+    }
+    found = needed(
+        "organizations:CreateOrganizationalUnit", {"parentId": "r-a1b2", "name": "web"}, made
+    )
     assert found == {f"organizations:CreateOrganizationalUnit {ORG}:root/o-*/r-a1b2"}
 
 
@@ -75,7 +93,9 @@ def test_an_account_is_named_by_the_target_of_an_assignment() -> None:
         "instanceArn": "arn:aws:sso:::instance/ssoins-1",
     }
     for event in ("CreateAccountAssignment", "DeleteAccountAssignment", "ProvisionPermissionSet"):
-        assert f"sso:{event} arn:aws:sso:::account/444455556666" in needed(f"sso:{event}", parameters)
+        assert f"sso:{event} arn:aws:sso:::account/444455556666" in needed(
+            f"sso:{event}", parameters
+        )
 
 
 def test_a_stream_is_named_without_the_place_of_its_iterator() -> None:
@@ -113,7 +133,9 @@ def test_an_action_that_works_on_all_resources_alone_is_never_put_on_one(action:
 def test_an_encoded_arn_is_decoded() -> None:
     encoded = "arn%3Aaws%3Akafka%3Aeu-west-1%3A111122223333%3Acluster%2Forders%2F0123"
     cluster = f"arn:aws:kafka:{HERE}:cluster/orders/0123"
-    assert needed("kafka:DescribeCluster", {"clusterArn": encoded}) == {f"kafka:DescribeCluster {cluster}"}
+    assert needed("kafka:DescribeCluster", {"clusterArn": encoded}) == {
+        f"kafka:DescribeCluster {cluster}"
+    }
     assert needed("kafka:TagResource", {"resourceArn": encoded}) == {f"kafka:TagResource {cluster}"}
     role = "arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fdeploy"
     assert needed("eks:DescribeAccessEntry", {"name": "web", "principalArn": role}) == {
@@ -125,15 +147,23 @@ def test_each_key_of_a_re_encryption_has_its_own_action() -> None:
     ids = ("1234abcd-12ab-34cd-56ef-1234567890ab", "0987dcba-09fe-87dc-65ba-ab0987654321")
     source, target = (f"arn:aws:kms:{HERE}:key/{each}" for each in ids)
     call = a_call(
-        "kms:ReEncrypt", {"destinationKeyId": "0987dcba-09fe-87dc-65ba-ab0987654321"}, resources=(source, target)
+        "kms:ReEncrypt",
+        {"destinationKeyId": "0987dcba-09fe-87dc-65ba-ab0987654321"},
+        resources=(source, target),
     )
     found = {(need.permission.action, need.permission.resource) for need in needs_of(call).needs}
     assert found == {("kms:ReEncryptFrom", source), ("kms:ReEncryptTo", target)}
 
 
 def test_a_web_acl_needs_what_its_rules_reference_and_no_other_type() -> None:
-    acl = {"name": "web", "scope": "CLOUDFRONT", "rules": [{"statement": {"geoMatchStatement": {}}}]}
-    assert needed("wafv2:CreateWebACL", acl) == {f"wafv2:CreateWebACL arn:aws:wafv2:{HERE}:global/webacl/web/*"}
+    acl = {
+        "name": "web",
+        "scope": "CLOUDFRONT",
+        "rules": [{"statement": {"geoMatchStatement": {}}}],
+    }
+    assert needed("wafv2:CreateWebACL", acl) == {
+        f"wafv2:CreateWebACL arn:aws:wafv2:{HERE}:global/webacl/web/*"
+    }
     addresses = f"arn:aws:wafv2:{HERE}:regional/ipset/bad/0123"
     acl = {
         "name": "web",
@@ -155,28 +185,52 @@ def test_a_transaction_is_read_as_aws_records_it() -> None:
     }
 
 
-@pytest.mark.parametrize("row", [row for row in table("sources") if "." in row["label"]], ids=lambda row: row["label"])
+@pytest.mark.parametrize(
+    "row", [row for row in table("sources") if "." in row["label"]], ids=lambda row: row["label"]
+)
 def test_a_dotted_source_is_known_with_hyphens_too(row: dict[str, str]) -> None:
-    dotted, hyphened = (f"{label}.amazonaws.com" for label in (row["label"], row["label"].replace(".", "-")))
+    dotted, hyphened = (
+        f"{label}.amazonaws.com" for label in (row["label"], row["label"].replace(".", "-"))
+    )
     assert map_event(hyphened, "TagResource").prefix == map_event(dotted, "TagResource").prefix
 
 
 @pytest.mark.parametrize(
     ("event", "parameters", "resource"),
     [
-        ("athena:StartQueryExecution", {"queryString": "select 10"}, f"athena:{HERE}:workgroup/primary"),
+        (
+            "athena:StartQueryExecution",
+            {"queryString": "select 10"},
+            f"athena:{HERE}:workgroup/primary",
+        ),
         (
             "config:StartConfigurationRecorder",
             {"configurationRecorderName": "default"},
             f"config:{HERE}:configuration-recorder/default/*",
         ),
-        ("cloudhsm:CreateHsm", {"clusterId": "cluster-fw7"}, f"cloudhsm:{HERE}:cluster/cluster-fw7"),
-        ("pi:GetResourceMetrics", {"serviceType": "RDS", "identifier": "db-1"}, f"pi:{HERE}:metrics/RDS/db-1"),
+        (
+            "cloudhsm:CreateHsm",
+            {"clusterId": "cluster-fw7"},
+            f"cloudhsm:{HERE}:cluster/cluster-fw7",
+        ),
+        (
+            "pi:GetResourceMetrics",
+            {"serviceType": "RDS", "identifier": "db-1"},
+            f"pi:{HERE}:metrics/RDS/db-1",
+        ),
         ("mobiletargeting:GetApp", {"application-id": "a1"}, f"mobiletargeting:{HERE}:apps/a1"),
         ("synthetics:GetCanaryRuns", {"name": "home"}, f"synthetics:{HERE}:canary:home"),
         ("forecast:CreateDataset", {"datasetName": "sales"}, f"forecast:{HERE}:dataset/sales"),
-        ("scheduler:CreateSchedule", {"name": "nightly"}, f"scheduler:{HERE}:schedule/default/nightly"),
-        ("scheduler:GetSchedule", {"name": "nightly", "groupName": "ops"}, f"scheduler:{HERE}:schedule/ops/nightly"),
+        (
+            "scheduler:CreateSchedule",
+            {"name": "nightly"},
+            f"scheduler:{HERE}:schedule/default/nightly",
+        ),
+        (
+            "scheduler:GetSchedule",
+            {"name": "nightly", "groupName": "ops"},
+            f"scheduler:{HERE}:schedule/ops/nightly",
+        ),
     ],
 )
 def test_a_resource_is_named_by_its_services_own_keys_and_defaults(
@@ -192,16 +246,23 @@ def test_groups_that_aws_chooses_are_named_by_the_answer() -> None:
     }
     assert needed("elasticache:CreateCacheCluster", {"cacheClusterId": "web"}, answer) == {
         f"elasticache:CreateCacheCluster arn:aws:elasticache:{HERE}:{resource}"
-        for resource in ("cluster:web", "parametergroup:default.memcached1.6", "subnetgroup:default")
+        for resource in (
+            "cluster:web",
+            "parametergroup:default.memcached1.6",
+            "subnetgroup:default",
+        )
     }
 
 
 def test_tags_of_a_cluster_and_of_a_bucket_need_their_own_action() -> None:
     assert f"elasticmapreduce:AddTags arn:aws:elasticmapreduce:{HERE}:cluster/*" in needed(
-        "elasticmapreduce:RunJobFlow", {"name": "nightly", "tags": [{"key": "team", "value": "web"}]}
+        "elasticmapreduce:RunJobFlow",
+        {"name": "nightly", "tags": [{"key": "team", "value": "web"}]},
     )
     tags = {"CreateBucketConfiguration": {"Tags": {"Tag": {"Key": "team", "Value": "web"}}}}
-    assert "s3:TagResource arn:aws:s3:::assets" in needed("s3:CreateBucket", {"bucketName": "assets", **tags})
+    assert "s3:TagResource arn:aws:s3:::assets" in needed(
+        "s3:CreateBucket", {"bucketName": "assets", **tags}
+    )
 
 
 def test_application_auto_scaling_is_recorded_under_the_source_of_auto_scaling() -> None:
@@ -210,14 +271,20 @@ def test_application_auto_scaling_is_recorded_under_the_source_of_auto_scaling()
     assert needed("autoscaling:RegisterScalableTarget", parameters) == {
         f"application-autoscaling:RegisterScalableTarget {target}"
     }
-    assert needed("autoscaling:PutScalingPolicy", parameters) == {f"application-autoscaling:PutScalingPolicy {target}"}
+    assert needed("autoscaling:PutScalingPolicy", parameters) == {
+        f"application-autoscaling:PutScalingPolicy {target}"
+    }
     own = needed("autoscaling:PutScalingPolicy", {"autoScalingGroupName": "web"})
     assert {need.partition(" ")[0] for need in own} == {"autoscaling:PutScalingPolicy"}
 
 
 @pytest.mark.parametrize(
     "row",
-    [row for row in table("events") if row["kind"] == "rename" and row["match"] == "exact" and row["resource"]],
+    [
+        row
+        for row in table("events")
+        if row["kind"] == "rename" and row["match"] == "exact" and row["resource"]
+    ],
     ids=lambda row: f"{row['event_name']} {row['resource'].rpartition('::')[2]}",
 )
 def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> None:
@@ -233,7 +300,11 @@ def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> N
         # A key that names a resource of another type.
         ("memorydb:DeleteCluster", {"clusterName": "c"}, ["cluster/c"]),
         ("gamelift:DescribeInstances", {"fleetId": "fleet-22bb-33cc"}, ["fleet/fleet-22bb-33cc"]),
-        ("gamelift:DescribeInstances", {"fleetId": "containerfleet-22bb"}, ["containerfleet/containerfleet-22bb"]),
+        (
+            "gamelift:DescribeInstances",
+            {"fleetId": "containerfleet-22bb"},
+            ["containerfleet/containerfleet-22bb"],
+        ),
         (
             "codepipeline:PutWebhook",
             {"webhook": {"name": "hook", "targetPipeline": "release"}},
@@ -256,13 +327,25 @@ def test_the_resource_that_a_row_gives_fits_its_action(row: dict[str, str]) -> N
             {"endpointName": "e", "modelArn": CLASSIFIER},
             ["document-classifier/spam", "document-classifier-endpoint/e"],
         ),
-        ("elasticmapreduce:TerminateJobFlows", {"jobFlowIds": ["j-2AXXXXXXGAPLF"]}, ["cluster/j-2AXXXXXXGAPLF"]),
-        ("imagebuilder:CreateComponent", {"name": "c", "semanticVersion": "1.0.0"}, ["component/c/1.0.0/*"]),
+        (
+            "elasticmapreduce:TerminateJobFlows",
+            {"jobFlowIds": ["j-2AXXXXXXGAPLF"]},
+            ["cluster/j-2AXXXXXXGAPLF"],
+        ),
+        (
+            "imagebuilder:CreateComponent",
+            {"name": "c", "semanticVersion": "1.0.0"},
+            ["component/c/1.0.0/*"],
+        ),
         # Names that AWS compares in lower case for some actions.
         ("sagemaker:DescribeEndpoint", {"endpointName": "Web"}, ["endpoint/Web", "endpoint/web"]),
         ("sagemaker:DescribeEndpoint", {"endpointName": "web"}, ["endpoint/web"]),
         ("codeartifact:DescribePackage", PACKAGE, ["package/d/r/npm/types/node"]),
-        ("bedrock-agentcore:GetApiKeyCredentialProvider", {"name": "k"}, ["token-vault/default", VAULT]),
+        (
+            "bedrock-agentcore:GetApiKeyCredentialProvider",
+            {"name": "k"},
+            ["token-vault/default", VAULT],
+        ),
     ],
 )
 def test_a_request_names_its_resources_and_no_others(
@@ -270,26 +353,47 @@ def test_a_request_names_its_resources_and_no_others(
 ) -> None:
     prefix = event.partition(":")[0]
     service = {"redshift-data": "redshift"}.get(prefix, prefix)
-    assert needed(event, parameters) == {f"{event} arn:aws:{service}:{HERE}:{each}" for each in resources}
+    assert needed(event, parameters) == {
+        f"{event} arn:aws:{service}:{HERE}:{each}" for each in resources
+    }
 
 
 @pytest.mark.parametrize(
     ("event", "parameters", "action", "resource"),
     [
-        ("CreateTable", {"keyspaceName": "shop", "tableName": "orders"}, "Create", "/keyspace/shop/table/orders"),
+        (
+            "CreateTable",
+            {"keyspaceName": "shop", "tableName": "orders"},
+            "Create",
+            "/keyspace/shop/table/orders",
+        ),
         ("AlterKeyspace", {"keyspaceName": "shop"}, "Alter", "/keyspace/shop/"),
-        ("DropTable", {"keyspaceName": "shop", "tableName": "orders"}, "Drop", "/keyspace/shop/table/orders"),
-        ("Insert", {"keyspaceName": "shop", "tableName": "orders"}, "Modify", "/keyspace/shop/table/orders"),
+        (
+            "DropTable",
+            {"keyspaceName": "shop", "tableName": "orders"},
+            "Drop",
+            "/keyspace/shop/table/orders",
+        ),
+        (
+            "Insert",
+            {"keyspaceName": "shop", "tableName": "orders"},
+            "Modify",
+            "/keyspace/shop/table/orders",
+        ),
     ],
 )
 def test_statements_of_keyspaces_are_recorded_under_names_that_no_api_has(
     event: str, parameters: dict[str, object], action: str, resource: str
 ) -> None:
-    assert needed(f"cassandra:{event}", parameters) == {f"cassandra:{action} arn:aws:cassandra:{HERE}:{resource}"}
+    assert needed(f"cassandra:{event}", parameters) == {
+        f"cassandra:{action} arn:aws:cassandra:{HERE}:{resource}"
+    }
 
 
 def test_a_resource_that_is_made_below_another_is_named_by_the_arn_of_that() -> None:
-    found = needed("sso:CreatePermissionSet", {"name": "p", "instanceArn": "arn:aws:sso:::instance/ssoins-1"})
+    found = needed(
+        "sso:CreatePermissionSet", {"name": "p", "instanceArn": "arn:aws:sso:::instance/ssoins-1"}
+    )
     assert found == {
         "sso:CreatePermissionSet arn:aws:sso:::instance/ssoins-1",
         "sso:CreatePermissionSet arn:aws:sso:::permissionSet/ssoins-1/*",
@@ -310,19 +414,30 @@ def test_the_name_of_what_a_call_makes_below_an_arn_is_literal_where_the_answer_
 
 
 def records_of_services() -> list[dict[str, Any]]:
-    """One record of each of many services, written by hand; AWS's service reference and its ARNs decided the needs."""
-    lines = Path(__file__).with_name("records_of_services.jsonl").read_text(encoding="utf-8").splitlines()
+    """One record of each of many services, written by hand; AWS's service reference and its ARNs
+    decided the needs.
+    """
+    lines = (
+        Path(__file__)
+        .with_name("records_of_services.jsonl")
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     return [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize("record", records_of_services(), ids=lambda record: str(record["event"]))
-def test_a_record_of_any_service_needs_its_action_on_the_resource_that_it_names(record: dict[str, Any]) -> None:
+def test_a_record_of_any_service_needs_its_action_on_the_resource_that_it_names(
+    record: dict[str, Any],
+) -> None:
     is_read = record["event"].partition(":")[2].startswith(("Get", "List", "Describe", "BatchGet"))
     given = {key: record[key] for key in ("resources", "error_code", "invoked_by") if key in record}
     made = a_call(record["event"], record["parameters"], read_only=is_read, **given)
     call = structs.replace(made, response=record.get("response", {}))
     needs = (need.permission for need in needs_of(call).needs)
-    assert {" ".join((each.action, each.resource, *services(each))) for each in needs} == {*record["needs"]}
+    assert {" ".join((each.action, each.resource, *services(each))) for each in needs} == {
+        *record["needs"]
+    }
 
 
 def test_the_number_of_a_version_is_part_of_a_name_and_a_count_is_not() -> None:
@@ -341,17 +456,22 @@ def services(permission: Permission) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("event", ["GetSubscriptionAttributes", "SetSubscriptionAttributes", "Unsubscribe"])
+@pytest.mark.parametrize(
+    "event", ["GetSubscriptionAttributes", "SetSubscriptionAttributes", "Unsubscribe"]
+)
 def test_a_subscription_is_authorized_on_its_topic_in_the_account_of_the_topic(event: str) -> None:
     topic = "arn:aws:sns:eu-west-1:444455556666:orders"
-    found = needed(f"sns:{event}", {"subscriptionArn": f"{topic}:8a21d249-4329-4871-acc6-7be709c6ea7f"})
+    found = needed(
+        f"sns:{event}", {"subscriptionArn": f"{topic}:8a21d249-4329-4871-acc6-7be709c6ea7f"}
+    )
     assert found == {f"sns:{event} {topic}"}
 
 
 def test_a_name_inside_what_a_call_is_about_gives_way_to_the_name_outside() -> None:
     parameters = {"name": "prod", "identityProviderConfig": {"type": "oidc", "name": "login"}}
     assert needed("eks:DescribeIdentityProviderConfig", parameters) == {
-        f"eks:DescribeIdentityProviderConfig arn:aws:eks:{HERE}:identityproviderconfig/prod/oidc/*/*"
+        "eks:DescribeIdentityProviderConfig"
+        f" arn:aws:eks:{HERE}:identityproviderconfig/prod/oidc/*/*"
     }
 
 
@@ -366,16 +486,30 @@ def test_a_name_inside_what_a_call_is_about_gives_way_to_the_name_outside() -> N
 def test_a_name_that_the_arn_does_not_have_names_nothing(
     event: str, parameters: dict[str, object], resource: str
 ) -> None:
-    assert needed(event, parameters) == {f"{event} arn:aws:{event.partition(':')[0]}:{HERE}:{resource}"}
+    assert needed(event, parameters) == {
+        f"{event} arn:aws:{event.partition(':')[0]}:{HERE}:{resource}"
+    }
 
 
 @pytest.mark.parametrize(
     ("event", "parameters", "resource"),
     [
-        ("elasticfilesystem:TagResource", {"resourceId": "fs-0abc"}, f"elasticfilesystem:{HERE}:file-system/fs-0abc"),
-        ("elasticfilesystem:TagResource", {"resourceId": "fsap-1"}, f"elasticfilesystem:{HERE}:access-point/fsap-1"),
+        (
+            "elasticfilesystem:TagResource",
+            {"resourceId": "fs-0abc"},
+            f"elasticfilesystem:{HERE}:file-system/fs-0abc",
+        ),
+        (
+            "elasticfilesystem:TagResource",
+            {"resourceId": "fsap-1"},
+            f"elasticfilesystem:{HERE}:access-point/fsap-1",
+        ),
         ("ssm:DescribeInstancePatches", {"instanceId": "i-0abc"}, f"ec2:{HERE}:instance/i-0abc"),
-        ("ssm:DescribeInstancePatches", {"instanceId": "mi-0abc"}, f"ssm:{HERE}:managed-instance/mi-0abc"),
+        (
+            "ssm:DescribeInstancePatches",
+            {"instanceId": "mi-0abc"},
+            f"ssm:{HERE}:managed-instance/mi-0abc",
+        ),
     ],
 )
 def test_an_id_of_one_type_leaves_out_the_other_types_of_its_key(

@@ -165,7 +165,9 @@ def test_case_makes_no_difference(action: str) -> None:
     assert forbidden(action.lower()) == forbidden(action)
 
 
-@given(st.sampled_from(ACTIONS), st.sampled_from(["iam:*", "s3:Put*", "*", "kms:?rypt", "LAMBDA:*"]))
+@given(
+    st.sampled_from(ACTIONS), st.sampled_from(["iam:*", "s3:Put*", "*", "kms:?rypt", "LAMBDA:*"])
+)
 def test_the_users_patterns_forbid_exactly_what_they_match(action: str, pattern: str) -> None:
     if action_matches(pattern, action):
         assert forbidden(action, [pattern])
@@ -174,7 +176,10 @@ def test_the_users_patterns_forbid_exactly_what_they_match(action: str, pattern:
 
 
 def test_the_reason_names_the_users_pattern() -> None:
-    assert forbidden("s3:PutObject", ["ec2:*", "s3:Put*"]) == "s3:PutObject matches `s3:Put*` of never-add"
+    assert (
+        forbidden("s3:PutObject", ["ec2:*", "s3:Put*"])
+        == "s3:PutObject matches `s3:Put*` of never-add"
+    )
 
 
 @pytest.mark.parametrize("pattern", ["iam:*", "iam:Create*", "*", "*:*"])

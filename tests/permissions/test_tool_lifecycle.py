@@ -1,4 +1,6 @@
-"""The promises of the tables of resource types: known actions, phases told apart, and the type behind an action."""
+"""The promises of the tables of resource types: known actions, phases told apart, and the type
+behind an action.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def test_an_action_that_makes_a_resource_names_its_types(action: str, types: set
     assert types <= {kind.name for kind in types_made_by(action)}
 
 
-@pytest.mark.parametrize("action", ["iam:PassRole", "sqs:GetQueueAttributes", "sqs:DeleteQueue", "sqs:TagQueue", ""])
+@pytest.mark.parametrize(
+    "action", ["iam:PassRole", "sqs:GetQueueAttributes", "sqs:DeleteQueue", "sqs:TagQueue", ""]
+)
 def test_an_action_that_makes_nothing_names_no_type(action: str) -> None:
     assert types_made_by(action) == ()
 
@@ -76,7 +80,9 @@ def test_an_unknown_type_has_no_actions() -> None:
 def test_the_catalogue_has_every_action_of_the_tables(tool: Tool) -> None:
     columns = [*Phase, "tags", "makes"]
     rows = table(f"{tool}_types")
-    actions = {action for row in rows for column in columns for action in row[column].split(",") if action}
+    actions = {
+        action for row in rows for column in columns for action in row[column].split(",") if action
+    }
     assert len(rows) > 1_500
     assert len(actions) > 5_000
     assert [action for action in actions if catalog.spelling(action) != action] == []
@@ -86,10 +92,16 @@ def test_the_catalogue_has_every_action_of_the_tables(tool: Tool) -> None:
     ("user_agent", "program"),
     [
         (
-            "APN/1.0 HashiCorp/1.0 Terraform/1.9.5 (+https://www.terraform.io) terraform-provider-aws/5.70.0",
+            (
+                "APN/1.0 HashiCorp/1.0 Terraform/1.9.5 (+https://www.terraform.io)"
+                " terraform-provider-aws/5.70.0"
+            ),
             "terraform",
         ),
-        ("APN/1.0 Pulumi/1.0 Pulumi-Aws/4.17.0 (+https://www.pulumi.com) aws-sdk-go/1.40.20", "terraform"),
+        (
+            "APN/1.0 Pulumi/1.0 Pulumi-Aws/4.17.0 (+https://www.pulumi.com) aws-sdk-go/1.40.20",
+            "terraform",
+        ),
         ("aws-cli/2.22.12 md/awscrt#0.23.4 ua/2.0 os/linux#6.8", SCRIPT),
         ("", ""),
     ],

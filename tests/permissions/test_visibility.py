@@ -50,7 +50,9 @@ _CATALOGUE_OF_THE_TABLE = 22_000
         ("ecs:Poll", "AWS::ECS::ContainerInstance"),
     ],
 )
-def test_data_plane_actions_are_visible_only_with_their_resource_type(action: str, resource_type: str) -> None:
+def test_data_plane_actions_are_visible_only_with_their_resource_type(
+    action: str, resource_type: str
+) -> None:
     seen = visibility(action)
     assert (seen.visibility, seen.resource_type) == (Visibility.DATA, resource_type)
     assert resource_type in data_event_types()
@@ -74,7 +76,9 @@ def test_data_plane_actions_are_visible_only_with_their_resource_type(action: st
         ("states:StartExecution", None),
     ],
 )
-def test_control_plane_actions_are_visible_in_every_trail(action: str, read_only: bool | None) -> None:
+def test_control_plane_actions_are_visible_in_every_trail(
+    action: str, read_only: bool | None
+) -> None:
     seen = visibility(action)
     assert (seen.visibility, seen.read_only) == (Visibility.MANAGEMENT, read_only)
     assert seen.source
@@ -83,12 +87,18 @@ def test_control_plane_actions_are_visible_in_every_trail(action: str, read_only
 @pytest.mark.parametrize(
     ("action", "source"),
     [
-        ("chime:CreateVoiceProfile", "https://docs.aws.amazon.com/chime-sdk/latest/ag/cloudtrail.html"),
+        (
+            "chime:CreateVoiceProfile",
+            "https://docs.aws.amazon.com/chime-sdk/latest/ag/cloudtrail.html",
+        ),
         (
             "kafka-cluster:CreateTopic",
             "https://docs.aws.amazon.com/msk/latest/developerguide/logging-API-using-cloudtrail.html",
         ),
-        ("codecommit:GitPush", "https://docs.aws.amazon.com/codecommit/latest/userguide/integ-cloudtrail.html"),
+        (
+            "codecommit:GitPush",
+            "https://docs.aws.amazon.com/codecommit/latest/userguide/integ-cloudtrail.html",
+        ),
         ("amplifyuibuilder:ExportComponents", "service reference"),
         ("ec2:RunInstances", "public CloudTrail records"),
     ],
@@ -119,13 +129,16 @@ def test_what_cloudtrail_never_records_says_why(action: str, reason: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "action", ["swf:RecordMarker", "s3:ReplicateObject", "ses:SendRawEmail", "sts:GetCallerIdentity"]
+    "action",
+    ["swf:RecordMarker", "s3:ReplicateObject", "ses:SendRawEmail", "sts:GetCallerIdentity"],
 )
 def test_an_action_without_an_event_and_without_a_carrier_is_permission_only(action: str) -> None:
     assert visibility(action).visibility is Visibility.PERMISSION_ONLY
 
 
-@pytest.mark.parametrize("action", ["qldb:SendCommand", "opsworks:CreateStack", "proton:CreateService"])
+@pytest.mark.parametrize(
+    "action", ["qldb:SendCommand", "opsworks:CreateStack", "proton:CreateService"]
+)
 def test_a_service_that_aws_shut_down_is_known_to_be_unused(action: str) -> None:
     seen = visibility(action)
     assert seen.visibility is Visibility.ENDED
@@ -164,7 +177,9 @@ def test_a_carrier_that_is_a_data_event_has_its_resource_type() -> None:
 
 def test_no_carrier_of_an_action_is_an_operation_that_always_needs_it() -> None:
     """Such a call is a use by itself: the mapping names the action."""
-    wrong = [action for action in ACTIONS if action in {each.operation for each in carriers_of(action)}]
+    wrong = [
+        action for action in ACTIONS if action in {each.operation for each in carriers_of(action)}
+    ]
     assert wrong == []
 
 

@@ -1,4 +1,6 @@
-"""Several accounts in one run: each is read by its own role, every result names its account, and each fails alone."""
+"""Several accounts in one run: each is read by its own role, every result names its account, and
+each fails alone.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ def deploys(account: str) -> list[Mapping[str, Any]]:
     for turn in range(2):
         start, session = FIRST + timedelta(days=32 * turn), str(17650000000 + turn)
         found.append(login(role(account), session, start, "us-east-1"))
-        found.append(call(role(account), session, "sqs:CreateQueue", start + timedelta(seconds=5), "us-east-1"))
+        found.append(
+            call(
+                role(account), session, "sqs:CreateQueue", start + timedelta(seconds=5), "us-east-1"
+            )
+        )
     return found
 
 
@@ -53,7 +59,12 @@ def accounts() -> Accounts:
     """Three accounts with a role of the same name each."""
     everywhere = (HOME, OTHER, THIRD)
     readers = {reader(account): "acme" for account in everywhere}
-    return Accounts({each: deploys(each) for each in everywhere}, readers, [role(each) for each in everywhere], POLICY)
+    return Accounts(
+        {each: deploys(each) for each in everywhere},
+        readers,
+        [role(each) for each in everywhere],
+        POLICY,
+    )
 
 
 @pytest.fixture
@@ -65,7 +76,9 @@ def aws(accounts: Accounts) -> Iterator[FakeAws]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aws: FakeAws) -> Path:
-    """A folder with a policy for each role, as the current one, and credentials of the first account."""
+    """A folder with a policy for each role, as the current one, and credentials of the first
+    account.
+    """
     for file in NAMES.values():
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(POLICY)
@@ -88,34 +101,77 @@ def targets() -> list[dict[str, Any]]:
 
 @pytest.mark.usefixtures("place")
 class TestReading:
-    def test_one_run_reads_every_account_by_its_own_role(self, accounts: Accounts, aws: FakeAws) -> None:
+    def test_one_run_reads_every_account_by_its_own_role(
+        self, accounts: Accounts, aws: FakeAws
+    ) -> None:
         shared = {"assume-role": TEMPLATE, "external-id": "acme", "session-name": "weekly"}
         done = proposed(config(entries(HOME, OTHER, THIRD), follow=False, **shared))
         assert done.code == 0, done.err
-        assert [(each["account"], each["exit-code"]) for each in targets()] == [(HOME, 0), (OTHER, 0), (THIRD, 0)]
+        assert [(each["account"], each["exit-code"]) for each in targets()] == [
+            (HOME, 0),
+            (OTHER, 0),
+            (THIRD, 0),
+        ]
         assert done.err.count("2 calls in 2 runs") == 3
         # The credentials are those of the first account: no role is needed there.
         assert accounts.sessions == ["weekly", "weekly"]
-        assert {each["RoleArn"] for each in aws.asked("AssumeRole")} == {reader(OTHER), reader(THIRD)}
+        assert {each["RoleArn"] for each in aws.asked("AssumeRole")} == {
+            reader(OTHER),
+            reader(THIRD),
+        }
 
-    def test_a_role_that_a_target_names_is_assumed_in_the_own_account_too(self, accounts: Accounts) -> None:
+    def test_a_role_that_a_target_names_is_assumed_in_the_own_account_too(
+        self, accounts: Accounts
+    ) -> None:
         own = {"assume_role": TEMPLATE, "external_id": "acme"}
         assert proposed(config(entries(HOME, **own), follow=False)).code == 0
         assert accounts.sessions == ["leastpriv"]
 
-    def test_the_proposal_equals_that_of_the_account_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        proposed(config(entries(HOME, OTHER), follow=False, **{"assume-role": TEMPLATE, "external-id": "acme"}))
+    def test_the_proposal_equals_that_of_the_account_alone(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        proposed(
+            config(
+                entries(HOME, OTHER),
+                follow=False,
+                **{"assume-role": TEMPLATE, "external-id": "acme"},
+            )
+        )
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", f"ASIAFAKE{OTHER}")
-        command = ("--role-arn", role(OTHER), "--policy-file", NAMES[OTHER], "--trails", "event-history")
-        assert leastpriv("propose", *command, "--aws-regions", "us-east-1", "--output-dir", "alone").code == 0
+        command = (
+            "--role-arn",
+            role(OTHER),
+            "--policy-file",
+            NAMES[OTHER],
+            "--trails",
+            "event-history",
+        )
+        assert (
+            leastpriv(
+                "propose", *command, "--aws-regions", "us-east-1", "--output-dir", "alone"
+            ).code
+            == 0
+        )
         folder = Path("out") / targets()[1]["folder"]
-        one, other = (json.loads((each / "proposal.json").read_text()) for each in (Path("alone"), folder))
-        for key in ("changes", "held_back", "held_back_additions", "gaps", "evidence", "proof", "fingerprint"):
+        one, other = (
+            json.loads((each / "proposal.json").read_text()) for each in (Path("alone"), folder)
+        )
+        for key in (
+            "changes",
+            "held_back",
+            "held_back_additions",
+            "gaps",
+            "evidence",
+            "proof",
+            "fingerprint",
+        ):
             assert one[key] == other[key], key
 
     def test_an_account_that_cannot_be_read_ends_no_other(self, accounts: Accounts) -> None:
         accounts.readers = {reader(OTHER): "acme"}
-        done = proposed(config(entries(HOME, OTHER, THIRD), **{"assume-role": TEMPLATE, "external-id": "acme"}))
+        done = proposed(
+            config(entries(HOME, OTHER, THIRD), **{"assume-role": TEMPLATE, "external-id": "acme"})
+        )
         assert done.code == 1
         assert [each["exit-code"] for each in targets()] == [0, 0, 1]
         for text in (done.err, done.out, targets()[2]["failure"]):
@@ -128,11 +184,15 @@ class TestReading:
         assert [each["exit-code"] for each in targets()] == [0, 2]
         assert "assume-role in the input config" in done.err
 
-    def test_a_role_that_does_not_exist_is_named_even_if_no_calls_are_accepted(self, accounts: Accounts) -> None:
+    def test_a_role_that_does_not_exist_is_named_even_if_no_calls_are_accepted(
+        self, accounts: Accounts
+    ) -> None:
         accounts.roles = [role(HOME)]
         accounts.records = {HOME: deploys(HOME)}
         shared = {"assume-role": TEMPLATE, "external-id": "acme"}
-        done = proposed(config(entries(HOME, OTHER), follow=False, **shared), "--when-no-calls", "report")
+        done = proposed(
+            config(entries(HOME, OTHER), follow=False, **shared), "--when-no-calls", "report"
+        )
         assert f"There is no role ci-deploy in the account {OTHER}" in done.err
         assert f"There is no role ci-deploy in the account {OTHER}" in done.out
 
@@ -140,7 +200,13 @@ class TestReading:
 @pytest.mark.usefixtures("place")
 class TestTellingApart:
     def test_roles_of_one_name_differ_by_account_in_titles_rows_folders_and_outputs(self) -> None:
-        done = proposed(config(entries(HOME, OTHER), follow=False, **{"assume-role": TEMPLATE, "external-id": "acme"}))
+        done = proposed(
+            config(
+                entries(HOME, OTHER),
+                follow=False,
+                **{"assume-role": TEMPLATE, "external-id": "acme"},
+            )
+        )
         assert [each["title"].partition(":")[0] for each in targets()] == [
             f"Least privilege for ci-deploy ({account})" for account in (HOME, OTHER)
         ]
@@ -180,15 +246,21 @@ class TestInAJob:
         (job.workspace / CONFIG).parent.mkdir(exist_ok=True)
         (job.workspace / CONFIG).write_text(text)
         sources = {"trails": "event-history", "aws_regions": "us-east-1", "last_accessed": "false"}
-        return job.step(extra=aws.environment(), config=CONFIG, role_arn="", policy_file="", **sources, **inputs)
+        return job.step(
+            extra=aws.environment(), config=CONFIG, role_arn="", policy_file="", **sources, **inputs
+        )
 
-    def test_the_role_of_the_base_branch_is_assumed(self, job: Job, aws: FakeAws, hub: FakeGitHub) -> None:
+    def test_the_role_of_the_base_branch_is_assumed(
+        self, job: Job, aws: FakeAws, hub: FakeGitHub
+    ) -> None:
         job.github = hub
         done = self.step(job, aws, settings(), github_token=hub.token)
         assert done.code == 0, done.log
         assert len(aws.asked("AssumeRole")) == 1
 
-    @pytest.mark.parametrize("more", [{"external-id": "evil"}, {"assume-role": "arn:aws:iam::{account}:role/admin"}])
+    @pytest.mark.parametrize(
+        "more", [{"external-id": "evil"}, {"assume-role": "arn:aws:iam::{account}:role/admin"}]
+    )
     def test_another_role_or_external_id_is_not_assumed_and_the_others_go_on(
         self, job: Job, aws: FakeAws, hub: FakeGitHub, more: dict[str, str]
     ) -> None:
@@ -200,13 +272,17 @@ class TestInAJob:
         assert "It counts once it is merged" in done.summary
         assert not aws.asked("AssumeRole")
 
-    def test_without_a_token_the_base_branch_is_unknown_and_no_role_is_assumed(self, job: Job, aws: FakeAws) -> None:
+    def test_without_a_token_the_base_branch_is_unknown_and_no_role_is_assumed(
+        self, job: Job, aws: FakeAws
+    ) -> None:
         done = self.step(job, aws, settings(), github_token="")
         assert done.code == 2
         assert "not known without github-token" in done.log
         assert not aws.asked("AssumeRole")
 
-    def test_each_account_has_its_own_branch_and_pull_request(self, job: Job, aws: FakeAws, hub: FakeGitHub) -> None:
+    def test_each_account_has_its_own_branch_and_pull_request(
+        self, job: Job, aws: FakeAws, hub: FakeGitHub
+    ) -> None:
         job.github = hub
         done = self.step(job, aws, settings(), github_token=hub.token, mode="pull-request")
         assert done.code == 0, done.log

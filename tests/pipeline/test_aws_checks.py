@@ -56,7 +56,9 @@ def _opened(environment: dict[str, str]) -> AwsSession:
     return reach
 
 
-def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(tmp_path: Path) -> None:
+def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(
+    tmp_path: Path,
+) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, AwsSession(aws.environment(), NOW))
     assert aws.requests == []
@@ -67,7 +69,10 @@ def test_a_run_that_uses_aws_has_its_proposal_checked(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, _opened(aws.environment()))
     assert result.context.proposal.changes
-    assert [each.operation for each in result.context.check_results] == ["ValidatePolicy", "SimulateCustomPolicy"]
+    assert [each.operation for each in result.context.check_results] == [
+        "ValidatePolicy",
+        "SimulateCustomPolicy",
+    ]
     assert all(not each.failure for each in result.context.check_results)
     assert "#### Checks by AWS" in result.body
     assert "AWS disagrees" not in result.body
@@ -85,14 +90,22 @@ def test_a_disagreement_comes_before_the_verdict_which_is_no(tmp_path: Path) -> 
     with PolicyChecks("SimulateCustomPolicy") as aws:
         result = _run(tmp_path, _opened(aws.environment()))
     sections = result.body.split("\n\n")
-    assert sections[0].startswith("> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**")
+    assert sections[0].startswith(
+        "> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**"
+    )
     assert "**Safe to merge? No.**" in result.body
     assert "the replay says allowed, AWS's simulation not allowed" in sections[0]
 
 
 def test_without_a_change_no_check_runs(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
-        _run(tmp_path, _opened(aws.environment()), as_committed(), deploys([UPDATE, CREATE_QUEUE]), paid=True)
+        _run(
+            tmp_path,
+            _opened(aws.environment()),
+            as_committed(),
+            deploys([UPDATE, CREATE_QUEUE]),
+            paid=True,
+        )
     assert aws.judged == []
 
 
@@ -123,7 +136,10 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everybody = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
-    wide = {"Version": "2012-10-17", "Statement": [_allow("sqs:CreateQueue", "lambda:*", "sns:Publish")]}
+    wide = {
+        "Version": "2012-10-17",
+        "Statement": [_allow("sqs:CreateQueue", "lambda:*", "sns:Publish")],
+    }
     role = {"AssumeRolePolicyDocument": everybody, "Policies": [{"PolicyDocument": wide}]}
     template = {"Resources": {"Ci": {"Type": "AWS::IAM::Role", "Properties": role}}}
     (tmp_path / "t.json").write_text(json.dumps(template, indent=1))
@@ -133,7 +149,8 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
             monkeypatch.setenv(name, value)
         done = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file",
-            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trails", str(trail),
+            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument",
+            "--trails", str(trail),
             "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
             "--aws-regions", "eu-west-1",
         )  # fmt: skip
@@ -148,13 +165,27 @@ def test_the_command_checks_new_access_of_a_narrowing_and_the_trust_policy_of_th
 def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the free judge where AWS is asked, by the paid one where it is chosen; a run over files sends nothing."""
+    """By the free judge where AWS is asked, by the paid one where it is chosen; a run over files
+    sends nothing.
+    """
     (tmp_path / "ci.json").write_text(json.dumps(POLICY, indent=2))
     open_to_all = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
-    (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [open_to_all]}, indent=1))
+    (tmp_path / "trust.json").write_text(
+        json.dumps({"Version": "2012-10-17", "Statement": [open_to_all]}, indent=1)
+    )
     trail = str(write_trail(tmp_path / "trail", usual_deploys()))
     monkeypatch.chdir(tmp_path)
-    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", trail, "--trust-policy", "trust.json")
+    own = (
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        "ci.json",
+        "--trails",
+        trail,
+        "--trust-policy",
+        "trust.json",
+    )
     with PolicyChecks() as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
@@ -165,8 +196,8 @@ def test_a_separate_trust_policy_is_checked_where_an_input_names_it(
     assert done.code == 0, done.err
     assert "`ValidatePolicy` judged 2 policies" in done.out
     assert (
-        "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy may let any principal"
-        in done.out
+        "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy may let"
+        " any principal" in done.out
     )
     assert "| `trust.json:9` | **error**" in done.out
 
@@ -183,7 +214,15 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
         (tmp_path / "trust.json").write_text(content)
     monkeypatch.chdir(tmp_path)
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", ".", "--trust-policy", "trust.json"
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        "ci.json",
+        "--trails",
+        ".",
+        "--trust-policy",
+        "trust.json",
     )
     assert done.code == 2
     assert "trust-policy" in done.err
@@ -198,12 +237,16 @@ def test_paid_checks_without_credentials_are_reported_and_end_no_run(tmp_path: P
 
 
 def test_a_failed_check_ends_no_run(tmp_path: Path) -> None:
-    words = f"User: {ROLE} is not authorized to perform: access-analyzer:ValidatePolicy on resource: *"
+    words = (
+        f"User: {ROLE} is not authorized to perform: access-analyzer:ValidatePolicy on resource: *"
+    )
     with PolicyChecks() as aws:
         aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
         result = _run(tmp_path, _opened(aws.environment()))
     assert result.context.proposal.changes
-    assert "`ValidatePolicy` could not run. AWS denied `access-analyzer:ValidatePolicy`" in result.body
+    assert (
+        "`ValidatePolicy` could not run. AWS denied `access-analyzer:ValidatePolicy`" in result.body
+    )
 
 
 def _allow(*actions: str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The whole way: a trail in a folder, IAM and Access Analyzer over HTTP, and the pull request's text."""
+"""The whole way: a trail in a folder, IAM and Access Analyzer over HTTP, and the pull request's
+text.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,19 @@ from tests.test_cases import outcome, records, write_trail
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
-ACCESS_ROLE, TRAIL = "arn:aws:iam::111122223333:role/analyzer", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
+ACCESS_ROLE, TRAIL = (
+    "arn:aws:iam::111122223333:role/analyzer",
+    "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main",
+)
 POLICY = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Sid": "Queues", "Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:ListQueues"], "Resource": "*"},
+        {
+            "Sid": "Queues",
+            "Effect": "Allow",
+            "Action": ["sqs:CreateQueue", "sqs:ListQueues"],
+            "Resource": "*",
+        },
         {"Sid": "Topics", "Effect": "Allow", "Action": "sns:*", "Resource": "*"},
         {"Sid": "Keys", "Effect": "Allow", "Action": "ecr:*", "Resource": "*"},
         {"Sid": "Zones", "Effect": "Allow", "Action": "acm:ListCertificates", "Resource": "*"},
@@ -65,7 +75,9 @@ class Account:
             "UserId": "AROAEXAMPLE:run", "Account": "111122223333",
             "Arn": "arn:aws:sts::111122223333:assumed-role/reader/run",
         }  # fmt: skip
-        judges = dict.fromkeys(("accessanalyzer:ValidatePolicy", "iam:SimulateCustomPolicy"), _refuse)
+        judges = dict.fromkeys(
+            ("accessanalyzer:ValidatePolicy", "iam:SimulateCustomPolicy"), _refuse
+        )
         own = {**self.iam.operations(), **self.analyzer.operations(), **judges}
         return {**own, "sts:GetCallerIdentity": lambda _: caller}
 
@@ -88,7 +100,9 @@ def aws(account: Account) -> Iterator[FakeAws]:
 
 @pytest.fixture
 def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
-    """Makes a proposal with these inputs; `said` gets the log, `changed` is when the policy file was."""
+    """Makes a proposal with these inputs; `said` gets the log, `changed` is when the policy file
+    was.
+    """
     write_trail(tmp_path / "trail", records(RUNS))
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
 
@@ -98,7 +112,11 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
         **inputs: str,
     ) -> Proposed:
         named: dict[str, Value] = {name.replace("_", "-"): value for name, value in inputs.items()}
-        named |= {"role-arn": ROLE, "policy-file": "policy.json", "trails": (str(tmp_path / "trail"),)}
+        named |= {
+            "role-arn": ROLE,
+            "policy-file": "policy.json",
+            "trails": (str(tmp_path / "trail"),),
+        }
         named |= {"aws-regions": "eu-west-1", "minimum-days": "30"}
         settings = from_options(named)
         door = AwsSession(aws.environment(attempts=1) if reach is None else reach, NOW)
@@ -126,16 +144,25 @@ def test_last_accessed_information_removes_services_without_an_attempt_and_keeps
 def test_a_service_in_use_is_never_reported_as_unused_by_iam(
     propose: Callable[..., Proposed], account: Account, tmp_path: Path
 ) -> None:
-    """IAM may not know of it: the use is less than four hours old, or in a region that it does not track."""
+    """IAM may not know of it: the use is less than four hours old, or in a region that it does not
+    track.
+    """
     account.iam.attempts = []
     wide = [{"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"}]
-    (tmp_path / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": wide}, indent=2))
+    (tmp_path / "policy.json").write_text(
+        json.dumps({"Version": "2012-10-17", "Statement": wide}, indent=2)
+    )
     result = propose(last_accessed="true")
     assert any(change.startswith("narrow sqs:*") for change in outcome(result)["changes"])
-    assert "IAM knows of no attempt on `sns`, so the actions of it in wildcards are removed." in result.body
+    assert (
+        "IAM knows of no attempt on `sns`, so the actions of it in wildcards are removed."
+        in result.body
+    )
 
 
-@pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
+@pytest.mark.parametrize(
+    ("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")]
+)
 def test_a_recent_grant_is_kept_without_an_attempt(
     propose: Callable[..., Proposed], changed: datetime | None, why: str
 ) -> None:
@@ -146,14 +173,20 @@ def test_a_recent_grant_is_kept_without_an_attempt(
     assert "may be younger" not in propose(last_accessed="true").body
 
 
-def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Proposed], account: Account) -> None:
+def test_a_run_that_may_ask_reads_the_findings_as_well(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     details = {"externalAccessDetails": {"principal": {"AWS": "*"}, "condition": {}}}
-    account.analyzer.analyzers = {"ACCOUNT/outside": [Finding("1", ROLE, "ExternalAccess", [details])]}
+    account.analyzer.analyzers = {
+        "ACCOUNT/outside": [Finding("1", ROLE, "ExternalAccess", [details])]
+    }
     assert "**Outside access:**" in propose(last_accessed="true").body
     assert "**Outside access:**" not in propose(last_accessed="true", reach={}).body
 
 
-def test_a_run_without_the_input_sends_aws_no_request(propose: Callable[..., Proposed], aws: FakeAws) -> None:
+def test_a_run_without_the_input_sends_aws_no_request(
+    propose: Callable[..., Proposed], aws: FakeAws
+) -> None:
     propose()
     assert not [each for each in aws.requests if each.operation.startswith("Generate")]
 
@@ -172,7 +205,12 @@ def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
     propose: Callable[..., Proposed], aws: FakeAws
 ) -> None:
     action = "iam:GenerateServiceLastAccessedDetails"
-    aws.refuse(action.partition(":")[2], "AccessDenied", f"User: x is not authorized to perform: {action}", 403)
+    aws.refuse(
+        action.partition(":")[2],
+        "AccessDenied",
+        f"User: x is not authorized to perform: {action}",
+        403,
+    )
     refused = propose(last_accessed="true")
     assert outcome(refused)["changes"] == outcome(propose())["changes"]
     assert f"`{action}`" in refused.body.partition("Could not be seen")[2]
@@ -181,9 +219,15 @@ def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
 def test_credentials_of_another_account_are_reported(
     propose: Callable[..., Proposed], account: Account, aws: FakeAws
 ) -> None:
-    other = {"UserId": "x", "Account": "999999999999", "Arn": "arn:aws:iam::999999999999:user/somebody"}
+    other = {
+        "UserId": "x",
+        "Account": "999999999999",
+        "Arn": "arn:aws:iam::999999999999:user/somebody",
+    }
     aws.operations["sts:GetCallerIdentity"] = lambda _: other
-    assert "credentials are those of account 999999999999" in propose(last_accessed="true").body.replace("`", "")
+    assert "credentials are those of account 999999999999" in propose(
+        last_accessed="true"
+    ).body.replace("`", "")
 
 
 def test_a_generated_policy_is_asked_about_and_never_written(
@@ -193,9 +237,11 @@ def test_a_generated_policy_is_asked_about_and_never_written(
     queues = "arn:aws:sqs:${Region}:${Account}:${QueueName}"
     account.analyzer.policies = [
         {"Version": "2012-10-17", "Statement": [
-            {"Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:GetQueueUrl"], "Resource": queues},
+            {"Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:GetQueueUrl"],
+            "Resource": queues},
             {"Effect": "Allow", "Action": ["acm:ListCertificates", "s3:*|@evil"], "Resource": "*"},
-            {"Effect": "Allow", "Action": "kms:EnableKey", "Resource": "arn:aws:kms:${Region}:${Account}:key/${KeyId}"},
+            {"Effect": "Allow", "Action": "kms:EnableKey",
+            "Resource": "arn:aws:kms:${Region}:${Account}:key/${KeyId}"},
         ]},
     ]  # fmt: skip
     before = outcome(propose())
@@ -204,9 +250,9 @@ def test_a_generated_policy_is_asked_about_and_never_written(
     assert [change for change in told["changes"] if change.startswith("add ")] == []
     assert "acm:ListCertificates: access-analyzer" in told["held-back"]
     assert set(told["changes"]) == set(before["changes"]) - {"remove acm:ListCertificates"}
-    questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[2].partition("</details>")[
-        0
-    ]
+    questions = result.body.partition("#### Second opinion: IAM Access Analyzer names more")[
+        2
+    ].partition("</details>")[0]
     assert "which it calls incomplete" in questions
     assert "`sqs:GetQueueUrl` on `arn:aws:sqs:eu-west-1:111122223333:orders`" in questions
     key = "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
@@ -218,9 +264,15 @@ def test_a_generated_policy_is_asked_about_and_never_written(
 @pytest.mark.usefixtures("propose")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_cancels_the_generation_it_started(
-    account: Account, aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    account: Account,
+    aws: FakeAws,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
-    """The signal comes with the first answer; whoever does not hear it gets the generated policy with the second."""
+    """The signal comes with the first answer; whoever does not hear it gets the generated policy
+    with the second.
+    """
     account.analyzer.takes = 30 * DAY
     answer = aws.operations["accessanalyzer:GetGeneratedPolicy"]
 
@@ -244,7 +296,9 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
         signal.signal(number, before)
     [job] = account.analyzer.jobs
     assert (code, account.analyzer.status(job)) == (130, "CANCELED")
-    assert said.getvalue().index(f"Cancelled the policy generation {job.number}") < said.getvalue().index("Interrupted")
+    assert said.getvalue().index(
+        f"Cancelled the policy generation {job.number}"
+    ) < said.getvalue().index("Interrupted")
 
 
 def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
@@ -256,11 +310,17 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
         return {"externalAccessDetails": {"principal": {kind: who}, "condition": condition}}
 
     account.analyzer.analyzers = {"ACCOUNT/outside": [
-        Finding("1", ROLE, "ExternalAccess", [outside("Federated", github, **{f"{github}:sub": "repo:acme/shop:*"})]),
+        Finding("1", ROLE, "ExternalAccess", [outside("Federated", github,
+        **{f"{github}:sub": "repo:acme/shop:*"})]),
     ]}  # fmt: skip
     assert "open to outsiders" not in propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
     account.analyzer.analyzers["ACCOUNT/outside"] += [
-        Finding("2", ROLE, "ExternalAccess", [outside("Federated", github, **{f"{github}:aud": "sts.amazonaws.com"})]),
+        Finding(
+            "2",
+            ROLE,
+            "ExternalAccess",
+            [outside("Federated", github, **{f"{github}:aud": "sts.amazonaws.com"})],
+        ),
         Finding("3", ROLE, "ExternalAccess", [outside("AWS", "*")]),
     ]
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
@@ -273,10 +333,18 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
 def test_unused_access_findings_are_compared_with_the_proposal(
     propose: Callable[..., Proposed], account: Account
 ) -> None:
-    step = {"unusedPermissionsRecommendedStep": {"recommendedAction": "CREATE_POLICY", "existingPolicyId": "deploy"}}
+    step = {
+        "unusedPermissionsRecommendedStep": {
+            "recommendedAction": "CREATE_POLICY",
+            "existingPolicyId": "deploy",
+        }
+    }
     _find_unused(account, step)
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
-    assert "`ninety` (90 days) calls 1 action unused, and this proposal removes 1 action of these." in body
+    assert (
+        "`ninety` (90 days) calls 1 action unused, and this proposal removes 1 action of these."
+        in body
+    )
     assert "- It recommends to replace `deploy`.\n" in body
 
 
@@ -295,7 +363,9 @@ def test_a_recommended_policy_that_keeps_a_removed_grant_is_reported(
     assert f"- It recommends to replace `deploy` by {kept}\n" in body
 
 
-def test_unused_credentials_are_reported(propose: Callable[..., Proposed], account: Account) -> None:
+def test_unused_credentials_are_reported(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     key = {"unusedIamUserAccessKeyDetails": {"accessKeyId": "AKIAEXAMPLE000000001"}}
     findings = [Finding("1", ROLE, "UnusedIAMUserAccessKey", [key])]
     account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": findings}
@@ -303,16 +373,26 @@ def test_unused_credentials_are_reported(propose: Callable[..., Proposed], accou
     assert "calls credentials of the user unused: `AKIAEXAMPLE000000001`." in body
 
 
-def test_a_finding_without_a_recommendation_has_the_reason(propose: Callable[..., Proposed], account: Account) -> None:
+def test_a_finding_without_a_recommendation_has_the_reason(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     _find_unused(account)
     account.analyzer.unrecommended = "SERVICE_ERROR"
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
-    assert "Access Analyzer makes no recommendation (`SERVICE_ERROR`: The recommendation failed)." in body
+    assert (
+        "Access Analyzer makes no recommendation (`SERVICE_ERROR`: The recommendation failed)."
+        in body
+    )
     assert "calls 1 action unused" in body
 
 
 def _find_unused(account: Account, *steps: Mapping[str, Any]) -> None:
-    unused = {"unusedPermissionDetails": {"serviceNamespace": "acm", "actions": [{"action": "acm:ListCertificates"}]}}
+    unused = {
+        "unusedPermissionDetails": {
+            "serviceNamespace": "acm",
+            "actions": [{"action": "acm:ListCertificates"}],
+        }
+    }
     finding = Finding("1", ROLE, "UnusedPermission", [unused], [*steps])
     account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": [finding]}
     account.analyzer.clock = iter_clock(NOW)
@@ -339,6 +419,8 @@ def test_a_wrong_input_is_named(name: str, value: str, words: str) -> None:
 
 def test_a_step_asks_iam_by_default_and_a_command_does_not() -> None:
     given = {"role-arn": ROLE, "policy-file": "policy.json", "trails": "trail"}
-    assert parse_settings(step_inputs({f"INPUT_{key.upper()}": text for key, text in given.items()})).last_accessed
+    assert parse_settings(
+        step_inputs({f"INPUT_{key.upper()}": text for key, text in given.items()})
+    ).last_accessed
     assert not from_options(given).last_accessed
     assert from_options({**given, "last-accessed": "true"}).last_accessed

@@ -24,7 +24,11 @@ from tests.fakes.aws.server import FakeAws
 from tests.fakes.deploys import ROLE
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
-CALLER = {"Account": "111122223333", "UserId": "AROAEXAMPLE:s", "Arn": "arn:aws:sts::111122223333:assumed-role/r/s"}
+CALLER = {
+    "Account": "111122223333",
+    "UserId": "AROAEXAMPLE:s",
+    "Arn": "arn:aws:sts::111122223333:assumed-role/r/s",
+}
 DAY = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026"
 
 
@@ -35,9 +39,15 @@ def athena() -> FakeAthena:
 
 @pytest.fixture
 def environment(athena: FakeAthena) -> Iterator[dict[str, str]]:
-    more = {"sts:GetCallerIdentity": lambda _: CALLER, "cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
+    more = {
+        "sts:GetCallerIdentity": lambda _: CALLER,
+        "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
+    }
     with FakeAws({**athena.operations(), **more}) as aws, FakeS3() as s3:
-        s3.objects |= {f"{DAY}/01/02/x_20260102T0000Z_.json.gz": b"{}", f"{DAY}/03/30/x_20260330T0000Z_.json.gz": b"{}"}
+        s3.objects |= {
+            f"{DAY}/01/02/x_20260102T0000Z_.json.gz": b"{}",
+            f"{DAY}/03/30/x_20260330T0000Z_.json.gz": b"{}",
+        }
         yield s3.environment(others=aws.endpoint)
 
 
@@ -51,7 +61,9 @@ def sources(environment: dict[str, str], start: str = "", **values: Any) -> list
     return list(open_sources(found, [], AwsSession(environment, NOW)))
 
 
-def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     trails, cache = ("s3://logs",), str(tmp_path / "cache")
     for days, files in (("10", 1), ("200", 2)):
         [source] = sources(environment, trails=trails, lookback_days=days, cache_dir=cache)
@@ -61,7 +73,9 @@ def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(environment: dict[st
     assert list((tmp_path / "cache").glob("*.sqlite"))
 
 
-def test_a_window_that_a_person_names_goes_before_lookback_days(environment: dict[str, str]) -> None:
+def test_a_window_that_a_person_names_goes_before_lookback_days(
+    environment: dict[str, str],
+) -> None:
     [source] = sources(environment, "2026-01-01", trails=("s3://logs",), lookback_days="1")
     list(source.read(Window(NOW - timedelta(days=90)), Principals()))
     assert source.statistics.files == 2
@@ -88,13 +102,17 @@ def test_digests_decide_what_counts_where_they_are_asked_for(
 
 
 def test_a_table_alone_is_evidence_enough(environment: dict[str, str]) -> None:
-    assert [type(source) for source in sources(environment, athena_table="security.logs")] == [AthenaTable]
+    assert [type(source) for source in sources(environment, athena_table="security.logs")] == [
+        AthenaTable
+    ]
 
 
 def test_a_trail_in_s3_without_credentials_is_a_gap_next_to_another_source(tmp_path: Path) -> None:
     record = call(ROLE, "19000000001", "sqs:CreateQueue", NOW, "eu-west-1")
     (tmp_path / "x.json").write_text(json.dumps({"Records": [record]}))
-    settings = from_options({"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")})
+    settings = from_options(
+        {"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")}
+    )
     without = AwsSession({"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "nobody"}, NOW)
     opened = open_sources(settings, [tmp_path], without)
     found = read_evidence(opened, Window(), settings.principal)[ROLE]

@@ -1,4 +1,6 @@
-"""The promises of a first draft from templates and plans: it needs no record, says so, and widens nothing by itself."""
+"""The promises of a first draft from templates and plans: it needs no record, says so, and widens
+nothing by itself.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from tests.fakes.deploys import CREATE_QUEUE, deploys, write_trail
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 QUEUE = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}
 KEY = {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": {"Statement": []}}}
-OWN_ROLE = {"Type": "AWS::IAM::Role", "Properties": {"RoleName": "ci-deploy", "Policies": [{"PolicyName": "p"}]}}
+OWN_ROLE = {
+    "Type": "AWS::IAM::Role",
+    "Properties": {"RoleName": "ci-deploy", "Policies": [{"PolicyName": "p"}]},
+}
 
 
 @pytest.fixture
@@ -32,7 +37,9 @@ def draft(resources: dict[str, Any], *more: str) -> tuple[dict[str, Any], dict[s
         "--templates", "shop=t.json", "--output-dir", "out", *more,
     )  # fmt: skip
     assert done.code == 0, done.err
-    return json.loads(Path("out/policy.json").read_bytes()), json.loads(Path("out/proposal.json").read_bytes())
+    return json.loads(Path("out/policy.json").read_bytes()), json.loads(
+        Path("out/proposal.json").read_bytes()
+    )
 
 
 def actions(policy: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +47,9 @@ def actions(policy: dict[str, Any]) -> dict[str, Any]:
     return {
         action: statement["Resource"]
         for statement in policy["Statement"]
-        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for action in (
+            [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        )
     }
 
 
@@ -60,11 +69,15 @@ def test_later_phases_are_offered_and_written_on_request(place: Path) -> None:
     assert "sqs:SetQueueAttributes" not in actions(policy)
     assert "sqs:SetQueueAttributes" in {offer["action"] for offer in proposal["suggested_actions"]}
     policy, _ = draft({"Orders": QUEUE}, "--declared-phases", "all")
-    assert actions(policy)["sqs:SetQueueAttributes"] == ["arn:aws:sqs:eu-west-1:111122223333:orders"]
+    assert actions(policy)["sqs:SetQueueAttributes"] == [
+        "arn:aws:sqs:eu-west-1:111122223333:orders"
+    ]
 
 
 @pytest.mark.parametrize("has_state", [False, True])
-def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(place: Path, *, has_state: bool) -> None:
+def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(
+    place: Path, *, has_state: bool
+) -> None:
     change = {
         "address": "aws_sqs_queue.orders",
         "mode": "managed",
@@ -75,15 +88,28 @@ def test_a_draft_of_a_plan_says_that_what_its_state_needs_is_not_drafted(place: 
     }
     Path("plan.json").write_text(json.dumps({"resource_changes": [change], "configuration": {}}))
     if has_state:
-        backend = {"type": "s3", "config": {"bucket": "state", "key": "app.tfstate", "region": "eu-west-1"}}
+        backend = {
+            "type": "s3",
+            "config": {"bucket": "state", "key": "app.tfstate", "region": "eu-west-1"},
+        }
         Path(".terraform").mkdir()
         Path(".terraform/terraform.tfstate").write_text(json.dumps({"backend": backend}))
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--plans", "plan.json", "--output-dir", "out"
+        "propose",
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        "ci.json",
+        "--plans",
+        "plan.json",
+        "--output-dir",
+        "out",
     )
     assert done.code == 0, done.err
     body = json.loads(Path("out/proposal.json").read_bytes())["body"]
-    assert ("what Terraform's state needs, because the folder of `plan.json` has no" in body) is not has_state
+    assert (
+        "what Terraform's state needs, because the folder of `plan.json` has no" in body
+    ) is not has_state
     assert ("s3:GetObject" in Path("out/policy.json").read_text()) is has_state
 
 
@@ -91,7 +117,9 @@ def test_a_sensitive_action_without_a_name_is_held_back(place: Path) -> None:
     policy, proposal = draft({"Key": KEY})
     assert "kms:CreateKey" in actions(policy)
     assert "kms:PutKeyPolicy" not in actions(policy)
-    assert "the declaration does not name the resource" in json.dumps(proposal["held_back_additions"])
+    assert "the declaration does not name the resource" in json.dumps(
+        proposal["held_back_additions"]
+    )
     assert "**Needed by the declaration, not added:** `kms:PutKeyPolicy`" in proposal["body"]
 
 
@@ -103,8 +131,12 @@ def test_the_role_gets_no_right_over_itself(place: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["orders\u200b", "orders\n", "orders\u202e"])
-def test_a_name_with_characters_that_a_reader_does_not_see_is_held_back(place: Path, name: str) -> None:
-    policy, proposal = draft({"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}})
+def test_a_name_with_characters_that_a_reader_does_not_see_is_held_back(
+    place: Path, name: str
+) -> None:
+    policy, proposal = draft(
+        {"Orders": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}}
+    )
     assert "sqs:CreateQueue" not in actions(policy)
     assert "characters that a reader may not see" in json.dumps(proposal["held_back_additions"])
 
@@ -144,20 +176,29 @@ def test_an_existing_policy_changes_by_evidence_only(place: Path) -> None:
     assert "sns:CreateTopic" in {offer["action"] for offer in proposal["suggested_actions"]}
 
 
-def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_is_bad_input(place: Path) -> None:
+def test_an_existing_policy_without_evidence_is_compared_with_nothing_and_that_is_bad_input(
+    place: Path,
+) -> None:
     Path("iam").mkdir()
     own = {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}
     Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [own]}))
     Path("t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--templates", "t.json")
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "iam/ci.json", "--templates", "t.json"
+    )
     assert (done.code, "name trails" in done.err) == (2, True), done.err
 
 
 @pytest.mark.parametrize(
     ("option", "text", "said"),
-    [("--templates", "[", "cannot be read as a template"), ("--plans", "{}", "terraform show -json")],
+    [
+        ("--templates", "[", "cannot be read as a template"),
+        ("--plans", "{}", "terraform show -json"),
+    ],
 )
-def test_what_is_no_template_or_plan_is_bad_input(place: Path, option: str, text: str, said: str) -> None:
+def test_what_is_no_template_or_plan_is_bad_input(
+    place: Path, option: str, text: str, said: str
+) -> None:
     (place / "x.json").write_text(text)
     done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", option, "x.json")
     assert (done.code, said in done.err) == (2, True), done.err
@@ -165,19 +206,29 @@ def test_what_is_no_template_or_plan_is_bad_input(place: Path, option: str, text
 
 def test_a_folder_without_a_manifest_is_bad_input(place: Path) -> None:
     (place / "cdk.out").mkdir()
-    done = leastpriv("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out")
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--templates", "cdk.out"
+    )
     assert (done.code, "run `cdk synth`" in done.err) == (2, True), done.err
 
 
 def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> None:
     policy, _ = draft({"Orders": QUEUE}, "--declared-phases", "plan")
     assert "sqs:GetQueueAttributes" in actions(policy)
-    assert {"sqs:CreateQueue", "sqs:DeleteQueue", "cloudformation:ExecuteChangeSet"}.isdisjoint(actions(policy))
-    wide = {"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:GetQueueAttributes"], "Resource": "*"}
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue", "cloudformation:ExecuteChangeSet"}.isdisjoint(
+        actions(policy)
+    )
+    wide = {
+        "Effect": "Allow",
+        "Action": ["sqs:DeleteQueue", "sqs:GetQueueAttributes"],
+        "Resource": "*",
+    }
     Path("iam").mkdir()
     Path("iam/ci.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [wide]}))
     _, proposal = draft({"Orders": QUEUE}, "--declared-phases", "plan")
-    section = proposal["body"].partition("### A plan role that can write")[2].partition("<details>")[0]
+    section = (
+        proposal["body"].partition("### A plan role that can write")[2].partition("<details>")[0]
+    )
     assert "`sqs:DeleteQueue`" in section
     assert "`sqs:GetQueueAttributes`" not in section
 
@@ -185,14 +236,22 @@ def test_a_plan_role_reads_alone_and_its_writes_are_reported(place: Path) -> Non
 def test_two_targets_of_a_config_name_their_templates_without_a_trail(place: Path) -> None:
     Path("t.json").write_text(json.dumps({"Resources": {"Orders": QUEUE}}))
     targets = [
-        {"role-arn": f"{ROLE}-{kind}", "policy-file": f"iam/{kind}.json", "templates": "shop=t.json", **more}
+        {
+            "role-arn": f"{ROLE}-{kind}",
+            "policy-file": f"iam/{kind}.json",
+            "templates": "shop=t.json",
+            **more,
+        }
         for kind, more in (("plan", {"declared-phases": "plan"}), ("apply", {}))
     ]
     Path("roles.yml").write_text(json.dumps({"targets": targets}))
-    done = leastpriv("propose", "--config", "roles.yml", "--aws-regions", "eu-west-1", "--output-dir", "out")
+    done = leastpriv(
+        "propose", "--config", "roles.yml", "--aws-regions", "eu-west-1", "--output-dir", "out"
+    )
     assert done.code == 0, done.err
     plan, apply = (
-        actions(json.loads(Path(f"out/ci-deploy-{kind}/policy.json").read_bytes())) for kind in ("plan", "apply")
+        actions(json.loads(Path(f"out/ci-deploy-{kind}/policy.json").read_bytes()))
+        for kind in ("plan", "apply")
     )
     assert "sqs:CreateQueue" in apply
     assert "sqs:CreateQueue" not in plan
@@ -200,7 +259,9 @@ def test_two_targets_of_a_config_name_their_templates_without_a_trail(place: Pat
 
 
 def test_a_declared_permission_without_use_goes_once_its_phases_were_seen(place: Path) -> None:
-    """Runs made and updated the topic and listed no tags; they deleted none, so that this permission is kept."""
+    """Runs made and updated the topic and listed no tags; they deleted none, so that this
+    permission is kept.
+    """
     topic = {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "orders"}}
     arn = "arn:aws:sns:eu-west-1:111122223333:orders"
     used = {"sns:CreateTopic", "sns:SetTopicAttributes", "sns:GetTopicAttributes"}
@@ -214,7 +275,16 @@ def test_a_declared_permission_without_use_goes_once_its_phases_were_seen(place:
         {"event": "sns:GetTopicAttributes", "parameters": {"topicArn": arn}},
     ]
     trail = write_trail(place / "trail", deploys(calls, times=8, days=2))
-    limits = ("--minimum-days", "1", "--minimum-runs", "1", "--minimum-confidence", "0", "--grace-days", "0")
+    limits = (
+        "--minimum-days",
+        "1",
+        "--minimum-runs",
+        "1",
+        "--minimum-confidence",
+        "0",
+        "--grace-days",
+        "0",
+    )
     policy, _ = draft({"Orders": topic}, "--trails", str(trail), *limits)
     assert set(actions(policy)) == {*used, "sns:DeleteTopic"}
     policy, _ = draft({"Other": QUEUE}, "--trails", str(trail), *limits)

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.command import CommandResult, leastpriv
-from tests.fakes.deploys import CREATE_QUEUE, POLICY, ROLE, UPDATE, deploys, usual_deploys, write_trail
+from tests.fakes.deploys import (
+    CREATE_QUEUE,
+    POLICY,
+    ROLE,
+    UPDATE,
+    deploys,
+    usual_deploys,
+    write_trail,
+)
 
 PURGE = {
     "event": "sqs:PurgeQueue",
@@ -23,13 +31,22 @@ FILE = "111122223333/role/ci-deploy.json"
 def folder(tmp_path: Path) -> Path:
     """A policy, an early trail in which a queue is purged, and a late one in which it is not."""
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
-    write_trail(tmp_path / "early", deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100))
+    write_trail(
+        tmp_path / "early", deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100)
+    )
     write_trail(tmp_path / "late", usual_deploys())
     return tmp_path
 
 
 def propose(folder: Path, trail: str, *more: str) -> CommandResult:
-    named = ["--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails", str(folder / trail)]
+    named = [
+        "--role-arn",
+        ROLE,
+        "--policy-file",
+        str(folder / "policy.json"),
+        "--trails",
+        str(folder / trail),
+    ]
     return leastpriv("propose", *named, *more)
 
 
@@ -42,8 +59,12 @@ def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
     assert "sqs:PurgeQueue" not in later.out.partition("#### Removed")[2].partition("</details>")[0]
 
 
-@pytest.mark.parametrize("content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'])
-def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(folder: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    "content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}']
+)
+def test_an_unreadable_usage_history_removes_no_grant_and_is_not_overwritten(
+    folder: Path, content: bytes
+) -> None:
     file = folder / "memory" / FILE
     file.parent.mkdir(parents=True)
     file.write_bytes(content)

@@ -1,4 +1,6 @@
-"""What the account tells beside the calls: logins that event history does not show, and drift in plain words."""
+"""What the account tells beside the calls: logins that event history does not show, and drift in
+plain words.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
     ("found", "sentence"),
     [
         (Drift("p"), ""),
-        (Drift("p", file_denies=("iam:*", "*")), "the file denies iam:* on *, which no policy in the account does"),
+        (
+            Drift("p", file_denies=("iam:*", "*")),
+            "the file denies iam:* on *, which no policy in the account does",
+        ),
         (Drift("p", live_denies=("iam:*", "*")), "p denies iam:* on *, which the file does not"),
         (
             Drift("p", files_without_counterpart=("iam/logs.json",)),

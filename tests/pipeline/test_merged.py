@@ -1,4 +1,6 @@
-"""A proposal that waited for weeks before it was merged: the run after the merge proposes nothing more."""
+"""A proposal that waited for weeks before it was merged: the run after the merge proposes nothing
+more.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,18 @@ MERGED = datetime(2026, 11, 10, tzinfo=UTC)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The policy grants another queue than the one that every deploy made, which nobody knows how."""
-    granted = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:TagQueue"], "Resource": f"{QUEUE}:payments"}
+    """The policy grants another queue than the one that every deploy made, which nobody knows
+    how.
+    """
+    granted = {
+        "Effect": "Allow",
+        "Action": ["sqs:CreateQueue", "sqs:TagQueue"],
+        "Resource": f"{QUEUE}:payments",
+    }
     (tmp_path / "iam").mkdir()
-    (tmp_path / FILE).write_text(json.dumps({"Version": "2012-10-17", "Statement": [granted]}, indent=2))
+    (tmp_path / FILE).write_text(
+        json.dumps({"Version": "2012-10-17", "Statement": [granted]}, indent=2)
+    )
     write_trail(tmp_path / "trail", deploys([CREATE_QUEUE], times=4))
     for command in (["init", "-q", "-b", "main"], ["add", "iam"], ["commit", "-q", "-m", "policy"]):
         git(tmp_path, *command, at=COMMITTED)
@@ -39,7 +49,11 @@ def folder(tmp_path: Path) -> Path:
 
 def git(folder: Path, *command: str, at: datetime) -> None:
     """Git as a person uses it, at some time."""
-    names = {f"GIT_{role}_{part}": "kim" for role in ("AUTHOR", "COMMITTER") for part in ("NAME", "EMAIL")}
+    names = {
+        f"GIT_{role}_{part}": "kim"
+        for role in ("AUTHOR", "COMMITTER")
+        for part in ("NAME", "EMAIL")
+    }
     environment = {**os.environ, **names, "GIT_COMMITTER_DATE": at.isoformat()}
     subprocess.run(["git", *command], cwd=folder, env=environment, check=True, capture_output=True)
 
@@ -47,7 +61,13 @@ def git(folder: Path, *command: str, at: datetime) -> None:
 def proposal(folder: Path, now: datetime) -> Proposed:
     """What a run at some time proposes, and puts on the branch."""
     dials = {"minimum-days": "20", "minimum-runs": "3"}
-    named = {"role-arn": ROLE, "policy-file": FILE, "trails": ("trail",), "mode": "pull-request", **dials}
+    named = {
+        "role-arn": ROLE,
+        "policy-file": FILE,
+        "trails": ("trail",),
+        "mode": "pull-request",
+        **dials,
+    }
     settings = from_options(named)
     target = Target(settings, FILE, folder, GitRepository.open(folder))
     return run_one(target, (folder / "trail",), now)

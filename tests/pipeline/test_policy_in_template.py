@@ -1,4 +1,6 @@
-"""A policy inside a larger file, from the command line to the branch: the file's other bytes are never touched."""
+"""A policy inside a larger file, from the command line to the branch: the file's other bytes are
+never touched.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def propose(name: str, *more: str) -> CommandResult:
     regions = ("--aws-regions", "eu-west-1")
-    return leastpriv("propose", "--role-arn", ROLE, "--trails", "trail", *regions, "--policy-file", name, *more)
+    return leastpriv(
+        "propose", "--role-arn", ROLE, "--trails", "trail", *regions, "--policy-file", name, *more
+    )
 
 
 def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:
@@ -95,7 +99,9 @@ def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) 
 def test_the_patch_turns_the_templates_value_into_the_proposed_one(folder: Path) -> None:
     propose(f"template.yaml#{POINTER}", "--output-dir", "out")
     before, after = (json_value(read_yaml(text, "t.yaml")) for text in (TEMPLATE, PROPOSED))
-    assert jsonpatch.apply_patch(before, json.loads((folder / "out/patch.json").read_text())) == after
+    assert (
+        jsonpatch.apply_patch(before, json.loads((folder / "out/patch.json").read_text())) == after
+    )
 
 
 def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
@@ -107,7 +113,12 @@ def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
 def test_calls_that_a_placeholder_may_allow_are_reported_as_uncertain(folder: Path) -> None:
     propose(f"template.yaml#{POINTER}", "--output-dir", "out")
     proof = json.loads((folder / "out/proposal.json").read_text())["proof"]
-    assert (proof["recorded"], proof["allowed"], proof["conditional"], proof["denied"]) == (12, 0, 12, [])
+    assert (proof["recorded"], proof["allowed"], proof["conditional"], proof["denied"]) == (
+        12,
+        0,
+        12,
+        [],
+    )
 
 
 def test_the_accounts_own_parameters_are_known_from_the_role(folder: Path) -> None:
@@ -123,11 +134,16 @@ def test_the_accounts_own_parameters_are_known_from_the_role(folder: Path) -> No
         ("template.yaml#/Resources/Role", "/Resources has no Role, only DeployRole, Queue"),
         ("template.yaml", f"template.yaml#{POINTER}"),
         ("new.yaml#/Resources/Role", "'new.yaml', which does not exist; create that first"),
-        ("new.tf#data.aws_iam_policy_document.x", "'new.tf', which does not exist; create that first"),
+        (
+            "new.tf#data.aws_iam_policy_document.x",
+            "'new.tf', which does not exist; create that first",
+        ),
         ("main.tf#data.aws_iam_policy_document.x", "data.aws_iam_policy_document.deploy"),
     ],
 )
-def test_a_name_that_leads_nowhere_is_bad_input_in_one_sentence(folder: Path, name: str, message: str) -> None:
+def test_a_name_that_leads_nowhere_is_bad_input_in_one_sentence(
+    folder: Path, name: str, message: str
+) -> None:
     done = propose(name)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
@@ -136,7 +152,9 @@ def test_a_name_that_leads_nowhere_is_bad_input_in_one_sentence(folder: Path, na
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
     return done.stdout
 
 
@@ -152,7 +170,9 @@ def test_the_branch_has_the_whole_file_with_the_policys_lines_changed(repository
     done = propose(f"template.yaml#{POINTER}", "--mode", "pull-request")
     assert done.code == 0, done.err
     assert git(repository, "show", "leastpriv/ci-deploy:template.yaml") == PROPOSED
-    assert git(repository, "diff", "--name-only", "main", "leastpriv/ci-deploy") == "template.yaml\n"
+    assert (
+        git(repository, "diff", "--name-only", "main", "leastpriv/ci-deploy") == "template.yaml\n"
+    )
 
 
 def test_a_review_compares_the_policy_inside_both_versions(repository: Path) -> None:
@@ -196,7 +216,11 @@ def test_terraforms_own_language_is_edited_in_its_file(folder: Path) -> None:
     done = propose(ADDRESS, "--output-dir", "out")
     assert done.code == 0, done.err
     assert (folder / "out/main.tf").read_text() == MAIN_TF_PROPOSED
-    assert not {path.name for path in (folder / "out").iterdir()} & {"policy.json", "patch.json", "policy.tf"}
+    assert not {path.name for path in (folder / "out").iterdir()} & {
+        "policy.json",
+        "patch.json",
+        "policy.tf",
+    }
 
 
 def test_the_branch_has_the_terraform_file_with_the_policys_lines_changed(repository: Path) -> None:
@@ -266,8 +290,12 @@ locals {
     assert 'queues = ["sqs:CreateQueue", "sqs:PurgeQueue"]' in (folder / "out/main.tf").read_text()
 
 
-@pytest.mark.parametrize("actions", ["var.actions", 'concat(["a:B"], var.actions)', "yamldecode(file(local.x)).a"])
-def test_what_an_unknown_list_of_actions_may_grant_is_never_added(folder: Path, actions: str) -> None:
+@pytest.mark.parametrize(
+    "actions", ["var.actions", 'concat(["a:B"], var.actions)', "yamldecode(file(local.x)).a"]
+)
+def test_what_an_unknown_list_of_actions_may_grant_is_never_added(
+    folder: Path, actions: str
+) -> None:
     text = f"""data "aws_iam_policy_document" "deploy" {{
   statement {{
     actions   = {actions}
@@ -279,18 +307,29 @@ def test_what_an_unknown_list_of_actions_may_grant_is_never_added(folder: Path, 
     done = propose(ADDRESS, "--output-dir", "out")
     assert done.code == 0, done.err
     changes = json.loads((folder / "out/proposal.json").read_text())["changes"]
-    assert not [change for change in changes if change["kind"] == "add" and change["basis"] == "observed"]
+    assert not [
+        change for change in changes if change["kind"] == "add" and change["basis"] == "observed"
+    ]
 
 
 def commands(*names: str) -> Sequence[Sequence[str]]:
     return [["contains", "--old", name, "--new", name] for name in names]
 
 
-@pytest.mark.parametrize("command", commands(f"template.yaml#{POINTER}", ADDRESS), ids=["yaml", "hcl"])
+@pytest.mark.parametrize(
+    "command", commands(f"template.yaml#{POINTER}", ADDRESS), ids=["yaml", "hcl"]
+)
 def test_the_other_commands_take_pointers_too(folder: Path, command: Sequence[str]) -> None:
     assert leastpriv(*command).code == 0
     (folder / "r.json").write_text(
-        json.dumps({"principal": ROLE, "action": "sqs:CreateQueue", "resource": "arn:aws:sqs:x:1:q", "context": {}})
+        json.dumps(
+            {
+                "principal": ROLE,
+                "action": "sqs:CreateQueue",
+                "resource": "arn:aws:sqs:x:1:q",
+                "context": {},
+            }
+        )
     )
     done = leastpriv("evaluate", "--policy", command[-1], "--request", "r.json")
     assert json.loads(done.out)["decision"] == "unknown"
@@ -303,16 +342,25 @@ def test_a_step_points_at_the_file_and_at_its_line(tmp_path: Path) -> None:
     assert step.code == 0
     assert step.outputs["policy"] == PROPOSED
     assert "::notice file=iam/template.yaml,line=16," in step.log
-    outside = job.step(policy_file=f"../runner/event.json#{POINTER}", also_attached=f"../x.yaml#{POINTER}")
+    outside = job.step(
+        policy_file=f"../runner/event.json#{POINTER}", also_attached=f"../x.yaml#{POINTER}"
+    )
     assert (outside.code, "leads out of" in outside.annotations("error")[0]) == (2, True)
 
 
 def test_the_pull_request_on_github_changes_the_template(tmp_path: Path) -> None:
     with FakeGitHub("octo-org/shop", files={"iam/template.yaml": TEMPLATE}) as hub:
         # One run was denied the alarm: only a run that the repository knows adds it.
-        hub.add_run(17650000002, "main", created_at="2026-10-15T09:00:00Z", updated_at="2026-10-15T09:30:00Z")
+        hub.add_run(
+            17650000002,
+            "main",
+            created_at="2026-10-15T09:00:00Z",
+            updated_at="2026-10-15T09:30:00Z",
+        )
         named = f"iam/template.yaml#{POINTER}"
-        step = Job(tmp_path, hub).step(policy_file=named, mode="pull-request", github_token=hub.token)
+        step = Job(tmp_path, hub).step(
+            policy_file=named, mode="pull-request", github_token=hub.token
+        )
         assert step.code == 0, step.log
         assert step.outputs["pull-request-operation"] == "created"
         assert hub.file("iam/template.yaml", "leastpriv/ci-deploy").decode() == PROPOSED
@@ -329,10 +377,20 @@ def test_in_a_step_a_terraform_file_gets_a_branch_of_its_own(tmp_path: Path) -> 
 
 
 def test_the_pull_request_on_github_changes_the_terraform_file(tmp_path: Path) -> None:
-    files = {"iam/main.tf": MAIN_TF.replace('"sqs:CreateQueue"', "local.create"), "iam/locals.tf": LOCALS_TF}
+    files = {
+        "iam/main.tf": MAIN_TF.replace('"sqs:CreateQueue"', "local.create"),
+        "iam/locals.tf": LOCALS_TF,
+    }
     with FakeGitHub("octo-org/shop", files=files) as hub:
-        hub.add_run(17650000002, "main", created_at="2026-10-15T09:00:00Z", updated_at="2026-10-15T09:30:00Z")
-        step = Job(tmp_path, hub).step(policy_file=f"iam/{ADDRESS}", mode="pull-request", github_token=hub.token)
+        hub.add_run(
+            17650000002,
+            "main",
+            created_at="2026-10-15T09:00:00Z",
+            updated_at="2026-10-15T09:30:00Z",
+        )
+        step = Job(tmp_path, hub).step(
+            policy_file=f"iam/{ADDRESS}", mode="pull-request", github_token=hub.token
+        )
         assert step.code == 0, step.log
         proposed = MAIN_TF_PROPOSED.replace('"sqs:CreateQueue"', "local.create")
         assert hub.file("iam/main.tf", "leastpriv/ci-deploy").decode() == proposed
@@ -343,7 +401,9 @@ LOCALS_TF = 'locals {\n  create = "sqs:CreateQueue"\n}\n'
 
 def test_a_review_compares_both_versions_of_the_terraform_folder(repository: Path) -> None:
     (repository / "locals.tf").write_text(LOCALS_TF)
-    (repository / "main.tf").write_text(MAIN_TF.replace('"sqs:PurgeQueue"', '"sqs:GetQueueUrl", local.create'))
+    (repository / "main.tf").write_text(
+        MAIN_TF.replace('"sqs:PurgeQueue"', '"sqs:GetQueueUrl", local.create')
+    )
     done = propose(ADDRESS, "--mode", "review")
     assert done.code == 0, done.err
     assert "sqs:PurgeQueue" in done.out

@@ -1,4 +1,6 @@
-"""The promises of a review of infrastructure: what the role lacks, statements to paste, and no evidence from it."""
+"""The promises of a review of infrastructure: what the role lacks, statements to paste, and no
+evidence from it.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,17 @@ TABLE = {
 }
 WORKER = {
     "Type": "AWS::IAM::Role",
-    "Properties": {"RoleName": "worker", "Policies": [{"PolicyName": "p"}], "AssumeRolePolicyDocument": {}},
+    "Properties": {
+        "RoleName": "worker",
+        "Policies": [{"PolicyName": "p"}],
+        "AssumeRolePolicyDocument": {},
+    },
 }
 STACK = [
     f"cloudformation:{name}"
     for name in (
-        "CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet", "DescribeStacks",
+        "CreateChangeSet", "DescribeChangeSet", "ExecuteChangeSet", "DeleteChangeSet",
+        "DescribeStacks",
         "DescribeStackEvents", "GetTemplate", "GetTemplateSummary", "DeleteStack",
     )
 ]  # fmt: skip
@@ -37,7 +44,10 @@ def policy(*statements: tuple[list[str], str]) -> dict[str, Any]:
     every = [(STACK, f"arn:aws:cloudformation:{PLACE}:stack/shop/*"), *statements]
     return {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": actions, "Resource": resource} for actions, resource in every],
+        "Statement": [
+            {"Effect": "Allow", "Action": actions, "Resource": resource}
+            for actions, resource in every
+        ],
     }
 
 
@@ -70,7 +80,8 @@ def write(files: dict[str, Any]) -> None:
 
 def reviewed(*more: str, file: str = "ci.json") -> Any:
     return leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", file, "--aws-regions", "eu-west-1", "--mode", "review",
+        "propose", "--role-arn", ROLE, "--policy-file", file, "--aws-regions", "eu-west-1",
+        "--mode", "review",
         "--base", "main", "--templates", "shop=t.json", *more,
     )  # fmt: skip
 
@@ -98,7 +109,9 @@ def test_a_new_table_names_exactly_what_the_role_lacks(place: Path) -> None:
     done = reviewed()
     assert done.code == 3
     assert "this change needs" in done.out
-    assert {"dynamodb:CreateTable", "dynamodb:UpdateTimeToLive", "dynamodb:DeleteTable"} <= missing(done.out)
+    assert {"dynamodb:CreateTable", "dynamodb:UpdateTimeToLive", "dynamodb:DeleteTable"} <= missing(
+        done.out
+    )
     assert not any(action.startswith(("sqs:", "cloudformation:")) for action in missing(done.out))
     assert "dynamodb:UpdateContributorInsights" not in done.out
 
@@ -118,7 +131,9 @@ def test_the_pasted_statements_cover_what_is_missing(place: Path) -> None:
 
 
 @pytest.mark.parametrize("indent", [2, 4, "\t"])
-def test_the_statements_to_copy_have_the_indentation_of_the_policy_file(place: Path, indent: int | str) -> None:
+def test_the_statements_to_copy_have_the_indentation_of_the_policy_file(
+    place: Path, indent: int | str
+) -> None:
     commit({"ci.json": json.dumps(policy(QUEUES), indent=indent), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
     shown = re.search(r"<summary>To copy.*?```json\n(.*?)```", reviewed().out, re.DOTALL)
@@ -134,11 +149,14 @@ def test_the_statements_to_copy_have_the_indentation_of_the_policy_file(place: P
         ("aws_iam_policy.ci.policy", "  Action = ["),
     ],
 )
-def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(place: Path, address: str, line: str) -> None:
+def test_the_statements_to_copy_are_in_the_language_of_the_policy_file(
+    place: Path, address: str, line: str
+) -> None:
     file = (
-        'data "aws_iam_policy_document" "ci" {\n  statement {\n    actions   = ["sqs:CreateQueue"]\n'
-        '    resources = ["*"]\n  }\n}\n\nresource "aws_iam_policy" "ci" {\n'
-        '  policy = jsonencode({ Statement = [{ Effect = "Allow", Action = "sqs:CreateQueue", Resource = "*" }] })\n}\n'
+        'data "aws_iam_policy_document" "ci" {\n  statement {\n    actions   ='
+        ' ["sqs:CreateQueue"]\n    resources = ["*"]\n  }\n}\n\nresource "aws_iam_policy" "ci" {\n '
+        ' policy = jsonencode({ Statement = [{ Effect = "Allow", Action = "sqs:CreateQueue",'
+        ' Resource = "*" }] })\n}\n'
     )
     commit({"main.tf": file, "t.json": template(Orders=QUEUE)})
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
@@ -154,18 +172,25 @@ def test_the_statements_to_copy_name_the_path_of_the_policy_file(place: Path) ->
     (place / "iam").mkdir()
     commit({"iam/ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Carts=TABLE)})
-    assert "<summary>To copy into the statements of iam/ci.json</summary>" in reviewed(file="iam/ci.json").out
+    assert (
+        "<summary>To copy into the statements of iam/ci.json</summary>"
+        in reviewed(file="iam/ci.json").out
+    )
 
 
 def test_one_missing_permission_is_named_in_the_singular(place: Path) -> None:
     commit(
-        {"ci.json": policy((["sqs:GetQueueAttributes", "sqs:ListQueueTags"], "*")), "t.json": template(Orders=QUEUE)}
+        {
+            "ci.json": policy((["sqs:GetQueueAttributes", "sqs:ListQueueTags"], "*")),
+            "t.json": template(Orders=QUEUE),
+        }
     )
     changed = {**QUEUE, "Properties": {**QUEUE["Properties"], "DelaySeconds": 5}}
     write({"t.json": template(Orders=changed)})
     text = reviewed().out
     assert (
-        "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment or its rollback may fail." in text
+        "lacks: `sqs:SetQueueAttributes`, a sensitive one. Without it its deployment or its"
+        " rollback may fail." in text
     )
 
 
@@ -174,8 +199,8 @@ def test_a_type_that_no_table_knows_is_named_with_the_verdict(place: Path) -> No
     write({"t.json": template(Orders=QUEUE, Own={"Type": "Acme::Shop::Own"})})
     done = reviewed()
     assert (
-        "# Policy review for ci-deploy: the role has the permissions that this change of its known types needs"
-        in done.out
+        "# Policy review for ci-deploy: the role has the permissions that this change of its known"
+        " types needs" in done.out
     )
     assert "- **Not known:** what `Acme::Shop::Own` needs." in done.out
 
@@ -217,8 +242,18 @@ def test_a_right_over_the_role_itself_is_in_no_statement(place: Path) -> None:
     commit({"ci.json": policy(), "t.json": template(Orders=QUEUE)})
     write({"t.json": template(Orders=QUEUE, Own=own)})
     done = reviewed()
-    granted = {action for each in pasted(done.out) for action in [each["Action"]] if isinstance(action, str)}
-    granted |= {action for each in pasted(done.out) if isinstance(each["Action"], list) for action in each["Action"]}
+    granted = {
+        action
+        for each in pasted(done.out)
+        for action in [each["Action"]]
+        if isinstance(action, str)
+    }
+    granted |= {
+        action
+        for each in pasted(done.out)
+        if isinstance(each["Action"], list)
+        for action in each["Action"]
+    }
     assert "iam:PutRolePolicy" not in granted
     assert re.search(r"\| `iam:PutRolePolicy` .*\*\*not in the statements\*\*", done.out)
 
@@ -243,9 +278,18 @@ def test_declared_needs_count_for_no_proposal_of_the_base(place: Path) -> None:
 
 def test_the_actions_of_a_resource_are_one_row_and_writes_precede_reads(place: Path) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
-    write({"t.json": template(Orders=QUEUE, Files={"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "files"}})})
+    write(
+        {
+            "t.json": template(
+                Orders=QUEUE,
+                Files={"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "files"}},
+            )
+        }
+    )
     text = reviewed().out
-    assert re.search(r"needs \d+ permissions, \d+ of them reads, that `ci-deploy` lacks: `s3:CreateBucket`", text)
+    assert re.search(
+        r"needs \d+ permissions, \d+ of them reads, that `ci-deploy` lacks: `s3:CreateBucket`", text
+    )
     assert text.count("| `arn:aws:s3:::files` |") == 3
 
 
@@ -271,7 +315,12 @@ def test_an_update_needs_the_action_of_its_direction(
     place: Path, before: dict[str, int], after: dict[str, int], needed: set[str]
 ) -> None:
     def logs(**properties: int) -> dict[str, Any]:
-        return template(Logs={"Type": "AWS::Logs::LogGroup", "Properties": {"LogGroupName": "/shop", **properties}})
+        return template(
+            Logs={
+                "Type": "AWS::Logs::LogGroup",
+                "Properties": {"LogGroupName": "/shop", **properties},
+            }
+        )
 
     reads = (["logs:Describe*", "logs:Get*", "logs:List*"], "*")
     commit({"ci.json": policy(reads), "t.json": logs(**before)})
@@ -290,13 +339,18 @@ def test_an_update_of_the_memory_of_a_function_changes_no_code(place: Path) -> N
 
 
 def test_a_plan_needs_the_reads_of_its_data_sources(place: Path) -> None:
-    values = {"address": "data.aws_ssm_parameter.given", "mode": "data", "type": "aws_ssm_parameter"}
+    values = {
+        "address": "data.aws_ssm_parameter.given",
+        "mode": "data",
+        "type": "aws_ssm_parameter",
+    }
     state = {"values": {"root_module": {"resources": [{**values, "values": {"name": "/given"}}]}}}
     plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"plan.json": plan})
     done = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1", "--mode", "review",
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1",
+        "--mode", "review",
         "--base", "main", "--plans", "plan.json",
     )  # fmt: skip
     assert done.code == 3
@@ -333,18 +387,39 @@ def test_what_the_old_and_the_new_resource_need_is_one_row(place: Path) -> None:
     def revision(**more: str) -> dict[str, Any]:
         return {"family": "web", "container_definitions": "[]", **more}
 
-    detail = {"actions": ["create", "delete"], "before": revision(cpu="1"), "after": revision(cpu="2")}
-    change = {"address": "aws_ecs_task_definition.web", "type": "aws_ecs_task_definition", "change": detail}
+    detail = {
+        "actions": ["create", "delete"],
+        "before": revision(cpu="1"),
+        "after": revision(cpu="2"),
+    }
+    change = {
+        "address": "aws_ecs_task_definition.web",
+        "type": "aws_ecs_task_definition",
+        "change": detail,
+    }
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"plan.json": {"planned_values": {}, "resource_changes": [change]}})
-    rows = [line for line in reviewed("--plans", "plan.json").out.splitlines() if line.startswith("| `ecs:")]
+    rows = [
+        line
+        for line in reviewed("--plans", "plan.json").out.splitlines()
+        if line.startswith("| `ecs:")
+    ]
     assert sum("`ecs:DescribeTaskDefinition`" in row for row in rows) == 1
 
 
 def without(*actions: str) -> dict[str, Any]:
     """The policy of the queues, without some actions."""
-    every = ("CreateQueue", "DeleteQueue", "GetQueueAttributes", "ListQueueTags", "SetQueueAttributes", "SendMessage")
-    return policy(([f"sqs:{name}" for name in every if name not in actions], f"arn:aws:sqs:{PLACE}:orders"))
+    every = (
+        "CreateQueue",
+        "DeleteQueue",
+        "GetQueueAttributes",
+        "ListQueueTags",
+        "SetQueueAttributes",
+        "SendMessage",
+    )
+    return policy(
+        ([f"sqs:{name}" for name in every if name not in actions], f"arn:aws:sqs:{PLACE}:orders")
+    )
 
 
 def deny(**condition: dict[str, str]) -> dict[str, Any]:
@@ -360,19 +435,37 @@ def only_if(**condition: dict[str, str]) -> dict[str, Any]:
     return changed
 
 
-DELETION = f"`arn:aws:sqs:{PLACE}:orders` (`AWS::SQS::Queue` Orders, delete): this pull request removes it"
+DELETION = (
+    f"`arn:aws:sqs:{PLACE}:orders` (`AWS::SQS::Queue` Orders, delete): this pull request removes it"
+)
 
 
 @pytest.mark.parametrize(
     ("edited", "answer", "words"),
     [
         (without("DeleteQueue"), "No", "."),
-        (policy((["sqs:*"], f"arn:aws:sqs:{PLACE}:others")), "No", f", and leaves `arn:aws:sqs:{PLACE}:others`."),
+        (
+            policy((["sqs:*"], f"arn:aws:sqs:{PLACE}:others")),
+            "No",
+            f", and leaves `arn:aws:sqs:{PLACE}:others`.",
+        ),
         (deny(), "No", " by a Deny."),
         (deny(StringEquals={"aws:RequestedRegion": "eu-west-1"}), "No", " by a Deny if `"),
-        (deny(NotIpAddress={"aws:SourceIp": "10.0.0.0/8"}), "Not known", " by a Deny if `NotIpAddress aws:SourceIp: "),
-        (only_if(StringEquals={"aws:RequestedRegion": "us-east-1"}), "No", " unless `StringEquals aws:RequestedRegion"),
-        (only_if(StringEquals={"aws:ResourceTag/team": "a"}), "Not known", " unless `StringEquals aws:ResourceTag"),
+        (
+            deny(NotIpAddress={"aws:SourceIp": "10.0.0.0/8"}),
+            "Not known",
+            " by a Deny if `NotIpAddress aws:SourceIp: ",
+        ),
+        (
+            only_if(StringEquals={"aws:RequestedRegion": "us-east-1"}),
+            "No",
+            " unless `StringEquals aws:RequestedRegion",
+        ),
+        (
+            only_if(StringEquals={"aws:ResourceTag/team": "a"}),
+            "Not known",
+            " unless `StringEquals aws:ResourceTag",
+        ),
     ],
 )
 @pytest.mark.parametrize("more", [{}, {"Carts": {**TABLE}}])
@@ -384,7 +477,10 @@ def test_an_edit_that_takes_away_what_a_template_needs_is_named_with_the_resourc
     done = reviewed()
     assert done.code == 3
     assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in done.out
-    assert f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs " in done.out
+    assert (
+        f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs "
+        in done.out
+    )
     assert "sqs:DeleteQueue" not in missing(done.out)
     assert "the infrastructure does not change" not in done.out
 
@@ -404,10 +500,15 @@ def test_an_edit_that_takes_away_nothing_that_a_template_needs_is_probably_safe(
     write({"ci.json": edited})
     done = reviewed()
     assert done.code == 0, done.out
-    assert "Safe to merge? Probably.** `ci.json` allows less, and `t.json` needs nothing of what it takes" in done.out
+    assert (
+        "Safe to merge? Probably.** `ci.json` allows less, and `t.json` needs nothing of what it"
+        " takes" in done.out
+    )
 
 
-def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny(place: Path) -> None:
+def test_the_statements_to_copy_give_back_what_an_edit_takes_away_but_for_a_deny(
+    place: Path,
+) -> None:
     commit({"ci.json": policy(QUEUES), "t.json": template(Orders=QUEUE)})
     write({"ci.json": without("DeleteQueue")})
     assert [each["Action"] for each in pasted(reviewed().out)] == [["sqs:DeleteQueue"]]
@@ -440,16 +541,28 @@ def test_what_no_run_used_with_the_occasion_is_not_needed_any_more(place: Path) 
     assert "still needs" not in done.out
 
 
-def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(place: Path) -> None:
-    values = {"address": "data.aws_ssm_parameter.given", "mode": "data", "type": "aws_ssm_parameter"}
+def test_an_edit_that_takes_away_a_read_of_a_data_source_is_named_with_the_plan(
+    place: Path,
+) -> None:
+    values = {
+        "address": "data.aws_ssm_parameter.given",
+        "mode": "data",
+        "type": "aws_ssm_parameter",
+    }
     state = {"values": {"root_module": {"resources": [{**values, "values": {"name": "/given"}}]}}}
     plan = {"planned_values": {}, "resource_changes": [], "configuration": {}, "prior_state": state}
     commit({"ci.json": policy((["ssm:*"], "*")), "t.json": template(Orders=QUEUE)})
     write({"ci.json": policy((["ssm:PutParameter"], "*")), "plan.json": plan})
     done = reviewed("--plans", "plan.json")
     on = f"`arn:aws:ssm:{PLACE}:parameter/given` (`data.aws_ssm_parameter.given`, read)"
-    assert f"the plan `plan.json` still needs `ssm:GetParameter` on {on}: this pull request removes it." in done.out
-    assert "ssm:DeleteParameter" not in done.out.partition("<summary>Still needed")[2].partition("</details>")[0]
+    assert (
+        f"the plan `plan.json` still needs `ssm:GetParameter` on {on}: this pull request"
+        " removes it." in done.out
+    )
+    assert (
+        "ssm:DeleteParameter"
+        not in done.out.partition("<summary>Still needed")[2].partition("</details>")[0]
+    )
 
 
 BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
@@ -459,8 +572,12 @@ BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
     ("asked", "given", "lacks"),
     [(BOUNDARY, BOUNDARY, False), (BOUNDARY, "", True), (f"{BOUNDARY}-2", BOUNDARY, True)],
 )
-def test_the_boundary_of_a_role_decides_a_condition_on_it(place: Path, asked: str, given: str, lacks: bool) -> None:
-    limited = policy(QUEUES, (["iam:Get*", "iam:List*"], "*"), (["iam:*Role", "iam:*RolePolicy"], "*"))
+def test_the_boundary_of_a_role_decides_a_condition_on_it(
+    place: Path, asked: str, given: str, lacks: bool
+) -> None:
+    limited = policy(
+        QUEUES, (["iam:Get*", "iam:List*"], "*"), (["iam:*Role", "iam:*RolePolicy"], "*")
+    )
     limited["Statement"][-1]["Condition"] = {"StringEquals": {"iam:PermissionsBoundary": asked}}
     worker = {**WORKER["Properties"], **({"PermissionsBoundary": given} if given else {})}
     commit({"ci.json": limited, "t.json": template(Orders=QUEUE)})
@@ -468,5 +585,7 @@ def test_the_boundary_of_a_role_decides_a_condition_on_it(place: Path, asked: st
     done = reviewed()
     found = {"iam:CreateRole", "iam:PutRolePolicy", "iam:DeleteRole", "iam:DeleteRolePolicy"}
     assert (done.code, missing(done.out)) == ((3, found) if lacks else (0, set()))
-    assert ("ask for another `iam:PermissionsBoundary` than the declaration has" in done.out) is lacks
+    assert (
+        "ask for another `iam:PermissionsBoundary` than the declaration has" in done.out
+    ) is lacks
     assert "To copy into" not in done.out

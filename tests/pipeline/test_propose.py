@@ -108,12 +108,26 @@ def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(fo
 
 
 def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(folder: Path) -> None:
-    creates = {"Effect": "Allow", "Action": ["iam:CreateRole", "iam:PutRolePolicy"], "Resource": "*"}
+    creates = {
+        "Effect": "Allow",
+        "Action": ["iam:CreateRole", "iam:PutRolePolicy"],
+        "Resource": "*",
+    }
     policy = {**POLICY, "Statement": [*POLICY["Statement"], creates]}
     (folder / "iam/ci.json").write_text(json.dumps(policy))
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "iam")
-    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "Add the policy")
+    git(
+        folder,
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b.c",
+        "commit",
+        "-q",
+        "-m",
+        "Add the policy",
+    )
     options = {"mode": "pull-request", "boundary_file": "iam/app-boundary.json", "keep": ("iam:*",)}
     first, second = in_folder(folder, **options), in_folder(folder, **options)
     assert first.published
@@ -121,11 +135,24 @@ def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(fo
     assert first.published.operation == "created"
     assert second.published.operation == "none"
     shown = subprocess.run(
-        ["git", "show", "leastpriv/ci-deploy:iam/app-boundary.json"], cwd=folder, check=True, capture_output=True
+        ["git", "show", "leastpriv/ci-deploy:iam/app-boundary.json"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     assert shown.stdout == draft_boundary()
     git(folder, "checkout", "-q", "leastpriv/ci-deploy", "--", "iam/app-boundary.json")
-    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", "Add the boundary")
+    git(
+        folder,
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@b.c",
+        "commit",
+        "-q",
+        "-m",
+        "Add the boundary",
+    )
     assert "iam/app-boundary.json" not in in_folder(folder, **options).context.contents
 
 
@@ -137,9 +164,13 @@ def test_without_the_mode_pull_request_nothing_is_published(folder: Path) -> Non
 
 def test_what_another_attached_policy_grants_is_not_missing(folder: Path) -> None:
     statement = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": "*"}
-    (folder / "other.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    (folder / "other.json").write_text(
+        json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
     result = in_folder(folder, attached=("other.json",))
-    assert "cloudwatch:PutMetricAlarm" not in {change.action for change in result.context.proposal.changes}
+    assert "cloudwatch:PutMetricAlarm" not in {
+        change.action for change in result.context.proposal.changes
+    }
     assert result.context.attached == ("other.json",)
 
 
@@ -166,26 +197,38 @@ def test_a_proposal_that_fails_its_own_proof_never_leaves(
     git(folder, "add", "iam")
     git(folder, "commit", "-q", "-m", "Begin")
     monkeypatch.setattr("leastpriv.pipeline.propose.prove", failing)
-    with pytest.raises(LeastprivError, match=r"failed its own proof .*s3:\* on \*.* report this") as raised:
+    with pytest.raises(
+        LeastprivError, match=r"failed its own proof .*s3:\* on \*.* report this"
+    ) as raised:
         in_folder(folder, mode="pull-request")
     assert raised.value.exit_code == 1
     assert not (folder / ".git/refs/heads/leastpriv").exists()
 
 
-def test_a_proof_that_takes_too_long_is_no_defect(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_that_takes_too_long_is_no_defect(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The policy has more overlapping wildcards than a run compares: its author can change that."""
     committed = json.loads((folder / "iam/ci.json").read_text())
-    wide = {"Effect": "Allow", "Action": ["lambda:*Function*", "lambda:Update*"], "Resource": ["*:function:*", "arn:*"]}
+    wide = {
+        "Effect": "Allow",
+        "Action": ["lambda:*Function*", "lambda:Update*"],
+        "Resource": ["*:function:*", "arn:*"],
+    }
     committed["Statement"].append(wide)
     (folder / "iam/ci.json").write_text(json.dumps(committed))
-    monkeypatch.setattr("leastpriv.proposal.proof.check_containment", partial(check_containment, budget=1))
+    monkeypatch.setattr(
+        "leastpriv.proposal.proof.check_containment", partial(check_containment, budget=1)
+    )
     with pytest.raises(LeastprivError, match="within the limits of a run") as raised:
         in_folder(folder, mode="report")
     assert "report this" not in str(raised.value)
     assert raised.value.exit_code == 1
 
 
-def test_a_file_that_cannot_be_written_is_left_as_it_was_and_the_folder_is_named(folder: Path) -> None:
+def test_a_file_that_cannot_be_written_is_left_as_it_was_and_the_folder_is_named(
+    folder: Path,
+) -> None:
     out = folder / "out"
     (out / "policy.json").mkdir(parents=True)
     with pytest.raises(LeastprivError, match=rf"The folder {out} cannot be written"):
@@ -207,14 +250,28 @@ def test_files_replace_those_of_an_earlier_run_and_leave_nothing_else(folder: Pa
         "proposal.json",
         "pull-request.md",
     ]
-    assert (out / "policy.json").read_bytes() == second.context.proposal.content != first.context.proposal.content
+    assert (
+        (out / "policy.json").read_bytes()
+        == second.context.proposal.content
+        != first.context.proposal.content
+    )
 
 
-def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(tmp_path: Path) -> None:
+def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(
+    tmp_path: Path,
+) -> None:
     result = proposal(tmp_path, lifecycle="off")
     statements = json.loads(result.context.proposal.content)["Statement"]
-    granted = {(action, resource) for made in statements for action in made["Action"] for resource in made["Resource"]}
-    recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.context.evidence.usages}
+    granted = {
+        (action, resource)
+        for made in statements
+        for action in made["Action"]
+        for resource in made["Resource"]
+    }
+    recorded = {
+        (u.need.permission.action, u.need.permission.resource)
+        for u in result.context.evidence.usages
+    }
     assert granted == recorded
     assert result.context.proof.replay.allowed == result.context.proof.replay.recorded == 12
 
@@ -237,12 +294,19 @@ def test_a_role_without_a_call_is_reported_and_not_praised(folder: Path) -> None
     ("statement", "problem"),
     [
         ('"Action": "s3:*"', "line 1 has no Resource"),
-        ('"Action": ["s3:GetObject", "sqs"], "Resource": "*"', "line 1 has an action without a service"),
+        (
+            '"Action": ["s3:GetObject", "sqs"], "Resource": "*"',
+            "line 1 has an action without a service",
+        ),
         ('"Action": "s3:*", "Resource": "my-bucket"', "line 1 has a Resource that is no ARN"),
     ],
 )
-def test_a_statement_that_iam_rejects_is_bad_input(folder: Path, statement: str, problem: str) -> None:
+def test_a_statement_that_iam_rejects_is_bad_input(
+    folder: Path, statement: str, problem: str
+) -> None:
     valid = '{"Effect": "Allow", "Action": "*", "Resource": "${any:text}"}'
-    (folder / "iam/ci.json").write_text(f'{{"Statement": [{valid}, {{"Effect": "Allow", {statement}}}]}}')
+    (folder / "iam/ci.json").write_text(
+        f'{{"Statement": [{valid}, {{"Effect": "Allow", {statement}}}]}}'
+    )
     with pytest.raises(PolicyFileError, match=problem):
         in_folder(folder)

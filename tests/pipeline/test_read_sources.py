@@ -50,7 +50,9 @@ class Listed:
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         self.asked.append((window, principals))
-        return (item for item in self.items if isinstance(item, Gap) or principals.wants(item.principal))
+        return (
+            item for item in self.items if isinstance(item, Gap) or principals.wants(item.principal)
+        )
 
 
 def test_all_principals_are_read_in_one_pass_of_each_source() -> None:
@@ -73,7 +75,9 @@ def test_a_target_and_its_calls_without_the_path_are_one_role_and_one_run() -> N
     assert list(found) == [DEPLOY]
     assert found[DEPLOY].counts.calls == 2
     assert len(found[DEPLOY].runs) == 1
-    assert found[DEPLOY].usages[0].need.permission.resource == "arn:aws:sqs:eu-west-1:111122223333:q"
+    assert (
+        found[DEPLOY].usages[0].need.permission.resource == "arn:aws:sqs:eu-west-1:111122223333:q"
+    )
 
 
 def test_a_gap_counts_for_every_principal_wherever_it_occurs() -> None:
@@ -98,7 +102,9 @@ def test_progress_is_reported() -> None:
 
 
 class Failing:
-    """A source that gives some items and then fails; the error is raised at once where there is none."""
+    """A source that gives some items and then fails; the error is raised at once where there is
+    none.
+    """
 
     def __init__(self, error: BaseException, *items: Call | Gap) -> None:
         self.error = error
@@ -123,7 +129,9 @@ REFUSED = AwsError("AWS refused it.", AwsErrorKind.DENIED)
 def test_a_missing_source_among_others_is_a_gap_that_may_hide_any_call(
     error: LeastprivError, items: tuple[Call, ...]
 ) -> None:
-    found = read_evidence([Failing(error, *items), Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
+    found = read_evidence(
+        [Failing(error, *items), Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY)
+    )[DEPLOY]
     assert found.counts.calls == 1 + len(items)
     assert [(gap.kind, gap.scope, gap.detail) for gap in found.gaps] == [
         (GapKind.SOURCE_FAILED, Scope(), str(error)),
@@ -131,7 +139,9 @@ def test_a_missing_source_among_others_is_a_gap_that_may_hide_any_call(
 
 
 @pytest.mark.parametrize("errors", [[NOT_THERE], [NOT_THERE, REFUSED], [REFUSED, NOT_THERE]])
-def test_where_no_source_can_be_read_the_first_reason_is_the_error(errors: list[LeastprivError]) -> None:
+def test_where_no_source_can_be_read_the_first_reason_is_the_error(
+    errors: list[LeastprivError],
+) -> None:
     with pytest.raises(LeastprivError) as raised:
         read_evidence([Failing(error) for error in errors], Window(), parse_principal(DEPLOY))
     assert raised.value is errors[0]
@@ -142,18 +152,27 @@ def test_an_unexpected_failure_is_a_gap_with_its_location() -> None:
     found = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
     assert found.counts.calls == 2
     assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
-    assert "Failing could not be fully read: unexpected KeyError at test_read_sources.py:" in found.gaps[0].detail
+    assert (
+        "Failing could not be fully read: unexpected KeyError at test_read_sources.py:"
+        in found.gaps[0].detail
+    )
 
 
 def test_whoever_interrupts_the_reading_is_obeyed() -> None:
     with pytest.raises(KeyboardInterrupt):
-        read_evidence([Failing(KeyboardInterrupt(), call(DEPLOY)), Listed()], Window(), parse_principal(DEPLOY))
+        read_evidence(
+            [Failing(KeyboardInterrupt(), call(DEPLOY)), Listed()],
+            Window(),
+            parse_principal(DEPLOY),
+        )
 
 
 def login(principal: str, key: str) -> Call:
     """An AssumeRole that hands out a key."""
     response = {"credentials": {"accessKeyId": key}}
-    return structs.replace(call(principal), name="AssumeRole", source="sts.amazonaws.com", response=response)
+    return structs.replace(
+        call(principal), name="AssumeRole", source="sts.amazonaws.com", response=response
+    )
 
 
 KEY, ANOTHER = "ASIACHAIN00000000001", "ASIACHAIN00000000002"
@@ -163,7 +182,10 @@ WANTED = frozenset({parse_principal(DEPLOY), parse_principal(OTHER)})
 def test_several_targets_are_read_in_one_pass_and_each_call_counts_for_its_own() -> None:
     source = Listed(call(DEPLOY), call(OTHER), call(OTHER))
     found = read_evidence([source], Window(), Principals(WANTED))
-    assert {name: evidence.counts.calls for name, evidence in found.items()} == {DEPLOY: 1, OTHER: 2}
+    assert {name: evidence.counts.calls for name, evidence in found.items()} == {
+        DEPLOY: 1,
+        OTHER: 2,
+    }
     assert len(source.asked) == 1
 
 
@@ -174,7 +196,9 @@ def test_calls_are_linked_to_the_issuer_of_their_key_in_any_order(late: bool) ->
         structs.replace(call(OTHER), access_key=KEY),
         structs.replace(call(OTHER), access_key=ANOTHER),
     ]
-    found = read_evidence([Listed(*reversed(calls) if late else calls)], Window(), Principals(WANTED))
+    found = read_evidence(
+        [Listed(*reversed(calls) if late else calls)], Window(), Principals(WANTED)
+    )
     assert found[OTHER].signed == {DEPLOY: 1, "": 1}
 
 
@@ -219,7 +243,9 @@ def test_logins_in_a_circle_end() -> None:
 
 
 def test_principals_that_match_a_pattern_are_read_with_the_targets() -> None:
-    wanted = Principals(frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/team-*"}))
+    wanted = Principals(
+        frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/team-*"})
+    )
     own, others = (f"arn:aws:iam::{account}:role/" for account in ("111122223333", "444455556666"))
     names = [f"{own}team-a", f"{own}x", f"{others}team-a", f"{others}x"]
     assert [name for name in names if wanted.wants(name)] == names[:1]
@@ -229,7 +255,9 @@ def test_principals_that_match_a_pattern_are_read_with_the_targets() -> None:
 
 
 def test_a_pattern_takes_in_no_more_than_memory_is_for() -> None:
-    wanted = Principals(frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/*"}))
+    wanted = Principals(
+        frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/*"})
+    )
     crowd = [call(f"arn:aws:iam::111122223333:role/made-up-{number}") for number in range(500)]
     found = read_evidence([Listed(*crowd, call(DEPLOY))], Window(), wanted)
     assert len(found) == 201
@@ -243,10 +271,14 @@ def test_invalid_keys_are_ignored(keys: list[str]) -> None:
     for key in keys:
         ledger.note(login(DEPLOY, key), DEPLOY)
         runs.note(structs.replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
-    assert sum(ledger.key_issuers(runs.key_uses()).values()) == sum(key in (KEY, ANOTHER) for key in keys)
+    assert sum(ledger.key_issuers(runs.key_uses()).values()) == sum(
+        key in (KEY, ANOTHER) for key in keys
+    )
 
 
-def test_the_number_of_keys_is_limited_and_further_keys_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_keys_is_limited_and_further_keys_are_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("leastpriv.evidence.runs._MOST_KEYS", 3)
     ledger = IssuedKeys()
     runs = RunTracker(ledger.admits_key)

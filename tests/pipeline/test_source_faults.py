@@ -1,4 +1,5 @@
-"""Each source meets each fault in a whole run: a gap that says what, never the run's end, and never a removal.
+"""Each source meets each fault in a whole run: a gap that says what, never the run's end, and never
+a removal.
 
 The cases give the sentences letter by letter; `bench/source_faults.py` prints them as a table.
 """
@@ -15,9 +16,12 @@ import pytest
 from tests.fakes.aws.athena import is_there
 from tests.fakes.aws.stage import SOURCES, Stage
 
-CASES = json.loads((Path(__file__).parents[1] / "cases_sources" / "faults.json").read_text(encoding="utf-8"))
+CASES = json.loads(
+    (Path(__file__).parents[1] / "cases_sources" / "faults.json").read_text(encoding="utf-8")
+)
 CONDITIONS = (
-    "happy path", "paging", "throttled", "5xx", "access denied", "expired credentials", "partial data", "slow",
+    "happy path", "paging", "throttled", "5xx", "access denied", "expired credentials",
+    "partial data", "slow",
     "interrupted",
 )  # fmt: skip
 
@@ -35,17 +39,24 @@ def _named(case: dict[str, Any]) -> str:
 
 
 def _in_turn(case: dict[str, Any]) -> Any:
-    """A whole run takes half a second: of those that other tests see at the sources, most are for the long run."""
+    """A whole run takes half a second: of those that other tests see at the sources, most are for
+    the long run.
+    """
     is_quick = case["condition"].startswith(_QUICK)
     return pytest.param(case, id=_named(case), marks=() if is_quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("case", [_in_turn(case) for case in CASES])
-def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(stage: Stage, case: dict[str, Any]) -> None:
+def test_a_fault_of_a_source_is_reported_ends_no_run_and_removes_no_grant(
+    stage: Stage, case: dict[str, Any]
+) -> None:
     if case["source"] == "Athena" and not is_there():
         pytest.skip("DuckDB and sqlglot are in the lab's environment: make lab")
     found = stage.run(case)
-    assert (found.result.code, list(found.sentences)) == (case["code"], case["told"]), found.result.err
+    assert (found.result.code, list(found.sentences)) == (
+        case["code"],
+        case["told"],
+    ), found.result.err
     # The folder beside it has every record: what is not removed is held by the gap alone.
     assert bool(found.removed) is case["removes"]
     if case["condition"] == "interrupted":

@@ -1,4 +1,6 @@
-"""Sources fail alone: what cannot be opened is a gap beside the others, and an error where there are no others."""
+"""Sources fail alone: what cannot be opened is a gap beside the others, and an error where there
+are no others.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,12 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def chosen(*trails: str) -> Settings:
     return from_options(
-        {"role-arn": ROLE, "policy-file": "p.json", "trails": trails, "aws-regions": ("eu-west-1", "us-east-1")}
+        {
+            "role-arn": ROLE,
+            "policy-file": "p.json",
+            "trails": trails,
+            "aws-regions": ("eu-west-1", "us-east-1"),
+        }
     )
 
 
@@ -74,16 +81,29 @@ def test_waiting_without_event_history_is_reported(tmp_path: Path) -> None:
     said = progress.LINES
     settings = replace(chosen("trail"), wait_for_events=5)
     open_sources(settings, [trail(tmp_path)], None)
-    assert said == ["wait-for-events has no effect: it waits for event history, which trails does not name."]
+    assert said == [
+        "wait-for-events has no effect: it waits for event history, which trails does not name."
+    ]
 
 
 def test_permissions_are_listed_from_the_sources_that_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    found = leastpriv("permissions", "--role-arn", ROLE, "--trails", str(trail(tmp_path)), "--trails", "event-history")
+    found = leastpriv(
+        "permissions",
+        "--role-arn",
+        ROLE,
+        "--trails",
+        str(trail(tmp_path)),
+        "--trails",
+        "event-history",
+    )
     rows = [json.loads(line) for line in found.out.splitlines()]
-    assert (found.code, [row["action"] for row in rows if "action" in row]) == (0, ["sqs:CreateQueue"])
+    assert (found.code, [row["action"] for row in rows if "action" in row]) == (
+        0,
+        ["sqs:CreateQueue"],
+    )
     assert [row["gap"] for row in rows if "gap" in row] == ["source-failed"]
 
 
@@ -127,7 +147,12 @@ def test_the_caller_is_read_once_and_its_error_repeats() -> None:
 
 
 def history_of(fake: FakeHistory, *regions: str) -> Evidence:
-    options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",), "aws-regions": regions}
+    options = {
+        "role-arn": ROLE,
+        "policy-file": "p.json",
+        "trails": ("event-history",),
+        "aws-regions": regions,
+    }
     settings = from_options(options)
     sources = open_sources(settings, [], AwsSession(fake.environment(), NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
@@ -148,7 +173,10 @@ def test_without_aws_regions_the_history_of_every_enabled_region_is_read() -> No
         in_several_regions(fake)
         found = history_of(fake)
         assert {region for region, _ in fake.requests} == {"eu-west-1", "ap-south-1", "us-east-1"}
-    assert {usage.need.permission.action for usage in found.usages} == {"sns:CreateTopic", "iam:CreateRole"}
+    assert {usage.need.permission.action for usage in found.usages} == {
+        "sns:CreateTopic",
+        "iam:CreateRole",
+    }
     assert found.regions == ("ap-south-1", "eu-west-1", "us-east-1")
     assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
 
@@ -157,10 +185,15 @@ def test_denied_regions_name_both_remedies() -> None:
     with FakeHistory(faults=[Fault("invalid", "af-south-1")]) as fake:
         in_several_regions(fake)
         found = history_of(fake)
-    assert {usage.need.permission.action for usage in found.usages} == {"sns:CreateTopic", "iam:CreateRole"}
+    assert {usage.need.permission.action for usage in found.usages} == {
+        "sns:CreateTopic",
+        "iam:CreateRole",
+    }
     failed = [gap for gap in found.gaps if gap.kind is GapKind.SOURCE_FAILED]
     assert [gap.scope for gap in failed] == [Scope()]
-    assert all(text in failed[0].detail for text in ("af-south-1", "account:ListRegions", "aws-regions"))
+    assert all(
+        text in failed[0].detail for text in ("af-south-1", "account:ListRegions", "aws-regions")
+    )
 
 
 def test_with_aws_regions_only_these_and_the_region_of_global_services_are_read() -> None:
@@ -174,7 +207,9 @@ def test_with_aws_regions_only_these_and_the_region_of_global_services_are_read(
 
 def test_aws_regions_are_enough_where_the_environment_names_none() -> None:
     with FakeHistory() as fake:
-        environment = {name: value for name, value in fake.environment().items() if name != "AWS_REGION"}
+        environment = {
+            name: value for name, value in fake.environment().items() if name != "AWS_REGION"
+        }
         options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",)}
         settings = from_options({**options, "aws-regions": ("eu-west-1",)})
         assert open_sources(settings, [], AwsSession(environment, NOW, settings.aws_regions))

@@ -1,4 +1,6 @@
-"""A proposal that is too large for one policy: several files, never a part of them, and nothing more next time."""
+"""A proposal that is too large for one policy: several files, never a part of them, and nothing
+more next time.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 
 
 def nearly_full() -> Mapping[str, Any]:
-    """What the usual deploys use, and so many resources under a condition that the refused alarm finds no room."""
+    """What the usual deploys use, and so many resources under a condition that the refused alarm
+    finds no room.
+    """
     many = [f"{QUEUE}-{number:04}" for number in range(116)]
     full = {
         "Sid": "Full",
@@ -36,13 +40,18 @@ def nearly_full() -> Mapping[str, Any]:
         "Condition": {"StringEquals": {"aws:ResourceTag/team": "shop"}},
     }
     function = {**POLICY["Statement"][0], "Action": "lambda:UpdateFunctionCode"}
-    return {**POLICY, "Statement": [function, {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}, full]}
+    return {
+        **POLICY,
+        "Statement": [function, {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}, full],
+    }
 
 
 @pytest.fixture
 def split(tmp_path: Path) -> Proposed:
     result = proposal(tmp_path, nearly_full())
-    assert [change.action for change in result.context.proposal.changes] == ["cloudwatch:PutMetricAlarm"]
+    assert [change.action for change in result.context.proposal.changes] == [
+        "cloudwatch:PutMetricAlarm"
+    ]
     return result
 
 
@@ -53,10 +62,18 @@ def test_the_committed_policy_has_room_and_the_proposed_one_would_not(split: Pro
     assert split.context.further == ("iam/ci-deploy-2.json",)
 
 
-def test_the_files_are_written_under_their_names_and_say_what_one_would_have(split: Proposed, tmp_path: Path) -> None:
+def test_the_files_are_written_under_their_names_and_say_what_one_would_have(
+    split: Proposed, tmp_path: Path
+) -> None:
     write_files(split.content, tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"policy.json", "ci-deploy.json", "ci-deploy-2.json", "proposal.json", "patch.json"} <= names
+    assert {
+        "policy.json",
+        "ci-deploy.json",
+        "ci-deploy-2.json",
+        "proposal.json",
+        "patch.json",
+    } <= names
     first, second = (tmp_path / "out" / name for name in ("ci-deploy.json", "ci-deploy-2.json"))
     assert first.read_bytes() == (tmp_path / "out" / "policy.json").read_bytes()
     parts = [parse(path.read_bytes(), path.name) for path in (first, second)]
@@ -64,7 +81,10 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(spl
     assert committed
     assert check_containment(parts, [committed]).holds
     told = json.loads((tmp_path / "out" / "proposal.json").read_text())["proof"]
-    assert [file["path"] for file in told["files"]] == ["iam/ci-deploy.json", "iam/ci-deploy-2.json"]
+    assert [file["path"] for file in told["files"]] == [
+        "iam/ci-deploy.json",
+        "iam/ci-deploy-2.json",
+    ]
     assert all(file["size"] <= told["quota"] for file in told["files"])
     statements = {row["statement"]["file"] for row in told["replayed"]}
     assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
@@ -104,7 +124,9 @@ def test_the_report_asks_to_attach_the_further_file(split: Proposed) -> None:
     assert "**Split**: attach `iam/ci-deploy-2.json`" in split.body
 
 
-def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Proposed, tmp_path: Path) -> None:
+def test_a_second_run_reads_the_further_file_and_proposes_nothing(
+    split: Proposed, tmp_path: Path
+) -> None:
     again = tmp_path / "again"
     paths = ("iam/ci-deploy.json", *split.context.further)
     for path, document in zip(paths, split.context.proposal.documents, strict=True):
@@ -117,7 +139,9 @@ def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Propose
 
 
 def test_a_split_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
-    """The third file is a person's: the split leaves it alone, and it does not count as a part of the policy."""
+    """The third file is a person's: the split leaves it alone, and it does not count as a part of
+    the policy.
+    """
     (tmp_path / "iam").mkdir()
     for number, text in ((2, '{"env": "prod"}'), (3, "{}")):
         (tmp_path / f"iam/ci-deploy-{number}.json").write_text(text)
@@ -127,7 +151,10 @@ def test_a_split_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
 
 def test_a_policy_that_is_attached_by_its_name_alone_is_named_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "iam").mkdir()
-    everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    everything = {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"},
+    }
     (tmp_path / "iam/ci-deploy-2.json").write_text(json.dumps(everything))
     result = proposal(tmp_path, nearly_full())
     assert result.context.assumed == ("iam/ci-deploy-2.json",)
@@ -155,7 +182,9 @@ def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     result, again = (run_one(target, (trail,), NOW) for _ in range(2))
     assert result.published
     assert result.published.operation is PullRequestOperation.CREATED
-    for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.context.proposal.documents, strict=True):
+    for path, document in zip(
+        ("iam/ci.json", "iam/ci-2.json"), result.context.proposal.documents, strict=True
+    ):
         assert repository.read(result.published.head_sha, path) == document.to_bytes()
     assert again.published
     assert (again.published.operation, again.published.head_sha) == (

@@ -1,4 +1,6 @@
-"""Several targets in one run: one scan, a proposal each, pull requests one by one or by group, the worst exit code."""
+"""Several targets in one run: one scan, a proposal each, pull requests one by one or by group, the
+worst exit code.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,19 @@ import pytest
 
 from tests.action.test_check import RIGHTS
 from tests.action.test_step import Job, Step
-from tests.fakes.chains import CI, DEPLOY, EXEC, FILES, IMAGES, LOOKUP, chain_deploys, config, entry, login, policy
+from tests.fakes.chains import (
+    CI,
+    DEPLOY,
+    EXEC,
+    FILES,
+    IMAGES,
+    LOOKUP,
+    chain_deploys,
+    config,
+    entry,
+    login,
+    policy,
+)
 from tests.fakes.command import CommandResult, leastpriv
 from tests.fakes.deploys import FIRST, write_trail
 from tests.fakes.github import FakeGitHub
@@ -66,7 +80,15 @@ def proposed(trail: Path, text: str, *more: str) -> CommandResult:
     put(Path(), {"leastpriv.yml": text})
     regions = ("--aws-regions", "eu-west-1")
     return leastpriv(
-        "propose", "--config", "leastpriv.yml", "--trails", str(trail), *regions, "--output-dir", "out", *more
+        "propose",
+        "--config",
+        "leastpriv.yml",
+        "--trails",
+        str(trail),
+        *regions,
+        "--output-dir",
+        "out",
+        *more,
     )
 
 
@@ -77,7 +99,9 @@ def index() -> dict[str, Any]:
 
 @pytest.mark.usefixtures("place")
 class TestOnAShell:
-    def test_one_scan_serves_all_targets_and_each_has_its_folder(self, place: Path, trail: Path) -> None:
+    def test_one_scan_serves_all_targets_and_each_has_its_folder(
+        self, place: Path, trail: Path
+    ) -> None:
         done = proposed(trail, config(TWO, follow=False))
         assert done.code == 0, done.err
         assert len(re.findall("^Read ", done.err, re.MULTILINE)) == 1
@@ -93,37 +117,85 @@ class TestOnAShell:
 
     def test_each_proposal_equals_that_of_a_run_of_one_target(self, trail: Path) -> None:
         proposed(trail, config(TWO))
-        for role, file, folder in ((CI, "iam/ci.json", "ci-deploy"), (DEPLOY, "iam/deploy.json", DEPLOY.split("/")[1])):
-            alone = ("--role-arn", role, "--policy-file", file, "--trails", str(trail), "--output-dir", "alone")
-            assert leastpriv("propose", *alone, "--aws-regions", "eu-west-1").code == 0
-            assert Path("alone/policy.json").read_bytes() == Path(f"out/{folder}/policy.json").read_bytes()
-            one, other = (
-                json.loads(Path(f"{where}/proposal.json").read_text()) for where in ("alone", f"out/{folder}")
+        for role, file, folder in (
+            (CI, "iam/ci.json", "ci-deploy"),
+            (DEPLOY, "iam/deploy.json", DEPLOY.split("/")[1]),
+        ):
+            alone = (
+                "--role-arn",
+                role,
+                "--policy-file",
+                file,
+                "--trails",
+                str(trail),
+                "--output-dir",
+                "alone",
             )
-            for key in ("changes", "held_back", "held_back_additions", "gaps", "evidence", "proof", "fingerprint"):
+            assert leastpriv("propose", *alone, "--aws-regions", "eu-west-1").code == 0
+            assert (
+                Path("alone/policy.json").read_bytes()
+                == Path(f"out/{folder}/policy.json").read_bytes()
+            )
+            one, other = (
+                json.loads(Path(f"{where}/proposal.json").read_text())
+                for where in ("alone", f"out/{folder}")
+            )
+            for key in (
+                "changes",
+                "held_back",
+                "held_back_additions",
+                "gaps",
+                "evidence",
+                "proof",
+                "fingerprint",
+            ):
                 assert one[key] == other[key], key
 
     def test_dials_of_a_target_are_its_own(self, trail: Path) -> None:
-        kept = (entry(CI, "iam/ci.json", keep=["sqs:*", "sts:*"]), entry(DEPLOY, "iam/deploy.json", minimum_days=300))
+        kept = (
+            entry(CI, "iam/ci.json", keep=["sqs:*", "sts:*"]),
+            entry(DEPLOY, "iam/deploy.json", minimum_days=300),
+        )
         proposed(trail, config(kept))
         assert [each["has-changes"] for each in index()["targets"]] == [False, False]
 
-    def test_the_index_has_the_figures_of_each_target_and_the_page_their_table(self, place: Path, trail: Path) -> None:
+    def test_the_index_has_the_figures_of_each_target_and_the_page_their_table(
+        self, place: Path, trail: Path
+    ) -> None:
         put(place, {"iam/broken.json": "{"})
         proposed(trail, config((*TWO, entry(EXEC, "iam/broken.json"))), "--page-file", "fleet.html")
         first, _, broken = index()["targets"]
-        assert (first["granted"], first["used"], first["granted-after"], first["runs"]) == (2, 1, 1, 8)
+        assert (first["granted"], first["used"], first["granted-after"], first["runs"]) == (
+            2,
+            1,
+            1,
+            8,
+        )
         assert first["verdict"] in ("Yes", "Probably")
         assert first["last-run"].startswith("2026-11-05T")
         assert 0 < first["chance"] < 1
-        assert {broken[key] for key in ("granted", "used", "verdict", "chance", "last-run")} == {None}
+        assert {broken[key] for key in ("granted", "used", "verdict", "chance", "last-run")} == {
+            None
+        }
         page = Path("fleet.html").read_text()
-        assert page.index("iam/broken.json") < page.index("iam/deploy.json") < page.index('<article id="target-1"')
+        assert (
+            page.index("iam/broken.json")
+            < page.index("iam/deploy.json")
+            < page.index('<article id="target-1"')
+        )
 
-    def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(self, trail: Path) -> None:
+    def test_roles_of_the_chain_without_a_policy_are_named_with_what_they_need(
+        self, trail: Path
+    ) -> None:
         done = proposed(trail, config(TWO), "--lifecycle", "off")
-        assert "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation 8× by" in done.out
-        assert "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`" in done.out
+        assert (
+            "- `role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1`, passed to CloudFormation"
+            " 8× by" in done.out
+        )
+        assert (
+            "2 actions (16 calls in 8 runs): `lambda:UpdateFunctionCode`, `sqs:CreateQueue`"
+            in done.out
+        )
         chain = index()["chain"]
         assert chain["roots"] == [CI]
         assert {each["role"] for each in chain["unwritten"]} == {FILES, IMAGES, LOOKUP, EXEC}
@@ -134,13 +206,16 @@ class TestOnAShell:
         assert "its needs were not read" in done.out
         assert index()["chain"]["unwritten"] == []
 
-    def test_discover_writes_first_files_and_the_config_that_names_them(self, place: Path, trail: Path) -> None:
+    def test_discover_writes_first_files_and_the_config_that_names_them(
+        self, place: Path, trail: Path
+    ) -> None:
         done = proposed(trail, "# kept\n" + config(TWO) + "# the end\n", "--discover")
         assert done.code == 0, done.err
         text = Path("out/first-files/leastpriv.yml").read_text()
         assert text.startswith("# kept\n")
         assert text.endswith("# the end\n")
-        # With what was written in its place, everything is looked after, and there is nothing left to discover.
+        # With what was written in its place, everything is looked after, and there is nothing left
+        # to discover.
         put(place, {"leastpriv.yml": text})
         for file in Path("out/first-files/iam").iterdir():
             (place / "iam" / file.name).write_bytes(file.read_bytes())
@@ -148,8 +223,17 @@ class TestOnAShell:
         assert again.code == 0
         assert "Without a committed policy" not in again.out
         assert index()["first_files"] == []
-        assert {each["role-arn"] for each in index()["targets"]} == {CI, DEPLOY, FILES, IMAGES, LOOKUP, EXEC}
-        drafts = [each for each in index()["targets"] if each["role-arn"] in (FILES, IMAGES, LOOKUP, EXEC)]
+        assert {each["role-arn"] for each in index()["targets"]} == {
+            CI,
+            DEPLOY,
+            FILES,
+            IMAGES,
+            LOOKUP,
+            EXEC,
+        }
+        drafts = [
+            each for each in index()["targets"] if each["role-arn"] in (FILES, IMAGES, LOOKUP, EXEC)
+        ]
         assert [each["has-changes"] for each in drafts] == [False] * 4
 
     def test_discover_begins_with_one_role_and_no_config(self, trail: Path) -> None:
@@ -162,7 +246,9 @@ class TestOnAShell:
         assert text.count("role-arn:") == 6
         assert proposed(trail, text).code == 0
 
-    def test_what_fails_of_one_target_ends_no_other_and_the_worst_code_counts(self, place: Path, trail: Path) -> None:
+    def test_what_fails_of_one_target_ends_no_other_and_the_worst_code_counts(
+        self, place: Path, trail: Path
+    ) -> None:
         put(place, {"iam/broken.json": "{"})
         three = (*TWO, entry(EXEC, "iam/broken.json"))
         done = proposed(trail, config(three), "--mode", "check")
@@ -176,7 +262,14 @@ class TestOnAShell:
         like = "arn:aws:iam::111122223333:role/cdk-*"
         done = proposed(trail, config((*TWO, entry(like, "iam/{name}.json"))))
         assert done.code == 0, done.err
-        assert [each["role-arn"] for each in index()["targets"]] == [CI, DEPLOY, EXEC, FILES, IMAGES, LOOKUP]
+        assert [each["role-arn"] for each in index()["targets"]] == [
+            CI,
+            DEPLOY,
+            EXEC,
+            FILES,
+            IMAGES,
+            LOOKUP,
+        ]
         assert "Without a committed policy" not in done.out
 
     def test_a_pattern_without_a_match_is_reported(self, trail: Path) -> None:
@@ -186,11 +279,18 @@ class TestOnAShell:
         assert "matches no role that was read" in done.err
         alone = proposed(trail, config((like,)))
         assert alone.out.startswith("## Least privilege: no role\n")
-        assert (alone.code, "No calls by role/nobody-*. Roles and users in this trail: " in alone.err) == (1, True)
+        assert (
+            alone.code,
+            "No calls by role/nobody-*. Roles and users in this trail: " in alone.err,
+        ) == (1, True)
         assert proposed(trail, config((like,)), "--when-no-calls", "report").code == 0
 
-    def test_targets_of_another_account_are_read_in_a_scan_of_their_own(self, place: Path, trail: Path) -> None:
-        """What one account's trail records says nothing of another's: nothing of a stranger's policy goes for it."""
+    def test_targets_of_another_account_are_read_in_a_scan_of_their_own(
+        self, place: Path, trail: Path
+    ) -> None:
+        """What one account's trail records says nothing of another's: nothing of a stranger's
+        policy goes for it.
+        """
         other = CI.replace("111122223333", "444455556666").replace("ci-deploy", "other")
         put(place, {"iam/other.json": policy("sqs:CreateQueue")})
         done = proposed(trail, config((*TWO, entry(other, "iam/other.json")), follow=False))
@@ -213,29 +313,44 @@ class TestOnAShell:
 
     def test_discover_without_an_output_folder_is_bad_input(self, trail: Path) -> None:
         done = leastpriv(
-            "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail), "--discover"
+            "propose",
+            "--role-arn",
+            CI,
+            "--policy-file",
+            "iam/ci.json",
+            "--trails",
+            str(trail),
+            "--discover",
         )
         assert (done.code, "--output-dir" in done.err) == (2, True)
 
 
 class TestInAGitRepository:
-    @pytest.mark.parametrize("options", [("--role-arn", CI, "--policy-file", "ci.json"), ("--config", "own.yml")])
+    @pytest.mark.parametrize(
+        "options", [("--role-arn", CI, "--policy-file", "ci.json"), ("--config", "own.yml")]
+    )
     def test_first_files_are_proposed_from_the_root_of_the_repository_alone(
         self, place: Path, trail: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
     ) -> None:
-        """Their config names files from there, where a job reads it: below it the names would lead elsewhere."""
+        """Their config names files from there, where a job reads it: below it the names would lead
+        elsewhere.
+        """
         self.git("init", "-q")
         put(place, {"iam/own.yml": config((entry(CI, "ci.json"),))})
         self.git("add", ".")
         self.git("commit", "-qm", "first")
         monkeypatch.chdir(place / "iam")
-        done = leastpriv("propose", *options, "--trails", str(trail), "--discover", "--mode", "pull-request")
+        done = leastpriv(
+            "propose", *options, "--trails", str(trail), "--discover", "--mode", "pull-request"
+        )
         assert (done.code, "from the root of the repository" in done.err) == (2, True), done.err
         assert "leastpriv/first-files" not in self.git("branch")
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
-        return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", *identity, *arguments], check=True, capture_output=True, text=True
+        ).stdout
 
     def test_a_group_and_first_files_are_a_branch_each(self, place: Path, trail: Path) -> None:
         put(place, {"leastpriv.yml": config(GROUPED, discover=True)})
@@ -243,7 +358,16 @@ class TestInAGitRepository:
         self.git("add", "iam", "leastpriv.yml")
         self.git("commit", "-q", "-m", "Begin")
         regions = ("--aws-regions", "eu-west-1")
-        command = ("propose", "--config", "leastpriv.yml", "--trails", str(trail), *regions, "--mode", "pull-request")
+        command = (
+            "propose",
+            "--config",
+            "leastpriv.yml",
+            "--trails",
+            str(trail),
+            *regions,
+            "--mode",
+            "pull-request",
+        )
         done = leastpriv(*command)
         assert done.code == 0, done.err
         changed = self.git("diff", "--name-only", "main", "leastpriv/cdk").split()
@@ -251,9 +375,13 @@ class TestInAGitRepository:
         first = self.git("diff", "--name-status", "main", "leastpriv/first-files").splitlines()
         assert [line[0] for line in first] == ["A", "A", "A", "A", "M"]
         assert first[-1].endswith("leastpriv.yml")
-        heads = [self.git("rev-parse", branch) for branch in ("leastpriv/cdk", "leastpriv/first-files")]
+        heads = [
+            self.git("rev-parse", branch) for branch in ("leastpriv/cdk", "leastpriv/first-files")
+        ]
         assert leastpriv(*command).code == 0
-        assert heads == [self.git("rev-parse", branch) for branch in ("leastpriv/cdk", "leastpriv/first-files")]
+        assert heads == [
+            self.git("rev-parse", branch) for branch in ("leastpriv/cdk", "leastpriv/first-files")
+        ]
 
 
 class TestHostileEvidence:
@@ -261,7 +389,8 @@ class TestHostileEvidence:
         roles = [f"arn:aws:iam::111122223333:role/{name}" for name in names]
         calls = [record(CI, "17650000000", FIRST, login(role)) for role in roles]
         return calls + [
-            record(role, "x", FIRST, {"event": "sqs:CreateQueue", "parameters": {"queueName": "q"}}) for role in roles
+            record(role, "x", FIRST, {"event": "sqs:CreateQueue", "parameters": {"queueName": "q"}})
+            for role in roles
         ]
 
     def test_forged_names_write_no_file_outside_and_no_markup(self, place: Path) -> None:
@@ -302,7 +431,10 @@ class TestHostileEvidence:
     def test_a_huge_fan_out_and_a_long_way_are_bounded(self, place: Path) -> None:
         many = [f"made-up-{number:03}" for number in range(300)]
         roles = [f"arn:aws:iam::111122223333:role/{name}" for name in many]
-        on = [record(one, "x", FIRST, login(other)) for one, other in zip(roles, [*roles[1:], CI], strict=True)]
+        on = [
+            record(one, "x", FIRST, login(other))
+            for one, other in zip(roles, [*roles[1:], CI], strict=True)
+        ]
         write_trail(place / "forged", [*self.records(many), *on])
         put(place, {"leastpriv.yml": config(TWO)})
         done = leastpriv(*FORGED, "--discover")
@@ -313,7 +445,9 @@ class TestHostileEvidence:
         assert index()["chain"]["left_out"] > 0
 
     def test_a_pattern_takes_no_crowd(self, place: Path) -> None:
-        write_trail(place / "forged", self.records([f"made-up-{number:03}" for number in range(60)]))
+        write_trail(
+            place / "forged", self.records([f"made-up-{number:03}" for number in range(60)])
+        )
         like = entry("arn:aws:iam::111122223333:role/made-*", "iam/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
         done = leastpriv(*FORGED)
@@ -332,7 +466,14 @@ def job(tmp_path: Path, trail: Path) -> Job:
 
 
 def step(job: Job, **inputs: str) -> Step:
-    return job.step(config=CONFIG, role_arn="", policy_file="", trails="chain", aws_regions="eu-west-1", **inputs)
+    return job.step(
+        config=CONFIG,
+        role_arn="",
+        policy_file="",
+        trails="chain",
+        aws_regions="eu-west-1",
+        **inputs,
+    )
 
 
 class TestAsAStep:
@@ -360,7 +501,9 @@ class TestAsAStep:
             ("- x", "holds no mapping"),
         ],
     )
-    def test_a_config_that_is_none_is_bad_input(self, job: Job, text: str | None, said: str) -> None:
+    def test_a_config_that_is_none_is_bad_input(
+        self, job: Job, text: str | None, said: str
+    ) -> None:
         (job.workspace / CONFIG).unlink()
         if text is not None:
             put(job.workspace, {CONFIG: text})
@@ -370,12 +513,18 @@ class TestAsAStep:
 
     def test_a_config_outside_the_repository_is_bad_input(self, job: Job) -> None:
         done = job.step(config="../x.yml", role_arn="", policy_file="", trails="chain")
-        assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (2, True)
+        assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (
+            2,
+            True,
+        )
 
     def test_a_policy_file_outside_the_repository_is_bad_input(self, job: Job) -> None:
         put(job.workspace, {CONFIG: config((entry(CI, "../ci.json"),))})
         done = step(job)
-        assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (2, True)
+        assert (done.code, "leads out of the repository" in done.annotations("error")[0]) == (
+            2,
+            True,
+        )
 
 
 @pytest.fixture
@@ -388,7 +537,9 @@ def hub() -> Iterator[FakeGitHub]:
 
 def pulls(hub: FakeGitHub) -> list[tuple[int, str, str, str]]:
     """Number, head, state and title of every pull request."""
-    return [(issue.number, pull.head, issue.state, issue.title) for issue, pull in hub.world.pulls()]
+    return [
+        (issue.number, pull.head, issue.state, issue.title) for issue, pull in hub.world.pulls()
+    ]
 
 
 def first_files(hub: FakeGitHub) -> list[tuple[int, str]]:
@@ -424,7 +575,9 @@ class TestOnGitHub:
         assert (again.code, again.outputs["pull-request-operation"]) == (0, "none")
         assert hub.violations == []
 
-    def test_a_group_shares_one_pull_request_for_its_whole_life(self, job: Job, hub: FakeGitHub) -> None:
+    def test_a_group_shares_one_pull_request_for_its_whole_life(
+        self, job: Job, hub: FakeGitHub
+    ) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(GROUPED)})
         done = on_github(job, hub)
         assert done.code == 0, done.log
@@ -452,33 +605,47 @@ class TestOnGitHub:
         second = on_github(job, hub)
         assert (second.code, second.outputs["has-changes"]) == (0, "false"), second.log
 
-    def test_a_groups_branch_that_a_person_worked_on_is_left_alone(self, job: Job, hub: FakeGitHub) -> None:
+    def test_a_groups_branch_that_a_person_worked_on_is_left_alone(
+        self, job: Job, hub: FakeGitHub
+    ) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(GROUPED)})
         on_github(job, hub)
         hub.commit_as(
-            "kim", "leastpriv/cdk", {"iam/ci.json": policy("sts:AssumeRole", "sqs:CreateQueue", "sqs:TagQueue")}
+            "kim",
+            "leastpriv/cdk",
+            {"iam/ci.json": policy("sts:AssumeRole", "sqs:CreateQueue", "sqs:TagQueue")},
         )
         hub.commit_as("kim", "main", {"iam/ci.json": policy("sts:AssumeRole", "sqs:*")})
         head = hub.head("leastpriv/cdk")
         assert on_github(job, hub).outputs["pull-request-operation"] == "none"
         assert hub.head("leastpriv/cdk") == head
 
-    def test_what_a_chained_session_did_is_trusted_as_the_run_that_took_it(self, job: Job, hub: FakeGitHub) -> None:
+    def test_what_a_chained_session_did_is_trusted_as_the_run_that_took_it(
+        self, job: Job, hub: FakeGitHub
+    ) -> None:
         """The session of the CDK names no run; the login that handed out its key does."""
         lacking = {"iam/deploy.json": policy("cloudformation:ExecuteChangeSet", "iam:PassRole")}
         hub.commit_as("kim", "main", lacking)
         hub.commit_as("kim", "feature/x", {"a.txt": "x"})
         for number in range(8):
-            hub.add_run(17650000000 + number, "feature/x", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}")
+            hub.add_run(
+                17650000000 + number, "feature/x", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}"
+            )
         added = json.loads(on_github(job, hub).outputs["targets"])[1]["added-actions"]
         assert added == []
         for number in range(8):
-            hub.add_run(17650000000 + number, "main", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}")
+            hub.add_run(
+                17650000000 + number, "main", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}"
+            )
         done = on_github(job, hub)
-        assert json.loads(done.outputs["targets"])[1]["added-actions"] == ["cloudformation:CreateChangeSet"]
+        assert json.loads(done.outputs["targets"])[1]["added-actions"] == [
+            "cloudformation:CreateChangeSet"
+        ]
         assert "branch unknown" not in done.summary
 
-    def test_what_fails_for_one_target_leaves_the_others_their_pull_requests(self, job: Job, hub: FakeGitHub) -> None:
+    def test_what_fails_for_one_target_leaves_the_others_their_pull_requests(
+        self, job: Job, hub: FakeGitHub
+    ) -> None:
         hub.commit_as("kim", "main", {"iam/ci.json": "{"})
         done = on_github(job, hub)
         assert done.code == 2
@@ -494,7 +661,9 @@ class TestOnGitHub:
         assert len(issues) == 2
         assert done.summary.count("### ") > 2
 
-    def test_first_files_come_in_one_pull_request_and_once_declined_stay_away(self, job: Job, hub: FakeGitHub) -> None:
+    def test_first_files_come_in_one_pull_request_and_once_declined_stay_away(
+        self, job: Job, hub: FakeGitHub
+    ) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(TWO, discover=True)})
         done = on_github(job, hub, unknown_refs="mark", lifecycle="off")
         assert done.code == 0, done.log

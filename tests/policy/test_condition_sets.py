@@ -164,11 +164,21 @@ def test_every_part_of_a_condition_set_must_be_implied() -> None:
 
 
 def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
-    assert implies(ConditionSet(matching=("b/${aws:x}/*",)), ConditionSet(matching=("b/${aws:x}*",)))
-    assert not implies(ConditionSet(matching=("b/${aws:x}*",)), ConditionSet(matching=("b/${aws:x}/*",)))
-    assert not implies(ConditionSet(matching=("b/${aws:x}",)), ConditionSet(matching=("b/${aws:y}",)))
-    assert implies(ConditionSet(not_matching=("b/${aws:x}*",)), ConditionSet(not_matching=("b/${aws:x}/*",)))
-    assert not implies(ConditionSet(not_matching=("b/${aws:x}/*",)), ConditionSet(not_matching=("b/${aws:x}*",)))
+    assert implies(
+        ConditionSet(matching=("b/${aws:x}/*",)), ConditionSet(matching=("b/${aws:x}*",))
+    )
+    assert not implies(
+        ConditionSet(matching=("b/${aws:x}*",)), ConditionSet(matching=("b/${aws:x}/*",))
+    )
+    assert not implies(
+        ConditionSet(matching=("b/${aws:x}",)), ConditionSet(matching=("b/${aws:y}",))
+    )
+    assert implies(
+        ConditionSet(not_matching=("b/${aws:x}*",)), ConditionSet(not_matching=("b/${aws:x}/*",))
+    )
+    assert not implies(
+        ConditionSet(not_matching=("b/${aws:x}/*",)), ConditionSet(not_matching=("b/${aws:x}*",))
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,12 +307,16 @@ def any_condition(draw: st.DrawFn, kind: str, key: str = "k") -> Condition:
     if base == "Null":
         return Condition(base, key, tuple(values))
     quantifier = draw(st.sampled_from(["", "ForAllValues:", "ForAnyValue:"]))
-    return Condition(quantifier + base + draw(st.sampled_from(["", "IfExists"])), key, tuple(values))
+    return Condition(
+        quantifier + base + draw(st.sampled_from(["", "IfExists"])), key, tuple(values)
+    )
 
 
 @examples(4000)
 @given(st.data(), st.sampled_from(list(VALUES)), st.sampled_from(["k", "aws:tagkeys"]))
-def test_implication_and_exclusion_hold_for_every_request(data: st.DataObject, kind: str, key: str) -> None:
+def test_implication_and_exclusion_hold_for_every_request(
+    data: st.DataObject, kind: str, key: str
+) -> None:
     one, other = (data.draw(any_condition(kind, key)) for _ in range(2))
     actual = data.draw(st.lists(st.sampled_from(ACTUALS[kind]), max_size=2))
     context = {key: tuple(actual), "aws:x": (data.draw(st.sampled_from(["a", "*", "true", ARN])),)}
@@ -316,4 +330,7 @@ def test_implication_and_exclusion_hold_for_every_request(data: st.DataObject, k
         if truth and mutually_exclusive(ConditionSet((one,)), ConditionSet((other,))):
             assert other_truth is not True
         split = cases(ConditionSet((one,)))
-        assert any(condition_holds(each.conditions[0], context, True, True, deny) is not False for each in split)
+        assert any(
+            condition_holds(each.conditions[0], context, True, True, deny) is not False
+            for each in split
+        )

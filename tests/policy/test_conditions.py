@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Condition
-from leastpriv.policy.conditions import Operator, Truth, all_of, any_of, arn_parts, condition_holds, parse_operator
+from leastpriv.policy.conditions import (
+    Operator,
+    Truth,
+    all_of,
+    any_of,
+    arn_parts,
+    condition_holds,
+    parse_operator,
+)
 
 NEGATIONS = {
     "StringEquals": "StringNotEquals",
@@ -22,7 +30,11 @@ NEGATIONS = {
     "IpAddress": "NotIpAddress",
 }
 ORDERS = ["LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]
-OTHERS = ["Bool", "BinaryEquals", *(f"{kind}{order}" for kind in ("Numeric", "Date") for order in ORDERS)]
+OTHERS = [
+    "Bool",
+    "BinaryEquals",
+    *(f"{kind}{order}" for kind in ("Numeric", "Date") for order in ORDERS),
+]
 ARN = "arn:aws:sns:eu-west-1:1:topic"
 
 
@@ -36,10 +48,14 @@ def truth(
     deny: bool = False,
     others: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Truth:
-    """Evaluates one condition on the key aws:Key; None for `actual` omits the key from the request."""
+    """Evaluates one condition on the key aws:Key; None for `actual` omits the key from the
+    request.
+    """
     given_values = (actual,) if isinstance(actual, str) else actual
     context = {**(others or {}), **({} if given_values is None else {"aws:key": given_values})}
-    return condition_holds(Condition(operator, "aws:Key", values), context, complete, variables, deny)
+    return condition_holds(
+        Condition(operator, "aws:Key", values), context, complete, variables, deny
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,14 +121,18 @@ def truth(
         ("BinaryEquals", "YQ==", "YR==", False),
     ],
 )
-def test_each_operator_compares_as_aws_says(operator: str, value: str, actual: str, expected: Truth) -> None:
+def test_each_operator_compares_as_aws_says(
+    operator: str, value: str, actual: str, expected: Truth
+) -> None:
     assert truth(operator, (value,), actual) is expected
     assert truth(operator, (value,), actual, complete=False) is expected
     assert truth(operator + "IfExists", (value,), actual) is expected
     assert truth("ForAnyValue:" + operator, (value,), (actual, actual)) is expected
     assert truth("ForAllValues:" + operator, (value,), (actual, actual)) is expected
     if operator in NEGATIONS:
-        assert truth(NEGATIONS[operator], (value,), actual) is (None if expected is None else not expected)
+        assert truth(NEGATIONS[operator], (value,), actual) is (
+            None if expected is None else not expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -135,16 +155,24 @@ def test_a_malformed_value_of_a_request_fits_only_negated_operators_of_numbers_a
             assert truth(operator + suffix, (value,), malformed, deny=deny) is False
             assert truth(NEGATIONS[operator] + suffix, (value,), malformed, deny=deny) is negated
         assert truth("ForAnyValue:" + operator, (value,), malformed, deny=deny) is False
-        assert truth("ForAllValues:" + NEGATIONS[operator], (value,), malformed, deny=deny) is negated
+        assert (
+            truth("ForAllValues:" + NEGATIONS[operator], (value,), malformed, deny=deny) is negated
+        )
 
 
-@pytest.mark.parametrize("operator", ["NumericLessThan", "NumericGreaterThanEquals", "DateLessThan", "DateGreaterThan"])
+@pytest.mark.parametrize(
+    "operator", ["NumericLessThan", "NumericGreaterThanEquals", "DateLessThan", "DateGreaterThan"]
+)
 def test_a_malformed_value_of_a_request_is_neither_less_nor_greater(operator: str) -> None:
     assert truth(operator, ("1795478400",), "soon") is False
 
 
-@pytest.mark.parametrize("operator", ["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "ForAnyValue:ArnLike"])
-def test_a_value_that_is_no_arn_ends_the_comparison_refuses_an_allow_and_applies_a_deny(operator: str) -> None:
+@pytest.mark.parametrize(
+    "operator", ["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike", "ForAnyValue:ArnLike"]
+)
+def test_a_value_that_is_no_arn_ends_the_comparison_refuses_an_allow_and_applies_a_deny(
+    operator: str,
+) -> None:
     matches = "Not" not in operator
     for deny in (False, True):
         assert truth(operator, ("no arn",), ARN, deny=deny) is deny
@@ -157,15 +185,23 @@ def test_a_value_that_is_no_arn_ends_the_comparison_refuses_an_allow_and_applies
 
 def test_a_variable_may_hold_what_is_no_arn() -> None:
     assert truth("ArnLike", ("${aws:PrincipalTag/arn}", ARN), ARN, complete=False) is None
-    assert truth("ArnLike", ("arn:aws:iam::1:${aws:PrincipalTag/name}", ARN), ARN, complete=False) is True
-    assert truth("ArnLike", ("arn:aws:iam::1:${aws:PrincipalTag/name}", "no arn"), ARN, complete=False) is None
+    assert (
+        truth("ArnLike", ("arn:aws:iam::1:${aws:PrincipalTag/name}", ARN), ARN, complete=False)
+        is True
+    )
+    assert (
+        truth("ArnLike", ("arn:aws:iam::1:${aws:PrincipalTag/name}", "no arn"), ARN, complete=False)
+        is None
+    )
     no_arn = {"aws:principaltag/arn": ("no arn",)}
     assert truth("ArnLike", ("${aws:PrincipalTag/arn}", ARN), ARN, others=no_arn) is False
     assert truth("ArnLike", ("${aws:PrincipalTag/arn}", ARN), ARN) is True
 
 
 @pytest.mark.parametrize("operator", [*NEGATIONS, *NEGATIONS.values(), *OTHERS])
-def test_an_absent_key_fails_positive_operators_passes_negated_ones_and_if_exists(operator: str) -> None:
+def test_an_absent_key_fails_positive_operators_passes_negated_ones_and_if_exists(
+    operator: str,
+) -> None:
     assert truth(operator, (ARN,), None) is (operator in NEGATIONS.values())
     assert truth(operator, (ARN,), ()) is (operator in NEGATIONS.values())
     assert truth(operator + "IfExists", (ARN,), None) is True
@@ -247,8 +283,12 @@ def test_operator_names_are_case_insensitive() -> None:
     assert parse_operator("ArnNotEquals") == Operator("ArnLike", True, "", False)
 
 
-@pytest.mark.parametrize("operator", ["StringEquals", "StringLike", "StringNotEquals", "ArnLike", "Bool"])
-def test_a_policy_variable_of_an_incomplete_context_is_unknown_unless_another_value_decides(operator: str) -> None:
+@pytest.mark.parametrize(
+    "operator", ["StringEquals", "StringLike", "StringNotEquals", "ArnLike", "Bool"]
+)
+def test_a_policy_variable_of_an_incomplete_context_is_unknown_unless_another_value_decides(
+    operator: str,
+) -> None:
     value = {"ArnLike": ARN, "Bool": "true"}.get(operator, "me")
     unknown = "arn:aws:iam::1:user/${aws:username}" if operator == "ArnLike" else "${aws:username}"
     assert truth(operator, (unknown,), value, complete=False) is None
@@ -263,7 +303,12 @@ def test_a_policy_variable_takes_the_value_of_its_key() -> None:
     assert truth("StringNotEquals", ("${aws:username}",), "you", others=me, complete=False) is True
     assert truth("StringLike", ("${aws:username}*",), "me-1", others=me) is True
     assert truth("StringLike", ("${aws:username}",), "me", others={"aws:username": ("*",)}) is False
-    assert truth("ArnLike", ("arn:aws:iam::1:user/${aws:username}",), "arn:aws:iam::1:user/me", others=me) is True
+    assert (
+        truth(
+            "ArnLike", ("arn:aws:iam::1:user/${aws:username}",), "arn:aws:iam::1:user/me", others=me
+        )
+        is True
+    )
 
 
 def test_a_policy_variable_without_value_matches_no_text() -> None:
@@ -295,9 +340,19 @@ def test_a_multivalued_key_matches_no_operator_without_a_quantifier(operator: st
 
 
 def test_null_and_absence_decide_about_a_multivalued_key() -> None:
-    assert condition_holds(Condition("Null", "aws:TagKeys", ("false",)), {"aws:tagkeys": ("a",)}, True, True) is True
-    assert condition_holds(Condition("StringNotEquals", "aws:TagKeys", ("a",)), {}, True, True) is True
-    assert condition_holds(Condition("StringEqualsIfExists", "aws:TagKeys", ("a",)), {}, True, True) is True
+    assert (
+        condition_holds(
+            Condition("Null", "aws:TagKeys", ("false",)), {"aws:tagkeys": ("a",)}, True, True
+        )
+        is True
+    )
+    assert (
+        condition_holds(Condition("StringNotEquals", "aws:TagKeys", ("a",)), {}, True, True) is True
+    )
+    assert (
+        condition_holds(Condition("StringEqualsIfExists", "aws:TagKeys", ("a",)), {}, True, True)
+        is True
+    )
 
 
 def test_an_arn_has_six_parts_of_which_the_last_may_have_colons() -> None:

@@ -31,7 +31,9 @@ from leastpriv.policy.conditions import parse_date, parse_network, parse_number
         ("٣", None),
     ],
 )
-def test_numbers_are_integers_and_decimals_also_with_an_exponent(text: str, expected: Decimal | None) -> None:
+def test_numbers_are_integers_and_decimals_also_with_an_exponent(
+    text: str, expected: Decimal | None
+) -> None:
     assert parse_number(text) == expected
 
 

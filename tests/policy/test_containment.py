@@ -59,17 +59,32 @@ A, B, C = {"Action": "s3:a"}, {"Action": "s3:b"}, {"Action": "s3:c"}
 CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
     "nothing in anything": ([], []),
     "itself": ([{}], [{}]),
-    "an action in a wildcard, whatever the case": ([{"Action": "S3:Get*"}], [{"Action": "s3:getObject"}]),
-    "a wildcard in a wider one": ([{"Action": "s3:*"}], [{"Action": "s3:Get*", "Resource": BUCKET}]),
-    "a resource in a wider one": ([{"Resource": BUCKET}], [{"Resource": ["arn:aws:s3:::b/k", "arn:aws:s3:::b/a*"]}]),
+    "an action in a wildcard, whatever the case": (
+        [{"Action": "S3:Get*"}],
+        [{"Action": "s3:getObject"}],
+    ),
+    "a wildcard in a wider one": (
+        [{"Action": "s3:*"}],
+        [{"Action": "s3:Get*", "Resource": BUCKET}],
+    ),
+    "a resource in a wider one": (
+        [{"Resource": BUCKET}],
+        [{"Resource": ["arn:aws:s3:::b/k", "arn:aws:s3:::b/a*"]}],
+    ),
     "several statements together cover one": (
         [{"Action": "s3:*", "Resource": "a*"}, {"Action": "s3:Get*", "NotResource": "a*"}],
         [{"Action": "s3:Get*"}],
     ),
     "wildcards that only together cover one": ([{"Resource": ["x?*", "x"]}], [{"Resource": "x*"}]),
     "a NotAction in a wildcard": ([{"Action": "*"}], [{"NotAction": "iam:*"}]),
-    "a NotAction that excludes more": ([{"NotAction": "iam:*"}], [{"NotAction": ["iam:*", "s3:*"]}]),
-    "a NotAction that excludes a wider pattern": ([{"NotAction": "iam:Get*"}], [{"NotAction": "iam:*"}]),
+    "a NotAction that excludes more": (
+        [{"NotAction": "iam:*"}],
+        [{"NotAction": ["iam:*", "s3:*"]}],
+    ),
+    "a NotAction that excludes a wider pattern": (
+        [{"NotAction": "iam:Get*"}],
+        [{"NotAction": "iam:*"}],
+    ),
     "an action in a NotAction": ([{"NotAction": "iam:*"}], [{"Action": "s3:*"}]),
     "a NotResource in all": ([{}], [{"NotResource": "a*"}]),
     "a NotResource that excludes more": ([{"NotResource": "ab*"}], [{"NotResource": "a*"}]),
@@ -82,7 +97,10 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
         [{**A, "Resource": "a*"}],
         [A, deny(NotResource="a*"), deny(Resource="a?*b")],
     ),
-    "an old Deny that remains": ([{}, deny(Action="s3:Put*")], [{"Resource": BUCKET}, deny(Action="s3:Put*")]),
+    "an old Deny that remains": (
+        [{}, deny(Action="s3:Put*")],
+        [{"Resource": BUCKET}, deny(Action="s3:Put*")],
+    ),
     "an old Deny that grows": ([{}, deny(Action="s3:Put*")], [{}, deny(Action="s3:P*")]),
     "an old Deny that does not matter": ([{}, deny(Action="s3:Put*")], [{"Action": "s3:Get*"}]),
     "an old Deny on other resources": ([{}, deny(Resource="a*")], [{"Resource": "b*"}]),
@@ -91,7 +109,10 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
     "another old Allow under a condition": ([{}, same_region("x")], [{}]),
     "a condition gained": ([{}], [same_region("x")]),
     "a narrower condition": ([same_region("x", "y")], [same_region("y")]),
-    "a condition split over two statements": ([same_region("x"), same_region("y")], [same_region("y", "x")]),
+    "a condition split over two statements": (
+        [same_region("x"), same_region("y")],
+        [same_region("y", "x")],
+    ),
     "an old Deny that the condition excludes": (
         [{}, deny(Condition={"StringNotEquals": {"aws:RequestedRegion": "x"}})],
         [same_region("x")],
@@ -104,11 +125,23 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
         [{}, deny(Condition={"Bool": {"aws:SecureTransport": "false"}})],
         [{}, deny()],
     ),
-    "a new Deny under the condition of an Allow": ([], [same_region("x"), deny(**same_region("x", "y"))]),
-    "a new Deny of one case": ([same_region("x")], [same_region("x", "y"), deny(**same_region("y"))]),
-    "an unreadable condition that remains": ([{"Condition": {"Bool": "x"}}], [{"Condition": {"Bool": "x"}}]),
+    "a new Deny under the condition of an Allow": (
+        [],
+        [same_region("x"), deny(**same_region("x", "y"))],
+    ),
+    "a new Deny of one case": (
+        [same_region("x")],
+        [same_region("x", "y"), deny(**same_region("y"))],
+    ),
+    "an unreadable condition that remains": (
+        [{"Condition": {"Bool": "x"}}],
+        [{"Condition": {"Bool": "x"}}],
+    ),
     "a variable in a wildcard": ([{"Resource": "b/*"}], [{"Resource": "b/${aws:username}/*"}]),
-    "the same variable": ([{"Resource": ["x", "b/${aws:username}*"]}], [{"Resource": "b/${aws:username}/*"}]),
+    "the same variable": (
+        [{"Resource": ["x", "b/${aws:username}*"]}],
+        [{"Resource": "b/${aws:username}/*"}],
+    ),
     "a variable that NotResource excludes": (
         [{"NotResource": ["a", "b/${aws:username}"]}],
         [{"NotResource": ["a*", "b/${aws:username}"]}],
@@ -146,7 +179,11 @@ EXCEEDING: Mapping[str, tuple[Sequence[Statement], Sequence[Statement], tuple[st
     ),
     "a removed Deny": ([A, deny(Resource="x*")], [A], ("s3:a", "x")),
     "a Deny narrowed": ([A, deny(Resource="x*")], [A, deny(Resource="x?*")], ("s3:a", "x")),
-    "a Deny for other actions": ([A, deny(Resource="x*")], [A, deny(Resource="x*", Action="s3:b")], ("s3:a", "x")),
+    "a Deny for other actions": (
+        [A, deny(Resource="x*")],
+        [A, deny(Resource="x*", Action="s3:b")],
+        ("s3:a", "x"),
+    ),
     "a Deny under a condition that it had not": (
         [A, deny()],
         [A, deny(Condition={"Bool": {"aws:SecureTransport": "false"}})],
@@ -159,7 +196,11 @@ EXCEEDING: Mapping[str, tuple[Sequence[Statement], Sequence[Statement], tuple[st
     ),
     "a removed Deny before an Allow": ([A, deny(), A], [A], ("s3:a", "*")),
     "all but": ([{**A, "Resource": "a"}], [{**A, "NotResource": "x"}], ("s3:a", "y")),
-    "an escape that was none": ([{**A, "Resource": "x${*}"}], [{**A, "Resource": "x*"}], ("s3:a", "x")),
+    "an escape that was none": (
+        [{**A, "Resource": "x${*}"}],
+        [{**A, "Resource": "x*"}],
+        ("s3:a", "x"),
+    ),
     "a version that makes a text a wildcard": (
         [{**A, "Resource": "x${$}"}],
         [{**A, "Resource": "x${?}"}],
@@ -174,7 +215,11 @@ def test_a_shortest_request_shows_what_is_new(how: str) -> None:
     smallest = within(old, new).smallest
     assert smallest is not None
     assert smallest.witness is not None
-    assert (smallest.witness.action, smallest.witness.resource, smallest.reason) == (action, resource, "")
+    assert (smallest.witness.action, smallest.witness.resource, smallest.reason) == (
+        action,
+        resource,
+        "",
+    )
     assert smallest.witness.context == {}
 
 
@@ -207,12 +252,19 @@ def context_of(old: Sequence[Statement], new: Sequence[Statement]) -> Mapping[st
         ([], [{"Condition": {"DateLessThanEquals": {"k": "2026-11-24"}}}], {"k": ("1795478399",)}),
         ([], [{"Condition": {"IpAddress": {"k": "203.0.113.0/24"}}}], {"k": ("203.0.113.0",)}),
         ([], [{"Condition": {"StringLike": {"k": "a?*b"}}}], {"k": ("axb",)}),
-        ([], [{"Condition": {"ArnLike": {"k": "arn:aws:iam::*:role/?"}}}], {"k": ("arn:aws:iam:::role/x",)}),
+        (
+            [],
+            [{"Condition": {"ArnLike": {"k": "arn:aws:iam::*:role/?"}}}],
+            {"k": ("arn:aws:iam:::role/x",)},
+        ),
         ([], [{"Condition": {"ForAllValues:StringLike": {"k": "a"}}}], {}),
         ([], [{"Condition": {"StringNotEquals": {"k": "a"}}}], {}),
         ([], [{"Resource": "b/${aws:username}/${*}?*"}], {"aws:username": ("x",)}),
         (
-            [{"Condition": {"StringNotEquals": {"k": "a"}}}, {"Condition": {"StringNotEquals": {"l": "a"}}}],
+            [
+                {"Condition": {"StringNotEquals": {"k": "a"}}},
+                {"Condition": {"StringNotEquals": {"l": "a"}}},
+            ],
             [{}],
             {"k": ("a",), "l": ("a",)},
         ),
@@ -233,13 +285,19 @@ def test_a_witness_has_values_for_variables() -> None:
 
 
 CANNOT_TELL: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
-    "an unknown operator": ([{"Condition": {"NoSuch": {"k": "a"}}}], [{"Condition": {"NoSuch": {"k": ["a", "b"]}}}]),
+    "an unknown operator": (
+        [{"Condition": {"NoSuch": {"k": "a"}}}],
+        [{"Condition": {"NoSuch": {"k": ["a", "b"]}}}],
+    ),
     "an unreadable condition": ([{"Condition": {"Bool": "x"}}], [{"Condition": {"Bool": "y"}}]),
     "a narrower condition that we do not see": (
         [{"Condition": {"NumericLessThan": {"k": "5"}}}],
         [{"Condition": {"NumericEquals": {"k": "4"}}}],
     ),
-    "a name that a variable may have": ([{}, deny(Resource="b/${aws:username}")], [{"Resource": "b/ci"}]),
+    "a name that a variable may have": (
+        [{}, deny(Resource="b/${aws:username}")],
+        [{"Resource": "b/ci"}],
+    ),
 }
 
 
@@ -255,7 +313,9 @@ def test_access_that_is_not_proved_contained_counts_as_new(how: str) -> None:
 
 def test_a_policy_of_an_older_version_has_no_variables() -> None:
     new = {**A, "Resource": "b/${aws:username}"}
-    assert check_containment([document(new, version="2008-10-17")], [document(new, version="2008-10-17")]).holds
+    assert check_containment(
+        [document(new, version="2008-10-17")], [document(new, version="2008-10-17")]
+    ).holds
     assert check_containment(
         [document({**A, "Resource": "b/${$}{aws:username}"})], [document(new, version="2008-10-17")]
     ).holds
@@ -264,10 +324,14 @@ def test_a_policy_of_an_older_version_has_no_variables() -> None:
 
 def test_a_statement_without_resource_contains_only_itself() -> None:
     def bare(action: str) -> Document:
-        return parse(json.dumps({"Statement": {"Effect": "Allow", "Action": action}}).encode(), "p.json")
+        return parse(
+            json.dumps({"Statement": {"Effect": "Allow", "Action": action}}).encode(), "p.json"
+        )
 
     assert check_containment([bare("s3:*")], [bare("s3:a")]).holds
-    assert not check_containment([document({})], [bare("s3:a"), document({"Action": "s3:a"})]).excesses
+    assert not check_containment(
+        [document({})], [bare("s3:a"), document({"Action": "s3:a"})]
+    ).excesses
     assert not check_containment([], [bare("s3:a")]).holds
     assert not check_containment([bare("s3:*")], [document({})]).holds
 
@@ -278,7 +342,12 @@ def test_documents_add_up_and_excesses_name_document_and_statement() -> None:
     (excess,) = check_containment(
         old, [document({}), document({}, {"Action": ["s3:x", "ec2:*"], "Resource": "q"})]
     ).excesses
-    assert (excess.document, excess.statement.index, excess.action, excess.resource) == (1, 1, "ec2:*", "q")
+    assert (excess.document, excess.statement.index, excess.action, excess.resource) == (
+        1,
+        1,
+        "ec2:*",
+        "q",
+    )
 
 
 def test_every_excess_is_listed_once_as_written() -> None:
@@ -286,7 +355,9 @@ def test_every_excess_is_listed_once_as_written() -> None:
     answer = within([{**A, "Resource": "x"}], [new])
     excess_pairs = [(excess.action, excess.resource) for excess in answer.excesses]
     assert len(excess_pairs) == len(set(excess_pairs)) == 5
-    assert {("s3:b", "x"), ("s3:b", "y*"), ("S3:a", "y*"), ("S3:a", "z/${aws:username}")} < set(excess_pairs)
+    assert {("s3:b", "x"), ("s3:b", "y*"), ("S3:a", "y*"), ("S3:a", "z/${aws:username}")} < set(
+        excess_pairs
+    )
     negated = within([], [{"NotAction": "iam:*", "NotResource": "x"}])
     assert [(excess.action, excess.resource) for excess in negated.excesses] == [("*", "*")]
 
@@ -296,14 +367,22 @@ def test_many_grants_with_a_wildcard_at_both_ends_are_found_in_the_list() -> Non
     listed = [Permission("s3:a", name) for name in names]
     assert within([], [{**A, "Resource": names}], listed=listed).holds
     assert not within([], [{**A, "Resource": [*names, "table/x"]}], listed=listed).holds
-    assert not within([deny(**A, Resource="table/*")], [{**A, "Resource": names[:2]}], listed=listed[:2]).holds
+    assert not within(
+        [deny(**A, Resource="table/*")], [{**A, "Resource": names[:2]}], listed=listed[:2]
+    ).holds
 
 
 def test_listed_grants_are_no_excess() -> None:
     new = {"Action": ["s3:a", "s3:b"], "Resource": ["x*", "b/${aws:username}"]}
-    listed = [Permission("S3:a", "x*"), Permission("s3:b", "*"), Permission("s3:a", "b/${aws:username}")]
+    listed = [
+        Permission("S3:a", "x*"),
+        Permission("s3:b", "*"),
+        Permission("s3:a", "b/${aws:username}"),
+    ]
     assert within([], [new], listed=listed).holds
-    assert [excess.resource for excess in within([], [new], listed=listed[:2]).excesses] == ["b/${aws:username}"]
+    assert [excess.resource for excess in within([], [new], listed=listed[:2]).excesses] == [
+        "b/${aws:username}"
+    ]
     assert not within([deny(Resource="xy")], [new], listed=listed).holds
 
 
@@ -319,7 +398,9 @@ def test_listed_grants_are_no_excess() -> None:
 def test_a_witness_prefers_an_existing_action_that_fits_the_resource(
     entry: Statement, resource: str, named: str
 ) -> None:
-    smallest = within([{"Action": "s3:Get*", "Resource": BUCKET}], [{**entry, "Resource": resource}]).smallest
+    smallest = within(
+        [{"Action": "s3:Get*", "Resource": BUCKET}], [{**entry, "Resource": resource}]
+    ).smallest
     assert smallest is not None
     assert smallest.witness is not None
     assert smallest.witness.action.startswith(named)
@@ -343,7 +424,10 @@ def large(*actions: str, services: int = 10) -> Sequence[Statement]:
         *(
             {
                 "Action": [f"svc{service}:{action}Thing{number}" for action in actions],
-                "Resource": [f"arn:aws:svc{service}:eu-west-1:1:thing/orders-{number}-*", f"arn:aws:svc{service}:::x"],
+                "Resource": [
+                    f"arn:aws:svc{service}:eu-west-1:1:thing/orders-{number}-*",
+                    f"arn:aws:svc{service}:::x",
+                ],
                 **(same_region("x", "y") if number == 2 else {}),
             }
             for service in range(services)
@@ -380,7 +464,9 @@ def test_real_policies_take_few_steps(
 
 
 def test_a_policy_of_thousands_of_statements_is_proved() -> None:
-    """A text is compared only with patterns whose beginning agrees with it, so that the step budget suffices."""
+    """A text is compared only with patterns whose beginning agrees with it, so that the step budget
+    suffices.
+    """
     places = [[f"arn:aws:s3:::b{number}/*", f"arn:aws:s3:::c{number}/x"] for number in range(3_000)]
     old = [{"Action": ["s3:GetObject", "s3:Put*"], "Resource": each} for each in places]
     new = [{"Action": ["s3:GetObject", "s3:PutObject"], "Resource": each} for each in places]
@@ -389,14 +475,19 @@ def test_a_policy_of_thousands_of_statements_is_proved() -> None:
 
 def test_hostile_wildcards_end_without_proof() -> None:
     old = {"Resource": [f"*{'a*' * (n % 9 + 3)}b{'?a' * (n % 7)}*" for n in range(300)]}
-    new = {"Action": "s3:a", "Resource": [f"*{'?*a' * (n % 5 + 1)}{'b?' * (n % 11)}*" for n in range(300)]}
+    new = {
+        "Action": "s3:a",
+        "Resource": [f"*{'?*a' * (n % 5 + 1)}{'b?' * (n % 11)}*" for n in range(300)],
+    }
     answer = within([old], [new], budget=100_000)
     assert UNPROVEN_WILDCARDS in {excess.reason for excess in answer.excesses}
     assert within([{"Resource": ["*a*a*a*a*b"] * 300}], [{"Resource": ["*a*a*a*a*b"] * 300}]).holds
 
 
 def test_comparing_conditions_and_finding_witnesses_spends_the_budget() -> None:
-    many = [{**A, "Resource": f"b{n}", "Condition": {"StringEquals": {"k": f"{n}"}}} for n in range(100)]
+    many = [
+        {**A, "Resource": f"b{n}", "Condition": {"StringEquals": {"k": f"{n}"}}} for n in range(100)
+    ]
     few = within(many, [{**each, "Resource": "*"} for each in many], budget=10_000)
     assert few.excesses[-1].reason == UNPROVEN_WILDCARDS
     shown = within([], [{"Action": f"s3:a{n}"} for n in range(100)], budget=1_000)
@@ -405,10 +496,15 @@ def test_comparing_conditions_and_finding_witnesses_spends_the_budget() -> None:
 
 
 def test_a_lost_deny_counts_even_if_no_statement_allows() -> None:
-    old = document(deny(Sid="One"), deny(Sid="Two", Resource="x", **same_region("x")), {"Action": "ec2:*"})
+    old = document(
+        deny(Sid="One"), deny(Sid="Two", Resource="x", **same_region("x")), {"Action": "ec2:*"}
+    )
     assert lost_denies([old], [document(deny(Sid="Other"))]) == ()
     assert [lost.sid for lost in lost_denies([old], [document(deny(NotResource="y"))])] == ["One"]
-    assert [lost.sid for lost in lost_denies([old], [document(deny(Action="s3:a"), {})])] == ["One", "Two"]
+    assert [lost.sid for lost in lost_denies([old], [document(deny(Action="s3:a"), {})])] == [
+        "One",
+        "Two",
+    ]
     assert lost_denies([old], [document(deny(Resource="q*"), deny(NotResource="q*"))]) == ()
     assert lost_denies([], [old]) == ()
 
@@ -445,9 +541,15 @@ def any_statement(draw: st.DrawFn) -> Statement:
 def two_policies(draw: st.DrawFn, *, with_conditions: bool = True) -> tuple[Document, Document]:
     """Draws a policy and another one, similar in parts or different."""
     old: Sequence[Statement] = draw(st.lists(any_statement(), max_size=3))
-    new: Sequence[Statement] = [*draw(st.lists(any_statement(), max_size=2)), *old[: draw(st.integers(0, 3))]]
+    new: Sequence[Statement] = [
+        *draw(st.lists(any_statement(), max_size=2)),
+        *old[: draw(st.integers(0, 3))],
+    ]
     if not with_conditions:
-        old, new = ([{key: part for key, part in each.items() if key != "Condition"} for each in s] for s in (old, new))
+        old, new = (
+            [{key: part for key, part in each.items() if key != "Condition"} for each in s]
+            for s in (old, new)
+        )
     return document(*old), document(*new)
 
 
@@ -458,18 +560,24 @@ def requests(words: Sequence[str]) -> list[Request]:
     values = ("x", "y", "z", ROLE, "")
     contexts: list[dict[str, tuple[str, ...]]] = [{"k": (value,)} for value in values]
     contexts += [{}, {"aws:TagKeys": ("y",)}]
-    return [Request(action, resource, k, True) for action, resource, k in product(words, words, contexts)]
+    return [
+        Request(action, resource, k, True)
+        for action, resource, k in product(words, words, contexts)
+    ]
 
 
 @examples(400)
 @given(two_policies(), st.lists(st.sampled_from(WORDS), min_size=4, max_size=8, unique=True))
-def test_a_contained_policy_allows_no_further_request(policies: tuple[Document, Document], words: list[str]) -> None:
+def test_a_contained_policy_allows_no_further_request(
+    policies: tuple[Document, Document], words: list[str]
+) -> None:
     old, new = policies
     if check_containment([old], [new]).holds:
         newly = [
             request
             for request in requests(words)
-            if evaluate(request, [new]).effect == "allowed" and evaluate(request, [old]).effect != "allowed"
+            if evaluate(request, [new]).effect == "allowed"
+            and evaluate(request, [old]).effect != "allowed"
         ]
         assert not newly
 
@@ -501,11 +609,15 @@ def check(excess: Excess, old: Document, new: Document) -> None:
 
 @examples(200)
 @given(two_policies())
-def test_a_policy_is_contained_in_itself_and_in_more_allows(policies: tuple[Document, Document]) -> None:
+def test_a_policy_is_contained_in_itself_and_in_more_allows(
+    policies: tuple[Document, Document],
+) -> None:
     one, other = policies
     assert check_containment([one], [one]).holds
     assert lost_denies([one], [one]) == ()
-    allows = document(*(each for each in json.loads(other.text)["Statement"] if each["Effect"] == "Allow"))
+    allows = document(
+        *(each for each in json.loads(other.text)["Statement"] if each["Effect"] == "Allow")
+    )
     assert check_containment([one, allows], [one]).holds
 
 

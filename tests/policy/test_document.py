@@ -30,13 +30,24 @@ def rejection(raw: bytes, pointer: str = "") -> str:
 
 
 ODD = {
-    "tabs": b'{\n\t"Version": "2012-10-17",\n\t"Statement": [\n\t\t{"Effect": "Deny", "Action": "*"}\n\t]\n}',
-    "carriage returns": b'{"Statement": [\r\n{"Effect": "Deny",\r\n "Action": ["a:B", "a:B"]}\r\n]}\r\n',
+    "tabs": (
+        b'{\n\t"Version": "2012-10-17",\n\t"Statement": [\n\t\t{"Effect": "Deny", "Action":'
+        b' "*"}\n\t]\n}'
+    ),
+    "carriage returns": (
+        b'{"Statement": [\r\n{"Effect": "Deny",\r\n "Action": ["a:B", "a:B"]}\r\n]}\r\n'
+    ),
     "byte order mark": b'\xef\xbb\xbf{"Statement": []}\n\n',
-    "single object": b'{"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": ["x"]}}',
-    "odd keys": b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","CONDITION":{"a":{"b":[1e3]}}}]}',
+    "single object": (
+        b'{"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": ["x"]}}'
+    ),
+    "odd keys": (
+        b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","CONDITION":{"a":{"b":[1e3]}}}]}'
+    ),
     "escapes": '{"Statement":[{"Sid":"\\u00e9é\\/","Effect":"Allow","Action":"*"}]} \t\n'.encode(),
-    "lone surrogate": b'{"Statement":[{"Sid":"\\ud800","Effect":"Allow","Action":"a:B","Resource":"*"}]}',
+    "lone surrogate": (
+        b'{"Statement":[{"Sid":"\\ud800","Effect":"Allow","Action":"a:B","Resource":"*"}]}'
+    ),
 }
 
 
@@ -52,7 +63,10 @@ blanks = st.text(" \t\r\n", max_size=3)
 def rewritten(draw: st.DrawFn, value: object) -> str:
     """Writes a JSON value with white space anywhere."""
     if isinstance(value, dict):
-        parts = [f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(rewritten(v))}" for k, v in value.items()]
+        parts = [
+            f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(rewritten(v))}"
+            for k, v in value.items()
+        ]
         return f"{draw(blanks)}{{{','.join(parts)}{draw(blanks)}}}{draw(blanks)}"
     if isinstance(value, list):
         return f"{draw(blanks)}[{','.join(draw(rewritten(v)) for v in value)}{draw(blanks)}]{draw(blanks)}"
@@ -88,7 +102,16 @@ def test_any_layout_is_preserved_byte_for_byte_with_its_meaning(text: str, mark:
 
 def meaning(document: Document) -> list[object]:
     """Returns the statements without their lines."""
-    fields = ("index", "sid", "effect", "actions", "not_actions", "resources", "not_resources", "conditions")
+    fields = (
+        "index",
+        "sid",
+        "effect",
+        "actions",
+        "not_actions",
+        "resources",
+        "not_resources",
+        "conditions",
+    )
     return [[getattr(statement, name) for name in fields] for statement in document.statements]
 
 
@@ -121,15 +144,29 @@ def test_a_pointer_finds_the_policy_anywhere() -> None:
     ("pointer", "lack"),
     [
         ("/a~1b/1/none", "leads nowhere: /a~1b/1 has no none, only ~; correct the pointer."),
-        ("/a~1b/7/~0", "leads nowhere: /a~1b is a list that has no 7, only 0 to 1; correct the pointer."),
-        ("/a~1b/-1/~0", "leads nowhere: /a~1b is a list that has no -1, only 0 to 1; correct the pointer."),
-        ("/a~1b/0/x", "leads nowhere: /a~1b/0 is a number, so that it has no x; correct the pointer."),
+        (
+            "/a~1b/7/~0",
+            "leads nowhere: /a~1b is a list that has no 7, only 0 to 1; correct the pointer.",
+        ),
+        (
+            "/a~1b/-1/~0",
+            "leads nowhere: /a~1b is a list that has no -1, only 0 to 1; correct the pointer.",
+        ),
+        (
+            "/a~1b/0/x",
+            "leads nowhere: /a~1b/0 is a number, so that it has no x; correct the pointer.",
+        ),
         ("/b/x", "leads nowhere: the top has no b, only a/b; correct the pointer."),
-        ("/a~1b", "there is no policy at /a~1b: it is a list, no policy; the file has p.json#/a~1b/1/~0."),
+        (
+            "/a~1b",
+            "there is no policy at /a~1b: it is a list, no policy; the file has p.json#/a~1b/1/~0.",
+        ),
         ("/a~1b/1", "it is an object without Statement, only ~; the file has p.json#/a~1b/1/~0."),
     ],
 )
-def test_the_error_of_an_invalid_pointer_names_the_missing_part_and_the_existing_names(pointer: str, lack: str) -> None:
+def test_the_error_of_an_invalid_pointer_names_the_missing_part_and_the_existing_names(
+    pointer: str, lack: str
+) -> None:
     raw = json.dumps({"a/b": [0, {"~": json.loads(of(ALLOW))}]}).encode()
     with pytest.raises(NoPolicyError) as caught:
         parse(raw, "p.json", pointer)
@@ -137,17 +174,23 @@ def test_the_error_of_an_invalid_pointer_names_the_missing_part_and_the_existing
 
 
 def test_error_messages_list_few_and_short_names() -> None:
-    message = rejection(json.dumps({f"{number:03}{'x' * 99}": 1 for number in range(300)}).encode(), "/y")
+    message = rejection(
+        json.dumps({f"{number:03}{'x' * 99}": 1 for number in range(300)}).encode(), "/y"
+    )
     assert len(message) < 1_000
     assert "and 288 more" in message
     assert len(rejection(b"{}", "/" + "y" * 40_000)) < 1_000
 
 
 def test_the_error_of_a_file_with_policies_lists_their_pointers() -> None:
-    role = {"AssumeRolePolicyDocument": json.loads(of({**ALLOW, "Principal": "*"})), "Policy": json.loads(of(ALLOW))}
+    role = {
+        "AssumeRolePolicyDocument": json.loads(of({**ALLOW, "Principal": "*"})),
+        "Policy": json.loads(of(ALLOW)),
+    }
     raw = json.dumps({"Resources": {"A/B": role, "Text": {"Fn::Sub": of(ALLOW).decode()}}}).encode()
     assert rejection(raw).endswith(
-        "name one inside the file by its pointer: p.json#/Resources/A~1B/Policy, p.json#/Resources/Text."
+        "name one inside the file by its pointer: p.json#/Resources/A~1B/Policy,"
+        " p.json#/Resources/Text."
     )
 
 
@@ -168,20 +211,38 @@ def test_the_error_of_a_file_with_policies_lists_their_pointers() -> None:
         (of({**ALLOW, "Effect": "allow"}), "neither Allow nor Deny"),
         (of({"Action": "a:B", "Resource": "*"}), "neither Allow nor Deny"),
         (of({**ALLOW, "Action": ["a:B", 1]}), "Action must be a string or a list of strings"),
-        (of({**ALLOW, "Resource": {"Fn::Sub": "x"}}), "Resource must be a string or a list of strings"),
+        (
+            of({**ALLOW, "Resource": {"Fn::Sub": "x"}}),
+            "Resource must be a string or a list of strings",
+        ),
         (of({**ALLOW, "action": "a:B"}), "appears twice, in different case"),
         (of({**ALLOW, "NotAction": "a:B"}), "both Action and NotAction"),
         (of({**ALLOW, "NotResource": "x"}), "both Resource and NotResource"),
         (of({**ALLOW, "Sid": 1}), "Sid must be a string"),
         (of(ALLOW, Version=2012), "Version must be a string"),
         (of(ALLOW, Version="2012-10-18"), "IAM knows no Version 2012-10-18; write 2012-10-17"),
-        (of({**ALLOW, "Conditions": {}}), "IAM knows no Conditions in a statement and rejects the policy; write Cond"),
-        (of({**ALLOW, "Note": "x"}), "IAM knows no Note in a statement and rejects the policy; remove it"),
+        (
+            of({**ALLOW, "Conditions": {}}),
+            "IAM knows no Conditions in a statement and rejects the policy; write Cond",
+        ),
+        (
+            of({**ALLOW, "Note": "x"}),
+            "IAM knows no Note in a statement and rejects the policy; remove it",
+        ),
         (of({**ALLOW, "Action": []}), "Action is empty, which IAM rejects"),
         (of({**ALLOW, "Resource": []}), "Resource is empty, which IAM rejects"),
-        (of({"Effect": "Deny", "notaction": [], "Resource": "*"}), "notaction is empty, which IAM rejects"),
-        (of({"Effect": "Deny", "Action": "*", "NotResource": []}), "NotResource is empty, which IAM rejects"),
-        (of({"Effect": "Deny", "Resource": "*"}), "this statement has no Action, which IAM rejects"),
+        (
+            of({"Effect": "Deny", "notaction": [], "Resource": "*"}),
+            "notaction is empty, which IAM rejects",
+        ),
+        (
+            of({"Effect": "Deny", "Action": "*", "NotResource": []}),
+            "NotResource is empty, which IAM rejects",
+        ),
+        (
+            of({"Effect": "Deny", "Resource": "*"}),
+            "this statement has no Action, which IAM rejects",
+        ),
         (b'{"Statement": [], "Id": 1, "Id": 2}', 'the key "Id" appears twice'),
         (b'{"Statement": []', "a comma or } is missing"),
         (b'{"Statement": []}\xff', "byte 18 is not UTF-8; save the file as UTF-8"),
@@ -201,7 +262,14 @@ def test_other_content_than_an_identity_based_policy_is_rejected_in_one_sentence
 
 @pytest.mark.parametrize(
     "condition",
-    ["x", [], {"Bool": "x"}, {"Bool": {"k": {"a": 1}}}, {"Bool": {"k": [["x"]]}}, {"Bool": {"k": None}}],
+    [
+        "x",
+        [],
+        {"Bool": "x"},
+        {"Bool": {"k": {"a": 1}}},
+        {"Bool": {"k": [["x"]]}},
+        {"Bool": {"k": None}},
+    ],
 )
 def test_an_unreadable_condition_is_kept_and_marked(condition: object) -> None:
     (statement,) = parse(of({**ALLOW, "Condition": condition}), "p.json").statements
@@ -223,11 +291,19 @@ def test_documents_are_equal_if_bytes_and_meaning_are_equal() -> None:
 
 def test_pseudo_parameters_of_each_account_are_resolved() -> None:
     """Cached results of a document do not apply to the same bytes in another account."""
-    raw = json.dumps({"R": {"Statement": {**ALLOW, "Resource": {"Fn::Sub": "arn:aws:a:::${AWS::AccountId}"}}}}).encode()
-    one, other = (parse(raw, "t.json", "/R", {"AWS::AccountId": account}) for account in ("111122223333", "4444"))
+    raw = json.dumps(
+        {"R": {"Statement": {**ALLOW, "Resource": {"Fn::Sub": "arn:aws:a:::${AWS::AccountId}"}}}}
+    ).encode()
+    one, other = (
+        parse(raw, "t.json", "/R", {"AWS::AccountId": account})
+        for account in ("111122223333", "4444")
+    )
     assert one != other
     request = Request("s3:GetObject", "arn:aws:a:::4444")
-    assert [evaluate(request, [each]).effect for each in (one, other)] == ["implicitDeny", "allowed"]
+    assert [evaluate(request, [each]).effect for each in (one, other)] == [
+        "implicitDeny",
+        "allowed",
+    ]
 
 
 def test_real_policies_are_preserved_byte_for_byte(shared_folder: Path) -> None:
@@ -241,4 +317,7 @@ def test_real_policies_are_preserved_byte_for_byte(shared_folder: Path) -> None:
                 assert parse(raw, entry["file"], pointer).to_bytes() == raw
             except PolicyFileError as error:
                 messages.append(str(error))
-    assert sorted("principal" in message or "Effect" in message for message in messages) == [True, True]
+    assert sorted("principal" in message or "Effect" in message for message in messages) == [
+        True,
+        True,
+    ]

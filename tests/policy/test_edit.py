@@ -80,7 +80,11 @@ TALL = """{
         (remove(0, "s3:B"), '        "s3:B",\n', ""),
         (remove(0, "s3:C"), '"s3:B",\n        "s3:C"\n', '"s3:B"\n'),
         (remove(0, "s3:B", "s3:C"), '"s3:A",\n        "s3:B",\n        "s3:C"\n', '"s3:A"\n'),
-        (replace(0, "s3:B", "s3:BB", "s3:BC"), '        "s3:B",\n', '        "s3:BB",\n        "s3:BC",\n'),
+        (
+            replace(0, "s3:B", "s3:BB", "s3:BC"),
+            '        "s3:B",\n',
+            '        "s3:BB",\n        "s3:BC",\n',
+        ),
         (
             replace(0, "s3:A", "s3:X", "s3:BB"),
             '"s3:A",\n        "s3:B",\n        "s3:C"\n',
@@ -102,21 +106,29 @@ TALL = """{
         ),
         (
             DropStatement(1),
-            '},\n    {\n      "Effect": "Allow",\n      "Action": "ec2:*",\n      "Resource": "*"\n    }',
+            (
+                '},\n    {\n      "Effect": "Allow",\n      "Action": "ec2:*",\n      "Resource":'
+                ' "*"\n    }'
+            ),
             "}",
         ),
         (
             remove(1, "ec2:*"),
-            '},\n    {\n      "Effect": "Allow",\n      "Action": "ec2:*",\n      "Resource": "*"\n    }',
+            (
+                '},\n    {\n      "Effect": "Allow",\n      "Action": "ec2:*",\n      "Resource":'
+                ' "*"\n    }'
+            ),
             "}",
         ),
         (
             AppendStatement(NEW),
             '      "Action": "ec2:*",\n      "Resource": "*"\n    }\n',
-            '      "Action": "ec2:*",\n      "Resource": "*"\n    },\n    {\n      "Sid": "New",\n'
-            '      "Effect": "Allow",\n      "Action": "s3:ListBucket",\n'
-            '      "Resource": "arn:aws:s3:::b",\n      "Condition": {\n'
-            '        "StringEquals": {\n          "aws:X": "y"\n        }\n      }\n    }\n',
+            (
+                '      "Action": "ec2:*",\n      "Resource": "*"\n    },\n    {\n      "Sid":'
+                ' "New",\n      "Effect": "Allow",\n      "Action": "s3:ListBucket",\n     '
+                ' "Resource": "arn:aws:s3:::b",\n      "Condition": {\n        "StringEquals": {\n '
+                '         "aws:X": "y"\n        }\n      }\n    }\n'
+            ),
         ),
     ],
 )
@@ -148,7 +160,11 @@ def test_a_list_with_one_entry_a_line_keeps_its_layout(
         ('[ "a:A" ]', AppendActions(0, ("a:B",)), '[ "a:A", "a:B" ]'),
         ('[ "a:A" , "a:B" ]', AppendActions(0, ("a:C",)), '[ "a:A" , "a:B" , "a:C" ]'),
         ('["a:A", "a:B", "a:A"]', remove(0, "a:A"), '["a:B"]'),
-        ('["a:A", "a:B"]', ReplaceActions(0, frozenset(), (("a:A", ("a:X",)),)), '["a:A", "a:X", "a:B"]'),
+        (
+            '["a:A", "a:B"]',
+            ReplaceActions(0, frozenset(), (("a:A", ("a:X",)),)),
+            '["a:A", "a:X", "a:B"]',
+        ),
         ('["a:*"]', replace(0, "a:*", "a:B", "a:B", "A:b"), '["a:B"]'),
         ('["a:*", "a:B"]', replace(0, "a:*", "a:b", "a:C"), '["a:C", "a:B"]'),
         ('"a:*"', replace(0, "a:*", "a:A", "a:B"), '["a:A", "a:B"]'),
@@ -158,7 +174,10 @@ def test_a_list_with_one_entry_a_line_keeps_its_layout(
     ],
 )
 def test_a_list_on_one_line_keeps_its_layout(before: str, edit: Edit, after: str) -> None:
-    whole = '{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": {}, "Resource": "*"}}]}}'
+    whole = (
+        '{{"Version": "2012-10-17", "Statement": [{{"Effect": "Allow", "Action": {}, "Resource":'
+        ' "*"}}]}}'
+    )
     assert edited(whole.format(before), edit) == whole.format(after)
 
 
@@ -193,8 +212,10 @@ WRAPPED = """{"Statement": [{
         (
             AppendStatement({"Effect": "Allow", "Action": "q:R", "Resource": ["*", "x"]}),
             '"x:Y",\n    "Resource": "*"\n}',
-            '"x:Y",\n    "Resource": "*"\n}, {\n    "Effect": "Allow",\n    "Action": "q:R",\n'
-            '    "Resource": [\n        "*",\n        "x"\n    ]\n}',
+            (
+                '"x:Y",\n    "Resource": "*"\n}, {\n    "Effect": "Allow",\n    "Action": "q:R",\n'
+                '    "Resource": [\n        "*",\n        "x"\n    ]\n}'
+            ),
         ),
     ],
 )
@@ -217,14 +238,20 @@ def test_dropping_every_statement_leaves_an_empty_list() -> None:
 
 
 def test_a_single_statement_object_becomes_a_list_when_another_is_added() -> None:
-    single = '{\n "Statement": {\n  "Effect": "Allow",\n  "Action": "a:B",\n  "Resource": "*"\n }\n}'
+    single = (
+        '{\n "Statement": {\n  "Effect": "Allow",\n  "Action": "a:B",\n  "Resource": "*"\n }\n}'
+    )
     added = {"Effect": "Allow", "Action": "c:D", "Resource": "*"}
-    assert edited(single, AppendStatement(added)) == (
-        '{\n "Statement": [{\n  "Effect": "Allow",\n  "Action": "a:B",\n  "Resource": "*"\n }, {\n'
+    assert (
+        edited(single, AppendStatement(added))
+        == '{\n "Statement": [{\n  "Effect": "Allow",\n  "Action": "a:B",\n  "Resource": "*"\n'
+        " }, {\n"
         '  "Effect": "Allow",\n  "Action": "c:D",\n  "Resource": "*"\n }]\n}'
     )
-    assert edited(single, AppendStatement(added), DropStatement(0)) == (
-        '{\n "Statement": [\n  {\n   "Effect": "Allow",\n   "Action": "c:D",\n   "Resource": "*"\n  }\n ]\n}'
+    assert (
+        edited(single, AppendStatement(added), DropStatement(0))
+        == '{\n "Statement": [\n  {\n   "Effect": "Allow",\n   "Action": "c:D",\n   "Resource":'
+        ' "*"\n  }\n ]\n}'
     )
     assert edited(single, remove(0, "a:B"), AppendStatement(added)) == edited(
         single, AppendStatement(added), DropStatement(0)
@@ -238,12 +265,17 @@ def test_a_statement_is_appended_in_the_style_of_the_file() -> None:
         '"*" }\n', '"*" },\n  { "Effect" : "Allow", "Action" : ["c:D"], "Resource" : "r" }\n'
     )
     tiny = '{"Statement":[{"Effect":"Allow","Action":["a:B"],"Resource":["*"]}]}'
-    assert edited(tiny, added) == tiny[:-2] + ',{"Effect":"Allow","Action":["c:D"],"Resource":["r"]}]}'
+    assert (
+        edited(tiny, added) == tiny[:-2] + ',{"Effect":"Allow","Action":["c:D"],"Resource":["r"]}]}'
+    )
 
 
 def test_unknown_keys_and_a_byte_order_mark_are_preserved() -> None:
     condition = '"condition": {"Null": {"a:B": [1.0, null]}}'
-    text = f'\ufeff{{"STATEMENT": [{{"effect": "Allow", "ACTION": ["a:A", "a:B"], {condition}}}], "x": {{}}}}'
+    text = (
+        f'\ufeff{{"STATEMENT": [{{"effect": "Allow", "ACTION": ["a:A", "a:B"], {condition}}}], "x":'
+        " {}}"
+    )
     assert edited(text, remove(0, "a:B")) == text.replace(', "a:B"', "")
 
 
@@ -252,7 +284,9 @@ def test_an_escape_is_not_appended_to_a_version_that_reads_it_as_plain_text(vers
     text = "{" + version + '"Statement": []}'
     for resource in ("b/${*}", ["x", "b/${*}"]):
         added = AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": resource})
-        with pytest.raises(PolicyFileError, match=r'^p\.json: .*"Version": "2012-10-17"; set that version first\.$'):
+        with pytest.raises(
+            PolicyFileError, match=r'^p\.json: .*"Version": "2012-10-17"; set that version first\.$'
+        ):
             edited(text, added)
         assert "b/${*}" in edited('{"Version": "2012-10-17", "Statement": []}', added)
     one = '{"Effect": "Allow", "Action": "a:B", "Resource": "x"}'
@@ -285,12 +319,12 @@ def test_a_not_action_list_is_not_edited() -> None:
 
 
 def test_a_new_policy_has_the_usual_form() -> None:
-    assert create_policy([NEW]).decode() == (
-        '{\n  "Version": "2012-10-17",\n  "Statement": [\n    {\n'
-        '      "Sid": "New",\n      "Effect": "Allow",\n'
-        '      "Action": [\n        "s3:ListBucket"\n      ],\n'
-        '      "Resource": [\n        "arn:aws:s3:::b"\n      ],\n'
-        '      "Condition": {\n        "StringEquals": {\n          "aws:X": "y"\n        }\n      }\n    }\n  ]\n}\n'
+    assert (
+        create_policy([NEW]).decode()
+        == '{\n  "Version": "2012-10-17",\n  "Statement": [\n    {\n      "Sid": "New",\n     '
+        ' "Effect": "Allow",\n      "Action": [\n        "s3:ListBucket"\n      ],\n     '
+        ' "Resource": [\n        "arn:aws:s3:::b"\n      ],\n      "Condition": {\n       '
+        ' "StringEquals": {\n          "aws:X": "y"\n        }\n      }\n    }\n  ]\n}\n'
     )
     assert create_policy([]) == b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
@@ -346,10 +380,18 @@ def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
     after: list[str] = []
     for place, action in enumerate(before):
         after += [] if action in removed else [action]
-        new = [added for edit in replacements for target, group in edit.insert if target == action for added in group]
+        new = [
+            added
+            for edit in replacements
+            for target, group in edit.insert
+            if target == action
+            for added in group
+        ]
         new = new if before.index(action) == place else []
         if place == len(before) - 1:
-            new += [added for edit in edits if isinstance(edit, AppendActions) for added in edit.actions]
+            new += [
+                added for edit in edits if isinstance(edit, AppendActions) for added in edit.actions
+            ]
         for added in new:
             after += [] if added.lower() in seen else [added]
             seen.add(added.lower())
@@ -362,22 +404,34 @@ def expected(policy: Policy, edits: Sequence[Edit]) -> list[dict[str, object]]:
     """Applies the edits to the value instead of the text."""
     result: list[dict[str, object]] = []
     for index, statement in enumerate(policy):
-        mine = [edit for edit in edits if not isinstance(edit, AppendStatement) and edit.statement == index]
+        mine = [
+            edit
+            for edit in edits
+            if not isinstance(edit, AppendStatement) and edit.statement == index
+        ]
         actions = expected_actions(actions_of(statement), mine)
         bare = isinstance(statement["Action"], str) and len(actions) == 1
         if actions and not any(isinstance(edit, DropStatement) for edit in mine):
             result.append({**statement, "Action": actions[0] if bare else actions})
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
-    return result + [{key: new[key] for key in ("Effect", "Action", "Resource")} for new in appended]
+    return result + [
+        {key: new[key] for key in ("Effect", "Action", "Resource")} for new in appended
+    ]
 
 
 @given(st.data(), policies, st.sampled_from([1, 2, 4, "\t"]))
-def test_edits_of_a_regular_file_equal_a_new_file(data: st.DataObject, policy: Policy, indent: int | str) -> None:
+def test_edits_of_a_regular_file_equal_a_new_file(
+    data: st.DataObject, policy: Policy, indent: int | str
+) -> None:
     """A regular file has only one layout, so equality shows that no other line differs."""
 
     def written(value: object) -> str:
-        text = json.dumps({"Version": "2012-10-17", "Statement": value}, indent=indent, ensure_ascii=False)
-        return re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"', lambda found: json_string(json.loads(found[0])), text)
+        text = json.dumps(
+            {"Version": "2012-10-17", "Statement": value}, indent=indent, ensure_ascii=False
+        )
+        return re.sub(
+            r'"[^"\\]*(?:\\.[^"\\]*)*"', lambda found: json_string(json.loads(found[0])), text
+        )
 
     edits = data.draw(edits_of(policy))
     assert edited(written(policy), *edits) == written(expected(policy, edits))
@@ -390,7 +444,10 @@ blanks = st.sampled_from(["", " ", "  ", "\n", "\n\n", "\r\n    ", "\t"])
 def scattered(draw: st.DrawFn, value: object) -> str:
     """Writes a JSON value with white space anywhere."""
     if isinstance(value, dict):
-        parts = [f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(scattered(v))}" for k, v in value.items()]
+        parts = [
+            f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(scattered(v))}"
+            for k, v in value.items()
+        ]
         return f"{draw(blanks)}{{{','.join(parts)}{draw(blanks)}}}{draw(blanks)}"
     if isinstance(value, list):
         return f"{draw(blanks)}[{','.join(draw(scattered(v)) for v in value)}{draw(blanks)}]{draw(blanks)}"
@@ -436,10 +493,19 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
 @pytest.mark.parametrize(
     ("where", "text"),
     [
-        ("p.json", '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "a:B", "Resource": "*"}]}'),
+        (
+            "p.json",
+            (
+                '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "a:B",'
+                ' "Resource": "*"}]}'
+            ),
+        ),
         (
             "p.yaml",
-            "Version: '2012-10-17'\nStatement:\n  - Effect: Allow\n    Action:\n      - a:B\n    Resource: '*'\n",
+            (
+                "Version: '2012-10-17'\nStatement:\n  - Effect: Allow\n    Action:\n      - a:B\n  "
+                "  Resource: '*'\n"
+            ),
         ),
     ],
 )

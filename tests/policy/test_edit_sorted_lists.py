@@ -26,17 +26,24 @@ def one_line(entries: Sequence[str]) -> str:
 
 
 def yaml_file(entries: Sequence[str]) -> str:
-    block = "".join(f"\n      # why {entry}\n      - '{entry}'  # {len(entry)}" for entry in entries)
+    block = "".join(
+        f"\n      # why {entry}\n      - '{entry}'  # {len(entry)}" for entry in entries
+    )
     return f"Statement:\n  # all\n  - Effect: Allow\n    Action:{block}\n    Resource:{block}\n"
 
 
 def yaml_brackets(entries: Sequence[str]) -> str:
     listed = "".join(f"\n      '{entry}',  # {len(entry)}" for entry in entries)
-    return f"Statement:\n  - Effect: Allow\n    Action: [{listed}\n    ]\n    Resource: [{listed}\n    ]\n"
+    return (
+        f"Statement:\n  - Effect: Allow\n    Action: [{listed}\n    ]\n    Resource: [{listed}\n  "
+        "  ]\n"
+    )
 
 
 def terraform_json(entries: Sequence[str]) -> str:
-    return json.dumps({"resource": {"aws_iam_role_policy": {"p": {"policy": json_file(entries)}}}}, indent=2)
+    return json.dumps(
+        {"resource": {"aws_iam_role_policy": {"p": {"policy": json_file(entries)}}}}, indent=2
+    )
 
 
 def jsonencode(entries: Sequence[str]) -> str:
@@ -61,7 +68,9 @@ FORMS: dict[Callable[[Sequence[str]], str], tuple[str, str]] = {
 }
 forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
 
-names = st.sampled_from([f"{service}:{name}" for service in ("a", "b-c", "b") for name in ("*", "A", "B", "Ab", "a*")])
+names = st.sampled_from(
+    [f"{service}:{name}" for service in ("a", "b-c", "b") for name in ("*", "A", "B", "Ab", "a*")]
+)
 lists = st.lists(names, min_size=3, max_size=6, unique_by=str.casefold)
 
 
@@ -95,7 +104,10 @@ def edits(draw: st.DrawFn, there: Sequence[str]) -> tuple[Edit, frozenset[str], 
 @forms
 @given(lists, st.sampled_from(ORDERS), st.data())
 def test_new_entries_of_a_sorted_list_are_inserted_in_order(
-    form: Callable[[Sequence[str]], str], there: list[str], order: Callable[[str], str], data: st.DataObject
+    form: Callable[[Sequence[str]], str],
+    there: list[str],
+    order: Callable[[str], str],
+    data: st.DataObject,
 ) -> None:
     there = sorted(there, key=order)
     edit, removed, new = data.draw(edits(there))
@@ -110,15 +122,25 @@ def test_new_entries_of_a_sorted_list_are_inserted_in_order(
     assert other == tuple(there)
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form is not one_line], ids=lambda form: form.__name__)
+@pytest.mark.parametrize(
+    "form", [form for form in FORMS if form is not one_line], ids=lambda form: form.__name__
+)
 @given(lists, lists, st.sampled_from(ORDERS))
 def test_every_existing_line_keeps_its_comment(
-    form: Callable[[Sequence[str]], str], there: list[str], new: list[str], order: Callable[[str], str]
+    form: Callable[[Sequence[str]], str],
+    there: list[str],
+    new: list[str],
+    order: Callable[[str], str],
 ) -> None:
     before = read(form, sorted(there, key=order))
     after = apply_edits(before, [ReplaceResources(0, frozenset(), tuple(new))])
     fresh = [entry for entry in new if entry not in there]
-    added = {f"{dash}{quote}{entry}{quote}" for entry in fresh for dash in ("", "- ") for quote in ("", "'", '"')}
+    added = {
+        f"{dash}{quote}{entry}{quote}"
+        for entry in fresh
+        for dash in ("", "- ")
+        for quote in ("", "'", '"')
+    }
     left = [line for line in lines(after) if line.strip() not in added]
     assert left == lines(before)
     assert len(lines(after)) == len(left) + len(fresh)
@@ -138,12 +160,18 @@ def test_a_comment_above_the_first_entry_stays_with_it_if_other_entries_have_com
     own = "".join(f"{line}\r\n" for line in [*lines, "  - b:D"])
     of_all = own.replace("  # two\r\n", "")
     for text, above in ((own, "  # one,"), (of_all, "  - b:B")):
-        edited = apply_edits(parse(text.encode(), "p.yaml"), [AppendActions(0, ("a:A",))]).to_bytes().decode()
+        edited = (
+            apply_edits(parse(text.encode(), "p.yaml"), [AppendActions(0, ("a:A",))])
+            .to_bytes()
+            .decode()
+        )
         assert edited == text.replace(f"{above}\r\n", f"  - a:A\r\n{above}\r\n")
 
 
 @forms
-@pytest.mark.parametrize("there", [["b:B", "a:A", "c:C"], ["a:B", "a:C"], ["b:B"], ["a:A", "a:A", "a:B"]])
+@pytest.mark.parametrize(
+    "there", [["b:B", "a:A", "c:C"], ["a:B", "a:C"], ["b:B"], ["a:A", "a:A", "a:B"]]
+)
 def test_an_unsorted_or_short_list_gets_new_entries_at_its_end(
     form: Callable[[Sequence[str]], str], there: list[str]
 ) -> None:

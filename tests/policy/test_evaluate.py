@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.evaluate import Decision, Request, evaluate, evaluate_layers, grants, policy_size
+from leastpriv.policy.evaluate import (
+    Decision,
+    Request,
+    evaluate,
+    evaluate_layers,
+    grants,
+    policy_size,
+)
 
 ALLOWED: Final = "allowed"
 DENIED: Final = "explicitDeny"
@@ -23,7 +30,10 @@ UNKNOWN: Final = "unknown"
 
 def policy(*statements: Mapping[str, object], version: str = "2012-10-17") -> Document:
     """Makes a document; Effect, Action and Resource have defaults."""
-    return parse(json.dumps({"Version": version, "Statement": [full(s) for s in statements]}).encode(), "p.json")
+    return parse(
+        json.dumps({"Version": version, "Statement": [full(s) for s in statements]}).encode(),
+        "p.json",
+    )
 
 
 def full(statement: Mapping[str, object]) -> Mapping[str, object]:
@@ -35,7 +45,9 @@ def full(statement: Mapping[str, object]) -> Mapping[str, object]:
 
 def effect(resource: str, *statements: Mapping[str, object], version: str = "2012-10-17") -> str:
     """Evaluates s3:GetObject on a resource."""
-    return evaluate(Request("s3:GetObject", resource), [policy(*statements, version=version)]).effect
+    return evaluate(
+        Request("s3:GetObject", resource), [policy(*statements, version=version)]
+    ).effect
 
 
 def test_an_explicit_deny_wins_then_an_allow_else_it_is_implicit() -> None:
@@ -86,7 +98,9 @@ def test_actions_and_not_actions(statement: Mapping[str, object], expected: str)
         ("b/k", ["b/${aws:username}", "b/k"], ALLOWED),
     ],
 )
-def test_an_allow_must_cover_the_whole_request(requested: str, entries: object, expected: str) -> None:
+def test_an_allow_must_cover_the_whole_request(
+    requested: str, entries: object, expected: str
+) -> None:
     assert effect(requested, {"Resource": entries}) == expected
 
 
@@ -101,7 +115,9 @@ def test_an_allow_must_cover_the_whole_request(requested: str, entries: object, 
         ("c/k", "b/${aws:username}", ALLOWED),
     ],
 )
-def test_a_deny_that_overlaps_the_request_counts(requested: str, entries: object, expected: str) -> None:
+def test_a_deny_that_overlaps_the_request_counts(
+    requested: str, entries: object, expected: str
+) -> None:
     assert effect(requested, {}, {"Effect": "Deny", "Resource": entries}) == expected
 
 
@@ -115,7 +131,9 @@ def test_a_deny_that_overlaps_the_request_counts(requested: str, entries: object
         ("b/k", "b/${aws:username}", UNKNOWN, UNKNOWN),
     ],
 )
-def test_not_resource_is_the_complement(requested: str, entries: object, when_allow: str, when_deny: str) -> None:
+def test_not_resource_is_the_complement(
+    requested: str, entries: object, when_allow: str, when_deny: str
+) -> None:
     assert effect(requested, {"NotResource": entries}) == when_allow
     assert effect(requested, {}, {"Effect": "Deny", "NotResource": entries}) == when_deny
 
@@ -133,7 +151,11 @@ def test_not_resource_is_the_complement(requested: str, entries: object, when_al
     ],
 )
 def test_a_policy_variable_in_a_resource_takes_the_value_of_its_key(
-    entry: str, context: dict[str, tuple[str, ...]], complete: bool, as_resource: str, as_not_resource: str
+    entry: str,
+    context: dict[str, tuple[str, ...]],
+    complete: bool,
+    as_resource: str,
+    as_not_resource: str,
 ) -> None:
     request = Request("s3:GetObject", "b/k", context, complete)
     assert evaluate(request, [policy({"Resource": entry})]).effect == as_resource
@@ -142,7 +164,10 @@ def test_a_policy_variable_in_a_resource_takes_the_value_of_its_key(
 
 def test_a_not_resource_that_names_the_resource_decides_despite_variables() -> None:
     request = Request("s3:GetObject", "b/k", {}, True)
-    assert evaluate(request, [policy({"NotResource": ["b/${aws:username}", "b/*"]})]).effect == IMPLICIT
+    assert (
+        evaluate(request, [policy({"NotResource": ["b/${aws:username}", "b/*"]})]).effect
+        == IMPLICIT
+    )
 
 
 LAYERS = {
@@ -186,7 +211,10 @@ def test_in_an_older_policy_variables_and_escapes_are_plain_text() -> None:
     assert effect("b/*", {"Resource": "b/${*}"}, version="2008-10-17") == IMPLICIT
     assert effect("b/*", {"Resource": "b/${aws:username}"}, version="2008-10-17") == IMPLICIT
     known = Request("s3:GetObject", "b/k", {"aws:username": ("k",)}, True)
-    assert evaluate(known, [policy({"Resource": "b/${aws:username}"}, version="2008-10-17")]).effect == IMPLICIT
+    assert (
+        evaluate(known, [policy({"Resource": "b/${aws:username}"}, version="2008-10-17")]).effect
+        == IMPLICIT
+    )
 
 
 def test_a_statement_without_resource_is_unknown() -> None:
@@ -224,7 +252,10 @@ def test_every_condition_of_a_block_must_hold() -> None:
     document = policy({"Condition": block})
     assert evaluate(Request("x:Y", "*", context, True), [document]).effect == ALLOWED
     for key in context:
-        assert evaluate(Request("x:Y", "*", {**context, key: ("0",)}, True), [document]).effect == IMPLICIT
+        assert (
+            evaluate(Request("x:Y", "*", {**context, key: ("0",)}, True), [document]).effect
+            == IMPLICIT
+        )
 
 
 def test_an_unknown_statement_matters_only_if_no_other_decides() -> None:
@@ -256,7 +287,9 @@ def test_grants_evaluates_one_statement_alone() -> None:
 
 
 entries = st.lists(st.text("ab*?", min_size=1, max_size=3), min_size=1, max_size=2)
-conditions = st.sampled_from([{}, {"Condition": {"Bool": {"k": "true"}}}, {"Condition": {"Null": {"k": "true"}}}])
+conditions = st.sampled_from(
+    [{}, {"Condition": {"Bool": {"k": "true"}}}, {"Condition": {"Null": {"k": "true"}}}]
+)
 
 
 @st.composite
@@ -286,23 +319,34 @@ def test_a_certain_answer_on_a_pattern_holds_for_every_resource_and_context(
 
 
 @given(st.lists(any_statement(), max_size=4), st.text("ab", min_size=1, max_size=3))
-def test_a_complete_request_has_a_certain_answer(statements: list[Mapping[str, object]], requested: str) -> None:
+def test_a_complete_request_has_a_certain_answer(
+    statements: list[Mapping[str, object]], requested: str
+) -> None:
     for context in ({}, {"k": ("true",)}):
-        assert evaluate(Request("s:A", requested, context, True), [policy(*statements)]).effect != UNKNOWN
+        assert (
+            evaluate(Request("s:A", requested, context, True), [policy(*statements)]).effect
+            != UNKNOWN
+        )
 
 
 def test_white_space_counts_only_inside_strings() -> None:
     tight = '{"Statement":[{"Sid":"a b","Effect":"Allow","Action":"é:B","Resource":"*"}]}'
     loose = json.dumps(json.loads(tight), indent=4)
     assert "\\u00e9" in loose
-    assert policy_size(parse(loose.encode(), "p.json")) == policy_size(parse(tight.encode(), "p.json")) == len(tight)
+    assert (
+        policy_size(parse(loose.encode(), "p.json"))
+        == policy_size(parse(tight.encode(), "p.json"))
+        == len(tight)
+    )
     wrapped = '{"PolicyDocument": ' + loose + "}"
     assert policy_size(parse(wrapped.encode(), "p.json")) == len(tight)
 
 
 def test_real_policies_can_be_evaluated(shared_folder: Path) -> None:
     folder = shared_folder / "corpus" / "policies"
-    path = next(path for path in sorted(folder.glob("*.json")) if b'"s3:PutObject"' in path.read_bytes())
+    path = next(
+        path for path in sorted(folder.glob("*.json")) if b'"s3:PutObject"' in path.read_bytes()
+    )
     document = parse(path.read_bytes(), path.name)
     statement = next(each for each in document.statements if "s3:PutObject" in each.actions)
     assert grants(statement, Request("s3:PutObject", statement.resources[0])) in {"yes", "maybe"}

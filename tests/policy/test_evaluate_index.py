@@ -13,9 +13,13 @@ from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import names_action, statements_naming
 
 entries = st.builds(
-    "{}:{}".format, st.sampled_from(["s3", "S3", "s*", "?3", "ec2", "*"]), st.text("AaBb*?", min_size=1, max_size=3)
+    "{}:{}".format,
+    st.sampled_from(["s3", "S3", "s*", "?3", "ec2", "*"]),
+    st.text("AaBb*?", min_size=1, max_size=3),
 ) | st.just("*")
-actions = st.builds("{}:{}".format, st.sampled_from(["s3", "S3", "ec2"]), st.text("AaBb", min_size=1, max_size=3))
+actions = st.builds(
+    "{}:{}".format, st.sampled_from(["s3", "S3", "ec2"]), st.text("AaBb", min_size=1, max_size=3)
+)
 statements = st.builds(
     lambda key, effect, listed: {"Effect": effect, key: listed, "Resource": "*"},
     st.sampled_from(["Action", "Action", "NotAction"]),
@@ -36,7 +40,9 @@ def test_statements_naming_returns_the_statements_with_a_matching_entry(
 
 
 @given(st.lists(entries, min_size=1, max_size=8), st.lists(entries, min_size=1, max_size=8))
-def test_merged_statements_keep_entries_that_no_other_covers(one: list[str], other: list[str]) -> None:
+def test_merged_statements_keep_entries_that_no_other_covers(
+    one: list[str], other: list[str]
+) -> None:
     policy = [{"Effect": "Allow", "Action": each, "Resource": "*"} for each in (one, other)]
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
     left: list[str] = []

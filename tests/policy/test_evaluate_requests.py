@@ -21,13 +21,25 @@ def one(**parts: Any) -> Request:
 
 
 def test_requests_are_one_object_or_a_list() -> None:
-    assert [request.action for request in read([{"action": "a:B"}, {"action": "c:D"}])] == ["a:B", "c:D"]
+    assert [request.action for request in read([{"action": "a:B"}, {"action": "c:D"}])] == [
+        "a:B",
+        "c:D",
+    ]
     assert read([]) == ()
     assert one() == Request("s3:GetObject", "arn:aws:s3:::b/k", {}, False)
 
 
 def test_context_values_are_strings_numbers_and_booleans_or_lists() -> None:
-    context = {"AWS:a": "x", "b": ["x", "y"], "c": 10, "d": True, "e": [], "f": None, "g": "null", "h": [1, None]}
+    context = {
+        "AWS:a": "x",
+        "b": ["x", "y"],
+        "c": 10,
+        "d": True,
+        "e": [],
+        "f": None,
+        "g": "null",
+        "h": [1, None],
+    }
     assert one(context=context).context == {
         "aws:a": ("x",),
         "b": ("x", "y"),
@@ -93,7 +105,12 @@ def test_a_star_is_literal_for_an_action_without_resource_types() -> None:
             {"action": "s3:NoSuchThing"},
         ]
     )
-    assert [none.resource, some.resource, absent.resource, unknown.resource] == ["${*}", "*", "${*}", "*"]
+    assert [none.resource, some.resource, absent.resource, unknown.resource] == [
+        "${*}",
+        "*",
+        "${*}",
+        "*",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -139,13 +156,17 @@ def test_bytes_that_are_not_utf_8_are_rejected() -> None:
         ({"context_complete": 1}, "context_complete must be true or false"),
     ],
 )
-def test_malformed_requests_are_rejected_in_one_sentence(request_fields: dict[str, Any], message: str) -> None:
+def test_malformed_requests_are_rejected_in_one_sentence(
+    request_fields: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=rf"^r\.json: line 1, column \d+: {message}[^\n]*\.$"):
         one(**request_fields)
 
 
 def test_a_request_nested_too_deep_is_not_called_a_policy() -> None:
-    with pytest.raises(PolicyFileError, match="deeper than 64 levels is neither a policy nor a request"):
+    with pytest.raises(
+        PolicyFileError, match="deeper than 64 levels is neither a policy nor a request"
+    ):
         read_requests(b"[" * 70, "r.json")
 
 

@@ -31,7 +31,9 @@ def combination(given_elements: list[Element], text: str) -> int:
 
 @examples(300)
 @given(elements, st.lists(elements, max_size=3))
-def test_exactly_the_combinations_that_some_text_matches_are_found(domain: Element, others: list[Element]) -> None:
+def test_exactly_the_combinations_that_some_text_matches_are_found(
+    domain: Element, others: list[Element]
+) -> None:
     found = dict(make_glob_set(*others).members(domain, (1 << len(others)) - 1))
     assert {combination(others, text) for text in WORDS if has(domain, text)} <= set(found)
     for bits, text in found.items():
@@ -44,7 +46,9 @@ def test_exactly_the_combinations_that_some_text_matches_are_found(domain: Eleme
 
 @examples(300)
 @given(elements, st.lists(elements, max_size=3), st.sampled_from(WORDS))
-def test_pairwise_comparison_is_never_wrong(domain: Element, others: list[Element], text: str) -> None:
+def test_pairwise_comparison_is_never_wrong(
+    domain: Element, others: list[Element], text: str
+) -> None:
     glob_set = make_glob_set(*others)
     overlap = glob_set.overlap(domain)
     assert not overlap.whole & overlap.part
@@ -74,7 +78,9 @@ def test_pairwise_comparison_is_never_wrong(domain: Element, others: list[Elemen
         (Element(("s3:GetObject",)), Element(("s3:Put*",)), 0, 0),
     ],
 )
-def test_most_comparisons_need_no_automaton(domain: Element, other: Element, whole: int, part: int) -> None:
+def test_most_comparisons_need_no_automaton(
+    domain: Element, other: Element, whole: int, part: int
+) -> None:
     overlap = make_glob_set(other).overlap(domain)
     assert (overlap.whole, overlap.part) == (whole, part)
 
@@ -84,7 +90,9 @@ def test_only_resources_are_case_sensitive_and_have_escapes() -> None:
     assert make_glob_set(escaped, actions=False).membership("b/*") == 1
     assert make_glob_set(escaped, actions=False).membership("b/x") == 0
     assert make_glob_set(escaped, actions=True).membership("b/x") == 1
-    assert list(make_glob_set(escaped, actions=False).members(Element(("b/${*}",)), 1)) == [(1, "b/*")]
+    assert list(make_glob_set(escaped, actions=False).members(Element(("b/${*}",)), 1)) == [
+        (1, "b/*")
+    ]
     assert make_glob_set(escaped, actions=False).text(Element(("b/${?}",))) == "b/?"
     assert make_glob_set().text(Element(("A", "b"))) is None
     assert make_glob_set().text(Element(("a",), negated=True)) is None
@@ -139,7 +147,9 @@ def test_a_filler_is_found_if_all_usual_letters_are_in_use() -> None:
 
 @pytest.mark.parametrize("patterns", [300, 40])
 def test_entangled_patterns_end_in_a_budget_error(patterns: int) -> None:
-    hostile = [Element((f"*{'a*' * (n % 7 + 3)}{'b' * (n % 5)}?*a{'?' * n}",)) for n in range(patterns)]
+    hostile = [
+        Element((f"*{'a*' * (n % 7 + 3)}{'b' * (n % 5)}?*a{'?' * n}",)) for n in range(patterns)
+    ]
     glob_set = make_glob_set(*hostile, budget=200_000)
     with pytest.raises(StepBudgetError):
         list(glob_set.members(Element(("*",)), (1 << patterns) - 1))

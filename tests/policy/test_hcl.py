@@ -95,7 +95,12 @@ def read(address: str, text: str = MAIN, **files: str) -> Document:
 def test_a_data_source_is_read_as_its_rendered_policy() -> None:
     document = read("data.aws_iam_policy_document.deploy")
     first, second = document.statements
-    assert (document.version, first.sid, first.effect, first.line) == ("2012-10-17", "Buckets", "Allow", 11)
+    assert (document.version, first.sid, first.effect, first.line) == (
+        "2012-10-17",
+        "Buckets",
+        "Allow",
+        11,
+    )
     assert first.actions == ("s3:GetObject", "s3:PutObject")
     assert first.resources == (
         "arn:aws:s3:::${aws_s3_bucket.b.bucket}/*",
@@ -137,12 +142,22 @@ def test_carriage_returns_and_a_byte_order_mark_do_not_matter() -> None:
     assert document.statements == read(address).statements
 
 
-KNOWN = "data.aws_iam_policy_document.deploy, aws_iam_role_policy.deploy.policy, aws_iam_policy.heredoc.policy"
+KNOWN = (
+    "data.aws_iam_policy_document.deploy, aws_iam_role_policy.deploy.policy,"
+    " aws_iam_policy.heredoc.policy"
+)
 
 
 @pytest.mark.parametrize(
     "address",
-    ["", "data.aws_iam_policy_document.other", "aws_iam_policy.heredoc.x", "local.two", "x[", "aws_iam_role.r.policy"],
+    [
+        "",
+        "data.aws_iam_policy_document.other",
+        "aws_iam_policy.heredoc.x",
+        "local.two",
+        "x[",
+        "aws_iam_role.r.policy",
+    ],
 )
 def test_the_error_of_an_unknown_address_lists_the_known_ones(address: str) -> None:
     with pytest.raises(NoPolicyError) as caught:
@@ -163,15 +178,28 @@ DATA = 'data "aws_iam_policy_document" "d" {{\n{}\n}}\n'
         ("x {\n", "local.a", "line 2, column"),
         ("a = 1\n", "local.a", "has no policy"),
         (
-            DATA.format('statement {\n actions = ["a:B"]\n principals {\n type = "AWS"\n identifiers = ["*"]\n }\n }'),
+            DATA.format(
+                'statement {\n actions = ["a:B"]\n principals {\n type = "AWS"\n identifiers ='
+                ' ["*"]\n }\n }'
+            ),
             "data.aws_iam_policy_document.d",
             "has a principal",
         ),
-        ('resource "r" "r" {\n policy = file("x.json")\n}\n', "r.r.policy", "only Terraform can work out"),
-        ('resource "r" "r" {\n policy = "{${x}}"\n}\n', "r.r.policy", "no JSON before Terraform renders it"),
+        (
+            'resource "r" "r" {\n policy = file("x.json")\n}\n',
+            "r.r.policy",
+            "only Terraform can work out",
+        ),
+        (
+            'resource "r" "r" {\n policy = "{${x}}"\n}\n',
+            "r.r.policy",
+            "no JSON before Terraform renders it",
+        ),
     ],
 )
-def test_an_incomplete_policy_is_rejected_in_one_sentence(text: str, address: str, message: str) -> None:
+def test_an_incomplete_policy_is_rejected_in_one_sentence(
+    text: str, address: str, message: str
+) -> None:
     with pytest.raises(PolicyFileError) as caught:
         read(address, text)
     assert message in str(caught.value)
@@ -180,7 +208,9 @@ def test_an_incomplete_policy_is_rejected_in_one_sentence(text: str, address: st
 
 
 NARROWED = ReplaceActions(0, frozenset({"s3:PutObject"}))
-ADDED = AppendStatement({"Sid": "New", "Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:s3:::b/${*}"})
+ADDED = AppendStatement(
+    {"Sid": "New", "Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:s3:::b/${*}"}
+)
 
 
 def test_statements_to_copy_are_written_as_data_source_blocks() -> None:
@@ -209,7 +239,12 @@ def test_statements_to_copy_are_written_as_data_source_blocks() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["data.aws_iam_policy_document.deploy", "aws_iam_role_policy.deploy.policy", "aws_iam_policy.heredoc"]
+    "address",
+    [
+        "data.aws_iam_policy_document.deploy",
+        "aws_iam_role_policy.deploy.policy",
+        "aws_iam_policy.heredoc",
+    ],
 )
 def test_written_hcl_has_the_meaning_of_the_policy(address: str) -> None:
     after = apply_edits(read(address).as_json(), [ADDED])
@@ -223,7 +258,13 @@ def test_written_hcl_has_the_meaning_of_the_policy(address: str) -> None:
 
 def meaning(document: Document) -> list[object]:
     return [
-        (statement.sid, statement.effect, statement.actions, statement.resources, statement.conditions)
+        (
+            statement.sid,
+            statement.effect,
+            statement.actions,
+            statement.resources,
+            statement.conditions,
+        )
         for statement in document.statements
     ]
 
@@ -236,7 +277,9 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_siz
 def test_any_text_is_written_without_markdown_characters_and_reads_back(name: str) -> None:
     text = f"arn:aws:s3:::b/{name}".replace("${", "").replace("%{", "")
     document = read("aws_iam_role_policy.deploy.policy").as_json()
-    after = apply_edits(document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})])
+    after = apply_edits(
+        document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})]
+    )
     shown = policy_hcl(after)
     assert not set(shown) & set("@`|<\t\r")
     again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({shown})\n}}\n')
@@ -250,8 +293,13 @@ def test_conditions_of_equal_test_and_variable_add_up() -> None:
       variable = "aws:PrincipalTag/team"
       values   = [VALUES]
     }"""
-    several = "".join(block.replace("VALUES", each) for each in ('"guest"', '"intern", var.x', '"guest"'))
-    text = 'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["a:B"]\n    resources = ["*"]'
+    several = "".join(
+        block.replace("VALUES", each) for each in ('"guest"', '"intern", var.x', '"guest"')
+    )
+    text = (
+        'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["a:B"]\n    resources'
+        ' = ["*"]'
+    )
     document = read("data.aws_iam_policy_document.d", f"{text}{several}\n  }}\n}}\n")
     (condition,) = document.statements[0].conditions
     assert condition.values == ("guest", "intern", "${var.x}", "guest")
@@ -260,11 +308,20 @@ def test_conditions_of_equal_test_and_variable_add_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ['[for s in var.x : { Effect = "Allow", Action = s, Resource = "*" }]', "[local.one]", "local.all"]
+    "statement",
+    [
+        '[for s in var.x : { Effect = "Allow", Action = s, Resource = "*" }]',
+        "[local.one]",
+        "local.all",
+    ],
 )
 def test_statements_computed_by_terraform_are_not_reported_as_mistakes(statement: str) -> None:
-    text = f'resource "r" "r" {{\n  policy = jsonencode({{\n    Statement = {statement}\n  }})\n}}\n'
-    with pytest.raises(PolicyFileError, match="is an expression that only Terraform can work out; name the output"):
+    text = (
+        f'resource "r" "r" {{\n  policy = jsonencode({{\n    Statement = {statement}\n  }})\n}}\n'
+    )
+    with pytest.raises(
+        PolicyFileError, match="is an expression that only Terraform can work out; name the output"
+    ):
         read("r.r.policy", text)
 
 

@@ -139,12 +139,16 @@ def changed_lines(before: str, after: str) -> list[str]:
         ),
         (
             DATA,
-            ReplaceActions(0, frozenset({"sqs:*"}), (("sqs:*", ("sqs:SendMessage", "sqs:GetQueueUrl")),)),
+            ReplaceActions(
+                0, frozenset({"sqs:*"}), (("sqs:*", ("sqs:SendMessage", "sqs:GetQueueUrl")),)
+            ),
             ['-       "sqs:*",', '+       "sqs:SendMessage",', '+       "sqs:GetQueueUrl",'],
         ),
         (
             DATA,
-            ReplaceActions(0, frozenset({"s3:ListBucket"}), (("s3:ListBucket", ("s3:ListBucketVersions",)),)),
+            ReplaceActions(
+                0, frozenset({"s3:ListBucket"}), (("s3:ListBucket", ("s3:ListBucketVersions",)),)
+            ),
             [
                 '-       "s3:GetObject",  # the code',
                 '-       "s3:ListBucket", # its listing',
@@ -155,7 +159,9 @@ def changed_lines(before: str, after: str) -> list[str]:
         (DATA, AppendActions(0, ("a:A",)), ['+       "a:A",']),
         (
             DATA,
-            ReplaceResources(0, frozenset(), ("arn:aws:s3:::acme-assets/x", "arn:aws:s3:::${aws:userid}")),
+            ReplaceResources(
+                0, frozenset(), ("arn:aws:s3:::acme-assets/x", "arn:aws:s3:::${aws:userid}")
+            ),
             [
                 '-     resources = ["${aws_s3_bucket.assets.arn}/*", aws_s3_bucket.assets.arn]',
                 "+     resources = [",
@@ -220,7 +226,10 @@ def changed_lines(before: str, after: str) -> list[str]:
         (
             TEXT,
             ReplaceActions(0, frozenset({"s3:*"}), (("s3:*", ("s3:GetObject",)),)),
-            ['-           "Action": ["s3:*", "a:A"],', '+           "Action": ["s3:GetObject", "a:A"],'],
+            [
+                '-           "Action": ["s3:*", "a:A"],',
+                '+           "Action": ["s3:GetObject", "a:A"],',
+            ],
         ),
     ],
 )
@@ -270,7 +279,10 @@ def test_an_edit_changes_only_its_lines(address: str, edit: Edit, lines: list[st
                 '+           "Sid": "New",',
                 '+           "Effect": "Allow",',
                 '+           "Action": ["s3:PutObject"],',
-                '+           "Resource": ["${aws_s3_bucket.assets.arn}/up/*", "arn:aws:s3:::other/$${*}"]',
+                (
+                    '+           "Resource": ["${aws_s3_bucket.assets.arn}/up/*",'
+                    ' "arn:aws:s3:::other/$${*}"]'
+                ),
             ],
         ),
     ],
@@ -280,12 +292,18 @@ def test_a_new_statement_has_the_form_of_its_neighbours_and_refers_to_the_module
 ) -> None:
     after = apply_edits(read(address), [NEW])
     assert changed_lines(FILE, after.text) == sorted(lines)
-    assert after.statements[-1].resources == ("arn:aws:s3:::acme-assets/up/*", "arn:aws:s3:::other/${*}")
+    assert after.statements[-1].resources == (
+        "arn:aws:s3:::acme-assets/up/*",
+        "arn:aws:s3:::other/${*}",
+    )
 
 
 def test_a_removed_statement_leaves_its_comment_and_no_two_blank_lines() -> None:
     after = apply_edits(read(DATA), [DropStatement(0)])
-    start, end = FILE.index("  statement {"), FILE.index('\n  statement {\n    sid         = "Rest"')
+    start, end = (
+        FILE.index("  statement {"),
+        FILE.index('\n  statement {\n    sid         = "Rest"'),
+    )
     assert after.text == FILE[:start] + FILE[end:]
     last = apply_edits(read(DATA), [DropStatement(3)])
     start, end = FILE.index('\n  statement {\n    effect    = "Deny"'), FILE.index("}\n\nlocals")
@@ -312,8 +330,13 @@ def test_a_list_that_several_expressions_use_is_not_edited() -> None:
 
 def test_a_resource_keeps_its_reference_in_another_statement() -> None:
     document = read(DATA)
-    edit = AppendStatement({"Effect": "Allow", "Action": ["a:A"], "Resource": list(document.statements[0].resources)})
-    assert '"${aws_s3_bucket.assets.arn}/*",\n      aws_s3_bucket.assets.arn,\n' in apply_edits(document, [edit]).text
+    edit = AppendStatement(
+        {"Effect": "Allow", "Action": ["a:A"], "Resource": list(document.statements[0].resources)}
+    )
+    assert (
+        '"${aws_s3_bucket.assets.arn}/*",\n      aws_s3_bucket.assets.arn,\n'
+        in apply_edits(document, [edit]).text
+    )
 
 
 def test_carriage_returns_and_a_byte_order_mark_survive() -> None:
@@ -322,7 +345,10 @@ def test_carriage_returns_and_a_byte_order_mark_survive() -> None:
         after = apply_edits(read(address, text), [NEW]).text
         assert after.startswith("\ufeff")
         assert "\n" not in after.replace("\r\n", "")
-        assert after.removeprefix("\ufeff").replace("\r\n", "\n") == apply_edits(read(address), [NEW]).text
+        assert (
+            after.removeprefix("\ufeff").replace("\r\n", "\n")
+            == apply_edits(read(address), [NEW]).text
+        )
 
 
 def test_a_file_that_is_not_formatted_keeps_its_columns() -> None:
@@ -340,7 +366,9 @@ def test_statements_are_written_into_a_data_source_that_has_none_of_its_own() ->
     assert not can_add_statements(
         read(
             "r.r",
-            'resource "r" "r" {\n  policy = file("p.json")\n}\n'.replace('file("p.json")', '"{\\"Statement\\": []}"'),
+            'resource "r" "r" {\n  policy = file("p.json")\n}\n'.replace(
+                'file("p.json")', '"{\\"Statement\\": []}"'
+            ),
         )
     )
 
@@ -360,8 +388,17 @@ def test_text_of_terraform_fmt_is_aligned_already() -> None:
 
 
 def document_with(actions: str) -> Document:
-    lines = ('variable "env" {', '  default = "dev"', "}", "", 'data "aws_iam_policy_document" "p" {', "  statement {")
-    text = "\n".join((*lines, f"    actions   = {actions}", '    resources = ["*"]', "  }", "}", ""))
+    lines = (
+        'variable "env" {',
+        '  default = "dev"',
+        "}",
+        "",
+        'data "aws_iam_policy_document" "p" {',
+        "  statement {",
+    )
+    text = "\n".join(
+        (*lines, f"    actions   = {actions}", '    resources = ["*"]', "  }", "}", "")
+    )
     return read("data.aws_iam_policy_document.p", text)
 
 
@@ -376,13 +413,19 @@ def document_with(actions: str) -> Document:
         '[["c:D"]][0]',
     ],
 )
-def test_an_action_is_neither_added_to_nor_removed_from_a_list_that_an_expression_makes(actions: str) -> None:
+def test_an_action_is_neither_added_to_nor_removed_from_a_list_that_an_expression_makes(
+    actions: str,
+) -> None:
     document = document_with(actions)
     assert not can_add_entries(document, 0, "Action")
-    assert all(document.statements[0].fixed_reason(action) for action in document.statements[0].actions)
+    assert all(
+        document.statements[0].fixed_reason(action) for action in document.statements[0].actions
+    )
 
 
-@pytest.mark.parametrize("actions", ['concat(split(",", "a:B"), [])', 'distinct(concat(["c:D"], []))'])
+@pytest.mark.parametrize(
+    "actions", ['concat(split(",", "a:B"), [])', 'distinct(concat(["c:D"], []))']
+)
 def test_an_action_is_added_to_the_first_list_that_a_function_passes_on_whole(actions: str) -> None:
     document = document_with(actions)
     assert can_add_entries(document, 0, "Action")
@@ -392,8 +435,8 @@ def test_an_action_is_added_to_the_first_list_that_a_function_passes_on_whole(ac
 
 def test_a_new_statement_has_the_tabs_and_the_last_commas_of_its_file() -> None:
     text = (
-        'data "aws_iam_policy_document" "p" {\n\tstatement {\n\t\tactions = [\n\t\t\t"a:B",\n\t\t\t"c:D"\n\t\t]\n'
-        '\t\tresources = ["*"]\n\t}\n}\n'
+        'data "aws_iam_policy_document" "p" {\n\tstatement {\n\t\tactions ='
+        ' [\n\t\t\t"a:B",\n\t\t\t"c:D"\n\t\t]\n\t\tresources = ["*"]\n\t}\n}\n'
     )
     text = f'provider "aws" {{\n  region = "eu-west-1"\n}}\n\n{text}'
     new = AppendStatement({"Effect": "Allow", "Action": ["e:F", "g:H"], "Resource": ["x"]})
@@ -413,7 +456,10 @@ def test_a_new_statement_has_the_tabs_and_the_last_commas_of_its_file() -> None:
 
 def test_a_new_object_ends_with_a_comma_only_if_its_neighbour_does() -> None:
     for end in ("", ","):
-        statement = f'{{\n      "Effect" : "Allow",\n      "Action" : "a:B",\n      "Resource" : "*"{end}\n    }}'
+        statement = (
+            f'{{\n      "Effect" : "Allow",\n      "Action" : "a:B",\n      "Resource" : "*"{end}\n'
+            "    }"
+        )
         text = f'locals {{\n  policy = jsonencode({{\n    "Statement" : [{statement}]\n  }})\n}}\n'
         new = AppendStatement({"Effect": "Allow", "Action": "e:F", "Resource": "x"})
         edited = apply_edits(read("local.policy", text), [new]).text

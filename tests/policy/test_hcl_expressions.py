@@ -1,4 +1,6 @@
-"""Expressions in HCL: what can be known is evaluated, and what remains unknown may cover anything."""
+"""Expressions in HCL: what can be known is evaluated, and what remains unknown may cover
+anything.
+"""
 
 from __future__ import annotations
 
@@ -87,9 +89,15 @@ def read(actions: str = '["s3:GetObject"]', resources: str = '["*"]', **files: s
         ('concat(local.reads, ["a:B"])', ("s3:GetObject", "s3:ListBucket", "a:B")),
         ('toset(["b:B", "a:A", "b:B"])', ("a:A", "b:B")),
         ('[for each in ["Get", "Put"] : "s3:${each}Object"]', ("s3:GetObject", "s3:PutObject")),
-        ('[for each in ["Get", "Put"] : format("s3:%sObject", each) if each != "Put"]', ("s3:GetObject",)),
         (
-            'flatten([for service, verbs in local.verbs : [for verb in verbs : "${service}:${verb}"]])',
+            '[for each in ["Get", "Put"] : format("s3:%sObject", each) if each != "Put"]',
+            ("s3:GetObject",),
+        ),
+        (
+            (
+                "flatten([for service, verbs in local.verbs : [for verb in verbs :"
+                ' "${service}:${verb}"]])'
+            ),
             ("sns:Publish", "sqs:SendMessage"),
         ),
         ('split(",", "a:A,b:B")', ("a:A", "b:B")),
@@ -104,7 +112,9 @@ def read(actions: str = '["s3:GetObject"]', resources: str = '["*"]', **files: s
         ('var.unknown ? ["a:A"] : ["a:A"]', ("a:A",)),
     ],
 )
-def test_actions_are_evaluated_as_far_as_they_can_be_known(expression: str, entries: tuple[str, ...]) -> None:
+def test_actions_are_evaluated_as_far_as_they_can_be_known(
+    expression: str, entries: tuple[str, ...]
+) -> None:
     assert read(expression).statements[0].actions == entries
 
 
@@ -149,7 +159,9 @@ def test_files_of_variables_replace_defaults_and_contradictions_are_unknown() ->
     resource = '["arn:aws:s3:::${var.bucket}"]'
     (loaded,) = read(resources=resource, terraform__tfvars='bucket = "live"').statements
     (named,) = read(resources=resource, prod__tfvars='bucket = "live"').statements
-    (two,) = read(resources=resource, prod__tfvars='bucket = "live"', dev__tfvars='bucket = "dev"').statements
+    (two,) = read(
+        resources=resource, prod__tfvars='bucket = "live"', dev__tfvars='bucket = "dev"'
+    ).statements
     assert loaded.resources == named.resources == ("arn:aws:s3:::live",)
     assert two.resources == ("arn:aws:s3:::${var.bucket}",)
 
@@ -158,18 +170,27 @@ def test_a_plan_gives_the_values_of_expressions() -> None:
     plan = {
         "variables": {"extra": {"value": ["sqs:SendMessage"]}},
         "planned_values": {
-            "root_module": {"resources": [{"address": "aws_s3_bucket.open", "values": {"bucket": "acme-open"}}]}
+            "root_module": {
+                "resources": [{"address": "aws_s3_bucket.open", "values": {"bucket": "acme-open"}}]
+            }
         },
         "prior_state": {
             "values": {
                 "root_module": {
-                    "resources": [{"address": "aws_s3_bucket.prefixed", "values": {"arn": "arn:aws:s3:::acme-logs-7"}}]
+                    "resources": [
+                        {
+                            "address": "aws_s3_bucket.prefixed",
+                            "values": {"arn": "arn:aws:s3:::acme-logs-7"},
+                        }
+                    ]
                 }
             }
         },
     }
     text = FILE.replace("ACTIONS", "var.extra").replace("RESOURCES", "[aws_s3_bucket.prefixed.arn]")
-    document = parse(text.encode(), "main.tf", POLICY, VALUES, TerraformFolder(plan=json.dumps(plan)))
+    document = parse(
+        text.encode(), "main.tf", POLICY, VALUES, TerraformFolder(plan=json.dumps(plan))
+    )
     assert document.statements[0].actions == ("sqs:SendMessage",)
     assert document.statements[0].resources == ("arn:aws:s3:::acme-logs-7",)
 
@@ -181,11 +202,18 @@ def test_the_rendered_policy_of_a_plan_replaces_what_remains_unknown() -> None:
     }
     values = {"address": POLICY, "values": {"json": json.dumps(rendered)}}
     plan = {"prior_state": {"values": {"root_module": {"resources": [values]}}}}
-    text = FILE.replace("ACTIONS", 'concat(["a:A"], yamldecode(local.x))').replace("RESOURCES", '["*"]')
-    document = parse(text.encode(), "main.tf", POLICY, VALUES, TerraformFolder(plan=json.dumps(plan)))
+    text = FILE.replace("ACTIONS", 'concat(["a:A"], yamldecode(local.x))').replace(
+        "RESOURCES", '["*"]'
+    )
+    document = parse(
+        text.encode(), "main.tf", POLICY, VALUES, TerraformFolder(plan=json.dumps(plan))
+    )
     (statement,) = document.statements
     assert statement.actions == ("a:A", "b:B")
-    assert (statement.fixed_reason("a:A"), statement.fixed_reason("b:B")) == ("", "an expression makes it")
+    assert (statement.fixed_reason("a:A"), statement.fixed_reason("b:B")) == (
+        "",
+        "an expression makes it",
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,12 +238,16 @@ def test_a_call_that_an_expression_may_allow_is_neither_allowed_nor_denied(
 @pytest.mark.parametrize(
     "resource", ['"arn:aws:s3:::acme-assets"', "aws_s3_bucket.open.arn", '"arn:aws:s3:::${var.x}"']
 )
-def test_a_wildcard_on_an_unknown_bucket_grants_what_it_grants_on_a_literal_one(resource: str) -> None:
+def test_a_wildcard_on_an_unknown_bucket_grants_what_it_grants_on_a_literal_one(
+    resource: str,
+) -> None:
     from leastpriv.evidence.models import Evidence
 
     literal = read('["s3:*"]', '["arn:aws:s3:::acme-assets"]').statements[0].resources
     document = read('["s3:*"]', f"[{resource}]")
-    entry = entries_with_usage(document, Evidence("arn:aws:iam::111122223333:role/r", (), (), ()))[0]
+    entry = entries_with_usage(document, Evidence("arn:aws:iam::111122223333:role/r", (), (), ()))[
+        0
+    ]
     assert entry.granted
     assert all(fits(action, literal[0]) for action in entry.granted)
 
@@ -239,7 +271,9 @@ DYNAMIC = """data "aws_iam_policy_document" "p" {
 
 def test_dynamic_statements_over_known_values_are_written_out() -> None:
     each = '[{ actions = ["a:A"], resource = "*" }, { actions = var.x, resource = "r" }]'
-    first, second, third = parse(DYNAMIC.replace("FOR_EACH", each).encode(), "main.tf", POLICY).statements
+    first, second, third = parse(
+        DYNAMIC.replace("FOR_EACH", each).encode(), "main.tf", POLICY
+    ).statements
     assert (first.actions, first.resources, first.conditions_readable) == (("a:A",), ("*",), True)
     assert (second.actions, second.resources) == (("${var.x}",), ("r",))
     assert third.effect == "Deny"
@@ -291,22 +325,31 @@ data "aws_iam_policy_document" "base" {
 )
 def test_an_unknown_effect_or_exclusion_may_allow_or_deny_anything(body: str, reason: str) -> None:
     actions = "" if "actions" in body else 'actions = ["s3:GetObject"]\n'
-    text = f'data "aws_iam_policy_document" "p" {{\n  statement {{\n{body}\n{actions}resources = ["*"]\n  }}\n}}\n'
+    text = (
+        f'data "aws_iam_policy_document" "p" {{\n  statement {{\n{body}\n{actions}resources ='
+        ' ["*"]\n  }\n}\n'
+    )
     document = parse(text.encode(), "main.tf", POLICY)
     assert evaluate(Request("s3:GetObject", "*", {}), [document]).effect == "unknown"
     assert any(reason == found for statement in document.statements for _, found in statement.fixed)
 
 
 def test_an_unknown_policy_variable_in_a_condition_makes_the_grant_uncertain() -> None:
-    condition = '["*"]\n condition {\n test = var.t\n variable = "aws:RequestedRegion"\n values = ["x"]\n }'
+    condition = (
+        '["*"]\n condition {\n test = var.t\n variable = "aws:RequestedRegion"\n values = ["x"]\n }'
+    )
     text = FILE.replace("ACTIONS", '["s3:GetObject"]').replace("RESOURCES", condition)
-    assert evaluate(Request("s3:GetObject", "*", {}), [parse(text.encode(), "main.tf", POLICY)]).effect == "unknown"
+    assert (
+        evaluate(Request("s3:GetObject", "*", {}), [parse(text.encode(), "main.tf", POLICY)]).effect
+        == "unknown"
+    )
 
 
 FOLDER = {
     "policy__json": '{"Statement": [{"Effect": "Allow", "Action": "a:A", "Resource": "*"}]}',
     "policy__json__tftpl": (
-        '{"Statement": [{"Effect": "Allow", "Action": ${jsonencode(acts)}, "Resource": "${arn}/*"}]}'
+        '{"Statement": [{"Effect": "Allow", "Action": ${jsonencode(acts)}, "Resource":'
+        ' "${arn}/*"}]}'
     ),
     "locals__tf": 'locals {\n  shared = ["c:C"]\n}\n',
 }
@@ -323,7 +366,10 @@ FOLDER = {
             "it is in the template policy.json.tftpl",
         ),
         (
-            'jsonencode({ Statement = { Effect = "Allow", Action = local.shared, Resource = "*" } })',
+            (
+                'jsonencode({ Statement = { Effect = "Allow", Action = local.shared, Resource = "*"'
+                " } })"
+            ),
             ("c:C",),
             ("*",),
             "local.shared is in locals.tf",
@@ -335,7 +381,9 @@ def test_policies_of_other_files_are_read_and_name_their_file(
 ) -> None:
     text = f'resource "aws_iam_role_policy" "p" {{\n  policy = {policy}\n}}\n'
     folder = TerraformFolder({name.replace("__", "."): content for name, content in FOLDER.items()})
-    (statement,) = parse(text.encode(), "main.tf", "aws_iam_role_policy.p.policy", VALUES, folder).statements
+    (statement,) = parse(
+        text.encode(), "main.tf", "aws_iam_role_policy.p.policy", VALUES, folder
+    ).statements
     assert (statement.actions, statement.resources) == (actions, resources)
     assert statement.fixed_reason(actions[0]) == reason
 
@@ -356,4 +404,7 @@ def test_a_heredoc_keeps_the_places_of_its_json_around_expressions() -> None:
     first, second = document.statements
     assert first.actions[0].startswith("${expression-")
     assert second.resources == ("arn:aws:s3:::${var.b}", "${aws:userid}")
-    assert [(each.line, document.line_of_entry(1, "a:A")) for each in document.statements] == [(5, 6), (6, 6)]
+    assert [(each.line, document.line_of_entry(1, "a:A")) for each in document.statements] == [
+        (5, 6),
+        (6, 6),
+    ]

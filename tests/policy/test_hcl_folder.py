@@ -1,4 +1,6 @@
-"""Policies of a Terraform folder: which are attached to a role, and what resources of the folder are called."""
+"""Policies of a Terraform folder: which are attached to a role, and what resources of the folder
+are called.
+"""
 
 from __future__ import annotations
 
@@ -180,7 +182,9 @@ output "actions" {
 """
     folder = TerraformFolder({"modules/bucket/main.tf": module})
     values = {"AWS::Partition": "aws"}
-    (statement,) = parse(text.encode(), "main.tf", "data.aws_iam_policy_document.p", values, folder).statements
+    (statement,) = parse(
+        text.encode(), "main.tf", "data.aws_iam_policy_document.p", values, folder
+    ).statements
     assert statement.actions == ("s3:GetObject",)
     assert statement.resources == ("arn:aws:s3:::acme-assets", "${module.other.arn}")
     assert statement.fixed_reason("s3:GetObject") == "module.bucket makes it"
@@ -211,7 +215,10 @@ def test_a_policy_of_a_thousand_actions_is_read_and_edited_in_seconds() -> None:
         + "    ]\n    resources = [aws_s3_bucket.b.arn]\n  }\n\n"
         for place in range(50)
     )
-    resources = "".join(f'resource "aws_sqs_queue" "q{place}" {{\n  name = "q{place}"\n}}\n\n' for place in range(300))
+    resources = "".join(
+        f'resource "aws_sqs_queue" "q{place}" {{\n  name = "q{place}"\n}}\n\n'
+        for place in range(300)
+    )
     text = f'data "aws_iam_policy_document" "p" {{\n{statements}}}\n\n{resources}'
     begin = time.process_time()
     document = parse(text.encode(), "main.tf", "data.aws_iam_policy_document.p")

@@ -1,7 +1,8 @@
-"""Random expressions: the value that Terraform computes is known exactly, or covered by what remains unknown.
+"""Random expressions: the value that Terraform computes is known exactly, or covered by what
+remains unknown.
 
-The fast test computes the value with a model of Terraform's functions; the slow one with `terraform console`, which
-also checks the model.
+The fast test computes the value with a model of Terraform's functions; the slow one with `terraform
+console`, which also checks the model.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ ACTIONS = ("s3:GetObject", "sqs:*", "a:B", "c:D", "")
 texts = st.one_of(
     st.sampled_from(ACTIONS[:-1]).map(lambda text: Made(json.dumps(text), text)),
     st.sampled_from(
-        [Made("var.name", "orders"), Made("var.secret", "hidden"), Made('local.verbs["get"]', "GetObject")]
+        [
+            Made("var.name", "orders"),
+            Made("var.secret", "hidden"),
+            Made('local.verbs["get"]', "GetObject"),
+        ]
     ),
 )
 
@@ -70,10 +75,14 @@ def text_expressions(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
             lambda p: Made(f'"${{{p[0].text}}}-${{{p[1].text}}}"', f"{p[0].value}-{p[1].value}")
         ),
         st.tuples(inner, inner).map(
-            lambda p: Made(f'format("%s:%s", {p[0].text}, {p[1].text})', f"{p[0].value}:{p[1].value}")
+            lambda p: Made(
+                f'format("%s:%s", {p[0].text}, {p[1].text})', f"{p[0].value}:{p[1].value}"
+            )
         ),
         inner.map(lambda each: Made(f"upper({each.text})", str(each.value).upper())),
-        inner.map(lambda each: Made(f'replace({each.text}, "s", "t")', str(each.value).replace("s", "t"))),
+        inner.map(
+            lambda each: Made(f'replace({each.text}, "s", "t")', str(each.value).replace("s", "t"))
+        ),
         st.tuples(inner, inner, inner).map(
             lambda p: Made(
                 f'({p[0].text} == "orders" ? {p[1].text} : {p[2].text})',
@@ -123,7 +132,10 @@ def list_expressions(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
         ("reverse(LIST)", lambda values: values[::-1]),
         ("compact(LIST)", lambda values: [each for each in values if each]),
         ('[for each in LIST : "s3:${each}"]', lambda values: [f"s3:{each}" for each in values]),
-        ('[for each in LIST : each if each != "a:B"]', lambda values: [each for each in values if each != "a:B"]),
+        (
+            '[for each in LIST : each if each != "a:B"]',
+            lambda values: [each for each in values if each != "a:B"],
+        ),
         ('split(",", join(",", LIST))', lambda values: values),
         ('formatlist("%s*", LIST)', lambda values: [f"{each}*" for each in values]),
         ("[for key, each in LIST : each]", lambda values: values),
@@ -135,7 +147,9 @@ def list_expressions(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
     return st.one_of(
         *(inner.map(of_list(template, compute)) for template, compute in single),
         pairs.map(lambda p: Made(f"concat({p[0].text}, {p[1].text})", [*p[0].value, *p[1].value])),  # type: ignore[misc]
-        pairs.map(lambda p: Made(f"flatten([{p[0].text}, {p[1].text}])", [*p[0].value, *p[1].value])),  # type: ignore[misc]
+        pairs.map(
+            lambda p: Made(f"flatten([{p[0].text}, {p[1].text}])", [*p[0].value, *p[1].value])
+        ),  # type: ignore[misc]
         pairs.map(
             lambda p: Made(
                 f"sort(tolist(setunion({p[0].text}, {p[1].text})))",
@@ -151,7 +165,9 @@ def list_expressions(inner: st.SearchStrategy[Made]) -> st.SearchStrategy[Made]:
     )
 
 
-some_list = st.recursive(lists, list_expressions, max_leaves=5).filter(lambda made: bool(made.value))
+some_list = st.recursive(lists, list_expressions, max_leaves=5).filter(
+    lambda made: bool(made.value)
+)
 
 
 def read(expression: str) -> Document:
@@ -162,16 +178,23 @@ def read(expression: str) -> Document:
 
 
 def check(expression: str, value: Sequence[str]) -> None:
-    """Checks that what is read is the value, or covers it, and that no granted call is called denied."""
+    """Checks that what is read is the value, or covers it, and that no granted call is called
+    denied.
+    """
     document = read(expression)
     (statement,) = document.statements
     known = [entry for entry in statement.actions if entry not in statement.unknown_actions]
     if not statement.unknown_actions:
         assert sorted(known) == sorted(value), expression
     for entry in value:
-        assert any(matches(with_any_text(each), entry) for each in statement.actions), (expression, statement.actions)
+        assert any(matches(with_any_text(each), entry) for each in statement.actions), (
+            expression,
+            statement.actions,
+        )
         if entry.isascii() and ":" in entry and "*" not in entry:
-            assert evaluate(Request(entry, "*", {}), [document]).effect != "implicitDeny", expression
+            assert evaluate(Request(entry, "*", {}), [document]).effect != "implicitDeny", (
+                expression
+            )
 
 
 @given(some_list)
@@ -189,7 +212,9 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("console")
     (folder / "main.tf").write_text(MODULE)
-    (folder / "only.tfvars").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in VARIABLES.items()))
+    (folder / "only.tfvars").write_text(
+        "".join(f"{key} = {json.dumps(value)}\n" for key, value in VARIABLES.items())
+    )
     return tools, folder
 
 

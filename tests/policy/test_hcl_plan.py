@@ -75,7 +75,11 @@ def test_a_plan_of_terraform_says_what_every_expression_is(tmp_path: Path) -> No
         pytest.skip(str(error))
     (tmp_path / "main.tf").write_text(MODULE)
     (tmp_path / "policy.tftpl").write_text(TEMPLATE)
-    environment = {"PATH": os.defpath, "HOME": str(tmp_path), "TF_CLI_CONFIG_FILE": str(tools / "terraform.rc")}
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(tmp_path),
+        "TF_CLI_CONFIG_FILE": str(tools / "terraform.rc"),
+    }
     shown = ""
     for command in (
         ["init", "-input=false"],
@@ -108,4 +112,6 @@ def test_a_plan_of_terraform_says_what_every_expression_is(tmp_path: Path) -> No
         (("ssm:PutParameter",), ("*",)),
         (("sns:CreateTopic",), ("*",)),
     ]
-    assert read("aws_iam_role_policy.deploy.policy", plan) == [(("ssm:PutParameter", "sns:CreateTopic"), ("*",))]
+    assert read("aws_iam_role_policy.deploy.policy", plan) == [
+        (("ssm:PutParameter", "sns:CreateTopic"), ("*",))
+    ]

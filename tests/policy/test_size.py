@@ -1,4 +1,6 @@
-"""Packing keeps the meaning, brings each policy within its quota, and leaves fitting policies unchanged."""
+"""Packing keeps the meaning, brings each policy within its quota, and leaves fitting policies
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,17 @@ Statements = list[dict[str, Any]]
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 USER = "arn:aws:iam::111122223333:user/ann"
 PADDING = "x" * 400
-RESOURCES = [f"arn:aws:sqs:eu-west-1:111122223333:{name}-{PADDING}" for name in ("a", "b", "c", "d")]
-ACTIONS = ["sqs:SendMessage", "sqs:CreateQueue", "sqs:DeleteQueue", "sqs:Get*", "SQS:sendmessage", "sns:Publish"]
+RESOURCES = [
+    f"arn:aws:sqs:eu-west-1:111122223333:{name}-{PADDING}" for name in ("a", "b", "c", "d")
+]
+ACTIONS = [
+    "sqs:SendMessage",
+    "sqs:CreateQueue",
+    "sqs:DeleteQueue",
+    "sqs:Get*",
+    "SQS:sendmessage",
+    "sns:Publish",
+]
 TAGGED = {"StringEquals": {"aws:ResourceTag/team": ["shop", "é"]}}
 DATED = {"NumericLessThan": {"s3:max-keys": 1.5}}
 
@@ -43,7 +54,9 @@ DATED = {"NumericLessThan": {"s3:max-keys": 1.5}}
 @st.composite
 def statement(draw: st.DrawFn) -> dict[str, Any]:
     names, places = draw(
-        st.sampled_from([("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")])
+        st.sampled_from(
+            [("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")]
+        )
     )
     made: dict[str, Any] = {
         "Effect": draw(st.sampled_from(["Allow", "Allow", "Allow", "Deny"])),
@@ -120,8 +133,19 @@ def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
             {
                 "Statement": [
                     {"Sid": "A", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue},
-                    {"Sid": "B", "Effect": "Allow", "Action": ["sqs:CreateQueue"], "Resource": [queue]},
-                    {"Sid": "C", "Effect": "Allow", "Action": "sns:Publish", "Resource": queue, "Condition": TAGGED},
+                    {
+                        "Sid": "B",
+                        "Effect": "Allow",
+                        "Action": ["sqs:CreateQueue"],
+                        "Resource": [queue],
+                    },
+                    {
+                        "Sid": "C",
+                        "Effect": "Allow",
+                        "Action": "sns:Publish",
+                        "Resource": queue,
+                        "Condition": TAGGED,
+                    },
                     {"Sid": "D", "Effect": "Deny", "Action": "sqs:DeleteQueue", "Resource": queue},
                     {
                         "Sid": "E",
@@ -143,7 +167,12 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
     """An addition of one queue to a full policy must not change forty statements."""
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders-{:02}-" + "x" * 34
     queues = [
-        {"Sid": f"Queue{number}", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue.format(number)}
+        {
+            "Sid": f"Queue{number}",
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": queue.format(number),
+        }
         for number in range(40)
     ]
     limit = quota(PolicyKind.MANAGED)
@@ -153,11 +182,15 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
     assert packed.fits
     assert packed.further == packed.wildcards == ()
     assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
-    assert policy_size(merge_statements(whole, policy_size(packed.document))[0]) == policy_size(packed.document)
+    assert policy_size(merge_statements(whole, policy_size(packed.document))[0]) == policy_size(
+        packed.document
+    )
     fewer, merged_sids = merge_statements(whole, limit + 150)
     assert len(merged_sids) < len(packed.merged)
     assert limit < policy_size(fewer) <= limit + 150
-    lists = document({"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]})
+    lists = document(
+        {"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]}
+    )
     folded_policy, wildcards = shorten_actions(
         lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10
     )
@@ -165,7 +198,9 @@ def test_only_as_many_statements_are_merged_or_shortened_as_necessary() -> None:
     assert policy_size(folded_policy) <= policy_size(lists) - 10
     shortest, every = shorten_actions(lists, lambda _document, _statement, _pattern: True)
     assert {each.pattern.partition(":")[0] for each in every} == {"ec2", "s3"}
-    exactly, enough = shorten_actions(lists, lambda _document, _statement, _pattern: True, policy_size(shortest))
+    exactly, enough = shorten_actions(
+        lists, lambda _document, _statement, _pattern: True, policy_size(shortest)
+    )
     assert (policy_size(exactly), {*enough}) == (policy_size(shortest), {*every})
 
 
@@ -185,7 +220,12 @@ def test_merging_to_a_limit_keeps_the_meaning_and_reaches_the_limit_if_possible(
 
 
 def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:
-    return {"Sid": sid, "Effect": "Allow", "Action": list(catalog.actions(service)[:count]), "Resource": "*"}
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": list(catalog.actions(service)[:count]),
+        "Resource": "*",
+    }
 
 
 def test_a_wildcard_is_written_only_with_consent_and_grants_the_same_catalogue_actions() -> None:
@@ -212,16 +252,25 @@ def test_a_wildcard_replaces_no_other_action(bits: int, allowed: bool) -> None:
     chosen = [name for place, name in enumerate(names) if bits >> place & 1]
     others = [name for name in names if name not in chosen]
     entries = wildcards_for(chosen, others, lambda _: allowed)
-    assert {name for name in names if any(action_matches(entry, name) for entry in entries)} == set(chosen)
+    assert {name for name in names if any(action_matches(entry, name) for entry in entries)} == set(
+        chosen
+    )
     assert allowed or entries == tuple(sorted(chosen))
 
 
 def test_the_file_keeps_its_lines_and_deny_statements_and_the_last_statements_move() -> None:
-    statements = [long_list("One", 120), long_list("Two", 100, "iam"), {**long_list("Three", 60, "rds")}]
+    statements = [
+        long_list("One", 120),
+        long_list("Two", 100, "iam"),
+        {**long_list("Three", 60, "rds")},
+    ]
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::secret"}
     whole = document({"Version": "2012-10-17", "Statement": [*statements, deny]}, indent="\t")
     packed = pack(whole)
-    assert [[each.sid for each in part.statements] for part in parts(packed)] == [["One", "Three", "Never"], ["Two"]]
+    assert [[each.sid for each in part.statements] for part in parts(packed)] == [
+        ["One", "Three", "Never"],
+        ["Two"],
+    ]
     lines = iter(whole.text.splitlines())
     assert all(line in lines for line in packed.document.text.splitlines())
     assert "\n\t" in packed.further[0].text
@@ -244,12 +293,21 @@ def test_a_statement_is_split_into_the_fewest_policies() -> None:
     packed = pack(whole)
     assert packed.fits
     assert len(parts(packed)) == -(-policy_size(whole) // quota(PolicyKind.MANAGED)) == 5
-    assert [part.statements[0].sid for part in parts(packed)] == ["A22", *(f"A22Part{n}" for n in range(2, 6))]
-    assert [resource for part in parts(packed) for resource in part.statements[0].resources] == queues
+    assert [part.statements[0].sid for part in parts(packed)] == [
+        "A22",
+        *(f"A22Part{n}" for n in range(2, 6)),
+    ]
+    assert [
+        resource for part in parts(packed) for resource in part.statements[0].resources
+    ] == queues
 
 
 def test_parts_of_split_statements_get_distinct_sids() -> None:
-    servers = [{**long_list("Servers", 500)}, {**long_list("ServersPart2", 3, "rds")}, {**long_list("servers", 400)}]
+    servers = [
+        {**long_list("Servers", 500)},
+        {**long_list("ServersPart2", 3, "rds")},
+        {**long_list("servers", 400)},
+    ]
     packed = pack(document({"Version": "2012-10-17", "Statement": servers}))
     sids = [each.sid.lower() for part in parts(packed) for each in part.statements]
     assert len(sids) == len({*sids})
@@ -282,17 +340,37 @@ def test_the_output_of_get_role_policy_is_inline() -> None:
 
 def test_quotas_are_those_of_aws() -> None:
     found = {kind.value: quota(kind) for kind in PolicyKind}
-    assert found == {"managed": 6_144, "inline-role": 10_240, "inline-user": 2_048, "session": 2_048}
+    assert found == {
+        "managed": 6_144,
+        "inline-role": 10_240,
+        "inline-user": 2_048,
+        "session": 2_048,
+    }
     assert max_managed_policies() == 10
 
 
 def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None:
-    one = document({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]})
+    one = document(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}],
+        }
+    )
     text = session_policy([one, one])
     assert not re.search(r"\s", text)
     assert_same([one], [parse(text.encode(), "session.json")])
-    assert session_policy([document({"Version": "2012-10-17", "Statement": [long_list("Servers", 60)]})]) == ""
-    assert session_policy([one, document({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})]) == ""
+    assert (
+        session_policy(
+            [document({"Version": "2012-10-17", "Statement": [long_list("Servers", 60)]})]
+        )
+        == ""
+    )
+    assert (
+        session_policy(
+            [one, document({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})]
+        )
+        == ""
+    )
     assert session_policy([]) == ""
 
 
@@ -341,7 +419,9 @@ def test_the_cloudformation_resource_type_decides_how_a_policy_is_attached(
         ("aws_iam_policy", PolicyKind.MANAGED),
     ],
 )
-def test_the_terraform_resource_type_decides_how_a_policy_is_attached(kind: str, expected: PolicyKind) -> None:
+def test_the_terraform_resource_type_decides_how_a_policy_is_attached(
+    kind: str, expected: PolicyKind
+) -> None:
     statement = '{ Effect = "Allow", Action = "a:B", Resource = "*" }'
     text = f'resource "{kind}" "x" {{\n  policy = jsonencode({{ Statement = [{statement}] }})\n}}\n'
     assert policy_kind(parse(text.encode(), "main.tf", f"{kind}.x.policy"), ROLE) is expected
@@ -350,13 +430,29 @@ def test_the_terraform_resource_type_decides_how_a_policy_is_attached(kind: str,
 def test_the_inline_policies_of_a_role_share_one_quota() -> None:
     large = document({"PolicyDocument": {"Statement": [long_list("Servers", 150)]}})
     size = policy_size(large)
-    assert size_of_others(PolicyKind.INLINE_ROLE, [large, document({"Statement": [long_list("A", 3)]})], ROLE) == size
+    assert (
+        size_of_others(
+            PolicyKind.INLINE_ROLE, [large, document({"Statement": [long_list("A", 3)]})], ROLE
+        )
+        == size
+    )
     assert size_of_others(PolicyKind.MANAGED, [large], ROLE) == 0
 
 
 def test_the_quota_that_other_policies_use_is_respected() -> None:
-    alarm = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": f"arn:aws:cloudwatch:{PADDING}"}
-    own = document({"PolicyDocument": {"Version": "2012-10-17", "Statement": [long_list("Servers", 200), alarm]}})
+    alarm = {
+        "Effect": "Allow",
+        "Action": "cloudwatch:PutMetricAlarm",
+        "Resource": f"arn:aws:cloudwatch:{PADDING}",
+    }
+    own = document(
+        {
+            "PolicyDocument": {
+                "Version": "2012-10-17",
+                "Statement": [long_list("Servers", 200), alarm],
+            }
+        }
+    )
     assert pack(own, PolicyKind.INLINE_ROLE) == PackedPolicy(own)
     room = policy_size(own) - 1
     packed = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE) - room)

@@ -12,7 +12,11 @@ from leastpriv.policy.source import Location
     [
         ("iam/ci.json", "iam/ci.json", ""),
         ("t.yaml#/Resources/Role", "t.yaml", "/Resources/Role"),
-        ("main.tf#data.aws_iam_policy_document.deploy", "main.tf", "data.aws_iam_policy_document.deploy"),
+        (
+            "main.tf#data.aws_iam_policy_document.deploy",
+            "main.tf",
+            "data.aws_iam_policy_document.deploy",
+        ),
         ("main.tf.json#/resource/a~1b/#", "main.tf.json", "/resource/a~1b/#"),
         ("iam/#1.json", "iam/#1.json", ""),
         ("x.json#", "x.json#", ""),

@@ -15,7 +15,12 @@ from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply_edits
 POLICY = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Sid": 'Ä "😀" \\', "Effect": "Allow", "Action": ["s3:A", "s3:B", "s3:C"], "Resource": "arn:aws:s3:::b/*"},
+        {
+            "Sid": 'Ä "😀" \\',
+            "Effect": "Allow",
+            "Action": ["s3:A", "s3:B", "s3:C"],
+            "Resource": "arn:aws:s3:::b/*",
+        },
         {"Effect": "Deny", "Action": "iam:*", "Resource": "*"},
     ],
 }
@@ -36,7 +41,10 @@ FORMS = {
 
 def escaped(draw: st.DrawFn, text: str) -> str:
     """Writes `text` as a JSON string in which a drawn character is always or never escaped."""
-    plain = {char: [char, json.dumps(char)[1:-1], *([f"\\u{ord(char):04x}"] * (char < "\x80"))] for char in text}
+    plain = {
+        char: [char, json.dumps(char)[1:-1], *([f"\\u{ord(char):04x}"] * (char < "\x80"))]
+        for char in text
+    }
     chosen = {char: draw(st.sampled_from(FORMS.get(char, plain[char]))) for char in sorted(plain)}
     return '"' + "".join(chosen[char] for char in text) + '"'
 
@@ -50,14 +58,23 @@ def in_json(draw: st.DrawFn) -> tuple[str, str]:
 @st.composite
 def in_quotes(draw: st.DrawFn) -> tuple[str, str]:
     inner = json.dumps(POLICY, ensure_ascii=draw(st.booleans()))
-    written = draw(st.sampled_from(["'" + inner.replace("'", "''") + "'", json.dumps(inner, ensure_ascii=False)]))
+    written = draw(
+        st.sampled_from(
+            ["'" + inner.replace("'", "''") + "'", json.dumps(inner, ensure_ascii=False)]
+        )
+    )
     return f"resource:\n  r:\n    - policy: {written}  # it is\n      z: 1\n", "main.yaml"
 
 
 @st.composite
 def in_lines(draw: st.DrawFn) -> tuple[str, str]:
-    inner = json.dumps(POLICY, indent=draw(st.sampled_from([1, 2, 4])), ensure_ascii=draw(st.booleans()))
-    header, blank = draw(st.sampled_from(["|", "|-", "|+", "| # c"])), draw(st.sampled_from(["", "\n"]))
+    inner = json.dumps(
+        POLICY, indent=draw(st.sampled_from([1, 2, 4])), ensure_ascii=draw(st.booleans())
+    )
+    header, blank = (
+        draw(st.sampled_from(["|", "|-", "|+", "| # c"])),
+        draw(st.sampled_from(["", "\n"])),
+    )
     lines = inner.replace("\n", blank + "\n          ")
     text = f"resource:\n  r:\n    - policy: {header}\n          {lines}\n      z: 1\n"
     return text.replace("\n", draw(st.sampled_from(["\n", "\r\n"]))), "main.yaml"
@@ -76,7 +93,9 @@ def inner_value(document: Document) -> object:
         return json.loads(json.loads(document.raw)["resource"]["r"][0]["policy"])
     from ruamel.yaml import YAML
 
-    return json.loads(YAML(typ="safe", pure=True).load(document.raw.decode())["resource"]["r"][0]["policy"])
+    return json.loads(
+        YAML(typ="safe", pure=True).load(document.raw.decode())["resource"]["r"][0]["policy"]
+    )
 
 
 @given(wrapped)
@@ -106,31 +125,49 @@ def test_unaffected_text_keeps_its_escapes(made: tuple[str, str]) -> None:
     document, outer = opened(*made), made[0]
     embedded = document.source.embedded
     assert embedded
-    before_b, after_b = (embedded.outer_offset(document.text.index(part)) for part in ('"s3:B"', '"s3:C"'))
+    before_b, after_b = (
+        embedded.outer_offset(document.text.index(part)) for part in ('"s3:B"', '"s3:C"')
+    )
     edited = apply_edits(document, [ReplaceActions(0, frozenset({"s3:B"}))]).to_bytes().decode()
     assert edited == outer[:before_b] + outer[after_b:]
     iam = embedded.outer_offset(document.text.index('"iam:*"'))
-    twice = [ReplaceActions(0, frozenset({"s3:B"})), ReplaceActions(1, frozenset({"iam:*"}), (("iam:*", ("iam:X",)),))]
+    twice = [
+        ReplaceActions(0, frozenset({"s3:B"})),
+        ReplaceActions(1, frozenset({"iam:*"}), (("iam:*", ("iam:X",)),)),
+    ]
     edited = apply_edits(document, twice).to_bytes().decode()
     assert edited.startswith(outer[:before_b] + outer[after_b:iam])
-    assert edited.endswith(outer[embedded.outer_offset(document.text.index('"iam:*"') + len('"iam:*"')) :])
+    assert edited.endswith(
+        outer[embedded.outer_offset(document.text.index('"iam:*"') + len('"iam:*"')) :]
+    )
 
 
 def test_statement_lines_are_lines_of_the_file() -> None:
-    text = 'a:\n  policy: |\n    {\n      "Statement": [\n        {"Effect": "Deny", "Action": "*"}\n      ]\n    }\n'
+    text = (
+        'a:\n  policy: |\n    {\n      "Statement": [\n        {"Effect": "Deny", "Action": "*"}\n '
+        "     ]\n    }\n"
+    )
     document = parse(text.encode(), "x.yml", "/a/policy")
     assert document.statements[0].line == 5
     with pytest.raises(PolicyFileError, match=r"^x\.yml: line 5, column 9: the Effect"):
         parse(text.replace("Deny", "deny").encode(), "x.yml", "/a/policy")
-    in_one = '{\n "p": "{\\n\\"Statement\\": [{\\"Effect\\": \\"Deny\\", \\"Action\\": \\"*\\"}]}"\n}'
+    in_one = (
+        '{\n "p": "{\\n\\"Statement\\": [{\\"Effect\\": \\"Deny\\", \\"Action\\": \\"*\\"}]}"\n}'
+    )
     assert parse(in_one.encode(), "x.json", "/p").statements[0].line == 2
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('p: "{\\x22Statement\\x22: []}"\n', "is a string of a form that cannot be edited in place"),
-        ('p: "{\n  \\"Statement\\": []}"\n', "is a string of a form that cannot be edited in place"),
+        (
+            'p: "{\\x22Statement\\x22: []}"\n',
+            "is a string of a form that cannot be edited in place",
+        ),
+        (
+            'p: "{\n  \\"Statement\\": []}"\n',
+            "is a string of a form that cannot be edited in place",
+        ),
         ('p: >\n  {"Statement": []}\n', "is a string of a form that cannot be edited in place"),
         ("p: '{\"Statement\": [}'\n", "the string at /p is not JSON"),
     ],
@@ -148,8 +185,8 @@ def test_a_string_without_a_policy_is_an_error(text: str) -> None:
 
 def test_a_policy_under_fn_sub_keeps_its_variables_apart_from_the_template() -> None:
     text = (
-        'p: !Sub |\n  {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["a:B", "a:C"],\n'
-        '   "Resource": "arn:aws:s3:::${Bucket}/${!aws:username}/*"}]}\n'
+        'p: !Sub |\n  {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["a:B",'
+        ' "a:C"],\n   "Resource": "arn:aws:s3:::${Bucket}/${!aws:username}/*"}]}\n'
     )
     document = parse(text.encode(), "x.yaml", "/p")
     assert document.statements[0].resources == ("arn:aws:s3:::${Bucket}/${aws:username}/*",)

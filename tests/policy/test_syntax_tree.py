@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.syntax_tree import Node, json_string, minified, position, read_json
 
-scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -35,7 +41,9 @@ def every_node(node: Node) -> list[Node]:
 
 
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
-def test_every_node_has_its_value_and_text(value: object, indent: int | str, ascii_only: bool) -> None:
+def test_every_node_has_its_value_and_text(
+    value: object, indent: int | str, ascii_only: bool
+) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
     root = read_json(text, "p.json")
     assert value_of(root) == value
@@ -49,7 +57,9 @@ def test_every_node_has_its_value_and_text(value: object, indent: int | str, asc
 @given(values)
 def test_minified_text_equals_compact_json(value: object) -> None:
     text = json.dumps(value, indent=3)
-    assert minified(read_json(text, "p.json")) == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    assert minified(read_json(text, "p.json")) == json.dumps(
+        value, separators=(",", ":"), ensure_ascii=False
+    )
 
 
 @given(st.text(alphabet='{}[]",:\\u0123 \t\ntruefalsn-.eE+*', max_size=20))
@@ -78,11 +88,20 @@ def test_exactly_the_texts_that_are_not_strict_json_are_rejected(text: str) -> N
             '{"a": 1,\n "b": 2,\n "a": 3}',
             'p.json: line 3, column 2: the key "a" appears twice in one object; keep one.',
         ),
-        ('{"a": 1\n "b": 2}', "p.json: line 2, column 2: a comma or } is missing here; correct the JSON."),
+        (
+            '{"a": 1\n "b": 2}',
+            "p.json: line 2, column 2: a comma or } is missing here; correct the JSON.",
+        ),
         ("[1, 2", "p.json: line 1, column 6: a comma or ] is missing here; correct the JSON."),
-        ("{'a': 1}", "p.json: line 1, column 2: a key in double quotes is missing here; correct the JSON."),
+        (
+            "{'a': 1}",
+            "p.json: line 1, column 2: a key in double quotes is missing here; correct the JSON.",
+        ),
         ('{"a" 1}', "p.json: line 1, column 6: a colon is missing here; correct the JSON."),
-        ("{} x", "p.json: line 1, column 4: there is text after the end of the JSON value; remove it."),
+        (
+            "{} x",
+            "p.json: line 1, column 4: there is text after the end of the JSON value; remove it.",
+        ),
     ],
 )
 def test_an_error_names_line_and_column(text: str, message: str) -> None:
@@ -91,7 +110,9 @@ def test_an_error_names_line_and_column(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("text", ["[1,]", '{"a": 1,}', "NaN", "// x\n{}", '"\t"', '"\\x"', "01", '"\\ud8"', "", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["[1,]", '{"a": 1,}', "NaN", "// x\n{}", '"\t"', '"\\x"', "01", '"\\ud8"', "", "\x00"]
+)
 def test_lenient_json_is_rejected(text: str) -> None:
     with pytest.raises(PolicyFileError):
         read_json(text, "p.json")

@@ -17,12 +17,20 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply_edits
 from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.policy.syntax_tree import read_json
-from leastpriv.policy.template_functions import Language, Placeholder, joined_text, parts_of, template_escape
+from leastpriv.policy.template_functions import (
+    Language,
+    Placeholder,
+    joined_text,
+    parts_of,
+    template_escape,
+)
 
 KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
 
 
-def text_of(value: object, language: Language = "cloudformation", known: Mapping[str, str] = KNOWN) -> str | None:
+def text_of(
+    value: object, language: Language = "cloudformation", known: Mapping[str, str] = KNOWN
+) -> str | None:
     parts = parts_of(read_json(json.dumps(value), "t.json"), language, known)
     return None if parts is None else joined_text(parts)
 
@@ -42,7 +50,10 @@ def text_of(value: object, language: Language = "cloudformation", known: Mapping
         ({"Fn::Sub": "${Bucket.Arn}/*"}, "${Bucket.Arn}/*"),
         ({"Fn::Sub": ["${A}/${B}", {"A": {"Ref": "X"}}]}, "${X}/${B}"),
         ({"Fn::Sub": ["${A}", {"A": "a"}]}, "a"),
-        ({"Fn::Join": ["", ["arn:aws:s3:::", {"Ref": "Bucket"}, "/*"]]}, "arn:aws:s3:::${Bucket}/*"),
+        (
+            {"Fn::Join": ["", ["arn:aws:s3:::", {"Ref": "Bucket"}, "/*"]]},
+            "arn:aws:s3:::${Bucket}/*",
+        ),
         ({"Fn::Join": [":", ["arn", {"Ref": "AWS::Partition"}, "s3"]]}, "arn:aws:s3"),
         ({"Other": "x"}, None),
         ({"Ref": "A", "B": 1}, None),
@@ -50,7 +61,9 @@ def text_of(value: object, language: Language = "cloudformation", known: Mapping
         (1, None),
     ],
 )
-def test_functions_of_cloudformation_become_text_with_placeholders(value: object, expected: str | None) -> None:
+def test_functions_of_cloudformation_become_text_with_placeholders(
+    value: object, expected: str | None
+) -> None:
     assert text_of(value) == expected
 
 
@@ -77,7 +90,9 @@ def test_templates_of_terraform_become_text_with_placeholders(text: str, expecte
     assert text_of(text, "terraform") == expected
 
 
-@pytest.mark.parametrize("text", ["%{ if x }a%{ endif }", "${f({a = {}})}", "${x", '${var.a["*"]}', "${a ? b : c}"])
+@pytest.mark.parametrize(
+    "text", ["%{ if x }a%{ endif }", "${f({a = {}})}", "${x", '${var.a["*"]}', "${a ? b : c}"]
+)
 def test_placeholders_of_complex_expressions_have_no_colon_star_or_brace(text: str) -> None:
     shown = text_of(text, "terraform") or ""
     assert has_variable(shown)
@@ -118,7 +133,9 @@ def test_a_call_that_the_rendered_template_may_allow_is_unknown_and_one_that_it_
     document = template([SUB, "arn:aws:s3:::x/${aws:username}"], version)
 
     def effect(resource: str) -> str:
-        return evaluate(Request("s3:GetObject", resource, {}, context_complete=complete), [document]).effect
+        return evaluate(
+            Request("s3:GetObject", resource, {}, context_complete=complete), [document]
+        ).effect
 
     assert effect("arn:aws:s3:::some-bucket/key") == "unknown"
     assert effect("arn:aws:sqs:eu-west-1:1:q") == "implicitDeny"
@@ -133,12 +150,16 @@ def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None
     assert check_containment([template("arn:aws:s3:::*")], [document]).holds
     assert not check_containment([document], [template("arn:aws:s3:::b/*")]).holds
     assert check_containment(
-        [document], [template([SUB, "arn:aws:s3:::b"])], [Permission("s3:GetObject", "arn:aws:s3:::b")]
+        [document],
+        [template([SUB, "arn:aws:s3:::b"])],
+        [Permission("s3:GetObject", "arn:aws:s3:::b")],
     ).holds
 
 
 def test_an_action_with_a_placeholder_is_kept_and_may_grant_any_action() -> None:
-    document = template("*", actions=["s3:A", {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"])
+    document = template(
+        "*", actions=["s3:A", {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"]
+    )
     assert document.statements[0].actions[1].startswith("${Fn.If-")
     assert evaluate(Request("s3:B", "*", {}), [document]).effect == "unknown"
     after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:A"}))])
@@ -157,7 +178,11 @@ def test_a_condition_with_a_function_is_unreadable_and_equals_only_itself() -> N
 def test_edits_keep_functions_as_written() -> None:
     document = template([SUB, {"Fn::GetAtt": ["Bucket", "Arn"]}], actions=["s3:A", "s3:B"])
     after = apply_edits(
-        document, [ReplaceActions(0, frozenset({"s3:A"})), AppendStatement({"Effect": "Allow", "Action": "a:B"})]
+        document,
+        [
+            ReplaceActions(0, frozenset({"s3:A"})),
+            AppendStatement({"Effect": "Allow", "Action": "a:B"}),
+        ],
     )
     assert json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Resource"] == [
         SUB,
@@ -170,7 +195,11 @@ def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped()
         {
             "Version": "2012-10-17",
             "Statement": [
-                {"Effect": "Allow", "Action": ["a:B", "a:C"], "Resource": "${aws_s3_bucket.b.arn}/$${aws:userid}"}
+                {
+                    "Effect": "Allow",
+                    "Action": ["a:B", "a:C"],
+                    "Resource": "${aws_s3_bucket.b.arn}/$${aws:userid}",
+                }
             ],
         }
     )
@@ -179,7 +208,9 @@ def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped()
     assert document.statements[0].resources == ("${aws_s3_bucket.b.arn}/${aws:userid}",)
     added = AppendStatement({"Effect": "Allow", "Action": "x:Y", "Resource": "arn:aws:s3:::b/${*}"})
     after = apply_edits(document, [ReplaceActions(0, frozenset({"a:C"})), added])
-    policy = json.loads(json.loads(after.raw)["resource"]["aws_iam_role_policy"]["deploy"]["policy"])
+    policy = json.loads(
+        json.loads(after.raw)["resource"]["aws_iam_role_policy"]["deploy"]["policy"]
+    )
     assert [statement["Resource"] for statement in policy["Statement"]] == [
         "${aws_s3_bucket.b.arn}/$${aws:userid}",
         "arn:aws:s3:::b/$${*}",

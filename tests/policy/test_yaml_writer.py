@@ -97,7 +97,10 @@ def replace(statement: int, old: str, *new: str) -> ReplaceActions:
     return ReplaceActions(statement, frozenset({old}), ((old, new),))
 
 
-MACHINES = '              - {Effect: Allow, Action: ["ec2:Describe*", "ec2:RunInstances"], Resource: "*"}\n'
+MACHINES = (
+    '              - {Effect: Allow, Action: ["ec2:Describe*", "ec2:RunInstances"], Resource:'
+    ' "*"}\n'
+)
 ROLES = """              - Effect: Allow
                 Action: iam:PassRole
                 Resource: !GetAtt Other.Arn
@@ -119,14 +122,26 @@ ROLES = """              - Effect: Allow
             "- 's3:List*'\n",
             "- s3:ListA\n                  - s3:ListB\n",
         ),
-        ([AppendActions(0, ("s3:X",))], "- 's3:List*'\n", "- 's3:List*'\n                  - s3:X\n"),
-        ([replace(1, "iam:PassRole", "iam:GetRole")], "Action: iam:PassRole", "Action: iam:GetRole"),
+        (
+            [AppendActions(0, ("s3:X",))],
+            "- 's3:List*'\n",
+            "- 's3:List*'\n                  - s3:X\n",
+        ),
+        (
+            [replace(1, "iam:PassRole", "iam:GetRole")],
+            "Action: iam:PassRole",
+            "Action: iam:GetRole",
+        ),
         (
             [AppendActions(1, ("iam:GetRole",))],
             "Action: iam:PassRole\n",
             "Action:\n                  - iam:PassRole\n                  - iam:GetRole\n",
         ),
-        ([remove(2, "ec2:RunInstances")], '["ec2:Describe*", "ec2:RunInstances"]', '["ec2:Describe*"]'),
+        (
+            [remove(2, "ec2:RunInstances")],
+            '["ec2:Describe*", "ec2:RunInstances"]',
+            '["ec2:Describe*"]',
+        ),
         ([AppendActions(2, ("ec2:X",))], '"ec2:RunInstances"]', '"ec2:RunInstances", "ec2:X"]'),
         ([DropStatement(1)], ROLES, "\n"),
         ([remove(1, "iam:PassRole")], ROLES, "\n"),
@@ -136,9 +151,16 @@ ROLES = """              - Effect: Allow
         (
             [ReplaceResources(1, frozenset(), ("arn:aws:iam::1:role/r",))],
             "Resource: !GetAtt Other.Arn\n",
-            "Resource:\n                  - !GetAtt Other.Arn\n                  - arn:aws:iam::1:role/r\n",
+            (
+                "Resource:\n                  - !GetAtt Other.Arn\n                  -"
+                " arn:aws:iam::1:role/r\n"
+            ),
         ),
-        ([ReplaceResources(2, frozenset({"*"}), ("arn:aws:ec2:x",))], 'Resource: "*"', 'Resource: "arn:aws:ec2:x"'),
+        (
+            [ReplaceResources(2, frozenset({"*"}), ("arn:aws:ec2:x",))],
+            'Resource: "*"',
+            'Resource: "arn:aws:ec2:x"',
+        ),
     ],
 )
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -154,7 +176,10 @@ def test_an_edit_changes_only_necessary_lines_and_keeps_comments_and_short_tags(
 
 
 def test_a_file_without_a_final_line_end_gets_none() -> None:
-    text = "Version: 2012-10-17\nStatement:\n- Effect: Allow\n  Resource: '*'\n  Action:\n  - a:B\n  - a:C"
+    text = (
+        "Version: 2012-10-17\nStatement:\n- Effect: Allow\n  Resource: '*'\n  Action:\n  - a:B\n "
+        " - a:C"
+    )
     assert edited(text, remove(0, "a:C"), pointer="") == text.removesuffix("\n  - a:C")
     assert edited(text, AppendActions(0, ("a:D",)), pointer="") == text + "\n  - a:D"
 
@@ -170,13 +195,15 @@ def test_lists_at_the_column_of_their_key_keep_it() -> None:
 def test_one_statement_without_a_list_becomes_one_when_another_is_added() -> None:
     text = "Statement:\n  Effect: Allow  # why\n  Action: a:B\n\n  Resource: '*'\nOther: 1\n"
     added = {"Effect": "Allow", "Action": "c:D", "Resource": "*"}
-    assert edited(text, AppendStatement(added), pointer="") == (
-        "Statement:\n  - Effect: Allow  # why\n    Action: a:B\n\n    Resource: '*'\n"
+    assert (
+        edited(text, AppendStatement(added), pointer="")
+        == "Statement:\n  - Effect: Allow  # why\n    Action: a:B\n\n    Resource: '*'\n"
         "  - Effect: Allow\n    Action: c:D\n    Resource: '*'\nOther: 1\n"
     )
     assert edited(text, DropStatement(0), pointer="") == "Statement: []\nOther: 1\n"
-    assert edited(text, DropStatement(0), AppendStatement(added), pointer="") == (
-        "Statement:\n  - Effect: Allow\n    Action: c:D\n    Resource: '*'\nOther: 1\n"
+    assert (
+        edited(text, DropStatement(0), AppendStatement(added), pointer="")
+        == "Statement:\n  - Effect: Allow\n    Action: c:D\n    Resource: '*'\nOther: 1\n"
     )
 
 
@@ -184,8 +211,10 @@ def test_dropping_all_statements_leaves_an_empty_list_that_can_be_appended_to() 
     text = "Statement:\n  - Effect: Allow\n    Action: a:B\n    Resource: '*'\nOther: 1\n"
     assert edited(text, DropStatement(0), pointer="") == "Statement: []\nOther: 1\n"
     added = AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": "*"})
-    assert edited("Statement: []\nOther: 1\n", added, pointer="") == (
-        "Statement:\n  - Effect: Allow\n    Action:\n      - a:B\n    Resource:\n      - '*'\nOther: 1\n"
+    assert (
+        edited("Statement: []\nOther: 1\n", added, pointer="")
+        == "Statement:\n  - Effect: Allow\n    Action:\n      - a:B\n    Resource:\n      -"
+        " '*'\nOther: 1\n"
     )
 
 
@@ -196,7 +225,9 @@ def test_a_not_action_becomes_an_action_of_the_same_form() -> None:
         "NotAction: 'iam:*'", "Action:\n      - 's3:A'\n      - 's3:B'"
     )
     listed = text.replace("NotAction: 'iam:*'", "NotAction: [iam:*, a:B]")
-    assert edited(listed, change, pointer="") == text.replace("NotAction: 'iam:*'", "Action: [s3:A, s3:B]")
+    assert edited(listed, change, pointer="") == text.replace(
+        "NotAction: 'iam:*'", "Action: [s3:A, s3:B]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,12 +238,18 @@ def test_a_not_action_becomes_an_action_of_the_same_form() -> None:
         ("['a:A', 'a:B']", AppendActions(0, ("a:C",)), "['a:A', 'a:B', 'a:C']"),
         ("[a:A, a:B,]", remove(0, "a:A"), "[a:B,]"),
         ("[\n      a:A, # first\n      a:B, # second\n      a:C\n    ]", remove(0, "a:B"), None),
-        ("[\n      a:A, # first, of all\n      # alone\n      a:B # last\n    ]", remove(0, "a:A"), None),
+        (
+            "[\n      a:A, # first, of all\n      # alone\n      a:B # last\n    ]",
+            remove(0, "a:A"),
+            None,
+        ),
         ("[\n      a:A, # first\n      a:B # last\n    ]", remove(0, "a:B"), None),
         ("[\n      a:A # first\n      , a:B # last\n    ]", AppendActions(0, ("a:C",)), None),
     ],
 )
-def test_a_list_in_brackets_keeps_its_form_and_its_comments(before: str, edit: Edit, after: str | None) -> None:
+def test_a_list_in_brackets_keeps_its_form_and_its_comments(
+    before: str, edit: Edit, after: str | None
+) -> None:
     whole = "Statement:\n  - Effect: Allow\n    Action: {}\n    Resource: '*'\n"
     result = edited(whole.format(before), edit, pointer="")
     assert comments(result) == comments(whole.format(before))
@@ -228,13 +265,31 @@ def comments(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Statement:\n  - &x\n    Effect: Allow\n    Action: a:B\n    Resource: r\n", "YAML anchor or alias"),
-        ("x: &x [a:B]\nStatement:\n  - Effect: Allow\n    Action: *x\n    Resource: r\n", "YAML anchor or alias"),
-        ("x: &x {Action: a:B}\nStatement:\n  - <<: *x\n    Effect: Allow\n", "YAML anchor or alias"),
-        ("Statement:\n  - Effect: Allow\n    Effect: Deny\n", "line 2, column 5: the key Effect appears twice"),
-        ("Statement:\n  - !If [Prod, {Effect: Allow}, !Ref AWS::NoValue]\n", "this statement is made by Fn::If"),
+        (
+            "Statement:\n  - &x\n    Effect: Allow\n    Action: a:B\n    Resource: r\n",
+            "YAML anchor or alias",
+        ),
+        (
+            "x: &x [a:B]\nStatement:\n  - Effect: Allow\n    Action: *x\n    Resource: r\n",
+            "YAML anchor or alias",
+        ),
+        (
+            "x: &x {Action: a:B}\nStatement:\n  - <<: *x\n    Effect: Allow\n",
+            "YAML anchor or alias",
+        ),
+        (
+            "Statement:\n  - Effect: Allow\n    Effect: Deny\n",
+            "line 2, column 5: the key Effect appears twice",
+        ),
+        (
+            "Statement:\n  - !If [Prod, {Effect: Allow}, !Ref AWS::NoValue]\n",
+            "this statement is made by Fn::If",
+        ),
         ("Statement:\n  - Effect: !Ref Effect\n", "neither Allow nor Deny"),
-        ("Statement:\n  - Effect: Allow\n    NotAction: !Ref Actions\n", "what this NotAction leaves out is not known"),
+        (
+            "Statement:\n  - Effect: Allow\n    NotAction: !Ref Actions\n",
+            "what this NotAction leaves out is not known",
+        ),
         ("Statement:\n  - Effect: [\n", "line 3, column 1: "),
         ("a: 1\n---\nb: 1\n", "several YAML documents"),
         ("", "the file is empty"),
@@ -254,14 +309,17 @@ def test_unreadable_yaml_is_rejected_in_one_sentence_with_the_file(text: str, me
 def test_no_entry_is_added_to_a_function_that_may_be_a_list() -> None:
     text = "Statement:\n  - Effect: Allow\n    Action: a:B\n    Resource: !Ref List\n"
     with pytest.raises(
-        PolicyFileError, match=r"^t\.yaml: line 4, column 15: no entry can be added next to this Ref in"
+        PolicyFileError,
+        match=r"^t\.yaml: line 4, column 15: no entry can be added next to this Ref in",
     ):
         edited(text, ReplaceResources(0, frozenset(), ("arn:aws:s3:::b",)), pointer="")
 
 
 ACTIONS = [f"{service}:{name}" for service in "ab" for name in ("*", "A", "B", "C*", "D")]
 lists = st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=5)
-statements = st.fixed_dictionaries({"Action": lists | st.sampled_from(ACTIONS), "Resource": st.just(["*", "x:y"])})
+statements = st.fixed_dictionaries(
+    {"Action": lists | st.sampled_from(ACTIONS), "Resource": st.just(["*", "x:y"])}
+)
 Policy = Sequence[Mapping[str, str | list[str]]]
 policies = st.lists(statements, min_size=1, max_size=4)
 strings = st.sampled_from(["{}", "'{}'", '"{}"'])
@@ -275,7 +333,9 @@ def templates(draw: st.DrawFn, policy: Policy) -> str:
     dash, gap = draw(st.sampled_from(["", "  ", "    "])), draw(st.sampled_from(["", "\n"]))
     text = "Version: '2012-10-17'\nStatement:\n"
     for number, statement in enumerate(policy):
-        entry = draw(flow(statement)) if draw(st.integers(0, 4)) == 0 else draw(block(statement, dash))
+        entry = (
+            draw(flow(statement)) if draw(st.integers(0, 4)) == 0 else draw(block(statement, dash))
+        )
         text += (gap if number else "") + draw(between) + f"{dash}- {entry}"
     return text + draw(st.sampled_from(["", "\n# end\n", "Id: x\n"]))
 
@@ -300,7 +360,10 @@ def block(draw: st.DrawFn, statement: Mapping[str, str | list[str]], dash: str) 
     if isinstance(action, str):
         actions = f"{indent}Action: {draw(quoted(action))}{draw(notes)}\n"
     elif draw(st.booleans()):
-        actions = f"{indent}Action: [{', '.join([draw(quoted(entry)) for entry in action])}]{draw(notes)}\n"
+        actions = (
+            f"{indent}Action:"
+            f" [{', '.join([draw(quoted(entry)) for entry in action])}]{draw(notes)}\n"
+        )
     else:
         actions = f"{indent}Action:{draw(notes)}\n"
         for entry in action:
@@ -334,7 +397,10 @@ def as_json(policy: Policy) -> Document:
     import json
 
     return parse(
-        json.dumps({"Version": "2012-10-17", "Statement": [_whole(each) for each in policy]}).encode(), "p.json"
+        json.dumps(
+            {"Version": "2012-10-17", "Statement": [_whole(each) for each in policy]}
+        ).encode(),
+        "p.json",
     )
 
 
@@ -344,13 +410,21 @@ def _whole(statement: Mapping[str, object]) -> dict[str, object]:
 
 def meaning(document: Document) -> list[object]:
     return [
-        (statement.sid, statement.effect, statement.actions, statement.resources, statement.conditions)
+        (
+            statement.sid,
+            statement.effect,
+            statement.actions,
+            statement.resources,
+            statement.conditions,
+        )
         for statement in document.statements
     ]
 
 
 @given(st.data(), policies)
-def test_any_layout_is_preserved_byte_for_byte_with_its_meaning(data: st.DataObject, policy: Policy) -> None:
+def test_any_layout_is_preserved_byte_for_byte_with_its_meaning(
+    data: st.DataObject, policy: Policy
+) -> None:
     raw = data.draw(templates(policy)).encode()
     document = parse(raw, "t.yaml")
     assert apply_edits(document, []).to_bytes() == document.to_bytes() == raw
@@ -358,7 +432,9 @@ def test_any_layout_is_preserved_byte_for_byte_with_its_meaning(data: st.DataObj
 
 
 @given(st.data(), policies)
-def test_edits_of_yaml_have_the_meaning_of_the_same_edits_of_json(data: st.DataObject, policy: Policy) -> None:
+def test_edits_of_yaml_have_the_meaning_of_the_same_edits_of_json(
+    data: st.DataObject, policy: Policy
+) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     edits = data.draw(edits_of(policy))
     assert meaning(apply_edits(document, edits)) == meaning(apply_edits(as_json(policy), edits))
@@ -369,14 +445,18 @@ def test_edits_keep_all_comments_outside_removed_text(data: st.DataObject, polic
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     edits = [edit for edit in data.draw(edits_of(policy)) if not isinstance(edit, DropStatement)]
     after = apply_edits(document, edits)
-    if len(after.statements) < len(policy) + sum(isinstance(edit, AppendStatement) for edit in edits):
+    if len(after.statements) < len(policy) + sum(
+        isinstance(edit, AppendStatement) for edit in edits
+    ):
         return
     alone = [line for line in document.text.splitlines() if line.strip().startswith("#")]
     assert [line for line in after.text.splitlines() if line in alone] == alone
 
 
 @given(st.data(), policies)
-def test_removing_one_action_of_a_block_removes_one_line(data: st.DataObject, policy: Policy) -> None:
+def test_removing_one_action_of_a_block_removes_one_line(
+    data: st.DataObject, policy: Policy
+) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     for index, node in enumerate(document.statement_nodes):
         value = node.get_any_case("Action")
@@ -407,29 +487,44 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
         (
             "{Effect: Allow, Action: [s3:PutObject, s3:GetObject], Resource: '*'}",
             "[s3:PutObject, sqs:SendMessage]",
-            "{Sid: Queue, Effect: Allow, Action: [sqs:CreateQueue], Resource: '*', "
-            "Condition: {StringEquals: {aws:ResourceTag/team: ['true', 'a, b']}}}",
+            (
+                "{Sid: Queue, Effect: Allow, Action: [sqs:CreateQueue], Resource: '*', "
+                "Condition: {StringEquals: {aws:ResourceTag/team: ['true', 'a, b']}}}"
+            ),
         ),
         (
             "{ 'Effect': 'Allow', 'Action': ['s3:PutObject', 's3:GetObject'], 'Resource': '*' }",
             "['s3:PutObject', 'sqs:SendMessage']",
-            "{ 'Sid': 'Queue', 'Effect': 'Allow', 'Action': ['sqs:CreateQueue'], 'Resource': '*', "
-            "'Condition': { 'StringEquals': { 'aws:ResourceTag/team': ['true', 'a, b'] } } }",
+            (
+                "{ 'Sid': 'Queue', 'Effect': 'Allow', 'Action': ['sqs:CreateQueue'], 'Resource':"
+                " '*', 'Condition': { 'StringEquals': { 'aws:ResourceTag/team': ['true', 'a, b']"
+                " } } }"
+            ),
         ),
         (
             '{"Effect":"Allow","Action":["s3:PutObject","s3:GetObject"],"Resource":["*"]}',
             '["s3:PutObject","sqs:SendMessage"]',
-            '{"Sid":"Queue","Effect":"Allow","Action":["sqs:CreateQueue"],"Resource":["*"],'
-            '"Condition":{"StringEquals":{"aws:ResourceTag/team":["true","a, b"]}}}',
+            (
+                '{"Sid":"Queue","Effect":"Allow","Action":["sqs:CreateQueue"],"Resource":["*"],'
+                '"Condition":{"StringEquals":{"aws:ResourceTag/team":["true","a, b"]}}}'
+            ),
         ),
     ],
 )
-def test_new_text_in_brackets_has_the_quotes_of_the_file(statement: str, action: str, appended: str) -> None:
-    found = parse(f"Policy: {{Version: '2012-10-17', Statement: [{statement}]}}\n".encode(), "t.yaml", "/Policy")
+def test_new_text_in_brackets_has_the_quotes_of_the_file(
+    statement: str, action: str, appended: str
+) -> None:
+    found = parse(
+        f"Policy: {{Version: '2012-10-17', Statement: [{statement}]}}\n".encode(),
+        "t.yaml",
+        "/Policy",
+    )
     edited = apply_edits(
         found,
         [
-            ReplaceActions(0, frozenset({"s3:GetObject"}), (("s3:GetObject", ("sqs:SendMessage",)),)),
+            ReplaceActions(
+                0, frozenset({"s3:GetObject"}), (("s3:GetObject", ("sqs:SendMessage",)),)
+            ),
             AppendStatement(
                 {
                     "Sid": "Queue",

@@ -25,13 +25,24 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 NAMES = st.sampled_from(
     ["sqs:SendMessage", "sqs:CreateQueue", "s3:PutObject", "execute-api:Invoke", "ec2:RunInstances"]
 )
-RESOURCES = st.lists(st.sampled_from(["arn:a", "arn:b", "arn:c", "*"]), min_size=1, max_size=3, unique=True)
-CHANGES = st.lists(st.builds(lambda name, on: Change(ChangeKind.ADD, name, tuple(on)), NAMES, RESOURCES), max_size=8)
-SIDS = st.lists(st.sampled_from(["AllowSqs", "allowsqs", "AllowSqsSendMessage", "AllowSqsSendMessage2", ""]))
+RESOURCES = st.lists(
+    st.sampled_from(["arn:a", "arn:b", "arn:c", "*"]), min_size=1, max_size=3, unique=True
+)
+CHANGES = st.lists(
+    st.builds(lambda name, on: Change(ChangeKind.ADD, name, tuple(on)), NAMES, RESOURCES),
+    max_size=8,
+)
+SIDS = st.lists(
+    st.sampled_from(["AllowSqs", "allowsqs", "AllowSqsSendMessage", "AllowSqsSendMessage2", ""])
+)
 
 
-def usage(action: str, resource: str, *, denied_by: DeniedBy | None = None, **need: object) -> Usage:
-    """One usage; a denial if `denied_by` is given, which a policy can fix if no identity-based policy allowed it."""
+def usage(
+    action: str, resource: str, *, denied_by: DeniedBy | None = None, **need: object
+) -> Usage:
+    """One usage; a denial if `denied_by` is given, which a policy can fix if no identity-based
+    policy allowed it.
+    """
     basis = Basis.DENIED if denied_by else Basis.OBSERVED
     mendable = denied_by is DeniedBy.IDENTITY
     denial = Denial((action,), resource, ROLE, denied_by, False, mendable) if denied_by else None
@@ -41,18 +52,32 @@ def usage(action: str, resource: str, *, denied_by: DeniedBy | None = None, **ne
 
 
 def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:
-    return {(action, resource) for one in made for action in one["Action"] for resource in one["Resource"]}  # type: ignore[attr-defined]
+    return {
+        (action, resource)
+        for one in made
+        for action in one["Action"]
+        for resource in one["Resource"]
+    }  # type: ignore[attr-defined]
 
 
 @given(CHANGES, SIDS)
-def test_statements_grant_exactly_the_listed_actions_and_resources(changes: list[Change], taken: list[str]) -> None:
+def test_statements_grant_exactly_the_listed_actions_and_resources(
+    changes: list[Change], taken: list[str]
+) -> None:
     made = new_statements(changes, taken)
-    assert pairs(made) == {(change.action, resource) for change in changes for resource in change.resources}
-    assert all(list(one) == ["Sid", "Effect", "Action", "Resource"] and one["Effect"] == "Allow" for one in made)
+    assert pairs(made) == {
+        (change.action, resource) for change in changes for resource in change.resources
+    }
+    assert all(
+        list(one) == ["Sid", "Effect", "Action", "Resource"] and one["Effect"] == "Allow"
+        for one in made
+    )
 
 
 @given(CHANGES, SIDS)
-def test_sids_are_letters_and_digits_and_unique_in_any_case(changes: list[Change], taken: list[str]) -> None:
+def test_sids_are_letters_and_digits_and_unique_in_any_case(
+    changes: list[Change], taken: list[str]
+) -> None:
     sids = [str(one["Sid"]) for one in new_statements(changes, taken)]
     assert all(sid.isalnum() and sid.isascii() for sid in sids)
     assert len({*map(str.lower, sids)}) == len(sids)
@@ -87,7 +112,9 @@ def test_actions_on_the_same_resources_share_a_statement() -> None:
 def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
     """(action, resources) of the additions, and guards of what is held back."""
     changes, refused = additions(usages, EVIDENCE, replace(Options(), **options), History())  # type: ignore[arg-type]
-    return [(change.action, change.resources) for change in changes], [held.guard_result.guard for held in refused]
+    return [(change.action, change.resources) for change in changes], [
+        held.guard_result.guard for held in refused
+    ]
 
 
 def test_an_action_that_was_used_or_that_a_grant_fixes_is_added_on_its_resource() -> None:
@@ -98,7 +125,9 @@ def test_an_action_that_was_used_or_that_a_grant_fixes_is_added_on_its_resource(
 
 @pytest.mark.parametrize("who", [who for who in DeniedBy if who is not DeniedBy.IDENTITY])
 def test_a_denial_by_another_policy_type_is_reported_and_adds_nothing(who: DeniedBy) -> None:
-    changes, refused = additions([usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History())
+    changes, refused = additions(
+        [usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History()
+    )
     assert changes == []
     assert [held.guard_result.guard for held in refused] == ["not-mendable"]
     assert refused[0].guard_result.reason
@@ -137,15 +166,23 @@ def test_a_sensitive_action_is_added_only_on_an_exact_resource(
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
-        ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/db-??????"),
-        ("cloudformation:SetStackPolicy", "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*"),
+        (
+            "secretsmanager:GetSecretValue",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/db-??????",
+        ),
+        (
+            "cloudformation:SetStackPolicy",
+            "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*",
+        ),
         ("logs:PutResourcePolicy", "*"),
     ],
 )
 def test_a_sensitive_action_is_added_where_aws_alone_chooses_what_its_resource_leaves_open(
     action: str, resource: str
 ) -> None:
-    changes, refused = additions([usage(action, resource, exact=resource == "*")], EVIDENCE, Options(), History())
+    changes, refused = additions(
+        [usage(action, resource, exact=resource == "*")], EVIDENCE, Options(), History()
+    )
     assert refused == []
     assert [(change.action, change.resources, bool(change.security)) for change in changes] == [
         (action, (resource,), True)
@@ -155,17 +192,27 @@ def test_a_sensitive_action_is_added_where_aws_alone_chooses_what_its_resource_l
 @pytest.mark.parametrize(
     ("action", "resource"),
     [
-        ("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/*-??????"),
-        ("ec2:CreateNetworkInterfacePermission", "arn:aws:ec2:eu-west-1:111122223333:network-interface/*"),
+        (
+            "secretsmanager:GetSecretValue",
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:orders/*-??????",
+        ),
+        (
+            "ec2:CreateNetworkInterfacePermission",
+            "arn:aws:ec2:eu-west-1:111122223333:network-interface/*",
+        ),
     ],
 )
-def test_a_sensitive_action_is_not_added_where_no_part_of_its_resource_is_named(action: str, resource: str) -> None:
+def test_a_sensitive_action_is_not_added_where_no_part_of_its_resource_is_named(
+    action: str, resource: str
+) -> None:
     assert add(usage(action, resource, exact=False)) == ([], ["sensitive"])
 
 
 def test_a_sensitive_action_is_added_for_a_security_reviewer_on_its_exact_resource() -> None:
     roles = [f"arn:aws:iam::111122223333:role/orders/{number}{'a' * 31}" for number in range(3)]
-    changes, refused = additions([usage("iam:PassRole", role) for role in roles], EVIDENCE, Options(), History())
+    changes, refused = additions(
+        [usage("iam:PassRole", role) for role in roles], EVIDENCE, Options(), History()
+    )
     assert refused == []
     assert changes[0].resources == tuple(roles)
     assert changes[0].security
@@ -185,7 +232,10 @@ def test_resources_are_generalized_by_default_and_exact_on_demand() -> None:
 
 
 def test_the_strongest_of_several_bases_counts() -> None:
-    usages = [usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY), usage("sqs:CreateQueue", QUEUE)]
+    usages = [
+        usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY),
+        usage("sqs:CreateQueue", QUEUE),
+    ]
     changes, _ = additions(usages, EVIDENCE, Options(), History())
     assert [change.basis for change in changes] == [Basis.OBSERVED]
 

@@ -15,12 +15,17 @@ KEY = Pattern("arn:aws:s3:::b/app.zip", ("arn:aws:s3:::b/app.zip",), ())
 
 
 def written(pattern: Pattern, *statements: dict[str, object]) -> Sequence[Pattern]:
-    raw = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]})
+    raw = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **each} for each in statements]}
+    )
     return in_committed_form("s3:PutObject", [pattern], parse(raw.encode(), "p.json").statements)
 
 
 def test_the_narrowest_covering_entry_is_used_with_its_sid() -> None:
-    (found,) = written(KEY, {"Sid": "A", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::b/*"]})
+    (found,) = written(
+        KEY,
+        {"Sid": "A", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::b/*"]},
+    )
     assert (found.pattern, found.covers) == ("arn:aws:s3:::b/*", KEY.covers)
     assert "committed statement A" in found.openings[0].reason
 
@@ -36,14 +41,25 @@ def test_the_narrowest_covering_entry_is_used_with_its_sid() -> None:
         {"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"},
         {"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::c/*"},
     ],
-    ids=["all", "another service", "the bucket", "a variable", "another bucket", "a Deny", "NotResource"],
+    ids=[
+        "all",
+        "another service",
+        "the bucket",
+        "a variable",
+        "another bucket",
+        "a Deny",
+        "NotResource",
+    ],
 )
 def test_no_committed_resource_is_used_from(statement: dict[str, object]) -> None:
     assert written(KEY, statement) == (KEY,)
 
 
 def test_two_entries_of_which_none_is_narrower_are_not_used() -> None:
-    statement = {"Action": "s3:GetObject", "Resource": ["arn:aws:s3:::b/*", "arn:aws:s3:::*/app.zip"]}
+    statement = {
+        "Action": "s3:GetObject",
+        "Resource": ["arn:aws:s3:::b/*", "arn:aws:s3:::*/app.zip"],
+    }
     assert written(KEY, statement) == (KEY,)
 
 
@@ -53,5 +69,7 @@ def test_patterns_that_become_equal_are_merged() -> None:
         "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::b/*"}],
     }
     other = Pattern("arn:aws:s3:::b/z", ("arn:aws:s3:::b/z",), ())
-    (found,) = in_committed_form("s3:PutObject", [KEY, other], parse(json.dumps(raw).encode(), "p.json").statements)
+    (found,) = in_committed_form(
+        "s3:PutObject", [KEY, other], parse(json.dumps(raw).encode(), "p.json").statements
+    )
     assert found.covers == ("arn:aws:s3:::b/app.zip", "arn:aws:s3:::b/z")

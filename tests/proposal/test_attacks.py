@@ -1,7 +1,8 @@
-"""Attempts to get a grant written without a mark, or a wildcard over what no proved run used: each fails.
+"""Attempts to get a grant written without a mark, or a wildcard over what no proved run used: each
+fails.
 
-Further attempts: `test_workflow_runs.py` (logins, tags, branches), `test_run_origins.py`, `tests/hostile`, and the
-cases `log-*`, `burst-*`, `denied-*` and `session-*`.
+Further attempts: `test_workflow_runs.py` (logins, tags, branches), `test_run_origins.py`,
+`tests/hostile`, and the cases `log-*`, `burst-*`, `denied-*` and `session-*`.
 """
 
 from __future__ import annotations
@@ -51,14 +52,21 @@ ORIGINS = {
 def used(action: str, resource: str, *runs: str, event: str = "", **more: object) -> Usage:
     need = Need(Permission(action, resource), Basis.OBSERVED, "named by the request")
     service, _, name = action.partition(":")
-    found = Usage(need, Outcome.ALLOWED, 1, START, START, runs, (event or f"{service}.amazonaws.com:{name}",))
+    found = Usage(
+        need, Outcome.ALLOWED, 1, START, START, runs, (event or f"{service}.amazonaws.com:{name}",)
+    )
     return replace(found, **more)  # type: ignore[arg-type]
 
 
 def denied(action: str, resource: str, *runs: str, log: str = "", explicit: bool = False) -> Usage:
     denial = Denial((action,), resource, ROLE, DeniedBy.IDENTITY, explicit, not explicit, log=log)
     found = used(action, resource, *runs)
-    return replace(found, need=structs.replace(found.need, basis=Basis.DENIED), outcome=Outcome.DENIED, denial=denial)
+    return replace(
+        found,
+        need=structs.replace(found.need, basis=Basis.DENIED),
+        outcome=Outcome.DENIED,
+        denial=denial,
+    )
 
 
 def added(
@@ -78,7 +86,9 @@ def added(
 
 
 def policy(*statements: Mapping[str, object]) -> Document:
-    return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}).encode(), "policy.json")
+    return parse(
+        json.dumps({"Version": "2012-10-17", "Statement": statements}).encode(), "policy.json"
+    )
 
 
 def allow(action: str, resource: str) -> Mapping[str, object]:
@@ -93,14 +103,17 @@ QUEUE = queue("orders")
 SECRETS = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:"
 NEVER: dict[str, Sequence[Usage]] = {
     "a call of an unreviewed branch": [used("sqs:SendMessage", QUEUE, "evil1")],
-    "many calls of many unreviewed runs": [used("sqs:SendMessage", QUEUE, *(f"evil{n}" for n in range(8)))],
-    "an unreviewed run and one of unknown origin": [used("sqs:SendMessage", QUEUE, "evil1", "unknown1")],
+    "many calls of many unreviewed runs": [used("sqs:SendMessage", QUEUE,
+    *(f"evil{n}" for n in range(8)))],
+    "an unreviewed run and one of unknown origin": [used("sqs:SendMessage", QUEUE, "evil1",
+    "unknown1")],
     "a sensitive action of an unknown run": [used("iam:PassRole", f"{A}role/admin", "unknown1")],
     "one denial of an unknown run": [denied("sqs:SendMessage", QUEUE, "unknown1")],
     "a denial of an unreviewed run": [denied("sqs:SendMessage", QUEUE, "evil1", "evil2")],
     "a denial that no grant helps": [denied("sqs:SendMessage", QUEUE, "main1", explicit=True)],
     "its own policies": [used("iam:AttachRolePolicy", ROLE, "main1")],
-    "its own policies by another path": [used("iam:PutRolePolicy", f"{A}role/x/ci-deploy", "main1")],
+    "its own policies by another path": [used("iam:PutRolePolicy", f"{A}role/x/ci-deploy",
+    "main1")],
     "its own policies by a pattern": [used("iam:PutRolePolicy", f"{A}role/ci-*", "main1")],
     "its own trust": [used("iam:UpdateAssumeRolePolicy", ROLE, "main1")],
     "its own boundary": [used("iam:DeleteRolePermissionsBoundary", ROLE, "main1")],
@@ -109,14 +122,18 @@ NEVER: dict[str, Sequence[Usage]] = {
         denied("iam:AttachRolePolicy", f"{A}role/app", "main1", "main2"),
         used("iam:PassRole", f"{A}role/app", "main1"),
     ][:1],
-    "a version of any policy, asked for by a denial": [denied("iam:CreatePolicyVersion", f"{A}policy/x", "main1")],
+    "a version of any policy, asked for by a denial": [denied("iam:CreatePolicyVersion",
+    f"{A}policy/x", "main1")],
     "an access key": [used("iam:CreateAccessKey", f"{A}user/admin", "main1")],
-    "an identity provider": [used("iam:CreateOpenIDConnectProvider", f"{A}oidc-provider/evil.example", "main1")],
+    "an identity provider": [used("iam:CreateOpenIDConnectProvider",
+    f"{A}oidc-provider/evil.example", "main1")],
     "a sensitive action on every resource": [used("iam:PassRole", "*", "main1")],
     "a sensitive action on a pattern": [used("iam:PassRole", f"{A}role/*", "main1")],
-    "a sensitive action of failed calls": [used("iam:PassRole", f"{A}role/admin", "main1", succeeded=False)],
+    "a sensitive action of failed calls": [used("iam:PassRole", f"{A}role/admin", "main1",
+    succeeded=False)],
     "a log that writes": [denied("sqs:SendMessage", QUEUE, "main1", log="deploy.log:1")],
-    "a log that names a bucket of others": [denied("s3:GetObject", "arn:aws:s3:::evil/loot", "main1", log="x:1")],
+    "a log that names a bucket of others": [denied("s3:GetObject", "arn:aws:s3:::evil/loot",
+    "main1", log="x:1")],
     "a log that names another account": [
         denied("sqs:GetQueueUrl", "arn:aws:sqs:eu-west-1:999988887777:x", "main1", log="x:1")
     ],
@@ -127,15 +144,19 @@ NEVER: dict[str, Sequence[Usage]] = {
         denied("secretsmanager:GetSecretValue", f"{SECRETS}x-AbCdEf", "main1", log="x:1")
     ],
     "an action as a pattern": [denied("sqs:*", QUEUE, "main1", "main2")],
-    "a name with a character that a reader does not see": [denied("sqs:SendMessage", queue("orders\u200b"), "main1")],
+    "a name with a character that a reader does not see": [denied("sqs:SendMessage",
+    queue("orders\u200b"), "main1")],
     "a name that breaks the line": [denied("s3:GetObject", "arn:aws:s3:::shop/x\ny", "main1")],
     "a resource of another service": [used("sqs:SendMessage", "arn:aws:s3:::shop", "main1")],
     "a probe": [
         denied(f"sqs:{name}", QUEUE, "main1")
         for name in (
-            "AddPermission", "ChangeMessageVisibility", "DeleteMessage", "DeleteQueue", "GetQueueAttributes",
-            "GetQueueUrl", "ListDeadLetterSourceQueues", "ListQueueTags", "PurgeQueue", "ReceiveMessage",
-            "RemovePermission", "SendMessage", "SetQueueAttributes", "TagQueue", "UntagQueue", "CreateQueue",
+            "AddPermission", "ChangeMessageVisibility", "DeleteMessage", "DeleteQueue",
+            "GetQueueAttributes",
+            "GetQueueUrl", "ListDeadLetterSourceQueues", "ListQueueTags", "PurgeQueue",
+            "ReceiveMessage",
+            "RemovePermission", "SendMessage", "SetQueueAttributes", "TagQueue", "UntagQueue",
+            "CreateQueue",
             "CancelMessageMoveTask", "StartMessageMoveTask", "ListMessageMoveTasks", "ListQueues",
         )
     ],
@@ -149,7 +170,9 @@ def test_it_is_never_written(attempt: str) -> None:
     assert added(usages, others=passed) == []
 
 
-@pytest.mark.parametrize(("run", "is_written"), [("evil1", False), ("main2", True), ("unknown1", True)])
+@pytest.mark.parametrize(
+    ("run", "is_written"), [("evil1", False), ("main2", True), ("unknown1", True)]
+)
 def test_a_log_names_nothing_that_only_unreviewed_code_used(run: str, is_written: bool) -> None:
     read = denied("sqs:GetQueueAttributes", QUEUE, "main1", log="deploy.log:1")
     found = added([read], others=[used("sqs:SendMessage", QUEUE, run)])
@@ -157,7 +180,9 @@ def test_a_log_names_nothing_that_only_unreviewed_code_used(run: str, is_written
 
 
 @pytest.mark.parametrize(("run", "is_written"), [("evil1", False), ("main2", True)])
-def test_a_log_reads_no_whole_service_that_only_unreviewed_code_read(run: str, is_written: bool) -> None:
+def test_a_log_reads_no_whole_service_that_only_unreviewed_code_read(
+    run: str, is_written: bool
+) -> None:
     read = denied("ec2:DescribeSubnets", "*", "main1", log="deploy.log:1")
     found = added([read], others=[used("ec2:DescribeVpcs", "*", run)])
     assert [change.resources for change in found] == [("*",)] * is_written
@@ -165,7 +190,10 @@ def test_a_log_reads_no_whole_service_that_only_unreviewed_code_read(run: str, i
 
 def test_a_user_never_gets_what_changes_a_group() -> None:
     user = "arn:aws:iam::111122223333:user/ci"
-    usages = [used(f"iam:{verb}GroupPolicy", f"{A}group/ci", "main1") for verb in ("Attach", "Put", "Detach", "Delete")]
+    usages = [
+        used(f"iam:{verb}GroupPolicy", f"{A}group/ci", "main1")
+        for verb in ("Attach", "Put", "Detach", "Delete")
+    ]
     assert added(usages, principal=user) == []
 
 
@@ -179,13 +207,18 @@ def test_a_committed_pattern_does_not_widen_a_sensitive_addition() -> None:
     """With `resources: keep` a read of all roles would make `iam:PassRole` one on all roles."""
     committed = policy(allow("iam:GetRole", f"{A}role/*"))
     [change] = added(
-        [used("iam:PassRole", f"{A}role/app", "main1")], options=Options(keep_forms=True), document=committed
+        [used("iam:PassRole", f"{A}role/app", "main1")],
+        options=Options(keep_forms=True),
+        document=committed,
     )
     assert change.resources == (f"{A}role/app",)
 
 
 def test_a_resource_that_only_a_borrowed_run_used_is_marked_beside_a_proved_one() -> None:
-    usages = [used("sqs:SendMessage", QUEUE, "main1"), used("sqs:SendMessage", queue("mine"), "name1")]
+    usages = [
+        used("sqs:SendMessage", QUEUE, "main1"),
+        used("sqs:SendMessage", queue("mine"), "name1"),
+    ]
     [change] = added(usages)
     assert origin_marks(change.usages, ORIGINS) == {"branch by session name": (queue("mine"),)}
 
@@ -193,12 +226,15 @@ def test_a_resource_that_only_a_borrowed_run_used_is_marked_beside_a_proved_one(
 def test_the_value_of_a_condition_that_only_a_borrowed_run_used_is_marked() -> None:
     passed = [used("iam:PassRole", f"{A}role/app", run) for run in ("main1", "name1")]
     services = [
-        Condition("StringEquals", "iam:PassedToService", (f"{name}.amazonaws.com",)) for name in ("lambda", "ec2")
+        Condition("StringEquals", "iam:PassedToService", (f"{name}.amazonaws.com",))
+        for name in ("lambda", "ec2")
     ]
     usages = [
         replace(
             each,
-            need=structs.replace(each.need, permission=structs.replace(each.need.permission, conditions=(service,))),
+            need=structs.replace(
+                each.need, permission=structs.replace(each.need.permission, conditions=(service,))
+            ),
         )
         for each, service in zip(passed, services, strict=True)
     ]
@@ -212,7 +248,11 @@ def test_runs_that_nothing_proves_teach_no_name_pattern(kind: str) -> None:
     mine = [used("sqs:CreateQueue", queue(f"orders-{n}17"), f"{kind}{n}") for n in range(5)]
     proved = [used("sqs:CreateQueue", queue(f"orders-{n}21"), f"main{n}") for n in (6, 7)]
     for change in added([*proved, *mine]):
-        marked = {each for resources in origin_marks(change.usages, ORIGINS).values() for each in resources}
+        marked = {
+            each
+            for resources in origin_marks(change.usages, ORIGINS).values()
+            for each in resources
+        }
         opened = [pattern for pattern in change.patterns if "*" in pattern.pattern]
         assert all(marked & {*pattern.covers} for pattern in opened)
 
@@ -221,7 +261,13 @@ def test_runs_that_nothing_proves_teach_no_name_pattern(kind: str) -> None:
 def test_runs_that_nothing_proves_teach_no_ids(kind: str) -> None:
     vpc = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-"
     made = [
-        used("ec2:CreateVpc", f"{vpc}{n}", f"{kind}{n}", made=(f"vpc-{n}",), event="ec2.amazonaws.com:CreateVpc")
+        used(
+            "ec2:CreateVpc",
+            f"{vpc}{n}",
+            f"{kind}{n}",
+            made=(f"vpc-{n}",),
+            event="ec2.amazonaws.com:CreateVpc",
+        )
         for n in range(4)
     ]
     wanted = used("ec2:DeleteVpc", f"{vpc}9", "main1")

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.models import AccessReport, AwsFindings, Evidence, GeneratedPolicy, LastAccess, ServiceAccess
+from leastpriv.evidence.models import (
+    AccessReport,
+    AwsFindings,
+    Evidence,
+    GeneratedPolicy,
+    LastAccess,
+    ServiceAccess,
+)
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
@@ -44,7 +51,9 @@ DOCUMENT = parse(
     }).encode(),
     "p.json",
 )  # fmt: skip
-REPORTS = st.dictionaries(st.sampled_from(SERVICES), st.tuples(DAYS, st.dictionaries(st.sampled_from(ACTIONS), DAYS)))
+REPORTS = st.dictionaries(
+    st.sampled_from(SERVICES), st.tuples(DAYS, st.dictionaries(st.sampled_from(ACTIONS), DAYS))
+)
 
 
 def attempt(days: int | None) -> LastAccess | None:
@@ -58,31 +67,51 @@ def hints(
         name: ServiceAccess(
             name,
             attempt(days),
-            {action.lower(): attempt(each) for action, each in actions.items() if action.startswith(f"{name}:")},
+            {
+                action.lower(): attempt(each)
+                for action, each in actions.items()
+                if action.startswith(f"{name}:")
+            },
         )
         for name, (days, actions) in (report or {}).items()
     }
     access = None if report is None else AccessReport(FIRST + timedelta(days=60), services)
     grants = tuple((action, ("*",)) for action in generated or ())
-    return AwsFindings(access, None if generated is None else GeneratedPolicy("job", None, None, True, grants))
+    return AwsFindings(
+        access, None if generated is None else GeneratedPolicy("job", None, None, True, grants)
+    )
 
 
 def proposed(evidence: Evidence) -> Proposal:
     history = History(changed=FIRST - timedelta(days=30))
     return propose(
-        DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), ProposalInputs(history)
+        DOCUMENT,
+        compare(DOCUMENT, [], evidence),
+        evidence,
+        Options(minimum_runs=0),
+        ProposalInputs(history),
     )
 
 
 def removed(draft: Proposal) -> set[tuple[int, str]]:
-    return {(change.statement, action) for change in draft.changes for action in change.removed_actions}
+    return {
+        (change.statement, action) for change in draft.changes for action in change.removed_actions
+    }
 
 
 def added(draft: Proposal) -> set[tuple[str, tuple[str, ...]]]:
-    return {(change.action, change.resources) for change in draft.changes if change.kind is ChangeKind.ADD}
+    return {
+        (change.action, change.resources)
+        for change in draft.changes
+        if change.kind is ChangeKind.ADD
+    }
 
 
-@given(st.integers(0, 20), st.one_of(st.none(), REPORTS), st.one_of(st.none(), st.lists(st.sampled_from(ACTIONS))))
+@given(
+    st.integers(0, 20),
+    st.one_of(st.none(), REPORTS),
+    st.one_of(st.none(), st.lists(st.sampled_from(ACTIONS))),
+)
 def test_aws_findings_add_nothing_and_support_only_permitted_removals(
     seed: int,
     report: dict[str, tuple[int | None, dict[str, int | None]]] | None,
@@ -93,9 +122,13 @@ def test_aws_findings_add_nothing_and_support_only_permitted_removals(
     without, with_hints = proposed(evidence), proposed(replace(evidence, aws_findings=findings))
     assert added(with_hints) == added(without)
     for _, action in removed(with_hints) - removed(without):
-        service = findings.access.services.get(action.partition(":")[0]) if findings.access else None
+        service = (
+            findings.access.services.get(action.partition(":")[0]) if findings.access else None
+        )
         own = findings.access.action(action) if findings.access else None
         never = service is not None and service.last is None
-        assert never or (own is not None and evidence.first is not None and own.time < evidence.first)
+        assert never or (
+            own is not None and evidence.first is not None and own.time < evidence.first
+        )
     used = {usage.need.permission.action for usage in evidence.usages}
     assert not {action for _, action in removed(with_hints)} & {*(generated or ())} - used

@@ -1,4 +1,6 @@
-"""IAM's last accessed information: what it keeps, what it allows to remove, and what it does not affect."""
+"""IAM's last accessed information: what it keeps, what it allows to remove, and what it does not
+affect.
+"""
 
 from __future__ import annotations
 
@@ -33,18 +35,25 @@ from tests.fakes.replace import replace
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TOPICS = "arn:aws:sns:eu-west-1:111122223333:*"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-POLICY, SECOND = "arn:aws:iam::111122223333:policy/shared", "arn:aws:iam::111122223333:policy/second"
+POLICY, SECOND = (
+    "arn:aws:iam::111122223333:policy/shared",
+    "arn:aws:iam::111122223333:policy/second",
+)
 OTHER = "arn:aws:iam::111122223333:role/other"
 
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """35 days, six runs of which one had a denial; calls of Lambda, SQS and CloudWatch in eu-west-1."""
+    """35 days, six runs of which one had a denial; calls of Lambda, SQS and CloudWatch in
+    eu-west-1.
+    """
     return proposal(tmp_path_factory.mktemp("evidence"), None).context.evidence
 
 
 def with_report(evidence: Evidence, services: Mapping[str, object], **more: object) -> Evidence:
-    """The evidence with a report: `service` or `service:Action` -> time of the last attempt, or None."""
+    """The evidence with a report: `service` or `service:Action` -> time of the last attempt, or
+    None.
+    """
     assert evidence.last
     found: dict[str, ServiceAccess] = {}
     for name, time in services.items():
@@ -58,7 +67,11 @@ def with_report(evidence: Evidence, services: Mapping[str, object], **more: obje
 
 
 def guard_result(
-    evidence: Evidence, action: str, pattern: str = "", resource: str = "*", changed: datetime | None = LONG_AGO
+    evidence: Evidence,
+    action: str,
+    pattern: str = "",
+    resource: str = "*",
+    changed: datetime | None = LONG_AGO,
 ) -> GuardResult | None:
     """The guard result for an action, if any; `changed` is the policy file's last change."""
     dials = Options(minimum_runs=0, minimum_days=0)
@@ -71,10 +84,14 @@ def guard_of(found: GuardResult | None) -> str:
     return found.guard if found else ""
 
 
-def candidate(action: str, evidence: Evidence, pattern: str = "", resource: str = "*") -> RemovalCandidate:
+def candidate(
+    action: str, evidence: Evidence, pattern: str = "", resource: str = "*"
+) -> RemovalCandidate:
     """An action of an entry (`pattern`, else the action)."""
     statement = {"Effect": "Allow", "Action": pattern or action, "Resource": resource}
-    document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
+    document = parse(
+        json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json"
+    )
     return RemovalCandidate(action, compare(document, [], evidence).entries[0])
 
 
@@ -88,10 +105,14 @@ def last(evidence: Evidence) -> datetime:
     return evidence.last
 
 
-def test_an_attempt_in_the_window_that_the_evidence_lacks_keeps_the_action(evidence: Evidence) -> None:
+def test_an_attempt_in_the_window_that_the_evidence_lacks_keeps_the_action(
+    evidence: Evidence,
+) -> None:
     when = first(evidence) + 5 * DAY
     found = guard_result(
-        with_report(evidence, {"sns": when, "sns:CreateTopic": when}), "sns:CreateTopic", resource=TOPICS
+        with_report(evidence, {"sns": when, "sns:CreateTopic": when}),
+        "sns:CreateTopic",
+        resource=TOPICS,
     )
     assert found
     assert found.guard == "last-accessed"
@@ -118,7 +139,9 @@ def test_a_tracked_action_last_attempted_before_the_evidence_is_removed(evidence
     assert guard_result(with_report(evidence, services), "sns:CreateTopic", resource=TOPICS) is None
 
 
-def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_regions(evidence: Evidence) -> None:
+def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_regions(
+    evidence: Evidence,
+) -> None:
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
     old = {"sns": first(evidence) - 100 * DAY, "sns:CreateTopic": first(evidence) - 100 * DAY}
     unread = guard_result(evidence, "sns:CreateTopic", resource=elsewhere)
@@ -126,7 +149,9 @@ def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_re
     assert unread.guard == "region-not-read"
     assert guard_result(with_report(evidence, old), "sns:CreateTopic", resource=elsewhere) is None
     untracked = guard_result(
-        with_report(evidence, old), "sns:CreateTopic", resource=TOPICS.replace("eu-west-1", "mx-central-1")
+        with_report(evidence, old),
+        "sns:CreateTopic",
+        resource=TOPICS.replace("eu-west-1", "mx-central-1"),
     )
     assert untracked
     assert untracked.guard == "region-not-read"
@@ -137,9 +162,13 @@ def test_a_date_of_an_untracked_action_supports_no_removal(evidence: Evidence) -
     report = with_report(evidence, {"sns": first(evidence) - 101 * DAY, "sns:Publish": old})
     assert guard_result(report, "sns:Publish", resource=TOPICS) is not None
     history = History(changed=LONG_AGO)
-    assert not is_outdated(candidate("sns:Publish", evidence), guard_context(report, Options(), history=history))
+    assert not is_outdated(
+        candidate("sns:Publish", evidence), guard_context(report, Options(), history=history)
+    )
     tracked = with_report(evidence, {"sns": old, "sns:CreateTopic": old})
-    assert is_outdated(candidate("sns:CreateTopic", evidence), guard_context(tracked, Options(), history=history))
+    assert is_outdated(
+        candidate("sns:CreateTopic", evidence), guard_context(tracked, Options(), history=history)
+    )
 
 
 def test_an_old_date_of_an_untracked_action_keeps_it(evidence: Evidence) -> None:
@@ -153,7 +182,9 @@ def test_an_attempt_after_the_last_recorded_call_of_the_service_keeps_unseen_act
     evidence: Evidence,
 ) -> None:
     """The attempt is within the evidence, which has later calls of other services."""
-    calls = tuple(each for each in evidence.usages if each.need.permission.action != "sqs:CreateQueue")
+    calls = tuple(
+        each for each in evidence.usages if each.need.permission.action != "sqs:CreateQueue"
+    )
     [queue] = [each for each in evidence.usages if each.need.permission.action == "sqs:CreateQueue"]
     early = replace(evidence, usages=(*calls, replace(queue, last_seen=first(evidence))))
     for days, guard in ((0, ""), (20, "last-accessed")):
@@ -171,7 +202,9 @@ def test_an_inferred_need_explains_no_attempt_on_its_service(evidence: Evidence)
     used = structs.replace(implied, basis=Basis.OBSERVED)
     called = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=used)))
     assert (
-        guard_of(guard_result(with_report(called, {"iam": first(evidence) + DAY}), "iam:CreateRole"))
+        guard_of(
+            guard_result(with_report(called, {"iam": first(evidence) + DAY}), "iam:CreateRole")
+        )
         == "region-not-read"
     )
 
@@ -182,26 +215,40 @@ def test_a_grant_not_known_to_be_older_than_the_evidence_is_not_removed(
 ) -> None:
     when = first(evidence) + DAY if changed else None
     never = with_report(evidence, {"sns": None})
-    assert guard_of(guard_result(never, "sns:CreateTopic", "sns:*", changed=when)) == "unseen-service"
+    assert (
+        guard_of(guard_result(never, "sns:CreateTopic", "sns:*", changed=when)) == "unseen-service"
+    )
     old = first(evidence) - 100 * DAY
     outdated = with_report(evidence, {"sns": old, "sns:CreateTopic": old})
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
-    assert guard_of(guard_result(outdated, "sns:CreateTopic", resource=elsewhere, changed=when)) == "region-not-read"
+    assert (
+        guard_of(guard_result(outdated, "sns:CreateTopic", resource=elsewhere, changed=when))
+        == "region-not-read"
+    )
 
 
-def test_a_service_without_any_attempt_is_kept_in_a_region_that_iam_does_not_track(evidence: Evidence) -> None:
+def test_a_service_without_any_attempt_is_kept_in_a_region_that_iam_does_not_track(
+    evidence: Evidence,
+) -> None:
     never = with_report(evidence, {"sns": None})
     for region, guard in (("sa-east-1", ""), ("ca-west-1", "unseen-service")):
         on = TOPICS.replace("eu-west-1", region)
         assert guard_of(guard_result(never, "sns:CreateTopic", "sns:*", on)) == guard
     read = replace(never, coverage=complete("eu-west-1", "us-east-1", "ca-west-1"))
-    assert guard_of(guard_result(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))) == ""
+    assert (
+        guard_of(
+            guard_result(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))
+        )
+        == ""
+    )
 
 
 def test_an_action_without_a_date_proves_nothing(evidence: Evidence) -> None:
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
     found = guard_result(
-        with_report(evidence, {"sns": None, "sns:CreateTopic": None}), "sns:CreateTopic", resource=elsewhere
+        with_report(evidence, {"sns": None, "sns:CreateTopic": None}),
+        "sns:CreateTopic",
+        resource=elsewhere,
     )
     assert found
     assert found.guard == "region-not-read"
@@ -223,38 +270,51 @@ def test_a_service_that_iam_does_not_list_is_kept(evidence: Evidence) -> None:
 
 @pytest.mark.parametrize("days", [-300, 5])
 def test_a_service_with_an_attempt_is_kept_entirely(evidence: Evidence, days: int) -> None:
-    found = guard_result(with_report(evidence, {"sns": first(evidence) + days * DAY}), "sns:CreateTopic", "sns:*")
+    found = guard_result(
+        with_report(evidence, {"sns": first(evidence) + days * DAY}), "sns:CreateTopic", "sns:*"
+    )
     assert found
     assert found.guard == "last-accessed"
 
 
-def test_a_service_last_attempted_before_the_evidence_keeps_its_literal_actions(evidence: Evidence) -> None:
+def test_a_service_last_attempted_before_the_evidence_keeps_its_literal_actions(
+    evidence: Evidence,
+) -> None:
     found = guard_result(
-        with_report(evidence, {"sns": first(evidence) - 300 * DAY}), "sns:CreateTopic", resource=TOPICS
+        with_report(evidence, {"sns": first(evidence) - 300 * DAY}),
+        "sns:CreateTopic",
+        resource=TOPICS,
     )
     assert found
     assert "before the evidence begins" in found.reason
 
 
 def test_an_attempt_that_the_evidence_has_keeps_nothing(evidence: Evidence) -> None:
-    assert guard_result(with_report(evidence, {"sqs": last(evidence) + HOUR / 2}), "sqs:PurgeQueue") is None
+    assert (
+        guard_result(with_report(evidence, {"sqs": last(evidence) + HOUR / 2}), "sqs:PurgeQueue")
+        is None
+    )
 
 
 def test_a_call_that_needs_no_permission_keeps_nothing(evidence: Evidence) -> None:
     when = first(evidence) + DAY
     services = {"sts": when, "sts:GetCallerIdentity": when}
     without = guard_result(evidence, "sts:DecodeAuthorizationMessage")
-    assert guard_result(with_report(evidence, services), "sts:DecodeAuthorizationMessage") == without
+    assert (
+        guard_result(with_report(evidence, services), "sts:DecodeAuthorizationMessage") == without
+    )
     later = {"sts": when + 2 * HOUR, "sts:GetCallerIdentity": when}
     for others in ({"sts": when}, later):
         assert (
-            guard_of(guard_result(with_report(evidence, others), "sts:DecodeAuthorizationMessage")) == "last-accessed"
+            guard_of(guard_result(with_report(evidence, others), "sts:DecodeAuthorizationMessage"))
+            == "last-accessed"
         )
 
 
 def test_in_an_untracked_partition_missing_attempts_prove_nothing(evidence: Evidence) -> None:
     china = replace(
-        with_report(evidence, {"sns": None}), principal=evidence.principal.replace("arn:aws:", "arn:aws-cn:")
+        with_report(evidence, {"sns": None}),
+        principal=evidence.principal.replace("arn:aws:", "arn:aws-cn:"),
     )
     found = guard_result(china, "sns:CreateTopic", "sns:*")
     assert found
@@ -265,52 +325,82 @@ def test_a_policy_that_other_principals_use_is_not_narrowed(evidence: Evidence) 
     for days, guard in ((3, "shared-policy"), (-3, "")):
         shared = SharedPolicy(POLICY, "sqs", {OTHER: LastAccess(first(evidence) + days * DAY)})
         granting = ("arn:aws:iam::aws:policy/ReadOnlyAccess", POLICY)
-        report = with_report(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": granting})
+        report = with_report(
+            evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": granting}
+        )
         found = guard_result(report, "sqs:PurgeQueue")
         assert (found.guard if found else "") == guard
 
 
 def test_a_shared_policy_is_narrowed_if_another_may_be_the_edited_one(evidence: Evidence) -> None:
     shared = SharedPolicy(POLICY, "sqs", {OTHER: LastAccess(first(evidence) + DAY)})
-    report = with_report(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": ("deploy", POLICY)})
+    report = with_report(
+        evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": ("deploy", POLICY)}
+    )
     assert guard_result(report, "sqs:PurgeQueue") is None
 
 
 @pytest.mark.parametrize("is_second_used", [True, False])
-def test_two_policies_that_other_principals_use_are_not_narrowed(evidence: Evidence, is_second_used: bool) -> None:
+def test_two_policies_that_other_principals_use_are_not_narrowed(
+    evidence: Evidence, is_second_used: bool
+) -> None:
     users = {OTHER: LastAccess(first(evidence) + DAY)}
-    shared = (SharedPolicy(POLICY, "sqs", users), SharedPolicy(SECOND, "sqs", users if is_second_used else {}))
+    shared = (
+        SharedPolicy(POLICY, "sqs", users),
+        SharedPolicy(SECOND, "sqs", users if is_second_used else {}),
+    )
     granting = {"sqs": (SECOND, POLICY)}
     report = with_report(evidence, {"sqs": last(evidence)}, shared=shared, granted_by=granting)
-    assert guard_of(guard_result(report, "sqs:PurgeQueue")) == ("shared-policy" if is_second_used else "")
+    assert guard_of(guard_result(report, "sqs:PurgeQueue")) == (
+        "shared-policy" if is_second_used else ""
+    )
 
 
 def test_a_policy_with_unknown_users_is_not_narrowed(evidence: Evidence) -> None:
     why = "AWS denied iam:GetServiceLastAccessedDetailsWithEntities"
     shared, services = (SharedPolicy(POLICY, "sqs", is_known=False),), {"sqs": last(evidence)}
     for granting, guard in (((POLICY,), "shared-policy"), ((POLICY, "deploy"), "")):
-        report = with_report(evidence, services, shared=shared, granted_by={"sqs": granting}, missing=why)
+        report = with_report(
+            evidence, services, shared=shared, granted_by={"sqs": granting}, missing=why
+        )
         found = guard_result(report, "sqs:PurgeQueue")
         assert guard_of(found) == guard
         assert not found or why in found.reason
-    assert guard_of(guard_result(with_report(evidence, services, missing=why), "sqs:PurgeQueue")) == "shared-policy"
+    assert (
+        guard_of(guard_result(with_report(evidence, services, missing=why), "sqs:PurgeQueue"))
+        == "shared-policy"
+    )
 
 
 def test_an_action_that_only_the_generated_policy_names_is_kept(evidence: Evidence) -> None:
-    for named, guard in (("sns:CreateTopic", "access-analyzer"), ("sns:*", "access-analyzer"), ("sns:Publish", "")):
+    for named, guard in (
+        ("sns:CreateTopic", "access-analyzer"),
+        ("sns:*", "access-analyzer"),
+        ("sns:Publish", ""),
+    ):
         generated = GeneratedPolicy("job", None, None, True, ((named, ("*",)),))
         found = guard_result(
-            replace(evidence, aws_findings=AwsFindings(generated=generated)), "sns:CreateTopic", resource=TOPICS
+            replace(evidence, aws_findings=AwsFindings(generated=generated)),
+            "sns:CreateTopic",
+            resource=TOPICS,
         )
         assert (found.guard if found else "") == guard
 
 
-def test_an_action_of_the_generated_policy_that_another_grant_covers_is_removed(evidence: Evidence) -> None:
-    used = next(each.need.permission.action for each in evidence.usages if each.need.permission.action[:4] == "sqs:")
+def test_an_action_of_the_generated_policy_that_another_grant_covers_is_removed(
+    evidence: Evidence,
+) -> None:
+    used = next(
+        each.need.permission.action
+        for each in evidence.usages
+        if each.need.permission.action[:4] == "sqs:"
+    )
     generated = GeneratedPolicy("job", None, None, True, ((used, ("*",)),))
     queue = "arn:aws:sqs:eu-west-1:111122223333:never-used"
     for told_so in (evidence, replace(evidence, aws_findings=AwsFindings(generated=generated))):
-        assert guard_result(told_so, used, resource=queue) == guard_result(evidence, used, resource=queue)
+        assert guard_result(told_so, used, resource=queue) == guard_result(
+            evidence, used, resource=queue
+        )
 
 
 def test_pass_role_and_data_events_are_not_tracked() -> None:
@@ -335,7 +425,9 @@ def test_a_left_out_run_does_not_influence_the_report(evidence: Evidence) -> Non
     services = {"sqs": last(evidence), "lambda": last(evidence), "sns": first(evidence) - DAY}
     report = with_report(evidence, services).aws_findings.access
     assert report
-    only_lambda = tuple(each for each in evidence.usages if each.need.permission.action.startswith("lambda:"))
+    only_lambda = tuple(
+        each for each in evidence.usages if each.need.permission.action.startswith("lambda:")
+    )
     left = report_without(report, evidence, only_lambda)
     assert left.services["sqs"].last is None
     assert left.services["lambda"] == report.services["lambda"]

@@ -1,4 +1,6 @@
-"""Actions that AWS authorizes inside calls: a called carrier keeps them, and recorded ones without a call do not."""
+"""Actions that AWS authorizes inside calls: a called carrier keeps them, and recorded ones without
+a call do not.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.recorded_use import CallableOperations, called_operations, checked_inside
 from leastpriv.proposal.removals import guard_context
-from leastpriv.proposal.visibility_guards import could_hide, gap_in_scope, not_visible, region_not_read
+from leastpriv.proposal.visibility_guards import (
+    could_hide,
+    gap_in_scope,
+    not_visible,
+    region_not_read,
+)
 from tests.fakes.evidence import complete, evidence, usage
 from tests.fakes.replace import replace
 
@@ -56,7 +63,9 @@ def test_a_called_carrier_whose_trigger_the_mapping_knows_does_not_keep_the_acti
     assert checked_inside(*judged("sts:TagSession", ASSUMED)) == ""
 
 
-@pytest.mark.parametrize("changes", [{"outcome": Outcome.UNKNOWN}, {"outcome": Outcome.DENIED}, {"succeeded": False}])
+@pytest.mark.parametrize(
+    "changes", [{"outcome": Outcome.UNKNOWN}, {"outcome": Outcome.DENIED}, {"succeeded": False}]
+)
 def test_a_carrier_that_was_called_without_success_keeps_the_action_whatever_its_trigger(
     changes: dict[str, Any],
 ) -> None:
@@ -75,41 +84,58 @@ def test_a_carrier_that_was_called_before_the_evidence_keeps_the_action() -> Non
     day = date(2026, 6, 1)
     used = {"cloudformation:ActivateOrganizationsAccess": {"*": ActionUse(day, day)}}
     candidate, context = judged(GET_ROLE)
-    history = History(history_state=HistoryState(UsageHistory("arn:aws:iam::111122223333:role/ci", used)))
-    assert "before this evidence begins" in checked_inside(candidate, replace(context, history=history))
+    history = History(
+        history_state=HistoryState(UsageHistory("arn:aws:iam::111122223333:role/ci", used))
+    )
+    assert "before this evidence begins" in checked_inside(
+        candidate, replace(context, history=history)
+    )
 
 
-def test_a_carrier_that_is_an_unrecorded_data_event_keeps_the_action_where_the_principal_may_call_it() -> None:
+def test_a_carrier_that_is_an_unrecorded_data_event_keeps_the_action_where_the_principal_may_call_it() -> (
+    None
+):
     reason = not_visible(*judged("s3:BypassGovernanceRetention", grants=("s3:DeleteObject",)))
-    assert reason == (
-        "AWS may check it inside s3:DeleteObject, a data event (AWS::S3::Object) that is not known to be recorded for"
-        " these resources"
+    assert (
+        reason
+        == "AWS may check it inside s3:DeleteObject, a data event (AWS::S3::Object) that is not"
+        " known to be recorded for these resources"
     )
     assert not_visible(*judged("s3:BypassGovernanceRetention", grants=("sqs:CreateQueue",))) == ""
 
 
-def test_a_carrier_of_an_unknown_service_keeps_the_action_until_a_record_shows_its_operation() -> None:
+def test_a_carrier_of_an_unknown_service_keeps_the_action_until_a_record_shows_its_operation() -> (
+    None
+):
     inner, operation = unknown_pair()
     candidate, context = judged(inner, grants=(operation,))
     assert "it is not known whether CloudTrail records that" in not_visible(candidate, context)
-    unknown = {each.operation for each in carriers_of(inner) if each.visibility is Visibility.UNKNOWN}
+    unknown = {
+        each.operation for each in carriers_of(inner) if each.visibility is Visibility.UNKNOWN
+    }
     assert not_visible(candidate, replace(context, recorded=frozenset(unknown))) == ""
 
 
 def unknown_pair() -> tuple[str, str]:
-    """A visible action, and a carrier of unknown visibility whose operation is an action of its own."""
+    """A visible action, and a carrier of unknown visibility whose operation is an action of its
+    own.
+    """
     return next(
         (action, each.operation)
         for action in ("ec2:DescribeSubnets", "ec2:DescribeSecurityGroups", "ec2:RunInstances")
         for each in carriers_of(action)
-        if each.visibility is Visibility.UNKNOWN and visibility(each.operation).visibility is Visibility.UNKNOWN
+        if each.visibility is Visibility.UNKNOWN
+        and visibility(each.operation).visibility is Visibility.UNKNOWN
     )
 
 
 def test_a_management_event_of_any_principal_settles_an_operation_of_unknown_visibility() -> None:
     candidate, context = judged("personalize:CreateSolution")
     assert not_visible(candidate, context) == "it is not known whether CloudTrail records it"
-    assert not_visible(candidate, replace(context, recorded=frozenset({"personalize:CreateSolution"}))) == ""
+    assert (
+        not_visible(candidate, replace(context, recorded=frozenset({"personalize:CreateSolution"})))
+        == ""
+    )
 
 
 def test_without_any_known_policy_every_carrier_may_be_called() -> None:
@@ -147,7 +173,9 @@ def test_a_gap_hides_an_action_with_its_carriers_services(
     assert could_hide(Gap(kind, Scope(services=services), "x"), "iam:PassRole") is hides
 
 
-def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principal_may_call_them() -> None:
+def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principal_may_call_them() -> (
+    None
+):
     candidate, context = judged("iam:PassRole", grants=("lambda:CreateFunction",))
     covered = replace(context, evidence=replace(context.evidence, coverage=complete("eu-west-1")))
     assert region_not_read(candidate, covered) == ""
@@ -156,7 +184,12 @@ def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principa
     assert "no record of us-east-1 was read" in region_not_read(candidate, covered)
 
 
-def test_a_gap_of_a_region_hides_an_action_of_a_global_service_only_if_the_principal_may_call_a_carrier_there() -> None:
+def test_a_gap_of_a_region_hides_an_action_of_a_global_service_only_if_the_principal_may_call_a_carrier_there() -> (
+    None
+):
     gap = Gap(GapKind.SOURCE_FAILED, Scope(regions=("eu-west-1",)), "lost")
-    assert gap_in_scope(*judged("iam:GetRole", grants=("cloudformation:*",), gaps=(gap,))) == "source-failed: lost"
+    assert (
+        gap_in_scope(*judged("iam:GetRole", grants=("cloudformation:*",), gaps=(gap,)))
+        == "source-failed: lost"
+    )
     assert gap_in_scope(*judged("iam:GetRole", grants=("sqs:*",), gaps=(gap,))) == ""

@@ -29,7 +29,10 @@ VPC = "arn:aws:ec2:eu-west-1:111122223333:vpc/*"
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 TAGS = {"items": [{"resourceType": "security-group", "tags": [{"key": "stage", "value": "test"}]}]}
 CALLS = [
-    {"event": "ec2:CreateSecurityGroup", "parameters": {"groupName": "web", "tagSpecificationSet": TAGS}},
+    {
+        "event": "ec2:CreateSecurityGroup",
+        "parameters": {"groupName": "web", "tagSpecificationSet": TAGS},
+    },
     {
         "event": "ecs:RegisterTaskDefinition",
         "parameters": {"family": "shop", "taskRoleArn": "arn:aws:iam::111122223333:role/shop-task"},
@@ -58,7 +61,8 @@ def shown(changes: list[Change]) -> Iterator[tuple[tuple[str, ...], tuple[str, .
 
 def test_equal_resources_with_values_of_one_condition_are_one_addition() -> None:
     changes = added(
-        created_by("ec2:CreateTags", VPC, "CreateVpc"), created_by("ec2:CreateTags", VPC, "CreateDefaultVpc")
+        created_by("ec2:CreateTags", VPC, "CreateVpc"),
+        created_by("ec2:CreateTags", VPC, "CreateDefaultVpc"),
     )
     assert list(shown(changes)) == [((VPC,), ("CreateDefaultVpc", "CreateVpc"))]
     assert len(changes[0].usages) == 2
@@ -67,7 +71,8 @@ def test_equal_resources_with_values_of_one_condition_are_one_addition() -> None
 def test_other_resources_with_another_condition_value_are_a_separate_addition() -> None:
     """One statement with both would let the creation of one resource tag the other."""
     changes = added(
-        created_by("ec2:CreateTags", VPC, "CreateVpc"), created_by("ec2:CreateTags", GROUP, "CreateSecurityGroup")
+        created_by("ec2:CreateTags", VPC, "CreateVpc"),
+        created_by("ec2:CreateTags", GROUP, "CreateSecurityGroup"),
     )
     assert list(shown(changes)) == [((VPC,), ("CreateVpc",)), ((GROUP,), ("CreateSecurityGroup",))]
 
@@ -85,7 +90,9 @@ def test_a_statement_is_written_for_each_condition() -> None:
         usage("ec2:CreateVpc", VPC),
     )
     first, second = sorted(new_statements(changes, ()), key=lambda one: str(one["Action"]))
-    assert first["Condition"] == {"StringEquals": {"ec2:CreateAction": ["CreateVpc", "CreateDefaultVpc"]}}
+    assert first["Condition"] == {
+        "StringEquals": {"ec2:CreateAction": ["CreateVpc", "CreateDefaultVpc"]}
+    }
     assert "Condition" not in second
 
 
@@ -107,7 +114,9 @@ def test_policy_file_pull_request_and_json_contain_the_condition(context: Report
     assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
     changes = json.loads(proposal_json(context, "", ""))["changes"]
     conditions = {change["action"]: change["conditions"] for change in changes}
-    assert conditions["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
+    assert conditions["ec2:CreateTags"] == {
+        "StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}
+    }
     assert conditions["ec2:CreateSecurityGroup"] == {}
 
 

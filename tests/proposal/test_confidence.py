@@ -13,19 +13,25 @@ from hypothesis import strategies as st
 from leastpriv.proposal.confidence import Confidence, Confidences, chance, confidences, estimate
 from tests.fakes.deploys import proposal
 
-# Ants of three heights in Costa Rica (data set `ant` of the R package iNEXT 3, CRAN; J. T. Longino and R. K. Colwell,
-# Ecosphere 2 (2011)): sampling units, then the frequency of each species.
+# Ants of three heights in Costa Rica (data set `ant` of the R package iNEXT 3, CRAN; J. T. Longino
+# and R. K. Colwell, Ecosphere 2 (2011)): sampling units, then the frequency of each species.
 ANTS_1070 = (150, {1: 28, 2: 16, 3: 13, 4: 3, 5: 1, 6: 3, 7: 6, 8: 1, 9: 1, 10: 1, 11: 4})
 ANTS_2000 = (200, [1, 2, 2, 3, 4, 8, 8, 13, 15, 19, 23, 34, 59, 80])
-# Spiders of two treatments of hemlock (data set `spider` of iNEXT; A. M. Ellison et al., 2010). The estimator for
-# individuals has the same form, with n for T and U: (n, S, Q1, Q2, coverage, Chao), the last two as iNEXT has them.
+# Spiders of two treatments of hemlock (data set `spider` of iNEXT; A. M. Ellison et al., 2010). The
+# estimator for individuals has the same form, with n for T and U: (n, S, Q1, Q2, coverage, Chao),
+# the last two as iNEXT has them.
 SPIDERS = [(168, 26, 12, 4, 0.9289, 43.893), (252, 37, 14, 4, 0.9446, 61.403)]
 
 
 def of(frequencies: Sequence[int], runs: int) -> Confidence:
     """Confidence from how often each permission was used, in so many runs."""
     return Confidence(
-        runs, len(frequencies), sum(frequencies), list(frequencies).count(1), list(frequencies).count(2), 0
+        runs,
+        len(frequencies),
+        sum(frequencies),
+        list(frequencies).count(1),
+        list(frequencies).count(2),
+        0,
     )
 
 
@@ -79,9 +85,12 @@ def test_without_a_run_the_chance_is_one_half() -> None:
 
 
 @pytest.mark.parametrize(
-    ("surprises", "runs", "expected"), [(0, 0, 0.5), (0, 5, 0.5 / 6), (1, 5, 0.25), (5, 5, 5.5 / 6), (0, 99, 0.005)]
+    ("surprises", "runs", "expected"),
+    [(0, 0, 0.5), (0, 5, 0.5 / 6), (1, 5, 0.25), (5, 5, 5.5 / 6), (0, 99, 0.005)],
 )
-def test_the_chance_is_the_mean_under_jeffreys_prior(surprises: int, runs: int, expected: float) -> None:
+def test_the_chance_is_the_mean_under_jeffreys_prior(
+    surprises: int, runs: int, expected: float
+) -> None:
     assert math.isclose(chance(surprises, runs), expected)
 
 
@@ -100,7 +109,9 @@ def test_every_estimate_is_within_its_bounds(permissions: list[frozenset[str]]) 
 
 
 @given(samples, st.permutations(range(10)))
-def test_names_and_order_of_runs_do_not_matter(permissions: list[frozenset[str]], names: list[int]) -> None:
+def test_names_and_order_of_runs_do_not_matter(
+    permissions: list[frozenset[str]], names: list[int]
+) -> None:
     renamed = [frozenset(str(names[int(run)]) for run in runs) for runs in reversed(permissions)]
     assert estimate(renamed) == estimate(permissions)
 
@@ -143,6 +154,8 @@ def test_resources_that_one_entry_grants_are_one_permission(tmp_path: Path) -> N
     """Otherwise an object with a new hash in each run would always count as unseen."""
     context = proposal(tmp_path, None).context
     by_entry = confidences(context.evidence, context.proposal.documents)
-    by_name = estimate(usage.runs for usage in context.evidence.usages if usage.outcome == "allowed")
+    by_name = estimate(
+        usage.runs for usage in context.evidence.usages if usage.outcome == "allowed"
+    )
     assert by_entry.whole.own <= by_name.own
     assert by_entry.whole.permissions <= by_name.permissions

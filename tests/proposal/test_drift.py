@@ -63,20 +63,33 @@ def test_a_removal_is_a_finding_at_the_line_of_its_entry(context: ReportContext)
         ("sns:CreateTopic", line_with("sns:CreateTopic")),
     ]
     wildcard = of(DriftKind.UNUSED_IN_WILDCARD, context)
-    assert (wildcard.action, wildcard.line, wildcard.file) == ("lambda:*", line_with("lambda:*"), AccessState.YES)
+    assert (wildcard.action, wildcard.line, wildcard.file) == (
+        "lambda:*",
+        line_with("lambda:*"),
+        AccessState.YES,
+    )
 
 
 def test_a_missing_permission_shows_its_use_and_the_account(context: ReportContext) -> None:
     missing = of(DriftKind.MISSING, context)
-    assert (missing.action, missing.used, missing.file) == ("cloudwatch:PutMetricAlarm", "denied 1×", AccessState.NO)
+    assert (missing.action, missing.used, missing.file) == (
+        "cloudwatch:PutMetricAlarm",
+        "denied 1×",
+        AccessState.NO,
+    )
     assert missing.account is AccessState.UNKNOWN
-    allowing = policy({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+    allowing = policy(
+        {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    )
     assert of(DriftKind.MISSING, with_account(context, allowing)).account is AccessState.YES
     assert of(DriftKind.MISSING, with_account(context, policy(POLICY))).account is AccessState.NO
 
 
 def test_a_manual_change_in_the_account_comes_first(context: ReportContext) -> None:
-    statements = [*POLICY["Statement"], {"Effect": "Allow", "Action": "sqs:DeleteQueue", "Resource": "*"}]
+    statements = [
+        *POLICY["Statement"],
+        {"Effect": "Allow", "Action": "sqs:DeleteQueue", "Resource": "*"},
+    ]
     found = context_findings(with_account(context, policy({**POLICY, "Statement": statements})))
     assert (found[0].kind, found[0].action) == (DriftKind.ONLY_LIVE, "sqs:DeleteQueue")
     assert (found[0].file, found[0].account) == (AccessState.NO, AccessState.YES)
@@ -93,7 +106,8 @@ def test_each_undeployed_entry_is_a_finding_at_its_line(context: ReportContext) 
     behind = with_account(context, policy({**POLICY, "Statement": POLICY["Statement"][:1]}))
     found = [each for each in context_findings(behind) if each.kind is DriftKind.ONLY_FILE]
     assert [(each.action, each.line) for each in found] == [
-        (action, line_with(action)) for action in ("sqs:CreateQueue", "sqs:PurgeQueue", "sns:CreateTopic")
+        (action, line_with(action))
+        for action in ("sqs:CreateQueue", "sqs:PurgeQueue", "sns:CreateTopic")
     ]
 
 
@@ -101,7 +115,11 @@ def test_deny_statements_of_either_side_are_findings(context: ReportContext) -> 
     deny = {"Effect": "Deny", "Action": "sqs:PurgeQueue", "Resource": "*"}
     by_hand = with_account(context, policy({**POLICY, "Statement": [*POLICY["Statement"], deny]}))
     found = of(DriftKind.DENY_LIVE, by_hand)
-    assert (found.action, found.account, found.file) == ("sqs:PurgeQueue", AccessState.DENIES, AccessState.NONE)
+    assert (found.action, found.account, found.file) == (
+        "sqs:PurgeQueue",
+        AccessState.DENIES,
+        AccessState.NONE,
+    )
 
 
 def test_a_partly_read_account_is_not_reported_as_different(context: ReportContext) -> None:
@@ -127,16 +145,22 @@ def test_the_id_of_a_finding_is_independent_of_line_and_usage(context: ReportCon
 
 
 class TestWords:
-    def test_the_table_has_one_row_per_finding_and_the_issue_ends_with_the_ids(self, context: ReportContext) -> None:
+    def test_the_table_has_one_row_per_finding_and_the_issue_ends_with_the_ids(
+        self, context: ReportContext
+    ) -> None:
         found = context_findings(context)
         assert len(findings_table(found, context).splitlines()) == len(found) + 2
         body = issue_body(found, context, "https://github.example/run/1")
         assert body.endswith(f"findings={','.join(finding_ids(found))} -->")
 
-    def test_very_many_findings_fit_an_issue_and_the_rest_is_counted(self, context: ReportContext) -> None:
+    def test_very_many_findings_fit_an_issue_and_the_rest_is_counted(
+        self, context: ReportContext
+    ) -> None:
         long = tuple(f"arn:aws:s3:::{'x' * 200}-{number}" for number in range(3))
         many = [
-            DriftFinding(DriftKind.UNUSED, f"s3:Get{n}", long, n, AccessState.YES, AccessState.YES, "no")
+            DriftFinding(
+                DriftKind.UNUSED, f"s3:Get{n}", long, n, AccessState.YES, AccessState.YES, "no"
+            )
             for n in range(3_000)
         ]
         body = issue_body(many, context, "")
@@ -145,7 +169,9 @@ class TestWords:
 
     @pytest.mark.parametrize("name", HOSTILE)
     def test_hostile_names_remain_text(self, context: ReportContext, name: str) -> None:
-        hostile = DriftFinding(DriftKind.UNUSED, name, (name, name), 3, AccessState.YES, AccessState.UNKNOWN, "no")
+        hostile = DriftFinding(
+            DriftKind.UNUSED, name, (name, name), 3, AccessState.YES, AccessState.UNKNOWN, "no"
+        )
         text = findings_table([hostile], context)
         assert read(text).acts() == []
         assert table_widths(text) == [{8}]

@@ -1,4 +1,6 @@
-"""Edits go into a statement that fits, all others into a new one, and grant only the listed changes."""
+"""Edits go into a statement that fits, all others into a new one, and grant only the listed
+changes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ SEND = {"Sid": "Send", "Effect": "Allow", "Action": ["sqs:SendMessage"], "Resour
 
 
 def document(*statements: dict[str, Any]) -> Document:
-    return parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=2).encode(), "p.json")
+    return parse(
+        json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=2).encode(),
+        "p.json",
+    )
 
 
 def add(action: str, *resources: str) -> Change:
@@ -30,7 +35,9 @@ def add(action: str, *resources: str) -> Change:
 
 
 def placed(committed: Document, *changes: Change) -> list[dict[str, Any]]:
-    return list(json.loads(apply_edits(committed, plan_edits(committed, changes)).text)["Statement"])
+    return list(
+        json.loads(apply_edits(committed, plan_edits(committed, changes)).text)["Statement"]
+    )
 
 
 def test_an_addition_goes_into_the_statement_with_the_same_resources() -> None:
@@ -60,7 +67,9 @@ def test_no_condition_is_widened_and_no_deny_or_not_action_takes_an_addition() -
         {"Sid": "Else", "Effect": "Allow", "Action": ["sqs:SendMessage"], "NotResource": QUEUE},
     )
     for statement in unfit:
-        found = placed(document(statement), add("sqs:CreateQueue", QUEUE), add("sqs:SendMessage", OTHER))
+        found = placed(
+            document(statement), add("sqs:CreateQueue", QUEUE), add("sqs:SendMessage", OTHER)
+        )
         assert found[0] == statement
         assert [each["Sid"] for each in found[1:]] == ["AllowSqsCreateQueue", "AllowSqsSendMessage"]
 
@@ -69,7 +78,10 @@ def test_an_addition_under_a_condition_goes_into_the_statement_with_the_same_one
     region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
     change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
     same = {**SEND, "Condition": {"StringEquals": {"AWS:RequestedRegion": ["eu-west-1"]}}}
-    assert placed(document(SEND, same), change)[1]["Action"] == ["sqs:SendMessage", "sqs:CreateQueue"]
+    assert placed(document(SEND, same), change)[1]["Action"] == [
+        "sqs:SendMessage",
+        "sqs:CreateQueue",
+    ]
     other = {**SEND, "Condition": {"StringLike": {"aws:RequestedRegion": ["eu-west-1"]}}}
     found = placed(document(SEND, other), change)
     assert found[:2] == [SEND, other]
@@ -84,23 +96,43 @@ def test_a_grant_that_leaves_its_statement_keeps_the_condition() -> None:
         "Resource": "*",
         "Condition": CONDITION,
     }
-    narrowed = Change(ChangeKind.NARROW, "sqs:*", ("*",), 0, replacement=("sqs:SendMessage", "sqs:ListQueues"))
+    narrowed = Change(
+        ChangeKind.NARROW, "sqs:*", ("*",), 0, replacement=("sqs:SendMessage", "sqs:ListQueues")
+    )
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
     found = placed(document(wide), narrowed, moved)
     assert found[0] == {**wide, "Action": ["sqs:ListQueues"]}
     sid = "AllowSqsSendMessage"
-    assert found[1] == {**SEND, "Sid": sid, "Resource": QUEUE, "Action": ["sqs:SendMessage"], "Condition": CONDITION}
+    assert found[1] == {
+        **SEND,
+        "Sid": sid,
+        "Resource": QUEUE,
+        "Action": ["sqs:SendMessage"],
+        "Condition": CONDITION,
+    }
 
 
 def test_a_statement_without_actions_on_all_resources_remains_with_the_used_resources() -> None:
-    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:PurgeQueue"], "Resource": ["*"]}
+    wide = {
+        "Sid": "Wide",
+        "Effect": "Allow",
+        "Action": ["sqs:SendMessage", "sqs:PurgeQueue"],
+        "Resource": ["*"],
+    }
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE, OTHER))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", ("*",), 0)
-    assert placed(document(wide), moved, gone) == [{**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}]
+    assert placed(document(wide), moved, gone) == [
+        {**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}
+    ]
 
 
 def test_a_moved_grant_survives_the_removal_of_its_statement() -> None:
-    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:ListQueues"], "Resource": "*"}
+    wide = {
+        "Sid": "Wide",
+        "Effect": "Allow",
+        "Action": ["sqs:SendMessage", "sqs:ListQueues"],
+        "Resource": "*",
+    }
     purge = {"Sid": "Purge", "Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": QUEUE}
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 1)
@@ -109,27 +141,66 @@ def test_a_moved_grant_survives_the_removal_of_its_statement() -> None:
 
 
 def test_an_action_that_leaves_two_statements_is_written_once() -> None:
-    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage", "sqs:ListQueues"], "Resource": "*"}
-    also = {"Sid": "Also", "Effect": "Allow", "Action": ["sqs:Send*", "sqs:GetQueueUrl"], "Resource": "*"}
-    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), restricted_to=(QUEUE,))
+    wide = {
+        "Sid": "Wide",
+        "Effect": "Allow",
+        "Action": ["SQS:sendmessage", "sqs:ListQueues"],
+        "Resource": "*",
+    }
+    also = {
+        "Sid": "Also",
+        "Effect": "Allow",
+        "Action": ["sqs:Send*", "sqs:GetQueueUrl"],
+        "Resource": "*",
+    }
+    one = Change(
+        ChangeKind.NARROW,
+        "SQS:sendmessage",
+        ("*",),
+        0,
+        used=("sqs:SendMessage",),
+        restricted_to=(QUEUE,),
+    )
     other = Change(ChangeKind.NARROW, "sqs:Send*", ("*",), 1, replacement=("sqs:SendMessage",))
     moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 1, restricted_to=(QUEUE,))
     found = placed(document(wide, also), one, other, moved)
     assert [each["Sid"] for each in found] == ["Wide", "Also", "AllowSqsSendMessage"]
-    assert [each["Action"] for each in found] == [["sqs:ListQueues"], ["sqs:GetQueueUrl"], ["sqs:SendMessage"]]
+    assert [each["Action"] for each in found] == [
+        ["sqs:ListQueues"],
+        ["sqs:GetQueueUrl"],
+        ["sqs:SendMessage"],
+    ]
 
 
 def test_an_action_in_unusual_case_remains_as_written() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
-    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), restricted_to=(QUEUE,))
+    one = Change(
+        ChangeKind.NARROW,
+        "SQS:sendmessage",
+        ("*",),
+        0,
+        used=("sqs:SendMessage",),
+        restricted_to=(QUEUE,),
+    )
     assert placed(document(wide), one) == [{**wide, "Resource": QUEUE}]
 
 
 def test_a_not_action_becomes_an_action() -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}
-    change = Change(ChangeKind.NARROW, "NotAction: iam:*", ("*",), 0, replacement=("sqs:CreateQueue", "sqs:ListQueues"))
+    change = Change(
+        ChangeKind.NARROW,
+        "NotAction: iam:*",
+        ("*",),
+        0,
+        replacement=("sqs:CreateQueue", "sqs:ListQueues"),
+    )
     assert placed(document(statement), change) == [
-        {"Sid": "All", "Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:ListQueues"], "Resource": "*"}
+        {
+            "Sid": "All",
+            "Effect": "Allow",
+            "Action": ["sqs:CreateQueue", "sqs:ListQueues"],
+            "Resource": "*",
+        }
     ]
 
 
@@ -141,7 +212,9 @@ def test_an_action_in_two_spellings_is_removed_in_both() -> None:
 
 def test_an_addition_replaces_the_last_removed_action() -> None:
     gone = Change(ChangeKind.REMOVE, "sqs:SendMessage", (QUEUE,), 0)
-    assert placed(document(SEND), gone, add("sqs:CreateQueue", QUEUE)) == [{**SEND, "Action": ["sqs:CreateQueue"]}]
+    assert placed(document(SEND), gone, add("sqs:CreateQueue", QUEUE)) == [
+        {**SEND, "Action": ["sqs:CreateQueue"]}
+    ]
     other = {**SEND, "Sid": "Other", "Action": ["sqs:GetQueueUrl"]}
     assert placed(document(SEND, other), gone, add("sqs:CreateQueue", QUEUE)) == [
         {**other, "Action": ["sqs:GetQueueUrl", "sqs:CreateQueue"]}
@@ -163,7 +236,9 @@ def test_statements_that_become_equal_are_merged() -> None:
 def test_a_condition_with_a_key_in_two_spellings_differs_from_either() -> None:
     region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
     change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
-    twice = {"StringEquals": {"aws:RequestedRegion": "us-east-1", "AWS:requestedregion": "eu-west-1"}}
+    twice = {
+        "StringEquals": {"aws:RequestedRegion": "us-east-1", "AWS:requestedregion": "eu-west-1"}
+    }
     found = placed(document({**SEND, "Condition": twice}), change)
     assert [each["Sid"] for each in found] == ["Send", "AllowSqsCreateQueue"]
 
@@ -171,7 +246,9 @@ def test_a_condition_with_a_key_in_two_spellings_differs_from_either() -> None:
 def in_template(text: str, *changes: Change, name: str = "t.yaml") -> str:
     committed = parse(text.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"})
     edited = apply_edits(committed, plan_edits(committed, changes)).text
-    assert parse(edited.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"}).statements
+    assert parse(
+        edited.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"}
+    ).statements
     return edited
 
 
@@ -180,7 +257,9 @@ def test_an_addition_is_not_written_next_to_a_multi_line_function() -> None:
     resource = {"Fn::Sub": "arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders"}
     policy = {"Statement": [{**SEND, "Resource": resource}], "Version": "2012-10-17"}
     text = json.dumps({"Role": {"Policy": policy}}, indent=1)
-    found = json.loads(in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json"))["Role"]["Policy"]
+    found = json.loads(in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json"))[
+        "Role"
+    ]["Policy"]
     assert found["Statement"][0] == policy["Statement"][0]  # type: ignore[index]
     assert found["Statement"][1]["Resource"] == OTHER
 
@@ -201,7 +280,9 @@ TEMPLATE = """Role:
 def test_an_addition_is_not_written_next_to_a_terraform_expression_that_may_be_a_list() -> None:
     statement = {**SEND, "Resource": "${var.queues}"}
     committed = parse(json.dumps({"Statement": [statement]}).encode(), "main.tf.json")
-    found = json.loads(apply_edits(committed, plan_edits(committed, [add("sqs:SendMessage", OTHER)])).text)["Statement"]
+    found = json.loads(
+        apply_edits(committed, plan_edits(committed, [add("sqs:SendMessage", OTHER)])).text
+    )["Statement"]
     assert (found[0], found[1]["Resource"]) == (statement, OTHER)
 
 
@@ -213,12 +294,21 @@ def test_an_addition_is_not_written_next_to_a_function_that_may_be_a_list() -> N
 
 
 def test_a_function_that_moves_into_a_list_is_quoted() -> None:
-    found = in_template(TEMPLATE.replace("ACTION", "sqs:SendMessage"), add("sqs:SendMessage", OTHER))
-    assert f"Resource: [!Sub 'arn:aws:sqs:eu-west-1:${{AWS::AccountId}}:orders', {OTHER}]" in found.replace('"', "")
+    found = in_template(
+        TEMPLATE.replace("ACTION", "sqs:SendMessage"), add("sqs:SendMessage", OTHER)
+    )
+    assert (
+        f"Resource: [!Sub 'arn:aws:sqs:eu-west-1:${{AWS::AccountId}}:orders', {OTHER}]"
+        in found.replace('"', "")
+    )
 
 
-NAMES = st.lists(st.sampled_from(["sqs:SendMessage", "sqs:CreateQueue", "sns:Publish"]), min_size=1, max_size=3)
-PLACES = st.lists(st.sampled_from([QUEUE, OTHER, "arn:aws:sns:eu-west-1:111122223333:t"]), min_size=1, max_size=2)
+NAMES = st.lists(
+    st.sampled_from(["sqs:SendMessage", "sqs:CreateQueue", "sns:Publish"]), min_size=1, max_size=3
+)
+PLACES = st.lists(
+    st.sampled_from([QUEUE, OTHER, "arn:aws:sns:eu-west-1:111122223333:t"]), min_size=1, max_size=2
+)
 STATEMENTS = st.lists(
     st.builds(
         lambda effect, names, places, condition: {
@@ -236,7 +326,8 @@ STATEMENTS = st.lists(
     max_size=4,
 )
 ADDED = st.lists(
-    st.builds(lambda name, on: add(name, *dict.fromkeys(on)), NAMES.map(lambda n: n[0]), PLACES), max_size=5
+    st.builds(lambda name, on: add(name, *dict.fromkeys(on)), NAMES.map(lambda n: n[0]), PLACES),
+    max_size=5,
 )
 
 
@@ -246,11 +337,17 @@ def test_the_edited_policy_allows_the_committed_access_and_the_listed_additions_
 ) -> None:
     committed = document(*statements)
     edited = apply_edits(committed, plan_edits(committed, changes))
-    listed = [Permission(change.action, resource) for change in changes for resource in change.resources]
+    listed = [
+        Permission(change.action, resource) for change in changes for resource in change.resources
+    ]
     assert check_containment([committed], [edited], listed).excesses == ()
     assert check_containment([edited], [committed]).excesses == ()
-    allowing = document(*(each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Allow"))
-    wanted = document(*({"Effect": "Allow", "Action": p.action, "Resource": p.resource} for p in listed))
+    allowing = document(
+        *(each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Allow")
+    )
+    wanted = document(
+        *({"Effect": "Allow", "Action": p.action, "Resource": p.resource} for p in listed)
+    )
     assert check_containment([allowing], [wanted]).excesses == ()
     denies = [each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Deny"]
     assert denies == [each for each in statements if each["Effect"] == "Deny"]

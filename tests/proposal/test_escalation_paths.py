@@ -1,4 +1,6 @@
-"""Paths of escalation: each path of the table, conditions and names that decide, and the removals that close them."""
+"""Paths of escalation: each path of the table, conditions and names that decide, and the removals
+that close them.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def opened(statements: Sequence[object], principal: str = ROLE) -> dict[str, Esc
 
 
 def test_every_path_of_the_table_has_a_case() -> None:
-    assert [case["path"] for case in PATHS] == [row["id"] for row in table("escalation", catalog.__package__)]
+    assert [case["path"] for case in PATHS] == [
+        row["id"] for row in table("escalation", catalog.__package__)
+    ]
 
 
 @pytest.mark.parametrize("case", PATHS, ids=lambda case: case["path"])
@@ -48,19 +52,27 @@ def test_a_path_is_open_with_all_of_its_actions_only(case: Mapping[str, Any]) ->
     every = [*on_target, *elsewhere]
     path = opened([allow(every)])[case["path"]]
     assert (path.strength, path.actions, path.targets) == (case["on_any"], tuple(every), ())
-    named = opened([allow(on_target, case["target"]), *([allow(elsewhere)] if elsewhere else [])]).get(case["path"])
+    named = opened(
+        [allow(on_target, case["target"]), *([allow(elsewhere)] if elsewhere else [])]
+    ).get(case["path"])
     assert (named and (named.strength, named.targets)) == (
         case["on_the_target"] and (case["on_the_target"], (case["target"],))
     )
     for action in every:
-        assert case["path"] not in opened([allow([each for each in every if each != action] or ["s3:GetObject"])])
-        assert case["path"] not in opened([allow(every), {"Effect": "Deny", "Action": action, "Resource": "*"}])
+        assert case["path"] not in opened(
+            [allow([each for each in every if each != action] or ["s3:GetObject"])]
+        )
+        assert case["path"] not in opened(
+            [allow(every), {"Effect": "Deny", "Action": action, "Resource": "*"}]
+        )
 
 
 @pytest.mark.parametrize("case", POLICIES, ids=lambda case: case["case"])
 def test_conditions_names_and_denies_decide(case: Mapping[str, Any]) -> None:
     found = opened(case["statements"])
-    assert {name: f"{path.strength}{'?' if path.conditions else ''}" for name, path in found.items()} == case["open"]
+    assert {
+        name: f"{path.strength}{'?' if path.conditions else ''}" for name, path in found.items()
+    } == case["open"]
 
 
 def test_every_alternative_of_a_step_opens_the_path() -> None:
@@ -68,7 +80,9 @@ def test_every_alternative_of_a_step_opens_the_path() -> None:
         steps = [step.replace("@", "").split("|") for step in row["actions"].split(",")]
         for number, alternatives in enumerate(steps):
             for action in alternatives:
-                chosen = [action if place == number else step[0] for place, step in enumerate(steps)]
+                chosen = [
+                    action if place == number else step[0] for place, step in enumerate(steps)
+                ]
                 assert row["id"] in opened([allow(chosen)]), (row["id"], chosen)
 
 
@@ -95,7 +109,9 @@ def test_another_attached_policy_completes_a_path() -> None:
 
 
 def test_what_a_tool_documents_about_a_role_is_known() -> None:
-    [path] = opened([allow(["sts:AssumeRole"], "arn:aws:iam::*:role/cdk-hnb659fds-deploy-role-*")]).values()
+    [path] = opened(
+        [allow(["sts:AssumeRole"], "arn:aws:iam::*:role/cdk-hnb659fds-deploy-role-*")]
+    ).values()
     assert "AdministratorAccess" in path.known
 
 
@@ -113,5 +129,7 @@ def test_a_path_that_a_proposal_narrows_to_names_is_closed() -> None:
 
 
 def test_a_change_closes_the_paths_of_its_actions() -> None:
-    paths = escalation_paths([policy([allow(["iam:CreateAccessKey", "lambda:UpdateFunctionCode"])])], ROLE)
+    paths = escalation_paths(
+        [policy([allow(["iam:CreateAccessKey", "lambda:UpdateFunctionCode"])])], ROLE
+    )
     assert [path.id for path in paths_through(["iam:CreateAccessKey"], paths)] == ["user-keys"]

@@ -31,17 +31,22 @@ def test_the_fingerprint_changes_with_each_part(
         assert fingerprint(*mixed) != fingerprint(*one)
 
 
-def test_the_fingerprint_is_equal_in_every_version_so_that_an_update_recreates_no_pull_request() -> None:
+def test_the_fingerprint_is_equal_in_every_version_so_that_an_update_recreates_no_pull_request() -> (
+    None
+):
     assert fingerprint("arn iam/ci.json", b"{}", b"[]") == "f03625af593832621889c8f97894291e"
 
 
 def test_the_fingerprint_begins_with_the_scope_whatever_the_proposal() -> None:
     one, other, elsewhere = (
-        fingerprint(*given) for given in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
+        fingerprint(*given)
+        for given in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
     )
     assert fingerprint_scope(one) == fingerprint_scope(other) != fingerprint_scope(elsewhere)
 
 
 @given(st.binary(min_size=1), st.binary(min_size=1))
-def test_moving_bytes_from_one_file_to_the_other_changes_the_fingerprint(one: bytes, other: bytes) -> None:
+def test_moving_bytes_from_one_file_to_the_other_changes_the_fingerprint(
+    one: bytes, other: bytes
+) -> None:
     assert fingerprint("s", one + other, b"") != fingerprint("s", one, other)

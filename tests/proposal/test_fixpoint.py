@@ -1,4 +1,5 @@
-"""A second run on the first run's result proposes nothing, whatever the policy, and each proposal has its proof.
+"""A second run on the first run's result proposes nothing, whatever the policy, and each proposal
+has its proof.
 
 The policies of public repositories are not part of this repository: see `shared_folder`.
 """
@@ -29,7 +30,11 @@ from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.hypothesis_profiles import sampled
 from tests.test_cases import CASES, change_words, run_case
 
-OPTIONS = (Options(), Options(unseen_services=UnseenServices.DROP, exact_resources=True), Options(keep_forms=True))
+OPTIONS = (
+    Options(),
+    Options(unseen_services=UnseenServices.DROP, exact_resources=True),
+    Options(keep_forms=True),
+)
 SEEDS = range(4)
 
 
@@ -49,7 +54,10 @@ def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> 
 def _merged(case: dict[str, Any], content: bytes) -> dict[str, Any]:
     """The case with the proposed policy as the committed one."""
     if "terraform" in case:
-        return {**case, "terraform": {**case["terraform"], "main.tf": content.decode().splitlines()}}
+        return {
+            **case,
+            "terraform": {**case["terraform"], "main.tf": content.decode().splitlines()},
+        }
     return {**case, "policy": json.loads(content)}
 
 
@@ -73,7 +81,9 @@ def _drafts(shared_folder: Path) -> Iterator[tuple[Proposal, Evidence, Options]]
 
 
 def _is_whole(statement: Statement) -> bool:
-    return bool(statement.resources or statement.not_resources) and bool(statement.actions or statement.not_actions)
+    return bool(statement.resources or statement.not_resources) and bool(
+        statement.actions or statement.not_actions
+    )
 
 
 def _proposed(document: Document, evidence: Evidence, options: Options) -> Proposal:
@@ -85,7 +95,9 @@ def test_the_corpus_yields_changes_of_every_kind(
 ) -> None:
     """So that the tests below cannot pass without a change."""
     kinds = {
-        (change.kind, bool(change.restricted_to)): change.action for draft, _, _ in drafts for change in draft.changes
+        (change.kind, bool(change.restricted_to)): change.action
+        for draft, _, _ in drafts
+        for change in draft.changes
     }
     assert len(drafts) > len(sampled(range(300)))
     assert len(kinds) == 4
@@ -97,7 +109,13 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
     for draft, evidence, options in drafts:
         others = draft.documents[1:]
         again = parse(draft.content, draft.document.where, draft.document.pointer)
-        second = propose(again, compare(again, others, evidence), evidence, options, ProposalInputs(attached=others))
+        second = propose(
+            again,
+            compare(again, others, evidence),
+            evidence,
+            options,
+            ProposalInputs(attached=others),
+        )
         assert [change_words(change) for change in second.changes] == [], draft.document.where
 
 
@@ -111,9 +129,18 @@ def test_calls_that_another_policy_allowed_are_added_once_and_then_remove_nothin
         evidence = with_unknown_grants(draft.committed, found, random.Random(number))  # noqa: S311 - the same each time
         first = _proposed(draft.committed, evidence, options)
         added += any(change.kind is ChangeKind.ADD for change in first.changes)
-        again, others = parse(first.content, draft.document.where, draft.document.pointer), first.documents[1:]
+        again, others = (
+            parse(first.content, draft.document.where, draft.document.pointer),
+            first.documents[1:],
+        )
         merged = History(changed=RUNS[-1].first + timedelta(days=1))
-        second = propose(again, compare(again, others, evidence), evidence, options, ProposalInputs(merged, others))
+        second = propose(
+            again,
+            compare(again, others, evidence),
+            evidence,
+            options,
+            ProposalInputs(merged, others),
+        )
         assert [change_words(change) for change in second.changes] == [], draft.document.where
     assert added > len(sampled(range(30)))
 
@@ -130,23 +157,31 @@ def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_break
 def test_a_policy_of_the_corpus_grows_only_by_additions_and_what_replaces_a_wildcard(
     drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
-    """In characters without white space, over all files; what is only removed needs no further file."""
+    """In characters without white space, over all files; what is only removed needs no further
+    file.
+    """
     shorter = 0
     for draft, _, _ in drafts:
         assert draft.committed
         if all(change.kind is ChangeKind.REMOVE for change in draft.changes):
             sizes = [policy_size(document) for document in draft.documents]
-            assert (sum(sizes) <= policy_size(draft.committed), len(sizes)) == (True, 1), draft.document.where
+            assert (sum(sizes) <= policy_size(draft.committed), len(sizes)) == (True, 1), (
+                draft.document.where
+            )
             shorter += bool(draft.changes)
     assert shorter > 1
 
 
-def test_leave_one_run_out_on_the_corpus_covers_every_run(drafts: list[tuple[Proposal, Evidence, Options]]) -> None:
+def test_leave_one_run_out_on_the_corpus_covers_every_run(
+    drafts: list[tuple[Proposal, Evidence, Options]],
+) -> None:
     found = [
         prove(draft, [], evidence, options, History()).left_out
         for draft, evidence, options in drafts[:: len(SEEDS) + 1]
     ]
-    assert all(each and each.runs <= 12 and len(each.denied) + each.untried <= each.runs for each in found)
+    assert all(
+        each and each.runs <= 12 and len(each.denied) + each.untried <= each.runs for each in found
+    )
     assert any(each and each.denied for each in found)
 
 

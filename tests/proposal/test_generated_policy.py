@@ -25,14 +25,25 @@ def document(*actions: str, **more: object) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
 
 
-def opinion(*grants: tuple[str, str], seen: Evidence, documents: tuple[Document, ...]) -> GeneratedPolicyComparison:
-    generated = GeneratedPolicy("job", None, None, True, tuple((action, (on,)) for action, on in grants))
-    found = compare_with_generated_policy(documents, replace(seen, aws_findings=AwsFindings(generated=generated)))
+def opinion(
+    *grants: tuple[str, str], seen: Evidence, documents: tuple[Document, ...]
+) -> GeneratedPolicyComparison:
+    generated = GeneratedPolicy(
+        "job", None, None, True, tuple((action, (on,)) for action, on in grants)
+    )
+    found = compare_with_generated_policy(
+        documents, replace(seen, aws_findings=AwsFindings(generated=generated))
+    )
     assert found
     return found
 
 
-SEEN = evidence([usage("sqs:CreateQueue", QUEUE), replace(usage("sqs:PurgeQueue", QUEUE), outcome=Outcome.DENIED)])
+SEEN = evidence(
+    [
+        usage("sqs:CreateQueue", QUEUE),
+        replace(usage("sqs:PurgeQueue", QUEUE), outcome=Outcome.DENIED),
+    ]
+)
 
 
 def test_without_a_generated_policy_there_is_no_comparison() -> None:
@@ -41,18 +52,26 @@ def test_without_a_generated_policy_there_is_no_comparison() -> None:
 
 def test_an_action_that_the_proposal_grants_is_agreed_and_no_question() -> None:
     found = opinion(
-        ("sqs:CreateQueue", QUEUES), ("s3:PutBucketAcl", "*"), seen=SEEN, documents=(document("sqs:*", "S3:put*"),)
+        ("sqs:CreateQueue", QUEUES),
+        ("s3:PutBucketAcl", "*"),
+        seen=SEEN,
+        documents=(document("sqs:*", "S3:put*"),),
     )
     assert (found.agreed, found.questions) == (2, ())
 
 
 def test_a_deny_statement_grants_nothing() -> None:
-    found = opinion(("sqs:CreateQueue", QUEUES), seen=SEEN, documents=(document("sqs:*", Effect="Deny"),))
+    found = opinion(
+        ("sqs:CreateQueue", QUEUES), seen=SEEN, documents=(document("sqs:*", Effect="Deny"),)
+    )
     assert [each.action for each in found.questions] == ["sqs:CreateQueue"]
 
 
 def test_an_action_that_not_action_partly_excludes_is_not_granted() -> None:
-    text = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"}}
+    text = {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"},
+    }
     all_but_one = parse(json.dumps(text).encode(), "p.json")
     found = opinion(("s3:Get*", "*"), ("s3:Put*", "*"), seen=SEEN, documents=(all_but_one,))
     assert (found.agreed, [each.action for each in found.questions]) == (1, ["s3:Get*"])
@@ -66,12 +85,22 @@ def test_a_recorded_resource_replaces_a_placeholder() -> None:
         documents=(),
     )
     filled, left = found.questions
-    assert (filled.resources, filled.has_real_resources, filled.why) == ((QUEUE,), True, UngrantedReason.UNSEEN)
-    assert (left.resources, left.has_real_resources) == (("arn:aws:sns:${Region}:${Account}:${TopicName}",), False)
+    assert (filled.resources, filled.has_real_resources, filled.why) == (
+        (QUEUE,),
+        True,
+        UngrantedReason.UNSEEN,
+    )
+    assert (left.resources, left.has_real_resources) == (
+        ("arn:aws:sns:${Region}:${Account}:${TopicName}",),
+        False,
+    )
 
 
 def test_each_resource_with_placeholders_is_replaced_separately() -> None:
-    literal, keys = "arn:aws:sqs:eu-west-1:111122223333:literal", "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
+    literal, keys = (
+        "arn:aws:sqs:eu-west-1:111122223333:literal",
+        "arn:aws:kms:${Region}:${Account}:key/${KeyId}",
+    )
     found = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
     assert (found.resources, found.has_real_resources) == ((QUEUE, keys, literal), True)
     found = opinion_on("sqs:GetQueueUrl", (literal, "*"))
@@ -80,7 +109,9 @@ def test_each_resource_with_placeholders_is_replaced_separately() -> None:
 
 def opinion_on(action: str, resources: tuple[str, ...]) -> UngrantedAction:
     generated = GeneratedPolicy("job", None, None, True, ((action, resources),))
-    found = compare_with_generated_policy((), replace(SEEN, aws_findings=AwsFindings(generated=generated)))
+    found = compare_with_generated_policy(
+        (), replace(SEEN, aws_findings=AwsFindings(generated=generated))
+    )
     assert found
     [question] = found.questions
     return question
@@ -88,7 +119,9 @@ def opinion_on(action: str, resources: tuple[str, ...]) -> UngrantedAction:
 
 def test_an_object_does_not_replace_a_bucket_placeholder() -> None:
     seen = evidence([usage("s3:PutObject", "arn:aws:s3:::assets/key")])
-    [question] = opinion(("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=seen, documents=()).questions
+    [question] = opinion(
+        ("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=seen, documents=()
+    ).questions
     assert not question.has_real_resources
 
 

@@ -1,4 +1,6 @@
-"""Guards of the usage history: they hold removals back for use before the evidence, and add nothing."""
+"""Guards of the usage history: they hold removals back for use before the evidence, and add
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +29,25 @@ def policy(*actions: str, resource: str = FUNCTION) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
 
 
-def memory(used: Mapping[str, Mapping[str, ActionUse]] | None = None, **more: object) -> HistoryState:
+def memory(
+    used: Mapping[str, Mapping[str, ActionUse]] | None = None, **more: object
+) -> HistoryState:
     return history_state(UsageHistory(ROLE, used=used or {}, **more))  # type: ignore[arg-type]
 
 
 def draft(committed: Document, recollection: HistoryState, *usages: Usage) -> Proposal:
     found = evidence(usages or [usage(UPDATE, FUNCTION)])
     difference = compare(committed, [], found)
-    return propose(committed, difference, found, Options(), ProposalInputs(History(history_state=recollection)))
+    return propose(
+        committed, difference, found, Options(), ProposalInputs(History(history_state=recollection))
+    )
 
 
 def guards(made: Proposal) -> dict[str, str]:
-    return {held.action: held.guard_result.guard for held in (*made.held_back, *made.held_back_restrictions)}
+    return {
+        held.action: held.guard_result.guard
+        for held in (*made.held_back, *made.held_back_restrictions)
+    }
 
 
 def gone(made: Proposal) -> list[str]:
@@ -94,11 +103,16 @@ def test_an_unreadable_history_holds_every_removal_back() -> None:
 
 def test_a_persons_decision_keeps_and_releases() -> None:
     at = datetime(2026, 10, 1, tzinfo=UTC)
-    keep, forget = KeepDecision(at, 1, True, "kim", 7), KeepDecision(at.replace(day=2), 2, False, "lee", 7)
+    keep, forget = (
+        KeepDecision(at, 1, True, "kim", 7),
+        KeepDecision(at.replace(day=2), 2, False, "lee", 7),
+    )
     kept = draft(policy(UPDATE, ADD), memory(words={"lambda:Add*": keep}))
     assert (gone(kept), guards(kept)) == ([], {ADD: "asked-to-keep"})
     assert "@kim" in kept.held_back[0].guard_result.reason
-    assert gone(draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}, words={ADD: forget}))) == [ADD]
+    assert gone(
+        draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}, words={ADD: forget}))
+    ) == [ADD]
 
 
 def test_an_action_denied_after_its_removal_is_not_removed_again() -> None:
@@ -111,7 +125,10 @@ def test_an_action_denied_after_its_removal_is_not_removed_again() -> None:
 
 def test_the_history_adds_nothing() -> None:
     made = draft(
-        policy(UPDATE), memory({ADD: {FUNCTION: MARCH}}, returned={(ADD, FUNCTION): RevertedRemoval(MARCH.last, 1)})
+        policy(UPDATE),
+        memory(
+            {ADD: {FUNCTION: MARCH}}, returned={(ADD, FUNCTION): RevertedRemoval(MARCH.last, 1)}
+        ),
     )
     assert made.changes == ()
 
@@ -122,5 +139,7 @@ def test_a_left_out_run_is_left_out_of_the_history_too() -> None:
     of_the_window = ActionUse(date(2026, 9, 1), date(2026, 10, 1))
     for used, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
         history = History(history_state=memory({ADD: {FUNCTION: used}}))
-        made = propose(committed, compare(committed, [], found), found, Options(), ProposalInputs(history))
+        made = propose(
+            committed, compare(committed, [], found), found, Options(), ProposalInputs(history)
+        )
         assert leave_one_out(made, [], found, Options(), history).denied == refused

@@ -30,7 +30,9 @@ REGIONS = ("eu-west-1", "us-east-1", "eu-north-1")
 FIRST = datetime(2026, 9, 1, tzinfo=UTC)
 DAYS, RUNS, INTERVAL = 52, 12, 4
 ASKED = Window(FIRST, FIRST + timedelta(days=DAYS))
-"""The window that the user asks for: without it, a trail that begins later or ends earlier is whole for its own."""
+"""The window that the user asks for: without it, a trail that begins later or ends earlier is whole
+for its own.
+"""
 OTHERS = ("audit", "backup", "watch")
 PREFIXES = ("art/logs", "art/releases", "www")
 BUCKET = "arn:aws:s3:::shop"
@@ -64,14 +66,17 @@ def object_grant(action: str, prefix: str, granted: str) -> Grant:
 
 PROFILE = {"instanceProfileName": "orders"}
 GRANTS = (
-    Grant("sqs:PurgeQueue", "sqs:PurgeQueue", "*", {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders"}),
+    Grant("sqs:PurgeQueue", "sqs:PurgeQueue", "*",
+    {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders"}),
     Grant("sns:ListTopics", "sns:ListTopics", reads=True),
-    Grant("sns:SetTopicAttributes", "sns:SetTopicAttributes", f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders",
+    Grant("sns:SetTopicAttributes", "sns:SetTopicAttributes",
+    f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders",
           {"topicArn": f"arn:aws:sns:eu-north-1:{ACCOUNT}:orders"}, ("eu-north-1",)),
     Grant("cloudwatch:DescribeAlarmHistory", "monitoring:DescribeAlarmHistory", reads=True),
     Grant("iam:GetInstanceProfile", "iam:GetInstanceProfile", "*", PROFILE, ("us-east-1",), True),
     Grant("iam:CreateInstanceProfile", "iam:CreateInstanceProfile", "*", PROFILE, ("us-east-1",)),
-    Grant("kms:CreateAlias", "kms:CreateAlias", "*", {"aliasName": "alias/orders", "targetKeyId": "orders"}),
+    Grant("kms:CreateAlias", "kms:CreateAlias", "*", {"aliasName": "alias/orders",
+    "targetKeyId": "orders"}),
     Grant("kms:ListAliases", "kms:ListAliases", reads=True),
     object_grant("PutObject", "art/logs", "art/logs/*"),
     object_grant("DeleteObject", "art/releases", "art/releases/*"),
@@ -83,8 +88,15 @@ POLICY = parse(
         {
             "Version": "2012-10-17",
             "Statement": [
-                {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"},
-                *({"Effect": "Allow", "Action": each.action, "Resource": each.resource} for each in GRANTS),
+                {
+                    "Effect": "Allow",
+                    "Action": "sqs:CreateQueue",
+                    "Resource": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
+                },
+                *(
+                    {"Effect": "Allow", "Action": each.action, "Resource": each.resource}
+                    for each in GRANTS
+                ),
             ],
         }
     ).encode(),
@@ -95,16 +107,26 @@ Record = Mapping[str, Any]
 
 
 def whole_trail(uses: Sequence[frozenset[int]], regions: Sequence[int]) -> list[Record]:
-    """The records of twelve runs, each grant used in its runs, and of three other principals every day."""
+    """The records of twelve runs, each grant used in its runs, and of three other principals every
+    day.
+    """
     found = list(_other_calls())
     for run in range(RUNS):
         time = FIRST + timedelta(days=3 + run * INTERVAL, hours=9)
         calls: list[dict[str, Any]] = [ALWAYS]
         for each, runs, number in zip(GRANTS, uses, regions, strict=True):
             if run in runs:
-                calls.append(_call(each.event, each.parameters, each.regions[number % len(each.regions)], each.key))
+                calls.append(
+                    _call(
+                        each.event,
+                        each.parameters,
+                        each.regions[number % len(each.regions)],
+                        each.key,
+                    )
+                )
         found += [
-            record(call, time + timedelta(seconds=second), f"17650000{run:03}") for second, call in enumerate(calls)
+            record(call, time + timedelta(seconds=second), f"17650000{run:03}")
+            for second, call in enumerate(calls)
         ]
     return found
 
@@ -115,11 +137,18 @@ def _other_calls() -> Iterator[Record]:
             time = FIRST + timedelta(days=number, hours=hour)
             who = f"arn:aws:iam::{ACCOUNT}:role/{name}"
             for region in REGIONS:
-                for event in ("ec2:DescribeRegions", "ec2:CreateTags", "kms:ListKeys", "kms:UpdateAlias"):
+                for event in (
+                    "ec2:DescribeRegions",
+                    "ec2:CreateTags",
+                    "kms:ListKeys",
+                    "kms:UpdateAlias",
+                ):
                     yield record(_call(event, {}, region), time, "daily", who)
             for prefix in PREFIXES:
                 for event in ("s3:PutObject", "s3:DeleteObject", "s3:RestoreObject"):
-                    yield record(_call(event, {}, "eu-west-1", f"{prefix}/other"), time, "daily", who)
+                    yield record(
+                        _call(event, {}, "eu-west-1", f"{prefix}/other"), time, "daily", who
+                    )
 
 
 def _call(event: str, parameters: Mapping[str, Any], region: str, key: str = "") -> dict[str, Any]:
@@ -150,7 +179,9 @@ def evidence_of(records: Iterable[Record]) -> Evidence:
 
 
 def proposed(evidence: Evidence) -> Document:
-    return propose(POLICY, compare(POLICY, [], evidence), evidence, Options(minimum_days=35)).document
+    return propose(
+        POLICY, compare(POLICY, [], evidence), evidence, Options(minimum_days=35)
+    ).document
 
 
 Loss = Mapping[str, Any]
@@ -158,7 +189,9 @@ _ALL_DAYS = frozenset(range(DAYS))
 
 
 def without(records: Iterable[Record], losses: Sequence[Loss]) -> list[Record]:
-    """The records that no loss takes; a session of unknown type keeps its records and loses its type."""
+    """The records that no loss takes; a session of unknown type keeps its records and loses its
+    type.
+    """
     found = []
     for each in records:
         kept: Record | None = each
@@ -172,7 +205,9 @@ def without(records: Iterable[Record], losses: Sequence[Loss]) -> list[Record]:
 def _after(made: Record, loss: Loss) -> Record | None:
     day = date.fromisoformat(str(made["eventTime"])[:10])
     data, region = made["eventCategory"] == "Data", made["awsRegion"]
-    if loss.get("region", region) != region or (day - FIRST.date()).days not in loss.get("days", _ALL_DAYS):
+    if loss.get("region", region) != region or (day - FIRST.date()).days not in loss.get(
+        "days", _ALL_DAYS
+    ):
         return made
     identity = made["userIdentity"]
     match loss["what"]:
@@ -192,7 +227,14 @@ def _after(made: Record, loss: Loss) -> Record | None:
             lost = identity["arn"].split("/")[1] == loss["name"]
         case _:
             if identity["arn"].endswith(loss["session"]):
-                return {**made, "userIdentity": {"type": "Unknown", "arn": identity["arn"], "accountId": ACCOUNT}}
+                return {
+                    **made,
+                    "userIdentity": {
+                        "type": "Unknown",
+                        "arn": identity["arn"],
+                        "accountId": ACCOUNT,
+                    },
+                }
             lost = False
     return None if lost else made
 
@@ -204,14 +246,20 @@ _block = st.tuples(st.integers(0, DAYS - 1), st.integers(1, DAYS)).map(
 _scattered = st.frozensets(st.integers(0, DAYS - 1), min_size=1, max_size=6)
 _days = {"days": st.one_of(st.just(_ALL_DAYS), _block, _scattered)}
 _period = {"days": st.one_of(st.just(_ALL_DAYS), _block)}
-"""Event selectors change for a time: single days without writes are no different from days without work."""
+"""Event selectors change for a time: single days without writes are no different from days without
+work.
+"""
 LOSSES = st.one_of(
     st.fixed_dictionaries({"what": st.just("days"), **_days}, optional={"region": _region}),
     st.fixed_dictionaries({"what": st.just("region"), "region": _region}),
-    st.fixed_dictionaries({"what": st.just("kind"), "reads": st.booleans(), **_period}, optional={"region": _region}),
+    st.fixed_dictionaries(
+        {"what": st.just("kind"), "reads": st.booleans(), **_period}, optional={"region": _region}
+    ),
     st.fixed_dictionaries({"what": st.just("source"), **_days}, optional={"region": _region}),
     st.fixed_dictionaries({"what": st.just("data"), "reads": st.booleans(), **_days}),
-    st.fixed_dictionaries({"what": st.just("prefixes"), "kept": st.sampled_from(PREFIXES), **_days}),
+    st.fixed_dictionaries(
+        {"what": st.just("prefixes"), "kept": st.sampled_from(PREFIXES), **_days}
+    ),
     st.fixed_dictionaries(
         {
             "what": st.just("operations"),
@@ -221,7 +269,10 @@ LOSSES = st.one_of(
     ),
     st.fixed_dictionaries({"what": st.just("caller"), "name": st.sampled_from(OTHERS), **_days}),
     st.fixed_dictionaries(
-        {"what": st.just("type"), "session": st.integers(0, RUNS - 1).map(lambda run: f"/17650000{run:03}")}
+        {
+            "what": st.just("type"),
+            "session": st.integers(0, RUNS - 1).map(lambda run: f"/17650000{run:03}"),
+        }
     ),
 )
 RUN_SETS = st.one_of(
@@ -235,10 +286,18 @@ TRAILS = st.tuples(
 )
 
 
-def wrong_removals(uses: Sequence[frozenset[int]], regions: Sequence[int], losses: Sequence[Loss]) -> list[str]:
-    """Actions that the whole trail shows as allowed and that the proposal from the rest no longer grants."""
+def wrong_removals(
+    uses: Sequence[frozenset[int]], regions: Sequence[int], losses: Sequence[Loss]
+) -> list[str]:
+    """Actions that the whole trail shows as allowed and that the proposal from the rest no longer
+    grants.
+    """
     records = whole_trail(uses, regions)
-    used = {usage.need.permission.action for usage in evidence_of(records).usages if usage.outcome is Outcome.ALLOWED}
+    used = {
+        usage.need.permission.action
+        for usage in evidence_of(records).usages
+        if usage.outcome is Outcome.ALLOWED
+    }
     document = proposed(evidence_of(without(records, losses)))
     granted = {action for statement in document.statements for action in statement.actions}
     granted_before = {action for statement in POLICY.statements for action in statement.actions}
@@ -255,7 +314,13 @@ _WRITES_OF_FIVE_DAYS: Loss = {"what": "kind", "reads": False, "days": frozenset(
 
 @examples(25)
 @given(TRAILS)
-@example(([_FEW_WRITES.get(each.action, frozenset()) for each in GRANTS], [0] * len(GRANTS), [_WRITES_OF_FIVE_DAYS]))
+@example(
+    (
+        [_FEW_WRITES.get(each.action, frozenset()) for each in GRANTS],
+        [0] * len(GRANTS),
+        [_WRITES_OF_FIVE_DAYS],
+    )
+)
 def test_a_trail_with_parts_left_out_removes_no_used_action(
     trail: tuple[list[frozenset[int]], list[int], list[Loss]],
 ) -> None:
@@ -276,7 +341,9 @@ def test_a_whole_trail_removes_every_unused_action() -> None:
     found = evidence_of(whole_trail(nothing, [0] * len(GRANTS)))
     assert not found.gaps
     document = proposed(found)
-    assert [action for statement in document.statements for action in statement.actions] == ["sqs:CreateQueue"]
+    assert [action for statement in document.statements for action in statement.actions] == [
+        "sqs:CreateQueue"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +361,9 @@ def test_a_whole_trail_removes_every_unused_action() -> None:
     ids=lambda loss: str(loss["what"]),
 )
 def test_each_loss_keeps_the_actions_that_it_may_hide(loss: Loss) -> None:
-    """One run used every grant, on the day that the loss takes; without the guards its grants would be removed."""
+    """One run used every grant, on the day that the loss takes; without the guards its grants would
+    be removed.
+    """
     uses = [frozenset({4})] * len(GRANTS)
     for number in (0, 1):
         assert wrong_removals(uses, [number] * len(GRANTS), [loss]) == []

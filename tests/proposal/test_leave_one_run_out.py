@@ -1,4 +1,6 @@
-"""Leave-one-run-out: each run is checked against a policy made from the others, and its denials are counted."""
+"""Leave-one-run-out: each run is checked against a policy made from the others, and its denials are
+counted.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ from tests.fakes.replace import replace
 from tests.hypothesis_profiles import sampled
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
-UPDATE, PUBLISH, TAG = "lambda:UpdateFunctionCode", "lambda:PublishVersion", "lambda:PutFunctionEventInvokeConfig"
+UPDATE, PUBLISH, TAG = (
+    "lambda:UpdateFunctionCode",
+    "lambda:PublishVersion",
+    "lambda:PutFunctionEventInvokeConfig",
+)
 
 
 def document(action: str | list[str], resource: str = FUNCTION) -> Document:
@@ -36,14 +42,18 @@ def document(action: str | list[str], resource: str = FUNCTION) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
 
 
-def left_out(committed: Document | None, found: Evidence, options: Options | None = None) -> LeaveOneOutResult:
+def left_out(
+    committed: Document | None, found: Evidence, options: Options | None = None
+) -> LeaveOneOutResult:
     chosen = options or Options()
     draft = propose(committed, compare(committed, [], found), found, chosen)
     return leave_one_out(draft, [], found, chosen, History())
 
 
 def test_a_run_without_unique_usage_would_have_been_allowed() -> None:
-    found = left_out(document("lambda:*"), evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [3, 7])]))
+    found = left_out(
+        document("lambda:*"), evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [3, 7])])
+    )
     assert found == LeaveOneOutResult(12, {})
 
 
@@ -63,9 +73,14 @@ def test_a_literal_action_that_one_run_used_would_have_been_removed_without_it()
 
 def test_an_addition_that_one_run_needed_would_have_been_missing() -> None:
     found = left_out(
-        None, evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [2]), usage(TAG, FUNCTION, [2])])
+        None,
+        evidence(
+            [usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [2]), usage(TAG, FUNCTION, [2])]
+        ),
     )
-    assert found.denied == {RUNS[2].id: (TAG,)}, "publishing a version is of the life cycle of what was updated"
+    assert found.denied == {RUNS[2].id: (TAG,)}, (
+        "publishing a version is of the life cycle of what was updated"
+    )
 
 
 def test_a_pattern_from_the_other_runs_allows_the_left_out_run() -> None:
@@ -78,26 +93,39 @@ def test_a_pattern_from_the_other_runs_allows_the_left_out_run() -> None:
 def test_leaving_a_run_out_does_not_trigger_minimum_runs() -> None:
     few = Options(minimum_runs=12)
     once = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [5])])
-    assert left_out(document("lambda:*"), once, few).denied == {RUNS[5].id: ("lambda:AddPermission",)}
+    assert left_out(document("lambda:*"), once, few).denied == {
+        RUNS[5].id: ("lambda:AddPermission",)
+    }
 
 
 def test_a_call_that_the_full_proposal_denies_is_not_reported_again() -> None:
-    found = evidence([usage(UPDATE, FUNCTION), usage("iam:CreateAccessKey", "arn:aws:iam::111122223333:user/x", [1])])
+    found = evidence(
+        [
+            usage(UPDATE, FUNCTION),
+            usage("iam:CreateAccessKey", "arn:aws:iam::111122223333:user/x", [1]),
+        ]
+    )
     assert left_out(document(UPDATE), found).denied == {}
 
 
 def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_counted() -> None:
     statement = {"Effect": "Allow", "Action": UPDATE, "Resource": FUNCTION}
     condition = {"Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}
-    hanging = parse(json.dumps({"Version": "2012-10-17", "Statement": {**statement, **condition}}).encode(), "p.json")
+    hanging = parse(
+        json.dumps({"Version": "2012-10-17", "Statement": {**statement, **condition}}).encode(),
+        "p.json",
+    )
     denied = {**statement, "Effect": "Deny", "Action": PUBLISH}
-    policy = {"Version": "2012-10-17", "Statement": [{**statement, "Action": [UPDATE, PUBLISH]}, denied]}
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{**statement, "Action": [UPDATE, PUBLISH]}, denied],
+    }
     refusing = parse(json.dumps(policy).encode(), "p.json")
     always = usage(UPDATE, FUNCTION)
     assert left_out(hanging, evidence([always])) == LeaveOneOutResult(0, {}, not_checked=12)
-    assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeaveOneOutResult(
-        10, {}, not_checked=2, lacking=2
-    )
+    assert left_out(
+        refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])
+    ) == LeaveOneOutResult(10, {}, not_checked=2, lacking=2)
 
 
 def test_a_run_whose_calls_are_never_written_counts_in_the_chance() -> None:
@@ -105,7 +133,9 @@ def test_a_run_whose_calls_are_never_written_counts_in_the_chance() -> None:
     key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
     found = evidence([usage(UPDATE, FUNCTION), usage("kms:ScheduleKeyDeletion", key, [1, 4, 7])])
     made = propose(None, compare(None, [], found), found, Options())
-    proof = replace(prove(made, [], found), left_out=leave_one_out(made, [], found, Options(), History()))
+    proof = replace(
+        prove(made, [], found), left_out=leave_one_out(made, [], found, Options(), History())
+    )
     assert (proof.chance, proof.chance_runs) == (3.5 / 13, 12)
     spared = Options(break_glass=tuple(RUNS[run].session for run in (1, 4, 7)))
     assert leave_one_out(made, [], found, spared, History()).lacking == 0
@@ -128,7 +158,9 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
     """For policies of public repositories and without a policy; packed, as the real proposal is."""
     asked = denials = 0
     number = OPTIONS.index(options)
-    for path in sampled(sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]):
+    for path in sampled(
+        sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]
+    ):
         try:
             committed = parse(path.read_bytes(), path.name)
         except PolicyFileError:
@@ -140,7 +172,9 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
         draft = propose(policy, compare(policy, [], found), found, options)
         asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
         denials += bool(result.denied)
-        assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), path.name
+        assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), (
+            path.name
+        )
     assert asked > len(sampled(range(30)))
     assert denials
 
@@ -161,7 +195,11 @@ def plainly(
     left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
     denied = {}
     for run in found.runs:
-        own = [each for each in found.usages if each.runs == (run.id,) and each.outcome is Outcome.ALLOWED]
+        own = [
+            each
+            for each in found.usages
+            if each.runs == (run.id,) and each.outcome is Outcome.ALLOWED
+        ]
         if run.id in without or not own:
             continue
         usages = [
@@ -171,12 +209,15 @@ def plainly(
         ]
         runs = tuple(each for each in found.runs if each != run)
         others = replace(found, usages=tuple(usages), groups=(), runs=runs)
-        made = propose(policy, compare(policy, [], others), others, left, ProposalInputs(confidence=known))
+        made = propose(
+            policy, compare(policy, [], others), others, left, ProposalInputs(confidence=known)
+        )
         actions = {
             each.need.permission.action
             for each in own
             for region in each.regions
-            if replay_need(each.need, ROLE, region, made.documents) in ("implicitDeny", "explicitDeny")
+            if replay_need(each.need, ROLE, region, made.documents)
+            in ("implicitDeny", "explicitDeny")
         }
         if actions:
             denied[run.id] = tuple(sorted(actions))
@@ -184,7 +225,8 @@ def plainly(
 
 
 @pytest.mark.parametrize(
-    ("committed", "most", "untried"), [(None, 12 * 9, 3), (document(PUBLISH), 13 * 9, 3), (None, 1, 4)]
+    ("committed", "most", "untried"),
+    [(None, 12 * 9, 3), (document(PUBLISH), 13 * 9, 3), (None, 1, 4)],
 )
 def test_fewer_runs_are_left_out_of_large_evidence_and_the_others_count_as_untried(
     committed: Document | None, most: int, untried: int, monkeypatch: pytest.MonkeyPatch

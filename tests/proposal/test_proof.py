@@ -62,7 +62,11 @@ def test_a_listed_removal_that_was_not_applied_is_detected(context: ReportContex
     committed = context.proposal.committed
     assert committed is not None
     found = prove(replace(context.proposal, document=committed), [], context.evidence).unapplied
-    listed = {change.action.lower() for change in context.proposal.changes if change.kind is not ChangeKind.ADD}
+    listed = {
+        change.action.lower()
+        for change in context.proposal.changes
+        if change.kind is not ChangeKind.ADD
+    }
     assert listed
     assert {*found} == {f"{action} is still there" for action in listed}
 
@@ -71,7 +75,9 @@ def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
     return next(statement for statement in statements if statement.get("Sid") == sid)
 
 
-def test_the_proposal_grants_no_unlisted_access_and_denies_no_recorded_call(context: ReportContext) -> None:
+def test_the_proposal_grants_no_unlisted_access_and_denies_no_recorded_call(
+    context: ReportContext,
+) -> None:
     proof = proof_of(context, len)
     assert (proof.new_access, proof.newly_denied) == ((), ())
 
@@ -88,31 +94,55 @@ WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
         "other",
     ),
     "every resource": (lambda s: by_sid(s, "Queues").update(Resource="*"), "sqs:CreateQueue on *"),
-    "a wider resource": (lambda s: by_sid(s, "Queues").update(Resource=QUEUE.replace("eu-west-1", "*")), ":*:"),
+    "a wider resource": (
+        lambda s: by_sid(s, "Queues").update(Resource=QUEUE.replace("eu-west-1", "*")),
+        ":*:",
+    ),
     "a variable": (
-        lambda s: by_sid(s, "Queues").update(Resource="arn:aws:sqs:eu-west-1:111122223333:${aws:username}"),
+        lambda s: by_sid(s, "Queues").update(
+            Resource="arn:aws:sqs:eu-west-1:111122223333:${aws:username}"
+        ),
         "${",
     ),
     "a condition dropped": (lambda s: by_sid(s, "Tagged").pop("Condition"), "dynamodb:* on"),
     "another condition": (
-        lambda s: by_sid(s, "Tagged").update(Condition={"StringLike": {"aws:ResourceTag/team": "*"}}),
+        lambda s: by_sid(s, "Tagged").update(
+            Condition={"StringLike": {"aws:ResourceTag/team": "*"}}
+        ),
         "dynamodb:* on",
     ),
     "an action under no condition": (
-        lambda s: s.append({**by_sid(s, "Tagged"), "Sid": "X", "Condition": {}, "Action": "dynamodb:GetItem"}),
+        lambda s: s.append(
+            {**by_sid(s, "Tagged"), "Sid": "X", "Condition": {}, "Action": "dynamodb:GetItem"}
+        ),
         "dynamodb:GetItem on",
     ),
     "a Deny gone": (lambda s: s.remove(by_sid(s, "Never")), "a Deny is missing: Never"),
-    "a Deny narrowed": (lambda s: by_sid(s, "Never").update(Resource="arn:aws:sqs:*:*:x"), "a Deny is missing: Never"),
+    "a Deny narrowed": (
+        lambda s: by_sid(s, "Never").update(Resource="arn:aws:sqs:*:*:x"),
+        "a Deny is missing: Never",
+    ),
     "a Deny under a condition": (
         lambda s: by_sid(s, "Never").update(Condition={"Bool": {"aws:SecureTransport": "false"}}),
         "a Deny is missing: Never",
     ),
-    "a Deny turned round": (lambda s: by_sid(s, "Never").update(Effect="Allow"), "sqs:DeleteQueue on *"),
-    "a new statement": (lambda s: s.append({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}), "s3:* on *"),
-    "everything but": (lambda s: s.append({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}), "* on *"),
+    "a Deny turned round": (
+        lambda s: by_sid(s, "Never").update(Effect="Allow"),
+        "sqs:DeleteQueue on *",
+    ),
+    "a new statement": (
+        lambda s: s.append({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}),
+        "s3:* on *",
+    ),
+    "everything but": (
+        lambda s: s.append({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}),
+        "* on *",
+    ),
     "every resource but": (
-        lambda s: by_sid(s, "Queues").pop("Resource") and by_sid(s, "Queues").update(NotResource="arn:aws:sqs:::x"),
+        lambda s: (
+            by_sid(s, "Queues").pop("Resource")
+            and by_sid(s, "Queues").update(NotResource="arn:aws:sqs:::x")
+        ),
         "sqs:CreateQueue on *",
     ),
     "a listed action elsewhere": (
@@ -127,7 +157,9 @@ WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
 
 
 @pytest.mark.parametrize("how", WIDENED)
-def test_a_document_that_grants_more_than_listed_is_detected(context: ReportContext, how: str) -> None:
+def test_a_document_that_grants_more_than_listed_is_detected(
+    context: ReportContext, how: str
+) -> None:
     change, expected = WIDENED[how]
     proof = proof_of(context, change)
     assert any(expected in found for found in proof.new_access), proof.new_access
@@ -153,11 +185,22 @@ def test_a_document_that_grants_the_same_or_less_has_no_new_access(
     ("change", "event"),
     [
         (lambda s: s.remove(by_sid(s, "Queues")), "sqs.amazonaws.com:CreateQueue"),
-        (lambda s: by_sid(s, "Queues").update(Action="sqs:PurgeQueue"), "sqs.amazonaws.com:CreateQueue"),
-        (lambda s: by_sid(s, "Queues").update(Resource="arn:aws:sqs:::x"), "sqs.amazonaws.com:CreateQueue"),
-        (lambda s: s.append({**DENY, "Action": "lambda:*"}), "lambda.amazonaws.com:UpdateFunctionCode20150331v2"),
         (
-            lambda s: by_sid(s, "Queues").update(Condition={"Bool": {"aws:SecureTransport": "true"}}),
+            lambda s: by_sid(s, "Queues").update(Action="sqs:PurgeQueue"),
+            "sqs.amazonaws.com:CreateQueue",
+        ),
+        (
+            lambda s: by_sid(s, "Queues").update(Resource="arn:aws:sqs:::x"),
+            "sqs.amazonaws.com:CreateQueue",
+        ),
+        (
+            lambda s: s.append({**DENY, "Action": "lambda:*"}),
+            "lambda.amazonaws.com:UpdateFunctionCode20150331v2",
+        ),
+        (
+            lambda s: by_sid(s, "Queues").update(
+                Condition={"Bool": {"aws:SecureTransport": "true"}}
+            ),
             "sqs.amazonaws.com:CreateQueue",
         ),
     ],
@@ -168,7 +211,9 @@ def test_a_document_that_would_deny_a_recorded_call_is_detected(
     assert proof_of(context, change).newly_denied == (event,)
 
 
-def test_a_call_that_the_committed_policy_denies_too_is_not_newly_denied(context: ReportContext) -> None:
+def test_a_call_that_the_committed_policy_denies_too_is_not_newly_denied(
+    context: ReportContext,
+) -> None:
     """An attached policy that the settings do not name allows such a call."""
     poor = document({**POLICY, "Statement": [TAGGED]})
     draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
@@ -180,7 +225,9 @@ def test_a_call_that_the_committed_policy_denies_too_is_not_newly_denied(context
 def test_attached_policies_count_in_the_replay(context: ReportContext) -> None:
     poor = document({**POLICY, "Statement": [TAGGED]})
     draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
-    rich = document({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+    rich = document(
+        {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    )
     assert prove(draft, [rich], context.evidence).replay.allowed == 12
 
 
@@ -195,9 +242,13 @@ def test_sizes_are_counted_as_iam_does_with_the_limit(context: ReportContext) ->
     assert context.proof.fits
 
 
-def test_used_actions_of_a_narrowed_wildcard_from_one_run_are_listed(context: ReportContext) -> None:
+def test_used_actions_of_a_narrowed_wildcard_from_one_run_are_listed(
+    context: ReportContext,
+) -> None:
     narrowed = context.changes(ChangeKind.NARROW)[0]
-    once = replace(narrowed, usages=tuple(replace(usage, runs=usage.runs[:1]) for usage in narrowed.usages))
+    once = replace(
+        narrowed, usages=tuple(replace(usage, runs=usage.runs[:1]) for usage in narrowed.usages)
+    )
     assert context.proof.seen_once == ()
     draft = replace(context.proposal, changes=(once,))
     assert prove(draft, [], context.evidence).seen_once == ("lambda:UpdateFunctionCode",)
@@ -206,16 +257,26 @@ def test_used_actions_of_a_narrowed_wildcard_from_one_run_are_listed(context: Re
 ACTIONS = ("sqs:Ab", "sqs:Ac", "sns:Ab")
 NAMES = ("arn:q:a", "arn:q:ab", "arn:r:a")
 CONDITIONS = st.sampled_from(
-    [None, {"Bool": {"aws:SecureTransport": "true"}}, {"StringEquals": {"aws:RequestedRegion": "x"}}]
+    [
+        None,
+        {"Bool": {"aws:SecureTransport": "true"}},
+        {"StringEquals": {"aws:RequestedRegion": "x"}},
+    ]
 )
-SOME_ACTIONS = st.lists(st.sampled_from([*ACTIONS, "sqs:*", "s*:Ab", "SQS:a?", "*"]), min_size=1, max_size=2)
-SOME_RESOURCES = st.lists(st.sampled_from([*NAMES, "arn:q:*", "arn:?:a", "*"]), min_size=1, max_size=2)
+SOME_ACTIONS = st.lists(
+    st.sampled_from([*ACTIONS, "sqs:*", "s*:Ab", "SQS:a?", "*"]), min_size=1, max_size=2
+)
+SOME_RESOURCES = st.lists(
+    st.sampled_from([*NAMES, "arn:q:*", "arn:?:a", "*"]), min_size=1, max_size=2
+)
 
 
 @st.composite
 def statement(draw: st.DrawFn) -> dict[str, Any]:
     action, resource = draw(
-        st.sampled_from([("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")])
+        st.sampled_from(
+            [("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")]
+        )
     )
     made: dict[str, Any] = {
         "Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"])),
@@ -230,21 +291,30 @@ def statement(draw: st.DrawFn) -> dict[str, Any]:
 def two_documents(draw: st.DrawFn) -> tuple[Document, Document]:
     """A committed policy and one made from it: statements dropped, changed or added."""
     committed = draw(st.lists(statement(), max_size=3))
-    proposed = [draw(st.just(one) | statement()) for one in committed if draw(st.booleans())] + draw(
-        st.lists(statement(), max_size=1)
-    )
-    return tuple(document({"Version": "2012-10-17", "Statement": made}) for made in (committed, proposed))  # type: ignore[return-value]
+    proposed = [
+        draw(st.just(one) | statement()) for one in committed if draw(st.booleans())
+    ] + draw(st.lists(statement(), max_size=1))
+    return tuple(
+        document({"Version": "2012-10-17", "Statement": made}) for made in (committed, proposed)
+    )  # type: ignore[return-value]
 
 
 @examples(300)
-@given(two_documents(), st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES)), max_size=2))
+@given(
+    two_documents(),
+    st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES)), max_size=2),
+)
 def test_without_reported_new_access_no_request_is_newly_allowed(
     documents: tuple[Document, Document], listed: list[tuple[str, str]]
 ) -> None:
-    """Evaluates all requests of a small world under both documents and all values of the conditions."""
+    """Evaluates all requests of a small world under both documents and all values of the
+    conditions.
+    """
     committed, proposed = documents
     changes = tuple(Change(ChangeKind.ADD, action, (resource,)) for action, resource in listed)
-    proof = prove(Proposal(committed, proposed, proposed.to_bytes(), changes, (), ()), [], Evidence(ROLE))
+    proof = prove(
+        Proposal(committed, proposed, proposed.to_bytes(), changes, (), ()), [], Evidence(ROLE)
+    )
     if proof.new_access:
         return
     for action, name, secure, region in product(ACTIONS, NAMES, ("true", "false"), ("x", "y")):
@@ -256,10 +326,16 @@ def test_without_reported_new_access_no_request_is_newly_allowed(
 
 def test_a_permission_with_several_bases_is_listed_once() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
-    policy = document({"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}})
+    policy = document(
+        {"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}}
+    )
     passed = [usage("iam:PassRole", role), usage("iam:PassRole", f"{role}-2")]
-    again = replace(passed[0], need=structs.replace(passed[0].need, because="another call hands it over"))
-    expected = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
+    again = replace(
+        passed[0], need=structs.replace(passed[0].need, because="another call hands it over")
+    )
+    expected = prove(
+        Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])
+    ).need_decisions
     assert [(each.permission.resource, each.statement is not None) for each in expected] == [
         (role, True),
         (f"{role}-2", False),

@@ -71,7 +71,9 @@ def test_a_limited_proposal_has_a_subset_of_the_changes_and_holds_back_the_rest(
                 change.restricted_to for change in whole.changes
             )
             assert len(few.changes) <= most
-            assert {name(change) for change in few.changes if not change.restricted_to} <= plain, document.where
+            assert {name(change) for change in few.changes if not change.restricted_to} <= plain, (
+                document.where
+            )
             # The resources of an action are restricted only after its wildcard is narrowed.
             assert len(few.changes) + len(held) <= len(whole.changes)
             cut += bool(held)
@@ -88,15 +90,21 @@ def test_an_unreached_limit_changes_nothing(policies: list[tuple[Document, Evide
 def test_a_limited_proposal_is_proved(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
         found = prove(drafted(document, evidence, 2), [], evidence)
-        assert (found.new_access, found.newly_denied, found.unapplied) == ((), (), ()), document.where
+        assert (found.new_access, found.newly_denied, found.unapplied) == ((), (), ()), (
+            document.where
+        )
 
 
 def test_additions_come_before_removals(policies: list[tuple[Document, Evidence]]) -> None:
     """Without them the next deploy fails; a removal can wait."""
     for document, evidence in policies:
-        added = sum(change.kind is ChangeKind.ADD for change in drafted(document, evidence, 0).changes)
+        added = sum(
+            change.kind is ChangeKind.ADD for change in drafted(document, evidence, 0).changes
+        )
         few = drafted(document, evidence, 2)
-        assert sum(change.kind is ChangeKind.ADD for change in few.changes) == min(added, 2), document.where
+        assert sum(change.kind is ChangeKind.ADD for change in few.changes) == min(added, 2), (
+            document.where
+        )
 
 
 def test_an_action_is_restricted_only_together_with_the_action_that_creates_its_resources(
@@ -105,16 +113,24 @@ def test_an_action_is_restricted_only_together_with_the_action_that_creates_its_
     """Otherwise the action would be denied on the next resource that the role creates."""
     for document, evidence in policies:
         makers = creators_of(guard_context(evidence, WIDE).used)
-        whole = {change.restricted_action for change in drafted(document, evidence, 0).changes if change.restricted_to}
+        whole = {
+            change.restricted_action
+            for change in drafted(document, evidence, 0).changes
+            if change.restricted_to
+        }
         for most in range(1, 6):
             onto = {
-                change.restricted_action for change in drafted(document, evidence, most).changes if change.restricted_to
+                change.restricted_action
+                for change in drafted(document, evidence, most).changes
+                if change.restricted_to
             }
             for action in onto:
                 assert {*makers.get(action, ())} & whole <= onto, document.where
 
 
-def test_the_order_of_the_evidence_does_not_matter(policies: list[tuple[Document, Evidence]]) -> None:
+def test_the_order_of_the_evidence_does_not_matter(
+    policies: list[tuple[Document, Evidence]],
+) -> None:
     for document, evidence in policies[:10]:
         turned = replace(evidence, usages=tuple(reversed(evidence.usages)))
         one, other = drafted(document, evidence, 2), drafted(document, turned, 2)

@@ -19,8 +19,18 @@ from leastpriv.proposal.removals import replacement_entries
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, proposal, usual_deploys
 from tests.hypothesis_profiles import examples
 
-PATTERNS = ("lambda:*", "sqs:*", "ecr:*", "lambda:List*", "lambda:*Function*", "dynamodb:?et*", "SQS:*")
-STATEMENT = parse(b'{"Statement": {"Effect": "Allow", "Action": "a:*", "Resource": "*"}}', "p.json").statements[0]
+PATTERNS = (
+    "lambda:*",
+    "sqs:*",
+    "ecr:*",
+    "lambda:List*",
+    "lambda:*Function*",
+    "dynamodb:?et*",
+    "SQS:*",
+)
+STATEMENT = parse(
+    b'{"Statement": {"Effect": "Allow", "Action": "a:*", "Resource": "*"}}', "p.json"
+).statements[0]
 
 
 def chosen(names: tuple[str, ...], bits: int) -> list[str]:
@@ -29,7 +39,12 @@ def chosen(names: tuple[str, ...], bits: int) -> list[str]:
 
 
 @examples(60)
-@given(st.sampled_from(PATTERNS), st.integers(0, 2**120), st.integers(0, 2**120), st.integers(0, 2**120))
+@given(
+    st.sampled_from(PATTERNS),
+    st.integers(0, 2**120),
+    st.integers(0, 2**120),
+    st.integers(0, 2**120),
+)
 def test_replacement_entries_grant_exactly_the_used_and_kept_actions(
     pattern: str, used: int, remaining: int, more: int
 ) -> None:
@@ -54,7 +69,9 @@ def test_replacement_entries_are_never_more_than_the_actions(pattern: str, remai
 def test_a_long_list_of_kept_actions_is_compacted_if_a_wildcard_grants_the_same() -> None:
     granted = catalog.expand("lambda:*")
     reads = [name for name in granted if name.startswith("lambda:List")]
-    entries = replacement_entries(["lambda:UpdateFunctionCode"], reads, Entry(STATEMENT, "lambda:*", granted, {}))
+    entries = replacement_entries(
+        ["lambda:UpdateFunctionCode"], reads, Entry(STATEMENT, "lambda:*", granted, {})
+    )
     assert len(reads) > 12
     assert entries == ("lambda:List*", "lambda:UpdateFunctionCode")
 
@@ -82,7 +99,9 @@ def test_an_action_newer_than_the_catalogue_is_kept_if_it_was_called(tmp_path: P
     odd = {"event": "lambda:UpdateFunctionOfTomorrow", "parameters": {"functionName": "orders"}}
     draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).context.proposal
     assert "lambda:*" not in {change.action for change in draft.changes}
-    assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {("lambda:*", "gap-in-scope")}
+    assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {
+        ("lambda:*", "gap-in-scope")
+    }
 
 
 def test_not_action_that_keeps_every_service_is_held_back_and_unchanged(tmp_path: Path) -> None:
@@ -111,5 +130,7 @@ def test_the_order_of_statements_survives(tmp_path: Path, position: int) -> None
 
 def test_a_deny_statement_is_never_narrowed(tmp_path: Path) -> None:
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "sns:*", "Resource": "*"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context.proposal
+    draft = proposal(
+        tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}
+    ).context.proposal
     assert deny in json.loads(draft.content)["Statement"]

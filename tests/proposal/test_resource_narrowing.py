@@ -32,7 +32,10 @@ def document(*actions: str, **more: object) -> Document:
 
 
 def draft(
-    committed: Document, usages: Sequence[Usage], options: Options | None = None, gaps: Sequence[Gap] = ()
+    committed: Document,
+    usages: Sequence[Usage],
+    options: Options | None = None,
+    gaps: Sequence[Gap] = (),
 ) -> Proposal:
     found = replace(evidence(usages), gaps=tuple(gaps))
     made = propose(committed, compare(committed, [], found), found, options or Options())
@@ -66,12 +69,24 @@ def test_the_actions_of_a_narrowed_wildcard_are_restricted_to_resources_too() ->
 
 
 def test_a_folded_wildcard_that_would_grant_a_restricted_action_is_written_out() -> None:
-    kept = {"s3:GetObject": GuardResult("not-visible", ""), "s3:GetObjectAcl": GuardResult("not-visible", "")}
-    narrowed = Change(ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), kept=kept)
+    kept = {
+        "s3:GetObject": GuardResult("not-visible", ""),
+        "s3:GetObjectAcl": GuardResult("not-visible", ""),
+    }
+    narrowed = Change(
+        ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), kept=kept
+    )
     narrowed = replace(narrowed, replacement=("s3:GetObject*", "s3:GetBucketTagging"))
-    restricted = Change(ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), restricted_to=("x",))
+    restricted = Change(
+        ChangeKind.NARROW, "s3:Get*", ("*",), 0, used=("s3:GetObjectTagging",), restricted_to=("x",)
+    )
     [written] = without_folded([narrowed], [restricted])
-    assert written.replacement == ("s3:GetBucketTagging", "s3:GetObject", "s3:GetObjectAcl", "s3:GetObjectTagging")
+    assert written.replacement == (
+        "s3:GetBucketTagging",
+        "s3:GetObject",
+        "s3:GetObjectAcl",
+        "s3:GetObjectTagging",
+    )
 
 
 def test_names_that_change_with_every_run_become_one_pattern() -> None:
@@ -80,8 +95,14 @@ def test_names_that_change_with_every_run_become_one_pattern() -> None:
 
 
 def test_copies_of_the_earlier_runs_show_the_pattern_of_the_later_ones() -> None:
-    here, names = "eu-west-1:111122223333", ("aspen", "birch", "cedar", "elm", "hazel", "maple", "oak", "rowan")
-    created = {"sqs:CreateQueue": f"sqs:{here}:Shop%sJobs", "sns:CreateTopic": f"sns:{here}:Shop%sNews"}
+    here, names = (
+        "eu-west-1:111122223333",
+        ("aspen", "birch", "cedar", "elm", "hazel", "maple", "oak", "rowan"),
+    )
+    created = {
+        "sqs:CreateQueue": f"sqs:{here}:Shop%sJobs",
+        "sns:CreateTopic": f"sns:{here}:Shop%sNews",
+    }
     created[CREATE] = f"lambda:{here}:function:Shop%sApi"
     usages = [
         usage(action, f"arn:aws:{name % word.title()}", [run])
@@ -103,16 +124,24 @@ def test_a_call_without_a_clear_outcome_on_a_used_resource_does_not_keep_all_res
     [
         ([usage(UPDATE, FUNCTION, range(4)), usage("lambda:ListFunctions", "*")], "few-runs"),
         ([usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-once", [2])], "few-runs"),
-        ([usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-late", range(7, 12))], "new-resources"),
+        (
+            [usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-late", range(7, 12))],
+            "new-resources",
+        ),
         ([usage(UPDATE, f"{FUNCTION}*", exact=False)], "unknown-resource"),
         (
-            [replace(usage(UPDATE, f"{FUNCTION}-b", [1]), outcome=Outcome.UNKNOWN), usage(UPDATE, FUNCTION)],
+            [
+                replace(usage(UPDATE, f"{FUNCTION}-b", [1]), outcome=Outcome.UNKNOWN),
+                usage(UPDATE, FUNCTION),
+            ],
             "inconclusive",
         ),
         ([usage(CREATE, FUNCTION)], "makes-new"),
     ],
 )
-def test_an_action_that_later_runs_may_use_elsewhere_remains_on_all_resources(usages: list[Usage], guard: str) -> None:
+def test_an_action_that_later_runs_may_use_elsewhere_remains_on_all_resources(
+    usages: list[Usage], guard: str
+) -> None:
     action = usages[0].need.permission.action
     committed = document(action, "lambda:ListFunctions")
     made = draft(committed, usages, Options(keep=("lambda:ListFunctions",)))
@@ -125,7 +154,9 @@ def test_an_action_remains_on_all_resources_while_the_creating_action_does() -> 
     assert guards(made) == {CREATE: "makes-new", UPDATE: "sibling"}
 
 
-def test_a_creating_action_with_a_pattern_is_restricted_together_with_the_changing_actions() -> None:
+def test_a_creating_action_with_a_pattern_is_restricted_together_with_the_changing_actions() -> (
+    None
+):
     made_anew = [usage(CREATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
     updated = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(6)]
     made = draft(document(CREATE, UPDATE), [*made_anew, *updated])
@@ -136,9 +167,15 @@ GET = "lambda:GetFunction"
 OTHER = "arn:aws:lambda:eu-west-1:111122223333:function:bills"
 
 
-def test_an_action_of_few_runs_is_restricted_to_all_resources_of_its_type_from_enough_runs() -> None:
-    """One function was updated twice, and every run reads two: the next update may be of either, not of a third."""
-    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), usage(GET, FUNCTION), usage(GET, OTHER)])
+def test_an_action_of_few_runs_is_restricted_to_all_resources_of_its_type_from_enough_runs() -> (
+    None
+):
+    """One function was updated twice, and every run reads two: the next update may be of either,
+    not of a third.
+    """
+    made = draft(
+        document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), usage(GET, FUNCTION), usage(GET, OTHER)]
+    )
     assert onto(made) == {UPDATE: (OTHER, FUNCTION)}
 
 
@@ -155,16 +192,23 @@ def test_an_action_of_few_runs_is_restricted_to_all_resources_of_its_type_from_e
 def test_an_action_of_few_runs_remains_on_all_resources_if_its_type_is_unstable(
     others: list[Usage], guard: str
 ) -> None:
-    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), *others, usage("lambda:ListFunctions", "*")])
+    made = draft(
+        document(UPDATE),
+        [usage(UPDATE, FUNCTION, [1, 3]), *others, usage("lambda:ListFunctions", "*")],
+    )
     assert (onto(made), guards(made)) == ({}, {UPDATE: guard})
 
 
 def test_a_creating_action_counts_the_runs_that_used_its_resources() -> None:
-    """CloudFormation created the function twice, with another suffix each; every run used one of these."""
+    """CloudFormation created the function twice, with another suffix each; every run used one of
+    these.
+    """
     first, second = f"{FUNCTION}-Worker-1A2B3C4D5E6F", f"{FUNCTION}-Worker-8QW2X7TZ4LKM"
     making = [usage(CREATE, first, [0]), usage(CREATE, second, [6])]
     using = [usage(GET, first, range(6)), usage(GET, second, range(6, 12))]
-    assert guards(draft(document(CREATE), [*making, usage("lambda:ListFunctions", "*")])) == {CREATE: "few-runs"}
+    assert guards(draft(document(CREATE), [*making, usage("lambda:ListFunctions", "*")])) == {
+        CREATE: "few-runs"
+    }
     assert onto(draft(document(CREATE), [*making, *using])) == {CREATE: (f"{FUNCTION}-Worker-*",)}
 
 
@@ -174,7 +218,10 @@ def part(action: str, resource: str, derivation: str) -> Usage:
 
 
 def test_a_stack_name_is_exact_and_a_similar_name_is_not() -> None:
-    stack, action = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*", "cloudformation:GetTemplate"
+    stack, action = (
+        "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*",
+        "cloudformation:GetTemplate",
+    )
     assert onto(draft(document(action), [part(action, stack, IN_PART)])) == {action: (stack,)}
     like = part(action, stack, f"{IN_PART}, under a like name")
     assert guards(draft(document(action), [like])) == {action: "unknown-resource"}
@@ -190,9 +237,14 @@ def test_a_name_that_is_open_in_one_region_is_open_in_each_region_that_the_runs_
 
 
 def test_an_action_of_few_runs_is_restricted_to_the_types_that_it_was_used_on() -> None:
-    """A script deletes an API in two runs, and each run adds a route below it, which `DELETE` takes too."""
+    """A script deletes an API in two runs, and each run adds a route below it, which `DELETE` takes
+    too.
+    """
     place = "arn:aws:apigateway:eu-west-1::/apis/a1b2c3d4e5"
-    used = [usage("apigateway:DELETE", place, range(2)), usage("apigateway:POST", f"{place}/routes")]
+    used = [
+        usage("apigateway:DELETE", place, range(2)),
+        usage("apigateway:POST", f"{place}/routes"),
+    ]
     assert onto(draft(document("apigateway:DELETE"), used)) == {"apigateway:DELETE": (place,)}
 
 
@@ -206,18 +258,25 @@ def test_a_bucket_whose_name_has_the_region_counts_as_the_same_in_another_region
 def test_an_action_is_restricted_in_each_region_where_another_action_used_the_resource() -> None:
     other = FUNCTION.replace("eu-west-1", "us-east-1")
     reading = [usage("lambda:GetFunction", FUNCTION), usage("lambda:GetFunction", other, [11])]
-    assert onto(draft(document(UPDATE), [usage(UPDATE, FUNCTION), *reading])) == {UPDATE: (FUNCTION, other)}
+    assert onto(draft(document(UPDATE), [usage(UPDATE, FUNCTION), *reading])) == {
+        UPDATE: (FUNCTION, other)
+    }
 
 
 def test_the_suffix_of_a_log_group_arn_is_no_wildcard() -> None:
-    group, action = "arn:aws:logs:eu-west-1:111122223333:log-group:/shop/api:*", "logs:PutRetentionPolicy"
+    group, action = (
+        "arn:aws:logs:eu-west-1:111122223333:log-group:/shop/api:*",
+        "logs:PutRetentionPolicy",
+    )
     assert onto(draft(document(action), [usage(action, group)])) == {action: (group,)}
 
 
 def test_a_role_name_is_exact_if_a_run_created_it_without_a_path() -> None:
     role, action = "arn:aws:iam::111122223333:role/worker", "iam:GetRole"
     using, making = usage(action, role), usage("iam:CreateRole", role, [0])
-    named = [replace(each, need=structs.replace(each.need, derivation=NAMED)) for each in (using, making)]
+    named = [
+        replace(each, need=structs.replace(each.need, derivation=NAMED)) for each in (using, making)
+    ]
     assert guards(draft(document(action), named[:1])) == {action: "unknown-resource"}
     assert onto(draft(document(action), named)) == {action: (role,)}
     in_vain = [named[0], replace(named[1], succeeded=False)]
@@ -226,26 +285,41 @@ def test_a_role_name_is_exact_if_a_run_created_it_without_a_path() -> None:
 
 def test_a_type_that_every_record_names_is_excluded_if_absent() -> None:
     """The record would name an access point, but not a rule of a security group."""
-    made = draft(document("s3:GetBucketLocation"), [usage("s3:GetBucketLocation", "arn:aws:s3:::orders")])
+    made = draft(
+        document("s3:GetBucketLocation"), [usage("s3:GetBucketLocation", "arn:aws:s3:::orders")]
+    )
     assert onto(made) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
     group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c3d4e5f60718"
-    whole = draft(document("ec2:AuthorizeSecurityGroupIngress"), [usage("ec2:AuthorizeSecurityGroupIngress", group)])
+    whole = draft(
+        document("ec2:AuthorizeSecurityGroupIngress"),
+        [usage("ec2:AuthorizeSecurityGroupIngress", group)],
+    )
     rules = "arn:aws:ec2:eu-west-1:111122223333:security-group-rule/*"
     assert onto(whole) == {"ec2:AuthorizeSecurityGroupIngress": (group, rules)}
     function = usage("lambda:GetFunction", FUNCTION)
-    assert onto(draft(document("lambda:GetFunction"), [function])) == {"lambda:GetFunction": (FUNCTION,)}
-    unnamed = draft(document("s3:GetBucketLocation"), [part("s3:GetBucketLocation", "arn:aws:s3:::*", IN_PART)])
+    assert onto(draft(document("lambda:GetFunction"), [function])) == {
+        "lambda:GetFunction": (FUNCTION,)
+    }
+    unnamed = draft(
+        document("s3:GetBucketLocation"), [part("s3:GetBucketLocation", "arn:aws:s3:::*", IN_PART)]
+    )
     assert guards(unnamed) == {"s3:GetBucketLocation": "unknown-resource"}
 
 
 def test_a_gap_a_guard_or_an_unchanged_wildcard_prevents_a_restriction() -> None:
     gap = Gap(GapKind.UNMAPPED_EVENT, Scope(services=("lambda",)), "lambda:Odd")
-    assert guards(draft(document(UPDATE), [usage(UPDATE, FUNCTION)], gaps=[gap])) == {UPDATE: "gap-in-scope"}
+    assert guards(draft(document(UPDATE), [usage(UPDATE, FUNCTION)], gaps=[gap])) == {
+        UPDATE: "gap-in-scope"
+    }
     kept = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep=("lambda:Update*",)))
     assert guards(kept) == {UPDATE: "keep"}
     young = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(minimum_days=90))
     assert guards(young) == {UPDATE: "minimum-days"}
-    covered = draft(document(UPDATE, "*"), [usage(UPDATE, FUNCTION)], Options(unseen_services=UnseenServices.KEEP))
+    covered = draft(
+        document(UPDATE, "*"),
+        [usage(UPDATE, FUNCTION)],
+        Options(unseen_services=UnseenServices.KEEP),
+    )
     assert (onto(covered), guards(covered)) == ({}, {})
 
 
@@ -304,6 +378,8 @@ def test_the_name_shows_whether_an_action_creates_its_resource(action: str, make
 def test_what_follows_an_addition_to_a_collection_is_authorized_on_its_items(
     action: str, path: str, applied: list[str]
 ) -> None:
-    """The paths of UpdateRoute and UpdateStage in botocore; nothing where the items are all APIs of the account."""
+    """The paths of UpdateRoute and UpdateStage in botocore; nothing where the items are all APIs of
+    the account.
+    """
     arn = "arn:aws:apigateway:eu-west-1::"
     assert with_items(action, arn + path) == tuple(arn + each for each in applied)

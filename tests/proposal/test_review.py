@@ -25,7 +25,11 @@ RUN = Run("17650000000", "17650000000", TIME, TIME)
 
 
 def usage(
-    action: str, resource: str, region: str = "eu-west-1", outcome: Outcome = Outcome.ALLOWED, **more: Any
+    action: str,
+    resource: str,
+    region: str = "eu-west-1",
+    outcome: Outcome = Outcome.ALLOWED,
+    **more: Any,
 ) -> Usage:
     """One call of the evidence; `more` are fields of its need and `denial`."""
     denial = more.pop("denial", None)
@@ -36,7 +40,9 @@ def usage(
 def evidence(usages: Iterable[Usage]) -> Evidence:
     """A call for each usage."""
     found = tuple(dict.fromkeys(usages))
-    groups = tuple(CallGroup((each.need,), each.outcome, 1, each.runs, each.regions, "x:Y") for each in found)
+    groups = tuple(
+        CallGroup((each.need,), each.outcome, 1, each.runs, each.regions, "x:Y") for each in found
+    )
     allowed = sum(each.outcome is Outcome.ALLOWED for each in found)
     return Evidence(
         ROLE,
@@ -86,7 +92,9 @@ def test_newly_denied_calls_of_the_replay_break_and_a_line_says_why(
     known = set(found.before.denied)
     assert {group for group in found.after.denied if group not in known} <= set(found.newly_denied)
     assert set(found.newly_denied) <= set(found.after.denied)
-    assert {need.permission.action for group in found.newly_denied for need in group.needs} <= reported_actions(found)
+    assert {
+        need.permission.action for group in found.newly_denied for need in group.needs
+    } <= reported_actions(found)
     assert not set(found.newly_denied) & set(found.may_be_denied)
 
 
@@ -96,7 +104,11 @@ def test_newly_allowed_access_has_a_line_and_is_never_called_narrower(
 ) -> None:
     found = reviewed(document(before), document(after), evidence(usages))
     if found.after.allowed > found.before.allowed:
-        assert found.verdict in {ReviewVerdict.BREAKS, ReviewVerdict.NEW_ACCESS, ReviewVerdict.NEEDED_ACCESS}
+        assert found.verdict in {
+            ReviewVerdict.BREAKS,
+            ReviewVerdict.NEW_ACCESS,
+            ReviewVerdict.NEEDED_ACCESS,
+        }
 
 
 @given(OF_TWO_SERVICES, USAGES)
@@ -118,12 +130,20 @@ def test_a_denied_call_of_an_action_newer_than_the_catalogue_is_doubtful() -> No
     assert found.verdict is ReviewVerdict.NARROWS
 
 
-@pytest.mark.parametrize(("before", "after"), [("sqs:newthing", "SQS:NewThing"), ("sqs:NewT*", "SQS:newt*")])
-def test_a_new_condition_names_the_calls_of_an_action_newer_than_the_catalogue(before: str, after: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"), [("sqs:newthing", "SQS:NewThing"), ("sqs:NewT*", "SQS:newt*")]
+)
+def test_a_new_condition_names_the_calls_of_an_action_newer_than_the_catalogue(
+    before: str, after: str
+) -> None:
     condition = {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}
     calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
-    found = reviewed(document([allow(before, QUEUE)]), document([allow(after, QUEUE, **condition)]), calls)
-    assert [each.need.permission.action for each in found.conditions[0].doubtful] == ["sqs:NewThing"]
+    found = reviewed(
+        document([allow(before, QUEUE)]), document([allow(after, QUEUE, **condition)]), calls
+    )
+    assert [each.need.permission.action for each in found.conditions[0].doubtful] == [
+        "sqs:NewThing"
+    ]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
@@ -149,7 +169,9 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
         (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), ReviewVerdict.NEW_ACCESS),
     ],
 )
-def test_only_denials_by_such_a_deny_justify_its_removal(denied: Denial, verdict: ReviewVerdict) -> None:
+def test_only_denials_by_such_a_deny_justify_its_removal(
+    denied: Denial, verdict: ReviewVerdict
+) -> None:
     grant = allow("sqs:TagQueue", QUEUE)
     deny = {**grant, "Effect": "Deny"}
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
@@ -173,7 +195,10 @@ def test_witnesses_of_containment_are_new_access() -> None:
 
 
 def test_removing_a_deny_of_access_that_nothing_allows_is_not_reported_as_allowing_it() -> None:
-    other, deny = allow("sqs:CreateQueue", QUEUE), {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"}
+    other, deny = (
+        allow("sqs:CreateQueue", QUEUE),
+        {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"},
+    )
     denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     found = reviewed(document([other, deny]), document([other]), calls)
@@ -196,14 +221,21 @@ def test_a_denied_action_has_no_guard_and_an_unused_one_has_the_first_that_match
     found = reviewed(policy, document([allow("sqs:CreateQueue", QUEUE)]), calls)
     by_action = {removal.edit.entry: removal for removal in found.removals}
     assert by_action["sqs:TagQueue"].unseen == {}
-    assert [guard_result.guard for guard_result in by_action["sqs:PurgeQueue"].unseen] == ["minimum-days"]
+    assert [guard_result.guard for guard_result in by_action["sqs:PurgeQueue"].unseen] == [
+        "minimum-days"
+    ]
 
 
 def test_guards_on_proposals_do_not_apply_to_a_persons_edit() -> None:
     """A service without calls is a result of the evidence, not a reason to doubt it."""
     options = Options(minimum_days=0, minimum_runs=0)
     policy = document([allow(["sns:*Topic", "sqs:TagQueue"], "*")])
-    found = reviewed(policy, document([allow("sqs:TagQueue", "*")]), evidence([usage("sqs:TagQueue", QUEUE)]), options)
+    found = reviewed(
+        policy,
+        document([allow("sqs:TagQueue", "*")]),
+        evidence([usage("sqs:TagQueue", QUEUE)]),
+        options,
+    )
     guards = {guard_result.guard for removal in found.removals for guard_result in removal.unseen}
     assert guards <= {"region-not-read", "not-recorded", "not-visible", "sibling"}
 
@@ -217,8 +249,11 @@ def test_a_use_that_no_known_policy_grants_objects_to_a_removed_grant() -> None:
 
 
 def test_a_forbidden_action_is_not_listed_again_as_sensitive() -> None:
-    found = reviewed(None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), evidence([]))
+    found = reviewed(
+        None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), evidence([])
+    )
     reasons = {
-        addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions
+        addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive))
+        for addition in found.additions
     }
     assert reasons == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}

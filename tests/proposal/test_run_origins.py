@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec import structs
 
-from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage, WebIdentity
+from leastpriv.models import (
+    Basis,
+    Need,
+    Origin,
+    Outcome,
+    Permission,
+    Run,
+    Trust,
+    Usage,
+    WebIdentity,
+)
 from leastpriv.proposal.addition_rules import (
     has_unknown_origin,
     origin_mark,
@@ -24,7 +34,9 @@ MAIN = Origin(Trust.TRUSTED, "main")
 FEATURE = Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
 NO_RUN = Origin(Trust.UNKNOWN, "no workflow run 3 of this repository")
 NEED = Need(Permission("sqs:CreateQueue", "*"), Basis.OBSERVED, "x")
-RUNS = [Run(str(n), str(n), START + timedelta(days=n), START + timedelta(days=n)) for n in range(100)]
+RUNS = [
+    Run(str(n), str(n), START + timedelta(days=n), START + timedelta(days=n)) for n in range(100)
+]
 
 
 def usage(*runs: int) -> Usage:
@@ -113,7 +125,10 @@ def test_each_resource_of_an_addition_has_its_own_mark() -> None:
     """One proved resource is no proof for another one of the same action."""
     by_name = Origin(Trust.TRUSTED, "main", "branch by session name")
     other = replace(
-        usage(2), need=structs.replace(NEED, permission=Permission("sqs:CreateQueue", "arn:aws:sqs:x:1:mine"))
+        usage(2),
+        need=structs.replace(
+            NEED, permission=Permission("sqs:CreateQueue", "arn:aws:sqs:x:1:mine")
+        ),
     )
     assert origin_marks([usage(1), other], {"1": MAIN, "2": by_name}) == {
         "branch by session name": ("arn:aws:sqs:x:1:mine",)

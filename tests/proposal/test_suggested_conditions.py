@@ -24,13 +24,22 @@ CLOUDFORMATION = "cloudformation.amazonaws.com"
 
 def usage(action: str, *conditions: Condition, resource: str = "*", **more: Any) -> Usage:
     need = Need(Permission(action, resource, conditions), Basis.OBSERVED, "test")
-    return replace(Usage(need, Outcome.ALLOWED, 9, DAY, DAY, RUNS, (), regions=("eu-west-1",)), **more)
+    return replace(
+        Usage(need, Outcome.ALLOWED, 9, DAY, DAY, RUNS, (), regions=("eu-west-1",)), **more
+    )
 
 
-def offered(statement: dict[str, Any], *usages: Usage, runs: int = 5) -> list[tuple[tuple[str, ...], Condition]]:
-    policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Resource": "*", **statement}}
+def offered(
+    statement: dict[str, Any], *usages: Usage, runs: int = 5
+) -> list[tuple[tuple[str, ...], Condition]]:
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Resource": "*", **statement},
+    }
     document = parse(json.dumps(policy).encode(), "p.json")
-    found: tuple[SuggestedCondition, ...] = suggested_conditions(document, Evidence(ROLE, usages), runs)
+    found: tuple[SuggestedCondition, ...] = suggested_conditions(
+        document, Evidence(ROLE, usages), runs
+    )
     return [(each.actions, each.condition) for each in found]
 
 
@@ -39,32 +48,51 @@ def region(*values: str) -> Condition:
 
 
 def test_the_regions_of_all_calls_are_suggested_for_a_grant_on_all_resources() -> None:
-    calls = usage("ec2:DescribeVpcs"), usage("ec2:DescribeSubnets", regions=("eu-west-1", "us-east-1"))
+    calls = (
+        usage("ec2:DescribeVpcs"),
+        usage("ec2:DescribeSubnets", regions=("eu-west-1", "us-east-1")),
+    )
     assert offered({"Action": "ec2:*"}, *calls) == [
         (("ec2:DescribeVpcs",), region("eu-west-1")),
         (("ec2:DescribeSubnets",), region("eu-west-1", "us-east-1")),
     ]
 
 
-def test_a_resource_that_names_its_region_and_a_global_service_need_no_condition_on_the_region() -> None:
+def test_a_resource_that_names_its_region_and_a_global_service_need_no_condition_on_the_region() -> (
+    None
+):
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
-    assert offered({"Action": "sqs:SendMessage", "Resource": queue}, usage("sqs:SendMessage", resource=queue)) == []
-    assert offered({"Action": "iam:ListRoles"}, usage("iam:ListRoles", regions=("us-east-1",))) == []
+    assert (
+        offered(
+            {"Action": "sqs:SendMessage", "Resource": queue},
+            usage("sqs:SendMessage", resource=queue),
+        )
+        == []
+    )
+    assert (
+        offered({"Action": "iam:ListRoles"}, usage("iam:ListRoles", regions=("us-east-1",))) == []
+    )
 
 
 def test_the_services_that_a_role_was_passed_to_are_suggested() -> None:
     role = "arn:aws:iam::111122223333:role/worker"
     states = structs.replace(PASSED, values=("states.amazonaws.com",))
-    both = [usage("iam:PassRole", PASSED, resource=role), usage("iam:PassRole", states, resource=role)]
+    both = [
+        usage("iam:PassRole", PASSED, resource=role),
+        usage("iam:PassRole", states, resource=role),
+    ]
     together = structs.replace(PASSED, values=("lambda.amazonaws.com", "states.amazonaws.com"))
     assert offered({"Action": "iam:PassRole"}, *both) == [(("iam:PassRole",), together)]
 
 
 def test_one_call_without_a_value_prevents_the_suggestion() -> None:
-    assert offered({"Action": "iam:PassRole"}, usage("iam:PassRole", PASSED), usage("iam:PassRole")) == []
-    assert offered({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, usage("kms:Decrypt", VIA)) == [
-        (("kms:Decrypt",), VIA)
-    ]
+    assert (
+        offered({"Action": "iam:PassRole"}, usage("iam:PassRole", PASSED), usage("iam:PassRole"))
+        == []
+    )
+    assert offered(
+        {"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, usage("kms:Decrypt", VIA)
+    ) == [(("kms:Decrypt",), VIA)]
     keys = usage("kms:Decrypt", VIA), usage("kms:Decrypt")
     assert offered({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, *keys) == []
 
@@ -81,14 +109,25 @@ def test_called_via_is_suggested_if_only_cloudformation_made_the_calls() -> None
 
 
 def test_too_few_runs_suggest_no_condition() -> None:
-    assert offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1", "2")), runs=5) == []
-    assert offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1",)), runs=0) == []
+    assert (
+        offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1", "2")), runs=5)
+        == []
+    )
+    assert (
+        offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1",)), runs=0)
+        == []
+    )
 
 
 def test_a_condition_is_not_suggested_for_a_statement_with_the_key_or_a_deny() -> None:
-    limited = {"Action": "ec2:DescribeVpcs", "Condition": {"StringLike": {"AWS:requestedregion": "eu-*"}}}
+    limited = {
+        "Action": "ec2:DescribeVpcs",
+        "Condition": {"StringLike": {"AWS:requestedregion": "eu-*"}},
+    }
     assert offered(limited, usage("ec2:DescribeVpcs")) == []
-    assert offered({"Effect": "Deny", "Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs")) == []
+    assert (
+        offered({"Effect": "Deny", "Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs")) == []
+    )
 
 
 def test_denied_calls_do_not_affect_suggested_conditions() -> None:

@@ -17,18 +17,27 @@ from tests.fakes.replace import replace
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 CREATED = evidence([usage("sqs:CreateQueue", QUEUE)])
-TYPES = DeclaredNeeds({"sqs:GetQueueUrl": ("AWS::SQS::Queue",), "kms:GetKeyPolicy": ("A::B::C", "D::E::F")})
+TYPES = DeclaredNeeds(
+    {"sqs:GetQueueUrl": ("AWS::SQS::Queue",), "kms:GetKeyPolicy": ("A::B::C", "D::E::F")}
+)
 
 
 def test_lifecycle_counterparts_are_suggested_on_the_resources_in_use() -> None:
-    found = {offer.action: offer for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue")])}
+    found = {
+        offer.action: offer for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue")])
+    }
     assert found["sqs:DeleteQueue"].basis is Basis.LIFECYCLE
     assert found["sqs:DeleteQueue"].because == "sqs:CreateQueue"
     assert found["sqs:DeleteQueue"].resources == (QUEUE,)
 
 
 def test_an_action_that_a_policy_grants_anywhere_is_not_suggested() -> None:
-    named = {offer.action for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue"), _policy("sqs:Delete*")])}
+    named = {
+        offer.action
+        for offer in suggested_actions(
+            CREATED, [_policy("sqs:CreateQueue"), _policy("sqs:Delete*")]
+        )
+    }
     assert "sqs:DeleteQueue" not in named
     assert "sqs:SetQueueAttributes" in named
     everything = parse(_text({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}), "p.json")
@@ -42,8 +51,14 @@ def test_an_action_of_never_add_is_not_suggested() -> None:
 
 
 def test_declared_permissions_name_their_types_and_no_resource() -> None:
-    found = {offer.action: offer for offer in suggested_actions(_declared(), [_policy("sqs:CreateQueue")])}
-    assert (found["kms:GetKeyPolicy"].basis, found["kms:GetKeyPolicy"].because) == (Basis.DECLARED, "A::B::C, D::E::F")
+    found = {
+        offer.action: offer
+        for offer in suggested_actions(_declared(), [_policy("sqs:CreateQueue")])
+    }
+    assert (found["kms:GetKeyPolicy"].basis, found["kms:GetKeyPolicy"].because) == (
+        Basis.DECLARED,
+        "A::B::C, D::E::F",
+    )
     assert found["kms:GetKeyPolicy"].resources == ()
 
 
@@ -55,12 +70,16 @@ def test_a_used_action_is_not_suggested() -> None:
 def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
     """Promise 4: the guard keeps it and names the type."""
     document = parse(
-        _text({"Effect": "Allow", "Action": ["kms:GetKeyPolicy", "kms:ListKeys"], "Resource": "*"}), "p.json"
+        _text({"Effect": "Allow", "Action": ["kms:GetKeyPolicy", "kms:ListKeys"], "Resource": "*"}),
+        "p.json",
     )
     found = _declared()
     entries = compare(document, [], found).entries
     context = guard_context(found, Options())
-    kept = {entry.pattern: first_guard_result(RemovalCandidate(entry.pattern, entry), context) for entry in entries}
+    kept = {
+        entry.pattern: first_guard_result(RemovalCandidate(entry.pattern, entry), context)
+        for entry in entries
+    }
     assert kept["kms:ListKeys"] is None
     guard_result = kept["kms:GetKeyPolicy"]
     assert guard_result
@@ -83,10 +102,18 @@ BUCKET = "arn:aws:s3:::orders-assets"
 
 
 def test_item_actions_of_a_bucket_without_recorded_data_events_are_suggested() -> None:
-    """A trail records data events only on demand; without them actions on objects leave no trace."""
-    found = {offer.action: offer for offer in suggested_actions(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])}
+    """A trail records data events only on demand; without them actions on objects leave no
+    trace.
+    """
+    found = {
+        offer.action: offer
+        for offer in suggested_actions(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])
+    }
     assert found["s3:PutObject"].resources == (f"{BUCKET}/*",)
-    assert (found["s3:ListBucket"].resources, found["s3:ListBucket"].because) == ((BUCKET,), "S3CrudPolicy")
+    assert (found["s3:ListBucket"].resources, found["s3:ListBucket"].because) == (
+        (BUCKET,),
+        "S3CrudPolicy",
+    )
 
 
 def test_item_actions_are_not_suggested_with_recorded_data_events_or_for_a_pattern() -> None:
@@ -94,7 +121,10 @@ def test_item_actions_are_not_suggested_with_recorded_data_events_or_for_a_patte
     recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), coverage=data)
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
     for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
-        assert not {offer.action for offer in suggested_actions(found, [])} & {"s3:PutObject", "s3:ListBucket"}
+        assert not {offer.action for offer in suggested_actions(found, [])} & {
+            "s3:PutObject",
+            "s3:ListBucket",
+        }
 
 
 def test_an_action_used_on_one_queue_is_suggested_on_the_next_that_the_role_created() -> None:
@@ -103,14 +133,20 @@ def test_an_action_used_on_one_queue_is_suggested_on_the_next_that_the_role_crea
     made = [usage("sqs:CreateQueue", queue) for queue in queues]
     found = evidence([*made, usage("sqs:SetQueueAttributes", queues[0])])
     granted = _text({"Effect": "Allow", "Action": "sqs:SetQueueAttributes", "Resource": queues[0]})
-    suggested = {offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])}
+    suggested = {
+        offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])
+    }
     assert suggested["sqs:SetQueueAttributes"] == SuggestedAction(
         "sqs:SetQueueAttributes", Basis.LIFECYCLE, "sqs:CreateQueue", (queues[1],)
     )
     wide = _text({"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"})
-    assert "sqs:SetQueueAttributes" not in {offer.action for offer in suggested_actions(found, [parse(wide, "p.json")])}
+    assert "sqs:SetQueueAttributes" not in {
+        offer.action for offer in suggested_actions(found, [parse(wide, "p.json")])
+    }
     # No call of this role created the second queue, so its purpose is unknown.
-    given = evidence([usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])])
+    given = evidence(
+        [usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])]
+    )
     assert "sqs:SetQueueAttributes" not in {
         offer.action for offer in suggested_actions(given, [parse(granted, "p.json")])
     }

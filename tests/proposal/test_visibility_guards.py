@@ -1,4 +1,6 @@
-"""A trail's settings over time: since when, and for which resources, missing events prove absence."""
+"""A trail's settings over time: since when, and for which resources, missing events prove
+absence.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ OBJECTS = "AWS::S3::Object"
 
 def candidate(action: str, found: Evidence, *resources: str) -> RemovalCandidate:
     statement = {"Effect": "Allow", "Action": action, "Resource": [*resources] or "*"}
-    document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
+    document = parse(
+        json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json"
+    )
     return RemovalCandidate(action, compare(document, [], found).entries[0])
 
 
@@ -36,7 +40,9 @@ def context(found: Evidence) -> GuardContext:
 
 def seen(**parts: object) -> Evidence:
     found = evidence([usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")])
-    coverage = {name: parts.pop(name) for name in ("days", "logged", "data", "selected") if name in parts}
+    coverage = {
+        name: parts.pop(name) for name in ("days", "logged", "data", "selected") if name in parts
+    }
     return replace(found, coverage=replace(found.coverage, **coverage), **parts)  # type: ignore[arg-type]
 
 
@@ -55,25 +61,45 @@ def days(**lengths: int) -> Mapping[tuple[str, str], frozenset[date]]:
     ("action", "logged", "reason"),
     [
         ("sns:GetTopicAttributes", days(reads=30), ""),
-        ("sns:GetTopicAttributes", days(reads=29), "the reading calls of eu-west-1 span 29 of 30 days"),
+        (
+            "sns:GetTopicAttributes",
+            days(reads=29),
+            "the reading calls of eu-west-1 span 29 of 30 days",
+        ),
         ("sns:CreateTopic", days(reads=0), ""),
         ("kms:CreateAlias", days(reads=30, kms=30), ""),
-        ("kms:CreateAlias", days(reads=30, kms=2), f"the events of {KMS} of eu-west-1 span 2 of 30 days"),
-        ("kms:DescribeKey", days(reads=2, kms=30), "the reading calls of eu-west-1 span 2 of 30 days"),
-        ("rds-data:ExecuteStatement", days(reads=30, rds=3), f"the events of {RDS} of eu-west-1 span 3 of 30 days"),
+        (
+            "kms:CreateAlias",
+            days(reads=30, kms=2),
+            f"the events of {KMS} of eu-west-1 span 2 of 30 days",
+        ),
+        (
+            "kms:DescribeKey",
+            days(reads=2, kms=30),
+            "the reading calls of eu-west-1 span 2 of 30 days",
+        ),
+        (
+            "rds-data:ExecuteStatement",
+            days(reads=30, rds=3),
+            f"the events of {RDS} of eu-west-1 span 3 of 30 days",
+        ),
     ],
 )
 def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
     action: str, logged: Mapping[tuple[str, str], frozenset[date]], reason: str
 ) -> None:
-    """A trail's settings are today's: reads that were enabled last week prove nothing about the month before."""
+    """A trail's settings are today's: reads that were enabled last week prove nothing about the
+    month before.
+    """
     found = seen(logged=logged)
     guard_result = visibility_guards.not_recorded(candidate(action, found), context(found))
     assert guard_result.startswith(reason) if reason else guard_result == ""
 
 
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
-def test_data_events_of_a_resource_prove_absence_only_after_enough_days(length: int, holds: bool) -> None:
+def test_data_events_of_a_resource_prove_absence_only_after_enough_days(
+    length: int, holds: bool
+) -> None:
     data = data_events(length, ("GetObjectAcl", "read", f"{SHOP}/"), ("ListObjects", "read", SHOP))
     found = seen(data=data, days={"eu-west-1": days_of(next(iter(data.values())))})
     checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")

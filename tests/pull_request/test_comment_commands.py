@@ -27,7 +27,12 @@ def clock() -> list[datetime]:
 @pytest.fixture
 def github(clock: list[datetime]) -> Iterator[FakeGitHub]:
     with FakeGitHub("acme/orders", clock=lambda: clock[-1]) as fake:
-        for login, role in (("kim", "write"), ("ana", "maintain"), ("tri", "triage"), ("ron", "read")):
+        for login, role in (
+            ("kim", "write"),
+            ("ana", "maintain"),
+            ("tri", "triage"),
+            ("ron", "read"),
+        ):
             fake.add_user(login, role)
         fake.commit_as("kim", "leastpriv/x", {"a.txt": "a"})
         fake.open_pull_as("kim", "leastpriv/x")
@@ -90,7 +95,8 @@ class TestParsing:
 
 class TestAuthors:
     @pytest.mark.parametrize(
-        ("login", "counts"), [("kim", True), ("ana", True), ("octocat", True), ("tri", False), ("ron", False)]
+        ("login", "counts"),
+        [("kim", True), ("ana", True), ("octocat", True), ("tri", False), ("ron", False)],
     )
     def test_only_commands_of_people_with_write_permission_count(
         self, github: FakeGitHub, login: str, counts: bool
@@ -107,7 +113,9 @@ class TestAuthors:
             "an app wrote it",
         ]
 
-    def test_an_edited_comment_does_not_count(self, github: FakeGitHub, clock: list[datetime]) -> None:
+    def test_an_edited_comment_does_not_count(
+        self, github: FakeGitHub, clock: list[datetime]
+    ) -> None:
         number = github.comment_as("kim", 1, "Fine.")
         clock.append(clock[-1] + timedelta(minutes=1))
         comment = github.world.comments[number]
@@ -116,20 +124,31 @@ class TestAuthors:
         assert "edited" in found.rejection
         assert counted(github) == []
 
-    def test_commands_of_a_person_who_lost_the_permission_do_not_count(self, github: FakeGitHub) -> None:
+    def test_commands_of_a_person_who_lost_the_permission_do_not_count(
+        self, github: FakeGitHub
+    ) -> None:
         github.comment_as("kim", 1, KEEP)
         github.world.roles["kim"] = "read"
         assert counted(github) == []
 
-    def test_the_latest_command_on_a_pattern_counts(self, github: FakeGitHub, clock: list[datetime]) -> None:
+    def test_the_latest_command_on_a_pattern_counts(
+        self, github: FakeGitHub, clock: list[datetime]
+    ) -> None:
         github.comment_as("kim", 1, KEEP)
         clock.append(clock[-1] + timedelta(minutes=1))
         github.comment_as("ana", 1, "/leastpriv forget s3:DeleteBucket")
         decisions, _ = keep_decisions(commands(github))
-        assert (decisions["s3:DeleteBucket"].keep, decisions["s3:DeleteBucket"].by) == (False, "ana")
+        assert (decisions["s3:DeleteBucket"].keep, decisions["s3:DeleteBucket"].by) == (
+            False,
+            "ana",
+        )
 
-    @pytest.mark.parametrize("pattern", ["s3", "s3:${x}", "s3:\u202eDelete", "https://evil.example", "a:b:c", "*:*"])
-    def test_a_command_without_an_action_does_not_count(self, github: FakeGitHub, pattern: str) -> None:
+    @pytest.mark.parametrize(
+        "pattern", ["s3", "s3:${x}", "s3:\u202eDelete", "https://evil.example", "a:b:c", "*:*"]
+    )
+    def test_a_command_without_an_action_does_not_count(
+        self, github: FakeGitHub, pattern: str
+    ) -> None:
         github.comment_as("kim", 1, f"/leastpriv keep {pattern}")
         assert counted(github) == []
 

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import GitRepository
-from leastpriv.pull_request.models import Publication, PublishResult, PullRequestOperation, commit_message
+from leastpriv.pull_request.models import (
+    Publication,
+    PublishResult,
+    PullRequestOperation,
+    commit_message,
+)
 from tests.fakes.replace import replace
 from tests.hypothesis_profiles import examples
 
@@ -73,7 +78,13 @@ def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = No
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1", **identity, **dated},
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder.parent),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            **identity,
+            **dated,
+        },
     )
     return done.stdout.strip()
 
@@ -106,9 +117,13 @@ def snapshot(folder: Path) -> dict[str, str]:
         if path.is_file() and ".git" not in path.relative_to(folder).parts
     }
     seen |= {
-        name: hashlib.sha256((folder / ".git" / name).read_bytes()).hexdigest() for name in ("HEAD", "index", "config")
+        name: hashlib.sha256((folder / ".git" / name).read_bytes()).hexdigest()
+        for name in ("HEAD", "index", "config")
     }
-    return seen | {"main": run(folder, "rev-parse", "main"), "branch": run(folder, "symbolic-ref", "HEAD")}
+    return seen | {
+        "main": run(folder, "rev-parse", "main"),
+        "branch": run(folder, "symbolic-ref", "HEAD"),
+    }
 
 
 def test_a_first_proposal_is_one_commit_on_the_base_that_changes_one_file(folder: Path) -> None:
@@ -148,12 +163,18 @@ def test_working_tree_index_and_head_do_not_change(folder: Path) -> None:
 def test_an_equal_proposal_changes_nothing(folder: Path) -> None:
     first = published(folder)
     again = published(folder)
-    assert (again.operation, again.head_sha, bool(again.reason)) == (PullRequestOperation.NONE, first.head_sha, True)
+    assert (again.operation, again.head_sha, bool(again.reason)) == (
+        PullRequestOperation.NONE,
+        first.head_sha,
+        True,
+    )
 
 
 def test_a_changed_proposal_replaces_the_commit(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"}))
+    result = published(
+        folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"})
+    )
     assert result.operation is PullRequestOperation.UPDATED
     assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
 
@@ -183,7 +204,9 @@ def test_after_a_merge_the_next_proposal_uses_the_branch(folder: Path) -> None:
     head = published(folder).head_sha
     run(folder, "update-ref", "refs/heads/main", head)
     assert (
-        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"})).operation
+        published(
+            folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"})
+        ).operation
         is PullRequestOperation.UPDATED
     )
 
@@ -202,14 +225,18 @@ FORGED = f"Mine\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}"
         ),
     ],
 )
-@pytest.mark.parametrize("content", [b"[]", OLD], ids=["something to change", "nothing left to change"])
+@pytest.mark.parametrize(
+    "content", [b"[]", OLD], ids=["something to change", "nothing left to change"]
+)
 def test_a_branch_that_a_person_worked_on_is_left_alone(
     folder: Path, steps: list[tuple[str, ...]], content: bytes
 ) -> None:
     published(folder)
     work_on(folder, PROPOSED.branch, *steps)
     theirs = run(folder, "rev-parse", PROPOSED.branch)
-    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: content}))
+    result = published(
+        folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: content})
+    )
     assert (result.operation, result.head_sha) == (PullRequestOperation.NONE, theirs)
     assert "left alone" in result.reason
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
@@ -234,11 +261,15 @@ def test_a_proposal_from_an_older_base_is_not_committed_on_the_newer_one(folder:
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
 
 
-def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path, tmp_path: Path) -> None:
+def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(
+    folder: Path, tmp_path: Path
+) -> None:
     head = published(folder).head_sha
     run(folder, "worktree", "add", "--quiet", str(tmp_path / "other"), PROPOSED.branch)
     with pytest.raises(PullRequestError, match="checked out"):
-        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"}))
+        published(
+            folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, files={PATH: b"[]"})
+        )
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
 
@@ -277,7 +308,9 @@ def test_without_a_branch_checked_out_the_base_must_be_named(folder: Path) -> No
 
 def test_a_base_that_only_the_remote_has_counts(folder: Path) -> None:
     run(folder, "update-ref", "refs/remotes/origin/release", "main")
-    assert published(folder, replace(PROPOSED, base="release")).base_sha == run(folder, "rev-parse", "main")
+    assert published(folder, replace(PROPOSED, base="release")).base_sha == run(
+        folder, "rev-parse", "main"
+    )
 
 
 def test_a_base_that_is_no_branch_is_an_error(folder: Path) -> None:
@@ -292,26 +325,41 @@ def test_a_repository_without_a_commit_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", [False, True])
-def test_a_folder_that_is_not_the_root_of_a_repository_is_an_error(folder: Path, tmp_path: Path, below: bool) -> None:
+def test_a_folder_that_is_not_the_root_of_a_repository_is_an_error(
+    folder: Path, tmp_path: Path, below: bool
+) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(PullRequestError, match="not the root of a git repository"):
         GitRepository.open(folder / "iam" if below else tmp_path / "plain")
 
 
-def test_without_git_the_error_names_the_remedy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_the_error_names_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(PullRequestError, match="use mode report"):
         GitRepository.open(folder)
 
 
-IRREGULAR = ("link.json", "linked/x.json", "submodule", "submodule/x.json", "iam", "README.md/x.json")
+IRREGULAR = (
+    "link.json",
+    "linked/x.json",
+    "submodule",
+    "submodule/x.json",
+    "iam",
+    "README.md/x.json",
+)
 OUTSIDE = ("../x.json", "/etc/x.json", "a/.Git/x.json", "")
 
 
 @pytest.mark.parametrize("path", IRREGULAR + OUTSIDE)
 def test_only_regular_files_inside_the_repository_are_written(folder: Path, path: str) -> None:
     link = run(folder, "hash-object", "-w", "--stdin", given="iam")
-    for entry in (f"120000,{link},link.json", f"120000,{link},linked", f"160000,{'1' * 40},submodule"):
+    for entry in (
+        f"120000,{link},link.json",
+        f"120000,{link},linked",
+        f"160000,{'1' * 40},submodule",
+    ):
         run(folder, "update-index", "--add", "--cacheinfo", entry)
     run(folder, "commit", "--quiet", "-m", "Odd entries")
     with pytest.raises(PullRequestError, match="path"):
@@ -324,7 +372,8 @@ def test_an_executable_file_keeps_its_mode_and_a_new_file_is_not_executable(fold
     run(folder, "commit", "--quiet", "-m", "Executable")
     first = published(folder).head_sha
     second = published(
-        folder, replace(PROPOSED, branch="leastpriv/new", path="a/b/new.json", files={"a/b/new.json": NEW})
+        folder,
+        replace(PROPOSED, branch="leastpriv/new", path="a/b/new.json", files={"a/b/new.json": NEW}),
     ).head_sha
     assert run(folder, "ls-tree", first, PROPOSED.path).startswith("100755 blob")
     assert run(folder, "ls-tree", second, "a/b/new.json").startswith("100644 blob")
@@ -339,7 +388,9 @@ def test_an_absent_file_is_none_and_an_empty_one_is_not(folder: Path) -> None:
     assert repository.read(head, "none/none.json") is None
 
 
-def test_hooks_and_configuration_of_the_repository_run_nothing(folder: Path, tmp_path: Path) -> None:
+def test_hooks_and_configuration_of_the_repository_run_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
     trap = tmp_path / "trap"
     trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
     trap.chmod(0o755)
@@ -356,7 +407,9 @@ def test_hooks_and_configuration_of_the_repository_run_nothing(folder: Path, tmp
         run(folder, "config", key, str(trap))
     run(folder, "config", "commit.gpgSign", "true")
     (folder / ".git/info/attributes").write_text("*.json filter=x\n")
-    (tmp_path / "sprung").unlink(missing_ok=True)  # preparing the repository may run the hook already
+    (tmp_path / "sprung").unlink(
+        missing_ok=True
+    )  # preparing the repository may run the hook already
     published(folder)
     assert not (tmp_path / "sprung").exists()
 
@@ -370,7 +423,9 @@ def readable() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_root_leaves_no_file_that_the_owner_of_the_checkout_cannot_remove(folder: Path, readable: Path) -> None:
+def test_root_leaves_no_file_that_the_owner_of_the_checkout_cannot_remove(
+    folder: Path, readable: Path
+) -> None:
     checkout = readable / "checkout"
     shutil.copytree(folder, checkout)
     for path in (checkout, *checkout.rglob("*")):
@@ -381,7 +436,9 @@ def test_root_leaves_no_file_that_the_owner_of_the_checkout_cannot_remove(folder
 
 HOSTILE = st.lists(
     st.sampled_from(list("aB \n\r:@#1[]-\u2028\u202e\0<>"))
-    | st.sampled_from(["\n\n", "[skip ci]", "Co-authored-by: x <x@y.z>", "Leastpriv-Fingerprint: " + "cd" * 32]),
+    | st.sampled_from(
+        ["\n\n", "[skip ci]", "Co-authored-by: x <x@y.z>", "Leastpriv-Fingerprint: " + "cd" * 32]
+    ),
     max_size=30,
 ).map("".join)
 
@@ -392,7 +449,9 @@ def test_no_title_adds_a_trailer_or_a_second_fingerprint(title: str) -> None:
     first, second, rest = (message + "\n\n").split("\n", 2)
     assert first.strip()
     assert second == ""
-    assert message.rstrip("\n").split("\n\n")[-1] == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
+    assert (
+        message.rstrip("\n").split("\n\n")[-1] == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
+    )
     assert "[skip ci]" not in message
     assert "\r" not in rest
     assert "\0" not in message
@@ -408,7 +467,17 @@ def test_git_reads_exactly_one_trailer_from_hostile_text(title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["@octo", "#12", "org/repo#12", "GH-3", "/issues/5", "[CI skip]", "[no ci]", "skip-checks: true"]
+    "word",
+    [
+        "@octo",
+        "#12",
+        "org/repo#12",
+        "GH-3",
+        "/issues/5",
+        "[CI skip]",
+        "[no ci]",
+        "skip-checks: true",
+    ],
 )
 def test_mentions_and_skip_instructions_in_a_message_are_disabled(word: str) -> None:
     message = commit_message(replace(PROPOSED, title=f"line\n{word}"))
@@ -430,7 +499,9 @@ def test_any_bytes_at_any_path_are_read_back_unchanged(content: bytes, parts: li
         folder = Path(name)
         run(folder, "init", "--quiet", "--bare", "--initial-branch=main")
         tree = run(folder, "mktree")
-        run(folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First"))
+        run(
+            folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First")
+        )
         path = "/".join(parts)
         result = published(folder, replace(PROPOSED, path=path, files={path: content}))
         assert GitRepository.open(folder).read(result.head_sha, path) == content
@@ -439,14 +510,23 @@ def test_any_bytes_at_any_path_are_read_back_unchanged(content: bytes, parts: li
 
 def test_a_first_draft_without_an_action_creates_no_file(folder: Path) -> None:
     result = published(folder, replace(PROPOSED, path="iam/new.json", files={}))
-    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (PullRequestOperation.NONE, "")
+    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (
+        PullRequestOperation.NONE,
+        "",
+    )
 
 
 def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> None:
     head = published(folder).head_sha
     with pytest.raises(PullRequestError, match="another role or policy file"):
         published(
-            folder, replace(PROPOSED, fingerprint="cd" * 32, path="iam/other.json", files={"iam/other.json": NEW})
+            folder,
+            replace(
+                PROPOSED,
+                fingerprint="cd" * 32,
+                path="iam/other.json",
+                files={"iam/other.json": NEW},
+            ),
         )
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
@@ -455,8 +535,19 @@ def test_a_file_changed_at_the_time_of_its_newest_commit(folder: Path) -> None:
     repository = GitRepository.open(folder)
     _, head = repository.branch_head()
     dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
-    run(folder, "commit", "--quiet", "--allow-empty", "-m", "Later", "--date", "2030-01-01T00:00:00Z")
-    assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == datetime.fromtimestamp(dated, UTC)
+    run(
+        folder,
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-m",
+        "Later",
+        "--date",
+        "2030-01-01T00:00:00Z",
+    )
+    assert repository.last_changed(
+        repository.branch_head()[1], PROPOSED.path
+    ) == datetime.fromtimestamp(dated, UTC)
     assert repository.last_changed(head, "iam/none.json") is None
     assert repository.last_changed("refs/heads/none", PROPOSED.path) is None
 
@@ -465,7 +556,15 @@ def test_a_merged_change_counts_from_its_merge(folder: Path) -> None:
     """A proposal may wait for weeks, in which calls are made under the old policy."""
     published(folder)
     merged = datetime(2030, 3, 1, tzinfo=UTC)
-    run(folder, "commit", "--quiet", "--allow-empty", "-m", "Moved on", at=datetime(2030, 2, 1, tzinfo=UTC))
+    run(
+        folder,
+        "commit",
+        "--quiet",
+        "--allow-empty",
+        "-m",
+        "Moved on",
+        at=datetime(2030, 2, 1, tzinfo=UTC),
+    )
     run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
     repository = GitRepository.open(folder)
     assert repository.last_changed(repository.branch_head()[1], PROPOSED.path) == merged
@@ -475,7 +574,9 @@ def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> No
     """By the dates of the commits: rebased commits may come before younger ones."""
     repository = GitRepository.open(folder)
     first = (folder / PROPOSED.path).read_bytes()
-    made = datetime.fromtimestamp(int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC)
+    made = datetime.fromtimestamp(
+        int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC
+    )
     for days, text in ((10, "ten"), (20, "twenty")):
         (folder / PROPOSED.path).write_text(text)
         run(folder, "commit", "--quiet", "-am", text, at=made + timedelta(days=days))

@@ -25,7 +25,10 @@ ELSEWHERE = replace(OURS, fingerprint="bb" * 16)
 EDITED = replace(OURS, is_own=False)
 FOREIGN = ProposalBranch("c0ffee", is_own=False, has_own_commits=False, fingerprint="")
 PULL = OpenPullRequest(
-    7, "main", "- [ ] <!-- leastpriv:rebase --> take the branch back\n", fingerprint=WANTED.fingerprint
+    7,
+    "main",
+    "- [ ] <!-- leastpriv:rebase --> take the branch back\n",
+    fingerprint=WANTED.fingerprint,
 )
 TICKED = replace(PULL, body=PULL.body.replace("[ ]", "[x]"))
 SAME = ClosedPullRequest(5, WANTED.fingerprint, declined=True)
@@ -36,16 +39,43 @@ OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
     ("wanted", "branch", "pull", "declined", "step"),
     [
         pytest.param(WANTED, None, None, (), PullRequestStep.CREATE, id="no branch, change needed"),
-        pytest.param(NOTHING_LEFT, None, None, (), PullRequestStep.NOTHING, id="no branch, nothing to change"),
-        pytest.param(WANTED, OURS, PULL, (), PullRequestStep.NOTHING, id="open, ours, same fingerprint"),
-        pytest.param(WANTED, STALE, PULL, (), PullRequestStep.UPDATE, id="open, ours, other fingerprint or base"),
-        pytest.param(WANTED, EDITED, PULL, (), PullRequestStep.LEAVE_EDITED, id="open, a person pushed"),
         pytest.param(
-            WANTED, OURS, replace(PULL, base="release"), (), PullRequestStep.LEAVE_RETARGETED, id="open, other target"
+            NOTHING_LEFT, None, None, (), PullRequestStep.NOTHING, id="no branch, nothing to change"
+        ),
+        pytest.param(
+            WANTED, OURS, PULL, (), PullRequestStep.NOTHING, id="open, ours, same fingerprint"
+        ),
+        pytest.param(
+            WANTED,
+            STALE,
+            PULL,
+            (),
+            PullRequestStep.UPDATE,
+            id="open, ours, other fingerprint or base",
+        ),
+        pytest.param(
+            WANTED, EDITED, PULL, (), PullRequestStep.LEAVE_EDITED, id="open, a person pushed"
+        ),
+        pytest.param(
+            WANTED,
+            OURS,
+            replace(PULL, base="release"),
+            (),
+            PullRequestStep.LEAVE_RETARGETED,
+            id="open, other target",
         ),
         pytest.param(WANTED, EDITED, TICKED, (), PullRequestStep.UPDATE, id="edited, box ticked"),
-        pytest.param(WANTED, OURS, TICKED, (), PullRequestStep.UPDATE, id="ours, box ticked: made anew"),
-        pytest.param(WANTED, STALE, replace(PULL, labels=(PAUSED_LABEL,)), (), PullRequestStep.NOTHING, id="paused"),
+        pytest.param(
+            WANTED, OURS, TICKED, (), PullRequestStep.UPDATE, id="ours, box ticked: made anew"
+        ),
+        pytest.param(
+            WANTED,
+            STALE,
+            replace(PULL, labels=(PAUSED_LABEL,)),
+            (),
+            PullRequestStep.NOTHING,
+            id="paused",
+        ),
         pytest.param(
             WANTED,
             STALE,
@@ -55,27 +85,94 @@ OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
             id="paused, in capitals",
         ),
         pytest.param(NOTHING_LEFT, OURS, PULL, (), PullRequestStep.CLOSE, id="open, nothing left"),
-        pytest.param(NOTHING_LEFT, EDITED, PULL, (), PullRequestStep.LEAVE_OBSOLETE, id="edited, nothing left"),
-        pytest.param(WANTED, None, None, (SAME,), PullRequestStep.NOTHING, id="closed unmerged, same fingerprint"),
         pytest.param(
-            WANTED, OURS, None, (OTHER, SAME), PullRequestStep.NOTHING, id="closed unmerged, branch left over"
-        ),
-        pytest.param(WANTED, None, None, (OTHER,), PullRequestStep.CREATE, id="closed unmerged, other fingerprint"),
-        pytest.param(WANTED, OURS, None, (), PullRequestStep.CREATE_PULL, id="branch ours, creation was forbidden"),
-        pytest.param(WANTED, STALE, None, (), PullRequestStep.UPDATE, id="branch ours and stale, no pull request"),
-        pytest.param(
-            NOTHING_LEFT, OURS, None, (), PullRequestStep.DELETE_BRANCH, id="branch ours, nothing left, none open"
+            NOTHING_LEFT,
+            EDITED,
+            PULL,
+            (),
+            PullRequestStep.LEAVE_OBSOLETE,
+            id="edited, nothing left",
         ),
         pytest.param(
-            NOTHING_LEFT, OURS, None, (SAME,), PullRequestStep.NOTHING, id="closed unmerged, all declined, branch kept"
+            WANTED,
+            None,
+            None,
+            (SAME,),
+            PullRequestStep.NOTHING,
+            id="closed unmerged, same fingerprint",
+        ),
+        pytest.param(
+            WANTED,
+            OURS,
+            None,
+            (OTHER, SAME),
+            PullRequestStep.NOTHING,
+            id="closed unmerged, branch left over",
+        ),
+        pytest.param(
+            WANTED,
+            None,
+            None,
+            (OTHER,),
+            PullRequestStep.CREATE,
+            id="closed unmerged, other fingerprint",
+        ),
+        pytest.param(
+            WANTED,
+            OURS,
+            None,
+            (),
+            PullRequestStep.CREATE_PULL,
+            id="branch ours, creation was forbidden",
+        ),
+        pytest.param(
+            WANTED,
+            STALE,
+            None,
+            (),
+            PullRequestStep.UPDATE,
+            id="branch ours and stale, no pull request",
+        ),
+        pytest.param(
+            NOTHING_LEFT,
+            OURS,
+            None,
+            (),
+            PullRequestStep.DELETE_BRANCH,
+            id="branch ours, nothing left, none open",
+        ),
+        pytest.param(
+            NOTHING_LEFT,
+            OURS,
+            None,
+            (SAME,),
+            PullRequestStep.NOTHING,
+            id="closed unmerged, all declined, branch kept",
         ),
         pytest.param(WANTED, FOREIGN, None, (), PullRequestStep.FOREIGN, id="branch is not ours"),
         pytest.param(
-            NOTHING_LEFT, FOREIGN, None, (), PullRequestStep.NOTHING, id="branch is not ours, nothing to change"
+            NOTHING_LEFT,
+            FOREIGN,
+            None,
+            (),
+            PullRequestStep.NOTHING,
+            id="branch is not ours, nothing to change",
         ),
-        pytest.param(WANTED, ELSEWHERE, PULL, (), PullRequestStep.OTHER_SCOPE, id="ours, of another role or file"),
         pytest.param(
-            NOTHING_LEFT, ELSEWHERE, PULL, (), PullRequestStep.NOTHING, id="ours, of another, nothing to change"
+            WANTED,
+            ELSEWHERE,
+            PULL,
+            (),
+            PullRequestStep.OTHER_SCOPE,
+            id="ours, of another role or file",
+        ),
+        pytest.param(
+            NOTHING_LEFT,
+            ELSEWHERE,
+            PULL,
+            (),
+            PullRequestStep.NOTHING,
+            id="ours, of another, nothing to change",
         ),
         pytest.param(
             WANTED,
@@ -109,7 +206,9 @@ OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
             PullRequestStep.LEAVE_RETARGETED,
             id="edited, ticked, other target",
         ),
-        pytest.param(WANTED, EDITED, None, (), PullRequestStep.LEAVE_EDITED, id="edited, no pull request"),
+        pytest.param(
+            WANTED, EDITED, None, (), PullRequestStep.LEAVE_EDITED, id="edited, no pull request"
+        ),
     ],
 )
 def test_row(
@@ -125,7 +224,10 @@ def test_row(
 
 def test_a_new_proposal_names_the_one_that_was_declined() -> None:
     assert (
-        plan_step(WANTED, None, None, (OTHER, ClosedPullRequest(2, "dd" * 16, declined=True))).declined == OTHER.number
+        plan_step(
+            WANTED, None, None, (OTHER, ClosedPullRequest(2, "dd" * 16, declined=True))
+        ).declined
+        == OTHER.number
     )
 
 
@@ -143,7 +245,10 @@ pulls = st.none() | st.sampled_from(
 
 @given(branches, pulls, st.lists(st.sampled_from([SAME, OTHER])), st.booleans())
 def test_a_branch_with_edits_moves_only_by_its_ticked_box(
-    branch: ProposalBranch | None, pull: OpenPullRequest | None, declined: list[ClosedPullRequest], changes: bool
+    branch: ProposalBranch | None,
+    pull: OpenPullRequest | None,
+    declined: list[ClosedPullRequest],
+    changes: bool,
 ) -> None:
     decision = plan_step(replace(WANTED, changes=changes), branch, pull, declined)
     assert decision.reason
@@ -151,7 +256,12 @@ def test_a_branch_with_edits_moves_only_by_its_ticked_box(
         branch
         and not branch.is_own
         and decision.step
-        in {PullRequestStep.UPDATE, PullRequestStep.CLOSE, PullRequestStep.DELETE_BRANCH, PullRequestStep.CREATE}
+        in {
+            PullRequestStep.UPDATE,
+            PullRequestStep.CLOSE,
+            PullRequestStep.DELETE_BRANCH,
+            PullRequestStep.CREATE,
+        }
     ):
         assert decision.step is PullRequestStep.UPDATE
         assert pull is TICKED

@@ -9,16 +9,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.pull_request.lifecycle import body_fingerprint, controls_section, declined_changes
-from leastpriv.pull_request.models import PublishResult, PullRequestOperation, is_branch_name, pull_request_outputs
+from leastpriv.pull_request.models import (
+    PublishResult,
+    PullRequestOperation,
+    is_branch_name,
+    pull_request_outputs,
+)
 
-PIECES = ["a", "feature", "/", "//", ".", "..", ".lock", "@", "@{", "~", "^", ":", "?", "*", "[", "\\", " ", "-", "é"]
+PIECES = [
+    "a",
+    "feature",
+    "/",
+    "//",
+    ".",
+    "..",
+    ".lock",
+    "@",
+    "@{",
+    "~",
+    "^",
+    ":",
+    "?",
+    "*",
+    "[",
+    "\\",
+    " ",
+    "-",
+    "é",
+]
 
 
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map("".join))
 def test_branch_names_are_valid_exactly_if_git_accepts_them(name: str) -> None:
-    done = subprocess.run(["git", "check-ref-format", f"refs/heads/{name}"], capture_output=True, check=False)
+    done = subprocess.run(
+        ["git", "check-ref-format", f"refs/heads/{name}"], capture_output=True, check=False
+    )
     # An option, and a synonym of HEAD, which git accepts only as names of references.
-    assert is_branch_name(name) == (done.returncode == 0 and not name.startswith("-") and name != "@")
+    assert is_branch_name(name) == (
+        done.returncode == 0 and not name.startswith("-") and name != "@"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "HEAD", "-x", "a\u202eb", "a\nb", "a/", "/a", "a.lock/b"])
@@ -26,7 +55,9 @@ def test_branch_names_with_invisible_characters_are_invalid(name: str) -> None:
     assert not is_branch_name(name)
 
 
-@given(st.lists(st.from_regex(r"[0-9a-f]{12}", fullmatch=True) | st.just("first-draft"), max_size=30))
+@given(
+    st.lists(st.from_regex(r"[0-9a-f]{12}", fullmatch=True) | st.just("first-draft"), max_size=30)
+)
 def test_ids_of_changes_are_read_back_from_the_body(ids: list[str]) -> None:
     body = f"text\n<!-- leastpriv v=1 version=1 fingerprint=abcdef01 -->\n{controls_section(ids)}"
     assert declined_changes(body) == tuple(ids)
@@ -43,9 +74,14 @@ def test_a_body_without_markers_has_no_changes_and_no_fingerprint() -> None:
 
 def test_outputs_name_the_pull_request_only_where_there_is_one() -> None:
     outputs = pull_request_outputs(
-        PublishResult(PullRequestOperation.CREATED, "b", "c0ffee", "ba5e", number=7, url="https://x/pull/7")
+        PublishResult(
+            PullRequestOperation.CREATED, "b", "c0ffee", "ba5e", number=7, url="https://x/pull/7"
+        )
     )
-    assert (outputs["pull-request-number"], outputs["pull-request-url"]) == ("7", "https://x/pull/7")
+    assert (outputs["pull-request-number"], outputs["pull-request-url"]) == (
+        "7",
+        "https://x/pull/7",
+    )
     declined = pull_request_outputs(
         PublishResult(PullRequestOperation.NONE, "b", "", "ba5e", "It was declined.", number=7)
     )

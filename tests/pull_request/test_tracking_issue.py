@@ -1,4 +1,6 @@
-"""The tracking issue follows its findings, tested against a stateful GitHub that validates every request."""
+"""The tracking issue follows its findings, tested against a stateful GitHub that validates every
+request.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ import pytest
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.pull_requests import PullRequests
-from leastpriv.pull_request.lifecycle import TRACKING_LABEL, IssueStep, TrackedIssue, next_issue_step
+from leastpriv.pull_request.lifecycle import (
+    TRACKING_LABEL,
+    IssueStep,
+    TrackedIssue,
+    next_issue_step,
+)
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.records import Issue
 
@@ -37,7 +44,9 @@ def keep(github: FakeGitHub, *ids: str, marker: str = MARKER) -> IssueStep:
         web_url="https://github.com",
         deadline=RequestDeadline(lambda _: None),
     )
-    return PullRequests(connection).update_tracking_issue(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
+    return PullRequests(connection).update_tracking_issue(
+        marker, ids, "Drift", body_of(*ids, marker=marker)
+    )[0]
 
 
 def issue(github: FakeGitHub, number: int = 1) -> Issue:
@@ -49,19 +58,25 @@ def close_as(github: FakeGitHub, login: str, reason: str, number: int = 1) -> No
 
 
 class TestLifecycle:
-    def test_the_issue_is_opened_once_and_equal_findings_write_nothing(self, github: FakeGitHub) -> None:
+    def test_the_issue_is_opened_once_and_equal_findings_write_nothing(
+        self, github: FakeGitHub
+    ) -> None:
         assert keep(github, "aaaaaaaa") is IssueStep.OPEN
         assert (issue(github).labels, issue(github).state) == ([TRACKING_LABEL], "open")
         before = len(github.requests)
         assert keep(github, "aaaaaaaa") is IssueStep.NOTHING
-        assert {each.method for each in github.requests[before:] if "graphql" not in each.path} == {"GET"}
+        assert {each.method for each in github.requests[before:] if "graphql" not in each.path} == {
+            "GET"
+        }
         assert len(github.world.issues) == 1
 
     def test_changed_findings_edit_the_issue_with_one_comment(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa", "bbbbbbbb")
         assert keep(github, "bbbbbbbb", "cccccccc") is IssueStep.EDIT
         assert issue(github).body == body_of("bbbbbbbb", "cccccccc")
-        assert github.comments(1) == ["1 new, 1 gone, 1 as before: the description is that of this run."]
+        assert github.comments(1) == [
+            "1 new, 1 gone, 1 as before: the description is that of this run."
+        ]
 
     def test_no_findings_close_the_issue_and_new_ones_reopen_it(self, github: FakeGitHub) -> None:
         keep(github, "aaaaaaaa")
@@ -71,13 +86,17 @@ class TestLifecycle:
         assert keep(github, "aaaaaaaa") is IssueStep.REOPEN
         assert (issue(github).state, len(github.world.issues)) == ("open", 1)
 
-    def test_an_issue_closed_as_not_planned_is_reopened_only_for_other_findings(self, github: FakeGitHub) -> None:
+    def test_an_issue_closed_as_not_planned_is_reopened_only_for_other_findings(
+        self, github: FakeGitHub
+    ) -> None:
         keep(github, "aaaaaaaa", "bbbbbbbb")
         close_as(github, "kim", "not_planned")
         assert keep(github, "aaaaaaaa") is IssueStep.NOTHING
         assert keep(github, "aaaaaaaa", "cccccccc") is IssueStep.REOPEN
 
-    def test_an_issue_closed_as_completed_is_reopened_while_findings_remain(self, github: FakeGitHub) -> None:
+    def test_an_issue_closed_as_completed_is_reopened_while_findings_remain(
+        self, github: FakeGitHub
+    ) -> None:
         keep(github, "aaaaaaaa")
         close_as(github, "kim", "completed")
         assert keep(github, "aaaaaaaa") is IssueStep.REOPEN
@@ -91,7 +110,9 @@ class TestLifecycle:
 
 
 class TestForgedState:
-    def test_another_author_s_issue_with_marker_and_label_is_ignored(self, github: FakeGitHub) -> None:
+    def test_another_author_s_issue_with_marker_and_label_is_ignored(
+        self, github: FakeGitHub
+    ) -> None:
         forged = github.world.open_issue("mallory", "Drift", body_of("aaaaaaaa"))
         forged.labels.append(github.world.label(TRACKING_LABEL).name)
         assert keep(github) is IssueStep.NOTHING
@@ -105,7 +126,9 @@ class TestForgedState:
 
     def test_without_the_permission_the_error_names_it(self) -> None:
         with (
-            FakeGitHub("acme/orders", permissions={"metadata": "read", "contents": "read"}) as github,
+            FakeGitHub(
+                "acme/orders", permissions={"metadata": "read", "contents": "read"}
+            ) as github,
             pytest.raises(PullRequestError, match="issues: write"),
         ):
             keep(github, "aaaaaaaa")

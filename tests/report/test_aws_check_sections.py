@@ -12,10 +12,19 @@ ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/x.html#pass-role"
 HOSTILE = "a|b `x` @everyone <img src=x> [l](http://evil.example) \u202e ::error::x\n# h"
 DISAGREES = CheckFinding(
-    Severity.DISAGREES, "SIMULATION", "sqs:SendMessage on arn:aws:sqs:::q: allowed, not allowed.", "p.json"
+    Severity.DISAGREES,
+    "SIMULATION",
+    "sqs:SendMessage on arn:aws:sqs:::q: allowed, not allowed.",
+    "p.json",
 )
 ERROR = CheckFinding(
-    Severity.ERROR, "INVALID_ACTION", "The action x does not exist.", "p.json", 7, GUIDE, in_committed_policy=True
+    Severity.ERROR,
+    "INVALID_ACTION",
+    "The action x does not exist.",
+    "p.json",
+    7,
+    GUIDE,
+    in_committed_policy=True,
 )
 
 
@@ -32,7 +41,9 @@ def test_without_a_disagreement_there_is_no_warning() -> None:
 
 def test_findings_are_listed_by_line_with_their_page() -> None:
     text = "\n".join(
-        checks_section([CheckResult("ValidatePolicy", 1, (ERROR,)), CheckResult("SimulateCustomPolicy", 14)])
+        checks_section(
+            [CheckResult("ValidatePolicy", 1, (ERROR,)), CheckResult("SimulateCustomPolicy", 14)]
+        )
     )
     assert f"| `p.json:7` | **error** [`INVALID_ACTION`]({GUIDE}) |" in text
     assert "so it is in the committed policy" in text
@@ -48,7 +59,14 @@ def test_a_paid_check_counts_its_requests() -> None:
 def test_a_check_that_did_not_run_says_why() -> None:
     text = "\n".join(
         checks_section(
-            [CheckResult("ValidatePolicy", 0, failure="AWS denied x.", skipped_sources=("A part was left.",))]
+            [
+                CheckResult(
+                    "ValidatePolicy",
+                    0,
+                    failure="AWS denied x.",
+                    skipped_sources=("A part was left.",),
+                )
+            ]
         )
     )
     assert "could not run. AWS denied x." in text
@@ -89,11 +107,13 @@ def test_suggested_actions_have_a_reason_and_statements_to_copy() -> None:
     assert "- `iam:PassRole`: declared by `AWS::Lambda::Function`, for a security review." in text
     assert "No table lists what `Acme::Mail::Box` of the templates and plans need." in text
     assert "`proposal.json` has statements to copy" in text
-    assert statements_to_copy([*offers, SuggestedAction("iam:PassRole", Basis.LIFECYCLE, "x:Y", (ROLE,))]) == [
-        {"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:TagQueue"], "Resource": [queue]}
-    ]
+    assert statements_to_copy(
+        [*offers, SuggestedAction("iam:PassRole", Basis.LIFECYCLE, "x:Y", (ROLE,))]
+    ) == [{"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:TagQueue"], "Resource": [queue]}]
 
 
 def test_very_many_suggestions_are_truncated_visibly() -> None:
-    offers = [SuggestedAction(f"sqs:A{number}", Basis.DECLARED, f"sqs:B{number}") for number in range(40)]
+    offers = [
+        SuggestedAction(f"sqs:A{number}", Basis.DECLARED, f"sqs:B{number}") for number in range(40)
+    ]
     assert "- and 38 more." in "\n".join(suggested_actions_section(offers, DeclaredNeeds()))

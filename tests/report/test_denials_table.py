@@ -23,7 +23,10 @@ def denials(tmp_path: Path, log: str) -> tuple[int, list[dict[str, object]], str
 
 
 def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
-    log = f"a\n{SENTENCE} because no identity-based policy allows the sqs:ListQueues action\n{SENTENCE}\n"
+    log = (
+        f"a\n{SENTENCE} because no identity-based policy allows the sqs:ListQueues"
+        f" action\n{SENTENCE}\n"
+    )
     code, rows, said = denials(tmp_path, log)
     assert code == 0
     assert rows == [
@@ -40,7 +43,9 @@ def test_a_denial_is_one_line_and_exit_code_0(tmp_path: Path) -> None:
             "inferred": False,
             "why": None,
             "authorization_id": None,
-            "message": f"{SENTENCE} because no identity-based policy allows the sqs:ListQueues action",
+            "message": (
+                f"{SENTENCE} because no identity-based policy allows the sqs:ListQueues action"
+            ),
         }
     ]
     assert said == "1 distinct denial; a grant could fix 1.\n"
@@ -52,23 +57,40 @@ def test_a_log_without_a_denial_is_no_line_and_exit_code_1(tmp_path: Path) -> No
 
 def test_a_missing_file_is_bad_input(tmp_path: Path) -> None:
     out, error = io.StringIO(), io.StringIO()
-    assert main(["denials", str(tmp_path / "absent")], out, error, lambda: datetime(2026, 11, 24, tzinfo=UTC)) == 2
+    assert (
+        main(
+            ["denials", str(tmp_path / "absent")],
+            out,
+            error,
+            lambda: datetime(2026, 11, 24, tzinfo=UTC),
+        )
+        == 2
+    )
     assert "absent' cannot be read" in error.getvalue()
 
 
 def test_a_log_cannot_run_a_command_of_the_runner_through_its_message(tmp_path: Path) -> None:
-    log = f"User: arn:aws:iam::1:user/x##[add-mask]y\x1b]0;z\x07 {SENTENCE[6:]}\n::set-output name=a::b\n"
+    log = (
+        f"User: arn:aws:iam::1:user/x##[add-mask]y\x1b]0;z\x07 {SENTENCE[6:]}\n::set-output"
+        " name=a::b\n"
+    )
     _, rows, _ = denials(tmp_path, log)
     assert rows
     out = io.StringIO()
-    main(["denials", str(tmp_path / "log")], out, io.StringIO(), lambda: datetime(2026, 11, 24, tzinfo=UTC))
+    main(
+        ["denials", str(tmp_path / "log")],
+        out,
+        io.StringIO(),
+        lambda: datetime(2026, 11, 24, tzinfo=UTC),
+    )
     assert "##[" not in out.getvalue()
     assert all(line.startswith("{") for line in out.getvalue().splitlines())
     assert "\x1b" not in out.getvalue()
 
 
 @pytest.mark.parametrize(
-    ("more", "words"), [(False, "2 distinct denials; a grant could fix 1."), (True, "There are more")]
+    ("more", "words"),
+    [(False, "2 distinct denials; a grant could fix 1."), (True, "There are more")],
 )
 def test_the_summary_counts_denials_that_a_grant_fixes(more: bool, words: str) -> None:
     found = [

@@ -33,7 +33,9 @@ def statement(actions: Sequence[str], resource: str = "*", **more: Any) -> dict[
 
 
 def document(*statements: object) -> Document:
-    return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}).encode(), "policy.json")
+    return parse(
+        json.dumps({"Version": "2012-10-17", "Statement": statements}).encode(), "policy.json"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,9 @@ def reported(context: ReportContext, before: Document, after: Document) -> Repor
     return replace(context, escalation=found)
 
 
-def test_a_policy_of_everything_is_called_administrator_on_the_first_screen(usual: ReportContext) -> None:
+def test_a_policy_of_everything_is_called_administrator_on_the_first_screen(
+    usual: ReportContext,
+) -> None:
     everything = document(statement(["*"]))
     text = body(reported(usual, everything, everything))
     assert "- **Administrator in effect:** an attacker in one run" in text.partition("<details>")[0]
@@ -60,11 +64,16 @@ def test_any_role_for_one_service_is_a_path_to_the_strongest(usual: ReportContex
     passing = document(statement(["iam:PassRole", "glue:CreateDevEndpoint"]))
     text = escalation_line(reported(usual, passing, passing))
     assert text.startswith("**Escalation:** an attacker in one run")
-    assert "passing any role to a new Glue development endpoint (`iam:PassRole`, `glue:CreateDevEndpoint`)" in text
+    assert (
+        "passing any role to a new Glue development endpoint (`iam:PassRole`,"
+        " `glue:CreateDevEndpoint`)" in text
+    )
 
 
 def test_a_named_role_is_a_path_of_its_own_and_names_it(usual: ReportContext) -> None:
-    passing = document(statement(["iam:PassRole"], f"{A}role/app"), statement(["glue:CreateDevEndpoint"]))
+    passing = document(
+        statement(["iam:PassRole"], f"{A}role/app"), statement(["glue:CreateDevEndpoint"])
+    )
     context = reported(usual, passing, passing)
     assert list(escalation_section(context)) == []
     assert f"passing `{A}role/app` to a new Glue" in "\n".join(reach_section(context))
@@ -77,8 +86,12 @@ def test_a_role_of_the_bootstrap_is_named_with_what_it_may_do(usual: ReportConte
 
 
 def test_closed_paths_are_counted(usual: ReportContext) -> None:
-    context = reported(usual, document(statement(["iam:CreateAccessKey"])), document(statement(["s3:GetObject"])))
-    assert "closes 1 path to administrator, by `iam:CreateAccessKey`." in "\n".join(escalation_section(context))
+    context = reported(
+        usual, document(statement(["iam:CreateAccessKey"])), document(statement(["s3:GetObject"]))
+    )
+    assert "closes 1 path to administrator, by `iam:CreateAccessKey`." in "\n".join(
+        escalation_section(context)
+    )
     value = escalation_value(context)
     assert value["closed"] == ["user-keys"]
     assert value["administrator_before"] is False
@@ -99,7 +112,9 @@ def test_the_machine_readable_proposal_has_the_paths(usual: ReportContext) -> No
 
 def test_the_drafted_boundary_has_no_path_to_administrator() -> None:
     drafted = parse(draft_boundary(), "boundary.json")
-    assert [path for path in escalation_paths([drafted], f"{A}role/app") if path.leads_to_administrator] == []
+    assert [
+        path for path in escalation_paths([drafted], f"{A}role/app") if path.leads_to_administrator
+    ] == []
     assert len(drafted.raw) < 6_144
 
 
@@ -110,10 +125,14 @@ def test_the_condition_of_the_boundary_closes_the_path_that_it_is_offered_for() 
     boundary = boundary_for([wide], paths, ROLE, "iam/app-boundary.json", exists=False)
     assert boundary is not None
     assert boundary.statements == (("statement 1", tuple(makes)),)
-    condition = {boundary.condition.operator: {boundary.condition.key: list(boundary.condition.values)}}
+    condition = {
+        boundary.condition.operator: {boundary.condition.key: list(boundary.condition.values)}
+    }
     bounded = document(statement(makes, f"{A}role/app-*", Condition=condition))
     assert not is_administrator(escalation_paths([bounded], ROLE))
-    assert boundary_for([bounded], escalation_paths([bounded], ROLE), ROLE, "", exists=False) is None
+    assert (
+        boundary_for([bounded], escalation_paths([bounded], ROLE), ROLE, "", exists=False) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +143,9 @@ def test_the_condition_of_the_boundary_closes_the_path_that_it_is_offered_for() 
         ("iam/app.json", False, "drafts one as `iam/app.json`"),
     ],
 )
-def test_the_section_says_where_the_boundary_is(usual: ReportContext, path: str, exists: bool, words: str) -> None:
+def test_the_section_says_where_the_boundary_is(
+    usual: ReportContext, path: str, exists: bool, words: str
+) -> None:
     wide = document(statement(["iam:CreateRole", "iam:PutRolePolicy"]))
     boundary = boundary_for([wide], escalation_paths([wide], ROLE), ROLE, path, exists=exists)
     [text] = boundary_section(replace(usual, boundary=boundary))
@@ -134,7 +155,10 @@ def test_the_section_says_where_the_boundary_is(usual: ReportContext, path: str,
 
 MAKES = {
     "Version": "2012-10-17",
-    "Statement": [*POLICY["Statement"], statement(["iam:CreateRole", "iam:PutRolePolicy"], f"{A}role/app-*")],
+    "Statement": [
+        *POLICY["Statement"],
+        statement(["iam:CreateRole", "iam:PutRolePolicy"], f"{A}role/app-*"),
+    ],
 }
 
 

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from leastpriv.report.escape import code, name, plain, prose, visible
 from tests.fakes.markdown import HOSTILE, read
 
-PIECES = st.sampled_from(HOSTILE) | st.text(max_size=8) | st.text(alphabet="`|\\<>@#[]()*_!-: \n", max_size=12)
+PIECES = (
+    st.sampled_from(HOSTILE)
+    | st.text(max_size=8)
+    | st.text(alphabet="`|\\<>@#[]()*_!-: \n", max_size=12)
+)
 TEXTS = st.lists(PIECES, max_size=4).map("".join)
 
 
@@ -38,7 +42,11 @@ def test_visible_text_is_one_line_without_hidden_characters(text: str) -> None:
     assert "|" not in shown
     assert "<!--" not in shown
     assert "##[" not in shown
-    hidden = [character for character in shown.replace("@\u200b", "") if unicodedata.category(character)[0] == "C"]
+    hidden = [
+        character
+        for character in shown.replace("@\u200b", "")
+        if unicodedata.category(character)[0] == "C"
+    ]
     assert hidden == []
     assert len(shown.splitlines()) <= 1
 
@@ -48,7 +56,9 @@ def test_a_mention_is_broken_even_in_plain_text(text: str) -> None:
     assert "@" not in code(text).replace("@\u200b", "")
 
 
-FILLERS_MARKS_AND_CONTROLS = "\u034f\u115f\u3164\uffa0\u2800\u17b5\ufe0f\U000e0101\u180e\u200d\u00ad\ufeff\u2028"
+FILLERS_MARKS_AND_CONTROLS = (
+    "\u034f\u115f\u3164\uffa0\u2800\u17b5\ufe0f\U000e0101\u180e\u200d\u00ad\ufeff\u2028"
+)
 
 
 @pytest.mark.parametrize("character", FILLERS_MARKS_AND_CONTROLS)
@@ -65,7 +75,12 @@ def test_a_long_text_is_truncated_visibly(text: str) -> None:
     assert code(text, 20) == code(text[:19] + "…")
 
 
-@given(TEXTS | st.lists(st.sampled_from(["`", "``", " ", "<b>", "(", ")", ".", "a", "@me"]), max_size=12).map("".join))
+@given(
+    TEXTS
+    | st.lists(
+        st.sampled_from(["`", "``", " ", "<b>", "(", ")", ".", "a", "@me"]), max_size=12
+    ).map("".join)
+)
 def test_a_sentence_that_quotes_untrusted_text_is_inert(text: str) -> None:
     page = read(f"| a |\n| --- |\n| it is {prose(text)} |\n\nend")
     assert page.acts() == []
@@ -77,9 +92,15 @@ def test_a_sentence_that_quotes_untrusted_text_is_inert(text: str) -> None:
     ("sentence", "shown"),
     [
         ("lifecycle counterpart of iam:CreateRole", "lifecycle counterpart of `iam:CreateRole`"),
-        ("set `unseen-services: drop` to remove such grants", "set `unseen-services: drop` to remove such grants"),
+        (
+            "set `unseen-services: drop` to remove such grants",
+            "set `unseen-services: drop` to remove such grants",
+        ),
         ("data event (AWS::SQS::Queue), not known", "data event (`AWS::SQS::Queue`), not known"),
-        ("the organization's S3 policy, 12 of 30 days.", "the organization's S3 policy, 12 of 30 days."),
+        (
+            "the organization's S3 policy, 12 of 30 days.",
+            "the organization's S3 policy, 12 of 30 days.",
+        ),
         ("`keep` names s3:*", "`keep` names `s3:*`"),
         ("used on arn:aws:sqs:::job-??", "used on `arn:aws:sqs:::job-??`"),
         ("is it used?", "is it used?"),
@@ -105,7 +126,9 @@ def test_names_of_roles_remain_readable() -> None:
 
 
 @given(TEXTS)
-def test_a_line_for_a_terminal_is_one_line_that_moves_no_cursor_and_runs_no_command(text: str) -> None:
+def test_a_line_for_a_terminal_is_one_line_that_moves_no_cursor_and_runs_no_command(
+    text: str,
+) -> None:
     shown = plain(text)
     assert len(shown.splitlines()) <= 1
     assert "##[" not in shown

@@ -10,13 +10,19 @@ from hypothesis import strategies as st
 from leastpriv.report.phrases import fit_sections
 
 LONG = "\n".join(f"line {number}" for number in range(1_200))
-SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60).map("\n".join), max_size=8)
+SECTIONS = st.lists(
+    st.lists(st.text("ab", max_size=60), min_size=1, max_size=60).map("\n".join), max_size=8
+)
 CUT = re.compile(r"(?:\n\n|\A)\*([\d,]+) more lines are in `proposal\.json`\.\*\Z")
 
 
-@given(SECTIONS | st.lists(st.sampled_from(["a", LONG]), min_size=1, max_size=8), st.integers(0, 4_000))
+@given(
+    SECTIONS | st.lists(st.sampled_from(["a", LONG]), min_size=1, max_size=8), st.integers(0, 4_000)
+)
 @example([LONG, "a"], 0)
-def test_sections_fit_the_limit_and_lose_only_whole_lines_at_their_ends(sections: list[str], room: int) -> None:
+def test_sections_fit_the_limit_and_lose_only_whole_lines_at_their_ends(
+    sections: list[str], room: int
+) -> None:
     longest = 100 * len(sections) + room
     shown = fit_sections(sections, longest)
     assert len(shown) == len(sections)
@@ -50,7 +56,9 @@ BLOCKS = (
 
 
 @given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=12), st.integers(100, 2_000))
-def test_no_truncation_leaves_a_code_block_or_details_element_open(blocks: list[str], longest: int) -> None:
+def test_no_truncation_leaves_a_code_block_or_details_element_open(
+    blocks: list[str], longest: int
+) -> None:
     """The text after a section renders as written."""
     (shown,) = fit_sections(["\n\n".join(blocks)], longest)
     assert len(shown) <= longest or shown == "\n\n".join(blocks)

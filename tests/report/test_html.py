@@ -36,7 +36,9 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
 
 def page(contexts: Sequence[ReportContext]) -> str:
     """The page of some proposals."""
-    return html.page([TargetRow(each.principal, each.policy_file, context=each) for each in contexts])
+    return html.page(
+        [TargetRow(each.principal, each.policy_file, context=each) for each in contexts]
+    )
 
 
 def parsed(text: str) -> Element:
@@ -54,8 +56,16 @@ def tags(element: Element) -> list[str]:
 
 def test_it_loads_nothing_and_names_no_other_host(usual: ReportContext) -> None:
     root = parsed(page([usual]))
-    assert not [each for each in root.iter() if each.get("src") or each.tag in ("link", "iframe", "object", "base")]
-    addresses = [href for each in root.iter("a") if (href := each.get("href", "")) and not href.startswith("#")]
+    assert not [
+        each
+        for each in root.iter()
+        if each.get("src") or each.tag in ("link", "iframe", "object", "base")
+    ]
+    addresses = [
+        href
+        for each in root.iter("a")
+        if (href := each.get("href", "")) and not href.startswith("#")
+    ]
     assert addresses
     reference = r"https://docs\.aws\.amazon\.com/service-authorization/latest/reference/list_\w+\.html(#\w+-\w+)?"
     run = r"https://github\.com/acme/orders/actions/runs/\d+"
@@ -63,14 +73,20 @@ def test_it_loads_nothing_and_names_no_other_host(usual: ReportContext) -> None:
 
 
 def test_only_the_embedded_style_and_script_run(usual: ReportContext) -> None:
-    [policy] = [each.get("content", "") for each in parsed(page([usual])).iter("meta") if each.get("http-equiv")]
+    [policy] = [
+        each.get("content", "")
+        for each in parsed(page([usual])).iter("meta")
+        if each.get("http-equiv")
+    ]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
     assert not re.search(r"\sstyle=|\son\w+=", page([usual]))
 
 
 def test_the_page_has_every_change_with_its_evidence(usual: ReportContext) -> None:
-    changes = [each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")]
+    changes = [
+        each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")
+    ]
     assert len(changes) == len(usual.proposal.changes)
     [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
     assert "cloudwatch:PutMetricAlarm denied in 1 run, last 2026-10-15" in added
@@ -81,10 +97,18 @@ def test_each_changed_line_of_the_policy_has_its_evidence(usual: ReportContext) 
     lines = {line["action"]: line for line in target_view(usual, 1)["diff"] if line["action"]}
     assert (lines["sqs:PurgeQueue"]["sign"], lines["sqs:PurgeQueue"]["basis"]) == ("-", "removed")
     assert "no call in 35 days and 6 runs" in lines["sqs:PurgeQueue"]["evidence"]
-    assert (lines["lambda:UpdateFunctionCode"]["sign"], lines["lambda:UpdateFunctionCode"]["basis"]) == ("+", "used")
-    assert "used in 6 runs, last 2026-11-05: [17650000005]" in lines["lambda:UpdateFunctionCode"]["evidence"]
+    assert (
+        lines["lambda:UpdateFunctionCode"]["sign"],
+        lines["lambda:UpdateFunctionCode"]["basis"],
+    ) == ("+", "used")
+    assert (
+        "used in 6 runs, last 2026-11-05: [17650000005]"
+        in lines["lambda:UpdateFunctionCode"]["evidence"]
+    )
     assert lines["cloudwatch:PutMetricAlarm"]["basis"] == "added"
-    assert any(line["basis"] == "kept" and line["evidence"].startswith("kept: ") for line in lines.values())
+    assert any(
+        line["basis"] == "kept" and line["evidence"].startswith("kept: ") for line in lines.values()
+    )
 
 
 def test_an_action_leads_to_its_documentation(usual: ReportContext) -> None:
@@ -99,7 +123,11 @@ def test_the_life_cycle_names_what_is_kept_and_what_no_policy_grants(usual: Repo
     later = SuggestedAction("sqs:DeleteQueue", Basis.LIFECYCLE, "sqs:CreateQueue")
     context = replace(usual, kept_counterparts=(kept,), suggested_actions=(later,))
     [found] = target_view(context, 1)["life_cycles"]
-    assert found == {"action": "sqs:CreateQueue", "kept": ["sqs:TagQueue"], "suggested": ["sqs:DeleteQueue"]}
+    assert found == {
+        "action": "sqs:CreateQueue",
+        "kept": ["sqs:TagQueue"],
+        "suggested": ["sqs:DeleteQueue"],
+    }
 
 
 def test_granted_used_and_remaining_actions_are_counted_by_service(usual: ReportContext) -> None:
@@ -127,10 +155,16 @@ def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
         RoleLink(deploy, last, RoleLinkKind.PASSED, "CloudFormation", count=2),
         RoleLink(last, own, RoleLinkKind.ASSUMED, count=1),
     )
-    context = replace(usual, chained=RoleChainPolicies(RoleChain((own,), links, left_out=3), frozenset({own})))
+    context = replace(
+        usual, chained=RoleChainPolicies(RoleChain((own,), links, left_out=3), frozenset({own}))
+    )
     root = parsed(page([context]))
     [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
-    assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
+    assert [each.text for each in drawn.iter(f"{SVG}text")] == [
+        "cdk-deploy",
+        "cdk-exec",
+        "ci-deploy",
+    ]
     assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
     text = all_text(root)
     assert "ci-deploy assumes cdk-deploy (6 calls)" in text
@@ -153,19 +187,29 @@ def fleet(*rows: TargetRow) -> list[list[str]]:
     return [[all_text(cell) for cell in row] for row in nav.iter("tr")]
 
 
-def test_the_table_of_roles_has_figures_verdict_chance_and_last_run_of_each(usual: ReportContext) -> None:
+def test_the_table_of_roles_has_figures_verdict_chance_and_last_run_of_each(
+    usual: ReportContext,
+) -> None:
     draft = replace(usual, proposal=replace(usual.proposal, changes=()))
-    _, first, second = fleet(*(TargetRow(ROLE, "iam/x.json", context=each) for each in (usual, draft)))
+    _, first, second = fleet(
+        *(TargetRow(ROLE, "iam/x.json", context=each) for each in (usual, draft))
+    )
     bars = target_view(usual, 1)["bars"]
-    assert first[2:5] == [str(sum(bar[kind] for bar in bars)) for kind in ("granted", "used", "after")]
+    assert first[2:5] == [
+        str(sum(bar[kind] for bar in bars)) for kind in ("granted", "used", "after")
+    ]
     assert first[5:] == ["Probably", "7 %", "6", "2026-11-05"]
     assert second[5] == "Nothing to change"
     assert second[4] == second[2]
 
 
-def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(usual: ReportContext) -> None:
+def test_a_failed_target_is_first_in_the_table_with_its_reason_and_account(
+    usual: ReportContext,
+) -> None:
     other = ROLE.replace("111122223333", "222233334444")
-    good = TargetRow(ROLE, "iam/x.json", context=usual, pull_request="https://github.com/acme/orders/pull/1")
+    good = TargetRow(
+        ROLE, "iam/x.json", context=usual, pull_request="https://github.com/acme/orders/pull/1"
+    )
     head, first, second = fleet(good, TargetRow(other, "iam/y.json", failure="No <call>."))
     assert head[0] == "Account"
     assert first == [
@@ -191,13 +235,19 @@ def test_of_a_large_fleet_the_widest_targets_have_details(
     root = parsed(page([usual] * 5))
     [nav] = root.iter("nav")
     wanted = [each.get("href") for each in nav.iter("a")]
-    assert [f"#{each.get('id')}" for each in root.iter("article")] == wanted == ["#target-1", "#target-2"]
+    assert (
+        [f"#{each.get('id')}" for each in root.iter("article")]
+        == wanted
+        == ["#target-1", "#target-2"]
+    )
     assert len(list(nav.iter("tr"))) == 6
     assert "The proposals of 3 more targets are in their folders" in all_text(nav)
 
 
 def test_the_chance_is_the_same_as_in_the_pull_request(usual: ReportContext) -> None:
-    assert "Chance that the next run needs an action this policy lacks: about" in all_text(parsed(page([usual])))
+    assert "Chance that the next run needs an action this policy lacks: about" in all_text(
+        parsed(page([usual]))
+    )
 
 
 def test_evidence_beyond_the_limit_is_counted(usual: ReportContext) -> None:
@@ -240,13 +290,17 @@ def _named(context: ReportContext, name: str) -> ReportContext:
         proposal=replace(context.proposal, changes=changes),
         evidence=replace(context.evidence, runs=runs),
         chained=RoleChainPolicies(
-            RoleChain((ROLE,), (RoleLink(ROLE, f"{ROLE[:-9]}{name}", RoleLinkKind.PASSED, name, count=1),))
+            RoleChain(
+                (ROLE,), (RoleLink(ROLE, f"{ROLE[:-9]}{name}", RoleLinkKind.PASSED, name, count=1),)
+            )
         ),
     )
 
 
 def _change(change: Change, name: str) -> Change:
-    kept = {f"{name}{number}": GuardResult(name, name) for number, _ in enumerate(change.kept or {})}
+    kept = {
+        f"{name}{number}": GuardResult(name, name) for number, _ in enumerate(change.kept or {})
+    }
     return replace(
         change,
         resources=(name,),
@@ -259,4 +313,6 @@ def _change(change: Change, name: str) -> Change:
 
 def _usage(usage: Usage, name: str) -> Usage:
     permission = structs.replace(usage.need.permission, resource=name)
-    return replace(usage, need=structs.replace(usage.need, permission=permission), events=(name,), runs=(name,))
+    return replace(
+        usage, need=structs.replace(usage.need, permission=permission), events=(name,), runs=(name,)
+    )

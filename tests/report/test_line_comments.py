@@ -20,10 +20,18 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
-def test_additions_are_noted_in_the_proposed_file_and_removals_in_the_committed_one(usual: ReportContext) -> None:
+def test_additions_are_noted_in_the_proposed_file_and_removals_in_the_committed_one(
+    usual: ReportContext,
+) -> None:
     assert usual.proposal.committed
-    files = {"LEFT": usual.proposal.committed.text.split("\n"), "RIGHT": usual.proposal.document.text.split("\n")}
-    notes = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
+    files = {
+        "LEFT": usual.proposal.committed.text.split("\n"),
+        "RIGHT": usual.proposal.document.text.split("\n"),
+    }
+    notes = [
+        (note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1])
+        for note in line_notes(usual)
+    ]
     assert [(word, line.strip(' ,"[]')) for word, line in notes] == [
         ("Added", 'Action": "cloudwatch:PutMetricAlarm'),
         ("Narrowed", 'Action": "lambda:*'),
@@ -58,7 +66,9 @@ def _proposal_of(folder: Path) -> ReportContext:
         proposal=replace(
             made.proposal,
             committed=made.proposal.committed.with_text(text),
-            document=made.proposal.document.with_text(json.dumps(json.loads(made.proposal.document.text))),
+            document=made.proposal.document.with_text(
+                json.dumps(json.loads(made.proposal.document.text))
+            ),
         ),
     )
 
@@ -67,13 +77,16 @@ def test_ten_at_most_and_a_security_reviewers_first(usual: ReportContext) -> Non
     [added] = [change for change in usual.proposal.changes if change.usages and not change.line]
     many = [replace(added, action=f"cloudwatch:PutMetricAlarm{number}") for number in range(20)]
     statements = [
-        {"Effect": "Allow", "Action": change.action, "Resource": list(change.resources)} for change in (*many, added)
+        {"Effect": "Allow", "Action": change.action, "Resource": list(change.resources)}
+        for change in (*many, added)
     ]
     document = usual.proposal.document.with_text(
         json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1)
     )
     grave = replace(added, security="lets the role make itself stronger")
-    context = replace(usual, proposal=replace(usual.proposal, changes=(*many, grave), document=document))
+    context = replace(
+        usual, proposal=replace(usual.proposal, changes=(*many, grave), document=document)
+    )
     notes = line_notes(context)
     assert len(notes) == MOST_NOTES
     assert "**Security reviewer:** it lets the role make itself stronger." in notes[0].text
@@ -86,7 +99,13 @@ def test_a_first_draft_has_no_notes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_are_inert_in_a_note(usual: ReportContext, name: str) -> None:
     changes = tuple(
-        replace(change, removed_actions=(name,), used=(name,), replacement=(name,), resources=(*change.resources, name))
+        replace(
+            change,
+            removed_actions=(name,),
+            used=(name,),
+            replacement=(name,),
+            resources=(*change.resources, name),
+        )
         for change in usual.proposal.changes
     )
     notes = line_notes(replace(usual, proposal=replace(usual.proposal, changes=changes)))

@@ -23,7 +23,9 @@ def outputs(proposed: Proposed, file: str = "") -> dict[str, str]:
     return outputs_of(RunResult((target,), has_targets_file=False), file, [0])
 
 
-def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:
+def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(
+    tmp_path: Path,
+) -> None:
     made = proposal(tmp_path, POLICY)
     found = outputs(made, "/out/proposal.json")
     assert found["has-changes"] == "true"
@@ -36,7 +38,9 @@ def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(
     assert found["proposal-file"] == "/out/proposal.json"
 
 
-def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(tmp_path: Path) -> None:
+def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
+    tmp_path: Path,
+) -> None:
     """One of two grants is removed; the other is kept because its region was not read."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
@@ -46,9 +50,15 @@ def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
     assert "sqs:PurgeQueue" not in json.loads(found["removed-actions"])
 
 
-def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
+def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(
+    tmp_path: Path,
+) -> None:
     found = outputs(proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])))
-    assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == ("false", "[]", "[]")
+    assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == (
+        "false",
+        "[]",
+        "[]",
+    )
     assert found["policy"] == json.dumps(as_committed(), indent=2)
 
 
@@ -60,9 +70,13 @@ def session_policy(proposed: Proposed, other: Document | None = None) -> str:
 
 
 def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path: Path) -> None:
-    """A session policy denies all that it does not allow, so a deploy needs the other policies in it."""
+    """A session policy denies all that it does not allow, so a deploy needs the other policies in
+    it.
+    """
     other = parse(
-        b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
+        b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource":'
+        b' "*"}}',
+        "o",
     )
     made = proposal(tmp_path, POLICY)
     text = session_policy(made, other)
@@ -73,8 +87,15 @@ def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path:
 
 
 def test_a_policy_too_long_for_a_session_gives_no_session_policy(tmp_path: Path) -> None:
-    deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
-    assert session_policy(proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]})) == ""
+    deny = {
+        "Effect": "Deny",
+        "Action": [f"sns:Set{number:>090}" for number in range(25)],
+        "Resource": "*",
+    }
+    assert (
+        session_policy(proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}))
+        == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,10 +110,17 @@ def test_a_policy_too_long_for_a_session_gives_no_session_policy(tmp_path: Path)
         ({"Fn::Sub": "arn:aws:s3:::${Bucket}"}, False),
     ],
 )
-def test_a_policy_with_placeholders_gives_no_session_policy(tmp_path: Path, resource: object, fits: bool) -> None:
+def test_a_policy_with_placeholders_gives_no_session_policy(
+    tmp_path: Path, resource: object, fits: bool
+) -> None:
     text = json.dumps(
-        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}]}
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}],
+        }
     )
-    template = json.dumps({"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}})
+    template = json.dumps(
+        {"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}}
+    )
     other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
     assert bool(session_policy(proposal(tmp_path, POLICY), other)) is fits

@@ -11,7 +11,8 @@ from leastpriv.report.phrases import codes, day, joined, oldest_first, plural
 
 
 @pytest.mark.parametrize(
-    ("count", "phrase"), [(0, "0 entries"), (1, "1 entry"), (2, "2 entries"), (1204, "1,204 entries")]
+    ("count", "phrase"),
+    [(0, "0 entries"), (1, "1 entry"), (2, "2 entries"), (1204, "1,204 entries")],
 )
 def test_a_count_agrees_with_its_noun(count: int, phrase: str) -> None:
     assert plural(count, "entry", "entries") == phrase
@@ -37,6 +38,8 @@ def test_a_missing_day_is_a_dash() -> None:
 
 def test_runs_are_listed_oldest_first() -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC)
-    runs = [Run(name, name, first + timedelta(days=number), first) for number, name in enumerate("cab")]
+    runs = [
+        Run(name, name, first + timedelta(days=number), first) for number, name in enumerate("cab")
+    ]
     assert oldest_first(["a", "b", "c", "a"], runs) == ("c", "a", "b")
     assert oldest_first(["b"], runs) == ("b",)

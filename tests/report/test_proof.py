@@ -33,12 +33,19 @@ def lines(context: ReportContext, **changes: Any) -> list[str]:
 def test_the_proof_has_a_line_for_replay_access_runs_and_sizes(usual: ReportContext) -> None:
     size = usual.proof.size_after
     assert lines(usual) == [
-        "**12 of 12** successful calls are allowed by the result. SCPs, permissions "
-        "boundaries and resource policies are not evaluated.",
+        (
+            "**12 of 12** successful calls are allowed by the result. SCPs, permissions "
+            "boundaries and resource policies are not evaluated."
+        ),
         "No new access beyond the listed additions.",
-        "Leaving one run out: each run's calls were replayed against a policy made from the other runs; all "
-        "6 runs pass.",
-        f"Size {usual.proof.size_before:,} → {size:,} characters, of at most 6,144 of a managed policy.",
+        (
+            "Leaving one run out: each run's calls were replayed against a policy made from the"
+            " other runs; all 6 runs pass."
+        ),
+        (
+            f"Size {usual.proof.size_before:,} → {size:,} characters, of at most 6,144 of a managed"
+            " policy."
+        ),
     ]
 
 
@@ -51,21 +58,31 @@ def test_calls_that_would_be_denied_are_in_the_first_line(usual: ReportContext) 
 def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: ReportContext) -> None:
     found = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
     assert len(found) == 5
-    assert found[4].startswith("Left open: 2 calls of these name the resource in part: the result allows a part of it.")
+    assert found[4].startswith(
+        "Left open: 2 calls of these name the resource in part: the result allows a part of it."
+    )
     assert "3 more calls allowed if a condition holds" in found[4]
 
 
-def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: ReportContext) -> None:
-    found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
-    assert found == (
-        "Leaving one run out: each run's calls were replayed against a policy made from the other runs; in "
-        "**2 of 10 runs** it lacks `sqs:A`, `sqs:B`. The more runs, the safer. 2 older runs with "
-        "actions of their own not tested."
+def test_runs_that_would_have_been_denied_are_counted_with_their_actions(
+    usual: ReportContext,
+) -> None:
+    found = lines(
+        usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2)
+    )[2]
+    assert (
+        found
+        == "Leaving one run out: each run's calls were replayed against a policy made from the"
+        " other runs; in **2 of 10 runs** it lacks `sqs:A`, `sqs:B`. The more runs, the safer. 2"
+        " older runs with actions of their own not tested."
     )
 
 
 def test_new_access_is_a_warning(usual: ReportContext) -> None:
-    assert lines(usual, new_access=("sqs:* on *",))[1] == "**New access beyond the listed additions**: `sqs:* on *`."
+    assert (
+        lines(usual, new_access=("sqs:* on *",))[1]
+        == "**New access beyond the listed additions**: `sqs:* on *`."
+    )
 
 
 def test_a_policy_that_iam_would_reject_is_a_warning(usual: ReportContext) -> None:
@@ -73,14 +90,18 @@ def test_a_policy_that_iam_would_reject_is_a_warning(usual: ReportContext) -> No
     assert "**over the limit by 1,000**, IAM will reject it" in over
     assert "more than the 10 managed policies" in lines(usual, fits=False)[3]
     inline = lines(usual, sizes=(7_144,), kind=PolicyKind.INLINE_ROLE)[3]
-    assert inline.endswith("→ 7,144 characters, of at most 10,240 of all inline policies of a role.")
+    assert inline.endswith(
+        "→ 7,144 characters, of at most 10,240 of all inline policies of a role."
+    )
 
 
 def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
     second = parse(b'{"Statement": []}', "a part")
     folds = (ActionWildcard("ec2:Describe*", ("ec2:DescribeA", "ec2:DescribeB")),)
     packed = PackedPolicy(usual.proposal.document, (second,), ("Queues",), folds)
-    split = replace(usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",))
+    split = replace(
+        usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",)
+    )
     found = lines(split, sizes=(6_000, 900))[3]
     assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in found
     assert "Merged into another statement, to save size: `Queues`." in found
@@ -88,14 +109,19 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
 
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
-    assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2] == (
-        "Leaving one run out: not done; it needs two runs, and no run can be tested. 12 runs not judged: the result "
-        "does not surely allow all of it."
+    assert (
+        lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2]
+        == "Leaving one run out: not done; it needs two runs, and no run can be tested. 12 runs not"
+        " judged: the result does not surely allow all of it."
     )
 
 
 def test_restricted_resources_have_a_section_with_the_risk(tmp_path: Path) -> None:
-    wide = {**POLICY["Statement"][0], "Resource": "*", "Action": ["lambda:UpdateFunctionCode", "sqs:CreateQueue"]}
+    wide = {
+        **POLICY["Statement"][0],
+        "Resource": "*",
+        "Action": ["lambda:UpdateFunctionCode", "sqs:CreateQueue"],
+    }
     body = proposal(tmp_path, {**POLICY, "Statement": [wide]}).body
     function = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
     assert "**Narrows** 1 action from `*` to the resources that were used." in body

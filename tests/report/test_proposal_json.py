@@ -25,7 +25,9 @@ def exported(usual: Proposed) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def test_the_json_has_its_format_generator_and_scope(exported: dict[str, Any], usual: Proposed) -> None:
+def test_the_json_has_its_format_generator_and_scope(
+    exported: dict[str, Any], usual: Proposed
+) -> None:
     assert exported["schema"] == 1
     assert (exported["principal"], exported["policy_file"]) == (ROLE, "iam/ci-deploy.json")
     assert exported["fingerprint"] == usual.context.fingerprint
@@ -35,9 +37,19 @@ def test_the_json_has_its_format_generator_and_scope(exported: dict[str, Any], u
 
 def test_every_change_has_its_location_and_evidence(exported: dict[str, Any]) -> None:
     changes = {change["action"]: change for change in exported["changes"]}
-    assert set(changes) == {"cloudwatch:PutMetricAlarm", "lambda:*", "sqs:PurgeQueue", "sns:CreateTopic"}
+    assert set(changes) == {
+        "cloudwatch:PutMetricAlarm",
+        "lambda:*",
+        "sqs:PurgeQueue",
+        "sns:CreateTopic",
+    }
     added = changes["cloudwatch:PutMetricAlarm"]
-    assert (added["kind"], added["basis"], added["statement"], added["line"]) == ("add", "denied", None, None)
+    assert (added["kind"], added["basis"], added["statement"], added["line"]) == (
+        "add",
+        "denied",
+        None,
+        None,
+    )
     assert added["resources"] == [ALARM]
     assert added["usages"][0]["count"] == 1
     narrowed = changes["lambda:*"]
@@ -50,17 +62,34 @@ def test_every_change_has_its_location_and_evidence(exported: dict[str, Any]) ->
 
 def test_the_proof_lists_what_it_does_not_model(exported: dict[str, Any]) -> None:
     proof = exported["proof"]
-    assert (proof["recorded"], proof["allowed"], proof["unmapped"], proof["denied"]) == (12, 12, 0, [])
-    assert proof["not_evaluated"] == ["service control policies", "permissions boundaries", "resource policies"]
+    assert (proof["recorded"], proof["allowed"], proof["unmapped"], proof["denied"]) == (
+        12,
+        12,
+        0,
+        [],
+    )
+    assert proof["not_evaluated"] == [
+        "service control policies",
+        "permissions boundaries",
+        "resource policies",
+    ]
     assert proof["new_access"] == []
 
 
-def test_the_proof_names_the_statement_that_allows_each_replayed_need(exported: dict[str, Any]) -> None:
+def test_the_proof_names_the_statement_that_allows_each_replayed_need(
+    exported: dict[str, Any],
+) -> None:
     rows = {row["action"]: row for row in exported["proof"]["replayed"]}
     assert rows["sqs:CreateQueue"]["decision"] == "allowed"
     place = rows["sqs:CreateQueue"]["statement"]
     assert (place["file"], place["sid"], place["index"]) == ("iam/ci-deploy.json", "Queues", 1)
-    assert exported["proof"]["left_out"] == {"runs": 6, "denied": {}, "not_checked": 0, "untried": 0, "lacking": 0}
+    assert exported["proof"]["left_out"] == {
+        "runs": 6,
+        "denied": {},
+        "not_checked": 0,
+        "untried": 0,
+        "lacking": 0,
+    }
     assert (exported["proof"]["kind"], exported["proof"]["quota"], exported["proof"]["fits"]) == (
         "managed",
         6_144,
@@ -68,12 +97,16 @@ def test_the_proof_names_the_statement_that_allows_each_replayed_need(exported: 
     )
 
 
-def test_the_committed_policy_is_listed_entry_by_entry_a_wildcard_as_one(exported: dict[str, Any]) -> None:
+def test_the_committed_policy_is_listed_entry_by_entry_a_wildcard_as_one(
+    exported: dict[str, Any],
+) -> None:
     entries = {entry["entry"]: entry for entry in exported["difference"]["entries"]}
     assert entries["lambda:*"]["used"] == ["lambda:UpdateFunctionCode"]
     assert entries["lambda:*"]["granted"] > 30
     assert (entries["sqs:PurgeQueue"]["granted"], entries["sqs:PurgeQueue"]["used"]) == (1, [])
-    assert [missing["action"] for missing in exported["difference"]["missing"]] == ["cloudwatch:PutMetricAlarm"]
+    assert [missing["action"] for missing in exported["difference"]["missing"]] == [
+        "cloudwatch:PutMetricAlarm"
+    ]
 
 
 def test_the_evidence_has_counts_and_runs(exported: dict[str, Any]) -> None:
@@ -91,7 +124,10 @@ def test_without_a_committed_policy_every_change_is_an_addition(tmp_path: Path) 
 
 def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> None:
     stack = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders"
-    call = {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": f"{stack}/7b2f3c10-9a1e-11ef"}}
+    call = {
+        "event": "cloudformation:DescribeStacks",
+        "parameters": {"stackName": f"{stack}/7b2f3c10-9a1e-11ef"},
+    }
     result = proposal(tmp_path, None, deploys([call]))
     exported = json.loads(proposal_json(result.context, result.title, result.body))
     assert exported["changes"][0]["patterns"] == [

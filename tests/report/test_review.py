@@ -30,14 +30,21 @@ MARKER = re.compile(r"<!-- leastpriv:review v=1 scope=[0-9a-f]{12} -->")
 
 def edited(**fields: object) -> dict[str, Any]:
     """The policy with other fields in its statement `Queues`."""
-    statements = [{**each, **fields} if each["Sid"] == "Queues" else each for each in POLICY["Statement"]]
+    statements = [
+        {**each, **fields} if each["Sid"] == "Queues" else each for each in POLICY["Statement"]
+    ]
     return {**POLICY, "Statement": statements}
 
 
 @pytest.fixture(scope="module")
 def breaking(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
     """A used action is removed, and another one is added."""
-    return reviewed(tmp_path_factory.mktemp("breaking"), POLICY, edited(Action="sqs:SendMessage"), usual_deploys())
+    return reviewed(
+        tmp_path_factory.mktemp("breaking"),
+        POLICY,
+        edited(Action="sqs:SendMessage"),
+        usual_deploys(),
+    )
 
 
 def verdict(context: ReviewContext) -> str:
@@ -47,8 +54,9 @@ def verdict(context: ReviewContext) -> str:
 def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewContext) -> None:
     first, _, folds = review_body(breaking).partition("<details>")
     assert first.startswith(
-        "**Safe to merge? No.** After this edit of `iam/ci-deploy.json`, 6 recorded calls of `ci-deploy` in 35 days "
-        "and 6 runs would be denied: such a deploy would fail. It also gives new access without evidence.\n\n"
+        "**Safe to merge? No.** After this edit of `iam/ci-deploy.json`, 6 recorded calls of"
+        " `ci-deploy` in 35 days and 6 runs would be denied: such a deploy would fail. It also"
+        " gives new access without evidence.\n\n"
     )
     assert re.findall(r"^- \*\*(.+?)\*\*", first, re.MULTILINE) == [
         "Replay:",
@@ -63,7 +71,10 @@ def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewCo
         "Removes without a recorded use",
         "Adds",
     ]
-    assert [title.partition(":")[0] for title in re.findall("<summary>(.+?)</summary>", f"<details>{folds}")] == [
+    assert [
+        title.partition(":")[0]
+        for title in re.findall("<summary>(.+?)</summary>", f"<details>{folds}")
+    ] == [
         "Changes",
         "Could not be seen",
         "Replay",
@@ -73,22 +84,27 @@ def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewCo
 def test_the_replay_says_how_many_calls_and_what_is_not_evaluated(breaking: ReviewContext) -> None:
     text = review_body(breaking)
     assert (
-        "- **6 of 12** successful calls are allowed by this version. "
-        "SCPs, permissions boundaries and resource policies are not evaluated.\n- The base allows 12 of 12.\n"
-        "- **6 calls would be denied after this edit**: `sqs.amazonaws.com:CreateQueue`."
-    ) in text
+        "- **6 of 12** successful calls are allowed by this version. SCPs, permissions boundaries"
+        " and resource policies are not evaluated.\n- The base allows 12 of 12.\n- **6 calls would"
+        " be denied after this edit**: `sqs.amazonaws.com:CreateQueue`." in text
+    )
 
 
 @pytest.mark.parametrize(
     ("head", "title"),
     [
         (edited(Action="sqs:PurgeQueue"), "denies 6 recorded calls"),
-        (edited(Action=["sqs:CreateQueue", "sqs:PurgeQueue", "sqs:SendMessage"]), "new access without evidence"),
+        (
+            edited(Action=["sqs:CreateQueue", "sqs:PurgeQueue", "sqs:SendMessage"]),
+            "new access without evidence",
+        ),
         (edited(Action="sqs:CreateQueue"), "allows less"),
         (edited(Sid="Renamed"), "no change of permissions"),
     ],
 )
-def test_the_title_has_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapping[str, Any], title: str) -> None:
+def test_the_title_has_the_verdict_and_the_roles_name(
+    tmp_path: Path, head: Mapping[str, Any], title: str
+) -> None:
     context = reviewed(tmp_path, POLICY, head, usual_deploys())
     assert review_title(context) == f"Policy review for ci-deploy: {title}"
 
@@ -104,21 +120,31 @@ def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
 def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
     said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
     assert said.startswith(
-        "**Safe to merge? Not known.** No call of `arn:aws:iam::111122223333:role/ci-deploy` is among"
+        "**Safe to merge? Not known.** No call of `arn:aws:iam::111122223333:role/ci-deploy` is"
+        " among"
     )
 
 
 def test_calls_that_neither_version_allows_are_listed_separately(tmp_path: Path) -> None:
     text = review_body(
-        reviewed(tmp_path, edited(Action="sqs:PurgeQueue"), edited(Action="sqs:TagQueue"), usual_deploys())
+        reviewed(
+            tmp_path,
+            edited(Action="sqs:PurgeQueue"),
+            edited(Action="sqs:TagQueue"),
+            usual_deploys(),
+        )
     )
     assert "- 6 calls by neither version: another policy of the role must have allowed them" in text
     assert "would be denied after this edit" not in text
 
 
 def test_new_and_deleted_files_are_marked(tmp_path: Path) -> None:
-    assert "`iam/ci-deploy.json` (new)" in verdict(reviewed(tmp_path / "new", None, POLICY, usual_deploys()))
-    assert "`iam/ci-deploy.json` (deleted)" in verdict(reviewed(tmp_path / "gone", POLICY, None, usual_deploys()))
+    assert "`iam/ci-deploy.json` (new)" in verdict(
+        reviewed(tmp_path / "new", None, POLICY, usual_deploys())
+    )
+    assert "`iam/ci-deploy.json` (deleted)" in verdict(
+        reviewed(tmp_path / "gone", POLICY, None, usual_deploys())
+    )
 
 
 def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
@@ -154,7 +180,9 @@ def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> 
             ],
         }
         if number % 2:
-            made["Condition"] = {f"StringEquals{next(chosen)}": {next(chosen): [next(chosen), next(chosen)]}}
+            made["Condition"] = {
+                f"StringEquals{next(chosen)}": {next(chosen): [next(chosen), next(chosen)]}
+            }
         if number % 7 == 6:
             made["Condition"] = {next(chosen): None}
         statements.append(made)
@@ -164,15 +192,24 @@ def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> 
 def acts_beyond_its_own(text: str) -> set[str]:
     """Active content of a page except its marker and the links to runs."""
     page = read(text)
-    own = {link for link in page.links if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)}
+    own = {
+        link
+        for link in page.links
+        if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)
+    }
     assert MARKER.fullmatch(page.html[-1].strip())
-    assert all(re.fullmatch(r"<details><summary>[^<>]+</summary>|</details>", html.strip()) for html in page.html[:-1])
+    assert all(
+        re.fullmatch(r"<details><summary>[^<>]+</summary>|</details>", html.strip())
+        for html in page.html[:-1]
+    )
     return set(page.acts()) - own - set(page.html)
 
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
-    """Names of objects, statements, actions, resources, conditions, events and the file are hostile."""
+    """Names of objects, statements, actions, resources, conditions, events and the file are
+    hostile.
+    """
     puts = [
         {
             "event": "s3:PutObject",
@@ -183,7 +220,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
         for text in HOSTILE
     ]
     events = [{"event": f"lambda:{text}"} for text in HOSTILE]
-    grant = {"Sid": HOSTILE[1], "Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::shop/*"}
+    grant = {
+        "Sid": HOSTILE[1],
+        "Effect": "Allow",
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::shop/*",
+    }
     names = [text for text in HOSTILE if text != "*"]
     others = hostile_policy(names, 40, excludes=False)
     base = {**others, "Statement": [*others["Statement"], *POLICY["Statement"], grant]}
@@ -211,8 +253,13 @@ def test_reasons_that_quote_hostile_names_are_inert(breaking: ReviewContext) -> 
     reasons = {GuardResult("gap-in-scope", f"unmapped-event: {text}"): (text,) for text in HOSTILE}
     removals = tuple(replace(removal, unseen=reasons) for removal in breaking.review.removals)
     forbidden = {f"it matches {text} of never-add": (text,) for text in HOSTILE}
-    additions = tuple(replace(each, forbidden=forbidden, sensitive=forbidden) for each in breaking.review.additions)
-    text = review_body(replace(breaking, review=replace(breaking.review, removals=removals, additions=additions)))
+    additions = tuple(
+        replace(each, forbidden=forbidden, sensitive=forbidden)
+        for each in breaking.review.additions
+    )
+    text = review_body(
+        replace(breaking, review=replace(breaking.review, removals=removals, additions=additions))
+    )
     assert acts_beyond_its_own(text) == set()
     assert all(len(numbers) == 1 for numbers in table_widths(text))
     assert read(text).codes.count("gap-in-scope") == len(HOSTILE)
@@ -220,8 +267,15 @@ def test_reasons_that_quote_hostile_names_are_inert(breaking: ReviewContext) -> 
 
 def test_hostile_names_reach_every_section(hostile: ReviewContext) -> None:
     """The reviewer must see what an attacker wrote."""
-    sections = {part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n#### ")}
-    for section in ("Removes what was used", "Removes without a recorded use", "Adds", "Conditions and Deny"):
+    sections = {
+        part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n#### ")
+    }
+    for section in (
+        "Removes what was used",
+        "Removes without a recorded use",
+        "Adds",
+        "Conditions and Deny",
+    ):
         assert "evil.example" in "\n".join(read(sections[section]).codes), section
 
 
@@ -234,7 +288,10 @@ def test_untrusted_text_of_either_version_is_inert(
     tmp_path_factory: pytest.TempPathFactory, old: list[str], new: list[str], entries: int
 ) -> None:
     context = reviewed(
-        tmp_path_factory.mktemp("any"), hostile_policy(old, entries), hostile_policy(new, entries), path=old[0]
+        tmp_path_factory.mktemp("any"),
+        hostile_policy(old, entries),
+        hostile_policy(new, entries),
+        path=old[0],
     )
     text = review_body(context)
     assert acts_beyond_its_own(text) == set()

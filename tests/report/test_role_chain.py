@@ -1,4 +1,6 @@
-"""The role chain in reports: a flowchart that no name can change, and the roles without a committed policy."""
+"""The role chain in reports: a flowchart that no name can change, and the roles without a committed
+policy.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
-from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole, chain_section, mermaid, role_chain_value
+from leastpriv.report.role_chain import (
+    RoleChainPolicies,
+    UncommittedRole,
+    chain_section,
+    mermaid,
+    role_chain_value,
+)
 from tests.fakes.markdown import HOSTILE, read
 
-CI, DEPLOY, EXEC = (f"arn:aws:iam::111122223333:role/{name}" for name in ("ci/ci-deploy", "cdk_deploy", "cfn-exec"))
+CI, DEPLOY, EXEC = (
+    f"arn:aws:iam::111122223333:role/{name}" for name in ("ci/ci-deploy", "cdk_deploy", "cfn-exec")
+)
 ABROAD = "arn:aws:iam::444455556666:role/publish"
 CHAIN = RoleChain(
     (CI,),
@@ -22,7 +32,9 @@ CHAIN = RoleChain(
     ),
 )
 LABEL = r'"(?:[A-Za-z0-9 ./:-]|#[0-9]{1,7};)*"'
-LINE = re.compile(rf"flowchart LR|    n\d+(?:\[{LABEL}\]|\(\[{LABEL}\]\))|    n\d+ -->\|{LABEL}\| n\d+")
+LINE = re.compile(
+    rf"flowchart LR|    n\d+(?:\[{LABEL}\]|\(\[{LABEL}\]\))|    n\d+ -->\|{LABEL}\| n\d+"
+)
 
 
 def section(chained: RoleChainPolicies) -> str:
@@ -47,14 +59,22 @@ def test_without_a_chain_there_is_no_section() -> None:
 
 
 def test_roles_without_a_committed_policy_are_listed_with_their_needs() -> None:
-    needs = UncommittedRole(EXEC, ("lambda:CreateFunction", "sqs:CreateQueue"), calls=40, runs=6, denied=1)
-    lost = UncommittedRole(ABROAD, failure="no source shows the account 444455556666")
-    text = section(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}), (needs, lost), advice="Name them."))
-    assert (
-        "- `role/cfn-exec`, passed to CloudFormation 12× by `role/cdk_deploy`: 2 actions (40 calls in 6 runs and "
-        "1 action denied or not written): `lambda:CreateFunction`, `sqs:CreateQueue`" in text
+    needs = UncommittedRole(
+        EXEC, ("lambda:CreateFunction", "sqs:CreateQueue"), calls=40, runs=6, denied=1
     )
-    assert "- `role/publish`, assumed 3× by `role/ci/ci-deploy`: not known: `no source shows the account" in text
+    lost = UncommittedRole(ABROAD, failure="no source shows the account 444455556666")
+    text = section(
+        RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}), (needs, lost), advice="Name them.")
+    )
+    assert (
+        "- `role/cfn-exec`, passed to CloudFormation 12× by `role/cdk_deploy`: 2 actions (40 calls"
+        " in 6 runs and 1 action denied or not written): `lambda:CreateFunction`, `sqs:CreateQueue`"
+        in text
+    )
+    assert (
+        "- `role/publish`, assumed 3× by `role/ci/ci-deploy`: not known: `no source shows the"
+        " account" in text
+    )
     assert text.endswith("Name them.")
     assert "- `role/cdk_deploy`" not in text
 
@@ -74,21 +94,33 @@ def test_no_other_principal_is_claimed_without_access_keys_in_the_events() -> No
 
 def test_the_json_has_the_same_chain() -> None:
     value = role_chain_value(
-        RoleChainPolicies(CHAIN, frozenset({CI}), (UncommittedRole(EXEC, ("sqs:CreateQueue",), 3, 1),))
+        RoleChainPolicies(
+            CHAIN, frozenset({CI}), (UncommittedRole(EXEC, ("sqs:CreateQueue",), 3, 1),)
+        )
     )
     assert value["roots"] == [CI]
     assert value["committed"] == [CI]
     assert [link["role"] for link in value["links"]] == [DEPLOY, ABROAD, EXEC]  # type: ignore[attr-defined,index]
 
 
-HOSTILE_NAMES = st.sampled_from([*HOSTILE, '"] --> n9', '"]\n    click n0 "https://evil.example"', "%%{init: {}}%%"])
+HOSTILE_NAMES = st.sampled_from(
+    [*HOSTILE, '"] --> n9', '"]\n    click n0 "https://evil.example"', "%%{init: {}}%%"]
+)
 NAMES = HOSTILE_NAMES | st.text(max_size=200)
 
 
 @given(st.lists(st.tuples(NAMES, NAMES, NAMES), max_size=60))
-def test_no_name_ends_a_label_adds_a_link_or_leaves_the_block(names: list[tuple[str, str, str]]) -> None:
+def test_no_name_ends_a_label_adds_a_link_or_leaves_the_block(
+    names: list[tuple[str, str, str]],
+) -> None:
     links = tuple(
-        RoleLink(f"arn:aws:iam::1:role/{one}", f"arn:aws:iam::2:role/{other}", RoleLinkKind.PASSED, service, 1)
+        RoleLink(
+            f"arn:aws:iam::1:role/{one}",
+            f"arn:aws:iam::2:role/{other}",
+            RoleLinkKind.PASSED,
+            service,
+            1,
+        )
         for one, other, service in names
     )
     chained = RoleChainPolicies(RoleChain((CI,), links))
@@ -99,7 +131,10 @@ def test_no_name_ends_a_label_adds_a_link_or_leaves_the_block(names: list[tuple[
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
 def test_the_section_shows_names_only_as_code(names: list[tuple[str, str]]) -> None:
-    links = tuple(RoleLink(CI, f"arn:aws:iam::2:role/{name}", RoleLinkKind.ASSUMED, "", 1) for name, _ in names)
+    links = tuple(
+        RoleLink(CI, f"arn:aws:iam::2:role/{name}", RoleLinkKind.ASSUMED, "", 1)
+        for name, _ in names
+    )
     unwritten = tuple(
         UncommittedRole(link.role, (action,), failure=action if len(action) % 2 else "")
         for link, (_, action) in zip(links, names, strict=True)

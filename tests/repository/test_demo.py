@@ -62,9 +62,16 @@ def allows(policy: list[dict[str, Any]], action: str, resource: str) -> bool:
     """Evaluate a policy without conditions, as an independent oracle."""
 
     def some(patterns: str | list[str], text: str) -> bool:
-        return any(fnmatchcase(text, pattern) for pattern in ([patterns] if isinstance(patterns, str) else patterns))
+        return any(
+            fnmatchcase(text, pattern)
+            for pattern in ([patterns] if isinstance(patterns, str) else patterns)
+        )
 
-    hits = [item["Effect"] for item in policy if some(item["Action"], action) and some(item["Resource"], resource)]
+    hits = [
+        item["Effect"]
+        for item in policy
+        if some(item["Action"], action) and some(item["Resource"], resource)
+    ]
     return bool(hits) and "Deny" not in hits
 
 
@@ -83,22 +90,35 @@ def test_the_branch_has_one_commit_on_main_that_changes_only_the_policy_file(
     branch = outputs_of(demo, folder)["pull-request-branch"]
     assert git(folder, "rev-list", "--count", f"main..{branch}").strip() == "1"
     assert git(folder, "diff", "--name-only", f"main..{branch}").split() == [POLICY]
-    assert git(folder, "rev-parse", branch).strip() == outputs_of(demo, folder)["pull-request-head-sha"]
+    assert (
+        git(folder, "rev-parse", branch).strip()
+        == outputs_of(demo, folder)["pull-request-head-sha"]
+    )
 
 
 def test_checkout_and_main_do_not_change(shown: tuple[Path, str]) -> None:
     folder, _ = shown
     assert git(folder, "status", "--porcelain") == ""
     assert git(folder, "symbolic-ref", "HEAD").strip() == "refs/heads/main"
-    assert (folder / "orders" / POLICY).read_bytes() == (ROOT / "examples" / "cdk-app" / POLICY).read_bytes()
+    assert (folder / "orders" / POLICY).read_bytes() == (
+        ROOT / "examples" / "cdk-app" / POLICY
+    ).read_bytes()
 
 
-def test_only_lines_of_statements_that_must_change_do(demo: ModuleType, shown: tuple[Path, str]) -> None:
+def test_only_lines_of_statements_that_must_change_do(
+    demo: ModuleType, shown: tuple[Path, str]
+) -> None:
     folder, _ = shown
     branch = outputs_of(demo, folder)["pull-request-branch"]
     before = by_sid(git(folder, "show", f"main:{POLICY}"))
     after = by_sid(git(folder, "show", f"{branch}:{POLICY}"))
-    for sid in ("NeverPeopleOrKeys", "BootstrapVersion", "BootstrapLookup", "HandRolesToLambda", "FindLogs"):
+    for sid in (
+        "NeverPeopleOrKeys",
+        "BootstrapVersion",
+        "BootstrapLookup",
+        "HandRolesToLambda",
+        "FindLogs",
+    ):
         assert after[sid] == before[sid]
     removed = [
         line[1:].strip().strip(",")
@@ -138,7 +158,9 @@ def test_the_next_deploy_is_allowed_even_where_the_trail_shows_nothing(
     folder, _ = shown
     proposed = json.loads(outputs_of(demo, folder)["policy"])["Statement"]
     needs = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "make_example.py"), "--needs"], capture_output=True, check=True
+        [sys.executable, str(ROOT / "tools" / "make_example.py"), "--needs"],
+        capture_output=True,
+        check=True,
     )
     needed = [json.loads(line) for line in needs.stdout.splitlines()]
     assert len(needed) > 90
@@ -155,7 +177,9 @@ def test_the_reader_sees_the_pull_request_the_change_and_where_the_rest_is_in_fo
         f"The change of {POLICY}",
         "The rest",
     ]
-    title = (folder / "runner" / "temp" / "leastpriv" / "pull-request.md").read_text().splitlines()[0]
+    title = (
+        (folder / "runner" / "temp" / "leastpriv" / "pull-request.md").read_text().splitlines()[0]
+    )
     assert title.startswith("# ")
     assert title in text.splitlines()
     assert '\n+        "cloudformation:CreateChangeSet",\n' in text
@@ -163,7 +187,9 @@ def test_the_reader_sees_the_pull_request_the_change_and_where_the_rest_is_in_fo
     assert "::group::" not in text
 
 
-def test_a_second_run_in_the_same_folder_replaces_the_first(tmp_path: Path, demo: ModuleType) -> None:
+def test_a_second_run_in_the_same_folder_replaces_the_first(
+    tmp_path: Path, demo: ModuleType
+) -> None:
     stage = demo.Stage(tmp_path / "stage")
     demo.set_up(stage)
     first = demo.git(stage, "rev-parse", "main")
@@ -232,11 +258,14 @@ outputs:
 
 @given(
     st.dictionaries(
-        st.from_regex(r"[a-z][a-z-]{0,9}", fullmatch=True), st.text(st.characters(exclude_categories=["Cs"]))
+        st.from_regex(r"[a-z][a-z-]{0,9}", fullmatch=True),
+        st.text(st.characters(exclude_categories=["Cs"])),
     )
 )
 def test_outputs_are_read_back_as_they_were_written(written: dict[str, str]) -> None:
-    text = "".join(heredoc(name, value, "ghadelimiter_0f1e2d3c4b5a6978") for name, value in written.items())
+    text = "".join(
+        heredoc(name, value, "ghadelimiter_0f1e2d3c4b5a6978") for name, value in written.items()
+    )
     assert load().read_outputs(text) == written
 
 

@@ -1,4 +1,6 @@
-"""`make demo-github` makes four runs on a local fake of GitHub, and leaves a repository to look into."""
+"""`make demo-github` makes four runs on a local fake of GitHub, and leaves a repository to look
+into.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,30 @@ def git(folder: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def test_the_pull_request_is_created_kept_updated_and_not_created_again_once_declined(played: tuple[Path, str]) -> None:
-    operations = [line.split()[1] for line in played[1].splitlines() if line.startswith("pull-request-operation")]
+def test_the_pull_request_is_created_kept_updated_and_not_created_again_once_declined(
+    played: tuple[Path, str],
+) -> None:
+    operations = [
+        line.split()[1]
+        for line in played[1].splitlines()
+        if line.startswith("pull-request-operation")
+    ]
     assert operations == ["created", "none", "updated", "none"]
     assert "#1 already holds this proposal" in played[1]
     assert "nothing to change" in played[1]
 
 
-def test_the_kept_repository_has_one_commit_on_main_with_both_additions(played: tuple[Path, str]) -> None:
+def test_the_kept_repository_has_one_commit_on_main_with_both_additions(
+    played: tuple[Path, str],
+) -> None:
     branch = "leastpriv/orders-deploy"
     assert git(played[0], "rev-list", "--count", f"main..{branch}") == "1\n"
     change = git(played[0], "diff", f"main..{branch}")
     assert "cloudwatch:PutMetricAlarm" in change
     assert "sns:TagResource" in change
-    assert (played[0] / "pull-request-1.md").read_text(encoding="utf-8").startswith("**Safe to merge?")
+    assert (
+        (played[0] / "pull-request-1.md").read_text(encoding="utf-8").startswith("**Safe to merge?")
+    )
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -24,12 +24,16 @@ def test_every_development_tool_has_one_exact_version(group: str) -> None:
 
 
 def test_every_hook_runs_a_tool_that_make_installs_or_a_file_of_the_repository() -> None:
-    config = YAML(typ="safe", pure=True).load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    config = YAML(typ="safe", pure=True).load(
+        (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    )
     entries = [hook["entry"].split() for repo in config["repos"] for hook in repo["hooks"]]
     tools = {each.partition("==")[0] for each in GROUPS["dev"]}
     assert {Path(program).name for program, *_ in entries} <= tools | {"python"}
     assert [
-        rest[0] for program, *rest in entries if program.endswith("/python") and not (ROOT / rest[0]).is_file()
+        rest[0]
+        for program, *rest in entries
+        if program.endswith("/python") and not (ROOT / rest[0]).is_file()
     ] == []
 
 
@@ -38,7 +42,9 @@ def pytest_command(target: str, given: str) -> str:
     installed = ["-o", ".venv/.installed", "-o", ".lab/venv/.installed"]
     command = ["make", "--no-print-directory", "-n", *installed, target, f"T={given}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 

@@ -33,7 +33,9 @@ def test_every_stage_uses_one_base_image_pinned_by_digest() -> None:
 
 
 def test_the_entry_point_is_python_by_absolute_path_without_a_shell() -> None:
-    """A shell drops variables such as INPUT_POLICY-FILE, and the runner replaces the working directory."""
+    """A shell drops variables such as INPUT_POLICY-FILE, and the runner replaces the working
+    directory.
+    """
     assert instructions("ENTRYPOINT") == ['["python", "/app/entrypoint.py"]']
     assert instructions("CMD") == []
 
@@ -50,8 +52,12 @@ def test_the_last_stage_removes_the_package_manager_and_its_installers() -> None
 
 
 def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:
-    """A step's container is always new: what is not compiled in the image is compiled in each run."""
-    commands = re.findall(r"-m compileall -q (.*?)(?= &&|$)", "\n".join(instructions("RUN")), re.MULTILINE)
+    """A step's container is always new: what is not compiled in the image is compiled in each
+    run.
+    """
+    commands = re.findall(
+        r"-m compileall -q (.*?)(?= &&|$)", "\n".join(instructions("RUN")), re.MULTILINE
+    )
     assert all("--invalidation-mode unchecked-hash" in each for each in commands)
     (installed,) = [each for each in commands if each.endswith("/install")]
     (own,) = [each for each in commands if each.endswith("app")]
@@ -60,27 +66,43 @@ def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:
     assert "-p / " in own
     left_out = re.search(r'-x "/\((.*?)\)/"', standard)
     assert left_out
-    assert not set(left_out[1].split("|")) - {"site-packages", "dist-packages"} & imported_standard_packages()
+    assert (
+        not set(left_out[1].split("|")) - {"site-packages", "dist-packages"}
+        & imported_standard_packages()
+    )
 
 
 def imported_standard_packages() -> set[str]:
     """Folders of the standard library that a run of the action imports, clients included."""
     script = (
-        "import sys; import leastpriv.action.step, leastpriv.pipeline.propose, leastpriv.evidence.collector\n"
-        "import boto3, github\n"
-        "boto3.client('s3', region_name='us-east-1'); print(*(getattr(m, '__file__', 0) for m in sys.modules.values()))"
+        "import sys; import leastpriv.action.step, leastpriv.pipeline.propose,"
+        " leastpriv.evidence.collector\nimport boto3, github\nboto3.client('s3',"
+        " region_name='us-east-1'); print(*(getattr(m, '__file__', 0) for m in"
+        " sys.modules.values()))"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     library = Path(sysconfig.get_path("stdlib"))
     paths = [Path(each) for each in told.stdout.split()]
     return {path.relative_to(library).parts[0] for path in paths if path.is_relative_to(library)}
 
 
 def test_the_labels_say_where_the_image_comes_from() -> None:
-    """Labels of the open containers' image specification, read 2026-11; release and revision are set by the release."""
+    """Labels of the open containers' image specification, read 2026-11; release and revision are
+    set by the release.
+    """
     (labels,) = instructions("LABEL")
     named = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", labels))
-    assert named == {"title", "description", "licenses", "version", "revision", "source", "documentation"}
+    assert named == {
+        "title",
+        "description",
+        "licenses",
+        "version",
+        "revision",
+        "source",
+        "documentation",
+    }
 
 
 def test_packages_are_installed_from_wheels_with_pinned_hashes() -> None:
@@ -92,7 +114,12 @@ def test_packages_are_installed_from_wheels_with_pinned_hashes() -> None:
 
 def test_every_locked_package_has_one_version_and_hashes() -> None:
     blocks = re.findall(r"^\S+==\S+(?: \\\n    --hash=sha256:[0-9a-f]{64})+$", LOCK, re.MULTILINE)
-    assert len(blocks) == len(requirements(LOCK)) == len(re.findall(r"^[a-zA-Z]", LOCK, re.MULTILINE)) > 5
+    assert (
+        len(blocks)
+        == len(requirements(LOCK))
+        == len(re.findall(r"^[a-zA-Z]", LOCK, re.MULTILINE))
+        > 5
+    )
 
 
 def test_the_lock_names_no_registry() -> None:
@@ -116,7 +143,12 @@ def numbers(version: str) -> list[int]:
 
 
 def test_the_build_context_holds_exactly_the_copied_files() -> None:
-    copied = {source for line in instructions("COPY") if not line.startswith("--from") for source in line.split()[:-1]}
+    copied = {
+        source
+        for line in instructions("COPY")
+        if not line.startswith("--from")
+        for source in line.split()[:-1]
+    }
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert lines[0] == "*"
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied

@@ -16,7 +16,17 @@ from leastpriv.proposal.guards import GUARDS
 from tests.pages import GUIDE, PAGES, ROOT, WITH_COMMANDS, Block, anchors, inline, of_language, yaml
 
 WORKFLOW_KEYS = frozenset(
-    {"actions", "contents", "pull-requests", "issues", "id-token", "security-events", "permissions", "runs-on", "on"}
+    {
+        "actions",
+        "contents",
+        "pull-requests",
+        "issues",
+        "id-token",
+        "security-events",
+        "permissions",
+        "runs-on",
+        "on",
+    }
     | {
         "role-session-name",
         "mask-aws-account-id",
@@ -27,7 +37,9 @@ WORKFLOW_KEYS = frozenset(
     }
     | {"follow", "discover", "leastpriv"}
 )
-"""Keys of workflows, of other actions and of the config that pages name as `key: value`, besides the inputs."""
+"""Keys of workflows, of other actions and of the config that pages name as `key: value`, besides
+the inputs.
+"""
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -52,7 +64,9 @@ def test_a_broken_anchor_is_an_error() -> None:
 
 
 def test_the_index_names_every_page_of_the_guide() -> None:
-    named = {str(link.attrs["href"]).partition("#")[0] for link in inline("docs/README.md", "link_open")}
+    named = {
+        str(link.attrs["href"]).partition("#")[0] for link in inline("docs/README.md", "link_open")
+    }
     assert set(GUIDE) - {"README.md"} <= named
 
 
@@ -76,12 +90,16 @@ def inputs() -> set[str]:
 
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
-    """A workflow or a part of one, a step, inputs, a config, or a CloudFormation resource; other YAML fails."""
+    """A workflow or a part of one, a step, inputs, a config, or a CloudFormation resource; other
+    YAML fails.
+    """
     value = yaml(block.text)
     if isinstance(value, list):
         value = {"jobs": {"part": {"runs-on": "ubuntu-latest", "steps": value}}}
     if "targets" in value:
-        schema = json.loads((ROOT / "leastpriv/config/config.schema.json").read_text(encoding="utf-8"))
+        schema = json.loads(
+            (ROOT / "leastpriv/config/config.schema.json").read_text(encoding="utf-8")
+        )
         jsonschema.validate(value, schema)
     elif "Resources" in value or "AWSTemplateFormatVersion" in value:
         assert all("Type" in resource for resource in value["Resources"].values())

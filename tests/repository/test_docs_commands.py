@@ -37,7 +37,9 @@ OPTIONS = {name: _of_parser(made) for name, made in COMMANDS.items()}
 
 
 def commands_of(text: str) -> Iterator[str]:
-    """The `leastpriv` commands of a shell block, continued lines joined, without pipes and redirections."""
+    """The `leastpriv` commands of a shell block, continued lines joined, without pipes and
+    redirections.
+    """
     for line in text.replace("\\\n", " ").splitlines():
         for part in re.split(r"\s(?:\|\|?|&&|;|>+)\s", line.removeprefix("$ ")):
             if found := re.match(r"\s*(?:\.venv/bin/)?leastpriv\s+(.*)", part):
@@ -49,7 +51,9 @@ def test_the_parser_accepts_every_command_of_a_block(block: Block) -> None:
     for command in commands_of(block.text):
         named = shlex.split(command)
         assert named[0] in COMMANDS, command
-        assert {word.partition("=")[0] for word in _own(named) if word.startswith("--")} <= OPTIONS[named[0]], command
+        assert {word.partition("=")[0] for word in _own(named) if word.startswith("--")} <= OPTIONS[
+            named[0]
+        ], command
         if "…" not in command:
             parser().parse_args(named)
 
@@ -64,11 +68,15 @@ AWS_OWN = frozenset({("cloudformation", "deploy")})
 """Commands of the AWS CLI that are no operation of the API."""
 
 
-@pytest.mark.parametrize("block", [block for block in of_language("sh") if "aws " in block.text], ids=str)
+@pytest.mark.parametrize(
+    "block", [block for block in of_language("sh") if "aws " in block.text], ids=str
+)
 def test_every_command_of_the_aws_cli_and_its_options_exist(block: Block) -> None:
     """By botocore's models, from which the CLI creates its commands."""
     for line in block.text.replace("\\\n", " ").splitlines():
-        for service, command, rest in re.findall(r"(?:^|[\s(])aws ([a-z0-9-]+) ([a-z-]+)(.*)", line):
+        for service, command, rest in re.findall(
+            r"(?:^|[\s(])aws ([a-z0-9-]+) ([a-z-]+)(.*)", line
+        ):
             if (service, command) in AWS_OWN:
                 continue
             model = botocore.session.get_session().get_service_model(service)
@@ -94,8 +102,12 @@ def test_every_option_in_a_sentence_exists(page: str) -> None:
 @pytest.mark.parametrize(
     "page", sorted({block.page for block in of_language("sh") if block.mark.startswith("<!-- run")})
 )
-def test_the_marked_blocks_of_a_page_run_as_written_and_print_the_shown_output(page: str, tmp_path: Path) -> None:
-    """In order, in one folder with the examples, with `leastpriv` of this checkout and without other variables."""
+def test_the_marked_blocks_of_a_page_run_as_written_and_print_the_shown_output(
+    page: str, tmp_path: Path
+) -> None:
+    """In order, in one folder with the examples, with `leastpriv` of this checkout and without
+    other variables.
+    """
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     bin_folder = Path(sys.executable).parent
     surroundings = {
@@ -111,12 +123,20 @@ def test_the_marked_blocks_of_a_page_run_as_written_and_print_the_shown_output(p
             wanted = int(found[1]) if (found := re.search(r"exit (\d)", block.mark)) else 0
             done = subprocess.run(
                 ["bash", "-e", "-o", "pipefail", "-c", block.text],
-                cwd=tmp_path, env=surroundings, check=False, capture_output=True, text=True, timeout=120,
+                cwd=tmp_path, env=surroundings, check=False, capture_output=True, text=True,
+                timeout=120,
             )  # fmt: skip
             printed = done.stdout + done.stderr
-            assert (done.returncode, "Traceback" in printed) == (wanted, False), f"{block}: {printed}"
+            assert (done.returncode, "Traceback" in printed) == (
+                wanted,
+                False,
+            ), f"{block}: {printed}"
         elif block.mark == "<!-- prints -->":
-            missing = [line for line in block.text.splitlines() if line.strip() and line.strip() not in printed]
+            missing = [
+                line
+                for line in block.text.splitlines()
+                if line.strip() and line.strip() not in printed
+            ]
             assert missing == [], f"{block} of: {printed}"
 
 

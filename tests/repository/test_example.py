@@ -1,4 +1,6 @@
-"""The bundled example resembles a real trail, and its policy is wrong only where its README says so."""
+"""The bundled example resembles a real trail, and its policy is wrong only where its README says
+so.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def files() -> dict[str, list[Record]]:
     return {
-        path.relative_to(TRAIL).as_posix(): json.loads(gzip.decompress(path.read_bytes()))["Records"]
+        path.relative_to(TRAIL).as_posix(): json.loads(gzip.decompress(path.read_bytes()))[
+            "Records"
+        ]
         for path in TRAIL.rglob("*.gz")
     }
 
@@ -82,7 +86,9 @@ def allowed(statements: list[Record], action: str, resource: str) -> bool:
     hits = {
         statement["Effect"]
         for statement in statements
-        if any(fnmatchcase(action.lower(), pattern.lower()) for pattern in as_list(statement["Action"]))
+        if any(
+            fnmatchcase(action.lower(), pattern.lower()) for pattern in as_list(statement["Action"])
+        )
         and any(fnmatchcase(resource, pattern) for pattern in as_list(statement["Resource"]))
     }
     return hits == {"Allow"}
@@ -145,8 +151,10 @@ def test_the_trail_spans_five_weeks(records: list[Record]) -> None:
 
 def test_every_record_has_the_fields_of_version_1_11(records: list[Record]) -> None:
     always = {
-        "eventVersion", "userIdentity", "eventTime", "eventSource", "eventName", "awsRegion", "sourceIPAddress",
-        "userAgent", "requestParameters", "responseElements", "requestID", "eventID", "readOnly", "eventType",
+        "eventVersion", "userIdentity", "eventTime", "eventSource", "eventName", "awsRegion",
+        "sourceIPAddress",
+        "userAgent", "requestParameters", "responseElements", "requestID", "eventID", "readOnly",
+        "eventType",
         "managementEvent", "recipientAccountId", "eventCategory",
     }  # fmt: skip
     for made in records:
@@ -156,7 +164,9 @@ def test_every_record_has_the_fields_of_version_1_11(records: list[Record]) -> N
         assert ("errorCode" in made) == ("errorMessage" in made)
 
 
-def test_the_role_deploys_in_thirteen_runs_over_more_than_thirty_days(deploys: list[Record]) -> None:
+def test_the_role_deploys_in_thirteen_runs_over_more_than_thirty_days(
+    deploys: list[Record],
+) -> None:
     runs = Counter(made["userIdentity"]["arn"].rpartition("/")[2] for made in deploys)
     assert len(runs) == 13
     assert all(re.fullmatch(r"1\d{10}", run) for run in runs)
@@ -166,21 +176,29 @@ def test_the_role_deploys_in_thirteen_runs_over_more_than_thirty_days(deploys: l
 
 def test_cloudformation_acts_as_the_deploy_role(deploys: list[Record]) -> None:
     forwarded = [made for made in deploys if "invokedBy" in made["userIdentity"]]
-    assert {made["userIdentity"]["invokedBy"] for made in forwarded} == {"cloudformation.amazonaws.com"}
+    assert {made["userIdentity"]["invokedBy"] for made in forwarded} == {
+        "cloudformation.amazonaws.com"
+    }
     assert {made["sourceIPAddress"] for made in forwarded} == {"cloudformation.amazonaws.com"}
     assert not any("tlsDetails" in made for made in forwarded)
     sources = {made["eventSource"].partition(".")[0] for made in forwarded}
     assert sources == {"sqs", "iam", "lambda", "logs", "s3", "monitoring", "ec2"}
 
 
-def test_global_calls_are_recorded_in_us_east_1_and_other_calls_in_the_home_region(deploys: list[Record]) -> None:
-    assert {made["awsRegion"] for made in deploys if made["eventSource"] == "iam.amazonaws.com"} == {"us-east-1"}
+def test_global_calls_are_recorded_in_us_east_1_and_other_calls_in_the_home_region(
+    deploys: list[Record],
+) -> None:
+    assert {
+        made["awsRegion"] for made in deploys if made["eventSource"] == "iam.amazonaws.com"
+    } == {"us-east-1"}
     regional = {made["eventSource"] for made in deploys if made["awsRegion"] == "us-east-1"}
     assert regional == {"iam.amazonaws.com", "sts.amazonaws.com"}
 
 
 def test_only_s3_has_data_events(records: list[Record]) -> None:
-    assert {made["eventSource"] for made in records if not made["managementEvent"]} == {"s3.amazonaws.com"}
+    assert {made["eventSource"] for made in records if not made["managementEvent"]} == {
+        "s3.amazonaws.com"
+    }
 
 
 def test_some_records_are_delivered_twice_in_two_files_and_never_in_one(
@@ -203,7 +221,9 @@ def test_every_call_of_the_deploys_that_was_not_denied_is_allowed_by_the_committ
     assert refused == []
 
 
-def test_denied_calls_are_not_allowed_by_the_committed_policy(deploys: list[Record], statements: list[Record]) -> None:
+def test_denied_calls_are_not_allowed_by_the_committed_policy(
+    deploys: list[Record], statements: list[Record]
+) -> None:
     refusal = r"is not authorized to perform: (\S+) on resource: (\S+) "
     refused = Counter()
     for made in deploys:
@@ -216,7 +236,9 @@ def test_denied_calls_are_not_allowed_by_the_committed_policy(deploys: list[Reco
     }
 
 
-def test_one_denial_is_resolved_by_a_grant_and_one_is_of_a_service_control_policy(deploys: list[Record]) -> None:
+def test_one_denial_is_resolved_by_a_grant_and_one_is_of_a_service_control_policy(
+    deploys: list[Record],
+) -> None:
     messages = {made["eventName"]: made.get("errorMessage", "") for made in deploys}
     assert messages["PutMetricAlarm"].endswith(
         "because no identity-based policy allows the cloudwatch:PutMetricAlarm action"
@@ -234,13 +256,17 @@ def test_there_are_errors_that_are_no_denials(deploys: list[Record]) -> None:
     }
 
 
-def test_the_deploys_need_a_call_that_the_trail_cannot_show(needs: list[Record], records: list[Record]) -> None:
+def test_the_deploys_need_a_call_that_the_trail_cannot_show(
+    needs: list[Record], records: list[Record]
+) -> None:
     hidden = {need["action"] for need in needs if not need["in_trail"]}
     assert hidden == {"sqs:GetQueueAttributes"}
     assert "GetQueueAttributes" not in {made["eventName"] for made in records}
 
 
-def test_only_other_principals_use_topics_and_tables(deploys: list[Record], records: list[Record]) -> None:
+def test_only_other_principals_use_topics_and_tables(
+    deploys: list[Record], records: list[Record]
+) -> None:
     unused = {"sns.amazonaws.com", "dynamodb.amazonaws.com"}
     assert not unused & {made["eventSource"] for made in deploys}
     assert unused <= {made["eventSource"] for made in records}
@@ -249,7 +275,9 @@ def test_only_other_principals_use_topics_and_tables(deploys: list[Record], reco
 def test_other_principals_in_the_account_have_similar_names(records: list[Record]) -> None:
     actors = {issuer(made) for made in records}
     assert f"{ROLE}-docs" in actors
-    assert "arn:aws:iam::111122223333:role/cdk-hnb659fds-lookup-role-111122223333-eu-west-1" in actors
+    assert (
+        "arn:aws:iam::111122223333:role/cdk-hnb659fds-lookup-role-111122223333-eu-west-1" in actors
+    )
     types = {made["userIdentity"]["type"] for made in records}
     assert types == {"AssumedRole", "IAMUser", "AWSService", "WebIdentityUser"}
     assert any(made.get("sessionCredentialFromConsole") == "true" for made in records)
@@ -258,8 +286,15 @@ def test_other_principals_in_the_account_have_similar_names(records: list[Record
 def test_the_records_show_exactly_the_actions_that_the_trail_can_show(
     records: list[Record], needs: list[Record]
 ) -> None:
-    calls = [call for call in map(parse_record, records) if isinstance(call, Call) and call.principal == ROLE]
+    calls = [
+        call
+        for call in map(parse_record, records)
+        if isinstance(call, Call) and call.principal == ROLE
+    ]
     found = {
-        need.permission.action for call in calls if call.outcome is Outcome.ALLOWED for need in needs_of(call).needs
+        need.permission.action
+        for call in calls
+        if call.outcome is Outcome.ALLOWED
+        for need in needs_of(call).needs
     }
     assert found == {need["action"] for need in needs if need["in_trail"]}

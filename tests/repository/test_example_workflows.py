@@ -23,7 +23,12 @@ def parsed(path: Path) -> Any:
 
 def steps_of(path: Path, action: str) -> list[dict[str, Any]]:
     jobs = parsed(path)["jobs"].values()
-    return [step for job in jobs for step in job["steps"] if step.get("uses", "").startswith(f"{action}@")]
+    return [
+        step
+        for job in jobs
+        for step in job["steps"]
+        if step.get("uses", "").startswith(f"{action}@")
+    ]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -35,7 +40,9 @@ def test_only_inputs_and_outputs_of_the_action_are_named(path: Path) -> None:
         given = set(step["with"])
         assert {"role-arn", "policy-file"} <= given or "config" in given
         assert given <= set(action["inputs"])
-    used = set(re.findall(r"steps\.leastpriv\.outputs\.([a-z-]+)", path.read_text(encoding="utf-8")))
+    used = set(
+        re.findall(r"steps\.leastpriv\.outputs\.([a-z-]+)", path.read_text(encoding="utf-8"))
+    )
     assert used <= set(action["outputs"])
 
 
@@ -46,7 +53,9 @@ def test_the_rehearsal_is_recognised_and_assumes_the_role_of_the_proposal() -> N
         for step in steps_of(path, "aws-actions/configure-aws-credentials")
         if "inline-session-policy" in step["with"]
     ]
-    assert is_rehearsal(rehearsal["role-session-name"].replace("${{ github.run_id }}", "17650000099"))
+    assert is_rehearsal(
+        rehearsal["role-session-name"].replace("${{ github.run_id }}", "17650000099")
+    )
     assert {step["with"]["role-arn"] for step in steps_of(path, "org/leastpriv-action")} == {
         rehearsal["role-to-assume"]
     }

@@ -1,4 +1,6 @@
-"""The page that follows one record: its breakpoints are hit in its order, and what it prints exists there."""
+"""The page that follows one record: its breakpoints are hit in its order, and what it prints exists
+there.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,16 @@ PAGE = (ROOT / "docs/contributing/follow-one-record.md").read_text(encoding="utf
 EXAMPLE = ROOT / "examples/one-record"
 DEBUGGER = re.findall(r"python -c '(.+?)'", PAGE)[0]
 ROLE = "arn:aws:iam::111122223333:role/deploy"
-OPTIONS = ("--mode", "pull-request", "--role-arn", ROLE, "--policy-file", "iam/deploy.json", "--trails", "trail")
+OPTIONS = (
+    "--mode",
+    "pull-request",
+    "--role-arn",
+    ROLE,
+    "--policy-file",
+    "iam/deploy.json",
+    "--trails",
+    "trail",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,12 @@ class Stop:
         return f"leastpriv.{self.file.removesuffix('.py').replace('/', '.')}"
 
 
-WALK = [Stop(*row) for row in re.findall(r"^\| `([a-z_/0-9]+\.py)` \| `([\w.]+)` \| `([^`]+)` \|", PAGE, re.MULTILINE)]
+WALK = [
+    Stop(*row)
+    for row in re.findall(
+        r"^\| `([a-z_/0-9]+\.py)` \| `([\w.]+)` \| `([^`]+)` \|", PAGE, re.MULTILINE
+    )
+]
 
 
 def test_the_breakpoints_of_the_example_are_those_of_the_page() -> None:
@@ -44,7 +60,9 @@ def test_the_breakpoints_of_the_example_are_those_of_the_page() -> None:
     assert len(WALK) > 20
 
 
-def test_the_debugger_stops_at_each_breakpoint_in_order_and_prints_each_expression(tmp_path: Path) -> None:
+def test_the_debugger_stops_at_each_breakpoint_in_order_and_prints_each_expression(
+    tmp_path: Path,
+) -> None:
     folder = tmp_path / "one-record"
     shutil.copytree(EXAMPLE, folder)
     environment = {
@@ -59,10 +77,13 @@ def test_the_debugger_stops_at_each_breakpoint_in_order_and_prints_each_expressi
     typed = ["c", *chain.from_iterable((f"p {stop.expression}", "c") for stop in WALK), "q", ""]
     done = subprocess.run(
         [sys.executable, "-c", DEBUGGER, "propose", *OPTIONS],
-        cwd=folder, env=environment, check=False, capture_output=True, text=True, input="\n".join(typed), timeout=120,
+        cwd=folder, env=environment, check=False, capture_output=True, text=True,
+        input="\n".join(typed), timeout=120,
     )  # fmt: skip
     stops = re.findall(r"^(?:\(Pdb\) )?> (\S+)\(\d+\)(\w+)\(\)", done.stdout, re.MULTILINE)
-    wanted = [(str(ROOT / "leastpriv" / stop.file), stop.function.rpartition(".")[2]) for stop in WALK]
+    wanted = [
+        (str(ROOT / "leastpriv" / stop.file), stop.function.rpartition(".")[2]) for stop in WALK
+    ]
     assert stops[: len(wanted)] == wanted, done.stdout
     assert [line for line in done.stdout.splitlines() if "***" in line] == []
     assert "Branch leastpriv/deploy created" in done.stderr

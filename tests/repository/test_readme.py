@@ -1,4 +1,6 @@
-"""Tables, examples, links and commands of README.md and of the generated pages are those of the repository."""
+"""Tables, examples, links and commands of README.md and of the generated pages are those of the
+repository.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +63,21 @@ def test_examples_set_only_existing_inputs() -> None:
     action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
     required = {name for name, entry in action["inputs"].items() if entry["required"]}
     workflows = [parsed(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
-    steps = [step for workflow in workflows for job in workflow.get("jobs", {}).values() for step in job["steps"]]
+    steps = [
+        step
+        for workflow in workflows
+        for job in workflow.get("jobs", {}).values()
+        for step in job["steps"]
+    ]
     ours = [step for step in steps if step.get("uses", "").startswith("org/leastpriv-action@")]
     assert ours
     for step in ours:
         assert required <= set(step["with"]) <= set(action["inputs"])
-    named = set(re.findall(r"^\| `([a-z-]+)`(?:, `([a-z-]+)`)? \|", README.partition("## Inputs")[2], re.MULTILINE)[0])
+    named = set(
+        re.findall(
+            r"^\| `([a-z-]+)`(?:, `([a-z-]+)`)? \|", README.partition("## Inputs")[2], re.MULTILINE
+        )[0]
+    )
     assert named - {""} <= set(action["inputs"])
 
 
@@ -83,7 +94,9 @@ def test_the_command_of_the_quick_start_works_as_written(tmp_path: Path) -> None
     arguments = [argument.replace("out/", f"{tmp_path}/out/") for argument in arguments]
     arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
     program = Path(sys.executable).with_name("leastpriv")
-    done = subprocess.run([program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True
+    )
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"policy.json", "proposal.json", "patch.json", "pull-request.md", "page.html"}
@@ -97,7 +110,9 @@ def test_every_linked_or_named_file_of_the_repository_exists() -> None:
 
 
 def test_every_make_target_that_documents_name_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     documents = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", documents, re.MULTILINE))
     assert {"demo", "test", "check"} <= named <= targets
@@ -140,7 +155,10 @@ def test_terraform_accepts_its_block() -> None:
 
 def test_the_pointer_of_the_template_leads_to_a_policy() -> None:
     pointer = re.search(r"policy-file: template.yaml#(/\S+)", PULL_REQUEST)
-    (template,) = [parsed(block) for block in re.findall(r"```yaml\n(Resources:.*?)```", PULL_REQUEST, re.DOTALL)]
+    (template,) = [
+        parsed(block)
+        for block in re.findall(r"```yaml\n(Resources:.*?)```", PULL_REQUEST, re.DOTALL)
+    ]
     assert pointer is not None
     found = template
     for part in pointer[1].strip("/").split("/"):
@@ -162,23 +180,35 @@ def test_every_message_of_the_tables_of_remedies_exists() -> None:
     short = README.partition("## When something fails")[2].partition("## ")[0]
     table = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
     own = short + table.partition("## The action's messages")[2]
-    messages = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in own.splitlines() if row.startswith("| `")]
+    messages = [
+        re.findall(r"`([^`]+)`", row.split("|")[1])
+        for row in own.splitlines()
+        if row.startswith("| `")
+    ]
     said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
     plain = re.sub(r"""["']\s*\n\s*f?["']""", "", said)
     parts = [part.strip(" .:") for (message, *_) in messages for part in message.split("…")]
     assert len(parts) > 12
-    parts = [re.sub(r"( the input config| trails| cloudtrail:LookupEvents)$", "", part) for part in parts]
+    parts = [
+        re.sub(r"( the input config| trails| cloudtrail:LookupEvents)$", "", part) for part in parts
+    ]
     assert [part for part in parts if part and part not in plain and part not in OF_OTHERS] == []
 
 
 def test_the_table_of_packages_lists_the_layers_in_their_order() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]["contracts"]
     layers = [
-        sorted(name.strip().removeprefix("leastpriv.") for name in layer.split("|")) for layer in contracts[0]["layers"]
+        sorted(name.strip().removeprefix("leastpriv.") for name in layer.split("|"))
+        for layer in contracts[0]["layers"]
     ]
-    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| Package |")[2].partition("\n\n")[0]
+    table = (
+        (ROOT / "CONTRIBUTING.md")
+        .read_text(encoding="utf-8")
+        .partition("| Package |")[2]
+        .partition("\n\n")[0]
+    )
     rows = [sorted(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table.splitlines()[2:]]
     assert rows == layers
 

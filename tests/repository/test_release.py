@@ -36,7 +36,9 @@ def test_the_released_action_differs_only_in_the_image(release: ModuleType) -> N
     assert sum(a != b for a, b in zip(before.splitlines(), after.splitlines(), strict=True)) == 1
 
 
-@pytest.mark.parametrize("image", ["ghcr.io/org/leastpriv-action:v1", "leastpriv", IMAGE[:-1], f"{IMAGE}\n  x: y"])
+@pytest.mark.parametrize(
+    "image", ["ghcr.io/org/leastpriv-action:v1", "leastpriv", IMAGE[:-1], f"{IMAGE}\n  x: y"]
+)
 def test_an_image_without_digest_is_an_error(release: ModuleType, image: str) -> None:
     with pytest.raises(ValueError, match="not an image by digest"):
         release.pinned("  image: Dockerfile\n", image)
@@ -50,7 +52,8 @@ def test_an_action_that_is_pinned_already_is_an_error(release: ModuleType) -> No
 def test_the_notes_are_the_section_of_the_version(release: ModuleType) -> None:
     own = "### Added\n\n- It.\n"
     changelog = (
-        f"# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n{own}\n## [1.2.2] - 2026-11-30\n\n- Old.\n"
+        f"# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n{own}\n## [1.2.2] -"
+        " 2026-11-30\n\n- Old.\n"
     )
     assert release.notes("1.2.3", PACKAGE, changelog) == own
 
@@ -71,8 +74,13 @@ def test_a_version_that_package_or_changelog_lack_is_an_error(
 
 
 def test_a_prepared_release_has_its_notes_and_leaves_an_empty_section(release: ModuleType) -> None:
-    changelog = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- It.\n\n## [1.2.2] - 2026-11-30\n\n- Old.\n"
-    package, changed = release.prepared("1.2.3", '__version__ = "1.2.2"\n', changelog, date(2026, 12, 1))
+    changelog = (
+        "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- It.\n\n## [1.2.2] - 2026-11-30\n\n-"
+        " Old.\n"
+    )
+    package, changed = release.prepared(
+        "1.2.3", '__version__ = "1.2.2"\n', changelog, date(2026, 12, 1)
+    )
     assert release.notes("1.2.3", package, changed) == "### Added\n\n- It.\n"
     assert "## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n" in changed
     with pytest.raises(ValueError, match="no changes"):
@@ -106,11 +114,15 @@ def test_the_package_has_a_description_on_the_index() -> None:
 
 @pytest.mark.slow
 def test_the_built_package_is_complete_and_its_page_renders(tmp_path: Path) -> None:
-    """Source and wheel hold every data file, `py.typed` and the licence, and twine reports nothing."""
+    """Source and wheel hold every data file, `py.typed` and the licence, and twine reports
+    nothing.
+    """
     try:
         subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
         subprocess.run(
-            [tmp_path / "venv/bin/pip", "install", "--quiet", "build", "twine"], check=True, capture_output=True
+            [tmp_path / "venv/bin/pip", "install", "--quiet", "build", "twine"],
+            check=True,
+            capture_output=True,
         )
     except subprocess.CalledProcessError:
         pytest.skip("build and twine cannot be installed: is a package index reachable?")
@@ -118,11 +130,16 @@ def test_the_built_package_is_complete_and_its_page_renders(tmp_path: Path) -> N
     subprocess.run(command, check=True, capture_output=True)
     files = sorted((tmp_path / "dist").iterdir())
     checked = subprocess.run(
-        [tmp_path / "venv/bin/twine", "check", "--strict", *files], capture_output=True, text=True, check=False
+        [tmp_path / "venv/bin/twine", "check", "--strict", *files],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stdout
     wheel = next(path for path in files if path.suffix == ".whl")
-    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "leastpriv").rglob("*") if path.is_file()}
+    wanted = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "leastpriv").rglob("*") if path.is_file()
+    }
     wanted = {name for name in wanted if "__pycache__" not in name}
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
     sdist = next(path for path in files if path.suffix == ".gz")

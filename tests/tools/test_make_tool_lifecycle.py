@@ -1,4 +1,6 @@
-"""The promises of the tool that compiles the tables of resource types: the shipped tables are what it makes."""
+"""The promises of the tool that compiles the tables of resource types: the shipped tables are what
+it makes.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +44,15 @@ def test_the_table_of_terraform_types_is_what_the_tool_makes(tool: ModuleType) -
 
 
 def test_the_tables_add_little_to_the_package() -> None:
-    sizes = [(DATA / f"{name}_types.tsv.gz").stat().st_size for name in ("cloudformation", "terraform")]
+    sizes = [
+        (DATA / f"{name}_types.tsv.gz").stat().st_size for name in ("cloudformation", "terraform")
+    ]
     assert sum(sizes) < MOST_BYTES
 
 
-def test_a_name_that_the_catalogue_lacks_is_counted_and_left_out(tool: ModuleType, tmp_path: Path) -> None:
+def test_a_name_that_the_catalogue_lacks_is_counted_and_left_out(
+    tool: ModuleType, tmp_path: Path
+) -> None:
     schema = {
         "typeName": "AWS::SQS::Queue",
         "properties": {"QueueName": {"type": "string"}},
@@ -62,4 +68,7 @@ def test_a_name_that_the_catalogue_lacks_is_counted_and_left_out(tool: ModuleTyp
     (schemas / "version.json").write_text('{"schema_date": "2026-10-20T22:11:15Z"}')
     made = tool.cloudformation_table(tmp_path)
     assert "Left out, since the catalogue lacks them: 1 names in 1 places." in made
-    assert "AWS::SQS::Queue\tsqs:CreateQueue,sqs:GetQueueAttributes,sqs:GetQueueUrl\t\t\tsqs:DeleteQueue\t" in made
+    assert (
+        "AWS::SQS::Queue\tsqs:CreateQueue,sqs:GetQueueAttributes,sqs:GetQueueUrl\t\t\tsqs:DeleteQueue\t"
+        in made
+    )

@@ -1,4 +1,6 @@
-"""The promises of the tool that compiles visibility: its order of sources, and tables that are what it makes."""
+"""The promises of the tool that compiles visibility: its order of sources, and tables that are what
+it makes.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +59,23 @@ def test_an_operation_is_shown_by_the_first_source_that_knows_it(
 
 def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> None:
     reference = sys.modules["service_reference"]
-    action = {"resource_types": (), "condition_keys": (), "access": frozenset(), "tracks_last_access": True}
-    names = ("personalize:CreateSolution", "s3:GetObject", "logs:PutLogEvents", "sqs:CreateQueue", "swf:RecordMarker")
+    action = {
+        "resource_types": (),
+        "condition_keys": (),
+        "access": frozenset(),
+        "tracks_last_access": True,
+    }
+    names = (
+        "personalize:CreateSolution",
+        "s3:GetObject",
+        "logs:PutLogEvents",
+        "sqs:CreateQueue",
+        "swf:RecordMarker",
+    )
     flagged = [reference.Action(name, records_management_event=True, **action) for name in names]
     services = {
-        each.name.partition(":")[0]: reference.Service(each.name.partition(":")[0], (each,), (), ()) for each in flagged
+        each.name.partition(":")[0]: reference.Service(each.name.partition(":")[0], (each,), (), ())
+        for each in flagged
     }
     compiler = tool.Compiler(reference.ServiceReference("flags", services))
     found = {name: compiler.answer(name)[:3] for name in names}
@@ -73,7 +87,9 @@ def test_the_flag_settles_only_what_no_other_source_knows(tool: ModuleType) -> N
     assert found["swf:RecordMarker"][0] == "permission-only"
 
 
-def test_an_action_that_a_page_does_not_settle_is_management_once_aws_flags_it(empty: object) -> None:
+def test_an_action_that_a_page_does_not_settle_is_management_once_aws_flags_it(
+    empty: object,
+) -> None:
     assert empty.answer("personalize:CreateSolution")[0] == "unknown"  # type: ignore[attr-defined]
 
 
@@ -91,16 +107,25 @@ def test_every_page_that_was_read_of_late_is_quoted_with_its_date(tool: ModuleTy
 def test_every_action_of_the_hand_made_tables_is_in_the_catalogue(tool: ModuleType) -> None:
     named = [action for row in tool.facts("carriers") for action in tool.matching(row["action"])]
     named += [row["action"] for row in tool.facts("silent_actions") if "*" not in row["action"]]
-    named += [action for row in tool.facts("data_events") for action in row["actions"].split(",") if action]
+    named += [
+        action
+        for row in tool.facts("data_events")
+        for action in row["actions"].split(",")
+        if action
+    ]
     assert [action for action in named if catalog.spelling(action) != action] == []
 
 
 def test_every_api_model_of_a_page_exists(tool: ModuleType) -> None:
-    models = {model for row in tool.facts("pages") for _, model in events().page_models(row["prefix"])}
+    models = {
+        model for row in tool.facts("pages") for _, model in events().page_models(row["prefix"])
+    }
     assert [model for model in sorted(models) if not events().source_of(model)] == []
 
 
-def test_no_operation_that_has_data_events_makes_its_action_a_management_action(tool: ModuleType) -> None:
+def test_no_operation_that_has_data_events_makes_its_action_a_management_action(
+    tool: ModuleType,
+) -> None:
     sources = {row["prefix"]: events().page_models(row["prefix"]) for row in tool.facts("pages")}
     checked = 0
     for row in tool.facts("data_events"):
@@ -114,7 +139,9 @@ def test_no_operation_that_has_data_events_makes_its_action_a_management_action(
 
 
 @pytest.mark.slow
-def test_the_tables_are_what_the_tool_makes_of_its_sources(tool: ModuleType, shared_folder: Path) -> None:
+def test_the_tables_are_what_the_tool_makes_of_its_sources(
+    tool: ModuleType, shared_folder: Path
+) -> None:
     """A newer catalogue may have more actions, never another answer for the old ones."""
     archive = next((shared_folder / "data" / "aws-service-reference").glob("*.tar.xz"))
     compiler = tool.Compiler(sys.modules["service_reference"].load(str(archive)))

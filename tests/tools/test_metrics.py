@@ -1,4 +1,6 @@
-"""`make metrics` measures the package and fails where a measure is worse than its committed ceiling."""
+"""`make metrics` measures the package and fails where a measure is worse than its committed
+ceiling.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def run(tool: ModuleType, root: Path, ceilings: str, *arguments: str) -> int:
 def test_lines_files_and_functions_are_counted(tool: ModuleType, tmp_path: Path) -> None:
     long = "def long():\n" + "    pass\n" * 60
     found = measured(
-        tool, tmp_path, {"main.py": "def short(): pass\n" * 39, "read/long.py": long, "base.py": "#\n" * 401}
+        tool,
+        tmp_path,
+        {"main.py": "def short(): pass\n" * 39, "read/long.py": long, "base.py": "#\n" * 401},
     )
     assert found["product lines"] == 39 + 61 + 401
     assert found["files"] == 5
@@ -134,7 +138,9 @@ def test_imports_in_functions_for_type_checking_and_by_relative_names_close_a_ci
     assert circles.value == 3
 
 
-def test_the_depth_counts_packages_and_top_files_on_the_longest_way(tool: ModuleType, tmp_path: Path) -> None:
+def test_the_depth_counts_packages_and_top_files_on_the_longest_way(
+    tool: ModuleType, tmp_path: Path
+) -> None:
     files = {
         "main.py": "from leastpriv.read import one\nimport leastpriv.base\n",
         "read/one.py": "from leastpriv.read import two",
@@ -155,9 +161,13 @@ def test_the_depth_counts_packages_and_top_files_on_the_longest_way(tool: Module
     assert measured(tool, tmp_path, files)["depth of the import graph of packages"] == 5
 
 
-def test_names_of_files_and_public_classes_that_occur_twice_are_counted(tool: ModuleType, tmp_path: Path) -> None:
+def test_names_of_files_and_public_classes_that_occur_twice_are_counted(
+    tool: ModuleType, tmp_path: Path
+) -> None:
     text = "class A: pass\nclass _B: pass\n"
-    found = measured(tool, tmp_path, {"main.py": text, "read/main.py": text, "read/other.py": "class C: pass"})
+    found = measured(
+        tool, tmp_path, {"main.py": text, "read/main.py": text, "read/other.py": "class C: pass"}
+    )
     assert found["module names used twice or more"] == 1
     assert found["public class names defined twice or more"] == 1
 
@@ -182,9 +192,13 @@ print("It stays here", f"{X} is what is shown here")
     assert found["indefinite words per 1,000 words of documents"] == round(1000 * 1 / 5, 1)
 
 
-def test_each_indefinite_word_is_shown_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_indefinite_word_is_shown_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "main.py"
-    path.write_text('"""A file.\n\nNobody reads it.\n"""\n\nx = 1  # is\n# told\ny = "and what is\\nit"\n')
+    path.write_text(
+        '"""A file.\n\nNobody reads it.\n"""\n\nx = 1  # is\n# told\ny = "and what is\\nit"\n'
+    )
     assert scripts.load("tools/indefinite_words.py").main([str(tmp_path)]) == 1
     assert capsys.readouterr().out == f"{path}:3: nobody\n{path}:7: told\n{path}:8: what is\n"
     path.write_text('"""Count the files."""\n')
@@ -212,7 +226,10 @@ def test_a_ceiling_that_no_measure_has_fails(
     tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package(tmp_path, {"main.py": ""})
-    assert run(tool, tmp_path, '"one record: files" = { ceiling = 1 }\n"flies" = { ceiling = 2 }\n') == 1
+    assert (
+        run(tool, tmp_path, '"one record: files" = { ceiling = 1 }\n"flies" = { ceiling = 2 }\n')
+        == 1
+    )
     assert capsys.readouterr().out.endswith("ceiling.toml\nNo measure has this name: flies\n")
 
 
@@ -224,7 +241,9 @@ def test_lower_lowers_ceilings_and_never_raises_one(tool: ModuleType, tmp_path: 
     assert after == before.replace("ceiling = 9", "ceiling = 2")
 
 
-def test_details_list_what_is_counted(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_details_list_what_is_counted(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     package(tmp_path, {"main.py": "", "read/main.py": ""})
     assert run(tool, tmp_path, "", "--details") == 0
     assert "\n    main: leastpriv.main leastpriv.read.main\n" in capsys.readouterr().out
@@ -232,18 +251,29 @@ def test_details_list_what_is_counted(tool: ModuleType, tmp_path: Path, capsys: 
 
 def test_one_record_passes_through_the_action_below_the_committed_ceilings() -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/metrics.py"), "--record"], capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "tools/metrics.py"), "--record"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    names = [name for name in tomllib.loads((ROOT / "tools/metrics_ceiling.toml").read_text()) if "record" in name]
+    names = [
+        name
+        for name in tomllib.loads((ROOT / "tools/metrics_ceiling.toml").read_text())
+        if "record" in name
+    ]
     assert len(names) == 5
     assert all(f"\n{name}  " in done.stdout for name in names)
 
 
 def test_the_tracer_counts_the_calls_of_the_package_alone(tmp_path: Path) -> None:
     (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "a.py").write_text("import b\nlen('')\ndef f(text): return b.g(text) + outside(text)\n")
-    (tmp_path / "package" / "b.py").write_text("def g(text):\n    return len(text) + h(text)\ndef h(text): return 0\n")
+    (tmp_path / "package" / "a.py").write_text(
+        "import b\nlen('')\ndef f(text): return b.g(text) + outside(text)\n"
+    )
+    (tmp_path / "package" / "b.py").write_text(
+        "def g(text):\n    return len(text) + h(text)\ndef h(text): return 0\n"
+    )
     script = f"""
 import sys
 sys.path[:0] = [{str(ROOT / "tools")!r}, {str(tmp_path / "package")!r}]
@@ -256,6 +286,8 @@ with tracer.at_work():
     a.f("")
 print(dict(tracer.counts()))
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     expected = {"files": 2, "functions": 3, "calls": 4, "changes of file": 2, "deepest stack": 3}
     assert done.stdout == f"{expected}\n"

@@ -1,4 +1,6 @@
-"""The promises of the reader of AWS's service reference: one answer from archive, folder and address."""
+"""The promises of the reader of AWS's service reference: one answer from archive, folder and
+address.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,14 @@ DOCUMENT = {
         {
             "Name": "CreateOrder",
             "ActionConditionKeys": ["aws:TagKeys"],
-            "Annotations": {"Properties": {"IsList": False, "IsWrite": True, "IsTaggingOnly": False}},
+            "Annotations": {
+                "Properties": {"IsList": False, "IsWrite": True, "IsTaggingOnly": False}
+            },
             "Resources": [{"Name": "order"}],
-            "SupportedBy": {"IAM Access Analyzer Policy Generation": True, "IAM Action Last Accessed": False},
+            "SupportedBy": {
+                "IAM Access Analyzer Policy Generation": True,
+                "IAM Action Last Accessed": False,
+            },
         }
     ],
     "Operations": [
@@ -30,7 +37,11 @@ DOCUMENT = {
             "SDK": [{"Name": "orders", "Method": "create_order", "Package": "Boto3"}],
             "AuthorizedActions": [
                 {"Name": "CreateOrder", "Service": "orders"},
-                {"Name": "PassRole", "Service": "iam", "Context": {"iam:PassedToService": ["orders.amazonaws.com"]}},
+                {
+                    "Name": "PassRole",
+                    "Service": "iam",
+                    "Context": {"iam:PassedToService": ["orders.amazonaws.com"]},
+                },
             ],
         },
         {"Name": "ListOrders", "SDK": []},
@@ -68,7 +79,11 @@ def test_archive_folder_and_address_give_the_same_services(
     monkeypatch.setattr(reference, "_download", answers.__getitem__)
     loaded = [reference.load(each) for each in (str(archive), str(folder), "https://example.com/")]
     assert loaded[0].services == loaded[1].services == loaded[2].services
-    assert [each.source for each in loaded] == ["reference-2026-01-01.tar.xz", "aws", "https://example.com/"]
+    assert [each.source for each in loaded] == [
+        "reference-2026-01-01.tar.xz",
+        "aws",
+        "https://example.com/",
+    ]
 
 
 def test_an_action_has_both_of_the_flags_of_aws(reference: ModuleType, folder: Path) -> None:
@@ -121,7 +136,11 @@ def test_a_newer_copy_is_compared_with_the_catalogue(
     names = {**DOCUMENT, "Name": "sqs", "Resources": [{"Name": "message-queue"}]}
     (folder / "sqs.json").write_text(json.dumps(names), encoding="utf-8")
     found = [*load("tools/compile_event_map.py").unlike_catalog(reference.load(str(folder)))]
-    assert [each.partition(":")[0] for each in found] == ["unknown  orders", "unknown  sqs", "unknown  sqs"]
+    assert [each.partition(":")[0] for each in found] == [
+        "unknown  orders",
+        "unknown  sqs",
+        "unknown  sqs",
+    ]
     assert found[1:] == [
         "unknown  sqs: actions that the catalogue lacks: CreateOrder",
         "unknown  sqs: resource types that the catalogue lacks: message-queue",

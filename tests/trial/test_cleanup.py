@@ -1,4 +1,6 @@
-"""Names and tags of a trial are unique and within AWS's limits, and show whether the trial has ended."""
+"""Names and tags of a trial are unique and within AWS's limits, and show whether the trial has
+ended.
+"""
 
 from __future__ import annotations
 

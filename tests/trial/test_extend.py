@@ -34,7 +34,9 @@ from tests.fakes.replace import replace
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 OWN = "arn:aws:sts::111122223333:assumed-role/deploy/leastpriv-0a1b2c3d4e5f-2"
 SESSION = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True)
-TEMPORARY = "arn:aws:iam::111122223333:role/leastpriv-trial/leastpriv-0a1b2c3d4e5f-20261103T091500-role"
+TEMPORARY = (
+    "arn:aws:iam::111122223333:role/leastpriv-trial/leastpriv-0a1b2c3d4e5f-20261103T091500-role"
+)
 OWN_OF_TEMPORARY = f"arn:aws:sts::111122223333:assumed-role/{TEMPORARY.rpartition('/')[2]}/leastpriv-0a1b2c3d4e5f-2"
 TRIAL_ROLE = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", TEMPORARY, narrows=False)
 NOW = datetime(2026, 11, 3, 9, 15, tzinfo=UTC)
@@ -46,19 +48,28 @@ def candidate(*statements: dict[str, Any], attached: Sequence[Document] = ()) ->
 
 
 def document(*statements: dict[str, Any]) -> Document:
-    return parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}).encode(), "p.json")
+    return parse(
+        json.dumps({"Version": "2012-10-17", "Statement": list(statements)}).encode(), "p.json"
+    )
 
 
-def allow(action: str | list[str], resource: str | list[str] = "*", **more: object) -> dict[str, Any]:
+def allow(
+    action: str | list[str], resource: str | list[str] = "*", **more: object
+) -> dict[str, Any]:
     return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
 
 
 def answer(
-    policy: CandidatePolicy, *messages: str, identity: TrialIdentity = SESSION, options: Options | None = None
+    policy: CandidatePolicy,
+    *messages: str,
+    identity: TrialIdentity = SESSION,
+    options: Options | None = None,
 ) -> RoundResult:
     """The result of a round with these messages in its output."""
     denials = [read_denial(message) for message in messages]
-    return extend_candidate(policy, list(logged_denials(denials, identity)), identity, options or Options(), NOW)
+    return extend_candidate(
+        policy, list(logged_denials(denials, identity)), identity, options or Options(), NOW
+    )
 
 
 def added(result: RoundResult) -> list[tuple[str, tuple[str, ...]]]:
@@ -71,8 +82,15 @@ def test_rounds_of_the_case_file_have_their_result(case: dict[str, Any]) -> None
     own = OWN_OF_TEMPORARY if identity is TRIAL_ROLE else OWN
     policy = candidate(*case["policy"])
     messages = [message.replace("{OWN}", own) for message in case["output"]]
-    result = answer(policy, *messages, identity=identity, options=Options(never_add=tuple(case.get("never-add", ()))))
-    assert [f"{action} on {', '.join(resources)}" for action, resources in added(result)] == case["added"]
+    result = answer(
+        policy,
+        *messages,
+        identity=identity,
+        options=Options(never_add=tuple(case.get("never-add", ()))),
+    )
+    assert [f"{action} on {', '.join(resources)}" for action, resources in added(result)] == case[
+        "added"
+    ]
     expected = case["not-mended"]
     assert [item.action for item in result.unresolved] == [action for action, _ in expected]
     for item, (_, reason) in zip(result.unresolved, expected, strict=True):
@@ -87,20 +105,39 @@ def test_a_grant_without_its_earlier_condition_is_marked_in_the_list_of_addition
     result = answer(policy, *(message.replace("{OWN}", OWN) for message in case["output"]))
     lines = list(saved_lines(Path("p.json"), Path("p.json"), result.added, result.document, ROLE))
     assert lines[1].endswith(
-        "vpc/* (AWS denied a call under the committed condition that aws:ResourceTag/project is shop)"
+        "vpc/* (AWS denied a call under the committed condition that aws:ResourceTag/project is"
+        " shop)"
     )
     again = [message.replace("{OWN}", OWN) for message in case["output"]]
     assert "denies it" in answer(CandidatePolicy(result.document), *again).unresolved[0].reason
 
 
 def test_a_recorded_denial_without_message_counts_if_the_policy_lacks_the_permission() -> None:
-    """A denied HEAD request has no message; the policy in force is known, so it must be what denied the request."""
-    need = Need(Permission("s3:GetObject", "arn:aws:s3:::assets/app.zip"), Basis.DENIED, "from the request")
+    """A denied HEAD request has no message; the policy in force is known, so it must be what denied
+    the request.
+    """
+    need = Need(
+        Permission("s3:GetObject", "arn:aws:s3:::assets/app.zip"), Basis.DENIED, "from the request"
+    )
     bare = Denial((), "", "", DeniedBy.UNKNOWN, False, False)
-    usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("s3.amazonaws.com:HeadObject",), ("us-east-1",), bare)
-    lacking = extend_candidate(candidate(allow("sqs:*")), list(recorded_denials([usage])), SESSION, Options(), NOW)
+    usage = Usage(
+        need,
+        Outcome.DENIED,
+        1,
+        NOW,
+        NOW,
+        (),
+        ("s3.amazonaws.com:HeadObject",),
+        ("us-east-1",),
+        bare,
+    )
+    lacking = extend_candidate(
+        candidate(allow("sqs:*")), list(recorded_denials([usage])), SESSION, Options(), NOW
+    )
     assert added(lacking) == [("s3:GetObject", ("arn:aws:s3:::assets/app.zip",))]
-    allowing = extend_candidate(candidate(allow("s3:*")), list(recorded_denials([usage])), SESSION, Options(), NOW)
+    allowing = extend_candidate(
+        candidate(allow("s3:*")), list(recorded_denials([usage])), SESSION, Options(), NOW
+    )
     assert (added(allowing), len(allowing.unresolved)) == ([], 1)
 
 
@@ -110,10 +147,19 @@ def test_a_denial_of_an_earlier_round_that_the_policy_now_allows_is_resolved() -
     usage = Usage(need, Outcome.DENIED, 1, NOW, NOW, (), ("x:Y",), ("us-east-1",), denial)
     policy = candidate(allow("sqs:*"))
     assert (
-        extend_candidate(policy, list(recorded_denials([usage], is_earlier=True)), SESSION, Options(), NOW).unresolved
+        extend_candidate(
+            policy, list(recorded_denials([usage], is_earlier=True)), SESSION, Options(), NOW
+        ).unresolved
         == ()
     )
-    assert len(extend_candidate(policy, list(recorded_denials([usage])), SESSION, Options(), NOW).unresolved) == 1
+    assert (
+        len(
+            extend_candidate(
+                policy, list(recorded_denials([usage])), SESSION, Options(), NOW
+            ).unresolved
+        )
+        == 1
+    )
 
 
 def test_a_denial_with_a_resource_replaces_one_without() -> None:
@@ -129,15 +175,20 @@ def test_a_denial_with_a_resource_replaces_one_without() -> None:
 def test_an_attached_policy_counts_and_is_not_edited() -> None:
     attached_policy = document(allow("ssm:GetParameter"))
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
-    result = answer(candidate(allow("sqs:*"), attached=[attached_policy]), _refused("ssm:GetParameter", arn))
-    assert (added(result), [item.allowed_by_candidate for item in result.unresolved]) == ([], [True])
+    result = answer(
+        candidate(allow("sqs:*"), attached=[attached_policy]), _refused("ssm:GetParameter", arn)
+    )
+    assert (added(result), [item.allowed_by_candidate for item in result.unresolved]) == (
+        [],
+        [True],
+    )
 
 
 def test_existing_lines_are_kept_and_the_addition_joins_a_fitting_statement() -> None:
     arn = "arn:aws:ssm:us-east-1:111122223333:parameter/x"
     text = (
-        '{"Version": "2012-10-17",  "Statement": [\n'
-        f'  {{"Sid": "Mine", "Effect": "Allow", "Action": ["ssm:GetParameter"], "Resource": "{arn}"}}\n]}}\n'
+        '{"Version": "2012-10-17",  "Statement": [\n  {"Sid": "Mine", "Effect": "Allow",'
+        f' "Action": ["ssm:GetParameter"], "Resource": "{arn}"}}\n]}}\n'
     )
     policy = CandidatePolicy(parse(text.encode(), "p.json"))
     result = answer(policy, _refused("ssm:PutParameter", arn))
@@ -153,34 +204,54 @@ def test_a_second_service_without_data_events_brings_the_items_of_every_created_
     table = allow(["dynamodb:CreateTable"], f"arn:aws:dynamodb:{place}:table/orders-*")
     message = _refused("dynamodb:PutItem", f"arn:aws:dynamodb:{place}:table/orders-a1b2c3")
     policy = candidate(created, stream, table)
-    first, second = (answer(replace(policy, unrecorded=known), message) for known in (frozenset(), frozenset({"s3"})))
+    first, second = (
+        answer(replace(policy, unrecorded=known), message)
+        for known in (frozenset(), frozenset({"s3"}))
+    )
     streams = {action for action, _ in added(second)} - {action for action, _ in added(first)}
     assert {"kinesis:PutRecord", "kinesis:PutRecords", "s3:PutObject"} <= streams
     assert not any(action.startswith("kinesis:Put") for action, _ in added(first))
     assert all("orders-*" in each for _, resources in added(second) for each in resources)
 
 
-def _refused(action: str, resource: str = "", principal: str = OWN, why: str = "session policy") -> str:
+def _refused(
+    action: str, resource: str = "", principal: str = OWN, why: str = "session policy"
+) -> str:
     on = f" on resource: {resource}" if resource else ""
-    return f"User: {principal} is not authorized to perform: {action}{on} because no {why} allows the {action} action"
+    return (
+        f"User: {principal} is not authorized to perform: {action}{on} because no {why} allows the"
+        f" {action} action"
+    )
 
 
 ACTIONS = (
-    "ssm:GetParameter", "ssm:PutParameter", "s3:GetObject", "s3:PutObject", "iam:PassRole", "iam:CreateUser",
-    "sqs:SendMessage", "ec2:DescribeVpcs", "organizations:LeaveOrganization", "nobody:Does", "sts:AssumeRole", "s3:*",
+    "ssm:GetParameter", "ssm:PutParameter", "s3:GetObject", "s3:PutObject", "iam:PassRole",
+    "iam:CreateUser",
+    "sqs:SendMessage", "ec2:DescribeVpcs", "organizations:LeaveOrganization", "nobody:Does",
+    "sts:AssumeRole", "s3:*",
 )  # fmt: skip
 RESOURCES = (
-    "", "*", "arn:aws:ssm:us-east-1:111122223333:parameter/x", "arn:aws:ssm:us-east-1:111122223333:*",
-    '"arn:aws:s3:::assets/a*b"', '"arn:aws:s3:::assets/app.zip"', "arn:aws:sqs:us-east-1:111122223333:orders",
-    "arn:aws:iam::111122223333:role/app", "role app", "arn:aws:iam::111122223333:role/*", "***", "arn:aws:s3:::${x}",
+    "", "*", "arn:aws:ssm:us-east-1:111122223333:parameter/x",
+    "arn:aws:ssm:us-east-1:111122223333:*",
+    '"arn:aws:s3:::assets/a*b"', '"arn:aws:s3:::assets/app.zip"',
+    "arn:aws:sqs:us-east-1:111122223333:orders",
+    "arn:aws:iam::111122223333:role/app", "role app", "arn:aws:iam::111122223333:role/*", "***",
+    "arn:aws:s3:::${x}",
     TEMPORARY,
 )  # fmt: skip
 STATEMENTS = st.builds(
     lambda effect, actions, resources: {"Effect": effect, "Action": actions, "Resource": resources},
     st.sampled_from(["Allow", "Allow", "Allow", "Deny"]),
-    st.lists(st.sampled_from([*ACTIONS[:-1], "ssm:*", "s3:Get*", "iam:*"]), min_size=1, max_size=3, unique=True),
     st.lists(
-        st.sampled_from(["*", "arn:aws:s3:::assets/*", "arn:aws:ssm:us-east-1:111122223333:parameter/x"]),
+        st.sampled_from([*ACTIONS[:-1], "ssm:*", "s3:Get*", "iam:*"]),
+        min_size=1,
+        max_size=3,
+        unique=True,
+    ),
+    st.lists(
+        st.sampled_from(
+            ["*", "arn:aws:s3:::assets/*", "arn:aws:ssm:us-east-1:111122223333:parameter/x"]
+        ),
         min_size=1,
         max_size=2,
         unique=True,
@@ -190,8 +261,17 @@ MESSAGES = st.builds(
     _refused,
     st.sampled_from(ACTIONS),
     st.sampled_from(RESOURCES),
-    st.sampled_from([OWN, OWN, OWN_OF_TEMPORARY, "arn:aws:sts::111122223333:assumed-role/deploy/other", "Bob"]),
-    st.sampled_from(["session policy", "identity-based policy", "service control policy", "permissions boundary"]),
+    st.sampled_from(
+        [OWN, OWN, OWN_OF_TEMPORARY, "arn:aws:sts::111122223333:assumed-role/deploy/other", "Bob"]
+    ),
+    st.sampled_from(
+        [
+            "session policy",
+            "identity-based policy",
+            "service control policy",
+            "permissions boundary",
+        ]
+    ),
 )
 
 
@@ -203,21 +283,31 @@ def test_a_round_removes_nothing_and_adds_only_what_was_denied(
     policy = candidate(*statements)
     round_denials = list(logged_denials([read_denial(message) for message in messages], identity))
     result = extend_candidate(policy, round_denials, identity, Options(), NOW)
-    refused = [item.need.permission for item in round_denials if isinstance(item, TrialDenial) and item.need.exact]
+    refused = [
+        item.need.permission
+        for item in round_denials
+        if isinstance(item, TrialDenial) and item.need.exact
+    ]
     assert check_containment([result.document], [policy.document]).holds
     assert not lost_denies([policy.document], [result.document])
     assert check_containment([policy.document], [result.document], refused).holds
     certain = {
-        item.need.permission.action for item in round_denials if isinstance(item, TrialDenial) and item.is_certain
+        item.need.permission.action
+        for item in round_denials
+        if isinstance(item, TrialDenial) and item.is_certain
     }
     for action, resources in added(result):
         assert not forbidden(action)
-        assert not sensitivity(action) or (action in certain and not any("*" in each for each in resources))
+        assert not sensitivity(action) or (
+            action in certain and not any("*" in each for each in resources)
+        )
         assert not any(identity.trial in each for each in resources)
 
 
 @given(st.lists(STATEMENTS, min_size=1, max_size=3), st.lists(MESSAGES, max_size=5))
-def test_equal_denials_extend_a_policy_once(statements: list[dict[str, Any]], messages: list[str]) -> None:
+def test_equal_denials_extend_a_policy_once(
+    statements: list[dict[str, Any]], messages: list[str]
+) -> None:
     first = answer(candidate(*statements), *messages)
     again = answer(CandidatePolicy(first.document), *messages)
     assert (again.added, again.document.to_bytes()) == ((), first.document.to_bytes())
@@ -229,21 +319,38 @@ def test_every_denial_is_either_added_or_reported(messages: list[str]) -> None:
     denials = [read_denial(message) for message in messages]
     round_denials = list(logged_denials(denials, SESSION))
     result = extend_candidate(policy, round_denials, SESSION, Options(), NOW)
-    reported = {change.action for change in result.added} | {item.action for item in result.unresolved}
+    reported = {change.action for change in result.added} | {
+        item.action for item in result.unresolved
+    }
     assert reported >= {
-        item.need.permission.action if isinstance(item, TrialDenial) else item.action for item in round_denials
+        item.need.permission.action if isinstance(item, TrialDenial) else item.action
+        for item in round_denials
     }
     assert all(item.reason for item in result.unresolved if isinstance(item, UnresolvedDenial))
 
 
 def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None:
-    """Terraform names an object only by its key; the candidate grants an action on one object of that key."""
-    message = "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
+    """Terraform names an object only by its key; the candidate grants an action on one object of
+    that key.
+    """
+    message = (
+        "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
+    )
     known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).exact_resources
-    hidden = [item for item in logged_denials([read_denial(message)], SESSION) if isinstance(item, TrialDenial)]
-    filled = [item for item in logged_denials([read_denial(message)], SESSION, known) if isinstance(item, TrialDenial)]
+    hidden = [
+        item
+        for item in logged_denials([read_denial(message)], SESSION)
+        if isinstance(item, TrialDenial)
+    ]
+    filled = [
+        item
+        for item in logged_denials([read_denial(message)], SESSION, known)
+        if isinstance(item, TrialDenial)
+    ]
     assert [item.need.exact for item in hidden] == [False]
-    assert [item.need.permission.resource for item in filled] == ["arn:aws:s3:::orders-site/index.html"]
+    assert [item.need.permission.resource for item in filled] == [
+        "arn:aws:s3:::orders-site/index.html"
+    ]
     two = known | {"arn:aws:s3:::other/index.html"}
     assert [
         item.need.exact
@@ -253,11 +360,14 @@ def test_a_resource_that_the_output_hides_is_filled_from_the_candidate() -> None
 
 
 def test_a_session_that_others_use_too_proves_no_denial_of_this_trial() -> None:
-    identity = TrialIdentity(ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True, own_session="17650000001")
+    identity = TrialIdentity(
+        ROLE, "leastpriv-0a1b2c3d4e5f", ROLE, narrows=True, own_session="17650000001"
+    )
     own = "arn:aws:sts::111122223333:assumed-role/deploy/17650000001"
     message = (
-        f"User: {own} is not authorized to perform: iam:PassRole on resource: arn:aws:iam::111122223333:role/app"
-        " because no session policy allows the iam:PassRole action"
+        f"User: {own} is not authorized to perform: iam:PassRole on resource:"
+        " arn:aws:iam::111122223333:role/app because no session policy allows the iam:PassRole"
+        " action"
     )
     (found,) = logged_denials([read_denial(message)], identity)
     assert isinstance(found, TrialDenial)

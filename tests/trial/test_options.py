@@ -16,7 +16,9 @@ USER = "arn:aws:iam::111122223333:user/robot"
 
 def settings(*arguments: str, identifier: str = ROLE) -> TrialSettings:
     found = parse_settings(
-        parser().parse_args(["trial", "--role-arn", identifier, "--policy-file", "p.json", *arguments])
+        parser().parse_args(
+            ["trial", "--role-arn", identifier, "--policy-file", "p.json", *arguments]
+        )
     )
     assert found is not None
     return found
@@ -55,10 +57,16 @@ def test_a_command_needs_role_and_policy(flag: str) -> None:
         (["--wait-for-records", "-1", "--", "make"], ROLE, "--wait-for-records is '-1'"),
         (["--settle", "soon", "--", "make"], ROLE, "--settle is 'soon'"),
         (["--never-add", "DeleteBucket", "--", "make"], ROLE, "--never-add holds 'DeleteBucket'"),
-        (["--", "make"], "arn:aws:sts::111122223333:assumed-role/deploy/1", "session, not of a role"),
+        (
+            ["--", "make"],
+            "arn:aws:sts::111122223333:assumed-role/deploy/1",
+            "session, not of a role",
+        ),
     ],
 )
-def test_an_invalid_option_is_bad_input(arguments: list[str], identifier: str, sentence: str) -> None:
+def test_an_invalid_option_is_bad_input(
+    arguments: list[str], identifier: str, sentence: str
+) -> None:
     with pytest.raises(InputError, match=sentence):
         settings(*arguments, identifier=identifier)
 

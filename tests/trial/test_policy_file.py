@@ -14,7 +14,10 @@ from leastpriv.policy.source import Location
 from leastpriv.trial.main import open_attached, open_policy, save_policy
 
 ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")
-TEXT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}\n'
+TEXT = (
+    '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject",'
+    ' "Resource": "*"}]}\n'
+)
 OTHER = TEXT.replace("GetObject", "PutObject")
 
 
@@ -68,7 +71,9 @@ def test_a_symbolic_link_is_kept(path: Path) -> None:
     assert (link.is_symlink(), path.read_text()) == (True, OTHER)
 
 
-def test_without_a_file_the_trial_begins_with_an_empty_policy_and_creates_it(tmp_path: Path) -> None:
+def test_without_a_file_the_trial_begins_with_an_empty_policy_and_creates_it(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "new.json"
     file = open_policy(Location(str(path), ""), ROLE)
     assert (file.raw, file.document.statements) == (None, ())
@@ -78,9 +83,15 @@ def test_without_a_file_the_trial_begins_with_an_empty_policy_and_creates_it(tmp
 
 def test_further_files_of_the_policy_are_attached_like_those_named(path: Path) -> None:
     for name in ("policy-2.json", "policy-3.json", "policy-5.json", "base.json"):
-        path.with_name(name).write_text(json.dumps({"Version": "2012-10-17", "Id": name, "Statement": []}))
+        path.with_name(name).write_text(
+            json.dumps({"Version": "2012-10-17", "Id": name, "Statement": []})
+        )
     found = open_attached(Location(str(path), ""), (str(path.with_name("base.json")),), ROLE)
-    assert [json.loads(each.raw)["Id"] for each in found] == ["base.json", "policy-2.json", "policy-3.json"]
+    assert [json.loads(each.raw)["Id"] for each in found] == [
+        "base.json",
+        "policy-2.json",
+        "policy-3.json",
+    ]
 
 
 def test_a_file_of_such_a_name_without_a_policy_is_ignored(path: Path) -> None:
@@ -93,7 +104,11 @@ def test_a_new_policy_is_not_created_in_hcl(tmp_path: Path) -> None:
         open_policy(Location(str(tmp_path / "new.tf"), ""), ROLE)
 
 
-@pytest.mark.parametrize(("name", "pointer"), [("no-folder/policy.json", ""), ("none.json", "/Policy"), (".", "")])
-def test_a_policy_that_cannot_be_opened_is_bad_input(tmp_path: Path, name: str, pointer: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "pointer"), [("no-folder/policy.json", ""), ("none.json", "/Policy"), (".", "")]
+)
+def test_a_policy_that_cannot_be_opened_is_bad_input(
+    tmp_path: Path, name: str, pointer: str
+) -> None:
     with pytest.raises(InputError, match="policy-file"):
         open_policy(Location(str(tmp_path / name), pointer), ROLE)

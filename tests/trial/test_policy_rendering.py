@@ -25,7 +25,9 @@ from leastpriv.trial.strategies import (
 def document(count: int, version: str = "2012-10-17", name: str = "p.json") -> Document:
     """A policy of some statements of about a hundred characters each."""
     statements = [_statement(number) for number in range(count)]
-    text = json.dumps({**({"Version": version} if version else {}), "Statement": statements}, indent=4)
+    text = json.dumps(
+        {**({"Version": version} if version else {}), "Statement": statements}, indent=4
+    )
     return parse(text.encode(), name)
 
 
@@ -44,15 +46,22 @@ def is_same(texts: tuple[str, ...], documents: list[Document]) -> bool:
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.booleans())
-def test_every_form_allows_the_same_as_the_documents_and_fits(counts: list[int], older: bool) -> None:
+def test_every_form_allows_the_same_as_the_documents_and_fits(
+    counts: list[int], older: bool
+) -> None:
     documents = [
-        document(count, "" if older and not position else "2012-10-17") for position, count in enumerate(counts)
+        document(count, "" if older and not position else "2012-10-17")
+        for position, count in enumerate(counts)
     ]
     session = as_session_policy(documents)
     inline = as_inline_policies(documents)
     managed = as_managed_policies(documents)
-    assert not session or (len(session) <= quota(PolicyKind.SESSION) and is_same((session,), documents))
-    assert not inline or (sum(map(len, inline)) <= quota(PolicyKind.INLINE_ROLE) and is_same(inline, documents))
+    assert not session or (
+        len(session) <= quota(PolicyKind.SESSION) and is_same((session,), documents)
+    )
+    assert not inline or (
+        sum(map(len, inline)) <= quota(PolicyKind.INLINE_ROLE) and is_same(inline, documents)
+    )
     assert managed
     assert len(managed) <= 10
     assert max(map(len, managed)) <= quota(PolicyKind.MANAGED)
@@ -87,7 +96,9 @@ def test_an_empty_policy_becomes_a_harmless_one_that_iam_accepts() -> None:
 
 def test_characters_that_aws_rejects_in_a_policy_are_escaped() -> None:
     arn = "arn:aws:s3:::b/€ und 😀"
-    made = parse(create_policy([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json")
+    made = parse(
+        create_policy([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json"
+    )
     text = as_session_policy([made])
     assert text.isascii()
     assert read(text).statements[0].resources == (arn,)
@@ -123,7 +134,8 @@ def test_a_literal_policy_in_a_template_can_be_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    "resource", ["!Sub 'arn:${AWS::Partition}:s3:::assets/*'", "!Join [/, ['arn:aws:s3:::assets', '*']]"]
+    "resource",
+    ["!Sub 'arn:${AWS::Partition}:s3:::assets/*'", "!Join [/, ['arn:aws:s3:::assets', '*']]"],
 )
 def test_a_template_whose_text_is_known_can_be_tried(resource: str) -> None:
     raw = TEMPLATE.format(resource=resource).encode()

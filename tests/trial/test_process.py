@@ -20,8 +20,8 @@ from leastpriv.trial.process import CommandResult, run_command
 from tests.fakes import progress
 
 REFUSAL = (
-    "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform: sns:ListTopics because no "
-    "session policy allows the sns:ListTopics action"
+    "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform:"
+    " sns:ListTopics because no session policy allows the sns:ListTopics action"
 )
 
 
@@ -35,8 +35,12 @@ class Ran:
 def run(script: str, *arguments: str, **more: str) -> Ran:
     """A Python script as the command."""
     out, err = io.BytesIO(), io.BytesIO()
-    streams = [io.TextIOWrapper(stream, encoding="utf-8", write_through=True) for stream in (out, err)]
-    ended = run_command([sys.executable, "-c", script, *arguments], {**os.environ, **more}, *streams)
+    streams = [
+        io.TextIOWrapper(stream, encoding="utf-8", write_through=True) for stream in (out, err)
+    ]
+    ended = run_command(
+        [sys.executable, "-c", script, *arguments], {**os.environ, **more}, *streams
+    )
     found = Ran(ended, out.getvalue(), err.getvalue())
     for stream in streams:
         stream.detach()
@@ -45,10 +49,15 @@ def run(script: str, *arguments: str, **more: str) -> Ran:
 
 def test_bytes_of_any_kind_pass_through_unchanged() -> None:
     script = (
-        "import sys; sys.stdout.buffer.write(bytes(range(256)) * 9000); sys.stderr.buffer.write(b'\\r\\x1b[1m\\xff')"
+        "import sys; sys.stdout.buffer.write(bytes(range(256)) * 9000);"
+        " sys.stderr.buffer.write(b'\\r\\x1b[1m\\xff')"
     )
     ran = run(script)
-    assert (ran.out, ran.err, ran.ended.exit_code) == (bytes(range(256)) * 9000, b"\r\x1b[1m\xff", 0)
+    assert (ran.out, ran.err, ran.ended.exit_code) == (
+        bytes(range(256)) * 9000,
+        b"\r\x1b[1m\xff",
+        0,
+    )
 
 
 def test_arguments_reach_the_command_as_they_are() -> None:
@@ -57,22 +66,32 @@ def test_arguments_reach_the_command_as_they_are() -> None:
 
 
 def test_each_denial_of_both_streams_is_read_once() -> None:
-    script = "import sys; print(sys.argv[1]); print(sys.argv[1], file=sys.stderr); print('x' * 100_000); sys.exit(3)"
+    script = (
+        "import sys; print(sys.argv[1]); print(sys.argv[1], file=sys.stderr); print('x' * 100_000);"
+        " sys.exit(3)"
+    )
     ran = run(script, REFUSAL)
     assert [denial.actions for denial in ran.ended.denials] == [("sns:ListTopics",)]
     assert ran.ended.exit_code == 3
 
 
 def test_a_denial_that_arrives_in_pieces_is_read() -> None:
-    script = "import sys, time\nfor c in sys.argv[1]:\n  sys.stderr.write(c); sys.stderr.flush(); time.sleep(0.0005)"
-    assert [denial.actions for denial in run(script, REFUSAL).ended.denials] == [("sns:ListTopics",)]
+    script = (
+        "import sys, time\nfor c in sys.argv[1]:\n  sys.stderr.write(c); sys.stderr.flush();"
+        " time.sleep(0.0005)"
+    )
+    assert [denial.actions for denial in run(script, REFUSAL).ended.denials] == [
+        ("sns:ListTopics",)
+    ]
 
 
-def test_more_denials_than_are_kept_do_not_stop_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_denials_than_are_kept_do_not_stop_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(job_logs, "MOST_DISTINCT", 5)
     script = (
-        "import sys\nfor number in range(9_000):\n"
-        "  print(sys.argv[1].replace('sns:ListTopics', 'sns:List%d' % (number % 50)) if number < 50 else 'x' * 99)"
+        "import sys\nfor number in range(9_000):\n  print(sys.argv[1].replace('sns:ListTopics',"
+        " 'sns:List%d' % (number % 50)) if number < 50 else 'x' * 99)"
     )
     ran = run(script, REFUSAL)
     assert (ran.ended.exit_code, len(ran.ended.denials), ran.out.count(b"\n")) == (0, 5, 9_000)
@@ -86,19 +105,25 @@ def test_a_child_process_left_running_does_not_block_the_trial(tmp_path: Path) -
     """A daemon keeps the pipe open: the trial continues once the command itself has ended."""
     done = tmp_path / "done"
     daemon = f"import pathlib, time; time.sleep(30); pathlib.Path({str(done)!r}).touch()"
-    ran = run("import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid)", daemon)
+    ran = run(
+        "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid)",
+        daemon,
+    )
     os.kill(int(ran.out), signal.SIGKILL)
     assert not done.exists()
 
 
-@pytest.mark.parametrize("argv", [["/nowhere/deploy"], ["no-such-command-here"], [""], ["a\0b"], [os.sep]])
+@pytest.mark.parametrize(
+    "argv", [["/nowhere/deploy"], ["no-such-command-here"], [""], ["a\0b"], [os.sep]]
+)
 def test_a_program_that_cannot_be_run_is_bad_input(argv: list[str]) -> None:
     with pytest.raises(InputError, match="cannot be run"):
         run_command(argv, dict(os.environ), io.StringIO(), io.StringIO())
 
 
 IGNORES = (
-    "import signal, sys, time\nfor each in {}: signal.signal(each, signal.SIG_IGN)\nprint('ready', flush=True)\n{}"
+    "import signal, sys, time\nfor each in {}: signal.signal(each, signal.SIG_IGN)\nprint('ready',"
+    " flush=True)\n{}"
 )
 """A script that ignores signals."""
 
@@ -122,7 +147,9 @@ def interrupted(script: str, *numbers: int) -> tuple[CommandResult, list[str]]:
     return ended, progress_lines
 
 
-def test_a_second_signal_right_after_the_first_ends_a_command_that_ignores_it(not_on_a_terminal: None) -> None:
+def test_a_second_signal_right_after_the_first_ends_a_command_that_ignores_it(
+    not_on_a_terminal: None,
+) -> None:
     ended, progress_lines = interrupted(
         IGNORES.format("[signal.SIGINT]", "time.sleep(60)"), signal.SIGINT, signal.SIGINT
     )
@@ -135,7 +162,9 @@ def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
     assert (ended.exit_code, ended.interrupted) == (137, signal.SIGINT)
 
 
-def test_a_timeout_escalates_like_a_further_signal(not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_escalates_like_a_further_signal(
+    not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(process, "_ESCALATION_DELAY", 0.1)
     script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
     assert interrupted(script, signal.SIGTERM)[0].exit_code == 137
@@ -147,7 +176,9 @@ def test_output_before_a_signal_is_read(not_on_a_terminal: None) -> None:
     assert [denial.actions for denial in ended.denials] == [("sns:ListTopics",)]
 
 
-def test_a_failing_reader_is_reported_and_the_command_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_reader_is_reported_and_the_command_continues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(_stream: object, _name: str) -> Iterator[job_logs.LoggedDenial]:
         raise RecursionError
         yield
@@ -158,7 +189,9 @@ def test_a_failing_reader_is_reported_and_the_command_continues(monkeypatch: pyt
     assert "stdout was not fully searched for denials (RecursionError)" in ran.ended.unread
 
 
-def test_a_daemon_with_endless_output_does_not_block_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_with_endless_output_does_not_block_the_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(process, "_MAX_AFTER_EXIT", 0.5)
     daemon = "import time\nfor _ in range(600): print('x', flush=True); time.sleep(0.1)"
     began = time.monotonic()

@@ -11,13 +11,19 @@ KEYS = Credentials("ASIATRIAL", "secret-of-trial", "token-of-trial")
 
 def test_none_of_the_caller_s_credentials_is_passed_on() -> None:
     names = (
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE",
-        "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_ROLE_SESSION_NAME",
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONFIG_FILE",
-        "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "ACTIONS_ID_TOKEN_REQUEST_URL", "aws_profile", "AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN_ANY_SERVICE",
-        "AWS_LOGIN_CACHE_DIRECTORY", "AWS_CREDENTIAL_FILE", "AWS_CREDENTIAL_PROFILES_FILE", "BOTO_CONFIG",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL", "aws_profile", "AWS_BEARER_TOKEN_BEDROCK",
+        "AWS_BEARER_TOKEN_ANY_SERVICE",
+        "AWS_LOGIN_CACHE_DIRECTORY", "AWS_CREDENTIAL_FILE", "AWS_CREDENTIAL_PROFILES_FILE",
+        "BOTO_CONFIG",
     )  # fmt: skip
     caller = dict.fromkeys(names, "of-the-caller")
     made = child_environment(caller, KEYS, "eu-west-1")
@@ -31,8 +37,15 @@ def test_none_of_the_caller_s_credentials_is_passed_on() -> None:
 
 def test_other_variables_are_passed_on_and_a_profile_s_region_is_kept() -> None:
     made = child_environment({"PATH": "/bin", "AWS_ENDPOINT_URL": "http://x"}, KEYS, "eu-west-1")
-    assert (made["PATH"], made["AWS_ENDPOINT_URL"], made["AWS_REGION"]) == ("/bin", "http://x", "eu-west-1")
-    assert child_environment({"AWS_REGION": "us-east-2"}, KEYS, "eu-west-1")["AWS_REGION"] == "us-east-2"
+    assert (made["PATH"], made["AWS_ENDPOINT_URL"], made["AWS_REGION"]) == (
+        "/bin",
+        "http://x",
+        "eu-west-1",
+    )
+    assert (
+        child_environment({"AWS_REGION": "us-east-2"}, KEYS, "eu-west-1")["AWS_REGION"]
+        == "us-east-2"
+    )
     assert "AWS_REGION" not in child_environment({}, KEYS, "")
 
 

@@ -47,7 +47,9 @@ for action in sys.argv[3:]:
 
 @dataclass
 class FileStrategy:
-    """A strategy that writes the candidate to a file, which the command reads as its permissions."""
+    """A strategy that writes the candidate to a file, which the command reads as its
+    permissions.
+    """
 
     path: Path
     narrows: bool = True
@@ -79,7 +81,9 @@ class FinishedTrial:
     code: int = -1
 
     def actions(self) -> list[str]:
-        return sorted(action for each in self.run.candidate.document.statements for action in each.actions)
+        return sorted(
+            action for each in self.run.candidate.document.statements for action in each.actions
+        )
 
 
 RunTrial = Callable[..., FinishedTrial]
@@ -101,11 +105,19 @@ def run_trial(tmp_path: Path) -> RunTrial:
         settings = _settings("--role-arn", ROLE, "--policy-file", "p.json", *options, "--", *argv)
         lines = progress.LINES
         context = TrialContext(
-            dict(os.environ), io.StringIO(), io.StringIO(), lambda: datetime.now(UTC), sleep or _no_sleep
+            dict(os.environ),
+            io.StringIO(),
+            io.StringIO(),
+            lambda: datetime.now(UTC),
+            sleep or _no_sleep,
         )
-        records = TrialRecords((tmp_path,) if with_records else (), False, aws or Aws(None, {}, ""), NOW)
+        records = TrialRecords(
+            (tmp_path,) if with_records else (), False, aws or Aws(None, {}, ""), NOW
+        )
         candidate = CandidatePolicy(parse(create_policy(()), "p.json"))
-        finished = FinishedTrial(TrialRun(settings, context, file, TAGS, records, candidate), file.policies, lines)
+        finished = FinishedTrial(
+            TrialRun(settings, context, file, TAGS, records, candidate), file.policies, lines
+        )
         with caught_signals(first_only=True) as signals, signals.recorded():
             finished.run.signals = signals
             finished.code = finished.run.run()
@@ -126,8 +138,16 @@ def _no_sleep(_: float) -> None:
 
 def test_each_round_adds_what_was_denied_until_the_command_succeeds(run_trial: RunTrial) -> None:
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs")
-    assert (finished.code, finished.actions()) == (0, ["ec2:DescribeVpcs", "sns:ListTopics", "sqs:ListQueues"])
-    assert [line.partition(" (")[0] for line in finished.lines[:4]] == ["Round 1", "Round 2", "Round 3", "Round 4"]
+    assert (finished.code, finished.actions()) == (
+        0,
+        ["ec2:DescribeVpcs", "sns:ListTopics", "sqs:ListQueues"],
+    )
+    assert [line.partition(" (")[0] for line in finished.lines[:4]] == [
+        "Round 1",
+        "Round 2",
+        "Round 3",
+        "Round 4",
+    ]
     assert "Clean" in finished.lines[-1]
 
 
@@ -156,18 +176,30 @@ def test_with_aws_s_details_one_round_adds_all_that_a_call_lacks(
     accounts.requests["z7" * 8] = Denied(datetime.now(UTC), context, evaluations)
     with FakeAws(accounts.operations()) as aws:
         finished = run_trial(*actions, script=ALL_AT_ONCE, aws=Aws.open(aws.environment()))
-    assert (finished.code, finished.actions(), len(finished.policies)) == (0, sorted(actions), rounds)
+    assert (finished.code, finished.actions(), len(finished.policies)) == (
+        0,
+        sorted(actions),
+        rounds,
+    )
 
 
 def test_after_the_last_round_all_additions_are_kept(run_trial: RunTrial) -> None:
-    finished = run_trial("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs", options=["--max-rounds", "2"])
+    finished = run_trial(
+        "sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs", options=["--max-rounds", "2"]
+    )
     assert (finished.code, finished.actions()) == (1, ["sns:ListTopics", "sqs:ListQueues"])
-    assert finished.lines[-1] == "The 2 rounds of --max-rounds are used, and in each a call of the command was denied."
+    assert (
+        finished.lines[-1]
+        == "The 2 rounds of --max-rounds are used, and in each a call of the command was denied."
+    )
 
 
 def test_a_single_round_has_the_singular_message(run_trial: RunTrial) -> None:
     finished = run_trial("sns:ListTopics", "sqs:ListQueues", options=["--max-rounds", "1"])
-    assert finished.lines[-1] == "The 1 round of --max-rounds is used, and a call of the command was denied."
+    assert (
+        finished.lines[-1]
+        == "The 1 round of --max-rounds is used, and a call of the command was denied."
+    )
 
 
 def test_denials_of_a_successful_command_are_offered_and_not_added(run_trial: RunTrial) -> None:
@@ -183,7 +215,9 @@ def test_a_round_without_a_resolvable_denial_is_the_last(run_trial: RunTrial) ->
     assert any(line.startswith("  not fixed: sqs:ListQueues") for line in finished.lines)
 
 
-def test_a_change_that_iam_has_not_applied_yet_gets_one_more_round(run_trial: RunTrial, tmp_path: Path) -> None:
+def test_a_change_that_iam_has_not_applied_yet_gets_one_more_round(
+    run_trial: RunTrial, tmp_path: Path
+) -> None:
     late = FileStrategy(tmp_path / "late", may_lag=True, late=1)
     finished = run_trial("sns:ListTopics", strategy=late)
     assert (finished.code, len(late.policies)) == (0, 3)
@@ -210,7 +244,9 @@ def test_unreadable_output_ends_the_trial_with_the_additions_so_far(
     """A defect in reading must not count as "nothing was refused"."""
     monkeypatch.setattr("leastpriv.trial.process.read_log", _breaks_at_a_mark)
     script = COMMAND.replace("sys.exit", "print('MARK') or sys.exit")
-    with pytest.raises(LeastprivError, match=r"stdout was not fully searched for denials.*RecursionError"):
+    with pytest.raises(
+        LeastprivError, match=r"stdout was not fully searched for denials.*RecursionError"
+    ):
         run_trial("sns:ListTopics", script=script)
 
 
@@ -220,7 +256,9 @@ def _breaks_at_a_mark(stream: job_logs.ByteStream, name: str) -> Iterator[job_lo
         raise RecursionError
 
 
-def test_a_signal_ends_the_waiting_for_records_and_the_round_is_still_reported(run_trial: RunTrial) -> None:
+def test_a_signal_ends_the_waiting_for_records_and_the_round_is_still_reported(
+    run_trial: RunTrial,
+) -> None:
     waits: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -228,13 +266,20 @@ def test_a_signal_ends_the_waiting_for_records_and_the_round_is_still_reported(r
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    script = "import sys; print('User: %s is not authorized to perform: nothing' % sys.argv[2]); sys.exit(1)"
-    finished = run_trial(script=script, sleep=sleep, with_records=True, options=["--wait-for-records", "600"])
+    script = (
+        "import sys; print('User: %s is not authorized to perform: nothing' % sys.argv[2]);"
+        " sys.exit(1)"
+    )
+    finished = run_trial(
+        script=script, sleep=sleep, with_records=True, options=["--wait-for-records", "600"]
+    )
     assert (finished.code, len(waits)) == (130, 1)
     assert finished.lines[0].startswith("Round 1")
 
 
-def test_a_signal_between_rounds_ends_the_trial_with_the_additions_so_far(run_trial: RunTrial, tmp_path: Path) -> None:
+def test_a_signal_between_rounds_ends_the_trial_with_the_additions_so_far(
+    run_trial: RunTrial, tmp_path: Path
+) -> None:
     """It arrives just after the round's command has ended."""
 
     class Interrupted(FileStrategy):

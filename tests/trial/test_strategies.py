@@ -33,7 +33,11 @@ class FakeSts:
 
     def operations(self) -> dict[str, Operation]:
         return {
-            "sts:GetCallerIdentity": lambda _: {"UserId": "A", "Account": "111122223333", "Arn": self.caller},
+            "sts:GetCallerIdentity": lambda _: {
+                "UserId": "A",
+                "Account": "111122223333",
+                "Arn": self.caller,
+            },
             "sts:GetScopedCredentials": self._scope,
             "sts:AssumeRole": lambda _: self._issued("ROLE", 0),
         }
@@ -44,13 +48,23 @@ class FakeSts:
         layers = self.layers[asked.access_key] + 1
         if layers > _LAYERS:
             raise RefusedError("AccessDenied", "too many layers", 403)
-        return {**self._issued("NARROW", layers), "SessionInfo": {"ScopedSessionId": "AROA:1", "Arn": self.caller}}
+        return {
+            **self._issued("NARROW", layers),
+            "SessionInfo": {"ScopedSessionId": "AROA:1", "Arn": self.caller},
+        }
 
     def _issued(self, name: str, layers: int) -> dict[str, Any]:
         key = f"ASIA{name}{len(self.layers):08}"
         self.layers[key] = layers
         expires = datetime(2026, 11, 25, tzinfo=UTC)
-        return {"Credentials": {"AccessKeyId": key, "SecretAccessKey": "s", "SessionToken": "t", "Expiration": expires}}
+        return {
+            "Credentials": {
+                "AccessKeyId": key,
+                "SecretAccessKey": "s",
+                "SessionToken": "t",
+                "Expiration": expires,
+            }
+        }
 
 
 @pytest.fixture
@@ -66,7 +80,9 @@ def aws(sts: FakeSts) -> Iterator[FakeAws]:
 
 def strategy(aws: FakeAws, token: str = "t") -> SessionPolicy:  # noqa: S107 - the token of a fake
     environment = aws.environment("ASIAOWN") | ({"AWS_SESSION_TOKEN": token} if token else {})
-    return SessionPolicy(Aws.open(environment), parse_principal(ROLE), TAGS, lambda: NOW, lambda _: None)
+    return SessionPolicy(
+        Aws.open(environment), parse_principal(ROLE), TAGS, lambda: NOW, lambda _: None
+    )
 
 
 def documents() -> tuple[Document, ...]:
@@ -83,7 +99,10 @@ def test_a_session_of_the_role_is_narrowed_and_the_role_is_not_assumed(aws: Fake
     assert asked(aws) == ["GetScopedCredentials"] * 5
     assert len(set(keys)) == 5
     assert own.own_session == "17650000001"
-    assert aws.asked("GetScopedCredentials")[0]["ScopedSessionDescription"] == "leastpriv-0a1b2c3d4e5f-1"
+    assert (
+        aws.asked("GetScopedCredentials")[0]["ScopedSessionDescription"]
+        == "leastpriv-0a1b2c3d4e5f-1"
+    )
     assert "Statement" in aws.asked("GetScopedCredentials")[0]["Policy"]
 
 
@@ -95,7 +114,9 @@ def test_a_session_of_the_role_is_narrowed_and_the_role_is_not_assumed(aws: Fake
         ("arn:aws:iam::111122223333:user/kim", ""),
     ],
 )
-def test_another_caller_assumes_the_role(aws: FakeAws, sts: FakeSts, caller: str, token: str) -> None:
+def test_another_caller_assumes_the_role(
+    aws: FakeAws, sts: FakeSts, caller: str, token: str
+) -> None:
     sts.caller = caller
     own = strategy(aws, token)
     own.apply(documents(), 1)
@@ -103,9 +124,14 @@ def test_another_caller_assumes_the_role(aws: FakeAws, sts: FakeSts, caller: str
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ValidationError"])
-def test_where_aws_does_not_narrow_the_role_is_assumed_from_then_on(aws: FakeAws, sts: FakeSts, code: str) -> None:
+def test_where_aws_does_not_narrow_the_role_is_assumed_from_then_on(
+    aws: FakeAws, sts: FakeSts, code: str
+) -> None:
     sts.refuses = code
     own = strategy(aws)
     own.apply(documents(), 1)
     own.apply(documents(), 2)
-    assert (asked(aws), own.own_session) == (["GetScopedCredentials", "AssumeRole", "AssumeRole"], "")
+    assert (asked(aws), own.own_session) == (
+        ["GetScopedCredentials", "AssumeRole", "AssumeRole"],
+        "",
+    )

@@ -1,1 +1,3 @@
-"""Records of the bundled example: a CI role that deploys a small CDK app, and other principals of the account."""
+"""Records of the bundled example: a CI role that deploys a small CDK app, and other principals of
+the account.
+"""

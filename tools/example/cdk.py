@@ -1,10 +1,23 @@
-"""Calls of `cdk deploy` and `cdk destroy` with the role's own credentials (CliCredentialsStackSynthesizer)."""
+"""Calls of `cdk deploy` and `cdk destroy` with the role's own credentials
+(CliCredentialsStackSynthesizer).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from example.record import ACCOUNT, ASSETS, REGION, Actor, Call, Json, Need, credentials, digest, uuid
+from example.record import (
+    ACCOUNT,
+    ASSETS,
+    REGION,
+    Actor,
+    Call,
+    Json,
+    Need,
+    credentials,
+    digest,
+    uuid,
+)
 from example.stack import CLOUDFORMATION, Stack
 
 LOOKUP_ROLE = f"cdk-hnb659fds-lookup-role-{ACCOUNT}-{REGION}"
@@ -18,11 +31,19 @@ def bootstrap_version() -> Call:
     """Read the parameter with the version of `cdk bootstrap`."""
     arn = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{BOOTSTRAP_VERSION}"
     listed: tuple[Json, ...] = ({"accountId": ACCOUNT, "ARN": arn},)
-    return Call("ssm", "GetParameter", {"name": BOOTSTRAP_VERSION}, (("ssm:GetParameter", arn),), resources=listed)
+    return Call(
+        "ssm",
+        "GetParameter",
+        {"name": BOOTSTRAP_VERSION},
+        (("ssm:GetParameter", arn),),
+        resources=listed,
+    )
 
 
 def assume_lookup_role(lookup: Actor) -> Call:
-    """Assume the bootstrap's lookup role, as `cdk diff` does to read the account; `lookup` is its session."""
+    """Assume the bootstrap's lookup role, as `cdk diff` does to read the account; `lookup` is its
+    session.
+    """
     arn = f"arn:aws:iam::{ACCOUNT}:role/{LOOKUP_ROLE}"
     return Call(
         "sts",
@@ -31,7 +52,9 @@ def assume_lookup_role(lookup: Actor) -> Call:
         (("sts:AssumeRole", arn),),
         response={
             "credentials": credentials(lookup.identity),
-            "assumedRoleUser": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{LOOKUP_ROLE}/aws-cdk-runner"},
+            "assumedRoleUser": {
+                "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{LOOKUP_ROLE}/aws-cdk-runner"
+            },
         },
         resources=({"accountId": ACCOUNT, "type": "AWS::IAM::Role", "ARN": arn},),
     )
@@ -46,7 +69,12 @@ def publish(template: str, asset: str, *, new: bool) -> Iterator[Call]:
         if not new:
             continue
         yield _bucket("GetBucketEncryption", "s3:GetEncryptionConfiguration", {"encryption": ""})
-        yield _object("PutObject", key, "s3:PutObject", extra={"bytesTransferredIn": size, "SSEApplied": "SSE_S3"})
+        yield _object(
+            "PutObject",
+            key,
+            "s3:PutObject",
+            extra={"bytesTransferredIn": size, "SSEApplied": "SSE_S3"},
+        )
     yield _object("HeadObject", f"{asset}.zip", "s3:GetObject")
 
 
@@ -62,7 +90,13 @@ def check_lifecycle() -> Call:
 
 
 def deploy(
-    stack: Stack, run: str, template: str, resources: Iterable[Call], *, exists: bool, failed: bool = False
+    stack: Stack,
+    run: str,
+    template: str,
+    resources: Iterable[Call],
+    *,
+    exists: bool,
+    failed: bool = False,
 ) -> Iterator[Call]:
     """Create a change set, read it, execute it and follow it to its end."""
     if exists:
@@ -78,8 +112,14 @@ def deploy(
         )
     yield _create_change_set(stack, run, template, "UPDATE" if exists else "CREATE")
     yield _object("GetObject", f"{template}.json", "s3:GetObject", via=CLOUDFORMATION)
-    yield from (_named(stack, "DescribeChangeSet", {"changeSetName": _CHANGE_SET}, wait=5) for _ in range(2))
-    yield _named(stack, "ExecuteChangeSet", {"changeSetName": _CHANGE_SET, "clientRequestToken": f"exec{run}"})
+    yield from (
+        _named(stack, "DescribeChangeSet", {"changeSetName": _CHANGE_SET}, wait=5) for _ in range(2)
+    )
+    yield _named(
+        stack,
+        "ExecuteChangeSet",
+        {"changeSetName": _CHANGE_SET, "clientRequestToken": f"exec{run}"},
+    )
     yield from _followed(stack, resources)
     if failed:
         yield _by_id(stack, "DescribeStackResources")
@@ -107,7 +147,9 @@ def throttled(stack: Stack) -> Call:
 
 
 def _followed(stack: Stack, resources: Iterable[Call]) -> Iterator[Call]:
-    """CloudFormation's calls, with the tool's read of the stack's events after every fourth call."""
+    """CloudFormation's calls, with the tool's read of the stack's events after every fourth
+    call.
+    """
     yield _by_id(stack, "DescribeStackEvents", wait=5)
     for index, call in enumerate(resources, start=1):
         yield call
@@ -142,7 +184,13 @@ def _create_change_set(stack: Stack, run: str, template: str, kind: str) -> Call
 
 
 def _named(
-    stack: Stack, name: str, more: Json | None = None, *, error: str = "", message: str = "", wait: int = 1
+    stack: Stack,
+    name: str,
+    more: Json | None = None,
+    *,
+    error: str = "",
+    message: str = "",
+    wait: int = 1,
 ) -> Call:
     needs: tuple[Need, ...] = ((f"cloudformation:{name}", stack.any_id),)
     parameters: Json = {"stackName": stack.name, **(more or {})}
@@ -150,17 +198,40 @@ def _named(
 
 
 def _by_id(stack: Stack, name: str, *, wait: int = 1) -> Call:
-    return Call("cloudformation", name, {"stackName": stack.id}, ((f"cloudformation:{name}", stack.id),), wait=wait)
+    return Call(
+        "cloudformation",
+        name,
+        {"stackName": stack.id},
+        ((f"cloudformation:{name}", stack.id),),
+        wait=wait,
+    )
 
 
-def _bucket(name: str, action: str, more: Json, *, data: bool = False, error: str = "", message: str = "") -> Call:
+def _bucket(
+    name: str, action: str, more: Json, *, data: bool = False, error: str = "", message: str = ""
+) -> Call:
     parameters: Json = {"bucketName": ASSETS, "Host": f"{ASSETS}.s3.{REGION}.amazonaws.com", **more}
     needs: tuple[Need, ...] = ((action, _BUCKET_ARN),)
-    return Call("s3", name, parameters, needs, resources=(_BUCKET,), data=data, error=error, message=message)
+    return Call(
+        "s3", name, parameters, needs, resources=(_BUCKET,), data=data, error=error, message=message
+    )
 
 
 def _object(name: str, key: str, action: str, *, extra: Json | None = None, via: str = "") -> Call:
     arn = f"{_BUCKET_ARN}/{key}"
-    parameters: Json = {"bucketName": ASSETS, "Host": f"{ASSETS}.s3.{REGION}.amazonaws.com", "key": key}
+    parameters: Json = {
+        "bucketName": ASSETS,
+        "Host": f"{ASSETS}.s3.{REGION}.amazonaws.com",
+        "key": key,
+    }
     listed: tuple[Json, ...] = ({"type": "AWS::S3::Object", "ARN": arn}, _BUCKET)
-    return Call("s3", name, parameters, ((action, arn),), resources=listed, data=True, extra=extra or {}, via=via)
+    return Call(
+        "s3",
+        name,
+        parameters,
+        ((action, arn),),
+        resources=listed,
+        data=True,
+        extra=extra or {},
+        via=via,
+    )

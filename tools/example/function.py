@@ -44,7 +44,9 @@ def create_function(stack: Stack, asset: str) -> Iterator[Call]:
         "functionArn": stack.function_arn,
         "role": stack.role_arn,
     }
-    yield by_cloudformation("lambda", f"CreateFunction{LAMBDA}", parameters, *needs, response=created, wait=9)
+    yield by_cloudformation(
+        "lambda", f"CreateFunction{LAMBDA}", parameters, *needs, response=created, wait=9
+    )
     yield from _await_function(stack, 2)
 
 
@@ -57,7 +59,10 @@ def connect(stack: Stack) -> Iterator[Call]:
         "principal": "444455556666",
     }
     yield by_cloudformation(
-        "lambda", f"AddPermission{LAMBDA}v2", permission, ("lambda:AddPermission", stack.function_arn)
+        "lambda",
+        f"AddPermission{LAMBDA}v2",
+        permission,
+        ("lambda:AddPermission", stack.function_arn),
     )
     mapping: Json = {
         "eventSourceArn": queue_arn(stack.queue()),
@@ -80,7 +85,12 @@ def connect(stack: Stack) -> Iterator[Call]:
 
 def update_code(stack: Stack, asset: str) -> Iterator[Call]:
     """Give the function new code."""
-    parameters: Json = {"functionName": stack.function, **code(asset), "publish": False, "dryRun": False}
+    parameters: Json = {
+        "functionName": stack.function,
+        **code(asset),
+        "publish": False,
+        "dryRun": False,
+    }
     yield _function_call(stack, "UpdateFunctionCode", parameters)
     yield from _await_function(stack, 2)
 
@@ -96,14 +106,18 @@ def update_configuration(stack: Stack, memory: int) -> Iterator[Call]:
         "runtime": "nodejs22.x",
         "environment": {},
     }
-    yield _function_call(stack, "UpdateFunctionConfiguration", parameters, ("iam:PassRole", stack.role_arn))
+    yield _function_call(
+        stack, "UpdateFunctionConfiguration", parameters, ("iam:PassRole", stack.role_arn)
+    )
     yield from _await_function(stack, 1)
 
 
 def tag_function(stack: Stack, tags: Json) -> Call:
     """Change tags of the function; TagResource has another API date."""
     parameters: Json = {"resource": stack.function_arn, "tags": tags}
-    return by_cloudformation("lambda", "TagResource20170331v2", parameters, ("lambda:TagResource", stack.function_arn))
+    return by_cloudformation(
+        "lambda", "TagResource20170331v2", parameters, ("lambda:TagResource", stack.function_arn)
+    )
 
 
 def delete_function(stack: Stack) -> Iterator[Call]:
@@ -126,7 +140,11 @@ def delete_function(stack: Stack) -> Iterator[Call]:
 
 def _function_call(stack: Stack, operation: str, parameters: Json, *more: Need) -> Call:
     return by_cloudformation(
-        "lambda", f"{operation}{LAMBDA}v2", parameters, (f"lambda:{operation}", stack.function_arn), *more
+        "lambda",
+        f"{operation}{LAMBDA}v2",
+        parameters,
+        (f"lambda:{operation}", stack.function_arn),
+        *more,
     )
 
 
@@ -150,5 +168,9 @@ def _mapping_call(stack: Stack, operation: str, wait: int = 2) -> Call:
     identifier = uuid("mapping", stack.name)
     arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:event-source-mapping:{identifier}"
     return by_cloudformation(
-        "lambda", f"{operation}{LAMBDA}", {"uUID": identifier}, (f"lambda:{operation}", arn), wait=wait
+        "lambda",
+        f"{operation}{LAMBDA}",
+        {"uUID": identifier},
+        (f"lambda:{operation}", arn),
+        wait=wait,
     )

@@ -1,18 +1,36 @@
-"""Calls of all other principals of the account, which are in the same files and must not count for the deploy role."""
+"""Calls of all other principals of the account, which are in the same files and must not count for
+the deploy role.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from example.record import ACCOUNT, GLOBAL_REGION, REGION, Actor, Call, Json, credentials, number, role_session
+from example.record import (
+    ACCOUNT,
+    GLOBAL_REGION,
+    REGION,
+    Actor,
+    Call,
+    Json,
+    credentials,
+    number,
+    role_session,
+)
 from example.runs import ORDERS, RUNS, Event
 from example.stack import Stack
 
 _FIRST_DAY = datetime(2026, 10, 5, tzinfo=UTC)
 _DAYS = 35
-_TERRAFORM = "APN/1.0 HashiCorp/1.0 Terraform/1.13.3 (+https://www.terraform.io) terraform-provider-aws/6.15.0"
-_CLI = "aws-cli/2.31.3 md/awscrt#0.27.6 ua/2.1 os/linux#6.8.0-1040-aws md/arch#x86_64 lang/python#3.13.7"
+_TERRAFORM = (
+    "APN/1.0 HashiCorp/1.0 Terraform/1.13.3 (+https://www.terraform.io)"
+    " terraform-provider-aws/6.15.0"
+)
+_CLI = (
+    "aws-cli/2.31.3 md/awscrt#0.27.6 ua/2.1 os/linux#6.8.0-1040-aws md/arch#x86_64"
+    " lang/python#3.13.7"
+)
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
 
 
@@ -22,7 +40,9 @@ def events() -> Iterator[Event]:
         day = _FIRST_DAY + timedelta(days=index)
         yield from _timed(day, 6, _service("cloudtrail.amazonaws.com"), _deliveries())
         if day.weekday() == 0:
-            yield from _timed(day, 8, _user(), [Call("s3", "ListBuckets", {"Host": f"s3.{REGION}.amazonaws.com"})])
+            yield from _timed(
+                day, 8, _user(), [Call("s3", "ListBuckets", {"Host": f"s3.{REGION}.amazonaws.com"})]
+            )
             yield from _timed(day, 9, _person(day), _console(day))
         if day.weekday() in {1, 3}:
             yield from _timed(day, 10, _session(day, "billing-deploy", _TERRAFORM), _billing(day))
@@ -31,7 +51,9 @@ def events() -> Iterator[Event]:
     yield from _application()
 
 
-def _timed(day: datetime, hour: int, actor: Actor, calls: Iterator[Call] | list[Call]) -> Iterator[Event]:
+def _timed(
+    day: datetime, hour: int, actor: Actor, calls: Iterator[Call] | list[Call]
+) -> Iterator[Event]:
     now = day + timedelta(hours=hour, seconds=number("minute", day, hour) % 1800)
     for index, call in enumerate(calls):
         now += timedelta(seconds=call.wait)
@@ -61,7 +83,9 @@ def _user() -> Actor:
 
 def _person(day: datetime) -> Actor:
     path = f"/aws-reserved/sso.amazonaws.com/{REGION}/"
-    identity = role_session("AWSReservedSSO_Operator_0a1b2c3d4e5f6071", "kim@example.com", day, path=path)
+    identity = role_session(
+        "AWSReservedSSO_Operator_0a1b2c3d4e5f6071", "kim@example.com", day, path=path
+    )
     return Actor(identity, "192.0.2.140", _BROWSER, console=True)
 
 
@@ -74,20 +98,35 @@ def _deliveries() -> Iterator[Call]:
 
 
 def _console(day: datetime) -> Iterator[Call]:
-    yield Call("signin", "ConsoleLogin", None, response={"ConsoleLogin": "Success"}, region=GLOBAL_REGION)
+    yield Call(
+        "signin", "ConsoleLogin", None, response={"ConsoleLogin": "Success"}, region=GLOBAL_REGION
+    )
     yield Call("lambda", "ListFunctions20150331", {"maxItems": 50})
     yield Call("monitoring", "DescribeAlarms", {"maxRecords": 100})
     if day > RUNS[7].start:
-        yield Call("monitoring", "PutMetricAlarm", {"alarmName": "orders-errors", "namespace": "AWS/Lambda"})
+        yield Call(
+            "monitoring",
+            "PutMetricAlarm",
+            {"alarmName": "orders-errors", "namespace": "AWS/Lambda"},
+        )
     yield Call("dynamodb", "ListTables", {"limit": 100})
 
 
 def _billing(day: datetime) -> Iterator[Call]:
-    """Another team's Terraform: it uses the services that the deploy role is allowed and never touches."""
+    """Another team's Terraform: it uses the services that the deploy role is allowed and never
+    touches.
+    """
     state: Json = {"bucketName": "acme-terraform-state", "key": "billing/terraform.tfstate"}
     listed: tuple[Json, ...] = (
-        {"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::acme-terraform-state/billing/terraform.tfstate"},
-        {"accountId": ACCOUNT, "type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::acme-terraform-state"},
+        {
+            "type": "AWS::S3::Object",
+            "ARN": "arn:aws:s3:::acme-terraform-state/billing/terraform.tfstate",
+        },
+        {
+            "accountId": ACCOUNT,
+            "type": "AWS::S3::Bucket",
+            "ARN": "arn:aws:s3:::acme-terraform-state",
+        },
     )
     topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:billing-events"
     yield Call("sts", "GetCallerIdentity", None)
@@ -97,7 +136,9 @@ def _billing(day: datetime) -> Iterator[Call]:
     yield Call("iam", "GetRole", {"roleName": "billing-task"})
     if number("billing", day) % 3 == 0:
         yield Call("sns", "CreateTopic", {"name": "billing-events"}, response={"topicArn": topic})
-        yield Call("dynamodb", "UpdateTable", {"tableName": "billing", "billingMode": "PAY_PER_REQUEST"})
+        yield Call(
+            "dynamodb", "UpdateTable", {"tableName": "billing", "billingMode": "PAY_PER_REQUEST"}
+        )
     yield Call("s3", "PutObject", state, data=True, resources=listed)
 
 
@@ -112,7 +153,12 @@ def _documents(day: datetime) -> Iterator[Call]:
             data=True,
             resources=({"type": "AWS::S3::Object", "ARN": arn},),
         )
-    yield Call("cloudfront", "CreateInvalidation", {"distributionId": "E1EXAMPLEDOCS"}, region=GLOBAL_REGION)
+    yield Call(
+        "cloudfront",
+        "CreateInvalidation",
+        {"distributionId": "E1EXAMPLEDOCS"},
+        region=GLOBAL_REGION,
+    )
     if number("documents", day) % 2:
         error = "The specified distribution does not exist."
         yield Call(
@@ -130,12 +176,19 @@ def _application() -> Iterator[Event]:
     for run in RUNS[1::2]:
         start = run.start + timedelta(minutes=40)
         identity = role_session(ORDERS.role, ORDERS.function, start)
-        yield Event(start, _service("lambda.amazonaws.com"), _assume(ORDERS, identity), f"application/{run.id}/assume")
+        yield Event(
+            start,
+            _service("lambda.amazonaws.com"),
+            _assume(ORDERS, identity),
+            f"application/{run.id}/assume",
+        )
         stream: Json = {
             "logGroupName": ORDERS.log_group,
             "logStreamName": f"{start:%Y/%m/%d}/[$LATEST]{run.asset[:32]}",
         }
-        runtime = Actor(identity, "203.0.113.251", "awslambda-worker/1.0 rusoto/0.48.0 rust/1.90.0 linux")
+        runtime = Actor(
+            identity, "203.0.113.251", "awslambda-worker/1.0 rusoto/0.48.0 rust/1.90.0 linux"
+        )
         yield Event(
             start + timedelta(seconds=2),
             runtime,
@@ -151,7 +204,9 @@ def _assume(stack: Stack, identity: Json) -> Call:
         {"roleArn": stack.role_arn, "roleSessionName": stack.function},
         response={
             "credentials": credentials(identity),
-            "assumedRoleUser": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{stack.role}/{stack.function}"},
+            "assumedRoleUser": {
+                "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{stack.role}/{stack.function}"
+            },
         },
         resources=({"accountId": ACCOUNT, "type": "AWS::IAM::Role", "ARN": stack.role_arn},),
     )

@@ -1,8 +1,9 @@
 """One CloudTrail record from a call and its actor, in the shape of event version 1.11.
 
 Field order and shapes follow records that CloudTrail delivers
-(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html). Every
-identifier is a hash of its position in the story, so that a change of one run does not change the others.
+(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html).
+Every identifier is a hash of its position in the story, so that a change of one run does not change
+the others.
 """
 
 from __future__ import annotations
@@ -89,7 +90,10 @@ def uuid(*parts: object) -> str:
 def token(length: int, *parts: object, alphabet: str = _BASE32) -> str:
     """At most 32 letters and digits, derived from the parts."""
     text = digest("token", *parts)
-    return "".join(alphabet[int(text[2 * index : 2 * index + 2], 16) % len(alphabet)] for index in range(length))
+    return "".join(
+        alphabet[int(text[2 * index : 2 * index + 2], 16) % len(alphabet)]
+        for index in range(length)
+    )
 
 
 def role_id(role: str) -> str:
@@ -97,7 +101,9 @@ def role_id(role: str) -> str:
     return "AROA" + token(10, "role", role) + "EXAMPLE"
 
 
-def role_session(role: str, session: str, created: datetime, *, path: str = "/", oidc: bool = False) -> Json:
+def role_session(
+    role: str, session: str, created: datetime, *, path: str = "/", oidc: bool = False
+) -> Json:
     """`userIdentity` of a role session; only `sessionIssuer` keeps the path of the role."""
     unique = role_id(role)
     context: Json = {
@@ -124,11 +130,16 @@ def role_session(role: str, session: str, created: datetime, *, path: str = "/",
 
 def credentials(identity: Json) -> Json:
     """The credentials in STS's answer for a session."""
-    return {"accessKeyId": identity["accessKeyId"], "sessionToken": "EXAMPLE" + token(16, identity["accessKeyId"])}
+    return {
+        "accessKeyId": identity["accessKeyId"],
+        "sessionToken": "EXAMPLE" + token(16, identity["accessKeyId"]),
+    }
 
 
 def record(call: Call, actor: Actor, when: datetime, key: str) -> Json:
-    """Return the record that CloudTrail writes; `key` is its position in the story and determines its identifiers."""
+    """Return the record that CloudTrail writes; `key` is its position in the story and determines
+    its identifiers.
+    """
     made: Json = {
         "eventVersion": "1.11",
         "userIdentity": {**actor.identity, **({"invokedBy": call.via} if call.via else {})},

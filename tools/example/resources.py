@@ -1,8 +1,8 @@
 """CloudFormation's calls, with the caller's permissions, for each resource of the app.
 
-Modelled on the handlers of AWS::SQS::Queue, AWS::IAM::Role, AWS::IAM::Policy, AWS::Logs::LogGroup and
-AWS::CloudWatch::Alarm. The reads of SQS are no management events, and the trail of this account logs only data events
-of S3: the deploy needs `sqs:GetQueueAttributes`, and no record shows it
+Modelled on the handlers of AWS::SQS::Queue, AWS::IAM::Role, AWS::IAM::Policy, AWS::Logs::LogGroup
+and AWS::CloudWatch::Alarm. The reads of SQS are no management events, and the trail of this account
+logs only data events of S3: the deploy needs `sqs:GetQueueAttributes`, and no record shows it
 (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/logging-using-cloudtrail.html).
 """
 
@@ -31,10 +31,15 @@ def create_all(stack: Stack, asset: str) -> Iterator[Call]:
 def create_log_group(stack: Stack) -> Iterator[Call]:
     """Create AWS::Logs::LogGroup, kept for a month."""
     name: Json = {"logGroupName": stack.log_group}
-    yield by_cloudformation("logs", "CreateLogGroup", name, ("logs:CreateLogGroup", _log_group_arn(stack)))
+    yield by_cloudformation(
+        "logs", "CreateLogGroup", name, ("logs:CreateLogGroup", _log_group_arn(stack))
+    )
     yield put_retention(stack, 30)
     yield by_cloudformation(
-        "logs", "DescribeLogGroups", {"logGroupNamePrefix": stack.log_group}, ("logs:DescribeLogGroups", "*")
+        "logs",
+        "DescribeLogGroups",
+        {"logGroupNamePrefix": stack.log_group},
+        ("logs:DescribeLogGroups", "*"),
     )
 
 
@@ -51,7 +56,9 @@ def create_role(stack: Stack) -> Iterator[Call]:
     get = ("iam:GetRole", stack.role_arn)
     name: Json = {"roleName": stack.role}
     missing = f"The role with name {stack.role} cannot be found."
-    yield by_cloudformation("iam", "GetRole", name, get, error="NoSuchEntityException", message=missing)
+    yield by_cloudformation(
+        "iam", "GetRole", name, get, error="NoSuchEntityException", message=missing
+    )
     trust = _policy("sts:AssumeRole", principal={"Service": "lambda.amazonaws.com"})
     tags = [{"key": key, "value": value} for key, value in APP_TAGS.items()]
     request = {**name, "assumeRolePolicyDocument": trust, "tags": tags}
@@ -81,22 +88,32 @@ def put_role_policy(stack: Stack, *actions: str) -> Call:
     )
     name = stack.physical("HandlerServiceRoleDefaultPolicyCBD0CC91")
     parameters: Json = {"roleName": stack.role, "policyName": name, "policyDocument": allowed}
-    return by_cloudformation("iam", "PutRolePolicy", parameters, ("iam:PutRolePolicy", stack.role_arn))
+    return by_cloudformation(
+        "iam", "PutRolePolicy", parameters, ("iam:PutRolePolicy", stack.role_arn)
+    )
 
 
 def create_queue(queue: str) -> Iterator[Call]:
     """Create AWS::SQS::Queue, tagged on creation; its attributes are read back."""
     arn = queue_arn(queue)
-    parameters: Json = {"queueName": queue, "attributes": {"VisibilityTimeout": "30"}, "tags": APP_TAGS}
+    parameters: Json = {
+        "queueName": queue,
+        "attributes": {"VisibilityTimeout": "30"},
+        "tags": APP_TAGS,
+    }
     needs = (("sqs:CreateQueue", arn), ("sqs:TagQueue", arn))
-    yield by_cloudformation("sqs", "CreateQueue", parameters, *needs, response={"queueUrl": _queue_url(queue)})
+    yield by_cloudformation(
+        "sqs", "CreateQueue", parameters, *needs, response={"queueUrl": _queue_url(queue)}
+    )
     yield _queue_read(queue)
 
 
 def set_queue(queue: str, attributes: Json) -> Iterator[Call]:
     """Change attributes of a queue."""
     parameters: Json = {"queueUrl": _queue_url(queue), "attributes": attributes}
-    yield by_cloudformation("sqs", "SetQueueAttributes", parameters, ("sqs:SetQueueAttributes", queue_arn(queue)))
+    yield by_cloudformation(
+        "sqs", "SetQueueAttributes", parameters, ("sqs:SetQueueAttributes", queue_arn(queue))
+    )
     yield _queue_read(queue)
 
 
@@ -130,22 +147,33 @@ def refused_alarm(session: str, alarm: str) -> Call:
         f"User: {session} is not authorized to perform: {action} on resource: {arn} "
         f"because no identity-based policy allows the {action} action"
     )
-    return Call("monitoring", "PutMetricAlarm", None, error="AccessDenied", message=message, via=CLOUDFORMATION)
+    return Call(
+        "monitoring",
+        "PutMetricAlarm",
+        None,
+        error="AccessDenied",
+        message=message,
+        via=CLOUDFORMATION,
+    )
 
 
 def refused_vpc(session: str) -> Call:
     """Fail to create AWS::EC2::VPC, which a service control policy of the organization forbids."""
     message = (
-        f"You are not authorized to perform this operation. User: {session} is not authorized to perform: "
-        f"ec2:CreateVpc on resource: arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/* with an explicit deny in a service "
-        "control policy: arn:aws:organizations::999988887777:policy/o-exampleorg/"
-        "service_control_policy/p-examplescp. "
-        f"Encoded authorization failure message: {digest('encoded', session)}"
+        f"You are not authorized to perform this operation. User: {session} is not authorized to"
+        f" perform: ec2:CreateVpc on resource: arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/* with an"
+        " explicit deny in a service control policy:"
+        " arn:aws:organizations::999988887777:policy/o-exampleorg/service_control_policy/p-examplescp."
+        f" Encoded authorization failure message: {digest('encoded', session)}"
     )
     return Call(
         "ec2",
         "CreateVpc",
-        {"cidrBlock": "10.42.0.0/16", "instanceTenancy": "default", "amazonProvidedIpv6CidrBlock": False},
+        {
+            "cidrBlock": "10.42.0.0/16",
+            "instanceTenancy": "default",
+            "amazonProvidedIpv6CidrBlock": False,
+        },
         error="Client.UnauthorizedOperation",
         message=message,
         via=CLOUDFORMATION,
@@ -188,7 +216,10 @@ def _queue_read(queue: str) -> Call:
 
 
 def _policy(*actions: str, principal: Json | None = None, resource: str = "") -> str:
-    statement: Json = {"Action": actions[0] if len(actions) == 1 else list(actions), "Effect": "Allow"}
+    statement: Json = {
+        "Action": actions[0] if len(actions) == 1 else list(actions),
+        "Effect": "Allow",
+    }
     statement |= {"Principal": principal} if principal else {"Resource": resource}
     return json.dumps({"Statement": [statement], "Version": "2012-10-17"}, separators=(",", ":"))
 

@@ -27,8 +27,13 @@ ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role{ROLE_PATH}{ROLE}"
 ORDERS = Stack("orders")
 PREVIEW = Stack("orders-preview")
 _DEAD_LETTERS = ORDERS.queue("DeadLetters9F3E1B55")
-_CDK_AGENT = "aws-sdk-js/3.901.0 ua/2.1 os/linux#6.11.0-1018-azure lang/js md/nodejs#22.20.0 m/E app/aws-cdk"
-_CLI_AGENT = "aws-cli/2.31.3 md/awscrt#0.27.6 ua/2.1 os/linux#6.11.0-1018-azure md/arch#x86_64 lang/python#3.13.7"
+_CDK_AGENT = (
+    "aws-sdk-js/3.901.0 ua/2.1 os/linux#6.11.0-1018-azure lang/js md/nodejs#22.20.0 m/E app/aws-cdk"
+)
+_CLI_AGENT = (
+    "aws-cli/2.31.3 md/awscrt#0.27.6 ua/2.1 os/linux#6.11.0-1018-azure md/arch#x86_64"
+    " lang/python#3.13.7"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +74,19 @@ class Run:
         return digest("template", self.id)
 
 
-def _run(identifier: str, month: int, day: int, clock: str, what: str, ref: str = "main", attempt: int = 1) -> Run:
+def _run(
+    identifier: str,
+    month: int,
+    day: int,
+    clock: str,
+    what: str,
+    ref: str = "main",
+    attempt: int = 1,
+) -> Run:
     hour, minute = map(int, clock.split(":"))
-    return Run(identifier, datetime(2026, month, day, hour, minute, 9, tzinfo=UTC), what, ref, attempt)
+    return Run(
+        identifier, datetime(2026, month, day, hour, minute, 9, tzinfo=UTC), what, ref, attempt
+    )
 
 
 RUNS = (
@@ -114,14 +129,19 @@ def _events_of(run: Run) -> Iterator[Event]:
         (deployer, _work(run)),
     ]
     now = run.start
-    for index, (actor, call) in enumerate((actor, call) for actor, calls in steps for call in calls):
+    for index, (actor, call) in enumerate(
+        (actor, call) for actor, calls in steps for call in calls
+    ):
         now += timedelta(seconds=call.wait)
         key = f"{run.id}/{run.attempt}/{index}"
         yield Event(now, _agent(actor, call), call, key, run.id if actor is deployer else "")
 
 
 def _agent(actor: Actor, call: Call) -> Actor:
-    by_cli = call.name in {"GetBucketLifecycle", "AssumeRoleWithWebIdentity"} or call.region == GLOBAL_REGION
+    by_cli = (
+        call.name in {"GetBucketLifecycle", "AssumeRoleWithWebIdentity"}
+        or call.region == GLOBAL_REGION
+    )
     return Actor(actor.identity, actor.address, _CLI_AGENT if by_cli else actor.agent)
 
 
@@ -174,7 +194,9 @@ def _work(run: Run) -> Iterator[Call]:
         yield cdk.check_lifecycle()
     exists = run.what not in {"create", "preview-create"}
     failed = run.what in {"alarm", "preview-network"}
-    yield from cdk.deploy(stack, run.id, run.template, _changes(run, stack), exists=exists, failed=failed)
+    yield from cdk.deploy(
+        stack, run.id, run.template, _changes(run, stack), exists=exists, failed=failed
+    )
     if run.what == "queue":
         yield cdk.throttled(stack)
 

@@ -70,7 +70,9 @@ def by_cloudformation(
     message: str = "",
     wait: int = 2,
 ) -> Call:
-    """Make a call as CloudFormation does without a service role: with the caller's own permissions."""
+    """Make a call as CloudFormation does without a service role: with the caller's own
+    permissions.
+    """
     return Call(
         service,
         name,

@@ -1,8 +1,8 @@
 """Reads calls with Amazon Athena, for organization trails: one query for all targets and days.
 
-Logs the data size and cost before the query (an estimate) and after. A query that AWS denies, stops or fails is a gap
-and does not end the run. CloudTrail Lake is not supported: it is closed to new customers since 2026-05-31 (document
-history of the CloudTrail User Guide, read 2026-11-24).
+Logs the data size and cost before the query (an estimate) and after. A query that AWS denies, stops
+or fails is a gap and does not end the run. CloudTrail Lake is not supported: it is closed to new
+customers since 2026-05-31 (document history of the CloudTrail User Guide, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.errors import aws_message, denial_error, error_code, remedy, required_member, translate_errors
+from leastpriv.aws.errors import (
+    aws_message,
+    denial_error,
+    error_code,
+    remedy,
+    required_member,
+    translate_errors,
+)
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, caught_signals
 from leastpriv.evidence.cloudtrail.athena_sql import (
@@ -46,7 +53,15 @@ from leastpriv.permissions.fact_tables import table as facts
 
 _log = logging.getLogger(__name__)
 
-NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
+NEEDED = (
+    "useridentity",
+    "eventtime",
+    "eventname",
+    "eventsource",
+    "awsregion",
+    "eventtype",
+    "errorcode",
+)
 """Columns that are required to identify a call and its outcome."""
 _DEFAULT_DAYS = 90
 _SAMPLES = 40
@@ -54,15 +69,17 @@ _SAMPLES = 40
 _SAY_EVERY = 30.0
 """Seconds between progress messages."""
 _LONGEST = 3600.0
-"""Seconds after which a query is stopped; Athena stops one after 30 minutes, unless that quota was raised ("Service
-Quotas" of the Athena User Guide, read 2026-11-24)."""
+"""Seconds after which a query is stopped; Athena stops one after 30 minutes, unless that quota was
+raised ("Service Quotas" of the Athena User Guide, read 2026-11-24)."""
 
 
 class QueryRunner:
     """Runs queries of one workgroup and database."""
 
     def __init__(self, client: Any, place: Mapping[str, Any], poll: float) -> None:
-        """`poll`: seconds before the first status request; later pauses are up to eight times as long."""
+        """`poll`: seconds before the first status request; later pauses are up to eight times as
+        long.
+        """
         self._client, self._place, self._poll = client, place, poll
         self._ended = False
         self.pages = 0
@@ -71,15 +88,20 @@ class QueryRunner:
     def run(self, query: str) -> Mapping[str, Any]:
         """Starts a query, waits for it and returns its execution; stops it if waiting ends early.
 
-        Raises AwsError where the query was denied, failed, was stopped or took an hour, or AWS does not answer, and
-        KeyboardInterrupt where a signal asked the run to end.
+        Raises AwsError where the query was denied, failed, was stopped or took an hour, or AWS does
+        not answer, and KeyboardInterrupt where a signal asked the run to end.
         """
         number, self._ended = "", False
         with caught_signals() as signals:
             try:
-                with signals.deferred(), translate_errors("starting a query in Athena", "athena:StartQueryExecution"):
+                with (
+                    signals.deferred(),
+                    translate_errors("starting a query in Athena", "athena:StartQueryExecution"),
+                ):
                     answer = self._client.start_query_execution(QueryString=query, **self._place)
-                    number = str(required_member(answer, "starting a query in Athena", "QueryExecutionId"))
+                    number = str(
+                        required_member(answer, "starting a query in Athena", "QueryExecutionId")
+                    )
                 return self._awaited(number)
             finally:
                 if number and not self._ended:
@@ -92,7 +114,9 @@ class QueryRunner:
         while True:
             with translate_errors("waiting for a query in Athena", "athena:GetQueryExecution"):
                 answer = self._client.get_query_execution(QueryExecutionId=number)
-            execution: Mapping[str, Any] = required_member(answer, "waiting for a query in Athena", "QueryExecution")
+            execution: Mapping[str, Any] = required_member(
+                answer, "waiting for a query in Athena", "QueryExecution"
+            )
             status = required_member(execution, "waiting for a query in Athena", "Status")
             self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
             if status.get("State") == "SUCCEEDED":
@@ -100,7 +124,10 @@ class QueryRunner:
             if self._ended:
                 raise _failed(status)
             if waited >= _LONGEST:
-                raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsErrorKind.OTHER)
+                raise AwsError(
+                    "The query in Athena was stopped: it took more than an hour.",
+                    AwsErrorKind.OTHER,
+                )
             time.sleep(pause)
             if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
                 _log.info(f"Athena: the query has been running for {waited + pause:.0f} seconds")
@@ -115,10 +142,19 @@ class QueryRunner:
         token: dict[str, str] = {}
         names: list[str] | None = None
         while True:
-            with translate_errors("reading the results of a query in Athena", "athena:GetQueryResults"):
-                page = self._client.get_query_results(QueryExecutionId=number, MaxResults=1000, **token)
+            with translate_errors(
+                "reading the results of a query in Athena", "athena:GetQueryResults"
+            ):
+                page = self._client.get_query_results(
+                    QueryExecutionId=number, MaxResults=1000, **token
+                )
             self.pages += 1
-            for row in required_member(page, "reading the results of a query in Athena", "ResultSet").get("Rows") or ():
+            for row in (
+                required_member(page, "reading the results of a query in Athena", "ResultSet").get(
+                    "Rows"
+                )
+                or ()
+            ):
                 values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
                 if names is None:  # the first row of the first page has the column names
                     names = [str(value) for value in values]
@@ -141,13 +177,15 @@ def _incomplete() -> AwsError:
 
 def _failed(status: Mapping[str, Any]) -> AwsError:
     reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())
-    # Denials within the query (catalogue, files, their key) arrive as text, often after a long path.
+    # Denials within the query (catalogue, files, their key) arrive as text, often after a long
+    # path.
     denial = denial_error("", reason, "running the query in Athena", "")
     if denial.missing_action:
         return denial
     word = "stopped" if status.get("State") == "CANCELLED" else "failed"
     return AwsError(
-        f"The query in Athena {word}: {reason[:300].rstrip('.')}. {remedy(reason)}".rstrip(), AwsErrorKind.OTHER
+        f"The query in Athena {word}: {reason[:300].rstrip('.')}. {remedy(reason)}".rstrip(),
+        AwsErrorKind.OTHER,
     )
 
 
@@ -166,14 +204,23 @@ class AthenaOptions(Struct, frozen=True):
 class AthenaTable:
     """An evidence source: a table of CloudTrail records in Amazon Athena."""
 
-    def __init__(self, clients: Aws, named: str, now: datetime, options: AthenaOptions = AthenaOptions()) -> None:
-        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; raises InputError where the name has another form."""
+    def __init__(
+        self, clients: Aws, named: str, now: datetime, options: AthenaOptions = AthenaOptions()
+    ) -> None:
+        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; raises InputError where the name has
+        another form.
+        """
         found = TABLE_NAME.fullmatch(named)
         if not found:
-            raise InputError(f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+            raise InputError(
+                f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
+            )
         self.statistics = ReadStatistics()
         self._clients, self._named, self._now, self._options = clients, named, now, options
-        self._workgroup, self._catalog = found["workgroup"] or "primary", found["catalog"] or "AwsDataCatalog"
+        self._workgroup, self._catalog = (
+            found["workgroup"] or "primary",
+            found["catalog"] or "AwsDataCatalog",
+        )
         self._database, self._table = found["database"], found["table"]
 
     def __str__(self) -> str:
@@ -181,7 +228,8 @@ class AthenaTable:
         return f"{self._named} in Athena"
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads the calls, roughly oldest first and deduplicated, and gaps for unread parts; resets `statistics`.
+        """Reads the calls, roughly oldest first and deduplicated, and gaps for unread parts; resets
+        `statistics`.
 
         Requests that AWS denies never raise.
         Raises InputError where the table does not exist or lacks a column; raised while reading.
@@ -198,7 +246,9 @@ class AthenaTable:
             listed = self._branches(table, principals)
             found = [each for each in listed or () if each.dated]
             bucket = table.top.removeprefix("s3://").partition("/")[0]
-            keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
+            keys = [each.prefix for each in found] or [
+                table.template.removeprefix(f"s3://{bucket}/")
+            ]
             places = {place for place in map(delivery_location, keys) if place}
             yield from settings_gaps(self._clients, self._named, (bucket, places), None, window)
             yield from table_gaps(table, self._named, window, principals, self._now)
@@ -216,37 +266,58 @@ class AthenaTable:
                 yield from self._row(row, table, window, principals, seen)
             self.statistics.requests += queries.pages
             scope = Scope(data_events=self._options.waited)
-            yield from late_events_gap(self.statistics.newest, self._now, window, WAIT_ADVICE, scope)
+            yield from late_events_gap(
+                self.statistics.newest, self._now, window, WAIT_ADVICE, scope
+            )
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
     def _described(self) -> CloudTrailTable:
-        place = {"CatalogName": self._catalog, "DatabaseName": self._database, "TableName": self._table}
+        place = {
+            "CatalogName": self._catalog,
+            "DatabaseName": self._database,
+            "TableName": self._table,
+        }
         doing = f"reading the table {self._named}"
         try:
             with translate_errors(doing, "athena:GetTableMetadata"):
-                answer = self._clients.client("athena").get_table_metadata(**place, WorkGroup=self._workgroup)
+                answer = self._clients.client("athena").get_table_metadata(
+                    **place, WorkGroup=self._workgroup
+                )
         except AwsError as error:
-            # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
+            # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata,
+            # Athena API reference).
             said = aws_message(error)
-            if error_code(error) != "MetadataException" or not re.search("not ?found", said, re.IGNORECASE):
+            if error_code(error) != "MetadataException" or not re.search(
+                "not ?found", said, re.IGNORECASE
+            ):
                 # So does a denial by Glue or Lake Formation.
-                raise (denial_error("", said, doing, "glue:GetTable") if "AccessDenied" in said else error) from error
+                raise (
+                    denial_error("", said, doing, "glue:GetTable")
+                    if "AccessDenied" in said
+                    else error
+                ) from error
             raise InputError(
-                f"athena-table: there is no table {self._named!r}: create it as in docs/athena-table.sql, or name "
-                "another one."
+                f"athena-table: there is no table {self._named!r}: create it as in"
+                " docs/athena-table.sql, or name another one."
             ) from error
-        table = CloudTrailTable.of(self._database, self._table, required_member(answer, doing, "TableMetadata"))
+        table = CloudTrailTable.of(
+            self._database, self._table, required_member(answer, doing, "TableMetadata")
+        )
         lacking = [name for name in NEEDED if name not in table.columns]
         if lacking:
             raise InputError(
-                f"athena-table: {self._named!r} is no table of CloudTrail records, or an incomplete one:"
-                f" it has no column {lacking[0]}. Create it as in docs/athena-table.sql."
+                f"athena-table: {self._named!r} is no table of CloudTrail records, or an incomplete"
+                f" one: it has no column {lacking[0]}. Create it as in docs/athena-table.sql."
             )
         return table
 
-    def _branches(self, table: CloudTrailTable, principals: Principals) -> tuple[LogPrefix, ...] | None:
-        """Returns the log prefixes of the targets; None where they cannot be listed and the query needs no names."""
+    def _branches(
+        self, table: CloudTrailTable, principals: Principals
+    ) -> tuple[LogPrefix, ...] | None:
+        """Returns the log prefixes of the targets; None where they cannot be listed and the query
+        needs no names.
+        """
         try:
             name, prefix = split_location(table.top)
             accounts = frozenset(target_accounts(principals)) or None
@@ -260,7 +331,10 @@ class AthenaTable:
         """Logs the estimated size and cost, from listings of some days below the prefixes."""
         if not found:
             return
-        start, end = window.start or self._now - timedelta(days=_DEFAULT_DAYS), window.end or self._now
+        start, end = (
+            window.start or self._now - timedelta(days=_DEFAULT_DAYS),
+            window.end or self._now,
+        )
         days = max(1, (end - start).days + 2)
         whole = len(found) * days
         step = max(1, whole // _SAMPLES)
@@ -287,13 +361,18 @@ class AthenaTable:
     ) -> Iterator[Call | Gap]:
         statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
         statistics.records += number
-        # Where the table does not distinguish data events from others, a read-only call may be either.
+        # Where the table does not distinguish data events from others, a read-only call may be
+        # either.
         known = record if table.has_event_categories else {**record, "readOnly": None}
         times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
         inside = [time for time in times if time and window.contains(time)]
         # The query also returns times in other formats, which may be outside the window.
         if inside or not all(times):
-            days = [day for day in days_in_row(row) if inside and inside[0].date() <= day.date() <= inside[-1].date()]
+            days = [
+                day
+                for day in days_in_row(row)
+                if inside and inside[0].date() <= day.date() <= inside[-1].date()
+            ]
             group = RecordGroup(known, inside, days, operations_in_row(row), streams_in_row(row))
             count_group(statistics, group, principals)
         if row["mine"] != "true":
@@ -302,7 +381,9 @@ class AthenaTable:
         events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
         some = next((time for time, _ in events if time), None)
         found = parse_record(
-            {**record, "eventTime": some.isoformat() if some else None}, principals.wants, principals.include
+            {**record, "eventTime": some.isoformat() if some else None},
+            principals.wants,
+            principals.include,
         )
         if isinstance(found, SkipReason):
             statistics.skipped[found.value] += number
@@ -310,7 +391,11 @@ class AthenaTable:
             yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
         else:
             # A call without a time is lost alone; the other calls of its row count.
-            lost = None if all(time for time, _ in events) else parse_record({**record, "eventTime": None})
+            lost = (
+                None
+                if all(time for time, _ in events)
+                else parse_record({**record, "eventTime": None})
+            )
             for moment, event in events:
                 if moment:
                     call = replace(found, time=moment, event_id=event)

@@ -1,10 +1,11 @@
-"""Describes a table of CloudTrail records, builds the one Athena query of a trail, and converts its rows (pure).
+"""Describes a table of CloudTrail records, builds the one Athena query of a trail, and converts its
+rows (pure).
 
-The table is that of `docs/athena-table.sql`, or one of the Athena User Guide ("Create the table for CloudTrail logs in
-Athena using partition projection", read 2026-11-24); the query leaves out the columns that it lacks. One scan returns
-two results: each distinct request of the targets with the times and ids of its calls, and the number of all records by
-account, service, region and kind, since missing calls prove something only where other calls were recorded (docs:
-decision 6).
+The table is that of `docs/athena-table.sql`, or one of the Athena User Guide ("Create the table for
+CloudTrail logs in Athena using partition projection", read 2026-11-24); the query leaves out the
+columns that it lacks. One scan returns two results: each distinct request of the targets with the
+times and ids of its calls, and the number of all records by account, service, region and kind,
+since missing calls prove something only where other calls were recorded (docs: decision 6).
 """
 
 from __future__ import annotations
@@ -49,9 +50,14 @@ class CloudTrailTable(Struct, frozen=True):
     @classmethod
     def of(cls, database: str, name: str, metadata: Mapping[str, Any]) -> CloudTrailTable:
         """Reads the description from `TableMetadata`."""
-        columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in metadata.get("Columns", ())}
+        columns = {
+            str(each["Name"]).lower(): str(each.get("Type", ""))
+            for each in metadata.get("Columns", ())
+        }
         keys = tuple(str(each["Name"]).lower() for each in metadata.get("PartitionKeys", ()))
-        parameters = {str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()}
+        parameters = {
+            str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()
+        }
         return cls(database, name, columns, keys, parameters, parameters.get("location", ""))
 
     @property
@@ -73,21 +79,31 @@ class CloudTrailTable(Struct, frozen=True):
         """Whether the table has a column, or the innermost field of a path in one."""
         column, _, path = place.partition(".")
         kind = self.columns.get(column, "").replace(" ", "").lower()
-        return column in self.columns and all(f"{name}:" in kind for name in path.split(".") if name)
+        return column in self.columns and all(
+            f"{name}:" in kind for name in path.split(".") if name
+        )
 
     def date_format(self, key: str) -> str:
-        """The format of a partition key of dates for `strftime`, if their order is that of the text; else empty."""
+        """The format of a partition key of dates for `strftime`, if their order is that of the
+        text; else empty.
+        """
         if key == "year":
             return "%Y"
         words = self.parameters.get(f"projection.{key}.format", "")
-        form = words.replace("yyyy", "%Y").replace("MM", "%m").replace("dd", "%d").replace("HH", "%H").replace("'", "")
+        form = (
+            words.replace("yyyy", "%Y")
+            .replace("MM", "%m")
+            .replace("dd", "%d")
+            .replace("HH", "%H")
+            .replace("'", "")
+        )
         is_date = self.parameters.get(f"projection.{key}.type", "").lower() == "date"
         return form if is_date and re.fullmatch(r"%Y(?:\W?%m(?:\W?%d(?:\W?%H)?)?)?", form) else ""
 
 
 _GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"
-"""Separators of days, names and streams, of the resources of a record and of its calls, and of type and ARN, time and
-id: CloudTrail escapes control characters."""
+"""Separators of days, names and streams, of the resources of a record and of its calls, and of type
+and ARN, time and id: CloudTrail escapes control characters."""
 
 _SURVEY_COLUMNS = ("eventsource", "awsregion", "readonly", "eventcategory", "managementevent")
 """Columns that are read from every record."""
@@ -106,7 +122,9 @@ _TARGET_COLUMNS: Mapping[str, str] = {
     "requestparameters": "requestparameters",
     "responseelements": "responseelements",
 }
-"""Columns that are read from the targets' records only: name in the result -> column or path in the table."""
+"""Columns that are read from the targets' records only: name in the result -> column or path in the
+table.
+"""
 _RECORD = (
     "eventSource", "eventName", "awsRegion", "eventType", "userAgent", "errorCode", "errorMessage",
     "sessionCredentialFromConsole", "eventCategory", "managementEvent", "readOnly",
@@ -114,8 +132,12 @@ _RECORD = (
 """Fields of a record that a row has under the same name, in lower case."""
 
 
-def usage_query(table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]) -> str:
-    """Builds the query in Athena's SQL; `regions`: those of the targets' files, which a partition key may need."""
+def usage_query(
+    table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]
+) -> str:
+    """Builds the query in Athena's SQL; `regions`: those of the targets' files, which a partition
+    key may need.
+    """
     conditions = [*_partition_filters(table, window, principals, regions), *_times(window)]
     where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
     common = [column for column in _SURVEY_COLUMNS if column in table.columns]
@@ -123,16 +145,33 @@ def usage_query(table: CloudTrailTable, window: Window, principals: Principals, 
     stream = "CAST(NULL AS varchar)"
     kind = table.columns.get("resources", "").replace(" ", "").lower()
     if re.fullmatch(r"array<struct<.*\barn:string.*>>", kind):
-        arn = "coalesce(r.arn, r.arnprefix, '')" if "arnprefix:string" in kind else "coalesce(r.arn, '')"
+        arn = (
+            "coalesce(r.arn, r.arnprefix, '')"
+            if "arnprefix:string" in kind
+            else "coalesce(r.arn, '')"
+        )
         listed = f"concat(coalesce(r.type, ''), chr(31), {arn})"
         own["resources"] = f"array_join(transform(resources, r -> {listed}), chr(30))"
-        data = " OR ".join(f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns)
-        folder = f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE {arn} END"
+        data = " OR ".join(
+            f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns
+        )
+        folder = (
+            f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE"
+            f" {arn} END"
+        )
         folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
         if data:
-            stream = f"CASE WHEN {data} THEN concat({_DAY}, chr(31), eventname, chr(31), {folders}) END"
-    accounts = [place for place in ("recipientaccountid", "useridentity.accountid") if table.has(place)]
-    recipient = f"coalesce({', '.join(accounts)}, '')" if accounts and principals.targets is not None else ""
+            stream = (
+                f"CASE WHEN {data} THEN concat({_DAY}, chr(31), eventname, chr(31), {folders}) END"
+            )
+    accounts = [
+        place for place in ("recipientaccountid", "useridentity.accountid") if table.has(place)
+    ]
+    recipient = (
+        f"coalesce({', '.join(accounts)}, '')"
+        if accounts and principals.targets is not None
+        else ""
+    )
     keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *own]
     answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
     values = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
@@ -141,14 +180,16 @@ def usage_query(table: CloudTrailTable, window: Window, principals: Principals, 
   SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
   FROM {_quoted(table.database)}.{_quoted(table.name)}{where}
 ), answered AS (
-  SELECT mine, {", ".join(answered)}, eventtime, {"eventid" if "eventid" in table.columns else "''"} AS id,
+  SELECT mine, {", ".join(answered)}, eventtime,
+    {"eventid" if "eventid" in table.columns else "''"} AS id,
     eventname AS operation, {stream} AS stream, CASE WHEN mine THEN {_DAY} END AS day,
     {f",{chr(10)}    ".join(values)}
   FROM flagged
 )
 SELECT {", ".join(keys)},
   count(*) AS number, min(eventtime) AS first_time, max(eventtime) AS last_time,
-  {_distinct(_DAY)} AS days, {_distinct("operation")} AS operations, {_distinct("stream")} AS streams,
+  {_distinct(_DAY)} AS days, {_distinct("operation")} AS operations,
+  {_distinct("stream")} AS streams,
   array_join(array_agg({call}) FILTER (WHERE mine), chr(30)) AS events
 FROM answered
 GROUP BY {", ".join(keys)}
@@ -168,7 +209,11 @@ def _partition_filters(
         elif key in _REGION_KEYS and regions:
             yield f"{_quoted(key)} IN ({_texts(regions)})"
         elif form := table.date_format(key):
-            yield from (f"{_quoted(key)} {sign} '{time:{form}}'" for sign, time in ((">=", start), ("<=", end)) if time)
+            yield from (
+                f"{_quoted(key)} {sign} '{time:{form}}'"
+                for sign, time in ((">=", start), ("<=", end))
+                if time
+            )
 
 
 def target_accounts(principals: Principals) -> tuple[str, ...]:
@@ -180,15 +225,26 @@ def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
     """Builds the record that all calls of a row have in common, without time and id."""
     text = {name: value for name, value in row.items() if value}
     columns = {name: f"identity_{name.lower()}" for name in _IDENTITY}
-    identity: dict[str, object] = {name: text[column] for name, column in columns.items() if column in text}
+    identity: dict[str, object] = {
+        name: text[column] for name, column in columns.items() if column in text
+    }
     identity["sessionContext"] = {
         "sessionIssuer": {"arn": text.get("issuer_arn", "")},
         "sessionCredentialFromConsole": text.get("session_from_console"),
     }
-    record: dict[str, object] = {name: text[name.lower()] for name in _RECORD if name.lower() in text}
-    record |= {name: _parsed(text.get(name.lower())) for name in ("requestParameters", "responseElements")}
-    record |= {"recipientAccountId": text.get("recipient"), "resources": list(_listed(text.get("resources", "")))}
-    return {name: value for name, value in record.items() if value not in (None, [])} | {"userIdentity": identity}
+    record: dict[str, object] = {
+        name: text[name.lower()] for name in _RECORD if name.lower() in text
+    }
+    record |= {
+        name: _parsed(text.get(name.lower())) for name in ("requestParameters", "responseElements")
+    }
+    record |= {
+        "recipientAccountId": text.get("recipient"),
+        "resources": list(_listed(text.get("resources", ""))),
+    }
+    return {name: value for name, value in record.items() if value not in (None, [])} | {
+        "userIdentity": identity
+    }
 
 
 def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
@@ -224,7 +280,9 @@ def events_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
 
 
 def _wanted(principals: Principals, *, logins: bool) -> str:
-    """Condition for records that may belong to a target or an unknown principal; never too narrow for the reader."""
+    """Condition for records that may belong to a target or an unknown principal; never too narrow
+    for the reader.
+    """
     if principals.targets is None:
         return "TRUE"
     targets = sorted(principals.targets, key=lambda one: one.arn)
@@ -232,7 +290,9 @@ def _wanted(principals: Principals, *, logins: bool) -> str:
     if logins:
         alternatives += [_login(target) for target in targets if target.kind == "role"]
     # A target's record always has these fields: NULL must not count as wanted.
-    return f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
+    return (
+        f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
+    )
 
 
 def _caller(target: Principal) -> Iterator[str]:
@@ -248,17 +308,21 @@ def _caller(target: Principal) -> Iterator[str]:
 
 
 def _login(target: Principal) -> str:
-    """Condition for the logins of identities and workloads to a role, whose caller is not the role yet."""
+    """Condition for the logins of identities and workloads to a role, whose caller is not the role
+    yet.
+    """
     role = f"%arn:{target.partition}:iam::{target.account}:role/%{target.name}%"
     services = _texts(tuple(sorted(workload_services())))
     by_service = f"eventname = '{ASSUME_ROLE}' AND useridentity.invokedby IN ({services})"
     events = f"(eventname IN ({_texts(tuple(LOGIN_EVENTS))}) OR {by_service})"
-    return f"(eventsource = 'sts.amazonaws.com' AND {events} AND requestparameters LIKE {_text(role)})"
+    return (
+        f"(eventsource = 'sts.amazonaws.com' AND {events} AND requestparameters LIKE {_text(role)})"
+    )
 
 
 def _times(window: Window) -> Iterator[str]:
-    # A record without a time may be in the window, and a time in another format cannot be compared as text. Without the
-    # letter Z, fractions of the window's first second are included.
+    # A record without a time may be in the window, and a time in another format cannot be compared
+    # as text. Without the letter Z, fractions of the window's first second are included.
     for sign, time in ((">=", window.start), ("<", window.end)):
         if time:
             shaped = "eventtime NOT LIKE '____-__-__T__:__:__%Z'"
@@ -304,14 +368,22 @@ def table_gaps(
 ) -> Iterator[Gap]:
     """Yields gaps for accounts, regions and days outside the table's location or partitions."""
     account, region, _ = location_parts(table.template.removeprefix("s3://"))
-    regions = (region,) if region else _listed_values(table, [key for key in table.partitions if "region" in key])
+    regions = (
+        (region,)
+        if region
+        else _listed_values(table, [key for key in table.partitions if "region" in key])
+    )
     if regions:
         detail = f"{named}: the table has {', '.join(regions)} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions(regions)), detail)
     accounts = (account,) if account else _listed_values(table, ACCOUNT_KEYS)
     missing = [each for each in target_accounts(principals) if accounts and each not in accounts]
     if missing:
-        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{named}: the table does not have the account {', '.join(missing)}")
+        yield Gap(
+            GapKind.SOURCE_FAILED,
+            Scope(),
+            f"{named}: the table does not have the account {', '.join(missing)}",
+        )
     for key in table.partitions:
         reason = _missing_days(table, key, window, now)
         if reason:
@@ -334,15 +406,22 @@ def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetim
     begin = first
     if years := re.fullmatch(r"NOW-(\d{1,2})YEARS?", first):
         begin = f"{now - timedelta(days=365 * int(years[1])):{form}}"
-    # The range includes its whole last day or year: only the beginning of the day is compared, as text.
+    # The range includes its whole last day or year: only the beginning of the day is compared, as
+    # text.
     until = f"{min(window.end or now, now):{form}}"
-    if form and begin <= f"{window.start:{form}}" and (last == "NOW" or (last[:1].isdigit() and until <= last)):
+    if (
+        form
+        and begin <= f"{window.start:{form}}"
+        and (last == "NOW" or (last[:1].isdigit() and until <= last))
+    ):
         return ""
     return f"the table has {key} from {first} to {last} only"
 
 
 def _quoted(name: str) -> str:
-    """Quotes the name of a table or column; raises `ValueError` for a name that cannot be quoted."""
+    """Quotes the name of a table or column; raises `ValueError` for a name that cannot be
+    quoted.
+    """
     if not re.fullmatch(r"[^\"`\x00-\x1f]{1,255}", name):
         raise ValueError(f"no name of a table or column: {name!r}")
     return f'"{name}"'

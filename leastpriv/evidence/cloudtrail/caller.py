@@ -1,4 +1,6 @@
-"""Reads the caller of a CloudTrail record from `userIdentity`: a role or user of the account, or none (pure)."""
+"""Reads the caller of a CloudTrail record from `userIdentity`: a role or user of the account, or
+none (pure).
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,25 @@ from leastpriv.aws.arns import principal_of, session_of
 from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 
-# Identity types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
-# CloudTrail User Guide, and types in public records). The others are services, other accounts, root, directories, or
-# AssumeRole calls (AssumeRoleWithWebIdentity) without permissions.
+# Identity types whose permissions come from a role or user of the account ("CloudTrail userIdentity
+# element" of the CloudTrail User Guide, and types in public records). The others are services,
+# other accounts, root, directories, or AssumeRole calls (AssumeRoleWithWebIdentity) without
+# permissions.
 _PRINCIPAL_TYPES = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
 OTHER_TYPES = frozenset(
-    {"Root", "AWSAccount", "AWSService", "Directory", "WebIdentityUser", "SAMLUser", "IdentityCenterUser"}
+    {
+        "Root",
+        "AWSAccount",
+        "AWSService",
+        "Directory",
+        "WebIdentityUser",
+        "SAMLUser",
+        "IdentityCenterUser",
+    }
 )
-"""The other identity types that "CloudTrail userIdentity element" lists; `Unknown` and new ones may be any caller."""
+"""The other identity types that "CloudTrail userIdentity element" lists; `Unknown` and new ones may
+be any caller.
+"""
 CONSOLE = "console"
 _PACKAGE = "leastpriv.evidence"
 """The package of the table of workloads."""
@@ -45,7 +58,9 @@ class Caller(Struct, frozen=True):
     access_key: str = ""
 
     def in_session(self, arn: str, principal_id: str) -> Caller:
-        """Returns the caller with the session of a record, if it is a role; `principal_id` is AROA…:session."""
+        """Returns the caller with the session of a record, if it is a role; `principal_id` is
+        AROA…:session.
+        """
         named = principal_id.partition(":")[2]
         session = session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
         is_role = self.principal.split(":", 5)[5].startswith("role/")
@@ -62,7 +77,9 @@ class MissingCaller(Enum):
 
 
 def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
-    """Returns the role or user that called, whatever `invokedBy` says: services forward a caller's request."""
+    """Returns the role or user that called, whatever `invokedBy` says: services forward a caller's
+    request.
+    """
     identity = record.get("userIdentity")
     if not isinstance(identity, Mapping):
         return MissingCaller.UNREADABLE
@@ -90,12 +107,16 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
 @cache
 def workload_services() -> frozenset[str]:
     """Returns the services that assume a role for a workload: a function, a task or a pod."""
-    return frozenset(row["name"] for row in table("workloads", _PACKAGE) if row["login"] == "service")
+    return frozenset(
+        row["name"] for row in table("workloads", _PACKAGE) if row["login"] == "service"
+    )
 
 
 @cache
 def is_workload(provider: str) -> bool:
-    """Whether STS issues the keys of a workload for identities of this provider, or for this service."""
+    """Whether STS issues the keys of a workload for identities of this provider, or for this
+    service.
+    """
     return any(fnmatchcase(provider, row["name"]) for row in table("workloads", _PACKAGE))
 
 
@@ -112,16 +133,18 @@ def without_session(arn: str) -> str:
 
 
 def access_key_in(fields: Mapping[str, object]) -> str:
-    """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no valid one."""
+    """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no
+    valid one.
+    """
     key = _text(fields, "accessKeyId")
     return key if is_access_key(key) else ""
 
 
 def is_access_key(text: str) -> bool:
     """Whether a text is a valid access key id."""
-    return (len(text) == _COMMON_KEY_LENGTH and text.isalnum() and text.isascii()) or _ACCESS_KEY.fullmatch(
-        text
-    ) is not None
+    return (
+        len(text) == _COMMON_KEY_LENGTH and text.isalnum() and text.isascii()
+    ) or _ACCESS_KEY.fullmatch(text) is not None
 
 
 def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | MissingCaller:
@@ -147,7 +170,9 @@ def _named_user(identity: Mapping[str, object], region: str) -> Principal | None
     partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
         "us-gov" if region.startswith("us-gov-") else region[:2], "aws"
     )
-    return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}")
+    return principal_of(
+        f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}"
+    )
 
 
 def _from_console(record: Mapping[str, object], identity: Mapping[str, object]) -> bool:

@@ -1,9 +1,10 @@
 """Validates log files with a trail's digest files, which are read some days ahead of the log files.
 
-Costs a request per hour, region and trail. A file without a valid digest is no evidence and becomes a gap. Fields,
-signatures and steps: "CloudTrail digest file structure" and "Custom implementations of CloudTrail log file integrity
-validation" of the CloudTrail User Guide (read 2026-11-24). A starting digest has the signature `null`, as in
-`aws cloudtrail validate-logs` (aws-cli, validation.py, read 2026-11-24).
+Costs a request per hour, region and trail. A file without a valid digest is no evidence and becomes
+a gap. Fields, signatures and steps: "CloudTrail digest file structure" and "Custom implementations
+of CloudTrail log file integrity validation" of the CloudTrail User Guide (read 2026-11-24). A
+starting digest has the signature `null`, as in `aws cloudtrail validate-logs` (aws-cli,
+validation.py, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import translate_missing_members
 from leastpriv.aws.session import Aws, pages
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, key_order, region_of_path
+from leastpriv.evidence.cloudtrail.file_store import (
+    DayRange,
+    LogPrefix,
+    StoredFile,
+    key_order,
+    region_of_path,
+)
 from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.models import Gap, GapKind, Scope
@@ -37,9 +44,13 @@ _AHEAD = 64
 _ACCOUNT_FOLDER = re.compile(r"(?P<top>(?:.*/)?\d{12}/)CloudTrail/", re.ASCII)
 _DAY = re.compile(r"/(\d{4}/\d{2}/\d{2})/")
 _LATER = timedelta(days=2)
-"""Digests of this many days after a log file are read before its check: a digest names files by delivery time."""
+"""Digests of this many days after a log file are read before its check: a digest names files by
+delivery time.
+"""
 _AWAITED = timedelta(hours=1)
-"""A digest is delivered every hour ("CloudTrail digest file structure"): newer log files have none yet."""
+"""A digest is delivered every hour ("CloudTrail digest file structure"): newer log files have none
+yet.
+"""
 _LATE = timedelta(hours=3)
 """A digest that is overdue for longer is missing; this limit is our own, AWS documents none."""
 _REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
@@ -49,7 +60,8 @@ _NAME = re.compile(
     re.ASCII,
 )
 _LARGEST = 64 * 1024 * 1024
-"""Most bytes of a decompressed digest, which names the log files of an hour, some 400 bytes each."""
+"""Most bytes of a decompressed digest, which names the log files of an hour, some 400 bytes each.
+"""
 _SIGNED_BY, _HASHED_BY = "SHA256withRSA", "SHA-256"
 
 
@@ -75,16 +87,22 @@ class DigestRecord(Struct, frozen=True):
     """SHA-256 of its content, in hexadecimal."""
     signature: str
     previous: tuple[str, str, str] | None
-    """Key, hash and signature of the previous digest; None: the chain starts here, or continues from another bucket."""
+    """Key, hash and signature of the previous digest; None: the chain starts here, or continues
+    from another bucket.
+    """
     files: Mapping[str, str] = {}
-    """SHA-256 of each log file's content by its key in the same bucket; empty for another hash algorithm."""
+    """SHA-256 of each log file's content by its key in the same bucket; empty for another hash
+    algorithm.
+    """
 
 
 def parse_digest_key(key: str) -> DigestKey | None:
     """Parses the key of a digest file; None for another key."""
     found = _NAME.fullmatch(key.rpartition("/")[2])
     with suppress(ValueError):
-        end = datetime.strptime(found["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else None
+        end = (
+            datetime.strptime(found["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else None
+        )
         # The first and last years have no days before or after them.
         if found and end and 1 < end.year < 9999:
             return DigestKey(found["account"], found["region"], end, found["backfill"] is not None)
@@ -94,14 +112,18 @@ def parse_digest_key(key: str) -> DigestKey | None:
 def read_digest(
     bucket: str, key: str, body: bytes, described: Mapping[str, str], keys: Mapping[str, bytes]
 ) -> DigestRecord | str:
-    """Parses a digest file as stored (compressed); returns the reason in words where it is not valid.
+    """Parses a digest file as stored (compressed); returns the reason in words where it is not
+    valid.
 
-    `described`: the object's metadata, names without `x-amz-meta-`. `keys`: public keys by fingerprint, in DER.
+    `described`: the object's metadata, names without `x-amz-meta-`. `keys`: public keys by
+    fingerprint, in DER.
     """
     decompressing = zlib.decompressobj(wbits=31)
     try:
         content = decompressing.decompress(body, _LARGEST)
-        fields = json.loads(content) if decompressing.eof and not decompressing.unused_data else None
+        fields = (
+            json.loads(content) if decompressing.eof and not decompressing.unused_data else None
+        )
         if not isinstance(fields, Mapping):
             return "it is damaged"
         return _read((bucket, key), content, fields, described, keys)
@@ -128,7 +150,12 @@ def _read(
         return "AWS knows no key of its fingerprint and time"
     own, signature = hashlib.sha256(content).hexdigest(), str(described.get("signature", ""))
     before = fields["previousDigestSignature"]
-    signed = (str(fields["digestEndTime"]), f"{bucket}/{key}", own, "null" if before is None else str(before))
+    signed = (
+        str(fields["digestEndTime"]),
+        f"{bucket}/{key}",
+        own,
+        "null" if before is None else str(before),
+    )
     if not _is_signed("\n".join(signed).encode(), signature, public):
         return "its signature is invalid"
     previous = None
@@ -136,7 +163,9 @@ def _read(
         hashed = str(fields["previousDigestHashValue"]).lower()
         previous = (str(fields["previousDigestS3Object"]), hashed, str(before).lower())
     files = {
-        str(file["s3Object"]): str(file["hashValue"]).lower() if file["hashAlgorithm"] == _HASHED_BY else ""
+        str(file["s3Object"]): (
+            str(file["hashValue"]).lower() if file["hashAlgorithm"] == _HASHED_BY else ""
+        )
         for file in fields["logFiles"]
         if file["s3Bucket"] == bucket
     }
@@ -175,12 +204,22 @@ class _DigestChain(Struct):
 
 
 class DigestValidator:
-    """Validates the log files of a bucket with its digest files. For one thread; uses a thread pool."""
+    """Validates the log files of a bucket with its digest files. For one thread; uses a thread
+    pool.
+    """
 
     def __init__(
-        self, clients: Aws, bucket: Bucket, prefix: str, branches: Sequence[LogPrefix], window: Window, now: datetime
+        self,
+        clients: Aws,
+        bucket: Bucket,
+        prefix: str,
+        branches: Sequence[LogPrefix],
+        window: Window,
+        now: datetime,
     ) -> None:
-        """`prefix` has a trailing slash, `branches` are the log prefixes below it; digests are due until `now`."""
+        """`prefix` has a trailing slash, `branches` are the log prefixes below it; digests are due
+        until `now`.
+        """
         self.digests = 0
         """Digest files read."""
         self._clients, self._bucket, self._now = clients, bucket, now
@@ -202,8 +241,16 @@ class DigestValidator:
     def open(self) -> None:
         """Lists the digests of every region; failures become gaps."""
         end = self._window.end
-        days = DayRange.of(replace(self._window, end=end + _LATER if end and end.year < 9999 else None))
-        for top in sorted({found["top"] for each in self._branches if (found := _ACCOUNT_FOLDER.match(each.prefix))}):
+        days = DayRange.of(
+            replace(self._window, end=end + _LATER if end and end.year < 9999 else None)
+        )
+        for top in sorted(
+            {
+                found["top"]
+                for each in self._branches
+                if (found := _ACCOUNT_FOLDER.match(each.prefix))
+            }
+        ):
             try:
                 for folder in self._bucket.folders(f"{top}CloudTrail-Digest/"):
                     if self._is_read(folder.replace("/CloudTrail-Digest/", "/CloudTrail/")):
@@ -213,15 +260,23 @@ class DigestValidator:
         unread: list[tuple[bool, str, str, _DigestChain]] = []
         for chain in self._chains.values():
             # A backfill digest may name a log file much later.
-            unread += ((not fields.backfill, _day(key), key, chain) for key, (_, fields) in chain.listed.items())
+            unread += (
+                (not fields.backfill, _day(key), key, chain)
+                for key, (_, fields) in chain.listed.items()
+            )
             ends = [fields.end for _, fields in chain.listed.values() if not fields.backfill]
             if ends and chain.keys:
                 self._ends[chain.name] = max(ends)
         self._waiting.extend(sorted(unread, key=lambda entry: entry[:3]))
         for branch in self._branches:
             if branch.region and _chain_of(branch.prefix) not in self._chains:
-                advice = "switch log file validation on (aws cloudtrail update-trail --enable-log-file-validation)"
-                self._note(branch.region, f"{self._named(branch.prefix)}: it has no digest files: {advice}")
+                advice = (
+                    "switch log file validation on (aws cloudtrail update-trail"
+                    " --enable-log-file-validation)"
+                )
+                self._note(
+                    branch.region, f"{self._named(branch.prefix)}: it has no digest files: {advice}"
+                )
 
     def expected(self, key: str) -> str | None:
         """Returns the SHA-256 of a log file's content at delivery; None: no digest has it.
@@ -242,11 +297,15 @@ class DigestValidator:
         return end is not None and _stamp(end - _AWAITED) <= stamp < _stamp(end + _LATE)
 
     def reject(self, key: str, objection: str, kind: GapKind = GapKind.NOT_VALIDATED) -> None:
-        """Counts a log file that is invalid or not confirmed yet; the gap of a region and reason names the first."""
+        """Counts a log file that is invalid or not confirmed yet; the gap of a region and reason
+        names the first.
+        """
         self._note(region_of_path(key), objection, key, kind)
 
     def gaps(self, unlisted: Collection[str] | None) -> Iterator[Gap]:
-        """Yields gaps for files that failed validation; `unlisted`: regions whose listing failed, None: all."""
+        """Yields gaps for files that failed validation; `unlisted`: regions whose listing failed,
+        None: all.
+        """
         if unlisted is not None:
             self._read("9999/99/99")
             self._miss("9999/99/99", unlisted)
@@ -254,9 +313,13 @@ class DigestValidator:
             for chain in (each for each in self._chains.values() if each.keys):
                 for key, objection in broken_links(chain.links, chain.listed, chain.first):
                     self._note(chain.region, f"the digest file: {objection}", key)
-                for start, stop in missing_periods(chain.links.values(), self._window.start, end, _AWAITED):
+                for start, stop in missing_periods(
+                    chain.links.values(), self._window.start, end, _AWAITED
+                ):
                     when = f"from {start:%Y-%m-%d %H:%M} to {stop:%Y-%m-%d %H:%M} UTC"
-                    self._note(chain.region, f"{self._named(chain.name)}: it has no digest file {when}")
+                    self._note(
+                        chain.region, f"{self._named(chain.name)}: it has no digest file {when}"
+                    )
         yield from self._gaps.values()
 
     def _is_read(self, logs: str) -> bool:
@@ -270,8 +333,8 @@ class DigestValidator:
             inside = [stored for stored in page if not days.ends_before(branch, stored.key)]
             for stored in inside:
                 fields = parse_digest_key(stored.key)
-                # CloudTrail's keys sign the digests of every account, so a digest outside of the folder of its account,
-                # region and day proves nothing.
+                # CloudTrail's keys sign the digests of every account, so a digest outside of the
+                # folder of its account, region and day proves nothing.
                 own = f"{fields.account}/CloudTrail-Digest/{fields.region}/" if fields else ""
                 place = f"{folder}{fields.end:%Y/%m/%d}" if fields and own in folder else ""
                 if fields and stored.key.rpartition("/")[0] == place:
@@ -303,13 +366,21 @@ class DigestValidator:
         while self._waiting and (not self._waiting[0][0] or self._waiting[0][1] <= until):
             _, _, key, chain = self._waiting.popleft()
             if chain.keys:
-                ahead.append((chain, key, self._fetchers.submit(self._bucket.fetch_described, chain.listed[key][0])))
+                ahead.append(
+                    (
+                        chain,
+                        key,
+                        self._fetchers.submit(self._bucket.fetch_described, chain.listed[key][0]),
+                    )
+                )
             if len(ahead) >= _AHEAD:
                 self._take(*ahead.popleft())
         for each in ahead:
             self._take(*each)
 
-    def _take(self, chain: _DigestChain, key: str, fetched: Future[tuple[bytes, Mapping[str, str]]]) -> None:
+    def _take(
+        self, chain: _DigestChain, key: str, fetched: Future[tuple[bytes, Mapping[str, str]]]
+    ) -> None:
         self.digests += 1
         try:
             body, described = fetched.result()
@@ -329,10 +400,17 @@ class DigestValidator:
         for day in [each for each in self._hashes if each < before]:
             for key in self._hashes.pop(day):
                 region = region_of_path(key)
-                if key_order(key) and self._is_read(key) and not self._due.excludes(key) and region not in unlisted:
+                if (
+                    key_order(key)
+                    and self._is_read(key)
+                    and not self._due.excludes(key)
+                    and region not in unlisted
+                ):
                     self._note(region, "it is missing: a digest file names it", key)
 
-    def _note(self, region: str, objection: str, key: str = "", kind: GapKind = GapKind.NOT_VALIDATED) -> None:
+    def _note(
+        self, region: str, objection: str, key: str = "", kind: GapKind = GapKind.NOT_VALIDATED
+    ) -> None:
         known = self._gaps.get((region, objection))
         detail = known.detail if known else f"{self._named(key)}: {objection}" if key else objection
         scope = Scope(regions=(region,) if region else ())
@@ -359,12 +437,16 @@ def _stamp(time: datetime) -> str:
 
 
 def _chain_of(key: str) -> str:
-    """The digest folder of the account and region of a log file, a digest or one of their folders."""
+    """The digest folder of the account and region of a log file, a digest or one of their
+    folders.
+    """
     found = re.match(r"(.*?\d{12}/)CloudTrail(?:-Digest)?/([^/]+)", key)
     return f"{found[1]}CloudTrail-Digest/{found[2]}/" if found else ""
 
 
-def broken_links(links: Mapping[str, DigestRecord], listed: Collection[str], first: str) -> Iterator[tuple[str, str]]:
+def broken_links(
+    links: Mapping[str, DigestRecord], listed: Collection[str], first: str
+) -> Iterator[tuple[str, str]]:
     """Yields invalid links: the key of the previous digest file, and the reason.
 
     `links` by key; `listed`: existing keys, valid or not; `first`: keys before it were not listed.
@@ -383,10 +465,16 @@ def broken_links(links: Mapping[str, DigestRecord], listed: Collection[str], fir
 def missing_periods(
     links: Collection[DigestRecord], start: datetime | None, end: datetime, slack: timedelta
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Yields periods between the first record and `end` without a digest, longer than `slack`; from `start` on."""
+    """Yields periods between the first record and `end` without a digest, longer than `slack`; from
+    `start` on.
+    """
     until: datetime | None = None
     for link in sorted(links, key=lambda each: each.start):
-        if until is not None and link.start - until > slack and (start is None or link.start > start):
+        if (
+            until is not None
+            and link.start - until > slack
+            and (start is None or link.start > start)
+        ):
             yield until, link.start
         until = max(until or link.end, link.end)
     if until is not None and end - until > slack:

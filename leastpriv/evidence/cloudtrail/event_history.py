@@ -1,11 +1,12 @@
-"""Reads calls from CloudTrail's event history (`LookupEvents`): 90 days of management events, free, without a trail.
+"""Reads calls from CloudTrail's event history (`LookupEvents`): 90 days of management events, free,
+without a trail.
 
-A role's calls are looked up by session name: first its sessions are found in the events of AssumeRole, then each
-session's events, in all regions at once. A user's calls are looked up by user name. Where no session is found, the
-newest part of the whole history is read.
+A role's calls are looked up by session name: first its sessions are found in the events of
+AssumeRole, then each session's events, in all regions at once. A user's calls are looked up by user
+name. Where no session is found, the newest part of the whole history is read.
 
-Limits: two requests a second per account and region, 50 events each, one attribute a request, 90 days (LookupEvents in
-the CloudTrail API reference, read 2026-11-24).
+Limits: two requests a second per account and region, 50 events each, one attribute a request, 90
+days (LookupEvents in the CloudTrail API reference, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -59,13 +60,21 @@ class AssumeRoleEvents(Struct):
     """The logins of identities outside AWS (`record.login_of`)."""
 
     def note(self, record: object) -> str:
-        """Adds one record; returns why it may be a session of one of the roles that cannot be read, or ""."""
+        """Adds one record; returns why it may be a session of one of the roles that cannot be read,
+        or "".
+        """
         if not isinstance(record, Mapping) or not record.get("eventName"):
             return "a record that may be a login cannot be read"
         if record.get("errorCode") or not str(record["eventName"]).startswith("AssumeRole"):
             return ""
-        asked, given = object_of(record.get("requestParameters")), object_of(record.get("responseElements"))
-        role, own = str(asked.get("roleArn") or ""), str(object_of(given.get("assumedRoleUser")).get("arn") or "")
+        asked, given = (
+            object_of(record.get("requestParameters")),
+            object_of(record.get("responseElements")),
+        )
+        role, own = (
+            str(asked.get("roleArn") or ""),
+            str(object_of(given.get("assumedRoleUser")).get("arn") or ""),
+        )
         if (role or own) and not self.principals.wants(role or own):
             return ""
         name = session_of(own) or str(asked.get("roleSessionName") or "")
@@ -85,7 +94,9 @@ DAYS = 90
 _LONGEST_SESSION = timedelta(hours=12)
 """Longest session of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
 _MOST_SESSIONS = 7_200
-"""Most session names that are looked up, an hour in each region: tasks and pods have a new one every time."""
+"""Most session names that are looked up, an hour in each region: tasks and pods have a new one
+every time.
+"""
 _SAY_EVERY = 100
 """Pages of one region between progress messages: 50 seconds."""
 _REGION_ERRORS = (AwsErrorKind.DENIED, AwsErrorKind.INVALID, AwsErrorKind.UNREACHABLE)
@@ -113,14 +124,25 @@ class EventHistoryOptions(Struct, frozen=True):
 
 
 class EventHistory:
-    """An evidence source: the account's event history in some regions, with one set of credentials."""
+    """An evidence source: the account's event history in some regions, with one set of
+    credentials.
+    """
 
     def __init__(
-        self, aws: Aws, regions: tuple[str, ...], now: datetime, options: EventHistoryOptions = EventHistoryOptions()
+        self,
+        aws: Aws,
+        regions: tuple[str, ...],
+        now: datetime,
+        options: EventHistoryOptions = EventHistoryOptions(),
     ) -> None:
         """Reads nothing yet."""
         self.statistics = ReadStatistics()
-        self._aws, self._regions, self._now, self._options = aws, tuple(dict.fromkeys(regions)), now, options
+        self._aws, self._regions, self._now, self._options = (
+            aws,
+            tuple(dict.fromkeys(regions)),
+            now,
+            options,
+        )
         self._reach = timedelta(days=min(options.days, DAYS))
         self._newest: datetime | None = None
         self._login_calls: list[Call] = []
@@ -130,7 +152,8 @@ class EventHistory:
         return f"event history of {_listed(self._regions)}"
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads the calls, newest first in each region and deduplicated, and gaps for what could not be read.
+        """Reads the calls, newest first in each region and deduplicated, and gaps for what could
+        not be read.
 
         Never raises for AWS errors, which are gaps; resets `statistics`.
         """
@@ -141,7 +164,9 @@ class EventHistory:
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         start = max(window.start or self._now - self._reach, self._now - self._reach)
         chosen = Window(start, window.end)
-        detail = "event history holds management events only; a trail with data events shows the rest"
+        detail = (
+            "event history holds management events only; a trail with data events shows the rest"
+        )
         yield Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), detail)
         if self._options.wait:
             yield from await_delivery(self._aws, self._regions, self._options.wait)
@@ -155,7 +180,8 @@ class EventHistory:
             remedy = "set `wait-for-events`, or run again later"
             yield from late_events_gap(self._newest, self._now, chosen, remedy, Scope())
         if not self._options.sessions:  # other sessions were not looked up
-            # A region that was read completely is covered from start to end: a missing call did not happen.
+            # A region that was read completely is covered from start to end: a missing call did not
+            # happen.
             last = min(window.end or self._now, self._now)
             for region in self._regions if start < last else ():
                 if region not in failed:
@@ -175,22 +201,32 @@ class EventHistory:
         elif roles:
             found, gaps = self._sessions(window, principals, [role.arn for role in roles], failed)
             if not found:
-                _log.info("Event history: no login to the role was found; all events are read instead")
+                _log.info(
+                    "Event history: no login to the role was found; all events are read instead"
+                )
                 return _ALL_EVENTS, gaps
             if len(found) > _MOST_SESSIONS:
-                _log.info(f"Event history: the role has {len(found):,} session names; all events are read instead")
+                _log.info(
+                    f"Event history: the role has {len(found):,} session names; all events are read"
+                    " instead"
+                )
                 return _ALL_EVENTS, gaps
             names += sorted(found, reverse=True)
-            _log.info(f"Event history: session names of the role: {len(found):,}; each is looked up")
+            _log.info(
+                f"Event history: session names of the role: {len(found):,}; each is looked up"
+            )
         return tuple(Lookup("Username", name) for name in names), gaps
 
     def _sessions(
         self, window: Window, principals: Principals, arns: list[str], failed: set[str]
     ) -> tuple[set[str], list[Gap]]:
-        """Session names from AssumeRole events, which are recorded in the region whose STS endpoint was called."""
+        """Session names from AssumeRole events, which are recorded in the region whose STS endpoint
+        was called.
+        """
         before = Window(window.start - _LONGEST_SESSION if window.start else None, window.end)
         logins = AssumeRoleEvents(principals)
-        # AssumeRole is frequent in most accounts, so it is looked up by role instead of by event name.
+        # AssumeRole is frequent in most accounts, so it is looked up by role instead of by event
+        # name.
         named = tuple(Lookup("EventName", name) for name in LOGIN_EVENTS)
         gaps = self._logins((*named, *_about(arns)), before, logins, failed)
         # A target without its role path: the found role may not be the target.
@@ -218,7 +254,9 @@ class EventHistory:
                 broken.append(item)
         failed.update(item.region for item in broken)
         # An unread AssumeRole event hides what its session did in any region.
-        failures = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken))
+        failures = (
+            Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken)
+        )
         return [*gaps, *failures]
 
     def _reasons(self, broken: Sequence[RegionEnd]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -231,12 +269,12 @@ class EventHistory:
             regions = tuple(item.region for item in items)
             reason = f"{items[0].failure.rstrip('.')}."
             if _is_unknown_there(items[0]):
-                # Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User
-                # Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
+                # Tokens of the global STS endpoint are valid only in regions that are enabled by
+                # default (IAM User Guide, "Manage AWS STS in an AWS Region", read 2026-11-24).
                 reason = (
-                    f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or "
-                    "they came from STS's global endpoint (then set AWS_STS_REGIONAL_ENDPOINTS=regional where they "
-                    "are made)."
+                    f"{_listed(regions)}: these credentials are not known there. Such a region is"
+                    " not enabled, or they came from STS's global endpoint (then set"
+                    " AWS_STS_REGIONAL_ENDPOINTS=regional where they are made)."
                 )
             elif len(items) > 1:
                 reason = f"{reason} The same in {_listed(regions[1:])}."
@@ -244,7 +282,12 @@ class EventHistory:
             yield regions, f"{reason} {remedy}".rstrip()
 
     def _calls(
-        self, regions: list[str], asked: tuple[Lookup, ...], window: Window, principals: Principals, failed: set[str]
+        self,
+        regions: list[str],
+        asked: tuple[Lookup, ...],
+        window: Window,
+        principals: Principals,
+        failed: set[str],
     ) -> Iterator[Call | Gap]:
         seen = self._options.seen or EventDeduplicator()
         pages: Counter[str] = Counter()
@@ -258,7 +301,9 @@ class EventHistory:
                 self.statistics.requests += 1
                 pages[item.region] += 1
                 if pages[item.region] % _SAY_EVERY == 0:
-                    _log.info(f"Event history of {item.region}: {pages[item.region]:,} answers so far")
+                    _log.info(
+                        f"Event history of {item.region}: {pages[item.region]:,} answers so far"
+                    )
                 yield from self._page(item, window, principals, seen)
 
         failed.update(item.region for item in broken)
@@ -273,7 +318,11 @@ class EventHistory:
             found = parse_record(record, principals.wants)
             if found is SkipReason.NOT_A_RECORD or isinstance(found, Gap):
                 detail = found.detail if isinstance(found, Gap) else "an event holds no record"
-                yield Gap(GapKind.UNREADABLE_RECORD, Scope(regions=(page.region,)), f"event history: {detail}")
+                yield Gap(
+                    GapKind.UNREADABLE_RECORD,
+                    Scope(regions=(page.region,)),
+                    f"event history: {detail}",
+                )
                 continue
             statistics.records += 1
             time = event_time(record) if isinstance(record, Mapping) else None
@@ -291,7 +340,9 @@ class EventHistory:
 
 
 def _is_unknown_there(end: RegionEnd) -> bool:
-    """Whether the region does not know the credentials; where a remedy is known, they have another fault."""
+    """Whether the region does not know the credentials; where a remedy is known, they have another
+    fault.
+    """
     return end.kind is AwsErrorKind.INVALID and not remedy(end.failure)
 
 

@@ -20,7 +20,12 @@ from leastpriv.evidence.cloudtrail.record_blocks import (
     decode_block_as_json,
     open_pieces,
 )
-from leastpriv.evidence.cloudtrail.record_formats import aggregated_calls, is_aggregated, parse_values, unwrap
+from leastpriv.evidence.cloudtrail.record_formats import (
+    aggregated_calls,
+    is_aggregated,
+    parse_values,
+    unwrap,
+)
 from leastpriv.evidence.cloudtrail.record_reader import RecordReader
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, add_name, count_coverage
 from leastpriv.models import Call, Gap, GapKind, Scope
@@ -53,7 +58,9 @@ class S3TrailOptions(Struct, frozen=True):
     cache: Path | None = None
     """Folder that keeps results between runs."""
     validate_at: datetime | None = None
-    """Only files that a digest file validates count; digests are due until this time. None: no validation."""
+    """Only files that a digest file validates count; digests are due until this time. None: no
+    validation.
+    """
     now: datetime | None = None
     """None for a trail of the past, which receives no further events."""
     waited: bool = False
@@ -62,21 +69,26 @@ class S3TrailOptions(Struct, frozen=True):
 
 
 class FileResult(Struct, frozen=True):
-    """Calls and gaps of one log file in order, without duplicates within the file, and its statistics."""
+    """Calls and gaps of one log file in order, without duplicates within the file, and its
+    statistics.
+    """
 
     items: tuple[Call | Gap, ...]
     statistics: ReadStatistics = field(default_factory=ReadStatistics)
     sha256: str = ""
-    """SHA-256 of the file's content, in hexadecimal; empty where it was not requested or the file is damaged."""
+    """SHA-256 of the file's content, in hexadecimal; empty where it was not requested or the file
+    is damaged.
+    """
 
 
 class EventDeduplicator:
-    """Detects duplicate events by id; remembers at least the last `capacity` ids, at most twice as many.
+    """Detects duplicate events by id; remembers at least the last `capacity` ids, at most twice as
+    many.
 
-    Files are read in order of time, so copies (a second trail, a repeated delivery) are usually close: a copy after
-    150,000 other calls of the targets is counted again. The set holds Python's 64-bit hashes of the ids, which take a
-    third of the memory; they are salted, so equal hashes cannot be crafted, and among 150,000 ids two are equal once in
-    a billion runs.
+    Files are read in order of time, so copies (a second trail, a repeated delivery) are usually
+    close: a copy after 150,000 other calls of the targets is counted again. The set holds Python's
+    64-bit hashes of the ids, which take a third of the memory; they are salted, so equal hashes
+    cannot be crafted, and among 150,000 ids two are equal once in a billion runs.
     """
 
     def __init__(self, capacity: int = _REMEMBERED) -> None:
@@ -108,7 +120,9 @@ def is_new(call: Call, statistics: ReadStatistics, seen: EventDeduplicator) -> b
 
 
 class FileReader:
-    """Reads files for one set of targets. For one thread: the files share the caches of its record reader."""
+    """Reads files for one set of targets. For one thread: the files share the caches of its record
+    reader.
+    """
 
     def __init__(self, options: ReadOptions) -> None:
         """Reads nothing yet."""
@@ -123,7 +137,8 @@ class FileReader:
         statistics: ReadStatistics,
         seen: EventDeduplicator,
     ) -> Iterator[Call | Gap]:
-        """Yields calls in the window without duplicates, and gaps for unreadable parts; a damaged file is one gap.
+        """Yields calls in the window without duplicates, and gaps for unreadable parts; a damaged
+        file is one gap.
 
         The caller adds the coverage of the records to the statistics: `records.survey`.
 
@@ -149,7 +164,12 @@ class _File:
     """Reads one file, and merges its damaged records into one gap per scope."""
 
     def __init__(
-        self, reader: FileReader, name: str, region: str, statistics: ReadStatistics, seen: EventDeduplicator
+        self,
+        reader: FileReader,
+        name: str,
+        region: str,
+        statistics: ReadStatistics,
+        seen: EventDeduplicator,
     ) -> None:
         self._reader, self._options = reader, reader.options
         self._name, self._scope = name, Scope(regions=(region,) if region else ())
@@ -187,7 +207,9 @@ class _File:
         blocks = RecordBlocks(pieces, self._reader.records.sought if compressed else None)
         undecoded = None
         for block in blocks:
-            if (found := self._reader.records.read(block, self._statistics, checked=compressed)) is not None:
+            if (
+                found := self._reader.records.read(block, self._statistics, checked=compressed)
+            ) is not None:
                 self._held_values = self._is_trail = True
                 yield from self._new(found)
             elif (records := decode_block_as_json(block)) is not None:
@@ -220,7 +242,11 @@ class _File:
         principals, statistics = self._options.principals, self._statistics
         if isinstance(record, Mapping) and is_aggregated(record):
             self._is_trail = True
-            calls = [call for call in aggregated_calls(record, principals) if self._options.window.contains(call.time)]
+            calls = [
+                call
+                for call in aggregated_calls(record, principals)
+                if self._options.window.contains(call.time)
+            ]
             statistics.skipped[SkipReason.EVENT_TYPE.value] += not calls
             yield from (call for call in calls if not self._seen.is_duplicate(call.event_id))
             return

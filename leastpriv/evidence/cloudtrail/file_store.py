@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from leastpriv.aws.arns import Window
 
-# File names: "CloudTrail log file examples" of the CloudTrail User Guide (read 2026-11-24). Whole keys, an organization
-# trail with its id ("Creating a trail for an organization" of the same guide, read 2026-11-24):
-# AWSLogs/[o-xxx/]ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_RANDOM.json.gz
+# File names: "CloudTrail log file examples" of the CloudTrail User Guide (read 2026-11-24). Whole
+# keys, an organization trail with its id ("Creating a trail for an organization" of the same guide,
+# read 2026-11-24):
+# AWSLogs/[o-xxx/]ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/
+#   ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_RANDOM.json.gz
 _SUFFIXES = (".json.gz", ".json", ".jsonl", ".jsonl.gz")
 OTHER_LOGS = ("CloudTrail-Digest", "CloudTrail-Insight")
 _STAMP = re.compile(r"_(\d{8}T\d{4}Z)(?:_|\.)")
@@ -22,8 +24,9 @@ _ORGANIZATION = r"o-[a-z0-9]{10,32}"
 _REGION_IN_NAME = re.compile(rf"_CloudTrail_({_REGION})_", re.ASCII)
 _BELOW_REGION = re.compile(rf"/CloudTrail/(?P<region>{_REGION})/(?P<days>.*)", re.ASCII)
 DELIVERY_DELAY = timedelta(days=1)
-"""A folder is named by the day of delivery, and a file "can contain records written at any point before that time"
-(same page). One day is our limit: records delivered later are missed where a window ends early."""
+"""A folder is named by the day of delivery, and a file "can contain records written at any point
+before that time" (same page). One day is our limit: records delivered later are missed where a
+window ends early."""
 
 
 class StoredFile(Struct, frozen=True):
@@ -32,7 +35,8 @@ class StoredFile(Struct, frozen=True):
     key: str
     """Key in its bucket, or path."""
     etag: str
-    """As listed, with quotes; for a local file its size and time. It changes when the file changes."""
+    """As listed, with quotes; for a local file its size and time. It changes when the file changes.
+    """
     size: int
     """Bytes as stored, compressed."""
 
@@ -42,7 +46,9 @@ class FileStore(Protocol):
 
     @property
     def at_once(self) -> int:
-        """Best number of concurrent fetches; 0: a file is read where it is, and the store can be pickled."""
+        """Best number of concurrent fetches; 0: a file is read where it is, and the store can be
+        pickled.
+        """
         ...  # pragma: no cover
 
     def list(self, window: Window) -> Iterator[StoredFile]:
@@ -74,12 +80,16 @@ def region_of_path(path: str) -> str:
 def is_log_file_name(name: str) -> bool:
     """Whether a name is a log file's: digests and insights are other logs of CloudTrail."""
     return (
-        name.endswith(_SUFFIXES) and not name.startswith(".") and not any(f"_{other}_" in name for other in OTHER_LOGS)
+        name.endswith(_SUFFIXES)
+        and not name.startswith(".")
+        and not any(f"_{other}_" in name for other in OTHER_LOGS)
     )
 
 
 def sort_key(name: str, day: str) -> tuple[str, str]:
-    """Orders the files of a folder by the time in their name, else by the folder's day, `20261103` or empty."""
+    """Orders the files of a folder by the time in their name, else by the folder's day, `20261103`
+    or empty.
+    """
     stamp = _STAMP.search(name)
     return (stamp[1] if stamp else day, name)
 
@@ -91,7 +101,9 @@ _ACCOUNT_IN_KEY = re.compile(r"(?:^|/)(?P<account>\d{12})/(?:CloudTrail/|$)", re
 _OWN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/$", re.ASCII)
 _DAY = re.compile(r"(?:^|/)(\d{4}/\d{2}/\d{2})/", re.ASCII)
 # A table's template has `${account}` in place of the account.
-_DELIVERED = re.compile(rf"^(?:(?P<top>.*?)/)?AWSLogs/(?P<organization>{_ORGANIZATION}/)?(?:\d{{12}}|\$\{{)", re.ASCII)
+_DELIVERED = re.compile(
+    rf"^(?:(?P<top>.*?)/)?AWSLogs/(?P<organization>{_ORGANIZATION}/)?(?:\d{{12}}|\$\{{)", re.ASCII
+)
 _PART_OF_A_DAY = re.compile(r"\d{4}(?:/\d{2}(?:/\d{2})?)?")
 
 
@@ -117,23 +129,35 @@ class DeliveryLocation(Struct, frozen=True):
 def delivery_location(key: str) -> DeliveryLocation | None:
     """Returns the delivery location of a key or of an account folder; None for another layout."""
     found = _DELIVERED.match(key)
-    return DeliveryLocation((found["top"] or "").strip("/"), bool(found["organization"])) if found else None
+    return (
+        DeliveryLocation((found["top"] or "").strip("/"), bool(found["organization"]))
+        if found
+        else None
+    )
 
 
 def location_parts(place: str) -> tuple[str, str, str]:
-    """The account, region and days (`2026/11`) of a prefix; each empty where the prefix includes all."""
+    """The account, region and days (`2026/11`) of a prefix; each empty where the prefix includes
+    all.
+    """
     below = _BELOW_REGION.search(f"/{place.strip('/')}/")
     days = _PART_OF_A_DAY.match(below["days"]) if below else None
-    return _account(f"{place.strip('/')}/"), below["region"] if below else "", days[0] if days else ""
+    return (
+        _account(f"{place.strip('/')}/"),
+        below["region"] if below else "",
+        days[0] if days else "",
+    )
 
 
 def find_log_prefixes(
-    folders: Callable[[Sequence[str]], Sequence[tuple[str, ...]]], prefix: str, accounts: frozenset[str] | None
+    folders: Callable[[Sequence[str]], Sequence[tuple[str, ...]]],
+    prefix: str,
+    accounts: frozenset[str] | None,
 ) -> tuple[LogPrefix, ...]:
     """Finds the log prefixes below a prefix, sorted, of these accounts (None: all).
 
-    `folders` returns the folders directly below each of some prefixes, with trailing slashes; its errors are raised. It
-    is called once per level of CloudTrail's layout.
+    `folders` returns the folders directly below each of some prefixes, with trailing slashes; its
+    errors are raised. It is called once per level of CloudTrail's layout.
     """
     found: list[LogPrefix] = []
     level = [prefix]
@@ -153,20 +177,26 @@ def find_log_prefixes(
     return tuple(sorted(found, key=lambda branch: branch.prefix))
 
 
-def _following(prefix: str, below: tuple[str, ...], accounts: frozenset[str] | None) -> list[str] | None:
+def _following(
+    prefix: str, below: tuple[str, ...], accounts: frozenset[str] | None
+) -> list[str] | None:
     """The folders that lead to log prefixes; `None`: the prefix is one."""
     if not prefix.endswith(("AWSLogs/", "/CloudTrail/")) and f"{prefix}AWSLogs/" in below:
         return [f"{prefix}AWSLogs/"]
     names = {path: path.removeprefix(prefix) for path in below}
     chosen = [path for path, name in names.items() if _leads_on(prefix, name)]
     # Where CloudTrail's layout continues below, other folders are logs of other services.
-    if not chosen and not (prefix.endswith(("AWSLogs/", "/CloudTrail/")) or _OWN_ACCOUNT.search(f"/{prefix}")):
+    if not chosen and not (
+        prefix.endswith(("AWSLogs/", "/CloudTrail/")) or _OWN_ACCOUNT.search(f"/{prefix}")
+    ):
         return None
     return [
         # The next level has a known name, so the folder need not be listed.
         f"{path}CloudTrail/" if _OWN_ACCOUNT.search(f"/{path}") else path
         for path in chosen
-        if accounts is None or not _ACCOUNT_FOLDER.fullmatch(names[path]) or names[path].rstrip("/") in accounts
+        if accounts is None
+        or not _ACCOUNT_FOLDER.fullmatch(names[path])
+        or names[path].rstrip("/") in accounts
     ]
 
 
@@ -193,9 +223,19 @@ class DayRange(Struct, frozen=True):
 
     @classmethod
     def of(cls, window: Window) -> DayRange:
-        """Returns the days of a window plus one on either side, since files may be delivered late."""
-        first = _day_in_place(window.start, -DELIVERY_DELAY) if window.start and window.start.year > 1 else ""
-        last = _day_in_place(window.end, DELIVERY_DELAY) if window.end and window.end.year < 9999 else "9999/99/99"
+        """Returns the days of a window plus one on either side, since files may be delivered
+        late.
+        """
+        first = (
+            _day_in_place(window.start, -DELIVERY_DELAY)
+            if window.start and window.start.year > 1
+            else ""
+        )
+        last = (
+            _day_in_place(window.end, DELIVERY_DELAY)
+            if window.end and window.end.year < 9999
+            else "9999/99/99"
+        )
         return cls(first, last)
 
     def start_after(self, branch: LogPrefix) -> str:
@@ -210,7 +250,9 @@ class DayRange(Struct, frozen=True):
         """Whether a key of CloudTrail's layout is of another day."""
         found = _BELOW_REGION.search(key)
         day = found["days"][:10] if found else ""
-        return re.fullmatch(r"\d{4}/\d\d/\d\d", day) is not None and not self.first <= day <= self.last
+        return (
+            re.fullmatch(r"\d{4}/\d\d/\d\d", day) is not None and not self.first <= day <= self.last
+        )
 
 
 def key_order(key: str) -> tuple[str, str] | None:

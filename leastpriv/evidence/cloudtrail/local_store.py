@@ -1,4 +1,6 @@
-"""Reads calls from a folder of CloudTrail files: a copy of a trail's bucket, or files that a user saved."""
+"""Reads calls from a folder of CloudTrail files: a copy of a trail's bucket, or files that a user
+saved.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,17 @@ _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
 _ACCOUNTS = re.compile(r"/AWSLogs(?:/o-[a-z0-9]{10,32})?\Z", re.ASCII)
 """Parents of the account folders."""
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
-_PART_OF_DATE = (re.compile(r"\d{4}"), re.compile(r"(?:0[1-9]|1[0-2])"), re.compile(r"(?:0[1-9]|[12]\d|3[01])"))
+_PART_OF_DATE = (
+    re.compile(r"\d{4}"),
+    re.compile(r"(?:0[1-9]|1[0-2])"),
+    re.compile(r"(?:0[1-9]|[12]\d|3[01])"),
+)
 _NAMES_AT_ONCE = 20_000
 """Names of one folder in memory at a time."""
 _FOLDERS = 1_000
-"""Folders whose resolved paths are known: files in order of time change between accounts and regions."""
+"""Folders whose resolved paths are known: files in order of time change between accounts and
+regions.
+"""
 
 
 class LocalStore:
@@ -54,12 +62,16 @@ class LocalStore:
     def list(self, window: Window) -> Iterator[StoredFile]:
         """Yields the log files, oldest first over all regions.
 
-        Folders of other accounts, and day folders outside the window, are not opened. Memory holds the
-        first names of each open folder, one per account and region. Files without a time in their name come first in
-        their folder.
+        Folders of other accounts, and day folders outside the window, are not opened. Memory holds
+        the first names of each open folder, one per account and region. Files without a time in
+        their name come first in their folder.
         """
         is_file = self._top.is_file()
-        found = [("", str(self._top))] if is_file else self._walk(DayRange.of(window), self._top, (), ())
+        found = (
+            [("", str(self._top))]
+            if is_file
+            else self._walk(DayRange.of(window), self._top, (), ())
+        )
         for _, path in found:
             try:
                 status = os.stat(path)  # noqa: PTH116 - a Path of each file takes as long again
@@ -102,7 +114,11 @@ class LocalStore:
         try:
             status = path.stat()
             with os.scandir(path) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name not in OTHER_LOGS)
+                names = sorted(
+                    entry.name
+                    for entry in entries
+                    if entry.is_dir() and entry.name not in OTHER_LOGS
+                )
         except OSError as error:
             self.unlisted[str(path)] = error
             return
@@ -110,10 +126,15 @@ class LocalStore:
         if here in above:  # a link back to a parent folder
             return
         if self._accounts is not None and _ACCOUNTS.search(f"/{path.absolute().as_posix()}"):
-            names = [name for name in names if not _ACCOUNT.fullmatch(name) or name in self._accounts]
+            names = [
+                name for name in names if not _ACCOUNT.fullmatch(name) or name in self._accounts
+            ]
         above = (*above, here)
-        others = [self._walk(days, path / name, (), above) for name in names if not _is_date(name, date)]
-        # Only below a region, as CloudTrail writes it: elsewhere the date may be the day of an export.
+        others = [
+            self._walk(days, path / name, (), above) for name in names if not _is_date(name, date)
+        ]
+        # Only below a region, as CloudTrail writes it: elsewhere the date may be the day of an
+        # export.
         has_days = len(date) == 2 and _REGION.fullmatch(path.parent.parent.name)
         parts = ((*date, name) for name in names if _is_date(name, date))
         in_turn = (
@@ -125,7 +146,9 @@ class LocalStore:
         yield from heapq.merge(self._files(path, date), in_turn, *others)
 
     def _files(self, path: Path, date: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        """Yields the folder's own files in order, some thousands at a time: a flat folder may contain millions."""
+        """Yields the folder's own files in order, some thousands at a time: a flat folder may
+        contain millions.
+        """
         day = "".join(date) if len(date) == 3 else ""
         last = ("", "")
         while True:
@@ -151,7 +174,9 @@ def _is_date(name: str, date: tuple[str, ...]) -> bool:
 
 
 class TrailFolder:
-    """An evidence source: a folder of any depth, or one file, of CloudTrail records in any known format."""
+    """An evidence source: a folder of any depth, or one file, of CloudTrail records in any known
+    format.
+    """
 
     def __init__(
         self,
@@ -162,10 +187,12 @@ class TrailFolder:
         cache: Path | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`seen` is shared by folders that may contain copies of records; `cache` keeps results between runs.
+        """`seen` is shared by folders that may contain copies of records; `cache` keeps results
+        between runs.
 
-        `survey` False: only the targets' calls count. Coverage of all records, and damage in records without a target's
-        name, are then not reported, and reading is several times as fast.
+        `survey` False: only the targets' calls count. Coverage of all records, and damage in
+        records without a target's name, are then not reported, and reading is several times as
+        fast.
         """
         self.path = path
         self._shared = seen
@@ -174,11 +201,12 @@ class TrailFolder:
         self._max_decompressed = max_decompressed
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads calls in the window, roughly oldest first and deduplicated, and gaps; resets `statistics`.
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps; resets
+        `statistics`.
 
         Raises:
-            InputError: the folder does not exist, cannot be listed or has no log file (at once), or its files contain
-                no CloudTrail record (while reading).
+            InputError: the folder does not exist, cannot be listed or has no log file (at once), or
+                its files contain no CloudTrail record (while reading).
         """
         self.check()
         self.statistics = ReadStatistics()
@@ -190,9 +218,14 @@ class TrailFolder:
         try:
             self.path.stat()
         except FileNotFoundError:
-            home = " (~ is not expanded: write the whole path)" if str(self.path).startswith("~") else ""
+            home = (
+                " (~ is not expanded: write the whole path)"
+                if str(self.path).startswith("~")
+                else ""
+            )
             raise InputError(
-                f"trails: there is no file or folder {named}{home}: name a folder of CloudTrail files."
+                f"trails: there is no file or folder {named}{home}: name a folder of CloudTrail"
+                " files."
             ) from None
         except (OSError, ValueError) as error:
             raise InputError(f"trails: {named} cannot be read: {error}.") from error
@@ -200,7 +233,9 @@ class TrailFolder:
         is_empty = store.is_empty()
         refused = store.unlisted.get(str(self.path))
         if refused:
-            raise InputError(f"trails: the folder {named} cannot be read: {refused.strerror or refused}.") from refused
+            raise InputError(
+                f"trails: the folder {named} cannot be read: {refused.strerror or refused}."
+            ) from refused
         if is_empty:
             raise InputError(
                 f"trails: {named} has no CloudTrail file (*.json.gz, *.json, *.jsonl): name the"
@@ -223,7 +258,11 @@ class TrailFolder:
             yield Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail)
         if not statistics.files and store.is_empty():
             whose = ", ".join(sorted(principals.accounts or ()))
-            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self.path}: it has no folder of the account {whose}")
+            yield Gap(
+                GapKind.SOURCE_FAILED,
+                Scope(),
+                f"{self.path}: it has no folder of the account {whose}",
+            )
         if statistics.files and statistics.foreign_files == statistics.files:
             raise InputError(
                 f"trails: none of the {statistics.files} JSON files in {str(self.path)!r}"

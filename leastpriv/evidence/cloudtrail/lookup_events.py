@@ -1,8 +1,10 @@
-"""Calls `LookupEvents` in several regions, one thread per region, and waits for the delivery of recent events.
+"""Calls `LookupEvents` in several regions, one thread per region, and waits for the delivery of
+recent events.
 
-The wait ends when a call of our own, the watermark, is visible: it was made after those of the run. CloudTrail delivers
-"within an average of about 5 minutes of an API call", without a guarantee (CloudTrail FAQ and "How CloudTrail works" of
-its user guide, read 2026-11-24), and not strictly in order: a visible watermark is a strong sign, but no proof.
+The wait ends when a call of our own, the watermark, is visible: it was made after those of the run.
+CloudTrail delivers "within an average of about 5 minutes of an API call", without a guarantee
+(CloudTrail FAQ and "How CloudTrail works" of its user guide, read 2026-11-24), and not strictly in
+order: a visible watermark is a strong sign, but no proof.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ class Page(Struct, frozen=True):
 
 
 class RegionEnd(Struct, frozen=True):
-    """All lookups of a region are complete, or they failed, after which the pages before are valid."""
+    """All lookups of a region are complete, or they failed, after which the pages before are
+    valid.
+    """
 
     region: str
     failure: str = ""
@@ -64,7 +68,8 @@ Item = Page | RegionEnd
 def lookup_regions(
     aws: Aws, regions: Sequence[str], asked: Sequence[Lookup], window: Window, pace: float
 ) -> Iterator[Item]:
-    """Yields pages of every region, and one `RegionEnd` each; `pace`: seconds between two requests of a region.
+    """Yields pages of every region, and one `RegionEnd` each; `pace`: seconds between two requests
+    of a region.
 
     Never raises for AWS errors. Closing the iterator stops the requests.
     """
@@ -72,7 +77,9 @@ def lookup_regions(
     stop = threading.Event()
     work = (_Region(aws, region, ready, stop, pace) for region in regions)
     # Daemon threads: an interrupted run does not wait for a response that may take a minute.
-    threads = [threading.Thread(target=each.run, args=(asked, window), daemon=True) for each in work]
+    threads = [
+        threading.Thread(target=each.run, args=(asked, window), daemon=True) for each in work
+    ]
     for thread in threads:
         thread.start()
     left = len(threads)
@@ -97,13 +104,19 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
     region, seen = client.meta.region_name, set[str]()
     while True:
         answer = _answer(client, arguments)
-        yield Page(region, tuple(str(event.get("CloudTrailEvent") or "") for event in answer.get("Events") or ()))
+        yield Page(
+            region,
+            tuple(str(event.get("CloudTrailEvent") or "") for event in answer.get("Events") or ()),
+        )
         token = answer.get("NextToken") or ""
         if not token:
             return
         if token in seen:
             reason = "a page names one that was read before as the next"
-            raise AwsError(f"The event history of {region} was read in part only: {reason}.", AwsErrorKind.INCOMPLETE)
+            raise AwsError(
+                f"The event history of {region} was read in part only: {reason}.",
+                AwsErrorKind.INCOMPLETE,
+            )
         seen.add(token)
         arguments["NextToken"] = token
 
@@ -111,7 +124,8 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
 def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
     """Requests one page, and repeats the request if the response is truncated.
 
-    botocore raises an error for some truncated responses, and returns others without any member (seen with 1.44.8).
+    botocore raises an error for some truncated responses, and returns others without any member
+    (seen with 1.44.8).
     """
     doing = f"reading the event history of {client.meta.region_name}"
     left = _TRIES
@@ -128,8 +142,16 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
 
 
 class _Region:
-    def __init__(self, aws: Aws, region: str, ready: queue.Queue[Item], stop: threading.Event, pace: float) -> None:
-        self._aws, self._region, self._ready, self._stop, self._pace = aws, region, ready, stop, pace
+    def __init__(
+        self, aws: Aws, region: str, ready: queue.Queue[Item], stop: threading.Event, pace: float
+    ) -> None:
+        self._aws, self._region, self._ready, self._stop, self._pace = (
+            aws,
+            region,
+            ready,
+            stop,
+            pace,
+        )
         self._next = 0.0
 
     def run(self, asked: Sequence[Lookup], window: Window) -> None:
@@ -140,7 +162,9 @@ class _Region:
         except LeastprivError as error:
             kind = error.kind if isinstance(error, AwsError) else AwsErrorKind.OTHER
             last = RegionEnd(self._region, str(error), kind)
-        except Exception as error:  # a thread's exception would be lost, and the reader would wait forever
+        except (
+            Exception
+        ) as error:  # a thread's exception would be lost, and the reader would wait forever
             reason = f"reading the event history of {self._region} failed: {type(error).__name__}"
             last = RegionEnd(self._region, reason)
         finally:
@@ -159,7 +183,10 @@ class _Region:
                 if self._stop.is_set():
                     return RegionEnd(self._region)
                 if count == _MOST_PAGES and not lookup.key:
-                    reason = f"the event history of {self._region} is longer than {_MOST_PAGES * _PER_PAGE:,} events"
+                    reason = (
+                        f"the event history of {self._region} is longer than"
+                        f" {_MOST_PAGES * _PER_PAGE:,} events"
+                    )
                     return RegionEnd(self._region, f"{reason}: older ones were not read")
                 page = next(found, None)
                 if page is None:
@@ -188,16 +215,26 @@ _LARGEST_SKEW = timedelta(minutes=5)
 """Most that this machine's clock may differ from AWS's (signatures fail beyond it)."""
 
 
-def late_events_gap(newest: datetime | None, now: datetime, window: Window, remedy: str, scope: Scope) -> Iterator[Gap]:
-    """Yields a gap where the role was active a moment ago; `remedy` is the remedy, an imperative."""
+def late_events_gap(
+    newest: datetime | None, now: datetime, window: Window, remedy: str, scope: Scope
+) -> Iterator[Gap]:
+    """Yields a gap where the role was active a moment ago; `remedy` is the remedy, an
+    imperative.
+    """
     since = now - _DELIVERY_TIME
     if newest and newest > since and (window.end is None or window.end > since):
-        detail = f"the role made calls at {newest:%H:%M} UTC, and its newest events may not have been delivered: "
+        detail = (
+            f"the role made calls at {newest:%H:%M} UTC, and its newest events may not have been"
+            " delivered: "
+        )
         yield Gap(GapKind.EVENTS_LATE, scope, f"{detail}{remedy}")
 
 
-def await_delivery(aws: Aws, regions: Sequence[str], wait: timedelta, every: float = _EVERY) -> Iterator[Gap]:
-    """Waits until a call made now is visible in the event history of each region, or until `wait` has passed.
+def await_delivery(
+    aws: Aws, regions: Sequence[str], wait: timedelta, every: float = _EVERY
+) -> Iterator[Gap]:
+    """Waits until a call made now is visible in the event history of each region, or until `wait`
+    has passed.
 
     Yields a gap for each region where it is not visible, or that could not be queried.
     """
@@ -214,7 +251,9 @@ def await_delivery(aws: Aws, regions: Sequence[str], wait: timedelta, every: flo
             found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))
             waiting[region] = frozenset(filter(None, found)), made
         except AwsError as error:
-            if error.kind is not AwsErrorKind.INVALID:  # Reading the region will report the same error.
+            if (
+                error.kind is not AwsErrorKind.INVALID
+            ):  # Reading the region will report the same error.
                 yield _late(unknown.format(region, error))
     began = time.monotonic()
     while waiting:
@@ -236,7 +275,10 @@ def await_delivery(aws: Aws, regions: Sequence[str], wait: timedelta, every: flo
         time.sleep(min(every, left))
     for region in waiting:
         minutes = _minutes(wait.total_seconds())
-        yield _late(f"{region} had not delivered its newest events after {minutes} minutes (`wait-for-events`)")
+        yield _late(
+            f"{region} had not delivered its newest events after {minutes} minutes"
+            " (`wait-for-events`)"
+        )
 
 
 def _shows(aws: Aws, region: str, request_ids: frozenset[str], made: datetime) -> bool:

@@ -1,8 +1,9 @@
 """Reads the files of a store in order, with threads that fetch and processes that read ahead.
 
-Fetching waits for the network, so many threads fetch at once. Reading is work: threads take half as much again of the
-processor and end as soon (bench/README.md), so child processes read where there are many files and several cores. Each
-file is read alone there, and the results are returned in order.
+Fetching waits for the network, so many threads fetch at once. Reading is work: threads take half as
+much again of the processor and end as soon (bench/README.md), so child processes read where there
+are many files and several cores. Each file is read alone there, and the results are returned in
+order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, FileResult, ReadOptions, is_new
+from leastpriv.evidence.cloudtrail.file_reader import (
+    EventDeduplicator,
+    FileReader,
+    FileResult,
+    ReadOptions,
+    is_new,
+)
 from leastpriv.evidence.cloudtrail.file_store import FileStore, StoredFile, region_of_path
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap
@@ -40,7 +47,9 @@ _FETCHED_AHEAD = 256
 _READ_AHEAD = 16
 """Files read ahead, whose calls are in memory."""
 _AHEAD_BYTES = 16 * 1024 * 1024
-"""Most bytes, as stored, of files fetched or read ahead; a larger file is read as a stream at its turn."""
+"""Most bytes, as stored, of files fetched or read ahead; a larger file is read as a stream at its
+turn.
+"""
 _WORTH_PROCESSES = 8 * 1024 * 1024
 """Bytes after which many more are expected: processes load all modules."""
 _WORTH_FEW_CALLS = 256 * 1024 * 1024
@@ -97,7 +106,9 @@ class Prefetcher:
             self._cache.close(self._options.window.start)
 
     def queued(self, files: Iterable[StoredFile]) -> Iterator[QueuedFile]:
-        """Yields the files in order, each for `items` or `result`, while the next ones are fetched and read ahead."""
+        """Yields the files in order, each for `items` or `result`, while the next ones are fetched
+        and read ahead.
+        """
         waiting: deque[QueuedFile] = deque()
         held = begun = 0
         most = _FETCHED_AHEAD if self._fetchers else _READ_AHEAD
@@ -105,12 +116,18 @@ class Prefetcher:
             kept = self._known(stored)
             size = 0 if kept or stored.size > _AHEAD_BYTES else stored.size
             while waiting and (
-                len(waiting) >= most or held + size > _AHEAD_BYTES or not (self._fetchers or self._readers)
+                len(waiting) >= most
+                or held + size > _AHEAD_BYTES
+                or not (self._fetchers or self._readers)
             ):
                 held -= waiting[0].held
                 yield waiting.popleft()
                 self._read_ahead(waiting)
-            fetched = self._fetchers.submit(self._store.fetch, stored) if self._fetchers and size else None
+            fetched = (
+                self._fetchers.submit(self._store.fetch, stored)
+                if self._fetchers and size
+                else None
+            )
             waiting.append(QueuedFile(stored, kept, size, fetched))
             held += size
             begun += size
@@ -138,15 +155,25 @@ class Prefetcher:
         self._reader.records.survey(self._statistics)
 
     def result(self, file: QueuedFile) -> FileResult:
-        """Returns the result of one file alone, from the cache or by reading it; raises like `items`."""
+        """Returns the result of one file alone, from the cache or by reading it; raises like
+        `items`.
+        """
         if file.kept:
             self.kept += 1
             return file.kept
         result = file.result.result() if file.result else self._read(file, self._reader)
         statistics = result.statistics
-        # Without a survey, the time of an unreadable record is not known, and the next run's window may differ.
-        has_time = statistics.first is not None or all(isinstance(item, Call) for item in result.items)
-        if self._cache and has_time and not statistics.damaged_files and not statistics.outside_window:
+        # Without a survey, the time of an unreadable record is not known, and the next run's window
+        # may differ.
+        has_time = statistics.first is not None or all(
+            isinstance(item, Call) for item in result.items
+        )
+        if (
+            self._cache
+            and has_time
+            and not statistics.damaged_files
+            and not statistics.outside_window
+        ):
             self._cache.put(file.stored, result)
         return result
 
@@ -164,7 +191,11 @@ class Prefetcher:
             return None
         calls = [each.time for each in kept.items if isinstance(each, Call)]
         times = (kept.statistics.first, kept.statistics.last, *calls)
-        return kept if all(time is None or self._options.window.contains(time) for time in times) else None
+        return (
+            kept
+            if all(time is None or self._options.window.contains(time) for time in times)
+            else None
+        )
 
     def _read_ahead(self, waiting: Iterable[QueuedFile]) -> None:
         if self._readers:
@@ -173,7 +204,9 @@ class Prefetcher:
                     file.result = self._readers.submit(self._read_apart, file)
 
     def _read_apart(self, file: QueuedFile) -> FileResult:
-        """Returns the result of a file from the calling thread's process, or reads it where that has ended."""
+        """Returns the result of a file from the calling thread's process, or reads it where that
+        has ended.
+        """
         content = file.fetched.result() if file.fetched else None
         own = self._process_of
         if not hasattr(own, "process"):
@@ -181,7 +214,11 @@ class Prefetcher:
             with suppress(OSError):
                 own.process = ReaderProcess(self._options, None if self._fetchers else self._store)
                 self._processes.append(own.process)
-        result = own.process.read(self._store.name_of(file.stored), file.stored, content) if own.process else None
+        result = (
+            own.process.read(self._store.name_of(file.stored), file.stored, content)
+            if own.process
+            else None
+        )
         if result or self._closed:
             return result or FileResult(())
         # The process has ended, perhaps out of memory.
@@ -218,12 +255,14 @@ def _cores() -> int:
 class ReaderProcess:
     """Reads one file at a time in a child process; for one thread.
 
-    The child ends when this process ends, however that happens, because its input is closed. It has its own session, so
-    that an interrupt from the keyboard reaches only this process.
+    The child ends when this process ends, however that happens, because its input is closed. It has
+    its own session, so that an interrupt from the keyboard reaches only this process.
     """
 
     def __init__(self, options: ReadOptions, store: FileStore | None) -> None:
-        """`store` None: the content of each file is sent. Raises `OSError` where no process can be started."""
+        """`store` None: the content of each file is sent. Raises `OSError` where no process can be
+        started.
+        """
         # These take a tenth of a small command's start, and few commands read ahead.
         import subprocess
 
@@ -236,7 +275,10 @@ class ReaderProcess:
             start_new_session=True,
         )
         # Both exist, because they were requested.
-        self._files, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+        self._files, self._answers = (
+            cast(IO[bytes], self._process.stdin),
+            cast(IO[bytes], self._process.stdout),
+        )
         self._send((options, store))
 
     def read(self, name: str, stored: StoredFile, content: bytes | None) -> FileResult | None:
@@ -262,7 +304,9 @@ class ReaderProcess:
 
 
 def serve() -> None:
-    """Runs in the child process: reads options and files from standard input, and writes one result per file."""
+    """Runs in the child process: reads options and files from standard input, and writes one result
+    per file.
+    """
     import pickle
 
     files, answers = sys.stdin.buffer, sys.stdout.buffer
@@ -288,7 +332,8 @@ _Answer = TypeVar("_Answer")
 class DaemonThreadPool:
     """A pool of daemon threads; `close` cancels calls that have not begun.
 
-    `ThreadPoolExecutor` does not fit: Python joins its threads at exit, and a request without response takes a minute.
+    `ThreadPoolExecutor` does not fit: Python joins its threads at exit, and a request without
+    response takes a minute.
     """
 
     def __init__(self, threads: int) -> None:

@@ -1,7 +1,7 @@
 """Parses one CloudTrail record into one call, one gap, or nothing (pure).
 
-Input is untrusted, output is typed. Field meanings: "CloudTrail record contents" of the CloudTrail User Guide (excerpts
-read 2026-11-24), and the values in 4,584 public records.
+Input is untrusted, output is typed. Field meanings: "CloudTrail record contents" of the CloudTrail
+User Guide (excerpts read 2026-11-24), and the values in 4,584 public records.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ CallContent = tuple[Mapping[str, object], Mapping[str, object], tuple[str, ...]]
 
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-_as_region = lru_cache(maxsize=256)(re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII).fullmatch)
+_as_region = lru_cache(maxsize=256)(
+    re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII).fullmatch
+)
 _NUMBER = re.compile(r"[0-9.]+")
 _STS = "sts.amazonaws.com"
 _as_printable = lru_cache(maxsize=4_096)(re.compile(r"[!-~]{1,256}", re.ASCII).fullmatch)
@@ -49,9 +51,13 @@ class SkipReason(StrEnum):
     """Why a record is not a call of a role or user."""
 
     EVENT_TYPE = "event-type"
-    """Service events, sign-ins, console actions, network activity, insights: no API call of the caller."""
+    """Service events, sign-ins, console actions, network activity, insights: no API call of the
+    caller.
+    """
     OTHER_CALLER = "other-caller"
-    """A service, another account, root, a service-linked role, or an AssumeRole call without permissions."""
+    """A service, another account, root, a service-linked role, or an AssumeRole call without
+    permissions.
+    """
     NOT_A_RECORD = "not-a-record"
     """An object without the fields of a record: a digest, or not from CloudTrail."""
     NOT_WANTED = "not-wanted"
@@ -64,7 +70,8 @@ Accepts = Callable[[str], bool]
 def parse_record(
     record: object, wants: Accepts | None = None, in_account: Accepts | None = None
 ) -> Call | Gap | SkipReason:
-    """Parses the call of a record; returns the reason where it has no call of a wanted role or user.
+    """Parses the call of a record; returns the reason where it has no call of a wanted role or
+    user.
 
     A call without a required field (caller, time, name) is a gap. Never raises.
     """
@@ -80,18 +87,21 @@ LOGIN_EVENTS: Mapping[str, tuple[str, str]] = {
     "AssumeRoleWithWebIdentity": ("subjectFromWebIdentityToken", "provider"),
     "AssumeRoleWithSAML": ("subject", "issuer"),
 }
-"""Event by which an identity outside AWS gets the keys of a role -> members of the response that name the identity and
-its provider (AWS STS API reference, read 2026-11-27)."""
+"""Event by which an identity outside AWS gets the keys of a role -> members of the response that
+name the identity and its provider (AWS STS API reference, read 2026-11-27)."""
 _LOGIN_TYPES = frozenset({"WebIdentityUser", "SAMLUser"})
 ASSUME_ROLE = "AssumeRole"
 """The event by which a service gets the keys of a role for a workload (`workloads.tsv`)."""
 
 
-def login_of(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Call | None:
+def login_of(
+    record: Mapping[str, object], wants: Callable[[str], bool] | None = None
+) -> Call | None:
     """Returns the login of an identity outside AWS, or of a workload's service, to a wanted role.
 
-    It is a call of that role without its secrets. The identity has no permissions of the role yet, so that the call
-    needs none; its response links the issued key (`credentials.accessKeyId`) with the identity (`subject`, `provider`).
+    It is a call of that role without its secrets. The identity has no permissions of the role yet,
+    so that the call needs none; its response links the issued key (`credentials.accessKeyId`) with
+    the identity (`subject`, `provider`).
     """
     shape = EventFields.of(record)
     caller = _object(record, "userIdentity")
@@ -122,7 +132,10 @@ def is_login(call: Call) -> bool:
     # AWS STS's own response to AssumeRole names no provider.
     return call.source == _STS and (
         call.name in LOGIN_EVENTS
-        or (call.name == ASSUME_ROLE and call.response.keys() == {"credentials", "subject", "provider"})
+        or (
+            call.name == ASSUME_ROLE
+            and call.response.keys() == {"credentials", "subject", "provider"}
+        )
     )
 
 
@@ -152,15 +165,19 @@ def find_caller(
     return caller
 
 
-def _may_be_wanted(record: Mapping[str, object], wants: Accepts | None, in_account: Accepts | None) -> bool:
-    """Whether a caller that cannot be read may be one whose calls are read, by its account and name."""
+def _may_be_wanted(
+    record: Mapping[str, object], wants: Accepts | None, in_account: Accepts | None
+) -> bool:
+    """Whether a caller that cannot be read may be one whose calls are read, by its account and
+    name.
+    """
     identity = _object(record, "userIdentity")
     account = _account(identity)
     if in_account and _ACCOUNT.fullmatch(account) and not in_account(account):
         return False
-    name = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "userName") or _text(
-        identity, "userName"
-    )
+    name = _text(
+        _object(_object(identity, "sessionContext"), "sessionIssuer"), "userName"
+    ) or _text(identity, "userName")
     if wants is None or not name or not _ACCOUNT.fullmatch(account):
         return True
     return any(
@@ -171,7 +188,9 @@ def _may_be_wanted(record: Mapping[str, object], wants: Accepts | None, in_accou
 
 
 def event_time(record: Mapping[str, object]) -> datetime | None:
-    """Parses `eventTime`, or an export's `@timestamp`, as aware UTC; accepts a blank for `T`, fractions, seconds."""
+    """Parses `eventTime`, or an export's `@timestamp`, as aware UTC; accepts a blank for `T`,
+    fractions, seconds.
+    """
     value = record.get("eventTime") or record.get("@timestamp")
     try:
         if isinstance(value, str) and not _NUMBER.fullmatch(value):
@@ -179,7 +198,8 @@ def event_time(record: Mapping[str, object]) -> datetime | None:
             return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             seconds = float(value)
-            # Twelve digits and more are milliseconds, as Elasticsearch and EventBridge Pipes write them.
+            # Twelve digits and more are milliseconds, as Elasticsearch and EventBridge Pipes write
+            # them.
             return datetime.fromtimestamp(seconds / 1000 if seconds >= 1e11 else seconds, UTC)
     except (ValueError, OverflowError, OSError):
         pass
@@ -193,7 +213,9 @@ def region_of(record: Mapping[str, object]) -> str:
 
 
 def account_of(record: Mapping[str, object]) -> str:
-    """The account whose trail has the record, else the caller's; empty where the record has neither."""
+    """The account whose trail has the record, else the caller's; empty where the record has
+    neither.
+    """
     recipient = record.get("recipientAccountId")
     if recipient:
         return str(recipient)
@@ -208,8 +230,12 @@ def is_data_event(record: Mapping[str, object]) -> bool:
 
 
 def is_management_event(record: Mapping[str, object]) -> bool:
-    """Whether the record says that it is a management event; False where it does not say what it is."""
-    return record.get("eventCategory") == "Management" or _flag(record.get("managementEvent")) is True
+    """Whether the record says that it is a management event; False where it does not say what it
+    is.
+    """
+    return (
+        record.get("eventCategory") == "Management" or _flag(record.get("managementEvent")) is True
+    )
 
 
 def read_only(record: Mapping[str, object]) -> bool | None:
@@ -222,7 +248,10 @@ def _is_api_call(record: Mapping[str, object]) -> bool:
     if kind is None:
         # Records before eventVersion 1.02 have no type; their sign-ins have a separate source.
         return record.get("eventSource") != "signin.amazonaws.com"
-    return kind == "AwsApiCall" and record.get("eventCategory") not in ("Insight", "NetworkActivity")
+    return kind == "AwsApiCall" and record.get("eventCategory") not in (
+        "Insight",
+        "NetworkActivity",
+    )
 
 
 class EventFields(NamedTuple):
@@ -258,7 +287,9 @@ class EventFields(NamedTuple):
             program_of(_text(record, "userAgent")),
         )
 
-    def call(self, caller: Caller, access_key: str, time: datetime, event_id: str, content: CallContent) -> Call:
+    def call(
+        self, caller: Caller, access_key: str, time: datetime, event_id: str, content: CallContent
+    ) -> Call:
         """Builds one call with these fields."""
         parameters, response, resources = content
         cut = "omitted" in parameters and _omitted(parameters)
@@ -288,10 +319,14 @@ class EventFields(NamedTuple):
 
 
 def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
-    """Returns the call of a record by the caller that `find_caller` returned; a gap where a field is missing."""
+    """Returns the call of a record by the caller that `find_caller` returned; a gap where a field
+    is missing.
+    """
     time, shape = event_time(record), EventFields.of(record)
     if time is None or not shape.source or not shape.name:
-        lacking = "eventTime" if time is None else "eventSource" if not shape.source else "eventName"
+        lacking = (
+            "eventTime" if time is None else "eventSource" if not shape.source else "eventName"
+        )
         return _gap(record, f"its {lacking} is missing or unreadable")
     content = (
         object_of(record.get("requestParameters")),
@@ -312,9 +347,10 @@ def resources_of(value: object) -> Iterator[str]:
 
 
 def _omitted(fields: Mapping[str, object]) -> bool:
-    # "If a field is truncated, omitted is present with a value of true" (record contents); the page does not say where,
-    # and no public record shows it, so the field counts at the top of the record and in the truncated field. A request
-    # parameter of that name always has other fields next to it.
+    # "If a field is truncated, omitted is present with a value of true" (record contents); the page
+    # does not say where, and no public record shows it, so the field counts at the top of the
+    # record and in the truncated field. A request parameter of that name always has other fields
+    # next to it.
     return _flag(fields.get("omitted")) is True and (
         "eventName" in fields or fields.keys() <= {"omitted", "originalSize", "reason"}
     )
@@ -347,7 +383,11 @@ def _gap(record: Mapping[str, object], reason: str) -> Gap:
     region = region_of(record)
     event = _printable_field(record, "eventID")
     subject = f"record {event}" if event else "a record"
-    return Gap(GapKind.UNREADABLE_RECORD, _scope_of_event(record, region), f"{subject} cannot be read: {reason}")
+    return Gap(
+        GapKind.UNREADABLE_RECORD,
+        _scope_of_event(record, region),
+        f"{subject} cannot be read: {reason}",
+    )
 
 
 def _scope_of_event(record: Mapping[str, object], region: str) -> Scope:

@@ -1,8 +1,10 @@
-"""Decompresses a file in CloudTrail's own format, splits it into blocks of records, and decodes them.
+"""Decompresses a file in CloudTrail's own format, splits it into blocks of records, and decodes
+them.
 
-CloudTrail writes `{"Records":[{"eventVersion":…},{"eventVersion":…}]}` without blanks. The text is split where a record
-seems to begin. Where it begins differently or does not decode, `record_formats.py` continues. A block decodes only as a
-list of whole objects, so a similar text inside a record cannot split it. ISA-L is more than twice as fast as zlib.
+CloudTrail writes `{"Records":[{"eventVersion":…},{"eventVersion":…}]}` without blanks. The text is
+split where a record seems to begin. Where it begins differently or does not decode,
+`record_formats.py` continues. A block decodes only as a list of whole objects, so a similar text
+inside a record cannot split it. ISA-L is more than twice as fast as zlib.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _END = re.compile(rb"(?<=\})\s*\]\s*\}\s*\Z")
 _TAIL = 64
 """Bytes in which the end of the list is searched."""
 _OVERLAP = 64
-"""Most bytes of a role or user name ("IAM and AWS STS quotas" of the IAM User Guide, read 2026-11)."""
+"""Most bytes of a role or user name ("IAM and AWS STS quotas" of the IAM User Guide, read 2026-11).
+"""
 _LONGEST_RECORD = 1024 * 1024
 """Most bytes of one record on the fast path."""
 # Other letters of a name may be escaped: Gson writes `=` as \\u003d.
@@ -99,7 +102,9 @@ _decode = msgspec.json.Decoder().decode
 
 
 NameSearch = tuple[Callable[[bytes, int], int], ...]
-"""Each returns the first position of a target's name in bytes, from a position on; -1 where there is none."""
+"""Each returns the first position of a target's name in bytes, from a position on; -1 where there
+is none.
+"""
 _FEW_NAMES = 10
 """Names that stringzilla finds one by one as fast as a regular expression finds all."""
 
@@ -110,7 +115,8 @@ def has_name(search: NameSearch, part: bytes) -> bool:
 
 
 def decode_block(block: bytes, search: NameSearch | None = None) -> list[DecodedRecord] | None:
-    """Decodes the records of a block, a JSON list; `None` where one of them is damaged or has other types.
+    """Decodes the records of a block, a JSON list; `None` where one of them is damaged or has other
+    types.
 
     `search`: records without a target's name are not decoded. None: all are.
     """
@@ -184,7 +190,11 @@ class RecordBlocks:
             piece, begin = self._next(), 0
         end = None if self._broken else _END.search(self._held, max(0, len(self._held) - _TAIL))
         if end:
-            block, self._held, self.ended = self._held[: end.start()], self._held[end.start() :], True
+            block, self._held, self.ended = (
+                self._held[: end.start()],
+                self._held[end.start() :],
+                True,
+            )
             if self._is_sought(block):
                 yield b"[%b]" % block
 
@@ -215,7 +225,10 @@ class RecordBlocks:
 
 def full_record(row: DecodedRecord) -> dict[str, Any]:
     """Returns the record as a JSON object with all decoded fields; raises like `decode_value`."""
-    fields = {name: decode_value(getattr(row, name)) for name in ("requestParameters", "responseElements", "resources")}
+    fields = {
+        name: decode_value(getattr(row, name))
+        for name in ("requestParameters", "responseElements", "resources")
+    }
     return {**identity_fields(row), **fields}
 
 
@@ -270,9 +283,11 @@ class DamagedFileError(Exception):
 
 
 def open_pieces(file: BinaryIO, limit: int = MAX_DECOMPRESSED) -> tuple[bool, Iterator[bytes]]:
-    """Returns whether a file is gzip, whose checksum detects changed bytes, and its decompressed content in pieces.
+    """Returns whether a file is gzip, whose checksum detects changed bytes, and its decompressed
+    content in pieces.
 
-    The pieces raise `DamagedFileError` where the file is damaged; ISA-L returns nothing of a piece with a fault.
+    The pieces raise `DamagedFileError` where the file is damaged; ISA-L returns nothing of a piece
+    with a fault.
 
     Raises:
         DamagedFileError: the file cannot be read.
@@ -331,8 +346,8 @@ def _decompressed(pending: bytes, chunks: Iterator[bytes], left: int) -> Iterato
 def target_name_search(principals: Principals) -> NameSearch | None:
     """Returns the search for names of targets in bytes; `None` where all principals are read.
 
-    Every ARN of a role or session has a slash before the name: a regular expression searches from slash to slash. Old
-    records give a user by the name alone.
+    Every ARN of a role or session has a slash before the name: a regular expression searches from
+    slash to slash. Old records give a user by the name alone.
     """
     targets = principals.targets or frozenset()
     starts = [_PLAIN.match(each.name) for each in targets]
@@ -344,4 +359,8 @@ def target_name_search(principals: Principals) -> NameSearch | None:
         sought = [b"/" + name for name in names] if have_slash else names
         return tuple([lambda part, start, name=name: find(part, name, start) for name in sought])
     search = re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names))).search
-    return (lambda part, start: found.start() if (found := search(part, start)) else -1,) if have_slash else None
+    return (
+        (lambda part, start: found.start() if (found := search(part, start)) else -1,)
+        if have_slash
+        else None
+    )

@@ -1,9 +1,11 @@
-"""Reads the records of a file in any known format, one at a time: memory is limited by the largest record.
+"""Reads the records of a file in any known format, one at a time: memory is limited by the largest
+record.
 
-CloudTrail's five-minute summaries of data events are read as signs of use, which keep a permission and never add one. A
-summary counts event names, resources and callers of one service, grouped by one of them ("CloudTrail record contents
-for aggregated events" and "Aggregating data events" of the CloudTrail User Guide, read 2026-11-27). It shows neither
-which caller used which resource nor whether AWS authorized the call, so that each use has an unknown outcome.
+CloudTrail's five-minute summaries of data events are read as signs of use, which keep a permission
+and never add one. A summary counts event names, resources and callers of one service, grouped by
+one of them ("CloudTrail record contents for aggregated events" and "Aggregating data events" of the
+CloudTrail User Guide, read 2026-11-27). It shows neither which caller used which resource nor
+whether AWS authorized the call, so that each use has an unknown outcome.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ def is_aggregated(record: object) -> bool:
 
 
 def aggregated_calls(record: Mapping[str, object], principals: Principals) -> Iterator[Call]:
-    """Yields a call with an unknown outcome for each event, resource and target that a summary may speak of.
+    """Yields a call with an unknown outcome for each event, resource and target that a summary may
+    speak of.
 
     A summary without readable callers may speak of any target of its account.
     """
@@ -43,20 +46,33 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
     for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
         fields = object_of(each)
         statistics = fields.get("statistics")
-        names = [object_of(one).get("name") for one in statistics] if isinstance(statistics, list) else []
+        names = (
+            [object_of(one).get("name") for one in statistics]
+            if isinstance(statistics, list)
+            else []
+        )
         dimension = str(fields.get("dimension") or "")
-        found[dimension] = (*found.get(dimension, ()), *(name for name in names if isinstance(name, str) and name))
+        found[dimension] = (
+            *found.get(dimension, ()),
+            *(name for name in names if isinstance(name, str) and name),
+        )
     if time is None or not found.get(_EVENT):
         return
     named = [principal_of(name) for name in found.get(_CALLER, ())]
-    callers = {each.arn for each in named if each and principals.targets is not None and principals.wants(each.arn)}
+    callers = {
+        each.arn
+        for each in named
+        if each and principals.targets is not None and principals.wants(each.arn)
+    }
     if not any(named) and principals.include(account):
         callers |= {each.arn for each in principals.targets or () if each.account == account}
     number = 0
     for principal in sorted(callers):
         caller = Caller(principal, principal.split(":")[4], "", "", AGGREGATED)
         for name in found[_EVENT]:
-            shape = EventFields.of({**record, "eventName": name, "eventCategory": "", "managementEvent": None})
+            shape = EventFields.of(
+                {**record, "eventName": name, "eventCategory": "", "managementEvent": None}
+            )
             if not (shape.source and shape.name):
                 continue
             for resource in found.get(_RESOURCE) or ("",):
@@ -64,7 +80,9 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
                 if number > _MOST:
                     return
                 content = (EMPTY_OBJECT, EMPTY_OBJECT, (resource,) if resource else ())
-                yield shape.call(caller, "", time, f"{record.get('eventId') or ''}/{number}", content)
+                yield shape.call(
+                    caller, "", time, f"{record.get('eventId') or ''}/{number}", content
+                )
 
 
 MAX_RECORD = 16 * 1024 * 1024
@@ -83,7 +101,9 @@ _DECODER = json.JSONDecoder(strict=False)
 
 # Each format occurs in published data sets, or in the output of the named tool.
 _LISTS = ("Records", "Events", "logEvents", "events", "results", "hits")
-"""A trail's file; lookup-events; CloudWatch Logs: subscription, filter-log-events, Logs Insights; Elasticsearch."""
+"""A trail's file; lookup-events; CloudWatch Logs: subscription, filter-log-events, Logs Insights;
+Elasticsearch.
+"""
 _OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
 """EventBridge; Elasticsearch; Splunk."""
 _TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
@@ -96,12 +116,17 @@ _DEPTH = 6
 def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
     """Yields the records in a value of a file; an unknown value is passed on unchanged.
 
-    A text is one whole record or none: programs log texts that contain records, and such a text is no call.
+    A text is one whole record or none: programs log texts that contain records, and such a text is
+    no call.
     """
     if isinstance(value, str):
         yield _record_in_text(value)
         return
-    if isinstance(value, list) and value and all(isinstance(each, Mapping) and "field" in each for each in value):
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(each, Mapping) and "field" in each for each in value)
+    ):
         # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
         value = {str(each["field"]): each.get("value") for each in value}
     if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
@@ -109,7 +134,11 @@ def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
         return
     inner: object | None = None
     if _LOGGER_FIELDS.isdisjoint(value):
-        forms = ((key, kind) for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str)) for key in keys)
+        forms = (
+            (key, kind)
+            for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str))
+            for key in keys
+        )
         inner = next((value[key] for key, kind in forms if isinstance(value.get(key), kind)), None)
     if inner is None:
         yield value
@@ -122,10 +151,12 @@ _CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
 
 
 def _record_in_text(text: str) -> object:
-    """Decodes a text, such as the message of a log event, that is exactly one record as CloudTrail writes it.
+    """Decodes a text, such as the message of a log event, that is exactly one record as CloudTrail
+    writes it.
 
     Returns:
-        the record; an empty object if the text is no record; the text if it is a damaged or incomplete one.
+        the record; an empty object if the text is no record; the text if it is a damaged or
+        incomplete one.
     """
     try:
         record = json.loads(text, strict=False)
@@ -139,7 +170,11 @@ def _record_in_text(text: str) -> object:
     if not str(record.get("eventSource", ".amazonaws.com")).endswith(".amazonaws.com"):
         return {}
     # `parse_record` reports the other fields of a call if they are missing.
-    return record if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys() else text
+    return (
+        record
+        if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys()
+        else text
+    )
 
 
 def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]:
@@ -182,7 +217,9 @@ class _Scanner:
         return DamagedFileError(self._broken or "it is damaged or ends in the middle of a record")
 
     def _next_line(self) -> bool:
-        """Outside a list, moves to the next object that begins a line; the file is damaged all the same."""
+        """Outside a list, moves to the next object that begins a line; the file is damaged all the
+        same.
+        """
         self._broken, self._at = str(self._damage()), self._at + 1
         while not (match := _NEXT_LINE.search(self._text, self._at)):
             # The last character may be the line end before it.
@@ -221,13 +258,18 @@ class _Scanner:
             raise self._damage()
 
     def _decode(self) -> bool:
-        """Decodes the value at this position, and reads on while it is incomplete; false where it is damaged."""
+        """Decodes the value at this position, and reads on while it is incomplete; false where it
+        is damaged.
+        """
         while True:
             try:
                 self._value, end = _DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
-                # A fault in the last characters may be the end of the chunk: `fals`, `\u00e`, `-Infinit`.
-                is_cut = error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
+                # A fault in the last characters may be the end of the chunk: `fals`, `\u00e`,
+                # `-Infinit`.
+                is_cut = (
+                    error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
+                )
                 if is_cut and len(self._text) - self._at < MAX_RECORD and self._fill_more():
                     continue
                 return False

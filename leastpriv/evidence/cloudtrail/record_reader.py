@@ -1,7 +1,8 @@
-"""Reads blocks of records into calls, gaps and statistics, equal to `record.py` but by type and with caches.
+"""Reads blocks of records into calls, gaps and statistics, equal to `record.py` but by type and
+with caches.
 
-The caller and the coverage of a record are computed once for all records with equal fields. Where only the targets'
-calls are read, a block without a target's name is not decoded.
+The caller and the coverage of a record are computed once for all records with equal fields. Where
+only the targets' calls are read, a block without a target's name is not decoded.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from itertools import compress
 from msgspec import Raw, Struct
 
 from leastpriv.aws.arns import Principals, Window, principal_of
-from leastpriv.evidence.cloudtrail.caller import OTHER_TYPES, Caller, is_access_key, without_session, workload_services
+from leastpriv.evidence.cloudtrail.caller import (
+    OTHER_TYPES,
+    Caller,
+    is_access_key,
+    without_session,
+    workload_services,
+)
 from leastpriv.evidence.cloudtrail.record import (
     ASSUME_ROLE,
     EMPTY_OBJECT,
@@ -101,10 +108,14 @@ class RecordReader:
         """The data events among them."""
         self._folders: dict[bytes, tuple[str, ...]] = {}
 
-    def read(self, block: bytes, statistics: ReadStatistics, *, checked: bool) -> list[Call | Gap] | None:
-        """Returns the calls and gaps of a block in order; `None` and no counts where a record does not decode.
+    def read(
+        self, block: bytes, statistics: ReadStatistics, *, checked: bool
+    ) -> list[Call | Gap] | None:
+        """Returns the calls and gaps of a block in order; `None` and no counts where a record does
+        not decode.
 
-        `checked`: a checksum covers the bytes, so that records without a target's name need not be decoded.
+        `checked`: a checksum covers the bytes, so that records without a target's name need not be
+        decoded.
         """
         rows = decode_block(block, self.sought if checked else None)
         if rows is None:
@@ -155,8 +166,11 @@ class RecordReader:
             self._covers.clear()
 
     def _kinds(self, rows: Sequence[DecodedRecord]) -> list[_Kind]:
-        """Returns the caller of each record: a target, another caller, or the reason why it has none."""
-        # All fields that `find_caller` reads, except what differs for each session of a role that the record names.
+        """Returns the caller of each record: a target, another caller, or the reason why it has
+        none.
+        """
+        # All fields that `find_caller` reads, except what differs for each session of a role that
+        # the record names.
         keys: list[_Key] = [
             (
                 session,
@@ -193,7 +207,8 @@ class RecordReader:
             return False
         # The request or the response names the role.
         return not self._names or any(
-            has_name(self._names, bytes(raw)) for raw in (row.requestParameters, row.responseElements)
+            has_name(self._names, bytes(raw))
+            for raw in (row.requestParameters, row.responseElements)
         )
 
     def _kind(self, row: DecodedRecord, key: _Key) -> _Kind:
@@ -220,23 +235,35 @@ class RecordReader:
     def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
         identity = row.userIdentity
         if type(kind) is _Target and identity:
-            caller = kind.sessions.get((identity.arn, identity.principalId)) or _session(kind, identity)
+            caller = kind.sessions.get((identity.arn, identity.principalId)) or _session(
+                kind, identity
+            )
             shape = self._shape(row)
             resources = () if row.resources is NULL else decode_resource_arns(row.resources)
             if resources is not None and shape.source and shape.name:
                 content = (
-                    EMPTY_OBJECT if row.requestParameters == NULL else self._request(row.requestParameters),
+                    EMPTY_OBJECT
+                    if row.requestParameters == NULL
+                    else self._request(row.requestParameters),
                     EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
                     resources,
                 )
                 key = identity.accessKeyId
-                return shape.call(caller, key if key and is_access_key(key) else "", time, row.eventID or "", content)
+                return shape.call(
+                    caller,
+                    key if key and is_access_key(key) else "",
+                    time,
+                    row.eventID or "",
+                    content,
+                )
         # A field is missing or has a rare form.
         whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
         return whole.value if isinstance(whole, SkipReason) else whole
 
     def _request(self, raw: Raw) -> Mapping[str, object]:
-        """Decodes a request; equal ones of many calls are the same object, of which the mapping makes use."""
+        """Decodes a request; equal ones of many calls are the same object, of which the mapping
+        makes use.
+        """
         text = bytes(raw)
         found = self._requests.get(text)
         if found is None:
@@ -269,7 +296,9 @@ class RecordReader:
             shape = self._shapes[key] = EventFields.of(identity_fields(row))
         return shape
 
-    def _cover(self, rows: Sequence[DecodedRecord], times: list[datetime], statistics: ReadStatistics) -> None:
+    def _cover(
+        self, rows: Sequence[DecodedRecord], times: list[datetime], statistics: ReadStatistics
+    ) -> None:
         first, last = min(times), max(times)
         statistics.note_times(first, last)
         if first.toordinal() == last.toordinal():
@@ -277,7 +306,9 @@ class RecordReader:
             return
         days = list(map(datetime.toordinal, times))
         for day in sorted(set(days)):
-            self._cover_day([row for row, other in zip(rows, days, strict=True) if other == day], day)
+            self._cover_day(
+                [row for row, other in zip(rows, days, strict=True) if other == day], day
+            )
 
     def _cover_day(self, rows: Sequence[DecodedRecord], day: int) -> None:
         """Counts each kind of record and event name once a day: most records share them."""
@@ -305,7 +336,9 @@ class RecordReader:
                 self._cover_kind(key, by_key[key], day)
         data = self._data
         if data:
-            for row, cover in [(row, data[key]) for key, row in zip(keys, rows, strict=True) if key in data]:
+            for row, cover in [
+                (row, data[key]) for key, row in zip(keys, rows, strict=True) if key in data
+            ]:
                 if row.resources is not NULL:
                     cover.note_folders(day, row.eventName, self._folders_of(row))
 
@@ -324,7 +357,9 @@ class RecordReader:
             self._data[key] = cover
 
     def _folders_of(self, row: DecodedRecord) -> Iterable[str]:
-        """Returns the folders of a data event's resources; those of objects in one folder are decoded once."""
+        """Returns the folders of a data event's resources; those of objects in one folder are
+        decoded once.
+        """
         raw = bytes(row.resources)
         end = raw.rfind(b"/")
         start = raw.rfind(b":s3:::", 0, max(end, 0))
@@ -335,7 +370,9 @@ class RecordReader:
             if len(self._folders) >= _REMEMBERED:
                 self._folders.clear()
             arns = decode_resource_arns(row.resources)
-            found = tuple(map(folder_of, resources_of(decode_value(row.resources)) if arns is None else arns))
+            found = tuple(
+                map(folder_of, resources_of(decode_value(row.resources)) if arns is None else arns)
+            )
             self._folders[key] = found
         return found
 
@@ -365,7 +402,9 @@ def _other_key(row: DecodedRecord) -> _Key:
         row.eventCategory,
         row.sessionCredentialFromConsole,
         identity.arn,
-        None if identity.arn and identity.type == "IAMUser" else (identity.principalId, identity.userName),
+        None
+        if identity.arn and identity.type == "IAMUser"
+        else (identity.principalId, identity.userName),
         None if identity.arn else row.awsRegion,
     )
 

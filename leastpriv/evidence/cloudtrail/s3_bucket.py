@@ -1,4 +1,6 @@
-"""The log files of one bucket: lists and reads its objects, and resumes bodies after an interruption."""
+"""The log files of one bucket: lists and reads its objects, and resumes bodies after an
+interruption.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_store import DayRange, LogPrefix, StoredFile, find_log_prefixes, key_order
+from leastpriv.evidence.cloudtrail.file_store import (
+    DayRange,
+    LogPrefix,
+    StoredFile,
+    find_log_prefixes,
+    key_order,
+)
 from leastpriv.evidence.cloudtrail.prefetch import DaemonThreadPool
 
 _CHUNK = 256 * 1024
@@ -52,7 +60,9 @@ class Bucket:
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Returns the folders directly below a prefix, with trailing slashes."""
         pages = self._pages(prefix, Delimiter="/")
-        return tuple(str(entry["Prefix"]) for page in pages for entry in page.get("CommonPrefixes", ()))
+        return tuple(
+            str(entry["Prefix"]) for page in pages for entry in page.get("CommonPrefixes", ())
+        )
 
     def folders_of(self, prefixes: Sequence[str]) -> list[tuple[str, ...]]:
         """Returns `folders` of each prefix, listed concurrently."""
@@ -61,27 +71,40 @@ class Bucket:
             return [answer.result() for answer in asked]
 
     def find_prefixes(self, prefix: str, accounts: frozenset[str] | None) -> tuple[LogPrefix, ...]:
-        """Finds the log prefixes of these accounts (None: all) below a prefix without a trailing slash."""
+        """Finds the log prefixes of these accounts (None: all) below a prefix without a trailing
+        slash.
+        """
         found = find_log_prefixes(self.folders_of, f"{prefix}/" if prefix else "", accounts)
-        return tuple(each for each in found if not accounts or not each.account or each.account in accounts)
+        return tuple(
+            each for each in found if not accounts or not each.account or each.account in accounts
+        )
 
-    def objects(self, prefix: str, start_after: str = "", page: int = 1000) -> Iterator[tuple[StoredFile, ...]]:
-        """Yields pages of the objects below a prefix in order of their keys, after `start_after`."""
+    def objects(
+        self, prefix: str, start_after: str = "", page: int = 1000
+    ) -> Iterator[tuple[StoredFile, ...]]:
+        """Yields pages of the objects below a prefix in order of their keys, after
+        `start_after`.
+        """
         more = {"StartAfter": start_after} if start_after else {}
         for found in self._pages(prefix, MaxKeys=page, **more):
             # A page may be empty though another follows.
             if entries := found.get("Contents"):
                 yield tuple(
-                    StoredFile(str(one["Key"]), str(one.get("ETag", "")), int(one.get("Size", 0))) for one in entries
+                    StoredFile(str(one["Key"]), str(one.get("ETag", "")), int(one.get("Size", 0)))
+                    for one in entries
                 )
 
     def list(self, window: Window) -> Iterator[StoredFile]:
-        """Yields the log files of a window below `prefixes`, oldest first; the first pages are requested at once."""
+        """Yields the log files of a window below `prefixes`, oldest first; the first pages are
+        requested at once.
+        """
         days, branches = DayRange.of(window), self.prefixes
         # Each prefix has one page in use and the next one in flight.
         size = max(_LEAST, min(_PAGE, _NAMES // (2 * max(1, len(branches)))))
         with closing(DaemonThreadPool(min(max(1, len(branches)), self.at_once))) as fetchers:
-            listings = [self.objects(each.prefix, days.start_after(each), size) for each in branches]
+            listings = [
+                self.objects(each.prefix, days.start_after(each), size) for each in branches
+            ]
             asked = [fetchers.submit(next, pages, ()) for pages in listings]
             streams = [
                 self._branch(branch, days, pages, first, fetchers)
@@ -119,7 +142,8 @@ class Bucket:
     def open(self, stored: StoredFile) -> BinaryIO:
         """Returns the content of an object as a stream that resumes after an interruption.
 
-        Opening raises `AwsError`; reading raises `OSError` where the body cannot be read completely.
+        Opening raises `AwsError`; reading raises `OSError` where the body cannot be read
+        completely.
         """
         return cast(BinaryIO, _Body(self._client, self.name, stored))
 
@@ -134,7 +158,9 @@ class Bucket:
             return self.fetch_described(stored)[0]
 
     def fetch_described(self, stored: StoredFile) -> tuple[bytes, Mapping[str, str]]:
-        """Returns the content of an object and its metadata, names without `x-amz-meta-`; raises AwsError."""
+        """Returns the content of an object and its metadata, names without `x-amz-meta-`; raises
+        AwsError.
+        """
         with _Body(self._client, self.name, stored) as body:
             return body.everything(), body.metadata
 
@@ -143,14 +169,20 @@ class Bucket:
         known: set[str] = set()
         while True:
             with translate_errors(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
-                page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more, **token)
-            is_truncated = required_member(page, f"listing s3://{self.name}/{prefix}", "IsTruncated")
+                page = self._client.list_objects_v2(
+                    Bucket=self.name, Prefix=prefix, **more, **token
+                )
+            is_truncated = required_member(
+                page, f"listing s3://{self.name}/{prefix}", "IsTruncated"
+            )
             yield page
             if not is_truncated:
                 return
             following = str(page.get("NextContinuationToken") or "")
             if not following or following in known:
-                sentence = f"The listing of s3://{self.name}/{prefix} has no next page: run again later."
+                sentence = (
+                    f"The listing of s3://{self.name}/{prefix} has no next page: run again later."
+                )
                 raise AwsError(sentence, AwsErrorKind.INCOMPLETE)
             known.add(following)
             token = {"ContinuationToken": following}
@@ -192,7 +224,8 @@ class _Body(io.RawIOBase):
                 self._at += len(piece)
                 return piece
             except AwsError as error:
-                # Resume an interrupted body at its next byte; botocore repeats requests, never bodies.
+                # Resume an interrupted body at its next byte; botocore repeats requests, never
+                # bodies.
                 self._stream = None
                 if error.kind not in _RETRIED or not left:
                     raise

@@ -18,10 +18,19 @@ from leastpriv.evidence.cloudtrail.record import (
     region_of,
     resources_of,
 )
-from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, SelectedData, folder_of, mask_of
+from leastpriv.evidence.coverage import (
+    LOGGED_KINDS,
+    Coverage,
+    DataStream,
+    SelectedData,
+    folder_of,
+    mask_of,
+)
 
 _DISTINCT = 1_000
-"""Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
+"""Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any
+text.
+"""
 _MOST_EVENTS = 20_000
 """Event names kept: AWS has about as many operations."""
 _MOST_STREAMS = 20_000
@@ -32,12 +41,15 @@ _MOST_DAYS = 5_000
 
 _OPEN = Window()
 _COUNTS = (
-    "files", "damaged_files", "foreign_files", "records", "calls", "duplicates", "outside_window", "requests",
+    "files", "damaged_files", "foreign_files", "records", "calls", "duplicates", "outside_window",
+    "requests",
 )  # fmt: skip
 
 
 class ReadStatistics(Struct):
-    """Counters of one reading: "N files, M records, K calls", and the coverage; updated while reading."""
+    """Counters of one reading: "N files, M records, K calls", and the coverage; updated while
+    reading.
+    """
 
     files: int = 0
     damaged_files: int = 0
@@ -54,11 +66,15 @@ class ReadStatistics(Struct):
     regions: set[str] = set()
     """Regions of files and of all records: the evidence covers them."""
     events: set[str] = set()
-    """Management events of any principal, as event source and name: `sqs.amazonaws.com:CreateQueue`."""
+    """Management events of any principal, as event source and name:
+    `sqs.amazonaws.com:CreateQueue`.
+    """
     days: dict[str, set[int]] = {}
     """Region -> days (`date.toordinal`) with a record of any principal."""
     logged: dict[tuple[str, str], set[int]] = {}
-    """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude some."""
+    """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude
+    some.
+    """
     data: dict[DataStream, int] = {}
     """Days with such a data event of any principal, as a mask."""
     selected: frozenset[SelectedData] = frozenset()
@@ -82,14 +98,18 @@ class ReadStatistics(Struct):
         self.newest = max(self.newest or time, time)
 
     def cover(self, region: str, first: datetime, last: datetime) -> None:
-        """Counts a region as read completely in a period: all kinds of management events on every day."""
+        """Counts a region as read completely in a period: all kinds of management events on every
+        day.
+        """
         days = set(range(first.toordinal(), last.toordinal() + 1))
         _add_days(self.days, region, days)
         for kind in LOGGED_KINDS:
             _add_days(self.logged, (region, kind), days)
 
     def note_caller(self, arn: str, times: int = 1) -> None:
-        """Counts calls of a role or user that is no target: a message about a wrong name lists them."""
+        """Counts calls of a role or user that is no target: a message about a wrong name lists
+        them.
+        """
         if arn and (arn in self.callers or len(self.callers) < _DISTINCT):
             self.callers[arn] += times
 
@@ -115,7 +135,8 @@ class ReadStatistics(Struct):
 class CoverageCounter(Struct):
     """Counts the coverage of records with equal fields.
 
-    Only records of the principals' own accounts count: another account's trail may record other events.
+    Only records of the principals' own accounts count: another account's trail may record other
+    events.
     """
 
     own: bool
@@ -138,7 +159,11 @@ class CoverageCounter(Struct):
         if not principals.include(account_of(record)):
             return cls(own=False)
         data, reads = is_data_event(record), read_only(record)
-        kind = "" if reads is None else f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
+        kind = (
+            ""
+            if reads is None
+            else f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
+        )
         source = str(record.get("eventSource") or "")
         return cls(True, region_of(record), source, data, kind, is_management_event(record))
 
@@ -156,7 +181,9 @@ class CoverageCounter(Struct):
         if self.own:
             add_name(statistics.regions, self.region)
             if self.management:
-                _add_events(statistics.events, (f"{self.source}:{name}" for name in self.names if name))
+                _add_events(
+                    statistics.events, (f"{self.source}:{name}" for name in self.names if name)
+                )
         if self.own and self.days:
             if self.region in statistics.regions:
                 _add_days(statistics.days, self.region, self.days)
@@ -179,7 +206,9 @@ def total_coverage(
     *,
     every_region: bool = False,
 ) -> Coverage:
-    """Merges what several sources cover; `every_region`: a source has the records of every region."""
+    """Merges what several sources cover; `every_region`: a source has the records of every
+    region.
+    """
     whole = ReadStatistics()
     for each in statistics:
         whole.absorb(each)
@@ -228,11 +257,18 @@ def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Prin
 
 
 def count_coverage(
-    statistics: ReadStatistics, record: Mapping[str, object], time: datetime | None, principals: Principals
+    statistics: ReadStatistics,
+    record: Mapping[str, object],
+    time: datetime | None,
+    principals: Principals,
 ) -> None:
     """Counts the coverage of one record of any principal; it may lack its time."""
     name, times = str(record.get("eventName") or ""), [time] if time else []
-    streams = ((day, name, folder_of(arn)) for day in times for arn in resources_of(record.get("resources")))
+    streams = (
+        (day, name, folder_of(arn))
+        for day in times
+        for arn in resources_of(record.get("resources"))
+    )
     count_group(statistics, RecordGroup(record, times, (), (name,), streams), principals)
 
 

@@ -1,9 +1,10 @@
 """Reads calls from the bucket or the CloudWatch log group to which a trail delivers.
 
-A bucket is given as `s3://bucket/prefix`, or by the trail's name or ARN. Only the folders of the targets' accounts and
-of the days of the window are read. A log group is given as `log-group:NAME` or by its ARN. CloudTrail delivers each
-record as one log event, and none above the largest size of a log event ("Sending CloudTrail events to CloudWatch Logs"
-of the CloudTrail User Guide; FilterLogEvents of the CloudWatch Logs API reference, read 2026-11-27). What AWS denies or
+A bucket is given as `s3://bucket/prefix`, or by the trail's name or ARN. Only the folders of the
+targets' accounts and of the days of the window are read. A log group is given as `log-group:NAME`
+or by its ARN. CloudTrail delivers each record as one log event, and none above the largest size of
+a log event ("Sending CloudTrail events to CloudWatch Logs" of the CloudTrail User Guide;
+FilterLogEvents of the CloudWatch Logs API reference, read 2026-11-27). What AWS denies or
 interrupts is a gap of the region that it hides, and does not end the run.
 """
 
@@ -27,8 +28,17 @@ from leastpriv.aws.errors import error_code, required_member
 from leastpriv.aws.session import Aws, pages
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.cloudtrail.digest_validation import DigestValidator
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, FileReader, ReadOptions, S3TrailOptions
-from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, delivery_location, region_of_path
+from leastpriv.evidence.cloudtrail.file_reader import (
+    EventDeduplicator,
+    FileReader,
+    ReadOptions,
+    S3TrailOptions,
+)
+from leastpriv.evidence.cloudtrail.file_store import (
+    DELIVERY_DELAY,
+    delivery_location,
+    region_of_path,
+)
 from leastpriv.evidence.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
 from leastpriv.evidence.cloudtrail.prefetch import Prefetcher, QueuedFile, open_cache
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
@@ -46,7 +56,9 @@ from leastpriv.models import Call, Gap, GapKind, Scope
 _log = logging.getLogger(__name__)
 
 PREFIX = "log-group:"
-_ARN = re.compile(r"arn:[a-z-]+:logs:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):log-group:(?P<name>[^:]+)(?::\*)?")
+_ARN = re.compile(
+    r"arn:[a-z-]+:logs:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):log-group:(?P<name>[^:]+)(?::\*)?"
+)
 _TELL_EVERY = 50
 """Pages between two lines of progress."""
 
@@ -59,7 +71,9 @@ def is_log_group(trail: str) -> bool:
 class _DeliveredTrail(ABC):
     """An evidence source in a place that a trail delivers to."""
 
-    def __init__(self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()) -> None:
+    def __init__(
+        self, clients: Aws, named: str, options: S3TrailOptions = S3TrailOptions()
+    ) -> None:
         """`named`: the place, in the words of `trails`."""
         self.statistics = ReadStatistics()
         self._clients, self._named, self._options = clients, named, options
@@ -69,11 +83,11 @@ class _DeliveredTrail(ABC):
         return self._named
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could not be read.
+        """Reads calls in the window, roughly oldest first and deduplicated, and gaps for what could
+        not be read.
 
-        Requests that AWS denies never raise. Resets `statistics`.
-        Raises InputError where the trail, bucket or log group does not exist, or holds no records; raised while
-        reading.
+        Requests that AWS denies never raise. Resets `statistics`. Raises InputError where the
+        trail, bucket or log group does not exist, or holds no records; raised while reading.
         """
         self.statistics = ReadStatistics()
         return self._read(window.since(self._options.since), principals)
@@ -92,7 +106,11 @@ class LogGroup(_DeliveredTrail):
         known = _ARN.fullmatch(named)
         self._region = known["region"] if known else ""
         self._name = known["name"] if known else named.removeprefix(PREFIX)
-        self._asked = {"logGroupIdentifier": named.removesuffix(":*")} if known else {"logGroupName": self._name}
+        self._asked = (
+            {"logGroupIdentifier": named.removesuffix(":*")}
+            if known
+            else {"logGroupName": self._name}
+        )
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
@@ -104,7 +122,9 @@ class LogGroup(_DeliveredTrail):
         settings = yield from settings_gaps(self._clients, self._named, ("", ()), trails, window)
         self.statistics.every_region, self.statistics.selected = settings
         seen = self._options.seen or EventDeduplicator()
-        reader = FileReader(ReadOptions(window, principals, self._options.survey, self._options.max_decompressed))
+        reader = FileReader(
+            ReadOptions(window, principals, self._options.survey, self._options.max_decompressed)
+        )
         events = 0
         try:
             for number, messages in enumerate(self._pages(window), start=1):
@@ -115,20 +135,29 @@ class LogGroup(_DeliveredTrail):
                 if messages:
                     # As a list of texts: each is one whole record or none.
                     text = json.dumps(messages).encode()
-                    yield from reader.read(self._named, "", partial(BytesIO, text), self.statistics, seen)
+                    yield from reader.read(
+                        self._named, "", partial(BytesIO, text), self.statistics, seen
+                    )
                     self.statistics.files -= 1
         except AwsError as error:
             if error_code(error) == "ResourceNotFoundException":
-                raise InputError(f"trails: there is no log group {self._name!r}: check name and region.") from error
+                raise InputError(
+                    f"trails: there is no log group {self._name!r}: check name and region."
+                ) from error
             yield failed_source_gap(self._named, error)
             return
         finally:
             reader.records.survey(self.statistics)
         if events and not (self.statistics.records or self.statistics.outside_window):
-            raise InputError(f"trails: the log group {self._name!r} holds no CloudTrail record: name another one.")
+            raise InputError(
+                f"trails: the log group {self._name!r} holds no CloudTrail record: name another"
+                " one."
+            )
         if self._options.now:
             scope = Scope(data_events=self._options.waited)
-            yield from late_events_gap(self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope)
+            yield from late_events_gap(
+                self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope
+            )
 
     def _pages(self, window: Window) -> Iterator[list[str]]:
         """Yields the messages of each page; a page may be empty though another follows."""
@@ -141,12 +170,14 @@ class LogGroup(_DeliveredTrail):
             arguments["endTime"] = max(0, int((window.end + DELIVERY_DELAY).timestamp() * 1000))
         client = self._clients.client("logs", self._region)
         for page in pages(client, "filter_log_events", doing, "logs:FilterLogEvents", **arguments):
-            yield [str(event.get("message") or "") for event in required_member(page, doing, "events")]
+            yield [
+                str(event.get("message") or "") for event in required_member(page, doing, "events")
+            ]
 
 
 _MOST_FAILURES = {AwsErrorKind.DENIED: 500, AwsErrorKind.OTHER: 100_000}
-"""Failed objects in a row before the rest is skipped; other errors cost many requests each. Denials may end where
-another KMS key begins, and archived objects (`OTHER`) where the archive does."""
+"""Failed objects in a row before the rest is skipped; other errors cost many requests each. Denials
+may end where another KMS key begins, and archived objects (`OTHER`) where the archive does."""
 _MOST_OTHER_FAILURES = 20
 _SAY_EVERY = 500
 """Objects between progress messages."""
@@ -154,7 +185,9 @@ _FINAL_ERRORS = (AwsErrorKind.EXPIRED, AwsErrorKind.INVALID, AwsErrorKind.NO_CRE
 
 
 class S3Trail(_DeliveredTrail):
-    """An evidence source: the files of one trail in its bucket, named as `s3://bucket/prefix`, by its name or ARN."""
+    """An evidence source: the files of one trail in its bucket, named as `s3://bucket/prefix`, by
+    its name or ARN.
+    """
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         # The trails that deliver there are not known yet where the location is named.
@@ -173,21 +206,39 @@ class S3Trail(_DeliveredTrail):
             yield from reading.items()
         if self._options.now:
             scope = Scope(data_events=self._options.waited)
-            yield from late_events_gap(self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope)
+            yield from late_events_gap(
+                self.statistics.newest, self._options.now, window, WAIT_ADVICE, scope
+            )
         if self._options.cache:
-            _log.info(f"{location}: {reading.files.kept:,} of {self.statistics.files:,} files came from the cache")
+            _log.info(
+                f"{location}: {reading.files.kept:,} of {self.statistics.files:,} files came from"
+                " the cache"
+            )
         if reading.validator:
             _log.info(f"{location}: validated against {reading.validator.digests:,} digest files")
         branches = reading.bucket.prefixes
         if branches and not reading.any_object and not reading.lost:
             if not any(branch.dated for branch in branches):
-                raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")
-            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it holds no file of the days that are read")
+                raise InputError(
+                    f"trails: {location!r} holds no CloudTrail file: name the place that holds"
+                    " AWSLogs/."
+                )
+            yield Gap(
+                GapKind.SOURCE_FAILED,
+                Scope(),
+                f"{location}: it holds no file of the days that are read",
+            )
 
     def _opened(
-        self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
+        self,
+        location: str,
+        trails: tuple[Trail, ...] | None,
+        window: Window,
+        principals: Principals,
     ) -> Generator[Gap, None, _BucketReading | None]:
-        """Finds the log prefixes, and yields gaps for what their trails exclude; None: they cannot be listed."""
+        """Finds the log prefixes, and yields gaps for what their trails exclude; None: they cannot
+        be listed.
+        """
         options, accounts = self._options, principals.accounts
         name, prefix = split_location(location)
         bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
@@ -195,25 +246,43 @@ class S3Trail(_DeliveredTrail):
             bucket.prefixes = bucket.find_prefixes(prefix, accounts)
         except AwsError as error:
             if error_code(error) == "NoSuchBucket":
-                sentence = f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
+                sentence = (
+                    f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
+                )
                 raise InputError(sentence) from error
             yield failed_source_gap(self._named, error)
             return None
-        places = {place for place in (delivery_location(each.prefix) for each in bucket.prefixes) if place}
-        settings = yield from settings_gaps(self._clients, self._named, (name, places), trails, window)
+        places = {
+            place for place in (delivery_location(each.prefix) for each in bucket.prefixes) if place
+        }
+        settings = yield from settings_gaps(
+            self._clients, self._named, (name, places), trails, window
+        )
         self.statistics.every_region, self.statistics.selected = settings
         yield from location_gaps(self._named, prefix, window)
         if not bucket.prefixes:
             whose = ", ".join(sorted(accounts or ()))
-            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
+            yield Gap(
+                GapKind.SOURCE_FAILED,
+                Scope(),
+                f"{location}: it has no folder of the account {whose}",
+            )
         _log.info(f"{location}: {len(bucket.prefixes)} folders of accounts and regions")
         kept = name if options.survey else f"{name}, calls alone"
         cache = open_cache(options.cache, kept, principals)
         at, found = options.validate_at, bucket.prefixes
         top = f"{prefix}/" if prefix else ""
         validator = DigestValidator(self._clients, bucket, top, found, window, at) if at else None
-        read = ReadOptions(window, principals, options.survey, options.max_decompressed, hashes=validator is not None)
-        files = Prefetcher(bucket, read, self.statistics, options.seen or EventDeduplicator(), cache)
+        read = ReadOptions(
+            window,
+            principals,
+            options.survey,
+            options.max_decompressed,
+            hashes=validator is not None,
+        )
+        files = Prefetcher(
+            bucket, read, self.statistics, options.seen or EventDeduplicator(), cache
+        )
         return _BucketReading(bucket, read, files, self.statistics, validator)
 
 
@@ -237,7 +306,9 @@ class _BucketReading(Struct):
             self.validator.close()
 
     def items(self) -> Iterator[Call | Gap]:
-        """Yields calls in the order of the files' times without duplicates, and gaps for unread objects."""
+        """Yields calls in the order of the files' times without duplicates, and gaps for unread
+        objects.
+        """
         broke_off = False
         if self.validator:
             self.validator.open()
@@ -247,7 +318,11 @@ class _BucketReading(Struct):
             if number % _SAY_EVERY == 0:
                 _log.info(f"… {number:,} files of s3://{self.bucket.name} so far")
             try:
-                yield from self._validated(file, self.validator) if self.validator else self.files.items(file)
+                yield from (
+                    self._validated(file, self.validator)
+                    if self.validator
+                    else self.files.items(file)
+                )
                 self._failures = 0
             except AwsError as error:
                 self._failures += 1
@@ -256,7 +331,11 @@ class _BucketReading(Struct):
                 self._fold(region_of_path(file.stored.key), error)
                 most = _MOST_FAILURES.get(error.kind, _MOST_OTHER_FAILURES)
                 if error.kind in _FINAL_ERRORS or self._failures >= most:
-                    yield Gap(GapKind.SOURCE_FAILED, Scope(), f"s3://{self.bucket.name}: the rest was not tried")
+                    yield Gap(
+                        GapKind.SOURCE_FAILED,
+                        Scope(),
+                        f"s3://{self.bucket.name}: the rest was not tried",
+                    )
                     broke_off = True
                     break
         self.files.finish()
@@ -279,10 +358,17 @@ class _BucketReading(Struct):
         if expected is not None or not validator.is_awaited(key):
             self.statistics.damaged_files += 1
             validator.reject(
-                key, "no digest file confirms it" if expected is None else "it differs from its digest file"
+                key,
+                (
+                    "no digest file confirms it"
+                    if expected is None
+                    else "it differs from its digest file"
+                ),
             )
         elif any(isinstance(item, Call) for item in result.items):
-            validator.reject(key, "its calls count once its digest file exists", GapKind.EVENTS_LATE)
+            validator.reject(
+                key, "its calls count once its digest file exists", GapKind.EVENTS_LATE
+            )
 
     def _fold(self, region: str, error: AwsError) -> None:
         """Counts a failure; the gap of a region and reason names the first."""

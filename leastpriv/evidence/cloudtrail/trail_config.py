@@ -1,7 +1,9 @@
-"""Reads a trail's configuration from AWS: its delivery location, and gaps for events that it excludes.
+"""Reads a trail's configuration from AWS: its delivery location, and gaps for events that it
+excludes.
 
-Shapes of the answers: DescribeTrails, GetTrailStatus and GetEventSelectors of the CloudTrail API reference, and
-"Logging management events" and "Logging data events" of the CloudTrail User Guide (read 2026-11-24).
+Shapes of the answers: DescribeTrails, GetTrailStatus and GetEventSelectors of the CloudTrail API
+reference, and "Logging management events" and "Logging data events" of the CloudTrail User Guide
+(read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import error_code, required_member, translate_errors
 from leastpriv.aws.session import Aws, other_regions
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.file_store import DELIVERY_DELAY, DeliveryLocation, location_parts
+from leastpriv.evidence.cloudtrail.file_store import (
+    DELIVERY_DELAY,
+    DeliveryLocation,
+    location_parts,
+)
 from leastpriv.evidence.coverage import SelectedData, common_gaps
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import data_event_types, global_services, map_event
@@ -43,14 +49,15 @@ class _Selector(Struct, frozen=True):
     resources: tuple[str, ...] = ("*",)
     """ARNs that the selector includes, or prefixes of ARNs followed by `*`."""
     narrowed: bool = False
-    """The selector has further conditions (a name, a caller), so the excluded events are not known."""
+    """The selector has further conditions (a name, a caller), so the excluded events are not known.
+    """
 
 
 def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
     """Yields what a trail excludes according to GetEventSelectors: scope and description.
 
-    For data events of selected resources, the scope exempts those resources: the records themselves must show whether
-    they are recorded for long enough (docs: decision 6).
+    For data events of selected resources, the scope exempts those resources: the records themselves
+    must show whether they are recorded for long enough (docs: decision 6).
     """
     selectors = _selectors(answer)
     yield from _management([each for each in selectors if each.category == "Management"])
@@ -58,10 +65,16 @@ def excluded_events(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
 
 
 def selected_data(answer: Mapping[str, Any]) -> Iterator[SelectedData]:
-    """Yields the data events that a trail includes according to GetEventSelectors, whatever their operation."""
+    """Yields the data events that a trail includes according to GetEventSelectors, whatever their
+    operation.
+    """
     for each in _selectors(answer):
         if each.category == "Data" and not each.narrowed:
-            yield from (SelectedData(each.data_type, kind, name) for kind in each.kinds for name in each.resources)
+            yield from (
+                SelectedData(each.data_type, kind, name)
+                for kind in each.kinds
+                for name in each.resources
+            )
 
 
 def _selectors(answer: Mapping[str, Any]) -> Sequence[_Selector]:
@@ -82,7 +95,10 @@ def _management(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
     for excluded, kinds in left_out.items():
         for source in sorted(excluded):
             events = tuple(f"management-{kind}" for kind in kinds if len(kinds) < len(_BOTH))
-            yield Scope(services=(map_event(source, "").prefix,), events=events), f"management events of {source}"
+            yield (
+                Scope(services=(map_event(source, "").prefix,), events=events),
+                f"management events of {source}",
+            )
 
 
 def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
@@ -93,8 +109,12 @@ def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
         yield Scope(events=missing, data_events=True), f"data events{others}"
     for data_type in sorted(selected):
         for kind in (_READ, _WRITE):
-            clear = [each for each in selectors if each.data_type == data_type and kind in each.kinds]
-            resources = sorted({resource for each in clear if not each.narrowed for resource in each.resources})
+            clear = [
+                each for each in selectors if each.data_type == data_type and kind in each.kinds
+            ]
+            resources = sorted(
+                {resource for each in clear if not each.narrowed for resource in each.resources}
+            )
             if "*" not in resources:
                 but = f" but for {', '.join(resources)}" if resources else ""
                 yield (
@@ -106,15 +126,19 @@ def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
 def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
     kinds = _BASIC.get(str(selector.get("ReadWriteType") or "All"), frozenset())
     if selector.get("IncludeManagementEvents", True):
-        excluded = frozenset(str(each) for each in selector.get("ExcludeManagementEventSources") or ())
+        excluded = frozenset(
+            str(each) for each in selector.get("ExcludeManagementEventSources") or ()
+        )
         yield _Selector("Management", kinds, excluded)
     for resource in selector.get("DataResources") or ():
         data_type = str(resource.get("Type"))
-        # A bucket and prefix, a function, a table, or a whole service, `arn:aws:lambda` (DataResource of the CloudTrail
-        # API reference, read 2026-11-24).
+        # A bucket and prefix, a function, a table, or a whole service, `arn:aws:lambda`
+        # (DataResource of the CloudTrail API reference, read 2026-11-24).
         values = [str(value) for value in resource.get("Values") or ()]
         is_prefix = data_type == "AWS::S3::Object"
-        named = tuple(value if _below(value) != "*" and not is_prefix else _below(value) for value in values)
+        named = tuple(
+            value if _below(value) != "*" and not is_prefix else _below(value) for value in values
+        )
         yield _Selector("Data", kinds, data_type=data_type, resources=named)
 
 
@@ -141,9 +165,13 @@ def _advanced(selector: Mapping[str, Any]) -> _Selector:
         resources = (*map(str, named.get("Equals") or ()), *starts)
     excluded: frozenset[str] = frozenset()
     if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
-        excluded = frozenset(str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ()))
+        excluded = frozenset(
+            str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ())
+        )
     data_type = only.get("resources.type", "")
-    return _Selector(category, kinds, excluded, data_type, resources, narrowed=bool(fields) or is_repeated)
+    return _Selector(
+        category, kinds, excluded, data_type, resources, narrowed=bool(fields) or is_repeated
+    )
 
 
 def _only(field: Mapping[str, Any]) -> str:
@@ -155,7 +183,9 @@ def _operators(field: Mapping[str, Any]) -> set[str]:
     return {name for name, values in field.items() if name != "Field" and values}
 
 
-_ARN = re.compile(r"arn:[a-z-]+:cloudtrail:(?P<region>[a-z0-9-]+):\d{12}:trail/(?P<name>[\w.-]+)", re.ASCII)
+_ARN = re.compile(
+    r"arn:[a-z-]+:cloudtrail:(?P<region>[a-z0-9-]+):\d{12}:trail/(?P<name>[\w.-]+)", re.ASCII
+)
 _EVER = datetime.min.replace(tzinfo=UTC)
 _MISSING = ("TrailNotFoundException", "InvalidTrailNameException", "CloudTrailARNInvalidException")
 
@@ -190,8 +220,14 @@ def find_trail(clients: Aws, named: str) -> Trail:
     client = clients.client("cloudtrail", known["region"] if known else "")
     found = [trail for trail in described_trails(client, trailNameList=[named]) if trail.bucket]
     if not found:
-        place = "its bucket as s3://BUCKET/PREFIX" if known else "its ARN, or its bucket as s3://BUCKET/PREFIX"
-        raise InputError(f"trails: these credentials show no trail {named!r}: check the name, or name {place}.")
+        place = (
+            "its bucket as s3://BUCKET/PREFIX"
+            if known
+            else "its ARN, or its bucket as s3://BUCKET/PREFIX"
+        )
+        raise InputError(
+            f"trails: these credentials show no trail {named!r}: check the name, or name {place}."
+        )
     return found[0]
 
 
@@ -202,7 +238,9 @@ def split_location(location: str) -> tuple[str, str]:
     """
     bucket, _, prefix = location.removeprefix("s3://").partition("/")
     if not bucket:
-        raise InputError(f"trails: {location!r} names no bucket: write s3://BUCKET or s3://BUCKET/PREFIX.")
+        raise InputError(
+            f"trails: {location!r} names no bucket: write s3://BUCKET or s3://BUCKET/PREFIX."
+        )
     return bucket, prefix.strip("/")
 
 
@@ -213,21 +251,31 @@ def settings_gaps(
     trails: tuple[Trail, ...] | None,
     window: Window,
 ) -> Generator[Gap, None, tuple[bool, frozenset[SelectedData]]]:
-    """Yields gaps for events that the trails of some locations exclude, or one gap where AWS does not answer.
+    """Yields gaps for events that the trails of some locations exclude, or one gap where AWS does
+    not answer.
 
-    Returns whether the trails that recorded the longest part of the window record every region, and the data events
-    that they include. Of several trails only those count that recorded the whole window, or else the longest part of
-    it: events that each of them excludes are hidden. `delivery`: the bucket's name (empty: a log group), and the
-    locations that are read; `trails` None: look for them.
+    Returns whether the trails that recorded the longest part of the window record every region, and
+    the data events that they include. Of several trails only those count that recorded the whole
+    window, or else the longest part of it: events that each of them excludes are hidden.
+    `delivery`: the bucket's name (empty: a log group), and the locations that are read; `trails`
+    None: look for them.
     """
     try:
         if trails is None:
             bucket, places = delivery
-            own = [each for each in described_trails(clients.client("cloudtrail")) if each.bucket == bucket]
-            trails = tuple(each for each in own if DeliveryLocation(each.prefix, each.organization) in places)
+            own = [
+                each
+                for each in described_trails(clients.client("cloudtrail"))
+                if each.bucket == bucket
+            ]
+            trails = tuple(
+                each for each in own if DeliveryLocation(each.prefix, each.organization) in places
+            )
         found = [_trail_gaps(clients, trail, window, bool(delivery[0])) for trail in trails]
     except (AwsError, InputError) as error:
-        yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
+        yield Gap(
+            GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}"
+        )
         return False, frozenset()
     if not found:
         detail = f"{named}: no trail of this account delivers there, so its settings are not known"
@@ -243,17 +291,24 @@ def settings_gaps(
 
 
 def location_gaps(named: str, place: str, window: Window) -> Iterator[Gap]:
-    """Yields gaps for other regions and days where a prefix inside a trail is read as a whole trail."""
+    """Yields gaps for other regions and days where a prefix inside a trail is read as a whole
+    trail.
+    """
     _, region, days = location_parts(place)
     if region:
         detail = f"{named}: this location has {region} only"
         yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((region,))), detail)
-    # All files of a window are in one folder of a year, month or day; the last may arrive a day later.
+    # All files of a window are in one folder of a year, month or day; the last may arrive a day
+    # later.
     shape = ("%Y", "%Y/%m", "%Y/%m/%d")[days.count("/")]
     is_bounded = window.start and window.end and window.end.year < datetime.max.year
     end = window.end + DELIVERY_DELAY if window.end and is_bounded else None
     if days and not (end and days == f"{window.start:{shape}}" == f"{end:{shape}}"):
-        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this location has {days} only, and the window is longer")
+        yield Gap(
+            GapKind.NOT_LOGGED,
+            Scope(),
+            f"{named}: this location has {days} only, and the window is longer",
+        )
 
 
 class _TrailGaps(Struct, frozen=True):
@@ -273,11 +328,15 @@ def _trail_gaps(clients: Aws, trail: Trail, window: Window, is_bucket: bool) -> 
     """Reads the trail's settings, and its status for a bucket or a log group; raises AwsError."""
     # Only the trail's home region answers both.
     client = clients.client("cloudtrail", trail.home_region)
-    with translate_errors(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
+    with translate_errors(
+        f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"
+    ):
         status = client.get_trail_status(Name=trail.arn)
     if not is_bucket:
         status = {**status, "LatestDeliveryError": status.get("LatestCloudWatchLogsDeliveryError")}
-    with translate_errors(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
+    with translate_errors(
+        f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"
+    ):
         selectors = client.get_event_selectors(TrailName=trail.arn)
     events = (
         Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}")
@@ -293,18 +352,27 @@ def _trail_gaps(clients: Aws, trail: Trail, window: Window, is_bucket: bool) -> 
 
 
 def logging_stopped_gaps(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator[Gap]:
-    """Yields gaps for periods without logging, and for files that could not be delivered (GetTrailStatus)."""
+    """Yields gaps for periods without logging, and for files that could not be delivered
+    (GetTrailStatus).
+    """
     start, stop = _utc(status.get("StartLoggingTime")), _utc(status.get("StopLoggingTime"))
     if not status.get("IsLogging"):
         since = f" since {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
         if stop is None or window.end is None or stop < window.end:
             yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: its logging is off{since}")
     elif stop and start and stop < start and (window.start is None or start > window.start):
-        detail = f"{trail.arn}: its logging was off from {stop:%Y-%m-%d %H:%M} to {start:%Y-%m-%d %H:%M} UTC"
+        detail = (
+            f"{trail.arn}: its logging was off from {stop:%Y-%m-%d %H:%M} to"
+            f" {start:%Y-%m-%d %H:%M} UTC"
+        )
         yield Gap(GapKind.LOGGING_STOPPED, Scope(), detail)
     error = str(status.get("LatestDeliveryError") or "")
     if error:
-        yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: CloudTrail could not deliver its events: {error}")
+        yield Gap(
+            GapKind.LOGGING_STOPPED,
+            Scope(),
+            f"{trail.arn}: CloudTrail could not deliver its events: {error}",
+        )
 
 
 def unrecorded_regions(trail: Trail) -> Iterator[Gap]:

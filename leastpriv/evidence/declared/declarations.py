@@ -1,11 +1,14 @@
-"""Reads what templates and plans declare, compares two versions, and finds the permissions that runs could have used.
+"""Reads what templates and plans declare, compares two versions, and finds the permissions that
+runs could have used.
 
-Of a cloud assembly of the AWS CDK (`cdk.out`) it reads the stacks, their assets and the roles of its bootstrap. The CI
-role assumes the roles of the bootstrap; the execution role makes the resources. So the declaration depends on the role
-whose policy is drafted (https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html, read 2026-11-27).
+Of a cloud assembly of the AWS CDK (`cdk.out`) it reads the stacks, their assets and the roles of
+its bootstrap. The CI role assumes the roles of the bootstrap; the execution role makes the
+resources. So the declaration depends on the role whose policy is drafted
+(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html, read 2026-11-27).
 
-The usual guards decide on a declared permission that no run used, once runs showed the phases of its resource types. An
-action shows a phase that alone has it: `sqs:CreateQueue`, `sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
+The usual guards decide on a declared permission that no run used, once runs showed the phases of
+its resource types. An action shows a phase that alone has it: `sqs:CreateQueue`,
+`sqs:SetQueueAttributes`, `sqs:DeleteQueue`.
 """
 
 from __future__ import annotations
@@ -38,7 +41,12 @@ from leastpriv.evidence.declared.template import MADE, read_template
 from leastpriv.evidence.declared.transforms import MANAGED_BUCKET, deployed_as
 from leastpriv.models import Need
 from leastpriv.permissions import catalog
-from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, actions_of_phase, making_actions
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    actions_of_phase,
+    making_actions,
+)
 
 MANIFEST = "manifest.json"
 _STACK = "aws:cloudformation:stack"
@@ -53,13 +61,18 @@ def read_assembly(folder: Path, source: str, role: str, place: Place) -> tuple[D
         InputError: the folder holds no readable assembly.
     """
     if not (folder / MANIFEST).is_file():
-        raise InputError(f"The input templates names the folder {source!r}, which has no {MANIFEST}: run `cdk synth`.")
+        raise InputError(
+            f"The input templates names the folder {source!r}, which has no {MANIFEST}: run `cdk"
+            " synth`."
+        )
     try:
         stacks = tuple(_stacks(folder, source, place))
         bootstrap = {name for each in stacks for name in each.bootstrap_roles}
         return tuple(_declaration(each, role, role in bootstrap) for each in stacks)
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
-        raise InputError(f"{source} is no assembly that the CDK wrote: a field has another type.") from error
+        raise InputError(
+            f"{source} is no assembly that the CDK wrote: a field has another type."
+        ) from error
 
 
 class _StackArtifact(Struct, frozen=True):
@@ -79,7 +92,9 @@ class _StackArtifact(Struct, frozen=True):
     @property
     def bootstrap_roles(self) -> tuple[str, ...]:
         """The roles that deploy it and publish its assets."""
-        publishing = (each.get("assumeRoleArn", "") for each in self.destinations("files", "dockerImages"))
+        publishing = (
+            each.get("assumeRoleArn", "") for each in self.destinations("files", "dockerImages")
+        )
         return tuple(filter(None, (self.deploy, self.execution, self.lookup, *publishing)))
 
     def destinations(self, *kinds: str) -> Iterator[Mapping[str, str]]:
@@ -87,7 +102,11 @@ class _StackArtifact(Struct, frozen=True):
         for kind, manifest in product(kinds, self.assets):
             for asset in manifest.get(kind, {}).values():
                 for each in asset.get("destinations", {}).values():
-                    yield {key: _filled(value, self.place) for key, value in each.items() if isinstance(value, str)}
+                    yield {
+                        key: _filled(value, self.place)
+                        for key, value in each.items()
+                        if isinstance(value, str)
+                    }
 
 
 def _stacks(folder: Path, source: str, place: Place) -> Iterator[_StackArtifact]:
@@ -105,16 +124,24 @@ def _stacks(folder: Path, source: str, place: Place) -> Iterator[_StackArtifact]
             ]
             # `aws://ACCOUNT/REGION`, where the assembly knows the region.
             region = str(artifact.get("environment", "")).rpartition("/")[2]
-            own = replace(place, region=region) if region and not region.startswith("unknown") else place
+            own = (
+                replace(place, region=region)
+                if region and not region.startswith("unknown")
+                else place
+            )
             stack = str(properties.get("stackName") or name)
-            named = [properties.get(key) for key in ("assumeRoleArn", "cloudFormationExecutionRoleArn")]
+            named = [
+                properties.get(key) for key in ("assumeRoleArn", "cloudFormationExecutionRoleArn")
+            ]
             named.append(properties.get("lookupRole", {}).get("arn"))
             roles = (_filled(str(role or ""), own) for role in named)
             yield _StackArtifact(folder, f"{source}/{name}", stack, properties, own, assets, *roles)
 
 
 def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Declaration:
-    """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles deploy."""
+    """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles
+    deploy.
+    """
     place, properties = stack.place, stack.properties
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
     deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
@@ -142,7 +169,9 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
 def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:
     for step in ("deploy", "delete", *(() if stack.deploy else ("toolkit",))):
         yield from tool_calls(step, because, stack.place, stack=stack.name)
-    yield from tool_calls("bootstrap", because, stack.place, parameter=f"cdk-bootstrap/{UNKNOWN}/version")
+    yield from tool_calls(
+        "bootstrap", because, stack.place, parameter=f"cdk-bootstrap/{UNKNOWN}/version"
+    )
     if stack.execution:
         yield from tool_calls("pass", because, stack.place, role=stack.execution)
 
@@ -152,7 +181,10 @@ def _published(because: str, stack: _StackArtifact, role: str) -> Iterator[Need]
     for kind, step in (("files", "publish"), ("dockerImages", "image")):
         for each in stack.destinations(kind):
             if role in ("", each.get("assumeRoleArn")):
-                names = {"bucket": each.get("bucketName", ""), "repository": each.get("repositoryName", "")}
+                names = {
+                    "bucket": each.get("bucketName", ""),
+                    "repository": each.get("repositoryName", ""),
+                }
                 yield from tool_calls(step, because, stack.place, object=UNKNOWN, **names)
 
 
@@ -211,7 +243,8 @@ def _content_of(folder: Path, path: str) -> bytes | None:
 
 
 def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
-    """Reads one template, `[STACK=]FILE`, with what `samconfig.toml` in its folder says of the stack.
+    """Reads one template, `[STACK=]FILE`, with what `samconfig.toml` in its folder says of the
+    stack.
 
     Raises:
         InputError: it cannot be read, or is no template.
@@ -234,7 +267,11 @@ def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
     calls += transform_calls(made, because, place)
     later: tuple[Need, ...] = ()
     if is_sam or stack.bucket:
-        names = {"bucket": stack.bucket or MANAGED_BUCKET, "object": f"{stack.prefix}{UNKNOWN}", "stack": stack.name}
+        names = {
+            "bucket": stack.bucket or MANAGED_BUCKET,
+            "object": f"{stack.prefix}{UNKNOWN}",
+            "stack": stack.name,
+        }
         calls += tool_calls("publish", because, place, **names)
         calls += () if stack.bucket else tool_calls("managed", because, place)
         later = tuple(tool_calls("withdraw", because, place, **names)) if is_sam else ()
@@ -258,15 +295,18 @@ def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
     state = read((PurePath(name).parent / _STATE).as_posix())
     if state is None:
         return replace(made, lacks_state=True)
-    calls, plan_calls = (backend_calls(state, place, role, applies=applies) for applies in (True, False))
+    calls, plan_calls = (
+        backend_calls(state, place, role, applies=applies) for applies in (True, False)
+    )
     return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
 
 
 def exercised_actions(declarations: Iterable[Declaration], used: Collection[str]) -> frozenset[str]:
-    """Returns the actions of declared types whose phases the used actions show: all that list them, or that need them.
+    """Returns the actions of declared types whose phases the used actions show: all that list them,
+    or that need them.
 
-    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update reads what the
-    creation reads at its end, so that reads are seen by the one or the other.
+    The update of a queue lists `sqs:TagQueue`, and needs it only for a queue with tags. An update
+    reads what the creation reads at its end, so that reads are seen by the one or the other.
     """
     listed, needed = defaultdict[bool, set[str]](set), defaultdict[bool, set[str]](set)
     for declaration in declarations:
@@ -287,10 +327,14 @@ def _reads_of(kind: ResourceKind) -> frozenset[str]:
 
 @lru_cache(maxsize=4_096)
 def marks_of(kind: ResourceKind, phase: Phase) -> tuple[str, ...]:
-    """Returns the actions that show that a phase of a type was exercised; a resource is read whenever it is made."""
+    """Returns the actions that show that a phase of a type was exercised; a resource is read
+    whenever it is made.
+    """
     if phase in (Phase.CREATE, Phase.READ):
         return making_actions(kind)
-    others = {action for other in LIFE if other is not phase for action in actions_of_phase(kind, other)}
+    others = {
+        action for other in LIFE if other is not phase for action in actions_of_phase(kind, other)
+    }
     own = (action for action in actions_of_phase(kind, phase) if action not in others)
     return tuple(action for action in own if not catalog.is_read(action))
 
@@ -312,7 +356,8 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     if before is None:
         made = [each for each in after.resources if Phase.CREATE in each.phases]
         others = (each for each in after.resources if Phase.CREATE not in each.phases)
-        # Who applies a plan reads its data sources; it changes nothing of a resource that is only read.
+        # Who applies a plan reads its data sources; it changes nothing of a resource that is only
+        # read.
         kept = [each for each in others if each.is_data or set(each.phases) != {Phase.READ}]
         return ChangedResources(
             replace(after, resources=tuple(made), around=after.resources),
@@ -325,8 +370,12 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
             made.append(replace(each, phases=MADE))
             continue
         names = {*earlier.properties, *each.properties}
-        changed = frozenset(name for name in names if earlier.properties.get(name) != each.properties.get(name))
-        kept += [replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)] if changed else []
+        changed = frozenset(
+            name for name in names if earlier.properties.get(name) != each.properties.get(name)
+        )
+        kept += (
+            [replace(each, phases=(Phase.UPDATE, Phase.READ), changed=changed)] if changed else []
+        )
     for each in before.resources:
         now = after.by_address.get(each.address)
         if now is None or not _is_same(now, each):
@@ -335,7 +384,13 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     calls, reads = ((), ()) if is_empty else (after.calls, after.reads)
     return ChangedResources(
         replace(after, resources=tuple(made), calls=calls, reads=reads, around=after.resources),
-        replace(after, resources=tuple(kept), calls=(), reads=(), around=(*before.resources, *after.resources)),
+        replace(
+            after,
+            resources=tuple(kept),
+            calls=(),
+            reads=(),
+            around=(*before.resources, *after.resources),
+        ),
     )
 
 

@@ -1,4 +1,6 @@
-"""Finds the resource types that a declared type makes, and what fills the variables of their ARNs."""
+"""Finds the resource types that a declared type makes, and what fills the variables of their
+ARNs.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,25 @@ from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import VARIABLE, own_variables
 from leastpriv.permissions.service_facts import ResourceType, TypeRules, rules_of, service_facts
-from leastpriv.permissions.tool_lifecycle import DATA, Phase, ResourceKind, actions_of_phase, making_actions
+from leastpriv.permissions.tool_lifecycle import (
+    DATA,
+    Phase,
+    ResourceKind,
+    actions_of_phase,
+    making_actions,
+)
 
 _VERB = re.compile(r"\A[A-Z][a-z]+")
 PATHED = "WithPath"
 """End of a variable that holds a path before the name: `${RoleNameWithPath}`."""
-TAGS = re.compile("Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]")
+TAGS = re.compile(
+    "Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]"
+)
 """Ends the names of actions about tags."""
 _LONGEST = 50
-"""Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that are drawn."""
+"""Characters of stack and logical id in the shortest of the usual limits, 64, without the 14 that
+are drawn.
+"""
 _CERTAIN = 24
 """Characters that are left of a stack's name where both have to be cut."""
 _ID = re.compile("[a-z]+-[0-9a-z]+")
@@ -33,20 +45,30 @@ SHORTEST = 3
 
 @lru_cache(maxsize=4_096)
 def own_types(kind: ResourceKind) -> tuple[ResourceType, ...]:
-    """Returns the resource types of the catalogue that a declared type makes, by the noun of its making actions.
+    """Returns the resource types of the catalogue that a declared type makes, by the noun of its
+    making actions.
 
     Where these are authorized on `*` alone, the types are those of its other actions.
     """
     if kind.name.startswith(DATA):
         return own_types(ResourceKind(kind.tool, kind.name.removeprefix(DATA)))
     makes = making_actions(kind)
-    listed = next((row["types"].split(",") for row in table("own_types", __package__) if row["kind"] == kind.name), ())
+    listed = next(
+        (
+            row["types"].split(",")
+            for row in table("own_types", __package__)
+            if row["kind"] == kind.name
+        ),
+        (),
+    )
     if listed:
         return tuple(each for each in types_of(makes) if each.name in listed)
     # What associates two resources makes neither.
     names = (action.partition(":")[2] for action in makes if ":Associate" not in action)
     nouns = {plain(_VERB.sub("", name)).removesuffix("s") for name in names} - {""}
-    others = [each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)]
+    others = [
+        each for phase in (Phase.DELETE, Phase.READ) for each in actions_of_phase(kind, phase)
+    ]
     return (
         _types_named(makes, nouns, exactly=True)
         or _types_named(others, nouns, exactly=True)
@@ -71,7 +93,9 @@ def types_of(actions: Iterable[str]) -> Iterator[ResourceType]:
 
 
 def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[ResourceType, ...]:
-    """The types of the making actions whose variable has the name of the declared type: `subgrp/${SubnetGroupName}`."""
+    """The types of the making actions whose variable has the name of the declared type:
+    `subgrp/${SubnetGroupName}`.
+    """
     name = plain(re.split("::|aws_", kind.name)[-1])
     found: dict[str, ResourceType] = {}
     for each in types_of(makes):
@@ -81,19 +105,32 @@ def _types_with_id_of(kind: ResourceKind, makes: Sequence[str]) -> tuple[Resourc
     return tuple(found.values())
 
 
-def _types_named(actions: Sequence[str], nouns: Set[str], *, exactly: bool = False) -> tuple[ResourceType, ...]:
-    """The types of some actions that have one of the nouns for name, or that a noun is a part of."""
+def _types_named(
+    actions: Sequence[str], nouns: Set[str], *, exactly: bool = False
+) -> tuple[ResourceType, ...]:
+    """The types of some actions that have one of the nouns for name, or that a noun is a part
+    of.
+    """
     found: dict[str, ResourceType] = {}
     for each in types_of(actions):
-        name, variables = plain(each.name).removesuffix("s"), plain("".join(own_variables(each.arn)))
+        name, variables = (
+            plain(each.name).removesuffix("s"),
+            plain("".join(own_variables(each.arn))),
+        )
         is_end = len(name) > SHORTEST and any(noun.endswith(name) for noun in nouns)
-        if name in nouns or is_end or (not exactly and any(noun in f"{name} {variables}" for noun in nouns)):
+        if (
+            name in nouns
+            or is_end
+            or (not exactly and any(noun in f"{name} {variables}" for noun in nouns))
+        ):
             found.setdefault(each.name, each)
     return tuple(found.values())
 
 
 def name_variable(names: Sequence[str], kind: ResourceKind) -> str:
-    """The variable that holds the name: the last that the type names and that is no id, else the last."""
+    """The variable that holds the name: the last that the type names and that is no id, else the
+    last.
+    """
     last = plain(re.split("::|_", kind.name)[-1])
     own = [name for name in names if last in plain(name)] or list(names)
     return next((name for name in own if name.endswith(("Name", PATHED))), own[-1])
@@ -107,30 +144,44 @@ def end_of_id(kind: ResourceType) -> str | None:
 
 @lru_cache(maxsize=4_096)
 def _row_of_ids(kind: ResourceType) -> Mapping[str, str] | None:
-    rows = (row for row in table("named_ids", __package__) if row["prefix"] == kind.arn.split(":")[2])
+    rows = (
+        row for row in table("named_ids", __package__) if row["prefix"] == kind.arn.split(":")[2]
+    )
     return next((row for row in rows if row["type"] in (kind.name, "*")), None)
 
 
 def is_given_id(kind: ResourceType, declared: ResourceKind | None = None) -> bool:
-    """Whether AWS gives the resources of a type, or what a declared one makes of it, an id: no name is in their ARN."""
+    """Whether AWS gives the resources of a type, or what a declared one makes of it, an id: no name
+    is in their ARN.
+    """
     names, row = own_variables(kind.arn), _row_of_ids(kind)
     own = [name_variable(names, declared)] if names and declared else names
-    return bool(row["given"]) if row else bool(own) and all(name.endswith(("Id", "Identifier")) for name in own)
+    return (
+        bool(row["given"])
+        if row
+        else bool(own) and all(name.endswith(("Id", "Identifier")) for name in own)
+    )
 
 
 def as_id(text: str, kind: ResourceType) -> str:
-    """Returns a text as the id of a type; UNKNOWN where it names one of another type, as the alias of a key."""
+    """Returns a text as the id of a type; UNKNOWN where it names one of another type, as the alias
+    of a key.
+    """
     start, separator, _ = text.partition("/")
     if start and separator and is_given_id(kind):
         # The `resource_id` of a scalable target is what it scales, and not its id.
         return UNKNOWN
-    others = (each.arn for each in service_facts(kind.arn.split(":")[2]).types if each.name != kind.name)
+    others = (
+        each.arn for each in service_facts(kind.arn.split(":")[2]).types if each.name != kind.name
+    )
     return UNKNOWN if separator and any(f":{start}/" in arn for arn in others) else text
 
 
 def made_name(kind: str, stack: str, logical: str) -> str:
     """Returns the pattern of the name that CloudFormation makes for a resource without one."""
-    row = next(each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"]))
+    row = next(
+        each for each in table("generated_names", __package__) if fnmatchcase(kind, each["type"])
+    )
     name = row["form"].format(stack=stack, logical=logical)
     if len(name) - 2 > int(row["longest"] or _LONGEST):
         name = name[: int(row["longest"] or _CERTAIN)].rstrip("-") + UNKNOWN
@@ -138,7 +189,9 @@ def made_name(kind: str, stack: str, logical: str) -> str:
 
 
 def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
-    """Whether the property that names a resource is in its ARN, which may have an id that AWS gives instead."""
+    """Whether the property that names a resource is in its ARN, which may have an id that AWS gives
+    instead.
+    """
     types = [each for each in own_types(kind) if own_variables(each.arn)]
     if not types or not all(is_given_id(each, kind) for each in types):
         return True
@@ -151,18 +204,28 @@ def is_name_in_arn(kind: ResourceKind, naming: str) -> bool:
 
 @lru_cache(maxsize=4_096)
 def transform_of(variable: str, kind: ResourceType, key: str) -> str:
-    """How the text of a property becomes a part of an ARN, where it is another: the scope of a web ACL."""
+    """How the text of a property becomes a part of an ARN, where it is another: the scope of a web
+    ACL.
+    """
     templates = service_facts(kind.arn.split(":")[2]).templates.get(kind.name.lower(), ())
-    filled = (each for template in templates if template.arn == kind.arn for each in template.variables)
+    filled = (
+        each for template in templates if template.arn == kind.arn for each in template.variables
+    )
     found = next((each.same.get(key, "") for each in filled if each.name == variable), "")
     return "" if found in ("whole", "text") else found
 
 
 def name_by_parameter(kind: ResourceKind, properties: Mapping[str, object]) -> str:
-    """Returns the name that AWS makes of a parameter, as of the URL of an OIDC provider; UNKNOWN for another type."""
+    """Returns the name that AWS makes of a parameter, as of the URL of an OIDC provider; UNKNOWN
+    for another type.
+    """
     for made in own_types(kind):
         variable = name_variable(own_variables(made.arn) or [""], kind)
-        texts = ((key, text) for key, text in properties.items() if isinstance(text, str) and UNKNOWN not in text)
+        texts = (
+            (key, text)
+            for key, text in properties.items()
+            if isinstance(text, str) and UNKNOWN not in text
+        )
         for key, text in texts:
             transform = transform_of(variable, made, plain(key))
             if transform and (found := transformed(transform, text)):
@@ -196,20 +259,32 @@ def segment_of(kind: ResourceType) -> str:
 
 @lru_cache(maxsize=4_096)
 def types_of_others(action: str, declared: ResourceKind) -> frozenset[str]:
-    """Returns the types that the other actions of a service require that make or change a declared type."""
+    """Returns the types that the other actions of a service require that make or change a declared
+    type.
+    """
     prefix = f"{action.partition(':')[0]}:"
-    every = {each for phase in (Phase.CREATE, Phase.UPDATE) for each in actions_of_phase(declared, phase)}
+    every = {
+        each for phase in (Phase.CREATE, Phase.UPDATE) for each in actions_of_phase(declared, phase)
+    }
     others = (each for each in every if each.startswith(prefix) and not TAGS.search(each))
     return frozenset(kind.name for kind in types_of(others) if kind.required)
 
 
 @lru_cache(maxsize=4_096)
 def paths_of(action: str, kind: ResourceKind, tagged: bool) -> tuple[str, ...]:
-    """Returns the ARN templates of the operations on a type, where operations of other names share one action."""
+    """Returns the ARN templates of the operations on a type, where operations of other names share
+    one action.
+    """
     nouns = _paths_by_noun(action, "v2" in kind.name.lower())
     fitting = [noun for noun in nouns if noun and plain(kind.name).endswith(noun)]
-    found = {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each} if fitting else set[str]()
-    tags = {each for each in nouns.get("resource", ()) if "/tags/" in each} if tagged else set[str]()
+    found = (
+        {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each}
+        if fitting
+        else set[str]()
+    )
+    tags = (
+        {each for each in nouns.get("resource", ()) if "/tags/" in each} if tagged else set[str]()
+    )
     return tuple(sorted(found | tags))
 
 
@@ -219,7 +294,8 @@ def _paths_by_noun(action: str, is_second: bool) -> Mapping[str, Set[str]]:
     nouns: dict[str, set[str]] = {}
     for name, facts in service_facts(action.partition(":")[0]).events.items():
         for each in facts.actions:
-            # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them without it.
+            # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them
+            # without it.
             if each.action == action and each.resource and ("::/v2/" in each.resource) == is_second:
                 noun = plain(_VERB.sub("", name)).removesuffix("s")
                 nouns.setdefault(noun, set()).add(each.resource.replace("::/v2/", "::/"))
@@ -228,7 +304,9 @@ def _paths_by_noun(action: str, is_second: bool) -> Mapping[str, Set[str]]:
 
 @lru_cache(maxsize=4_096)
 def is_of_other_paths(action: str, kind: ResourceKind) -> bool:
-    """Whether an action is authorized on paths, and only others of a type have one: its handler lists it for tags."""
+    """Whether an action is authorized on paths, and only others of a type have one: its handler
+    lists it for tags.
+    """
     every = (each for phase in Phase for each in actions_of_phase(kind, phase))
     return bool(_paths_by_noun(action, "v2" in kind.name.lower())) and any(
         paths_of(each, kind, False) for each in every
@@ -241,7 +319,9 @@ def plain(text: str) -> str:
 
 
 def id_in(text: str, kind: ResourceType) -> str:
-    """Returns a text that has the form of the ids of a type, as `sg-1` of a security group; empty for another."""
+    """Returns a text that has the form of the ids of a type, as `sg-1` of a security group; empty
+    for another.
+    """
     # The ids of images, whose ARN has no account, change with each update.
     is_own = "${Account}" in kind.arn and _ID.fullmatch(text)
     return text if is_own and text.partition("-")[0] in _starts_of(kind) else ""
@@ -250,7 +330,12 @@ def id_in(text: str, kind: ResourceType) -> str:
 @lru_cache(maxsize=4_096)
 def _starts_of(kind: ResourceType) -> frozenset[str]:
     templates = service_facts(kind.arn.split(":")[2]).templates.get(kind.name.lower(), ())
-    filled = (each for template in templates if template.arn == kind.arn for each in template.variables[-1:])
+    filled = (
+        each
+        for template in templates
+        if template.arn == kind.arn
+        for each in template.variables[-1:]
+    )
     forms = (form for each in filled for form in each.same.values())
     return frozenset(form.removeprefix("starts ") for form in forms if form.startswith("starts "))
 
@@ -268,22 +353,32 @@ def is_named_like(kind: ResourceType, declared: ResourceKind) -> bool:
 
 
 def path_form(arn: str) -> str:
-    """A regular expression of the resource part of an ARN with a fixed word before its variables; else empty."""
+    """A regular expression of the resource part of an ARN with a fixed word before its variables;
+    else empty.
+    """
     end = arn.split(":", 5)[-1]
     is_path = re.match(r"[a-z-]+[/:]\$", end) is not None
     return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2])) if is_path else ""
 
 
 def same_family(one: str, other: str) -> bool:
-    """Returns whether two ARNs are of one service and begin with the same word: `rule/a` and `rule/*/a`."""
+    """Returns whether two ARNs are of one service and begin with the same word: `rule/a` and
+    `rule/*/a`.
+    """
     first, second = (re.split("[:/]", arn.split(":", 5)[-1])[0] for arn in (one, other))
     return one.split(":")[2] == other.split(":")[2] and first == second
 
 
-def without_alternatives(ends: Mapping[str, tuple[str, str]], resource: DeclaredResource) -> list[str]:
-    """Returns the ARNs, each with its end for an action, without the types of which another form is known whole."""
+def without_alternatives(
+    ends: Mapping[str, tuple[str, str]], resource: DeclaredResource
+) -> list[str]:
+    """Returns the ARNs, each with its end for an action, without the types of which another form is
+    known whole.
+    """
     tail = resource.name.count(UNKNOWN) if resource.has_name else 0
-    whole = {arn: kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail}
+    whole = {
+        arn: kind for arn, (_, kind) in ends.items() if arn.split(":", 5)[-1].count(UNKNOWN) <= tail
+    }
     return [
         arn + end
         for arn, (end, kind) in ends.items()

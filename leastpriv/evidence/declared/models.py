@@ -1,4 +1,6 @@
-"""What a template or plan declares, as frozen structs, and the needs of the tool itself (`data/tool_calls.tsv`)."""
+"""What a template or plan declares, as frozen structs, and the needs of the tool itself
+(`data/tool_calls.tsv`).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ LOCAL_PATH = "aws:asset:path"
 
 
 class Reference(Struct, frozen=True):
-    """A property that holds the name or an attribute of another resource of the same declaration."""
+    """A property that holds the name or an attribute of another resource of the same
+    declaration.
+    """
 
     address: str
     attribute: str = ""
@@ -102,7 +106,9 @@ class Declaration(Struct, frozen=True, dict=True):
     calls: tuple[Need, ...] = ()
     """What the tool itself calls."""
     reads: tuple[Need, ...] = ()
-    """Parameters and secrets that CloudFormation reads for the template, with the rights that make the resources."""
+    """Parameters and secrets that CloudFormation reads for the template, with the rights that make
+    the resources.
+    """
     later_calls: tuple[Need, ...] = ()
     """What it calls to delete what it made, in addition."""
     plan_calls: tuple[Need, ...] = ()
@@ -138,7 +144,9 @@ class Declaration(Struct, frozen=True, dict=True):
         return {name: named for name, named in found.items() if name != UNKNOWN}
 
     def inside(self, logical: str) -> Declaration:
-        """Returns the declaration of a nested stack, whose logical ids another template may have too."""
+        """Returns the declaration of a nested stack, whose logical ids another template may have
+        too.
+        """
 
         def moved(value: object) -> object:
             if isinstance(value, Reference):
@@ -150,17 +158,22 @@ class Declaration(Struct, frozen=True, dict=True):
         resources = []
         for each in self.resources:
             properties = {key: moved(value) for key, value in each.properties.items()}
-            resources.append(replace(each, address=f"{logical}.{each.address}", properties=properties))
+            resources.append(
+                replace(each, address=f"{logical}.{each.address}", properties=properties)
+            )
         trusts = {f"{logical}.{address}": services for address, services in self.trusts.items()}
         return replace(self, resources=tuple(resources), trusts=trusts)
 
     def to_plan(self) -> Declaration:
-        """Returns what a role needs that shows the change and does not make it: reads of every resource."""
+        """Returns what a role needs that shows the change and does not make it: reads of every
+        resource.
+        """
         read = (replace(each, phases=(Phase.READ,), changed=None) for each in self.resources)
         return replace(self, resources=tuple(read), calls=self.plan_calls)
 
     def with_phases(self, *phases: Phase) -> Declaration:
-        """Returns the declaration with these phases for every resource, and the calls of a later deletion.
+        """Returns the declaration with these phases for every resource, and the calls of a later
+        deletion.
 
         A data source is only read, and a resource that the template retains is not deleted.
         """
@@ -174,10 +187,18 @@ class Declaration(Struct, frozen=True, dict=True):
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
     def whole(self) -> Declaration:
-        """Returns the declaration with all phases of the resources that exist after the change, and all calls."""
-        left = tuple(each for each in self.resources if Phase.CREATE in each.phases or Phase.DELETE not in each.phases)
+        """Returns the declaration with all phases of the resources that exist after the change, and
+        all calls.
+        """
+        left = tuple(
+            each
+            for each in self.resources
+            if Phase.CREATE in each.phases or Phase.DELETE not in each.phases
+        )
         whole = replace(self, resources=left).with_phases(*LIFE)
-        return replace(whole, calls=(*self.calls, *self.later_calls), reads=self.reads, around=self.resources)
+        return replace(
+            whole, calls=(*self.calls, *self.later_calls), reads=self.reads, around=self.resources
+        )
 
 
 _MOST_VALUES = 500
@@ -204,12 +225,19 @@ def members(value: object) -> Iterator[tuple[str, object]]:
         level = inner
 
 
-_CLOUDFORMATION = (Condition("StringEquals", "iam:PassedToService", ("cloudformation.amazonaws.com",)),)
+_CLOUDFORMATION = (
+    Condition("StringEquals", "iam:PassedToService", ("cloudformation.amazonaws.com",)),
+)
 
 
 def tool_calls(step: str, because: str, place: Place, **names: str) -> Iterator[Need]:
     """Yields the needs of one step of a tool; `names` fill the resources: stack, role, bucket …."""
-    values = {"partition": place.partition, "account": place.account, "region": place.region, **names}
+    values = {
+        "partition": place.partition,
+        "account": place.account,
+        "region": place.region,
+        **names,
+    }
     for row in table("tool_calls", __package__):
         if row["step"] != step:
             continue
@@ -220,7 +248,9 @@ def tool_calls(step: str, because: str, place: Place, **names: str) -> Iterator[
 
 
 def transform_calls(made: Declaration, because: str, place: Place) -> Iterator[Need]:
-    """Yields the needs of the transforms of a template, AWS's and those that are macros of the account."""
+    """Yields the needs of the transforms of a template, AWS's and those that are macros of the
+    account.
+    """
     for name in made.transforms:
         own = name.removeprefix("AWS::")
         owner = place.account if own == name else "aws"
@@ -230,23 +260,32 @@ def transform_calls(made: Declaration, because: str, place: Place) -> Iterator[N
 _DYNAMIC = re.compile(r"\{\{resolve:(ssm|ssm-secure|secretsmanager):([^}]+)\}\}")
 
 
-def reads_of(parameters: Iterable[str], texts: Iterable[str], because: str, place: Place) -> Iterator[Need]:
-    """Yields the needs of parameters of Systems Manager, by name, and of the dynamic references in texts."""
+def reads_of(
+    parameters: Iterable[str], texts: Iterable[str], because: str, place: Place
+) -> Iterator[Need]:
+    """Yields the needs of parameters of Systems Manager, by name, and of the dynamic references in
+    texts.
+    """
     names = list(parameters)
     for kind, name in (found.groups() for text in texts for found in _DYNAMIC.finditer(text)):
         if kind.startswith("ssm"):
             names.append(name.partition(":")[0])
             continue
         secret = name.partition(":SecretString")[0]
-        arn = f"arn:{place.partition}:secretsmanager:{place.region}:{place.account}:secret:{secret}-{UNKNOWN}"
-        yield from tool_calls("secret", because, place, secret=secret if secret.startswith("arn:") else arn)
+        service = f"arn:{place.partition}:secretsmanager:{place.region}:{place.account}"
+        arn = f"{service}:secret:{secret}-{UNKNOWN}"
+        yield from tool_calls(
+            "secret", because, place, secret=secret if secret.startswith("arn:") else arn
+        )
     for name in names:
         owner = "" if name.startswith("/aws/service/") else place.account
         yield from tool_calls("parameter", because, place, owner=owner, parameter=name.lstrip("/"))
 
 
 def read_in_s3(url: object, because: str, place: Place) -> Iterator[Need]:
-    """Yields what CloudFormation needs to read a template at a URL of S3; nothing for a local file."""
+    """Yields what CloudFormation needs to read a template at a URL of S3; nothing for a local
+    file.
+    """
     bucket, key = object_of(str(url)) if str(url).startswith("https:") else ("", "")
     if bucket:
         yield from tool_calls("nested", because, place, bucket=bucket, object=key)

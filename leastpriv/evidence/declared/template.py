@@ -1,4 +1,6 @@
-"""Reads CloudFormation templates: resources with their properties, functions resolved as far as the template knows."""
+"""Reads CloudFormation templates: resources with their properties, functions resolved as far as the
+template knows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.evidence.declared.made_types import is_name_in_arn, made_name, name_by_parameter, own_types
+from leastpriv.evidence.declared.made_types import (
+    is_name_in_arn,
+    made_name,
+    name_by_parameter,
+    own_types,
+)
 from leastpriv.evidence.declared.models import (
     LOCAL_PATH,
     UNKNOWN,
@@ -43,7 +50,11 @@ _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_NESTED = 20
 _NESTED = "AWS::CloudFormation::Stack"
-_NOT_MADE = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle")
+_NOT_MADE = (
+    "AWS::CDK::Metadata",
+    "AWS::CloudFormation::WaitCondition",
+    "AWS::CloudFormation::WaitConditionHandle",
+)
 _EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
 """Begin the names of transforms whose result is known."""
 
@@ -63,7 +74,9 @@ def read_template(
     try:
         return _Template(document, source, stack, place, nested).declaration()
     except RecursionError as error:
-        raise InputError(f"{source} cannot be read as a template: it is nested too deep.") from error
+        raise InputError(
+            f"{source} cannot be read as a template: it is nested too deep."
+        ) from error
 
 
 def _document(raw: bytes, source: str) -> Mapping[str, object]:
@@ -110,14 +123,23 @@ class _Template(Struct):
         unknown = {f"transform {each}" for each in transforms if not each.startswith(_EXPANDED)}
         trusts: dict[str, tuple[str, ...]] = {}
         for logical, entry in self._section("Resources").items():
-            if not isinstance(entry, dict) or self._condition(entry.get("Condition", {}), 0) is False:
+            if (
+                not isinstance(entry, dict)
+                or self._condition(entry.get("Condition", {}), 0) is False
+            ):
                 continue
             name = str(entry.get("Type", ""))
             kind = ResourceKind(Tool.CLOUDFORMATION, name)
             resolved = self._resolve(entry.get("Properties", {}), 0)
             properties = resolved if isinstance(resolved, dict) else {}
-            rows = (row for row in table("default_snapshots", __package__) if row["type"] == entry.get("Type"))
-            default = "Snapshot" if any(row["unless"] not in properties for row in rows) else "Delete"
+            rows = (
+                row
+                for row in table("default_snapshots", __package__)
+                if row["type"] == entry.get("Type")
+            )
+            default = (
+                "Snapshot" if any(row["unless"] not in properties for row in rows) else "Delete"
+            )
             properties["DeletionPolicy"] = str(entry.get("DeletionPolicy") or default)
             if name == _NESTED:
                 part = self._nested(logical, entry, properties)
@@ -148,28 +170,40 @@ class _Template(Struct):
             for key, each in self._section("Parameters").items()
             if isinstance(each, dict) and _is_stored(each)
         ]
-        texts = (text for each in resources for text in leaves(each.properties) if isinstance(text, str))
+        texts = (
+            text for each in resources for text in leaves(each.properties) if isinstance(text, str)
+        )
         return reads_of(names, texts, f"the values of {self.source}", self.place)
 
-    def _nested(self, logical: str, entry: Mapping[str, object], properties: Mapping[str, object]) -> Declaration:
+    def _nested(
+        self, logical: str, entry: Mapping[str, object], properties: Mapping[str, object]
+    ) -> Declaration:
         """The declaration of a nested stack; its type is unknown where its template is no file."""
         metadata = entry.get("Metadata")
         asset = metadata.get(LOCAL_PATH) if isinstance(metadata, dict) else None
         path = str(asset or properties.get("TemplateURL") or "")
-        self.inner_reads.extend(read_in_s3(properties.get("TemplateURL"), f"the template of {logical}", self.place))
-        raw = self.nested(path) if path and "://" not in path and self.depth < _MOST_NESTED else None
+        self.inner_reads.extend(
+            read_in_s3(properties.get("TemplateURL"), f"the template of {logical}", self.place)
+        )
+        raw = (
+            self.nested(path) if path and "://" not in path and self.depth < _MOST_NESTED else None
+        )
         if raw is None:
             return Declaration(path, unknown_types=(f"{_NESTED} {logical}",))
         given = properties.get("Parameters")
         members = given.items() if isinstance(given, dict) else ()
         texts = {key: value for key, value in members if isinstance(value, str)}
         inner = Stack(f"{self.stack.name}-{logical}-{UNKNOWN}", texts, self.stack.tagged)
-        part = _Template(_document(raw, path), path, inner, self.place, self.nested, self.depth + 1).declaration()
+        part = _Template(
+            _document(raw, path), path, inner, self.place, self.nested, self.depth + 1
+        ).declaration()
         self.inner_reads.extend(part.reads)
         return part.inside(logical)
 
     def _items(self, collection: object) -> Sequence[str]:
-        """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows them."""
+        """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows
+        them.
+        """
         found = self._resolve(collection, 0)
         texts = found.split(",") if isinstance(found, str) else found
         return [str(each).strip() for each in texts] if isinstance(texts, list) else [UNKNOWN]
@@ -179,7 +213,9 @@ class _Template(Struct):
         return section if isinstance(section, dict) else {}
 
     def _name(self, kind: ResourceKind, logical: str, properties: Mapping[str, object]) -> str:
-        """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives an id."""
+        """The name in the template, else the one that CloudFormation makes; UNKNOWN where AWS gives
+        an id.
+        """
         if kind.name == _NESTED:
             return made_name(kind.name, self.stack.name, logical)
         key = name_property(kind)
@@ -197,11 +233,14 @@ class _Template(Struct):
         given = given if given and given != self.place.account else _name_inside(kind, properties)
         if not isinstance(given, str):
             return made_name(kind.name, self.stack.name, logical)
-        # Only the deployment knows `{{resolve:ssm:/app/bucket}}`, and a name that a build step replaces.
+        # Only the deployment knows `{{resolve:ssm:/app/bucket}}`, and a name that a build step
+        # replaces.
         return BUILD_STEP_NAME.sub(UNKNOWN, given)
 
     def _resolve(self, value: object, depth: int) -> object:
-        """The value without functions: texts with UNKNOWN in place of what the template does not know."""
+        """The value without functions: texts with UNKNOWN in place of what the template does not
+        know.
+        """
         if depth > 40:
             return UNKNOWN
         if isinstance(value, list):
@@ -228,7 +267,11 @@ class _Template(Struct):
             return self._if(argument, depth)
         if name == "Join" and isinstance(argument, list) and len(argument) == 2:
             joined = self._resolve(argument[1], depth)
-            return str(argument[0]).join(map(self._text, joined)) if isinstance(joined, list) else UNKNOWN
+            return (
+                str(argument[0]).join(map(self._text, joined))
+                if isinstance(joined, list)
+                else UNKNOWN
+            )
         if name == "Split" and isinstance(argument, list) and len(argument) == 2:
             whole = self._resolve(argument[1], depth)
             is_known = isinstance(whole, str) and UNKNOWN not in whole and argument[0]
@@ -241,7 +284,9 @@ class _Template(Struct):
             "AWS::Partition": self.place.partition,
             "AWS::Region": self.place.region,
             "AWS::StackName": self.stack.name,
-            "AWS::URLSuffix": "amazonaws.com.cn" if self.place.partition == "aws-cn" else "amazonaws.com",
+            "AWS::URLSuffix": "amazonaws.com.cn"
+            if self.place.partition == "aws-cn"
+            else "amazonaws.com",
         }
         if name == "AWS::NoValue":
             return _NO_VALUE
@@ -249,7 +294,8 @@ class _Template(Struct):
             return pseudo[name]
         if name in self._section("Resources"):
             return Reference(name)
-        # The given value of a parameter, else its default; one of Systems Manager holds a name instead.
+        # The given value of a parameter, else its default; one of Systems Manager holds a name
+        # instead.
         declared = self._section("Parameters").get(name)
         known = declared if isinstance(declared, dict) else {}
         given = self.stack.parameters.get(name, known.get("Default"))
@@ -259,7 +305,9 @@ class _Template(Struct):
         return [part.strip() for part in str(given).split(",") if part] if is_list else str(given)
 
     def _sub(self, argument: object, depth: int) -> object:
-        text, values = argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
+        text, values = (
+            argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
+        )
         if not isinstance(text, str):
             return UNKNOWN
         given = values if isinstance(values, dict) else {}
@@ -278,7 +326,9 @@ class _Template(Struct):
         return re.sub(r"\*{2,}", UNKNOWN, _SUB.sub(part, text))
 
     def _text(self, value: object) -> str:
-        """A part of a longer text; a reference gives the name that the template gives to its resource."""
+        """A part of a longer text; a reference gives the name that the template gives to its
+        resource.
+        """
         if not isinstance(value, Reference):
             return str(value) if isinstance(value, str | int | float) else UNKNOWN
         entry = self._section("Resources").get(value.address)
@@ -293,7 +343,9 @@ class _Template(Struct):
         own = given.get(key) if isinstance(given, dict) else None
         self.naming.add(value.address)
         try:
-            return self._name(kind, value.address, {key: self._resolve(own, 20)} if own is not None else {})
+            return self._name(
+                kind, value.address, {key: self._resolve(own, 20)} if own is not None else {}
+            )
         finally:
             self.naming.remove(value.address)
 
@@ -305,7 +357,11 @@ class _Template(Struct):
             return self._resolve(argument[1 if known else 2], depth)
         found = [self._resolve(each, depth) for each in argument[1:]]
         values = [each for each in found if each is not _NO_VALUE]
-        if len(values) == 2 and all(isinstance(each, str) for each in values) and values[0] != values[1]:
+        if (
+            len(values) == 2
+            and all(isinstance(each, str) for each in values)
+            and values[0] != values[1]
+        ):
             return UNKNOWN
         return values[0] if values else _NO_VALUE
 
@@ -324,7 +380,11 @@ class _Template(Struct):
             return None
         if name == "Fn::Equals" and len(argument) == 2:
             one, other = (self._resolve(each, depth + 1) for each in argument)
-            is_known = isinstance(one, str | int) and isinstance(other, str | int) and UNKNOWN not in f"{one}{other}"
+            is_known = (
+                isinstance(one, str | int)
+                and isinstance(other, str | int)
+                and UNKNOWN not in f"{one}{other}"
+            )
             return str(one) == str(other) if is_known else None
         parts = [self._condition(each, depth + 1) for each in argument]
         if name == "Fn::Not":
@@ -335,9 +395,16 @@ class _Template(Struct):
         return None
 
     def _selected(self, name: str, argument: object, depth: int) -> object:
-        keys = [self._resolve(each, depth) for each in argument] if isinstance(argument, list) else []
+        keys = (
+            [self._resolve(each, depth) for each in argument] if isinstance(argument, list) else []
+        )
         found: object = None
-        if name == "Select" and len(keys) == 2 and str(keys[0]).isdigit() and isinstance(keys[1], list):
+        if (
+            name == "Select"
+            and len(keys) == 2
+            and str(keys[0]).isdigit()
+            and isinstance(keys[1], list)
+        ):
             index = int(str(keys[0]))
             found = keys[1][index] if index < len(keys[1]) else None
         elif name == "FindInMap" and len(keys) >= 3:
@@ -348,15 +415,24 @@ class _Template(Struct):
 
 
 def _is_stored(parameter: Mapping[str, object]) -> bool:
-    """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose value it has."""
+    """Whether a parameter of a template holds the name of a parameter of Systems Manager, whose
+    value it has.
+    """
     return str(parameter.get("Type", "")).startswith("AWS::SSM::Parameter::Value<")
 
 
 def _name_inside(kind: ResourceKind, properties: Mapping[str, object]) -> object:
-    """The name in the one block that describes the resource: `DatabaseInput.Name`; None where there is none."""
+    """The name in the one block that describes the resource: `DatabaseInput.Name`; None where there
+    is none.
+    """
     noun = kind.name.rpartition("::")[2]
     blocks = [properties.get(f"{noun}{end}") for end in ("", "Input", "Config", "Configuration")]
-    named = (block.get(key) for block in blocks if isinstance(block, dict) for key in ("Name", f"{noun}Name"))
+    named = (
+        block.get(key)
+        for block in blocks
+        if isinstance(block, dict)
+        for key in ("Name", f"{noun}Name")
+    )
     return next(filter(None, named), None)
 
 

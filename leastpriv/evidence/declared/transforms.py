@@ -1,8 +1,9 @@
-"""Expands AWS SAM templates and `Fn::ForEach` to CloudFormation, and reads what `samconfig.toml` says of the stack.
+"""Expands AWS SAM templates and `Fn::ForEach` to CloudFormation, and reads what `samconfig.toml`
+says of the stack.
 
 The syntax of loops is that of the transform AWS::LanguageExtensions
-(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-foreach.html, not
-read: inferred from templates).
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-foreach.html,
+not read: inferred from templates).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class _Session:
     region_name = "us-east-1"
 
 
-def after_transform(document: Mapping[str, object], source: str, uploads: str) -> Mapping[str, object]:
+def after_transform(
+    document: Mapping[str, object], source: str, uploads: str
+) -> Mapping[str, object]:
     """Returns the CloudFormation template that AWS SAM makes of a template.
 
     Args:
@@ -51,14 +54,21 @@ def after_transform(document: Mapping[str, object], source: str, uploads: str) -
     for logical, entry in resources.items() if isinstance(resources, dict) else ():
         properties = entry.get("Properties") if isinstance(entry, dict) else None
         if isinstance(properties, dict):
-            local = [key for key in _LOCAL if isinstance(properties.get(key), str) and "://" not in properties[key]]
+            local = [
+                key
+                for key in _LOCAL
+                if isinstance(properties.get(key), str) and "://" not in properties[key]
+            ]
             nested.update((logical, properties[key]) for key in local if key == "Location")
             properties.update(dict.fromkeys(local, f"s3://{uploads}{UNKNOWN}"))
     try:
         translator = Translator(None, Parser(), boto_session=_Session())
         made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)
     except InvalidDocumentException as error:
-        causes = "; ".join(str(getattr(cause, "message", cause)) for cause in getattr(error, "causes", ()) or (error,))
+        causes = "; ".join(
+            str(getattr(cause, "message", cause))
+            for cause in getattr(error, "causes", ()) or (error,)
+        )
         raise InputError(f"{source}: AWS SAM rejects the template: {causes}") from error
     for logical, path in nested.items():
         made["Resources"][logical]["Metadata"] = {LOCAL_PATH: path}
@@ -66,7 +76,9 @@ def after_transform(document: Mapping[str, object], source: str, uploads: str) -
 
 
 def deployed_as(raw: bytes) -> Stack:
-    """Returns how a `samconfig.toml` deploys: stack, parameters, tags, bucket, as far as it says so."""
+    """Returns how a `samconfig.toml` deploys: stack, parameters, tags, bucket, as far as it says
+    so.
+    """
     try:
         config = tomllib.loads(raw.decode("utf-8", "replace"))
     except tomllib.TOMLDecodeError:
@@ -82,7 +94,9 @@ def deployed_as(raw: bytes) -> Stack:
     values = {key: value.strip('"') for key, value in _OVERRIDE.findall(text)}
     prefix = f"{str(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
     bucket = "" if given.get("resolve_s3") else str(given.get("s3_bucket") or "")
-    return Stack(str(given.get("stack_name") or UNKNOWN), values, bool(given.get("tags")), bucket, prefix)
+    return Stack(
+        str(given.get("stack_name") or UNKNOWN), values, bool(given.get("tags")), bucket, prefix
+    )
 
 
 _LOOP = "Fn::ForEach::"
@@ -90,7 +104,9 @@ _PARTS = 3
 _MOST_LEVELS = 40
 
 
-def without_loops(value: object, items: Callable[[object], Sequence[str]], level: int = 0) -> object:
+def without_loops(
+    value: object, items: Callable[[object], Sequence[str]], level: int = 0
+) -> object:
     """Returns a JSON value with what its loops make in their place.
 
     Args:
@@ -116,13 +132,20 @@ def without_loops(value: object, items: Callable[[object], Sequence[str]], level
 
 
 def _replaced(value: object, name: str, item: str) -> object:
-    """A value with an item in place of the variable of its loop; `&{…}` takes letters and digits alone."""
+    """A value with an item in place of the variable of its loop; `&{…}` takes letters and digits
+    alone.
+    """
     if isinstance(value, str):
-        return value.replace(f"${{{name}}}", item).replace(f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item))
+        return value.replace(f"${{{name}}}", item).replace(
+            f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item)
+        )
     if isinstance(value, list):
         return [_replaced(each, name, item) for each in value]
     if isinstance(value, Mapping):
         if value == {"Ref": name}:
             return item
-        return {str(_replaced(key, name, item)): _replaced(each, name, item) for key, each in value.items()}
+        return {
+            str(_replaced(key, name, item)): _replaced(each, name, item)
+            for key, each in value.items()
+        }
     return value

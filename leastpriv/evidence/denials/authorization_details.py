@@ -1,7 +1,9 @@
-"""Replaces denials by AWS's own account of them: every action, resource and condition key that a call was judged by.
+"""Replaces denials by AWS's own account of them: every action, resource and condition key that a
+call was judged by.
 
-AWS returns the account under the authorization id of a denial (`GetRequestAuthorizationDetails`, API model 2018-05-10
-of botocore 1.44.8, read 2026-11-27): some minutes after the denial, and for at least 24 hours, in the denial's region.
+AWS returns the account under the authorization id of a denial (`GetRequestAuthorizationDetails`,
+API model 2018-05-10 of botocore 1.44.8, read 2026-11-27): some minutes after the denial, and for at
+least 24 hours, in the denial's region.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Evaluation(Struct, frozen=True):
     resource: str
     """`*` for an action without resources."""
     denied_by: tuple[DeniedBy, ...] = ()
-    """The policy types that denied, in AWS's order; empty for an allowed action, and where AWS shows no check."""
+    """The policy types that denied, in AWS's order; empty for an allowed action, and where AWS
+    shows no check.
+    """
     explicit: bool = False
     policies: tuple[str, ...] = ()
     """Policies that denied, or that a denying check found without an allowing statement."""
@@ -74,7 +78,9 @@ class DeniedRequest(Struct, frozen=True):
 
 
 def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
-    """Parses the pages of one answer; what an unknown check denied is denied by an unknown policy type."""
+    """Parses the pages of one answer; what an unknown check denied is denied by an unknown policy
+    type.
+    """
     context = _values(pages[0].get("requestContext") or {})
     policies = {str(each.get("uri")): each for page in pages for each in page.get("policies") or ()}
     found = [
@@ -83,34 +89,51 @@ def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
         for each in page.get("evaluations") or ()
         if isinstance(each.get("action"), str)
     ]
-    principal, user = ("".join(context.get(key, ())[:1]) for key in ("aws:principalarn", "aws:userid"))
+    principal, user = (
+        "".join(context.get(key, ())[:1]) for key in ("aws:principalarn", "aws:userid")
+    )
     return AuthorizationDetails(principal, user.partition(":")[2], tuple(found))
 
 
 def _evaluation(
-    raw: Mapping[str, Any], context: Mapping[str, tuple[str, ...]], policies: Mapping[str, Mapping[str, Any]]
+    raw: Mapping[str, Any],
+    context: Mapping[str, tuple[str, ...]],
+    policies: Mapping[str, Mapping[str, Any]],
 ) -> Evaluation:
     effect = raw.get("evaluatedEffect")
-    checks = [each for each in raw.get("checks") or () if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)]
+    checks = [
+        each
+        for each in raw.get("checks") or ()
+        if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)
+    ]
     # Older answers have no checks, and the matching policies in the evaluation itself.
-    denying = [each for each in checks if each["evaluatedEffect"] == effect] or ([raw] if effect == _EXPLICIT else [])
+    denying = [each for each in checks if each["evaluatedEffect"] == effect] or (
+        [raw] if effect == _EXPLICIT else []
+    )
     types = dict.fromkeys(_denying_type(each, policies) for each in denying)
     return Evaluation(
         action=str(raw["action"]),
         resource=str(raw.get("resource") or "*"),
         denied_by=() if effect == _ALLOW else tuple(types),
         explicit=effect == _EXPLICIT,
-        policies=tuple(dict.fromkeys(name for each in denying for name in _policy_names(each, policies))),
+        policies=tuple(
+            dict.fromkeys(name for each in denying for name in _policy_names(each, policies))
+        ),
         context={**context, **_values(raw.get("context") or {})},
         allowed=effect == _ALLOW,
     )
 
 
 def _denying_type(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> DeniedBy:
-    """Returns the policy type of a denying check, or of the first policy that denied in an answer without checks."""
+    """Returns the policy type of a denying check, or of the first policy that denied in an answer
+    without checks.
+    """
     matched = _denying_policies(check)
     kind = policies.get(str(matched[0].get("uri")), {}).get("type") if matched else ""
-    types = {row["type"]: DeniedBy(row["denied_by"]) for row in table("policy_types", "leastpriv.evidence")}
+    types = {
+        row["type"]: DeniedBy(row["denied_by"])
+        for row in table("policy_types", "leastpriv.evidence")
+    }
     return types.get(str(check.get("checkType")), types.get(str(kind), DeniedBy.UNKNOWN))
 
 
@@ -122,13 +145,21 @@ def _denying_policies(check: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _policy_names(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yields the policies behind a denying check; an inline policy has the name of what it is attached to."""
+def _policy_names(
+    check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yields the policies behind a denying check; an inline policy has the name of what it is
+    attached to.
+    """
     matched = _denying_policies(check)
     for each in matched:
         policy = policies.get(str(each.get("uri")), {})
         attached = ", ".join(str(one.get("arn")) for one in policy.get("attachedTo") or ())
-        name = f"an inline policy of {attached}" if policy.get("inline") and attached else str(each.get("uri"))
+        name = (
+            f"an inline policy of {attached}"
+            if policy.get("inline") and attached
+            else str(each.get("uri"))
+        )
         sids = [str(one["sid"]) for one in each.get("matchedStatements") or () if one.get("sid")]
         yield f"{name} (statement {', '.join(sids)})" if sids else name
     if not matched:
@@ -136,12 +167,18 @@ def _policy_names(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, 
         target = check.get("targetArn")
         for policy in policies.values():
             arns = [one.get("arn") for one in policy.get("attachedTo") or ()]
-            if policy.get("type") in relevant and not policy.get("inline") and (not target or target in arns):
+            if (
+                policy.get("type") in relevant
+                and not policy.get("inline")
+                and (not target or target in arns)
+            ):
                 yield str(policy.get("uri"))
 
 
 def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Returns a context with its keys in lower case and its values as texts, as conditions have them."""
+    """Returns a context with its keys in lower case and its values as texts, as conditions have
+    them.
+    """
     return {
         key.lower(): tuple(
             str(each).lower() if isinstance(each, bool) else str(each)
@@ -161,7 +198,9 @@ def denied_requests(evidence: Evidence) -> list[DeniedRequest]:
             region = denial.authorization_region or next(iter(usage.regions), "")
             own = DeniedRequest(denial.authorization_id, region, usage.last_seen)
             known = found.setdefault(own.id, own)
-            found[own.id] = replace(known, region=known.region or region, seen=max(known.seen, own.seen))
+            found[own.id] = replace(
+                known, region=known.region or region, seen=max(known.seen, own.seen)
+            )
     return sorted(found.values(), key=lambda each: (each.seen, each.id), reverse=True)
 
 
@@ -182,8 +221,13 @@ def read_details(
     missing = reader.ask(recent[:_MOST_IDS])
     new = [each for each in missing if now - each.seen <= _LATE]
     if new and not reader.stopped:
-        _log.info(f"AWS has no details yet of {len(new)} new denials, and makes them available minutes later")
-        waiting.until(lambda: not reader.ask(new) or reader.stopped or None, "the details of denials")
+        _log.info(
+            f"AWS has no details yet of {len(new)} new denials, and makes them available minutes"
+            " later"
+        )
+        waiting.until(
+            lambda: not reader.ask(new) or reader.stopped or None, "the details of denials"
+        )
     if not reader.stopped:
         left = sum(each.id not in reader.found for each in missing)
         reader.leave_out(left, "not there: expired, of another account, or not written yet")
@@ -217,7 +261,9 @@ class _Reader(Struct):
                     continue
                 # A malformed id says nothing about the other denials.
                 self.stopped = code != "ValidationException"
-                self.leave_out(1, _NOT_ANSWERED.get(getattr(error, "kind", AwsErrorKind.OTHER), str(error)))
+                self.leave_out(
+                    1, _NOT_ANSWERED.get(getattr(error, "kind", AwsErrorKind.OTHER), str(error))
+                )
                 _log.info(f"Not read: the details of denials. {error}")
         return missing
 
@@ -237,11 +283,15 @@ def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
     return pages
 
 
-def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], gaps: Iterable[Gap] = ()) -> Evidence:
-    """Replaces the denied usages that AWS's details explain by one for each action and resource that AWS denied.
+def with_details(
+    evidence: Evidence, found: Mapping[str, AuthorizationDetails], gaps: Iterable[Gap] = ()
+) -> Evidence:
+    """Replaces the denied usages that AWS's details explain by one for each action and resource
+    that AWS denied.
 
-    A usage of an action that the details do not contain remains. A job log or the name of a resource may contain the id
-    of another denial, whose details say nothing about this one: those of another principal or session.
+    A usage of an action that the details do not contain remains. A job log or the name of a
+    resource may contain the id of another denial, whose details say nothing about this one: those
+    of another principal or session.
     """
     sessions = {run.id: run.session for run in evidence.runs}
     kept: list[Usage] = []
@@ -253,10 +303,18 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
         if details is None or usage.denial is None:
             kept.append(usage)
         elif not same_arn(details.principal, evidence.principal):
-            strange[details.principal] = Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal)
-        elif not usage.denial.log and name and all(sessions.get(run, name) != name for run in usage.runs or ("",)):
+            strange[details.principal] = Gap(
+                GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal
+            )
+        elif (
+            not usage.denial.log
+            and name
+            and all(sessions.get(run, name) != name for run in usage.runs or ("",))
+        ):
             kept.append(usage)
-            strange[details.session] = Gap(GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial")
+            strange[details.session] = Gap(
+                GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial"
+            )
         else:
             explained.setdefault(usage.denial.authorization_id, []).append(usage)
     new: dict[tuple[object, ...], Usage] = {}
@@ -267,9 +325,12 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
         for usage in _denied_usages(found[name], template, evidence.principal):
             denial = usage.denial
             key = (usage.need, denial and denial.denied_by, denial and denial.mendable)
-            new[key] = summed(usage.need.permission.resource, (new[key], usage)) if key in new else usage
+            new[key] = (
+                summed(usage.need.permission.resource, (new[key], usage)) if key in new else usage
+            )
     usages = sorted(
-        (*kept, *new.values()), key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation)
+        (*kept, *new.values()),
+        key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
     )
     return replace(evidence, usages=tuple(usages), gaps=(*evidence.gaps, *gaps, *strange.values()))
 
@@ -277,19 +338,29 @@ def with_details(evidence: Evidence, found: Mapping[str, AuthorizationDetails], 
 def explained_denials(
     recorded: Denial, details: AuthorizationDetails
 ) -> Iterator[tuple[Denial, tuple[Condition, ...]]]:
-    """Yields a denial for each action and resource that AWS denied, with the conditions of an addition."""
+    """Yields a denial for each action and resource that AWS denied, with the conditions of an
+    addition.
+    """
     for each in details.evaluations:
         if not each.allowed:
             yield _denial(each, details, recorded), _conditions(each)
 
 
-def _denied_usages(details: AuthorizationDetails, template: Usage, principal: str) -> Iterator[Usage]:
+def _denied_usages(
+    details: AuthorizationDetails, template: Usage, principal: str
+) -> Iterator[Usage]:
     """Yields a usage like `template` for each action and resource that AWS denied."""
     seen: set[Need] = set()
-    for denial, conditions in explained_denials(template.denial, details) if template.denial else ():
+    for denial, conditions in (
+        explained_denials(template.denial, details) if template.denial else ()
+    ):
         for need in logged_needs(denial, principal):
             permission = replace(need.permission, conditions=conditions)
-            own = replace(need, permission=permission, derivation=DERIVATION if need.exact else need.derivation)
+            own = replace(
+                need,
+                permission=permission,
+                derivation=DERIVATION if need.exact else need.derivation,
+            )
             if own not in seen:
                 seen.add(own)
                 yield replace(template, need=own, denial=denial)
@@ -328,7 +399,9 @@ def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -
 
 
 def _conditions(each: Evaluation) -> tuple[Condition, ...]:
-    """Returns the conditions of an addition: the keys of `detail_conditions.tsv` that AWS judged the action by."""
+    """Returns the conditions of an addition: the keys of `detail_conditions.tsv` that AWS judged
+    the action by.
+    """
     keys = (
         row["key"]
         for row in table("detail_conditions", "leastpriv.evidence")

@@ -24,11 +24,13 @@ _WITHOUT = ": it needs AWS credentials; decode it with `aws sts decode-authoriza
 
 
 def read_decoded(text: str, denial: Denial) -> Denial:
-    """Adds the content of a decoded message to a denial; returns the denial unchanged for another text.
+    """Adds the content of a decoded message to a denial; returns the denial unchanged for another
+    text.
 
-    Format: "DecodeAuthorizationMessage" in the AWS STS API Reference (read 2026-11-24): `allowed`, `explicitDeny`,
-    `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`. It does not say
-    which policy type lacked the permission; no grant overrides an explicit deny.
+    Format: "DecodeAuthorizationMessage" in the AWS STS API Reference (read 2026-11-24): `allowed`,
+    `explicitDeny`, `matchedStatements`, `failures` and `context` with `principal`, `action`,
+    `resource`, `conditions`. It does not say which policy type lacked the permission; no grant
+    overrides an explicit deny.
     """
     try:
         answer = json.loads(text)
@@ -37,7 +39,9 @@ def read_decoded(text: str, denial: Denial) -> Denial:
     context = answer.get("context") if isinstance(answer, dict) else None
     if not isinstance(context, dict) or answer.get("allowed") is not False:
         return denial
-    action, resource, principal = (context.get(name) for name in ("action", "resource", "principal"))
+    action, resource, principal = (
+        context.get(name) for name in ("action", "resource", "principal")
+    )
     if not isinstance(action, str) or not catalog.action(action):
         return denial
     whose = principal.get("arn") if isinstance(principal, dict) else None
@@ -58,7 +62,9 @@ class Decoder:
     """Decodes each encoded message once, until AWS denies decoding."""
 
     def __init__(self, decode: Callable[[str], str] | None) -> None:
-        """`decode` returns the decoded JSON of a text, or raises LeastprivError; None: decoding is not possible."""
+        """`decode` returns the decoded JSON of a text, or raises LeastprivError; None: decoding is
+        not possible.
+        """
         self._decode = decode
         self._known: dict[str, str] = {}
         self.trouble = _WITHOUT if decode is None else ""

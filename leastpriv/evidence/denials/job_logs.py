@@ -1,7 +1,7 @@
 """Finds denials in log files of any size: time grows with the log, memory does not.
 
-A log is searched for a dozen words of which every denial contains one; only the text around them is parsed. Logs are
-files, folders, standard input, gzip files, and GitHub's zip archives.
+A log is searched for a dozen words of which every denial contains one; only the text around them is
+parsed. Logs are files, folders, standard input, gzip files, and GitHub's zip archives.
 """
 
 from __future__ import annotations
@@ -32,26 +32,36 @@ from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20
 _DENIAL_WORDS = (
-    b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:", b"access denied",
+    b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:",
+    b"access denied",
     b"denied by s3", b"denied) when",
-    b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers", b"used to assume",
+    b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers",
+    b"used to assume",
     b"is denied", b"denied due to", b"accessdenied", b"forbidden", b" 403", b'"allowed',
 )  # fmt: skip
 """In lower case, and several, so that one remains whole wherever a tool wraps a line."""
 _BLOCK = 16_384
-"""Bytes that are searched and parsed at once, at least; the last line is complete if it is not as long itself."""
+"""Bytes that are searched and parsed at once, at least; the last line is complete if it is not as
+long itself.
+"""
 _BEFORE = 4_096
-"""Bytes before a block that are parsed too: the tool's output, and a principal that a table column wraps."""
+"""Bytes before a block that are parsed too: the tool's output, and a principal that a table column
+wraps.
+"""
 _AFTER = 12_288
 """Bytes after a block that are parsed too, so that a denial that begins at its end is complete."""
 _LEAD = 1_024
 """Bytes before a word in which its denial may begin."""
 _LONGEST_LINE = 8 * 1024**2
-"""Bytes of one line in which denials are looked for: no tool writes a longer one, and each 16 KB takes 20 ms."""
+"""Bytes of one line in which denials are looked for: no tool writes a longer one, and each 16 KB
+takes 20 ms.
+"""
 _STAMP = re.compile(
     rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
 )
-"""The time that GitHub's runner writes before each line; `gh run view --log` adds job and step before it."""
+"""The time that GitHub's runner writes before each line; `gh run view --log` adds job and step
+before it.
+"""
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _SOME = 4_096
 """Bytes that identify an encoding."""
@@ -101,7 +111,9 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
             last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)
             stop = block.find(b"\n", last + _LEAD) + 1 or len(block)
             behind = (block[stop:] + following)[:_AFTER]
-            yield from _read((context, block[start:stop], behind), name, line + block.count(b"\n", 0, start))
+            yield from _read(
+                (context, block[start:stop], behind), name, line + block.count(b"\n", 0, start)
+            )
         line += block.count(b"\n")
         column = len(block) - block.rfind(b"\n") - 1 + (0 if b"\n" in block else column)
         before, block = block[-_BEFORE:], following
@@ -120,10 +132,11 @@ def _blocks(stream: ByteStream) -> Iterator[bytes]:
 
 
 def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
-    """Returns each denial once, with the most complete of its copies, and whether some were left out.
+    """Returns each denial once, with the most complete of its copies, and whether some were left
+    out.
 
-    Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal actions and an equal
-    resource; a principal or reason that one copy lacks comes from another.
+    Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal
+    actions and an equal resource; a principal or reason that one copy lacks comes from another.
     """
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0
@@ -132,7 +145,9 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
         encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
         key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, encoded)
         group = kept.get(key, [])
-        index = next((at for at, other in enumerate(group) if _are_copies(one.denial, other.denial)), None)
+        index = next(
+            (at for at, other in enumerate(group) if _are_copies(one.denial, other.denial)), None
+        )
         if index is None:
             if count >= MOST_DISTINCT:
                 return [*chain(*kept.values())], True
@@ -140,7 +155,9 @@ def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial],
             count += 1
         else:
             known = group[index].denial
-            best = max(known, one.denial, key=lambda each: (_names_actions(each), bool(each.principal)))
+            best = max(
+                known, one.denial, key=lambda each: (_names_actions(each), bool(each.principal))
+            )
             # The newest id is the one that AWS keeps longest.
             newest = one.denial if one.denial.authorization_id else known
             name, region = newest.authorization_id, newest.authorization_region
@@ -163,7 +180,9 @@ def _names_actions(denial: Denial) -> bool:
 
 
 def _utf8(stream: ByteStream) -> Iterator[bytes]:
-    """Returns the stream in chunks; PowerShell's redirection writes UTF-16, with or without a byte order mark."""
+    """Returns the stream in chunks; PowerShell's redirection writes UTF-16, with or without a byte
+    order mark.
+    """
     first = stream.read(CHUNK)
     wide = _wide(first)
     decoder = codecs.getincrementaldecoder(wide)("replace") if wide else None
@@ -175,18 +194,23 @@ def _utf8(stream: ByteStream) -> Iterator[bytes]:
 def _wide(begin: bytes) -> str:
     """Returns the form of UTF-16 at the start of a stream; empty for another encoding.
 
-    Without a mark, the zeros decide: half of the bytes of Latin text, all on the same side, and none in UTF-8.
+    Without a mark, the zeros decide: half of the bytes of Latin text, all on the same side, and
+    none in UTF-8.
     """
     if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     some = begin[:_SOME]
     high, low = some[0::2].count(0), some[1::2].count(0)
     enough = len(some) // 4
-    return "" if max(high, low) <= enough or min(high, low) else "utf-16-be" if high else "utf-16-le"
+    return (
+        "" if max(high, low) <= enough or min(high, low) else "utf-16-be" if high else "utf-16-le"
+    )
 
 
 def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[LoggedDenial]:
-    """Yields the denials that begin in the second of three parts of a log, which begins with a line."""
+    """Yields the denials that begin in the second of three parts of a log, which begins with a
+    line.
+    """
     lines = [[*_LINE.findall(part.decode("utf-8", "replace"))] for part in parts]
     above, own = len(lines[0]), len(lines[1])
     ordered = [*chain(*lines)]
@@ -199,10 +223,17 @@ def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[L
         yield LoggedDenial(name, line + number, denial, _time_of(parts[1], number))
 
 
-def _denials_of(lines: Sequence[str], above: int, own: int, numbers: Sequence[int]) -> list[tuple[int, Denial]]:
-    """Finds the denials in some lines that begin in `own` lines after those above, with the numbers of their lines."""
+def _denials_of(
+    lines: Sequence[str], above: int, own: int, numbers: Sequence[int]
+) -> list[tuple[int, Denial]]:
+    """Finds the denials in some lines that begin in `own` lines after those above, with the numbers
+    of their lines.
+    """
     places = [range(above), range(above, above + own), range(above + own, len(lines))]
-    cleaned = [clean_log_text("".join(lines[number] for number in numbers if number in place)) for place in places]
+    cleaned = [
+        clean_log_text("".join(lines[number] for number in numbers if number in place))
+        for place in places
+    ]
     start, behind = accumulate(len(part.text) for part in cleaned[:2])
     begins = zip(cleaned, (0, start, behind), strict=True)
     whole = LogText(
@@ -219,7 +250,9 @@ def _denials_of(lines: Sequence[str], above: int, own: int, numbers: Sequence[in
 
 
 def _completeness(found: tuple[int, Denial]) -> int:
-    """How much a denial says, to choose between two ways to read a log; nothing where its action is inferred."""
+    """How much a denial says, to choose between two ways to read a log; nothing where its action is
+    inferred.
+    """
     denial = found[1]
     parts = (denial.actions, denial.resource, denial.denied_by is not DeniedBy.UNKNOWN)
     return 0 if denial.inferred else sum(map(bool, parts))
@@ -248,7 +281,8 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
     """Yields all denials of the named logs in order; `-`, or no name, is standard input.
 
     Raises:
-        InputError: a file is missing or cannot be read, or an archive is damaged, encrypted or too large.
+        InputError: a file is missing or cannot be read, or an archive is damaged, encrypted or too
+            large.
     """
     for name in names or (STANDARD_INPUT,):
         try:
@@ -257,8 +291,12 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
             else:
                 yield from _read_path(Path(name))
         except OSError as error:
-            advice = "; pass a pipe as standard input, with the name -" if Path(name).is_fifo() else ""
-            raise InputError(f"{name!r} cannot be read: {error.strerror or error}{advice}.") from error
+            advice = (
+                "; pass a pipe as standard input, with the name -" if Path(name).is_fifo() else ""
+            )
+            raise InputError(
+                f"{name!r} cannot be read: {error.strerror or error}{advice}."
+            ) from error
 
 
 def _read_path(path: Path) -> Iterator[LoggedDenial]:
@@ -300,13 +338,16 @@ class _ArchiveMembers:
         self._left -= len(part)
         if self._left < 0:
             raise InputError(
-                f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack the files that you need."
+                f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack the"
+                " files that you need."
             )
         return part
 
 
 def _read_archive(stream: BufferedReader[Any], name: str) -> Iterator[LoggedDenial]:
-    """Yields the denials of every member in order; a piped archive is stored on disk, as its index is at the end."""
+    """Yields the denials of every member in order; a piped archive is stored on disk, as its index
+    is at the end.
+    """
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
         if name == STANDARD_INPUT:
             shutil.copyfileobj(stream, copy)

@@ -1,8 +1,9 @@
-"""Removes what tools add to the text of a log, and loads the wordings of denials from the tables of `data/` (pure).
+"""Removes what tools add to the text of a log, and loads the wordings of denials from the tables of
+`data/` (pure).
 
-Colours, timestamps, boxes and escapes are removed; line breaks remain. A break may be between two words (Terraform's
-boxes, people) or inside one (CDK at the width of the terminal, SAM's columns); the grammar decides which. Words are
-therefore matched with `breakable`: a break may occur anywhere.
+Colours, timestamps, boxes and escapes are removed; line breaks remain. A break may be between two
+words (Terraform's boxes, people) or inside one (CDK at the width of the terminal, SAM's columns);
+the grammar decides which. Words are therefore matched with `breakable`: a break may occur anywhere.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from leastpriv.models import Denial, DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table
 
 BREAKS = "\n\v"
-"""`\n` ends a line of the log; `\v` is a break that a tool wrote as text (`\\n`), or a carriage return."""
+"""`\n` ends a line of the log; `\v` is a break that a tool wrote as text (`\\n`), or a carriage
+return.
+"""
 _LINE_END = re.compile(r"([\n\v])")
 BLANKS = re.compile(r"[ \n\v]+")
 
 # Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
-_COLOUR = re.compile(r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}[ -/]{0,4}[@-~]")
+_COLOUR = re.compile(
+    r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}["
+    r" -/]{0,4}[@-~]"
+)
 _ESCAPED = re.compile(
     r"\\+(?:([nrt\"'/])|u([0-9a-fA-F]{4})|(x[0-9a-fA-F]{2}(?:\\+x[0-9a-fA-F]{2}){0,99}))|&(quot|apos|lt|gt|amp|#34|#39|#x27);|</?(?:code|strong|em|samp|pre)>"
 )
@@ -33,15 +39,19 @@ _ESCAPE_VALUES = {"n": "\v", "r": "\v", "t": " "}
 # `gh run view --log` adds job and step, the runner a time, other systems their own prefixes.
 _STAMP = re.compile(
     r"(?:\ufeff)?(?:[^\t\n\v]{1,200}\t[^\t\n\v]{1,200}\t\ufeff?(?=\d{4}-))?"
-    r"(?:(?:\[Container\] )?\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]?)?"
+    r"(?:(?:\[Container\] )?\[?\d{4}[-/]\d\d[-/]\d\d[T"
+    r" ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?\]?[ \t]?)?"
 )
 _WORD = re.compile(r"[ \t]*[^ \t]+")
 _DIGITS = re.compile(r"\d+")
 _LABEL_WORDS, _LABEL_LENGTH = 5, 60
-_LEVEL = re.compile(r"\W*(?:error|err|warn|warning|info|debug|trace|fatal|notice|stderr|stdout)\W*", re.IGNORECASE)
+_LEVEL = re.compile(
+    r"\W*(?:error|err|warn|warning|info|debug|trace|fatal|notice|stderr|stdout)\W*", re.IGNORECASE
+)
 _TASK = re.compile(
     rf"[ \t]*(?:(?:[^A-Za-z\s]+|{_LEVEL.pattern})[ \t]+){{0,3}}?(#\d+(?= \d+\.\d)|"
-    r"\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}[ \t]+\|)",
+    r"\[(?:[^\]\s]*[A-Za-z][^\]\s]*|\d{1,3})\](?=\s)|[\w@(][^\s\"']{0,60}[:$>](?=\s)|[\w./@-]{1,60}["
+    r" \t]+\|)",
     re.IGNORECASE,
 )
 _OF_MESSAGE = re.compile(
@@ -52,7 +62,9 @@ _OF_MESSAGE = re.compile(
 """A word of a message, which ends a label."""
 _FRAME_WORD = re.compile(r"[|│┃║╷╵>#,*\"'{]+")
 _LABEL_END = re.compile(r".*[:|\])$>]|[\d.:,+-]+|[^\w\s]{1,3}")
-_DECORATION = re.compile(r"[ \t]*(?:##\[\w{1,20}\]|::\w{1,20}(?: [^:\n\v]{0,200})?::)?[ \t│┃║|╷╵>#,]*")
+_DECORATION = re.compile(
+    r"[ \t]*(?:##\[\w{1,20}\]|::\w{1,20}(?: [^:\n\v]{0,200})?::)?[ \t│┃║|╷╵>#,]*"
+)
 _FRAME = " \t│┃║"
 
 
@@ -70,7 +82,9 @@ def clean_log_text(raw: str) -> LogText:
     """Cleans a text and keeps its line ends, so that lines can be counted in the result."""
     plain = raw.replace("\r\n", "\n").replace("\r", "\v")
     lines = _LINE_END.split(_COLOUR.sub("", plain))
-    lines[::2] = map(_unescaped, _without_labels([_STAMP.sub("", line, count=1) for line in lines[::2]]))
+    lines[::2] = map(
+        _unescaped, _without_labels([_STAMP.sub("", line, count=1) for line in lines[::2]])
+    )
     pieces = _LINE_END.split("".join(lines))
     ends: list[int] = []
     for at in range(0, len(pieces), 2):
@@ -85,10 +99,12 @@ def clean_log_text(raw: str) -> LogText:
 
 
 def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
-    """Returns the numbers of the lines of each task whose output is mixed with that of others; empty if none is.
+    """Returns the numbers of the lines of each task whose output is mixed with that of others;
+    empty if none is.
 
-    Tools that run tasks at the same time (Terragrunt, Docker Compose, monorepo tools) write the task before each line:
-    `[vpc] `, `deploy-1  | `, `#12 3.41 `. A line without one belongs to the task of the line before.
+    Tools that run tasks at the same time (Terragrunt, Docker Compose, monorepo tools) write the
+    task before each line: `[vpc] `, `deploy-1  | `, `#12 3.41 `. A line without one belongs to the
+    task of the line before.
     """
     named = (_TASK.match(_STAMP.sub("", _COLOUR.sub("", line), count=1)) for line in lines)
     own = ["" if not each or _OF_MESSAGE.search(each[1]) else each[1] for each in named]
@@ -102,14 +118,21 @@ def lines_by_task(lines: Sequence[str]) -> list[list[int]]:
 
 
 def breakable(words: str) -> str:
-    """Returns a regular expression for literal words: blanks between them may be missing, breaks may occur anywhere."""
-    pieces = [r"[ \n\v]*" if character == " " else re.escape(character) + r"[\n\v]?" for character in words]
+    """Returns a regular expression for literal words: blanks between them may be missing, breaks
+    may occur anywhere.
+    """
+    pieces = [
+        r"[ \n\v]*" if character == " " else re.escape(character) + r"[\n\v]?"
+        for character in words
+    ]
     return "".join(pieces).removesuffix(r"[\n\v]?")
 
 
 def any_beginning(words: str) -> str:
     """Returns a regular expression for any beginning of literal words, the longest first."""
-    return "(?:" + "|".join(breakable(words[:end].rstrip()) for end in range(len(words), 0, -1)) + ")"
+    return (
+        "(?:" + "|".join(breakable(words[:end].rstrip()) for end in range(len(words), 0, -1)) + ")"
+    )
 
 
 def without_blanks(text: str) -> str:
@@ -128,9 +151,11 @@ def one_line(text: str) -> str:
 
 
 def _without_labels(lines: list[str]) -> list[str]:
-    """Removes what a tool writes before each line of another's output: a time, a container, a task, a level.
+    """Removes what a tool writes before each line of another's output: a time, a container, a task,
+    a level.
 
-    A label is removed only where the line before or after begins with the same, whatever numbers are in it.
+    A label is removed only where the line before or after begins with the same, whatever numbers
+    are in it.
     """
     # Most neighbours begin differently, which is cheaper to see than whether a line has a label.
     begins = [line.lstrip()[:1] for line in lines]
@@ -146,7 +171,11 @@ def _without_labels(lines: list[str]) -> list[str]:
 def _labels(one: str, other: str) -> tuple[int, int]:
     """Returns the lengths of the equal labels of two lines; zeros without one."""
     found = (0, 0)
-    words = zip(_WORD.finditer(one, 0, 2 * _LABEL_LENGTH), _WORD.finditer(other, 0, 2 * _LABEL_LENGTH), strict=False)
+    words = zip(
+        _WORD.finditer(one, 0, 2 * _LABEL_LENGTH),
+        _WORD.finditer(other, 0, 2 * _LABEL_LENGTH),
+        strict=False,
+    )
     for number, (first, second) in enumerate(words):
         word = first[0].strip()
         same = _DIGITS.sub("0", word) == _DIGITS.sub("0", second[0].strip())
@@ -155,7 +184,9 @@ def _labels(one: str, other: str) -> tuple[int, int]:
         if _OF_MESSAGE.search(word) and not _LEVEL.fullmatch(word):
             break
         ends = (first.end(), second.end())
-        is_column = all(text.startswith("  ", end) for text, end in zip((one, other), ends, strict=True))
+        is_column = all(
+            text.startswith("  ", end) for text, end in zip((one, other), ends, strict=True)
+        )
         if max(ends) <= _LABEL_LENGTH and (_LABEL_END.fullmatch(word) or is_column):
             found = ends
     return found if one[found[0] :].strip() and other[found[1] :].strip() else (0, 0)
@@ -184,30 +215,49 @@ _PACKAGE = "leastpriv.evidence"
 
 
 def other_cause_reason(text: str) -> str:
-    """Returns why no grant fixes an error of another cause; empty where the cause is not in the table."""
+    """Returns why no grant fixes an error of another cause; empty where the cause is not in the
+    table.
+    """
     words = without_blanks(text)
-    return next((row["why"] for row in table("other_causes", _PACKAGE) if without_blanks(row["text"]) in words), "")
+    return next(
+        (
+            row["why"]
+            for row in table("other_causes", _PACKAGE)
+            if without_blanks(row["text"]) in words
+        ),
+        "",
+    )
 
 
 def foreign_store(text: str) -> str:
-    """Returns the object store other than Amazon S3 that the text mentions; empty where there is none."""
+    """Returns the object store other than Amazon S3 that the text mentions; empty where there is
+    none.
+    """
     words = text.lower()
-    return next((row["store"] for row in table("foreign_stores", _PACKAGE) if row["word"] in words), "")
+    return next(
+        (row["store"] for row in table("foreign_stores", _PACKAGE) if row["word"] in words), ""
+    )
 
 
 _END_OF_BARE = (
     r"(?![\w-])(?! *[\n\v]? *(?:because|to|for|by|with|when|due|since|as|on|while)\b)"
     rf"(?!\.[ \n\v]*{breakable('User:')})"
 )
-"""`Access Denied because object protected by object lock` has another cause, and EC2's newer messages continue with
-AWS's own sentence; an empty line ends the text."""
+"""`Access Denied because object protected by object lock` has another cause, and EC2's newer
+messages continue with AWS's own sentence; an empty line ends the text."""
 
 
 @cache
 def tool_phrases() -> tuple[tuple[str, re.Pattern[str], str], ...]:
-    """What tools print before a bare denial: without blanks, as a pattern, and the denied action."""
+    """What tools print before a bare denial: without blanks, as a pattern, and the denied
+    action.
+    """
     return tuple(
-        (without_blanks(row["phrase"]), re.compile(breakable(row["phrase"]), re.IGNORECASE), row["action"])
+        (
+            without_blanks(row["phrase"]),
+            re.compile(breakable(row["phrase"]), re.IGNORECASE),
+            row["action"],
+        )
         for row in table("tool_phrases", _PACKAGE)
     )
 
@@ -220,7 +270,9 @@ def iam_kinds() -> Mapping[str, str]:
 
 @cache
 def prefixes_of_services() -> Mapping[str, str]:
-    """Name of a service in SDKs and CloudFormation, without blanks -> IAM prefix, where they differ."""
+    """Name of a service in SDKs and CloudFormation, without blanks -> IAM prefix, where they
+    differ.
+    """
     return {without_blanks(row["name"]): row["prefix"] for row in table("service_names", _PACKAGE)}
 
 
@@ -262,13 +314,17 @@ def is_denial_code(code: str) -> bool:
 
 
 def bare_denial_service(text: str) -> str | None:
-    """Returns the service whose bare denial a text begins with (empty: any service's); None where it is none."""
+    """Returns the service whose bare denial a text begins with (empty: any service's); None where
+    it is none.
+    """
     return next((service for pattern, service in _bare_denials() if pattern.match(text)), None)
 
 
 @cache
 def _bare_denials() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Messages without an action, as patterns for their beginning, with the service or an empty text."""
+    """Messages without an action, as patterns for their beginning, with the service or an empty
+    text.
+    """
     return tuple(
         (re.compile(breakable(row["text"]) + _END_OF_BARE, re.IGNORECASE), row["service"])
         for row in table("bare_refusals", _PACKAGE)
@@ -276,7 +332,11 @@ def _bare_denials() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def inferred_denial(
-    layout: LogText, span: tuple[int, int], actions: tuple[str, ...], resource: str = "", why: str = ""
+    layout: LogText,
+    span: tuple[int, int],
+    actions: tuple[str, ...],
+    resource: str = "",
+    why: str = "",
 ) -> FoundDenial:
     """Builds a denial of inferred actions; `why` says why no grant helps."""
     start, end = span

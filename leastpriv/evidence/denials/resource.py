@@ -1,6 +1,7 @@
 """Parses the resource that a denial names, and converts it to an ARN for a policy (pure).
 
-S3 quotes the resource, IAM writes `role NAME`, Secrets Manager a bare name; GitHub and people mask parts of it.
+S3 quotes the resource, IAM writes `role NAME`, Secrets Manager a bare name; GitHub and people mask
+parts of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from collections.abc import Collection
 
 from msgspec import Struct
 
-from leastpriv.evidence.denials.log_text import BREAKS, LogText, breakable, iam_kinds, without_blanks, without_breaks
+from leastpriv.evidence.denials.log_text import (
+    BREAKS,
+    LogText,
+    breakable,
+    iam_kinds,
+    without_blanks,
+    without_breaks,
+)
 
 
 class NamedResource(Struct, frozen=True):
@@ -25,7 +33,8 @@ class NamedResource(Struct, frozen=True):
 
 _OPENED = re.compile(r"\\*(?P<open>[\"'`\u201c\u2018])")
 _LINKED = re.compile(
-    r"<(?P<address>arn:(?:[^<> \n\v]|<[^<>]{1,60}>)+)>|\[(?P<text>arn:[^\] \n\v]+)\]\(https?:[^) \n\v]*\)"
+    r"<(?P<address>arn:(?:[^<> \n\v]|<[^<>]{1,60}>)+)>|\[(?P<text>arn:[^\] \n\v]+)\]\(https?:[^)"
+    r" \n\v]*\)"
 )
 """What chat programs and Markdown make of an ARN: `<arn:…>`, `[arn:…](https://…)`."""
 _CLOSERS = {'"': '"', "'": "'", "`": "'`", "\u201c": "\u201d", "\u2018": "\u2019"}
@@ -35,7 +44,8 @@ _TOKEN = re.compile(r"(?:<[^<>/]{1,60}>|<[^<>/ \n\v\"]{0,60}\Z|[^ \n\v\"`<>])+")
 _FIRST_WORD = re.compile(r"[A-Za-z0-9_./:*@=+,$%{}#~<>-]+(?=[ \n\v\"'`(]|\Z)")
 _CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
 _KINDS = re.compile(
-    rf"(?:{'|'.join(map(breakable, sorted(iam_kinds(), key=len, reverse=True)))})[ \n\v]+", re.IGNORECASE
+    rf"(?:{'|'.join(map(breakable, sorted(iam_kinds(), key=len, reverse=True)))})[ \n\v]+",
+    re.IGNORECASE,
 )
 _IN_NEXT_LINE = re.compile(r"a[\n\v]?r[\n\v]?n|arn?\Z|\\?\*")
 _VERSION = re.compile(r" version v\d+")
@@ -45,7 +55,9 @@ _LABEL_OF_NEXT_LINE = re.compile(r"[\n\v][A-Za-z]{2,20}:\Z")
 
 
 def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> NamedResource:
-    """Parses the resource that begins at `start`; `tail` is the start of the reason, where it certainly ends."""
+    """Parses the resource that begins at `start`; `tail` is the start of the reason, where it
+    certainly ends.
+    """
     text = layout.text
     linked = _LINKED.match(text, start, limit)
     if linked:
@@ -84,7 +96,9 @@ def _kind_of(found: re.Match[str]) -> str:
 
 
 def _whole(region: str) -> str | None:
-    """Returns a region's text if it is only a resource: one word, however wrapped, or a kind and a name."""
+    """Returns a region's text if it is only a resource: one word, however wrapped, or a kind and a
+    name.
+    """
     words = region.strip(" " + BREAKS)
     if len(words) > _LONGEST:
         return None
@@ -100,7 +114,9 @@ def _whole(region: str) -> str | None:
 
 
 def _continued(layout: LogText, token: re.Match[str], limit: int) -> tuple[str, int]:
-    """A word without a reason after it continues in the next line if its own line is full, or if it is no ARN yet."""
+    """A word without a reason after it continues in the next line if its own line is full, or if it
+    is no ARN yet.
+    """
     word, end = token[0], token.end()
     text = layout.text
     while end < limit and text[end] in BREAKS and len(word) < _LONGEST:
@@ -116,32 +132,46 @@ def _continued(layout: LogText, token: re.Match[str], limit: int) -> tuple[str, 
 
 
 def is_full(layout: LogText, at: int) -> bool:
-    """Whether the line that ends at `at` was wrapped at a column: another is as long, and none near it is longer.
+    """Whether the line that ends at `at` was wrapped at a column: another is as long, and none near
+    it is longer.
 
     A copy of the line proves nothing: the same message printed again has the same length.
     """
     line = bisect_right(layout.starts, at) - 1
-    first, last = bisect_left(layout.starts, at - _LONGEST), bisect_right(layout.starts, at + _LONGEST)
+    first, last = (
+        bisect_left(layout.starts, at - _LONGEST),
+        bisect_right(layout.starts, at + _LONGEST),
+    )
     width = layout.ends[line]
     if width < _NARROWEST or max(layout.ends[first:last]) > width:
         return False
     own = _line(layout, line)
-    others = (other for other in range(first, last) if other != line and layout.ends[other] == width)
+    others = (
+        other for other in range(first, last) if other != line and layout.ends[other] == width
+    )
     return any(not _is_copy(_line(layout, other), own) for other in others)
 
 
 def _line(layout: LogText, number: int) -> str:
-    following = layout.starts[number + 1] - 1 if number + 1 < len(layout.starts) else len(layout.text)
+    following = (
+        layout.starts[number + 1] - 1 if number + 1 < len(layout.starts) else len(layout.text)
+    )
     return layout.text[layout.starts[number] : following]
 
 
 def _is_copy(one: str, other: str) -> bool:
-    """Whether two lines are one message: half of their text is equal, whatever names or numbers differ in the rest."""
+    """Whether two lines are one message: half of their text is equal, whatever names or numbers
+    differ in the rest.
+    """
     one, other = one.strip(), other.strip()
     quarter = max(len(one), len(other)) // 4
     begins, ends = one[:quarter] == other[:quarter], one[-quarter:] == other[-quarter:]
     half = 2 * quarter
-    return one == other or (begins and (ends or one[:half] == other[:half])) or (ends and one[-half:] == other[-half:])
+    return (
+        one == other
+        or (begins and (ends or one[:half] == other[:half]))
+        or (ends and one[-half:] == other[-half:])
+    )
 
 
 _NARROWEST = 40
@@ -153,7 +183,9 @@ def _is_cut(word: str, following: re.Match[str], text: str) -> bool:
     if not word.startswith("arn:"):
         return word in ("a", "ar", "arn")
     alone = following.end() >= len(text) or text[following.end()] != " "
-    return word.count(":") < _COLONS or (alone and word[-1] in ":/-" and not word.endswith(":log-stream:"))
+    return word.count(":") < _COLONS or (
+        alone and word[-1] in ":/-" and not word.endswith(":log-stream:")
+    )
 
 
 def _trimmed(word: str) -> str:
@@ -164,7 +196,10 @@ def _trimmed(word: str) -> str:
     while word != before:
         before = word
         word = _END_OF_BOLD.sub("", word).rstrip(".,;:'!…")
-        if any(word.endswith(end) and word.count(end) > word.count(begin) for begin, end in ("()", "[]", "{}")):
+        if any(
+            word.endswith(end) and word.count(end) > word.count(begin)
+            for begin, end in ("()", "[]", "{}")
+        ):
             word = word[:-1]
     return _unescaped(word)
 
@@ -197,12 +232,14 @@ def has_hidden_part(resource: str) -> bool:
     return MASK.search(resource) is not None
 
 
-def fill_hidden_parts(resource: str, known: Collection[str], *, masked_principal: str = "", principal: str = "") -> str:
+def fill_hidden_parts(
+    resource: str, known: Collection[str], *, masked_principal: str = "", principal: str = ""
+) -> str:
     """Fills the masked parts of a resource from other evidence; empty where that is ambiguous.
 
-    Exactly one of the ARNs in `known` must match, where a masked part replaces one or more characters except `:` and
-    `/`. Without one, an account that is masked like `masked_principal` is the account of `principal`, if nothing else
-    is masked.
+    Exactly one of the ARNs in `known` must match, where a masked part replaces one or more
+    characters except `:` and `/`. Without one, an account that is masked like `masked_principal` is
+    the account of `principal`, if nothing else is masked.
     """
     if not has_hidden_part(resource):
         return resource
@@ -210,16 +247,26 @@ def fill_hidden_parts(resource: str, known: Collection[str], *, masked_principal
     found = {arn for arn in known if re.fullmatch(pattern, arn) and not has_hidden_part(arn)}
     if found:
         return found.pop() if len(found) == 1 else ""
-    parts, own, real = resource.split(":", 5), masked_principal.split(":", 5), principal.split(":", 5)
-    same = len(parts) == len(own) == len(real) == 6 and parts[4] == own[4] and has_hidden_part(parts[4])
+    parts, own, real = (
+        resource.split(":", 5),
+        masked_principal.split(":", 5),
+        principal.split(":", 5),
+    )
+    same = (
+        len(parts) == len(own) == len(real) == 6
+        and parts[4] == own[4]
+        and has_hidden_part(parts[4])
+    )
     guess = ":".join((*parts[:4], real[4], parts[5])) if same else resource
     return "" if has_hidden_part(guess) else guess
 
 
 def resource_arn(resource: str, principal: str) -> str:
-    """Returns the ARN of a resource that IAM names by kind and name, in the principal's account; else the text.
+    """Returns the ARN of a resource that IAM names by kind and name, in the principal's account;
+    else the text.
 
-    `role NAME` has no path: the ARN is that of a role without one. `policy ARN version v2` is the policy.
+    `role NAME` has no path: the ARN is that of a role without one. `policy ARN version v2` is the
+    policy.
     """
     kind = _KINDS.match(resource)
     if not kind:

@@ -1,12 +1,13 @@
-"""Fetches the job logs of one attempt of a workflow run, and adds the denials in job logs to the evidence.
+"""Fetches the job logs of one attempt of a workflow run, and adds the denials in job logs to the
+evidence.
 
-Only this module uses `requests`. Jobs: "List jobs for a workflow run attempt"; a log: "Download job logs for a workflow
-run", which answers 302 with an address that is valid for a minute and needs no token (docs.github.com, REST API,
-"Workflow jobs", read 2026-11). The archive of the whole run is 404 while the run is in progress, so the log of each
-finished job is requested.
+Only this module uses `requests`. Jobs: "List jobs for a workflow run attempt"; a log: "Download job
+logs for a workflow run", which answers 302 with an address that is valid for a minute and needs no
+token (docs.github.com, REST API, "Workflow jobs", read 2026-11). The archive of the whole run is
+404 while the run is in progress, so the log of each finished job is requested.
 
-A log is untrusted: every program of a job writes into it. Its denials are marked (`Denial.log`), and
-`proposal/additions.py` decides which of them may be written.
+A log is untrusted: every program of a job writes into it. Its denials are marked (`Denial.log`),
+and `proposal/additions.py` decides which of them may be written.
 """
 
 from __future__ import annotations
@@ -28,7 +29,19 @@ from leastpriv.evidence.denials.needs import as_rehearsal_denial, logged_needs
 from leastpriv.evidence.denials.resource import fill_hidden_parts, has_hidden_part, resource_arn
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import is_rehearsal, workflow_run_id
-from leastpriv.models import Basis, Denial, DeniedBy, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
+from leastpriv.models import (
+    Basis,
+    Denial,
+    DeniedBy,
+    Gap,
+    GapKind,
+    Need,
+    Outcome,
+    Permission,
+    Run,
+    Scope,
+    Usage,
+)
 from leastpriv.permissions.lifecycle import next_actions
 from leastpriv.permissions.patterns import resource_matches, unescape
 
@@ -47,12 +60,16 @@ class LoggedDenials(Struct, frozen=True):
 
 
 def add_job_logs(
-    evidence: Evidence, logs: Sequence[LoggedDenials], window: Window, read_at: datetime, decoder: Decoder = NO_DECODER
+    evidence: Evidence,
+    logs: Sequence[LoggedDenials],
+    window: Window,
+    read_at: datetime,
+    decoder: Decoder = NO_DECODER,
 ) -> Evidence:
     """Adds denied usages, gaps and workflow runs from logs to the evidence.
 
-    A denial in a line without a time counts as seen at `read_at`. One that CloudTrail recorded for the same action and
-    resource is left out. `decoder` decodes EC2's messages.
+    A denial in a line without a time counts as seen at `read_at`. One that CloudTrail recorded for
+    the same action and resource is left out. `decoder` decodes EC2's messages.
     """
     usages: dict[tuple[Permission, str], Usage] = {}
     gaps = Counter[Gap]()
@@ -62,7 +79,9 @@ def add_job_logs(
     known = {
         usage.need.permission.resource
         for usage in evidence.usages
-        if usage.need.exact and usage.need.permission.resource.startswith("arn:") and usage.denial is None
+        if usage.need.exact
+        and usage.need.permission.resource.startswith("arn:")
+        and usage.denial is None
     }
     for each in logs:
         for one in each.denials:
@@ -73,7 +92,10 @@ def add_job_logs(
                 gaps[gap] += 1
                 continue
             for need in _needs(denial, evidence.principal, known):
-                key = need.permission, f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}"
+                key = (
+                    need.permission,
+                    f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}",
+                )
                 if need.permission not in recorded and key not in usages:
                     usages[key] = _usage(need, denial, one, each.run, read_at)
     every = sorted(
@@ -88,12 +110,20 @@ def add_job_logs(
     )
 
 
-def _with_location(logged: LoggedDenial, denial: Denial, evidence: Evidence, run: Run | None) -> Denial:
-    """Adds the location to a denial, and a missing principal from an equal denial in CloudTrail of the same run."""
+def _with_location(
+    logged: LoggedDenial, denial: Denial, evidence: Evidence, run: Run | None
+) -> Denial:
+    """Adds the location to a denial, and a missing principal from an equal denial in CloudTrail of
+    the same run.
+    """
     denial = replace(denial, log=f"{logged.file}:{logged.line}")
     if denial.principal:
         return as_rehearsal_denial(denial, rehearsed=is_rehearsal(session_of(denial.principal)))
-    return replace(denial, principal=evidence.principal) if _is_corroborated(denial, evidence, run) else denial
+    return (
+        replace(denial, principal=evidence.principal)
+        if _is_corroborated(denial, evidence, run)
+        else denial
+    )
 
 
 def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> bool:
@@ -114,7 +144,9 @@ def _agree(logged: str, recorded: str, principal: str) -> bool:
         return True
     named = resource_arn(logged, principal)
     whole = unescape(recorded)
-    return resource_matches(recorded, named) or (has_hidden_part(named) and fill_hidden_parts(named, [whole]) == whole)
+    return resource_matches(recorded, named) or (
+        has_hidden_part(named) and fill_hidden_parts(named, [whole]) == whole
+    )
 
 
 def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
@@ -140,15 +172,25 @@ def _is_own(named: str, principal: str) -> bool:
 
 
 def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[Need]:
-    """Yields the denied needs, then those that AWS may check next, whose resource no log contains."""
+    """Yields the denied needs, then those that AWS may check next, whose resource no log
+    contains.
+    """
     yield from logged_needs(denial, principal, known)
     for action in denial.actions if denial.mendable and denial.principal else ():
         because = f"AWS may ask for it once {action} is allowed"
         for partner in next_actions(action):
-            yield Need(Permission(partner, "*"), Basis.INFERRED, "a log shows no request", because, exact=False)
+            yield Need(
+                Permission(partner, "*"),
+                Basis.INFERRED,
+                "a log shows no request",
+                because,
+                exact=False,
+            )
 
 
-def _usage(need: Need, denial: Denial, one: LoggedDenial, run: Run | None, read_at: datetime) -> Usage:
+def _usage(
+    need: Need, denial: Denial, one: LoggedDenial, run: Run | None, read_at: datetime
+) -> Usage:
     region = "".join(need.permission.resource.split(":")[3:4])
     time = one.time or read_at
     return Usage(
@@ -194,7 +236,8 @@ class WorkflowRunLogs(Struct, frozen=True):
     largest: int = LARGEST_LOG
 
     def read(self) -> LoggedDenials:
-        """Reads the distinct denials in the logs of the finished jobs; failures are gaps. Never raises.
+        """Reads the distinct denials in the logs of the finished jobs; failures are gaps. Never
+        raises.
 
         A job in progress, such as the current one, has no log yet, and a skipped job never has one.
         """
@@ -203,9 +246,17 @@ class WorkflowRunLogs(Struct, frozen=True):
             jobs = [*self._jobs(gaps)]
         except _UnreadError as error:
             return LoggedDenials(gaps=(_gap(f"the jobs of run {self.run_id}", str(error)),))
-        read = [job for job in jobs if job.get("status") == "completed" and job.get("conclusion") != "skipped"]
+        read = [
+            job
+            for job in jobs
+            if job.get("status") == "completed" and job.get("conclusion") != "skipped"
+        ]
         found, more = distinct_denials(one for job in read for one in self._refusals(job, gaps))
-        gaps.extend([_gap(f"run {self.run_id}", f"only the first {len(found):,} denials count")] if more else [])
+        gaps.extend(
+            [_gap(f"run {self.run_id}", f"only the first {len(found):,} denials count")]
+            if more
+            else []
+        )
         stamps = (_time(job.get(key)) for job in read for key in ("started_at", "completed_at"))
         times = [time for time in stamps if time]
         run = Run(self.run_id, self.run_id, min(times), max(times)) if times else None
@@ -214,7 +265,9 @@ class WorkflowRunLogs(Struct, frozen=True):
     def _jobs(self, gaps: list[Gap]) -> Iterator[Mapping[str, object]]:
         path = f"/repos/{self.repository}/actions/runs/{self.run_id}/attempts/{self.attempt}/jobs"
         for page in range(1, _MOST_PAGES + 1):
-            answer = self._tried(f"{self.api_url}{path}?per_page={_PER_PAGE}&page={page}", with_token=True)
+            answer = self._tried(
+                f"{self.api_url}{path}?per_page={_PER_PAGE}&page={page}", with_token=True
+            )
             try:
                 content = answer.json()
             except (ValueError, OSError, RecursionError):
@@ -225,7 +278,9 @@ class WorkflowRunLogs(Struct, frozen=True):
             yield from (job for job in jobs if isinstance(job, dict))
             if len(jobs) < _PER_PAGE:
                 return
-        gaps.append(_gap(f"run {self.run_id}", f"only the first {_MOST_PAGES * _PER_PAGE:,} jobs are read"))
+        gaps.append(
+            _gap(f"run {self.run_id}", f"only the first {_MOST_PAGES * _PER_PAGE:,} jobs are read")
+        )
 
     def _refusals(self, job: Mapping[str, object], gaps: list[Gap]) -> Iterator[LoggedDenial]:
         """Yields the denials of one log, as far as it can be fetched."""
@@ -239,7 +294,10 @@ class WorkflowRunLogs(Struct, frozen=True):
                 gaps.append(_gap(name, f"only its first {self.largest:,} bytes are read"))
         except _UnreadError as error:
             gaps.append(_gap(name, str(error)))
-        except (OSError, ValueError) as error:  # errors of `requests` are OSErrors, but it also lets others through
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # errors of `requests` are OSErrors, but it also lets others through
             gaps.append(_gap(name, f"its log was cut off ({type(error).__name__})"))
 
     def _stored(self, answer: Response) -> Response:
@@ -255,7 +313,9 @@ class WorkflowRunLogs(Struct, frozen=True):
         return self._tried(address, with_token=False)
 
     def _tried(self, address: str, *, with_token: bool) -> Response:
-        """Returns the answer 200, or the API's redirection, which would receive the token if it were followed."""
+        """Returns the answer 200, or the API's redirection, which would receive the token if it
+        were followed.
+        """
         for left in reversed(range(_TRIES)):
             try:
                 answer = self._get(address, with_token=with_token)
@@ -278,14 +338,20 @@ class WorkflowRunLogs(Struct, frozen=True):
         import requests
 
         def authorised(request: PreparedRequest) -> PreparedRequest:
-            # Always set, even without effect: otherwise `requests` would send the credentials of the host in ~/.netrc.
+            # Always set, even without effect: otherwise `requests` would send the credentials of
+            # the host in ~/.netrc.
             if with_token:
                 request.headers["Authorization"] = f"Bearer {self.token}"
             return request
 
         headers = {"Accept": "application/vnd.github+json"} if with_token else {}
         return requests.get(
-            address, headers=headers, auth=authorised, timeout=_TIMEOUT, allow_redirects=False, stream=True
+            address,
+            headers=headers,
+            auth=authorised,
+            timeout=_TIMEOUT,
+            allow_redirects=False,
+            stream=True,
         )
 
 
@@ -310,7 +376,9 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     """Why an answer cannot be used, and the seconds until the next attempt; negative: never."""
     status, headers = answer.status_code, answer.headers
     asked = headers.get("Retry-After", "")
-    if status in (403, 429) and (asked or headers.get("X-RateLimit-Remaining") == "0" or status == 429):
+    if status in (403, 429) and (
+        asked or headers.get("X-RateLimit-Remaining") == "0" or status == 429
+    ):
         return "GitHub's rate limit was reached", float(asked) if asked.isdigit() else -1
     if status in (401, 403) and not with_token:
         return f"the store of the log answered {status}", -1

@@ -24,13 +24,15 @@ from leastpriv.permissions import catalog
 
 PHRASE = re.compile(breakable("not authorized to perform"), re.IGNORECASE)
 _LONGEST = 3_000
-"""Characters after the phrase: an object's key has up to 1,024, and a table column wraps it often."""
+"""Characters after the phrase: an object's key has up to 1,024, and a table column wraps it often.
+"""
 _LONGEST_PRINCIPAL = 700
 _LONGEST_REASON = 600
 _BOLD = r"(?:\*{1,2}(?!\*))?"
 """Markdown around an action, a resource or a label."""
 _ACTION = re.compile(
-    rf"[ \n\v]*:?{_BOLD}[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?[ \n\v]+)?{_BOLD}[`'\"\u2018\u201c\[]?{_BOLD}"
+    rf"[ \n\v]*:?{_BOLD}[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?["
+    rf" \n\v]+)?{_BOLD}[`'\"\u2018\u201c\[]?{_BOLD}"
     r"(?P<action>[A-Za-z][A-Za-z0-9-]*(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
 )
 _AFTER_ACTION = re.compile(r"[\w:/?-]|\*(?!\*(?!\*))")
@@ -49,11 +51,13 @@ _RESOURCE = re.compile(
 _CUT = re.compile(r"(?P<mark> ?(?:\(truncated|\.\.\.|\u2026))|\s*\Z")
 _BOLD_RESOURCE = re.compile(r"\*\*(?=arn:|[\"'`])|\*(?=arn:)")
 TAIL = re.compile(
-    rf"(?<![\w-])(?:{breakable('because')}|{breakable('with an explicit deny')}|{breakable('transitively through')})\b",
+    rf"(?<![\w-])(?:{breakable('because')}|{breakable('with an explicit deny')}"
+    rf"|{breakable('transitively through')})\b",
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    rf"{breakable('because no')}[^.]{{4,80}}?(?:{breakable('policy')}|{breakable('boundary')}){breakable(' allows')}"
+    rf"{breakable('because no')}[^.]{{4,80}}?"
+    rf"(?:{breakable('policy')}|{breakable('boundary')}){breakable(' allows')}"
     rf"(?:{breakable(' the ')}\S+[ \n\v]+{breakable('action')})?"
     rf"|{breakable('with an explicit deny')}"
     rf"(?:(?:{breakable(' in a')}|{breakable(' transitively through a')})n?[ \n\v][^.:]{{4,60}}?"
@@ -63,7 +67,8 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _BEHIND_QUOTE = re.compile(
-    rf"[\"'][ \n\v]*(?:{breakable('because no')}|{breakable('with an explicit deny')})\b", re.IGNORECASE
+    rf"[\"'][ \n\v]*(?:{breakable('because no')}|{breakable('with an explicit deny')})\b",
+    re.IGNORECASE,
 )
 _END_OF_ANOTHER = re.compile(r"\.(?=[ \n\v]|\Z)")
 _FIELDS = re.compile(rf"{breakable('(Service:')}")
@@ -77,20 +82,22 @@ _CUT_TAIL = re.compile(
     re.IGNORECASE,
 )
 """A reason truncated within its first words: some policy type denied explicitly."""
-# A rule of the account or organisation that AWS adds in brackets: "(The management account can only …)". SDKs add
-# brackets too, with fields instead of a sentence: "(Service: Lambda, Status Code: 403)".
+# A rule of the account or organisation that AWS adds in brackets: "(The management account can only
+# …)". SDKs add brackets too, with fields instead of a sentence: "(Service: Lambda, Status Code:
+# 403)".
 _REMARK = re.compile(r"\((?:Your|The|This) [^()]{0,400}\)")
 _IS = re.compile(r"[ \n\v`'\"]*i[\n\v]?s$", re.IGNORECASE)
 _USER = re.compile(r"User:|(?<![\w:/])User(?=[ \n\v]|\Z)")
 _QUOTES = "`'\"\u2018\u2019\u201c\u201d "
 _THIS_OPERATION = re.compile(rf"[ \n\v]*{breakable('this operation')}", re.IGNORECASE)
 _ENCODED_MESSAGE = re.compile(
-    breakable("Encoded authorization failure message") + r"(?P<text>[\n\v]?:[ \n\v]*)?", re.IGNORECASE
+    breakable("Encoded authorization failure message") + r"(?P<text>[\n\v]?:[ \n\v]*)?",
+    re.IGNORECASE,
 )
 _PIECE_OF_ENCODED = re.compile(r"[A-Za-z0-9_-]+")
 _SHORTEST_ENCODED, _LONGEST_ENCODED = 60, 10_240
-"""In characters: AWS accepts up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); a
-shorter text than any real one is a mask, or truncated."""
+"""In characters: AWS accepts up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage",
+read 2026-11-24); a shorter text than any real one is a mask, or truncated."""
 
 
 class DenialSentence(Struct, frozen=True):
@@ -117,7 +124,9 @@ class DenialSentence(Struct, frozen=True):
 
 
 def find_sentences(layout: LogText, stop: int | None = None) -> Iterator[DenialSentence]:
-    """Yields all sentences of denial that begin before `stop`, in order, including those without an action."""
+    """Yields all sentences of denial that begin before `stop`, in order, including those without an
+    action.
+    """
     found = [*PHRASE.finditer(layout.text)]
     before = 0
     for index, phrase in enumerate(found):
@@ -135,7 +144,9 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
     limit = min(limit, phrase.end() + _LONGEST)
     empty = text.find("\n\n", phrase.end() + 1, limit)
     scope = limit if empty < 0 else empty
-    start, principal = _principal(text, max(before, phrase.start() - _LONGEST_PRINCIPAL), phrase.start())
+    start, principal = _principal(
+        text, max(before, phrase.start() - _LONGEST_PRINCIPAL), phrase.start()
+    )
     action, behind = _action(text, phrase.end(), scope)
     if action:
         resource, after = _named(layout, behind, scope)
@@ -165,7 +176,9 @@ def _read(layout: LogText, phrase: re.Match[str], before: int, limit: int) -> De
 
 
 def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
-    """Returns the start of the sentence and its principal (an ARN, a session, a word); empty where there is none."""
+    """Returns the start of the sentence and its principal (an ARN, a session, a word); empty where
+    there is none.
+    """
     before = text[first:phrase].rstrip(" " + BREAKS)
     verb = _IS.search(before)
     if not verb:
@@ -185,12 +198,17 @@ def _principal(text: str, first: int, phrase: int) -> tuple[int, str]:
 
 
 def _action(text: str, start: int, limit: int) -> tuple[str, int]:
-    """Returns the action and its end: where its line was wrapped, the longest action that exists."""
+    """Returns the action and its end: where its line was wrapped, the longest action that
+    exists.
+    """
     match = _ACTION.match(text, start, limit)
     if not match:
         return "", start
     beginnings = [*accumulate(re.split(rf"(?=[{BREAKS}])", match["action"]))]
-    best = next((each for each in reversed(beginnings) if catalog.action(without_breaks(each))), beginnings[0])
+    best = next(
+        (each for each in reversed(beginnings) if catalog.action(without_breaks(each))),
+        beginnings[0],
+    )
     if not without_breaks(best).partition(":")[2]:
         best = match["action"].rstrip(BREAKS)
     name, end = without_breaks(best), match.start("action") + len(best)
@@ -200,12 +218,15 @@ def _action(text: str, start: int, limit: int) -> tuple[str, int]:
 
 
 def _is_cut(action: str, cut: re.Match[str] | None) -> bool:
-    """Returns whether a tool shortened the message within an action: a longer one exists, and this one may not."""
+    """Returns whether a tool shortened the message within an action: a longer one exists, and this
+    one may not.
+    """
     if not cut or (not cut["mark"] and catalog.action(action)):
         return False
     prefix = action.lower().partition(":")[0]
     return any(
-        known.lower().startswith(action.lower()) and len(known) > len(action) for known in catalog.actions(prefix)
+        known.lower().startswith(action.lower()) and len(known) > len(action)
+        for known in catalog.actions(prefix)
     )
 
 
@@ -213,7 +234,9 @@ def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]
     match = _RESOURCE.match(layout.text, start, limit)
     if not match or (match["named"] is None and match["the"] is None):
         return NamedResource(), match.end() if match else start
-    tail = TAIL.search(layout.text, match.end(), limit) or _FIELDS.search(layout.text, match.end(), limit)
+    tail = TAIL.search(layout.text, match.end(), limit) or _FIELDS.search(
+        layout.text, match.end(), limit
+    )
     bold = _BOLD_RESOURCE.match(layout.text, match.end())
     start = bold.end() if bold else match.end()
     named = read_resource(layout, start, tail.start() if tail else None, limit)
@@ -226,7 +249,9 @@ def _named(layout: LogText, start: int, limit: int) -> tuple[NamedResource, int]
 
 
 def _tail(text: str, after: int, limit: int, action: str) -> int | None:
-    """Returns the start of the reason: directly after the resource, or where it repeats the action."""
+    """Returns the start of the reason: directly after the resource, or where it repeats the
+    action.
+    """
     match = TAIL.search(text, after, limit)
     if not match or not _GAP_BEFORE_TAIL.fullmatch(text, after, match.start()):
         cut = _CUT_TAIL.match(text, after, limit)
@@ -238,10 +263,12 @@ def _tail(text: str, after: int, limit: int, action: str) -> int | None:
     reason = without_blanks(text[match.start() : min(limit, match.start() + _LONGEST_REASON)])
     if _GAP_BEFORE_TAIL.fullmatch(gap) or f"allowsthe{action.lower()}action" in reason:
         return match.start()
-    # Other words may come between, as in "on the resource associated with this ciphertext because": on the same line
-    # this is the denial's reason if AWS writes such a reason, or if no other sentence has begun.
+    # Other words may come between, as in "on the resource associated with this ciphertext because":
+    # on the same line this is the denial's reason if AWS writes such a reason, or if no other
+    # sentence has begun.
     same = "\n" not in gap and (
-        re.search(r"[.,;:(] ", gap) is None or denying_policy_type(text[match.start() : limit][:200])
+        re.search(r"[.,;:(] ", gap) is None
+        or denying_policy_type(text[match.start() : limit][:200])
     )
     return match.start() if same else None
 
@@ -262,8 +289,9 @@ def _end_of_reason(text: str, tail: int, limit: int) -> int:
 def encoded_texts(layout: LogText, stop: int | None = None) -> Iterator[tuple[int, str]]:
     """Yields offset and text of each complete encoded message; none for a truncated or masked one.
 
-    A message that a tool wrapped at a fixed column continues in the next line. Those of the sentences that
-    `find_sentences` leaves out after `stop` are left out too: they would be added to the denial before.
+    A message that a tool wrapped at a fixed column continues in the next line. Those of the
+    sentences that `find_sentences` leaves out after `stop` are left out too: they would be added to
+    the denial before.
     """
     text = layout.text
     left_out = None if stop is None else PHRASE.search(text, stop + _LONGEST_PRINCIPAL + 1)
@@ -274,5 +302,7 @@ def encoded_texts(layout: LogText, stop: int | None = None) -> Iterator[tuple[in
             whole, end = whole + piece[0], piece.end()
             broken = text[end : end + 1] in ("\n", "\v") and is_full(layout, end)
             piece = _PIECE_OF_ENCODED.match(text, end + 1) if broken else None
-        if _SHORTEST_ENCODED <= len(whole) <= _LONGEST_ENCODED and not text.startswith(("...", "…", "*", "<"), end):
+        if _SHORTEST_ENCODED <= len(whole) <= _LONGEST_ENCODED and not text.startswith(
+            ("...", "…", "*", "<"), end
+        ):
             yield phrase.start(), whole

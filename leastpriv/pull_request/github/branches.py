@@ -1,7 +1,7 @@
 """Reads and writes files, commits and branches by GitHub's API, without checkout or git.
 
-Commits are created from blob, tree and commit objects without author fields, so that GitHub signs them. The branch then
-moves once, by compare-and-swap.
+Commits are created from blob, tree and commit objects without author fields, so that GitHub signs
+them. The branch then moves once, by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -28,13 +28,19 @@ if TYPE_CHECKING:
 
 _NULL_OID = "0" * 40
 WEB_FLOW = "web-flow"
-"""Login of GitHub's committer, which signs commits of the API and merges of the button "Update branch"."""
+"""Login of GitHub's committer, which signs commits of the API and merges of the button "Update
+branch".
+"""
 _NEW_FILE = "100644"
 _FORBIDDEN_STATUSES = (403, 404)
-"""A job with `contents: read` alone, as in mode `report`, may read only the commits of a private repository."""
+"""A job with `contents: read` alone, as in mode `report`, may read only the commits of a private
+repository.
+"""
 FILE_MODES = ("100644", "100755")
 _MAX_FILES = 20
-"""A proposal never changes more files: a role has ten managed policies, twenty if AWS raised the quota."""
+"""A proposal never changes more files: a role has ten managed policies, twenty if AWS raised the
+quota.
+"""
 _MAX_VERSIONS = 50
 
 
@@ -52,27 +58,37 @@ class Branches:
         name = base or self._repository.default_branch
         commit = self.commit_at(name)
         if commit is None:
-            raise PullRequestError(f"The branch {name!r} does not exist on GitHub: name another in the input base.")
+            raise PullRequestError(
+                f"The branch {name!r} does not exist on GitHub: name another in the input base."
+            )
         return name, commit
 
     def commit_at(self, branch: str) -> str | None:
         """Returns the commit at the head of a branch; None without such a branch."""
         with translate_github_errors(f"reading the branch {branch}"):
-            return found_or(lambda: self._repository.get_git_ref(f"heads/{branch}").object.sha, None)
+            return found_or(
+                lambda: self._repository.get_git_ref(f"heads/{branch}").object.sha, None
+            )
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Returns the content of a file in a commit, requested once; None if the commit lacks it."""
+        """Returns the content of a file in a commit, requested once; None if the commit lacks
+        it.
+        """
         return self._content_of(commit, path)
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
-        """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of 100,000 entries."""
+        """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of
+        100,000 entries.
+        """
         start = f"{folder}/" if folder else ""
         return tuple(path for path in self._files_of(commit) if path.startswith(start))
 
     def last_changed(self, commit: str, path: str) -> datetime | None:
-        """Returns when a file was last changed, as of a commit (aware, UTC); None if it never existed.
+        """Returns when a file was last changed, as of a commit (aware, UTC); None if it never
+        existed.
 
-        A commit of a pull request counts from its merge, which may be much later than the commit itself.
+        A commit of a pull request counts from its merge, which may be much later than the commit
+        itself.
         """
         with translate_github_errors(f"reading the history of {path}"):
             newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
@@ -82,18 +98,26 @@ class Branches:
         """Returns the first parent of a commit; empty if it has none or no longer exists."""
         with translate_github_errors(f"reading the commit {commit[:12]}"):
             return found_or(
-                lambda: next((each.sha for each in self._repository.get_git_commit(commit).parents), ""), ""
+                lambda: next(
+                    (each.sha for each in self._repository.get_git_commit(commit).parents), ""
+                ),
+                "",
             )
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Returns the content of a file at a time (aware), as of a commit; None if it never existed.
+        """Returns the content of a file at a time (aware), as of a commit; None if it never
+        existed.
 
-        For a younger file it is the first version; with more changes since, the oldest of the newest 50 versions.
+        For a younger file it is the first version; with more changes since, the oldest of the
+        newest 50 versions.
         """
         version = None
         with translate_github_errors(f"reading the history of {path}"):
-            # Each commit counts from its merge, as in `last_changed`, which takes one request per commit.
-            for version in islice(self._repository.get_commits(sha=commit, path=path), _MAX_VERSIONS):
+            # Each commit counts from its merge, as in `last_changed`, which takes one request per
+            # commit.
+            for version in islice(
+                self._repository.get_commits(sha=commit, path=path), _MAX_VERSIONS
+            ):
                 if max(_commit_times(version)) <= time:
                     break
         return self.read(version.sha, path) if version else None
@@ -101,7 +125,9 @@ class Branches:
     def proposal_branch(
         self, name: str, base_sha: str, path: str, fingerprint_for: FingerprintFunction
     ) -> ProposalBranch | None:
-        """Returns the state of the branch `name`; None without such a branch. `path` is the policy file."""
+        """Returns the state of the branch `name`; None without such a branch. `path` is the policy
+        file.
+        """
         from github import UnknownObjectException
 
         head = self.commit_at(name)
@@ -120,26 +146,36 @@ class Branches:
             commits = commits or [self._repository.get_commit(head)]
         own_commits = [commit for commit in commits if self._is_own_commit(commit)]
         is_own = bool(own_commits) and len(commits) >= total and len(files) <= _MAX_FILES
-        # The button "Update branch" merges the base and signs as GitHub: no person's work, if the proposal is the only
-        # change.
+        # The button "Update branch" merges the base and signs as GitHub: no person's work, if the
+        # proposal is the only change.
         others = [commit for commit in commits if commit not in own_commits]
-        is_own = is_own and all(len(each.parents) == 2 and logins(each)[1] == WEB_FLOW for each in others)
+        is_own = is_own and all(
+            len(each.parents) == 2 and logins(each)[1] == WEB_FLOW for each in others
+        )
         if is_own and not merged:
             # Names and trailers can be copied, so that the fingerprint must fit the files.
             commit = own_commits[-1]
             content_by_file = {file: self.read(head, file) for file in sorted(files)}
-            contents = {file: content for file, content in content_by_file.items() if content is not None}
+            contents = {
+                file: content for file, content in content_by_file.items() if content is not None
+            }
             before = self.read(commit.parents[0].sha, path) if commit.parents else None
-            is_own = contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(
-                commit.commit.message
-            )
+            is_own = contents.keys() == files and fingerprint_for(
+                before, contents
+            ) == trailer_fingerprint(commit.commit.message)
         fingerprints = [
-            fingerprint for commit in commits if (fingerprint := trailer_fingerprint(commit.commit.message))
+            fingerprint
+            for commit in commits
+            if (fingerprint := trailer_fingerprint(commit.commit.message))
         ]
-        return ProposalBranch(head, is_own, bool(fingerprints), fingerprints[-1] if fingerprints else "", merged)
+        return ProposalBranch(
+            head, is_own, bool(fingerprints), fingerprints[-1] if fingerprints else "", merged
+        )
 
     def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
-        """Creates a signed commit on `base_sha` with these files and returns it; keeps their modes."""
+        """Creates a signed commit on `base_sha` with these files and returns it; keeps their
+        modes.
+        """
         from github import InputGitTreeElement
 
         with translate_github_errors("making the commit"):
@@ -147,13 +183,19 @@ class Branches:
             elements = []
             for path, content in files.items():
                 mode = self._file_mode(base.tree, path)
-                blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
-                elements.append(InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha))
+                blob = self._repository.create_git_blob(
+                    base64.b64encode(content).decode(), "base64"
+                )
+                elements.append(
+                    InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha)
+                )
             tree = self._repository.create_git_tree(elements, base_tree=base.tree)
             return self._repository.create_git_commit(message, tree, [base]).sha
 
     def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
-        """Moves, creates (`before` None) or deletes (`after` None) the branch, if its head is still `before`."""
+        """Moves, creates (`before` None) or deletes (`after` None) the branch, if its head is still
+        `before`.
+        """
         from github import GithubException
 
         with translate_github_errors(f"moving the branch {branch}"):
@@ -164,8 +206,13 @@ class Branches:
                     "afterOid": after or _NULL_OID,
                     "force": True,
                 }
-                mutation: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
-                self._repository.requester.graphql_named_mutation("updateRefs", mutation, "clientMutationId")
+                mutation: dict[str, Any] = {
+                    "repositoryId": self._repository.node_id,
+                    "refUpdates": [update],
+                }
+                self._repository.requester.graphql_named_mutation(
+                    "updateRefs", mutation, "clientMutationId"
+                )
             except GithubException:
                 if self._is_moved(branch, before, after):
                     return
@@ -183,7 +230,10 @@ class Branches:
     def contains(self, head: str, commit: str) -> bool:
         """Whether a commit is `head` or one of its ancestors; false if either does not exist."""
         with translate_github_errors(f"looking for a commit before {head[:12]}"):
-            return found_or(lambda: self._repository.compare(head, commit).status in ("identical", "behind"), False)
+            return found_or(
+                lambda: self._repository.compare(head, commit).status in ("identical", "behind"),
+                False,
+            )
 
     def fork_point(self, base: str, head: str) -> str:
         """Returns the newest common ancestor of `base` and `head`."""
@@ -206,7 +256,9 @@ class Branches:
             if contents is None:
                 return None
             if isinstance(contents, list) or contents.type != "file":
-                raise PullRequestError(f"The path {path!r} is no regular file on GitHub: name another.")
+                raise PullRequestError(
+                    f"The path {path!r} is no regular file on GitHub: name another."
+                )
             return decoded(self._repository, contents)
 
     def _file_mode(self, tree: GitTree, path: str) -> str:
@@ -217,11 +269,15 @@ class Branches:
             if subfolder is None:
                 return _NEW_FILE
             if subfolder.type != "tree":
-                raise PullRequestError(f"The path {path!r} leads through a link or submodule: name the file itself.")
+                raise PullRequestError(
+                    f"The path {path!r} leads through a link or submodule: name the file itself."
+                )
             tree = self._repository.get_git_tree(subfolder.sha)
         mode = next((entry.mode for entry in tree.tree if entry.path == name), _NEW_FILE)
         if mode not in FILE_MODES:
-            raise PullRequestError(f"The path {path!r} is a symbolic link, folder or submodule: name a regular file.")
+            raise PullRequestError(
+                f"The path {path!r} is a symbolic link, folder or submodule: name a regular file."
+            )
         return mode
 
     def _is_own_commit(self, commit: Commit) -> bool:
@@ -231,9 +287,11 @@ class Branches:
         return is_own_login and bool(trailer_fingerprint(commit.commit.message))
 
     def _is_moved(self, branch: str, before: str | None, after: str | None) -> bool:
-        """Whether the head is `after` already: GitHub carried out the request, but its answer was lost.
+        """Whether the head is `after` already: GitHub carried out the request, but its answer was
+        lost.
 
-        GitHub's answer to a stale `beforeOid` is generic, so a second request finds out whether the branch moved.
+        GitHub's answer to a stale `beforeOid` is generic, so a second request finds out whether the
+        branch moved.
         """
         now = self.commit_at(branch)
         if now not in (before, after):
@@ -243,18 +301,25 @@ class Branches:
 
 def logins(commit: Commit) -> tuple[str, str]:
     """Returns the logins of author and committer; empty where GitHub knows none."""
-    return (commit.author.login if commit.author else "", commit.committer.login if commit.committer else "")
+    return (
+        commit.author.login if commit.author else "",
+        commit.committer.login if commit.committer else "",
+    )
 
 
 def decoded(repository: Repository, contents: ContentFile) -> bytes:
-    """Returns the content of a file; GitHub omits it over 1 MB (docs.github.com, "Repository contents", 2026-11)."""
+    """Returns the content of a file; GitHub omits it over 1 MB (docs.github.com, "Repository
+    contents", 2026-11).
+    """
     if contents.encoding == "base64":
         return contents.decoded_content
     return base64.b64decode(repository.get_git_blob(contents.sha).content)
 
 
 def _commit_times(commit: Commit) -> Iterator[datetime]:
-    """Yields a commit's date and the merge times of its pull requests, if this token may read pull requests."""
+    """Yields a commit's date and the merge times of its pull requests, if this token may read pull
+    requests.
+    """
     from github import GithubException, RateLimitExceededException
 
     yield commit.commit.committer.date

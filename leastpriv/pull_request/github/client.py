@@ -1,4 +1,6 @@
-"""Connects to a repository with bounded waits; turns errors of GitHub into sentences with a remedy."""
+"""Connects to a repository with bounded waits; turns errors of GitHub into sentences with a
+remedy.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,18 @@ if TYPE_CHECKING:
     from github.Repository import Repository
 
 
-_PROTECTION_MESSAGE = re.compile("protected|must be made through a pull request|rule violations", re.IGNORECASE)
-"""Answers of branch protection and rulesets to a move (docs.github.com, "About protected branches", read 2026-11)."""
+_PROTECTION_MESSAGE = re.compile(
+    "protected|must be made through a pull request|rule violations", re.IGNORECASE
+)
+"""Answers of branch protection and rulesets to a move (docs.github.com, "About protected branches",
+read 2026-11).
+"""
 
 
 class CreationForbiddenError(PullRequestError):
-    """The token may not create pull requests; the branch exists, and `manual_url` is where a person opens one."""
+    """The token may not create pull requests; the branch exists, and `manual_url` is where a person
+    opens one.
+    """
 
     def __init__(self, message: str, manual_url: str) -> None:
         super().__init__(message)
@@ -44,7 +52,9 @@ class DeadlineError(Exception):
 
 
 def found_or(read: Callable[[], _Found], missing: _Found) -> _Found:
-    """Returns what `read` returns; `missing` where GitHub answers that the object does not exist."""
+    """Returns what `read` returns; `missing` where GitHub answers that the object does not
+    exist.
+    """
     from github import UnknownObjectException
 
     try:
@@ -63,10 +73,16 @@ def translate_github_errors(doing: str) -> Iterator[None]:
     except GithubException as error:
         raise PullRequestError(error_sentence(doing, error)) from error
     except DeadlineError as error:
-        what = "GitHub's rate limit was reached" if error.is_rate_limit else "GitHub took too long to answer"
+        what = (
+            "GitHub's rate limit was reached"
+            if error.is_rate_limit
+            else "GitHub took too long to answer"
+        )
         raise PullRequestError(f"{what} while {doing}: run again later.") from error
     except OSError as error:
-        raise PullRequestError(f"GitHub could not be reached while {doing}: {type(error).__name__}.") from error
+        raise PullRequestError(
+            f"GitHub could not be reached while {doing}: {type(error).__name__}."
+        ) from error
 
 
 def error_sentence(doing: str, error: GithubException) -> str:
@@ -76,11 +92,16 @@ def error_sentence(doing: str, error: GithubException) -> str:
         return f"GitHub rejected the token while {doing}: check the input github-token."
     if error.status == 403 and "not accessible" in message:
         permissions = _required_permissions(doing)
-        return f"The token may not do this ({doing}: {message}): the job needs `permissions: {permissions}`."
+        return (
+            f"The token may not do this ({doing}: {message}): the job needs `permissions:"
+            f" {permissions}`."
+        )
     if error.status in (403, 422) and _PROTECTION_MESSAGE.search(message):
         return f"GitHub protects the branch ({doing}: {message}): name another in the input branch."
     if error.status == 404 and doing.startswith("reading the repository"):
-        return f"GitHub has no such repository for this token ({doing}): check the input github-token."
+        return (
+            f"GitHub has no such repository for this token ({doing}): check the input github-token."
+        )
     if error.status == 429 or (error.status == 403 and "rate limit" in message.lower()):
         return f"GitHub's rate limit was reached while {doing}: run again later."
     return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
@@ -101,11 +122,12 @@ def _required_permissions(doing: str) -> str:
 
 _MAX_TRIES = 5
 _MAX_WAIT = 120
-"""Seconds. PyGithub would sleep until the rate limit resets, up to an hour of a paid job; a longer wait ends the run.
+"""Seconds. PyGithub would sleep until the rate limit resets, up to an hour of a paid job; a longer
+wait ends the run.
 """
 _SECONDARY_WAIT = 60
-"""Seconds to wait at a secondary rate limit without `Retry-After`: "at least one minute" (docs.github.com,
-"Rate limits for the REST API", read 2026-11)."""
+"""Seconds to wait at a secondary rate limit without `Retry-After`: "at least one minute"
+(docs.github.com, "Rate limits for the REST API", read 2026-11)."""
 
 
 _MAX_TOTAL = 180.0
@@ -113,13 +135,17 @@ _MAX_TOTAL = 180.0
 _PROMPT = 5.0
 """Seconds of a request that is not slow: two hundred targets send thousands."""
 _MAX_REQUEST = 90.0
-"""Seconds of one request with its repetitions: a server that answers byte by byte never exceeds a socket's timeout."""
+"""Seconds of one request with its repetitions: a server that answers byte by byte never exceeds a
+socket's timeout.
+"""
 
 
 class RequestDeadline:
     """Limits the time of each request, and of all slow requests of a run together."""
 
-    def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, sleep: Callable[[float], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.sleep, self._clock = sleep, clock
         self._spent = 0.0
         self._started = 0.0
@@ -168,14 +194,20 @@ class RequestDeadline:
 class Connection:
     """A repository, and the login of the token's owner."""
 
-    def __init__(self, repository: Repository, web_url: str, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, repository: Repository, web_url: str, sleep: Callable[[float], None]
+    ) -> None:
         self.repository = repository
         self.web_url = web_url
         self.sleep = sleep
 
     @classmethod
-    def open(cls, token: str, full_name: str, *, api_url: str, web_url: str, deadline: RequestDeadline) -> Connection:
-        """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES `https://HOST/api/v3`."""
+    def open(
+        cls, token: str, full_name: str, *, api_url: str, web_url: str, deadline: RequestDeadline
+    ) -> Connection:
+        """Connects to `owner/name`; `api_url` is the base of the REST API, on GHES
+        `https://HOST/api/v3`.
+        """
         client = _client(token, api_url, deadline)
         with translate_github_errors(f"reading the repository {full_name}"):
             return cls(client.get_repo(full_name), web_url, deadline.sleep)
@@ -192,7 +224,9 @@ class Connection:
 
         with translate_github_errors("asking whose token this is"):
             try:
-                _, answer = self.repository.requester.graphql_query("query { viewer { login } }", {})
+                _, answer = self.repository.requester.graphql_query(
+                    "query { viewer { login } }", {}
+                )
                 return str(answer["data"]["viewer"]["login"])
             except (GithubException, KeyError, TypeError):
                 # A guess could take the program's branch for a person's, or the reverse.
@@ -204,7 +238,9 @@ class Connection:
         return login == self.login
 
     def may_be_own_login(self, login: str) -> bool:
-        """Whether this program may have used the login, now or with an earlier token: it is the token's, or a bot's."""
+        """Whether this program may have used the login, now or with an earlier token: it is the
+        token's, or a bot's.
+        """
         return is_bot(login) or self.is_own_login(login)
 
 
@@ -224,32 +260,44 @@ def _client(token: str, api_url: str, deadline: RequestDeadline) -> Github:
     from github.GithubRetry import GithubRetry
 
     for name in ("github", "urllib3"):
-        # PyGithub prints to standard error once imported, and urllib3 warns there: untrusted text that the console
-        # would not escape.
+        # PyGithub prints to standard error once imported, and urllib3 warns there: untrusted text
+        # that the console would not escape.
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     class Patience(GithubRetry):
         """Retries as PyGithub does (5xx, rate limits), with a limit for each wait."""
 
         def increment(
-            self, method: str | None = None, url: str | None = None, response: Any = None, *rest: Any, **named: Any
+            self,
+            method: str | None = None,
+            url: str | None = None,
+            response: Any = None,
+            *rest: Any,
+            **named: Any,
         ) -> Any:
             retry_after = self.get_retry_after(response) if response is not None else None
             if response is not None and retry_after is not None and retry_after > _MAX_WAIT:
                 body = {"message": f"rate limit, to be tried again in {retry_after:.0f} seconds"}
-                raise RateLimitExceededExceedsMaxWait(response.status, body, dict(response.headers), wait=retry_after)
+                raise RateLimitExceededExceedsMaxWait(
+                    response.status, body, dict(response.headers), wait=retry_after
+                )
             return super().increment(method, url, response, *rest, **named)
 
         def sleep(self, response: Any = None) -> None:
             retry_after = self.get_retry_after(response) if response is not None else None
-            seconds = min(retry_after if retry_after is not None else self.get_backoff_time(), _MAX_WAIT)
-            deadline.pause(seconds, is_rate_limit=response is not None and response.status in (403, 429))
+            seconds = min(
+                retry_after if retry_after is not None else self.get_backoff_time(), _MAX_WAIT
+            )
+            deadline.pause(
+                seconds, is_rate_limit=response is not None and response.status in (403, 429)
+            )
 
     client = Github(
         auth=Auth.Token(token),
         base_url=api_url,
-        # PyGithub pauses a second between writes. GitHub asks for that from clients that make "a large number" of them
-        # (docs.github.com, "Best practices for using the REST API", read 2026-11); a run makes ten at most.
+        # PyGithub pauses a second between writes. GitHub asks for that from clients that make "a
+        # large number" of them (docs.github.com, "Best practices for using the REST API", read
+        # 2026-11); a run makes ten at most.
         seconds_between_requests=0,
         seconds_between_writes=0,
         retry=Patience(

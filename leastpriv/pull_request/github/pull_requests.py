@@ -1,4 +1,6 @@
-"""Reads and writes pull requests, their comments and labels, comments at lines, and the tracking issue on GitHub."""
+"""Reads and writes pull requests, their comments and labels, comments at lines, and the tracking
+issue on GitHub.
+"""
 
 from __future__ import annotations
 
@@ -50,24 +52,24 @@ if TYPE_CHECKING:
 
 _MAX_CLOSED = 100
 _CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
-"""Ends the body of a pull request that this program closed, so that closing it does not count as a person's decision,
-and the comment with the reason."""
+"""Ends the body of a pull request that this program closed, so that closing it does not count as a
+person's decision, and the comment with the reason."""
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
 _FORBIDDEN = (
-    "GitHub does not let this token create pull requests. The branch {branch} is there: open the pull request, "
-    "or switch on `Allow GitHub Actions to create and approve pull requests` in the settings of the repository and of "
-    "the organization (Actions > General)."
+    "GitHub does not let this token create pull requests. The branch {branch} is there: open the"
+    " pull request, or switch on `Allow GitHub Actions to create and approve pull requests` in the"
+    " settings of the repository and of the organization (Actions > General)."
 )
 _WAITS = (1.0, 2.0, 4.0)
-"""Seconds between tries while GitHub does not find a new pull request yet, or computes the diff of a branch that moved
-(404 and 422)."""
+"""Seconds between tries while GitHub does not find a new pull request yet, or computes the diff of
+a branch that moved (404 and 422)."""
 
 
 _MAX_COMMENTS = 1_000
 """Per pull request, the oldest."""
 _WRITE_PERMISSIONS = ("admin", "write")
-"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage` as `read`
-(docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
+"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage`
+as `read` (docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
 _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
@@ -84,9 +86,13 @@ class PullRequests(Branches):
         self._may_decide = cache(self._has_write_permission)
 
     def find_open(self, branch: str, base: str) -> OpenPullRequest | None:
-        """Returns the open pull request of the branch into `base`, else one of this program into another branch."""
+        """Returns the open pull request of the branch into `base`, else one of this program into
+        another branch.
+        """
         with translate_github_errors("listing pull requests"):
-            listed = list(self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}"))
+            listed = list(
+                self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}")
+            )
         candidates = [pull for pull in listed if pull.base.ref == base] or [
             pull for pull in listed if body_fingerprint(pull.body or "")
         ]
@@ -96,46 +102,66 @@ class PullRequests(Branches):
         labels = tuple(label.name for label in pull.labels)
         is_own = self._connection.may_be_own_login(pull.user.login)
         fingerprint = body_fingerprint(body)
-        return OpenPullRequest(pull.number, pull.base.ref, body, labels, fingerprint, is_own, pull.html_url)
+        return OpenPullRequest(
+            pull.number, pull.base.ref, body, labels, fingerprint, is_own, pull.html_url
+        )
 
     def list_closed(self, branch: str) -> tuple[ClosedPullRequest, ...]:
-        """Returns the newest 100 closed pull requests of the branch that held a proposal, newest first."""
+        """Returns the newest 100 closed pull requests of the branch that held a proposal, newest
+        first.
+        """
         with translate_github_errors("listing closed pull requests"):
             pulls = self._repository.get_pulls(
-                state="closed", head=f"{self._connection.owner}:{branch}", sort="updated", direction="desc"
+                state="closed",
+                head=f"{self._connection.owner}:{branch}",
+                sort="updated",
+                direction="desc",
             )
             return tuple(filter(None, map(self._closed_pull_request, islice(pulls, _MAX_CLOSED))))
 
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
     ) -> tuple[int, str, str]:
-        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of GitHub forbids it.
+        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of
+        GitHub forbids it.
 
-        Returns its number, its address, and a sentence if GitHub rejected a label, reviewer or assignee.
+        Returns its number, its address, and a sentence if GitHub rejected a label, reviewer or
+        assignee.
         """
         from github import GithubException
 
         try:
-            pull = self._repository.create_pull(base, branch, title=title, body=body, draft=options.draft)
+            pull = self._repository.create_pull(
+                base, branch, title=title, body=body, draft=options.draft
+            )
         except GithubException as error:
             if error.status == 403 and "create or approve pull requests" in str(error.data):
                 page = f"{self._connection.web_url}/{self._repository.full_name}/compare"
                 raise CreationForbiddenError(
-                    _FORBIDDEN.format(branch=branch), f"{page}/{quote(base)}...{quote(branch)}?expand=1"
+                    _FORBIDDEN.format(branch=branch),
+                    f"{page}/{quote(base)}...{quote(branch)}?expand=1",
                 ) from error
             if options.draft and error.status == 422 and "draft" in str(error.data).lower():
-                number, url, warning = self.create(base, branch, title, body, replace(options, draft=False))
+                number, url, warning = self.create(
+                    base, branch, title, body, replace(options, draft=False)
+                )
                 return number, url, " ".join([_NO_DRAFTS, warning]).strip()
             # Another run was faster, or the answer to this request was lost.
             existing = self.find_open(branch, base)
             if existing is None:
-                raise PullRequestError(error_sentence(f"opening the pull request of {branch}", error)) from error
+                raise PullRequestError(
+                    error_sentence(f"opening the pull request of {branch}", error)
+                ) from error
             with translate_github_errors(f"reading #{existing.number}"):
                 pull = self._repository.get_pull(existing.number)
         people, teams = list(options.reviewers), list(options.team_reviewers)
         requests: list[tuple[str, bool, Callable[[], object]]] = [
             ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
-            ("assignees", bool(options.assignees), lambda: pull.add_to_assignees(*options.assignees)),
+            (
+                "assignees",
+                bool(options.assignees),
+                lambda: pull.add_to_assignees(*options.assignees),
+            ),
             ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
             ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
         ]
@@ -152,7 +178,9 @@ class PullRequests(Branches):
             self._repository.get_pull(number).edit(title=title, body=body)
 
     def resume(self, number: int, marker: str, comment: str, label: str) -> None:
-        """Removes the label, and edits the comment with `marker` that said why a pull request was left alone."""
+        """Removes the label, and edits the comment with `marker` that said why a pull request was
+        left alone.
+        """
         self.upsert_comment(number, marker, comment, create=False)
         with translate_github_errors(f"taking a label from #{number}"):
             self._repository.get_issue(number).remove_from_labels(label)
@@ -169,8 +197,12 @@ class PullRequests(Branches):
         with translate_github_errors(f"reading #{number}"):
             return self._repository.get_pull(number).head.sha
 
-    def upsert_comment(self, number: int, marker: str, comment: str, label: str = "", *, create: bool = True) -> str:
-        """Edits this program's comment that ends with `marker`, or writes it if `create`; returns its address."""
+    def upsert_comment(
+        self, number: int, marker: str, comment: str, label: str = "", *, create: bool = True
+    ) -> str:
+        """Edits this program's comment that ends with `marker`, or writes it if `create`; returns
+        its address.
+        """
         with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"
@@ -181,7 +213,8 @@ class PullRequests(Branches):
                 and self._connection.is_own_login(getattr(each.user, "login", ""))
             ]
             for duplicate in comments[1:]:
-                # From two runs at once, or after a lost answer to a request that GitHub carried out.
+                # From two runs at once, or after a lost answer to a request that GitHub carried
+                # out.
                 duplicate.delete()
             kept = comments[0] if comments else None
             if kept is None and not create:
@@ -198,12 +231,17 @@ class PullRequests(Branches):
         body = pull.body or ""
         fingerprint = body_fingerprint(body)
         if not fingerprint:
-            # A person rewrote the description: the commit still names the proposal, but not its changes.
+            # A person rewrote the description: the commit still names the proposal, but not its
+            # changes.
             head = pull.head.sha
-            fingerprint = found_or(lambda: trailer_fingerprint(self._repository.get_git_commit(head).message), "")
+            fingerprint = found_or(
+                lambda: trailer_fingerprint(self._repository.get_git_commit(head).message), ""
+            )
         if not fingerprint:
             return None
-        is_reconsidered = RECONSIDER_LABEL.casefold() in {label.name.casefold() for label in pull.labels}
+        is_reconsidered = RECONSIDER_LABEL.casefold() in {
+            label.name.casefold() for label in pull.labels
+        }
         declined = False
         if pull.merged_at is None and _CLOSED_BY_LEASTPRIV not in body and not is_reconsidered:
             closer = pull.as_issue().closed_by
@@ -220,7 +258,9 @@ class PullRequests(Branches):
         )
 
     def _retry_until_found(self, doing: str, request: Callable[[], object]) -> str:
-        """Retries, since GitHub may not find a new object yet (404 and 422); returns a sentence if it rejects."""
+        """Retries, since GitHub may not find a new object yet (404 and 422); returns a sentence if
+        it rejects.
+        """
         from github import GithubException
 
         for wait in (*_WAITS, 0.0):
@@ -239,18 +279,24 @@ class PullRequests(Branches):
         found: list[CommentCommand] = []
         for number in pulls:
             with translate_github_errors(f"listing the comments of #{number}"):
-                for comment in islice(self._repository.get_issue(number).get_comments(), _MAX_COMMENTS):
+                for comment in islice(
+                    self._repository.get_issue(number).get_comments(), _MAX_COMMENTS
+                ):
                     commands = parse_commands(comment.body or "")
                     login = comment.user.login if comment.user else ""
                     rejection = self._rejection(comment, login) if commands else ""
                     time = utc(comment.created_at)
                     for verb, pattern in commands:
                         reason = rejection or rejection_reason(verb, pattern)
-                        found.append(CommentCommand(verb, pattern, login, time, comment.id, number, reason))
+                        found.append(
+                            CommentCommand(verb, pattern, login, time, comment.id, number, reason)
+                        )
         return tuple(found)
 
     def _rejection(self, comment: IssueComment, login: str) -> str:
-        """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks permission."""
+        """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks
+        permission.
+        """
         if not login or is_bot(login) or comment.user.type != "User":
             return "an app wrote it"
         if utc(comment.updated_at) != utc(comment.created_at):
@@ -259,13 +305,18 @@ class PullRequests(Branches):
         return "" if self._may_decide(login) else "only people with write permission decide"
 
     def _has_write_permission(self, login: str) -> bool:
-        return found_or(lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False)
+        return found_or(
+            lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
+        )
 
-    def replace_line_comments(self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool) -> str:
-        """Replaces the comments at lines of the diff up to `commit`; returns a sentence if GitHub rejects them.
+    def replace_line_comments(
+        self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool
+    ) -> str:
+        """Replaces the comments at lines of the diff up to `commit`; returns a sentence if GitHub
+        rejects them.
 
-        Earlier comments of this program are deleted, except those with an answer; `is_new`: there are none. No failure
-        ends the run.
+        Earlier comments of this program are deleted, except those with an answer; `is_new`: there
+        are none. No failure ends the run.
         """
         if is_new and not comments:
             return ""
@@ -277,7 +328,12 @@ class PullRequests(Branches):
         except PullRequestError as error:
             return str(error)
         written: list[NewComment] = [
-            {"path": each.path, "line": each.line, "side": each.side, "body": f"{each.text}\n\n{_MARKER}"}
+            {
+                "path": each.path,
+                "line": each.line,
+                "side": each.side,
+                "body": f"{each.text}\n\n{_MARKER}",
+            }
             for each in comments
         ]
 
@@ -285,7 +341,9 @@ class PullRequests(Branches):
             at = self._repository.get_commit(commit)
             pull.create_review(commit=at, body=_REVIEW_BODY, event="COMMENT", comments=written)
 
-        return self._retry_until_found(f"commenting on lines of #{number}", review) if written else ""
+        return (
+            self._retry_until_found(f"commenting on lines of #{number}", review) if written else ""
+        )
 
     def _remove_earlier(self, pull: PullRequest) -> None:
         # Raw JSON: PyGithub makes another request for each comment that lacks `in_reply_to_id`.
@@ -294,23 +352,30 @@ class PullRequests(Branches):
         answered = {comment.get("in_reply_to_id") for comment in comments}
         for comment in comments:
             author = (comment["user"] or {}).get("login", "")  # a deleted account has none
-            is_own = self._connection.is_own_login(author) and comment["body"].rstrip().endswith(_MARKER)
+            is_own = self._connection.is_own_login(author) and comment["body"].rstrip().endswith(
+                _MARKER
+            )
             if is_own and comment["id"] not in answered:
                 pull.requester.requestJsonAndCheck("DELETE", comment["url"])
 
     def update_tracking_issue(
         self, marker: str, findings: Collection[str], title: str, body: str
     ) -> tuple[IssueStep, str]:
-        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its address, if any.
+        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its
+        address, if any.
 
         `marker` begins the line of `body` that holds the ids of the findings.
         """
         from github.GithubObject import NotSet
 
         with translate_github_errors("keeping the issue"):
-            listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
+            listed = self._repository.get_issues(
+                state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc"
+            )
             own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
-            is_open = sorted((issue for issue in own if issue.state == "open"), key=lambda issue: issue.number)
+            is_open = sorted(
+                (issue for issue in own if issue.state == "open"), key=lambda issue: issue.number
+            )
             issue = next(iter([*is_open, *own]), None)
             tracked = None
             if issue:
@@ -321,7 +386,9 @@ class PullRequests(Branches):
                 case IssueStep.OPEN:
                     issue = self._repository.create_issue(title, body, labels=[TRACKING_LABEL])
                 case IssueStep.EDIT | IssueStep.REOPEN if issue and tracked:
-                    issue.edit(title=title, body=body, state="open" if step is IssueStep.REOPEN else NotSet)
+                    issue.edit(
+                        title=title, body=body, state="open" if step is IssueStep.REOPEN else NotSet
+                    )
                     issue.create_comment(change_summary(tracked.findings, findings))
                 case IssueStep.CLOSE if issue:
                     issue.create_comment(_NO_DIFFERENCE)

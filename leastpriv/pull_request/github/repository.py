@@ -1,4 +1,6 @@
-"""Publishes a proposal on GitHub, by one step of the lifecycle, and stores the state of a target there."""
+"""Publishes a proposal on GitHub, by one step of the lifecycle, and stores the state of a target
+there.
+"""
 
 from __future__ import annotations
 
@@ -55,18 +57,26 @@ _MAX_CLOSED_READ = 5
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
 _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
     PullRequestStep.LEAVE_EDITED: (
-        "This branch has commits of others, so it is left alone: tick the box in the description to rebuild it "
-        "(commits of others on it are lost), or close this pull request.",
+        (
+            "This branch has commits of others, so it is left alone: tick the box in the"
+            " description to rebuild it (commits of others on it are lost), or close this pull"
+            " request."
+        ),
         EDITED_LABEL,
     ),
     PullRequestStep.LEAVE_RETARGETED: (
-        "This pull request targets another branch than the one the proposal is made for, so it is left "
-        "alone: set the target back, or close it and name the other branch in the input `base`.",
+        (
+            "This pull request targets another branch than the one the proposal is made for, so it"
+            " is left alone: set the target back, or close it and name the other branch in the"
+            " input `base`."
+        ),
         EDITED_LABEL,
     ),
     PullRequestStep.LEAVE_OBSOLETE: (
-        "No change is left: the policy now matches the evidence. The pull request is not closed, because "
-        "its branch has commits of others.",
+        (
+            "No change is left: the policy now matches the evidence. The pull request is not"
+            " closed, because its branch has commits of others."
+        ),
         "",
     ),
 }
@@ -92,7 +102,9 @@ class GitHubRepository(PullRequests):
         return self._closed(branch)
 
     def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
-        """Returns the commands under the open pull request of the branch and its latest closed ones."""
+        """Returns the commands under the open pull request of the branch and its latest closed
+        ones.
+        """
         opened = self.find_open(branch, self.branch_head(base)[0])
         numbers = [opened.number] if opened else []
         numbers += [each.number for each in self._closed(branch)[:_MAX_CLOSED_READ]]
@@ -107,21 +119,29 @@ class GitHubRepository(PullRequests):
         return BranchStateStore(self._connection, branch, path, title, max_bytes)
 
     def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
-        """Returns a function that finds the origin of a run, compared with `base` (empty: the default branch)."""
+        """Returns a function that finds the origin of a run, compared with `base` (empty: the
+        default branch).
+        """
         return WorkflowRuns(self._connection, self, base or self._repository.default_branch).origin
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:  # noqa: ARG002 - GitHub dates commits
-        """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""
+        """Brings branch and pull request to the proposal, or leaves them unchanged and gives the
+        reason.
+        """
         base, base_sha = self.branch_head(publication.base)
         expected = publication.expected_base or base_sha
         paths = {publication.path, *publication.files} if expected != base_sha else ()
         if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
-            raise PullRequestError(f"The policy on {base!r} changed while the proposal was made: run again.")
+            raise PullRequestError(
+                f"The policy on {base!r} changed while the proposal was made: run again."
+            )
         if publication.branch == base:
             raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
         scope = fingerprint_scope(publication.fingerprint)
         changes = not publication.is_held_by(lambda path: self.read(base_sha, path))
-        branch = self.proposal_branch(publication.branch, base_sha, publication.path, publication.fingerprint_for)
+        branch = self.proposal_branch(
+            publication.branch, base_sha, publication.path, publication.fingerprint_for
+        )
         opened = self.find_open(publication.branch, base)
         closed = () if opened else self.list_closed(publication.branch)
         same_scope = [each for each in closed if fingerprint_scope(each.fingerprint) == scope]
@@ -129,7 +149,9 @@ class GitHubRepository(PullRequests):
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
         declined = [each for each in same_scope if each.declined]
-        decision = plan_step(WantedProposal(publication.fingerprint, base, changes), branch, opened, declined)
+        decision = plan_step(
+            WantedProposal(publication.fingerprint, base, changes), branch, opened, declined
+        )
         return _PlannedWork(self, publication, base, base_sha, branch, opened).execute(decision)
 
 
@@ -145,16 +167,24 @@ class _PlannedWork(Struct, frozen=True):
 
     def execute(self, decision: PlannedStep) -> PublishResult:
         """Executes a planned step and returns the result."""
-        name, head, opened = self.publication.branch, self.branch.head if self.branch else "", self.opened
+        name, head, opened = (
+            self.publication.branch,
+            self.branch.head if self.branch else "",
+            self.opened,
+        )
         number, url = (opened.number, opened.url) if opened else (decision.declined, "")
-        left = PublishResult(PullRequestOperation.NONE, name, head, self.base_sha, decision.reason, number, url)
+        left = PublishResult(
+            PullRequestOperation.NONE, name, head, self.base_sha, decision.reason, number, url
+        )
         match decision.step:
             case PullRequestStep.FOREIGN:
-                raise PullRequestError(f"The branch {name!r} is not this program's: name another in the input branch.")
+                raise PullRequestError(
+                    f"The branch {name!r} is not this program's: name another in the input branch."
+                )
             case PullRequestStep.OTHER_SCOPE:
                 raise PullRequestError(
-                    f"The branch {name!r} holds the proposal for another role or policy file: name a separate branch "
-                    "for each in the input branch."
+                    f"The branch {name!r} holds the proposal for another role or policy file: name"
+                    " a separate branch for each in the input branch."
                 )
             case PullRequestStep.CREATE | PullRequestStep.UPDATE:
                 return self._write_branch(decision.declined)
@@ -179,7 +209,9 @@ class _PlannedWork(Struct, frozen=True):
             self.github.resume(self.opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
 
     def _write_branch(self, declined: int) -> PublishResult:
-        """Moves the branch once to one commit on the base's head; comments at the changed lines of that commit."""
+        """Moves the branch once to one commit on the base's head; comments at the changed lines of
+        that commit.
+        """
         publication, github = self.publication, self.github
         head = github.create_commit(self.base_sha, publication.files, commit_message(publication))
         github.move_branch(publication.branch, self.branch.head if self.branch else None, head)
@@ -187,24 +219,37 @@ class _PlannedWork(Struct, frozen=True):
         if result.failure:
             return result
         is_new = result.operation is PullRequestOperation.CREATED
-        warning = github.replace_line_comments(result.number, head, publication.comments, is_new=is_new)
+        warning = github.replace_line_comments(
+            result.number, head, publication.comments, is_new=is_new
+        )
         return replace(result, reason=" ".join(filter(None, [result.reason, warning])))
 
     def _write_pull_request(self, head: str, declined: int) -> PublishResult:
-        name, title, body, opened = self.publication.branch, self.publication.title, self.publication.body, self.opened
+        name, title, body, opened = (
+            self.publication.branch,
+            self.publication.title,
+            self.publication.body,
+            self.opened,
+        )
         if opened:
             self.github.edit(opened.number, title, body)
             self._resume()
             operation = PullRequestOperation.UPDATED
-            return PublishResult(operation, name, head, self.base_sha, "", opened.number, opened.url)
+            return PublishResult(
+                operation, name, head, self.base_sha, "", opened.number, opened.url
+            )
         if declined:
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
         try:
-            number, url, warning = self.github.create(self.base, name, title, body, self.publication.options)
+            number, url, warning = self.github.create(
+                self.base, name, title, body, self.publication.options
+            )
         except CreationForbiddenError as error:
             head = self.github.commit_at(name) or ""
             none = PullRequestOperation.NONE
-            return PublishResult(none, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url)
+            return PublishResult(
+                none, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url
+            )
         operation = PullRequestOperation.CREATED
         return PublishResult(operation, name, head, self.base_sha, warning, number, url)
 
@@ -217,19 +262,22 @@ _MAX_PAUSE = 0.5
 _MAX_COMMITS = 100
 """Commits behind the head that are searched for one of this program."""
 _SIGNING_HOSTS = ("github.com", "ghe.com")
-"""Hosts whose commits by the API of an app are signed (docs.github.com, "About commit signature verification", read
-2026-11-26); an Enterprise Server signs only where its owner set that up."""
+"""Hosts whose commits by the API of an app are signed (docs.github.com, "About commit signature
+verification", read 2026-11-26); an Enterprise Server signs only where its owner set that up."""
 
 
 class BranchStateStore:
     """State in one file of a separate branch, by GitHub's API, without checkout.
 
-    Everyone with push permission could write there, and an author's address is easily forged. So only commits of the
-    token's login count (signed by GitHub, where it signs), and each new commit starts from the files of the last such
-    commit: files of other commits are not read, and the next commit drops them.
+    Everyone with push permission could write there, and an author's address is easily forged. So
+    only commits of the token's login count (signed by GitHub, where it signs), and each new commit
+    starts from the files of the last such commit: files of other commits are not read, and the next
+    commit drops them.
     """
 
-    def __init__(self, connection: Connection, branch: str, path: str, title: str, max_bytes: int) -> None:
+    def __init__(
+        self, connection: Connection, branch: str, path: str, title: str, max_bytes: int
+    ) -> None:
         self._connection, self._repository = connection, connection.repository
         self._branch, self._path, self._title, self._max_bytes = branch, path, title, max_bytes
 
@@ -244,19 +292,23 @@ class BranchStateStore:
             return self._file_content(self._branch_state()[1])
 
     def update(self, change: StateUpdate) -> None:
-        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in between."""
+        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in
+        between.
+        """
         for number in range(_MAX_TRIES):
             with translate_github_errors(f"writing the branch {self._branch}"):
                 if self._try_update(change):
                     return
             self._connection.sleep(random.uniform(0, _MAX_PAUSE * (number + 1)))  # noqa: S311 - a pause, no secret
-        raise PullRequestError(f"Others moved the branch {self._branch!r} {_MAX_TRIES} times meanwhile: run again.")
+        raise PullRequestError(
+            f"Others moved the branch {self._branch!r} {_MAX_TRIES} times meanwhile: run again."
+        )
 
     def _try_update(self, change: StateUpdate) -> bool:
         """Whether the branch holds the new state; false if a parallel run was faster.
 
-        The commit has the files of the newest commit that counts and this one. Without force GitHub rejects the move if
-        the head is no longer the commit's parent.
+        The commit has the files of the newest commit that counts and this one. Without force GitHub
+        rejects the move if the head is no longer the commit's parent.
         """
         from github import GithubException, GithubObject, InputGitTreeElement
 
@@ -266,17 +318,23 @@ class BranchStateStore:
         if after == before and is_intact:
             return True
         blob = self._repository.create_git_blob(base64.b64encode(after).decode(), "base64")
-        element = InputGitTreeElement(path=self._path, mode=FILE_MODES[0], type="blob", sha=blob.sha)
+        element = InputGitTreeElement(
+            path=self._path, mode=FILE_MODES[0], type="blob", sha=blob.sha
+        )
         tree = self._repository.create_git_tree(
             [element], base_tree=newest.commit.tree if newest else GithubObject.NotSet
         )
         parents = [self._repository.get_git_commit(head)] if head else []
-        commit = self._repository.create_git_commit(f"{self._title} [skip ci]\n\n{_TRAILER}\n", tree, parents)
+        commit = self._repository.create_git_commit(
+            f"{self._title} [skip ci]\n\n{_TRAILER}\n", tree, parents
+        )
         if self._expects_signature() and not _is_signed(commit):
-            # The next run would ignore an unsigned commit, and it would hide an earlier one that counts.
+            # The next run would ignore an unsigned commit, and it would hide an earlier one that
+            # counts.
             raise PullRequestError(
-                "GitHub did not sign the commit of the memory, so others could forge one like it: leave the input "
-                "evidence-branch out, or use the token of an app whose commits are signed."
+                "GitHub did not sign the commit of the memory, so others could forge one like it:"
+                " leave the input evidence-branch out, or use the token of an app whose commits are"
+                " signed."
             )
         try:
             if head is None:
@@ -288,7 +346,8 @@ class BranchStateStore:
                 raise
             now = self._head()
             if now == head:
-                # The branch did not move, so it is no race: it is protected, or git rejects its name.
+                # The branch did not move, so it is no race: it is protected, or git rejects its
+                # name.
                 raise
             return now == commit.sha
         return True
@@ -298,18 +357,23 @@ class BranchStateStore:
         head = self._head()
         if head is None:
             return None, None, True
-        for number, commit in enumerate(islice(self._repository.get_commits(sha=head), _MAX_COMMITS)):
+        for number, commit in enumerate(
+            islice(self._repository.get_commits(sha=head), _MAX_COMMITS)
+        ):
             if self._is_own_state(commit):
                 return head, commit, number == 0
         raise PullRequestError(
-            f"None of the newest commits of the branch {self._branch!r} is one of this token's own memory: name a "
-            "branch that does not exist yet in the input evidence-branch, or delete this one."
+            f"None of the newest commits of the branch {self._branch!r} is one of this token's own"
+            " memory: name a branch that does not exist yet in the input evidence-branch, or"
+            " delete this one."
         )
 
     def _is_own_state(self, commit: Commit) -> bool:
         author, committer = logins(commit)
         is_memory = commit.commit.message.rstrip().endswith(f"\n{_TRAILER}")
-        if not (is_memory and self._connection.is_own_login(author) and committer in (author, WEB_FLOW)):
+        if not (
+            is_memory and self._connection.is_own_login(author) and committer in (author, WEB_FLOW)
+        ):
             return False
         return _is_signed(commit.commit) or not self._expects_signature()
 
@@ -331,7 +395,9 @@ class BranchStateStore:
         return decoded(self._repository, contents)
 
     def _head(self) -> str | None:
-        return found_or(lambda: self._repository.get_git_ref(f"heads/{self._branch}").object.sha, None)
+        return found_or(
+            lambda: self._repository.get_git_ref(f"heads/{self._branch}").object.sha, None
+        )
 
 
 def _is_signed(commit: GitCommit) -> bool:

@@ -1,4 +1,6 @@
-"""The principal of CloudFormation's calls: the caller of the stack's operation, or the role of the stack."""
+"""The principal of CloudFormation's calls: the caller of the stack's operation, or the role of the
+stack.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ from typing import Any
 from botocore.session import get_session
 from ministack.core.responses import get_account_id
 
-from tests.end_to_end.lab import enforcement, event_names, identities, records, request_elements, wording
+from tests.end_to_end.lab import (
+    enforcement,
+    event_names,
+    identities,
+    records,
+    request_elements,
+    wording,
+)
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 from tests.end_to_end.lab.trail import Trail
 
@@ -28,15 +37,18 @@ _VIA = {
     "aws:ViaAWSService": "true",
 }
 _EVENTS = {
-    "s3:PutEncryptionConfiguration": "PutBucketEncryption", "s3:PutLifecycleConfiguration": "PutBucketLifecycle",
-    "s3:PutBucketCORS": "PutBucketCors", "lambda:InvokeFunction": "Invoke", "apigateway:POST": "CreateRestApi",
+    "s3:PutEncryptionConfiguration": "PutBucketEncryption",
+    "s3:PutLifecycleConfiguration": "PutBucketLifecycle",
+    "s3:PutBucketCORS": "PutBucketCors", "lambda:InvokeFunction": "Invoke",
+    "apigateway:POST": "CreateRestApi",
     "apigateway:PATCH": "UpdateRestApi", "apigateway:DELETE": "DeleteRestApi",
 }  # fmt: skip
 """The event of an action with another name."""
 
 _MODELS = {"states": "stepfunctions"}
 _LONG_CODE = frozenset({
-    "apigateway", "dynamodb", "ecr", "ecs", "events", "kinesis", "kms", "lambda", "logs", "scheduler",
+    "apigateway", "dynamodb", "ecr", "ecs", "events", "kinesis", "kms", "lambda", "logs",
+    "scheduler",
     "secretsmanager", "ssm", "states",
 })  # fmt: skip
 _CODES = {"ec2": "Client.UnauthorizedOperation", "sns": "AuthorizationError"}
@@ -49,14 +61,18 @@ class Actor:
     exchange: Exchange
     role: str
 
-    def refusal(self, action: str, resource: str, context: Mapping[str, Any] | None = None) -> Refusal | None:
+    def refusal(
+        self, action: str, resource: str, context: Mapping[str, Any] | None = None
+    ) -> Refusal | None:
         """Whether its policies deny an action."""
         region = self.exchange.region
         if action == "secretsmanager:CreateSecret":
             resource += wording.DRAWN
         given = {**_VIA, **(context or {})}
         if not self.role:
-            return enforcement.policy_denial(self.exchange.access_key, action, resource, region, given)
+            return enforcement.policy_denial(
+                self.exchange.access_key, action, resource, region, given
+            )
         session = f"arn:aws:sts::{get_account_id()}:assumed-role/{self.role.rpartition('/')[2]}/{_SESSION}"
         return enforcement.role_denial(self.role, session, action, resource, region, given)
 
@@ -70,7 +86,9 @@ class Actor:
 def actor() -> Actor | None:
     """The present principal, or None outside a call."""
     exchange = CURRENT.get()
-    return Actor(exchange, ACTING_ROLE.get()) if exchange is not None and exchange.identity else None
+    return (
+        Actor(exchange, ACTING_ROLE.get()) if exchange is not None and exchange.identity else None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +98,20 @@ class Recorder:
     trail: Trail
 
     def note(
-        self, by: Actor, action: str, request: Mapping[str, Any], refusal: Refusal | None, response: Any = None
+        self,
+        by: Actor,
+        action: str,
+        request: Mapping[str, Any],
+        refusal: Refusal | None,
+        response: Any = None,
     ) -> None:
         """Write one call; `refusal` is why it failed."""
         prefix, _, name = action.partition(":")
         service = _MODELS.get(prefix, prefix)
         operation = _EVENTS.get(action, name)
         record = records.bare_record(
-            by.identity(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), event_names.event_source(service),
+            by.identity(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            event_names.event_source(service),
             event_names.event_name(service, operation, _model(service, operation)),
             event_names.event_region(service, by.exchange.region), get_account_id(),
         )  # fmt: skip
@@ -106,7 +130,9 @@ class Recorder:
                 "responseElements": _response(prefix, response, operation, service, by),
             }
         else:
-            code = _CODES.get(prefix, "AccessDeniedException" if prefix in _LONG_CODE else "AccessDenied")
+            code = _CODES.get(
+                prefix, "AccessDeniedException" if prefix in _LONG_CODE else "AccessDenied"
+            )
             record |= {"errorCode": code, "errorMessage": refusal.message}
         self.trail.add(record, action)
 
@@ -115,7 +141,9 @@ class Recorder:
         identity = {"type": "AWSService", "invokedBy": CLOUDFORMATION}
         when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         account = get_account_id()
-        record = records.bare_record(identity, when, "sts.amazonaws.com", "AssumeRole", by.exchange.region, account)
+        record = records.bare_record(
+            identity, when, "sts.amazonaws.com", "AssumeRole", by.exchange.region, account
+        )
         record |= {
             "sourceIPAddress": CLOUDFORMATION,
             "userAgent": CLOUDFORMATION,
@@ -134,7 +162,9 @@ def _model(service: str, operation: str) -> Any:
         return None
 
 
-def _response(prefix: str, response: dict[str, Any] | None, operation: str, service: str, by: Actor) -> Any:
+def _response(
+    prefix: str, response: dict[str, Any] | None, operation: str, service: str, by: Actor
+) -> Any:
     if event_names.is_read_only(service, operation):
         return None
     shown = request_elements.real_addresses(response or {}, service, by.exchange.region)

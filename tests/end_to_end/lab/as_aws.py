@@ -1,7 +1,8 @@
 """Names the resources that AWS checks where ministack checks another one, or `*`.
 
-By the Service Authorization Reference, not by the project's own rules, so that the lab can show an error of these. AWS
-may check a call on several resources: the first replaces ministack's, the others are checked too.
+By the Service Authorization Reference, not by the project's own rules, so that the lab can show an
+error of these. AWS may check a call on several resources: the first replaces ministack's, the
+others are checked too.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def resources(exchange: Any, action: str, resource: str) -> list[str]:
 
 
 def _by_reference(prefix: str, name: str, asked: Parameters, place: str) -> list[str] | None:
-    """The required resource of an action, where the request has its parts under the words of AWS's reference."""
+    """The required resource of an action, where the request has its parts under the words of AWS's
+    reference.
+    """
     region, account = place.split(":")
     given = {key.lower(): value for key, value in asked.items() if isinstance(value, str) and value}
     given["scope"] = given.get("scope", "").lower()
@@ -59,7 +62,9 @@ def _is_of_type(prefix: str, name: str, resource: str) -> bool:
 
 @cache
 def _reference(prefix: str) -> dict[str, Any]:
-    """Actions of a service as AWS's reference lists them: name -> (action, access level, (type, ARN, required) …)."""
+    """Actions of a service as AWS's reference lists them: name -> (action, access level, (type,
+    ARN, required) …).
+    """
     file = _SERVICES / f"{prefix}.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))["actions"]) if file.is_file() else {}
 
@@ -82,7 +87,14 @@ def _athena(name: str, asked: Parameters, place: str, resource: str) -> list[str
 
 
 def _glue(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
-    kind = next((kind for kind in ("Job", "Crawler") if name.removeprefix("Get") == kind or name[6:] == kind), "")
+    kind = next(
+        (
+            kind
+            for kind in ("Job", "Crawler")
+            if name.removeprefix("Get") == kind or name[6:] == kind
+        ),
+        "",
+    )
     if kind and (own := asked.get(f"{kind}Name") or asked.get("Name")):
         return [f"arn:aws:glue:{place}:{kind.lower()}/{own}"]
     if name not in ("CreateDatabase", "GetDatabase", "UpdateDatabase", "DeleteDatabase"):
@@ -93,7 +105,9 @@ def _glue(name: str, asked: Parameters, place: str, resource: str) -> list[str] 
 
 def _events(name: str, asked: Parameters, place: str, _: str) -> list[str] | None:
     rule = asked.get("Rule") or (asked.get("Name") if name.endswith("Rule") else None)
-    if name in ("PutTargets", "RemoveTargets", "ListTargetsByRule") or (rule and name.endswith("Rule")):
+    if name in ("PutTargets", "RemoveTargets", "ListTargetsByRule") or (
+        rule and name.endswith("Rule")
+    ):
         bus = str(asked.get("EventBusName") or "default").rpartition("/")[2]
         return [f"arn:aws:events:{place}:rule/{'' if bus == 'default' else bus + '/'}{rule}"]
     if name in ("CreateEventBus", "DeleteEventBus", "DescribeEventBus") and asked.get("Name"):
@@ -105,7 +119,9 @@ def _cloudwatch(name: str, asked: Parameters, place: str, _: str) -> list[str] |
     if name == "DeleteAlarms":
         return [f"arn:aws:cloudwatch:{place}:alarm:{each}" for each in asked.get("AlarmNames", [])]
     if name == "DescribeAlarms":
-        return [f"arn:aws:cloudwatch:{place}:alarm:{each}" for each in asked.get("AlarmNames") or ["*"]]
+        return [
+            f"arn:aws:cloudwatch:{place}:alarm:{each}" for each in asked.get("AlarmNames") or ["*"]
+        ]
     board = asked.get("DashboardName") or next(iter(asked.get("DashboardNames") or []), "")
     if board:
         return [f"arn:aws:cloudwatch::{place.partition(':')[2]}:dashboard/{board}"]
@@ -122,7 +138,9 @@ def _kms(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
         if ":alias/" in named or named.startswith("alias/"):
             arn = named if named.startswith("arn:") else f"arn:aws:kms:{place}:{named}"
             named = str(kms._aliases.get(arn) or "")
-        return named if named.startswith("arn:") or not named else f"arn:aws:kms:{place}:key/{named}"
+        return (
+            named if named.startswith("arn:") or not named else f"arn:aws:kms:{place}:key/{named}"
+        )
 
     if name in ("CreateAlias", "UpdateAlias", "DeleteAlias"):
         alias = f"arn:aws:kms:{place}:{asked.get('AliasName')}"
@@ -132,13 +150,17 @@ def _kms(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
     named = str(asked.get("KeyId") or "")
     if not named:
         return None
-    return [key(named)] if key(named) else []  # of an alias that is not there: NotFoundException, whatever policies say
+    return (
+        [key(named)] if key(named) else []
+    )  # of an alias that is not there: NotFoundException, whatever policies say
 
 
 def _iam(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
     account = place.partition(":")[2]
     if asked.get("InstanceProfileName"):
-        return [f"arn:aws:iam::{account}:instance-profile{asked.get('Path') or '/'}{asked['InstanceProfileName']}"]
+        return [
+            f"arn:aws:iam::{account}:instance-profile{asked.get('Path') or '/'}{asked['InstanceProfileName']}"
+        ]
     if name == "CreatePolicy":
         return [f"arn:aws:iam::{account}:policy{asked.get('Path') or '/'}{asked.get('PolicyName')}"]
     if asked.get("RoleName"):
@@ -181,14 +203,18 @@ def _lambda(name: str, asked: Parameters, place: str, resource: str) -> list[str
 
 
 _ON_ALL_OF_LAMBDA = frozenset({
-    "CreateEventSourceMapping", "ListEventSourceMappings", "ListLayerVersions", "ListLayers", "ListFunctions",
+    "CreateEventSourceMapping", "ListEventSourceMappings", "ListLayerVersions", "ListLayers",
+    "ListFunctions",
 })  # fmt: skip
 _QUALIFIED = frozenset({
-    "AddPermission", "CreateFunctionUrlConfig", "DeleteFunction", "DeleteFunctionUrlConfig", "GetFunction",
+    "AddPermission", "CreateFunctionUrlConfig", "DeleteFunction", "DeleteFunctionUrlConfig",
+    "GetFunction",
     "GetFunctionConfiguration",
     "GetPolicy", "RemovePermission", "UpdateFunctionUrlConfig", "PutProvisionedConcurrencyConfig",
 })  # fmt: skip
-"""Actions that the Service Authorization Reference lists with aliases and versions among their resources."""
+"""Actions that the Service Authorization Reference lists with aliases and versions among their
+resources.
+"""
 
 
 def _ecs(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
@@ -197,7 +223,10 @@ def _ecs(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
     if name in ("CreateService", "UpdateService", "DeleteService") and one:
         return [f"arn:aws:ecs:{place}:service/{cluster}/{one}"]
     if name == "DescribeServices":
-        return [f"arn:aws:ecs:{place}:service/{cluster}/{str(each).rpartition('/')[2]}" for each in asked["services"]]
+        return [
+            f"arn:aws:ecs:{place}:service/{cluster}/{str(each).rpartition('/')[2]}"
+            for each in asked["services"]
+        ]
     if name in ("DeregisterTaskDefinition", "DescribeTaskDefinition", "ListClusters"):
         return ["*"]
     if name == "CreateCluster":
@@ -209,12 +238,15 @@ def _ecs(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
         return [f"arn:aws:ecs:{place}:cluster/{str(each).rpartition('/')[2]}" for each in clusters]
     if name == "RunTask":
         definition = str(asked.get("taskDefinition")).rpartition("/")[2]
-        return [f"arn:aws:ecs:{place}:task-definition/{definition if ':' in definition else definition + ':*'}"]
+        return [
+            f"arn:aws:ecs:{place}:task-definition/{definition if ':' in definition else definition + ':*'}"
+        ]
     return None
 
 
 _EC2_KINDS = {
-    "vpc": "vpc", "subnet": "subnet", "igw": "internet-gateway", "rtb": "route-table", "sg": "security-group",
+    "vpc": "vpc", "subnet": "subnet", "igw": "internet-gateway", "rtb": "route-table",
+    "sg": "security-group",
     "eipalloc": "elastic-ip", "nat": "natgateway", "lt": "launch-template", "vpce": "vpc-endpoint",
 }  # fmt: skip
 _EC2_MADE = {
@@ -257,11 +289,18 @@ def _ec2(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
         return [f"arn:aws:ec2:{place}:route-table/{found[0].rpartition('/')[2]}"] if found else []
     if name in ("CreateTags", "DeleteTags"):
         ids = [str(each) for each in asked.get("Resources", [])]
-        return [f"arn:aws:ec2:{place}:{_EC2_KINDS.get(each.partition('-')[0], '*')}/{each}" for each in ids]
+        return [
+            f"arn:aws:ec2:{place}:{_EC2_KINDS.get(each.partition('-')[0], '*')}/{each}"
+            for each in ids
+        ]
     patterns = _EC2_MADE.get(name)
     if patterns is None:
         return None
-    filled = [each.format_map({**asked}) for each in patterns if all(key in asked for key in _fields(each))]
+    filled = [
+        each.format_map({**asked})
+        for each in patterns
+        if all(key in asked for key in _fields(each))
+    ]
     return [f"arn:aws:ec2:{place}:{each}" for each in filled]
 
 
@@ -276,7 +315,9 @@ def _elasticache(name: str, asked: Parameters, place: str, resource: str) -> lis
     return [own] if "SubnetGroup" in name else None
 
 
-def _elasticloadbalancing(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
+def _elasticloadbalancing(
+    name: str, asked: Parameters, place: str, resource: str
+) -> list[str] | None:
     if name.startswith("Describe"):
         return ["*"]
     if name == "CreateLoadBalancer":
@@ -302,7 +343,9 @@ def _cloudfront(name: str, asked: Parameters, place: str, resource: str) -> list
     kind = "origin-access-control" if "OriginAccessControl" in name else kind
     if name.startswith("Create") and "Invalidation" not in name:
         return ["*"]
-    return [f"arn:aws:cloudfront::{account}:{kind}/{asked.get('DistributionId') or asked.get('Id') or '*'}"]
+    return [
+        f"arn:aws:cloudfront::{account}:{kind}/{asked.get('DistributionId') or asked.get('Id') or '*'}"
+    ]
 
 
 def _route53(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
@@ -310,13 +353,20 @@ def _route53(name: str, asked: Parameters, place: str, resource: str) -> list[st
         return [f"arn:aws:route53:::change/{str(asked.get('Id')).rpartition('/')[2]}"]
     if name in ("ListTagsForResource", "ChangeTagsForResource"):
         return [f"arn:aws:route53:::{asked.get('ResourceType')}/{asked.get('ResourceId')}"]
-    zone = str(asked.get("HostedZoneId") or (asked.get("Id") if "HostedZone" in name else "") or "").rpartition("/")[2]
+    zone = str(
+        asked.get("HostedZoneId") or (asked.get("Id") if "HostedZone" in name else "") or ""
+    ).rpartition("/")[2]
     return [f"arn:aws:route53:::hostedzone/{zone}"] if zone else ["*"]
 
 
 def _dynamodb(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
     table = str(asked.get("TableName") or "")
-    if name in ("Query", "Scan") and asked.get("IndexName") and table and not table.startswith("arn:"):
+    if (
+        name in ("Query", "Scan")
+        and asked.get("IndexName")
+        and table
+        and not table.startswith("arn:")
+    ):
         return [f"arn:aws:dynamodb:{place}:table/{table}/index/{asked['IndexName']}"]
     return None
 
@@ -332,7 +382,9 @@ def _sns(name: str, asked: Parameters, place: str, resource: str) -> list[str] |
 
 def _scheduler(name: str, asked: Parameters, place: str, resource: str) -> list[str] | None:
     if name in ("CreateSchedule", "UpdateSchedule", "DeleteSchedule", "GetSchedule"):
-        return [f"arn:aws:scheduler:{place}:schedule/{asked.get('GroupName') or 'default'}/{asked.get('Name')}"]
+        return [
+            f"arn:aws:scheduler:{place}:schedule/{asked.get('GroupName') or 'default'}/{asked.get('Name')}"
+        ]
     return [asked["ResourceArn"]] if asked.get("ResourceArn") else None
 
 

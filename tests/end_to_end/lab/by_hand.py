@@ -33,16 +33,25 @@ docs/contributing/lab.md has a whole round to copy. Ctrl-C stops the lab; the re
 
 def main(arguments: list[str]) -> int:
     """Run until Ctrl-C; 1 if it does not start."""
-    parser = argparse.ArgumentParser(prog="make lab", description="Start the lab and keep it running.")
+    parser = argparse.ArgumentParser(
+        prog="make lab", description="Start the lab and keep it running."
+    )
     parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds until CloudTrail delivers a record")
+    parser.add_argument(
+        "--delay", type=float, default=0.0, help="seconds until CloudTrail delivers a record"
+    )
     parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--no-data-events", action="store_true", help="leave out calls on objects, items, messages")
+    parser.add_argument(
+        "--no-data-events", action="store_true", help="leave out calls on objects, items, messages"
+    )
     parser.add_argument(
         "--folder",
         type=Path,
         default=_FOLDER,
-        help="where records and log go, empty or the lab's own; its records of the last time are removed",
+        help=(
+            "where records and log go, empty or the lab's own; its records of the last time are"
+            " removed"
+        ),
     )
     given = parser.parse_args(arguments)
     trouble = _emptied(given.folder)
@@ -54,7 +63,8 @@ def main(arguments: list[str]) -> int:
         signal.signal(each, lambda *_: stopped.set())
     try:
         lab = Lab.start(
-            given.folder, delay=given.delay, data_events=not given.no_data_events, flush_every=1.0, port=given.port,
+            given.folder, delay=given.delay, data_events=not given.no_data_events, flush_every=1.0,
+            port=given.port,
             region=given.region,
         )  # fmt: skip
     except LabError as error:
@@ -77,13 +87,18 @@ def _port(text: str) -> int:
 
 
 def _emptied(folder: Path) -> str:
-    """Creates and marks the folder; returns a sentence, and changes nothing, if it holds other files."""
+    """Creates and marks the folder; returns a sentence, and changes nothing, if it holds other
+    files.
+    """
     own = folder / _MARK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_own = own.exists() or folder.resolve() == _FOLDER.resolve()
         if not is_own and any(folder.iterdir()):
-            return f"--folder is {str(folder)!r}, which is not empty and not the lab's own: name an empty or a new one."
+            return (
+                f"--folder is {str(folder)!r}, which is not empty and not the lab's own: name an"
+                " empty or a new one."
+            )
         own.touch()
     except OSError as error:
         return f"--folder is {str(folder)!r}, which cannot be used: {error.strerror}."
@@ -93,11 +108,13 @@ def _emptied(folder: Path) -> str:
 
 
 def _instructions(lab: Lab, delay: float) -> str:
-    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID",
+    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION",
+    "AWS_ACCESS_KEY_ID",
              "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED")  # fmt: skip
     exports = "\n".join(f"  export {name}={lab.root[name]}" for name in names)
     return _STARTED.format(
-        endpoint=lab.endpoint, account=lab.account, region=lab.region, exports=exports, records=_shown(lab.records),
+        endpoint=lab.endpoint, account=lab.account, region=lab.region, exports=exports,
+        records=_shown(lab.records),
         delay=f"{delay:g} seconds " if delay else "a second ",
     )  # fmt: skip
 

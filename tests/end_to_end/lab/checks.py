@@ -1,7 +1,7 @@
 """Records every authorization check of the lab in a file, as ground truth for measurements.
 
-One JSON object per line: principal (the session's ARN), action, resource, region, context. `python -m
-tests.end_to_end.lab.checks` decides such checks for a policy without a lab; see `main`.
+One JSON object per line: principal (the session's ARN), action, resource, region, context. `python
+-m tests.end_to_end.lab.checks` decides such checks for a policy without a lab; see `main`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Checks:
         if not self.path:
             return
         row = {
-            "principal": asked.principal_arn, "action": asked.action, "resource": asked.resource_arn,
+            "principal": asked.principal_arn, "action": asked.action,
+            "resource": asked.resource_arn,
             "region": asked.region, "context": asked.service_context,
         }  # fmt: skip
         with Path(self.path).open("a", encoding="utf-8") as file:
@@ -53,11 +54,15 @@ def is_allowed(check: Check, policies: list[Any]) -> bool:
 
 
 def main() -> None:
-    """Reads `{"policies": [documents…], "checks": [check…]}` and writes a list of booleans, one per line."""
+    """Reads `{"policies": [documents…], "checks": [check…]}` and writes a list of booleans, one per
+    line.
+    """
     for line in sys.stdin:
         given = json.loads(line)
         policies = [iam_evaluator.parse_policy_document(document) for document in given["policies"]]
-        sys.stdout.write(json.dumps([is_allowed(check, policies) for check in given["checks"]]) + "\n")
+        sys.stdout.write(
+            json.dumps([is_allowed(check, policies) for check in given["checks"]]) + "\n"
+        )
         sys.stdout.flush()
 
 

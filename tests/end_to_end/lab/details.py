@@ -1,10 +1,16 @@
-"""IAM's account of denied calls: all checks of a call, kept under an authorization id (API model of iam-toolbox)."""
+"""IAM's account of denied calls: all checks of a call, kept under an authorization id (API model of
+iam-toolbox).
+"""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace  # noqa: TID251 - the environment of the lab has no msgspec
+from dataclasses import (
+    dataclass,
+    field,
+    replace,  # noqa: TID251 - the environment of the lab has no msgspec
+)
 from typing import Any
 
 from ministack.core import iam_evaluator
@@ -46,7 +52,11 @@ class Details:
         return None if late else self.answers.get(name)
 
     def with_id(
-        self, exchange: Exchange, denied: Refusal, checks: Iterable[Check], layers: Mapping[str, list[Any]]
+        self,
+        exchange: Exchange,
+        denied: Refusal,
+        checks: Iterable[Check],
+        layers: Mapping[str, list[Any]],
     ) -> Refusal:
         """The denial with an authorization id in its message; only IAM's own messages have one."""
         if not self.kept or exchange.service != "iam":
@@ -57,10 +67,12 @@ class Details:
             "evaluations": [_evaluation(exchange, check, layers) for check in checks],
             "policies": [],
         }
-        console = f"https://{exchange.region}.console.aws.amazon.com/iam/home?region={exchange.region}"
+        console = (
+            f"https://{exchange.region}.console.aws.amazon.com/iam/home?region={exchange.region}"
+        )
         advice = (
-            f". Go to {console}#{PATH}{name} for complete details, or call the GetRequestAuthorizationDetails API with "
-            f"the following authorization id: {name}"
+            f". Go to {console}#{PATH}{name} for complete details, or call the"
+            f" GetRequestAuthorizationDetails API with the following authorization id: {name}"
         )
         return replace(denied, message=denied.message + advice)
 
@@ -77,7 +89,9 @@ def _context(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _evaluation(exchange: Exchange, check: Check, layers: Mapping[str, list[Any]]) -> dict[str, Any]:
+def _evaluation(
+    exchange: Exchange, check: Check, layers: Mapping[str, list[Any]]
+) -> dict[str, Any]:
     asked = iam_evaluator.EvalContext(
         principal_arn=str(exchange.identity.get("arn", "")),
         principal_type=str(exchange.identity.get("type", "")),
@@ -85,7 +99,10 @@ def _evaluation(exchange: Exchange, check: Check, layers: Mapping[str, list[Any]
         action=check.action,
         resource_arn=check.resource,
         region=exchange.region,
-        service_context={"aws:tagkeys": None, **{key.lower(): value for key, value in check.context.items()}},
+        service_context={
+            "aws:tagkeys": None,
+            **{key.lower(): value for key, value in check.context.items()},
+        },
     )
     found = [
         {"checkType": _CHECKS[name], "evaluatedEffect": _EFFECTS.get(decision, "IMPLICIT_DENY")}
@@ -97,6 +114,8 @@ def _evaluation(exchange: Exchange, check: Check, layers: Mapping[str, list[Any]
         "action": check.action,
         "resource": "" if check.resource == "*" else check.resource,
         "context": {key: value for key, value in check.context.items() if isinstance(value, str)},
-        "evaluatedEffect": next((each for each in ("EXPLICIT_DENY", "IMPLICIT_DENY") if each in effects), "ALLOW"),
+        "evaluatedEffect": next(
+            (each for each in ("EXPLICIT_DENY", "IMPLICIT_DENY") if each in effects), "ALLOW"
+        ),
         "checks": found,
     }

@@ -1,6 +1,7 @@
 """Draws the ends of CloudFormation's names for each stack, as AWS does.
 
-ministack makes them from the names of stack and resource alone, so that a stack created again has the old names.
+ministack makes them from the names of stack and resource alone, so that a stack created again has
+the old names.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _ALPHABET = string.ascii_letters + string.digits
 
 def fresh(stack: str) -> None:
     """Forgets the ends of an earlier stack of this name, before another one is created."""
-    found = next((each for each in cloudformation._stacks.values() if each.get("StackName") == stack), None)
+    found = next(
+        (each for each in cloudformation._stacks.values() if each.get("StackName") == stack), None
+    )
     if found is None or found.get("StackStatus") in ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS"):
         _DRAWN.pop(stack, None)
 
@@ -28,7 +31,12 @@ def install() -> None:
     """Replaces ministack's function, which every module looks up at each call."""
 
     def named(
-        stack_name: str, logical_id: str, *, lowercase: bool = False, max_len: int = 128, seeded: bool = True
+        stack_name: str,
+        logical_id: str,
+        *,
+        lowercase: bool = False,
+        max_len: int = 128,
+        seeded: bool = True,
     ) -> str:
         seed: Any = provisioners._NAME_SEED.get() if seeded else ""
         drawn = _DRAWN.setdefault(stack_name, uuid.uuid4().hex)

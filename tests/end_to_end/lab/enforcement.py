@@ -1,6 +1,8 @@
-"""Enforces IAM as AWS does where ministack does less: the denying policy type, iam:PassRole, the message.
+"""Enforces IAM as AWS does where ministack does less: the denying policy type, iam:PassRole, the
+message.
 
-It wraps ministack's functions `enforce` and `access_denied_response`, which every service looks up for each request.
+It wraps ministack's functions `enforce` and `access_denied_response`, which every service looks up
+for each request.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from tests.end_to_end.lab.details import DETAILS, Check
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 
 _OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
-"""ARNs that AWS writes without an account, since images and snapshots are shared: docs.aws.amazon.com, "Actions,
-resources, and condition keys for Amazon EC2", 2026-11."""
+"""ARNs that AWS writes without an account, since images and snapshots are shared:
+docs.aws.amazon.com, "Actions, resources, and condition keys for Amazon EC2", 2026-11."""
 _LOG_GROUP = re.compile(r"arn:[^:]+:logs:[^:]+:\d+:log-group:[^:]+")
-_ON_BARE_LOG_GROUPS = frozenset({"logs:TagResource", "logs:UntagResource", "logs:ListTagsForResource"})
-"""The only actions on log groups that are checked without `:*` at the end: docs.aws.amazon.com, LogGroup of the
-CloudWatch Logs API, `arn` and `logGroupArn`, read 2026-11-26."""
+_ON_BARE_LOG_GROUPS = frozenset(
+    {"logs:TagResource", "logs:UntagResource", "logs:ListTagsForResource"}
+)
+"""The only actions on log groups that are checked without `:*` at the end: docs.aws.amazon.com,
+LogGroup of the CloudWatch Logs API, `arn` and `logGroupArn`, read 2026-11-26."""
 
 _evaluated = iam_evaluator.enforce
 _answered = iam_actions.access_denied_response
@@ -37,13 +41,24 @@ _CHECKS = Checks()
 
 
 def install(checks: str = "") -> None:
-    """Wrap ministack's two functions; `checks` is the file for every check of a caller's policies."""
+    """Wrap ministack's two functions; `checks` is the file for every check of a caller's
+    policies.
+    """
     _CHECKS.path = checks
     iam_evaluator.enforce = _enforce
     tags_of_services.resource_tags = _resource_tags
     # ministack knows the tags of more services than it offers to policies.
     of_service = {"elasticfilesystem": "efs", "cognito-idp": "cognito"}
-    for prefix in ("elasticfilesystem", "cognito-idp", "ecr", "ecs", "glue", "appsync", "cloudfront", "backup"):
+    for prefix in (
+        "elasticfilesystem",
+        "cognito-idp",
+        "ecr",
+        "ecs",
+        "glue",
+        "appsync",
+        "cloudfront",
+        "backup",
+    ):
         collect = getattr(tags_of_services, f"_collect_{of_service.get(prefix, prefix)}")
         tags_of_services._RESOURCE_TAG_COLLECTORS.setdefault(prefix, collect)
     iam_actions.access_denied_response = _access_denied_response
@@ -58,13 +73,20 @@ def _resource_tags(arn: str) -> dict[str, str] | None:
 
 _RESOURCE_ACCOUNT = "aws:resourceaccount"
 """All resources of the lab are in its account
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read 2026-11-27)."""
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read
+2026-11-27)."""
 
 
 def policy_denial(
-    access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None = None
+    access_key: str,
+    action: str,
+    resource: str,
+    region: str,
+    context: Mapping[str, Any] | None = None,
 ) -> Refusal | None:
-    """Whether the policies of an access key deny an action (resource policies aside), and the message."""
+    """Whether the policies of an access key deny an action (resource policies aside), and the
+    message.
+    """
     principal = iam_evaluator.resolve_principal(access_key, get_account_id())
     if isinstance(principal, iam_evaluator.AuthError) or principal.policies is None:
         return None
@@ -86,7 +108,12 @@ def policy_denial(
 
 
 def role_denial(
-    role_arn: str, session_arn: str, action: str, resource: str, region: str, context: Mapping[str, Any]
+    role_arn: str,
+    session_arn: str,
+    action: str,
+    resource: str,
+    region: str,
+    context: Mapping[str, Any],
 ) -> Refusal | None:
     """Whether the policies of a role that a service assumed deny an action."""
     account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
@@ -97,7 +124,10 @@ def role_denial(
         action=action,
         resource_arn=resource,
         region=region,
-        service_context={"aws:tagkeys": None, **{key.lower(): value for key, value in context.items()}},
+        service_context={
+            "aws:tagkeys": None,
+            **{key.lower(): value for key, value in context.items()},
+        },
     )
     layers = {"an identity-based policy": iam_evaluator._gather_role_policies(name, account)}
     for limit in iam_evaluator._permissions_boundary(iam_evaluator_roles(), name, account):
@@ -141,7 +171,9 @@ def _decide(asked: iam_evaluator.EvalContext, layers: Mapping[str, list[Any]]) -
                 break
     if not reason:
         return None
-    message = wording.refusal(asked.principal_arn, asked.action, asked.resource_arn, reason, asked.region)
+    message = wording.refusal(
+        asked.principal_arn, asked.action, asked.resource_arn, reason, asked.region
+    )
     return Refusal(asked.action, asked.resource_arn, message)
 
 
@@ -169,12 +201,16 @@ def _enforce(
     result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     if exchange is None:
         return result
-    denials = (policy_denial(access_key_id, iam_action, each, region, service_context) for each in further)
+    denials = (
+        policy_denial(access_key_id, iam_action, each, region, service_context) for each in further
+    )
     denial = next(filter(None, denials), None) if result is None else None
     whole = (iam_action, (resource_arn, *further))
     if denial is not None:
         exchange.action, exchange.refusal = iam_action, _with_id(exchange, denial, whole)
-        return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
+        return iam_evaluator.EvalResult(
+            "ImplicitDeny", principal_arn=str(exchange.identity.get("arn", ""))
+        )
     exchange.action = exchange.action or iam_action
     if isinstance(result, iam_evaluator.EvalResult):
         explained = _explained(exchange, result, iam_action, resource_arn, service_context)
@@ -184,7 +220,9 @@ def _enforce(
         inner = pass_role_denial(exchange) or _tagging_denial(exchange, resource_arn)
         if inner is not None:
             exchange.refusal = _with_id(exchange, inner, whole)
-            return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
+            return iam_evaluator.EvalResult(
+                "ImplicitDeny", principal_arn=str(exchange.identity.get("arn", ""))
+            )
     return result
 
 
@@ -197,7 +235,9 @@ def _with_id(exchange: Exchange, denied: Refusal, whole: tuple[str, tuple[str, .
     account = get_account_id()
     checks = [Check(action, resource) for resource in resources]
     passed = pass_role.passed_roles(exchange, account)
-    checks += [Check("iam:PassRole", each.arn, {"iam:PassedToService": each.service}) for each in passed]
+    checks += [
+        Check("iam:PassRole", each.arn, {"iam:PassedToService": each.service}) for each in passed
+    ]
     tagged = tagging.tag_checks(exchange, resources[0], account)
     checks += [Check(each.action, each.resource, each.context or {}) for each in tagged]
     return DETAILS.with_id(exchange, denied, checks, _layers(exchange.access_key, principal))
@@ -213,7 +253,9 @@ def _as_aws(exchange: Exchange | None, action: str, resource: str) -> tuple[str,
     return action, as_aws.resources(exchange, action, resource) or [""]
 
 
-def _note(access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None) -> None:
+def _note(
+    access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None
+) -> None:
     """Record a check of ministack, if policies decide it at all."""
     if not _CHECKS.path or not access_key or action in iam_evaluator._ALWAYS_ALLOWED_ACTIONS:
         return
@@ -235,7 +277,9 @@ def _note(access_key: str, action: str, resource: str, region: str, context: Map
 
 
 def _named(exchange: Exchange) -> str:
-    """The resource that a request names in its body, or implies, where ministack reads only the path."""
+    """The resource that a request names in its body, or implies, where ministack reads only the
+    path.
+    """
     function = str(exchange.parameters.get("FunctionName") or "")
     if exchange.operation == "CreateFunction" and function:
         own = f"arn:aws:lambda:{exchange.region}:{get_account_id()}:function:{function}"
@@ -245,7 +289,10 @@ def _named(exchange: Exchange) -> str:
     repositories = exchange.parameters.get("repositoryNames")
     if exchange.service == "ecr" and isinstance(repositories, list) and len(repositories) == 1:
         return f"arn:aws:ecr:{exchange.region}:{get_account_id()}:repository/{repositories[0]}"
-    named = next((str(value) for key, value in exchange.parameters.items() if key.lower() == "resourcearn"), "")
+    named = next(
+        (str(value) for key, value in exchange.parameters.items() if key.lower() == "resourcearn"),
+        "",
+    )
     return named if named.startswith("arn:") else "*"
 
 
@@ -253,10 +300,14 @@ def pass_role_denial(exchange: Exchange) -> Refusal | None:
     """The first role that a call passes to a service without the caller's permission."""
     for passed in pass_role.passed_roles(exchange, get_account_id()):
         context = {"iam:PassedToService": passed.service}
-        found = policy_denial(exchange.access_key, "iam:PassRole", passed.arn, exchange.region, context)
+        found = policy_denial(
+            exchange.access_key, "iam:PassRole", passed.arn, exchange.region, context
+        )
         if found is not None and exchange.service == "ec2":
             caller = str(exchange.identity.get("arn", ""))
-            return replace(found, message=wording.of_ec2(found.message, caller, found.action, found.resource))
+            return replace(
+                found, message=wording.of_ec2(found.message, caller, found.action, found.resource)
+            )
         if found is not None:
             return found
     return None
@@ -267,7 +318,9 @@ def _tagging_denial(exchange: Exchange, resource: str) -> Refusal | None:
     if exchange.service == "kms":
         resource = f"arn:aws:kms:{exchange.region}:{get_account_id()}:key/*"
     for each in tagging.tag_checks(exchange, resource, get_account_id()):
-        found = policy_denial(exchange.access_key, each.action, each.resource, exchange.region, each.context)
+        found = policy_denial(
+            exchange.access_key, each.action, each.resource, exchange.region, each.context
+        )
         if found is not None:
             return found
     return None
@@ -278,7 +331,11 @@ def _is_read(exchange: Exchange) -> bool:
 
 
 def _explained(
-    exchange: Exchange, result: iam_evaluator.EvalResult, action: str, resource: str, context: dict[str, Any] | None
+    exchange: Exchange,
+    result: iam_evaluator.EvalResult,
+    action: str,
+    resource: str,
+    context: dict[str, Any] | None,
 ) -> Refusal:
     """A denial of ministack with AWS's message."""
     found = None
@@ -290,9 +347,14 @@ def _explained(
     found = policy_denial(exchange.access_key, action, resource, exchange.region, context)
     if found is not None:
         return found
-    # The identity-based policy allows it, so the resource's own policy, which must allow too, does not.
+    # The identity-based policy allows it, so the resource's own policy, which must allow too, does
+    # not.
     reason = "because no resource-based policy allows the {action} action"
-    return Refusal(action, resource, wording.refusal(result.principal_arn, action, resource, reason, exchange.region))
+    return Refusal(
+        action,
+        resource,
+        wording.refusal(result.principal_arn, action, resource, reason, exchange.region),
+    )
 
 
 def _access_denied_response(

@@ -24,22 +24,28 @@ class LookupRefusedError(Exception):
 def lookup(records: Sequence[Record], region: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """One page of the event history.
 
-    `records` are all delivered ones, oldest first. The token holds the position in the history, so that records
-    delivered between two pages shift nothing.
+    `records` are all delivered ones, oldest first. The token holds the position in the history, so
+    that records delivered between two pages shift nothing.
 
     Raises:
-        LookupRefusedError: a token of another request, more than one attribute, or a range that ends before it
-            begins.
+        LookupRefusedError: a token of another request, more than one attribute, or a range that
+            ends before it begins.
     """
     attributes = asked.get("LookupAttributes") or []
     if len(attributes) > 1:
-        raise LookupRefusedError("InvalidLookupAttributesException", "You can specify only one lookup attribute.")
+        raise LookupRefusedError(
+            "InvalidLookupAttributesException", "You can specify only one lookup attribute."
+        )
     start, end = _time(asked.get("StartTime")), _time(asked.get("EndTime"))
     if start is not None and end is not None and start > end:
-        raise LookupRefusedError("InvalidTimeRangeException", "Start time cannot be after end time.")
+        raise LookupRefusedError(
+            "InvalidTimeRangeException", "Start time cannot be after end time."
+        )
     size = int(asked.get("MaxResults") or _PAGE)
     if not 1 <= size <= _PAGE:
-        raise LookupRefusedError("InvalidMaxResultsException", f"{size} is not a valid value for MaxResults.")
+        raise LookupRefusedError(
+            "InvalidMaxResultsException", f"{size} is not a valid value for MaxResults."
+        )
     question = json.dumps([attributes, start, end, asked.get("EventCategory")], default=str)
     before = _read_token(str(asked.get("NextToken") or ""), question, len(records))
     page: list[dict[str, Any]] = []
@@ -66,7 +72,9 @@ def _fits(
     when = _seconds(record)
     if (start is not None and when < start) or (end is not None and when > end):
         return False
-    return all(_ATTRIBUTES[each["AttributeKey"]](record, each["AttributeValue"]) for each in attributes)
+    return all(
+        _ATTRIBUTES[each["AttributeKey"]](record, each["AttributeValue"]) for each in attributes
+    )
 
 
 _ATTRIBUTES: Mapping[str, Callable[[Record, str], bool]] = {
@@ -76,8 +84,12 @@ _ATTRIBUTES: Mapping[str, Callable[[Record, str], bool]] = {
     "ReadOnly": lambda record, value: str(record["readOnly"]).lower() == value.lower(),
     "AccessKeyId": lambda record, value: record["userIdentity"].get("accessKeyId") == value,
     "Username": lambda record, value: user_name(record) == value,
-    "ResourceName": lambda record, value: any(value in (each["ResourceName"],) for each in _resources(record)),
-    "ResourceType": lambda record, value: any(each.get("ResourceType") == value for each in _resources(record)),
+    "ResourceName": lambda record, value: any(
+        value in (each["ResourceName"],) for each in _resources(record)
+    ),
+    "ResourceType": lambda record, value: any(
+        each.get("ResourceType") == value for each in _resources(record)
+    ),
 }
 
 
@@ -108,7 +120,9 @@ def _resources(record: Record) -> list[dict[str, str]]:
     found = []
     for each in record.get("resources", []):
         name = each.get("ARN", "")
-        found.append({"ResourceName": name, **({"ResourceType": each["type"]} if "type" in each else {})})
+        found.append(
+            {"ResourceName": name, **({"ResourceType": each["type"]} if "type" in each else {})}
+        )
     return found
 
 
@@ -134,5 +148,7 @@ def _read_token(token: str, question: str, newest: int) -> int:
     except ValueError as error:
         raise LookupRefusedError("InvalidNextTokenException", "Invalid token.") from error
     if asked != question:
-        raise LookupRefusedError("InvalidNextTokenException", "The request parameters do not match those of the token.")
+        raise LookupRefusedError(
+            "InvalidNextTokenException", "The request parameters do not match those of the token."
+        )
     return int(position)

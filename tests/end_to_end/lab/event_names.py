@@ -11,7 +11,8 @@ from botocore.model import OperationModel
 
 _SOURCES = {
     "cloudwatch": "monitoring", "stepfunctions": "states", "elbv2": "elasticloadbalancing",
-    "elb": "elasticloadbalancing", "sesv2": "ses", "ses": "ses", "accessanalyzer": "access-analyzer",
+    "elb": "elasticloadbalancing", "sesv2": "ses", "ses": "ses",
+    "accessanalyzer": "access-analyzer",
     "apigatewayv2": "apigateway", "efs": "elasticfilesystem", "resourcegroupstaggingapi": "tagging",
     "s3control": "s3", "cloudcontrol": "cloudcontrolapi", "opensearch": "es",
 }  # fmt: skip
@@ -37,10 +38,13 @@ _S3_NAMES = {
     "GetBucketNotificationConfiguration": "GetBucketNotification",
     "PutBucketNotificationConfiguration": "PutBucketNotification",
 }
-"""docs.aws.amazon.com, "Amazon S3 CloudTrail events", 2026-04: the names that differ from the API's."""
+"""docs.aws.amazon.com, "Amazon S3 CloudTrail events", 2026-04: the names that differ from the
+API's.
+"""
 
 _LAMBDA_V2 = frozenset({
-    "AddPermission", "GetFunction", "GetFunctionConfiguration", "GetPolicy", "RemovePermission", "TagResource",
+    "AddPermission", "GetFunction", "GetFunctionConfiguration", "GetPolicy", "RemovePermission",
+    "TagResource",
     "UntagResource", "UpdateFunctionCode", "UpdateFunctionConfiguration",
 })  # fmt: skip
 """Lambda events that end in v2, as observed in real records."""
@@ -48,21 +52,28 @@ _LAMBDA_V2 = frozenset({
 _LAMBDA_DATES = ("2015-03-31", "2017-03-31", "2017-10-31", "2018-10-31")
 """Lambda's later API dates give plain event names."""
 
-_GLOBAL = frozenset({"iam", "organizations", "route53", "cloudfront", "account", "globalaccelerator", "shield"})
+_GLOBAL = frozenset(
+    {"iam", "organizations", "route53", "cloudfront", "account", "globalaccelerator", "shield"}
+)
 """Services whose records are of us-east-1 for every region of the caller."""
 
 _READS = (
-    "BatchGet", "Check", "Describe", "Filter", "Get", "Head", "List", "Lookup", "Query", "Scan", "Search", "Select",
+    "BatchGet", "Check", "Describe", "Filter", "Get", "Head", "List", "Lookup", "Query", "Scan",
+    "Search", "Select",
     "Simulate", "Validate", "View",
 )  # fmt: skip
 _ALSO_READS = frozenset({
     ("sts", "AssumeRole"), ("sts", "AssumeRoleWithWebIdentity"), ("sts", "AssumeRoleWithSAML"),
-    ("kms", "Decrypt"), ("kms", "Encrypt"), ("kms", "GenerateDataKey"), ("kms", "GenerateDataKeyWithoutPlaintext"),
-    ("kms", "ReEncrypt"), ("kms", "Sign"), ("kms", "Verify"), ("kms", "GenerateMac"), ("kms", "VerifyMac"),
+    ("kms", "Decrypt"), ("kms", "Encrypt"), ("kms", "GenerateDataKey"), ("kms",
+    "GenerateDataKeyWithoutPlaintext"),
+    ("kms", "ReEncrypt"), ("kms", "Sign"), ("kms", "Verify"), ("kms", "GenerateMac"), ("kms",
+    "VerifyMac"),
     ("cloudformation", "EstimateTemplateCost"), ("cloudformation", "DetectStackDrift"),
     ("ecr", "BatchCheckLayerAvailability"), ("dynamodb", "TransactGetItems"),
 })  # fmt: skip
-"""Operations that CloudTrail marks readOnly in spite of their names: observed in real records (sts, kms)."""
+"""Operations that CloudTrail marks readOnly in spite of their names: observed in real records (sts,
+kms).
+"""
 
 _IN_NO_TRAIL = frozenset({("logs", "PutLogEvents")})
 """docs.aws.amazon.com, "Logging CloudWatch Logs API calls", 2026-04: not among the logged ones."""
@@ -73,9 +84,17 @@ _PREFIXES = {"stepfunctions": "states", "eventbridge": "events", "sesv2": "ses"}
 
 @cache
 def _data_operations() -> frozenset[tuple[str, str]]:
-    """(prefix, operation) of the documented data events; the product's table, each row with its source."""
-    lines = [line for line in _DATA_EVENTS.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    return frozenset((row["prefix"], row["operation"]) for row in csv.DictReader(lines, delimiter="\t"))
+    """(prefix, operation) of the documented data events; the product's table, each row with its
+    source.
+    """
+    lines = [
+        line
+        for line in _DATA_EVENTS.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
+    return frozenset(
+        (row["prefix"], row["operation"]) for row in csv.DictReader(lines, delimiter="\t")
+    )
 
 
 def event_source(service: str) -> str:

@@ -17,7 +17,8 @@ from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 
 SERVICES = {
-    "access-analyzer": "accessanalyzer", "email": "ses", "elasticfilesystem": "efs", "elasticloadbalancing": "elbv2",
+    "access-analyzer": "accessanalyzer", "email": "ses", "elasticfilesystem": "efs",
+    "elasticloadbalancing": "elbv2",
     "monitoring": "cloudwatch", "states": "stepfunctions", "tagging": "resourcegroupstaggingapi",
 }  # fmt: skip
 """The name in a signature → the API model's name, where they differ."""
@@ -50,7 +51,9 @@ class Refusal:
 
 @dataclass(slots=True)
 class Exchange:
-    """A call; `signing` is the service in the signature, `service` the API model's, `action` the checked one."""
+    """A call; `signing` is the service in the signature, `service` the API model's, `action` the
+    checked one.
+    """
 
     message: Message
     access_key: str
@@ -66,12 +69,16 @@ class Exchange:
     refusal: Refusal | None = None
 
 
-CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar("lab_exchange", default=None)
+CURRENT: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
+    "lab_exchange", default=None
+)
 """The call of this task or thread; the tasks of a stack inherit that of the stack's operation."""
 
 
 def read_exchange(message: Message, region: str, now: datetime) -> Exchange | None:
-    """The call of a request, or None if it is no call of an AWS API. `region` is for unsigned calls."""
+    """The call of a request, or None if it is no call of an AWS API. `region` is for unsigned
+    calls.
+    """
     query = parse_qs(message.query, keep_blank_values=True)
     found = _CREDENTIAL.search(message.headers.get("authorization", ""))
     presigned = query.get("X-Amz-Credential", [""])[0].split("/")
@@ -91,21 +98,31 @@ def read_exchange(message: Message, region: str, now: datetime) -> Exchange | No
     return Exchange(message, key, region, signing, service, operation, parameters, model, now)
 
 
-def _parsed(message: Message, signing: str) -> tuple[str, str, dict[str, Any], OperationModel | None]:
+def _parsed(
+    message: Message, signing: str
+) -> tuple[str, str, dict[str, Any], OperationModel | None]:
     service = SERVICES.get(signing, signing)
     host = message.headers.get("host", "localhost")
-    url = f"http://{host}{quote(message.path, safe='/~%')}" + (f"?{message.query}" if message.query else "")
+    url = f"http://{host}{quote(message.path, safe='/~%')}" + (
+        f"?{message.query}" if message.query else ""
+    )
     request = Request.from_primitives(message.method, url, message.headers, message.body)
     request.environ["RAW_URI"] = quote(message.path, safe="/~%")
     cbor = _CBOR_PATH.match(message.path)
     if cbor:
-        return service, cbor.group(1), _cbor_parameters(message.body), _operation_model(service, cbor.group(1))
+        return (
+            service,
+            cbor.group(1),
+            _cbor_parameters(message.body),
+            _operation_model(service, cbor.group(1)),
+        )
     service, model, uri = _routed(request, service, message)
     if model is None:
         return service, "", {}, None
     parser = PROTOCOL_PARSERS[determine_request_protocol(model.service_model, request.content_type)]
     values = {
-        "method": request.method, "values": request.values, "headers": request.headers, "body": message.body,
+        "method": request.method, "values": request.values, "headers": request.headers,
+        "body": message.body,
         "url_path": message.path, "url_params": uri,
     }  # fmt: skip
     try:
@@ -115,8 +132,14 @@ def _parsed(message: Message, signing: str) -> tuple[str, str, dict[str, Any], O
     return service, model.name, parameters or {}, model
 
 
-def _routed(request: Request, service: str, message: Message) -> tuple[str, OperationModel | None, dict[str, Any]]:
-    names = {"elbv2": ("elbv2", "elb"), "ses": ("sesv2", "ses"), "apigateway": ("apigateway", "apigatewayv2")}
+def _routed(
+    request: Request, service: str, message: Message
+) -> tuple[str, OperationModel | None, dict[str, Any]]:
+    names = {
+        "elbv2": ("elbv2", "elb"),
+        "ses": ("sesv2", "ses"),
+        "apigateway": ("apigateway", "apigatewayv2"),
+    }
     for name in names.get(service, (service,)):
         try:
             model, uri = get_service_router(name).match(request)

@@ -48,9 +48,14 @@ class Gateway:
             return
         if scope["path"].startswith(PATH):
             found = DETAILS.of(scope["path"].removeprefix(PATH))
-            await _answer(send, found or {"message": "There are no such details."}, 200 if found else 404)
+            await _answer(
+                send, found or {"message": "There are no such details."}, 200 if found else 404
+            )
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
         query = scope.get("query_string", b"").decode()
         client = (scope.get("client") or ("127.0.0.1",))[0]
         message = Message(scope["method"], scope["path"], query, headers, body, client)
@@ -66,7 +71,9 @@ class Gateway:
             return
         await self._pass_on(exchange, scope, _replay(body, receive), send)
 
-    async def _pass_on(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(
+        self, exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         account = self.options.account
         if exchange.operation.startswith("AssumeRoleWithWeb") and exchange.service == "sts":
             exchange.identity = identities.web_identity(exchange)
@@ -79,7 +86,10 @@ class Gateway:
             nonlocal status, headers
             if event["type"] == "http.response.start":
                 status = event["status"]
-                headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in event["headers"]}
+                headers = {
+                    name.decode("latin-1").lower(): value.decode("latin-1")
+                    for name, value in event["headers"]
+                }
             elif len(kept) < _KEPT_BYTES:
                 kept.extend(event.get("body", b""))
             if event["type"] == "http.response.body" and not event.get("more_body"):
@@ -93,9 +103,15 @@ class Gateway:
 
     def _note(self, exchange: Exchange, answer: Answer) -> None:
         """Record before the caller has its answer, so that its next request finds the record."""
-        if exchange.service == "sts" and exchange.operation == "AssumeRoleWithWebIdentity" and answer.status < 300:
+        if (
+            exchange.service == "sts"
+            and exchange.operation == "AssumeRoleWithWebIdentity"
+            and answer.status < 300
+        ):
             keys = answer_of(exchange, answer.headers, answer.body).get("Credentials", {})
-            identities.remember_federation(keys.get("AccessKeyId", ""), identities.provider_of(exchange))
+            identities.remember_federation(
+                keys.get("AccessKeyId", ""), identities.provider_of(exchange)
+            )
         record = record_of(exchange, answer, self.options.account)
         if record is not None and (self.options.data_events or record["managementEvent"]):
             self.trail.add(record, exchange.action)

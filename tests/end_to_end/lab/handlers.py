@@ -23,7 +23,9 @@ _NO_CALLS = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitCondition", "AWS::C
 
 @dataclass(frozen=True, slots=True)
 class HandlerCall:
-    """A call of a handler; `request` and `response` are (parameter, value), `@` is the id of the new resource."""
+    """A call of a handler; `request` and `response` are (parameter, value), `@` is the id of the
+    new resource.
+    """
 
     action: str
     resource: str
@@ -59,22 +61,33 @@ def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
     found = []
     for row in rows:
         if row["operation"] == operation and values.holds(row["when"]):
-            arn = _with_path(values.fill(row["resource"]).replace("parameter//", "parameter/"), resource.account)
+            arn = _with_path(
+                values.fill(row["resource"]).replace("parameter//", "parameter/"), resource.account
+            )
             found.append(
-                HandlerCall(row["action"], arn, values.pairs(row["request"], arn), values.pairs(row["response"], arn))
+                HandlerCall(
+                    row["action"],
+                    arn,
+                    values.pairs(row["request"], arn),
+                    values.pairs(row["response"], arn),
+                )
             )
     return found
 
 
 def _with_path(arn: str, account: str) -> str:
-    """The ARN of a role that exists, which has the role's path although another resource names the role without it."""
+    """The ARN of a role that exists, which has the role's path although another resource names the
+    role without it.
+    """
     role, _, name = arn.partition(":role/")
     made = iam._roles.get_scoped(account, None, name) if role and name else None
     return str((made or {}).get("Arn") or arn)
 
 
 def is_replaced(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether an update replaces the resource: its name changed, and its handlers have no update."""
+    """Whether an update replaces the resource: its name changed, and its handlers have no
+    update.
+    """
     rows = _table().get(kind, [])
     names = [row["action"] for row in rows if row["operation"] == "name"]
     renamed = any(old.get(name) != new.get(name) for name in names)
@@ -83,7 +96,9 @@ def is_replaced(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bo
 
 @cache
 def _table() -> dict[str, list[dict[str, str]]]:
-    lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     found: dict[str, list[dict[str, str]]] = {}
     for row in csv.DictReader(lines, delimiter="\t"):
         found.setdefault(row["type"], []).append(row)
@@ -142,7 +157,9 @@ def _name_of(resource: StackResource, naming: Mapping[str, str] | None) -> str:
         return _last_part(resource.physical_id)
     longest, _, small = (naming["when"] if naming else "128").partition(" ")
     return str(
-        provisioners._physical_name(resource.stack, resource.logical_id, lowercase=bool(small), max_len=int(longest))
+        provisioners._physical_name(
+            resource.stack, resource.logical_id, lowercase=bool(small), max_len=int(longest)
+        )
     )
 
 

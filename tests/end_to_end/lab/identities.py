@@ -1,4 +1,6 @@
-"""CloudTrail's userIdentity of a caller: docs.aws.amazon.com, "CloudTrail userIdentity element", 2026-11."""
+"""CloudTrail's userIdentity of a caller: docs.aws.amazon.com, "CloudTrail userIdentity element",
+2026-11.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Identity = dict[str, Any]
 
 
 def identity_of(access_key: str, account: str) -> Identity | None:
-    """The identity of an access key, or None for an unknown key (CloudTrail records no such call)."""
+    """The identity of an access key, or None for an unknown key (CloudTrail records no such
+    call).
+    """
     found = resolve_credential(access_key, _account_of(access_key, account))
     if isinstance(found, CredentialResolutionError):
         return None
@@ -110,14 +114,24 @@ def _issuer(role: dict[str, Any], account: str, session_arn: str) -> dict[str, A
     }
 
 
-def _context(session: dict[str, Any], issuer: dict[str, Any], federation: dict[str, Any] | None) -> dict[str, Any]:
+def _context(
+    session: dict[str, Any], issuer: dict[str, Any], federation: dict[str, Any] | None
+) -> dict[str, Any]:
     shown = {"sessionIssuer": issuer} if issuer else {}
-    return shown | ({"webIdFederationData": federation} if federation else {}) | {"attributes": _attributes(session)}
+    return (
+        shown
+        | ({"webIdFederationData": federation} if federation else {})
+        | {"attributes": _attributes(session)}
+    )
 
 
 def _attributes(session: dict[str, Any]) -> dict[str, str]:
     issued = session.get("IssuedAt")
-    when = datetime.fromtimestamp(issued, UTC) if isinstance(issued, int | float) else datetime.now(UTC)
+    when = (
+        datetime.fromtimestamp(issued, UTC)
+        if isinstance(issued, int | float)
+        else datetime.now(UTC)
+    )
     return {"creationDate": when.strftime("%Y-%m-%dT%H:%M:%SZ"), "mfaAuthenticated": "false"}
 
 

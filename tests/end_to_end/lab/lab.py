@@ -24,7 +24,15 @@ ACCOUNT = "111122223333"
 _HOW = "the lab's environment is not there: make lab"
 _PATIENCE = 60.0
 _ROOT_KEY = ("AKIALABROOTLABROOT00", "lab-root-secret")
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+)
 
 Policy = Mapping[str, Any]
 Environment = dict[str, str]
@@ -41,7 +49,9 @@ def is_there() -> bool:
 
 @dataclass(slots=True)
 class Lab:
-    """A running lab; `records` is a folder with the layout of a trail's bucket, filled by `flush`."""
+    """A running lab; `records` is a folder with the layout of a trail's bucket, filled by
+    `flush`.
+    """
 
     endpoint: str
     records: Path
@@ -67,12 +77,13 @@ class Lab:
     ) -> Lab:
         """Start an empty lab and wait until it answers.
 
-        `delay` is how many seconds CloudTrail takes to deliver a record, `service_events` whether the calls that
-        services make (CloudFormation for the caller or as the stack's role) are recorded, `data_events` whether those
-        on objects, items and invocations are, `lookups_per_second` the limit of LookupEvents (0: none; AWS has 2),
-        `flush_every` the interval of automatic writes, `port` 0 selects a free one, `checks` records every
-        authorization check in `checks.jsonl` (`checks.py`), `details` gives IAM's denials an authorization id
-        (`details.py`).
+        `delay` is how many seconds CloudTrail takes to deliver a record, `service_events` whether
+        the calls that services make (CloudFormation for the caller or as the stack's role) are
+        recorded, `data_events` whether those on objects, items and invocations are,
+        `lookups_per_second` the limit of LookupEvents (0: none; AWS has 2), `flush_every` the
+        interval of automatic writes, `port` 0 selects a free one, `checks` records every
+        authorization check in `checks.jsonl` (`checks.py`), `details` gives IAM's denials an
+        authorization id (`details.py`).
 
         Raises:
             LabError: its environment is missing, or it does not start.
@@ -84,8 +95,10 @@ class Lab:
         lab = cls(f"http://127.0.0.1:{port}", folder / "records", region=region)
         lab.records.mkdir(exist_ok=True)
         options = {
-            "port": port, "folder": str(folder.resolve()), "account": ACCOUNT, "region": region, "delay": delay,
-            "service_events": service_events, "data_events": data_events, "lookups_per_second": lookups_per_second,
+            "port": port, "folder": str(folder.resolve()), "account": ACCOUNT, "region": region,
+            "delay": delay,
+            "service_events": service_events, "data_events": data_events,
+            "lookups_per_second": lookups_per_second,
             "flush_every": flush_every, "root_key": _ROOT_KEY[0], "root_secret": _ROOT_KEY[1],
             "checks": str(folder.resolve() / "checks.jsonl") if checks else "", "details": details,
         }  # fmt: skip
@@ -93,7 +106,8 @@ class Lab:
         with (folder / "lab.log").open("wb") as log:
             lab._process = subprocess.Popen(
                 [str(PYTHON), "-m", "tests.end_to_end.lab.serve", json.dumps(options)],
-                cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
         lab._wait(folder / "lab.log")
         return lab
@@ -115,7 +129,9 @@ class Lab:
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property
@@ -133,8 +149,12 @@ class Lab:
         """The variables of the account's root, which has all permissions."""
         return self.environment()
 
-    def environment(self, key: str = "", secret: str = "", token: str = "", region: str = "") -> Environment:
-        """The variables that direct a tool to the lab, without those of this process; root's keys by default."""
+    def environment(
+        self, key: str = "", secret: str = "", token: str = "", region: str = ""
+    ) -> Environment:
+        """The variables that direct a tool to the lab, without those of this process; root's keys
+        by default.
+        """
         if not key:
             key, secret = _ROOT_KEY
         region = region or self.region
@@ -148,7 +168,9 @@ class Lab:
         }  # fmt: skip
         return variables | ({"AWS_SESSION_TOKEN": token} if token else {})
 
-    def client(self, service: str, environment: Mapping[str, str] | None = None, **options: Any) -> Any:
+    def client(
+        self, service: str, environment: Mapping[str, str] | None = None, **options: Any
+    ) -> Any:
         """A boto3 client with an environment's keys, root's by default; `options` go to boto3."""
         import boto3
         from botocore.config import Config
@@ -180,16 +202,20 @@ class Lab:
     ) -> str:
         """Create a role with one inline policy and return its ARN.
 
-        `trust` is who may assume it (by default every principal of the account and the usual services), `boundary` its
-        permissions boundary.
+        `trust` is who may assume it (by default every principal of the account and the usual
+        services), `boundary` its permissions boundary.
         """
         iam = self._own("iam")
         limits = {}
         if boundary is not None:
-            made = iam.create_policy(PolicyName=f"{name}-boundary", PolicyDocument=json.dumps(boundary))
+            made = iam.create_policy(
+                PolicyName=f"{name}-boundary", PolicyDocument=json.dumps(boundary)
+            )
             limits = {"PermissionsBoundary": made["Policy"]["Arn"]}
         document = json.dumps(trust or self._usual_trust())
-        role = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=document, **limits)
+        role = iam.create_role(
+            RoleName=name, Path=path, AssumeRolePolicyDocument=document, **limits
+        )
         if policy is not None:
             iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
         return str(role["Role"]["Arn"])
@@ -199,9 +225,13 @@ class Lab:
         return self.role(name, {"Version": "2012-10-17", "Statement": [_ALLOW_ALL]})
 
     def set_policy(self, role: str, policy: Policy) -> None:
-        """Replace the inline policy of a role that `role` created; `role` is its ARN or its name."""
+        """Replace the inline policy of a role that `role` created; `role` is its ARN or its
+        name.
+        """
         name = role.rpartition("/")[2]
-        self._own("iam").put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
+        self._own("iam").put_role_policy(
+            RoleName=name, PolicyName=name, PolicyDocument=json.dumps(policy)
+        )
 
     def user(self, name: str, policy: Policy | None) -> tuple[str, str, str]:
         """Create a user with one inline policy and return the ARN, an access key and its secret."""
@@ -212,10 +242,14 @@ class Lab:
         key = iam.create_access_key(UserName=name)["AccessKey"]
         return arn, key["AccessKeyId"], key["SecretAccessKey"]
 
-    def assume(self, arn: str, session_name: str, session_policy: Policy | None = None) -> Environment:
+    def assume(
+        self, arn: str, session_name: str, session_policy: Policy | None = None
+    ) -> Environment:
         """Assume a role as root and return the session's variables."""
         more = {"Policy": json.dumps(session_policy)} if session_policy is not None else {}
-        keys = self._own("sts").assume_role(RoleArn=arn, RoleSessionName=session_name, **more)["Credentials"]
+        keys = self._own("sts").assume_role(RoleArn=arn, RoleSessionName=session_name, **more)[
+            "Credentials"
+        ]
         return self.environment(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
 
     def flush(self) -> int:
@@ -239,7 +273,11 @@ class Lab:
     def _usual_trust(self) -> Policy:
         services = [f"{name}.amazonaws.com" for name in _SERVICES_THAT_TAKE_ROLES]
         principal = {"AWS": f"arn:aws:iam::{self.account}:root", "Service": services}
-        statement = {"Effect": "Allow", "Principal": principal, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+        statement = {
+            "Effect": "Allow",
+            "Principal": principal,
+            "Action": ["sts:AssumeRole", "sts:TagSession"],
+        }
         return {"Version": "2012-10-17", "Statement": [statement]}
 
     def _control(self, name: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -274,7 +312,14 @@ def _loader() -> Any:
 
 
 _ALLOW_ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-_SERVICES_THAT_TAKE_ROLES = ("lambda", "cloudformation", "states", "ecs-tasks", "events", "codebuild")
+_SERVICES_THAT_TAKE_ROLES = (
+    "lambda",
+    "cloudformation",
+    "states",
+    "ecs-tasks",
+    "events",
+    "codebuild",
+)
 
 
 @contextmanager

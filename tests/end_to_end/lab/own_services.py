@@ -1,4 +1,5 @@
-"""Operations that no emulator has: event history, policy generation, regions of an account, EC2's encoded messages.
+"""Operations that no emulator has: event history, policy generation, regions of an account, EC2's
+encoded messages.
 
 They are handlers like ministack's, so it checks signature and policies first.
 """
@@ -37,7 +38,9 @@ def install(trail: Trail, options: Options) -> None:
         iam_actions._BOTOCORE_SERVICE_MAP[service] = [client]
     app.SERVICE_HANDLERS[_ACCOUNT] = _regions
     app.SERVICE_HANDLERS[_ANALYZER] = _analyzer(Generations(trail))
-    app.SERVICE_HANDLERS["cloudtrail"] = _cloudtrail(trail, options, app.SERVICE_HANDLERS["cloudtrail"])
+    app.SERVICE_HANDLERS["cloudtrail"] = _cloudtrail(
+        trail, options, app.SERVICE_HANDLERS["cloudtrail"]
+    )
     app.SERVICE_HANDLERS["sts"] = _sts(app.SERVICE_HANDLERS["sts"])
 
 
@@ -53,9 +56,15 @@ def _analyzer(generations: Generations) -> Handler:
         exchange = _current()
         operation = operations.get(exchange.operation)
         if operation is None:
-            return _rest_error(501, "InternalServerException", f"the lab has no {exchange.operation}")
+            return _rest_error(
+                501, "InternalServerException", f"the lab has no {exchange.operation}"
+            )
         try:
-            return 200, {"Content-Type": "application/json"}, json.dumps(operation(exchange.parameters)).encode()
+            return (
+                200,
+                {"Content-Type": "application/json"},
+                json.dumps(operation(exchange.parameters)).encode(),
+            )
         except GenerationRefusedError as error:
             return _rest_error(400, error.code, str(error))
 
@@ -99,8 +108,14 @@ def _sts(others: Handler) -> Handler:
         found = wording.decoded(str(exchange.parameters.get("EncodedMessage", "")))
         namespace = 'xmlns="https://sts.amazonaws.com/doc/2011-06-15/"'
         if found is None:
-            text = "<Code>InvalidAuthorizationMessageException</Code><Message>Message is not valid</Message>"
-            body = f"<ErrorResponse {namespace}><Error><Type>Sender</Type>{text}</Error></ErrorResponse>"
+            text = (
+                "<Code>InvalidAuthorizationMessageException</Code><Message>Message is not"
+                " valid</Message>"
+            )
+            body = (
+                "<ErrorResponse"
+                f" {namespace}><Error><Type>Sender</Type>{text}</Error></ErrorResponse>"
+            )
             return 400, {"Content-Type": "text/xml"}, body.encode()
         shown = json.dumps(found).replace("&", "&amp;").replace("<", "&lt;")
         result = f"<DecodeAuthorizationMessageResult><DecodedMessage>{shown}</DecodedMessage>"

@@ -26,7 +26,9 @@ _NAMES = {
 """Parameters that accept a role's name."""
 
 _TO = {"ecs": "ecs-tasks", "ec2": "ec2", "stepfunctions": "states"}
-"""iam:PassedToService where it is not the service's own name: docs.aws.amazon.com, "PassRole", 2026."""
+"""iam:PassedToService where it is not the service's own name: docs.aws.amazon.com, "PassRole",
+2026.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,11 @@ def _of_task(exchange: Exchange) -> Iterator[str]:
     named = str(exchange.parameters.get("taskDefinition", "")).rpartition("/")[2]
     family, _, revision = named.partition(":")
     definitions = dict(ecs._task_defs.items())
-    fitting = [each for key, each in definitions.items() if str(key).rpartition("/")[2].partition(":")[0] == family]
+    fitting = [
+        each
+        for key, each in definitions.items()
+        if str(key).rpartition("/")[2].partition(":")[0] == family
+    ]
     exact = [each for each in fitting if revision and str(each.get("revision")) == revision]
     for definition in exact or fitting[-1:]:
         for name in ("taskRoleArn", "executionRoleArn"):

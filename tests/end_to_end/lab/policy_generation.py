@@ -1,7 +1,7 @@
 """Access Analyzer's policy generation, with its known omissions.
 
-No data events, no iam:PassRole (it has no event), denied calls counted as needed, and resources only as placeholders:
-docs.aws.amazon.com, "IAM Access Analyzer policy generation", 2026-04.
+No data events, no iam:PassRole (it has no event), denied calls counted as needed, and resources
+only as placeholders: docs.aws.amazon.com, "IAM Access Analyzer policy generation", 2026-04.
 """
 
 from __future__ import annotations
@@ -36,7 +36,13 @@ _PLACEHOLDERS = {
 }  # fmt: skip
 """The main resource type of a service; the real one has that of each action."""
 
-_NO_RESOURCE = ("Describe", "List", "GetCallerIdentity", "GetAuthorizationToken", "GetAccountSummary")
+_NO_RESOURCE = (
+    "Describe",
+    "List",
+    "GetCallerIdentity",
+    "GetAuthorizationToken",
+    "GetAccountSummary",
+)
 
 
 class GenerationRefusedError(Exception):
@@ -78,7 +84,10 @@ class Generations:
         """GetGeneratedPolicy."""
         name, job = self._job(asked)
         status = self._status(job)
-        properties: dict[str, Any] = {"principalArn": job.principal, "isComplete": status == "SUCCEEDED"}
+        properties: dict[str, Any] = {
+            "principalArn": job.principal,
+            "isComplete": status == "SUCCEEDED",
+        }
         if job.details:
             properties["cloudTrailProperties"] = {
                 "trailProperties": [dict(each) for each in job.details.get("trails", [])],
@@ -98,7 +107,11 @@ class Generations:
     def list(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """ListPolicyGenerations, newest first; `maxResults` and `nextToken` page."""
         wanted = asked.get("principalArn")
-        found = [(name, job) for name, job in reversed(self._jobs.items()) if wanted in (None, job.principal)]
+        found = [
+            (name, job)
+            for name, job in reversed(self._jobs.items())
+            if wanted in (None, job.principal)
+        ]
         first, size = int(asked.get("nextToken") or 0), int(asked.get("maxResults") or 25)
         shown = [
             {
@@ -127,12 +140,17 @@ class Generations:
     def _status(self, job: _Job) -> str:
         if job.canceled:
             return "CANCELED"
-        return "SUCCEEDED" if (self.now() - job.started).total_seconds() >= _SECONDS else "IN_PROGRESS"
+        return (
+            "SUCCEEDED" if (self.now() - job.started).total_seconds() >= _SECONDS else "IN_PROGRESS"
+        )
 
     def _policy(self, principal: str, placeholders: bool) -> dict[str, Any]:
         of_principal = [each for each in self.trail.delivered() if each["managementEvent"]]
         ids = [each["eventID"] for each in of_principal if caller_of(each) == principal]
-        actions = sorted({self.trail.actions[each] for each in ids if each in self.trail.actions} - {"iam:PassRole"})
+        actions = sorted(
+            {self.trail.actions[each] for each in ids if each in self.trail.actions}
+            - {"iam:PassRole"}
+        )
         return {"Version": "2012-10-17", "Statement": _statements(actions, placeholders)}
 
 
@@ -140,9 +158,16 @@ def _statements(actions: Sequence[str], placeholders: bool) -> list[dict[str, An
     groups: dict[str, list[str]] = {}
     for action in actions:
         prefix, _, name = action.partition(":")
-        resource = _PLACEHOLDERS.get(prefix, "*") if placeholders and not name.startswith(_NO_RESOURCE) else "*"
+        resource = (
+            _PLACEHOLDERS.get(prefix, "*")
+            if placeholders and not name.startswith(_NO_RESOURCE)
+            else "*"
+        )
         groups.setdefault(resource, []).append(action)
-    return [{"Effect": "Allow", "Action": names, "Resource": resource} for resource, names in groups.items()]
+    return [
+        {"Effect": "Allow", "Action": names, "Resource": resource}
+        for resource, names in groups.items()
+    ]
 
 
 def _true(value: object) -> bool:

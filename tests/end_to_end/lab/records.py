@@ -1,4 +1,6 @@
-"""Writes a call as CloudTrail does: docs.aws.amazon.com, "CloudTrail record contents", 2026-11, and real records."""
+"""Writes a call as CloudTrail does: docs.aws.amazon.com, "CloudTrail record contents", 2026-11, and
+real records.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ from tests.end_to_end.lab.exchange import Exchange
 Record = dict[str, Any]
 
 NOT_AUTHENTICATED = frozenset({
-    "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
-    "InvalidToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException", "SignatureDoesNotMatch",
+    "ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
+    "SignatureDoesNotMatch",
     "InvalidSignatureException", "UnrecognizedClientException", "AuthFailure",
 })  # fmt: skip
 """Errors of unknown callers: CloudTrail has no record of them."""
@@ -59,19 +63,30 @@ def record_of(exchange: Exchange, answer: Answer, account: str) -> Record | None
     data = event_names.is_data_event(service, operation)
     record |= {
         "sourceIPAddress": exchange.message.client,
-        "userAgent": f"[{agent}]"
-        if (agent := exchange.message.headers.get("user-agent", "")) and service == "s3"
-        else agent,
-        "requestParameters": request_elements.request_parameters(exchange) if shows_request else None,
+        "userAgent": (
+            f"[{agent}]"
+            if (agent := exchange.message.headers.get("user-agent", "")) and service == "s3"
+            else agent
+        ),
+        "requestParameters": (
+            request_elements.request_parameters(exchange) if shows_request else None
+        ),
         "responseElements": None,
-        "requestID": answer.headers.get("x-amzn-requestid") or answer.headers.get("x-amz-request-id") or _new_id(),
+        "requestID": (
+            answer.headers.get("x-amzn-requestid")
+            or answer.headers.get("x-amz-request-id")
+            or _new_id()
+        ),
         "readOnly": read_only,
         "managementEvent": not data,
         "eventCategory": "Data" if data else "Management",
         "tlsDetails": {**_TLS, "clientProvidedHostHeader": _host(exchange)},
     }
     if code:
-        record |= {"errorCode": f"Client.{code}" if service == "ec2" else code, "errorMessage": text}
+        record |= {
+            "errorCode": f"Client.{code}" if service == "ec2" else code,
+            "errorMessage": text,
+        }
     else:
         record["responseElements"] = response_elements.response_elements(
             exchange, answer.headers, answer.body, read_only
@@ -94,20 +109,33 @@ def further_records(exchange: Exchange, record: Record) -> list[Record]:
     found = []
     for each in (exchange.parameters.get("Delete") or {}).get("Objects", []):
         key = each.get("Key")
-        of_bucket = {"accountId": account, "type": "AWS::S3::Bucket", "ARN": f"arn:aws:s3:::{bucket}"}
+        of_bucket = {
+            "accountId": account,
+            "type": "AWS::S3::Bucket",
+            "ARN": f"arn:aws:s3:::{bucket}",
+        }
         found.append(
             record
             | {
                 "eventName": "DeleteObject",
                 "eventID": _new_id(),
-                "requestParameters": {"bucketName": bucket, "Host": record["requestParameters"]["Host"], "key": key},
-                "resources": [{"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{bucket}/{key}"}, of_bucket],
+                "requestParameters": {
+                    "bucketName": bucket,
+                    "Host": record["requestParameters"]["Host"],
+                    "key": key,
+                },
+                "resources": [
+                    {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{bucket}/{key}"},
+                    of_bucket,
+                ],
             }
         )
     return found
 
 
-def bare_record(identity: dict[str, Any], time: str, source: str, name: str, region: str, account: str) -> Record:
+def bare_record(
+    identity: dict[str, Any], time: str, source: str, name: str, region: str, account: str
+) -> Record:
     """The fields of every record; the caller adds the others."""
     return {
         "eventVersion": "1.11",
@@ -137,10 +165,13 @@ def error_of(exchange: Exchange, answer: Answer) -> tuple[str, str | None]:
     if exchange.refusal is not None:
         code = _code(answer) or "AccessDenied"
         # The answer to HEAD has no body, and CloudTrail records no more than the service answers.
-        return code, "Access Denied" if exchange.message.method == "HEAD" else exchange.refusal.message
-    return _code(answer) or {404: "NoSuchKey", 403: "AccessDenied"}.get(answer.status, str(answer.status)), _text(
-        answer
-    )
+        return (
+            code,
+            "Access Denied" if exchange.message.method == "HEAD" else exchange.refusal.message,
+        )
+    return _code(answer) or {404: "NoSuchKey", 403: "AccessDenied"}.get(
+        answer.status, str(answer.status)
+    ), _text(answer)
 
 
 def _code(answer: Answer) -> str:
@@ -188,12 +219,16 @@ def _xml(text: str, tag: str) -> str:
 
 
 def _host(exchange: Exchange) -> str:
-    name = {"s3": "s3", "stepfunctions": "states", "cloudwatch": "monitoring"}.get(exchange.service, exchange.signing)
+    name = {"s3": "s3", "stepfunctions": "states", "cloudwatch": "monitoring"}.get(
+        exchange.service, exchange.signing
+    )
     return f"{name}.{exchange.region}.amazonaws.com"
 
 
 def _additional(exchange: Exchange, answer: Answer) -> dict[str, Any]:
-    in_query = any(name in exchange.message.query for name in ("X-Amz-Credential", "AWSAccessKeyId"))
+    in_query = any(
+        name in exchange.message.query for name in ("X-Amz-Credential", "AWSAccessKeyId")
+    )
     return {
         "SignatureVersion": "SigV2" if "AWSAccessKeyId" in exchange.message.query else "SigV4",
         "CipherSuite": _TLS["cipherSuite"],

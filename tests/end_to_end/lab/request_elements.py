@@ -1,4 +1,6 @@
-"""Writes requestParameters: the call's parameters as CloudTrail records them, with hidden secrets."""
+"""Writes requestParameters: the call's parameters as CloudTrail records them, with hidden
+secrets.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,16 @@ from tests.end_to_end.lab.exchange import Exchange
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
 _SECRETS = frozenset({
-    "authorizationToken", "authToken", "ciphertext", "clientSecret", "masterUserPassword", "oauthToken", "password",
-    "newPassword", "oldPassword", "plaintext", "privateKey", "secretAccessKey", "secretBinary", "secretString",
+    "authorizationToken", "authToken", "ciphertext", "clientSecret", "masterUserPassword",
+    "oauthToken", "password",
+    "newPassword", "oldPassword", "plaintext", "privateKey", "secretAccessKey", "secretBinary",
+    "secretString",
     "sessionToken", "userData", "webIdentityToken",
 })  # fmt: skip
 _SECRET_OF = {("ssm", "value"), ("lambda", "variables")}
 _LEFT_OUT = {
-    "lambda": {"zipFile", "payload"}, "kms": {"ciphertextBlob", "plaintext", "message", "signature"},
+    "lambda": {"zipFile", "payload"}, "kms": {"ciphertextBlob", "plaintext", "message",
+    "signature"},
     "sts": {"webIdentityToken", "sAMLAssertion"}, "ssm": set(),
     "dynamodb": {"item", "requestItems", "expressionAttributeValues", "transactItems"},
     "cloudformation": {"templateBody", "stackPolicyBody"},
@@ -45,7 +50,9 @@ def request_parameters(exchange: Exchange) -> dict[str, Any] | None:
     if exchange.service == "dynamodb" and "key" in shown:
         shown["key"] = dict.fromkeys(exchange.parameters.get("Key", {}), HIDDEN)
     if exchange.service == "cloudformation" and "parameters" in shown:
-        shown["parameters"] = [{"parameterKey": each.get("parameterKey")} for each in shown["parameters"]]
+        shown["parameters"] = [
+            {"parameterKey": each.get("parameterKey")} for each in shown["parameters"]
+        ]
     return real_addresses(shown, exchange.service, exchange.region) or None
 
 
@@ -61,9 +68,14 @@ def real_addresses(value: Any, service: str, region: str) -> Any:
 
 
 def camel(value: Any, service: str = "") -> Any:
-    """Names with a small first letter, times as CloudTrail writes them, blobs and secrets hidden."""
+    """Names with a small first letter, times as CloudTrail writes them, blobs and secrets
+    hidden.
+    """
     if isinstance(value, Mapping):
-        return {lowered(str(name)): _hidden(lowered(str(name)), each, service) for name, each in value.items()}
+        return {
+            lowered(str(name)): _hidden(lowered(str(name)), each, service)
+            for name, each in value.items()
+        }
     return plain(value, service)
 
 
@@ -74,11 +86,19 @@ def plain(value: Any, service: str = "") -> Any:
     if isinstance(value, list | tuple | set):
         return [plain(each, service) for each in value]
     if isinstance(value, bytes | bytearray):
-        return base64.b64encode(bytes(value)).decode() if len(value) < 256 else {"hb": [], "bigEndian": True}
+        return (
+            base64.b64encode(bytes(value)).decode()
+            if len(value) < 256
+            else {"hb": [], "bigEndian": True}
+        )
     if isinstance(value, datetime):
         when = value.astimezone(UTC)
         return when.strftime("%b %-d, %Y, %-I:%M:%S %p")
-    return value if isinstance(value, str | int | float | bool | type(None)) else getattr(value, "decode", lambda: "")()
+    return (
+        value
+        if isinstance(value, str | int | float | bool | type(None))
+        else getattr(value, "decode", lambda: "")()
+    )
 
 
 def lowered(name: str) -> str:
@@ -91,16 +111,23 @@ def _hidden(name: str, value: Any, service: str) -> Any:
         return HIDDEN if value is not None else None
     if name in ("tags", "environment", "attributes", "dimensions") and isinstance(value, Mapping):
         # The keys of a free map are the caller's, and unchanged.
-        return {key if name == "tags" else lowered(str(key)): plain(each, service) for key, each in value.items()}
+        return {
+            key if name == "tags" else lowered(str(key)): plain(each, service)
+            for key, each in value.items()
+        }
     return plain(value, service)
 
 
 def _of_s3(exchange: Exchange) -> dict[str, Any]:
-    """Bucket, host and key, the query unchanged, the x-amz-acl-like headers, and the body as in XML."""
+    """Bucket, host and key, the query unchanged, the x-amz-acl-like headers, and the body as in
+    XML.
+    """
     parameters = exchange.parameters
     bucket = parameters.get("Bucket")
     host = f"s3.{exchange.region}.amazonaws.com"
-    shown: dict[str, Any] = {"bucketName": bucket, "Host": f"{bucket}.{host}"} if bucket else {"Host": host}
+    shown: dict[str, Any] = (
+        {"bucketName": bucket, "Host": f"{bucket}.{host}"} if bucket else {"Host": host}
+    )
     if "Key" in parameters:
         shown["key"] = unquote(str(parameters["Key"]))
     signed = (
@@ -119,10 +146,15 @@ def _of_s3(exchange: Exchange) -> dict[str, Any]:
     shown |= {name: value for name, value in query if name not in signed}
     wanted = ("x-amz-acl", "x-amz-copy-source", "x-amz-tagging", "x-amz-server-side-encryption", "x-amz-grant",
               "x-amz-storage-class", "x-amz-object-ownership", "x-amz-bucket-object-lock")  # fmt: skip
-    shown |= {name: value for name, value in exchange.message.headers.items() if name.startswith(wanted)}
+    shown |= {
+        name: value for name, value in exchange.message.headers.items() if name.startswith(wanted)
+    }
     if exchange.operation == "PutBucketPolicy":
         shown["bucketPolicy"] = _json_or_text(exchange.message.body)
-    elif exchange.message.body[:1] == b"<" and exchange.operation not in ("PutObject", "DeleteObjects"):
+    elif exchange.message.body[:1] == b"<" and exchange.operation not in (
+        "PutObject",
+        "DeleteObjects",
+    ):
         shown |= _xml(exchange.message.body)
     return shown
 
@@ -145,19 +177,25 @@ def _xml(body: bytes) -> dict[str, Any]:
 _EC2_SETS = {
     "InstanceIds": ("instancesSet", "instanceId"), "SecurityGroupIds": ("groupSet", "groupId"),
     "GroupIds": ("securityGroupIdSet", "groupId"), "GroupNames": ("securityGroupSet", "groupName"),
-    "VpcIds": ("vpcSet", "vpcId"), "SubnetIds": ("subnetSet", "subnetId"), "ImageIds": ("imagesSet", "imageId"),
+    "VpcIds": ("vpcSet", "vpcId"), "SubnetIds": ("subnetSet", "subnetId"),
+    "ImageIds": ("imagesSet", "imageId"),
     "VolumeIds": ("volumeSet", "volumeId"), "SnapshotIds": ("snapshotSet", "snapshotId"),
     "RouteTableIds": ("routeTableIdSet", "routeTableId"), "KeyNames": ("keySet", "keyName"),
-    "InternetGatewayIds": ("internetGatewayIdSet", "internetGatewayId"), "Resources": ("resourcesSet", "resourceId"),
+    "InternetGatewayIds": ("internetGatewayIdSet", "internetGatewayId"),
+    "Resources": ("resourcesSet", "resourceId"),
     "RegionNames": ("regionSet", "regionName"), "ZoneNames": ("availabilityZoneSet", "zoneName"),
-    "AllocationIds": ("allocationIdsSet", "allocationId"), "NatGatewayIds": ("natGatewayIdSet", "natGatewayId"),
-    "NetworkInterfaceIds": ("networkInterfaceIdSet", "networkInterfaceId"), "Owners": ("ownersSet", "owner"),
+    "AllocationIds": ("allocationIdsSet", "allocationId"), "NatGatewayIds": ("natGatewayIdSet",
+    "natGatewayId"),
+    "NetworkInterfaceIds": ("networkInterfaceIdSet", "networkInterfaceId"), "Owners": ("ownersSet",
+    "owner"),
 }  # fmt: skip
 """EC2's lists of names, as in real records; other lists get their parameter's name."""
 
 
 def _of_ec2(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    shown = dict(_ec2_member(name, value, "GroupName" in parameters) for name, value in parameters.items())
+    shown = dict(
+        _ec2_member(name, value, "GroupName" in parameters) for name, value in parameters.items()
+    )
     if "ImageId" in parameters and "MaxCount" in parameters:
         counts = {"minCount": shown.pop("minCount", None), "maxCount": shown.pop("maxCount")}
         shown["instancesSet"] = {"items": [{"imageId": shown.pop("imageId"), **counts}]}
@@ -184,8 +222,14 @@ def _ec2_member(name: str, value: Any, of_group: bool) -> tuple[str, Any]:
 
 
 def _ec2_filter(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": value.get("Name"), "valueSet": {"items": [{"value": each} for each in value.get("Values", [])]}}
+    return {
+        "name": value.get("Name"),
+        "valueSet": {"items": [{"value": each} for each in value.get("Values", [])]},
+    }
 
 
 def _ec2_tags(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"resourceType": value.get("ResourceType"), "tags": [camel(each) for each in value.get("Tags", [])]}
+    return {
+        "resourceType": value.get("ResourceType"),
+        "tags": [camel(each) for each in value.get("Tags", [])],
+    }

@@ -23,7 +23,10 @@ def _s3(exchange: Exchange, record: dict[str, Any], account: str) -> Iterator[Re
         return
     if not record["managementEvent"]:
         if "Key" in exchange.parameters:
-            yield {"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::{bucket}/{exchange.parameters['Key']}"}
+            yield {
+                "type": "AWS::S3::Object",
+                "ARN": f"arn:aws:s3:::{bucket}/{exchange.parameters['Key']}",
+            }
         else:
             yield {"type": "AWS::S3::Object", "ARNPrefix": f"arn:aws:s3:::{bucket}/"}
     yield {"accountId": account, "type": "AWS::S3::Bucket", "ARN": f"arn:aws:s3:::{bucket}"}
@@ -36,9 +39,15 @@ def _kms(exchange: Exchange, record: dict[str, Any], account: str) -> Iterator[R
     answered = (record.get("responseElements") or {}).get("keyMetadata", {}).get("arn")
     named = str(exchange.parameters.get("KeyId") or exchange.parameters.get("TargetKeyId") or "")
     if not named and isinstance(exchange.parameters.get("CiphertextBlob"), bytes):
-        named = _kms_key_id_from_ciphertext(base64.b64encode(exchange.parameters["CiphertextBlob"]).decode())
+        named = _kms_key_id_from_ciphertext(
+            base64.b64encode(exchange.parameters["CiphertextBlob"]).decode()
+        )
     if ":alias/" in named or named.startswith("alias/"):
-        alias = named if named.startswith("arn:") else f"arn:aws:kms:{exchange.region}:{account}:{named}"
+        alias = (
+            named
+            if named.startswith("arn:")
+            else f"arn:aws:kms:{exchange.region}:{account}:{named}"
+        )
         named = str(kms._aliases.get(alias) or "")
     arn = answered or (named if named.startswith("arn:") else "")
     if not arn and named:
@@ -56,11 +65,17 @@ def _sts(exchange: Exchange, _: dict[str, Any], __: str) -> Iterator[Resource]:
 def _ssm(exchange: Exchange, _: dict[str, Any], account: str) -> Iterator[Resource]:
     if "Parameter" not in exchange.operation:
         return
-    names = exchange.parameters.get("Names") or [exchange.parameters.get("Name") or exchange.parameters.get("Path")]
+    names = exchange.parameters.get("Names") or [
+        exchange.parameters.get("Name") or exchange.parameters.get("Path")
+    ]
     for name in filter(None, names):
         text = str(name)
         slash = "" if text.startswith("/") else "/"
-        arn = text if text.startswith("arn:") else f"arn:aws:ssm:{exchange.region}:{account}:parameter{slash}{text}"
+        arn = (
+            text
+            if text.startswith("arn:")
+            else f"arn:aws:ssm:{exchange.region}:{account}:parameter{slash}{text}"
+        )
         yield {"accountId": account, "ARN": arn}
 
 
@@ -70,7 +85,11 @@ def _dynamodb(exchange: Exchange, _: dict[str, Any], account: str) -> Iterator[R
     for item in asked.get("TransactItems") or []:
         names += [part.get("TableName") for part in item.values() if isinstance(part, dict)]
     for name in dict.fromkeys(filter(None, names)):
-        arn = name if name.startswith("arn:") else f"arn:aws:dynamodb:{exchange.region}:{account}:table/{name}"
+        arn = (
+            name
+            if name.startswith("arn:")
+            else f"arn:aws:dynamodb:{exchange.region}:{account}:table/{name}"
+        )
         yield {"accountId": account, "type": "AWS::DynamoDB::Table", "ARN": arn}
 
 
@@ -78,18 +97,27 @@ def _lambda(exchange: Exchange, record: dict[str, Any], account: str) -> Iterato
     name = str(exchange.parameters.get("FunctionName", ""))
     if record["managementEvent"] or not name:
         return
-    arn = name if name.startswith("arn:") else f"arn:aws:lambda:{exchange.region}:{account}:function:{name}"
+    arn = (
+        name
+        if name.startswith("arn:")
+        else f"arn:aws:lambda:{exchange.region}:{account}:function:{name}"
+    )
     yield {"accountId": account, "type": "AWS::Lambda::Function", "ARN": arn}
 
 
 def _ecr(exchange: Exchange, _: dict[str, Any], account: str) -> Iterator[Resource]:
     name = exchange.parameters.get("repositoryName")
     if name:
-        yield {"ARN": f"arn:aws:ecr:{exchange.region}:{account}:repository/{name}", "accountId": account}
+        yield {
+            "ARN": f"arn:aws:ecr:{exchange.region}:{account}:repository/{name}",
+            "accountId": account,
+        }
 
 
 def _sqs(exchange: Exchange, record: dict[str, Any], account: str) -> Iterator[Resource]:
-    name = str(exchange.parameters.get("QueueUrl") or exchange.parameters.get("QueueName") or "").rpartition("/")[2]
+    name = str(
+        exchange.parameters.get("QueueUrl") or exchange.parameters.get("QueueName") or ""
+    ).rpartition("/")[2]
     if name and not record["managementEvent"]:
         arn = f"arn:aws:sqs:{exchange.region}:{account}:{name}"
         yield {"accountId": account, "type": "AWS::SQS::Queue", "ARN": arn}
@@ -102,6 +130,7 @@ def _sns(exchange: Exchange, record: dict[str, Any], account: str) -> Iterator[R
 
 
 _OF = {
-    "s3": _s3, "kms": _kms, "sts": _sts, "ssm": _ssm, "dynamodb": _dynamodb, "lambda": _lambda, "ecr": _ecr,
+    "s3": _s3, "kms": _kms, "sts": _sts, "ssm": _ssm, "dynamodb": _dynamodb, "lambda": _lambda,
+    "ecr": _ecr,
     "sqs": _sqs, "sns": _sns,
 }  # fmt: skip

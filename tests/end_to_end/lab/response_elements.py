@@ -1,4 +1,6 @@
-"""Writes responseElements: the answer to a write; null for reads, and for writes without an answer."""
+"""Writes responseElements: the answer to a write; null for reads, and for writes without an
+answer.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ def response_elements(
     if exchange.service == "ec2":
         done = {} if exchange.operation == "RunInstances" else {"_return": True}
         shape = exchange.model.output_shape
-        return {"requestId": headers.get("x-amzn-requestid", ""), **done, **(_of_ec2(parsed, shape) if shape else {})}
+        return {
+            "requestId": headers.get("x-amzn-requestid", ""),
+            **done,
+            **(_of_ec2(parsed, shape) if shape else {}),
+        }
     if exchange.service == "secretsmanager":
         return {"arn": parsed["ARN"]} if "ARN" in parsed else None
     if exchange.service == "lambda" and exchange.operation == "Invoke":
@@ -40,7 +46,9 @@ def answer_of(exchange: Exchange, headers: dict[str, str], body: bytes) -> dict[
     if exchange.model is None or exchange.model.output_shape is None:
         return {}
     metadata = exchange.model.service_model.metadata
-    protocol = "smithy-rpc-v2-cbor" if "cbor" in headers.get("content-type", "") else metadata["protocol"]
+    protocol = (
+        "smithy-rpc-v2-cbor" if "cbor" in headers.get("content-type", "") else metadata["protocol"]
+    )
     given = {"status_code": 200, "headers": headers, "body": body}
     try:
         parsed = create_parser(protocol).parse(given, exchange.model.output_shape)
@@ -48,7 +56,9 @@ def answer_of(exchange: Exchange, headers: dict[str, str], body: bytes) -> dict[
         return {}
     parsed.pop("ResponseMetadata", None)
     streams = {
-        name for name, shape in exchange.model.output_shape.members.items() if "streaming" in shape.serialization
+        name
+        for name, shape in exchange.model.output_shape.members.items()
+        if "streaming" in shape.serialization
     }
     return {name: value for name, value in parsed.items() if name not in streams}
 
@@ -57,14 +67,22 @@ def _of_s3(exchange: Exchange, headers: dict[str, str]) -> dict[str, Any] | None
     """Management events show none; of the data events only writes do, and only their headers."""
     if "Key" not in exchange.parameters:
         return None
-    shown = {name: value for name, value in headers.items() if name.startswith(("x-amz-version", "x-amz-server-side"))}
+    shown = {
+        name: value
+        for name, value in headers.items()
+        if name.startswith(("x-amz-version", "x-amz-server-side"))
+    }
     return shown or None
 
 
 def _of_ec2(value: Any, shape: Shape) -> Any:
     """EC2's elements have the names of its XML, and its lists have items."""
     if isinstance(shape, StructureShape) and isinstance(value, dict):
-        named = ((name, member) for name, member in shape.members.items() if name in value and name != "Return")
+        named = (
+            (name, member)
+            for name, member in shape.members.items()
+            if name in value and name != "Return"
+        )
         return {_xml_name(name, member): _of_ec2(value[name], member) for name, member in named}
     if isinstance(shape, ListShape) and isinstance(value, list):
         return {"items": [_of_ec2(each, shape.member) for each in value]}

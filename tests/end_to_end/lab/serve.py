@@ -1,4 +1,6 @@
-"""The lab's process: ministack with every call recorded. Started by `Lab.start`; one JSON argument, see `Options`."""
+"""The lab's process: ministack with every call recorded. Started by `Lab.start`; one JSON argument,
+see `Options`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Operations of stacks: the principal of their calls, and the permissions that reading the template needs."""
+"""Operations of stacks: the principal of their calls, and the permissions that reading the template
+needs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ _WORKS = frozenset({"CreateStack", "UpdateStack", "DeleteStack", "ExecuteChangeS
 
 @dataclass(slots=True)
 class Stacks:
-    """The roles of the stacks of a lab and of their change sets, by region and name; and how calls are recorded."""
+    """The roles of the stacks of a lab and of their change sets, by region and name; and how calls
+    are recorded.
+    """
 
     recorder: Recorder
     options: Options
@@ -41,7 +45,12 @@ class Stacks:
     change_sets: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def note(
-        self, by: Actor, action: str, request: Mapping[str, Any], refusal: Refusal | None, response: Any = None
+        self,
+        by: Actor,
+        action: str,
+        request: Mapping[str, Any],
+        refusal: Refusal | None,
+        response: Any = None,
     ) -> None:
         """Record a call of CloudFormation, if such calls are recorded."""
         if self.options.service_events:
@@ -65,7 +74,12 @@ def operations(kept: Stacks, others: Handler) -> Handler:
         acting = _role_at_work(kept, exchange)
         token = ACTING_ROLE.set(acting)
         by = actor()
-        if acting and by is not None and kept.options.service_events and exchange.operation in _WORKS:
+        if (
+            acting
+            and by is not None
+            and kept.options.service_events
+            and exchange.operation in _WORKS
+        ):
             kept.recorder.note_assumed(by)
         try:
             return await others(*arguments)
@@ -76,7 +90,9 @@ def operations(kept: Stacks, others: Handler) -> Handler:
 
 
 def _forget_executed(exchange: Exchange) -> None:
-    """An executed change set is deleted (CloudFormation User Guide, "Execute a change set", read 2026-11-24)."""
+    """An executed change set is deleted (CloudFormation User Guide, "Execute a change set", read
+    2026-11-24).
+    """
     if exchange.operation != "CreateChangeSet":
         return
     name = exchange.parameters.get("ChangeSetName")
@@ -96,7 +112,9 @@ def _role_at_work(kept: Stacks, exchange: Exchange) -> str:
         found = kept.change_sets.get((stack, change_set), "")
         if not stack:
             # Named only by its ARN.
-            found = next((role for (_, name), role in kept.change_sets.items() if name == change_set), "")
+            found = next(
+                (role for (_, name), role in kept.change_sets.items() if name == change_set), ""
+            )
         if found and stack:
             kept.roles[exchange.region, stack] = found
         return found
@@ -117,7 +135,11 @@ def _stack_name(name: str) -> str:
 
 def _is_trusted(role: str) -> bool:
     """Whether a role's trust policy lets CloudFormation assume it."""
-    found = iam._roles.get_scoped(role.split(":")[4], None, role.rpartition("/")[2]) if role.count(":") > 4 else None
+    found = (
+        iam._roles.get_scoped(role.split(":")[4], None, role.rpartition("/")[2])
+        if role.count(":") > 4
+        else None
+    )
     document = (found or {}).get("AssumeRolePolicyDocument", "{}")
     read = json.loads(unquote(document)) if isinstance(document, str) else document
     statements = read.get("Statement", [])
@@ -143,8 +165,15 @@ def _template_denial(kept: Stacks, exchange: Exchange) -> Answer | None:
             return _answer("ValidationError", _S3_DENIED)
     body = str(exchange.parameters.get("TemplateBody") or "")
     if not body and address.path:
-        body = str(_resolve_document(exchange.parameters, "TemplateBody", "TemplateURL", "Template")[0] or "")
-    if "AWS::Serverless-2016-10-31" in body and exchange.operation in ("CreateChangeSet", "CreateStack", "UpdateStack"):
+        body = str(
+            _resolve_document(exchange.parameters, "TemplateBody", "TemplateURL", "Template")[0]
+            or ""
+        )
+    if "AWS::Serverless-2016-10-31" in body and exchange.operation in (
+        "CreateChangeSet",
+        "CreateStack",
+        "UpdateStack",
+    ):
         transform = f"arn:aws:cloudformation:{exchange.region}:aws:transform/Serverless-2016-10-31"
         refusal = by.refusal("cloudformation:CreateChangeSet", transform)
         if refusal is not None:

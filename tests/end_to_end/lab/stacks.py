@@ -1,7 +1,7 @@
 """Checks and records the calls of a stack as its caller's or its role's.
 
-It wraps ministack's three functions that create, change and delete a resource, so that a denial fails the stack and
-rolls it back like any failure.
+It wraps ministack's three functions that create, change and delete a resource, so that a denial
+fails the stack and rolls it back like any failure.
 """
 
 from __future__ import annotations
@@ -25,13 +25,27 @@ from tests.end_to_end.lab.stack_operations import Stacks, operations
 from tests.end_to_end.lab.trail import Trail
 
 _CHECKED: contextvars.ContextVar[bool] = contextvars.ContextVar("lab_checked", default=False)
-"""Whether the present operation has been checked already: an update may end in ministack's own create."""
+"""Whether the present operation has been checked already: an update may end in ministack's own
+create.
+"""
 
-_PASSED_TO = {"ECS": "ecs-tasks", "StepFunctions": "states", "IAM": "ec2", "AutoScaling": "autoscaling"}
+_PASSED_TO = {
+    "ECS": "ecs-tasks",
+    "StepFunctions": "states",
+    "IAM": "ec2",
+    "AutoScaling": "autoscaling",
+}
 _LABELS = {"iam": "Iam", "dynamodb": "DynamoDb", "logs": "CloudWatchLogs", "states": "Sfn", "sqs": "Sqs",
-           "sns": "Sns", "secretsmanager": "SecretsManager", "ecs": "Ecs", "ecr": "Ecr", "kms": "Kms",
+           "sns": "Sns", "secretsmanager": "SecretsManager", "ecs": "Ecs", "ecr": "Ecr",
+           "kms": "Kms",
            "ssm": "Ssm", "ec2": "Ec2", "events": "EventBridge"}  # fmt: skip
-_NO_ROLES = ("Custom::", "AWS::IAM::", "AWS::KMS::", "AWS::CloudFormation::", "AWS::S3::BucketPolicy")
+_NO_ROLES = (
+    "Custom::",
+    "AWS::IAM::",
+    "AWS::KMS::",
+    "AWS::CloudFormation::",
+    "AWS::S3::BucketPolicy",
+)
 
 
 def install(trail: Trail, options: Options) -> None:
@@ -53,37 +67,60 @@ def install(trail: Trail, options: Options) -> None:
         return _checked(kept, "create", made, lambda: create(kind, logical_id, properties, stack))
 
     def checked_update(
-        kind: str, physical_id: str, old: dict[str, Any], new: dict[str, Any], stack: str, *more: Any, **named: Any
+        kind: str,
+        physical_id: str,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        stack: str,
+        *more: Any,
+        **named: Any,
     ) -> Any:
         def act() -> Any:
             return update(kind, physical_id, old, new, stack, *more, **named)
 
         if old == new or provisioners._replacing_change(kind, old, new):
-            return act()  # nothing to do, or a create (and later a delete), which is checked as such
+            return (
+                act()
+            )  # nothing to do, or a create (and later a delete), which is checked as such
         logical_id = str(more[0] if more else named.get("logical_id") or physical_id)
         if is_replaced(kind, old, new):
             return _checked(kept, "create", _resource(kind, logical_id, stack, new, {}, ""), act)
-        return _checked(kept, "update", _resource(kind, logical_id, stack, new, old, physical_id), act)
+        return _checked(
+            kept, "update", _resource(kind, logical_id, stack, new, old, physical_id), act
+        )
 
-    def checked_delete(kind: str, physical_id: str, properties: dict[str, Any], *more: Any, **named: Any) -> Any:
+    def checked_delete(
+        kind: str, physical_id: str, properties: dict[str, Any], *more: Any, **named: Any
+    ) -> Any:
         stack = str(more[0] if more else named.get("stack_name") or "")
         gone = _resource(kind, physical_id, stack, properties or {}, {}, physical_id)
-        return _checked(kept, "delete", gone, lambda: delete(kind, physical_id, properties, *more, **named))
+        return _checked(
+            kept, "delete", gone, lambda: delete(kind, physical_id, properties, *more, **named)
+        )
 
     for module in (provisioners, stacks):
         module._provision_resource = checked_create
         module._update_resource = checked_update
         module._delete_resource = checked_delete
     ssm.resolve_parameter_value = _checked_parameter(kept, ssm.resolve_parameter_value)
-    app.SERVICE_HANDLERS["cloudformation"] = operations(kept, app.SERVICE_HANDLERS["cloudformation"])
+    app.SERVICE_HANDLERS["cloudformation"] = operations(
+        kept, app.SERVICE_HANDLERS["cloudformation"]
+    )
 
 
 def _resource(
-    kind: str, logical_id: str, stack: str, properties: dict[str, Any], old: dict[str, Any], physical_id: str
+    kind: str,
+    logical_id: str,
+    stack: str,
+    properties: dict[str, Any],
+    old: dict[str, Any],
+    physical_id: str,
 ) -> StackResource:
     exchange = CURRENT.get()
     region = exchange.region if exchange is not None else "us-east-1"
-    return StackResource(kind, logical_id, stack, properties, old, str(physical_id), region, get_account_id())
+    return StackResource(
+        kind, logical_id, stack, properties, old, str(physical_id), region, get_account_id()
+    )
 
 
 def _checked(kept: Stacks, operation: str, resource: StackResource, act: Callable[[], Any]) -> Any:
@@ -94,7 +131,11 @@ def _checked(kept: Stacks, operation: str, resource: StackResource, act: Callabl
     calls = calls_of(operation, resource)
     done: list[HandlerCall] = []
     for call in calls:
-        passed = _stack_pass_role_denial(by, resource) if operation != "delete" and call == _main(calls) else None
+        passed = (
+            _stack_pass_role_denial(by, resource)
+            if operation != "delete" and call == _main(calls)
+            else None
+        )
         refusal = by.refusal(call.action, call.resource) if passed is None else passed
         if refusal is not None:
             for each in done:
@@ -150,7 +191,12 @@ def _shown(pairs: tuple[tuple[str, str], ...], physical_id: str) -> dict[str, An
     shown: dict[str, Any] = {}
     for name, value in pairs:
         given: Any = physical_id if value == "@" else value
-        if value.startswith("arn:") and value.endswith(":*") and physical_id and not physical_id.startswith("arn:"):
+        if (
+            value.startswith("arn:")
+            and value.endswith(":*")
+            and physical_id
+            and not physical_id.startswith("arn:")
+        ):
             given = f"{value[:-1]}{physical_id}"  # the ARN of what the handler has just created
         outer, _, inner = name.partition(".")
         if inner:
@@ -165,14 +211,25 @@ def _shown(pairs: tuple[tuple[str, str], ...], physical_id: str) -> dict[str, An
 def _handler_message(action: str, refusal: Refusal) -> str:
     """As in the events of a stack: real messages of 2024 to 2026."""
     prefix = action.partition(":")[0]
-    status = 400 if prefix in ("ssm", "logs", "dynamodb", "kms", "states", "ecs", "secretsmanager") else 403
+    status = (
+        400
+        if prefix in ("ssm", "logs", "dynamodb", "kms", "states", "ecs", "secretsmanager")
+        else 403
+    )
     label = _LABELS.get(prefix, prefix.title())
-    told = f"{refusal.message} (Service: {label}, Status Code: {status}, Request ID: {uuid.uuid4()})"
-    return f'Resource handler returned message: "{told}" (RequestToken: {uuid.uuid4()}, HandlerErrorCode: AccessDenied)'
+    told = (
+        f"{refusal.message} (Service: {label}, Status Code: {status}, Request ID: {uuid.uuid4()})"
+    )
+    return (
+        f'Resource handler returned message: "{told}" (RequestToken: {uuid.uuid4()},'
+        " HandlerErrorCode: AccessDenied)"
+    )
 
 
 def _checked_parameter(kept: Stacks, resolve: Callable[..., Any]) -> Callable[..., Any]:
-    """Template parameters of a type `AWS::SSM::Parameter::Value` are read with the caller's permissions."""
+    """Template parameters of a type `AWS::SSM::Parameter::Value` are read with the caller's
+    permissions.
+    """
 
     def checked(name: str, *more: Any, **named: Any) -> Any:
         by = actor()

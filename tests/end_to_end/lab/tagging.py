@@ -26,7 +26,9 @@ class TagCheck:
 
 
 def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagCheck]:
-    """The action that the tags of a call need; `resource` is that of the call itself, `*` if AWS draws the new id."""
+    """The action that the tags of a call need; `resource` is that of the call itself, `*` if AWS
+    draws the new id.
+    """
     prefix = exchange.action.partition(":")[0]
     if exchange.operation == "CreateTags":
         return
@@ -43,7 +45,11 @@ def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagC
                     yield TagCheck(row["action"], arn, context | _tags(each.get("Tags")))
             else:
                 made = "-".join(re.findall("[A-Z][a-z]+", exchange.operation)[1:]).lower()
-                new = f"arn:aws:{prefix}:{exchange.region}:{account}:{made}/*" if resource == "*" else resource
+                new = (
+                    f"arn:aws:{prefix}:{exchange.region}:{account}:{made}/*"
+                    if resource == "*"
+                    else resource
+                )
                 # Tagging calls name a log group without the end that names its streams.
                 new = new.removesuffix(":*") if prefix == "logs" else new
                 yield TagCheck(row["action"], new, context | _tags(given))
@@ -51,7 +57,9 @@ def tag_checks(exchange: Exchange, resource: str, account: str) -> Iterator[TagC
 
 @cache
 def _rows() -> dict[str, list[dict[str, str]]]:
-    lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
     found: dict[str, list[dict[str, str]]] = {}
     for row in csv.DictReader(lines, delimiter="\t"):
         found.setdefault(row["operation"], []).append(row)

@@ -17,7 +17,8 @@ Record = dict[str, Any]
 
 @dataclass(slots=True)
 class Trail:
-    """Keeps records in the order of their calls; `delay` in seconds is how long CloudTrail takes to deliver one.
+    """Keeps records in the order of their calls; `delay` in seconds is how long CloudTrail takes to
+    deliver one.
 
     `actions` holds the IAM action of each record's call, by eventID, for policy generation.
     """
@@ -32,7 +33,9 @@ class Trail:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, record: Record, action: str = "") -> None:
-        """Keep a record, which is visible after the delay, and the checked IAM action of its call."""
+        """Keep a record, which is visible after the delay, and the checked IAM action of its
+        call.
+        """
         with self._lock:
             if action:
                 self.actions[record["eventID"]] = action
@@ -45,7 +48,9 @@ class Trail:
             return [record for when, record in self._kept if when <= due]
 
     def flush(self) -> int:
-        """Write the delivered records that are not in a file yet, one file per region and day; returns their number."""
+        """Write the delivered records that are not in a file yet, one file per region and day;
+        returns their number.
+        """
         due = self.now().timestamp()
         with self._lock:
             fresh = [record for when, record in self._kept[self._written :] if when <= due]
@@ -56,14 +61,25 @@ class Trail:
         return len(fresh)
 
     def _files(self, records: list[Record]) -> Iterator[tuple[Path, list[Record]]]:
-        """As CloudTrail lays files out in a bucket: docs.aws.amazon.com, "CloudTrail log file examples", 2026-11."""
+        """As CloudTrail lays files out in a bucket: docs.aws.amazon.com, "CloudTrail log file
+        examples", 2026-11.
+        """
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in records:
             groups.setdefault((record["awsRegion"], record["eventTime"][:10]), []).append(record)
         stamp = self.now().strftime("%Y%m%dT%H%MZ")
         for (region, day), group in groups.items():
             name = f"{self.account}_CloudTrail_{region}_{stamp}_{secrets.token_urlsafe(12)}.json.gz"
-            yield self.folder / "AWSLogs" / self.account / "CloudTrail" / region / day.replace("-", "/") / name, group
+            yield (
+                self.folder
+                / "AWSLogs"
+                / self.account
+                / "CloudTrail"
+                / region
+                / day.replace("-", "/")
+                / name,
+                group,
+            )
 
 
 def caller_of(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,6 @@
-"""AWS's messages of denials: docs.aws.amazon.com, "Troubleshoot access denied error messages", and real ones."""
+"""AWS's messages of denials: docs.aws.amazon.com, "Troubleshoot access denied error messages", and
+real ones.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +11,44 @@ import zlib
 from collections.abc import Mapping
 
 _SILENT_ON_STAR = frozenset({
-    "autoscaling", "codebuild", "codecommit", "config", "ec2", "elasticloadbalancing", "rds", "route53", "s3",
+    "autoscaling", "codebuild", "codecommit", "config", "ec2", "elasticloadbalancing", "rds",
+    "route53", "s3",
     "secretsmanager", "servicequotas",
 })  # fmt: skip
-"""Services whose messages name no resource if the action has none; the others write `*`. Observed in real messages."""
+"""Services whose messages name no resource if the action has none; the others write `*`. Observed
+in real messages.
+"""
 
 _OF_STAR = {
     "sqs": "arn:aws:sqs:{region}:{account}:", "sns": "arn:aws:sns:{region}:{account}:*",
-    "ssm": "arn:aws:ssm:{region}:{account}:*", "lightsail": "arn:aws:lightsail:{region}:{account}:*",
-    "glacier": "arn:aws:glacier:{region}:{account}:vaults/", "iam:ListRoles": "arn:aws:iam::{account}:role/",
+    "ssm": "arn:aws:ssm:{region}:{account}:*",
+    "lightsail": "arn:aws:lightsail:{region}:{account}:*",
+    "glacier": "arn:aws:glacier:{region}:{account}:vaults/",
+    "iam:ListRoles": "arn:aws:iam::{account}:role/",
     "iam:ListUsers": "arn:aws:iam::{account}:user/", "iam:ListPolicies": "policy path /",
     "cloudformation": "arn:aws:cloudformation:{region}:{account}:stack/*/*",
 }  # fmt: skip
-"""The resource named instead of `*`: observed for sqs, sns, ssm, lightsail, glacier and ListRoles, else guessed."""
+"""The resource named instead of `*`: observed for sqs, sns, ssm, lightsail, glacier and ListRoles,
+else guessed.
+"""
 
 DRAWN = "-LabS3c"
 """The suffix of a new secret's name in its ARN, which the check uses: six random characters.
 
-`secret:NAME` alone does not allow CreateSecret, `secret:NAME-*` does: iann0036/iam-dataset#22, tried on AWS, 2023-02.
+`secret:NAME` alone does not allow CreateSecret, `secret:NAME-*` does: iann0036/iam-dataset#22,
+tried on AWS, 2023-02.
 """
 
-_IAM_KINDS = {"role": "role", "user": "user", "group": "group", "instance-profile": "instance profile"}
+_IAM_KINDS = {
+    "role": "role",
+    "user": "user",
+    "group": "group",
+    "instance-profile": "instance profile",
+}
 _IAM_FULL_ARN = ("Create", "PassRole", "Upload", "List", "TagRole", "TagUser")
-"""IAM names the ARN for these, and for others the kind and the name: observed in real messages, TagRole guessed."""
+"""IAM names the ARN for these, and for others the kind and the name: observed in real messages,
+TagRole guessed.
+"""
 
 
 def refusal(caller: str, action: str, resource: str, reason: str, region: str) -> str:
@@ -39,7 +56,10 @@ def refusal(caller: str, action: str, resource: str, reason: str, region: str) -
     action = spelled(action)
     shown = _resource(action, resource, caller, region)
     on = f" on resource: {shown}" if shown else ""
-    sentence = f"User: {caller} is not authorized to perform: {action}{on} {reason.replace('{action}', action)}"
+    sentence = (
+        f"User: {caller} is not authorized to perform: {action}{on}"
+        f" {reason.replace('{action}', action)}"
+    )
     if not action.startswith("ec2:"):
         return sentence
     return of_ec2(sentence, caller, action, shown)
@@ -48,7 +68,11 @@ def refusal(caller: str, action: str, resource: str, reason: str, region: str) -
 def of_ec2(sentence: str, caller: str, action: str, resource: str) -> str:
     """The message of EC2, with the encoded message if there is a resource."""
     whole = f"You are not authorized to perform this operation. {sentence}"
-    return f"{whole}. Encoded authorization failure message: {encoded(caller, action, resource)}" if resource else whole
+    return (
+        f"{whole}. Encoded authorization failure message: {encoded(caller, action, resource)}"
+        if resource
+        else whole
+    )
 
 
 def spelled(action: str) -> str:
@@ -67,7 +91,9 @@ def _resource(action: str, resource: str, caller: str, region: str) -> str:
         if pattern:
             return pattern.format(region=region, account=caller.split(":")[4])
         return "" if prefix in _SILENT_ON_STAR else "*"
-    if prefix == "secretsmanager" and (name == "CreateSecret" or not re.search(r"-\w{6}$", resource)):
+    if prefix == "secretsmanager" and (
+        name == "CreateSecret" or not re.search(r"-\w{6}$", resource)
+    ):
         # Of a missing secret only the name is known.
         return resource.rpartition(":secret:")[2].removesuffix(DRAWN)
     if prefix == "s3":

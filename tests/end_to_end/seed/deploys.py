@@ -28,12 +28,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """A tool with its app: `prepare` installs the tool and creates the app's folder and prerequisites of the deploy."""
+    """A tool with its app: `prepare` installs the tool and creates the app's folder and
+    prerequisites of the deploy.
+    """
 
     name: str
     prepare: Callable[[Path, Lab], tuple[Step, ...]]
     template: str = ""
-    """Path, in the app's folder, of the template whose resource types declare further permissions."""
+    """Path, in the app's folder, of the template whose resource types declare further permissions.
+    """
 
 
 def _script(app: Path, lab: Lab) -> tuple[Step, ...]:
@@ -42,30 +45,66 @@ def _script(app: Path, lab: Lab) -> tuple[Step, ...]:
     _zip(app, APPS / "cloudformation" / "function" / "worker.py")
     lab.role("orders-worker", None)
     path = {"PATH": f"{tools.awscli().parent}:/usr/bin:/bin"}
-    orders = (("first deploy", "up", "1"), ("deploy of a change", "up", "2"), ("take down", "down", "2"))
-    return tuple(Step(label, ("sh", "deploy.sh", what, release), path) for label, what, release in orders)
+    orders = (
+        ("first deploy", "up", "1"),
+        ("deploy of a change", "up", "2"),
+        ("take down", "down", "2"),
+    )
+    return tuple(
+        Step(label, ("sh", "deploy.sh", what, release), path) for label, what, release in orders
+    )
 
 
 def _boto3(app: Path, lab: Lab) -> tuple[Step, ...]:
     shutil.copytree(APPS / "boto3", app, dirs_exist_ok=True)
     _zip(app, APPS / "cloudformation" / "function" / "worker.py")
-    orders = (("first deploy", "up", "1"), ("deploy of a change", "up", "2"), ("take down", "down", "2"))
-    return tuple(Step(label, (sys.executable, "deploy.py", what, release)) for label, what, release in orders)
+    orders = (
+        ("first deploy", "up", "1"),
+        ("deploy of a change", "up", "2"),
+        ("take down", "down", "2"),
+    )
+    return tuple(
+        Step(label, (sys.executable, "deploy.py", what, release)) for label, what, release in orders
+    )
 
 
 def _cloudformation(app: Path, lab: Lab) -> tuple[Step, ...]:
     shutil.copytree(APPS / "cloudformation", app, dirs_exist_ok=True)
     lab.client("s3").create_bucket(Bucket=_BUCKET)
     aws = str(tools.awscli())
-    package = (aws, "cloudformation", "package", "--template-file", "template.yaml", "--s3-bucket", _BUCKET)
-    deploy = (aws, "cloudformation", "deploy", "--stack-name", "orders", "--template-file", "packaged.yaml")
-    deploy += ("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset", "--parameter-overrides")
+    package = (
+        aws,
+        "cloudformation",
+        "package",
+        "--template-file",
+        "template.yaml",
+        "--s3-bucket",
+        _BUCKET,
+    )
+    deploy = (
+        aws,
+        "cloudformation",
+        "deploy",
+        "--stack-name",
+        "orders",
+        "--template-file",
+        "packaged.yaml",
+    )
+    deploy += (
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "--no-fail-on-empty-changeset",
+        "--parameter-overrides",
+    )
     return (
         Step("package", (*package, "--output-template-file", "packaged.yaml")),
         Step("first deploy", (*deploy, "Release=1")),
         Step("deploy of a change", (*deploy, "Release=2")),
         Step("delete", (aws, "cloudformation", "delete-stack", "--stack-name", "orders")),
-        Step("wait", (aws, "cloudformation", "wait", "stack-delete-complete", "--stack-name", "orders")),
+        Step(
+            "wait",
+            (aws, "cloudformation", "wait", "stack-delete-complete", "--stack-name", "orders"),
+        ),
     )
 
 
@@ -77,12 +116,19 @@ def _cdk(app: Path, lab: Lab, variables: Mapping[str, str]) -> tuple[Step, ...]:
     command = (str(packages / "node_modules" / ".bin" / "cdk"), "--no-notices", "--ci")
 
     def step(label: str, *arguments: str, release: str = "1") -> Step:
-        # The CDK stores the account of a key; a folder per run keeps runs apart (aws-cdk, CDK_HOME).
-        own = {"CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1", "RELEASE": release, **variables}
+        # The CDK stores the account of a key; a folder per run keeps runs apart (aws-cdk,
+        # CDK_HOME).
+        own = {
+            "CDK_HOME": str(app / ".cdk-home"),
+            "CDK_DISABLE_CLI_TELEMETRY": "1",
+            "RELEASE": release,
+            **variables,
+        }
         return Step(label, (*command, *arguments), own)
 
     return (
-        # The default, explicitly: ministack does not read it from the bootstrap template's nested conditions.
+        # The default, explicitly: ministack does not read it from the bootstrap template's nested
+        # conditions.
         step("bootstrap", "bootstrap", f"aws://{lab.account}/{lab.region}", *_EXECUTION),
         step("ls", "ls"),
         step("synth", "synth", "--quiet"),
@@ -116,7 +162,12 @@ def _sam(app: Path, lab: Lab) -> tuple[Step, ...]:
         "--capabilities",
         "CAPABILITY_IAM",
     )
-    deploy += ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar", "--parameter-overrides")
+    deploy += (
+        "--no-confirm-changeset",
+        "--no-fail-on-empty-changeset",
+        "--no-progressbar",
+        "--parameter-overrides",
+    )
     quiet = {"SAM_CLI_TELEMETRY": "0"}
     return (
         Step("validate", (*sam, "validate"), quiet),
@@ -132,7 +183,11 @@ def _terraform(app: Path, lab: Lab) -> tuple[Step, ...]:
     shutil.copytree(APPS / "terraform", app, dirs_exist_ok=True)
     _zip(app, APPS / "cloudformation" / "function" / "worker.py")
     program = str(made / "program")
-    own = {"TF_CLI_CONFIG_FILE": str(made / "terraform.rc"), "TF_VAR_endpoint": lab.endpoint, "TF_IN_AUTOMATION": "1"}
+    own = {
+        "TF_CLI_CONFIG_FILE": str(made / "terraform.rc"),
+        "TF_VAR_endpoint": lab.endpoint,
+        "TF_IN_AUTOMATION": "1",
+    }
 
     def step(label: str, *arguments: str) -> Step:
         return Step(label, (program, *arguments, "-no-color"), own)

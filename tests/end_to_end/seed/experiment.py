@@ -1,7 +1,9 @@
-"""Deploys as an administrator, proposes from the records, deploys under the proposal alone, and extends it.
+"""Deploys as an administrator, proposes from the records, deploys under the proposal alone, and
+extends it.
 
-The deploy under the proposal is a `leastpriv trial` in an empty account, so that every call is made again, with new
-generated names. Its first round shows whether the proposal suffices, each further one is an extension.
+The deploy under the proposal is a `leastpriv trial` in an empty account, so that every call is made
+again, with new generated names. Its first round shows whether the proposal suffices, each further
+one is an extension.
 """
 
 from __future__ import annotations
@@ -22,9 +24,21 @@ from tests.end_to_end.seed.deploys import Deploy, Step
 
 ROLE = "ci-deploy"
 MOST_ROUNDS = 20
-_PASSED_ON = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+_PASSED_ON = (
+    "PATH",
+    "PYTHONPATH",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+)
 _RUNS = Path(__file__).with_name("run_steps.py")
-_LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())")
+_LEASTPRIV = (
+    sys.executable,
+    "-c",
+    "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())",
+)
 _ROUND = re.compile(r"^Round (\d+) ")
 _ADDED = re.compile(r"^  \+ (.+?) on (\S+)")
 
@@ -55,11 +69,12 @@ def experiment(
     accept_offers: bool = False,
     fresh_names: bool = False,
 ) -> TrialResult:
-    """Runs it for one tool; `data_events` says whether the trail records S3 objects and similar data events.
+    """Runs it for one tool; `data_events` says whether the trail records S3 objects and similar
+    data events.
 
-    `until` is the label of the administrator's last step: empty for all. With `accept_offers` a person accepts the
-    offers of the proposal, including the permissions that the handlers of the app's resource types declare. With
-    `fresh_names` each deploy writes another word into its names.
+    `until` is the label of the administrator's last step: empty for all. With `accept_offers` a
+    person accepts the offers of the proposal, including the permissions that the handlers of the
+    app's resource types declare. With `fresh_names` each deploy writes another word into its names.
     """
     fresh = {"FRESH_NAMES": "1"} if fresh_names else {}
     begin = time.monotonic()
@@ -81,7 +96,15 @@ def experiment(
     rounds = [int(found[1]) for line in log.splitlines() if (found := _ROUND.match(line))]
     listed = [found for line in log.splitlines() if (found := _ADDED.match(line))]
     added = tuple(f"{action} on {found[2]}" for found in listed for action in found[1].split(", "))
-    return TrialResult(deploy.name, policy, max(rounds, default=1) - 1, added, code == 0, time.monotonic() - begin, log)
+    return TrialResult(
+        deploy.name,
+        policy,
+        max(rounds, default=1) - 1,
+        added,
+        code == 0,
+        time.monotonic() - begin,
+        log,
+    )
 
 
 def _until(steps: Sequence[Step], label: str) -> Sequence[Step]:
@@ -95,26 +118,60 @@ def deployed(steps: Sequence[Step], folder: Path, keys: Environment) -> tuple[st
 
 
 def tried(
-    arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab, variables: Mapping[str, str]
+    arn: str,
+    file: Path,
+    steps: Sequence[Step],
+    folder: Path,
+    lab: Lab,
+    variables: Mapping[str, str],
 ) -> tuple[str, int]:
     """Tries the policy file on the steps with a temporary role; returns output and exit code."""
-    command = [*_LEASTPRIV, "trial", "--role-arn", arn, "--policy-file", str(file), "--strategy", "trial-role"]
+    command = [
+        *_LEASTPRIV,
+        "trial",
+        "--role-arn",
+        arn,
+        "--policy-file",
+        str(file),
+        "--strategy",
+        "trial-role",
+    ]
     command += ["--trails", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
     return _run([*command, "--", *_command(steps, folder)], folder, {**lab.root, **variables})
 
 
-def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None, variables: Mapping[str, str]) -> Any:
+def propose(
+    arn: str,
+    file: Path,
+    trail: Path,
+    out: Path,
+    template: Path | None,
+    variables: Mapping[str, str],
+) -> Any:
     """Runs `leastpriv propose` as a user would; returns `proposal.json`."""
-    command = [*_LEASTPRIV, "propose", "--role-arn", arn, "--policy-file", str(file), "--trails", str(trail)]
+    command = [
+        *_LEASTPRIV,
+        "propose",
+        "--role-arn",
+        arn,
+        "--policy-file",
+        str(file),
+        "--trails",
+        str(trail),
+    ]
     command += ["--templates", str(template)] if template else []
     own = {**os.environ, **variables}
-    done = subprocess.run([*command, "--output-dir", str(out)], env=own, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--output-dir", str(out)], env=own, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((out / "proposal.json").read_bytes())
 
 
 def policy_of(proposal: Any, out: Path, *, accept_offers: bool) -> dict[str, Any]:
-    """The proposed policies as one, with the accepted offers; on all resources, if none is named."""
+    """The proposed policies as one, with the accepted offers; on all resources, if none is
+    named.
+    """
     names = [Path(each["path"]).name for each in proposal["proof"]["files"]]
     files = [out / name for name in names] if len(names) > 1 else [out / "policy.json"]
     statements = [each for file in files for each in json.loads(file.read_bytes())["Statement"]]
@@ -127,7 +184,10 @@ def policy_of(proposal: Any, out: Path, *, accept_offers: bool) -> dict[str, Any
 
 
 def _command(steps: Sequence[Step], folder: Path) -> list[str]:
-    told = [{"label": each.label, "command": each.command, "variables": dict(each.variables)} for each in steps]
+    told = [
+        {"label": each.label, "command": each.command, "variables": dict(each.variables)}
+        for each in steps
+    ]
     (folder / "steps.json").write_text(json.dumps(told), encoding="utf-8")
     return [sys.executable, str(_RUNS), str(folder / "steps.json")]
 
@@ -138,6 +198,11 @@ def _run(command: Sequence[str], folder: Path, keys: Environment) -> tuple[str, 
     log = folder / "deploy.log"
     with log.open("ab") as output:
         done = subprocess.run(
-            command, cwd=folder / "app", env=variables, stdout=output, stderr=subprocess.STDOUT, check=False
+            command,
+            cwd=folder / "app",
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     return log.read_text(encoding="utf-8", errors="replace"), done.returncode

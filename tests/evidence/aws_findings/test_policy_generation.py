@@ -30,7 +30,10 @@ from tests.fakes.aws.server import Asked, FakeAws
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 ROLE, OTHER = "arn:aws:iam::111122223333:role/deploy", "arn:aws:iam::111122223333:role/other"
-ACCESS_ROLE, TRAIL = "arn:aws:iam::111122223333:role/analyzer", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
+ACCESS_ROLE, TRAIL = (
+    "arn:aws:iam::111122223333:role/analyzer",
+    "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main",
+)
 POLICY: dict[str, Any] = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "s3:GetBucketAcl", "Resource": "*"}],
@@ -51,7 +54,9 @@ class Run:
 
     def generate(self, start: datetime | None = NOON - timedelta(days=40)) -> GeneratedPolicy:
         waiting = Polling(self.time.clock, self.time.sleep)
-        return generate_policy(self.client, ROLE, GenerationSettings(ACCESS_ROLE, TRAIL), start, waiting)
+        return generate_policy(
+            self.client, ROLE, GenerationSettings(ACCESS_ROLE, TRAIL), start, waiting
+        )
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +98,16 @@ def test_a_generation_waits_until_the_account_is_free(run: Run) -> None:
     run.analyzer.begin(OTHER, takes=4 * MINUTE)
     assert run.generate().job == "job-2"
     assert any("the account's turn" in line for line in run.said)
-    assert len([line for line in run.said if "which has one at a time: waiting 15 minutes at most" in line]) == 1
+    assert (
+        len(
+            [
+                line
+                for line in run.said
+                if "which has one at a time: waiting 15 minutes at most" in line
+            ]
+        )
+        == 1
+    )
     assert run.time.slept[:4] == [1.0, 1.5, 2.25, 3.375]
     assert max(run.time.slept) == 30.0
 
@@ -223,7 +237,10 @@ def test_another_clients_result_is_reused_only_if_it_read_as_much(
     run: Run, minutes: int, trail: Mapping[str, object], first: int, last: int, serves: bool
 ) -> None:
     job = run.analyzer.begin(ROLE, takes=minutes * MINUTE, ago=timedelta(hours=not minutes))
-    times = {"startTime": (NOON - timedelta(days=first)).isoformat(), "endTime": NOON - timedelta(days=last)}
+    times = {
+        "startTime": (NOON - timedelta(days=first)).isoformat(),
+        "endTime": NOON - timedelta(days=last),
+    }
     job.details = {"trails": [trail], **times}
     assert run.generate().job == ("job-1" if serves else "job-2")
     assert any("it is not used" in line for line in run.said) is not serves
@@ -234,7 +251,9 @@ def test_another_clients_result_is_reused_only_if_it_read_as_much(
 def test_a_signal_cancels_the_generation_also_while_it_is_asked_for(
     run: Run, number: signal.Signals, operation: str
 ) -> None:
-    """The main thread waits for the answer when the signal comes; before, it would not have ended the run."""
+    """The main thread waits for the answer when the signal comes; before, it would not have ended
+    the run.
+    """
     answer = run.endpoint.operations[f"accessanalyzer:{operation}"]
 
     def interrupted(asked: Asked) -> Mapping[str, Any]:
@@ -242,7 +261,10 @@ def test_a_signal_cancels_the_generation_also_while_it_is_asked_for(
         signal.pthread_kill(threading.main_thread().ident or 0, number)
         return found
 
-    run.endpoint.operations = {**run.endpoint.operations, f"accessanalyzer:{operation}": interrupted}
+    run.endpoint.operations = {
+        **run.endpoint.operations,
+        f"accessanalyzer:{operation}": interrupted,
+    }
     before = signal.signal(number, lambda *_: None)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -262,7 +284,10 @@ def test_a_signal_that_comes_while_the_account_is_busy_ends_the_run(run: Run) ->
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         return answer(asked)
 
-    run.endpoint.operations = {**run.endpoint.operations, "accessanalyzer:StartPolicyGeneration": interrupted}
+    run.endpoint.operations = {
+        **run.endpoint.operations,
+        "accessanalyzer:StartPolicyGeneration": interrupted,
+    }
     with pytest.raises(KeyboardInterrupt):
         run.generate()
     assert not run.time.slept
@@ -280,7 +305,8 @@ def test_a_signal_that_the_caller_ignores_is_still_ignored() -> None:
 def test_a_generation_that_cannot_be_asked_for_any_more_goes_on_and_that_is_said(run: Run) -> None:
     run.endpoint.refuse("GetGeneratedPolicy", "ThrottlingException", "Rate exceeded", 429)
     with pytest.raises(
-        AwsError, match=r"throttled the requests.*The policy generation job-1 continues; the next run uses"
+        AwsError,
+        match=r"throttled the requests.*The policy generation job-1 continues; the next run uses",
     ):
         run.generate()
     run.endpoint._faults.clear()
@@ -302,7 +328,9 @@ def test_a_cancelled_generation_is_reported(run: Run) -> None:
         run.generate()
 
 
-@pytest.mark.parametrize("value", [f"{ACCESS_ROLE} {TRAIL}", f"{TRAIL}\n{ACCESS_ROLE}\n", f"{ACCESS_ROLE}, {TRAIL}"])
+@pytest.mark.parametrize(
+    "value", [f"{ACCESS_ROLE} {TRAIL}", f"{TRAIL}\n{ACCESS_ROLE}\n", f"{ACCESS_ROLE}, {TRAIL}"]
+)
 def test_the_two_arns_may_come_in_any_order(value: str) -> None:
     assert parse_generation(value, "access-analyzer") == GenerationSettings(ACCESS_ROLE, TRAIL)
 
@@ -313,7 +341,8 @@ def test_off_is_off(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["on", ACCESS_ROLE, f"{TRAIL} {TRAIL}", f"{ACCESS_ROLE} {TRAIL} x", "arn:aws:s3:::b " + TRAIL]
+    "value",
+    ["on", ACCESS_ROLE, f"{TRAIL} {TRAIL}", f"{ACCESS_ROLE} {TRAIL} x", "arn:aws:s3:::b " + TRAIL],
 )
 def test_another_value_is_bad_input_that_names_it(value: str) -> None:
     with pytest.raises(InputError, match="The input access-analyzer is"):
@@ -321,7 +350,8 @@ def test_another_value_is_bad_input_that_names_it(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", "{}", '{"Statement": [3]}', '{"Statement": {"Effect": "Allow", "Action": "a:B"}}']
+    "text",
+    ["{", "[]", "{}", '{"Statement": [3]}', '{"Statement": {"Effect": "Allow", "Action": "a:B"}}'],
 )
 def test_an_invalid_policy_is_reported(text: str) -> None:
     with pytest.raises(AwsError):
@@ -329,8 +359,12 @@ def test_an_invalid_policy_is_reported(text: str) -> None:
 
 
 ACTIONS = st.sampled_from(["s3:GetObject", "sqs:SendMessage", "ec2:*"])
-RESOURCES = st.sampled_from(["*", "arn:aws:s3:::${BucketName}", "arn:aws:sqs:${Region}:${Account}:${QueueName}"])
-LISTS = st.lists(st.tuples(st.lists(ACTIONS, min_size=1), st.lists(RESOURCES, min_size=1)), max_size=4)
+RESOURCES = st.sampled_from(
+    ["*", "arn:aws:s3:::${BucketName}", "arn:aws:sqs:${Region}:${Account}:${QueueName}"]
+)
+LISTS = st.lists(
+    st.tuples(st.lists(ACTIONS, min_size=1), st.lists(RESOURCES, min_size=1)), max_size=4
+)
 
 
 @given(st.lists(LISTS, max_size=3), st.booleans())
@@ -341,11 +375,22 @@ def test_every_grant_of_every_policy_is_read_once(
         return values[0] if single and len(values) == 1 else values
 
     texts = [
-        json.dumps({"Statement": [{"Effect": "Allow", "Action": form(a), "Resource": form(r)} for a, r in statements]})
+        json.dumps(
+            {
+                "Statement": [
+                    {"Effect": "Allow", "Action": form(a), "Resource": form(r)}
+                    for a, r in statements
+                ]
+            }
+        )
         for statements in policies
     ]
     expected = {
-        (a, r) for statements in policies for actions, resources in statements for a in actions for r in resources
+        (a, r)
+        for statements in policies
+        for actions, resources in statements
+        for a in actions
+        for r in resources
     }
     found = grants_of(texts)
     assert {(action, resource) for action, resources in found for resource in resources} == expected

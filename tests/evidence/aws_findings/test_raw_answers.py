@@ -1,4 +1,6 @@
-"""What IAM and IAM Access Analyzer may answer without an error: unknown states, pages without end, missing members."""
+"""What IAM and IAM Access Analyzer may answer without an error: unknown states, pages without end,
+missing members.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +41,14 @@ def finding(number: str, resource: str = ROLE) -> dict[str, object]:
     )
 
 
-UNUSED = {"arn": "arn:aws:access-analyzer:eu-west-1:111122223333:analyzer/u", "name": "u", "status": "ACTIVE"}
-DETAIL = {"unusedPermissionDetails": {"serviceNamespace": "s3", "actions": [{"action": "DeleteBucket"}]}}
+UNUSED = {
+    "arn": "arn:aws:access-analyzer:eu-west-1:111122223333:analyzer/u",
+    "name": "u",
+    "status": "ACTIVE",
+}
+DETAIL = {
+    "unusedPermissionDetails": {"serviceNamespace": "s3", "actions": [{"action": "DeleteBucket"}]}
+}
 USUAL = {
     "GenerateServiceLastAccessedDetails": [
         Raw.query("GenerateServiceLastAccessedDetails", f"<JobId>{JOB}</JobId>")
@@ -66,7 +74,11 @@ def read(monkeypatch: pytest.MonkeyPatch, operation: str, answers: Sequence[Raw]
     settings = GenerationSettings("arn:aws:iam::111122223333:role/analyzer", TRAIL)
     waiting = Polling(time.clock, time.sleep)
     return collect_aws_findings(
-        aws, parse_principal(ROLE), waiting, access=True, generation=(settings, NOON - timedelta(days=30))
+        aws,
+        parse_principal(ROLE),
+        waiting,
+        access=True,
+        generation=(settings, NOON - timedelta(days=30)),
     )
 
 
@@ -76,9 +88,19 @@ TRUNCATED = "<IsTruncated>true</IsTruncated>"
 @pytest.mark.parametrize(
     ("operation", "answers", "source", "why"),
     [
-        ("GetServiceLastAccessedDetails", [report("<JobStatus>QUEUED</JobStatus>")], "access advisor", "in time"),
+        (
+            "GetServiceLastAccessedDetails",
+            [report("<JobStatus>QUEUED</JobStatus>")],
+            "access advisor",
+            "in time",
+        ),
         ("GetServiceLastAccessedDetails", [report("")], "access advisor", "lacks JobStatus"),
-        ("GetServiceLastAccessedDetails", [report(more=TRUNCATED)], "access advisor", "lacks Marker"),
+        (
+            "GetServiceLastAccessedDetails",
+            [report(more=TRUNCATED)],
+            "access advisor",
+            "lacks Marker",
+        ),
         (
             "GetServiceLastAccessedDetails",
             [report(more=f"{TRUNCATED}<Marker>m</Marker>")],
@@ -100,20 +122,30 @@ TRUNCATED = "<IsTruncated>true</IsTruncated>"
 def test_an_answer_without_an_end_or_a_member_skips_its_source_with_the_reason(
     operation: str, answers: list[Raw], source: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    skipped = {each.source: each.why for each in read(monkeypatch, operation, answers).skipped_sources}
+    skipped = {
+        each.source: each.why for each in read(monkeypatch, operation, answers).skipped_sources
+    }
     assert why in skipped[source]
 
 
 def test_an_unknown_state_of_a_generation_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert read(monkeypatch, "GetGeneratedPolicy", [generated("QUEUED"), generated("SUCCEEDED")]).generated
+    assert read(
+        monkeypatch, "GetGeneratedPolicy", [generated("QUEUED"), generated("SUCCEEDED")]
+    ).generated
 
 
 @pytest.mark.parametrize(
     ("operation", "answers"),
     [
         ("ListFindingsV2", [Raw.json({"findings": [finding("f0", ""), finding("f1")]})]),
-        ("ListFindingsV2", [Raw.json({"findings": [], "nextToken": "a"}), *USUAL["ListFindingsV2"]]),
-        ("GetFindingV2", [Raw.json({**finding("f1"), "findingDetails": [{"unusedNewDetails": {}}, DETAIL]})]),
+        (
+            "ListFindingsV2",
+            [Raw.json({"findings": [], "nextToken": "a"}), *USUAL["ListFindingsV2"]],
+        ),
+        (
+            "GetFindingV2",
+            [Raw.json({**finding("f1"), "findingDetails": [{"unusedNewDetails": {}}, DETAIL]})],
+        ),
     ],
 )
 def test_what_a_finding_lacks_or_adds_hides_no_other_finding(
@@ -122,7 +154,13 @@ def test_what_a_finding_lacks_or_adds_hides_no_other_finding(
     assert read(monkeypatch, operation, answers).unused[0].actions == ("s3:deletebucket",)
 
 
-def test_a_finding_that_is_deleted_after_the_listing_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(USUAL, "ListFindingsV2", [Raw.json({"findings": [finding("f0"), finding("f1")]})])
+def test_a_finding_that_is_deleted_after_the_listing_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(
+        USUAL, "ListFindingsV2", [Raw.json({"findings": [finding("f0"), finding("f1")]})]
+    )
     gone = Raw.failed("ResourceNotFoundException", "Finding not found", 404)
-    assert read(monkeypatch, "GetFindingV2", [gone, *USUAL["GetFindingV2"]]).unused[0].actions == ("s3:deletebucket",)
+    assert read(monkeypatch, "GetFindingV2", [gone, *USUAL["GetFindingV2"]]).unused[0].actions == (
+        "s3:deletebucket",
+    )

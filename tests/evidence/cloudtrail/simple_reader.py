@@ -1,4 +1,5 @@
-"""The simple reader of trail files: one record after the other, by `json`, as the product read them at first.
+"""The simple reader of trail files: one record after the other, by `json`, as the product read them
+at first.
 
 The fast reader returns the same of every file: calls, gaps and statistics (`test_file_reader.py`).
 """
@@ -24,7 +25,11 @@ from leastpriv.evidence.cloudtrail.record import (
     region_of,
     resources_of,
 )
-from leastpriv.evidence.cloudtrail.record_blocks import MAX_DECOMPRESSED, DamagedFileError, open_pieces
+from leastpriv.evidence.cloudtrail.record_blocks import (
+    MAX_DECOMPRESSED,
+    DamagedFileError,
+    open_pieces,
+)
 from leastpriv.evidence.cloudtrail.record_formats import parse_values, unwrap
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of

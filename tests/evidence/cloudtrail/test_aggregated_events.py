@@ -52,7 +52,9 @@ TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/carts"
 def write(folder: Path, *records: dict[str, Any]) -> Path:
     below = folder / "AWSLogs/111122223333/CloudTrail-Aggregated/eu-west-1/2026/10/01"
     below.mkdir(parents=True)
-    (below / "summary.json").write_text(json.dumps({"Records": list(records)}, separators=(",", ":")))
+    (below / "summary.json").write_text(
+        json.dumps({"Records": list(records)}, separators=(",", ":"))
+    )
     return folder
 
 
@@ -64,9 +66,18 @@ def uses(folder: Path) -> list[tuple[str, tuple[str, ...], Outcome]]:
 @pytest.mark.parametrize(
     ("record", "found"),
     [
-        (summary("eventName", "PutItem", resourceARN=[TABLE]), [("PutItem", (TABLE,), Outcome.UNKNOWN)]),
-        (summary("resourceARN", TABLE, eventName=["PutItem"]), [("PutItem", (TABLE,), Outcome.UNKNOWN)]),
-        (summary("eventName", "PutItem", userIdentity=[SESSION]), [("PutItem", (), Outcome.UNKNOWN)]),
+        (
+            summary("eventName", "PutItem", resourceARN=[TABLE]),
+            [("PutItem", (TABLE,), Outcome.UNKNOWN)],
+        ),
+        (
+            summary("resourceARN", TABLE, eventName=["PutItem"]),
+            [("PutItem", (TABLE,), Outcome.UNKNOWN)],
+        ),
+        (
+            summary("eventName", "PutItem", userIdentity=[SESSION]),
+            [("PutItem", (), Outcome.UNKNOWN)],
+        ),
         (summary("eventName", "PutItem", userIdentity=[SESSION.replace("ci-deploy", "app")]), []),
         (summary("userIdentity", SESSION, resourceARN=[TABLE]), []),
         ({**summary("eventName", "PutItem"), "accountId": "444455556666"}, []),
@@ -80,7 +91,9 @@ def test_a_summary_is_a_sign_of_use_by_its_callers_or_by_any_role_of_its_account
     assert uses(write(tmp_path, record)) == found
 
 
-def test_a_copy_of_a_summary_counts_once_and_outside_the_window_it_does_not_count(tmp_path: Path) -> None:
+def test_a_copy_of_a_summary_counts_once_and_outside_the_window_it_does_not_count(
+    tmp_path: Path,
+) -> None:
     record = summary("eventName", "PutItem")
     folder = write(tmp_path, record, record)
     assert len(uses(folder)) == 1
@@ -90,7 +103,9 @@ def test_a_copy_of_a_summary_counts_once_and_outside_the_window_it_does_not_coun
 
 def test_a_summary_keeps_and_never_adds(tmp_path: Path) -> None:
     write(
-        write_trail(tmp_path / "trail", usual_deploys()), summary("eventName", "PutItem"), summary("eventName", "Query")
+        write_trail(tmp_path / "trail", usual_deploys()),
+        summary("eventName", "PutItem"),
+        summary("eventName", "Query"),
     )
     policy = {
         "Version": "2012-10-17",
@@ -103,14 +118,21 @@ def test_a_summary_keeps_and_never_adds(tmp_path: Path) -> None:
     )  # fmt: skip
     assert told.code == 0, told.err
     proposal = json.loads((tmp_path / "out" / "proposal.json").read_text())
-    assert not {change["action"] for change in proposal["changes"]} & {"dynamodb:PutItem", "dynamodb:Query"}
+    assert not {change["action"] for change in proposal["changes"]} & {
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+    }
     (held,) = [each for each in proposal["held_back"] if each["action"] == "dynamodb:PutItem"]
     assert (held["guard"], "a summary of data events" in held["reason"]) == ("inconclusive", True)
 
 
 def test_summaries_alone_are_no_call_of_the_role(tmp_path: Path) -> None:
     told = leastpriv(
-        "permissions", "--role-arn", ROLE, "--trails", str(write(tmp_path, summary("eventName", "PutItem")))
+        "permissions",
+        "--role-arn",
+        ROLE,
+        "--trails",
+        str(write(tmp_path, summary("eventName", "PutItem"))),
     )
     assert told.code == 1
 
@@ -128,13 +150,32 @@ EVENT = {
     "text",
     [
         json.dumps({"events": [EVENT, EVENT], "searchedLogStreams": []}),
-        json.dumps({"events": [EVENT], "nextForwardToken": "f/1", "nextBackwardToken": "b/1"}, indent=4),
-        json.dumps({"searchedLogStreams": [{"logStreamName": "x", "searchedCompletely": True}], "events": [EVENT]}),
+        json.dumps(
+            {"events": [EVENT], "nextForwardToken": "f/1", "nextBackwardToken": "b/1"}, indent=4
+        ),
+        json.dumps(
+            {
+                "searchedLogStreams": [{"logStreamName": "x", "searchedCompletely": True}],
+                "events": [EVENT],
+            }
+        ),
         json.dumps([EVENT]),
         json.dumps(EVENT),
-        json.dumps({"results": [[{"field": "@message", "value": json.dumps(CALL)}, {"field": "@ptr", "value": "C"}]]}),
         json.dumps(
-            {**{key: value for key, value in CALL.items() if key != "eventTime"}, "@timestamp": CALL["eventTime"]}
+            {
+                "results": [
+                    [
+                        {"field": "@message", "value": json.dumps(CALL)},
+                        {"field": "@ptr", "value": "C"},
+                    ]
+                ]
+            }
+        ),
+        json.dumps(
+            {
+                **{key: value for key, value in CALL.items() if key != "eventTime"},
+                "@timestamp": CALL["eventTime"],
+            }
         ),
     ],
 )

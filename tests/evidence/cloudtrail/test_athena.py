@@ -1,4 +1,6 @@
-"""Calls through Athena: the query on DuckDB against the reader of files, and what a run hears of what went wrong."""
+"""Calls through Athena: the query on DuckDB against the reader of files, and what a run hears of
+what went wrong.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ NAME = "security.logs"
 EVERYBODY, ALWAYS = Principals(), Window()
 ROLE = "arn:aws:iam::111122223333:role/deploy"
 MANY = 1_000
-needs_duckdb = pytest.mark.skipif(not is_there(), reason="DuckDB and sqlglot are in the lab's environment: make lab")
+needs_duckdb = pytest.mark.skipif(
+    not is_there(), reason="DuckDB and sqlglot are in the lab's environment: make lab"
+)
 
 
 class Stand:
@@ -80,11 +84,19 @@ class Stand:
         return AthenaTable(self.door, named, NOW, AthenaOptions(poll=0.01, **more))
 
     def read(
-        self, principals: Principals = EVERYBODY, window: Window = ALWAYS, named: str = NAME, **more: Any
+        self,
+        principals: Principals = EVERYBODY,
+        window: Window = ALWAYS,
+        named: str = NAME,
+        **more: Any,
     ) -> tuple[list[Call], list[Gap]]:
         """Calls and gaps, but for that of the settings."""
         found = list(self.source(named, **more).read(window, principals))
-        gaps = [each for each in found if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN]
+        gaps = [
+            each
+            for each in found
+            if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN
+        ]
         return [each for each in found if isinstance(each, Call)], gaps
 
 
@@ -117,7 +129,10 @@ def generated(folder: Path, shared: Path, megabytes: int) -> Path:
     """Logs of 200 roles in four accounts, about 640 records a megabyte."""
     tool = shared / "tools" / "gen_trail.py"
     if not tool.is_file():
-        pytest.skip(f"NOT COMPARED: the generator of logs, which lies outside of this repository, is not at {tool}")
+        pytest.skip(
+            "NOT COMPARED: the generator of logs, which lies outside of this repository, is not at"
+            f" {tool}"
+        )
     subprocess.run(
         [sys.executable, str(tool), "--out", str(folder), "--mb", str(megabytes), "--seed", "7"],
         check=True,
@@ -126,7 +141,9 @@ def generated(folder: Path, shared: Path, megabytes: int) -> Path:
     return folder
 
 
-def told(source: TrailFolder | AthenaTable, window: Window, principals: Principals) -> dict[str, str]:
+def told(
+    source: TrailFolder | AthenaTable, window: Window, principals: Principals
+) -> dict[str, str]:
     """Event id -> all that a call says, as a digest."""
     found: dict[str, str] = {}
     for item in source.read(window, principals):
@@ -145,7 +162,9 @@ def without_files(statistics: ReadStatistics) -> dict[str, Any]:
     return {name: getattr(statistics, name) for name in statistics.__slots__ if name not in unequal}
 
 
-def compare(place: Stand, logs: Path, duckdb: DuckDb, window: Window, principals: Principals) -> int:
+def compare(
+    place: Stand, logs: Path, duckdb: DuckDb, window: Window, principals: Principals
+) -> int:
     """Read the same both ways, insist on equal calls and figures; how many records there were."""
     folder = TrailFolder(logs)
     expected = told(folder, window, principals)
@@ -171,7 +190,9 @@ def role(logs: Path) -> Principals:
 
 
 @needs_duckdb
-def test_the_query_returns_the_calls_of_all_principals_like_the_files(place: Stand, logs: Path, duckdb: DuckDb) -> None:
+def test_the_query_returns_the_calls_of_all_principals_like_the_files(
+    place: Stand, logs: Path, duckdb: DuckDb
+) -> None:
     assert compare(place, logs, duckdb, ALWAYS, EVERYBODY) > MANY
 
 
@@ -188,17 +209,33 @@ def test_the_query_for_one_role_returns_its_calls_and_the_coverage_of_all(
     for name in ("days", "logged", "events", "data"):
         assert getattr(source.statistics, name) == getattr(folder.statistics, name), name
     # Only the role's own account is read.
-    assert 0 < source.statistics.records == folder.statistics.records < len(told(TrailFolder(logs), ALWAYS, EVERYBODY))
+    assert (
+        0
+        < source.statistics.records
+        == folder.statistics.records
+        < len(told(TrailFolder(logs), ALWAYS, EVERYBODY))
+    )
 
 
 @needs_duckdb
 @pytest.mark.parametrize("hours", [0, 30, 24 * 8])
-def test_the_query_of_a_window_gives_the_windows_calls(place: Stand, logs: Path, duckdb: DuckDb, hours: int) -> None:
+def test_the_query_of_a_window_gives_the_windows_calls(
+    place: Stand, logs: Path, duckdb: DuckDb, hours: int
+) -> None:
     folder = TrailFolder(logs)
     list(folder.read(ALWAYS, EVERYBODY))
     assert folder.statistics.first
     start = folder.statistics.first + timedelta(hours=hours)
-    assert compare(place, logs, duckdb, Window(start, start + timedelta(hours=3 * hours, minutes=7)), EVERYBODY) > 0
+    assert (
+        compare(
+            place,
+            logs,
+            duckdb,
+            Window(start, start + timedelta(hours=3 * hours, minutes=7)),
+            EVERYBODY,
+        )
+        > 0
+    )
 
 
 @needs_duckdb
@@ -219,29 +256,38 @@ def test_a_table_with_fewer_columns_gives_the_calls_all_the_same(place: Stand, l
         found = list(source.read(ALWAYS, EVERYBODY))
     calls = [item for item in found if isinstance(item, Call)]
     assert len(calls) > MANY
-    # Without the kind of event a reading call may be a data event: it does not prove that management reads are logged.
+    # Without the kind of event a reading call may be a data event: it does not prove that
+    # management reads are logged.
     assert not [kind for _, kind in source.statistics.logged if kind.startswith("management-")]
 
 
 IDENTITY: dict[str, Any] = {
-    "type": "AssumedRole", "arn": "arn:aws:sts::111122223333:assumed-role/deploy/s", "accountId": "111122223333",
+    "type": "AssumedRole", "arn": "arn:aws:sts::111122223333:assumed-role/deploy/s",
+    "accountId": "111122223333",
     "principalId": "AROAEXAMPLE:s", "sessionContext": {"sessionIssuer": {"arn": ROLE}},
 }  # fmt: skip
 
 
 def one(number: int, **fields: Any) -> dict[str, Any]:
     return {
-        "eventVersion": "1.11", "eventTime": "2026-03-01T09:00:00Z", "eventSource": "sqs.amazonaws.com",
-        "eventName": "CreateQueue", "awsRegion": "eu-west-1", "eventID": f"id-{number}", "eventType": "AwsApiCall",
-        "readOnly": False, "managementEvent": True, "eventCategory": "Management", "userIdentity": IDENTITY,
-        "recipientAccountId": "111122223333", "requestParameters": {"queueName": "orders"}, **fields,
+        "eventVersion": "1.11", "eventTime": "2026-03-01T09:00:00Z",
+        "eventSource": "sqs.amazonaws.com",
+        "eventName": "CreateQueue", "awsRegion": "eu-west-1", "eventID": f"id-{number}",
+        "eventType": "AwsApiCall",
+        "readOnly": False, "managementEvent": True, "eventCategory": "Management",
+        "userIdentity": IDENTITY,
+        "recipientAccountId": "111122223333", "requestParameters": {"queueName": "orders"},
+        **fields,
     }  # fmt: skip
 
 
-FROM_CONSOLE = {"sessionContext": {**IDENTITY["sessionContext"], "sessionCredentialFromConsole": "true"}}
+FROM_CONSOLE = {
+    "sessionContext": {**IDENTITY["sessionContext"], "sessionCredentialFromConsole": "true"}
+}
 ODD: dict[str, list[dict[str, Any]]] = {
     "no time": [one(1, eventTime=None)],
-    "one bad time among good ones": [one(1, eventTime="2026-03-01T99:00:00Z"), one(2), one(3, eventTime="0")],
+    "one bad time among good ones": [one(1, eventTime="2026-03-01T99:00:00Z"), one(2), one(3,
+    eventTime="0")],
     "a blank in the time": [one(1, eventTime="2026-03-01 09:00:00")],
     "a fraction of a second": [one(1, eventTime="2026-03-01T09:00:00.25Z")],
     "a zone": [one(1, eventTime="2026-03-01T11:00:00+02:00")],
@@ -265,7 +311,9 @@ MINE = Principals(frozenset({parse_principal(ROLE)}))
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trail's folder with one file of the odd records, each with an id of its own where it has one."""
+    """A trail's folder with one file of the odd records, each with an id of its own where it has
+    one.
+    """
     records = [
         {**record, "eventID": record["eventID"] and f"{record['eventID']} of {name}"}
         for name, group in ODD.items()
@@ -306,8 +354,16 @@ def test_odd_records_give_what_the_reader_of_files_makes_of_them(
 def outlines(items: Iterator[Call | Gap]) -> tuple[list[str], int]:
     """All that the calls say, and how many records could not be read."""
     found = list(items)
-    calls = [repr([getattr(each, name) for name in Call.__struct_fields__]) for each in found if isinstance(each, Call)]
-    gaps = [each for each in found if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN]
+    calls = [
+        repr([getattr(each, name) for name in Call.__struct_fields__])
+        for each in found
+        if isinstance(each, Call)
+    ]
+    gaps = [
+        each
+        for each in found
+        if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN
+    ]
     assert {each.kind for each in gaps} == {GapKind.UNREADABLE_RECORD}
     return sorted(calls), sum(each.count for each in gaps)
 
@@ -321,7 +377,8 @@ def logins(role: str) -> list[dict[str, Any]]:
     for number, branch in enumerate(("main", "feature/x")):
         subject, key = f"repo:shop/orders:ref:refs/heads/{branch}", f"ASIAEXAMPLE000000000{number}"
         parts: dict[str, dict[str, Any]] = {
-            "userIdentity": {"type": "WebIdentityUser", "userName": subject, "identityProvider": GITHUB},
+            "userIdentity": {"type": "WebIdentityUser", "userName": subject,
+            "identityProvider": GITHUB},
             "requestParameters": {"roleArn": role, "roleSessionName": "s"},
             "responseElements": {
                 "credentials": {"accessKeyId": key, "sessionToken": "hidden"}, "provider": GITHUB,
@@ -340,23 +397,32 @@ def test_a_login_in_the_table_names_the_branch_of_the_calls_with_its_key(
     place: Stand, tmp_path: Path, role: str
 ) -> None:
     calls, runs = runs_by_key(place, tmp_path, logins(role))
-    branches = {key: run.identity.subject.split("/heads/")[1] for key, run in runs.items() if run.identity}
+    branches = {
+        key: run.identity.subject.split("/heads/")[1] for key, run in runs.items() if run.identity
+    }
     assert branches == {"ASIAEXAMPLE0000000000": "main", "ASIAEXAMPLE0000000001": "feature/x"}
     assert "hidden" not in repr(calls)
 
 
 @needs_duckdb
-def test_a_login_of_a_workload_in_the_table_makes_its_days_runs(place: Stand, tmp_path: Path) -> None:
+def test_a_login_of_a_workload_in_the_table_makes_its_days_runs(
+    place: Stand, tmp_path: Path
+) -> None:
     records = logins(ROLE)
     for record in records[::2]:
         record |= {"eventName": "AssumeRole"}
         record["userIdentity"] = {"type": "AWSService", "invokedBy": "ecs-tasks.amazonaws.com"}
-        del record["responseElements"]["provider"], record["responseElements"]["subjectFromWebIdentityToken"]
+        del (
+            record["responseElements"]["provider"],
+            record["responseElements"]["subjectFromWebIdentityToken"],
+        )
     _, runs = runs_by_key(place, tmp_path, records)
     assert {run.id for run in runs.values()} == {"deploy@2026-03-01"}
 
 
-def runs_by_key(place: Stand, folder: Path, records: list[dict[str, Any]]) -> tuple[list[Call], Mapping[str, Run]]:
+def runs_by_key(
+    place: Stand, folder: Path, records: list[dict[str, Any]]
+) -> tuple[list[Call], Mapping[str, Run]]:
     """The calls of a table with these records, and the run of each access key."""
     path = folder / "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01"
     path.mkdir(parents=True)
@@ -384,7 +450,9 @@ def athena() -> FakeAthena:
 
 @pytest.fixture
 def stand(place: Stand, athena: FakeAthena) -> Stand:
-    place.of(athena).s3.objects["AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
+    place.of(athena).s3.objects[
+        "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01/x.json.gz"
+    ] = bytes(1000)
     return place
 
 
@@ -397,7 +465,9 @@ def test_bytes_and_cost_are_said_before_and_after(stand: Stand, athena: FakeAthe
     ]
 
 
-def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Stand, athena: FakeAthena) -> None:
+def test_only_the_targets_accounts_days_and_known_regions_are_scanned(
+    stand: Stand, athena: FakeAthena
+) -> None:
     window = Window(datetime(2026, 2, 10, tzinfo=UTC), datetime(2026, 3, 10, tzinfo=UTC))
     stand.read(Principals(frozenset({parse_principal(ROLE)})), window)
     [query] = athena.queries
@@ -408,12 +478,36 @@ def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Sta
 @pytest.mark.parametrize(
     ("state", "reason", "words"),
     [
-        ("FAILED", "HIVE_BAD_DATA: Error parsing field", "The query in Athena failed: HIVE_BAD_DATA"),
-        ("CANCELLED", "Bytes scanned limit was exceeded", "The query in Athena stopped: Bytes scanned limit"),
-        ("FAILED", "Permission denied on S3 path: s3://logs/AWSLogs/x.json.gz", "need s3:GetObject"),
-        ("FAILED", "HIVE_CURSOR_ERROR: Access Denied (Service: Amazon S3; Status Code: 403)", "need s3:GetObject"),
-        ("FAILED", "Access denied when writing output to url: s3://results/q.csv", "need s3:PutObject"),
-        ("FAILED", "No output location provided", "Set a location for query results in the workgroup"),
+        (
+            "FAILED",
+            "HIVE_BAD_DATA: Error parsing field",
+            "The query in Athena failed: HIVE_BAD_DATA",
+        ),
+        (
+            "CANCELLED",
+            "Bytes scanned limit was exceeded",
+            "The query in Athena stopped: Bytes scanned limit",
+        ),
+        (
+            "FAILED",
+            "Permission denied on S3 path: s3://logs/AWSLogs/x.json.gz",
+            "need s3:GetObject",
+        ),
+        (
+            "FAILED",
+            "HIVE_CURSOR_ERROR: Access Denied (Service: Amazon S3; Status Code: 403)",
+            "need s3:GetObject",
+        ),
+        (
+            "FAILED",
+            "Access denied when writing output to url: s3://results/q.csv",
+            "need s3:PutObject",
+        ),
+        (
+            "FAILED",
+            "No output location provided",
+            "Set a location for query results in the workgroup",
+        ),
     ],
 )
 def test_a_query_that_fails_or_is_stopped_may_hide_any_call(
@@ -428,14 +522,26 @@ def test_a_query_that_fails_or_is_stopped_may_hide_any_call(
 @pytest.mark.parametrize(
     ("operation", "code", "message", "words"),
     [
-        ("StartQueryExecution", "TooManyRequestsException", "Rate exceeded", "AWS throttled the requests"),
+        (
+            "StartQueryExecution",
+            "TooManyRequestsException",
+            "Rate exceeded",
+            "AWS throttled the requests",
+        ),
         ("StartQueryExecution", "InternalServerException", "oops", "AWS"),
-        ("GetQueryResults", "ExpiredTokenException", "The security token is expired", "have expired"),
+        (
+            "GetQueryResults",
+            "ExpiredTokenException",
+            "The security token is expired",
+            "have expired",
+        ),
         (
             "StartQueryExecution",
             "AccessDeniedException",
-            f"User: {ROLE} is not authorized to perform: athena:StartQueryExecution on resource: "
-            "arn:aws:athena:eu-west-1:111122223333:workgroup/primary",
+            (
+                f"User: {ROLE} is not authorized to perform: athena:StartQueryExecution on"
+                " resource: arn:aws:athena:eu-west-1:111122223333:workgroup/primary"
+            ),
             "AWS denied athena:StartQueryExecution",
         ),
     ],
@@ -460,7 +566,9 @@ def test_a_slow_query_is_waited_for(stand: Stand, athena: FakeAthena) -> None:
     assert stand.read() == ([], [])
 
 
-def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(stand: Stand, athena: FakeAthena) -> None:
+def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(
+    stand: Stand, athena: FakeAthena
+) -> None:
     athena.running = 10**6
     source = stand.source()
     with pytest.MonkeyPatch.context() as patch:
@@ -479,7 +587,10 @@ def test_a_query_that_runs_long_says_so_and_is_stopped_after_an_hour(stand: Stan
     [
         (["mine", "number"], [["true"]]),
         (["mine"], [["true"]]),
-        (["mine", "number", "first_time", "last_time", "events"], [["true", "many", None, None, None]]),
+        (
+            ["mine", "number", "first_time", "last_time", "events"],
+            [["true", "many", None, None, None]],
+        ),
     ],
     ids=["ragged", "short", "no number"],
 )
@@ -494,7 +605,11 @@ def test_rows_of_another_shape_are_a_gap_and_do_not_raise(
 @pytest.mark.parametrize(
     ("operation", "answer", "words"),
     [
-        ("athena:GetQueryExecution", {"QueryExecution": {"QueryExecutionId": "query-1"}}, "lacks Status"),
+        (
+            "athena:GetQueryExecution",
+            {"QueryExecution": {"QueryExecutionId": "query-1"}},
+            "lacks Status",
+        ),
         ("athena:GetQueryExecution", {}, "lacks QueryExecution"),
         ("athena:GetQueryResults", {}, "lacks ResultSet"),
         ("athena:GetQueryResults", {"ResultSet": {"Rows": []}, "NextToken": "same"}, "cut off"),
@@ -545,7 +660,9 @@ def test_a_query_is_stopped_whichever_signal_ends_the_run(
     assert athena.stopped == ["query-1"]
 
 
-def test_a_query_that_begins_as_the_run_is_interrupted_is_stopped_too(stand: Stand, athena: FakeAthena) -> None:
+def test_a_query_that_begins_as_the_run_is_interrupted_is_stopped_too(
+    stand: Stand, athena: FakeAthena
+) -> None:
     """Between the request and its answer nobody knows the query's id yet."""
     start = stand.aws.operations["athena:StartQueryExecution"]
 
@@ -559,14 +676,25 @@ def test_a_query_that_begins_as_the_run_is_interrupted_is_stopped_too(stand: Sta
     assert (len(athena.queries), athena.stopped) == (1, ["query-1"])
 
 
-def test_a_denial_within_a_query_names_the_missing_permission(stand: Stand, athena: FakeAthena) -> None:
+def test_a_denial_within_a_query_names_the_missing_permission(
+    stand: Stand, athena: FakeAthena
+) -> None:
     """Athena tells it as text, behind the place of the file, which may be long."""
     key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    refused = f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no identity-based"
+    refused = (
+        f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no"
+        " identity-based"
+    )
     place = f"s3://logs/{'x' * 300}.json.gz"
-    athena.failure = ("FAILED", f"HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {place}: {refused} policy allows it")
+    athena.failure = (
+        "FAILED",
+        f"HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {place}: {refused} policy allows it",
+    )
     _, [gap] = stand.read()
-    assert f"AWS denied kms:Decrypt on {key} while running the query in Athena: allow it to {ROLE}." in gap.detail
+    assert (
+        f"AWS denied kms:Decrypt on {key} while running the query in Athena: allow it to {ROLE}."
+        in gap.detail
+    )
 
 
 @pytest.mark.parametrize(("minutes", "kinds"), [(3, [GapKind.EVENTS_LATE]), (20, [])])
@@ -575,7 +703,8 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_table(
 ) -> None:
     time = f"{NOW - timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
     row = {
-        "mine": "true", "number": "1", "first_time": time, "last_time": time, "events": f"{time}\x1fid",
+        "mine": "true", "number": "1", "first_time": time, "last_time": time,
+        "events": f"{time}\x1fid",
         "eventsource": "sqs.amazonaws.com", "awsregion": "eu-west-1", "eventtype": "AwsApiCall",
         "eventname": "CreateQueue", "identity_type": "AssumedRole", "issuer_arn": ROLE,
         "identity_arn": IDENTITY["arn"], "identity_accountid": "111122223333",
@@ -596,25 +725,35 @@ def test_a_missing_table_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
     ("message", "words"),
     [
         (
-            "User: x is not authorized to perform: glue:GetTable on resource: arn:aws:glue:eu-west-1:1:catalog "
-            "because no identity-based policy allows the glue:GetTable action (Error Code: AccessDeniedException)",
+            (
+                "User: x is not authorized to perform: glue:GetTable on resource:"
+                " arn:aws:glue:eu-west-1:1:catalog because no identity-based policy allows the"
+                " glue:GetTable action (Error Code: AccessDeniedException)"
+            ),
             "AWS denied glue:GetTable",
         ),
         (
-            "Insufficient Lake Formation permission(s): Required Describe on logs (Error Code: AccessDeniedException)",
+            (
+                "Insufficient Lake Formation permission(s): Required Describe on logs (Error Code:"
+                " AccessDeniedException)"
+            ),
             "Lake Formation must grant",
         ),
         ("Rate exceeded (Error Code: ThrottlingException)", "Rate exceeded"),
     ],
 )
-def test_metadata_that_cannot_be_read_are_a_gap_and_no_missing_table(stand: Stand, message: str, words: str) -> None:
+def test_metadata_that_cannot_be_read_are_a_gap_and_no_missing_table(
+    stand: Stand, message: str, words: str
+) -> None:
     stand.aws.refuse("GetTableMetadata", "MetadataException", message)
     [gap] = stand.read()[1]
     assert words in gap.detail
 
 
 @pytest.mark.parametrize("column", NEEDED)
-def test_a_table_without_required_columns_is_bad_input(stand: Stand, athena: FakeAthena, column: str) -> None:
+def test_a_table_without_required_columns_is_bad_input(
+    stand: Stand, athena: FakeAthena, column: str
+) -> None:
     athena.columns = {name: kind for name, kind in COLUMNS.items() if name != column}
     with pytest.raises(InputError, match=f"it has no column {column}"):
         stand.read()
@@ -646,12 +785,21 @@ def test_a_name_that_is_no_tables_is_bad_input(stand: Stand, name: str) -> None:
 WINDOW = Window(datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 20, tzinfo=UTC))
 
 
-def limits(window: Window = WINDOW, location: str = "s3://logs/AWSLogs", **parameters: str) -> list[Gap]:
-    """What a table of the deploy role's account leaves out; parameters without `projection.`, `_` for the dots."""
+def limits(
+    window: Window = WINDOW, location: str = "s3://logs/AWSLogs", **parameters: str
+) -> list[Gap]:
+    """What a table of the deploy role's account leaves out; parameters without `projection.`, `_`
+    for the dots.
+    """
     told = {f"projection.{name.replace('_', '.')}": value for name, value in parameters.items()}
     days = {"projection.day.type": "date", "projection.day.format": "yyyy/MM/dd"}
     table = CloudTrailTable(
-        "security", "logs", COLUMNS, ("account", "region", "day", "year"), {**days, **told}, location
+        "security",
+        "logs",
+        COLUMNS,
+        ("account", "region", "day", "year"),
+        {**days, **told},
+        location,
     )
     return list(table_gaps(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))
 
@@ -674,12 +822,18 @@ def limits(window: Window = WINDOW, location: str = "s3://logs/AWSLogs", **param
         ("", True),
     ],
 )
-def test_days_of_the_window_that_the_tables_range_leaves_out_may_hide_any_call(told: str, holds: bool) -> None:
+def test_days_of_the_window_that_the_tables_range_leaves_out_may_hide_any_call(
+    told: str, holds: bool
+) -> None:
     gaps = limits(day_range=told)
-    assert [(gap.kind, gap.scope) for gap in gaps] == ([] if holds else [(GapKind.NOT_LOGGED, Scope())])
+    assert [(gap.kind, gap.scope) for gap in gaps] == (
+        [] if holds else [(GapKind.NOT_LOGGED, Scope())]
+    )
 
 
-@pytest.mark.parametrize(("told", "holds"), [("2020,2026", True), ("2020,2025", False), ("2027,2030", False)])
+@pytest.mark.parametrize(
+    ("told", "holds"), [("2020,2026", True), ("2020,2025", False), ("2027,2030", False)]
+)
 def test_years_that_the_tables_range_leaves_out_may_hide_any_call(told: str, holds: bool) -> None:
     assert bool(limits(year_type="integer", year_range=told)) is not holds
 
@@ -695,13 +849,19 @@ def test_years_that_the_tables_range_leaves_out_may_hide_any_call(told: str, hol
         ("s3://logs/AWSLogs/o-abc1234567/999999999999/CloudTrail", "", True),
     ],
 )
-def test_a_table_without_the_roles_account_may_hide_any_call(location: str, values: str, missing: bool) -> None:
+def test_a_table_without_the_roles_account_may_hide_any_call(
+    location: str, values: str, missing: bool
+) -> None:
     gaps = limits(location=location, account_values=values)
-    assert [(gap.kind, gap.scope) for gap in gaps] == ([(GapKind.SOURCE_FAILED, Scope())] if missing else [])
+    assert [(gap.kind, gap.scope) for gap in gaps] == (
+        [(GapKind.SOURCE_FAILED, Scope())] if missing else []
+    )
 
 
 def test_a_place_without_a_folder_of_the_roles_account_may_hide_any_call(stand: Stand) -> None:
-    stand.s3.objects = {key.replace("111122223333", "999999999999"): body for key, body in stand.s3.objects.items()}
+    stand.s3.objects = {
+        key.replace("111122223333", "999999999999"): body for key, body in stand.s3.objects.items()
+    }
     calls, [gap] = stand.read(Principals(frozenset({parse_principal(ROLE)})))
     assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
     assert "no folder of the account 111122223333" in gap.detail
@@ -710,7 +870,10 @@ def test_a_place_without_a_folder_of_the_roles_account_may_hide_any_call(stand: 
 @pytest.mark.parametrize(
     ("parameters", "location"),
     [
-        ({"projection.region.type": "enum", "projection.region.values": "eu-west-1, us-east-1"}, "s3://logs/AWSLogs"),
+        (
+            {"projection.region.type": "enum", "projection.region.values": "eu-west-1, us-east-1"},
+            "s3://logs/AWSLogs",
+        ),
         ({}, "s3://logs/AWSLogs/111122223333/CloudTrail/eu-west-1"),
     ],
 )
@@ -729,7 +892,9 @@ def test_days_and_streams_of_a_row_are_read_and_what_is_none_of_them_is_left_out
     row = {
         "days": "2026-09-01\x1d2026-09-03\x1dyesterday\x1d",
         "operations": "PutObject\x1dGetObject",
-        "streams": "2026-09-01\x1fPutObject\x1farn:aws:s3:::shop/a/\x1earn:aws:s3:::shop\x1d\x1dbroken\x1fX\x1farn",
+        "streams": (
+            "2026-09-01\x1fPutObject\x1farn:aws:s3:::shop/a/\x1earn:aws:s3:::shop\x1d\x1dbroken\x1fX\x1farn"
+        ),
     }
     first = datetime(2026, 9, 1, tzinfo=UTC)
     assert list(days_in_row(row)) == [first, first + timedelta(days=2)]

@@ -45,13 +45,18 @@ def deliver(s3: FakeS3, number: int, *records: dict[str, Any]) -> str:
 def record(number: int, minutes: int, role: str, **fields: Any) -> dict[str, Any]:
     time = START + timedelta(hours=number, minutes=minutes)
     return {
-        "eventVersion": "1.08", "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}", "eventSource": "s3.amazonaws.com",
-        "eventName": f"Put{number}", "awsRegion": "eu-west-1", "eventID": f"{role}-{number}-{minutes}",
+        "eventVersion": "1.08", "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": f"Put{number}", "awsRegion": "eu-west-1",
+        "eventID": f"{role}-{number}-{minutes}",
         "eventType": "AwsApiCall", "readOnly": False, "eventCategory": "Data",
-        "userIdentity": {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/17{number:08}"},
-        "requestParameters": {"bucketName": "b", "key": f"ключ {number}", "nested": [{"a": None}, 1.5]},
+        "userIdentity": {"type": "AssumedRole",
+        "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/17{number:08}"},
+        "requestParameters": {"bucketName": "b", "key": f"ключ {number}", "nested": [{"a": None},
+        1.5]},
         "resources": [{"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::b/{number}"}],
-        **({"errorCode": "AccessDenied", "errorMessage": "no"} if number % 3 == 0 else {}), **fields,
+        **({"errorCode": "AccessDenied", "errorMessage": "no"} if number % 3 == 0 else {}),
+        **fields,
     }  # fmt: skip
 
 
@@ -72,7 +77,9 @@ def s3(server: FakeS3) -> FakeS3:
 def read(
     s3: FakeS3, cache: Path | None, role: str = ROLES[0], window: Window | None = None
 ) -> tuple[list[Call | Gap], ReadStatistics, int]:
-    """What is found, reduced as the cache reduces it, the figures, and how many objects were fetched for it."""
+    """What is found, reduced as the cache reduces it, the figures, and how many objects were
+    fetched for it.
+    """
     before = s3.gets()
     source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
     found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
@@ -84,7 +91,9 @@ def read(
     return own, source.statistics, s3.gets() - before
 
 
-def test_a_second_run_reads_only_new_objects_and_finds_all_calls(s3: FakeS3, tmp_path: Path) -> None:
+def test_a_second_run_reads_only_new_objects_and_finds_all_calls(
+    s3: FakeS3, tmp_path: Path
+) -> None:
     first = read(s3, tmp_path / "cache")
     assert first == read(s3, None)
     assert read(s3, tmp_path / "cache") == (first[0], first[1], 0)
@@ -130,7 +139,9 @@ def test_copies_in_other_objects_count_once_from_the_cache_too(s3: FakeS3, tmp_p
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(100)])
-def test_a_cache_that_cannot_be_read_costs_time_only(s3: FakeS3, tmp_path: Path, content: bytes) -> None:
+def test_a_cache_that_cannot_be_read_costs_time_only(
+    s3: FakeS3, tmp_path: Path, content: bytes
+) -> None:
     first = read(s3, tmp_path)
     [file] = tmp_path.glob("*.sqlite")
     file.write_bytes(content)
@@ -169,7 +180,8 @@ ODD: dict[str, Callable[[Any], Any]] = {
     "logged as a mapping": with_field(10, {"management-read": [1]}),
     "first without a zone": with_field(12, NAIVE.isoformat()),
     "last without a zone": with_field(13, NAIVE.isoformat()),
-    "calls without a zone": lambda kept: [[[*call[:3], NAIVE.isoformat(), *call[4:]] for call in kept[0]], *kept[1:]],
+    "calls without a zone": lambda kept: [[[*call[:3], NAIVE.isoformat(),
+    *call[4:]] for call in kept[0]], *kept[1:]],
     "calls of one field": lambda kept: [[["x"] for _ in kept[0]], *kept[1:]],
     "an outcome that does not exist": lambda kept: [
         [[*call[:11], "x", *call[12:]] for call in kept[0]], *kept[1:]
@@ -189,13 +201,20 @@ def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
 
 
 @pytest.mark.parametrize("oddity", ODD)
-def test_a_cached_result_of_another_shape_is_read_again(s3: FakeS3, tmp_path: Path, oddity: str) -> None:
+def test_a_cached_result_of_another_shape_is_read_again(
+    s3: FakeS3, tmp_path: Path, oddity: str
+) -> None:
     first = read(s3, tmp_path)
-    change(tmp_path, lambda content: msgspec.msgpack.encode(ODD[oddity](msgspec.msgpack.decode(content))))
+    change(
+        tmp_path,
+        lambda content: msgspec.msgpack.encode(ODD[oddity](msgspec.msgpack.decode(content))),
+    )
     assert read(s3, tmp_path) == first
 
 
-def test_a_cached_result_that_is_nested_too_deeply_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
+def test_a_cached_result_that_is_nested_too_deeply_is_read_again(
+    s3: FakeS3, tmp_path: Path
+) -> None:
     first = read(s3, tmp_path)
     change(tmp_path, lambda _: b"\x91" * 200_000)
     assert read(s3, tmp_path) == first
@@ -203,7 +222,9 @@ def test_a_cached_result_that_is_nested_too_deeply_is_read_again(s3: FakeS3, tmp
 
 @examples(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(-60, 800), st.integers(1, 800)), min_size=2, max_size=4))
-def test_whatever_windows_are_read_in_turn_the_cache_changes_no_answer(s3: FakeS3, cuts: list[tuple[int, int]]) -> None:
+def test_whatever_windows_are_read_in_turn_the_cache_changes_no_answer(
+    s3: FakeS3, cuts: list[tuple[int, int]]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for start, minutes in cuts:
             begin = START + timedelta(minutes=start)
@@ -223,7 +244,9 @@ def test_what_lies_before_the_window_leaves_the_cache(s3: FakeS3, tmp_path: Path
     assert read(s3, tmp_path)[0] == read(s3, None)[0]
 
 
-def test_caches_of_other_versions_are_removed_and_other_files_are_not(s3: FakeS3, tmp_path: Path) -> None:
+def test_caches_of_other_versions_are_removed_and_other_files_are_not(
+    s3: FakeS3, tmp_path: Path
+) -> None:
     old = [f"objects-{'a' * 24}.sqlite", f"calls-6-0.0.9-{'b' * 24}.sqlite"]
     for name in (*old, "notes.sqlite", "objects.txt"):
         (tmp_path / name).write_bytes(b"")
@@ -233,7 +256,17 @@ def test_caches_of_other_versions_are_removed_and_other_files_are_not(s3: FakeS3
 
 
 def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) -> None:
-    ids = ["4bb1eb5e-98b3-42f3-9a1f-5c0a1e4a3c11", "4BB1EB5E-98B3-42F3-9A1F-5C0A1E4A3C11", "~x", "~" + "a" * 22, ""]
-    deliver(s3, 3, *(record(3, 5 + number, "deploy", eventID=each) for number, each in enumerate(ids[:3])))
+    ids = [
+        "4bb1eb5e-98b3-42f3-9a1f-5c0a1e4a3c11",
+        "4BB1EB5E-98B3-42F3-9A1F-5C0A1E4A3C11",
+        "~x",
+        "~" + "a" * 22,
+        "",
+    ]
+    deliver(
+        s3,
+        3,
+        *(record(3, 5 + number, "deploy", eventID=each) for number, each in enumerate(ids[:3])),
+    )
     first = read(s3, tmp_path)
     assert read(s3, tmp_path) == (first[0], first[1], 0)

@@ -27,7 +27,10 @@ DEPLOY = Principals(frozenset({parse_principal(f"arn:aws:iam::{ACCOUNT}:role/dep
 def record(number: int, role: str = "deploy", **fields: Any) -> dict[str, Any]:
     return {
         "eventVersion": "1.08",
-        "userIdentity": {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/s{number}"},
+        "userIdentity": {
+            "type": "AssumedRole",
+            "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/s{number}",
+        },
         "eventTime": f"{START + timedelta(minutes=number):%Y-%m-%dT%H:%M:%SZ}",
         "eventSource": "s3.amazonaws.com",
         "eventName": "GetObject",
@@ -45,14 +48,20 @@ def logs(tmp_path: Path) -> Path:
     folder = tmp_path / "logs"
     folder.mkdir()
     for file in range(6):
-        records = [record(number, role) for number in range(file * 9, file * 9 + 10) for role in ("deploy", "other")]
+        records = [
+            record(number, role)
+            for number in range(file * 9, file * 9 + 10)
+            for role in ("deploy", "other")
+        ]
         deliver(folder, file, records)
     return folder
 
 
 def deliver(folder: Path, file: int, records: list[dict[str, Any]]) -> Path:
     path = folder / f"{file}.json.gz"
-    path.write_bytes(gzip.compress(json.dumps({"Records": records}, separators=(",", ":")).encode()))
+    path.write_bytes(
+        gzip.compress(json.dumps({"Records": records}, separators=(",", ":")).encode())
+    )
     return path
 
 
@@ -106,7 +115,9 @@ def test_a_rewritten_file_is_read_again(logs: Path, tmp_path: Path) -> None:
     assert read(logs, tmp_path / "cache") == read(logs, None)
 
 
-def test_results_with_and_without_a_survey_are_cached_separately(logs: Path, tmp_path: Path) -> None:
+def test_results_with_and_without_a_survey_are_cached_separately(
+    logs: Path, tmp_path: Path
+) -> None:
     read(logs, tmp_path / "cache", survey=False)
     assert read(logs, tmp_path / "cache") == read(logs, None)
 
@@ -168,7 +179,9 @@ def test_a_truncated_file_is_reported_again(logs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("survey", [True, False])
-def test_the_window_of_another_run_does_not_change_results(logs: Path, tmp_path: Path, survey: bool) -> None:
+def test_the_window_of_another_run_does_not_change_results(
+    logs: Path, tmp_path: Path, survey: bool
+) -> None:
     """Neither which calls there are, nor which records cannot be read."""
     cache = tmp_path / "cache"
     deliver(logs, 6, [record(70, eventName="two words"), record(71)])

@@ -19,7 +19,15 @@ from leastpriv.evidence.cloudtrail import prefetch
 from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions
 from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.models import Call, Gap, GapKind, Scope
-from tests.evidence.cloudtrail.test_trail import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
+from tests.evidence.cloudtrail.test_trail import (
+    ACCOUNT,
+    EVERYBODY,
+    MINE,
+    START,
+    deliver,
+    names,
+    record,
+)
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.digests import HOUR, Chain, deliver_digests, listed_keys, put, written
@@ -69,15 +77,23 @@ def fill(s3: FakeS3) -> Chain:
     return deliver_digests(s3, ACCOUNT, REGION, START, HOURS)
 
 
-def read(door: Aws, *, validate: bool = True, window: Window | None = None, **more: Any) -> tuple[list[str], list[Gap]]:
-    """The names of the calls, sorted, and the gaps but for that of the settings, which nobody tells here."""
+def read(
+    door: Aws, *, validate: bool = True, window: Window | None = None, **more: Any
+) -> tuple[list[str], list[Gap]]:
+    """The names of the calls, sorted, and the gaps but for that of the settings, which nobody tells
+    here.
+    """
     source = S3Trail(
         door,
         more.pop("named", "s3://logs"),
         S3TrailOptions(validate_at=more.pop("now", NOW) if validate else None, **more),
     )
     found = list(source.read(window or Window(), MINE))
-    gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
+    gaps = [
+        item
+        for item in found
+        if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN
+    ]
     return sorted(item.name for item in found if isinstance(item, Call)), gaps
 
 
@@ -91,20 +107,27 @@ def logs(s3: FakeS3, region: str = REGION) -> list[str]:
 
 
 def test_a_sound_trail_is_read_as_without_validation(s3: FakeS3, door: Aws) -> None:
-    plain, validated = S3Trail(door, "s3://logs"), S3Trail(door, "s3://logs", S3TrailOptions(validate_at=NOW))
+    plain, validated = (
+        S3Trail(door, "s3://logs"),
+        S3Trail(door, "s3://logs", S3TrailOptions(validate_at=NOW)),
+    )
     assert list(plain.read(Window(), EVERYBODY)) == list(validated.read(Window(), EVERYBODY))
     assert plain.statistics == validated.statistics
     assert plain.statistics.calls == 2 * HOURS
 
 
-def test_no_digest_file_is_read_unless_asked_for(s3: FakeS3, door: Aws, cloudtrail: FakeAws) -> None:
+def test_no_digest_file_is_read_unless_asked_for(
+    s3: FakeS3, door: Aws, cloudtrail: FakeAws
+) -> None:
     cloudtrail.requests.clear()
     assert read(door, validate=False) == (everything(), [])
     assert not any("CloudTrail-Digest" in each for each in s3.requests)
     assert not cloudtrail.asked("ListPublicKeys")
 
 
-def test_each_digest_of_the_window_costs_one_request_and_no_other_is_read(s3: FakeS3, door: Aws) -> None:
+def test_each_digest_of_the_window_costs_one_request_and_no_other_is_read(
+    s3: FakeS3, door: Aws
+) -> None:
     deliver_digests(s3, ACCOUNT, "eu-central-1", START - timedelta(days=20), 3)
     window = Window(START, START + HOURS * HOUR)
     assert read(door, window=window)[0] == everything()
@@ -142,7 +165,11 @@ def test_a_changed_digest_file_validates_no_log_file(
 
 
 @examples(20)
-@given(number=st.integers(0, HOURS - 1), at=st.integers(0, 511), digit=st.sampled_from("0123456789abcdefg"))
+@given(
+    number=st.integers(0, HOURS - 1),
+    at=st.integers(0, 511),
+    digit=st.sampled_from("0123456789abcdefg"),
+)
 def test_a_digest_with_a_changed_signature_validates_no_log_file(
     server: FakeS3, door: Aws, number: int, at: int, digit: str
 ) -> None:
@@ -182,7 +209,9 @@ def test_all_log_files_of_a_region_are_missed_together(s3: FakeS3, door: Aws) ->
 
 
 @pytest.mark.parametrize("number", range(HOURS - 1))
-def test_a_removed_digest_file_is_missed_with_its_log_file_removed_too(s3: FakeS3, door: Aws, number: int) -> None:
+def test_a_removed_digest_file_is_missed_with_its_log_file_removed_too(
+    s3: FakeS3, door: Aws, number: int
+) -> None:
     s3.forget()
     chain = fill(s3)
     del s3.objects[chain.keys[number]], s3.objects[logs(s3)[number]]
@@ -192,7 +221,9 @@ def test_a_removed_digest_file_is_missed_with_its_log_file_removed_too(s3: FakeS
     assert chain.keys[number] in gap.detail
 
 
-def test_the_newest_digest_files_are_missed_once_the_next_are_long_due(s3: FakeS3, door: Aws) -> None:
+def test_the_newest_digest_files_are_missed_once_the_next_are_long_due(
+    s3: FakeS3, door: Aws
+) -> None:
     chain = fill(s3)
     for key in (*chain.keys[-6:], *logs(s3)[-6:]):
         del s3.objects[key]
@@ -216,13 +247,18 @@ def test_a_forged_log_file_justifies_no_change(s3: FakeS3, door: Aws) -> None:
 def test_a_valid_digest_at_another_key_validates_no_log_file(s3: FakeS3, door: Aws) -> None:
     chain = fill(s3)
     other = chain.keys[3].replace("_main_", "_copy_")
-    s3.objects[other], s3.metadata[other] = s3.objects.pop(chain.keys[3]), s3.metadata.pop(chain.keys[3])
+    s3.objects[other], s3.metadata[other] = (
+        s3.objects.pop(chain.keys[3]),
+        s3.metadata.pop(chain.keys[3]),
+    )
     calls, gaps = read(door)
     assert calls == everything(3)
     assert any("written for another place" in gap.detail for gap in gaps)
 
 
-def test_the_newest_calls_wait_for_their_digest_and_hold_the_region_back(s3: FakeS3, door: Aws) -> None:
+def test_the_newest_calls_wait_for_their_digest_and_hold_the_region_back(
+    s3: FakeS3, door: Aws
+) -> None:
     deliver(s3, 66, hours=HOURS + 0.2, region=REGION)
     calls, [gap] = read(door, now=NOW + HOUR)
     assert calls == everything()
@@ -239,7 +275,12 @@ def test_new_files_without_calls_of_the_role_hold_no_change_back(s3: FakeS3, doo
 def test_a_backfill_digest_validates_a_late_log_file(s3: FakeS3, door: Aws) -> None:
     chain = fill(s3)
     key = deliver(s3, 66, hours=1.1, region=REGION)
-    put(s3, Chain(s3.bucket, ACCOUNT, REGION, chain.end - HOUR).add({key: s3.objects[key]}, "_backfill"))
+    put(
+        s3,
+        Chain(s3.bucket, ACCOUNT, REGION, chain.end - HOUR).add(
+            {key: s3.objects[key]}, "_backfill"
+        ),
+    )
     assert read(door) == (sorted([*everything(), "Get66"]), [])
 
 
@@ -247,7 +288,9 @@ def test_a_period_without_digests_is_a_gap(s3: FakeS3, door: Aws) -> None:
     chain = Chain(s3.bucket, ACCOUNT, REGION, START + (HOURS + 5) * HOUR)
     put(s3, chain.add({}))
     gaps = read(door, now=chain.end)[1]
-    assert any("no digest file from 2026-01-02 16:00 to 2026-01-02 21:00 UTC" in gap.detail for gap in gaps)
+    assert any(
+        "no digest file from 2026-01-02 16:00 to 2026-01-02 21:00 UTC" in gap.detail for gap in gaps
+    )
 
 
 def test_a_region_without_digests_is_a_gap_with_a_remedy(s3: FakeS3, door: Aws) -> None:
@@ -271,14 +314,19 @@ def test_without_permission_for_public_keys_no_file_counts_and_the_permission_is
 
 def test_repeated_pages_of_public_keys_end_and_no_file_counts(s3: FakeS3) -> None:
     again = {**listed_keys(), "NextToken": "same"}
-    told = {"cloudtrail:ListPublicKeys": lambda _: again, "cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
+    told = {
+        "cloudtrail:ListPublicKeys": lambda _: again,
+        "cloudtrail:DescribeTrails": lambda _: {"trailList": []},
+    }
     with FakeAws(told) as cloudtrail:
         calls, gaps = read(Aws.open(s3.environment(others=cloudtrail.endpoint)))
     assert calls == []
     assert any("public keys" in gap.detail for gap in gaps)
 
 
-def test_digests_that_may_not_be_read_are_a_gap_that_names_the_permission(s3: FakeS3, door: Aws) -> None:
+def test_digests_that_may_not_be_read_are_a_gap_that_names_the_permission(
+    s3: FakeS3, door: Aws
+) -> None:
     s3.refuse(f"GET {DIGESTS}{REGION}", "AccessDenied")
     calls, gaps = read(door)
     assert calls == everything(*range(HOURS))
@@ -299,13 +347,18 @@ def test_what_the_cache_keeps_is_validated_too(s3: FakeS3, door: Aws, tmp_path: 
 def test_a_bare_region_is_validated_without_the_others(s3: FakeS3, door: Aws) -> None:
     named = f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}"
     calls, gaps = read(door, named=named)
-    assert (calls, {gap.kind for gap in gaps}) == (sorted(names(*range(HOURS))), {GapKind.NOT_LOGGED})
+    assert (calls, {gap.kind for gap in gaps}) == (
+        sorted(names(*range(HOURS))),
+        {GapKind.NOT_LOGGED},
+    )
     assert not any(f"{DIGESTS}us-east-1" in each for each in s3.requests)
 
 
 def test_a_folder_of_an_invalid_day_does_not_raise(s3: FakeS3, door: Aws) -> None:
     for day in ("2026/13/99", "9999/99/99"):
-        s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{day}/x_CloudTrail_{REGION}_x.json.gz"] = b"{}"
+        s3.objects[
+            f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{day}/x_CloudTrail_{REGION}_x.json.gz"
+        ] = b"{}"
         s3.objects[
             f"{DIGESTS}{REGION}/{day}/{ACCOUNT}_CloudTrail-Digest_{REGION}_m_{REGION}_20269999T000000Z.json.gz"
         ] = b""
@@ -315,13 +368,22 @@ def test_a_folder_of_an_invalid_day_does_not_raise(s3: FakeS3, door: Aws) -> Non
 
 
 def test_a_valid_digest_of_another_account_validates_no_log_file(s3: FakeS3, door: Aws) -> None:
-    """Keys sign everybody's digests: another account's trail can deliver to a prefix inside this one's folder."""
+    """Keys sign everybody's digests: another account's trail can deliver to a prefix inside this
+    one's folder.
+    """
     key = deliver(s3, 66, hours=2.4, region=REGION)
-    inside = f"{DIGESTS}{REGION}/2026/01/02/AWSLogs/999999999999/CloudTrail-Digest/{REGION}/2026/01/02/"
+    inside = (
+        f"{DIGESTS}{REGION}/2026/01/02/AWSLogs/999999999999/CloudTrail-Digest/{REGION}/2026/01/02/"
+    )
     beside = f"{DIGESTS}{REGION}/2026/01/02/"
     for folder, account in ((inside, "999999999999"), (beside, "999999999999"), (inside, ACCOUNT)):
-        told = json.loads(Chain(s3.bucket, account, REGION, START).add({key: s3.objects[key]}).content)
-        put(s3, written(told | {"digestS3Object": folder + told["digestS3Object"].rpartition("/")[2]}))
+        told = json.loads(
+            Chain(s3.bucket, account, REGION, START).add({key: s3.objects[key]}).content
+        )
+        put(
+            s3,
+            written(told | {"digestS3Object": folder + told["digestS3Object"].rpartition("/")[2]}),
+        )
     calls, [gap] = read(door)
     assert calls == everything()
     assert key in gap.detail
@@ -356,7 +418,9 @@ def test_a_large_file_that_is_read_as_a_stream_is_validated_too(
 
 
 def test_days_are_read_in_order_and_keep_their_state(s3: FakeS3, door: Aws) -> None:
-    """What was read of the digests is let go day by day; a removed file is missed on each of them."""
+    """What was read of the digests is let go day by day; a removed file is missed on each of
+    them.
+    """
     s3.forget()
     days = 12
     for day in range(days):

@@ -32,7 +32,9 @@ def chain() -> Chain:
 
 
 def read(digest: Written, keys: dict[str, bytes] = KEYS, **more: str) -> DigestRecord | str:
-    return read_digest("logs", digest.key, gzip.compress(digest.content), digest.metadata | more, keys)
+    return read_digest(
+        "logs", digest.key, gzip.compress(digest.content), digest.metadata | more, keys
+    )
 
 
 def sound(digest: Written) -> DigestRecord:
@@ -109,8 +111,14 @@ def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
-        ("a/123456789012_CloudTrail-Digest_eu-west-1_my_trail_us-east-1_20260102T090000Z.json.gz", (9, False)),
-        ("123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_20260102T090000Z_backfill.json.gz", (9, True)),
+        (
+            "a/123456789012_CloudTrail-Digest_eu-west-1_my_trail_us-east-1_20260102T090000Z.json.gz",
+            (9, False),
+        ),
+        (
+            "123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_20260102T090000Z_backfill.json.gz",
+            (9, True),
+        ),
         ("123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_20261302T090000Z.json.gz", None),
         ("123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_99991231T090000Z.json.gz", None),
         ("123456789012_CloudTrail_eu-west-1_20260102T0900Z_x.json.gz", None),
@@ -124,7 +132,12 @@ def test_a_key_contains_the_hour_of_its_digest(key: str, expected: tuple[int, bo
 def _link(number: int, previous: DigestRecord | None = None, signature: str = "") -> DigestRecord:
     before = (previous.key, previous.hash, signature or previous.signature) if previous else None
     return DigestRecord(
-        f"k{number}", START + number * HOUR, START + (number + 1) * HOUR, f"h{number}", f"s{number}", before
+        f"k{number}",
+        START + number * HOUR,
+        START + (number + 1) * HOUR,
+        f"h{number}",
+        f"s{number}",
+        before,
     )
 
 
@@ -137,7 +150,9 @@ def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() ->
     [(key, what)] = broken_links({"k2": second}, {"k2"}, "")
     assert (key, "missing" in what) == ("k1", True)
     assert not list(broken_links({"k2": second}, {"k2"}, "k2")), "it lies before what was listed"
-    assert not list(broken_links({"k2": second}, {"k1", "k2"}, "")), "a digest that is there is told by itself"
+    assert not list(broken_links({"k2": second}, {"k1", "k2"}, "")), (
+        "a digest that is there is told by itself"
+    )
 
 
 @given(st.sets(st.integers(0, 30), min_size=1), st.integers(31, 40))

@@ -21,9 +21,13 @@ A = "arn:aws:iam::111122223333:"
 PROJECT, OTHER = {"key": "Project", "value": "shop"}, {"key": "x", "value": SECRET}
 
 
-def made(event: str, parameters: Mapping[str, Any], response: Mapping[str, Any] | None = None) -> Call:
+def made(
+    event: str, parameters: Mapping[str, Any], response: Mapping[str, Any] | None = None
+) -> Call:
     service, _, name = event.partition(":")
-    return structs.replace(call(f"{service}.amazonaws.com", name, parameters), response=response or {})
+    return structs.replace(
+        call(f"{service}.amazonaws.com", name, parameters), response=response or {}
+    )
 
 
 @pytest.mark.slow
@@ -40,35 +44,62 @@ def test_a_reduced_call_of_every_operation_has_the_same_needs() -> None:
 
 
 CALLS = {
-    "a password": made("rds:CreateDBInstance", {"dBInstanceIdentifier": "shop", "masterUserPassword": SECRET}),
+    "a password": made(
+        "rds:CreateDBInstance", {"dBInstanceIdentifier": "shop", "masterUserPassword": SECRET}
+    ),
     "parameters of a stack": made(
         "cloudformation:CreateStack",
-        {"stackName": "shop", "parameters": [{"parameterKey": "Password", "parameterValue": SECRET}]},
+        {
+            "stackName": "shop",
+            "parameters": [{"parameterKey": "Password", "parameterValue": SECRET}],
+        },
     ),
     "variables of a function": made(
         "lambda:CreateFunction20150331",
-        {"functionName": "shop", "role": f"{A}role/shop", "environment": {"variables": {"TOKEN": SECRET}}},
+        {
+            "functionName": "shop",
+            "role": f"{A}role/shop",
+            "environment": {"variables": {"TOKEN": SECRET}},
+        },
     ),
     "tags": made(
         "ec2:CreateVpc",
-        {"tagSpecificationSet": {"items": [{"resourceType": "vpc", "tags": [{"key": "name", "value": SECRET}]}]}},
+        {
+            "tagSpecificationSet": {
+                "items": [{"resourceType": "vpc", "tags": [{"key": "name", "value": SECRET}]}]
+            }
+        },
         {"vpc": {"vpcId": "vpc-1", "secretToken": SECRET}},
     ),
     "a document with a role": made(
-        "ssm:CreateDocument", {"name": "run", "content": f'{{"assumeRole": "{A}role/run", "password": "{SECRET}"}}'}
+        "ssm:CreateDocument",
+        {"name": "run", "content": f'{{"assumeRole": "{A}role/run", "password": "{SECRET}"}}'},
     ),
-    "a trust policy": made("iam:CreateRole", {"roleName": "shop", "assumeRolePolicyDocument": f'{{"x": "{SECRET}"}}'}),
+    "a trust policy": made(
+        "iam:CreateRole", {"roleName": "shop", "assumeRolePolicyDocument": f'{{"x": "{SECRET}"}}'}
+    ),
     "a statement of PartiQL": made(
-        "dynamodb:ExecuteStatement", {"statement": f"INSERT INTO \"Music\" VALUE {{'token': '{SECRET}'}}"}
+        "dynamodb:ExecuteStatement",
+        {"statement": f"INSERT INTO \"Music\" VALUE {{'token': '{SECRET}'}}"},
     ),
     "items of a transaction": made(
         "dynamodb:TransactWriteItems",
-        {"transactItems": [{"operation": "Put", "tableName": "Music", "item": {"token": {"s": SECRET}}}]},
+        {
+            "transactItems": [
+                {"operation": "Put", "tableName": "Music", "item": {"token": {"s": SECRET}}}
+            ]
+        },
     ),
     "credentials in an answer": made(
         "sts:AssumeRole",
         {"roleArn": f"{A}role/shop", "roleSessionName": "1", "externalId": SECRET},
-        {"credentials": {"accessKeyId": "ASIAEXAMPLE", "secretAccessKey": SECRET, "sessionToken": SECRET}},
+        {
+            "credentials": {
+                "accessKeyId": "ASIAEXAMPLE",
+                "secretAccessKey": SECRET,
+                "sessionToken": SECRET,
+            }
+        },
     ),
     "a new access key": made(
         "iam:CreateAccessKey",
@@ -76,12 +107,20 @@ CALLS = {
         {"accessKey": {"accessKeyId": "AKIAEXAMPLE", "secretAccessKey": SECRET}},
     ),
     "a context of encryption": made(
-        "kms:Decrypt", {"encryptionContext": {"aws:lambda:FunctionArn": SECRET, "key": SECRET}}, {"plaintext": SECRET}
+        "kms:Decrypt",
+        {"encryptionContext": {"aws:lambda:FunctionArn": SECRET, "key": SECRET}},
+        {"plaintext": SECRET},
     ),
-    "numbers": made("dax:CreateCluster", {"clusterName": "shop", "pin": 4711, "nested": {"pin": 4711, "x": SECRET}}),
-    "deep nesting": made("s3:PutObject", {"bucketName": "b", "key": "k", "x": [[[{"y": {"z": [SECRET]}}]]]}),
+    "numbers": made(
+        "dax:CreateCluster",
+        {"clusterName": "shop", "pin": 4711, "nested": {"pin": 4711, "x": SECRET}},
+    ),
+    "deep nesting": made(
+        "s3:PutObject", {"bucketName": "b", "key": "k", "x": [[[{"y": {"z": [SECRET]}}]]]}
+    ),
     "an id under the end of its noun": structs.replace(
-        made("ec2:CreateSecurityGroup", {"groupName": "web"}), response={"groupId": "sg-0a1b2c", "note": SECRET}
+        made("ec2:CreateSecurityGroup", {"groupName": "web"}),
+        response={"groupId": "sg-0a1b2c", "note": SECRET},
     ),
     "a secret": made("secretsmanager:PutSecretValue", {"secretId": "shop", "secretString": SECRET}),
     "an unknown operation": made("nowhere:DoIt", {"name": SECRET, "more": {"name": SECRET}}),
@@ -107,7 +146,9 @@ def test_secrets_are_left_out_and_the_needs_are_the_same(name: str) -> None:
 
 
 def test_the_key_that_a_call_issued_is_kept() -> None:
-    assert essential_call(CALLS["credentials in an answer"]).response == {"credentials": {"accessKeyId": "ASIAEXAMPLE"}}
+    assert essential_call(CALLS["credentials in an answer"]).response == {
+        "credentials": {"accessKeyId": "ASIAEXAMPLE"}
+    }
 
 
 def test_a_context_of_encryption_names_no_key() -> None:
@@ -119,8 +160,19 @@ def test_a_context_of_encryption_names_no_key() -> None:
 @pytest.mark.parametrize(
     ("event", "tags"),
     [
-        ("ec2:CreateVpc", {"tagSpecificationSet": {"items": [{"resourceType": "vpc", "tags": [PROJECT, OTHER]}]}}),
-        ("kms:CreateKey", {"tags": [{"tagKey": "Project", "tagValue": "shop"}, {"tagKey": "x", "tagValue": SECRET}]}),
+        (
+            "ec2:CreateVpc",
+            {"tagSpecificationSet": {"items": [{"resourceType": "vpc", "tags": [PROJECT, OTHER]}]}},
+        ),
+        (
+            "kms:CreateKey",
+            {
+                "tags": [
+                    {"tagKey": "Project", "tagValue": "shop"},
+                    {"tagKey": "x", "tagValue": SECRET},
+                ]
+            },
+        ),
         ("eks:CreateCluster", {"name": "shop", "tags": {"Project": "shop", "x": SECRET}}),
         (
             "cloudfront:CreateDistributionWithTags",
@@ -128,7 +180,9 @@ def test_a_context_of_encryption_names_no_key() -> None:
         ),
     ],
 )
-def test_the_tags_that_name_a_project_remain_and_no_others(event: str, tags: Mapping[str, Any]) -> None:
+def test_the_tags_that_name_a_project_remain_and_no_others(
+    event: str, tags: Mapping[str, Any]
+) -> None:
     reduced = essential_call(made(event, tags))
     assert [own for _, own in tags_by_type(reduced.parameters)] == [(("Project", "shop"),)]
     assert SECRET not in json.dumps(reduced.parameters)

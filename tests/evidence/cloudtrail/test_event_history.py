@@ -1,4 +1,6 @@
-"""Event history against a server that pages, throttles, fails and breaks off; what each fault comes to is a table."""
+"""Event history against a server that pages, throttles, fails and breaks off; what each fault comes
+to is a table.
+"""
 
 from __future__ import annotations
 
@@ -37,16 +39,25 @@ CASES = json.loads((Path(__file__).parent / "event_history_cases.json").read_tex
 
 @pytest.fixture
 def history() -> Iterator[FakeHistory]:
-    """Three deploys: a login, 60 calls in the called region, 3 of a global service; and others' calls all around."""
+    """Three deploys: a login, 60 calls in the called region, 3 of a global service; and others'
+    calls all around.
+    """
     fake = FakeHistory()
     for number, session in enumerate(SESSIONS):
         start = NOW - timedelta(days=60 - number)
         here = [login(ROLE, session, start, "eu-west-1")]
-        here += [call(ROLE, session, "sqs:CreateQueue", start + timedelta(seconds=n), "eu-west-1") for n in range(60)]
-        here += [call(OTHER, "kim", "sqs:PurgeQueue", start + timedelta(seconds=n), "eu-west-1") for n in range(60)]
+        here += [
+            call(ROLE, session, "sqs:CreateQueue", start + timedelta(seconds=n), "eu-west-1")
+            for n in range(60)
+        ]
+        here += [
+            call(OTHER, "kim", "sqs:PurgeQueue", start + timedelta(seconds=n), "eu-west-1")
+            for n in range(60)
+        ]
         fake.events.setdefault("eu-west-1", []).extend(here)
         fake.events.setdefault("us-east-1", []).extend(
-            call(ROLE, session, "iam:CreateRole", start + timedelta(seconds=n), "us-east-1") for n in range(3)
+            call(ROLE, session, "iam:CreateRole", start + timedelta(seconds=n), "us-east-1")
+            for n in range(3)
         )
     with fake:
         yield fake
@@ -54,12 +65,21 @@ def history() -> Iterator[FakeHistory]:
 
 
 def source(fake: FakeHistory, *further: str, **options: Any) -> EventHistory:
-    return EventHistory(Aws.open(fake.environment()), (*REGIONS, *further), NOW, EventHistoryOptions(pace=0, **options))
+    return EventHistory(
+        Aws.open(fake.environment()),
+        (*REGIONS, *further),
+        NOW,
+        EventHistoryOptions(pace=0, **options),
+    )
 
 
-def read(found: EventHistory, window: Window = WHOLE, role: str = ROLE) -> tuple[list[Call], list[Gap]]:
+def read(
+    found: EventHistory, window: Window = WHOLE, role: str = ROLE
+) -> tuple[list[Call], list[Gap]]:
     items = list(found.read(window, Principals(frozenset({parse_principal(role)}))))
-    gaps = [item for item in items if isinstance(item, Gap) and item.kind is not GapKind.NO_DATA_EVENTS]
+    gaps = [
+        item for item in items if isinstance(item, Gap) and item.kind is not GapKind.NO_DATA_EVENTS
+    ]
     return [item for item in items if isinstance(item, Call)], gaps
 
 
@@ -75,7 +95,9 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
     gaps = sorted(dict.fromkeys(told), key=lambda gap: gap.detail)
     assert len(calls) == case["calls"]
     assert len({each.event_id for each in calls}) == len(calls)
-    assert [[gap.kind, ",".join(gap.scope.regions)] for gap in gaps] == [gap[:2] for gap in case["gaps"]]
+    assert [[gap.kind, ",".join(gap.scope.regions)] for gap in gaps] == [
+        gap[:2] for gap in case["gaps"]
+    ]
     for gap, (_, region, *texts) in zip(gaps, case["gaps"], strict=True):
         assert all(text in gap.detail for text in texts), gap.detail
         assert "\n" not in gap.detail
@@ -84,7 +106,9 @@ def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
 
 
 def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> None:
-    first = next(iter(source(history).read(Window(), Principals(frozenset({parse_principal(ROLE)})))))
+    first = next(
+        iter(source(history).read(Window(), Principals(frozenset({parse_principal(ROLE)}))))
+    )
     assert isinstance(first, Gap)
     assert (first.kind, first.scope) == (GapKind.NO_DATA_EVENTS, Scope(data_events=True))
 
@@ -95,15 +119,22 @@ def test_a_role_is_looked_up_by_its_sessions_only(history: FakeHistory) -> None:
     asked = set(history.requests)
     assert {(region, f"Username={session}") for region in REGIONS for session in SESSIONS} <= asked
     assert all(attribute for _, attribute in asked)
-    # logins by three attributes and three sessions in two regions, of which two pages each in the one with 60 calls
+    # logins by three attributes and three sessions in two regions, of which two pages each in the
+    # one with 60 calls
     assert found.statistics.requests == len(history.requests) == 2 * 3 + 3 * 2 + 3
     assert found.statistics.records == 3 * 63
 
 
 def test_a_session_that_logged_in_through_another_region_is_found(history: FakeHistory) -> None:
-    """A workflow whose `aws-region` is one region may deploy to another by an option of its tool."""
-    moved = [each for each in history.events["eu-west-1"] if each["eventName"].startswith("AssumeRole")]
-    history.events["eu-west-1"] = [each for each in history.events["eu-west-1"] if each not in moved]
+    """A workflow whose `aws-region` is one region may deploy to another by an option of its
+    tool.
+    """
+    moved = [
+        each for each in history.events["eu-west-1"] if each["eventName"].startswith("AssumeRole")
+    ]
+    history.events["eu-west-1"] = [
+        each for each in history.events["eu-west-1"] if each not in moved
+    ]
     history.events["ap-southeast-2"] = moved[:1]
     history.events["eu-west-1"] += moved[1:]
     calls, gaps = read(source(history, "ap-southeast-2"))
@@ -111,12 +142,15 @@ def test_a_session_that_logged_in_through_another_region_is_found(history: FakeH
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("invalid", "not known there"), ("denied", "AWS denied cloudtrail:LookupEvents")]
+    ("kind", "text"),
+    [("invalid", "not known there"), ("denied", "AWS denied cloudtrail:LookupEvents")],
 )
 def test_a_region_without_readable_assume_role_events_may_hide_any_call_and_has_a_remedy(
     history: FakeHistory, kind: str, text: str
 ) -> None:
-    """Credentials of STS's global endpoint are refused in regions that are enabled, and may log in there."""
+    """Credentials of STS's global endpoint are refused in regions that are enabled, and may log in
+    there.
+    """
     history.faults.append(Fault(kind, "ap-east-1"))
     found = source(history, "ap-east-1", remedy="Name the regions.")
     calls, gaps = read(found)
@@ -160,7 +194,9 @@ def test_a_login_that_cannot_be_read_hides_what_its_session_did_anywhere(
 
 
 @pytest.mark.parametrize("missing", ["requestParameters", "responseElements"])
-def test_a_login_is_understood_by_its_request_or_its_response(history: FakeHistory, missing: str) -> None:
+def test_a_login_is_understood_by_its_request_or_its_response(
+    history: FakeHistory, missing: str
+) -> None:
     when = NOW - timedelta(days=3)
     history.events["eu-west-1"] += [
         login(ROLE, "other", when, "eu-west-1") | {missing: None},
@@ -174,7 +210,9 @@ def test_a_login_is_understood_by_its_request_or_its_response(history: FakeHisto
 
 def test_a_denied_assume_role_call_starts_no_session(history: FakeHistory) -> None:
     refused = login(ROLE, "other", NOW - timedelta(days=3), "eu-west-1")
-    history.events["eu-west-1"].append(refused | {"errorCode": "AccessDenied", "responseElements": None})
+    history.events["eu-west-1"].append(
+        refused | {"errorCode": "AccessDenied", "responseElements": None}
+    )
     _, gaps = read(source(history))
     assert gaps == []
     assert ("eu-west-1", "Username=other") not in history.requests
@@ -223,7 +261,9 @@ def test_known_sessions_give_no_coverage(history: FakeHistory) -> None:
 def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way(
     history: FakeHistory, minutes: int, wait: int, end: datetime | None, kinds: list[GapKind]
 ) -> None:
-    history.events["eu-west-1"].append(login(ROLE, "new", NOW - timedelta(minutes=minutes), "eu-west-1"))
+    history.events["eu-west-1"].append(
+        login(ROLE, "new", NOW - timedelta(minutes=minutes), "eu-west-1")
+    )
     _, gaps = read(source(history, wait=timedelta(minutes=wait)), Window(None, end))
     assert [gap.kind for gap in gaps] == kinds
     assert all(gap.scope == Scope() and "wait-for-events" in gap.detail for gap in gaps)
@@ -238,14 +278,18 @@ def test_pages_that_lead_in_a_circle_end(history: FakeHistory) -> None:
     assert "was read in part only" in gaps[0].detail
 
 
-def test_a_long_history_reports_progress(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_history_reports_progress(
+    history: FakeHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_SAY_EVERY", 2)
     said = progress.LINES
     read(source(history))
     assert "Event history of eu-west-1: 2 answers so far" in said
 
 
-def test_a_session_that_began_before_the_window_counts_from_its_start_on(history: FakeHistory) -> None:
+def test_a_session_that_began_before_the_window_counts_from_its_start_on(
+    history: FakeHistory,
+) -> None:
     start = NOW - timedelta(days=58) + timedelta(seconds=30)
     calls, _ = read(source(history), Window(start))
     assert {each.session for each in calls} == {SESSIONS[2]}
@@ -259,7 +303,13 @@ def test_session_names_that_recur_are_looked_up_once(history: FakeHistory) -> No
             for day in range(30)
             for item in (
                 login(ROLE, "GitHubActions", NOW - timedelta(days=day + 1), "eu-west-1"),
-                call(ROLE, "GitHubActions", "sqs:CreateQueue", NOW - timedelta(days=day + 1), "eu-west-1"),
+                call(
+                    ROLE,
+                    "GitHubActions",
+                    "sqs:CreateQueue",
+                    NOW - timedelta(days=day + 1),
+                    "eu-west-1",
+                ),
             )
         ]
     }
@@ -278,7 +328,9 @@ def test_a_login_by_assume_role_is_found_by_the_role_that_it_is_about(history: F
     assert build in {each.session for each in calls}
 
 
-def task_login(session: str, key: str, when: datetime, service: str = "ecs-tasks.amazonaws.com") -> dict[str, Any]:
+def task_login(
+    session: str, key: str, when: datetime, service: str = "ecs-tasks.amazonaws.com"
+) -> dict[str, Any]:
     """The record by which a service gets the keys of a role for a workload."""
     record = login(ROLE, session, when, "eu-west-1", "AssumeRole")
     record["responseElements"]["credentials"] = {"accessKeyId": key, "sessionToken": "secret"}
@@ -296,7 +348,9 @@ def test_the_sessions_of_tasks_are_found_and_are_a_run_a_day(history: FakeHistor
     found, _ = read(source(history))
     for each in filter(is_login, found):
         keys.note_login(each)
-    tokens = [runs.note(each) for each in found if not is_login(each) and each.name == "CreateQueue"]
+    tokens = [
+        runs.note(each) for each in found if not is_login(each) and each.name == "CreateQueue"
+    ]
     resolved = runs.resolve(keys.identity_of)
     assert len(tokens) >= 6
     names = {resolved[token].id for token in tokens if resolved[token].identity}
@@ -306,9 +360,13 @@ def test_the_sessions_of_tasks_are_found_and_are_a_run_a_day(history: FakeHistor
 
 
 def test_a_service_that_runs_deployments_is_no_workload(history: FakeHistory) -> None:
-    record = task_login("build", "ASIAEXAMPLE0000001", NOW - timedelta(days=2), "codebuild.amazonaws.com")
+    record = task_login(
+        "build", "ASIAEXAMPLE0000001", NOW - timedelta(days=2), "codebuild.amazonaws.com"
+    )
     history.events["eu-west-1"].append(record)
-    assert not [each for each in read(source(history))[0] if is_login(each) and each.session == "build"]
+    assert not [
+        each for each in read(source(history))[0] if is_login(each) and each.session == "build"
+    ]
 
 
 def test_more_sessions_than_can_be_looked_up_are_read_with_all_events(
@@ -324,13 +382,17 @@ def test_without_sessions_all_events_are_read_and_the_limit_is_a_gap(
     history: FakeHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for region, events in history.events.items():
-        history.events[region] = [each for each in events if not each["eventName"].startswith("AssumeRole")]
+        history.events[region] = [
+            each for each in events if not each["eventName"].startswith("AssumeRole")
+        ]
     calls, gaps = read(source(history))
     assert (len(calls), gaps) == (189, [])
     monkeypatch.setattr(lookup_events, "_MOST_PAGES", 2)
     calls, gaps = read(source(history))
     assert 0 < len(calls) < 189
-    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
+    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [
+        (GapKind.SOURCE_FAILED, ("eu-west-1",))
+    ]
     assert "longer than 100 events" in gaps[0].detail
 
 
@@ -338,7 +400,14 @@ def test_a_user_is_looked_up_by_name(history: FakeHistory) -> None:
     user = "arn:aws:iam::111122223333:user/ci/deployer"
     identity = {"type": "IAMUser", "arn": user, "userName": "deployer", "accountId": "111122223333"}
     history.events["eu-west-1"].append(
-        call(ROLE, "x", "sqs:CreateQueue", NOW - timedelta(days=1), "eu-west-1", userIdentity=identity)
+        call(
+            ROLE,
+            "x",
+            "sqs:CreateQueue",
+            NOW - timedelta(days=1),
+            "eu-west-1",
+            userIdentity=identity,
+        )
     )
     calls, gaps = read(source(history), role=user)
     assert [each.principal for each in calls] == [user]
@@ -356,11 +425,15 @@ def test_what_a_trail_has_shown_already_counts_once(history: FakeHistory) -> Non
     assert found.statistics.duplicates == 9
 
 
-def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events(history: FakeHistory) -> None:
+def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events(
+    history: FakeHistory,
+) -> None:
     found = source(history)
     read(found)
     start = NOW - timedelta(days=90)
-    assert found.statistics.days == {each: set(range(start.toordinal(), NOW.toordinal() + 1)) for each in REGIONS}
+    assert found.statistics.days == {
+        each: set(range(start.toordinal(), NOW.toordinal() + 1)) for each in REGIONS
+    }
     assert {key: len(days) for key, days in found.statistics.logged.items()} == {
         (region, kind): 91 for region in REGIONS for kind in LOGGED_KINDS
     }
@@ -390,7 +463,9 @@ def test_who_stops_reading_stops_the_requests(history: FakeHistory) -> None:
     assert len(history.requests) <= asked + len(REGIONS)
 
 
-def test_a_server_that_does_not_answer_is_a_gap(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_a_gap(
+    history: FakeHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(aws_module, "_READ_SECONDS", 0.2)
     history.faults.append(Fault("slow", "us-east-1", seconds=1.0))
     calls, gaps = read(source(history))
@@ -403,14 +478,22 @@ class TestDelivery:
     def test_waiting_ends_when_a_call_of_our_own_shows(self, history: FakeHistory) -> None:
         history.delivered_after = 0.4
         said = progress.LINES
-        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=30), every=0.1))
+        gaps = list(
+            await_delivery(
+                Aws.open(history.environment()), REGIONS, timedelta(seconds=30), every=0.1
+            )
+        )
         assert gaps == []
         # A region whose call shows before the first line is not named in it.
         assert any(region in said[0] for region in REGIONS)
 
     def test_after_the_time_that_was_given_the_region_is_a_gap(self, history: FakeHistory) -> None:
         history.delivered_after = 60
-        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=0.3), every=0.1))
+        gaps = list(
+            await_delivery(
+                Aws.open(history.environment()), REGIONS, timedelta(seconds=0.3), every=0.1
+            )
+        )
         # A login that is late hides what its session did, wherever that was.
         assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, Scope())] * 2
         assert "wait-for-events" in gaps[0].detail

@@ -1,4 +1,6 @@
-"""The fast reader tells what the simple one tells, of whole files and of damaged ones: calls, gaps and figures."""
+"""The fast reader tells what the simple one tells, of whole files and of damaged ones: calls, gaps
+and figures.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def simply(folder: Path, window: Window, principals: Principals) -> SimpleReader
     return reader
 
 
-def compare(folder: Path, window: Window = ALWAYS, principals: Principals = EVERYBODY) -> list[Call | Gap]:
+def compare(
+    folder: Path, window: Window = ALWAYS, principals: Principals = EVERYBODY
+) -> list[Call | Gap]:
     """Read a folder both ways and insist on the same; gives what was read."""
     simple, fast = simply(folder, window, principals), TrailFolder(folder)
     found = list(fast.read(window, principals))
@@ -62,9 +66,17 @@ def compare(folder: Path, window: Window = ALWAYS, principals: Principals = EVER
 
 
 def compare_calls(folder: Path, window: Window, principals: Principals) -> list[Call]:
-    """Read a folder for the calls alone, passing over what holds no target, and insist on the simple reader's."""
-    found = [each for each in TrailFolder(folder, survey=False).read(window, principals) if isinstance(each, Call)]
-    assert found == [each for each in simply(folder, window, principals).items if isinstance(each, Call)]
+    """Read a folder for the calls alone, passing over what holds no target, and insist on the
+    simple reader's.
+    """
+    found = [
+        each
+        for each in TrailFolder(folder, survey=False).read(window, principals)
+        if isinstance(each, Call)
+    ]
+    assert found == [
+        each for each in simply(folder, window, principals).items if isinstance(each, Call)
+    ]
     return found
 
 
@@ -103,7 +115,8 @@ def login(name: str, **caller: Any) -> dict[str, Any]:
     return {
         **who(**caller), "eventSource": "sts.amazonaws.com", "eventName": name,
         "requestParameters": {"roleArn": ROLE, "roleSessionName": "s1"},
-        "responseElements": {"credentials": keys, "assumedRoleUser": user, "provider": "p", "issuer": "i"},
+        "responseElements": {"credentials": keys, "assumedRoleUser": user, "provider": "p",
+        "issuer": "i"},
     }  # fmt: skip
 
 
@@ -164,7 +177,9 @@ ODD: tuple[dict[str, Any], ...] = (
 
 
 def compact(value: object, *, ascii_only: bool = False) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 LAYOUTS = {
@@ -172,9 +187,15 @@ LAYOUTS = {
     "ascii": lambda records: compact({"Records": records}, ascii_only=True),
     "with blanks": lambda records: json.dumps({"Records": records}).encode(),
     "pretty": lambda records: json.dumps({"Records": records}, indent=1).encode(),
-    "keys sorted": lambda records: json.dumps({"Records": records}, sort_keys=True, separators=(",", ":")).encode(),
+    "keys sorted": (
+        lambda records: json.dumps(
+            {"Records": records}, sort_keys=True, separators=(",", ":")
+        ).encode()
+    ),
     "lines": lambda records: b"\n".join(map(compact, records)),
-    "twice": lambda records: compact({"Records": records}) + b"\n" + compact({"Records": records[:1]}),
+    "twice": lambda records: (
+        compact({"Records": records}) + b"\n" + compact({"Records": records[:1]})
+    ),
     "member behind": lambda records: compact({"Records": records, "more": [1]}),
     "wrapped": lambda records: compact({"Records": [{"detail": each} for each in records]}),
 }
@@ -197,7 +218,8 @@ DAMAGES = {
     "text missing": lambda text, at: gzip.compress(text[:at] + text[at + 40 :]),
 }
 UNSEEN_DAMAGE = ("one byte changed", "text cut", "text missing")
-"""No checksum tells of it: whoever reads for the calls alone sees it only where a target is near."""
+"""No checksum tells of it: whoever reads for the calls alone sees it only where a target is near.
+"""
 
 
 def changed(data: bytes, at: int) -> bytes:
@@ -221,7 +243,9 @@ def changed(data: bytes, at: int) -> bytes:
 @example([0, 3], 0, "ascii", "whole", 0, 40, 2_000, TWO, ALWAYS)
 @example([2, 3], 0, "delivered", "whole", 0, 40, 2_000, JANE, ALWAYS)
 @example([30, 0], 3, "ascii", "whole", 0, 300, 2_000, ONE, ALWAYS)
-@example(list(range(len(ODD) - 6, len(ODD))) * 2, 3, "ascii", "whole", 0, 64 * 1024, 2_000, ONE, ALWAYS)
+@example(
+    list(range(len(ODD) - 6, len(ODD))) * 2, 3, "ascii", "whole", 0, 64 * 1024, 2_000, ONE, ALWAYS
+)
 def test_every_file_is_read_as_the_simple_reader_reads_it(
     tmp_path_factory: pytest.TempPathFactory,
     odd: list[int],
@@ -263,7 +287,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_by(
-    cores: int, folder: Path, principals: Principals, monkeypatch: pytest.MonkeyPatch, *, survey: bool
+    cores: int,
+    folder: Path,
+    principals: Principals,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    survey: bool,
 ) -> tuple[list[Call | Gap], Any]:
     monkeypatch.setattr(prefetch, "_cores", lambda: cores)
     monkeypatch.setattr(prefetch, "_WORTH_PROCESSES", 0)
@@ -291,7 +320,12 @@ def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("survey", [False, True])
 @pytest.mark.parametrize("most", [0, 900, 10**6])
 def test_files_read_ahead_by_processes_give_the_same_in_the_same_order(
-    many: Path, readers: list[str], monkeypatch: pytest.MonkeyPatch, principals: Principals, survey: bool, most: int
+    many: Path,
+    readers: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    principals: Principals,
+    survey: bool,
+    most: int,
 ) -> None:
     """`most`: bytes beyond which a file is too large to be read ahead."""
     monkeypatch.setattr(prefetch, "_AHEAD_BYTES", most)
@@ -323,7 +357,9 @@ def test_files_are_read_without_the_processes_that_are_gone(
     assert killed
 
 
-def test_where_no_process_can_be_started_files_are_read_without(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_process_can_be_started_files_are_read_without(
+    many: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = read_by(1, many, ONE, monkeypatch, survey=True)
 
     def refuse(*_: Any, **__: Any) -> Any:
@@ -350,7 +386,9 @@ for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):
 @pytest.mark.skipif(not Path("/proc").exists(), reason="children are found by /proc")
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_process_is_left_however_reading_ends(many: Path, ending: signal.Signals) -> None:
-    reading = subprocess.Popen([sys.executable, "-c", READING, str(many), ROLE], stdout=subprocess.PIPE, text=True)
+    reading = subprocess.Popen(
+        [sys.executable, "-c", READING, str(many), ROLE], stdout=subprocess.PIPE, text=True
+    )
     assert reading.stdout
     assert reading.stdout.readline() == "reading\n"
     found: set[str] = set()
@@ -380,7 +418,9 @@ def until(holds: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize("damage", ["whole", "plain", "members", "zeros behind"])
 def test_the_content_of_a_whole_file_is_hashed(damage: str) -> None:
-    assert hashed(damage) == hashlib.sha256(LAYOUTS["delivered"]([record(1), record(2)])).hexdigest()
+    assert (
+        hashed(damage) == hashlib.sha256(LAYOUTS["delivered"]([record(1), record(2)])).hexdigest()
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "one byte changed in gzip", "something behind"])
@@ -390,36 +430,61 @@ def test_a_damaged_gzip_file_has_no_hash(damage: str) -> None:
 
 def hashed(damage: str) -> str:
     data = DAMAGES[damage](LAYOUTS["delivered"]([record(1), record(2)]), 200)
-    return FileReader(ReadOptions(ALWAYS, ONE, hashes=True)).result("name", "", lambda: io.BytesIO(data)).sha256
+    return (
+        FileReader(ReadOptions(ALWAYS, ONE, hashes=True))
+        .result("name", "", lambda: io.BytesIO(data))
+        .sha256
+    )
 
 
 def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:
-    """A list of such records in somebody else's request looks, byte for byte, like the list of the file."""
-    stranger = who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT)
+    """A list of such records in somebody else's request looks, byte for byte, like the list of the
+    file.
+    """
+    stranger = who(
+        type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT
+    )
     records = [record(1, **stranger, requestParameters={"list": FORGED}), record(2)]
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(compact({"Records": records})))
     assert [call.name for call in compare_calls(tmp_path, ALWAYS, ONE)] == ["Get2"]
 
 
 @pytest.mark.parametrize("blank", [b"", b" "])
-@pytest.mark.parametrize("names", [["deploy"], ["deploy", "other"], [f"role-{number}" for number in range(40)]])
-def test_calls_of_some_roles_are_found_among_those_of_others(tmp_path: Path, names: list[str], blank: bytes) -> None:
+@pytest.mark.parametrize(
+    "names", [["deploy"], ["deploy", "other"], [f"role-{number}" for number in range(40)]]
+)
+def test_calls_of_some_roles_are_found_among_those_of_others(
+    tmp_path: Path, names: list[str], blank: bytes
+) -> None:
     """A blank between records of a block moves those that follow it."""
     records = [
         record(
-            number, **who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s", accountId=ACCOUNT)
+            number,
+            **who(
+                type="AssumedRole",
+                arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{name}/s",
+                accountId=ACCOUNT,
+            ),
         )
-        for number, name in enumerate(["stranger", "deploy", "other", "role-7", "role-39", "deploy", "stranger"])
+        for number, name in enumerate(
+            ["stranger", "deploy", "other", "role-7", "role-39", "deploy", "stranger"]
+        )
     ]
-    text = compact({"Records": records}).replace(b'},{"eventVersion":', b"}," + blank + b'{"eventVersion":', 2)
+    text = compact({"Records": records}).replace(
+        b'},{"eventVersion":', b"}," + blank + b'{"eventVersion":', 2
+    )
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(text))
-    targets = Principals(frozenset(parse_principal(f"arn:aws:iam::{ACCOUNT}:role/{name}") for name in names))
+    targets = Principals(
+        frozenset(parse_principal(f"arn:aws:iam::{ACCOUNT}:role/{name}") for name in names)
+    )
     found = {call.principal.rpartition("/")[2] for call in compare_calls(tmp_path, ALWAYS, targets)}
     assert found == {"deploy", "other", "role-7", "role-39"} & set(names)
 
 
 @pytest.mark.parametrize("others", [[], [ROLE], [ROLE, f"arn:aws:iam::{ACCOUNT}:user/anna"]])
-def test_a_user_whom_a_record_gives_by_name_alone_is_found(tmp_path: Path, others: list[str]) -> None:
+def test_a_user_whom_a_record_gives_by_name_alone_is_found(
+    tmp_path: Path, others: list[str]
+) -> None:
     """Old records have no ARN, and so no slash before the name."""
     jane = who(type="IAMUser", userName="jane", accountId=ACCOUNT)
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(compact({"Records": [record(1, **jane)]})))
@@ -430,8 +495,12 @@ def test_a_user_whom_a_record_gives_by_name_alone_is_found(tmp_path: Path, other
 
 
 def test_what_holds_no_target_is_passed_over(tmp_path: Path) -> None:
-    """The gain of reading for the calls alone: damage that only a look at every record would find is not found."""
-    stranger = who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT)
+    """The gain of reading for the calls alone: damage that only a look at every record would find
+    is not found.
+    """
+    stranger = who(
+        type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT
+    )
     text = compact({"Records": [record(number, **stranger) for number in range(500)]})
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(changed(text, 4)[:-300] + text[-300:]))
     (tmp_path / "b.json.gz").write_bytes(gzip.compress(text.replace(b'"Get3"', b'"Get3')))
@@ -452,11 +521,15 @@ def test_public_records_are_read_as_the_simple_reader_reads_them(
         )
     called = sorted({item.principal for item in compare(tmp_path) if isinstance(item, Call)})
     named = [arn for arn in called if re.fullmatch(r"\d{12}", arn.split(":")[4])]
-    assert compare_calls(tmp_path, ALWAYS, Principals(frozenset(map(parse_principal, named[:: len(named) // 5]))))
+    assert compare_calls(
+        tmp_path, ALWAYS, Principals(frozenset(map(parse_principal, named[:: len(named) // 5])))
+    )
 
 
 @pytest.mark.slow
-def test_generated_logs_are_read_as_the_simple_reader_reads_them(tmp_path: Path, shared_folder: Path) -> None:
+def test_generated_logs_are_read_as_the_simple_reader_reads_them(
+    tmp_path: Path, shared_folder: Path
+) -> None:
     tool = shared_folder / "tools" / "gen_trail.py"
     if not tool.is_file():
         pytest.skip(f"the generator of logs is not at {tool}")
@@ -467,4 +540,8 @@ def test_generated_logs_are_read_as_the_simple_reader_reads_them(tmp_path: Path,
     target = Principals(frozenset({parse_principal(busiest)}))
     window = Window(datetime(2026, 1, 8, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC))
     compare(tmp_path, window, target)
-    assert 0 < len(compare_calls(tmp_path, window, target)) < len(compare_calls(tmp_path, ALWAYS, target))
+    assert (
+        0
+        < len(compare_calls(tmp_path, window, target))
+        < len(compare_calls(tmp_path, ALWAYS, target))
+    )

@@ -50,7 +50,12 @@ def record(number: int, minutes: float = 0, role: str = ROLE, **fields: Any) -> 
 
 
 def deliver(
-    top: Path, records: Iterable[dict[str, Any]], *, region: str = "eu-west-1", minutes: float = 0, mark: str = "a"
+    top: Path,
+    records: Iterable[dict[str, Any]],
+    *,
+    region: str = "eu-west-1",
+    minutes: float = 0,
+    mark: str = "a",
 ) -> Path:
     """Write one file where and as CloudTrail does."""
     time = START + timedelta(minutes=minutes)
@@ -61,10 +66,14 @@ def deliver(
     return path
 
 
-def read(top: Path, window: Window = ALWAYS, principals: Principals = EVERYBODY) -> tuple[list[str], list[Gap]]:
+def read(
+    top: Path, window: Window = ALWAYS, principals: Principals = EVERYBODY
+) -> tuple[list[str], list[Gap]]:
     """The names of the calls in the order read, and the gaps."""
     found = list(TrailFolder(top).read(window, principals))
-    return [item.name for item in found if isinstance(item, Call)], [item for item in found if isinstance(item, Gap)]
+    return [item.name for item in found if isinstance(item, Call)], [
+        item for item in found if isinstance(item, Gap)
+    ]
 
 
 def test_a_trails_folder_is_read_oldest_file_first_over_all_regions(tmp_path: Path) -> None:
@@ -81,14 +90,19 @@ def test_a_flat_folder_is_read_by_the_time_in_the_names_however_many_there_are(
     monkeypatch.setattr(local_store, "_NAMES_AT_ONCE", 3)
     for number in range(10):
         path = deliver(
-            tmp_path / "from", [record(number)], minutes=number, region=("us-east-1", "eu-west-1")[number % 2]
+            tmp_path / "from",
+            [record(number)],
+            minutes=number,
+            region=("us-east-1", "eu-west-1")[number % 2],
         )
         path.rename(tmp_path / path.name)
     assert read(tmp_path)[0] == [f"Get{number}" for number in range(10)]
 
 
 @pytest.mark.parametrize("name", ["x.json.gz", "x.json", "x.jsonl", "x.jsonl.gz"])
-def test_a_single_file_is_a_source_whether_or_not_its_content_is_packed(tmp_path: Path, name: str) -> None:
+def test_a_single_file_is_a_source_whether_or_not_its_content_is_packed(
+    tmp_path: Path, name: str
+) -> None:
     for data in (json.dumps(record(1)).encode(), gzip.compress(json.dumps(record(1)).encode())):
         (tmp_path / name).write_bytes(data)
         assert read(tmp_path / name) == (["Get1"], [])
@@ -117,7 +131,11 @@ def test_day_folders_more_than_a_day_outside_the_window_are_not_opened(tmp_path:
         path = deliver(tmp_path, [record(day)], minutes=day * 1_440)
         path.write_bytes(b"broken")
     _, gaps = read(tmp_path, Window(START, START + timedelta(days=1)))
-    opened = {found[1] for gap in gaps if (found := re.search(r"/2026/01/(\d\d)/|/2025/12/(\d\d)/", gap.detail))}
+    opened = {
+        found[1]
+        for gap in gaps
+        if (found := re.search(r"/2026/01/(\d\d)/|/2025/12/(\d\d)/", gap.detail))
+    }
     assert opened == {"01", "02", "03", "04"}
 
 
@@ -130,7 +148,9 @@ def test_a_folder_named_by_the_day_of_an_export_is_read_whatever_the_window(tmp_
 
 def test_only_the_targets_calls_and_gaps_are_read(tmp_path: Path) -> None:
     other = f"arn:aws:iam::{ACCOUNT}:role/other"
-    unreadable = [record(number, role=role, eventTime="?") for number, role in enumerate((ROLE, other))]
+    unreadable = [
+        record(number, role=role, eventTime="?") for number, role in enumerate((ROLE, other))
+    ]
     deliver(tmp_path, [record(2), record(3, role=other), *unreadable])
     names, gaps = read(tmp_path, principals=Principals(frozenset({parse_principal(ROLE)})))
     assert names == ["Get2"]
@@ -142,7 +162,9 @@ def test_folders_of_other_accounts_are_not_opened(tmp_path: Path, organization: 
     for account in (ACCOUNT, "999999999999"):
         folder = tmp_path / f"AWSLogs/{organization}{account}/CloudTrail/eu-west-1/2026/01/02"
         folder.mkdir(parents=True)
-        (folder / "a.json.gz").write_bytes(gzip.compress(json.dumps({"Records": [record(int(account[0]))]}).encode()))
+        (folder / "a.json.gz").write_bytes(
+            gzip.compress(json.dumps({"Records": [record(int(account[0]))]}).encode())
+        )
     own = Principals(frozenset({parse_principal(ROLE)}))
     assert read(tmp_path, ALWAYS, own) == (["Get1"], [])
     assert read(tmp_path) == (["Get1", "Get9"], [])
@@ -160,7 +182,9 @@ def test_a_folder_of_other_accounts_alone_is_a_gap(tmp_path: Path) -> None:
     ]
 
 
-def test_copies_are_dropped_by_event_id_across_files_and_records_without_one_are_kept(tmp_path: Path) -> None:
+def test_copies_are_dropped_by_event_id_across_files_and_records_without_one_are_kept(
+    tmp_path: Path,
+) -> None:
     deliver(tmp_path, [record(1), record(1), record(2, eventID="")])
     deliver(tmp_path, [record(1), record(2, eventID="")], minutes=5, region="us-east-1")
     assert read(tmp_path)[0] == ["Get1", "Get2", "Get2"]
@@ -182,20 +206,26 @@ def test_at_least_as_many_ids_are_remembered_as_promised_and_at_most_twice_as_ma
 
 def test_a_truncated_file_gives_its_first_records_and_a_gap_in_its_region(tmp_path: Path) -> None:
     path = deliver(
-        tmp_path, [record(number, padding=f"{number * 7919**9}") for number in range(50)], region="us-east-1"
+        tmp_path,
+        [record(number, padding=f"{number * 7919**9}") for number in range(50)],
+        region="us-east-1",
     )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     names, gaps = read(tmp_path)
     assert names
     assert names == [f"Get{number}" for number in range(len(names))]
-    assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.UNREADABLE_FILE, Scope(regions=("us-east-1",)))]
+    assert [(gap.kind, gap.scope) for gap in gaps] == [
+        (GapKind.UNREADABLE_FILE, Scope(regions=("us-east-1",)))
+    ]
     assert str(path) in gaps[0].detail
 
 
 def test_a_damaged_file_of_unknown_region_may_hide_any_call(tmp_path: Path) -> None:
     (tmp_path / "x.json.gz").write_bytes(b"\x1f\x8bbroken")
-    assert [(gap.kind, gap.scope) for gap in read(tmp_path)[1]] == [(GapKind.UNREADABLE_FILE, Scope())]
+    assert [(gap.kind, gap.scope) for gap in read(tmp_path)[1]] == [
+        (GapKind.UNREADABLE_FILE, Scope())
+    ]
 
 
 def test_a_gzip_bomb_is_a_gap(tmp_path: Path) -> None:
@@ -275,14 +305,30 @@ def test_a_link_back_to_a_folder_above_ends(tmp_path: Path) -> None:
 
 
 def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> None:
-    event = {"eventCategory": "Data", "resources": [{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::b/k"}]}
-    deliver(tmp_path, [record(1), record(1), record(2, 30, role=f"arn:aws:iam::{ACCOUNT}:role/other", **event)])
-    deliver(tmp_path, [record(3, eventType="AwsServiceEvent"), record(4, -600)], region="us-east-1", minutes=1)
+    event = {
+        "eventCategory": "Data",
+        "resources": [{"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::b/k"}],
+    }
+    deliver(
+        tmp_path,
+        [record(1), record(1), record(2, 30, role=f"arn:aws:iam::{ACCOUNT}:role/other", **event)],
+    )
+    deliver(
+        tmp_path,
+        [record(3, eventType="AwsServiceEvent"), record(4, -600)],
+        region="us-east-1",
+        minutes=1,
+    )
     source = TrailFolder(tmp_path)
     wanted = Principals(frozenset({parse_principal(ROLE)}))
     assert len(list(source.read(Window(START), wanted))) == 1
     statistics = source.statistics
-    assert (statistics.files, statistics.records, statistics.calls, statistics.duplicates) == (2, 4, 1, 1)
+    assert (statistics.files, statistics.records, statistics.calls, statistics.duplicates) == (
+        2,
+        4,
+        1,
+        1,
+    )
     assert statistics.outside_window == 1
     assert statistics.skipped == {"not-wanted": 1, "event-type": 1}
     assert statistics.regions == {"eu-west-1", "us-east-1"}
@@ -294,8 +340,14 @@ def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> Non
 
 
 def test_records_of_other_accounts_do_not_count_as_coverage(tmp_path: Path) -> None:
-    """Another account's trail may log what that of the role's account does not: regions, reads, AWS KMS."""
-    foreign = {"awsRegion": "ap-south-1", "eventSource": "kms.amazonaws.com", "recipientAccountId": "999999999999"}
+    """Another account's trail may log what that of the role's account does not: regions, reads, AWS
+    KMS.
+    """
+    foreign = {
+        "awsRegion": "ap-south-1",
+        "eventSource": "kms.amazonaws.com",
+        "recipientAccountId": "999999999999",
+    }
     deliver(tmp_path, [record(1), record(2, 5, **foreign)])
     source = TrailFolder(tmp_path)
     list(source.read(Window(), Principals(frozenset({parse_principal(ROLE)}))))
@@ -320,14 +372,18 @@ def test_records_of_other_accounts_do_not_count_as_coverage(tmp_path: Path) -> N
         ({}, ""),
     ],
 )
-def test_a_record_is_of_the_account_that_it_was_written_for(record: dict[str, object], account: str) -> None:
+def test_a_record_is_of_the_account_that_it_was_written_for(
+    record: dict[str, object], account: str
+) -> None:
     assert account_of(record) == account
 
 
 def test_reading_again_resets_the_statistics(tmp_path: Path) -> None:
     deliver(tmp_path, [record(1)])
     source = TrailFolder(tmp_path)
-    assert len(list(source.read(ALWAYS, EVERYBODY))) == len(list(source.read(ALWAYS, EVERYBODY))) == 1
+    assert (
+        len(list(source.read(ALWAYS, EVERYBODY))) == len(list(source.read(ALWAYS, EVERYBODY))) == 1
+    )
     assert source.statistics.calls == 1
 
 
@@ -344,13 +400,19 @@ def peak(top: Path) -> int:
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
     for folder, files in (("few", 10), ("many", 200)):
         for number in range(files):
-            deliver(tmp_path / folder, [record(number)] * 20, minutes=number * 360, mark=str(number))
+            deliver(
+                tmp_path / folder, [record(number)] * 20, minutes=number * 360, mark=str(number)
+            )
     peak(tmp_path / "few")
     assert peak(tmp_path / "many") < peak(tmp_path / "few") * 1.5
 
 
 @examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(share=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=20), packed=st.booleans())
+@given(
+    share=st.floats(0, 1, exclude_max=True),
+    junk=st.binary(min_size=1, max_size=20),
+    packed=st.booleans(),
+)
 def test_damage_anywhere_costs_only_what_follows_it_in_that_file(
     tmp_path: Path, share: float, junk: bytes, packed: bool
 ) -> None:

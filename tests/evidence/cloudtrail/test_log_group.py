@@ -24,11 +24,16 @@ GROUP = "cloudtrail/logs"
 ARN = f"arn:aws:logs:eu-west-1:111122223333:log-group:{GROUP}"
 ONE = Principals(frozenset({parse_principal(ROLE)}))
 TRAIL = {
-    "Name": "main", "TrailARN": "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main", "S3BucketName": "logs",
+    "Name": "main", "TrailARN": "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main",
+    "S3BucketName": "logs",
     "HomeRegion": "eu-west-1", "IsMultiRegionTrail": True, "IncludeGlobalServiceEvents": True,
     "CloudWatchLogsLogGroupArn": f"{ARN}:*",
 }  # fmt: skip
-ALL = {"EventSelectors": [{"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": []}]}
+ALL = {
+    "EventSelectors": [
+        {"ReadWriteType": "All", "IncludeManagementEvents": True, "DataResources": []}
+    ]
+}
 
 
 @pytest.fixture
@@ -42,7 +47,11 @@ def aws(groups: LogGroups) -> Iterator[FakeAws]:
         yield running
 
 
-def read(aws: FakeAws, named: str = f"log-group:{GROUP}", window: Window = Window()) -> list[Call | Gap]:  # noqa: B008
+def read(
+    aws: FakeAws,
+    named: str = f"log-group:{GROUP}",
+    window: Window = Window(),  # noqa: B008
+) -> list[Call | Gap]:
     return list(LogGroup(Aws.open(aws.environment()), named, S3TrailOptions()).read(window, ONE))
 
 
@@ -51,7 +60,9 @@ def gaps(found: list[Call | Gap], kind: GapKind) -> list[str]:
 
 
 @pytest.mark.parametrize("named", [f"log-group:{GROUP}", ARN, f"{ARN}:*"])
-def test_a_log_group_has_the_calls_of_the_trail_s_files(aws: FakeAws, tmp_path: Path, named: str) -> None:
+def test_a_log_group_has_the_calls_of_the_trail_s_files(
+    aws: FakeAws, tmp_path: Path, named: str
+) -> None:
     source = LogGroup(Aws.open(aws.environment()), named, S3TrailOptions())
     found = list(source.read(Window(), ONE))
     expected = TrailFolder(write_trail(tmp_path, usual_deploys())).read(Window(), ONE)
@@ -67,19 +78,25 @@ def test_only_the_window_is_asked_for_and_read(aws: FakeAws) -> None:
     found = [item for item in read(aws, window=Window(start, end)) if isinstance(item, Call)]
     assert found
     assert all(start <= call.time < end for call in found)
-    (first, *_) = aws.asked("FilterLogEvents")
+    first, *_ = aws.asked("FilterLogEvents")
     assert first["startTime"] == start.timestamp() * 1000
     assert first["endTime"] == (end + timedelta(days=1)).timestamp() * 1000
 
 
 def test_a_damaged_event_is_a_gap_and_hides_no_other(aws: FakeAws, groups: LogGroups) -> None:
-    groups.records[GROUP] = [record(UPDATE, NOW, "1"), '{"eventVersion":"1.11","eventName":', record(UPDATE, NOW, "2")]
+    groups.records[GROUP] = [
+        record(UPDATE, NOW, "1"),
+        '{"eventVersion":"1.11","eventName":',
+        record(UPDATE, NOW, "2"),
+    ]
     found = read(aws)
     assert len([item for item in found if isinstance(item, Call)]) == 2
     assert gaps(found, GapKind.UNREADABLE_RECORD) or gaps(found, GapKind.UNREADABLE_FILE)
 
 
-def test_a_log_group_of_another_program_or_none_is_bad_input(aws: FakeAws, groups: LogGroups) -> None:
+def test_a_log_group_of_another_program_or_none_is_bad_input(
+    aws: FakeAws, groups: LogGroups
+) -> None:
     groups.records["app"] = ["START RequestId", '{"level":"info"}']
     with pytest.raises(InputError, match="holds no CloudTrail record"):
         read(aws, "log-group:app")
@@ -94,21 +111,30 @@ def test_a_log_group_of_another_program_or_none_is_bad_input(aws: FakeAws, group
         ("ThrottlingException", 400, "AWS throttled the requests"),
     ],
 )
-def test_a_refused_request_is_a_gap_of_everything(aws: FakeAws, code: str, status: int, detail: str) -> None:
+def test_a_refused_request_is_a_gap_of_everything(
+    aws: FakeAws, code: str, status: int, detail: str
+) -> None:
     aws.refuse("FilterLogEvents", code, "no", status)
     (failed,) = gaps(read(aws), GapKind.SOURCE_FAILED)
     assert failed.startswith(f"log-group:{GROUP}: {detail}")
 
 
 def test_a_group_whose_key_the_reader_may_not_use_names_the_permission(aws: FakeAws) -> None:
-    message = "User: arn:aws:sts::111122223333:assumed-role/reader/x is not authorized to perform: kms:Decrypt on x"
+    message = (
+        "User: arn:aws:sts::111122223333:assumed-role/reader/x is not authorized to perform:"
+        " kms:Decrypt on x"
+    )
     aws.refuse("FilterLogEvents", "AccessDeniedException", message)
     (failed,) = gaps(read(aws), GapKind.SOURCE_FAILED)
     assert "kms:Decrypt" in failed
 
 
 def test_events_that_did_not_reach_the_log_group_are_a_gap(aws: FakeAws) -> None:
-    status = {"IsLogging": True, "LatestDeliveryError": "NoSuchBucket", "LatestCloudWatchLogsDeliveryError": "Denied"}
+    status = {
+        "IsLogging": True,
+        "LatestDeliveryError": "NoSuchBucket",
+        "LatestCloudWatchLogsDeliveryError": "Denied",
+    }
     aws.operations["cloudtrail:GetTrailStatus"] = lambda _: status
     [detail] = gaps(read(aws), GapKind.LOGGING_STOPPED)
     assert detail.endswith("could not deliver its events: Denied")
@@ -125,7 +151,9 @@ def test_a_broken_off_page_is_a_gap(aws: FakeAws) -> None:
     assert gaps(read(aws), GapKind.SOURCE_FAILED)
 
 
-def test_the_settings_of_the_trail_that_delivers_there_count(aws: FakeAws, groups: LogGroups) -> None:
+def test_the_settings_of_the_trail_that_delivers_there_count(
+    aws: FakeAws, groups: LogGroups
+) -> None:
     assert gaps(read(aws), GapKind.SETTINGS_UNKNOWN) == []
     groups.trails = ()
     assert gaps(read(aws), GapKind.SETTINGS_UNKNOWN)
@@ -133,7 +161,9 @@ def test_the_settings_of_the_trail_that_delivers_there_count(aws: FakeAws, group
     assert any("records eu-west-1 only" in each for each in gaps(read(aws), GapKind.NOT_LOGGED))
 
 
-def test_a_command_lists_what_a_log_group_shows(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_lists_what_a_log_group_shows(
+    aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aws.operations["sts:GetCallerIdentity"] = lambda _: {
         "UserId": "A", "Account": "111122223333", "Arn": "arn:aws:iam::111122223333:user/reader",
     }  # fmt: skip
@@ -143,7 +173,9 @@ def test_a_command_lists_what_a_log_group_shows(aws: FakeAws, monkeypatch: pytes
     assert (told.code, "sqs:CreateQueue" in told.out) == (0, True), told.err
 
 
-@pytest.mark.parametrize("name", ["log-group:", "log-group:a b", "arn:aws:logs:eu-west-1:1:log-group:x"])
+@pytest.mark.parametrize(
+    "name", ["log-group:", "log-group:a b", "arn:aws:logs:eu-west-1:1:log-group:x"]
+)
 def test_a_malformed_name_is_bad_input(name: str) -> None:
     with pytest.raises(InputError, match="log-group:NAME"):
         trails((name,), "--trails")

@@ -22,7 +22,9 @@ from tests.fakes.deploys import NOW, ROLE, UPDATE, record
 ONE = Principals(frozenset({parse_principal(ROLE)}))
 RECORD = {"eventVersion": "1.11", **record(UPDATE, NOW, "1")}
 TEXT = json.dumps(RECORD, separators=(",", ":"))
-TRUE = json.dumps({"eventVersion": "1.11", **record({**UPDATE, "parameters": {"x": TEXT}}, NOW, "2")})
+TRUE = json.dumps(
+    {"eventVersion": "1.11", **record({**UPDATE, "parameters": {"x": TEXT}}, NOW, "2")}
+)
 
 OTHER = json.dumps({"eventVersion": "1.11", **record(UPDATE, NOW, "3")})
 
@@ -43,7 +45,9 @@ NO_RECORD = {
     "a message": json.dumps({"message": TEXT}),
     "a message of a logger": json.dumps({"level": "info", "message": TEXT}),
     "a member CloudTrailEvent": json.dumps({"CloudTrailEvent": TEXT}),
-    "an event of EventBridge": json.dumps({"detail-type": "AWS API Call via CloudTrail", "detail": RECORD}),
+    "an event of EventBridge": json.dumps(
+        {"detail-type": "AWS API Call via CloudTrail", "detail": RECORD}
+    ),
     "a file of a trail": json.dumps({"Records": [RECORD]}),
     "a list": json.dumps([RECORD]),
     "the end of a list and a record": f"]}}\n{TEXT}",
@@ -56,10 +60,18 @@ NO_RECORD = {
     "a record without its time": without("eventTime"),
 }
 IN_A_FILE: Mapping[str, Any] = {
-    "filter-log-events": lambda message: {"events": [{"logStreamName": "s", "message": message, "eventId": "1"}]},
+    "filter-log-events": lambda message: {
+        "events": [{"logStreamName": "s", "message": message, "eventId": "1"}]
+    },
     "filter-log-events --query": lambda message: [message],
-    "get-log-events": lambda message: {"events": [{"timestamp": 1, "message": message}], "nextForwardToken": "f/1"},
-    "a subscription": lambda message: {"owner": "1", "logEvents": [{"id": "1", "message": message}]},
+    "get-log-events": lambda message: {
+        "events": [{"timestamp": 1, "message": message}],
+        "nextForwardToken": "f/1",
+    },
+    "a subscription": lambda message: {
+        "owner": "1",
+        "logEvents": [{"id": "1", "message": message}],
+    },
     "Logs Insights": lambda message: {"results": [[{"field": "@message", "value": message}]]},
     "Logstash": lambda message: {"@version": "1", "message": message},
     "Splunk": lambda message: {"result": {}, "_raw": message},
@@ -69,7 +81,9 @@ IN_A_FILE: Mapping[str, Any] = {
 def calls(folder: Path) -> list[str]:
     """Ids of the calls that are read next to a record of the trail."""
     (folder / "trail.json").write_text(TRUE)
-    found = [item.event_id for item in TrailFolder(folder).read(Window(), ONE) if isinstance(item, Call)]
+    found = [
+        item.event_id for item in TrailFolder(folder).read(Window(), ONE) if isinstance(item, Call)
+    ]
     return [each for each in found if each != json.loads(TRUE)["eventID"]]
 
 
@@ -92,7 +106,9 @@ def test_a_record_in_a_line_of_text_is_no_call(tmp_path: Path, message: str) -> 
     assert calls(tmp_path) == [json.loads(OTHER)["eventID"]]
 
 
-@pytest.mark.parametrize("line", [{"message": TEXT}, {"detail": RECORD}, {"Records": [RECORD]}, {"events": [TEXT]}])
+@pytest.mark.parametrize(
+    "line", [{"message": TEXT}, {"detail": RECORD}, {"Records": [RECORD]}, {"events": [TEXT]}]
+)
 @pytest.mark.parametrize("field", ["level", "severity", "logger"])
 def test_a_line_of_a_logger_is_no_call(tmp_path: Path, line: dict[str, Any], field: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps({field: "INFO", **line}))
@@ -100,8 +116,16 @@ def test_a_line_of_a_logger_is_no_call(tmp_path: Path, line: dict[str, Any], fie
 
 
 def test_a_log_group_has_calls_of_whole_records_only() -> None:
-    groups = LogGroups({"trail": [TRUE, *NO_RECORD.values(), '{"eventVersion":"1.11","eventName":']}, page=50)
+    groups = LogGroups(
+        {"trail": [TRUE, *NO_RECORD.values(), '{"eventVersion":"1.11","eventName":']}, page=50
+    )
     with FakeAws(groups.operations()) as aws:
-        found = list(LogGroup(Aws.open(aws.environment()), "log-group:trail", S3TrailOptions()).read(Window(), ONE))
-    assert [item.event_id for item in found if isinstance(item, Call)] == [json.loads(TRUE)["eventID"]]
+        found = list(
+            LogGroup(Aws.open(aws.environment()), "log-group:trail", S3TrailOptions()).read(
+                Window(), ONE
+            )
+        )
+    assert [item.event_id for item in found if isinstance(item, Call)] == [
+        json.loads(TRUE)["eventID"]
+    ]
     assert any("it is not a JSON object" in item.detail for item in found if isinstance(item, Gap))

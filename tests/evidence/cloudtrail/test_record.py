@@ -33,7 +33,9 @@ def read_record(*given: Any) -> Call | Gap | None:
 
 
 def record(**fields: Any) -> dict[str, Any]:
-    """A plain record of the role; a field given as `None` is `null`, one given as `...` is left out."""
+    """A plain record of the role; a field given as `None` is `null`, one given as `...` is left
+    out.
+    """
     plain: dict[str, Any] = {
         "eventVersion": "1.08",
         "userIdentity": IDENTITY,
@@ -80,7 +82,10 @@ def test_a_record_of_a_session_is_a_call_of_the_role_with_its_path() -> None:
 def test_without_a_session_issuer_the_role_is_the_one_in_the_session_arn() -> None:
     found = by(type="AssumedRole", arn=SESSION, accountId=ACCOUNT)
     assert isinstance(found, Call)
-    assert (found.principal, found.session) == (f"arn:aws:iam::{ACCOUNT}:role/deploy", "16213480461")
+    assert (found.principal, found.session) == (
+        f"arn:aws:iam::{ACCOUNT}:role/deploy",
+        "16213480461",
+    )
 
 
 def test_a_user_has_no_session() -> None:
@@ -126,7 +131,9 @@ def test_a_caller_whom_no_policy_of_a_role_or_user_governs_makes_no_call(kind: s
 
 
 @pytest.mark.parametrize("kind", ["Unknown", "RobotUser"])
-def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_outcome(kind: str) -> None:
+def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_outcome(
+    kind: str,
+) -> None:
     found = by(type=kind, arn=SESSION, accountId=ACCOUNT)
     assert isinstance(found, Call)
     assert (found.outcome, found.caller_doubt) == (Outcome.UNKNOWN, kind)
@@ -138,10 +145,16 @@ def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_ou
     [
         {"type": "AssumedRole", "accountId": "999999999999"},
         {"type": "AssumedRole", "accountId": ACCOUNT, "userName": "another"},
-        {"type": "AssumedRole", "accountId": ACCOUNT, "sessionContext": {"sessionIssuer": {"userName": "another"}}},
+        {
+            "type": "AssumedRole",
+            "accountId": ACCOUNT,
+            "sessionContext": {"sessionIssuer": {"userName": "another"}},
+        },
     ],
 )
-def test_an_unreadable_caller_that_cannot_be_a_target_hides_nothing(identity: dict[str, Any]) -> None:
+def test_an_unreadable_caller_that_cannot_be_a_target_hides_nothing(
+    identity: dict[str, Any],
+) -> None:
     made = record(userIdentity=identity)
     assert isinstance(parse_record(made), Gap)
     found = parse_record(made, lambda arn: arn == ROLE, lambda account: account == ACCOUNT)
@@ -156,7 +169,13 @@ def test_a_service_linked_role_makes_no_call() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["AwsServiceEvent", "AwsConsoleSignIn", "AwsConsoleAction", "AwsVpceEvent", "AwsCloudTrailInsight"],
+    [
+        "AwsServiceEvent",
+        "AwsConsoleSignIn",
+        "AwsConsoleAction",
+        "AwsVpceEvent",
+        "AwsCloudTrailInsight",
+    ],
 )
 def test_an_event_that_is_no_api_call_makes_no_call(kind: str) -> None:
     assert parse_record(record(eventType=kind)) is SkipReason.EVENT_TYPE
@@ -203,7 +222,9 @@ def test_an_object_with_no_field_of_a_record_is_no_record(digest: dict[str, Any]
         {"userIdentity": {"arn": "--", "sessionContext": {"sessionIssuer": {"arn": "--"}}}},
     ],
 )
-def test_a_record_that_lacks_what_makes_it_a_call_is_a_gap_in_its_region(lack: dict[str, Any]) -> None:
+def test_a_record_that_lacks_what_makes_it_a_call_is_a_gap_in_its_region(
+    lack: dict[str, Any],
+) -> None:
     found = read_record(record(**lack))
     assert isinstance(found, Gap)
     assert (found.kind, found.scope.regions) == (GapKind.UNREADABLE_RECORD, ("eu-west-1",))
@@ -261,7 +282,10 @@ def test_parameters_that_a_tool_has_written_as_text_are_read() -> None:
     [
         (..., ()),
         ("arn:aws:s3:::b", ("arn:aws:s3:::b",)),
-        ([{"ARN": "arn:1", "type": "AWS::S3::Object"}, {"arn": "arn:2"}, {"type": "x"}], ("arn:1", "arn:2")),
+        (
+            [{"ARN": "arn:1", "type": "AWS::S3::Object"}, {"arn": "arn:2"}, {"type": "x"}],
+            ("arn:1", "arn:2"),
+        ),
         ([{"ARNPrefix": "arn:aws:s3:::b/"}], ("arn:aws:s3:::b/",)),
         (["arn:1", 2, None], ("arn:1",)),
         ({"ARN": "arn:1"}, ("arn:1",)),
@@ -345,7 +369,9 @@ KEYS = st.sampled_from(
         "omitted",
     ]
 ) | st.text(max_size=5)
-JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5))
+JSON = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5)
+)
 
 
 @given(JSON)
@@ -353,7 +379,9 @@ def test_no_json_value_makes_the_reader_fail(value: object) -> None:
     assert read_record(value) is None or isinstance(read_record(value), Call | Gap)
 
 
-@given(st.sampled_from([*sorted(record()), "resources", "errorCode", "errorMessage", "omitted"]), JSON)
+@given(
+    st.sampled_from([*sorted(record()), "resources", "errorCode", "errorMessage", "omitted"]), JSON
+)
 def test_no_value_of_a_field_makes_the_reader_fail(field: str, value: object) -> None:
     found = read_record(record(**{field: value}))
     if isinstance(found, Call):
@@ -362,7 +390,9 @@ def test_no_value_of_a_field_makes_the_reader_fail(field: str, value: object) ->
 
 
 def test_real_records_are_read_without_a_loss(shared_folder: Path) -> None:
-    """Every one of 4,584 public records is a call, is none for a known reason, or is a gap; few are gaps."""
+    """Every one of 4,584 public records is a call, is none for a known reason, or is a gap; few are
+    gaps.
+    """
     found: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     for path in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
@@ -387,7 +417,11 @@ LOGIN = {
     "eventName": "AssumeRoleWithWebIdentity",
     "requestParameters": {"roleArn": ROLE, "roleSessionName": "16213480461"},
     "responseElements": {
-        "credentials": {"accessKeyId": "ASIAEXAMPLE000000001", "sessionToken": "secret", "secretAccessKey": "secret"},
+        "credentials": {
+            "accessKeyId": "ASIAEXAMPLE000000001",
+            "sessionToken": "secret",
+            "secretAccessKey": "secret",
+        },
         "subjectFromWebIdentityToken": "repo:octo/shop:ref:refs/heads/main",
         "provider": PROVIDER,
         "assumedRoleUser": {"arn": SESSION},
@@ -408,8 +442,16 @@ def test_a_login_links_a_key_with_an_identity_and_keeps_no_secret() -> None:
 
 
 def test_the_issuer_of_a_saml_login_is_no_provider_of_open_id_connect() -> None:
-    response = {**LOGIN["responseElements"], "subject": "repo:octo/shop:ref:refs/heads/main", "issuer": PROVIDER}
-    fields = {"eventName": "AssumeRoleWithSAML", "userIdentity": {"type": "SAMLUser"}, "responseElements": response}
+    response = {
+        **LOGIN["responseElements"],
+        "subject": "repo:octo/shop:ref:refs/heads/main",
+        "issuer": PROVIDER,
+    }
+    fields = {
+        "eventName": "AssumeRoleWithSAML",
+        "userIdentity": {"type": "SAMLUser"},
+        "responseElements": response,
+    }
     found = read_record(record(**{**LOGIN, **fields}))
     assert isinstance(found, Call)
     assert found.response["provider"] == f"saml:{PROVIDER}"

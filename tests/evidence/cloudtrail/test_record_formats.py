@@ -18,7 +18,11 @@ from tests.evidence.cloudtrail.simple_reader import read_values
 from tests.hypothesis_profiles import examples
 
 RECORDS = [
-    {"eventVersion": "1.08", "eventName": f"Get{number}", "requestParameters": {"name": 'é "x" {[,]} \\' * 3}}
+    {
+        "eventVersion": "1.08",
+        "eventName": f"Get{number}",
+        "requestParameters": {"name": 'é "x" {[,]} \\' * 3},
+    }
     for number in range(12)
 ]
 
@@ -54,18 +58,34 @@ SHAPES = {
     "one object per line": LINES,
     "concatenated": LINES.replace(b"\n", b""),
     "trails one after the other": TRAIL[:-2] + b"]}\n" + compact({"Records": []}).encode(),
-    "lookup-events": compact({"Events": [{"EventId": "x", "CloudTrailEvent": compact(r)} for r in RECORDS]}).encode(),
+    "lookup-events": compact(
+        {"Events": [{"EventId": "x", "CloudTrailEvent": compact(r)} for r in RECORDS]}
+    ).encode(),
     "lookup-events with a token behind": compact(
-        {"Events": [{"CloudTrailEvent": compact(r)} for r in RECORDS], "NextToken": "t", "Meta": {"a": [1]}}
+        {
+            "Events": [{"CloudTrailEvent": compact(r)} for r in RECORDS],
+            "NextToken": "t",
+            "Meta": {"a": [1]},
+        }
     ).encode(),
     "lookup-events with a token before": compact(
-        {"NextToken": "t", "Meta": {"a": [1]}, "Events": [{"CloudTrailEvent": compact(r)} for r in RECORDS]}
+        {
+            "NextToken": "t",
+            "Meta": {"a": [1]},
+            "Events": [{"CloudTrailEvent": compact(r)} for r in RECORDS],
+        }
     ).encode(),
     "queried events": compact([compact(record) for record in RECORDS]).encode(),
     "EventBridge": "\n".join(compact({"detail-type": "x", "detail": r}) for r in RECORDS).encode(),
-    "CloudWatch Logs": compact({"logEvents": [{"id": "1", "message": compact(r)} for r in RECORDS]}).encode(),
-    "Logstash": "\n".join(compact({"@version": "1", "message": compact(r)}) for r in RECORDS).encode(),
-    "Elasticsearch": compact({"hits": {"hits": [{"_source": record} for record in RECORDS]}}).encode(),
+    "CloudWatch Logs": compact(
+        {"logEvents": [{"id": "1", "message": compact(r)} for r in RECORDS]}
+    ).encode(),
+    "Logstash": "\n".join(
+        compact({"@version": "1", "message": compact(r)}) for r in RECORDS
+    ).encode(),
+    "Elasticsearch": compact(
+        {"hits": {"hits": [{"_source": record} for record in RECORDS]}}
+    ).encode(),
     "byte order mark": codecs.BOM_UTF8 + TRAIL,
     "PowerShell": codecs.BOM_UTF16_LE + TRAIL.decode().encode("utf-16-le"),
 }
@@ -134,7 +154,9 @@ def test_a_file_truncated_between_two_records_is_damage() -> None:
     assert damage(SHAPES["bare list"][:at])
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"a":' + "[" * 100_000, "9" * 10_000])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, '{"a":' + "[" * 100_000, "9" * 10_000]
+)
 def test_deep_or_endless_values_do_not_make_the_reader_fail(text: str) -> None:
     assert records(LINES + b"\n" + text.encode())[:12] == RECORDS
 
@@ -163,7 +185,9 @@ def test_a_disk_that_fails_is_damage_behind_what_was_read() -> None:
 
 def whole_before(data: bytes, at: int) -> int:
     """How many records end before this byte."""
-    ends = [data.index(compact(record).encode()) + len(compact(record).encode()) for record in RECORDS]
+    ends = [
+        data.index(compact(record).encode()) + len(compact(record).encode()) for record in RECORDS
+    ]
     return sum(end <= at for end in ends)
 
 
@@ -186,9 +210,13 @@ def test_a_truncated_gzip_file_loses_no_complete_record(shape: str, share: float
     assert damage(cut)
 
 
-@pytest.mark.parametrize("shape", ["trail", "bare list", "one object per line", "lookup-events", "Elasticsearch"])
+@pytest.mark.parametrize(
+    "shape", ["trail", "bare list", "one object per line", "lookup-events", "Elasticsearch"]
+)
 @given(share=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=40))
-def test_overwritten_bytes_lose_no_record_before_them(shape: str, share: float, junk: bytes) -> None:
+def test_overwritten_bytes_lose_no_record_before_them(
+    shape: str, share: float, junk: bytes
+) -> None:
     data = SHAPES[shape]
     at = int(share * len(data))
     broken = data[:at] + junk + data[at + len(junk) :]
@@ -207,7 +235,10 @@ def test_a_flipped_bit_of_a_gzip_file_is_damage_or_has_no_effect(share: float, b
     assert damage(bytes(packed)) or records(bytes(packed)) == RECORDS
 
 
-@given(st.binary(max_size=300) | st.text(alphabet='[]{},:"\\ \nRecordsEvnt0\x00', max_size=60).map(str.encode))
+@given(
+    st.binary(max_size=300)
+    | st.text(alphabet='[]{},:"\\ \nRecordsEvnt0\x00', max_size=60).map(str.encode)
+)
 def test_no_bytes_make_the_reader_fail(data: bytes) -> None:
     assert isinstance(records(data), list)
     assert isinstance(records(gzip.compress(data) + data), list)
@@ -223,7 +254,9 @@ def test_zeros_that_a_crash_left_behind_the_last_record_are_damage() -> None:
     assert damage(LINES + b"\0" * 4096)
 
 
-def test_buffered_data_of_a_truncated_gzip_file_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffered_data_of_a_truncated_gzip_file_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     plain = b"\n".join([compact({"eventName": "Get", "x": "y" * 300}).encode()] * 40)
     packed = gzip.compress(plain)
     monkeypatch.setattr(record_blocks, "CHUNK", 16)

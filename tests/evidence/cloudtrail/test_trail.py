@@ -1,4 +1,6 @@
-"""Calls from a trail's bucket: what is listed and read, and what a run hears of what AWS refused or broke off."""
+"""Calls from a trail's bucket: what is listed and read, and what a run hears of what AWS refused or
+broke off.
+"""
 
 import gzip
 import json
@@ -65,23 +67,41 @@ def record(number: int, time: datetime, region: str, account: str = ACCOUNT) -> 
 
 
 def deliver(
-    s3: FakeS3, number: int, *, hours: float = 0, region: str = "eu-west-1", account: str = ACCOUNT, top: str = ""
+    s3: FakeS3,
+    number: int,
+    *,
+    hours: float = 0,
+    region: str = "eu-west-1",
+    account: str = ACCOUNT,
+    top: str = "",
 ) -> str:
     """Put one file of one record where and as CloudTrail does; its key."""
     time = START + timedelta(hours=hours)
     name = f"{account}_CloudTrail_{region}_{time:%Y%m%dT%H%MZ}_{number:04}.json.gz"
     key = f"{top}AWSLogs/{account}/CloudTrail/{region}/{time:%Y/%m/%d}/{name}"
-    s3.objects[key] = gzip.compress(json.dumps({"Records": [record(number, time, region, account)]}).encode())
+    s3.objects[key] = gzip.compress(
+        json.dumps({"Records": [record(number, time, region, account)]}).encode()
+    )
     return key
 
 
 def read(
-    s3: FakeS3, window: Window = ALWAYS, principals: Principals = EVERYBODY, named: str = "s3://logs", **more: Any
+    s3: FakeS3,
+    window: Window = ALWAYS,
+    principals: Principals = EVERYBODY,
+    named: str = "s3://logs",
+    **more: Any,
 ) -> tuple[list[str], list[Gap]]:
-    """The names of the calls in the order read, and the gaps but for that of the settings, which nobody tells here."""
+    """The names of the calls in the order read, and the gaps but for that of the settings, which
+    nobody tells here.
+    """
     source = S3Trail(s3.aws(more.pop("attempts", 1)), named, S3TrailOptions(**more))
     found = list(source.read(window, principals))
-    gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
+    gaps = [
+        item
+        for item in found
+        if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN
+    ]
     return [item.name for item in found if isinstance(item, Call)], gaps
 
 
@@ -89,7 +109,9 @@ def names(*numbers: int) -> list[str]:
     return [f"Get{number}" for number in numbers]
 
 
-def test_a_trail_is_read_oldest_file_first_over_all_regions_however_many_pages_its_listings_have(s3: FakeS3) -> None:
+def test_a_trail_is_read_oldest_file_first_over_all_regions_however_many_pages_its_listings_have(
+    s3: FakeS3,
+) -> None:
     s3.most_keys = 2
     for number in range(12):
         deliver(s3, number, hours=number, region=("us-east-1", "eu-west-1")[number % 2])
@@ -164,7 +186,9 @@ def test_older_files_than_requested_are_not_read(s3: FakeS3) -> None:
     assert s3.gets() == 4
 
 
-def test_each_level_of_the_layout_is_listed_once_and_an_account_is_not_looked_through(s3: FakeS3) -> None:
+def test_each_level_of_the_layout_is_listed_once_and_an_account_is_not_looked_through(
+    s3: FakeS3,
+) -> None:
     for account in (ACCOUNT, "999999999999"):
         for region in ("eu-west-1", "us-east-1"):
             deliver(s3, 1, region=region, account=account)
@@ -177,7 +201,9 @@ def test_each_level_of_the_layout_is_listed_once_and_an_account_is_not_looked_th
     assert s3.gets() == len(s3.requests) - 8
 
 
-def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(prefetch, "_FETCHED_AHEAD", 2)
     s3.most_keys = 10
     for number in range(40):
@@ -206,7 +232,9 @@ def test_the_page_behind_that_of_the_last_day_is_not_asked_for(s3: FakeS3) -> No
 def test_logs_of_other_services_are_not_opened(s3: FakeS3) -> None:
     key = deliver(s3, 1)
     s3.objects[f"AWSLogs/{ACCOUNT}/Config/eu-west-1/2026/1/2/ConfigHistory/x.json.gz"] = b"broken"
-    s3.objects[f"AWSLogs/{ACCOUNT.replace('1', '2')}/Config/eu-west-1/2026/1/2/x.json.gz"] = b"broken"
+    s3.objects[f"AWSLogs/{ACCOUNT.replace('1', '2')}/Config/eu-west-1/2026/1/2/x.json.gz"] = (
+        b"broken"
+    )
     assert read(s3) == (names(1), [])
     assert [each for each in s3.requests if each.startswith("GET")] == [f"GET {key}"]
 
@@ -219,26 +247,40 @@ def test_digests_and_insights_are_not_opened(s3: FakeS3) -> None:
 
 
 @pytest.mark.parametrize("survey", [True, False], ids=["in turn", "by threads of their own"])
-def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Path, survey: bool) -> None:
+def test_a_bucket_is_read_as_the_folder_of_its_files_is(
+    s3: FakeS3, tmp_path: Path, survey: bool
+) -> None:
     for number in range(30):
-        key = deliver(s3, number, hours=3 * number, region=("us-east-1", "eu-west-1", "eu-west-2")[number % 3])
+        key = deliver(
+            s3, number, hours=3 * number, region=("us-east-1", "eu-west-1", "eu-west-2")[number % 3]
+        )
         if number % 7 == 3:
             s3.objects[key] = s3.objects[key][:-20]
     for key, body in s3.objects.items():
         path = tmp_path / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    folder, bucket = TrailFolder(tmp_path, survey=survey), S3Trail(s3.aws(), "s3://logs", S3TrailOptions(survey=survey))
+    folder, bucket = (
+        TrailFolder(tmp_path, survey=survey),
+        S3Trail(s3.aws(), "s3://logs", S3TrailOptions(survey=survey)),
+    )
     expected = list(folder.read(ALWAYS, MINE))
-    found = [item for item in bucket.read(ALWAYS, MINE) if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN]
-    assert [item for item in found if isinstance(item, Call)] == [item for item in expected if isinstance(item, Call)]
+    found = [
+        item
+        for item in bucket.read(ALWAYS, MINE)
+        if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN
+    ]
+    assert [item for item in found if isinstance(item, Call)] == [
+        item for item in expected if isinstance(item, Call)
+    ]
     assert [item.scope for item in found if isinstance(item, Gap)] == [
         item.scope for item in expected if isinstance(item, Gap)
     ]
     assert bucket.statistics == folder.statistics
 
 
-# What can go wrong, one kind after the other. A gap is all that a run hears; what could be read is read.
+# What can go wrong, one kind after the other. A gap is all that a run hears; what could be read is
+# read.
 
 
 def lost(detail: str, count: int, *regions: str) -> tuple[GapKind, Scope, str, int]:
@@ -252,7 +294,10 @@ def told(gaps: list[Gap]) -> list[tuple[GapKind, Scope, str, int]]:
 def test_denied_objects_are_one_gap_of_their_region_that_names_the_permission(s3: FakeS3) -> None:
     for number in range(6):
         deliver(s3, number, hours=number, region=("us-east-1", "eu-west-1")[number % 2])
-    who = f"User: {ROLE} is not authorized to perform: s3:GetObject because no identity-based policy allows it"
+    who = (
+        f"User: {ROLE} is not authorized to perform: s3:GetObject because no identity-based policy"
+        " allows it"
+    )
     s3.refuse("GET .*eu-west-1", "AccessDenied", who)
     found, gaps = read(s3)
     assert found == names(0, 2, 4)
@@ -260,12 +305,14 @@ def test_denied_objects_are_one_gap_of_their_region_that_names_the_permission(s3
     assert "AWS denied s3:GetObject" in gaps[0].detail
 
 
-def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_kms_decrypt(s3: FakeS3) -> None:
+def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_kms_decrypt(
+    s3: FakeS3,
+) -> None:
     deliver(s3, 1)
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
     message = (
-        f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no identity-based policy "
-        "allows the kms:Decrypt action"
+        f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no"
+        " identity-based policy allows the kms:Decrypt action"
     )
     s3.refuse("GET ", "AccessDenied", message)
     [gap] = read(s3)[1]
@@ -278,7 +325,9 @@ def test_a_denied_listing_is_a_gap_of_its_region(s3: FakeS3) -> None:
     s3.refuse("LIST .*eu-west-1", "AccessDenied", "Access Denied")
     found, gaps = read(s3)
     assert found == names(1)
-    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
+    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [
+        (GapKind.SOURCE_FAILED, ("eu-west-1",))
+    ]
     assert "s3:ListBucket" in gaps[0].detail
 
 
@@ -293,7 +342,9 @@ def test_a_bucket_that_may_not_be_listed_at_all_may_hide_any_call(s3: FakeS3) ->
 
 @pytest.fixture
 def little_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fetch few files ahead: on a loaded machine the threads fetch as many as they may before a failure is read."""
+    """Fetch few files ahead: on a loaded machine the threads fetch as many as they may before a
+    failure is read.
+    """
     monkeypatch.setattr(prefetch, "_FETCHED_AHEAD", 32)
 
 
@@ -312,9 +363,12 @@ def test_expired_credentials_end_the_reading_and_may_hide_any_call(s3: FakeS3) -
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "word"), [("SlowDown", 503, "AWS throttled the requests"), ("InternalError", 500, "AWS failed")]
+    ("code", "status", "word"),
+    [("SlowDown", 503, "AWS throttled the requests"), ("InternalError", 500, "AWS failed")],
 )
-def test_a_failure_is_retried_and_a_persistent_one_is_a_gap(s3: FakeS3, code: str, status: int, word: str) -> None:
+def test_a_failure_is_retried_and_a_persistent_one_is_a_gap(
+    s3: FakeS3, code: str, status: int, word: str
+) -> None:
     deliver(s3, 1)
     deliver(s3, 2, hours=1)
     s3.refuse("GET ", code, "Please reduce your request rate.", status, times=1)
@@ -322,7 +376,9 @@ def test_a_failure_is_retried_and_a_persistent_one_is_a_gap(s3: FakeS3, code: st
     s3.refuse("GET .*_0001", code, "Please reduce your request rate.", status)
     found, gaps = read(s3)
     assert found == names(2)
-    assert [(gap.kind, gap.scope.regions, gap.count) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",), 1)]
+    assert [(gap.kind, gap.scope.regions, gap.count) for gap in gaps] == [
+        (GapKind.SOURCE_FAILED, ("eu-west-1",), 1)
+    ]
     assert word in gaps[0].detail
 
 
@@ -332,7 +388,10 @@ def test_a_body_that_breaks_off_is_read_on_from_where_it_broke(s3: FakeS3, range
     key = deliver(s3, 1)
     s3.break_off("GET ", after=SIZE)
     assert read(s3) == (names(1), [])
-    assert [each for each in s3.requests if each.startswith("GET")] == [f"GET {key}", f"GET {key} bytes={SIZE}-"]
+    assert [each for each in s3.requests if each.startswith("GET")] == [
+        f"GET {key}",
+        f"GET {key} bytes={SIZE}-",
+    ]
 
 
 def test_a_body_does_not_go_on_with_the_bytes_of_another_object(s3: FakeS3) -> None:
@@ -344,7 +403,9 @@ def test_a_body_does_not_go_on_with_the_bytes_of_another_object(s3: FakeS3) -> N
 
 
 @pytest.mark.parametrize(
-    "tokens", [lambda _: b"", lambda _: b"<NextContinuationToken>same</NextContinuationToken>"], ids=["none", "same"]
+    "tokens",
+    [lambda _: b"", lambda _: b"<NextContinuationToken>same</NextContinuationToken>"],
+    ids=["none", "same"],
 )
 def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
     s3: FakeS3, monkeypatch: pytest.MonkeyPatch, tokens: Callable[[Any], bytes]
@@ -356,16 +417,22 @@ def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
 
     def listing(server: FakeS3, query: Mapping[str, str]) -> bytes:
         asked = {name: value for name, value in query.items() if name != "continuation-token"}
-        return re.sub(rb"<NextContinuationToken>.*?</NextContinuationToken>", tokens, whole(server, asked))
+        return re.sub(
+            rb"<NextContinuationToken>.*?</NextContinuationToken>", tokens, whole(server, asked)
+        )
 
     monkeypatch.setattr(FakeS3, "listing", listing)
     found, gaps = read(s3)
     assert found[:1] == names(0)
-    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
+    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [
+        (GapKind.SOURCE_FAILED, ("eu-west-1",))
+    ]
     assert "has no next page" in gaps[0].detail
 
 
-def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deliver(s3, 1)
 
     def listing(*_: Any, **__: Any) -> Any:
@@ -379,14 +446,17 @@ def test_an_unexpected_answer_may_hide_any_call_and_does_not_raise(s3: FakeS3, m
     assert "s3://logs could not be fully read: unexpected KeyError at test_trail.py" in gap.detail
 
 
-def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_so_far_is_said_now_and_then(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trail, "_SAY_EVERY", 2)
     for number in range(5):
         deliver(s3, number, hours=number)
     said = progress.LINES
     read(s3)
     assert said == [
-        "s3://logs: 1 folders of accounts and regions", "… 2 files of s3://logs so far", "… 4 files of s3://logs so far"
+        "s3://logs: 1 folders of accounts and regions", "… 2 files of s3://logs so far",
+        "… 4 files of s3://logs so far"
     ]  # fmt: skip
 
 
@@ -408,7 +478,9 @@ def test_a_run_that_is_interrupted_does_not_wait_for_an_answer(s3: FakeS3) -> No
     )
     key = next(iter(s3.objects))
     environment = {**os.environ, **s3.environment()}
-    done = subprocess.run([sys.executable, "-c", program, key], env=environment, timeout=45, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, key], env=environment, timeout=45, check=False
+    )
     assert done.returncode == 0
 
 
@@ -429,7 +501,9 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_bucket
     deliver(s3, 2, hours=-30)
     found, gaps = read(s3, Window(None, end), now=START + timedelta(minutes=minutes), waited=waited)
     assert found == (names(2, 1) if end is None else names(2))
-    assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, scope) for scope in scopes]
+    assert [(gap.kind, gap.scope) for gap in gaps] == [
+        (GapKind.EVENTS_LATE, scope) for scope in scopes
+    ]
     assert all("08:00 UTC" in gap.detail and "`wait-for-events`" in gap.detail for gap in gaps)
 
 
@@ -439,7 +513,9 @@ def test_duplicate_calls_show_late_events_too(s3: FakeS3, tmp_path: Path) -> Non
     for cache in (None, tmp_path, tmp_path):
         more = {"seen": seen, "cache": cache, "now": START + timedelta(minutes=3), "waited": True}
         found, gaps = read(s3, **more)
-        assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, Scope(data_events=True))]
+        assert [(gap.kind, gap.scope) for gap in gaps] == [
+            (GapKind.EVENTS_LATE, Scope(data_events=True))
+        ]
     assert found == []
 
 
@@ -451,7 +527,8 @@ def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
     assert found == names(2)
     assert told(gaps) == [
         lost(
-            "eu-west-1: The response of AWS was cut off while reading objects of s3://logs: run again later.",
+            "eu-west-1: The response of AWS was cut off while reading objects of s3://logs: run"
+            " again later.",
             1,
             "eu-west-1",
         )
@@ -469,7 +546,9 @@ def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
     s3.break_off("GET .*_0001", after=0, times=100)
     found, gaps = read(s3)
     assert found == names(2)
-    assert [(gap.scope.regions, gap.kind) for gap in gaps] == [(("eu-west-1",), GapKind.UNREADABLE_FILE)]
+    assert [(gap.scope.regions, gap.kind) for gap in gaps] == [
+        (("eu-west-1",), GapKind.UNREADABLE_FILE)
+    ]
     assert "cut off" in gaps[0].detail
 
 
@@ -490,7 +569,10 @@ def test_after_many_failures_in_a_row_the_rest_is_a_gap(s3: FakeS3) -> None:
         ("InvalidObjectState", "The operation is not valid for the object's storage class"),
         (
             "AccessDenied",
-            f"User: {ROLE} is not authorized to perform: kms:Decrypt on the resource associated with this",
+            (
+                f"User: {ROLE} is not authorized to perform: kms:Decrypt on the resource associated"
+                " with this"
+            ),
         ),
     ],
 )

@@ -1,4 +1,6 @@
-"""The promises of needs from a cloud assembly of the CDK: the CI role and the execution role, apart."""
+"""The promises of needs from a cloud assembly of the CDK: the CI role and the execution role,
+apart.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ def assembly(folder: Path, *, roles: bool = True) -> Path:
         "cloudFormationExecutionRoleArn": VARIABLE % "cfn-exec",
         "lookupRole": {"arn": VARIABLE % "lookup"},
     }
-    destination = {"bucketName": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}", "objectKey": "a.zip"}
+    destination = {
+        "bucketName": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}",
+        "objectKey": "a.zip",
+    }
     if roles:
         destination["assumeRoleArn"] = VARIABLE % "file-publishing"
     artifacts: dict[str, Any] = {
@@ -39,14 +44,21 @@ def assembly(folder: Path, *, roles: bool = True) -> Path:
         "Shop": {
             "type": "aws:cloudformation:stack",
             "environment": "aws://111122223333/eu-west-1",
-            "properties": {"templateFile": "Shop.template.json", "stackName": "shop", **(own if roles else {})},
+            "properties": {
+                "templateFile": "Shop.template.json",
+                "stackName": "shop",
+                **(own if roles else {}),
+            },
             "dependencies": ["Shop.assets"],
         },
     }
     files: dict[str, Any] = {
         "manifest.json": {"version": "48.0.0", "artifacts": artifacts},
         "Shop.template.json": {"Resources": {"Orders": {"Type": "AWS::SQS::Queue"}}},
-        "Shop.assets.json": {"files": {"a": {"destinations": {"current": destination}}}, "dockerImages": {}},
+        "Shop.assets.json": {
+            "files": {"a": {"destinations": {"current": destination}}},
+            "dockerImages": {},
+        },
     }
     for name, content in files.items():
         (out / name).write_text(json.dumps(content))
@@ -77,7 +89,10 @@ def test_the_execution_role_makes_the_resources_alone(tmp_path: Path) -> None:
 def test_the_deploy_role_deploys_the_stack_and_passes_the_execution_role(tmp_path: Path) -> None:
     found = needed(assembly(tmp_path), DEPLOY)
     assert ("iam:PassRole", EXECUTION) in found
-    assert ("cloudformation:ExecuteChangeSet", "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*") in found
+    assert (
+        "cloudformation:ExecuteChangeSet",
+        "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*",
+    ) in found
     assert not any(action.startswith("sqs:") for action, _ in found)
 
 
@@ -100,13 +115,20 @@ def test_a_damaged_assembly_is_bad_input(tmp_path: Path, name: str) -> None:
     [
         [1],
         {"Shop": 3},
-        {"Shop": {"type": "aws:cloudformation:stack", "dependencies": ["A"]}, "A": {"type": "cdk:asset-manifest"}},
+        {
+            "Shop": {"type": "aws:cloudformation:stack", "dependencies": ["A"]},
+            "A": {"type": "cdk:asset-manifest"},
+        },
         {"Shop": {"type": "aws:cloudformation:stack", "properties": {"lookupRole": "x"}}},
         {"Shop": {"type": "cdk:cloud-assembly", "properties": {"directoryName": "."}}},
     ],
 )
-def test_an_assembly_with_fields_of_other_types_is_bad_input(tmp_path: Path, artifacts: Any) -> None:
-    (assembly(tmp_path) / "cdk.out" / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+def test_an_assembly_with_fields_of_other_types_is_bad_input(
+    tmp_path: Path, artifacts: Any
+) -> None:
+    (assembly(tmp_path) / "cdk.out" / "manifest.json").write_text(
+        json.dumps({"artifacts": artifacts})
+    )
     with pytest.raises(InputError):
         needed(tmp_path, CI)
 
@@ -126,9 +148,13 @@ def test_a_role_of_the_bootstrap_needs_nothing_for_stacks_of_other_regions(tmp_p
     for role in (EXECUTION, DEPLOY):
         found = needed(whole, role)
         assert found
-        assert not any(action == "sts:AssumeRole" or ":us-east-1:" in resource for action, resource in found)
+        assert not any(
+            action == "sts:AssumeRole" or ":us-east-1:" in resource for action, resource in found
+        )
     assumed = {resource for action, resource in needed(whole, CI) if action == "sts:AssumeRole"}
-    assert {f"{ROLES}-deploy-role-111122223333-{region}" for region in ("eu-west-1", "us-east-1")} <= assumed
+    assert {
+        f"{ROLES}-deploy-role-111122223333-{region}" for region in ("eu-west-1", "us-east-1")
+    } <= assumed
 
 
 def test_the_publishing_role_uploads_and_assumes_no_role(tmp_path: Path) -> None:

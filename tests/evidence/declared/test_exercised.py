@@ -1,4 +1,6 @@
-"""The promises on declared actions without use: they count as idle only where every phase that needs them was seen."""
+"""The promises on declared actions without use: they count as idle only where every phase that
+needs them was seen.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ TABLE = ResourceKind(Tool.CLOUDFORMATION, "AWS::DynamoDB::Table")
 
 
 def declared(*kinds: ResourceKind) -> list[Declaration]:
-    return [Declaration("t.yaml", tuple(DeclaredResource(kind, "Main", (Phase.CREATE,)) for kind in kinds))]
+    return [
+        Declaration(
+            "t.yaml", tuple(DeclaredResource(kind, "Main", (Phase.CREATE,)) for kind in kinds)
+        )
+    ]
 
 
 def test_a_phase_is_seen_by_an_action_that_it_alone_has() -> None:
@@ -26,7 +32,11 @@ def test_a_phase_is_seen_by_an_action_that_it_alone_has() -> None:
     ("used", "idle", "open_ones"),
     [
         ((), set(), {"sqs:GetQueueUrl", "sqs:ListQueueTags", "sqs:DeleteQueue"}),
-        (("sqs:CreateQueue",), {"sqs:GetQueueUrl", "sqs:ListQueueTags"}, {"sqs:SetQueueAttributes", "sqs:DeleteQueue"}),
+        (
+            ("sqs:CreateQueue",),
+            {"sqs:GetQueueUrl", "sqs:ListQueueTags"},
+            {"sqs:SetQueueAttributes", "sqs:DeleteQueue"},
+        ),
         (
             ("sqs:CreateQueue", "sqs:SetQueueAttributes"),
             {"sqs:GetQueueUrl", "sqs:ListQueueTags", "sqs:TagQueue"},
@@ -52,6 +62,10 @@ def test_another_type_without_a_seen_phase_keeps_what_it_shares() -> None:
 def test_tags_that_only_the_creation_needs_are_idle_without_an_update() -> None:
     rule = ResourceKind(Tool.CLOUDFORMATION, "AWS::Events::Rule")
     used = ("events:PutRule", "events:PutTargets")
-    plain, tagged = (DeclaredResource(rule, "Main", (Phase.CREATE,), tagged=tagged) for tagged in (False, True))
+    plain, tagged = (
+        DeclaredResource(rule, "Main", (Phase.CREATE,), tagged=tagged) for tagged in (False, True)
+    )
     assert "events:TagResource" in exercised_actions([Declaration("t.yaml", (plain,))], used)
-    assert "events:TagResource" not in exercised_actions([Declaration("t.yaml", (plain, tagged))], used)
+    assert "events:TagResource" not in exercised_actions(
+        [Declaration("t.yaml", (plain, tagged))], used
+    )

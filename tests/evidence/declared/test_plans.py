@@ -1,4 +1,6 @@
-"""The promises of needs from Terraform plans: only what the change needs, on names and references of the plan."""
+"""The promises of needs from Terraform plans: only what the change needs, on names and references
+of the plan.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ PLACE = Place("aws", "111122223333", "eu-west-1")
 ACCOUNT = "111122223333"
 
 
-def change(kind: str, actions: list[str], after: Any = None, before: Any = None, **unknown: bool) -> dict[str, Any]:
+def change(
+    kind: str, actions: list[str], after: Any = None, before: Any = None, **unknown: bool
+) -> dict[str, Any]:
     return {
         "address": f"{kind}.main",
         "mode": "managed",
@@ -29,7 +33,12 @@ def change(kind: str, actions: list[str], after: Any = None, before: Any = None,
 
 
 def plan(*changes: dict[str, Any], configuration: Any = None, **more: Any) -> bytes:
-    whole = {"format_version": "1.2", "planned_values": {}, "resource_changes": list(changes), **more}
+    whole = {
+        "format_version": "1.2",
+        "planned_values": {},
+        "resource_changes": list(changes),
+        **more,
+    }
     return json.dumps({**whole, "configuration": {"root_module": configuration or {}}}).encode()
 
 
@@ -58,7 +67,9 @@ def test_a_plan_that_creates_needs_creation_and_reads() -> None:
 
 
 def test_tags_need_the_permission_to_tag() -> None:
-    found = needed(plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {"a": "b"}})))
+    found = needed(
+        plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {"a": "b"}}))
+    )
     assert "sqs:TagQueue" in found
 
 
@@ -93,11 +104,20 @@ def test_a_role_that_the_plan_makes_is_passed_by_its_reference() -> None:
         "expressions": {"role": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}},
     }
     raw = plan(
-        change("aws_iam_role", ["create"], {"name": "worker", "path": "/", "assume_role_policy": trust}, arn=True),
+        change(
+            "aws_iam_role",
+            ["create"],
+            {"name": "worker", "path": "/", "assume_role_policy": trust},
+            arn=True,
+        ),
         change("aws_lambda_function", ["create"], {"function_name": "worker"}, role=True, arn=True),
         configuration={"resources": [function]},
     )
-    (passed,) = [need for need in needs_of(read_plan(raw, "p"), PLACE) if need.permission.action == "iam:PassRole"]
+    (passed,) = [
+        need
+        for need in needs_of(read_plan(raw, "p"), PLACE)
+        if need.permission.action == "iam:PassRole"
+    ]
     assert passed.permission.resource == f"arn:aws:iam::{ACCOUNT}:role/worker"
     assert passed.permission.conditions[0].values == ("lambda.amazonaws.com",)
 
@@ -108,21 +128,35 @@ def test_a_prefix_opens_the_end_of_a_name() -> None:
 
 
 def test_a_name_is_no_id_that_aws_gives() -> None:
-    found = needed(plan(change("aws_security_group", ["create"], {"name": "web", "ingress": [], "vpc_id": "vpc-1"})))
+    found = needed(
+        plan(
+            change(
+                "aws_security_group", ["create"], {"name": "web", "ingress": [], "vpc_id": "vpc-1"}
+            )
+        )
+    )
     assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:security-group/*" in found["ec2:CreateSecurityGroup"]
 
 
 def test_a_rule_of_an_event_bus_has_its_own_name() -> None:
     found = needed(
-        plan(change("aws_cloudwatch_event_rule", ["create"], {"name": "nightly", "event_bus_name": "default"}))
+        plan(
+            change(
+                "aws_cloudwatch_event_rule",
+                ["create"],
+                {"name": "nightly", "event_bus_name": "default"},
+            )
+        )
     )
     assert f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly" in found["events:PutRule"]
 
 
 def test_a_data_source_is_read() -> None:
     state = {"values": {"root_module": {"resources": [
-        {"mode": "data", "type": "aws_sqs_queue", "address": "data.aws_sqs_queue.q", "values": {"name": "orders"}},
-        {"mode": "data", "type": "aws_caller_identity", "address": "data.aws_caller_identity.me", "values": {}},
+        {"mode": "data", "type": "aws_sqs_queue", "address": "data.aws_sqs_queue.q",
+        "values": {"name": "orders"}},
+        {"mode": "data", "type": "aws_caller_identity", "address": "data.aws_caller_identity.me",
+        "values": {}},
     ]}}}  # fmt: skip
     raw = plan(prior_state=state)
     assert "sqs:GetQueueAttributes" in needed(raw)
@@ -140,7 +174,12 @@ def test_other_providers_are_left_out_and_unknown_types_named() -> None:
 
 
 def test_the_backend_in_s3_needs_state_and_lock() -> None:
-    config = {"bucket": "state", "key": "app.tfstate", "use_lockfile": True, "dynamodb_table": "locks"}
+    config = {
+        "bucket": "state",
+        "key": "app.tfstate",
+        "use_lockfile": True,
+        "dynamodb_table": "locks",
+    }
     found = backend_calls(json.dumps({"backend": {"type": "s3", "config": config}}).encode(), PLACE)
     on = {(need.permission.action, need.permission.resource) for need in found}
     assert ("s3:PutObject", "arn:aws:s3:::state/app.tfstate") in on
@@ -149,7 +188,9 @@ def test_the_backend_in_s3_needs_state_and_lock() -> None:
     assert backend_calls(b'{"backend": {"type": "local"}}', PLACE) == ()
 
 
-@pytest.mark.parametrize("raw", [b"{", b"[]", b"{}", b'{"planned_values": {}, "resource_changes": 3}'])
+@pytest.mark.parametrize(
+    "raw", [b"{", b"[]", b"{}", b'{"planned_values": {}, "resource_changes": 3}']
+)
 def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
     with pytest.raises(InputError, match="terraform show -json"):
         read_plan(raw, "plan.json")
@@ -170,7 +211,12 @@ def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
             "sqs:SetQueueAttributes",
             f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
         ),
-        ("aws_kms_alias", {"name": "alias/orders"}, "kms:CreateAlias", f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/orders"),
+        (
+            "aws_kms_alias",
+            {"name": "alias/orders"},
+            "kms:CreateAlias",
+            f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/orders",
+        ),
         ("aws_s3_bucket_policy", {"bucket": "files"}, "s3:PutBucketPolicy", "arn:aws:s3:::files"),
         (
             "aws_cloudwatch_event_target",
@@ -201,13 +247,38 @@ def test_known_names_of_other_resources_are_in_the_arn(
 @pytest.mark.parametrize(
     ("kind", "action", "with_it", "without"),
     [
-        ("aws_lambda_function", "lambda:GetLayerVersion", {"layers": ["arn:aws:lambda:eu-west-1:1:layer:a:1"]}, {}),
-        ("aws_lambda_function", "ec2:DescribeSubnets", {"vpc_config": [{"subnet_ids": ["subnet-1"]}]}, {}),
+        (
+            "aws_lambda_function",
+            "lambda:GetLayerVersion",
+            {"layers": ["arn:aws:lambda:eu-west-1:1:layer:a:1"]},
+            {},
+        ),
+        (
+            "aws_lambda_function",
+            "ec2:DescribeSubnets",
+            {"vpc_config": [{"subnet_ids": ["subnet-1"]}]},
+            {},
+        ),
         ("aws_s3_object", "s3:PutObjectAcl", {"acl": "private"}, {}),
-        ("aws_secretsmanager_secret", "secretsmanager:ReplicateSecretToRegions", {"replica": [{"region": "x"}]}, {}),
-        ("aws_db_instance", "secretsmanager:CreateSecret", {"manage_master_user_password": True}, {"password": "x"}),
+        (
+            "aws_secretsmanager_secret",
+            "secretsmanager:ReplicateSecretToRegions",
+            {"replica": [{"region": "x"}]},
+            {},
+        ),
+        (
+            "aws_db_instance",
+            "secretsmanager:CreateSecret",
+            {"manage_master_user_password": True},
+            {"password": "x"},
+        ),
         ("aws_flow_log", "logs:CreateLogDelivery", {"log_destination": "arn:aws:s3:::flow"}, {}),
-        ("aws_backup_vault", "kms:CreateGrant", {"kms_key_arn": "arn:aws:kms:eu-west-1:1:key/1"}, {}),
+        (
+            "aws_backup_vault",
+            "kms:CreateGrant",
+            {"kms_key_arn": "arn:aws:kms:eu-west-1:1:key/1"},
+            {},
+        ),
     ],
 )
 def test_an_argument_needs_what_its_service_authorizes_inside_the_call(
@@ -219,7 +290,9 @@ def test_an_argument_needs_what_its_service_authorizes_inside_the_call(
 
 def test_a_final_snapshot_needs_the_right_to_make_it() -> None:
     database = {"identifier": "orders", "final_snapshot_identifier": "orders-last"}
-    assert "rds:CreateDBSnapshot" in needed(plan(change("aws_db_instance", ["delete"], None, database)))
+    assert "rds:CreateDBSnapshot" in needed(
+        plan(change("aws_db_instance", ["delete"], None, database))
+    )
     assert "rds:CreateDBSnapshot" not in needed(
         plan(change("aws_db_instance", ["delete"], None, {"identifier": "orders"}))
     )
@@ -232,25 +305,36 @@ def test_a_web_acl_of_a_load_balancer_needs_its_permission() -> None:
     assert "apigateway:SetWebACL" not in found
 
 
-@pytest.mark.parametrize("kind", ["aws_vpc", "aws_cloudwatch_log_group", "aws_db_instance", "aws_lambda_function"])
+@pytest.mark.parametrize(
+    "kind", ["aws_vpc", "aws_cloudwatch_log_group", "aws_db_instance", "aws_lambda_function"]
+)
 def test_tags_of_a_new_resource_need_the_permission_of_their_service(kind: str) -> None:
     tags = {"aws_vpc": "ec2:CreateTags", "aws_db_instance": "rds:AddTagsToResource"}
-    tag = tags.get(kind, {"aws_lambda_function": "lambda:TagResource"}.get(kind, "logs:TagResource"))
+    tag = tags.get(
+        kind, {"aws_lambda_function": "lambda:TagResource"}.get(kind, "logs:TagResource")
+    )
     assert tag in needed(plan(change(kind, ["create"], {"tags_all": {"team": "shop"}})))
     assert tag not in needed(plan(change(kind, ["create"], {"tags_all": {}})))
 
 
 def test_a_reference_means_the_instance_with_its_index() -> None:
     queues = [
-        {**change("aws_sqs_queue", ["create"], {"name": name}), "address": f'aws_sqs_queue.main["{name}"]'}
+        {
+            **change("aws_sqs_queue", ["create"], {"name": name}),
+            "address": f'aws_sqs_queue.main["{name}"]',
+        }
         for name in ("shop-a", "shop-b")
     ]
     policy = change("aws_sqs_queue_policy", ["create"], {}, queue_url=True)
-    policies = [{**policy, "address": f"aws_sqs_queue_policy.main{index}"} for index in ('["shop-b"]', "")]
+    policies = [
+        {**policy, "address": f"aws_sqs_queue_policy.main{index}"} for index in ('["shop-b"]', "")
+    ]
 
     def written(reference: str, policy: dict[str, Any]) -> set[str]:
         expression = {"queue_url": {"references": [f"{reference}.url", reference, "each.key"]}}
-        configuration = {"resources": [{"address": "aws_sqs_queue_policy.main", "expressions": expression}]}
+        configuration = {
+            "resources": [{"address": "aws_sqs_queue_policy.main", "expressions": expression}]
+        }
         found = needed(plan(*queues, policy, configuration=configuration))["sqs:SetQueueAttributes"]
         return {each.rpartition(":")[2] for each in found}
 
@@ -262,33 +346,46 @@ def test_a_reference_means_the_instance_with_its_index() -> None:
 def test_a_role_inside_a_block_is_passed_by_its_reference() -> None:
     role = change("aws_iam_role", ["create"], {"name": "fire", "assume_role_policy": "{}"})
     stream = change(
-        "aws_kinesis_firehose_delivery_stream", ["create"], {"name": "f", "extended_s3_configuration": [{}]}
+        "aws_kinesis_firehose_delivery_stream",
+        ["create"],
+        {"name": "f", "extended_s3_configuration": [{}]},
     )
     stream["change"]["after_unknown"] = {"extended_s3_configuration": [{"role_arn": True}]}
     named = {"role_arn": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}}
     expressions = {"extended_s3_configuration": [named]}
     configuration = {
-        "resources": [{"address": "aws_kinesis_firehose_delivery_stream.main", "expressions": expressions}]
+        "resources": [
+            {"address": "aws_kinesis_firehose_delivery_stream.main", "expressions": expressions}
+        ]
     }
     found = needed(plan(role, stream, configuration=configuration))
     assert found["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/fire"}
 
 
 def test_a_role_that_an_instance_profile_names_is_passed() -> None:
-    role = change("aws_iam_role", ["create"], {"name": "web", "path": "/app/", "assume_role_policy": "{}"})
+    role = change(
+        "aws_iam_role", ["create"], {"name": "web", "path": "/app/", "assume_role_policy": "{}"}
+    )
     profile = change("aws_iam_instance_profile", ["create"], {"name": "web-profile", "role": "web"})
     assert needed(plan(role, profile))["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/app/web"}
 
 
 def test_an_attribute_that_aws_decides_asks_for_nothing() -> None:
-    balancer = change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]}, ip_address_type=True)
+    balancer = change(
+        "aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]}, ip_address_type=True
+    )
     assert "elasticloadbalancing:SetIpAddressType" not in needed(plan(balancer))
     balancer["change"]["after"]["ip_address_type"] = "dualstack"
     assert "elasticloadbalancing:SetIpAddressType" in needed(plan(balancer))
 
 
 def test_a_data_source_needs_what_it_reads_and_not_what_its_resource_does() -> None:
-    bucket = {"address": "data.aws_s3_bucket.a", "mode": "data", "type": "aws_s3_bucket", "values": {"bucket": "logs"}}
+    bucket = {
+        "address": "data.aws_s3_bucket.a",
+        "mode": "data",
+        "type": "aws_s3_bucket",
+        "values": {"bucket": "logs"},
+    }
     subnets = {"address": "data.aws_subnets.a", "mode": "data", "type": "aws_subnets", "values": {}}
     read = plan(prior_state={"values": {"root_module": {"resources": [bucket, subnets]}}})
     assert needed(read) == {
@@ -325,11 +422,17 @@ def test_an_update_without_its_role_passes_none() -> None:
 
 PROVIDERS = {
     "aws": {"name": "aws", "expressions": {"region": {"references": ["var.region"]}}},
-    "aws.edge": {"name": "aws", "alias": "edge", "expressions": {"region": {"constant_value": "us-east-1"}}},
+    "aws.edge": {
+        "name": "aws",
+        "alias": "edge",
+        "expressions": {"region": {"constant_value": "us-east-1"}},
+    },
     "aws.dns": {
         "name": "aws",
         "alias": "dns",
-        "expressions": {"assume_role": [{"role_arn": {"constant_value": "arn:aws:iam::999988887777:role/dns"}}]},
+        "expressions": {
+            "assume_role": [{"role_arn": {"constant_value": "arn:aws:iam::999988887777:role/dns"}}]
+        },
     },
 }
 
@@ -350,8 +453,12 @@ def test_a_resource_is_in_the_region_of_its_provider(key: str, region: str) -> N
 
 def test_what_a_provider_makes_as_another_role_needs_that_role_alone() -> None:
     other = "arn:aws:iam::999988887777:role/dns"
-    found = needs_of(read_plan(of_provider("aws.dns"), "p", f"arn:aws:iam::{ACCOUNT}:role/ci"), PLACE)
-    assert [(need.permission.action, need.permission.resource) for need in found] == [("sts:AssumeRole", other)]
+    found = needs_of(
+        read_plan(of_provider("aws.dns"), "p", f"arn:aws:iam::{ACCOUNT}:role/ci"), PLACE
+    )
+    assert [(need.permission.action, need.permission.resource) for need in found] == [
+        ("sts:AssumeRole", other)
+    ]
     own = needs_of(read_plan(of_provider("aws.dns"), "p", other), PLACE)
     assert "sns:CreateTopic" in {need.permission.action for need in own}
 
@@ -362,15 +469,23 @@ def test_a_load_balancer_makes_no_security_group() -> None:
 
 
 def test_a_document_is_no_name() -> None:
-    found = needed(plan(change("aws_iam_policy", ["create"], {"name": "reading", "policy": '{"Statement":[]}'})))
+    found = needed(
+        plan(
+            change("aws_iam_policy", ["create"], {"name": "reading", "policy": '{"Statement":[]}'})
+        )
+    )
     assert found["iam:CreatePolicy"] == {f"arn:aws:iam::{ACCOUNT}:policy/reading"}
 
 
 def test_a_number_that_is_not_set_asks_for_nothing() -> None:
     function = {"function_name": "mail", "reserved_concurrent_executions": -1}
-    assert "lambda:PutFunctionConcurrency" not in needed(plan(change("aws_lambda_function", ["create"], function)))
+    assert "lambda:PutFunctionConcurrency" not in needed(
+        plan(change("aws_lambda_function", ["create"], function))
+    )
     function["reserved_concurrent_executions"] = 2
-    assert "lambda:PutFunctionConcurrency" in needed(plan(change("aws_lambda_function", ["create"], function)))
+    assert "lambda:PutFunctionConcurrency" in needed(
+        plan(change("aws_lambda_function", ["create"], function))
+    )
 
 
 def test_what_is_on_asks_for_nothing_that_switches_it_off() -> None:
@@ -384,18 +499,30 @@ def test_a_name_of_a_declared_role_means_the_role_with_its_path() -> None:
     role = {"name": "host", "path": "/hosts/"}
     profile = change("aws_iam_instance_profile", ["create"], {"name": "host", "role": "host"})
     found = needed(plan(change("aws_iam_role", ["create"], role), profile))
-    assert found["iam:PassRole"] == found["iam:GetRole"] == {f"arn:aws:iam::{ACCOUNT}:role/hosts/host"}
+    assert (
+        found["iam:PassRole"] == found["iam:GetRole"] == {f"arn:aws:iam::{ACCOUNT}:role/hosts/host"}
+    )
 
 
 @pytest.mark.parametrize(("kind", "other"), [("ingress", "Egress"), ("egress", "Ingress")])
-def test_a_rule_of_a_security_group_needs_the_action_of_its_direction(kind: str, other: str) -> None:
-    found = needed(plan(change("aws_security_group_rule", ["create"], {"type": kind, "security_group_id": "sg-1"})))
+def test_a_rule_of_a_security_group_needs_the_action_of_its_direction(
+    kind: str, other: str
+) -> None:
+    found = needed(
+        plan(
+            change(
+                "aws_security_group_rule", ["create"], {"type": kind, "security_group_id": "sg-1"}
+            )
+        )
+    )
     assert f"ec2:AuthorizeSecurityGroup{kind.title()}" in found
     assert f"ec2:AuthorizeSecurityGroup{other}" not in found
 
 
 def state_of(**config: Any) -> bytes:
-    return json.dumps({"backend": {"type": "s3", "config": {"bucket": "state", "key": "app", **config}}}).encode()
+    return json.dumps(
+        {"backend": {"type": "s3", "config": {"bucket": "state", "key": "app", **config}}}
+    ).encode()
 
 
 @pytest.mark.parametrize("assumes", [{"role_arn": "ROLE"}, {"assume_role": [{"role_arn": "ROLE"}]}])
@@ -408,7 +535,9 @@ def test_a_backend_that_assumes_another_role_needs_that_alone(assumes: dict[str,
 
 
 def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
-    found = backend_calls(state_of(region="eu-north-1", dynamodb_table="locks", kms_key_id="alias/state"), PLACE)
+    found = backend_calls(
+        state_of(region="eu-north-1", dynamodb_table="locks", kms_key_id="alias/state"), PLACE
+    )
     on = {(need.permission.action, need.permission.resource) for need in found}
     assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-north-1:{ACCOUNT}:table/locks") in on
     assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in on
@@ -416,9 +545,13 @@ def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
 
 def test_an_encrypted_cluster_needs_a_grant_on_its_key() -> None:
     key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
-    found = needed(plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db", "kms_key_id": key})))
+    found = needed(
+        plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db", "kms_key_id": key}))
+    )
     assert found["kms:CreateGrant"] == found["kms:DescribeKey"] == {key}
-    assert "kms:CreateGrant" not in needed(plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db"})))
+    assert "kms:CreateGrant" not in needed(
+        plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db"}))
+    )
 
 
 @pytest.mark.parametrize("actions", [["create"], ["no-op"]])
@@ -448,12 +581,16 @@ def test_an_update_of_a_tagged_resource_tags_it_only_if_its_tags_change() -> Non
 def test_a_bucket_of_a_shortened_plan_needs_what_its_attributes_ask_for() -> None:
     found = needed(plan(change("aws_s3_bucket", ["create"], {"bucket": "logs", "acl": "private"})))
     assert "s3:PutBucketAcl" in found
-    assert not {"s3:PutBucketPolicy", "s3:PutBucketCORS", "s3:PutReplicationConfiguration"} & {*found}
+    assert not {"s3:PutBucketPolicy", "s3:PutBucketCORS", "s3:PutReplicationConfiguration"} & {
+        *found
+    }
 
 
 def test_new_code_of_a_function_is_read_from_its_bucket() -> None:
     before = {"function_name": "pay", "s3_bucket": "code", "s3_key": "1.zip"}
-    found = needed(plan(change("aws_lambda_function", ["update"], {**before, "s3_key": "2.zip"}, before)))
+    found = needed(
+        plan(change("aws_lambda_function", ["update"], {**before, "s3_key": "2.zip"}, before))
+    )
     assert found["s3:GetObject"] == {"arn:aws:s3:::code/*"}
     assert "lambda:PutFunctionConcurrency" not in found
 
@@ -467,12 +604,22 @@ def test_what_is_scaled_is_not_the_id_of_its_target() -> None:
 
 
 def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> None:
-    cluster = {"cluster_identifier": "orders", "engine": "aurora-mysql", "db_subnet_group_name": "private"}
+    cluster = {
+        "cluster_identifier": "orders",
+        "engine": "aurora-mysql",
+        "db_subnet_group_name": "private",
+    }
     found = needed(plan(change("aws_rds_cluster", ["create"], cluster)))
     ends = {arn.split(":", 5)[5] for arn in found["rds:CreateDBCluster"]}
     assert ends == {"cluster:orders", "subgrp:private", "og:default*", "cluster-pg:default*"}
-    managed = needed(plan(change("aws_rds_cluster", ["create"], {**cluster, "manage_master_user_password": True})))
-    assert managed["secretsmanager:CreateSecret"] == {f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rds!*"}
+    managed = needed(
+        plan(
+            change("aws_rds_cluster", ["create"], {**cluster, "manage_master_user_password": True})
+        )
+    )
+    assert managed["secretsmanager:CreateSecret"] == {
+        f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rds!*"
+    }
     open_one = change("aws_rds_cluster", ["create"], cluster, db_cluster_parameter_group_name=True)
     expressions = {"db_cluster_parameter_group_name": {"references": ["var.group"]}}
     resource = {"address": "aws_rds_cluster.main", "expressions": expressions}
@@ -484,8 +631,13 @@ def test_a_group_under_a_shorter_name_and_a_load_balancer_by_its_reference_are_n
     cache = {"replication_group_id": "carts", "engine": "redis", "subnet_group_name": "private"}
     found = needed(plan(change("aws_elasticache_replication_group", ["create"], cache)))
     place = f"eu-west-1:{ACCOUNT}"
-    assert f"arn:aws:elasticache:{place}:subnetgroup:private" in found["elasticache:CreateReplicationGroup"]
-    balancer = change("aws_lb", ["create"], {"name": "web", "load_balancer_type": "application"}, arn=True)
+    assert (
+        f"arn:aws:elasticache:{place}:subnetgroup:private"
+        in found["elasticache:CreateReplicationGroup"]
+    )
+    balancer = change(
+        "aws_lb", ["create"], {"name": "web", "load_balancer_type": "application"}, arn=True
+    )
     listener = change("aws_lb_listener", ["create"], {"port": 80}, load_balancer_arn=True)
     references = {"load_balancer_arn": {"references": ["aws_lb.main.arn", "aws_lb.main"]}}
     configured = {"resources": [{"address": "aws_lb_listener.main", "expressions": references}]}
@@ -498,26 +650,39 @@ def test_a_group_under_a_shorter_name_and_a_load_balancer_by_its_reference_are_n
 def test_the_address_of_a_resource_is_not_repeated_with_its_type() -> None:
     queue = change("aws_sqs_queue", ["create"], {"name": "orders"})
     needs = needs_of(read_plan(plan(queue), "plan.json"), PLACE)
-    assert {need.because for need in needs} == {"aws_sqs_queue.main (create)", "aws_sqs_queue.main (read)"}
+    assert {need.because for need in needs} == {
+        "aws_sqs_queue.main (create)",
+        "aws_sqs_queue.main (read)",
+    }
 
 
 def test_a_changed_rule_of_a_security_group_needs_the_actions_of_its_direction() -> None:
     before = {"id": "sg-1", "name": "web", "egress": [{"from_port": 443}]}
-    found = needed(plan(change("aws_security_group", ["update"], {**before, "egress": [{"from_port": 80}]}, before)))
+    found = needed(
+        plan(
+            change(
+                "aws_security_group", ["update"], {**before, "egress": [{"from_port": 80}]}, before
+            )
+        )
+    )
     assert {"ec2:RevokeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress"} <= {*found}
     assert not {"ec2:RevokeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress"} & {*found}
 
 
 def test_more_memory_of_a_function_needs_no_new_code() -> None:
     before = {"function_name": "pay", "memory_size": 128}
-    found = needed(plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before)))
+    found = needed(
+        plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before))
+    )
     assert "lambda:UpdateFunctionConfiguration" in found
     assert "lambda:UpdateFunctionCode" not in found
 
 
 def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
     plain = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key"})))
-    policed = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key", "policy": "{}"})))
+    policed = needed(
+        plan(change("aws_secretsmanager_secret", ["create"], {"name": "key", "policy": "{}"}))
+    )
     assert {*policed} - {*plain} == {"secretsmanager:PutResourcePolicy"}
 
 
@@ -526,7 +691,10 @@ def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
     [
         (
             "aws_iam_openid_connect_provider",
-            {"url": "https://token.actions.githubusercontent.com", "client_id_list": ["sts.amazonaws.com"]},
+            {
+                "url": "https://token.actions.githubusercontent.com",
+                "client_id_list": ["sts.amazonaws.com"],
+            },
             "iam:CreateOpenIDConnectProvider",
             "oidc-provider/token.actions.githubusercontent.com",
         ),
@@ -542,15 +710,22 @@ def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
 def test_identities_are_named_by_what_their_arn_has(
     kind: str, after: dict[str, Any], action: str, resource: str
 ) -> None:
-    assert needed(plan(change(kind, ["create"], after)))[action] == {f"arn:aws:iam::{ACCOUNT}:{resource}"}
+    assert needed(plan(change(kind, ["create"], after)))[action] == {
+        f"arn:aws:iam::{ACCOUNT}:{resource}"
+    }
 
 
 def test_an_association_needs_both_resources_and_makes_neither() -> None:
     balancer = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:loadbalancer/app/web/abc"
-    association = change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": balancer}, web_acl_arn=True)
+    association = change(
+        "aws_wafv2_web_acl_association", ["create"], {"resource_arn": balancer}, web_acl_arn=True
+    )
     acl = change("aws_wafv2_web_acl", ["create"], {"name": "edge", "scope": "REGIONAL"}, arn=True)
     named = {"references": ["aws_wafv2_web_acl.main.arn", "aws_wafv2_web_acl.main"]}
-    of_association = {"address": "aws_wafv2_web_acl_association.main", "expressions": {"web_acl_arn": named}}
+    of_association = {
+        "address": "aws_wafv2_web_acl_association.main",
+        "expressions": {"web_acl_arn": named},
+    }
     found = needed(plan(association, acl, configuration={"resources": [of_association]}))
     assert found["wafv2:AssociateWebACL"] == {
         balancer,
@@ -558,7 +733,12 @@ def test_an_association_needs_both_resources_and_makes_neither() -> None:
     }
 
 
-DATABASE = {"identifier": "main", "instance_class": "db.t3.micro", "engine": "postgres", "replicate_source_db": None}
+DATABASE = {
+    "identifier": "main",
+    "instance_class": "db.t3.micro",
+    "engine": "postgres",
+    "replicate_source_db": None,
+}
 
 
 @pytest.mark.parametrize(("blocks", "is_needed"), [([], False), ([{"enabled": True}], True)])
@@ -566,35 +746,64 @@ def test_an_update_deletes_a_database_only_after_a_blue_green_deployment(
     blocks: list[dict[str, bool]], is_needed: bool
 ) -> None:
     before = {**DATABASE, "blue_green_update": blocks}
-    found = needed(plan(change("aws_db_instance", ["update"], {**before, "instance_class": "db.t3.large"}, before)))
+    found = needed(
+        plan(
+            change(
+                "aws_db_instance", ["update"], {**before, "instance_class": "db.t3.large"}, before
+            )
+        )
+    )
     wanted = {"rds:DeleteDBInstance", "rds:SwitchoverBlueGreenDeployment"}
     assert wanted & found.keys() == (wanted if is_needed else set())
     assert "rds:PromoteReadReplica" not in found
-    assert "rds:DeleteDBInstance" in needed(plan(change("aws_db_instance", ["delete"], None, before)))
+    assert "rds:DeleteDBInstance" in needed(
+        plan(change("aws_db_instance", ["delete"], None, before))
+    )
 
 
 def test_a_new_instance_is_neither_stopped_nor_changed_in_its_options() -> None:
-    new = {"ami": "ami-1", "instance_type": "t3.micro", "monitoring": True, "user_data": "x", "source_dest_check": True}
+    new = {
+        "ami": "ami-1",
+        "instance_type": "t3.micro",
+        "monitoring": True,
+        "user_data": "x",
+        "source_dest_check": True,
+    }
     found = needed(plan(change("aws_instance", ["create"], new)))
-    unwanted = {"ec2:StopInstances", "ec2:StartInstances", "ec2:ModifyVolume", "ec2:MonitorInstances"}
+    unwanted = {
+        "ec2:StopInstances",
+        "ec2:StartInstances",
+        "ec2:ModifyVolume",
+        "ec2:MonitorInstances",
+    }
     assert "ec2:RunInstances" in found
     assert {*unwanted, "ec2:GetPasswordData", "ec2:ModifyInstanceAttribute"}.isdisjoint(found)
     router = needed(plan(change("aws_instance", ["create"], {**new, "source_dest_check": False})))
     assert "ec2:ModifyInstanceAttribute" in router
-    larger = needed(plan(change("aws_instance", ["update"], {**new, "instance_type": "t3.large"}, new)))
-    assert {"ec2:StopInstances", "ec2:StartInstances", "ec2:ModifyInstanceAttribute"} <= larger.keys()
+    larger = needed(
+        plan(change("aws_instance", ["update"], {**new, "instance_type": "t3.large"}, new))
+    )
+    assert {
+        "ec2:StopInstances",
+        "ec2:StartInstances",
+        "ec2:ModifyInstanceAttribute",
+    } <= larger.keys()
     unwatched = needed(plan(change("aws_instance", ["update"], {**new, "monitoring": False}, new)))
     assert "ec2:UnmonitorInstances" in unwatched
     assert {"ec2:MonitorInstances", "ec2:StopInstances"}.isdisjoint(unwatched)
 
 
 def test_a_plan_of_changes_alone_is_read() -> None:
-    raw = json.dumps({"resource_changes": [change("aws_sqs_queue", ["delete"], None, QUEUE)]}).encode()
+    raw = json.dumps(
+        {"resource_changes": [change("aws_sqs_queue", ["delete"], None, QUEUE)]}
+    ).encode()
     assert needed(raw)["sqs:DeleteQueue"] == {QUEUE["arn"]}
 
 
 def test_a_subnet_is_no_secondary_subnet() -> None:
-    found = needed(plan(change("aws_instance", ["create"], {"ami": "ami-1", "subnet_id": "subnet-01"})))
+    found = needed(
+        plan(change("aws_instance", ["create"], {"ami": "ami-1", "subnet_id": "subnet-01"}))
+    )
     assert not any(":secondary-subnet/" in each for each in found["ec2:RunInstances"])
     assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:subnet/subnet-01" in found["ec2:RunInstances"]
 

@@ -1,4 +1,6 @@
-"""The promises of needs from templates: those of a real minimal policy, no others without cause, on named resources."""
+"""The promises of needs from templates: those of a real minimal policy, no others without cause, on
+named resources.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ LAMBDA = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.co
 
 @pytest.fixture(scope="module")
 def pipeline() -> Declaration:
-    return read_template((HERE / "order-pipeline.yaml").read_bytes(), "order-pipeline.yaml", Stack("orders"), PLACE)
+    return read_template(
+        (HERE / "order-pipeline.yaml").read_bytes(), "order-pipeline.yaml", Stack("orders"), PLACE
+    )
 
 
 def declared(text: str, stack: str = "shop") -> dict[str, set[str]]:
@@ -62,14 +66,16 @@ def test_the_minimal_policy_of_a_real_stack_is_covered(pipeline: Declaration) ->
         for action, resources in wanted.items()
         for resource in resources
         if not any(
-            need.permission.action == action and resource_covers(need.permission.resource, resource) for need in found
+            need.permission.action == action and resource_covers(need.permission.resource, resource)
+            for need in found
         )
     ]
     assert missing == []
 
 
 def test_what_handlers_read_of_a_real_stack_is_in_the_draft(pipeline: Declaration) -> None:
-    """Successful and denied reads of its deployment and deletion: results/ of github.com/abefarris/cfn-least-privilege.
+    """Successful and denied reads of its deployment and deletion: results/ of
+    github.com/abefarris/cfn-least-privilege.
 
     Left out are two that no handler declares, and the description of a key that no property names.
     """
@@ -89,7 +95,9 @@ def test_every_declared_resource_fits_its_action(pipeline: Declaration) -> None:
         assert fits(need.permission.action, need.permission.resource), need
 
 
-def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(pipeline: Declaration) -> None:
+def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(
+    pipeline: Declaration,
+) -> None:
     passed = {
         need.permission.resource.rpartition("/")[2]: need.permission.conditions
         for need in needs_of(pipeline, PLACE)
@@ -104,16 +112,44 @@ def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(pipeline:
     ("kind", "properties", "action"),
     [
         ("AWS::S3::Bucket", "{CorsConfiguration: {CorsRules: []}}", "s3:PutBucketCORS"),
-        ("AWS::S3::Bucket", "{VersioningConfiguration: {Status: Enabled}}", "s3:PutBucketVersioning"),
+        (
+            "AWS::S3::Bucket",
+            "{VersioningConfiguration: {Status: Enabled}}",
+            "s3:PutBucketVersioning",
+        ),
         ("AWS::Lambda::Function", "{Code: {S3Bucket: b, S3Key: k}}", "s3:GetObject"),
         ("AWS::Lambda::Function", "{Code: src/}", "s3:GetObject"),
-        ("AWS::Lambda::Function", "{KmsKeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}", "kms:Decrypt"),
-        ("AWS::Lambda::Function", "{ReservedConcurrentExecutions: 5}", "lambda:PutFunctionConcurrency"),
-        ("AWS::Lambda::Function", "{VpcConfig: {SecurityGroupIds: [sg-1]}}", "ec2:DescribeSecurityGroups"),
-        ("AWS::DynamoDB::Table", "{TimeToLiveSpecification: {Enabled: true}}", "dynamodb:UpdateTimeToLive"),
+        (
+            "AWS::Lambda::Function",
+            "{KmsKeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}",
+            "kms:Decrypt",
+        ),
+        (
+            "AWS::Lambda::Function",
+            "{ReservedConcurrentExecutions: 5}",
+            "lambda:PutFunctionConcurrency",
+        ),
+        (
+            "AWS::Lambda::Function",
+            "{VpcConfig: {SecurityGroupIds: [sg-1]}}",
+            "ec2:DescribeSecurityGroups",
+        ),
+        (
+            "AWS::DynamoDB::Table",
+            "{TimeToLiveSpecification: {Enabled: true}}",
+            "dynamodb:UpdateTimeToLive",
+        ),
         ("AWS::SQS::Queue", "{Tags: [{Key: a, Value: b}]}", "sqs:TagQueue"),
-        ("AWS::IAM::Role", "{ManagedPolicyArns: ['arn:aws:iam::aws:policy/X']}", "iam:AttachRolePolicy"),
-        ("AWS::IAM::Role", "{Policies: [{PolicyName: p, PolicyDocument: {}}]}", "iam:GetRolePolicy"),
+        (
+            "AWS::IAM::Role",
+            "{ManagedPolicyArns: ['arn:aws:iam::aws:policy/X']}",
+            "iam:AttachRolePolicy",
+        ),
+        (
+            "AWS::IAM::Role",
+            "{Policies: [{PolicyName: p, PolicyDocument: {}}]}",
+            "iam:GetRolePolicy",
+        ),
         ("AWS::Lambda::Function", "{Tags: [{Key: a, Value: b}]}", "lambda:TagResource"),
         (
             "AWS::Lambda::Function",
@@ -121,10 +157,16 @@ def test_a_role_is_passed_to_the_service_that_its_resource_hands_it_to(pipeline:
             "lambda:GetLayerVersion",
         ),
         ("AWS::S3::Bucket", "{AccessControl: Private}", "s3:GetBucketAcl"),
-        ("AWS::Logs::LogGroup", "{DataProtectionPolicy: {Name: p}}", "logs:GetDataProtectionPolicy"),
+        (
+            "AWS::Logs::LogGroup",
+            "{DataProtectionPolicy: {Name: p}}",
+            "logs:GetDataProtectionPolicy",
+        ),
     ],
 )
-def test_a_property_that_is_not_set_needs_no_permission_of_its_own(kind: str, properties: str, action: str) -> None:
+def test_a_property_that_is_not_set_needs_no_permission_of_its_own(
+    kind: str, properties: str, action: str
+) -> None:
     assert action in declared(template(kind, properties))
     assert action not in declared(template(kind))
 
@@ -132,21 +174,36 @@ def test_a_property_that_is_not_set_needs_no_permission_of_its_own(kind: str, pr
 def test_no_property_asks_for_items_of_a_table_or_replicas() -> None:
     found = declared(template("AWS::DynamoDB::Table", "{TableName: orders}"))
     assert "dynamodb:CreateTable" in found
-    assert {"dynamodb:PutItem", "dynamodb:Scan", "dynamodb:CreateTableReplica", "logs:PutLogEvents"}.isdisjoint(found)
+    assert {
+        "dynamodb:PutItem",
+        "dynamodb:Scan",
+        "dynamodb:CreateTableReplica",
+        "logs:PutLogEvents",
+    }.isdisjoint(found)
 
 
 def test_a_resource_without_a_name_has_the_pattern_of_the_names_that_cloudformation_makes() -> None:
     assert declared(template("AWS::SQS::Queue"))["sqs:CreateQueue"] == {
         "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*"
     }
-    assert declared(template("AWS::S3::Bucket"))["s3:CreateBucket"] == {"arn:aws:s3:::shop-orders-*"}
+    assert declared(template("AWS::S3::Bucket"))["s3:CreateBucket"] == {
+        "arn:aws:s3:::shop-orders-*"
+    }
 
 
 @pytest.mark.parametrize(
     ("kind", "action", "name"),
     [
-        ("AWS::SSM::Parameter", "ssm:PutParameter", "ssm:us-east-2:123456789012:parameter/CFN-Orders-*"),
-        ("AWS::ECR::Repository", "ecr:CreateRepository", "ecr:us-east-2:123456789012:repository/shop-orders-*"),
+        (
+            "AWS::SSM::Parameter",
+            "ssm:PutParameter",
+            "ssm:us-east-2:123456789012:parameter/CFN-Orders-*",
+        ),
+        (
+            "AWS::ECR::Repository",
+            "ecr:CreateRepository",
+            "ecr:us-east-2:123456789012:repository/shop-orders-*",
+        ),
         (
             "AWS::SecretsManager::Secret",
             "secretsmanager:CreateSecret",
@@ -154,7 +211,9 @@ def test_a_resource_without_a_name_has_the_pattern_of_the_names_that_cloudformat
         ),
     ],
 )
-def test_names_that_cloudformation_makes_otherwise_are_known(kind: str, action: str, name: str) -> None:
+def test_names_that_cloudformation_makes_otherwise_are_known(
+    kind: str, action: str, name: str
+) -> None:
     assert declared(template(kind))[action] == {f"arn:aws:{name}"}
 
 
@@ -180,10 +239,9 @@ def test_a_role_under_a_path_is_named_with_it() -> None:
 
 def test_a_condition_that_the_defaults_decide_leaves_its_resource_out() -> None:
     text = (
-        "Parameters: {Mail: {Type: String, Default: ''}}\n"
-        "Conditions: {HasMail: !Not [!Equals [!Ref Mail, '']]}\n"
-        "Resources:\n  Topic: {Type: 'AWS::SNS::Topic'}\n"
-        "  Mailing: {Type: 'AWS::SNS::Subscription', Condition: HasMail, Properties: {TopicArn: !Ref Topic}}\n"
+        "Parameters: {Mail: {Type: String, Default: ''}}\nConditions: {HasMail: !Not [!Equals [!Ref"
+        " Mail, '']]}\nResources:\n  Topic: {Type: 'AWS::SNS::Topic'}\n  Mailing: {Type:"
+        " 'AWS::SNS::Subscription', Condition: HasMail, Properties: {TopicArn: !Ref Topic}}\n"
     )
     assert "sns:Subscribe" not in declared(text)
     assert "sns:Subscribe" in declared(text.replace("Default: ''", "Default: a@example.org"))
@@ -191,8 +249,8 @@ def test_a_condition_that_the_defaults_decide_leaves_its_resource_out() -> None:
 
 def test_a_policy_of_a_queue_is_set_on_the_queue_that_it_refers_to() -> None:
     text = (
-        "Resources:\n  Queue: {Type: 'AWS::SQS::Queue', Properties: {QueueName: orders}}\n"
-        "  Policy: {Type: 'AWS::SQS::QueuePolicy', Properties: {Queues: [!Ref Queue], PolicyDocument: {}}}\n"
+        "Resources:\n  Queue: {Type: 'AWS::SQS::Queue', Properties: {QueueName: orders}}\n  Policy:"
+        " {Type: 'AWS::SQS::QueuePolicy', Properties: {Queues: [!Ref Queue], PolicyDocument: {}}}\n"
     )
     assert declared(text)["sqs:SetQueueAttributes"] == {"arn:aws:sqs:us-east-2:123456789012:orders"}
 
@@ -205,31 +263,48 @@ def test_a_type_that_no_table_has_is_named(pipeline: Declaration) -> None:
 
 def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
     text = (
-        "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type: AWS::Serverless::Function\n"
-        "    Properties: {CodeUri: src/, Handler: a.b, Runtime: python3.12}\n"
+        "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type:"
+        " AWS::Serverless::Function\n    Properties: {CodeUri: src/, Handler: a.b, Runtime:"
+        " python3.12}\n"
     )
     config = b'[default.deploy.parameters]\nstack_name = "orders"\n'
     files = {"app/template.yaml": text.encode(), "app/samconfig.toml": config}
     found = needs_of(read_stack("app/template.yaml", files.get, PLACE), PLACE)
     on = {need.permission.action: need.permission.resource for need in found}
-    assert on["lambda:CreateFunction"] == "arn:aws:lambda:us-east-2:123456789012:function:orders-Worker-*"
+    assert (
+        on["lambda:CreateFunction"]
+        == "arn:aws:lambda:us-east-2:123456789012:function:orders-Worker-*"
+    )
     assert on["iam:PassRole"] == "arn:aws:iam::123456789012:role/orders-WorkerRole-*"
-    assert on["cloudformation:ExecuteChangeSet"] == "arn:aws:cloudformation:us-east-2:123456789012:stack/orders/*"
+    assert (
+        on["cloudformation:ExecuteChangeSet"]
+        == "arn:aws:cloudformation:us-east-2:123456789012:stack/orders/*"
+    )
     assert on["cloudformation:GetTemplateSummary"] == on["cloudformation:ExecuteChangeSet"]
     assert "aws-sam-cli-managed-default" in on["s3:PutObject"]
 
 
 def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack() -> None:
-    text = "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type: AWS::Serverless::Function\n"
+    text = (
+        "Transform: AWS::Serverless-2016-10-31\nResources:\n  Worker:\n    Type:"
+        " AWS::Serverless::Function\n"
+    )
     text += "    Properties: {CodeUri: src/, Handler: a.b, Runtime: python3.12}\n"
     config = (
-        b'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "uploads"\ns3_prefix = "in"\ntags = "a=b"\n'
+        b'[default.deploy.parameters]\nstack_name = "orders"\ns3_bucket = "uploads"\ns3_prefix ='
+        b' "in"\ntags = "a=b"\n'
     )
     files = {"template.yaml": text.encode(), "samconfig.toml": config}
     found = needs_of(read_stack("template.yaml", files.get, PLACE), PLACE)
     on = {(need.permission.action, need.permission.resource) for need in found}
-    assert {resource for action, resource in on if action == "s3:PutObject"} == {"arn:aws:s3:::uploads/in/*"}
-    assert all(resource.startswith("arn:aws:s3:::uploads/") for action, resource in on if action == "s3:GetObject")
+    assert {resource for action, resource in on if action == "s3:PutObject"} == {
+        "arn:aws:s3:::uploads/in/*"
+    }
+    assert all(
+        resource.startswith("arn:aws:s3:::uploads/")
+        for action, resource in on
+        if action == "s3:GetObject"
+    )
     assert ("iam:TagRole", "arn:aws:iam::123456789012:role/orders-WorkerRole-*") in on
     later = needs(read_stack("template.yaml", files.get, PLACE), Phase.DELETE)
     assert "arn:aws:s3:::uploads/in/*" in {
@@ -239,12 +314,13 @@ def test_a_configuration_of_sam_names_the_bucket_of_the_files_and_tags_the_stack
 
 def test_what_cloudformation_reads_for_a_template_is_needed_by_name() -> None:
     text = (
-        "Parameters:\n  Vpc: {Type: 'AWS::SSM::Parameter::Value<String>', Default: /shared/vpc}\n"
-        "  Image: {Type: 'AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>', Default: /aws/service/ami/x}\n"
-        "  Plain: {Type: AWS::SSM::Parameter::Name, Default: /not/read}\n"
+        "Parameters:\n  Vpc: {Type: 'AWS::SSM::Parameter::Value<String>', Default: /shared/vpc}\n "
+        " Image: {Type: 'AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>', Default:"
+        " /aws/service/ami/x}\n  Plain: {Type: AWS::SSM::Parameter::Name, Default: /not/read}\n"
         + template(
             "AWS::Lambda::Function",
-            "{Description: '{{resolve:ssm:/shared/level:3}}', Handler: '{{resolve:secretsmanager:db:SecretString:h}}'}",
+            "{Description: '{{resolve:ssm:/shared/level:3}}', Handler:"
+            " '{{resolve:secretsmanager:db:SecretString:h}}'}",
         )
     )
     found = declared(text)
@@ -254,11 +330,16 @@ def test_what_cloudformation_reads_for_a_template_is_needed_by_name() -> None:
         f"{region}::parameter/aws/service/ami/x",
         f"{region}:123456789012:parameter/shared/level",
     }
-    assert found["secretsmanager:GetSecretValue"] == {"arn:aws:secretsmanager:us-east-2:123456789012:secret:db-*"}
+    assert found["secretsmanager:GetSecretValue"] == {
+        "arn:aws:secretsmanager:us-east-2:123456789012:secret:db-*"
+    }
 
 
 def test_a_permission_on_an_alias_names_its_function() -> None:
-    more = "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: shop, FunctionVersion: 1}}\n"
+    more = (
+        "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: shop,"
+        " FunctionVersion: 1}}\n"
+    )
     call = "{FunctionName: !Ref Live, Action: lambda:InvokeFunction, Principal: s3.amazonaws.com}"
     found = declared(template("AWS::Lambda::Permission", call, more))["lambda:AddPermission"]
     function = "arn:aws:lambda:us-east-2:123456789012:function:shop"
@@ -275,7 +356,10 @@ def test_a_nested_template_is_read_with_the_names_of_its_stack() -> None:
         "t.yaml": template("AWS::CloudFormation::Stack", "{TemplateURL: inner.yaml}").encode(),
         "inner.yaml": template("AWS::SQS::Queue").encode(),
     }
-    found = {need.permission.resource for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE)}
+    found = {
+        need.permission.resource
+        for need in needs_of(read_stack("shop=t.yaml", files.get, PLACE), PLACE)
+    }
     assert "arn:aws:sqs:us-east-2:123456789012:shop-Orders-*-Orders-*" in found
 
 
@@ -287,20 +371,24 @@ def test_what_is_no_template_is_bad_input(raw: bytes) -> None:
 
 def test_names_that_refer_to_each_other_are_unknown() -> None:
     text = (
-        "Conditions: {A: !Not [Condition: A]}\n"
-        "Resources:\n"
-        "  One: {Type: 'AWS::SQS::Queue', Condition: A, Properties: {QueueName: !Sub '${Two.QueueName}-x'}}\n"
-        "  Two: {Type: 'AWS::SQS::Queue', Properties: {QueueName: !Sub '${One.QueueName}-y'}}\n"
+        "Conditions: {A: !Not [Condition: A]}\nResources:\n  One: {Type: 'AWS::SQS::Queue',"
+        " Condition: A, Properties: {QueueName: !Sub '${Two.QueueName}-x'}}\n  Two: {Type:"
+        " 'AWS::SQS::Queue', Properties: {QueueName: !Sub '${One.QueueName}-y'}}\n"
     )
     queues = {name.rpartition(":")[2] for name in declared(text)["sqs:CreateQueue"]}
     assert queues == {"*-x-y-x", "*-y-x-y"}
 
 
 def test_arns_that_refer_to_each_other_are_unknown() -> None:
-    service = "Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: !GetAtt Other.ServiceArn}"
+    service = (
+        "Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: !GetAtt"
+        " Other.ServiceArn}"
+    )
     one, two = (service.replace("Other", other) for other in ("Two", "Orders"))
     text = f"Resources:\n  Orders: {{{one}}}\n  Two: {{{two}}}\n"
-    assert declared(text)["ecs:CreateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/*/web"}
+    assert declared(text)["ecs:CreateService"] == {
+        "arn:aws:ecs:us-east-2:123456789012:service/*/web"
+    }
 
 
 @pytest.mark.parametrize(
@@ -327,10 +415,10 @@ def test_an_instance_needs_every_resource_that_its_start_takes() -> None:
 
 def test_an_instance_passes_the_role_of_its_profile() -> None:
     text = (
-        "Resources:\n"
-        "  Server: {Type: 'AWS::EC2::Instance', Properties: {ImageId: ami-1, IamInstanceProfile: !Ref Profile}}\n"
-        "  Profile: {Type: 'AWS::IAM::InstanceProfile', Properties: {Roles: [!Ref Role]}}\n"
-        "  Role: {Type: 'AWS::IAM::Role', Properties: {RoleName: web, AssumeRolePolicyDocument: {}}}\n"
+        "Resources:\n  Server: {Type: 'AWS::EC2::Instance', Properties: {ImageId: ami-1,"
+        " IamInstanceProfile: !Ref Profile}}\n  Profile: {Type: 'AWS::IAM::InstanceProfile',"
+        " Properties: {Roles: [!Ref Role]}}\n  Role: {Type: 'AWS::IAM::Role', Properties:"
+        " {RoleName: web, AssumeRolePolicyDocument: {}}}\n"
     )
     assert declared(text)["iam:PassRole"] == {"arn:aws:iam::123456789012:role/web"}
 
@@ -377,22 +465,36 @@ def test_an_action_is_needed_on_the_resource_itself(
 
 
 def test_an_http_api_needs_its_own_paths_of_api_gateway() -> None:
-    route = "  Route: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Orders, RouteKey: GET /}}\n"
+    route = (
+        "  Route: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref Orders, RouteKey: GET"
+        " /}}\n"
+    )
     found = declared(template("AWS::ApiGatewayV2::Api", "{Name: web, ProtocolType: HTTP}", route))
-    assert found["apigateway:POST"] == {f"arn:aws:apigateway:us-east-2::/apis{each}" for each in ("", "/*/routes")}
-    assert all(each.startswith("arn:aws:apigateway:us-east-2::/apis/") for each in found["apigateway:DELETE"])
+    assert found["apigateway:POST"] == {
+        f"arn:aws:apigateway:us-east-2::/apis{each}" for each in ("", "/*/routes")
+    }
+    assert all(
+        each.startswith("arn:aws:apigateway:us-east-2::/apis/")
+        for each in found["apigateway:DELETE"]
+    )
     rest = declared(template("AWS::ApiGateway::RestApi", "{Name: web}"))
     assert rest["apigateway:POST"] == {"arn:aws:apigateway:us-east-2::/restapis"}
 
 
 def test_a_type_without_handlers_needs_what_terraform_calls_for_it() -> None:
     role = "  Role: {Type: AWS::IAM::Role, Properties: {RoleName: build}}\n"
-    found = declared(template("AWS::CodeBuild::Project", "{Name: web, ServiceRole: !GetAtt Role.Arn}", role))
-    assert found["codebuild:CreateProject"] == {"arn:aws:codebuild:us-east-2:123456789012:project/web"}
+    found = declared(
+        template("AWS::CodeBuild::Project", "{Name: web, ServiceRole: !GetAtt Role.Arn}", role)
+    )
+    assert found["codebuild:CreateProject"] == {
+        "arn:aws:codebuild:us-east-2:123456789012:project/web"
+    }
     assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/build"}
 
 
-def test_a_role_below_another_property_is_passed_and_one_in_a_variable_of_a_function_is_not() -> None:
+def test_a_role_below_another_property_is_passed_and_one_in_a_variable_of_a_function_is_not() -> (
+    None
+):
     role = "  Role: {Type: AWS::IAM::Role, Properties: {RoleName: caller}}\n"
     method = "{HttpMethod: GET, Integration: {Type: AWS, Credentials: !GetAtt Role.Arn}}"
     assert "iam:PassRole" in declared(template("AWS::ApiGateway::Method", method, role))
@@ -406,7 +508,9 @@ def test_a_custom_resource_needs_the_call_of_its_provider() -> None:
     assert declared(text)["lambda:InvokeFunction"] == {provider}
     assert read_template(text.encode(), "t.yaml", Stack("shop"), PLACE).unknown_types == ()
     function = "  Fn: {Type: AWS::Lambda::Function, Properties: {FunctionName: own}}\n"
-    found = declared(template("AWS::CloudFormation::CustomResource", "{ServiceToken: !GetAtt Fn.Arn}", function))
+    found = declared(
+        template("AWS::CloudFormation::CustomResource", "{ServiceToken: !GetAtt Fn.Arn}", function)
+    )
     assert found["lambda:InvokeFunction"] == {"arn:aws:lambda:us-east-2:123456789012:function:own"}
 
 
@@ -419,7 +523,10 @@ def test_a_password_that_rds_keeps_needs_a_secret() -> None:
 @pytest.mark.parametrize("levels", [900, 100_000])
 def test_a_template_that_is_nested_too_deep_is_bad_input(levels: int) -> None:
     name = '{"Fn::Join": ["", [' * levels + '"x"' + "]]}" * levels
-    raw = f'{{"Resources": {{"Q": {{"Type": "AWS::SQS::Queue", "Properties": {{"QueueName": {name}}}}}}}}}'
+    raw = (
+        '{"Resources": {"Q": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName":'
+        f" {name}}}}}}}}}"
+    )
     with pytest.raises(InputError, match="x cannot be read as a template"):
         read_template(raw.encode(), "x", Stack("orders"), PLACE)
 
@@ -441,16 +548,24 @@ def test_a_star_in_a_name_inside_a_block_is_a_character() -> None:
     ("association", "services"),
     [
         ("ResourceArn: !Ref Front", {"wafv2", "elasticloadbalancing"}),
-        ("ResourceArn: !Sub 'arn:aws:apigateway:us-east-2::/restapis/${Api}/stages/live'", {"wafv2", "apigateway"}),
+        (
+            "ResourceArn: !Sub 'arn:aws:apigateway:us-east-2::/restapis/${Api}/stages/live'",
+            {"wafv2", "apigateway"},
+        ),
         ("ResourceArn: !GetAtt Pool.Arn", {"wafv2", "cognito-idp"}),
     ],
 )
-def test_a_web_acl_needs_the_service_of_the_resource_that_it_protects(association: str, services: set[str]) -> None:
+def test_a_web_acl_needs_the_service_of_the_resource_that_it_protects(
+    association: str, services: set[str]
+) -> None:
     more = (
-        "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer}\n  Api: {Type: AWS::ApiGateway::RestApi}\n"
-        "  Pool: {Type: AWS::Cognito::UserPool}\n  Acl: {Type: AWS::WAFv2::WebACL, Properties: {Scope: REGIONAL}}\n"
+        "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer}\n  Api: {Type:"
+        " AWS::ApiGateway::RestApi}\n  Pool: {Type: AWS::Cognito::UserPool}\n  Acl: {Type:"
+        " AWS::WAFv2::WebACL, Properties: {Scope: REGIONAL}}\n"
     )
-    text = template("AWS::WAFv2::WebACLAssociation", f"{{{association}, WebACLArn: !GetAtt Acl.Arn}}", more)
+    text = template(
+        "AWS::WAFv2::WebACLAssociation", f"{{{association}, WebACLArn: !GetAtt Acl.Arn}}", more
+    )
     found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
     own = [need for need in found if "WebACLAssociation" in need.because]
     assert {need.permission.action.partition(":")[0] for need in own} == services
@@ -459,19 +574,32 @@ def test_a_web_acl_needs_the_service_of_the_resource_that_it_protects(associatio
 def test_the_scope_of_a_web_acl_is_in_its_arn_as_aws_writes_it() -> None:
     for scope, written in (("REGIONAL", "regional"), ("CLOUDFRONT", "global")):
         found = declared(template("AWS::WAFv2::WebACL", f"{{Name: front, Scope: {scope}}}"))
-        assert found["wafv2:CreateWebACL"] >= {f"arn:aws:wafv2:us-east-2:123456789012:{written}/webacl/front/*"}
+        assert found["wafv2:CreateWebACL"] >= {
+            f"arn:aws:wafv2:us-east-2:123456789012:{written}/webacl/front/*"
+        }
 
 
 def test_logs_need_the_permissions_of_their_destination() -> None:
-    for arn, writes in (("arn:aws:s3:::logs", False), ("arn:aws:logs:us-east-2:123456789012:log-group:dns", True)):
-        found = declared(template("AWS::Route53Resolver::ResolverQueryLoggingConfig", f"{{DestinationArn: '{arn}'}}"))
+    for arn, writes in (
+        ("arn:aws:s3:::logs", False),
+        ("arn:aws:logs:us-east-2:123456789012:log-group:dns", True),
+    ):
+        found = declared(
+            template(
+                "AWS::Route53Resolver::ResolverQueryLoggingConfig", f"{{DestinationArn: '{arn}'}}"
+            )
+        )
         assert "logs:CreateLogDelivery" in found
         assert ("logs:PutResourcePolicy" in found) == writes
 
 
 def test_a_key_inside_a_block_needs_its_permissions_and_a_tag_needs_none() -> None:
-    assert "kms:DescribeKey" not in declared(template("AWS::EKS::Cluster", "{Tags: [{Key: team, Value: a}]}"))
-    provider = "{EncryptionConfig: [{Provider: {KeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}}]}"
+    assert "kms:DescribeKey" not in declared(
+        template("AWS::EKS::Cluster", "{Tags: [{Key: team, Value: a}]}")
+    )
+    provider = (
+        "{EncryptionConfig: [{Provider: {KeyArn: 'arn:aws:kms:us-east-2:123456789012:key/1'}}]}"
+    )
     assert declared(template("AWS::EKS::Cluster", provider))["kms:DescribeKey"] == {
         "arn:aws:kms:us-east-2:123456789012:key/1"
     }
@@ -483,16 +611,25 @@ def test_a_launch_template_of_a_group_needs_the_right_to_run_instances() -> None
 
 
 def test_an_action_that_aws_authorizes_on_all_resources_has_no_name() -> None:
-    assert declared(template("AWS::CloudWatch::Alarm", "{AlarmName: full}"))["cloudwatch:DescribeAlarms"] == {"*"}
+    assert declared(template("AWS::CloudWatch::Alarm", "{AlarmName: full}"))[
+        "cloudwatch:DescribeAlarms"
+    ] == {"*"}
 
 
 def test_a_name_is_no_id_that_aws_gives() -> None:
     record = "{HostedZoneName: example.org., Name: www.example.org, Type: A}"
     found = declared(template("AWS::Route53::RecordSet", record))
     assert found["route53:ChangeResourceRecordSets"] == {"arn:aws:route53:::hostedzone/*"}
-    deployment = "  Deployment: {Type: AWS::ApiGateway::Deployment, Properties: {RestApiId: !Ref Orders}}\n"
-    paths = declared(template("AWS::ApiGateway::RestApi", "{Name: web}", deployment))["apigateway:POST"]
-    assert paths == {"arn:aws:apigateway:us-east-2::/restapis", "arn:aws:apigateway:us-east-2::/restapis/*/deployments"}
+    deployment = (
+        "  Deployment: {Type: AWS::ApiGateway::Deployment, Properties: {RestApiId: !Ref Orders}}\n"
+    )
+    paths = declared(template("AWS::ApiGateway::RestApi", "{Name: web}", deployment))[
+        "apigateway:POST"
+    ]
+    assert paths == {
+        "arn:aws:apigateway:us-east-2::/restapis",
+        "arn:aws:apigateway:us-east-2::/restapis/*/deployments",
+    }
 
 
 def test_a_role_is_passed_whatever_its_property_is_called_and_through_a_launch_template() -> None:
@@ -525,10 +662,16 @@ def test_a_resource_that_a_stack_retains_is_not_deleted() -> None:
         ("AWS::EC2::EIP", "{Domain: vpc}", "ec2:ReleaseAddress"),
         ("AWS::EC2::EIPAssociation", "{AllocationId: a, InstanceId: i}", "ec2:DisassociateAddress"),
         ("AWS::EMR::Cluster", "{Name: etl}", "elasticmapreduce:TerminateJobFlows"),
-        ("AWS::NetworkFlowMonitor::Monitor", "{MonitorName: web}", "networkflowmonitor:DeleteMonitor"),
+        (
+            "AWS::NetworkFlowMonitor::Monitor",
+            "{MonitorName: web}",
+            "networkflowmonitor:DeleteMonitor",
+        ),
     ],
 )
-def test_what_deletes_a_resource_is_needed_whatever_its_properties(kind: str, properties: str, action: str) -> None:
+def test_what_deletes_a_resource_is_needed_whatever_its_properties(
+    kind: str, properties: str, action: str
+) -> None:
     assert action in declared(template(kind, properties))
 
 
@@ -545,24 +688,42 @@ def test_what_deletes_a_resource_is_needed_whatever_its_properties(kind: str, pr
 def test_a_database_that_cloudformation_deletes_after_a_snapshot_needs_the_snapshot(
     policy: str, properties: str, is_needed: bool
 ) -> None:
-    text = template("AWS::RDS::DBInstance", properties, f"    DeletionPolicy: {policy}\n" if policy else "")
+    text = template(
+        "AWS::RDS::DBInstance", properties, f"    DeletionPolicy: {policy}\n" if policy else ""
+    )
     assert ("rds:CreateDBSnapshot" in declared(text)) is is_needed
 
 
 @pytest.mark.parametrize(
     ("properties", "action", "end"),
     [
-        ("{ServiceNamespace: ecs, ResourceId: service/shop/web}", "ecs:UpdateService", "service/shop/web"),
-        ("{ServiceNamespace: dynamodb, ResourceId: table/orders}", "dynamodb:UpdateTable", "table/orders"),
-        ("{ServiceNamespace: ecs, ResourceId: service/shop/web}", "cloudwatch:PutMetricAlarm", "alarm:*"),
+        (
+            "{ServiceNamespace: ecs, ResourceId: service/shop/web}",
+            "ecs:UpdateService",
+            "service/shop/web",
+        ),
+        (
+            "{ServiceNamespace: dynamodb, ResourceId: table/orders}",
+            "dynamodb:UpdateTable",
+            "table/orders",
+        ),
+        (
+            "{ServiceNamespace: ecs, ResourceId: service/shop/web}",
+            "cloudwatch:PutMetricAlarm",
+            "alarm:*",
+        ),
         ("{ServiceNamespace: ecs, ResourceId: service/shop/web}", "dynamodb:UpdateTable", ""),
     ],
 )
 def test_a_target_of_scaling_needs_what_aws_checks_on_the_resource_it_names(
     properties: str, action: str, end: str
 ) -> None:
-    found = declared(template("AWS::ApplicationAutoScaling::ScalableTarget", properties)).get(action, set())
-    assert found == ({f"arn:aws:{action.partition(':')[0]}:us-east-2:123456789012:{end}"} if end else set())
+    found = declared(template("AWS::ApplicationAutoScaling::ScalableTarget", properties)).get(
+        action, set()
+    )
+    assert found == (
+        {f"arn:aws:{action.partition(':')[0]}:us-east-2:123456789012:{end}"} if end else set()
+    )
 
 
 def test_a_loop_makes_each_of_its_resources() -> None:
@@ -582,8 +743,13 @@ Resources:
 
 
 def test_a_listener_has_the_form_of_its_load_balancer() -> None:
-    balancer = "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer, Properties: {Name: web, Type: network}}\n"
-    found = declared(template("AWS::ElasticLoadBalancingV2::Listener", "{LoadBalancerArn: !Ref Front}", balancer))
+    balancer = (
+        "  Front: {Type: AWS::ElasticLoadBalancingV2::LoadBalancer, Properties: {Name: web, Type:"
+        " network}}\n"
+    )
+    found = declared(
+        template("AWS::ElasticLoadBalancingV2::Listener", "{LoadBalancerArn: !Ref Front}", balancer)
+    )
     prefix = "arn:aws:elasticloadbalancing:us-east-2:123456789012"
     assert found["elasticloadbalancing:CreateListener"] == {f"{prefix}:loadbalancer/net/web/*"}
     assert found["elasticloadbalancing:DeleteListener"] == {f"{prefix}:listener/net/web/*/*"}
@@ -592,17 +758,30 @@ def test_a_listener_has_the_form_of_its_load_balancer() -> None:
 def test_a_nested_stack_has_the_name_that_cloudformation_makes() -> None:
     role = template("AWS::IAM::Role", "{RoleName: inner, AssumeRolePolicyDocument: {}}")
     child = "  Child: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: child.yaml}}\n"
-    remote = "  Far: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: 'https://b.s3.amazonaws.com/t'}}\n"
+    remote = (
+        "  Far: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL:"
+        " 'https://b.s3.amazonaws.com/t'}}\n"
+    )
     call = "{FunctionName: mail, Code: {ZipFile: x}, Role: !GetAtt Role.Arn}"
     outer = f"  Role: {{Type: AWS::IAM::Role, Properties: {{RoleName: outer}}}}\n{child}{remote}"
-    files = {"child.yaml": role.replace("Orders:", "Role:"), "t.yaml": template("AWS::Lambda::Function", call, outer)}
-    found = read_stack("shop=t.yaml", lambda path: files[path].encode() if path in files else None, PLACE)
+    files = {
+        "child.yaml": role.replace("Orders:", "Role:"),
+        "t.yaml": template("AWS::Lambda::Function", call, outer),
+    }
+    found = read_stack(
+        "shop=t.yaml", lambda path: files[path].encode() if path in files else None, PLACE
+    )
     on: dict[str, set[str]] = {}
     for need in needs_of(found, PLACE):
         on.setdefault(need.permission.action, set()).add(need.permission.resource)
     stacks = "arn:aws:cloudformation:us-east-2:123456789012:stack"
-    assert on["cloudformation:CreateStack"] == {f"{stacks}/shop-Child-*/*", f"{stacks}/shop-Far-*/*"}
-    assert on["iam:CreateRole"] == {f"arn:aws:iam::123456789012:role/{name}" for name in ("inner", "outer")}
+    assert on["cloudformation:CreateStack"] == {
+        f"{stacks}/shop-Child-*/*",
+        f"{stacks}/shop-Far-*/*",
+    }
+    assert on["iam:CreateRole"] == {
+        f"arn:aws:iam::123456789012:role/{name}" for name in ("inner", "outer")
+    }
     assert on["iam:PassRole"] == {"arn:aws:iam::123456789012:role/outer"}
     assert found.unknown_types == ("AWS::CloudFormation::Stack Far",)
 
@@ -610,12 +789,21 @@ def test_a_nested_stack_has_the_name_that_cloudformation_makes() -> None:
 def test_what_a_macro_makes_is_not_known() -> None:
     text = "Transform: [Ours, AWS::LanguageExtensions]\n" + template(
         "AWS::CloudFormation::WaitCondition",
-        more="  Rest: {'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location: 's3://b/t'}}}\n",
+        more=(
+            "  Rest: {'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location:"
+            " 's3://b/t'}}}\n"
+        ),
     )
-    found = read_stack("shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE)
+    found = read_stack(
+        "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
+    )
     assert found.unknown_types == ("transform AWS::Include", "transform Ours")
     start = "arn:aws:cloudformation:us-east-2"
-    transforms = {each.permission.resource for each in found.calls if ":transform/" in each.permission.resource}
+    transforms = {
+        each.permission.resource
+        for each in found.calls
+        if ":transform/" in each.permission.resource
+    }
     assert transforms == {
         f"{start}:123456789012:transform/Ours",
         f"{start}:aws:transform/LanguageExtensions",
@@ -623,11 +811,18 @@ def test_what_a_macro_makes_is_not_known() -> None:
     }
 
 
-@pytest.mark.parametrize("role", ["!Ref Given", "!ImportValue shared", "!GetAtt Child.Outputs.Role"])
+@pytest.mark.parametrize(
+    "role", ["!Ref Given", "!ImportValue shared", "!GetAtt Child.Outputs.Role"]
+)
 def test_a_role_that_only_the_deployment_knows_is_passed_too(role: str) -> None:
-    child = "  Child: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: 'https://b.s3.amazonaws.com/t'}}\n"
+    child = (
+        "  Child: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL:"
+        " 'https://b.s3.amazonaws.com/t'}}\n"
+    )
     function = f"{{FunctionName: mail, Code: {{ZipFile: x}}, Role: {role}}}"
-    text = "Parameters: {Given: {Type: String}}\n" + template("AWS::Lambda::Function", function, child)
+    text = "Parameters: {Given: {Type: String}}\n" + template(
+        "AWS::Lambda::Function", function, child
+    )
     assert declared(text)["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}
 
 
@@ -640,14 +835,44 @@ def test_a_permission_on_a_function_names_no_version_of_it() -> None:
 @pytest.mark.parametrize(
     ("kind", "properties", "action", "is_needed"),
     [
-        ("AWS::CloudTrail::Trail", "{S3BucketName: logs, IsLogging: true}", "cloudtrail:StartLogging", True),
-        ("AWS::EC2::VPCGatewayAttachment", "{InternetGatewayId: igw-1}", "ec2:AttachInternetGateway", True),
-        ("AWS::EC2::VPCGatewayAttachment", "{InternetGatewayId: igw-1}", "ec2:AttachVpnGateway", False),
+        (
+            "AWS::CloudTrail::Trail",
+            "{S3BucketName: logs, IsLogging: true}",
+            "cloudtrail:StartLogging",
+            True,
+        ),
+        (
+            "AWS::EC2::VPCGatewayAttachment",
+            "{InternetGatewayId: igw-1}",
+            "ec2:AttachInternetGateway",
+            True,
+        ),
+        (
+            "AWS::EC2::VPCGatewayAttachment",
+            "{InternetGatewayId: igw-1}",
+            "ec2:AttachVpnGateway",
+            False,
+        ),
         ("AWS::Events::EventBus", "{Name: orders}", "events:PutPermission", False),
-        ("AWS::Events::EventBus", "{Name: orders, Policy: {Statement: []}}", "events:PutPermission", True),
-        ("AWS::ECR::Repository", "{LifecyclePolicy: {LifecyclePolicyText: x}}", "ecr:SetRepositoryPolicy", False),
+        (
+            "AWS::Events::EventBus",
+            "{Name: orders, Policy: {Statement: []}}",
+            "events:PutPermission",
+            True,
+        ),
+        (
+            "AWS::ECR::Repository",
+            "{LifecyclePolicy: {LifecyclePolicyText: x}}",
+            "ecr:SetRepositoryPolicy",
+            False,
+        ),
         ("AWS::EC2::KeyPair", "{KeyName: login}", "ssm:PutParameter", True),
-        ("AWS::EFS::MountTarget", "{FileSystemId: fs-1, SubnetId: subnet-1}", "ec2:CreateNetworkInterface", True),
+        (
+            "AWS::EFS::MountTarget",
+            "{FileSystemId: fs-1, SubnetId: subnet-1}",
+            "ec2:CreateNetworkInterface",
+            True,
+        ),
         ("AWS::ApiGateway::RestApi", "{Name: shop}", "apigateway:UpdateRestApiPolicy", False),
     ],
 )
@@ -658,14 +883,18 @@ def test_properties_whose_names_do_not_show_their_actions_decide(
 
 
 def test_tags_of_what_another_service_makes_are_on_its_types_alone() -> None:
-    found = declared(template("AWS::WorkSpaces::Directory", "{DirectoryId: d-1, Tags: [{Key: a, Value: b}]}"))[
-        "ec2:CreateTags"
-    ]
+    found = declared(
+        template("AWS::WorkSpaces::Directory", "{DirectoryId: d-1, Tags: [{Key: a, Value: b}]}")
+    )["ec2:CreateTags"]
     assert 0 < len(found) < 10
 
 
-def test_a_table_that_the_schema_lists_for_reading_too_is_deleted_when_the_deployment_fails() -> None:
-    found = declared(template("AWS::Glue::Table", "{DatabaseName: lake, TableInput: {Name: events}}"))
+def test_a_table_that_the_schema_lists_for_reading_too_is_deleted_when_the_deployment_fails() -> (
+    None
+):
+    found = declared(
+        template("AWS::Glue::Table", "{DatabaseName: lake, TableInput: {Name: events}}")
+    )
     table = "arn:aws:glue:us-east-2:123456789012:table/lake/events"
     assert table in found["glue:CreateTable"]
     assert table in found["glue:DeleteTable"]
@@ -676,7 +905,9 @@ def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
     api = "  Api: {Type: AWS::ApiGateway::RestApi, Properties: {Name: shop}}\n"
     acl = "arn:aws:wafv2:us-east-2:123456789012:regional/webacl/shop/1"
     stage = "!Sub 'arn:aws:apigateway:us-east-2::/restapis/${Api}/stages/prod'"
-    text = template("AWS::WAFv2::WebACLAssociation", f"{{WebACLArn: '{acl}', ResourceArn: {stage}}}", api)
+    text = template(
+        "AWS::WAFv2::WebACLAssociation", f"{{WebACLArn: '{acl}', ResourceArn: {stage}}}", api
+    )
     found = declared(text)
     named = "arn:aws:apigateway:us-east-2::/restapis/*/stages/prod"
     assert found["wafv2:DisassociateWebACL"] == found["apigateway:SetWebACL"] == {named}
@@ -693,39 +924,42 @@ def test_an_association_is_removed_from_the_resource_that_it_names() -> None:
     ],
 )
 def test_lists_of_parameters_and_parts_of_texts_are_known(name: str, queue: str) -> None:
-    given = "Parameters:\n  Names: {Type: CommaDelimitedList, Default: 'early, late'}\n  Open: {Type: 'List<String>'}\n"
-    found = declared(given + template("AWS::SQS::Queue", f"{{QueueName: {name}}}"))["sqs:CreateQueue"]
+    given = (
+        "Parameters:\n  Names: {Type: CommaDelimitedList, Default: 'early, late'}\n  Open: {Type:"
+        " 'List<String>'}\n"
+    )
+    found = declared(given + template("AWS::SQS::Queue", f"{{QueueName: {name}}}"))[
+        "sqs:CreateQueue"
+    ]
     assert found == {f"arn:aws:sqs:us-east-2:123456789012:{queue}"}
 
 
 def test_the_role_of_a_named_instance_profile_is_passed_though_its_name_is_not_known() -> None:
-    found = declared(
-        """Resources:
+    found = declared("""Resources:
   Web:
     Type: AWS::EC2::LaunchTemplate
     Properties: {LaunchTemplateData: {ImageId: ami-1, IamInstanceProfile: {Name: web}}}
   Group:
     Type: AWS::AutoScaling::AutoScalingGroup
     Properties: {MinSize: 1, MaxSize: 2, LaunchTemplate: {LaunchTemplateId: !Ref Web, Version: 1}}
-"""
-    )
+""")
     assert found["iam:PassRole"] == {"arn:aws:iam::123456789012:role/*"}
 
 
 def test_the_tags_of_a_resource_are_read_of_it_and_of_none_that_it_refers_to() -> None:
     found = declared(template("AWS::Lambda::EventSourceMapping", "{FunctionName: orders}"))
-    assert found["lambda:ListTags"] == {"arn:aws:lambda:us-east-2:123456789012:event-source-mapping:*"}
+    assert found["lambda:ListTags"] == {
+        "arn:aws:lambda:us-east-2:123456789012:event-source-mapping:*"
+    }
 
 
 def test_the_name_that_an_attribute_gives_is_in_the_id_of_what_is_scaled() -> None:
-    found = declared(
-        """Resources:
+    found = declared("""Resources:
   Web: {Type: 'AWS::ECS::Service', Properties: {ServiceName: web, Cluster: shop}}
   Target:
     Type: AWS::ApplicationAutoScaling::ScalableTarget
     Properties: {ResourceId: !Sub 'service/shop/${Web.Name}', ServiceNamespace: ecs, MinCapacity: 1, MaxCapacity: 2}
-"""
-    )
+""")
     assert found["ecs:UpdateService"] == {"arn:aws:ecs:us-east-2:123456789012:service/shop/web"}
 
 
@@ -734,11 +968,19 @@ def test_the_name_that_an_attribute_gives_is_in_the_id_of_what_is_scaled() -> No
     [
         (
             "AWS::IAM::OIDCProvider",
-            "{Url: 'https://token.actions.githubusercontent.com', ClientIdList: [sts.amazonaws.com]}",
+            (
+                "{Url: 'https://token.actions.githubusercontent.com', ClientIdList:"
+                " [sts.amazonaws.com]}"
+            ),
             "iam:CreateOpenIDConnectProvider",
             "oidc-provider/token.actions.githubusercontent.com",
         ),
-        ("AWS::IAM::OIDCProvider", "{Url: !ImportValue issuer}", "iam:CreateOpenIDConnectProvider", "oidc-provider/*"),
+        (
+            "AWS::IAM::OIDCProvider",
+            "{Url: !ImportValue issuer}",
+            "iam:CreateOpenIDConnectProvider",
+            "oidc-provider/*",
+        ),
         (
             "AWS::IAM::SAMLProvider",
             "{SamlMetadataDocument: x}",
@@ -759,32 +1001,49 @@ def test_the_name_that_an_attribute_gives_is_in_the_id_of_what_is_scaled() -> No
         ),
     ],
 )
-def test_identities_are_named_by_what_their_arn_has(kind: str, properties: str, action: str, resource: str) -> None:
+def test_identities_are_named_by_what_their_arn_has(
+    kind: str, properties: str, action: str, resource: str
+) -> None:
     assert declared(template(kind, properties))[action] == {f"arn:aws:iam::123456789012:{resource}"}
 
 
 def test_a_policy_of_several_roles_needs_each_of_them() -> None:
-    roles = "  One: {Type: AWS::IAM::Role, Properties: {RoleName: one}}\n  Two: {Type: AWS::IAM::Role}\n"
-    found = declared(template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One, !Ref Two]}", roles))
-    assert found["iam:PutRolePolicy"] == {f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "shop-Two-*")}
+    roles = (
+        "  One: {Type: AWS::IAM::Role, Properties: {RoleName: one}}\n  Two: {Type:"
+        " AWS::IAM::Role}\n"
+    )
+    found = declared(
+        template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One, !Ref Two]}", roles)
+    )
+    assert found["iam:PutRolePolicy"] == {
+        f"arn:aws:iam::123456789012:role/{name}" for name in ("one", "shop-Two-*")
+    }
 
 
 @pytest.mark.parametrize(
     ("boundary", "value"),
     [
-        ("!Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/b'", ("arn:aws:iam::123456789012:policy/b",)),
+        (
+            "!Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/b'",
+            ("arn:aws:iam::123456789012:policy/b",),
+        ),
         ("!ImportValue boundary", None),
     ],
 )
 def test_the_boundary_of_a_role_is_a_condition_of_what_changes_the_role(
     boundary: str, value: tuple[str, ...] | None
 ) -> None:
-    roles = f"  One: {{Type: AWS::IAM::Role, Properties: {{RoleName: one, PermissionsBoundary: {boundary}}}}}\n"
+    roles = (
+        "  One: {Type: AWS::IAM::Role, Properties: {RoleName: one, PermissionsBoundary:"
+        f" {boundary}}}}}\n"
+    )
     text = template("AWS::IAM::Policy", "{PolicyName: p, Roles: [!Ref One]}", roles)
     found = needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
     conditions = {need.permission.action: need.permission.conditions for need in found}
     wanted = (Condition("StringEquals", "iam:PermissionsBoundary", value),) if value else ()
-    assert [conditions[f"iam:{name}"] for name in ("CreateRole", "PutRolePolicy", "DeleteRole")] == [wanted] * 3
+    assert [
+        conditions[f"iam:{name}"] for name in ("CreateRole", "PutRolePolicy", "DeleteRole")
+    ] == [wanted] * 3
     assert conditions["iam:GetRole"] == ()
 
 
@@ -795,7 +1054,9 @@ def test_the_service_of_a_service_linked_role_is_a_condition_of_its_creation() -
         for need in needs_of(read_template(text.encode(), "t.yaml", Stack("shop"), PLACE), PLACE)
         if need.permission.action == "iam:CreateServiceLinkedRole"
     )
-    assert need.permission.conditions == (Condition("StringEquals", "iam:AWSServiceName", ("es.amazonaws.com",)),)
+    assert need.permission.conditions == (
+        Condition("StringEquals", "iam:AWSServiceName", ("es.amazonaws.com",)),
+    )
     assert need.exact
 
 
@@ -807,12 +1068,37 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
 @pytest.mark.parametrize(
     ("kind", "properties", "action", "resources"),
     [
-        ("AWS::Scheduler::ScheduleGroup", "{Name: jobs}", "scheduler:DeleteSchedule", {"scheduler:schedule/jobs/*"}),
-        ("AWS::SES::EmailIdentity", "{EmailIdentity: a.org}", "ses:CreateEmailIdentity", {"ses:identity/a.org"}),
-        ("AWS::SES::Template", "{Template: {TemplateName: hello}}", "ses:GetEmailTemplate", {"ses:template/hello"}),
+        (
+            "AWS::Scheduler::ScheduleGroup",
+            "{Name: jobs}",
+            "scheduler:DeleteSchedule",
+            {"scheduler:schedule/jobs/*"},
+        ),
+        (
+            "AWS::SES::EmailIdentity",
+            "{EmailIdentity: a.org}",
+            "ses:CreateEmailIdentity",
+            {"ses:identity/a.org"},
+        ),
+        (
+            "AWS::SES::Template",
+            "{Template: {TemplateName: hello}}",
+            "ses:GetEmailTemplate",
+            {"ses:template/hello"},
+        ),
         ("AWS::Amplify::App", "{Name: web}", "amplify:DeleteApp", {"amplify:apps/*"}),
-        ("AWS::RAM::ResourceShare", "{Name: nets}", "ram:DeleteResourceShare", {"ram:resource-share/*"}),
-        ("AWS::MemoryDB::Cluster", "{ClusterName: mem}", "memorydb:DeleteCluster", {"memorydb:cluster/mem"}),
+        (
+            "AWS::RAM::ResourceShare",
+            "{Name: nets}",
+            "ram:DeleteResourceShare",
+            {"ram:resource-share/*"},
+        ),
+        (
+            "AWS::MemoryDB::Cluster",
+            "{ClusterName: mem}",
+            "memorydb:DeleteCluster",
+            {"memorydb:cluster/mem"},
+        ),
         (
             "AWS::Glue::Database",
             "{CatalogId: !Ref 'AWS::AccountId', DatabaseInput: {Name: lake}}",
@@ -852,13 +1138,19 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
         ),
         (
             "AWS::CloudFront::KeyValueStore",
-            "{Name: kv, ImportSource: {SourceType: S3, SourceArn: 'arn:aws:s3:::source/data.json'}}",
+            (
+                "{Name: kv, ImportSource: {SourceType: S3, SourceArn:"
+                " 'arn:aws:s3:::source/data.json'}}"
+            ),
             "s3:GetBucketLocation",
             {"s3:source"},
         ),
         (
             "AWS::CloudFront::Distribution",
-            "{DistributionConfig: {Comment: !GetAtt B.DomainName, Logging: {Bucket: l.s3.amazonaws.com}}}",
+            (
+                "{DistributionConfig: {Comment: !GetAtt B.DomainName, Logging: {Bucket:"
+                " l.s3.amazonaws.com}}}"
+            ),
             "s3:PutBucketAcl",
             {"s3:l"},
         ),
@@ -867,7 +1159,11 @@ BALANCER = "arn:aws:elasticloadbalancing:us-east-2:123456789012:loadbalancer/app
 def test_each_resource_is_the_one_that_the_property_of_the_action_names(
     kind: str, properties: str, action: str, resources: set[str]
 ) -> None:
-    found = declared(template(kind, properties, "  B: {Type: AWS::S3::Bucket, Properties: {BucketName: other}}\n"))
+    found = declared(
+        template(
+            kind, properties, "  B: {Type: AWS::S3::Bucket, Properties: {BucketName: other}}\n"
+        )
+    )
     parts = (arn.split(":", 5) for arn in found[action])
     assert {f"{part[2]}:{part[5]}" for part in parts} == resources
 
@@ -876,7 +1172,10 @@ def test_the_association_of_a_web_acl_needs_the_acl_and_the_load_balancer() -> N
     acl = "  Acl: {Type: AWS::WAFv2::WebACL, Properties: {Name: reg, Scope: REGIONAL}}\n"
     properties = f"{{WebACLArn: !GetAtt Acl.Arn, ResourceArn: '{BALANCER}'}}"
     found = declared(template("AWS::WAFv2::WebACLAssociation", properties, acl))
-    assert found["wafv2:AssociateWebACL"] == {BALANCER, f"arn:aws:wafv2:us-east-2:123456789012:{ACL}"}
+    assert found["wafv2:AssociateWebACL"] == {
+        BALANCER,
+        f"arn:aws:wafv2:us-east-2:123456789012:{ACL}",
+    }
 
 
 @pytest.mark.parametrize(
@@ -888,7 +1187,9 @@ def test_the_association_of_a_web_acl_needs_the_acl_and_the_load_balancer() -> N
         ("AWS::CloudWatch::AnomalyDetector", "cloudwatch:PutAnomalyDetector"),
     ],
 )
-def test_a_type_without_handlers_needs_what_the_same_operations_need(kind: str, action: str) -> None:
+def test_a_type_without_handlers_needs_what_the_same_operations_need(
+    kind: str, action: str
+) -> None:
     read = read_template(template(kind).encode(), "t.yaml", Stack("shop"), PLACE)
     assert read.unknown_types == ()
     assert action in {need.permission.action for need in needs_of(read, PLACE)}
@@ -915,22 +1216,35 @@ def test_a_nested_template_in_s3_is_read_there(url: str) -> None:
 
 def test_a_rule_of_iot_has_a_name_without_the_hyphens_of_the_stack() -> None:
     payload = "{TopicRulePayload: {Sql: SELECT 1, Actions: []}}"
-    (resource,) = declared(template("AWS::IoT::TopicRule", payload), "shop-prod")["iot:CreateTopicRule"]
+    (resource,) = declared(template("AWS::IoT::TopicRule", payload), "shop-prod")[
+        "iot:CreateTopicRule"
+    ]
     assert resource_covers(resource, "arn:aws:iot:us-east-2:123456789012:rule/shopprodOrdersA1B2")
 
 
 def test_the_function_that_a_subscription_filter_calls_is_no_destination_of_logs() -> None:
-    alias = "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: orders, FunctionVersion: '1'}}\n"
-    text = template(
-        "AWS::Logs::SubscriptionFilter", "{LogGroupName: /app, DestinationArn: !Ref Live, FilterPattern: ''}", alias
+    alias = (
+        "  Live: {Type: AWS::Lambda::Alias, Properties: {Name: live, FunctionName: orders,"
+        " FunctionVersion: '1'}}\n"
     )
-    assert declared(text)["logs:PutSubscriptionFilter"] == {"arn:aws:logs:us-east-2:123456789012:log-group:/app:*"}
+    text = template(
+        "AWS::Logs::SubscriptionFilter",
+        "{LogGroupName: /app, DestinationArn: !Ref Live, FilterPattern: ''}",
+        alias,
+    )
+    assert declared(text)["logs:PutSubscriptionFilter"] == {
+        "arn:aws:logs:us-east-2:123456789012:log-group:/app:*"
+    }
 
 
 def test_a_resource_that_leaves_the_template_is_deleted_and_not_read() -> None:
-    before = read_template(template("AWS::SQS::Queue", "{QueueName: a}").encode(), "t.yaml", Stack("shop"), PLACE)
+    before = read_template(
+        template("AWS::SQS::Queue", "{QueueName: a}").encode(), "t.yaml", Stack("shop"), PLACE
+    )
     after = read_template(b"Resources: {}", "t.yaml", Stack("shop"), PLACE)
-    assert {need.permission.action for need in needs_of(changed_resources(before, after).kept, PLACE)} == {
+    assert {
+        need.permission.action for need in needs_of(changed_resources(before, after).kept, PLACE)
+    } == {
         "sqs:DeleteQueue",
         "sqs:GetQueueAttributes",
     }

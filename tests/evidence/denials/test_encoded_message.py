@@ -1,4 +1,6 @@
-"""EC2's encoded denials are found wherever a tool broke them, and decoded where the caller may decode them."""
+"""EC2's encoded denials are found wherever a tool broke them, and decoded where the caller may
+decode them.
+"""
 
 from __future__ import annotations
 
@@ -29,17 +31,25 @@ LONG_TEXTS = st.builds(
 
 
 def decoded(**changes: Any) -> str:
-    """The example of "DecodeAuthorizationMessage" in the AWS STS API Reference, in its shape (read 2026-11-24)."""
+    """The example of "DecodeAuthorizationMessage" in the AWS STS API Reference, in its shape (read
+    2026-11-24).
+    """
     told = {
         "allowed": False,
         "explicitDeny": False,
         "matchedStatements": {"items": []},
         "failures": {"items": []},
         "context": {
-            "principal": {"id": "AIDACKCEVSQ6C2EXAMPLE", "name": "Bob", "arn": "arn:aws:iam::123456789012:user/Bob"},
+            "principal": {
+                "id": "AIDACKCEVSQ6C2EXAMPLE",
+                "name": "Bob",
+                "arn": "arn:aws:iam::123456789012:user/Bob",
+            },
             "action": "ec2:StopInstances",
             "resource": INSTANCE,
-            "conditions": {"items": [{"key": "ec2:Tenancy", "values": {"items": [{"value": "default"}]}}]},
+            "conditions": {
+                "items": [{"key": "ec2:Tenancy", "values": {"items": [{"value": "default"}]}}]
+            },
         },
     }
     return json.dumps(told | changes)
@@ -52,11 +62,14 @@ def refusal(encoded: str = "x" * 80) -> Denial:
 @given(TEXTS)
 def test_the_text_is_found_whole_in_a_record(encoded: str) -> None:
     assert refusal(encoded).encoded == encoded
-    stated = "User: arn:aws:iam::123456789012:user/Bob is not authorized to perform: ec2:StopInstances on resource: "
+    stated = (
+        "User: arn:aws:iam::123456789012:user/Bob is not authorized to perform: ec2:StopInstances"
+        " on resource: "
+    )
     assert (
         read_denial(
-            f"{stated}{INSTANCE} because no identity-based policy allows the ec2:StopInstances action. "
-            f"Encoded authorization failure message: {encoded}"
+            f"{stated}{INSTANCE} because no identity-based policy allows the ec2:StopInstances"
+            f" action. Encoded authorization failure message: {encoded}"
         ).encoded
         == encoded
     )
@@ -65,7 +78,10 @@ def test_the_text_is_found_whole_in_a_record(encoded: str) -> None:
 @given(LONG_TEXTS, st.integers(60, 200))
 def test_the_text_is_found_whole_where_a_terminal_broke_it(encoded: str, width: int) -> None:
     """CDK breaks at the width of the terminal, also inside words."""
-    line = f"An error occurred (UnauthorizedOperation) when calling the RunInstances operation: {PHRASE}{encoded}"
+    line = (
+        "An error occurred (UnauthorizedOperation) when calling the RunInstances operation:"
+        f" {PHRASE}{encoded}"
+    )
     broken = "\n".join(line[at : at + width] for at in range(0, len(line), width))
     (one,) = read_log(io.BytesIO(f"start\n{broken}\n\ndone: all of it\n".encode()), "log")
     assert one.denial.encoded == encoded
@@ -82,11 +98,16 @@ def test_the_next_line_does_not_continue_an_unbroken_text() -> None:
 
 def test_the_encoded_text_is_found_in_a_box() -> None:
     encoded = "aB3-_" * 60
-    box = f"╷\n│ Error: UnauthorizedOperation: {PHRASE}\n│ {encoded}\n│\n│   with aws_instance.web\n╵\n"
+    box = (
+        f"╷\n│ Error: UnauthorizedOperation: {PHRASE}\n│ {encoded}\n│\n│   with"
+        " aws_instance.web\n╵\n"
+    )
     assert read_denial(box).encoded == encoded
 
 
-@pytest.mark.parametrize("cut", ["...", "*" * 9, "j4x3cFwZdJ...<snip>...ShGkw", f"{'x' * 80}…", "XXXX", ""])
+@pytest.mark.parametrize(
+    "cut", ["...", "*" * 9, "j4x3cFwZdJ...<snip>...ShGkw", f"{'x' * 80}…", "XXXX", ""]
+)
 def test_a_truncated_or_masked_text_is_ignored(cut: str) -> None:
     assert refusal(cut).encoded == ""
 
@@ -114,7 +135,15 @@ def test_an_explicit_deny_is_not_mendable() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", '"x"', decoded(allowed=True), decoded(context=None), decoded(context={"action": "ec2:Fly"})],
+    [
+        "",
+        "[]",
+        "{",
+        '"x"',
+        decoded(allowed=True),
+        decoded(context=None),
+        decoded(context={"action": "ec2:Fly"}),
+    ],
 )
 def test_another_text_leaves_the_denial_unchanged(text: str) -> None:
     assert read_decoded(text, refusal()) == refusal()
@@ -124,7 +153,10 @@ def test_another_text_leaves_the_denial_unchanged(text: str) -> None:
     st.recursive(
         st.none() | st.booleans() | st.text(),
         lambda inner: st.dictionaries(
-            st.sampled_from(["allowed", "explicitDeny", "context", "action", "resource", "principal", "arn"]), inner
+            st.sampled_from(
+                ["allowed", "explicitDeny", "context", "action", "resource", "principal", "arn"]
+            ),
+            inner,
         ),
     )
 )
@@ -170,9 +202,9 @@ def test_a_damaged_text_does_not_stop_decoding() -> None:
 def test_what_names_its_action_is_not_decoded() -> None:
     sts = Sts()
     stated = read_denial(
-        "User: arn:aws:iam::123456789012:user/Bob is not authorized to perform: ec2:RunInstances on resource: "
-        f"{INSTANCE} because no identity-based policy allows the ec2:RunInstances action. "
-        f"Encoded authorization failure message: {'a' * 80}"
+        "User: arn:aws:iam::123456789012:user/Bob is not authorized to perform: ec2:RunInstances"
+        f" on resource: {INSTANCE} because no identity-based policy allows the ec2:RunInstances"
+        f" action. Encoded authorization failure message: {'a' * 80}"
     )
     assert Decoder(sts).decoded(stated) == stated
     assert sts.asked == 0

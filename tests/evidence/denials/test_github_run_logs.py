@@ -1,4 +1,6 @@
-"""The logs of a workflow run, read from a GitHub that keeps state: what cannot be had is a gap and ends nothing."""
+"""The logs of a workflow run, read from a GitHub that keeps state: what cannot be had is a gap and
+ends nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ from tests.fakes.github import FakeGitHub
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"
 REFUSAL = (
-    "2026-11-03T09:00:07.1234567Z User: arn:aws:sts::123456789012:assumed-role/ci/42 is not authorized to perform: "
-    f"sqs:TagQueue on resource: {QUEUE} because no identity-based policy allows the sqs:TagQueue action\n"
+    "2026-11-03T09:00:07.1234567Z User: arn:aws:sts::123456789012:assumed-role/ci/42 is not"
+    f" authorized to perform: sqs:TagQueue on resource: {QUEUE} because no identity-based policy"
+    " allows the sqs:TagQueue action\n"
 )
 
 
@@ -33,7 +36,9 @@ def read(
     hub: FakeGitHub, *, token: str = "", waits: list[float] | None = None, largest: int = 1 << 20
 ) -> LoggedDenials:
     waited = [] if waits is None else waits
-    return WorkflowRunLogs(hub.url, "acme/orders", "42", "2", token or hub.token, waited.append, largest).read()
+    return WorkflowRunLogs(
+        hub.url, "acme/orders", "42", "2", token or hub.token, waited.append, largest
+    ).read()
 
 
 def told(logs: LoggedDenials) -> list[tuple[str, int, tuple[str, ...]]]:
@@ -58,8 +63,12 @@ def test_the_finished_jobs_of_this_attempt_are_read_and_no_others(hub: FakeGitHu
     assert gaps(logs) == []
 
 
-def test_only_the_api_receives_the_token(hub: FakeGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The storage refuses any credential, also one of a ~/.netrc; only without one it gives the log."""
+def test_only_the_api_receives_the_token(
+    hub: FakeGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage refuses any credential, also one of a ~/.netrc; only without one it gives the
+    log.
+    """
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login kim password secret\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -84,7 +93,11 @@ def test_a_request_that_the_storage_rejects_is_a_gap(hub: FakeGitHub) -> None:
 
 def test_jobs_are_read_over_pages(hub: FakeGitHub) -> None:
     for number in range(130):
-        hub.add_job(42, f"deploy ({number})", REFUSAL.replace("orders", f"orders-{number}") if number > 127 else "")
+        hub.add_job(
+            42,
+            f"deploy ({number})",
+            REFUSAL.replace("orders", f"orders-{number}") if number > 127 else "",
+        )
     assert [file for file, *_ in told(read(hub))] == ["deploy (128)", "deploy (129)"]
 
 
@@ -132,7 +145,9 @@ def test_a_persistent_error_is_a_gap_after_three_tries(hub: FakeGitHub) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_read"), [(2, True), (3_000, False)])
-def test_a_rate_limit_is_waited_for_if_it_is_short(hub: FakeGitHub, seconds: int, is_read: bool) -> None:
+def test_a_rate_limit_is_waited_for_if_it_is_short(
+    hub: FakeGitHub, seconds: int, is_read: bool
+) -> None:
     hub.add_job(42, "deploy", REFUSAL)
     hub.limit_next("GET", "/logs", retry_after=seconds)
     waits: list[float] = []
@@ -142,7 +157,9 @@ def test_a_rate_limit_is_waited_for_if_it_is_short(hub: FakeGitHub, seconds: int
 
 
 def test_a_server_that_is_not_there_is_a_gap(hub: FakeGitHub) -> None:
-    logs = WorkflowRunLogs("http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None).read()
+    logs = WorkflowRunLogs(
+        "http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None
+    ).read()
     assert gaps(logs) == ["the jobs of run 42: GitHub could not be reached (ConnectionError)"]
 
 
@@ -153,7 +170,9 @@ def test_an_answer_of_another_form_is_a_gap(hub: FakeGitHub, answer: object) -> 
 
 
 def test_a_log_is_read_up_to_its_limit(hub: FakeGitHub) -> None:
-    hub.add_job(42, "deploy", REFUSAL + "x" * 70_000 + "\n" + REFUSAL.replace("TagQueue", "PurgeQueue"))
+    hub.add_job(
+        42, "deploy", REFUSAL + "x" * 70_000 + "\n" + REFUSAL.replace("TagQueue", "PurgeQueue")
+    )
     logs = read(hub, largest=60_000)
     assert told(logs) == [("deploy", 1, ("sqs:TagQueue",))]
     assert gaps(logs) == ["deploy: only its first 60,000 bytes are read"]
@@ -188,7 +207,9 @@ def test_only_redirections_to_web_addresses_are_followed(hub: FakeGitHub) -> Non
     assert gaps(read(hub)) == ["deploy: GitHub says that it is stored at no web address"]
 
 
-@pytest.mark.parametrize("location", ["https://[::1", "https://store.invalid/\xff", "ftp://store/log", "//", ""])
+@pytest.mark.parametrize(
+    "location", ["https://[::1", "https://store.invalid/\xff", "ftp://store/log", "//", ""]
+)
 def test_an_address_that_is_none_is_a_gap(location: str) -> None:
     """Written byte by byte: the other GitHub of the tests mends addresses."""
 

@@ -34,11 +34,19 @@ class Drip:
 
 def told(log: str | bytes) -> list[tuple[int, tuple[str, ...], str]]:
     data = log.encode() if isinstance(log, str) else log
-    return [(one.line, one.denial.actions, one.denial.resource) for one in read_log(io.BytesIO(data), "log")]
+    return [
+        (one.line, one.denial.actions, one.denial.resource)
+        for one in read_log(io.BytesIO(data), "log")
+    ]
 
 
 def test_a_denial_is_located_at_the_line_where_it_begins() -> None:
-    log = "start\n" * 5 + f"Error: {SENTENCE}\n" + "more\n" * 3 + f"\x1b[31m{SENTENCE} with an explicit deny\x1b[0m\n"
+    log = (
+        "start\n" * 5
+        + f"Error: {SENTENCE}\n"
+        + "more\n" * 3
+        + f"\x1b[31m{SENTENCE} with an explicit deny\x1b[0m\n"
+    )
     assert told(log) == [(6, ("sqs:SendMessage",), QUEUE), (10, ("sqs:SendMessage",), QUEUE)]
 
 
@@ -52,7 +60,10 @@ def test_lines_are_counted_over_the_chunks_of_a_long_log() -> None:
 
 def test_several_denials_in_one_line_are_found() -> None:
     other = SENTENCE.replace("sqs:SendMessage", "sqs:DeleteMessage")
-    assert [actions for _, actions, _ in told(f"{SENTENCE}, {other} because no identity-based policy allows it")] == [
+    assert [
+        actions
+        for _, actions, _ in told(f"{SENTENCE}, {other} because no identity-based policy allows it")
+    ] == [
         ("sqs:SendMessage",),
         ("sqs:DeleteMessage",),
     ]
@@ -86,28 +97,49 @@ identity-based policy allows the ecs:CreateCluster action"""
     ("one", "other"),
     [
         ("[queue] │ ", "[cluster] │ "),
-        ("10:41:22.331 STDERR [queue] terraform: │ ", "10:41:22.874 STDERR [cluster] terraform: │ "),
+        (
+            "10:41:22.331 STDERR [queue] terraform: │ ",
+            "10:41:22.874 STDERR [cluster] terraform: │ ",
+        ),
         ("deploy-1  | ", "deploy-2  | "),
         ("@shop/queue:deploy: ", "@shop/cluster:deploy: "),
         ("#12 3.41 ", "#15 0.52 "),
     ],
 )
 def test_lines_of_tasks_that_run_at_the_same_time_are_not_joined(one: str, other: str) -> None:
-    boxes = ([label + line for line in box.split("\n")] for label, box in ((one, BOX), (other, OTHER_BOX)))
+    boxes = (
+        [label + line for line in box.split("\n")]
+        for label, box in ((one, BOX), (other, OTHER_BOX))
+    )
     log = (
-        "\n".join("\n".join(pair) for pair in zip(*boxes, strict=True)).replace("{who}", WHO).replace("{queue}", QUEUE)
+        "\n".join("\n".join(pair) for pair in zip(*boxes, strict=True))
+        .replace("{who}", WHO)
+        .replace("{queue}", QUEUE)
     )
     found = list(read_log(io.BytesIO(f"begin\n{log}\n".encode()), "log"))
-    assert [(each.line, each.denial.actions, each.denial.resource, each.denial.denied_by) for each in found] == [
+    assert [
+        (each.line, each.denial.actions, each.denial.resource, each.denial.denied_by)
+        for each in found
+    ] == [
         (6, ("sqs:SendMessage",), QUEUE, DeniedBy.SCP),
-        (7, ("ecs:CreateCluster",), "arn:aws:ecs:eu-west-1:123456789012:cluster/prod", DeniedBy.IDENTITY),
+        (
+            7,
+            ("ecs:CreateCluster",),
+            "arn:aws:ecs:eu-west-1:123456789012:cluster/prod",
+            DeniedBy.IDENTITY,
+        ),
     ]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_however_the_outputs_of_two_tasks_are_mixed_no_reason_is_that_of_the_other(seed: int) -> None:
+def test_however_the_outputs_of_two_tasks_are_mixed_no_reason_is_that_of_the_other(
+    seed: int,
+) -> None:
     chosen = random.Random(seed)  # noqa: S311 - a repeatable choice
-    left = [[f"[{task}] │ {line}" for line in box.split("\n")] for task, box in (("a", BOX), ("b", OTHER_BOX))]
+    left = [
+        [f"[{task}] │ {line}" for line in box.split("\n")]
+        for task, box in (("a", BOX), ("b", OTHER_BOX))
+    ]
     mixed: list[str] = []
     while any(left):
         lines = chosen.choice([each for each in left if each])
@@ -123,7 +155,9 @@ def test_however_the_outputs_of_two_tasks_are_mixed_no_reason_is_that_of_the_oth
 def test_the_first_line_of_a_log_says_what_the_tool_was_doing() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     command = "aws s3api put-object --bucket orders --key a"
-    assert told(f"{command}\n{'x' * 40}\n{refused}\n") == [(3, ("s3:PutObject",), "arn:aws:s3:::orders/a")]
+    assert told(f"{command}\n{'x' * 40}\n{refused}\n") == [
+        (3, ("s3:PutObject",), "arn:aws:s3:::orders/a")
+    ]
     far = "\n".join([command, *["x" * 100] * 4, refused])
     padded = f"{'on resource: '}\n{'y' * 3_000}\n{far}"
     assert [resource for _, _, resource in told(padded)] == ["arn:aws:s3:::orders/a"]
@@ -140,7 +174,10 @@ def test_a_line_without_an_end_is_read_all_the_same() -> None:
 
 
 @given(
-    st.lists(st.sampled_from([SENTENCE, "text\n", "\n", "é", " because no session policy allows it\n"]), max_size=8),
+    st.lists(
+        st.sampled_from([SENTENCE, "text\n", "\n", "é", " because no session policy allows it\n"]),
+        max_size=8,
+    ),
     st.integers(1, 300),
 )
 def test_the_size_of_reads_does_not_matter(parts: list[str], size: int) -> None:
@@ -149,7 +186,10 @@ def test_the_size_of_reads_does_not_matter(parts: list[str], size: int) -> None:
 
 
 @given(
-    st.lists(st.sampled_from([SENTENCE.encode(), b"\xff", b"\x00", b"\n", b"not authorized to perform"]) | st.binary())
+    st.lists(
+        st.sampled_from([SENTENCE.encode(), b"\xff", b"\x00", b"\n", b"not authorized to perform"])
+        | st.binary()
+    )
 )
 def test_no_bytes_make_the_reader_fail_or_leave_their_lines(parts: list[bytes]) -> None:
     data = b"".join(parts)
@@ -173,9 +213,9 @@ def test_copies_are_merged_into_the_most_complete_one() -> None:
     found, more = distinct_denials(
         [logged(1, principal=""), logged(2), logged(3, denied_by=DeniedBy.SCP, mendable=False)]
     )
-    assert [(one.line, one.denial.denied_by, one.denial.principal, one.denial.mendable) for one in found] == [
-        (1, DeniedBy.SCP, WHO, False)
-    ]
+    assert [
+        (one.line, one.denial.denied_by, one.denial.principal, one.denial.mendable) for one in found
+    ] == [(1, DeniedBy.SCP, WHO, False)]
     assert not more
 
 
@@ -202,10 +242,14 @@ def test_real_logs_have_exactly_the_distinct_denials_of_their_manifest(shared_fo
     for log in json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8")):
         with (folder / log["file"]).open("rb") as stream:
             found, _ = distinct_denials(read_log(stream, log["file"]))
-        expected = Counter({row["action"].split()[0]: max(1, row["resources"]) for row in log["distinct_denials"]})
+        expected = Counter(
+            {row["action"].split()[0]: max(1, row["resources"]) for row in log["distinct_denials"]}
+        )
         assert Counter(one.denial.actions[0] for one in found) == expected, log["file"]
         resources = {one.denial.resource for one in found if one.denial.resource}
-        named = sum(row["resources"] for row in log["distinct_denials"] if "only from" not in row["action"])
+        named = sum(
+            row["resources"] for row in log["distinct_denials"] if "only from" not in row["action"]
+        )
         assert len(resources) == named, log["file"]
 
 
@@ -239,7 +283,8 @@ def mutated(lines: list[str], count: int, seed: int) -> bytes:
 def lines_to_mutate(shared_folder: Path) -> list[str]:
     corpus = shared_folder / "corpus"
     messages = [
-        json.loads(row)["message"] for row in (corpus / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
+        json.loads(row)["message"]
+        for row in (corpus / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
     ]
     logs = [file.read_text(encoding="utf-8") for file in sorted((corpus / "logs").glob("*.log"))]
     return [line for text in (*messages, *logs) for line in text.splitlines()]
@@ -260,7 +305,10 @@ def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, in
 
 @pytest.mark.parametrize("before", [b"", b"ok\n", b"x" * 5_000 + b"\n"])
 def test_a_denial_in_the_line_before_its_word_is_found_even_at_the_start(before: bytes) -> None:
-    log = before + b"Error: error reading S3 Bucket (logs): Forbidden: Forbidden\n\tstatus code: 403, request id: 1\n"
+    log = (
+        before + b"Error: error reading S3 Bucket (logs): Forbidden: Forbidden\n\tstatus code: 403,"
+        b" request id: 1\n"
+    )
     assert [(one.denial.actions, one.line) for one in read_log(io.BytesIO(log), "log")] == [
         (("s3:ListBucket",), 1 + before.count(b"\n"))
     ]
@@ -285,12 +333,14 @@ def test_a_million_mutated_lines_are_read_without_a_crash_and_in_proportion_to_t
         assert characters < 7 * len(data)
 
 
-def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A line of 200 MB took four minutes."""
     monkeypatch.setattr(job_logs, "_LONGEST_LINE", 100_000)
     one = (
-        "User: arn:aws:sts::111122223333:assumed-role/ci/1 is not authorized to perform: sqs:{} because no "
-        "identity-based policy allows the sqs:{} action; "
+        "User: arn:aws:sts::111122223333:assumed-role/ci/1 is not authorized to perform: sqs:{}"
+        " because no identity-based policy allows the sqs:{} action; "
     )
     reads: list[int] = []
     real = job_logs._read
@@ -300,15 +350,25 @@ def test_a_line_is_read_to_a_limit_and_the_next_line_is_read(monkeypatch: pytest
         return real(parts, name, line)
 
     monkeypatch.setattr(job_logs, "_read", counted)
-    text = one.format("PurgeQueue", "PurgeQueue") * 20_000 + "\n" + one.format("DeleteQueue", "DeleteQueue") + "\n"
+    text = (
+        one.format("PurgeQueue", "PurgeQueue") * 20_000
+        + "\n"
+        + one.format("DeleteQueue", "DeleteQueue")
+        + "\n"
+    )
     found, _ = distinct_denials(read_log(io.BytesIO(text.encode()), "deploy"))
     assert [one.denial.actions for one in found] == [("sqs:PurgeQueue",), ("sqs:DeleteQueue",)]
     assert sum(reads) < 200_000 < len(text)
 
 
-def test_an_encoded_message_belongs_to_its_own_denial_where_the_next_block_begins_between_two() -> None:
+def test_an_encoded_message_belongs_to_its_own_denial_where_the_next_block_begins_between_two() -> (
+    None
+):
     line = b"a line of a tool's output, as most lines of a log are\n"
-    encoded = "You are not authorized to perform this operation. Encoded authorization failure message: " + "Ab1_-" * 40
+    encoded = (
+        "You are not authorized to perform this operation. Encoded authorization failure message: "
+        + "Ab1_-" * 40
+    )
     bare = b"An error occurred (AccessDenied) when calling the PutObject operation: Access Denied\n"
     log = line * 300 + bare + line * 60 + encoded.encode() + b"\n" + line * 800
 
@@ -318,9 +378,14 @@ def test_an_encoded_message_belongs_to_its_own_denial_where_the_next_block_begin
     assert (second.actions, second.encoded) == ((), "Ab1_-" * 40)
 
 
-def test_a_denial_before_much_other_output_is_parsed_without_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denial_before_much_other_output_is_parsed_without_all_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     line = b"a line of a tool's output, as most lines of a log are\n"
-    log = b"An error occurred (AccessDenied) when calling the PutObject operation: Access Denied\n" + line * 1_000
+    log = (
+        b"An error occurred (AccessDenied) when calling the PutObject operation: Access Denied\n"
+        + line * 1_000
+    )
 
     denials, parsed = read_counting(log, monkeypatch)
 

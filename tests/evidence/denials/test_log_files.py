@@ -11,7 +11,9 @@ from leastpriv.errors import InputError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.evidence.denials.job_logs import read_logs
 
-SENTENCE = b"x\nUser: arn:aws:iam::123456789012:user/ci is not authorized to perform: sqs:ListQueues\n"
+SENTENCE = (
+    b"x\nUser: arn:aws:iam::123456789012:user/ci is not authorized to perform: sqs:ListQueues\n"
+)
 
 
 def places(names: list[str], standard_input: bytes = b"") -> list[tuple[str, int]]:
@@ -43,7 +45,14 @@ def test_a_folder_is_read_to_its_depth(tmp_path: Path) -> None:
 
 
 def test_an_archive_is_read_from_a_file_and_from_a_pipe(tmp_path: Path) -> None:
-    packed = archive({"0_build.txt": SENTENCE, "build/": b"", "build/1_x.txt": b"nothing", "build/2_y.txt": SENTENCE})
+    packed = archive(
+        {
+            "0_build.txt": SENTENCE,
+            "build/": b"",
+            "build/1_x.txt": b"nothing",
+            "build/2_y.txt": SENTENCE,
+        }
+    )
     file = tmp_path / "logs.zip"
     file.write_bytes(packed)
     assert places([str(file)]) == [(f"{file}/0_build.txt", 2), (f"{file}/build/2_y.txt", 2)]

@@ -56,13 +56,19 @@ def test_the_column_where_a_line_ends_counts_its_box_and_not_its_time() -> None:
 def test_lines_can_be_counted_and_found_in_the_result(raw: str) -> None:
     layout = clean_log_text(raw)
     assert layout.text.count("\n") == raw.count("\n")
-    assert len(layout.starts) == len(layout.ends) == 1 + layout.text.count("\n") + layout.text.count("\v")
+    assert (
+        len(layout.starts)
+        == len(layout.ends)
+        == 1 + layout.text.count("\n") + layout.text.count("\v")
+    )
     assert all(start == 0 or layout.text[start - 1] in "\n\v" for start in layout.starts)
 
 
 @given(st.lists(st.integers(0, 30), max_size=6), st.sampled_from(["\n", "\v"]))
 def test_words_are_found_wherever_a_line_breaks(places: list[int], mark: str) -> None:
     words = "not authorized to perform"
-    broken = "".join(character + mark * (places.count(at) > 0) for at, character in enumerate(words))
+    broken = "".join(
+        character + mark * (places.count(at) > 0) for at, character in enumerate(words)
+    )
     assert re.search(breakable(words), f"x {broken} y")
     assert without_blanks(broken) == without_blanks(words)

@@ -1,4 +1,6 @@
-"""What job logs add to the evidence: marked refusals and gaps, never a use; and what of it is written."""
+"""What job logs add to the evidence: marked refusals and gaps, never a use; and what of it is
+written.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,12 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ALL = Window()
 
 
-def line(action: str = "sns:Publish", resource: str = TOPIC, who: str = SESSION, why: str = "identity-based") -> str:
+def line(
+    action: str = "sns:Publish",
+    resource: str = TOPIC,
+    who: str = SESSION,
+    why: str = "identity-based",
+) -> str:
     reason = f"because no {why} policy allows the {action} action"
     return f"User: {who} is not authorized to perform: {action} on resource: {resource} {reason}"
 
@@ -49,7 +56,12 @@ def heard(*lines: str, window: Window = ALL) -> Evidence:
 
 def test_a_logged_denial_is_a_denied_usage_with_location_and_time() -> None:
     (usage,) = heard(f"2026-11-03T09:00:07.1234567Z {line()}").usages
-    assert (usage.outcome, usage.need.basis, usage.succeeded, usage.runs) == (Outcome.DENIED, Basis.DENIED, False, ())
+    assert (usage.outcome, usage.need.basis, usage.succeeded, usage.runs) == (
+        Outcome.DENIED,
+        Basis.DENIED,
+        False,
+        (),
+    )
     assert usage.need.permission.resource == TOPIC
     assert usage.denial is not None
     assert usage.denial.log == "deploy:1"
@@ -83,10 +95,14 @@ def test_gaps_of_logs_hide_no_use() -> None:
 
 
 def test_an_encoded_denial_is_decoded_or_a_gap() -> None:
-    encoded = f"You are not authorized to perform this operation. Encoded authorization failure message: {'a' * 80}"
+    encoded = (
+        "You are not authorized to perform this operation. Encoded authorization failure message:"
+        f" {'a' * 80}"
+    )
     decoded = (
-        '{"allowed": false, "explicitDeny": false, "context": {"action": "ec2:CreateVpc", '
-        f'"resource": "arn:aws:ec2:eu-west-1:111122223333:vpc/*", "principal": {{"arn": "{SESSION}"}}}}}}'
+        '{"allowed": false, "explicitDeny": false, "context": {"action": "ec2:CreateVpc",'
+        ' "resource": "arn:aws:ec2:eu-west-1:111122223333:vpc/*", "principal": {"arn":'
+        f' "{SESSION}"}}}}}}'
     )
     evidence = add_job_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
     assert [usage.need.permission.action for usage in evidence.usages] == ["ec2:CreateVpc"]
@@ -107,7 +123,11 @@ def test_an_encoded_denial_is_decoded_or_a_gap() -> None:
         ),
         ("sns:Publish", TOPIC + "\u202egnp", "a reader may not see"),
         ("s3:GetObject", "arn:aws:s3:::orders/\u4e2d", "only a denial names it"),
-        ("iam:GetRole", "arn:aws:iam::111122223333:role/../x", "neither the request nor the denial names"),
+        (
+            "iam:GetRole",
+            "arn:aws:iam::111122223333:role/../x",
+            "neither the request nor the denial names",
+        ),
         ("sns:Publish", TOPIC + "`b", "neither the request nor the denial names"),
     ],
 )
@@ -139,13 +159,15 @@ def test_in_a_review_only_a_line_that_names_the_role_supports_a_grant() -> None:
     asking = {usage.need.permission.action: asks_for_grant(usage) for usage in heard(named).usages}
     assert asking == {"backup:CreateBackupSelection": True, partner: False}
     bare = (
-        "upload failed: s3://b/k An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
+        "upload failed: s3://b/k An error occurred (AccessDenied) when calling the PutObject"
+        " operation: Access Denied"
     )
-    assert [(usage.need.permission.action, asks_for_grant(usage)) for usage in heard(bare).usages] == [
-        ("s3:PutObject", False)
-    ]
+    assert [
+        (usage.need.permission.action, asks_for_grant(usage)) for usage in heard(bare).usages
+    ] == [("s3:PutObject", False)]
     denied = line().replace(
-        "because no identity-based policy allows", "with an explicit deny in an identity-based policy;"
+        "because no identity-based policy allows",
+        "with an explicit deny in an identity-based policy;",
     )
     assert [asks_to_lift_deny(usage) for usage in heard(denied).usages] == [False]
 
@@ -164,7 +186,14 @@ ACTIONS = st.sampled_from(
     ]
 )
 PRINCIPALS = st.sampled_from(
-    [SESSION, ROLE, SESSION.replace("111122223333", "***"), "arn:aws:iam::111122223333:user/x", "***", "x"]
+    [
+        SESSION,
+        ROLE,
+        SESSION.replace("111122223333", "***"),
+        "arn:aws:iam::111122223333:user/x",
+        "***",
+        "x",
+    ]
 )
 RESOURCES = st.sampled_from(
     [
@@ -178,7 +207,11 @@ RESOURCES = st.sampled_from(
     ]
 ) | st.text(max_size=30)
 LINES = st.builds(
-    line, ACTIONS, RESOURCES, PRINCIPALS, st.sampled_from(["identity-based", "session", "resource-based"])
+    line,
+    ACTIONS,
+    RESOURCES,
+    PRINCIPALS,
+    st.sampled_from(["identity-based", "session", "resource-based"]),
 )
 BARE = st.sampled_from(
     [
@@ -193,13 +226,19 @@ BARE = st.sampled_from(
 def test_no_text_of_a_log_adds_a_use_or_writes_what_a_log_may_not(lines: list[str]) -> None:
     """Promises 2 and 8, and the rules of trust: whatever a program of the job prints."""
     evidence = heard(*lines)
-    assert all(usage.outcome is Outcome.DENIED and usage.denial and usage.denial.log for usage in evidence.usages)
+    assert all(
+        usage.outcome is Outcome.DENIED and usage.denial and usage.denial.log
+        for usage in evidence.usages
+    )
     assert (evidence.groups, evidence.runs, evidence.counts) == ((), (), Evidence(ROLE).counts)
     changes, _ = additions(compare(None, [], evidence).missing, evidence, Options(), History())
     for change in changes:
         assert catalog.action(change.action) is not None
         assert sensitivity(change.action) == ""
-        assert all(usage.denial and usage.denial.mendable and usage.denial.principal for usage in change.usages)
+        assert all(
+            usage.denial and usage.denial.mendable and usage.denial.principal
+            for usage in change.usages
+        )
         for resource in change.resources if change.resources != ("*",) else ():
             assert "*" not in resource.replace("${*}", "")
             assert "?" not in resource.replace("${?}", "")
@@ -209,19 +248,32 @@ def test_no_text_of_a_log_adds_a_use_or_writes_what_a_log_may_not(lines: list[st
 def seen(resource: str) -> Usage:
     """An allowed call of another action on a resource."""
     need = Need(Permission("tag:GetResources", resource), Basis.OBSERVED, "x")
-    return Usage(need, Outcome.ALLOWED, 1, NOW, NOW, ("1",), ("tagging.amazonaws.com:GetResources",))
+    return Usage(
+        need, Outcome.ALLOWED, 1, NOW, NOW, ("1",), ("tagging.amazonaws.com:GetResources",)
+    )
 
 
-def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(shared_folder: Path) -> None:
+def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(
+    shared_folder: Path,
+) -> None:
     """The labelled half of the public refusals, each as the log of the principal that it names."""
     added = named_ones = 0
-    for text in (shared_folder / "corpus" / "refusals.jsonl").read_text(encoding="utf-8").splitlines():
+    for text in (
+        (shared_folder / "corpus" / "refusals.jsonl").read_text(encoding="utf-8").splitlines()
+    ):
         told = json.loads(text)
         named = principal_of(told["expected"]["principal"] or "")
-        evidence = add_job_logs(Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW)
-        changes, held_back = additions(compare(None, [], evidence).missing, evidence, Options(), History())
-        # What the evidence has already may be read: as if other calls had used the resources that the log names.
-        elsewhere = [seen(resource) for held in held_back for resource in held.resources if resource != "*"]
+        evidence = add_job_logs(
+            Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW
+        )
+        changes, held_back = additions(
+            compare(None, [], evidence).missing, evidence, Options(), History()
+        )
+        # What the evidence has already may be read: as if other calls had used the resources that
+        # the log names.
+        elsewhere = [
+            seen(resource) for held in held_back for resource in held.resources if resource != "*"
+        ]
         known_names = replace(evidence, usages=(*evidence.usages, *elsewhere))
         more, _ = additions(compare(None, [], evidence).missing, known_names, Options(), History())
         named_ones += any(change.resources != ("*",) for change in more)
@@ -230,9 +282,12 @@ def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(shared_f
         for change in changes:
             known = catalog.action(change.action)
             assert known is not None
-            assert change.action.lower() in {action.lower() for action in told["expected"]["actions"]}, told["id"]
+            assert change.action.lower() in {
+                action.lower() for action in told["expected"]["actions"]
+            }, told["id"]
             assert (change.resources == ("*",)) <= (not known.resource_types), told["id"]
         added += bool(changes)
-    # Only reads count, of a service and a resource that other evidence has: a log alone adds no write.
+    # Only reads count, of a service and a resource that other evidence has: a log alone adds no
+    # write.
     assert added >= 10
     assert named_ones >= 10

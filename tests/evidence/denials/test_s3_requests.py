@@ -20,7 +20,10 @@ URL = "https://logs.s3.eu-west-1.amazonaws.com"
         ("Operation: DeleteObject, Bucket: logs, Error code: AccessDenied", ("s3:DeleteObject",)),
         ("Aws::S3::Errors::AccessDenied (Access Denied)\n  in `put_object'", ("s3:PutObject",)),
         ("Aws::S3::Errors::Forbidden:\nclient.rb:1: in `head_bucket'", ("s3:ListBucket",)),
-        ("AccessDenied: Access Denied\n  at Request.extractError\n  operation: 'putObjectAcl'", ("s3:PutObjectAcl",)),
+        (
+            "AccessDenied: Access Denied\n  at Request.extractError\n  operation: 'putObjectAcl'",
+            ("s3:PutObjectAcl",),
+        ),
         ("CopyObject: Access Denied", ("s3:GetObject", "s3:PutObject")),
         (f"PUT {URL}/a/b.txt 403 Forbidden", ("s3:PutObject",)),
         (f"PUT {URL}/a/b.txt\nHTTP/1.1 403 Forbidden", ("s3:PutObject",)),
@@ -32,7 +35,10 @@ URL = "https://logs.s3.eu-west-1.amazonaws.com"
         ("GET https://s3.us-east-1.amazonaws.com/logs => 403 Forbidden", ("s3:ListBucket",)),
         ("upload failed: ./app.js to s3://logs/app.js Access Denied", ("s3:PutObject",)),
         ("download failed: s3://logs/a.txt to ./a.txt Forbidden", ("s3:GetObject",)),
-        ("Failed to upload to s3://logs/a: AccessDenied: Access Denied\n\tstatus code: 403", ("s3:PutObject",)),
+        (
+            "Failed to upload to s3://logs/a: AccessDenied: Access Denied\n\tstatus code: 403",
+            ("s3:PutObject",),
+        ),
     ],
 )
 def test_the_action_follows_from_what_is_near_and_the_resource_is_unknown(
@@ -68,7 +74,10 @@ def test_the_action_follows_from_what_is_near_and_the_resource_is_unknown(
         "upload: ./a to s3://logs/a\nnpm ERR! 403 Forbidden - PUT https://registry.npmjs.org/x",
         "upload: ./a to s3://logs/a\nHTTP 403 Forbidden",
         f"HEAD {URL}/a 404 Not Found\nGET https://proxy.golang.org/x 403 Forbidden",
-        'Error from server (Forbidden): secrets is forbidden: User "x" cannot list secrets\nS3 PutObject',
+        (
+            'Error from server (Forbidden): secrets is forbidden: User "x" cannot list secrets\nS3'
+            " PutObject"
+        ),
         "AccessDenied: the bucket policy of an admin decides about PutObject here",
         "Access Denied\n\nPutObject logs/a.txt",
         "PutObject https://minio.example.com/logs/a 403 Forbidden",
@@ -84,7 +93,10 @@ def test_without_an_operation_in_reach_there_is_no_action(message: str) -> None:
     "message",
     [
         "S3 PutObject failed with 403 SignatureDoesNotMatch",
-        f"GET {URL}/a 403 Forbidden <Code>AccessDenied</Code><Message>Request has expired</Message>",
+        (
+            f"GET {URL}/a 403 Forbidden <Code>AccessDenied</Code><Message>Request has"
+            " expired</Message>"
+        ),
     ],
 )
 def test_other_causes_are_not_fixed_by_a_grant(message: str) -> None:
@@ -95,15 +107,25 @@ def test_other_causes_are_not_fixed_by_a_grant(message: str) -> None:
 
 def test_each_answer_has_the_operation_of_its_own_line() -> None:
     found = find_denials(
-        clean_log_text("S3 PutObject a.txt: 403\nS3 GetObject b.txt: 403\nS3 status 403 DeleteObject c")
+        clean_log_text(
+            "S3 PutObject a.txt: 403\nS3 GetObject b.txt: 403\nS3 status 403 DeleteObject c"
+        )
     )
-    assert [each.denial.actions for each in found] == [("s3:PutObject",), ("s3:GetObject",), ("s3:DeleteObject",)]
-    requests = find_denials(clean_log_text(f"PUT {URL}/a\nHTTP/1.1 403 Forbidden\nGET {URL}/b\nHTTP/1.1 200 OK"))
+    assert [each.denial.actions for each in found] == [
+        ("s3:PutObject",),
+        ("s3:GetObject",),
+        ("s3:DeleteObject",),
+    ]
+    requests = find_denials(
+        clean_log_text(f"PUT {URL}/a\nHTTP/1.1 403 Forbidden\nGET {URL}/b\nHTTP/1.1 200 OK")
+    )
     assert [each.denial.actions for each in requests] == [("s3:PutObject",)]
 
 
 def test_the_sentence_of_aws_takes_precedence_over_an_operation_near_it() -> None:
-    sentence = "User: arn:aws:iam::111122223333:user/ci is not authorized to perform: s3:PutObjectTagging"
+    sentence = (
+        "User: arn:aws:iam::111122223333:user/ci is not authorized to perform: s3:PutObjectTagging"
+    )
     denial = read_denial(f"PutObject failed: 403 AccessDenied: {sentence}")
     assert denial.actions == ("s3:PutObjectTagging",)
     assert not denial.inferred

@@ -1,4 +1,6 @@
-"""Fakes IAM Access Analyzer: one policy generation at a time, analyzers with findings, slow recommendations."""
+"""Fakes IAM Access Analyzer: one policy generation at a time, analyzers with findings, slow
+recommendations.
+"""
 
 from __future__ import annotations
 
@@ -72,14 +74,18 @@ class AccessAnalyzer:
     def operations(self) -> dict[str, Operation]:
         """The operations for `FakeAws`."""
         named = {
-            "StartPolicyGeneration": self._start, "GetGeneratedPolicy": self._get, "ListPolicyGenerations": self._list,
+            "StartPolicyGeneration": self._start, "GetGeneratedPolicy": self._get,
+            "ListPolicyGenerations": self._list,
             "CancelPolicyGeneration": self._cancel, "ListAnalyzers": self._list_analyzers,
             "ListFindingsV2": self._list_findings, "GetFindingV2": self._finding,
-            "GenerateFindingRecommendation": self._recommend, "GetFindingRecommendation": self._recommendation,
+            "GenerateFindingRecommendation": self._recommend,
+            "GetFindingRecommendation": self._recommendation,
         }  # fmt: skip
         return {f"accessanalyzer:{name}": operation for name, operation in named.items()}
 
-    def begin(self, principal: str, takes: timedelta | None = None, ago: timedelta = timedelta()) -> Job:
+    def begin(
+        self, principal: str, takes: timedelta | None = None, ago: timedelta = timedelta()
+    ) -> Job:
         """A requested generation."""
         job = Job(f"job-{next(self._numbers)}", principal, self.clock() - ago, takes or self.takes)
         self.jobs.append(job)
@@ -94,10 +100,14 @@ class AccessAnalyzer:
         if any(self.status(job) == "IN_PROGRESS" for job in self.jobs):
             raise RefusedError("ConflictException", "A policy generation is in progress.", 409)
         if sum(now - job.started < timedelta(days=1) for job in self.jobs) >= self.a_day:
-            raise RefusedError("ServiceQuotaExceededException", "Policy generations per day exceeded.", 402)
+            raise RefusedError(
+                "ServiceQuotaExceededException", "Policy generations per day exceeded.", 402
+            )
         details = asked.parameters["cloudTrailDetails"]
         if now - datetime.fromisoformat(details["startTime"]) > timedelta(days=90, seconds=5):
-            raise RefusedError("ValidationException", "The start time is more than 90 days ago.", 400)
+            raise RefusedError(
+                "ValidationException", "The start time is more than 90 days ago.", 400
+            )
         job = self.begin(asked.parameters["policyGenerationDetails"]["principalArn"])
         job.details = details
         return {"jobId": job.number}
@@ -145,7 +155,14 @@ class AccessAnalyzer:
                     "status": self.status(job),
                     "startedOn": job.started,
                 }
-                rows.append(row | ({"completedOn": job.started + job.takes} if row["status"] == "SUCCEEDED" else {}))
+                rows.append(
+                    row
+                    | (
+                        {"completedOn": job.started + job.takes}
+                        if row["status"] == "SUCCEEDED"
+                        else {}
+                    )
+                )
         return _paged(asked, "policyGenerations", rows)
 
     def _cancel(self, asked: Asked) -> Mapping[str, Any]:
@@ -154,13 +171,22 @@ class AccessAnalyzer:
 
     def _list_analyzers(self, asked: Asked) -> Mapping[str, Any]:
         rows = [
-            _analyzer(name, self.clock()) for name in self.analyzers if name.startswith(f"{asked.parameters['type']}/")
+            _analyzer(name, self.clock())
+            for name in self.analyzers
+            if name.startswith(f"{asked.parameters['type']}/")
         ]
         return _paged(asked, "analyzers", rows)
 
     def _of(self, asked: Asked) -> list[Finding]:
         name = asked.parameters["analyzerArn"].partition("analyzer/")[2]
-        found = next((findings for each, findings in self.analyzers.items() if each.partition("/")[2] == name), None)
+        found = next(
+            (
+                findings
+                for each, findings in self.analyzers.items()
+                if each.partition("/")[2] == name
+            ),
+            None,
+        )
         if found is None:
             raise RefusedError("ResourceNotFoundException", f"There is no analyzer {name}.", 404)
         return found
@@ -174,12 +200,15 @@ class AccessAnalyzer:
         now = self.clock()
         return {
             "id": finding.number, "resource": finding.resource, "resourceType": "AWS::IAM::Role",
-            "resourceOwnerAccount": ACCOUNT, "status": finding.status, "findingType": finding.kind, "analyzedAt": now,
+            "resourceOwnerAccount": ACCOUNT, "status": finding.status, "findingType": finding.kind,
+            "analyzedAt": now,
             "createdAt": now, "updatedAt": now,
         }  # fmt: skip
 
     def _one(self, asked: Asked) -> Finding:
-        found = next((each for each in self._of(asked) if each.number == asked.parameters["id"]), None)
+        found = next(
+            (each for each in self._of(asked) if each.number == asked.parameters["id"]), None
+        )
         if found is None:
             raise RefusedError("ResourceNotFoundException", "There is no such finding.", 404)
         return found
@@ -191,14 +220,18 @@ class AccessAnalyzer:
     def _recommend(self, asked: Asked) -> Mapping[str, Any]:
         finding = self._one(asked)
         if finding.kind != "UnusedPermission":
-            raise RefusedError("ValidationException", "There is no recommendation for such findings.", 400)
+            raise RefusedError(
+                "ValidationException", "There is no recommendation for such findings.", 400
+            )
         finding.asked = self.clock()
         return {}
 
     def _recommendation(self, asked: Asked) -> Mapping[str, Any]:
         finding = self._one(asked)
         if finding.asked is None:
-            raise RefusedError("ResourceNotFoundException", "Nobody asked for a recommendation.", 404)
+            raise RefusedError(
+                "ResourceNotFoundException", "Nobody asked for a recommendation.", 404
+            )
         about = {
             "startedAt": finding.asked, "resourceArn": finding.resource,
             "recommendationType": "UnusedPermissionRecommendation",
@@ -218,7 +251,10 @@ def _fits(finding: Finding, wanted: Mapping[str, Any]) -> bool:
     return (
         finding.resource in wanted.get("resource", {}).get("eq", [finding.resource])
         and finding.status in wanted["status"]["eq"]
-        and ("principal.AWS" not in wanted or any(name in wanted["principal.AWS"]["eq"] for name in names))
+        and (
+            "principal.AWS" not in wanted
+            or any(name in wanted["principal.AWS"]["eq"] for name in names)
+        )
     )
 
 
@@ -236,8 +272,16 @@ def _with_placeholders(policy: Mapping[str, Any], asked: Asked) -> Mapping[str, 
 def _analyzer(name: str, now: datetime) -> dict[str, Any]:
     kind, _, own = name.partition("/")
     arn = f"arn:aws:access-analyzer:eu-west-1:{ACCOUNT}:analyzer/{own}"
-    row: dict[str, Any] = {"arn": arn, "name": own, "type": kind, "createdAt": now, "status": "ACTIVE"}
-    return row | ({"configuration": {"unusedAccess": {"unusedAccessAge": 90}}} if "UNUSED" in kind else {})
+    row: dict[str, Any] = {
+        "arn": arn,
+        "name": own,
+        "type": kind,
+        "createdAt": now,
+        "status": "ACTIVE",
+    }
+    return row | (
+        {"configuration": {"unusedAccess": {"unusedAccessAge": 90}}} if "UNUSED" in kind else {}
+    )
 
 
 def _paged(asked: Asked, name: str, rows: list[Any]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Fakes several accounts: keys of one assume reader roles of the others; each has its own event history and roles."""
+"""Fakes several accounts: keys of one assume reader roles of the others; each has its own event
+history and roles.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ class Accounts:
             "sts:AssumeRole": self._assume_role,
             "cloudtrail:LookupEvents": self._lookup,
             "iam:GetRole": self._role,
-            "iam:ListAttachedRolePolicies": lambda _: {"AttachedPolicies": [], "IsTruncated": False},
+            "iam:ListAttachedRolePolicies": lambda _: {
+                "AttachedPolicies": [],
+                "IsTruncated": False,
+            },
             "iam:ListRolePolicies": lambda _: {"PolicyNames": ["deploy"], "IsTruncated": False},
             "iam:GetRolePolicy": self._policy,
             "iam:SimulateCustomPolicy": lambda _: {"EvaluationResults": []},
@@ -45,17 +50,26 @@ class Accounts:
         }
 
     def _account(self, asked: Asked) -> str:
-        return asked.access_key.removeprefix("ASIAFAKE") if asked.access_key.startswith("ASIAFAKE") else HOME
+        return (
+            asked.access_key.removeprefix("ASIAFAKE")
+            if asked.access_key.startswith("ASIAFAKE")
+            else HOME
+        )
 
     def _caller(self, asked: Asked) -> Mapping[str, Any]:
         account = self._account(asked)
-        return {"Arn": f"arn:aws:sts::{account}:assumed-role/reader/x", "UserId": "AROAFAKE:x", "Account": account}
+        return {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/reader/x",
+            "UserId": "AROAFAKE:x",
+            "Account": account,
+        }
 
     def _assume_role(self, asked: Asked) -> Mapping[str, Any]:
         role, given = str(asked.parameters["RoleArn"]), asked.parameters.get("ExternalId", "")
         if self.readers.get(role) != given:
             message = (
-                f"User: {self._caller(asked)['Arn']} is not authorized to perform: sts:AssumeRole on resource: {role}"
+                f"User: {self._caller(asked)['Arn']} is not authorized to perform: sts:AssumeRole"
+                f" on resource: {role}"
             )
             raise RefusedError("AccessDenied", message, 403)
         self.sessions.append(str(asked.parameters["RoleSessionName"]))
@@ -70,7 +84,10 @@ class Accounts:
         }
 
     def _lookup(self, asked: Asked) -> Mapping[str, Any]:
-        wanted = {each["AttributeKey"]: each["AttributeValue"] for each in asked.parameters.get("LookupAttributes", ())}
+        wanted = {
+            each["AttributeKey"]: each["AttributeValue"]
+            for each in asked.parameters.get("LookupAttributes", ())
+        }
         names = {"Username": "Username", "EventName": "EventName"}
         found = [event_of(each) for each in self.records.get(self._account(asked), ())]
         return {
@@ -82,7 +99,11 @@ class Accounts:
         }
 
     def _policy(self, asked: Asked) -> Mapping[str, Any]:
-        return {"RoleName": asked.parameters["RoleName"], "PolicyName": "deploy", "PolicyDocument": self.policy}
+        return {
+            "RoleName": asked.parameters["RoleName"],
+            "PolicyName": "deploy",
+            "PolicyDocument": self.policy,
+        }
 
     def _role(self, asked: Asked) -> Mapping[str, Any]:
         name = str(asked.parameters["RoleName"])

@@ -17,7 +17,11 @@ ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".lab" / "venv" / "bin" / "python"
 _SCRIPT = Path(__file__).with_name("duckdb_athena.py")
 COLUMNS: Mapping[str, str] = dict(
-    re.findall(r"^  `(\w+)` (.+?),?$", (ROOT / "docs" / "athena-table.sql").read_text(encoding="utf-8"), re.MULTILINE)
+    re.findall(
+        r"^  `(\w+)` (.+?),?$",
+        (ROOT / "docs" / "athena-table.sql").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
 )
 """Columns of the documented table."""
 
@@ -30,9 +34,13 @@ def is_there() -> bool:
 class DuckDb:
     """A process of DuckDB over a folder; a context manager."""
 
-    def __init__(self, folder: Path, table: str = "security.logs", columns: Mapping[str, str] = COLUMNS) -> None:
+    def __init__(
+        self, folder: Path, table: str = "security.logs", columns: Mapping[str, str] = COLUMNS
+    ) -> None:
         arguments = [str(PYTHON), str(_SCRIPT), str(folder), table, json.dumps(dict(columns))]
-        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def __enter__(self) -> DuckDb:
         """Waits until the folder is loaded; a query that waited for it would time out."""
@@ -41,7 +49,10 @@ class DuckDb:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         assert self._process.stdin
         assert self._process.stdout
@@ -69,7 +80,10 @@ class FakeAthena:
     partitions: tuple[str, ...] = ("account", "region", "day")
     location: str = "s3://logs/AWSLogs"
     parameters: dict[str, str] = field(
-        default_factory=lambda: {"projection.day.type": "date", "projection.day.format": "yyyy/MM/dd"}
+        default_factory=lambda: {
+            "projection.day.type": "date",
+            "projection.day.format": "yyyy/MM/dd",
+        }
     )
     scanned: int = 5_000_000
     running: int = 1
@@ -98,8 +112,14 @@ class FakeAthena:
         keys = [{"Name": name, "Type": "string"} for name in self.partitions]
         columns = [{"Name": name, "Type": kind} for name, kind in self.columns.items()]
         parameters = {"location": self.location, **self.parameters}
-        described = {"Name": asked.parameters["TableName"], "Columns": columns, "PartitionKeys": keys}
-        return {"TableMetadata": {**described, "TableType": "EXTERNAL_TABLE", "Parameters": parameters}}
+        described = {
+            "Name": asked.parameters["TableName"],
+            "Columns": columns,
+            "PartitionKeys": keys,
+        }
+        return {
+            "TableMetadata": {**described, "TableType": "EXTERNAL_TABLE", "Parameters": parameters}
+        }
 
     def start(self, asked: Asked) -> Mapping[str, Any]:
         sql = asked.parameters["QueryString"]
@@ -117,9 +137,14 @@ class FakeAthena:
             state, reason = "FAILED", error
         if self._asked[number] <= self.running:
             state, reason = "RUNNING", ""
-        status = {"State": state or "SUCCEEDED", **({"StateChangeReason": reason} if reason else {})}
+        status = {
+            "State": state or "SUCCEEDED",
+            **({"StateChangeReason": reason} if reason else {}),
+        }
         figures = {"DataScannedInBytes": self.scanned}
-        return {"QueryExecution": {"QueryExecutionId": number, "Status": status, "Statistics": figures}}
+        return {
+            "QueryExecution": {"QueryExecutionId": number, "Status": status, "Statistics": figures}
+        }
 
     def results(self, asked: Asked) -> Mapping[str, Any]:
         answer = self._answers[asked.parameters["QueryExecutionId"]]
@@ -127,7 +152,8 @@ class FakeAthena:
         start = int(asked.parameters.get("NextToken", "0"))
         end = start + min(self.page, asked.parameters.get("MaxResults", 1000))
         told = [
-            {"Data": [{"VarCharValue": cell} if cell is not None else {} for cell in row]} for row in rows[start:end]
+            {"Data": [{"VarCharValue": cell} if cell is not None else {} for cell in row]}
+            for row in rows[start:end]
         ]
         return {"ResultSet": {"Rows": told}, **({"NextToken": str(end)} if end < len(rows) else {})}
 

@@ -1,4 +1,6 @@
-"""Fakes IAM's account of denied requests: written late, kept for a day, per region and organization, and paged."""
+"""Fakes IAM's account of denied requests: written late, kept for a day, per region and
+organization, and paged.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,14 @@ class AuthorizationAccounts:
     def _details(self, asked: Asked) -> Mapping[str, Any]:
         name = asked.parameters["authorizationId"]
         found, now = self.requests.get(name), self.clock()
-        if not found or found.region != asked.region or not found.time + self.takes <= now <= found.time + KEPT:
-            raise RefusedError("ResourceNotFoundException", f"No authorization details of {name}.", 404)
+        if (
+            not found
+            or found.region != asked.region
+            or not found.time + self.takes <= now <= found.time + KEPT
+        ):
+            raise RefusedError(
+                "ResourceNotFoundException", f"No authorization details of {name}.", 404
+            )
         start = int(asked.parameters.get("nextToken") or 0)
         end = start + self.page
         more = {"nextToken": str(end)} if end < len(found.evaluations) else {}
@@ -65,8 +73,12 @@ def check(
     return found | ({"targetArn": target} if target else {})
 
 
-def evaluation(action: str, resource: str, effect: str, *checks: Mapping[str, Any], **context: Any) -> dict[str, Any]:
+def evaluation(
+    action: str, resource: str, effect: str, *checks: Mapping[str, Any], **context: Any
+) -> dict[str, Any]:
     """One judged action and resource; `context` has `__` for `:`."""
     keys = {key.replace("__", ":"): value for key, value in context.items()}
     found: dict[str, Any] = {"action": action, "resource": resource, "evaluatedEffect": effect}
-    return found | ({"checks": list(checks)} if checks else {}) | ({"context": keys} if keys else {})
+    return (
+        found | ({"checks": list(checks)} if checks else {}) | ({"context": keys} if keys else {})
+    )

@@ -1,6 +1,7 @@
 """Validates values by the shapes of botocore's models, more strictly than botocore's own validator.
 
-It also rejects unknown members, values outside an enumeration, and texts and lists of a wrong length or pattern.
+It also rejects unknown members, values outside an enumeration, and texts and lists of a wrong
+length or pattern.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from botocore.model import OperationModel, ServiceModel, Shape
 from botocore.session import get_session
 
 COMMON_ERRORS = frozenset({
-    "AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "InternalFailure",
-    "InternalServerError", "InvalidClientTokenId", "ServiceUnavailable", "SignatureDoesNotMatch", "Throttling",
-    "ThrottlingException", "UnauthorizedOperation", "UnrecognizedClientException", "ValidationError",
+    "AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException",
+    "InternalFailure",
+    "InternalServerError", "InvalidClientTokenId", "ServiceUnavailable", "SignatureDoesNotMatch",
+    "Throttling",
+    "ThrottlingException", "UnauthorizedOperation", "UnrecognizedClientException",
+    "ValidationError",
     "ValidationException",
 })  # fmt: skip
 """"Common Errors" of the AWS API references, which no operation's model lists (read 2026-11-24)."""
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
-    "string": str, "character": str, "integer": int, "long": int, "float": (int, float), "double": (int, float),
-    "boolean": bool, "timestamp": (datetime, str, int, float), "blob": (bytes, str), "list": (list, tuple),
+    "string": str, "character": str, "integer": int, "long": int, "float": (int, float),
+    "double": (int, float),
+    "boolean": bool, "timestamp": (datetime, str, int, float), "blob": (bytes, str), "list": (list,
+    tuple),
     "map": Mapping, "structure": Mapping,
 }  # fmt: skip
 
@@ -43,7 +49,9 @@ def operation(service_name: str, name: str) -> OperationModel:
 
 def error_names(found: OperationModel) -> frozenset[str]:
     """Codes of the errors that an operation may answer with."""
-    own = {shape.name for shape in found.error_shapes} | {shape.error_code for shape in found.error_shapes}
+    own = {shape.name for shape in found.error_shapes} | {
+        shape.error_code for shape in found.error_shapes
+    }
     return COMMON_ERRORS | {name for name in own if name}
 
 

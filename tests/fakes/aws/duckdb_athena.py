@@ -1,8 +1,10 @@
-"""Runs Athena's SQL on DuckDB, in the Python of the lab's environment: one query per line in, one answer per line out.
+"""Runs Athena's SQL on DuckDB, in the Python of the lab's environment: one query per line in, one
+answer per line out.
 
-`python duckdb_athena.py FOLDER DATABASE.TABLE COLUMNS`: the folder has the layout of a trail's bucket, and is read as
-the table of the given columns (`{"name": "type"}`) partitioned by account, region and day. A line in is `{"sql": …}`,
-one out, after `loaded`, is `{"names": […], "rows": [[…]]}` with all values as text, or `{"error": …}`.
+`python duckdb_athena.py FOLDER DATABASE.TABLE COLUMNS`: the folder has the layout of a trail's
+bucket, and is read as the table of the given columns (`{"name": "type"}`) partitioned by account,
+region and day. A line in is `{"sql": …}`, one out, after `loaded`, is `{"names": […], "rows":
+[[…]]}` with all values as text, or `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -39,10 +41,15 @@ def main() -> None:
         sys.stdout.flush()
 
 
-def load(connection: duckdb.DuckDBPyConnection, folder: str, table: str, columns: dict[str, str]) -> None:
+def load(
+    connection: duckdb.DuckDBPyConnection, folder: str, table: str, columns: dict[str, str]
+) -> None:
     database, name = table.split(".")
     place = "/([0-9]{12})/CloudTrail/([^/]+)/([0-9]{4}/[0-9]{2}/[0-9]{2})/"
-    told = ", ".join(f"{expression(f'r->{quoted(column)}', kind)} AS {column}" for column, kind in columns.items())
+    told = ", ".join(
+        f"{expression(f'r->{quoted(column)}', kind)} AS {column}"
+        for column, kind in columns.items()
+    )
     connection.execute(f"CREATE SCHEMA {database}")
     connection.execute(
         f"""CREATE TABLE {database}.{name} AS SELECT {told},
@@ -59,12 +66,18 @@ def expression(value: str, kind: str) -> str:
     kind = kind.replace(" ", "")
     if kind.startswith("struct<"):
         fields = ", ".join(
-            f"{name} := {expression(f'({value})->{quoted(name)}', inner)}" for name, inner in members(kind[7:-1])
+            f"{name} := {expression(f'({value})->{quoted(name)}', inner)}"
+            for name, inner in members(kind[7:-1])
         )
-        return f"CASE WHEN ({value}) IS NOT NULL AND json_type({value}) <> 'NULL' THEN struct_pack({fields}) END"
+        return (
+            f"CASE WHEN ({value}) IS NOT NULL AND json_type({value}) <> 'NULL' THEN"
+            f" struct_pack({fields}) END"
+        )
     if kind.startswith("array<"):
         # Athena's reader accepts a key in any case; the records have `ARN` and `arn`.
-        inner = expression("x", kind[6:-1]).replace("(x)->'arn'", "coalesce((x)->'ARN', (x)->'arn')")
+        inner = expression("x", kind[6:-1]).replace(
+            "(x)->'arn'", "coalesce((x)->'ARN', (x)->'arn')"
+        )
         made = f"list_transform(CAST({value} AS JSON[]), LAMBDA x : {inner})"
         return f"CASE WHEN json_type({value}) = 'ARRAY' THEN {made} END"
     return f"CASE WHEN json_type({value}) <> 'NULL' THEN ({value})->>'$' END"

@@ -1,4 +1,5 @@
-"""Fakes CloudTrail's event history and AWS STS: events by region, paged, with the faults that a test arranges.
+"""Fakes CloudTrail's event history and AWS STS: events by region, paged, with the faults that a
+test arranges.
 
 Answers of LookupEvents are validated by botocore's model.
 """
@@ -35,9 +36,21 @@ REFUSALS: Mapping[str, tuple[int, str, str]] = {
         f"User: {READER} is not authorized to perform: cloudtrail:LookupEvents because no identity-based policy allows "
         "the cloudtrail:LookupEvents action",
     ),
-    "expired": (400, "ExpiredTokenException", "The security token included in the request is expired"),
-    "invalid": (400, "UnrecognizedClientException", "The security token included in the request is invalid."),
-    "skewed": (400, "InvalidSignatureException", "Signature expired: 20261124T110000Z is now earlier than"),
+    "expired": (
+        400,
+        "ExpiredTokenException",
+        "The security token included in the request is expired",
+    ),
+    "invalid": (
+        400,
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+    ),
+    "skewed": (
+        400,
+        "InvalidSignatureException",
+        "Signature expired: 20261124T110000Z is now earlier than",
+    ),
 }
 """Status, code and message by the name of a fault."""
 
@@ -47,7 +60,8 @@ class Fault:
     """A fault of requests of one region from the `after`th on, `times` times."""
 
     kind: str
-    """A name of `REFUSALS`, `cut` (the answer is truncated), `slow`, `html`, `same page` (next is itself) or `circle`.
+    """A name of `REFUSALS`, `cut` (the answer is truncated), `slow`, `html`, `same page` (next is
+    itself) or `circle`.
     """
     region: str = ""
     after: int = 0
@@ -64,7 +78,8 @@ class FakeHistory:
     """Seconds until the server's own call (GetCallerIdentity) has a record."""
     faults: list[Fault] = field(default_factory=list)
     events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """Records by region, in any order; a text in place of a record is returned unchanged, as is a record's `as text`.
+    """Records by region, in any order; a text in place of a record is returned unchanged, as is a
+    record's `as text`.
     """
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Region and attribute (`Username=123`) of every LookupEvents."""
@@ -86,7 +101,9 @@ class FakeHistory:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -126,8 +143,10 @@ class FakeHistory:
         with self._lock:
             identifier = f"{len(self._own):08d}-aaaa-bbbb-cccc-000000000000"
             record = {
-                "eventVersion": "1.11", "eventName": "GetCallerIdentity", "eventSource": "sts.amazonaws.com",
-                "eventType": "AwsApiCall", "awsRegion": region, "requestID": identifier, "eventID": identifier,
+                "eventVersion": "1.11", "eventName": "GetCallerIdentity",
+                "eventSource": "sts.amazonaws.com",
+                "eventType": "AwsApiCall", "awsRegion": region, "requestID": identifier,
+                "eventID": identifier,
                 "eventTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "readOnly": True,
                 "userIdentity": {"type": "AssumedRole", "arn": self.caller, "accountId": ACCOUNT},
             }  # fmt: skip
@@ -139,25 +158,39 @@ class FakeHistory:
             "</GetCallerIdentityResponse>"
         ), identifier
 
-    def answer(self, region: str, asked: Mapping[str, Any], fault: Fault | None) -> Mapping[str, Any]:
+    def answer(
+        self, region: str, asked: Mapping[str, Any], fault: Fault | None
+    ) -> Mapping[str, Any]:
         """One page of LookupEvents."""
-        problems = list(contract.breaches(asked, contract.operation("cloudtrail", "LookupEvents").input_shape, "asked"))
+        problems = list(
+            contract.breaches(
+                asked, contract.operation("cloudtrail", "LookupEvents").input_shape, "asked"
+            )
+        )
         attributes = asked.get("LookupAttributes") or []
         if len(attributes) > 1:
             problems.append("more than one attribute")
         wanted = {each["AttributeKey"]: each["AttributeValue"] for each in attributes}
         with self._lock:
             self.violations += problems
-            self.requests.append((region, ",".join(f"{key}={value}" for key, value in wanted.items())))
+            self.requests.append(
+                (region, ",".join(f"{key}={value}" for key, value in wanted.items()))
+            )
             own = [
                 record
                 for made, where, record in self._own
                 if where == region and time.monotonic() - made >= self.delivered_after
             ]
-        found = [record for record in [*self.events.get(region, ()), *own] if _fits(record, wanted, asked)]
+        found = [
+            record
+            for record in [*self.events.get(region, ()), *own]
+            if _fits(record, wanted, asked)
+        ]
         found.sort(key=_time, reverse=True)
         first = int(asked.get("NextToken") or 0)
-        page: dict[str, Any] = {"Events": [event_of(record) for record in found[first : first + _PAGE]]}
+        page: dict[str, Any] = {
+            "Events": [event_of(record) for record in found[first : first + _PAGE]]
+        }
         if first + _PAGE < len(found):
             page["NextToken"] = str(first + _PAGE)
         if fault and fault.kind == "same page":
@@ -210,11 +243,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers ListRegions."""
         assert self.path == "/listRegions"
         if self.history.enabled is None:
-            message = REFUSALS["denied"][2].replace("cloudtrail:LookupEvents", "account:ListRegions")
+            message = REFUSALS["denied"][2].replace(
+                "cloudtrail:LookupEvents", "account:ListRegions"
+            )
             headers = {"x-amzn-ErrorType": "AccessDeniedException"}
             self._send(403, json.dumps({"message": message}).encode(), "application/json", headers)
             return
-        regions = [{"RegionName": name, "RegionOptStatus": "ENABLED"} for name in self.history.enabled]
+        regions = [
+            {"RegionName": name, "RegionOptStatus": "ENABLED"} for name in self.history.enabled
+        ]
         page = {"Regions": [*regions, {"RegionName": "af-south-1", "RegionOptStatus": "DISABLED"}]}
         self.history.violations += contract.breaches(
             page, contract.operation("account", "ListRegions").output_shape, "ListRegions"
@@ -231,7 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault.kind == "slow":
             time.sleep(fault.seconds)
-        self._send(200, b"<GetRoleResponse><GetRoleResult><Role><Path>/</Path>", "text/xml", cut=fault.kind == "cut")
+        self._send(
+            200,
+            b"<GetRoleResponse><GetRoleResult><Role><Path>/</Path>",
+            "text/xml",
+            cut=fault.kind == "cut",
+        )
 
     def _send(
         self,
@@ -272,7 +314,9 @@ def event_of(record: Mapping[str, Any] | str) -> dict[str, Any]:
     }
 
 
-def _fits(record: Mapping[str, Any] | str, wanted: Mapping[str, str], asked: Mapping[str, Any]) -> bool:
+def _fits(
+    record: Mapping[str, Any] | str, wanted: Mapping[str, str], asked: Mapping[str, Any]
+) -> bool:
     if isinstance(record, str):
         return not {"EventName", "ResourceName"} & wanted.keys()
     if "StartTime" in asked and _time(record).timestamp() < float(asked["StartTime"]):
@@ -299,14 +343,19 @@ def _time(record: Mapping[str, Any] | str) -> datetime:
     return datetime.fromisoformat(str(record["eventTime"])).astimezone(UTC)
 
 
-def call(role: str, session: str, name: str, when: datetime, region: str, **more: Any) -> dict[str, Any]:
+def call(
+    role: str, session: str, name: str, when: datetime, region: str, **more: Any
+) -> dict[str, Any]:
     """A record of one call of a role's session; `name` is `sqs:CreateQueue`."""
     source, _, event = name.partition(":")
     account = role.split(":")[4]
     return {
-        "eventVersion": "1.11", "eventName": event, "eventSource": f"{source}.amazonaws.com", "eventType": "AwsApiCall",
-        "awsRegion": region, "eventID": f"{region}/{session}/{event}/{when:%Y%m%d%H%M%S%f}", "readOnly": False,
-        "eventTime": f"{when:%Y-%m-%dT%H:%M:%SZ}", "requestParameters": {}, "responseElements": None,
+        "eventVersion": "1.11", "eventName": event, "eventSource": f"{source}.amazonaws.com",
+        "eventType": "AwsApiCall",
+        "awsRegion": region, "eventID": f"{region}/{session}/{event}/{when:%Y%m%d%H%M%S%f}",
+        "readOnly": False,
+        "eventTime": f"{when:%Y-%m-%dT%H:%M:%SZ}", "requestParameters": {},
+        "responseElements": None,
         "managementEvent": True, "eventCategory": "Management",
         "userIdentity": {
             "type": "AssumedRole", "principalId": f"AROAFAKE:{session}", "accountId": account,
@@ -322,10 +371,13 @@ def login(
     """The record of a workflow's login."""
     account, name = role.split(":")[4], role.rpartition("/")[2]
     return {
-        "eventVersion": "1.11", "eventName": event, "eventSource": "sts.amazonaws.com", "eventType": "AwsApiCall",
-        "awsRegion": region, "eventID": f"{region}/{session}/{event}", "eventTime": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+        "eventVersion": "1.11", "eventName": event, "eventSource": "sts.amazonaws.com",
+        "eventType": "AwsApiCall",
+        "awsRegion": region, "eventID": f"{region}/{session}/{event}",
+        "eventTime": f"{when:%Y-%m-%dT%H:%M:%SZ}",
         "readOnly": True, "managementEvent": True, "eventCategory": "Management",
-        "userIdentity": {"type": "WebIdentityUser", "userName": "repo:acme/shop:ref:refs/heads/main"},
+        "userIdentity": {"type": "WebIdentityUser",
+        "userName": "repo:acme/shop:ref:refs/heads/main"},
         "requestParameters": {"roleArn": role, "roleSessionName": session},
         "responseElements": {
             "assumedRoleUser": {"arn": f"arn:aws:sts::{account}:assumed-role/{name}/{session}"},

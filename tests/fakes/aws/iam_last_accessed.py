@@ -1,7 +1,9 @@
-"""Fakes IAM's last accessed information: reports belong to the requesting session, are late, paged and fixed.
+"""Fakes IAM's last accessed information: reports belong to the requesting session, are late, paged
+and fixed.
 
-As in https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html (read 2026-11-24), with one
-exception: a report that is not ready has the empty list and the date that the model requires; AWS omits them.
+As in https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html (read
+2026-11-24), with one exception: a report that is not ready has the empty list and the date that the
+model requires; AWS omits them.
 """
 
 from __future__ import annotations
@@ -92,9 +94,16 @@ class LastAccessed:
         report, service = self._report(asked), asked.parameters["ServiceNamespace"]
         rows = []
         for arn in self._users(report.arn):
-            last = _latest(each for each in report.attempts if each.principal == arn and _is_of(each, service))
+            last = _latest(
+                each for each in report.attempts if each.principal == arn and _is_of(each, service)
+            )
             row: dict[str, Any] = {
-                "EntityInfo": {"Arn": arn, "Name": arn.rpartition("/")[2], "Type": "ROLE", "Id": "AROAEXAMPLEIDEXAMPLE"}
+                "EntityInfo": {
+                    "Arn": arn,
+                    "Name": arn.rpartition("/")[2],
+                    "Type": "ROLE",
+                    "Id": "AROAEXAMPLEIDEXAMPLE",
+                }
             }
             rows.append(row | ({"LastAuthenticated": last.time} if last else {}))
         about = {name: value for name, value in self._about(report).items() if name != "JobType"}
@@ -103,8 +112,14 @@ class LastAccessed:
     def _granting(self, asked: Asked) -> Mapping[str, Any]:
         rows = []
         for service in asked.parameters["ServiceNamespaces"]:
-            named = [policy for policy, granted in self.policies[asked.parameters["Arn"]].items() if service in granted]
-            rows.append({"ServiceNamespace": service, "Policies": [_policy(name) for name in named]})
+            named = [
+                policy
+                for policy, granted in self.policies[asked.parameters["Arn"]].items()
+                if service in granted
+            ]
+            rows.append(
+                {"ServiceNamespace": service, "Policies": [_policy(name) for name in named]}
+            )
         return self._paged(asked, "PoliciesGrantingServiceAccess", rows)
 
     def _report(self, asked: Asked) -> _Report:
@@ -122,12 +137,18 @@ class LastAccessed:
         if self.clock() < report.ready:
             return {"JobStatus": "IN_PROGRESS", **dates}
         if self.fails:
-            return {"JobStatus": "FAILED", **dates, "Error": {"Code": self.fails, "Message": "It failed."}}
+            return {
+                "JobStatus": "FAILED",
+                **dates,
+                "Error": {"Code": self.fails, "Message": "It failed."},
+            }
         return {"JobStatus": "COMPLETED", **dates}
 
     def _row(self, report: _Report, service: str) -> dict[str, Any]:
         users = self._users(report.arn)
-        own = [each for each in report.attempts if each.principal in users and _is_of(each, service)]
+        own = [
+            each for each in report.attempts if each.principal in users and _is_of(each, service)
+        ]
         row: dict[str, Any] = {"ServiceName": service.upper(), "ServiceNamespace": service}
         last = _latest(own)
         if last:
@@ -136,7 +157,11 @@ class LastAccessed:
                 "LastAuthenticatedRegion": last.region,
                 "TotalAuthenticatedEntities": len({each.principal for each in own}),
             }  # fmt: skip
-        tracked = [name for name in TRACKED if name.startswith(f"{service}:")] if report.level == "ACTION_LEVEL" else []
+        tracked = (
+            [name for name in TRACKED if name.startswith(f"{service}:")]
+            if report.level == "ACTION_LEVEL"
+            else []
+        )
         if tracked:
             row["TrackedActionsLastAccessed"] = [_tracked(name, own) for name in tracked]
         return row
@@ -155,7 +180,9 @@ class LastAccessed:
     def _paged(self, asked: Asked, name: str, rows: list[Any]) -> dict[str, Any]:
         start = int(asked.parameters.get("Marker", "0"))
         end = start + self.page
-        more = {"IsTruncated": True, "Marker": str(end)} if end < len(rows) else {"IsTruncated": False}
+        more = (
+            {"IsTruncated": True, "Marker": str(end)} if end < len(rows) else {"IsTruncated": False}
+        )
         return {name: rows[start:end], **more}
 
 
@@ -183,4 +210,9 @@ def _tracked(action: str, attempts: list[Attempt]) -> dict[str, Any]:
 def _policy(name: str) -> dict[str, str]:
     if name.startswith("arn:"):
         return {"PolicyName": name.rpartition("/")[2], "PolicyType": "MANAGED", "PolicyArn": name}
-    return {"PolicyName": name, "PolicyType": "INLINE", "EntityType": "ROLE", "EntityName": "deploy"}
+    return {
+        "PolicyName": name,
+        "PolicyType": "INLINE",
+        "EntityType": "ROLE",
+        "EntityName": "deploy",
+    }

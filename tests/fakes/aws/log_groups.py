@@ -39,20 +39,30 @@ class LogGroups:
         identifier = told.get("logGroupIdentifier", "")
         name = told.get("logGroupName") or identifier.split(":")[6]
         if name not in self.records:
-            raise RefusedError("ResourceNotFoundException", "The specified log group does not exist.")
+            raise RefusedError(
+                "ResourceNotFoundException", "The specified log group does not exist."
+            )
         events = [self._event(number, record) for number, record in enumerate(self.records[name])]
         first, last = told.get("startTime", 0), told.get("endTime", 2**62)
         events = [event for event in events if first <= event["timestamp"] < last]
         start = int(told.get("nextToken") or 0)
         # Every second page is empty, as pages may be.
         shown = events[start // 2 * self.page :][: self.page] if start % 2 else []
-        more = {"nextToken": str(start + 1)} if (start + 1) // 2 * self.page < len(events) or not start % 2 else {}
+        more = (
+            {"nextToken": str(start + 1)}
+            if (start + 1) // 2 * self.page < len(events) or not start % 2
+            else {}
+        )
         return {"events": shown, "searchedLogStreams": [], **more}
 
     @staticmethod
     def _event(number: int, record: Mapping[str, Any] | str) -> dict[str, Any]:
         text = record if isinstance(record, str) else json.dumps(record, separators=(",", ":"))
-        time = datetime.fromisoformat(record["eventTime"]) + DELIVERED if isinstance(record, Mapping) else None
+        time = (
+            datetime.fromisoformat(record["eventTime"]) + DELIVERED
+            if isinstance(record, Mapping)
+            else None
+        )
         stamp = int(time.timestamp() * 1000) if time else 0
         return {
             "logStreamName": "s",

@@ -1,4 +1,6 @@
-"""Fakes AWS Organizations as its management account sees it: a tree of units with service control policies, paged."""
+"""Fakes AWS Organizations as its management account sees it: a tree of units with service control
+policies, paged.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from typing import Any
 
 from tests.fakes.aws.server import Asked, Operation, RefusedError
 
-FULL_ACCESS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+FULL_ACCESS = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
 
 
 @dataclass(slots=True)
@@ -19,7 +24,9 @@ class Organization:
     parents: dict[str, str] = field(
         default_factory=lambda: {"111122223333": "ou-abcd-11111111", "ou-abcd-11111111": "r-abcd"}
     )
-    policies: dict[str, Mapping[str, Any]] = field(default_factory=lambda: {"p-FullAWSAccess": FULL_ACCESS})
+    policies: dict[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"p-FullAWSAccess": FULL_ACCESS}
+    )
     attached: dict[str, Sequence[str]] = field(default_factory=dict)
     """Level -> ids of policies, besides full access."""
 
@@ -36,13 +43,19 @@ class Organization:
         if child not in self.parents:
             raise RefusedError("ChildNotFoundException", child)
         parent = self.parents[child]
-        return {"Parents": [{"Id": parent, "Type": "ROOT" if parent.startswith("r-") else "ORGANIZATIONAL_UNIT"}]}
+        return {
+            "Parents": [
+                {"Id": parent, "Type": "ROOT" if parent.startswith("r-") else "ORGANIZATIONAL_UNIT"}
+            ]
+        }
 
     def _listed(self, asked: Asked) -> Mapping[str, Any]:
         found = ["p-FullAWSAccess", *self.attached.get(asked.parameters["TargetId"], ())]
         start = int(asked.parameters.get("NextToken") or 0)
         more = {"NextToken": str(start + 1)} if start + 1 < len(found) else {}
-        shown = [{"Id": name, "Type": "SERVICE_CONTROL_POLICY"} for name in found[start : start + 1]]
+        shown = [
+            {"Id": name, "Type": "SERVICE_CONTROL_POLICY"} for name in found[start : start + 1]
+        ]
         return {"Policies": shown, **more}
 
     def _policy(self, asked: Asked) -> Mapping[str, Any]:

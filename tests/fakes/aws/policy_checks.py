@@ -1,6 +1,8 @@
-"""Fakes ValidatePolicy, the custom policy checks and SimulateCustomPolicy, as far as tests need them.
+"""Fakes ValidatePolicy, the custom policy checks and SimulateCustomPolicy, as far as tests need
+them.
 
-A small evaluator, independent of the product's, decides; both share only the JSON parser with locations.
+A small evaluator, independent of the product's, decides; both share only the JSON parser with
+locations.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from tests.fakes.aws.server import Asked, FakeAws, RefusedError
 Policy = Mapping[str, Any]
 _PAGE = 3
 """Findings and results per page: few, so that paging is tested."""
-_GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html"
+_GUIDE = (
+    "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html"
+)
 _UNKNOWN_TO_THE_SIMULATOR = frozenset({"ec2:newaction"})
 
 
@@ -59,7 +63,10 @@ class PolicyChecks(FakeAws):
         return {"findings": found[start : start + _PAGE], **more}
 
     def _no_new_access(self, asked: Asked) -> Mapping[str, Any]:
-        old, new = (_parsed(asked.parameters[key]) for key in ("existingPolicyDocument", "newPolicyDocument"))
+        old, new = (
+            _parsed(asked.parameters[key])
+            for key in ("existingPolicyDocument", "newPolicyDocument")
+        )
         wider = [
             (number, statement)
             for number, statement in enumerate(_statements(new))
@@ -76,7 +83,8 @@ class PolicyChecks(FakeAws):
         granting = [
             (number, statement)
             for number, statement in enumerate(_statements(policy))
-            if statement["Effect"] == "Allow" and any(_names(statement, action.replace("*", "X")) for action in wanted)
+            if statement["Effect"] == "Allow"
+            and any(_names(statement, action.replace("*", "X")) for action in wanted)
         ]
         return self._result(asked.operation, granting)
 
@@ -92,7 +100,11 @@ class PolicyChecks(FakeAws):
     def _result(self, operation: str, found: Sequence[tuple[int, Policy]]) -> Mapping[str, Any]:
         fails = bool(found) != (operation in self.contrary)
         reasons = [
-            {"description": "New access in the statement.", "statementIndex": number, "statementId": each.get("Sid")}
+            {
+                "description": "New access in the statement.",
+                "statementIndex": number,
+                "statementId": each.get("Sid"),
+            }
             for number, each in found
         ]
         if not fails:
@@ -102,8 +114,13 @@ class PolicyChecks(FakeAws):
     def _simulate(self, asked: Asked) -> Mapping[str, Any]:
         given = asked.parameters
         policies = [_parsed(text) for text in given["PolicyInputList"]]
-        context = {each["ContextKeyName"].lower(): each["ContextKeyValues"] for each in given.get("ContextEntries", ())}
-        unknown = [name for name in given["ActionNames"] if name.lower() in _UNKNOWN_TO_THE_SIMULATOR]
+        context = {
+            each["ContextKeyName"].lower(): each["ContextKeyValues"]
+            for each in given.get("ContextEntries", ())
+        }
+        unknown = [
+            name for name in given["ActionNames"] if name.lower() in _UNKNOWN_TO_THE_SIMULATOR
+        ]
         if unknown:
             raise RefusedError("InvalidInput", f"Invalid Action: {unknown[0]}")
         limits = _Limits(
@@ -114,7 +131,9 @@ class PolicyChecks(FakeAws):
             ],
         )
         results = [
-            limits.limited(self._simulated(policies, action, given.get("ResourceArns"), context), context)
+            limits.limited(
+                self._simulated(policies, action, given.get("ResourceArns"), context), context
+            )
             for action in given["ActionNames"]
         ]
         start = int(given.get("Marker", "0"))
@@ -123,14 +142,19 @@ class PolicyChecks(FakeAws):
         return {"EvaluationResults": results[start : start + _PAGE], "IsTruncated": cut, **more}
 
     def _simulated(
-        self, policies: Sequence[Policy], action: str, resources: Sequence[str] | None, context: Mapping[str, list[str]]
+        self,
+        policies: Sequence[Policy],
+        action: str,
+        resources: Sequence[str] | None,
+        context: Mapping[str, list[str]],
     ) -> Mapping[str, Any]:
         every = [(name, *decide(policies, action, name, context)) for name in resources or ("*",)]
         if "SimulateCustomPolicy" in self.contrary:
             every = [(name, "implicitDeny", missing) for name, _, missing in every]
         key = self.context_needed.get(action)
         every = [
-            (name, *(("implicitDeny", {key}) if key else (decision, missing))) for name, decision, missing in every
+            (name, *(("implicitDeny", {key}) if key else (decision, missing)))
+            for name, decision, missing in every
         ]
         specific = [
             {
@@ -160,32 +184,46 @@ class _Limits:
     boundary: Sequence[Policy]
     levels: Sequence[Sequence[Policy]]
 
-    def limited(self, result: Mapping[str, Any], context: Mapping[str, list[str]]) -> Mapping[str, Any]:
+    def limited(
+        self, result: Mapping[str, Any], context: Mapping[str, list[str]]
+    ) -> Mapping[str, Any]:
         """A result of the principal's own policies, under the limits."""
         action = result["EvalActionName"]
         specific = result.get("ResourceSpecificResults", ())
         names = [each["EvalResourceName"] for each in specific] or ["*"]
         organization = all(
-            decide(level, action, name, context)[0] == "allowed" for level in self.levels for name in names
+            decide(level, action, name, context)[0] == "allowed"
+            for level in self.levels
+            for name in names
         )
         within = {
-            name: not self.boundary or decide(self.boundary, action, name, context)[0] == "allowed" for name in names
+            name: not self.boundary or decide(self.boundary, action, name, context)[0] == "allowed"
+            for name in names
         }
 
         def answer(key: str, name: str, own: Mapping[str, Any]) -> dict[str, Any]:
             found = dict(own) if organization and within[name] else {**own, key: "implicitDeny"}
-            detail = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": within[name]}}
+            detail = {
+                "PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": within[name]}
+            }
             return {**found, **(detail if self.boundary else {})}
 
-        shown = [answer("EvalResourceDecision", each["EvalResourceName"], each) for each in specific]
+        shown = [
+            answer("EvalResourceDecision", each["EvalResourceName"], each) for each in specific
+        ]
         worst = next((name for name in names if not within[name]), names[0])
-        whole = answer("EvalDecision", worst, result) | ({"ResourceSpecificResults": shown} if shown else {})
+        whole = answer("EvalDecision", worst, result) | (
+            {"ResourceSpecificResults": shown} if shown else {}
+        )
         detail = {"OrganizationsDecisionDetail": {"AllowedByOrganizations": organization}}
         return {**whole, **(detail if self.levels else {})}
 
 
 def decide(
-    policies: Sequence[Policy], action: str, resource: str, context: Mapping[str, list[str]] | None = None
+    policies: Sequence[Policy],
+    action: str,
+    resource: str,
+    context: Mapping[str, list[str]] | None = None,
 ) -> tuple[str, set[str]]:
     """The decision in IAM's order for one request, and the missing condition keys."""
     missing: set[str] = set()
@@ -194,7 +232,9 @@ def decide(
         if _names(statement, action) and _is_about(statement, resource):
             holds = _holds(statement.get("Condition", {}), context or {}, missing)
             found |= {statement["Effect"]} if holds else set()
-    decision = "explicitDeny" if "Deny" in found else "allowed" if "Allow" in found else "implicitDeny"
+    decision = (
+        "explicitDeny" if "Deny" in found else "allowed" if "Allow" in found else "implicitDeny"
+    )
     return decision, missing
 
 
@@ -225,7 +265,9 @@ def _matches(pattern: str, text: str, flags: int = 0) -> bool:
 
 def _names(statement: Policy, action: str) -> bool:
     if "NotAction" in statement:
-        return not any(_matches(each, action, re.IGNORECASE) for each in _list(statement, "NotAction"))
+        return not any(
+            _matches(each, action, re.IGNORECASE) for each in _list(statement, "NotAction")
+        )
     return any(_matches(each, action, re.IGNORECASE) for each in _list(statement, "Action"))
 
 
@@ -243,7 +285,9 @@ def _holds(conditions: Policy, context: Mapping[str, list[str]], missing: set[st
             have = context.get(key.lower())
             if have is None:
                 missing.add(key)
-            match = have is not None and any(_matches(each, text) for each in wanted for text in have)
+            match = have is not None and any(
+                _matches(each, text) for each in wanted for text in have
+            )
             holds = holds and (match != operator.startswith("StringNot"))
     return holds
 
@@ -259,25 +303,50 @@ def _findings(text: str, policy: Policy) -> Iterator[Mapping[str, Any]]:
             at = node.get("Action")
             assert at is not None
             entry = at.items[place] if at.kind == "array" else at
-            path = [{"value": "Statement"}, {"index": number}, {"value": "Action"}, {"index": place}]
+            path = [
+                {"value": "Statement"},
+                {"index": number},
+                {"value": "Action"},
+                {"index": place},
+            ]
             if not re.fullmatch(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+", action):
-                yield _finding("ERROR", "INVALID_ACTION", f"The action {action} does not exist.", text, entry, path)
+                yield _finding(
+                    "ERROR",
+                    "INVALID_ACTION",
+                    f"The action {action} does not exist.",
+                    text,
+                    entry,
+                    path,
+                )
             elif action.lower() == "iam:passrole" and "*" in _list(statement, "Resource"):
-                words = "Using the iam:PassRole action with wildcards (*) in the resource can be overly permissive."
-                yield _finding("SECURITY_WARNING", "PASS_ROLE_WITH_STAR_IN_RESOURCE", words, text, entry, path)
+                words = (
+                    "Using the iam:PassRole action with wildcards (*) in the resource can be overly"
+                    " permissive."
+                )
+                yield _finding(
+                    "SECURITY_WARNING", "PASS_ROLE_WITH_STAR_IN_RESOURCE", words, text, entry, path
+                )
             elif action in _list(statement, "Action")[:place]:
                 words = f"The {number}. statement repeats the action {action}."
                 yield _finding("SUGGESTION", "REDUNDANT_ACTION", words, text, entry, path)
     if policy.get("Version") != "2012-10-17":
         yield _finding(
-            "WARNING", "MISSING_VERSION", "We recommend that you specify the Version element.", text, root, []
+            "WARNING",
+            "MISSING_VERSION",
+            "We recommend that you specify the Version element.",
+            text,
+            root,
+            [],
         )
 
 
-def _finding(kind: str, code: str, words: str, text: str, node: Node, path: list[Any]) -> Mapping[str, Any]:
+def _finding(
+    kind: str, code: str, words: str, text: str, node: Node, path: list[Any]
+) -> Mapping[str, Any]:
     span = {"start": _position(text, node.start), "end": _position(text, node.end)}
     return {
-        "findingType": kind, "issueCode": code, "findingDetails": words, "learnMoreLink": f"{_GUIDE}#{code.lower()}",
+        "findingType": kind, "issueCode": code, "findingDetails": words,
+        "learnMoreLink": f"{_GUIDE}#{code.lower()}",
         "locations": [{"path": path, "span": span}],
     }  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""Decodes HTTP requests to operations and parameters, and encodes answers: query with XML, JSON by target or path."""
+"""Decodes HTTP requests to operations and parameters, and encodes answers: query with XML, JSON by
+target or path.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ def read(message: Message, service: ServiceModel) -> tuple[OperationModel, Param
         UnreadableError: it is no request of the service, or of an unsupported protocol.
     """
     if service.protocol == "query":
-        form = {key: values[-1] for key, values in parse_qs(message.body.decode(), keep_blank_values=True).items()}
+        form = {
+            key: values[-1]
+            for key, values in parse_qs(message.body.decode(), keep_blank_values=True).items()
+        }
         found = service.operation_model(form.pop("Action", ""))
         form.pop("Version", None)
         return found, _from_form(form, found.input_shape)
@@ -107,15 +112,23 @@ def _by_path(message: Message, service: ServiceModel) -> tuple[OperationModel, P
 
 
 def _rest(message: Message, found: OperationModel, in_path: Mapping[str, str]) -> Parameters:
-    query = {key: values[-1] for key, values in parse_qs(message.query, keep_blank_values=True).items()}
+    query = {
+        key: values[-1] for key, values in parse_qs(message.query, keep_blank_values=True).items()
+    }
     body = json.loads(message.body) if message.body else {}
-    places: Mapping[str, Mapping[str, Any]] = {"uri": in_path, "querystring": query, "header": message.headers}
+    places: Mapping[str, Mapping[str, Any]] = {
+        "uri": in_path,
+        "querystring": query,
+        "header": message.headers,
+    }
     parameters: Parameters = {}
     for name, shape in found.input_shape.members.items() if found.input_shape else ():
         place = shape.serialization.get("location", "body")
         given = places.get(place, body).get(shape.serialization.get("name", name))
         if given is not None:
-            parameters[name] = _number(given, shape) if place != "body" else _from_json(given, shape)
+            parameters[name] = (
+                _number(given, shape) if place != "body" else _from_json(given, shape)
+            )
     return parameters
 
 
@@ -123,7 +136,9 @@ def _from_json(value: Any, shape: Any) -> Any:
     if value is None or shape is None:
         return value
     if shape.type_name == "structure":
-        names = {member.serialization.get("name", name): name for name, member in shape.members.items()}
+        names = {
+            member.serialization.get("name", name): name for name, member in shape.members.items()
+        }
         given = ((names.get(key, key), item) for key, item in value.items())
         return {name: _from_json(item, shape.members.get(name)) for name, item in given}
     if shape.type_name == "list":
@@ -134,9 +149,13 @@ def _from_json(value: Any, shape: Any) -> Any:
 
 
 def _from_form(form: Mapping[str, str], shape: Any, prefix: str = "") -> Parameters:
-    """Members `A=1`, `List.member.1=x`, `Inner.B=2` as a structure; an unknown member keeps its name."""
+    """Members `A=1`, `List.member.1=x`, `Inner.B=2` as a structure; an unknown member keeps its
+    name.
+    """
     members = shape.members if shape else {}
-    places = {name: prefix + member.serialization.get("name", name) for name, member in members.items()}
+    places = {
+        name: prefix + member.serialization.get("name", name) for name, member in members.items()
+    }
     found: Parameters = {}
     for name, at in places.items():
         mine = _below(form, at)
@@ -152,8 +171,13 @@ def _form_value(form: Mapping[str, str], shape: Any, at: str) -> Any:
     if shape.type_name == "list":
         own = shape.member.serialization.get("name", "member")
         step = at if shape.serialization.get("flattened") else f"{at}.{own}"
-        numbers = sorted({int(key[len(step) + 1 :].split(".")[0]) for key in form if key.startswith(f"{step}.")})
-        return [_form_value(_below(form, f"{step}.{one}"), shape.member, f"{step}.{one}") for one in numbers]
+        numbers = sorted(
+            {int(key[len(step) + 1 :].split(".")[0]) for key in form if key.startswith(f"{step}.")}
+        )
+        return [
+            _form_value(_below(form, f"{step}.{one}"), shape.member, f"{step}.{one}")
+            for one in numbers
+        ]
     return _number(form[at], shape)
 
 
@@ -181,7 +205,11 @@ def _to_json(value: Any, shape: Any) -> Any:
     if shape.type_name == "map":
         return {key: _to_json(item, shape.value) for key, item in value.items()}
     if isinstance(value, datetime):
-        return _iso(value) if shape.serialization.get("timestampFormat") == "iso8601" else value.timestamp()
+        return (
+            _iso(value)
+            if shape.serialization.get("timestampFormat") == "iso8601"
+            else value.timestamp()
+        )
     return value
 
 
@@ -196,7 +224,10 @@ def _xml(value: Any, shape: Any) -> str:
         name = shape.member.serialization.get("name", "member")
         return "".join(_element(shape.member, name, item) for item in value)
     if shape.type_name == "map":
-        entries = (f"<key>{escape(key)}</key><value>{_xml(item, shape.value)}</value>" for key, item in value.items())
+        entries = (
+            f"<key>{escape(key)}</key><value>{_xml(item, shape.value)}</value>"
+            for key, item in value.items()
+        )
         return "".join(f"<entry>{entry}</entry>" for entry in entries)
     if isinstance(value, datetime):
         return _iso(value)

@@ -8,7 +8,9 @@ from typing import Any
 
 
 class QuietServer(ThreadingHTTPServer):
-    """Logs nothing for connections that the client closed, as in tests of truncated answers and timeouts."""
+    """Logs nothing for connections that the client closed, as in tests of truncated answers and
+    timeouts.
+    """
 
     daemon_threads = True
 

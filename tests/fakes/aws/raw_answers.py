@@ -1,4 +1,6 @@
-"""Answers botocore's requests with raw bytes, before they are sent: pages of proxies, answers without members."""
+"""Answers botocore's requests with raw bytes, before they are sent: pages of proxies, answers
+without members.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Raw:
     @classmethod
     def query(cls, operation: str, result: str) -> Raw:
         """An answer of the query protocol."""
-        return cls(f"<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>")
+        return cls(
+            f"<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>"
+        )
 
 
 class _Body(BytesIO):

@@ -1,4 +1,5 @@
-"""Fakes Amazon S3 with one bucket: listings and objects over HTTP, with the faults that a test arranges.
+"""Fakes Amazon S3 with one bucket: listings and objects over HTTP, with the faults that a test
+arranges.
 
 Listings are validated by botocore's model of ListObjectsV2.
 """
@@ -69,7 +70,10 @@ class FakeS3:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._server:
             self._server.shutdown()
@@ -83,10 +87,14 @@ class FakeS3:
         return f"http://127.0.0.1:{self._server.server_port}" if self._server else ""
 
     def environment(self, attempts: int = 1, others: str = "http://127.0.0.1:1") -> dict[str, str]:
-        """The variables that direct the product's clients to it, and to `others` for all other services."""
+        """The variables that direct the product's clients to it, and to `others` for all other
+        services.
+        """
         return {
-            "AWS_ENDPOINT_URL": others, "AWS_ENDPOINT_URL_S3": self.endpoint, "AWS_ACCESS_KEY_ID": "AKIAFAKE",
-            "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": str(attempts),
+            "AWS_ENDPOINT_URL": others, "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "AKIAFAKE",
+            "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1",
+            "AWS_MAX_ATTEMPTS": str(attempts),
             "AWS_EC2_METADATA_DISABLED": "true", "LEASTPRIV_S3_CLIENT": "boto3",
         }  # fmt: skip
 
@@ -106,7 +114,9 @@ class FakeS3:
 
     # Faults of tests; `key` is a pattern of keys, or of `LIST prefix`.
 
-    def refuse(self, key: str, code: str, message: str = "", status: int = 403, times: int = 1_000) -> None:
+    def refuse(
+        self, key: str, code: str, message: str = "", status: int = 403, times: int = 1_000
+    ) -> None:
         """Answer the next requests with an error."""
         self._faults.append(_Fault(re.compile(key), times, code, message, status))
 
@@ -128,7 +138,9 @@ class FakeS3:
         """Record a request, and return the fault arranged for it."""
         with self._lock:
             self.requests.append(what)
-            found = next((each for each in self._faults if each.times and each.key.search(what)), None)
+            found = next(
+                (each for each in self._faults if each.times and each.key.search(what)), None
+            )
             if found:
                 found.times -= 1
         return found
@@ -149,13 +161,17 @@ class FakeS3:
         else:
             folders = []
         page = keys[:most]
-        # "encoding-type" of ListObjectsV2 in the API reference (read 2026-11): botocore asks for it and decodes.
+        # "encoding-type" of ListObjectsV2 in the API reference (read 2026-11): botocore asks for it
+        # and decodes.
         encoded = quote if query.get("encoding-type") == "url" else str
         answer: dict[str, Any] = {
-            "Name": self.bucket, "Prefix": prefix, "MaxKeys": most, "KeyCount": len(page) + len(folders),
-            "IsTruncated": len(keys) > most, "CommonPrefixes": [{"Prefix": encoded(each)} for each in folders],
+            "Name": self.bucket, "Prefix": prefix, "MaxKeys": most,
+            "KeyCount": len(page) + len(folders),
+            "IsTruncated": len(keys) > most,
+            "CommonPrefixes": [{"Prefix": encoded(each)} for each in folders],
             "Contents": [
-                {"Key": encoded(key), "ETag": etag(self.objects[key]), "Size": len(self.objects[key]),
+                {"Key": encoded(key), "ETag": etag(self.objects[key]),
+                "Size": len(self.objects[key]),
                  "LastModified": datetime(2026, 1, 1, tzinfo=UTC), "StorageClass": "STANDARD"}
                 for key in page
             ],
@@ -183,14 +199,17 @@ def _xml(value: Mapping[str, Any]) -> Iterator[str]:
             elif isinstance(each, datetime):
                 yield f"<{name}>{each:%Y-%m-%dT%H:%M:%S.000Z}</{name}>"
             else:
-                yield f"<{name}>{escape(str(each).lower() if isinstance(each, bool) else str(each))}</{name}>"
+                yield (
+                    f"<{name}>{escape(str(each).lower() if isinstance(each, bool) else str(each))}</{name}>"
+                )
 
 
 class _Handler(BaseHTTPRequestHandler):
     s3: FakeS3
     protocol_version = "HTTP/1.1"
     wbufsize = -1
-    # Headers and body are sent together: otherwise the second waits 40 ms for the first one's acknowledgement.
+    # Headers and body are sent together: otherwise the second waits 40 ms for the first one's
+    # acknowledgement.
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name of the base class
         """Log nothing: the requests are recorded."""
@@ -198,7 +217,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path, _, text = self.path.partition("?")
         bucket, _, key = unquote(path).lstrip("/").partition("/")
-        query = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
+        query = {
+            name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()
+        }
         part = self.headers.get("range", "")
         what = f"GET {key} {part}".rstrip() if key else f"LIST {query.get('prefix', '')}"
         self.s3.last_signature = self.headers.get("authorization", "")
@@ -217,12 +238,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._object(self.s3.objects[key], self.s3.metadata.get(key, {}), part, fault)
 
-    def _object(self, body: bytes, metadata: Mapping[str, str], part: str, fault: _Fault | None) -> None:
+    def _object(
+        self, body: bytes, metadata: Mapping[str, str], part: str, fault: _Fault | None
+    ) -> None:
         # CloudTrail sets this encoding, which clients must not decode.
-        headers = {"ETag": etag(body), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+        headers = {
+            "ETag": etag(body),
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+        }
         headers |= {f"x-amz-meta-{name}": value for name, value in metadata.items()}
         if self.headers.get("if-match", headers["ETag"]) != headers["ETag"]:
-            self._error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
+            self._error(
+                412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+            )
             return
         status = 200
         if part and self.s3.ranges:
@@ -235,7 +266,9 @@ class _Handler(BaseHTTPRequestHandler):
         text = f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message></Error>"
         self._send(status, text.encode(), {"Content-Type": "application/xml"})
 
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str], cut_after: int = -1) -> None:
+    def _send(
+        self, status: int, body: bytes, headers: Mapping[str, str], cut_after: int = -1
+    ) -> None:
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)

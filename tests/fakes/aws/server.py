@@ -14,7 +14,15 @@ from typing import Any, Self
 from botocore.model import OperationModel, ServiceModel
 
 from tests.fakes.aws import contract
-from tests.fakes.aws.protocols import Message, Parameters, Reply, UnreadableError, answer, error_reply, read
+from tests.fakes.aws.protocols import (
+    Message,
+    Parameters,
+    Reply,
+    UnreadableError,
+    answer,
+    error_reply,
+    read,
+)
 from tests.fakes.aws.quiet_server import QuietServer
 
 ACCOUNT = "111122223333"
@@ -74,12 +82,17 @@ class FakeAws:
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"aws": self})
         self._server = QuietServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
         self._thread.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._server and self._thread:
             self._server.shutdown()
@@ -104,11 +117,15 @@ class FakeAws:
         """The server's address."""
         return f"http://127.0.0.1:{self._server.server_port}" if self._server else ""
 
-    def environment(self, key: str = "AKIAFAKE", region: str = "eu-west-1", attempts: int = 2) -> dict[str, str]:
+    def environment(
+        self, key: str = "AKIAFAKE", region: str = "eu-west-1", attempts: int = 2
+    ) -> dict[str, str]:
         """The variables that direct the product's clients to it."""
         return {
-            "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": region, "AWS_MAX_ATTEMPTS": str(attempts), "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_ENDPOINT_URL": self.endpoint, "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": region, "AWS_MAX_ATTEMPTS": str(attempts),
+            "AWS_EC2_METADATA_DISABLED": "true",
         }  # fmt: skip
 
     def asked(self, operation: str) -> list[Parameters]:
@@ -117,7 +134,9 @@ class FakeAws:
 
     # Faults of tests.
 
-    def refuse(self, operation: str, code: str, message: str = "", status: int = 400, times: int = 1_000) -> None:
+    def refuse(
+        self, operation: str, code: str, message: str = "", status: int = 400, times: int = 1_000
+    ) -> None:
         """Answer the next requests of an operation with an error."""
         self._faults.append(_Fault(operation, times, RefusedError(code, message, status)))
 
@@ -167,7 +186,10 @@ class FakeAws:
         """Record a request and return its fault."""
         with self._lock:
             self.requests.append(asked)
-            fault = next((each for each in self._faults if each.operation == asked.operation and each.times), None)
+            fault = next(
+                (each for each in self._faults if each.operation == asked.operation and each.times),
+                None,
+            )
             if fault:
                 fault.times -= 1
         return fault
@@ -197,7 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
     aws: FakeAws
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    """Head and body are sent together: a client that delays its acknowledgement would delay the body by 40 ms."""
+    """Head and body are sent together: a client that delays its acknowledgement would delay the
+    body by 40 ms.
+    """
 
     def do_POST(self) -> None:
         self._serve()

@@ -9,8 +9,8 @@ from typing import Any
 def share() -> None:
     """Let all sessions of botocore in this process share the models that one of them has read.
 
-    Each test opens its own session, which would read megabytes of JSON again. A process that has not imported botocore
-    yet does not do so here.
+    Each test opens its own session, which would read megabytes of JSON again. A process that has
+    not imported botocore yet does not do so here.
     """
     loaders = sys.modules.get("botocore.loaders")
     if loaders is None or hasattr(loaders.Loader, "shared"):

@@ -1,7 +1,8 @@
-"""Fakes AWS with every source of evidence on one role's deploys, over HTTP, with a fault in one source.
+"""Fakes AWS with every source of evidence on one role's deploys, over HTTP, with a fault in one
+source.
 
-`tests/cases_sources/faults.json` holds the result of a run for each fault; `bench/source_faults.py` prints it as a
-table.
+`tests/cases_sources/faults.json` holds the result of a run for each fault; `bench/source_faults.py`
+prints it as a table.
 """
 
 from __future__ import annotations
@@ -29,7 +30,16 @@ from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, Operation
 from tests.fakes.command import CommandResult, leastpriv
-from tests.fakes.deploys import FIRST, POLICY, ROLE, UPDATE, Record, record, usual_deploys, write_trail
+from tests.fakes.deploys import (
+    FIRST,
+    POLICY,
+    ROLE,
+    UPDATE,
+    Record,
+    record,
+    usual_deploys,
+    write_trail,
+)
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "event history": ("--trails", "event-history"),
@@ -67,7 +77,13 @@ class Outcome:
     def sentences(self) -> tuple[str, ...]:
         """The gaps that the run reported, else its error."""
         errors = [line for line in self.result.err.splitlines() if line.startswith("error: ")]
-        gaps = sorted({gap["detail"] for gap in self.proposal.get("gaps", ()) if gap["gap"] not in _WITHOUT_FAULT})
+        gaps = sorted(
+            {
+                gap["detail"]
+                for gap in self.proposal.get("gaps", ())
+                if gap["gap"] not in _WITHOUT_FAULT
+            }
+        )
         lines = (*gaps, *(line.removeprefix("error: ") for line in errors))
         return tuple(re.sub(r"http://127\.0\.0\.1:\d+", "http://AWS", text) for text in lines)
 
@@ -75,7 +91,10 @@ class Outcome:
 def records() -> list[Record]:
     """The usual deploys; the last one makes more calls than fit a page of event history."""
     last = FIRST + timedelta(days=35)
-    return [*usual_deploys(), *(record(UPDATE, last + timedelta(minutes=n), "17650000005") for n in range(1, 60))]
+    return [
+        *usual_deploys(),
+        *(record(UPDATE, last + timedelta(minutes=n), "17650000005") for n in range(1, 60)),
+    ]
 
 
 class Stage:
@@ -97,7 +116,10 @@ class Stage:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for server in (self.history, self.aws, self.s3, self._duckdb):
             if server:
@@ -106,8 +128,8 @@ class Stage:
     def run(self, case: Mapping[str, Any]) -> Outcome:
         """Proposes from the case's source with the case's fault.
 
-        A folder with the same records is read too, unless the case is `alone`: it shows what the failing source does
-        not, so that only the gap prevents a removal.
+        A folder with the same records is read too, unless the case is `alone`: it shows what the
+        failing source does not, so that only the gap prevents a removal.
         """
         self._begin(case["source"])
         fault = case.get("fault", {})
@@ -124,7 +146,8 @@ class Stage:
             self._interrupted(fault.get("interrupt_at", "")),
         ):
             result = leastpriv(
-                "propose", "--role-arn", ROLE, "--policy-file", str(self.folder / "policy.json"), *folder,
+                "propose", "--role-arn", ROLE, "--policy-file", str(self.folder / "policy.json"),
+                *folder,
                 *SOURCES[case["source"]], "--output-dir", str(out),
             )  # fmt: skip
         seconds = time.monotonic() - self._started
@@ -140,7 +163,8 @@ class Stage:
         self.history.forget()
         self.history.enabled = ("eu-west-1", "us-east-1")
         logins = [
-            login(ROLE, str(17650000000 + turn), FIRST + timedelta(days=7 * turn), "eu-west-1") for turn in range(6)
+            login(ROLE, str(17650000000 + turn), FIRST + timedelta(days=7 * turn), "eu-west-1")
+            for turn in range(6)
         ]
         self.history.events = {"eu-west-1": [*logins, *records()], "us-east-1": []}
         if source == "Athena" and self._duckdb is None:
@@ -153,7 +177,9 @@ class Stage:
             self.history.faults.append(Fault(**each))
         for server, name in ((self.s3, "s3"), (self.aws, "aws")):
             for each in fault.get(name, ()):
-                getattr(server, each["do"])(**{key: value for key, value in each.items() if key != "do"})
+                getattr(server, each["do"])(
+                    **{key: value for key, value in each.items() if key != "do"}
+                )
         for name, value in fault.get("athena", {}).items():
             setattr(self.athena, name, tuple(value) if isinstance(value, list) else value)
         if "page" in fault:
@@ -167,7 +193,10 @@ class Stage:
         found = self.s3.environment(attempts=fault.get("attempts", 2), others=self.aws.endpoint)
         history = self.history.environment()["AWS_ENDPOINT_URL"]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        only = {"AWS_CONFIG_FILE": str(self.folder / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none")}
+        only = {
+            "AWS_CONFIG_FILE": str(self.folder / "none"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "none"),
+        }
         lookups = {"AWS_ENDPOINT_URL_CLOUDTRAIL": history} if source == "event history" else {}
         return {**kept, **found, **only, **lookups}
 
@@ -195,12 +224,21 @@ class Stage:
 
     def _asked(self) -> Sequence[str]:
         lookups = [attribute for _, attribute in list(self.history.requests)]
-        return [*lookups, *list(self.s3.requests), *(each.operation for each in list(self.aws.requests))]
+        return [
+            *lookups,
+            *list(self.s3.requests),
+            *(each.operation for each in list(self.aws.requests)),
+        ]
 
 
 def account(page: int = 100) -> Mapping[str, Operation]:
-    """The role in the account, with the policy file's policy and another attached, the given number per page."""
-    other = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:TagSession", "Resource": "*"}]}
+    """The role in the account, with the policy file's policy and another attached, the given number
+    per page.
+    """
+    other = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "sts:TagSession", "Resource": "*"}],
+    }
     documents = {_MANAGED: POLICY, f"{_MANAGED}-more": other}
     role = {
         "Path": "/", "RoleName": "ci-deploy", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": ROLE,
@@ -210,7 +248,11 @@ def account(page: int = 100) -> Mapping[str, Operation]:
     def attached(asked: Asked) -> Mapping[str, Any]:
         start = int(asked.parameters.get("Marker", "0"))
         found = [{"PolicyArn": arn} for arn in documents][start : start + page]
-        more = {"IsTruncated": True, "Marker": str(start + page)} if start + page < len(documents) else {}
+        more = (
+            {"IsTruncated": True, "Marker": str(start + page)}
+            if start + page < len(documents)
+            else {}
+        )
         return {"AttachedPolicies": found, "IsTruncated": False, **more}
 
     def version(asked: Asked) -> Mapping[str, Any]:
@@ -218,7 +260,10 @@ def account(page: int = 100) -> Mapping[str, Operation]:
 
     return {
         "account:ListRegions": lambda _: {
-            "Regions": [{"RegionName": name, "RegionOptStatus": "ENABLED"} for name in ("eu-west-1", "us-east-1")]
+            "Regions": [
+                {"RegionName": name, "RegionOptStatus": "ENABLED"}
+                for name in ("eu-west-1", "us-east-1")
+            ]
         },
         "iam:GetRole": lambda _: {"Role": role},
         "iam:ListAttachedRolePolicies": attached,
@@ -232,12 +277,15 @@ def trail_settings() -> Mapping[str, Operation]:
     """A trail into the bucket that has logged all management events of all regions for a year."""
     trail = {
         "Name": "main", "S3BucketName": "logs", "TrailARN": _TRAIL, "HomeRegion": "eu-west-1",
-        "IsMultiRegionTrail": True, "IncludeGlobalServiceEvents": True, "IsOrganizationTrail": False,
+        "IsMultiRegionTrail": True, "IncludeGlobalServiceEvents": True,
+        "IsOrganizationTrail": False,
     }  # fmt: skip
     return {
         "cloudtrail:DescribeTrails": lambda _: {"trailList": [trail]},
-        "cloudtrail:GetTrailStatus": lambda _: {"IsLogging": True, "StartLoggingTime": FIRST - timedelta(days=365)},
+        "cloudtrail:GetTrailStatus": lambda _: {"IsLogging": True,
+        "StartLoggingTime": FIRST - timedelta(days=365)},
         "cloudtrail:GetEventSelectors": lambda _: {
-            "TrailARN": _TRAIL, "EventSelectors": [{"ReadWriteType": "All", "IncludeManagementEvents": True}],
+            "TrailARN": _TRAIL, "EventSelectors": [{"ReadWriteType": "All",
+            "IncludeManagementEvents": True}],
         },
     }  # fmt: skip

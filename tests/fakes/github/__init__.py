@@ -1,4 +1,6 @@
-"""A stateful fake of GitHub: an HTTP server on a bare git repository, validated by GitHub's API descriptions."""
+"""A stateful fake of GitHub: an HTTP server on a bare git repository, validated by GitHub's API
+descriptions.
+"""
 
 from tests.fakes.github.records import Exchange
 from tests.fakes.github.server import FakeGitHub

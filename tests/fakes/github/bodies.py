@@ -1,7 +1,8 @@
-"""Creates the bodies of answers: the state of the fake merged into the examples of GitHub's description.
+"""Creates the bodies of answers: the state of the fake merged into the examples of GitHub's
+description.
 
-The examples supply dozens of links that no client interprets; every address in them is changed to this server, so that
-a client that follows one does not leave it.
+The examples supply dozens of links that no client interprets; every address in them is changed to
+this server, so that a client that follows one does not leave it.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from tests.fakes.github.world import World
 
 Body = dict[str, Any]
 _EXAMPLE_API = re.compile(r"https?://api\.github\.com/repos/[\w.-]+/[\w.-]+")
-_EXAMPLE_PAGE = re.compile(r"https://github\.com/(?:octocat|octo-org|octokit|github)/[\w.-]+(?=[/\"])")
+_EXAMPLE_PAGE = re.compile(
+    r"https://github\.com/(?:octocat|octo-org|octokit|github)/[\w.-]+(?=[/\"])"
+)
 _USER_LINKS = (
-    "followers", "gists", "starred", "subscriptions", "organizations", "repos", "events", "received_events",
+    "followers", "gists", "starred", "subscriptions", "organizations", "repos", "events",
+    "received_events",
     "following",
 )  # fmt: skip
 _LEGACY_PERMISSIONS = {"maintain": "write", "triage": "read"}
@@ -41,7 +45,9 @@ def utc(date: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
-    """Creates bodies for one server; `api` and `web` are its base addresses without a slash at the end."""
+    """Creates bodies for one server; `api` and `web` are its base addresses without a slash at the
+    end.
+    """
 
     world: World
     api: str
@@ -219,7 +225,9 @@ class Bodies:
         return {
             "verified": signed,
             "reason": "valid" if signed else "unsigned",
-            "signature": "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----" if signed else None,
+            "signature": (
+                "-----BEGIN PGP SIGNATURE-----\n\n-----END PGP SIGNATURE-----" if signed else None
+            ),
             "payload": f"tree {commit.tree}\n" if signed else None,
             "verified_at": utc(commit.committer.date) if signed else None,
         }

@@ -15,7 +15,9 @@ _HEADS = "refs/heads/"
 def check_protection(world: World, ref: str, new: str | None) -> None:
     """Raise ApiError 422 when a token may not move this ref itself."""
     if ref.removeprefix(_HEADS) in world.protected and ref.startswith(_HEADS):
-        raise ApiError(422, "Cannot delete this protected branch" if new is None else PULL_REQUEST_DEMANDED)
+        raise ApiError(
+            422, "Cannot delete this protected branch" if new is None else PULL_REQUEST_DEMANDED
+        )
 
 
 def is_fast_forward(world: World, ref: str, new: str) -> bool:
@@ -45,8 +47,8 @@ def move(world: World, ref: str, new: str | None, by: str) -> None:
 def _follow(world: World, issue: Issue, pull: PullRequest, branch: str, by: str) -> None:
     """Close or mark as merged the pull requests that the move affects.
 
-    Deleting a head or base branch closes, a head without commits over its base closes, a base that contains the head
-    merges: https://docs.github.com/pull-requests, observed on real repositories.
+    Deleting a head or base branch closes, a head without commits over its base closes, a base that
+    contains the head merges: https://docs.github.com/pull-requests, observed on real repositories.
     """
     if issue.state == "closed":
         pull.head_was_moved = pull.head_was_moved or branch == pull.head
@@ -71,7 +73,8 @@ def mark_merged(world: World, issue: Issue, pull: PullRequest, merge_sha: str, b
 
 
 def merge(world: World, number: int, by: str, method: str) -> str:
-    """Merge a pull request as its button does and return the new commit; `method` is `merge`, `squash` or `rebase`.
+    """Merge a pull request as its button does and return the new commit; `method` is `merge`,
+    `squash` or `rebase`.
 
     Raises:
         ApiError: 405 when it is closed, a draft, or in conflict.
@@ -91,7 +94,9 @@ def merge(world: World, number: int, by: str, method: str) -> str:
     return sha
 
 
-def commit_signed(world: World, tree: str, parents: Sequence[str], message: str, author: Signature) -> str:
+def commit_signed(
+    world: World, tree: str, parents: Sequence[str], message: str, author: Signature
+) -> str:
     """Write a commit that GitHub creates and signs itself."""
     sha = world.git.write_commit(tree, parents, message, author, world.web_flow())
     world.signed.add(sha)

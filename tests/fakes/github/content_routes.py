@@ -18,7 +18,10 @@ _INLINE_LIMIT = 1024 * 1024
 
 def list_branches(call: Call) -> Answer:
     """The branches, all or (`protected`) some."""
-    found = [(name.removeprefix("refs/heads/"), oid) for name, oid in call.world.git.refs("refs/heads/").items()]
+    found = [
+        (name.removeprefix("refs/heads/"), oid)
+        for name, oid in call.world.git.refs("refs/heads/").items()
+    ]
     if "protected" in call.query:
         wanted = call.query["protected"] == "true"
         found = [pair for pair in found if (pair[0] in call.world.protected) == wanted]
@@ -71,12 +74,21 @@ def get_contents(call: Call) -> Answer:
     """A file, or the list of a folder's entries."""
     git, path = call.world.git, call.params["path"].strip("/")
     revision = call.query.get("ref", call.world.default_branch)
-    commit = git.branch(revision) or git.resolve(revision.removeprefix("refs/heads/")) or git.resolve(revision)
+    commit = (
+        git.branch(revision)
+        or git.resolve(revision.removeprefix("refs/heads/"))
+        or git.resolve(revision)
+    )
     if commit is None:
         raise not_found(f"No commit found for the ref {revision}")
     kind, blob = git.at(commit, path) or ("", "")
     if kind == "tree":
-        return Answer([_entry(call, f"{path}/{one.path}".lstrip("/"), one, revision) for one in git.read_tree(blob)])
+        return Answer(
+            [
+                _entry(call, f"{path}/{one.path}".lstrip("/"), one, revision)
+                for one in git.read_tree(blob)
+            ]
+        )
     if kind != "blob":
         raise not_found()
     content = git.read_blob(blob)
@@ -99,7 +111,9 @@ def _entry(call: Call, path: str, entry: TreeEntry, revision: str) -> Body:
         "url": url,
         "html_url": page,
         "git_url": git_url,
-        "download_url": call.bodies.page(f"/raw/{revision}/{quote(path)}") if kind == "file" else None,
+        "download_url": call.bodies.page(f"/raw/{revision}/{quote(path)}")
+        if kind == "file"
+        else None,
         "_links": {"self": url, "git": git_url, "html": page},
     }
 
@@ -143,7 +157,9 @@ def _commit_content(call: Call, head: str, path: str, content: bytes) -> str:
     if given:
         author = Signature(given["name"], given["email"], given.get("date", author.date))
     signed = call.token.installation and not given
-    return branches.commit_files(call.world, head, {path: content}, call.body["message"], author, signed=signed)
+    return branches.commit_files(
+        call.world, head, {path: content}, call.body["message"], author, signed=signed
+    )
 
 
 def _written(call: Call, path: str, sha: str, branch: str, status: int) -> Answer:

@@ -1,4 +1,6 @@
-"""Validates requests and answers by GitHub's official OpenAPI description (the committed part of it)."""
+"""Validates requests and answers by GitHub's official OpenAPI description (the committed part of
+it).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ _LABEL = frozenset({"color", "default", "description", "name"})
 
 @cache
 def description() -> dict[str, Any]:
-    """The committed part of GitHub's description, corrected where it contradicts itself or GitHub's answers."""
+    """The committed part of GitHub's description, corrected where it contradicts itself or GitHub's
+    answers.
+    """
     text = (_FOLDER / "openapi.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text, object_hook=as_meant)
     return loaded
@@ -33,7 +37,8 @@ def description() -> dict[str, Any]:
 def as_meant(node: dict[str, Any]) -> dict[str, Any]:
     """One object of the description, relaxed where it is too strict in four ways.
 
-    - A nullable enumeration or choice does not list null, as OpenAPI 3.0.3 demands, and GitHub answers null: an issue's
+    - A nullable enumeration or choice does not list null, as OpenAPI 3.0.3 demands, and GitHub
+      answers null: an issue's
     `state_reason`, the `author` of a commit with an unknown address.
     - The alternatives of `oneOf` overlap, so that nothing passes: the two errors of a stale `sha`.
     - The `description` of a label is text or null, but not null in a pull request of a list.
@@ -61,19 +66,28 @@ def _validator() -> OpenAPI:
 
 def operations() -> set[tuple[str, str]]:
     """Method and path template of every operation in the description."""
-    return {(method.upper(), path) for path, item in description()["paths"].items() for method in item}
+    return {
+        (method.upper(), path) for path, item in description()["paths"].items() for method in item
+    }
 
 
-def request_violations(route: Route, params: dict[str, str], query: dict[str, str], body: Any) -> list[str]:
+def request_violations(
+    route: Route, params: dict[str, str], query: dict[str, str], body: Any
+) -> list[str]:
     """The violations of a request; an unknown query parameter or body property counts as one."""
     found = [f"unknown {what}" for what in _unknown(route, query, body)]
     described = _as_described(route, body)
     data = None if described is None else json.dumps(described)
-    return [*found, *_request_errors(route.method, route.standard_path(params), tuple(query.items()), data)]
+    return [
+        *found,
+        *_request_errors(route.method, route.standard_path(params), tuple(query.items()), data),
+    ]
 
 
 def response_violations(route: Route, params: dict[str, str], status: int, body: Any) -> list[str]:
-    """The violations of an answer; of errors, only the statuses in the description are validated."""
+    """The violations of an answer; of errors, only the statuses in the description are
+    validated.
+    """
     operation = description()["paths"][route.template][route.method.lower()]
     if str(status) not in operation["responses"]:
         return [f"status {status} is not described"] if status < 400 else []
@@ -85,7 +99,9 @@ def response_violations(route: Route, params: dict[str, str], status: int, body:
 
 # openapi-core takes milliseconds, and tests repeat the same requests.
 @lru_cache(maxsize=4096)
-def _request_errors(method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None) -> tuple[str, ...]:
+def _request_errors(
+    method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None
+) -> tuple[str, ...]:
     try:
         _validator().validate_request(_request(method, path, query, data))
     except OpenAPIError as error:
@@ -104,19 +120,27 @@ def _response_errors(method: str, path: str, status: int, data: str) -> tuple[st
 
 
 def _texts_as_errors(body: Any) -> bool:
-    """GitHub's `errors` are sometimes sentences where its description has only objects (PyGithub issue 1499)."""
+    """GitHub's `errors` are sometimes sentences where its description has only objects (PyGithub
+    issue 1499).
+    """
     return any(isinstance(one, str) for one in body.get("errors", []))
 
 
 def _as_described(route: Route, body: Any) -> Any:
-    """A bare list of labels as the object that holds it: openapi-core checks only the first alternative."""
+    """A bare list of labels as the object that holds it: openapi-core checks only the first
+    alternative.
+    """
     bare_labels = route.template.endswith("/labels") and isinstance(body, list)
     return {"labels": body} if bare_labels else body
 
 
-def _request(method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None) -> MockRequest:
+def _request(
+    method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None
+) -> MockRequest:
     body = None if data is None else data.encode()
-    return MockRequest(_HOST, method.lower(), path, args=dict(query), data=body, content_type="application/json")
+    return MockRequest(
+        _HOST, method.lower(), path, args=dict(query), data=body, content_type="application/json"
+    )
 
 
 def _unknown(route: Route, query: Mapping[str, str], body: Any) -> Iterable[str]:
@@ -149,7 +173,9 @@ def _resolved(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(error: OpenAPIError) -> str:
-    causes = [_innermost(one) for one in getattr(error.__cause__, "schema_errors", [])][:_SHOWN_ERRORS]
+    causes = [_innermost(one) for one in getattr(error.__cause__, "schema_errors", [])][
+        :_SHOWN_ERRORS
+    ]
     shown = [f"{one.message[:120]} at /{'/'.join(map(str, one.absolute_path))}" for one in causes]
     return f"{type(error).__name__}: {'; '.join(shown) or error}"
 

@@ -67,7 +67,9 @@ class TreeEntry:
 
 
 class ObjectReader:
-    """Names and contents of objects from one long-lived git process: a process for each question takes longer."""
+    """Names and contents of objects from one long-lived git process: a process for each question
+    takes longer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._command = ["git", f"--git-dir={folder}", "cat-file", "--batch-command"]
@@ -96,7 +98,9 @@ class ObjectReader:
             return [name, "", "missing"]
         if self._process is None:
             pipe, environment = subprocess.PIPE, {**os.environ, **_ENVIRONMENT}
-            self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
+            self._process = subprocess.Popen(
+                self._command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment
+            )
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{what} {name}\n".encode())
@@ -112,7 +116,9 @@ class ObjectReader:
 
 @dataclass(slots=True)
 class GitRepository:
-    """A bare repository; every method takes and returns full object ids unless its docstring differs."""
+    """A bare repository; every method takes and returns full object ids unless its docstring
+    differs.
+    """
 
     folder: Path
     _indexes: int = 0
@@ -129,19 +135,27 @@ class GitRepository:
         command = ["git", "init", *how, str(self.folder)]
         subprocess.run(command, check=True, env={**os.environ, **_ENVIRONMENT})
 
-    def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
+    def run(
+        self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> bytes:
         """Run one git command; raises GitError with git's message when it fails."""
         done = self._process(arguments, stdin, environment)
         if done.returncode:
             raise GitError(done.stderr.decode(errors="replace").strip())
         return done.stdout
 
-    def text(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
+    def text(
+        self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+    ) -> str:
         """Run one git command and return its output without the last line end."""
-        return self.run(*arguments, stdin=stdin, environment=environment).decode().removesuffix("\n")
+        return (
+            self.run(*arguments, stdin=stdin, environment=environment).decode().removesuffix("\n")
+        )
 
     def constant(self, *arguments: str) -> str:
-        """As `text`, for results that never change because all arguments are object ids: run once."""
+        """As `text`, for results that never change because all arguments are object ids: run
+        once.
+        """
         if arguments not in self._constants:
             self._constants[arguments] = self.text(*arguments)
         return self._constants[arguments]
@@ -162,7 +176,9 @@ class GitRepository:
         )
 
     def resolve(self, revision: str, kind: str = "commit") -> str | None:
-        """The object id that a revision names, or None; `kind` may be `commit`, `tree`, `blob` or `object`."""
+        """The object id that a revision names, or None; `kind` may be `commit`, `tree`, `blob` or
+        `object`.
+        """
         if not revision or revision.startswith("-") or ".." in revision:
             return None
         found = self.objects.info(f"{revision}^{{{kind}}}")
@@ -174,7 +190,9 @@ class GitRepository:
             return found
         # A submodule's commit is no object of this repository.
         try:
-            oid = self.text("rev-parse", "--quiet", "--verify", "--end-of-options", f"{commit}:{path}")
+            oid = self.text(
+                "rev-parse", "--quiet", "--verify", "--end-of-options", f"{commit}:{path}"
+            )
         except GitError:
             return None
         return "commit", oid
@@ -194,7 +212,9 @@ class GitRepository:
         return ref.count("/") >= 2 and self.succeeds("check-ref-format", ref)
 
     def move_ref(self, ref: str, new: str | None, old: str | None) -> None:
-        """Create, move or (new None) delete a ref that is at `old` now; raises GitError when it is not."""
+        """Create, move or (new None) delete a ref that is at `old` now; raises GitError when it is
+        not.
+        """
         if new is None:
             self.run("update-ref", "-d", ref, old or NO_OID)
         else:
@@ -219,8 +239,16 @@ class GitRepository:
         index = self.folder / f"index-{self._indexes}"
         environment = {"GIT_INDEX_FILE": str(index)}
         self.run("read-tree", base or "--empty", environment=environment)
-        lines = (f"{one.mode if one.sha else '0'} {one.sha or NO_OID}\t{one.path}\0" for one in entries)
-        self.run("update-index", "-z", "--index-info", stdin="".join(lines).encode(), environment=environment)
+        lines = (
+            f"{one.mode if one.sha else '0'} {one.sha or NO_OID}\t{one.path}\0" for one in entries
+        )
+        self.run(
+            "update-index",
+            "-z",
+            "--index-info",
+            stdin="".join(lines).encode(),
+            environment=environment,
+        )
         tree = self.text("write-tree", environment=environment)
         index.unlink(missing_ok=True)
         return tree
@@ -233,12 +261,19 @@ class GitRepository:
         return [_tree_entry(line) for line in listed if line]
 
     def write_commit(
-        self, tree: str, parents: Sequence[str], message: str, author: Signature, committer: Signature
+        self,
+        tree: str,
+        parents: Sequence[str],
+        message: str,
+        author: Signature,
+        committer: Signature,
     ) -> str:
         """Store a commit; the message is kept unchanged."""
         lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
         lines += [f"author {_raw(author)}", f"committer {_raw(committer)}", "", message]
-        return self.text("hash-object", "-w", "-t", "commit", "--stdin", stdin="\n".join(lines).encode())
+        return self.text(
+            "hash-object", "-w", "-t", "commit", "--stdin", stdin="\n".join(lines).encode()
+        )
 
     def commits(self, *revisions: str, paths: Sequence[str] = ()) -> list[Commit]:
         """The commits that `git log` shows for the revisions, newest first."""
@@ -275,7 +310,11 @@ class GitRepository:
         """The change of each file between two trees or commits, sorted by path."""
         flags = [*_DIFF, "--no-abbrev", "-z"]
         fields = self.constant(*flags, "--raw", old, new).split("\0")
-        counts = [line.split("\t", 2) for line in self.constant(*flags, "--numstat", old, new).split("\0") if line]
+        counts = [
+            line.split("\t", 2)
+            for line in self.constant(*flags, "--numstat", old, new).split("\0")
+            if line
+        ]
         pairs = zip(fields[::2], counts, strict=False)
         return [self._change(old, new, raw, numbers) for raw, numbers in pairs]
 
@@ -307,7 +346,9 @@ def _raw(who: Signature) -> str:
 def _tree_entry(line: str) -> TreeEntry:
     about, path = line.split("\t", 1)
     mode, kind, sha, size = about.split()
-    return TreeEntry(path=path, mode=mode, sha=sha, kind=kind, size=None if size == "-" else int(size))
+    return TreeEntry(
+        path=path, mode=mode, sha=sha, kind=kind, size=None if size == "-" else int(size)
+    )
 
 
 def _parsed_log(text: str) -> list[Commit]:

@@ -88,8 +88,19 @@ def get_blob(call: Call) -> Answer:
     if call.world.git.kind(sha) != "blob":
         raise not_found()
     content = call.world.git.read_blob(sha)
-    shown = {"content": base64.encodebytes(content).decode(), "encoding": "base64", "size": len(content)}
-    return Answer({**shown, "sha": sha, "node_id": node_id("B", sha), "url": call.bodies.url(f"/git/blobs/{sha}")})
+    shown = {
+        "content": base64.encodebytes(content).decode(),
+        "encoding": "base64",
+        "size": len(content),
+    }
+    return Answer(
+        {
+            **shown,
+            "sha": sha,
+            "node_id": node_id("B", sha),
+            "url": call.bodies.url(f"/git/blobs/{sha}"),
+        }
+    )
 
 
 def create_tree(call: Call) -> Answer:
@@ -130,7 +141,12 @@ def _tree_body(call: Call, tree: str, *, recursive: bool) -> Body:
         | {"url": call.bodies.url(f"/git/{one.kind}s/{one.sha}")}
         for one in entries
     ]
-    return {"sha": tree, "url": call.bodies.url(f"/git/trees/{tree}"), "tree": shown, "truncated": False}
+    return {
+        "sha": tree,
+        "url": call.bodies.url(f"/git/trees/{tree}"),
+        "tree": shown,
+        "truncated": False,
+    }
 
 
 def create_commit(call: Call) -> Answer:
@@ -170,7 +186,9 @@ def get_commit(call: Call) -> Answer:
     """A commit by id, branch or tag, with its files."""
     commit = _commit_or_422(call, call.params["ref"])
     changes = call.world.git.changes(*_with_parent(call, commit))
-    added, deleted = (sum(getattr(one, key) for one in changes) for key in ("additions", "deletions"))
+    added, deleted = (
+        sum(getattr(one, key) for one in changes) for key in ("additions", "deletions")
+    )
     return Answer(
         {
             **call.bodies.commit(commit),
@@ -208,7 +226,10 @@ def pulls_of_commit(call: Call) -> Answer:
         (issue, pull)
         for issue, pull in call.world.pulls()
         if sha == pull.merge_sha
-        or (git.is_ancestor(sha, pull.head_sha) and (pull.merged_at or not git.is_ancestor(sha, pull.base_sha)))
+        or (
+            git.is_ancestor(sha, pull.head_sha)
+            and (pull.merged_at or not git.is_ancestor(sha, pull.base_sha))
+        )
     ]
     return page_of(call, found, lambda pair: pull_body(call.bodies, *pair))
 
@@ -237,7 +258,9 @@ def compare(call: Call) -> Answer:
             "behind_by": behind,
             "total_commits": len(ahead),
             "commits": [call.bodies.commit(one) for one in ahead],
-            "files": [call.bodies.file_change(one, head.sha) for one in git.changes(fork, head.sha)],
+            "files": [
+                call.bodies.file_change(one, head.sha) for one in git.changes(fork, head.sha)
+            ],
         }
     )
 

@@ -33,8 +33,8 @@ Input = dict[str, Any]
 Info = GraphQLResolveInfo[Any]
 _FOLDER = Path(__file__).parent
 _GENERIC = (
-    "Something went wrong while executing your query. This may be the result of a timeout, or it could be a "
-    "GitHub bug. Please include `0FAE:0000:0000` when reporting this issue."
+    "Something went wrong while executing your query. This may be the result of a timeout, or it"
+    " could be a GitHub bug. Please include `0FAE:0000:0000` when reporting this issue."
 )
 """GitHub's whole message for a ref that moved in between (community discussion 213655)."""
 
@@ -96,9 +96,11 @@ def _undefined(error: GraphQLError) -> dict[str, Any]:
         "path": ["mutation", "updateRefs"],
         "extensions": {"code": "undefinedField", "typeName": "Mutation", "fieldName": "updateRefs"},
         "locations": where,
-        "message": "Field 'updateRefs' doesn't exist on type 'Mutation'"
-        if "Cannot query" in error.message
-        else error.message,
+        "message": (
+            "Field 'updateRefs' doesn't exist on type 'Mutation'"
+            if "Cannot query" in error.message
+            else error.message
+        ),
     }
 
 
@@ -122,11 +124,16 @@ class Resolvers:
     def roots(self) -> dict[str, Any]:
         """Every root field; plain values below them are found by name."""
         return {
-            "viewer": lambda _info: {"login": self.token.login, "id": node_id("U", self.token.login)},
+            "viewer": lambda _info: {
+                "login": self.token.login,
+                "id": node_id("U", self.token.login),
+            },
             "repository": self._repository,
             "updateRefs": self._mutation("contents", self._update_refs),
             "createCommitOnBranch": self._mutation("contents", self._create_commit),
-            "convertPullRequestToDraft": self._mutation("pull_requests", lambda given: self._set_draft(given, True)),
+            "convertPullRequestToDraft": self._mutation(
+                "pull_requests", lambda given: self._set_draft(given, True)
+            ),
             "markPullRequestReadyForReview": self._mutation(
                 "pull_requests", lambda given: self._set_draft(given, False)
             ),
@@ -145,7 +152,9 @@ class Resolvers:
     def _repository(self, _info: Info, owner: str, name: str, **_: Any) -> Input:
         world = self.world
         if f"{owner}/{name}" != world.full_name:
-            raise RefusedError("NOT_FOUND", f"Could not resolve to a Repository with the name '{owner}/{name}'.")
+            raise RefusedError(
+                "NOT_FOUND", f"Could not resolve to a Repository with the name '{owner}/{name}'."
+            )
         return {
             "id": node_id("R", world.full_name),
             "name": world.name,
@@ -158,7 +167,11 @@ class Resolvers:
         full = name if name.startswith("refs/") else f"refs/heads/{name}"
         sha = self.world.git.resolve(full)
         short = full.removeprefix("refs/heads/")
-        return {"id": node_id("REF", full), "name": short, "target": self._commit(sha)} if sha else None
+        return (
+            {"id": node_id("REF", full), "name": short, "target": self._commit(sha)}
+            if sha
+            else None
+        )
 
     def _commit(self, sha: str) -> Input:
         headline = self.world.git.commit(sha).message.partition("\n")[0]
@@ -188,13 +201,17 @@ class Resolvers:
                 pull.draft = draft
                 self.world.touch(issue)
                 return {"pullRequest": self._pull(issue, pull)}
-        raise RefusedError("NOT_FOUND", f"Could not resolve to a node with the global id of '{given['pullRequestId']}'")
+        raise RefusedError(
+            "NOT_FOUND",
+            f"Could not resolve to a node with the global id of '{given['pullRequestId']}'",
+        )
 
     def _update_refs(self, given: Input) -> Input:
         """All updates or none."""
         if given["repositoryId"] not in (node_id("R", self.world.full_name),):
             raise RefusedError(
-                "NOT_FOUND", f"Could not resolve to a node with the global id of '{given['repositoryId']}'"
+                "NOT_FOUND",
+                f"Could not resolve to a node with the global id of '{given['repositoryId']}'",
             )
         updates = given["refUpdates"]
         if not all(self._may_move(one) for one in updates):
@@ -213,7 +230,9 @@ class Resolvers:
             return False
         if new == NO_OID:
             return now is not None
-        return git.resolve(new) == new and (update["force"] or branches.is_fast_forward(self.world, name, new))
+        return git.resolve(new) == new and (
+            update["force"] or branches.is_fast_forward(self.world, name, new)
+        )
 
     def _create_commit(self, given: Input) -> Input:
         world, target = self.world, given["branch"]
@@ -222,11 +241,16 @@ class Resolvers:
         if head is None or target.get("repositoryNameWithOwner") != world.full_name:
             raise RefusedError("NOT_FOUND", f"Could not resolve to a Ref with the name '{branch}'.")
         if head != given["expectedHeadOid"]:
-            what = f'Expected branch to point to "{given["expectedHeadOid"]}" but it did not. Pull and try again.'
+            what = (
+                f'Expected branch to point to "{given["expectedHeadOid"]}" but it did not. Pull and'
+                " try again."
+            )
             raise RefusedError("STALE_DATA", what)
         if branch in world.protected:
             raise RefusedError("UNPROCESSABLE", branches.PULL_REQUEST_DEMANDED)
-        message = "\n\n".join(filter(None, (given["message"]["headline"], given["message"].get("body"))))
+        message = "\n\n".join(
+            filter(None, (given["message"]["headline"], given["message"].get("body")))
+        )
         author = world.account(self.token.login).sign(world.now())
         sha = branches.commit_files(world, head, _file_changes(given), message, author, signed=True)
         branches.move(world, f"refs/heads/{branch}", sha, self.token.login)

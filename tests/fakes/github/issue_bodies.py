@@ -7,7 +7,8 @@ from tests.fakes.github.records import Comment, Issue, PullRequest, Review
 from tests.fakes.github.world import World
 
 _ONLY_ALONE = (
-    "merged", "mergeable", "rebaseable", "mergeable_state", "merged_by", "comments", "review_comments",
+    "merged", "mergeable", "rebaseable", "mergeable_state", "merged_by", "comments",
+    "review_comments",
     "maintainer_can_modify", "commits", "additions", "deletions", "changed_files",
 )  # fmt: skip
 """Fields of a single pull request that a list lacks."""
@@ -17,7 +18,9 @@ def association(world: World, login: str) -> str:
     """The association of an author with the repository."""
     if login == world.owner:
         return "OWNER"
-    return {"none": "NONE", "read": "NONE", "admin": "MEMBER"}.get(world.role(login), "COLLABORATOR")
+    return {"none": "NONE", "read": "NONE", "admin": "MEMBER"}.get(
+        world.role(login), "COLLABORATOR"
+    )
 
 
 def _shared(bodies: Bodies, issue: Issue) -> Body:
@@ -173,7 +176,11 @@ def full_pull_body(bodies: Bodies, issue: Issue, pull: PullRequest) -> Body:
     world = bodies.world
     base = world.git.merge_base(pull.base_sha, pull.head_sha) or pull.base_sha
     files = world.git.changes(base, pull.head_sha)
-    mergeable = None if issue.state == "closed" else world.git.merged_tree(pull.base_sha, pull.head_sha) is not None
+    mergeable = (
+        None
+        if issue.state == "closed"
+        else world.git.merged_tree(pull.base_sha, pull.head_sha) is not None
+    )
     return {
         **pull_body(bodies, issue, pull),
         "merged": pull.merged_at is not None,

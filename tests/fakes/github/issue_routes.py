@@ -51,7 +51,9 @@ def update_issue(call: Call) -> Answer:
             getattr(issue, key).clear()
             put(call, issue, given[key])
     if "state" in given:
-        pull_routes.change_state(call.world, issue, given["state"], call.login, given.get("state_reason"))
+        pull_routes.change_state(
+            call.world, issue, given["state"], call.login, given.get("state_reason")
+        )
     call.world.touch(issue)
     return Answer(issue_body(call.bodies, issue))
 
@@ -81,7 +83,9 @@ def add_assignees(call: Call) -> Answer:
 def remove_assignees(call: Call) -> Answer:
     """Remove people."""
     issue = _issue(call)
-    issue.assignees = [login for login in issue.assignees if login not in call.body.get("assignees", [])]
+    issue.assignees = [
+        login for login in issue.assignees if login not in call.body.get("assignees", [])
+    ]
     call.world.touch(issue)
     return Answer(issue_body(call.bodies, issue))
 
@@ -90,7 +94,11 @@ def list_comments(call: Call) -> Answer:
     """The comments of an issue, the oldest first."""
     found = comments_of(call.world, _issue(call).number)
     since = call.query.get("since", "")
-    return page_of(call, [one for one in found if one.updated_at >= since], lambda one: comment_body(call.bodies, one))
+    return page_of(
+        call,
+        [one for one in found if one.updated_at >= since],
+        lambda one: comment_body(call.bodies, one),
+    )
 
 
 def create_comment(call: Call) -> Answer:
@@ -165,9 +173,16 @@ def create_label(call: Call) -> Answer:
     """Create a label."""
     name = call.body["name"]
     if name.lower() in {known.lower() for known in call.world.labels}:
-        raise ApiError(422, "Validation Failed", [{"resource": "Label", "code": "already_exists", "field": "name"}])
+        raise ApiError(
+            422,
+            "Validation Failed",
+            [{"resource": "Label", "code": "already_exists", "field": "name"}],
+        )
     label = call.world.label(name)
-    label.color, label.description = call.body.get("color", label.color), call.body.get("description")
+    label.color, label.description = (
+        call.body.get("color", label.color),
+        call.body.get("description"),
+    )
     return Answer(call.bodies.label(label), 201)
 
 

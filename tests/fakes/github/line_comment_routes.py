@@ -30,7 +30,12 @@ def delete_line_comment(call: Call) -> Answer:
 
 
 def add_line_comment(
-    world: World, number: int, login: str, given: Mapping[str, Any], review: int | None, reply_to: int | None = None
+    world: World,
+    number: int,
+    login: str,
+    given: Mapping[str, Any],
+    review: int | None,
+    reply_to: int | None = None,
 ) -> LineComment:
     """Add a comment; GitHub accepts it only at a line of the diff.
 

@@ -47,9 +47,11 @@ class People:
         started_at: str | None = None,
         earlier: Mapping[int, tuple[str, str]] | None = None,
     ) -> None:
-        """A workflow run; another `head_repository` is a fork's. Times are ISO 8601, by default now.
+        """A workflow run; another `head_repository` is a fork's. Times are ISO 8601, by default
+        now.
 
-        `started_at` is the start of the latest attempt; `earlier` has start and end of the attempts before it.
+        `started_at` is the start of the latest attempt; `earlier` has start and end of the attempts
+        before it.
         """
         branch = head_branch or self.world.default_branch
         sha = head_sha or self.world.git.branch(branch) or self.head(self.world.default_branch)
@@ -57,7 +59,8 @@ class People:
         made = created_at or self.world.timestamp()
         ended = updated_at or made
         self.world.runs[run_id] = Run(
-            run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made, ended,
+            run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made,
+            ended,
             started_at or made, earlier or {},
         )  # fmt: skip
 
@@ -80,16 +83,25 @@ class People:
     # Actions of people.
 
     def commit_as(
-        self, login: str, branch: str, files: Mapping[str, Content], message: str = "Change", *, on_web: bool = False
+        self,
+        login: str,
+        branch: str,
+        files: Mapping[str, Content],
+        message: str = "Change",
+        *,
+        on_web: bool = False,
     ) -> str:
-        """A person commits (None deletes a file) and pushes, regardless of protection; returns the commit.
+        """A person commits (None deletes a file) and pushes, regardless of protection; returns the
+        commit.
 
         A new branch starts at the default branch. GitHub signs commits on its pages.
         """
         with self.world.lock:
             head = self.world.git.branch(branch) or self.head(self.world.default_branch)
             author = self.world.account(login).sign(self.world.now())
-            sha = branches.commit_files(self.world, head, as_bytes(files), message, author, signed=on_web)
+            sha = branches.commit_files(
+                self.world, head, as_bytes(files), message, author, signed=on_web
+            )
             branches.move(self.world, f"refs/heads/{branch}", sha, login)
             return sha
 
@@ -113,7 +125,12 @@ class People:
             branches.move(self.world, f"refs/heads/{branch}", sha, login)
 
     def open_pull_as(
-        self, login: str, head: str, base: str | None = None, title: str = "A change", body: str = ""
+        self,
+        login: str,
+        head: str,
+        base: str | None = None,
+        title: str = "A change",
+        body: str = "",
     ) -> int:
         """A person opens a pull request for a branch; returns its number."""
         with self.world.lock:
@@ -134,7 +151,12 @@ class People:
             pull_routes.change_state(self.world, self.world.pull(number)[0], state, by)
 
     def merge_pull(
-        self, number: int, by: str = "octocat", method: str = "merge", *, delete_branch: bool = False
+        self,
+        number: int,
+        by: str = "octocat",
+        method: str = "merge",
+        *,
+        delete_branch: bool = False,
     ) -> str:
         """A person merges (`merge` or `squash`); returns the new commit of the base."""
         with self.world.lock:
@@ -158,7 +180,9 @@ class People:
         with self.world.lock:
             asked = self.world.line_comments[comment]
             place = {"path": asked.path, "line": asked.line, "side": asked.side, "body": body}
-            return add_line_comment(self.world, asked.number, login, place, None, reply_to=comment).id
+            return add_line_comment(
+                self.world, asked.number, login, place, None, reply_to=comment
+            ).id
 
     def line_comments(self, number: int) -> list[LineComment]:
         """Comments at lines, the oldest first."""
@@ -177,7 +201,9 @@ class People:
         with self.world.lock:
             self.world.account(login)
             issue = self.world.issue(number)
-            issue.labels += [name for one in labels if (name := self.world.label(one).name) not in issue.labels]
+            issue.labels += [
+                name for one in labels if (name := self.world.label(one).name) not in issue.labels
+            ]
             self.world.touch(issue)
 
     # State for assertions.
@@ -191,7 +217,9 @@ class People:
 
     def file(self, path: str, branch: str | None = None) -> bytes:
         """The content of a file on a branch; raises GitError without such a file."""
-        return self.world.git.run("cat-file", "blob", f"refs/heads/{branch or self.world.default_branch}:{path}")
+        return self.world.git.run(
+            "cat-file", "blob", f"refs/heads/{branch or self.world.default_branch}:{path}"
+        )
 
     def pull(self, number: int) -> Issue:
         """A pull request's state; do not change it."""

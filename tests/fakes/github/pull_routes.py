@@ -10,7 +10,11 @@ from tests.fakes.github.routing import Answer, Call, check_body_length, custom, 
 from tests.fakes.github.world import ACTIONS_BOT, ApiError, World
 
 ACTIONS_REFUSED = "GitHub Actions is not permitted to create or approve pull requests."
-_REVIEW_STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
+_REVIEW_STATES = {
+    "APPROVE": "APPROVED",
+    "REQUEST_CHANGES": "CHANGES_REQUESTED",
+    "COMMENT": "COMMENTED",
+}
 
 
 def _pull(call: Call) -> tuple[Issue, PullRequest]:
@@ -29,13 +33,17 @@ def list_pulls(call: Call) -> Answer:
         (issue, pull)
         for issue, pull in call.world.pulls()
         if state in ("all", issue.state)
-        # A head without its owner is no filter (https://docs.github.com/rest/pulls/pulls: `user:ref-name`).
+        # A head without its owner is no filter (https://docs.github.com/rest/pulls/pulls:
+        # `user:ref-name`).
         and (":" not in head or head == f"{owner}:{pull.head}")
         and query.get("base", pull.base) == pull.base
     ]
     if query.get("sort") == "updated":
         found.sort(key=lambda pair: pair[0].updated_at)
-    newest_first = query.get("direction", "desc" if query.get("sort", "created") == "created" else "asc") == "desc"
+    newest_first = (
+        query.get("direction", "desc" if query.get("sort", "created") == "created" else "asc")
+        == "desc"
+    )
     return page_of(call, found[::-1] if newest_first else found, lambda pair: _shown(call, *pair))
 
 
@@ -88,12 +96,19 @@ def _retarget(world: World, issue: Issue, pull: PullRequest, base: str) -> None:
     if sha is None:
         raise invalid("PullRequest", "base")
     if issue.state == "closed":
-        raise invalid("PullRequest", "base", "invalid", "Cannot change the base branch of a closed pull request.")
+        raise invalid(
+            "PullRequest",
+            "base",
+            "invalid",
+            "Cannot change the base branch of a closed pull request.",
+        )
     _check_duplicate(world, pull.head, base)
     pull.base, pull.base_sha = base, sha
 
 
-def change_state(world: World, issue: Issue, state: str, by: str, reason: str | None = None) -> None:
+def change_state(
+    world: World, issue: Issue, state: str, by: str, reason: str | None = None
+) -> None:
     """Close or reopen an issue or a pull request.
 
     Raises:
@@ -158,25 +173,35 @@ def request_reviewers(call: Call) -> Answer:
 
 
 def _check_reviewers(call: Call, issue: Issue, people: list[str], teams: list[str]) -> None:
-    """GitHub's errors; the token of a workflow cannot see teams, which GitHub reports as a failed lookup."""
+    """GitHub's errors; the token of a workflow cannot see teams, which GitHub reports as a failed
+    lookup.
+    """
     world = call.world
     if issue.author in people:
         raise ApiError(422, "Review cannot be requested from pull request author.")
-    if any(world.role(login) == "none" for login in people) or any(slug not in world.teams for slug in teams):
+    if any(world.role(login) == "none" for login in people) or any(
+        slug not in world.teams for slug in teams
+    ):
         raise ApiError(
             422,
-            "Reviews may only be requested from collaborators. One or more of the users or teams you specified is "
-            f"not a collaborator of the {world.full_name} repository.",
+            "Reviews may only be requested from collaborators. One or more of the users or teams"
+            f" you specified is not a collaborator of the {world.full_name} repository.",
         )
     if teams and call.token.installation and "members" not in (call.token.permissions or {}):
         node = call.bodies.team(teams[0])["node_id"]
-        raise ApiError(422, "Validation Failed", [f"Could not resolve to a node with the global id of '{node}'."])
+        raise ApiError(
+            422,
+            "Validation Failed",
+            [f"Could not resolve to a node with the global id of '{node}'."],
+        )
 
 
 def remove_reviewers(call: Call) -> Answer:
     """Withdraw the request for a review."""
     issue, pull = _pull(call)
-    pull.reviewers = [login for login in pull.reviewers if login not in call.body.get("reviewers", [])]
+    pull.reviewers = [
+        login for login in pull.reviewers if login not in call.body.get("reviewers", [])
+    ]
     pull.teams = [slug for slug in pull.teams if slug not in call.body.get("team_reviewers", [])]
     call.world.touch(issue)
     return Answer(_shown(call, issue, pull))
@@ -195,15 +220,23 @@ def create_review(call: Call) -> Answer:
     event = call.body.get("event")
     if event not in _REVIEW_STATES:
         raise ApiError(422, "Unprocessable Entity", ["the fake has no pending reviews"])
-    if event == "APPROVE" and call.login == ACTIONS_BOT and not call.world.actions_may_open_pull_requests:
+    if (
+        event == "APPROVE"
+        and call.login == ACTIONS_BOT
+        and not call.world.actions_may_open_pull_requests
+    ):
         raise ApiError(403, ACTIONS_REFUSED)
     if issue.author == call.login and event != "COMMENT":
         raise ApiError(422, "Unprocessable Entity", ["Can not approve your own pull request"])
     kept = dict(call.world.line_comments)
-    review = add_review(call.world, issue.number, call.login, _REVIEW_STATES[event], call.body.get("body", ""))
+    review = add_review(
+        call.world, issue.number, call.login, _REVIEW_STATES[event], call.body.get("body", "")
+    )
     try:
         for given in call.body.get("comments", ()):
-            add_line_comment(call.world, issue.number, call.login, {"side": "RIGHT", **given}, review.id)
+            add_line_comment(
+                call.world, issue.number, call.login, {"side": "RIGHT", **given}, review.id
+            )
     except ApiError:
         # GitHub accepts all or none.
         call.world.reviews.remove(review)
@@ -217,7 +250,9 @@ def add_review(world: World, number: int, login: str, state: str, body: str) -> 
     """Add a review; its author is no longer a requested reviewer."""
     issue, pull = world.pull(number)
     made = world.timestamp()
-    review = Review(next(world.ids), number, world.account(login).login, body, state, pull.head_sha, made)
+    review = Review(
+        next(world.ids), number, world.account(login).login, body, state, pull.head_sha, made
+    )
     world.reviews.append(review)
     pull.reviewers = [one for one in pull.reviewers if one != login]
     world.touch(issue)

@@ -37,7 +37,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """The owner of a token; `permissions` (None: all that the person has) maps a permission to `read` or `write`."""
+    """The owner of a token; `permissions` (None: all that the person has) maps a permission to
+    `read` or `write`.
+    """
 
     login: str
     permissions: dict[str, str] | None = None
@@ -73,7 +75,9 @@ class PullRequest:
     reviewers: list[str] = field(default_factory=list)
     teams: list[str] = field(default_factory=list)
     head_was_moved: bool = False
-    """The head branch was moved, deleted or recreated while it was closed: GitHub then does not reopen it."""
+    """The head branch was moved, deleted or recreated while it was closed: GitHub then does not
+    reopen it.
+    """
 
 
 @dataclass(slots=True)
@@ -126,7 +130,9 @@ class LineComment:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review of a pull request; `state` as GitHub stores it: APPROVED, CHANGES_REQUESTED or COMMENTED."""
+    """A review of a pull request; `state` as GitHub stores it: APPROVED, CHANGES_REQUESTED or
+    COMMENTED.
+    """
 
     id: int
     number: int

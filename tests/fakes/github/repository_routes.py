@@ -16,7 +16,13 @@ INTEGRATION_REFUSED = "Resource not accessible by integration"
 def get_repository(call: Call) -> Answer:
     """The repository."""
     rank = len(ROLES) if call.token.installation else ROLES.index(call.world.role(call.login))
-    levels = {"pull": "read", "triage": "triage", "push": "write", "maintain": "maintain", "admin": "admin"}
+    levels = {
+        "pull": "read",
+        "triage": "triage",
+        "push": "write",
+        "maintain": "maintain",
+        "admin": "admin",
+    }
     granted = {name: rank >= ROLES.index(role) for name, role in levels.items()}
     if call.token.installation:
         may_push = (call.token.permissions or {}).get("contents") == "write"
@@ -49,7 +55,12 @@ def get_permission(call: Call) -> Answer:
 def get_rate_limit(call: Call) -> Answer:
     """The primary rate limit; this request does not count."""
     rate = call.world.rate
-    shown = {"limit": rate.limit, "used": rate.limit - rate.remaining, "remaining": rate.remaining, "reset": rate.reset}
+    shown = {
+        "limit": rate.limit,
+        "used": rate.limit - rate.remaining,
+        "remaining": rate.remaining,
+        "reset": rate.reset,
+    }
     return Answer({"resources": {"core": shown, "search": shown, "graphql": shown}, "rate": shown})
 
 
@@ -78,7 +89,9 @@ def get_attempt(call: Call) -> Answer:
     if not 1 <= number <= run.attempt:
         raise not_found()
     started, ended = run.earlier.get(number, (run.started_at, run.updated_at))
-    return Answer(run_body(call.bodies, replace(run, attempt=number, started_at=started, updated_at=ended)))
+    return Answer(
+        run_body(call.bodies, replace(run, attempt=number, started_at=started, updated_at=ended))
+    )
 
 
 def list_jobs(call: Call) -> Answer:
@@ -93,7 +106,11 @@ def list_jobs_of_attempt(call: Call) -> Answer:
 
 
 def _jobs(call: Call, run: Run, attempt: int | None) -> Answer:
-    jobs = [one for one in call.world.jobs.values() if one.run_id == run.id and attempt in (None, one.attempt)]
+    jobs = [
+        one
+        for one in call.world.jobs.values()
+        if one.run_id == run.id and attempt in (None, one.attempt)
+    ]
     return page_of(call, jobs, lambda job: job_body(call.bodies, job), key="jobs")
 
 

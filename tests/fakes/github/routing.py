@@ -58,7 +58,8 @@ class Answer:
 class Route:
     """One operation of GitHub's description and the function that answers it.
 
-    `needs` names the permissions of which a token must have one (`read` for GET, `write` otherwise); empty: none.
+    `needs` names the permissions of which a token must have one (`read` for GET, `write`
+    otherwise); empty: none.
     """
 
     method: str
@@ -70,8 +71,14 @@ class Route:
     def pattern(self) -> re.Pattern[str]:
         """The pattern of a path without the API's prefix."""
         parts = re.split(r"\{(\w+)\}", self.template)
-        names = [f"(?P<{name}>{'.+' if name in _WITH_SLASHES else '[^/]+'})" for name in parts[1::2]]
-        return re.compile("".join(re.escape(text) + name for text, name in zip(parts[::2], [*names, ""], strict=True)))
+        names = [
+            f"(?P<{name}>{'.+' if name in _WITH_SLASHES else '[^/]+'})" for name in parts[1::2]
+        ]
+        return re.compile(
+            "".join(
+                re.escape(text) + name for text, name in zip(parts[::2], [*names, ""], strict=True)
+            )
+        )
 
     @property
     def level(self) -> str:
@@ -81,11 +88,17 @@ class Route:
     def parameters(self, path: str) -> dict[str, str] | None:
         """The decoded parameters of a path, or None if it is another route's."""
         matched = self.pattern.fullmatch(path)
-        return {name: unquote(value) for name, value in matched.groupdict().items()} if matched else None
+        return (
+            {name: unquote(value) for name, value in matched.groupdict().items()}
+            if matched
+            else None
+        )
 
     def standard_path(self, params: dict[str, str]) -> str:
         """The path with every parameter in one segment, as the description has it."""
-        return self.template.format(**{name: quote(value, safe="") for name, value in params.items()})
+        return self.template.format(
+            **{name: quote(value, safe="") for name, value in params.items()}
+        )
 
 
 def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[str, str]] | None:
@@ -98,7 +111,9 @@ def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[s
 
 
 def page_of(call: Call, items: Sequence[T], show: Callable[[T], Body], key: str = "") -> Answer:
-    """One page of a list with its Link header; with a `key` the list is below it, next to `total_count`."""
+    """One page of a list with its Link header; with a `key` the list is below it, next to
+    `total_count`.
+    """
     size = min(_number(call, "per_page", 30), _MAXIMUM_PAGE)
     number = _number(call, "page", 1)
     last = max(1, -(-len(items) // size))
@@ -107,7 +122,8 @@ def page_of(call: Call, items: Sequence[T], show: Callable[[T], Body], key: str 
     kept = [
         f'<{call.address}?{urlencode({**call.query, "page": target})}>; rel="{name}"'
         for name, target in links.items()
-        if 1 <= target <= last and (target > number if name in ("next", "last") else target < number)
+        if 1 <= target <= last
+        and (target > number if name in ("next", "last") else target < number)
     ]
     headers = [("Link", ", ".join(kept))] if kept else []
     return Answer({"total_count": len(items), key: shown} if key else shown, headers=headers)
@@ -125,10 +141,14 @@ def invalid(resource: str, field_name: str, code: str = "invalid", message: str 
 
 def custom(resource: str, message: str) -> ApiError:
     """GitHub's validation failure that is a sentence."""
-    return ApiError(422, "Validation Failed", [{"resource": resource, "code": "custom", "message": message}])
+    return ApiError(
+        422, "Validation Failed", [{"resource": resource, "code": "custom", "message": message}]
+    )
 
 
 def check_body_length(resource: str, body: str | None) -> None:
     """Raise ApiError 422 for a body over GitHub's limit."""
     if body is not None and len(body) > _MAXIMUM_BODY:
-        raise invalid(resource, "body", "custom", f"body is too long (maximum is {_MAXIMUM_BODY} characters)")
+        raise invalid(
+            resource, "body", "custom", f"body is too long (maximum is {_MAXIMUM_BODY} characters)"
+        )

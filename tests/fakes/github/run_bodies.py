@@ -34,14 +34,22 @@ def run_body(bodies: Bodies, run: Run) -> Body:
         "run_started_at": run.started_at,
         "pull_requests": [],
         "repository": bodies.short_repository(body["repository"]),
-        "head_repository": {**bodies.short_repository(body["head_repository"]), **_fork(bodies, run)},
+        "head_repository": {
+            **bodies.short_repository(body["head_repository"]),
+            **_fork(bodies, run),
+        },
     }
 
 
 def _fork(bodies: Bodies, run: Run) -> Body:
     owner, _, name = run.head_repository.partition("/")
     fork = run.head_repository != bodies.world.full_name
-    return {"full_name": run.head_repository, "name": name, "owner": bodies.user(owner), "fork": fork}
+    return {
+        "full_name": run.head_repository,
+        "name": name,
+        "owner": bodies.user(owner),
+        "fork": fork,
+    }
 
 
 def job_body(bodies: Bodies, job: Job) -> Body:

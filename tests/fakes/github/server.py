@@ -28,8 +28,8 @@ DEFAULT_PERMISSIONS: Mapping[str, str] = {
     "metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read",
 }  # fmt: skip
 SECONDARY_LIMIT = (
-    "You have exceeded a secondary rate limit. Please wait a few minutes before you try again. If you reach out to "
-    "GitHub Support for help, please include the request ID."
+    "You have exceeded a secondary rate limit. Please wait a few minutes before you try again. If"
+    " you reach out to GitHub Support for help, please include the request ID."
 )
 
 
@@ -41,14 +41,15 @@ class _Quiet(WSGIRequestHandler):
 class FakeGitHub(People):
     """A GitHub with one repository, from entering the context to leaving it.
 
-    Leaving raises AssertionError if a request or an answer violated GitHub's description, unless the test emptied
-    `violations` because it intended them.
+    Leaving raises AssertionError if a request or an answer violated GitHub's description, unless
+    the test emptied `violations` because it intended them.
 
     Args:
         full_name: Owner and name of the repository.
-        login: Owner of `token`: `github-actions[bot]` is a workflow's own token, another `…[bot]` an app's, any
-            other a person's.
-        permissions: Permissions of `token` for an app, as in a workflow's `permissions` (with underscores).
+        login: Owner of `token`: `github-actions[bot]` is a workflow's own token, another `…[bot]`
+            an app's, any other a person's.
+        permissions: Permissions of `token` for an app, as in a workflow's `permissions` (with
+            underscores).
         default_branch: Exists with one commit.
         files: Of that commit.
         prefix: `/api/v3` makes the addresses those of GitHub Enterprise Server.
@@ -87,7 +88,9 @@ class FakeGitHub(People):
 
     def _first_commit(self, files: Mapping[str, Content]) -> None:
         git, author = self.world.git, self.world.account("octocat").sign(self.world.now())
-        sha = branches.commit_files(self.world, None, as_bytes(files), "Begin", author, signed=False)
+        sha = branches.commit_files(
+            self.world, None, as_bytes(files), "Begin", author, signed=False
+        )
         git.move_ref(f"refs/heads/{self.default_branch}", sha, None)
         self.world.roles["octocat"] = "admin"
 
@@ -105,7 +108,10 @@ class FakeGitHub(People):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for server in self._servers:
             server.shutdown()
@@ -141,7 +147,9 @@ class FakeGitHub(People):
     # State of the server that tests arrange.
 
     def token_for(self, login: str, permissions: Mapping[str, str] | None = None) -> str:
-        """A further token: of an app with these permissions, or of a person with all permissions."""
+        """A further token: of an app with these permissions, or of a person with all
+        permissions.
+        """
         token = f"fake-token-{len(self._tokens)}"
         self.world.account(login)
         self._tokens[token] = Token(login, None if permissions is None else dict(permissions))
@@ -158,29 +166,45 @@ class FakeGitHub(People):
         *,
         carried_out: bool = False,
     ) -> None:
-        """Answer the next matching requests so; with `carried_out` they take effect in spite of the answer.
+        """Answer the next matching requests so; with `carried_out` they take effect in spite of the
+        answer.
 
-        `path_pattern` is a regular expression that is searched in the path without the API's prefix.
+        `path_pattern` is a regular expression that is searched in the path without the API's
+        prefix.
         """
         words = {"message": "Server Error"} if body is None else body
         response = Answer(words, status, list((headers or {}).items()))
         self._desk.faults.append(
-            Fault(method, re.compile(path_pattern), times, response=response, carried_out=carried_out)
+            Fault(
+                method, re.compile(path_pattern), times, response=response, carried_out=carried_out
+            )
         )
 
     def limit_next(
-        self, method: str, path_pattern: str, times: int = 1, retry_after: int = 1, status: int = 403
+        self,
+        method: str,
+        path_pattern: str,
+        times: int = 1,
+        retry_after: int = 1,
+        status: int = 403,
     ) -> None:
         """Deny the next matching requests by the secondary rate limit."""
-        body = {"message": SECONDARY_LIMIT, "documentation_url": "https://docs.github.com/rest/rate-limit"}
+        body = {
+            "message": SECONDARY_LIMIT,
+            "documentation_url": "https://docs.github.com/rest/rate-limit",
+        }
         self.fail_next(method, path_pattern, status, times, {"Retry-After": str(retry_after)}, body)
 
     def before_next(self, method: str, path_pattern: str, action: Callable[[], object]) -> None:
-        """Run an action just before the next matching request is answered, so that it loses a race."""
+        """Run an action just before the next matching request is answered, so that it loses a
+        race.
+        """
         self._desk.hooks.append(Hook(method, re.compile(path_pattern), action=action))
 
     def set_rate_limit(self, remaining: int, reset: int) -> None:
-        """Set the number of requests left until `reset` (seconds since 1970); with 0 every one is denied."""
+        """Set the number of requests left until `reset` (seconds since 1970); with 0 every one is
+        denied.
+        """
         self.world.rate.remaining, self.world.rate.reset = remaining, reset
 
     def forbid_pull_request_creation(self) -> None:

@@ -22,7 +22,10 @@ from tests.fakes.github.routing import Answer, Call, Route, find
 from tests.fakes.github.world import ApiError, World
 
 _DOCUMENTATION = "https://docs.github.com/rest"
-_NO_USER_AGENT = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header."
+_NO_USER_AGENT = (
+    "Request forbidden by administrative rules. Please make sure your request has a User-Agent"
+    " header."
+)
 
 
 class ViolationError(Exception):
@@ -43,7 +46,11 @@ class Expected:
 
     def takes(self, arrival: Arrival) -> bool:
         """Whether the request matches; counts it."""
-        wanted = self.times > 0 and arrival.method == self.method and bool(self.path.search(arrival.path))
+        wanted = (
+            self.times > 0
+            and arrival.method == self.method
+            and bool(self.path.search(arrival.path))
+        )
         self.times -= wanted
         return wanted
 
@@ -103,7 +110,9 @@ class Desk:
             token = self._token(arrival)
             answer = self._answer(arrival, token)
             login = token.login if token else None
-            done = Exchange(arrival.method, arrival.path, arrival.query, arrival.body, answer.status, login)
+            done = Exchange(
+                arrival.method, arrival.path, arrival.query, arrival.body, answer.status, login
+            )
             self.exchanges.append(done)
             response = self._response(answer)
         return response(environ, start_response)
@@ -151,13 +160,22 @@ class Desk:
         if not arrival.headers.get("User-Agent"):
             raise ApiError(403, _NO_USER_AGENT)
         if token is None:
-            raise ApiError(401, "Bad credentials" if "Authorization" in arrival.headers else "Requires authentication")
+            raise ApiError(
+                401,
+                (
+                    "Bad credentials"
+                    if "Authorization" in arrival.headers
+                    else "Requires authentication"
+                ),
+            )
         self._count(arrival.path)
         if arrival.path == self._graphql_path():
             return self._graphql(arrival, token)
         found = find(ROUTES, arrival.method, arrival.path) if arrival.in_api else None
         if found is None:
-            raise ViolationError("no such operation in the committed part of GitHub's description", 404)
+            raise ViolationError(
+                "no such operation in the committed part of GitHub's description", 404
+            )
         return self._checked(found[0], self._call(arrival, token, found[1]))
 
     def _call(self, arrival: Arrival, token: Token, params: dict[str, str]) -> Call:
@@ -218,12 +236,16 @@ class Desk:
         if granted is None:
             if route.level == "write" and not world.may_write(call.login):
                 raise ApiError(403, "Resource not accessible by personal access token")
-        elif route.needs and not any(granted.get(need) in (route.level, "write") for need in route.needs):
+        elif route.needs and not any(
+            granted.get(need) in (route.level, "write") for need in route.needs
+        ):
             raise ApiError(403, INTEGRATION_REFUSED)
 
     def _response(self, answer: Answer) -> Response:
         rate, body = self.world.rate, answer.body
-        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        text = (
+            b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        )
         response = Response(text, status=answer.status, content_type=answer.content_type)
         standard = {
             "X-GitHub-Request-Id": f"FAKE:{len(self.exchanges):04X}",

@@ -25,7 +25,8 @@ from tests.fakes.github.records import (
 
 ACTIONS_BOT = "github-actions[bot]"
 WEB_FLOW = Signature("GitHub", "noreply@github.com", "")
-"""Committer of GitHub's own commits, such as those of the "Update branch" button (it signs them)."""
+"""Committer of GitHub's own commits, such as those of the "Update branch" button (it signs them).
+"""
 ROLES = ("none", "read", "triage", "write", "maintain", "admin")
 _NOREPLY = re.compile(r"(?:\d+\+)?(?P<login>[^@+]+)@users\.noreply\.github\.com")
 _REAL_IDS = {ACTIONS_BOT: 41898282, "web-flow": 19864447}
@@ -42,7 +43,12 @@ class ApiError(Exception):
         headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message)
-        self.status, self.message, self.errors, self.headers = status, message, list(errors), list(headers)
+        self.status, self.message, self.errors, self.headers = (
+            status,
+            message,
+            list(errors),
+            list(headers),
+        )
 
 
 def not_found(what: str = "Not Found") -> ApiError:
@@ -100,7 +106,13 @@ class World:
     def account(self, login: str) -> Account:
         """The account of a login, created on first use."""
         if login not in self.accounts:
-            kind = "Organization" if login == self.owner else "Bot" if login.endswith("[bot]") else "User"
+            kind = (
+                "Organization"
+                if login == self.owner
+                else "Bot"
+                if login.endswith("[bot]")
+                else "User"
+            )
             self.accounts[login] = Account(login, _REAL_IDS.get(login) or next(self.ids), kind)
         return self.accounts[login]
 
@@ -153,7 +165,9 @@ class World:
         self.labels[name] = Label(next(self.ids), name)
         return self.labels[name]
 
-    def open_issue(self, author: str, title: str, body: str | None, pull: PullRequest | None = None) -> Issue:
+    def open_issue(
+        self, author: str, title: str, body: str | None, pull: PullRequest | None = None
+    ) -> Issue:
         """Return the next number."""
         number, now = len(self.issues) + 1, self.timestamp()
         issue = Issue(number, title, body, self.account(author).login, now, now, pull=pull)
@@ -162,7 +176,11 @@ class World:
 
     def close(self, issue: Issue, by: str, reason: str | None = None) -> None:
         """Close an issue or a pull request."""
-        issue.state, issue.closed_at, issue.closed_by = "closed", self.timestamp(), self.account(by).login
+        issue.state, issue.closed_at, issue.closed_by = (
+            "closed",
+            self.timestamp(),
+            self.account(by).login,
+        )
         issue.state_reason = None if issue.pull else reason or "completed"
         self.touch(issue)
 

@@ -12,7 +12,11 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github import client
-from leastpriv.pull_request.github.client import Connection, RequestDeadline, translate_github_errors
+from leastpriv.pull_request.github.client import (
+    Connection,
+    RequestDeadline,
+    translate_github_errors,
+)
 from tests.fakes.github import FakeGitHub
 
 FULL_NAME = "acme/orders"
@@ -59,11 +63,15 @@ def read_branch(connection: Connection) -> None:
         {"status": 429, "body": {"message": "Too many requests"}, "headers": {"Retry-After": "60"}},
     ],
 )
-def test_a_rate_limit_ends_one_request_in_time_and_is_named(github: FakeGitHub, limit: dict[str, object]) -> None:
+def test_a_rate_limit_ends_one_request_in_time_and_is_named(
+    github: FakeGitHub, limit: dict[str, object]
+) -> None:
     clock = Clock()
     connection = connected(github, clock)
     github.fail_next("GET", "/branches/main", times=20, **limit)  # type: ignore[arg-type]
-    with pytest.raises(PullRequestError, match="rate limit was reached while reading the branch main"):
+    with pytest.raises(
+        PullRequestError, match="rate limit was reached while reading the branch main"
+    ):
         read_branch(connection)
     assert clock.now <= 90
 
@@ -71,7 +79,14 @@ def test_a_rate_limit_ends_one_request_in_time_and_is_named(github: FakeGitHub, 
 def test_all_requests_together_end_in_time(github: FakeGitHub) -> None:
     clock = Clock()
     connection = connected(github, clock)
-    github.fail_next("GET", "/branches/main", 429, times=50, headers={"Retry-After": "50"}, body={"message": "wait"})
+    github.fail_next(
+        "GET",
+        "/branches/main",
+        429,
+        times=50,
+        headers={"Retry-After": "50"},
+        body={"message": "wait"},
+    )
     for _ in range(10):
         with suppress(PullRequestError):
             read_branch(connection)
@@ -108,12 +123,18 @@ def dripping_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_server_that_answers_byte_by_byte_ends_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_answers_byte_by_byte_ends_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(client, "_MAX_REQUEST", 0.5)
     started = time.monotonic()
     with dripping_server() as url, pytest.raises(PullRequestError, match="took too long to answer"):
         Connection.open(
-            "t", FULL_NAME, api_url=url, web_url="https://github.example", deadline=RequestDeadline(_no_sleep)
+            "t",
+            FULL_NAME,
+            api_url=url,
+            web_url="https://github.example",
+            deadline=RequestDeadline(_no_sleep),
         )
     assert time.monotonic() - started < 10
 

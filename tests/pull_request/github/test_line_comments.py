@@ -5,7 +5,14 @@ from __future__ import annotations
 from leastpriv.pull_request.models import LineComment, PullRequestOperation
 from tests.fakes.github.server import FakeGitHub
 from tests.fakes.replace import replace
-from tests.pull_request.github.test_repository import OTHER, PROPOSED, github, published, without_writes, writes
+from tests.pull_request.github.test_repository import (
+    OTHER,
+    PROPOSED,
+    github,
+    published,
+    without_writes,
+    writes,
+)
 
 assert github  # the fixture
 
@@ -17,7 +24,12 @@ TOLD_OTHER = replace(OTHER, comments=[replace(AT, side="RIGHT", text="**Added:**
 def test_each_comment_is_at_its_line_of_the_new_commit(github: FakeGitHub) -> None:
     result = published(github, TOLD)
     [comment] = github.line_comments(result.number)
-    assert (comment.path, comment.line, comment.side, comment.sha) == (PROPOSED.path, 1, "LEFT", result.head_sha)
+    assert (comment.path, comment.line, comment.side, comment.sha) == (
+        PROPOSED.path,
+        1,
+        "LEFT",
+        result.head_sha,
+    )
     assert comment.body == "**Removed:** `s3:PutObject`\n\n<!-- leastpriv:line v=1 -->"
 
 
@@ -30,7 +42,11 @@ def test_comments_of_an_earlier_proposal_are_deleted(github: FakeGitHub) -> None
     number = published(github, TOLD).number
     result = published(github, TOLD_OTHER)
     [comment] = github.line_comments(number)
-    assert (result.operation, comment.side, comment.sha) == (PullRequestOperation.UPDATED, "RIGHT", result.head_sha)
+    assert (result.operation, comment.side, comment.sha) == (
+        PullRequestOperation.UPDATED,
+        "RIGHT",
+        result.head_sha,
+    )
 
 
 def test_answered_comments_and_those_of_others_are_kept(github: FakeGitHub) -> None:
@@ -38,7 +54,11 @@ def test_answered_comments_and_those_of_others_are_kept(github: FakeGitHub) -> N
     [asked] = github.line_comments(number)
     github.answer_as("kim", asked.id, "Why?\n\n<!-- leastpriv:line v=1 -->")
     published(github, TOLD_OTHER)
-    assert [comment.author for comment in github.line_comments(number)] == [asked.author, "kim", asked.author]
+    assert [comment.author for comment in github.line_comments(number)] == [
+        asked.author,
+        "kim",
+        asked.author,
+    ]
 
 
 def test_a_proposal_without_comments_makes_no_request(github: FakeGitHub) -> None:
@@ -48,6 +68,9 @@ def test_a_proposal_without_comments_makes_no_request(github: FakeGitHub) -> Non
 
 def test_a_line_that_github_rejects_does_not_end_the_run(github: FakeGitHub) -> None:
     result = published(github, replace(PROPOSED, comments=[replace(AT, line=99)]))
-    assert (result.operation, github.line_comments(result.number)) == (PullRequestOperation.CREATED, [])
+    assert (result.operation, github.line_comments(result.number)) == (
+        PullRequestOperation.CREATED,
+        [],
+    )
     assert "commenting on lines" in result.reason
     assert not result.failure

@@ -1,4 +1,6 @@
-"""Publishing on GitHub follows the lifecycle, tested against a stateful GitHub that validates every request."""
+"""Publishing on GitHub follows the lifecycle, tested against a stateful GitHub that validates every
+request.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +44,20 @@ CHANGES = ("0123456789ab", "ba9876543210")
 def fingerprint_for(before: bytes | None, after: Mapping[str, bytes]) -> str:
     """Of a policy with at most one further file."""
     known = [after[name] for name in ("iam/ci-deploy.json", FURTHER) if name in after]
-    return fingerprint("role/ci-deploy iam/ci-deploy.json", before, *known) if len(known) == len(after) else ""
+    return (
+        fingerprint("role/ci-deploy iam/ci-deploy.json", before, *known)
+        if len(known) == len(after)
+        else ""
+    )
 
 
 def proposal(content: bytes, title: str, further: Mapping[str, bytes] | None = None) -> Publication:
     """A proposal that changes `OLD` to the content and the further files."""
     digest = fingerprint_for(OLD, {"iam/ci-deploy.json": content, **(further or {})})
-    body = f"Evidence.\n\n<!-- leastpriv v=1 version=1 fingerprint={digest} -->\n\n{controls_section(CHANGES)}"
+    body = (
+        f"Evidence.\n\n<!-- leastpriv v=1 version=1 fingerprint={digest}"
+        f" -->\n\n{controls_section(CHANGES)}"
+    )
     branch, path = "leastpriv/ci-deploy", "iam/ci-deploy.json"
     return Publication(
         branch,
@@ -75,7 +84,9 @@ def github() -> Iterator[FakeGitHub]:
         yield fake
 
 
-def connect(github: FakeGitHub, sleep: Callable[[float], None] = lambda _: None, token: str = "") -> Connection:
+def connect(
+    github: FakeGitHub, sleep: Callable[[float], None] = lambda _: None, token: str = ""
+) -> Connection:
     return Connection.open(
         token or github.token,
         "acme/orders",
@@ -86,7 +97,9 @@ def connect(github: FakeGitHub, sleep: Callable[[float], None] = lambda _: None,
 
 
 def published(
-    github: FakeGitHub, publication: Publication = PROPOSED, pull_request_options: PullRequestOptions | None = None
+    github: FakeGitHub,
+    publication: Publication = PROPOSED,
+    pull_request_options: PullRequestOptions | None = None,
 ) -> PublishResult:
     options = pull_request_options or PullRequestOptions()
     return GitHubRepository(connect(github)).publish(replace(publication, options=options), NOW)
@@ -121,13 +134,18 @@ class TestOpen:
         base = github.head("main")
         result = published(github)
         pull = github.pull(result.number)
-        assert (result.operation, result.head_sha) == (PullRequestOperation.CREATED, github.head(BRANCH))
+        assert (result.operation, result.head_sha) == (
+            PullRequestOperation.CREATED,
+            github.head(BRANCH),
+        )
         assert (pull.title, pull.body, pull.state) == (PROPOSED.title, PROPOSED.body, "open")
         assert github.file(PATH, BRANCH) == NEW
         assert github.file("README.md", BRANCH) == b"hello\n"
         commit = connect(github).repository.get_commit(result.head_sha)
         assert [parent.sha for parent in commit.parents] == [base]
-        assert commit.commit.message.endswith(f"\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}\n".rstrip("\n"))
+        assert commit.commit.message.endswith(
+            f"\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}\n".rstrip("\n")
+        )
         assert commit.commit.raw_data["verification"]["verified"] is True
 
     def test_an_equal_proposal_makes_no_write_request(self, github: FakeGitHub) -> None:
@@ -146,19 +164,26 @@ class TestOpen:
         base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
         result = published(github, OTHER)
         assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
-        assert (github.pull(first.number).title, github.pull(first.number).body) == (OTHER.title, OTHER.body)
+        assert (github.pull(first.number).title, github.pull(first.number).body) == (
+            OTHER.title,
+            OTHER.body,
+        )
         comparison = connect(github).repository.compare(base, result.head_sha)
         assert (comparison.ahead_by, comparison.behind_by) == (1, 0)
         assert github.file(PATH, BRANCH) == b"[2]\n"
 
-    def test_the_policy_is_read_at_the_commit_that_becomes_the_parent(self, github: FakeGitHub) -> None:
+    def test_the_policy_is_read_at_the_commit_that_becomes_the_parent(
+        self, github: FakeGitHub
+    ) -> None:
         expected = replace(PROPOSED, expected_base=github.head("main"))
         github.commit_as("kim", "main", {PATH: b"[9]\n"})
         with pytest.raises(PullRequestError, match="changed while the proposal was made"):
             published(github, expected)
         assert "POST /repos/acme/orders/git/commits" not in writes(github)
 
-    def test_a_base_that_changed_in_other_files_does_not_stop_the_run(self, github: FakeGitHub) -> None:
+    def test_a_base_that_changed_in_other_files_does_not_stop_the_run(
+        self, github: FakeGitHub
+    ) -> None:
         expected = replace(PROPOSED, expected_base=github.head("main"))
         base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
         result = published(github, expected)
@@ -179,21 +204,30 @@ class TestOpen:
         )
         odd = repository.create_git_commit("Odd", tree, [repository.get_git_commit(base)]).sha
         new = branches.create_commit(odd, {"iam/run.json": b"[]"}, "x")
-        folder = next(entry for entry in repository.get_git_commit(new).tree.tree if entry.path == "iam")
-        assert {e.path: e.mode for e in repository.get_git_tree(folder.sha).tree}["run.json"] == "100755"
+        folder = next(
+            entry for entry in repository.get_git_commit(new).tree.tree if entry.path == "iam"
+        )
+        assert {e.path: e.mode for e in repository.get_git_tree(folder.sha).tree}[
+            "run.json"
+        ] == "100755"
         with pytest.raises(PullRequestError, match="symbolic link"):
             branches.create_commit(odd, {"iam/link.json": b"[]"}, "x")
         with pytest.raises(PullRequestError, match="leads through"):
             branches.create_commit(odd, {"README.md/x.json": b"[]"}, "x")
 
-    def test_labels_reviewers_teams_assignees_and_draft_are_set_once_on_creation(self, github: FakeGitHub) -> None:
+    def test_labels_reviewers_teams_assignees_and_draft_are_set_once_on_creation(
+        self, github: FakeGitHub
+    ) -> None:
         for login in ("lee", "max"):
             github.add_user(login, "write")
         github.add_team("platform")
         token = github.token_for(
-            "policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write", "members": "read"}
+            "policy-bot[bot]",
+            {"metadata": "read", "contents": "write", "pull_requests": "write", "members": "read"},
         )
-        manners = PullRequestOptions(("leastpriv", "iam"), ("lee",), ("platform",), ("max",), draft=True)
+        manners = PullRequestOptions(
+            ("leastpriv", "iam"), ("lee",), ("platform",), ("max",), draft=True
+        )
         remote = GitHubRepository(connect(github, token=token))
         number = remote.publish(replace(PROPOSED, options=manners), NOW).number
         pull = connect(github).repository.get_pull(number)
@@ -205,9 +239,14 @@ class TestOpen:
         remote.publish(replace(OTHER, options=manners), NOW)
         assert len([w for w in writes(github) if "labels" in w or "reviewers" in w]) == before
 
-    def test_a_rejected_reviewer_is_reported_and_the_pull_request_is_open(self, github: FakeGitHub) -> None:
+    def test_a_rejected_reviewer_is_reported_and_the_pull_request_is_open(
+        self, github: FakeGitHub
+    ) -> None:
         result = published(
-            github, pull_request_options=PullRequestOptions(reviewers=("nobody-here",), labels=("leastpriv",))
+            github,
+            pull_request_options=PullRequestOptions(
+                reviewers=("nobody-here",), labels=("leastpriv",)
+            ),
         )
         assert result.operation is PullRequestOperation.CREATED
         assert "reviewers" in result.reason
@@ -222,7 +261,9 @@ class TestOpen:
 
 
 class TestEditedBranch:
-    def test_a_branch_that_a_person_pushed_to_is_left_alone_with_one_comment(self, github: FakeGitHub) -> None:
+    def test_a_branch_that_a_person_pushed_to_is_left_alone_with_one_comment(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         head = github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, "Mine")
         assert published(github, OTHER).operation is PullRequestOperation.NONE
@@ -231,7 +272,9 @@ class TestEditedBranch:
         assert github.pull(first.number).labels == [EDITED_LABEL]
         assert len(github.comments(first.number)) == 1
 
-    def test_a_person_s_commit_with_the_trailer_counts_as_a_person_s(self, github: FakeGitHub) -> None:
+    def test_a_person_s_commit_with_the_trailer_counts_as_a_person_s(
+        self, github: FakeGitHub
+    ) -> None:
         published(github)
         message = f"Mine\n\nLeastpriv-Fingerprint: {OTHER.fingerprint}"
         head = github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, message, on_web=True)
@@ -242,7 +285,9 @@ class TestEditedBranch:
         first = published(github)
         github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, "Mine")
         published(github, OTHER)
-        ticked = str(github.pull(first.number).body).replace(REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]"))
+        ticked = str(github.pull(first.number).body).replace(
+            REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]")
+        )
         github.edit_body_as("kim", first.number, ticked)
         result = published(github, OTHER)
         assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
@@ -252,7 +297,9 @@ class TestEditedBranch:
 
     def test_the_ticked_box_also_renews_a_branch_without_edits(self, github: FakeGitHub) -> None:
         first = published(github)
-        ticked = str(github.pull(first.number).body).replace(REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]"))
+        ticked = str(github.pull(first.number).body).replace(
+            REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]")
+        )
         github.edit_body_as("kim", first.number, ticked)
         base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
         result = published(github)
@@ -263,10 +310,14 @@ class TestEditedBranch:
         first = published(github)
         github.commit_as("kim", "main", {"README.md": "moved on\n"})
         github.update_branch_as("kim", first.number)
-        assert without_writes(github, lambda: published(github)).operation is PullRequestOperation.NONE
+        assert (
+            without_writes(github, lambda: published(github)).operation is PullRequestOperation.NONE
+        )
         assert published(github, OTHER).operation is PullRequestOperation.UPDATED
 
-    def test_a_pull_request_with_a_changed_target_is_left_alone_with_a_comment(self, github: FakeGitHub) -> None:
+    def test_a_pull_request_with_a_changed_target_is_left_alone_with_a_comment(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.commit_as("kim", "release", {"a.txt": "x"})
         connect(github).repository.get_pull(first.number).edit(base="release")
@@ -278,24 +329,32 @@ class TestEditedBranch:
         assert github.pull(first.number).labels == []
         assert "follows the evidence again" in github.comments(first.number)[0]
 
-    def test_a_backport_of_the_branch_is_not_taken_for_the_pull_request(self, github: FakeGitHub) -> None:
+    def test_a_backport_of_the_branch_is_not_taken_for_the_pull_request(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.commit_as("kim", "release", {"a.txt": "x"})
         backport = github.open_pull_as("kim", BRANCH, "release", body="Backport.")
         assert published(github, OTHER).number == first.number
         assert (github.pull(backport).labels, github.comments(backport)) == ([], [])
 
-    def test_the_ticked_box_of_a_retargeted_pull_request_moves_nothing(self, github: FakeGitHub) -> None:
+    def test_the_ticked_box_of_a_retargeted_pull_request_moves_nothing(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         head = github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, "Mine")
         github.commit_as("kim", "release", {"a.txt": "x"})
         connect(github).repository.get_pull(first.number).edit(base="release")
-        ticked = str(github.pull(first.number).body).replace(REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]"))
+        ticked = str(github.pull(first.number).body).replace(
+            REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]")
+        )
         github.edit_body_as("kim", first.number, ticked)
         published(github, OTHER)
         assert github.head(BRANCH) == head
 
-    @pytest.mark.parametrize("files", [{PATH: b'["*"]\n'}, {".github/workflows/x.yml": "on: push\n"}])
+    @pytest.mark.parametrize(
+        "files", [{PATH: b'["*"]\n'}, {".github/workflows/x.yml": "on: push\n"}]
+    )
     def test_a_commit_with_own_name_and_trailer_must_also_be_the_proposal(
         self, github: FakeGitHub, files: dict[str, str | bytes]
     ) -> None:
@@ -309,7 +368,9 @@ class TestEditedBranch:
 
     def test_another_token_continues_the_pull_request(self, github: FakeGitHub) -> None:
         first = published(github)
-        token = github.token_for("policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write"})
+        token = github.token_for(
+            "policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write"}
+        )
         result = GitHubRepository(connect(github, token=token)).publish(OTHER, NOW)
         assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
 
@@ -320,7 +381,10 @@ class TestEditedBranch:
         with pytest.raises(PullRequestError, match="another role or policy file"):
             published(github, other)
         nothing = without_writes(github, lambda: published(github, replace(other, files={})))
-        assert (nothing.operation, "another role" in nothing.reason) == (PullRequestOperation.NONE, True)
+        assert (nothing.operation, "another role" in nothing.reason) == (
+            PullRequestOperation.NONE,
+            True,
+        )
         assert (github.head(BRANCH), github.pull(first.number).state) == (first.head_sha, "open")
 
     def test_the_paused_label_stops_everything(self, github: FakeGitHub) -> None:
@@ -335,9 +399,13 @@ class TestEditedBranch:
 
 
 class TestSplit:
-    """For a policy with a further file, one commit holds both files, and all rules apply to both."""
+    """For a policy with a further file, one commit holds both files, and all rules apply to
+    both.
+    """
 
-    def test_one_commit_holds_all_files_and_an_equal_proposal_changes_nothing(self, github: FakeGitHub) -> None:
+    def test_one_commit_holds_all_files_and_an_equal_proposal_changes_nothing(
+        self, github: FakeGitHub
+    ) -> None:
         base = github.head("main")
         result = published(github, SPLIT)
         assert (github.file(PATH, BRANCH), github.file(FURTHER, BRANCH)) == (b"[3]\n", b"[4]\n")
@@ -352,7 +420,10 @@ class TestSplit:
         result = published(github)
         assert (result.operation, result.number) == (PullRequestOperation.UPDATED, first.number)
         remote = GitHubRepository(connect(github))
-        assert (remote.read(result.head_sha, PATH), remote.read(result.head_sha, FURTHER)) == (NEW, None)
+        assert (remote.read(result.head_sha, PATH), remote.read(result.head_sha, FURTHER)) == (
+            NEW,
+            None,
+        )
 
     @pytest.mark.parametrize("edited", [{FURTHER: "[5]\n"}, {"iam/ci-deploy-3.json": "[5]\n"}])
     def test_an_edit_of_any_file_makes_the_branch_a_person_s(
@@ -377,7 +448,9 @@ class TestSplit:
         assert published(github, SPLIT).operation is PullRequestOperation.NONE
         assert Branches(connect(github)).commit_at(BRANCH) is None
 
-    def test_a_base_on_which_the_further_file_changed_stops_the_run(self, github: FakeGitHub) -> None:
+    def test_a_base_on_which_the_further_file_changed_stops_the_run(
+        self, github: FakeGitHub
+    ) -> None:
         expected = replace(SPLIT, expected_base=github.head("main"))
         github.commit_as("kim", "main", {FURTHER: "[9]\n"})
         with pytest.raises(PullRequestError, match="changed while the proposal was made"):
@@ -409,8 +482,13 @@ class TestHistory:
             times.append(NOW + timedelta(days=14))
             head = github.merge_pull(number, "kim", method)
             times.append(NOW + timedelta(days=20))
-            assert GitHubRepository(connect(github)).last_changed(head, PATH) == NOW + timedelta(days=14)
-            blind = connect(github, token=github.token_for("reader[bot]", {"contents": "read", "metadata": "read"}))
+            assert GitHubRepository(connect(github)).last_changed(head, PATH) == NOW + timedelta(
+                days=14
+            )
+            blind = connect(
+                github,
+                token=github.token_for("reader[bot]", {"contents": "read", "metadata": "read"}),
+            )
             own = NOW if method == "merge" else NOW + timedelta(days=14)
             assert GitHubRepository(blind).last_changed(head, PATH) == own
 
@@ -428,16 +506,24 @@ class TestHistory:
 
 
 class TestNoChange:
-    def test_the_pull_request_is_closed_with_a_reason_and_the_branch_deleted(self, github: FakeGitHub) -> None:
+    def test_the_pull_request_is_closed_with_a_reason_and_the_branch_deleted(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.commit_as("kim", "main", {PATH: NEW}, "By hand")
         result = published(github)
-        assert (result.operation, result.number, result.head_sha) == (PullRequestOperation.CLOSED, first.number, "")
+        assert (result.operation, result.number, result.head_sha) == (
+            PullRequestOperation.CLOSED,
+            first.number,
+            "",
+        )
         assert github.pull(first.number).state == "closed"
         assert "No change is left" in github.comments(first.number)[0]
         assert Branches(connect(github)).commit_at(BRANCH) is None
 
-    def test_a_pull_request_that_a_person_edited_gets_a_comment_and_remains_open(self, github: FakeGitHub) -> None:
+    def test_a_pull_request_that_a_person_edited_gets_a_comment_and_remains_open(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         head = github.commit_as("kim", BRANCH, {"notes.txt": "x"}, "Mine")
         github.commit_as("kim", "main", {PATH: NEW}, "By hand")
@@ -451,9 +537,13 @@ class TestNoChange:
         github.merge_pull(first.number, "kim")
         assert published(github).operation is PullRequestOperation.NONE
         assert Branches(connect(github)).commit_at(BRANCH) is None
-        assert without_writes(github, lambda: published(github)).operation is PullRequestOperation.NONE
+        assert (
+            without_writes(github, lambda: published(github)).operation is PullRequestOperation.NONE
+        )
 
-    def test_after_a_merge_of_an_updated_branch_the_next_proposal_opens(self, github: FakeGitHub) -> None:
+    def test_after_a_merge_of_an_updated_branch_the_next_proposal_opens(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.commit_as("kim", "main", {"README.md": "moved on\n"})
         github.update_branch_as("kim", first.number)
@@ -464,17 +554,24 @@ class TestNoChange:
     def test_a_branch_of_others_is_no_error_without_a_change(self, github: FakeGitHub) -> None:
         github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Kim's own")
         assert (
-            without_writes(github, lambda: published(github, replace(PROPOSED, files={PATH: OLD}))).operation
+            without_writes(
+                github, lambda: published(github, replace(PROPOSED, files={PATH: OLD}))
+            ).operation
             is PullRequestOperation.NONE
         )
 
-    def test_a_pull_request_that_this_program_closed_is_not_declined(self, github: FakeGitHub) -> None:
+    def test_a_pull_request_that_this_program_closed_is_not_declined(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.commit_as("kim", "main", {PATH: NEW}, "By hand")
         published(github)
         github.commit_as("kim", "main", {PATH: OLD}, "And back")
         again = published(github)
-        assert (again.operation, again.number != first.number) == (PullRequestOperation.CREATED, True)
+        assert (again.operation, again.number != first.number) == (
+            PullRequestOperation.CREATED,
+            True,
+        )
 
 
 class TestDeclined:
@@ -485,10 +582,14 @@ class TestDeclined:
         assert (again.operation, again.number) == (PullRequestOperation.NONE, first.number)
         assert f"declined in #{first.number}" in again.reason
 
-    def test_its_changes_are_declined_until_the_label_reconsiders_them(self, github: FakeGitHub) -> None:
+    def test_its_changes_are_declined_until_the_label_reconsiders_them(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.close_pull(first.number, "kim")
-        assert [(each.number, each.changes) for each in declined(github)] == [(first.number, CHANGES)]
+        assert [(each.number, each.changes) for each in declined(github)] == [
+            (first.number, CHANGES)
+        ]
         github.label_as("kim", first.number, RECONSIDER_LABEL.upper())
         assert declined(github) == []
 
@@ -504,7 +605,9 @@ class TestDeclined:
         first = published(github)
         github.edit_body_as("kim", first.number, "We do not want this.")
         github.close_pull(first.number, "kim")
-        assert without_writes(github, lambda: published(github)).operation is PullRequestOperation.NONE
+        assert (
+            without_writes(github, lambda: published(github)).operation is PullRequestOperation.NONE
+        )
 
     def test_closing_by_a_bot_declines_nothing(self, github: FakeGitHub) -> None:
         first = published(github)
@@ -517,25 +620,40 @@ class TestDeclined:
             github.close_pull(first.number, "kim")
             assert published(github).operation is PullRequestOperation.NONE
 
-    def test_another_files_proposal_on_the_same_branch_is_not_declined_with_it(self, github: FakeGitHub) -> None:
+    def test_another_files_proposal_on_the_same_branch_is_not_declined_with_it(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.close_pull(first.number, "kim")
         github.move_branch_as("kim", BRANCH, None)
         digest = fingerprint("role/ci-deploy iam/other.json", None, NEW)
-        assert published(github, replace(PROPOSED, path="iam/other.json", fingerprint=digest)).number != first.number
+        assert (
+            published(github, replace(PROPOSED, path="iam/other.json", fingerprint=digest)).number
+            != first.number
+        )
 
-    def test_the_branch_of_a_declined_pull_request_is_kept_for_reopening(self, github: FakeGitHub) -> None:
+    def test_the_branch_of_a_declined_pull_request_is_kept_for_reopening(
+        self, github: FakeGitHub
+    ) -> None:
         first = published(github)
         github.close_pull(first.number, "kim")
         nothing = replace(PROPOSED, files={PATH: OLD})
-        assert without_writes(github, lambda: published(github, nothing)).operation is PullRequestOperation.NONE
+        assert (
+            without_writes(github, lambda: published(github, nothing)).operation
+            is PullRequestOperation.NONE
+        )
         github.reopen_pull(first.number, "kim")
         assert published(github).number == first.number
 
 
 def test_without_drafts_a_normal_pull_request_is_opened(github: FakeGitHub) -> None:
     message = "Draft pull requests are not supported in this repository."
-    github.fail_next("POST", "/pulls$", 422, body={"message": "Validation Failed", "errors": [{"message": message}]})
+    github.fail_next(
+        "POST",
+        "/pulls$",
+        422,
+        body={"message": "Validation Failed", "errors": [{"message": message}]},
+    )
     result = published(github, pull_request_options=PullRequestOptions(draft=True))
     assert (result.operation, "no draft" in result.reason) == (PullRequestOperation.CREATED, True)
 
@@ -546,7 +664,10 @@ class TestDeniedRequests:
     ) -> None:
         github.forbid_pull_request_creation()
         result = published(github)
-        assert result.manual_url == "https://github.example/acme/orders/compare/main...leastpriv/ci-deploy?expand=1"
+        assert (
+            result.manual_url
+            == "https://github.example/acme/orders/compare/main...leastpriv/ci-deploy?expand=1"
+        )
         assert "Allow GitHub Actions to create and approve pull requests" in result.failure
         assert result.head_sha == github.head(BRANCH)
         github.world.actions_may_open_pull_requests = True
@@ -583,7 +704,9 @@ class TestRetries:
         assert result.operation is PullRequestOperation.CREATED
         assert 1 <= sum(waits) <= 10
 
-    def test_a_secondary_rate_limit_is_retried_after_the_time_that_github_gives(self, github: FakeGitHub) -> None:
+    def test_a_secondary_rate_limit_is_retried_after_the_time_that_github_gives(
+        self, github: FakeGitHub
+    ) -> None:
         waits: list[float] = []
         github.limit_next("POST", "/pulls$", times=1, retry_after=7)
         result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
@@ -602,7 +725,9 @@ class TestRetries:
         with pytest.raises(PullRequestError, match="rate limit"):
             remote.publish(PROPOSED, NOW)
 
-    def test_a_pull_request_not_found_right_after_its_creation_is_requested_again(self, github: FakeGitHub) -> None:
+    def test_a_pull_request_not_found_right_after_its_creation_is_requested_again(
+        self, github: FakeGitHub
+    ) -> None:
         waits: list[float] = []
         github.fail_next("POST", "/labels$", 422, times=2, body={"message": "Validation Failed"})
         remote = GitHubRepository(connect(github, waits.append))
@@ -612,16 +737,23 @@ class TestRetries:
         assert waits == [1.0, 2.0]
 
     @pytest.mark.parametrize("by_graphql", [True, False])
-    def test_a_move_with_a_lost_answer_counts_as_done(self, github: FakeGitHub, by_graphql: bool) -> None:
+    def test_a_move_with_a_lost_answer_counts_as_done(
+        self, github: FakeGitHub, by_graphql: bool
+    ) -> None:
         github.graphql_update_refs = by_graphql
         where = ("POST", "/graphql") if by_graphql else ("POST", "/git/refs$")
         connection = connect(github)
         connection.is_own_login("kim")  # the query for the token's login is GraphQL too
         github.fail_next(*where, 502, carried_out=True)
-        assert GitHubRepository(connection).publish(PROPOSED, NOW).operation is PullRequestOperation.CREATED
+        assert (
+            GitHubRepository(connection).publish(PROPOSED, NOW).operation
+            is PullRequestOperation.CREATED
+        )
 
     @pytest.mark.parametrize("times", [1, 9])
-    def test_a_failed_edit_of_the_text_is_repeated_by_the_next_run(self, github: FakeGitHub, times: int) -> None:
+    def test_a_failed_edit_of_the_text_is_repeated_by_the_next_run(
+        self, github: FakeGitHub, times: int
+    ) -> None:
         first = published(github)
         github.fail_next("PATCH", "/pulls/", 502, times=times)
         if times > 5:
@@ -629,10 +761,18 @@ class TestRetries:
                 published(github, OTHER)
             github._desk.faults.clear()
         published(github, OTHER)
-        assert (github.pull(first.number).title, github.pull(first.number).body) == (OTHER.title, OTHER.body)
-        assert without_writes(github, lambda: published(github, OTHER)).operation is PullRequestOperation.NONE
+        assert (github.pull(first.number).title, github.pull(first.number).body) == (
+            OTHER.title,
+            OTHER.body,
+        )
+        assert (
+            without_writes(github, lambda: published(github, OTHER)).operation
+            is PullRequestOperation.NONE
+        )
 
-    @pytest.mark.parametrize("path", ["/git/blobs", "/git/trees", "/git/commits", "/pulls$", "/labels$"])
+    @pytest.mark.parametrize(
+        "path", ["/git/blobs", "/git/trees", "/git/commits", "/pulls$", "/labels$"]
+    )
     def test_a_long_server_failure_ends_with_a_sentence_and_the_next_run_continues(
         self, github: FakeGitHub, path: str
     ) -> None:
@@ -648,7 +788,9 @@ class TestRetries:
         assert connect(github).repository.get_pulls(state="all").totalCount == 1
         assert github.file(PATH, BRANCH) == NEW
 
-    def test_a_creation_with_a_lost_answer_creates_no_second_pull_request(self, github: FakeGitHub) -> None:
+    def test_a_creation_with_a_lost_answer_creates_no_second_pull_request(
+        self, github: FakeGitHub
+    ) -> None:
         github.fail_next("POST", "/pulls$", 502, carried_out=True)
         result = published(github, pull_request_options=PullRequestOptions(labels=("leastpriv",)))
         assert result.operation is PullRequestOperation.CREATED
@@ -657,7 +799,9 @@ class TestRetries:
 
 
 class TestRaces:
-    def test_with_compare_and_swap_no_other_request_moves_a_branch(self, github: FakeGitHub) -> None:
+    def test_with_compare_and_swap_no_other_request_moves_a_branch(
+        self, github: FakeGitHub
+    ) -> None:
         for method in ("POST", "PATCH", "DELETE"):
             github.fail_next(method, "/git/refs", 422, times=9, body={"message": "Not by REST"})
         assert published(github).operation is PullRequestOperation.CREATED
@@ -674,7 +818,9 @@ class TestRaces:
         published(github)
         pushed: list[str] = []
         github.before_next(
-            "POST", "/git/commits", lambda: pushed.append(github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Mine"))
+            "POST",
+            "/git/commits",
+            lambda: pushed.append(github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Mine")),
         )
         with pytest.raises(PullRequestError, match="changed during the run"):
             published(github, OTHER)
@@ -708,11 +854,14 @@ def race(github: FakeGitHub, digest: str) -> None:
         thread.join(60)
     assert len(done) == 2
     assert any(isinstance(each, PublishResult) for each in done)
-    assert all("changed during the run" in str(each) for each in done if isinstance(each, PullRequestError)), done
+    assert all(
+        "changed during the run" in str(each) for each in done if isinstance(each, PullRequestError)
+    ), done
     assert github.file(PATH, BRANCH) in [each.files[PATH] for each in proposals]
     assert connect(github).repository.compare("main", BRANCH).ahead_by == 1
     final = next(each for each in proposals if each.files[PATH] == github.file(PATH, BRANCH))
-    # The last run may have lost the race for the text; the next run of the same proposal corrects it.
+    # The last run may have lost the race for the text; the next run of the same proposal corrects
+    # it.
     published(github, final)
     [pull] = connect(github).repository.get_pulls(state="open", head=f"acme:{BRANCH}")
     assert (pull.title, pull.body) == (final.title, final.body)

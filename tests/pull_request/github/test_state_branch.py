@@ -1,4 +1,6 @@
-"""The state branch loses nothing in a race and ignores forged commits, tested against a stateful GitHub."""
+"""The state branch loses nothing in a race and ignores forged commits, tested against a stateful
+GitHub.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,18 @@ def github() -> Iterator[FakeGitHub]:
 
 
 def store(
-    github: FakeGitHub, path: str = PATH, token: str = "", web: str = "https://github.com", max_bytes: int = MAX_BYTES
+    github: FakeGitHub,
+    path: str = PATH,
+    token: str = "",
+    web: str = "https://github.com",
+    max_bytes: int = MAX_BYTES,
 ) -> BranchStateStore:
     connection = Connection.open(
-        token or github.token, "acme/orders", api_url=github.url, web_url=web, deadline=RequestDeadline(lambda _: None)
+        token or github.token,
+        "acme/orders",
+        api_url=github.url,
+        web_url=web,
+        deadline=RequestDeadline(lambda _: None),
     )
     return BranchStateStore(connection, BRANCH, path, "Remember what ci-deploy used", max_bytes)
 
@@ -64,7 +74,9 @@ class TestStoring:
     def test_no_state_is_read_without_the_branch(self, github: FakeGitHub) -> None:
         assert store(github).read() is None
 
-    def test_the_branch_begins_without_a_parent_and_without_the_code(self, github: FakeGitHub) -> None:
+    def test_the_branch_begins_without_a_parent_and_without_the_code(
+        self, github: FakeGitHub
+    ) -> None:
         store(github).update(adding("a"))
         (first,) = github.world.git.commits(github.head(BRANCH))
         assert (first.parents, store(github).read()) == ((), b'["a"]')
@@ -109,7 +121,9 @@ class TestRaces:
             thread.join()
         assert failures == []
         found = [*names(github), *names(github, "111122223333/role/other.json")]
-        assert sorted(found) == sorted(f"run-{n}{again}" for n in range(8) for again in ("", "-again"))
+        assert sorted(found) == sorted(
+            f"run-{n}{again}" for n in range(8) for again in ("", "-again")
+        )
         assert commits(github) == 16
 
     def test_a_faster_run_right_before_the_branch_moves_is_merged(self, github: FakeGitHub) -> None:
@@ -130,7 +144,9 @@ class TestRaces:
         store(github).update(adding("b"))
         assert (names(github), commits(github)) == (["a", "b"], 2)
 
-    def test_a_protected_branch_is_reported_after_a_limited_number_of_tries(self, github: FakeGitHub) -> None:
+    def test_a_protected_branch_is_reported_after_a_limited_number_of_tries(
+        self, github: FakeGitHub
+    ) -> None:
         store(github).update(adding("a"))
         github.protect(BRANCH)
         with pytest.raises(PullRequestError, match="protects the branch"):
@@ -164,7 +180,9 @@ class TestForgedState:
         repository.get_git_ref(f"heads/{BRANCH}").edit(commit.sha)
         return commit.sha
 
-    BOT = InputGitAuthor("github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com")
+    BOT = InputGitAuthor(
+        "github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"
+    )
 
     @pytest.mark.parametrize("author", [None, BOT], ids=["own name", "the bot's address"])
     def test_a_forged_commit_is_ignored_and_dropped_by_the_next_commit(
@@ -177,19 +195,27 @@ class TestForgedState:
         assert names(github) == ["a", "b"]
         assert github.world.git.is_ancestor(forged, github.head(BRANCH))
 
-    def test_a_forged_commit_with_githubs_committer_lacks_its_signature(self, github: FakeGitHub) -> None:
+    def test_a_forged_commit_with_githubs_committer_lacks_its_signature(
+        self, github: FakeGitHub
+    ) -> None:
         store(github).update(adding("a"))
-        self.forged(github, self.BOT, '["forged"]', committer=InputGitAuthor("GitHub", "noreply@github.com"))
+        self.forged(
+            github, self.BOT, '["forged"]', committer=InputGitAuthor("GitHub", "noreply@github.com")
+        )
         assert store(github).read() == b'["a"]'
 
-    def test_a_forged_file_of_another_role_is_dropped_by_the_next_commit(self, github: FakeGitHub) -> None:
+    def test_a_forged_file_of_another_role_is_dropped_by_the_next_commit(
+        self, github: FakeGitHub
+    ) -> None:
         other = "111122223333/role/other.json"
         store(github, other).update(adding("b"))
         self.forged(github, self.BOT, '["forged"]', other)
         store(github).update(adding("a"))
         assert (store(github, other).read(), names(github)) == (b'["b"]', ["a"])
 
-    def test_a_forged_commit_is_dropped_even_if_the_state_is_unchanged(self, github: FakeGitHub) -> None:
+    def test_a_forged_commit_is_dropped_even_if_the_state_is_unchanged(
+        self, github: FakeGitHub
+    ) -> None:
         store(github).update(adding("a"))
         self.forged(github, self.BOT, '["forged"]')
         store(github).update(adding("a"))
@@ -208,7 +234,9 @@ class TestForgedState:
         tree = own_store.create_git_tree(
             [InputGitTreeElement(PATH, "100644", "blob", content="[]")], base_tree=head.tree
         )
-        own_store.get_git_ref(f"heads/{BRANCH}").edit(own_store.create_git_commit("Format", tree, [head]).sha)
+        own_store.get_git_ref(f"heads/{BRANCH}").edit(
+            own_store.create_git_commit("Format", tree, [head]).sha
+        )
         assert store(github).read() == b'["a"]'
 
     def test_the_state_of_another_bot_does_not_count(self, github: FakeGitHub) -> None:
@@ -235,13 +263,17 @@ class TestForgedState:
         store(github, web="https://github.example").update(adding("a"))
         assert names(github) == ["a"]
 
-    def test_the_state_of_a_persons_token_is_identified_by_its_login(self, github: FakeGitHub) -> None:
+    def test_the_state_of_a_persons_token_is_identified_by_its_login(
+        self, github: FakeGitHub
+    ) -> None:
         token = github.token_for("kim")
         store(github, token=token).update(adding("a"))
         store(github, token=token).update(adding("b"))
         assert names(github) == ["a", "b"]
 
-    def test_a_file_that_is_too_long_is_reported_without_a_download(self, github: FakeGitHub) -> None:
+    def test_a_file_that_is_too_long_is_reported_without_a_download(
+        self, github: FakeGitHub
+    ) -> None:
         store(github, max_bytes=10_000).update(lambda _: b" " * 5_000)
         before = len(github.requests)
         with pytest.raises(UnreadableHistoryError, match="longer than 1,000 bytes"):
@@ -256,7 +288,10 @@ class TestFolder:
         own_store.update(adding("a"))
         own_store.update(adding("b"))
         assert own_store.read() == b'["a", "b"]'
-        assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [".lock", "ci-deploy.json"]
+        assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [
+            ".lock",
+            "ci-deploy.json",
+        ]
 
     def test_parallel_runs_lose_no_state(self, tmp_path: Path) -> None:
         def add_run(number: int) -> None:

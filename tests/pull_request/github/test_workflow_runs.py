@@ -37,12 +37,16 @@ def repository_for(github: FakeGitHub, token: str = "") -> GitHubRepository:
     return GitHubRepository(connection)
 
 
-def origin(github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = "") -> Origin:
+def origin(
+    github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = ""
+) -> Origin:
     run = Run(session, session, START + late, START + late + timedelta(minutes=5))
     return repository_for(github).origin_lookup(base)(run)
 
 
-def add_run(github: FakeGitHub, branch: str | None = None, event: str = "push", **more: Any) -> None:
+def add_run(
+    github: FakeGitHub, branch: str | None = None, event: str = "push", **more: Any
+) -> None:
     github.add_run(42, branch, event, created_at=CREATED, updated_at=ENDED, **more)
 
 
@@ -80,8 +84,12 @@ def test_another_base_trusts_its_own_commits(github: FakeGitHub) -> None:
     assert origin(github, base="release") == Origin(Trust.TRUSTED, "release", BY_SESSION_NAME)
 
 
-@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "pull_request_review", "issue_comment"])
-def test_a_run_that_others_can_start_is_not_trusted_whatever_its_commit(github: FakeGitHub, event: str) -> None:
+@pytest.mark.parametrize(
+    "event", ["pull_request", "pull_request_target", "pull_request_review", "issue_comment"]
+)
+def test_a_run_that_others_can_start_is_not_trusted_whatever_its_commit(
+    github: FakeGitHub, event: str
+) -> None:
     add_run(github, "main", event)
     assert origin(github).trust is Trust.UNTRUSTED
 
@@ -113,7 +121,9 @@ def test_a_run_that_github_does_not_have_is_unknown(github: FakeGitHub, session:
     assert origin(github, session).trust is Trust.UNKNOWN
 
 
-def test_without_actions_read_the_origin_is_unknown_and_the_permission_is_named(github: FakeGitHub) -> None:
+def test_without_actions_read_the_origin_is_unknown_and_the_permission_is_named(
+    github: FakeGitHub,
+) -> None:
     add_run(github)
     token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
     found = repository_for(github, token).origin_lookup("")(Run("42", "42", START, START))
@@ -135,17 +145,29 @@ def test_commits_and_branches_are_requested_once(github: FakeGitHub) -> None:
 PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
 
 
-def login_origin(github: FakeGitHub, subject: str, session: str = "42", provider: str = PROVIDER) -> Origin:
-    run = Run(session, session, START, START + timedelta(minutes=5), identity=WebIdentity(provider, subject))
+def login_origin(
+    github: FakeGitHub, subject: str, session: str = "42", provider: str = PROVIDER
+) -> Origin:
+    run = Run(
+        session,
+        session,
+        START,
+        START + timedelta(minutes=5),
+        identity=WebIdentity(provider, subject),
+    )
     return repository_for(github).origin_lookup("")(run)
 
 
 def test_a_login_and_a_run_of_the_base_prove_the_branch(github: FakeGitHub) -> None:
     add_run(github)
-    assert login_origin(github, "repo:acme/orders:ref:refs/heads/main") == Origin(Trust.TRUSTED, "main")
+    assert login_origin(github, "repo:acme/orders:ref:refs/heads/main") == Origin(
+        Trust.TRUSTED, "main"
+    )
 
 
-def test_a_subject_with_the_ids_of_the_owner_and_the_repository_proves_the_branch(github: FakeGitHub) -> None:
+def test_a_subject_with_the_ids_of_the_owner_and_the_repository_proves_the_branch(
+    github: FakeGitHub,
+) -> None:
     add_run(github)
     repository = repository_for(github)._connection.repository
     own = f"acme@{repository.owner.id}/orders@{repository.id}"
@@ -154,7 +176,9 @@ def test_a_subject_with_the_ids_of_the_owner_and_the_repository_proves_the_branc
     assert login_origin(github, f"repo:{own}0:ref:refs/heads/main").trust is Trust.UNKNOWN
 
 
-def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(github: FakeGitHub) -> None:
+def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(
+    github: FakeGitHub,
+) -> None:
     add_run(github)
     found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
     assert (found.trust, "feature/x" in found.where) == (Trust.UNTRUSTED, True)
@@ -171,12 +195,18 @@ def test_the_login_of_a_pull_request_is_not_trusted(github: FakeGitHub, session:
     [
         ("repo:eve/orders:ref:refs/heads/main", PROVIDER),
         ("repo:acme/orders:ref:refs/heads/main", f"{PROVIDER}.eve"),
-        ("repo:acme/orders:ref:refs/heads/main", "arn:aws:iam::1:oidc-provider/eve/_services/token"),
+        (
+            "repo:acme/orders:ref:refs/heads/main",
+            "arn:aws:iam::1:oidc-provider/eve/_services/token",
+        ),
         ("ref:refs/heads/main", PROVIDER),
         ("repo:acme@1/orders@2:ref:refs/heads/main", PROVIDER),
         ("repo:acme/orders:ref:refs/heads/main", f"saml:{PROVIDER}"),
         ("repo:acme/orders:ref:refs/heads/main", "saml:token.actions.githubusercontent.com"),
-        ("repo:acme/orders:ref:refs/heads/main", "https://eve/oidc-provider/token.actions.githubusercontent.com"),
+        (
+            "repo:acme/orders:ref:refs/heads/main",
+            "https://eve/oidc-provider/token.actions.githubusercontent.com",
+        ),
     ],
 )
 def test_the_login_of_another_repository_or_provider_is_unknown(
@@ -186,23 +216,33 @@ def test_the_login_of_another_repository_or_provider_is_unknown(
     assert login_origin(github, subject, provider=provider).trust is Trust.UNKNOWN
 
 
-def test_a_login_by_environment_leaves_the_session_name_as_the_only_sign_of_the_branch(github: FakeGitHub) -> None:
+def test_a_login_by_environment_leaves_the_session_name_as_the_only_sign_of_the_branch(
+    github: FakeGitHub,
+) -> None:
     add_run(github)
     found = login_origin(github, "repo:acme/orders:environment:production")
     assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
 
 
-def test_a_login_without_a_workflow_run_is_judged_by_its_branch_and_marked(github: FakeGitHub) -> None:
+def test_a_login_without_a_workflow_run_is_judged_by_its_branch_and_marked(
+    github: FakeGitHub,
+) -> None:
     main = login_origin(github, "repo:acme/orders:ref:refs/heads/main", "deploy")
     assert main == Origin(Trust.TRUSTED, "main", BY_LOGIN)
-    assert login_origin(github, "repo:acme/orders:ref:refs/heads/x", "deploy").trust is Trust.UNTRUSTED
-    assert login_origin(github, "repo:acme/orders:ref:refs/tags/v1", "deploy").trust is Trust.UNKNOWN
+    assert (
+        login_origin(github, "repo:acme/orders:ref:refs/heads/x", "deploy").trust is Trust.UNTRUSTED
+    )
+    assert (
+        login_origin(github, "repo:acme/orders:ref:refs/tags/v1", "deploy").trust is Trust.UNKNOWN
+    )
 
 
 def test_a_tag_with_the_name_of_the_base_proves_nothing(github: FakeGitHub) -> None:
     """Its login has the name of the branch, and the session the id of a run of the branch."""
     add_run(github)
-    assert login_origin(github, "repo:acme/orders:ref:refs/tags/main") == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+    assert login_origin(github, "repo:acme/orders:ref:refs/tags/main") == Origin(
+        Trust.TRUSTED, "main", BY_SESSION_NAME
+    )
 
 
 def test_a_moved_tag_proves_nothing(github: FakeGitHub) -> None:
@@ -211,7 +251,9 @@ def test_a_moved_tag_proves_nothing(github: FakeGitHub) -> None:
     assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
 
 
-def test_an_unprotected_branch_that_had_the_commit_of_the_base_proves_nothing(github: FakeGitHub) -> None:
+def test_an_unprotected_branch_that_had_the_commit_of_the_base_proves_nothing(
+    github: FakeGitHub,
+) -> None:
     """Its first run is of the base's commit; a later commit borrows the id of that run."""
     add_run(github, "feature/x", head_sha=github.head("main"))
     github.commit_as("kim", "feature/x", {"b.txt": "x"})
@@ -220,25 +262,33 @@ def test_an_unprotected_branch_that_had_the_commit_of_the_base_proves_nothing(gi
 
 
 def test_a_new_branch_that_a_rule_protects_is_marked(github: FakeGitHub) -> None:
-    """Who creates `release/evil` under a rule for `release/*` pushes its first commits without a review."""
+    """Who creates `release/evil` under a rule for `release/*` pushes its first commits without a
+    review.
+    """
     github.commit_as("kim", "release/evil", {"c.txt": "x"})
     github.protect("release/evil")
     add_run(github, "release/evil")
     subject = "repo:acme/orders:ref:refs/heads/release/evil"
     assert login_origin(github, subject) == Origin(Trust.TRUSTED, "release/evil", OTHER_BRANCH)
-    assert login_origin(github, subject, "deploy") == Origin(Trust.TRUSTED, "release/evil", OTHER_BRANCH)
+    assert login_origin(github, subject, "deploy") == Origin(
+        Trust.TRUSTED, "release/evil", OTHER_BRANCH
+    )
 
 
 def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:
     """A session between two attempts, months apart, belongs to neither."""
     again, ended = "2027-01-20T08:59:00Z", "2027-01-20T09:20:00Z"
     earlier = {1: (CREATED, ENDED)}
-    github.add_run(42, created_at=CREATED, updated_at=ended, attempt=2, started_at=again, earlier=earlier)
+    github.add_run(
+        42, created_at=CREATED, updated_at=ended, attempt=2, started_at=again, earlier=earlier
+    )
     later = START.replace(year=2027, month=1, day=20)
     between = START.replace(month=12)
     assert origin(github).trust is Trust.TRUSTED
     assert origin(github, late=between - START).trust is Trust.UNTRUSTED
     both = Run("42", "42", START, later, periods=((START, START), (later, later)))
     assert repository_for(github).origin_lookup("")(both).trust is Trust.TRUSTED
-    three = Run("42", "42", START, later, periods=((START, START), (between, between), (later, later)))
+    three = Run(
+        "42", "42", START, later, periods=((START, START), (between, between), (later, later))
+    )
     assert repository_for(github).origin_lookup("")(three).trust is Trust.UNTRUSTED

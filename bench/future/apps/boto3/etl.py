@@ -1,4 +1,5 @@
-"""Deploys a nightly job with boto3: bucket, Glue database, crawler and job, a state machine and its schedule.
+"""Deploys a nightly job with boto3: bucket, Glue database, crawler and job, a state machine and its
+schedule.
 
 usage: etl.py up|down, with RELEASE, SETTING, GENERATION and STAGE in the environment
 """
@@ -20,12 +21,18 @@ account = boto3.client("sts").get_caller_identity()["Account"]
 
 
 def role(suffix, service, statement):
-    trust = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": f"{service}.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+    }
     try:
         arn = iam.get_role(RoleName=f"{name}-{suffix}")["Role"]["Arn"]
     except iam.exceptions.NoSuchEntityException:
         document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        arn = iam.create_role(RoleName=f"{name}-{suffix}", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        arn = iam.create_role(RoleName=f"{name}-{suffix}", AssumeRolePolicyDocument=document)[
+            "Role"
+        ]["Arn"]
     policy = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
     iam.put_role_policy(RoleName=f"{name}-{suffix}", PolicyName="own", PolicyDocument=policy)
     return arn
@@ -42,14 +49,22 @@ def definition():
         "Parameters": {"JobName": name},
         "End": True,
     }
-    return json.dumps({"Comment": f"release {release}", "StartAt": "Load", "States": {"Load": step}})
+    return json.dumps(
+        {"Comment": f"release {release}", "StartAt": "Load", "States": {"Load": step}}
+    )
 
 
 def up():
-    worker = role("glue", "glue", {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}-lake/*"})
+    worker = role(
+        "glue", "glue", {"Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{name}-lake/*"}
+    )
     runner = role("states", "states", {"Action": "glue:StartJobRun", "Resource": "*"})
     script = f"s3://{name}-lake/jobs/load-{release}.py"
-    job = {"Role": worker, "Command": {"Name": "glueetl", "ScriptLocation": script}, "MaxRetries": int(setting)}
+    job = {
+        "Role": worker,
+        "Command": {"Name": "glueetl", "ScriptLocation": script},
+        "MaxRetries": int(setting),
+    }
     try:
         glue.get_job(JobName=name)
         is_new = False
@@ -65,16 +80,24 @@ def up():
         )
         glue.create_database(DatabaseInput={"Name": database})
         targets = {"S3Targets": [{"Path": f"s3://{name}-lake/raw"}]}
-        glue.create_crawler(Name=name, Role=worker, DatabaseName=database, Targets=targets, Tags={"app": "sales"})
-    s3.put_object(Bucket=f"{name}-lake", Key=f"jobs/load-{release}.py", Body=f"release = {release}".encode())
+        glue.create_crawler(
+            Name=name, Role=worker, DatabaseName=database, Targets=targets, Tags={"app": "sales"}
+        )
+    s3.put_object(
+        Bucket=f"{name}-lake", Key=f"jobs/load-{release}.py", Body=f"release = {release}".encode()
+    )
     if is_new:
         glue.create_job(Name=name, Tags={"app": "sales"}, **job)
         states.create_state_machine(name=name, definition=definition(), roleArn=runner)
     else:
         glue.update_job(JobName=name, JobUpdate=job)
-        states.update_state_machine(stateMachineArn=machine_arn(), definition=definition(), roleArn=runner)
+        states.update_state_machine(
+            stateMachineArn=machine_arn(), definition=definition(), roleArn=runner
+        )
     events.put_rule(Name=name, ScheduleExpression=f"rate({1 + int(setting)} hours)")
-    events.put_targets(Rule=name, Targets=[{"Id": "machine", "Arn": machine_arn(), "RoleArn": runner}])
+    events.put_targets(
+        Rule=name, Targets=[{"Id": "machine", "Arn": machine_arn(), "RoleArn": runner}]
+    )
 
 
 def down():

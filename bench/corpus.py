@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.denials.message import read_denial
+from leastpriv.denials.message import read_denial
 from leastpriv.models import Denial
 
 _USAGE = 2

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
+from leastpriv.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.pipeline.sources import read_evidence
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, event_of, login, user_of
 

@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.s3_trail import peak, records
 from leastpriv.aws.arns import EvidenceSource, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.athena import AthenaTable
-from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
-from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.cloudtrail.athena import AthenaTable
+from leastpriv.cloudtrail.event_history import EventHistory, EventHistoryOptions
+from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.evidence.live_role import read_live_role
 from leastpriv.pipeline.sources import read_evidence
 

@@ -23,12 +23,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from leastpriv.cloudtrail.record import parse_record
+from leastpriv.cloudtrail.record_blocks import DamagedFileError, open_pieces
+from leastpriv.cloudtrail.record_formats import parse_values, unwrap
+from leastpriv.denials.log_text import clean_log_text
+from leastpriv.denials.message import find_denials, read_denial
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.cloudtrail.record import parse_record
-from leastpriv.evidence.cloudtrail.record_blocks import DamagedFileError, open_pieces
-from leastpriv.evidence.cloudtrail.record_formats import parse_values, unwrap
-from leastpriv.evidence.denials.log_text import clean_log_text
-from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Call
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.policy.document import parse

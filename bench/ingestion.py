@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.record import is_login
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.record import is_login
 from leastpriv.models import Call
 
 Answer = dict[tuple[str, ...], list[Any]]

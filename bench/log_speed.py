@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-from leastpriv.evidence.denials.job_logs import read_log
+from leastpriv.denials.job_logs import read_log
 
 _USAGE = 2
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024

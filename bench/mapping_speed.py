@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.collector import UsageCollector
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog

@@ -33,8 +33,8 @@ from functools import cache
 from pathlib import Path
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.denials.message import read_denial
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.denials.message import read_denial
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event

@@ -23,7 +23,7 @@ from typing import Any
 
 from resource_accuracy import CLASSES, is_account_wide, verdict
 
-from leastpriv.evidence.denials.resource import has_hidden_part
+from leastpriv.denials.resource import has_hidden_part
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import action_of, variables_of_arn

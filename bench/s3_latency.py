@@ -33,10 +33,10 @@ from xml.sax.saxutils import escape
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadOptions
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
-from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.cloudtrail.file_reader import FileReader, ReadOptions
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 _ROUNDS = 9

@@ -18,7 +18,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs
 
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.s3_bucket import Bucket
 
 _ROUNDS = 5
 _FOLDER = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/123456789012_CloudTrail_eu-west-1_20260102T0805Z_"

@@ -28,7 +28,7 @@ from typing import Any
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.pipeline.sources import read_evidence
 
 _LAB = Path(__file__).resolve().parents[1] / ".lab" / "venv" / "bin" / "ministack"

@@ -52,7 +52,7 @@ _RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(consol
 # The first record is reported on a pipe, with the processor time and the modules by then.
 _UNTIL_FIRST = """
 import os, sys, time
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.cli.main import console_main
 whole = TrailFolder.read
 def read(self, *asked):

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from leastpriv.config.settings import from_options
+from leastpriv.denials.job_logs import distinct_denials, read_logs
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
-from leastpriv.evidence.denials.run_logs import LoggedDenials
+from leastpriv.evidence.run_logs import LoggedDenials
 from leastpriv.models import ChangeKind, Run
 from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.denials.message import read_denial
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog

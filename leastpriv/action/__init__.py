@@ -1,1 +1,5 @@
-"""The action as a step of a GitHub Actions job."""
+"""Runs the action as a step of a GitHub Actions job.
+
+In: inputs of the step.
+Out: outputs, summary, annotations and exit code.
+"""

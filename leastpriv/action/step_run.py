@@ -203,7 +203,7 @@ def _job_logs(settings: Settings, runner: Runner) -> JobLogs:
             "The input job-logs is 'auto', which reads the logs of this workflow run: give the"
             " input github-token."
         )
-    from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
+    from leastpriv.evidence.run_logs import WorkflowRunLogs
 
     run = WorkflowRunLogs(
         runner.api_url,

@@ -1,3 +1,5 @@
-"""Checks of a proposal by AWS: validation, custom policy checks, simulation; a failed check does
-not end the run.
+"""Has AWS check a proposal; a failed check does not end the run.
+
+In: a proposed policy.
+Out: findings of policy validation, custom policy checks and simulation.
 """

@@ -1,1 +1,5 @@
-"""The `leastpriv` command: options, one module per command, and output."""
+"""Runs the `leastpriv` command, one module per subcommand.
+
+In: options of the command line.
+Out: output and exit code.
+"""

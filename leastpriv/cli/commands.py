@@ -86,9 +86,9 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
 def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> list[CountedSource]:
     from leastpriv.aws.session import AwsSession
+    from leastpriv.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
+    from leastpriv.cloudtrail.local_store import TrailFolder
     from leastpriv.config.inputs import EVENT_HISTORY, is_in_aws, trails
-    from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
-    from leastpriv.evidence.cloudtrail.local_store import TrailFolder
     from leastpriv.pipeline.sources import DEFAULT_DAYS, bucket_trail, event_history, open_all
 
     now = clock()
@@ -101,7 +101,7 @@ def _open_trails(options: Namespace, target: Principal | None, clock: Clock) -> 
         if is_in_aws(name):
             return bucket_trail(name, session, shared)
         if name == EVENT_HISTORY:
-            from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
+            from leastpriv.cloudtrail.event_history import EventHistoryOptions
 
             how = EventHistoryOptions(seen=shared.seen)
             return event_history(target, tuple(options.aws_regions or ()), session, how)
@@ -117,7 +117,7 @@ def _missing_calls(
 ) -> str:
     """Says why there is no call; folders are read again for the roles that they have instead."""
     from leastpriv.aws.arns import Principals
-    from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+    from leastpriv.cloudtrail.local_store import TrailFolder
     from leastpriv.pipeline.sources import missing_calls
 
     again = [TrailFolder(source.path) for source in sources if isinstance(source, TrailFolder)]
@@ -209,7 +209,7 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Lists the denials in logs; returns 1 without one."""
-    from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+    from leastpriv.denials.job_logs import distinct_denials, read_logs
     from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
 
     found, more = distinct_denials(read_logs(options.files, sys.stdin.buffer))

@@ -341,7 +341,7 @@ class _Reader:
     def athena_table(self) -> str:
         name = self.text["athena-table"]
         if name:
-            from leastpriv.evidence.cloudtrail.athena_sql import TABLE_NAME
+            from leastpriv.cloudtrail.athena_sql import TABLE_NAME
 
             if not TABLE_NAME.fullmatch(name):
                 label = self._labels["athena-table"]

@@ -1,1 +1,5 @@
-"""Compares the committed policy with the permissions that are needed."""
+"""Compares a committed policy with the evidence, with another version and with the live role.
+
+In: policies and usage.
+Out: the entries that are missing, unused or too wide.
+"""

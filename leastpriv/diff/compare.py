@@ -18,12 +18,11 @@ from msgspec.structs import replace
 
 from leastpriv.diff.policy_diff import catalogue_actions
 from leastpriv.evidence.created_tags import with_unmet_conditions
-from leastpriv.evidence.iam_paths import NAMED_WITHOUT_PATH
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Need, Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.arn_templates import NAMED
+from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
 from leastpriv.permissions.patterns import action_matches, folded, has_variable
 from leastpriv.permissions.resource_types import fits, with_any_path
 from leastpriv.policy.containment import Excess, check_containment, lost_denies

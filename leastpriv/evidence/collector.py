@@ -14,10 +14,10 @@ from functools import cache
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.record import is_login
-from leastpriv.evidence.coverage import merge_source_gaps
+from leastpriv.cloudtrail.coverage import merge_source_gaps
+from leastpriv.cloudtrail.record import is_login
+from leastpriv.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.created_tags import TagLedger
-from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
@@ -139,7 +139,7 @@ class UsageCollector:
                 )
                 outcome, mark = (Outcome.UNKNOWN, NO_ANSWER) if lacks else (outcome, "")
             elif key != mark and totals.denial:
-                from leastpriv.evidence.denials.needs import as_rehearsal_denial
+                from leastpriv.denials.needs import as_rehearsal_denial
 
                 totals.denial = as_rehearsal_denial(totals.denial, rehearsed=is_rehearsal_key(key))
                 mark = f"{totals.denial.denied_by} {totals.denial.mendable}"
@@ -151,7 +151,7 @@ class UsageCollector:
     def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
         # Loading the grammar of denials takes as long as reading a small trail, which may hold
         # none.
-        import leastpriv.evidence.denials.needs as denied
+        import leastpriv.denials.needs as denied
 
         denial = denied.recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from msgspec import Struct
 
-from leastpriv.evidence.coverage import bucket_of
-from leastpriv.evidence.runs import is_run_id
+from leastpriv.aws.session_names import is_run_id
+from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
 from leastpriv.permissions.catalog import is_read

@@ -12,13 +12,11 @@ from msgspec.structs import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import CallTotals, Evidence, GroupKey
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
-from leastpriv.permissions.arn_templates import NAMED
+from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
 from leastpriv.permissions.generalize import patterns_of
 from leastpriv.permissions.lifecycle import created_types
 from leastpriv.policy.document import Document
 
-NAMED_WITHOUT_PATH = "named by the denial, without its path"
-"""Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
 _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"
 """Derivation of an IAM resource whose path comes from another call."""

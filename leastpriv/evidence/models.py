@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.evidence.coverage import Coverage, silence_gaps
+from leastpriv.cloudtrail.coverage import Coverage, silence_gaps
 from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Run, Scope, Usage
 from leastpriv.permissions.request import creates, new_ids
 

@@ -18,11 +18,9 @@ key. GetScopedCredentials issues a narrower key of the same session; its descrip
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from itertools import chain, count, groupby, repeat
 from operator import attrgetter
 from typing import NamedTuple
@@ -30,27 +28,15 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.evidence.cloudtrail.caller import access_key_in, is_workload
-from leastpriv.evidence.cloudtrail.record import object_of
+from leastpriv.aws.session_names import is_rehearsal, is_run_id
+from leastpriv.cloudtrail.caller import access_key_in, is_workload
+from leastpriv.cloudtrail.record import object_of
 from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 RUN_SEPARATION = timedelta(minutes=60)
 """A longer pause ends a run."""
 _LONGEST_RUN = timedelta(hours=24)
 """Calls of one session that go on for longer are no deployment."""
-
-# Our own definition of a run: GitHub's run ids are such numbers where a workflow uses them as role
-# session name; the other form is the session name of a CodeBuild build.
-_NAMED = re.compile(
-    r"leastpriv-rehearsal-\d{1,19}|\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
-    re.ASCII,
-)
-
-_WORKFLOW_RUN = re.compile(
-    r"(?:(?P<rehearsal>leastpriv-rehearsal-)(?=\d{1,19}\Z)|(?=\d{8,12}\Z))(?P<run>\d+)", re.ASCII
-)
-"""docs/rehearsal.md: a deployment with such a session name has the proposal as its session policy.
-With the prefix any length counts, because a GitHub Enterprise Server numbers its runs from 1."""
 
 RunToken = int
 _ALLOWED, _DENIED = Outcome.ALLOWED, Outcome.DENIED
@@ -291,24 +277,6 @@ def _parts(spans: Iterable[_Span], separation: timedelta = RUN_SEPARATION) -> It
         part.append(span)
     if part:
         yield part
-
-
-def workflow_run_id(session: str) -> str:
-    """Returns the workflow run id that a session name contains; empty where it has none."""
-    named = _WORKFLOW_RUN.fullmatch(session)
-    return named["run"] if named else ""
-
-
-def is_rehearsal(session: str) -> bool:
-    """Whether a session name marks a session whose session policy is the proposal."""
-    named = _WORKFLOW_RUN.fullmatch(session)
-    return named is not None and named["rehearsal"] is not None
-
-
-@lru_cache(maxsize=4_096)
-def is_run_id(session: str) -> bool:
-    """Whether a session name is the id of a run."""
-    return _NAMED.fullmatch(session) is not None
 
 
 def _distinct(stem: str, given: set[str]) -> str:

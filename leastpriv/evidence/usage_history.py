@@ -20,9 +20,9 @@ from typing import Annotated, TypeVar
 from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
+from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
 

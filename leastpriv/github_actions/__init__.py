@@ -1,1 +1,5 @@
-"""The Actions runner's protocol: context, workflow commands, output files."""
+"""Speaks the protocol of the Actions runner.
+
+In: the job's environment and event.
+Out: workflow commands, output files and the exit code.
+"""

@@ -1,3 +1,5 @@
-"""What calls need: the catalogue of actions, the mapping of events, resources, visibility,
-siblings.
+"""Maps calls to the permissions that AWS authorizes in them.
+
+In: recorded calls, and the fact tables of `data/`.
+Out: needs: actions, resources and conditions.
 """

@@ -34,6 +34,8 @@ _SAME, _PLAIN, _STEM, _TYPE, _PART = range(5)
 
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
+NAMED_WITHOUT_PATH = "named by the denial, without its path"
+"""Derivation of an IAM resource that a denial names by kind and name: `role deployer`."""
 PLAIN = "named by the request, as its plain name or id"
 """Derivation of a resource with a name that an update may give to the resource of an ARN."""
 IN_PART = "named in part by the request"

@@ -5,7 +5,7 @@ of a request name the actions of DynamoDB's transactions and statements, each wi
 Measured on 2026-11-24 the name alone is an existing action for 95 % of 19,491 API operations; the
 facts bring 98 %.
 
-Where no event shows the use of an action, the absence of events proves nothing (promise 4).
+Where no event shows the use of an action, the absence of events proves nothing.
 """
 
 from __future__ import annotations

@@ -171,8 +171,7 @@ def needs_of(call: Call) -> CallNeeds:
     request implies.
 
     An event without a mapping gives no need and the verdict `unmapped`; an action newer than the
-    catalogue gives a need with `verified=False`, which may veto a removal and is never written
-    (promise 2).
+    catalogue gives a need with `verified=False`, which may veto a removal and is never written.
     """
     plan = plan_of(call.source, call.name)
     if plan.nothing:

@@ -36,7 +36,7 @@ _IAM_NAME = re.compile(
 
 @lru_cache(maxsize=16_384)
 def fits(action: str, resource: str) -> bool:
-    """Whether a resource ARN or pattern can be one of the action's resource types (promise 2).
+    """Whether a resource ARN or pattern can be one of the action's resource types.
 
     A policy variable inside an ARN is one part of it; one that begins the text can be any ARN.
     """

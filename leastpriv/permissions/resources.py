@@ -110,7 +110,7 @@ def _owner(owners: Mapping[str, str], request: CallRequest) -> str:
 
 
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
-    """The resources that fit the action's types; all of its types where none does (promise 2)."""
+    """The resources that fit the action's types; all of its types where none does."""
     if len(found) == 1:
         return (
             found

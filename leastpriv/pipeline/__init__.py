@@ -1,3 +1,5 @@
-"""Several targets in one run: read together, judged apart, put for review one by one or by
-group.
+"""Runs one target or several from settings to a published result.
+
+In: settings, sources and policy files.
+Out: for each target a pull request, a review or a report.
 """

@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, parse_principal, principal_of
 from leastpriv.aws.session import AwsSession, Polling
+from leastpriv.cloudtrail.statistics import total_coverage
 from leastpriv.config.settings import Settings
+from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
-from leastpriv.evidence.cloudtrail.statistics import total_coverage
-from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with_coverage
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
@@ -37,7 +37,7 @@ from leastpriv.report.phrases import plural
 
 if TYPE_CHECKING:
     from leastpriv.config.targets_file import TargetEntry
-    from leastpriv.evidence.denials.run_logs import LoggedDenials
+    from leastpriv.evidence.run_logs import LoggedDenials
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class RunEvidence:
         )
         if not logs:
             return found
-        from leastpriv.evidence.denials.run_logs import add_job_logs
+        from leastpriv.evidence.run_logs import add_job_logs
 
         window, decoder = target.settings.window, message_decoder(run.aws)
         return replace(found, evidence=add_job_logs(found.evidence, logs, window, run.now, decoder))
@@ -185,8 +185,8 @@ class RunEvidence:
         found: list[LoggedDenials] = []
         job_logs = self._run.job_logs
         if job_logs.files:
-            from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
-            from leastpriv.evidence.denials.run_logs import LoggedDenials
+            from leastpriv.denials.job_logs import distinct_denials, read_logs
+            from leastpriv.evidence.run_logs import LoggedDenials
 
             denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
             limited = Gap(
@@ -313,7 +313,7 @@ def with_denial_details(
         or not any(usage.denial for usage in evidence.usages)
     ):
         return evidence
-    from leastpriv.evidence.denials.authorization_details import (
+    from leastpriv.evidence.authorization_details import (
         denied_requests,
         read_details,
         with_details,

@@ -28,7 +28,7 @@ from leastpriv.report.role_chain import RoleChainPolicies
 if TYPE_CHECKING:
     from leastpriv.aws.assumed_role import AssumedRole
     from leastpriv.config.targets_file import Configuration, TargetEntry
-    from leastpriv.evidence.denials.run_logs import WorkflowRunLogs
+    from leastpriv.evidence.run_logs import WorkflowRunLogs
     from leastpriv.pull_request.git_repository import GitRepository
     from leastpriv.pull_request.github.repository import BranchStateStore, GitHubRepository
 

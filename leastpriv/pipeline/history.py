@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
+from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.errors import (
     LeastprivError,
     PolicyFileError,
@@ -20,7 +21,6 @@ from leastpriv.errors import (
 )
 from leastpriv.evidence.created_resources import creating_usages
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.evidence.usage_history import (
     DeclinedPullRequest,
     KeepDecision,

@@ -25,8 +25,8 @@ from leastpriv.pipeline.context import Target
 from leastpriv.policy.source import TerraformFolder, is_hcl
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.declared.declarations import ChangedResources
-    from leastpriv.evidence.declared.models import Declaration
+    from leastpriv.declared.declarations import ChangedResources
+    from leastpriv.declared.models import Declaration
     from leastpriv.pipeline.context import Repository
     from leastpriv.proposal.preflight import DeclaredChange
 
@@ -147,8 +147,8 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     settings = target.settings
     if not (settings.templates or settings.plans):
         return ()
-    from leastpriv.evidence.declared.declarations import read_declarations
-    from leastpriv.evidence.declared.models import Place
+    from leastpriv.declared.declarations import read_declarations
+    from leastpriv.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
     found = read_declarations(
@@ -163,9 +163,9 @@ def with_declarations(
     """Returns the evidence with the needs of declarations, and the types that no table knows."""
     if not declarations:
         return evidence
-    from leastpriv.evidence.declared.declarations import exercised_actions
-    from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.resource_needs import needs_of
+    from leastpriv.declared.declarations import exercised_actions
+    from leastpriv.declared.models import Place
+    from leastpriv.declared.resource_needs import needs_of
     from leastpriv.permissions.tool_lifecycle import Phase
 
     place = Place.of(target.role, target.settings.aws_regions)
@@ -218,14 +218,14 @@ def read_changes(
     settings = target.settings
     if not (settings.templates or settings.plans):
         return []
-    from leastpriv.evidence.declared.declarations import (
+    from leastpriv.declared.declarations import (
         ChangedResources,
         changed_resources,
         read_declarations,
         read_stack,
         split_stack,
     )
-    from leastpriv.evidence.declared.models import Place
+    from leastpriv.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
     committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
@@ -261,9 +261,9 @@ def declared_change(
     """
     if not changes:
         return None
-    from leastpriv.evidence.declared.declarations import exercised_actions
-    from leastpriv.evidence.declared.models import Place
-    from leastpriv.evidence.declared.resource_needs import needs_of
+    from leastpriv.declared.declarations import exercised_actions
+    from leastpriv.declared.models import Place
+    from leastpriv.declared.resource_needs import needs_of
     from leastpriv.proposal.preflight import DeclaredChange
 
     place = Place.of(target.role, target.settings.aws_regions)

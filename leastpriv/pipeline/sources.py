@@ -20,16 +20,16 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws, AwsSession
+from leastpriv.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError, listed, plural
-from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator, S3TrailOptions
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Principal, Scope
 
 if TYPE_CHECKING:
+    from leastpriv.cloudtrail.event_history import EventHistoryOptions
     from leastpriv.config.settings import Settings
-    from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
-    from leastpriv.evidence.denials.encoded_message import Decoder
+    from leastpriv.denials.encoded_message import Decoder
     from leastpriv.evidence.models import Evidence
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def open_sources(
             "wait-for-events has no effect: it waits for event history, which trails does not name."
         )
     if settings.event_history:
-        from leastpriv.evidence.cloudtrail.event_history import EventHistoryOptions
+        from leastpriv.cloudtrail.event_history import EventHistoryOptions
 
         # Event history keeps 90 days whatever the window.
         wait = timedelta(minutes=settings.wait_for_events)
@@ -98,7 +98,7 @@ def open_sources(
     if settings.athena_table:
         openers.append(partial(_athena_table, settings, session.base if session else None, options))
     if settings.bucket_trails:
-        from leastpriv.evidence.cloudtrail.trail import is_log_group
+        from leastpriv.cloudtrail.trail import is_log_group
 
         def is_own(name: str) -> bool:
             return name.startswith("arn:") and name.split(":")[4] == settings.principal.account
@@ -155,7 +155,7 @@ def event_history(
     Raises LeastprivError where AWS cannot be reached, or the credentials are of another account
     than the principal.
     """
-    from leastpriv.evidence.cloudtrail.event_history import EventHistory
+    from leastpriv.cloudtrail.event_history import EventHistory
     from leastpriv.permissions.event_table import home_region
 
     if session is None:
@@ -194,7 +194,7 @@ def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
 
 def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions) -> CountedSource:
     """Opens a trail in S3, which is named by its location or ARN, or in a CloudWatch log group."""
-    from leastpriv.evidence.cloudtrail.trail import LogGroup, S3Trail, is_log_group
+    from leastpriv.cloudtrail.trail import LogGroup, S3Trail, is_log_group
 
     aws, _ = _opened(session)
     return LogGroup(aws, named, options) if is_log_group(named) else S3Trail(aws, named, options)
@@ -203,7 +203,7 @@ def bucket_trail(named: str, session: AwsSession | None, options: S3TrailOptions
 def _athena_table(
     settings: Settings, session: AwsSession | None, options: S3TrailOptions
 ) -> CountedSource:
-    from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
+    from leastpriv.cloudtrail.athena import AthenaOptions, AthenaTable
 
     aws, now = _opened(session)
     chosen = AthenaOptions(options.since, options.seen, waited=options.waited)

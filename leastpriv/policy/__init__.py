@@ -1,1 +1,5 @@
-"""The policy document as the user wrote it: reading, judging requests, the smallest edit."""
+"""Reads, evaluates and edits policy documents.
+
+In: policy files as their authors wrote them: JSON, YAML, Terraform.
+Out: decisions about requests, and the file with the smallest edit.
+"""

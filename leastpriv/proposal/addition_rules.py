@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 from msgspec.structs import replace
 
+from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import (
     Basis,
     ChangeKind,

@@ -127,7 +127,7 @@ def _served_others(shared: SharedPolicy, report: AccessReport, first: datetime) 
 
 def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether IAM's tracking period, too, has no attempt on a service without a call in the
-    evidence (promise 4).
+    evidence.
 
     Each region that the statement names must be tracked, or read for `minimum-days`.
     """

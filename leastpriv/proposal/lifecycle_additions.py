@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from leastpriv.evidence.coverage import bucket_of
+from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.created_tags import (
     RESOURCE_TAG,
     called_via,
-    key_rank,
     tagged_types,
     takes_conditions,
 )
@@ -24,6 +23,7 @@ from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.lifecycle import changes_made, siblings_among
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
+from leastpriv.permissions.project_tags import key_rank
 from leastpriv.permissions.resource_types import action_of, creates_its_resource, types_of_arn
 from leastpriv.permissions.volatility import is_whole_type, literal_letters, parts_of, service_of
 from leastpriv.proposal.escalation_paths import known_role

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.diff.compare import Entry
-from leastpriv.evidence.coverage import DataStream
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage

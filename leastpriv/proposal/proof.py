@@ -229,7 +229,7 @@ def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
 
 
 def _new_access(proposal: Proposal) -> tuple[list[str], bool]:
-    """Entries of the result whose access is neither committed nor listed (promise 3), and whether
+    """Entries of the result whose access is neither committed nor listed, and whether
     effort ran out.
 
     Exact for wildcards; an entry counts as new if conditions or policy variables leave it open. A

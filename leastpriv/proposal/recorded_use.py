@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from functools import lru_cache, reduce
 from operator import or_
 
-from leastpriv.evidence.coverage import (
+from leastpriv.cloudtrail.coverage import (
     DataStream,
     SelectedData,
     bucket_of,

@@ -11,8 +11,8 @@ from itertools import chain
 
 from msgspec.structs import replace
 
+from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.diff.compare import Difference, Entry, is_used
-from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage, grouped
 from leastpriv.permissions.generalize import deletes

@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from leastpriv.aws.arns import principal_of, same_principal
+from leastpriv.aws.session_names import is_run_id
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import is_run_id
 from leastpriv.models import (
     Basis,
     Condition,

@@ -13,7 +13,7 @@ from itertools import chain
 
 from msgspec import Struct
 
-from leastpriv.evidence.coverage import bucket_of
+from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import forbidden

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache, lru_cache, partial
 
-from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE
+from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import (
@@ -317,7 +317,7 @@ def _services_of(action: str) -> frozenset[str]:
 
 def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether the action is dropped with its wildcard over a service without calls, as the user
-    chose (promise 4).
+    chose.
     """
     prefix = candidate.action.partition(":")[0]
     if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(

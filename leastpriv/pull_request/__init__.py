@@ -1,3 +1,5 @@
-"""Branch, commit and pull request of a proposal; receives text and bytes; a failure raises
-PullRequestError.
+"""Writes branch, commit and pull request; a failure raises PullRequestError.
+
+In: texts and bytes.
+Out: a pull request on GitHub, or a branch in git.
 """

@@ -1,1 +1,5 @@
-"""Reports for people and machines; `escape` is the only way for untrusted text into them."""
+"""Writes reports for people and machines; untrusted text passes `escape` only.
+
+In: a proposal, a review or a drift check.
+Out: Markdown, HTML, JSON and SARIF.
+"""

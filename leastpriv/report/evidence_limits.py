@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from itertools import count
 
+from leastpriv.cloudtrail.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.diff.compare import Drift
-from leastpriv.evidence.coverage import EXCLUDABLE, READ, WRITE, Coverage, bucket_of, days_of
 from leastpriv.evidence.live_role import TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, grouped

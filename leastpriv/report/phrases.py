@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import leastpriv.proposal
+from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.errors import listed as listed
 from leastpriv.errors import plural as plural
-from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Basis, Condition, Run, Usage, grouped
 from leastpriv.permissions.fact_tables import table
 from leastpriv.report.escape import code

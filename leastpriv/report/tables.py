@@ -17,7 +17,7 @@ from leastpriv.permissions.patterns import escape_observed
 from leastpriv.report.escape import json_text, plain
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.denials.job_logs import LoggedDenial
+    from leastpriv.denials.job_logs import LoggedDenial
     from leastpriv.policy.containment import Excess
     from leastpriv.policy.document import Document, Statement
     from leastpriv.policy.evaluate import Decision, Layer
@@ -335,7 +335,7 @@ def denial_summary(found: Sequence[LoggedDenial], *, more: bool) -> str:
     """The number of denials, for a log line; `more`: some were omitted."""
     if not found:
         return "No denial was found."
-    from leastpriv.evidence.denials.job_logs import MOST_DISTINCT
+    from leastpriv.denials.job_logs import MOST_DISTINCT
 
     mendable = sum(one.denial.mendable for one in found)
     rest = f" There are more: the first {MOST_DISTINCT:,} are listed." if more else ""

@@ -14,9 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import same_arn, session_of
+from leastpriv.denials.needs import logged_needs
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.created_tags import with_unmet_conditions
-from leastpriv.evidence.denials.needs import logged_needs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.catalog import sensitivity

@@ -18,7 +18,7 @@ from itertools import product
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.evidence.coverage import bucket_of
+from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.models import Basis, ChangeKind, Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity

@@ -20,8 +20,8 @@ from typing import IO, TextIO
 
 from msgspec import Struct
 
+from leastpriv.denials.job_logs import LoggedDenial, distinct_denials, read_log
 from leastpriv.errors import InputError, Signals
-from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct_denials, read_log
 from leastpriv.models import Denial
 from leastpriv.permissions.fact_tables import table
 

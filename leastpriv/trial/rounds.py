@@ -19,11 +19,11 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import EvidenceSource, Principals, Window, parse_principal, same_arn
 from leastpriv.aws.session import Aws, Polling
+from leastpriv.cloudtrail.event_history import EventHistory, EventHistoryOptions
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.config.inputs import EVENT_HISTORY
 from leastpriv.errors import InputError, LeastprivError, Signals
-from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.denials.authorization_details import (
+from leastpriv.evidence.authorization_details import (
     DeniedRequest,
     explained_denials,
     read_details,

@@ -106,7 +106,7 @@ def test_logs_that_cannot_be_read_are_reported_and_end_no_run(
 
 
 def test_a_rehearsal_updates_the_same_pull_request(tmp_path: Path, hub: FakeGitHub) -> None:
-    """Promise 5: under the session policy that *is* the proposal, what it refuses is what it
+    """Under the session policy that *is* the proposal, what it refuses is what it
     lacks.
     """
     job = Job(tmp_path, hub)
@@ -162,7 +162,7 @@ def test_a_log_that_is_not_there_is_bad_input(tmp_path: Path, name: str, sentenc
 
 
 def test_text_of_a_log_runs_no_command(tmp_path: Path) -> None:
-    """Promise 8: neither a workflow command nor Markdown comes out of a line."""
+    """Untrusted text stays text: neither a workflow command nor Markdown comes out of a line."""
     job = Job(tmp_path)
     evil = "arn:aws:iam::111122223333:user/@octo-org`</details>|"
     (job.workspace / "deploy.log").write_text(

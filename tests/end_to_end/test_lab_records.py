@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from leastpriv.aws.arns import Window, parse_principal
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Outcome
 from leastpriv.pipeline.sources import read_evidence
 from tests.end_to_end.lab.lab import Lab

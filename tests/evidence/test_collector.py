@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.collector import UsageCollector
-from leastpriv.evidence.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.mapping import forget_calls

@@ -9,9 +9,9 @@ import json
 import pytest
 from msgspec import structs
 
+from leastpriv.denials.encoded_message import Decoder, decode_with
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.collector import UsageCollector
-from leastpriv.evidence.denials.encoded_message import Decoder, decode_with
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, GapKind, Outcome
 from leastpriv.report.tables import permission_rows

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.coverage import common_gaps, merge_source_gaps
+from leastpriv.cloudtrail.coverage import common_gaps, merge_source_gaps
 from leastpriv.models import Gap, GapKind, Scope
 
 READS = Scope(events=("management-read",))

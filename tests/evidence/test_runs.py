@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.runs import RunTracker, is_run_id
+from leastpriv.aws.session_names import is_run_id
+from leastpriv.evidence.runs import RunTracker
 from leastpriv.models import Call, Outcome, Run, WebIdentity
 
 START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from leastpriv.evidence.coverage import LOGGED_KINDS, Coverage, DataStream, mask_of
+from leastpriv.cloudtrail.coverage import LOGGED_KINDS, Coverage, DataStream, mask_of
 from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog

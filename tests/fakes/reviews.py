@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.aws.arns import Window, parse_principal
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.statistics import total_coverage
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.statistics import total_coverage
 from leastpriv.evidence.models import Evidence
 from leastpriv.pipeline.sources import read_evidence
 from leastpriv.policy.document import Document, parse

@@ -13,10 +13,10 @@ import pytest
 from leastpriv.action.step import action_main
 from leastpriv.atomic_file import read_regular
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.cloudtrail.cache import ObjectCache
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.denials.job_logs import read_logs
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.cache import ObjectCache
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.denials.job_logs import read_logs
 from leastpriv.models import Gap
 from tests.action.test_step import Job
 from tests.fakes.deploys import NOW, POLICY, ROLE

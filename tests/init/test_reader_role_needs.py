@@ -17,18 +17,18 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.simulate import read_outer_policies
-from leastpriv.evidence.cloudtrail.file_reader import S3TrailOptions
-from leastpriv.evidence.cloudtrail.trail import LogGroup
+from leastpriv.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.cloudtrail.trail import LogGroup
 from leastpriv.evidence.live_role import list_matching_roles, read_live_role
 from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy
 from leastpriv.init.render import action_inputs
 from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import Request, evaluate
+from tests.cloudtrail.test_athena import Stand
+from tests.cloudtrail.test_digest_validation import fill, read
+from tests.cloudtrail.test_trail import ACCOUNT as TRAIL_ACCOUNT
 from tests.evidence.aws_findings.test_collect import Account
-from tests.evidence.cloudtrail.test_athena import Stand
-from tests.evidence.cloudtrail.test_digest_validation import fill, read
-from tests.evidence.cloudtrail.test_trail import ACCOUNT as TRAIL_ACCOUNT
 from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.log_groups import LogGroups
 from tests.fakes.aws.organization import Organization
@@ -126,7 +126,7 @@ def test_reader_role_allows_athena_queries(tmp_path: Path) -> None:
         stand.read()
         athena.running = 10**6
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("leastpriv.evidence.cloudtrail.athena.time.sleep", _interrupt)
+            patch.setattr("leastpriv.cloudtrail.athena.time.sleep", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 stand.read()
         requests = [each for each in stand.aws.requests if each.service == "athena"]

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call
 from tests.fakes.scripts import load
 

@@ -896,8 +896,8 @@ def test_what_people_choose_in_maps_names_no_resource() -> None:
 
 
 def test_a_resource_that_fits_no_type_of_its_action_is_widened_to_its_types() -> None:
-    """Promise 2, checked where resources are made: the source of a copy may be anything that a
-    header says.
+    """Every resource fits its action, checked where resources are made: the source of a copy may be
+    anything that a header says.
     """
     request = {"bucketName": "b", "key": "k", "x-amz-copy-source": f"arn:aws:sqs:{HERE}:q"}
     found = patterns(resources_of(call("s3", "CopyObject", request), "s3:GetObject", on="source"))

@@ -12,9 +12,9 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import AwsSession
+from leastpriv.cloudtrail.athena import AthenaTable
+from leastpriv.cloudtrail.trail import S3Trail
 from leastpriv.config.settings import from_options
-from leastpriv.evidence.cloudtrail.athena import AthenaTable
-from leastpriv.evidence.cloudtrail.trail import S3Trail
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.pipeline.sources import open_sources, read_evidence
 from tests.fakes.aws.athena import FakeAthena

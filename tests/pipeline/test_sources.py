@@ -12,9 +12,9 @@ import pytest
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import AwsSession
+from leastpriv.cloudtrail.local_store import TrailFolder
 from leastpriv.config.settings import Settings, from_options
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
 from leastpriv.pipeline.sources import CountedSource, open_all, open_sources, read_evidence

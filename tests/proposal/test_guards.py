@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from leastpriv.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.diff.compare import Entry, compare
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions import catalog

@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.cloudtrail.record import event_time, parse_record
+from leastpriv.cloudtrail.statistics import ReadStatistics, count_coverage, total_coverage
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.cloudtrail.record import event_time, parse_record
-from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, count_coverage, total_coverage
 from leastpriv.evidence.models import Evidence, with_coverage
 from leastpriv.models import Call, Gap, Outcome
 from leastpriv.pipeline.sources import read_evidence

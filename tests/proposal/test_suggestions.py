@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from leastpriv.cloudtrail.coverage import Coverage
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.coverage import Coverage
 from leastpriv.evidence.models import DeclaredNeeds, Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
@@ -68,7 +68,7 @@ def test_a_used_action_is_not_suggested() -> None:
 
 
 def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
-    """Promise 4: the guard keeps it and names the type."""
+    """A use that no record shows is kept: the guard names the type."""
     document = parse(
         _text({"Effect": "Allow", "Action": ["kms:GetKeyPolicy", "kms:ListKeys"], "Resource": "*"}),
         "p.json",

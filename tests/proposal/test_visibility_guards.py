@@ -10,8 +10,8 @@ from datetime import date, timedelta
 
 import pytest
 
+from leastpriv.cloudtrail.coverage import days_of
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.coverage import days_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse

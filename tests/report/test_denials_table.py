@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.cli.main import main
-from leastpriv.evidence.denials.job_logs import LoggedDenial
+from leastpriv.denials.job_logs import LoggedDenial
 from leastpriv.models import Denial, DeniedBy
 from leastpriv.report.tables import denial_summary
 

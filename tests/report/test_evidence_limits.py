@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from leastpriv.aws.arns import Window
-from leastpriv.evidence.coverage import READ, WRITE, Coverage, DataStream, mask_of
+from leastpriv.cloudtrail.coverage import READ, WRITE, Coverage, DataStream, mask_of
 from leastpriv.report.evidence_limits import coverage_picture, coverage_sentences, coverage_value
 
 FIRST = date(2026, 9, 1)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from leastpriv.evidence.cloudtrail.record import parse_record
+from leastpriv.cloudtrail.record import parse_record
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.mapping import needs_of
 

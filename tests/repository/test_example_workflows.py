@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from leastpriv.aws.session_names import is_rehearsal
 from leastpriv.cli.command_line import parser
-from leastpriv.evidence.runs import is_rehearsal
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / "examples" / "workflows").glob("*.yml"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.denials.message import read_denial
+from leastpriv.denials.message import read_denial
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.catalog import forbidden, sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.denials import job_logs
 from leastpriv.errors import InputError, caught_signals
-from leastpriv.evidence.denials import job_logs
 from leastpriv.trial import process
 from leastpriv.trial.process import CommandResult, run_command
 from tests.fakes import progress

@@ -16,8 +16,8 @@ import pytest
 
 from leastpriv.aws.session import Aws
 from leastpriv.cli.command_line import parser
+from leastpriv.denials import job_logs
 from leastpriv.errors import LeastprivError, Stopped, caught_signals
-from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.trial.cleanup import TrialTags

@@ -23,7 +23,7 @@ from typing import Any, Self
 from unittest.mock import patch
 
 from leastpriv.aws import session as aws_module
-from leastpriv.evidence.cloudtrail.event_history import EventHistory
+from leastpriv.cloudtrail.event_history import EventHistory
 from tests.fakes.aws.athena import DuckDb, FakeAthena
 from tests.fakes.aws.event_history import FakeHistory, Fault, login
 from tests.fakes.aws.policy_checks import PolicyChecks

@@ -1,0 +1,414 @@
+"""Reads calls with Amazon Athena, for organization trails: one query for all targets and days.
+
+Logs the data size and cost before the query (an estimate) and after. A query that AWS denies, stops
+or fails is a gap and does not end the run. CloudTrail Lake is not supported: it is closed to new
+customers since 2026-05-31 (document history of the CloudTrail User Guide, read 2026-11-24).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.errors import (
+    aws_message,
+    denial_error,
+    error_code,
+    remedy,
+    required_member,
+    translate_errors,
+)
+from leastpriv.aws.session import Aws
+from leastpriv.cloudtrail.athena_sql import (
+    TABLE_NAME,
+    CloudTrailTable,
+    days_in_row,
+    events_in_row,
+    operations_in_row,
+    record_from_row,
+    streams_in_row,
+    table_gaps,
+    target_accounts,
+    usage_query,
+)
+from leastpriv.cloudtrail.file_reader import EventDeduplicator, is_new
+from leastpriv.cloudtrail.file_store import LogPrefix, delivery_location
+from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
+from leastpriv.cloudtrail.record import SkipReason, event_time, parse_record
+from leastpriv.cloudtrail.s3_bucket import Bucket
+from leastpriv.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
+from leastpriv.cloudtrail.trail_config import settings_gaps, split_location
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, caught_signals
+from leastpriv.models import Call, Gap, GapKind, Scope
+from leastpriv.permissions.fact_tables import table as facts
+
+_log = logging.getLogger(__name__)
+
+NEEDED = (
+    "useridentity",
+    "eventtime",
+    "eventname",
+    "eventsource",
+    "awsregion",
+    "eventtype",
+    "errorcode",
+)
+"""Columns that are required to identify a call and its outcome."""
+_DEFAULT_DAYS = 90
+_SAMPLES = 40
+"""Days of an account and region whose files are listed for the estimate."""
+_SAY_EVERY = 30.0
+"""Seconds between progress messages."""
+_LONGEST = 3600.0
+"""Seconds after which a query is stopped; Athena stops one after 30 minutes, unless that quota was
+raised ("Service Quotas" of the Athena User Guide, read 2026-11-24)."""
+
+
+class QueryRunner:
+    """Runs queries of one workgroup and database."""
+
+    def __init__(self, client: Any, place: Mapping[str, Any], poll: float) -> None:
+        """`poll`: seconds before the first status request; later pauses are up to eight times as
+        long.
+        """
+        self._client, self._place, self._poll = client, place, poll
+        self._ended = False
+        self.pages = 0
+        """Number of answers that were read."""
+
+    def run(self, query: str) -> Mapping[str, Any]:
+        """Starts a query, waits for it and returns its execution; stops it if waiting ends early.
+
+        Raises AwsError where the query was denied, failed, was stopped or took an hour, or AWS does
+        not answer, and KeyboardInterrupt where a signal asked the run to end.
+        """
+        number, self._ended = "", False
+        with caught_signals() as signals:
+            try:
+                with (
+                    signals.deferred(),
+                    translate_errors("starting a query in Athena", "athena:StartQueryExecution"),
+                ):
+                    answer = self._client.start_query_execution(QueryString=query, **self._place)
+                    number = str(
+                        required_member(answer, "starting a query in Athena", "QueryExecutionId")
+                    )
+                return self._awaited(number)
+            finally:
+                if number and not self._ended:
+                    doing = "stopping a query in Athena"
+                    with suppress(AwsError), translate_errors(doing, "athena:StopQueryExecution"):
+                        self._client.stop_query_execution(QueryExecutionId=number)
+
+    def _awaited(self, number: str) -> Mapping[str, Any]:
+        pause, waited = self._poll, 0.0
+        while True:
+            with translate_errors("waiting for a query in Athena", "athena:GetQueryExecution"):
+                answer = self._client.get_query_execution(QueryExecutionId=number)
+            execution: Mapping[str, Any] = required_member(
+                answer, "waiting for a query in Athena", "QueryExecution"
+            )
+            status = required_member(execution, "waiting for a query in Athena", "Status")
+            self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
+            if status.get("State") == "SUCCEEDED":
+                return execution
+            if self._ended:
+                raise _failed(status)
+            if waited >= _LONGEST:
+                raise AwsError(
+                    "The query in Athena was stopped: it took more than an hour.",
+                    AwsErrorKind.OTHER,
+                )
+            time.sleep(pause)
+            if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
+                _log.info(f"Athena: the query has been running for {waited + pause:.0f} seconds")
+            waited += pause
+            pause = min(pause * 1.5, 8 * self._poll)
+
+    def rows(self, number: str) -> Iterator[Mapping[str, str | None]]:
+        """Yields the rows of a query's result, which has a column `number` of whole numbers.
+
+        Raises AwsError where the request was denied, or the result does not belong to this query.
+        """
+        token: dict[str, str] = {}
+        names: list[str] | None = None
+        while True:
+            with translate_errors(
+                "reading the results of a query in Athena", "athena:GetQueryResults"
+            ):
+                page = self._client.get_query_results(
+                    QueryExecutionId=number, MaxResults=1000, **token
+                )
+            self.pages += 1
+            for row in (
+                required_member(page, "reading the results of a query in Athena", "ResultSet").get(
+                    "Rows"
+                )
+                or ()
+            ):
+                values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
+                if names is None:  # the first row of the first page has the column names
+                    names = [str(value) for value in values]
+                    continue
+                found = dict(zip(names, values, strict=False))
+                if len(values) != len(names) or not (found.get("number") or "").isdecimal():
+                    raise _incomplete()
+                yield found
+            before, token = token, {"NextToken": page.get("NextToken") or ""}
+            if not token["NextToken"]:
+                return
+            if token == before:
+                raise _incomplete()
+
+
+def _incomplete() -> AwsError:
+    sentence = "The response of Athena was cut off, or did not come from AWS: run again later."
+    return AwsError(sentence, AwsErrorKind.INCOMPLETE)
+
+
+def _failed(status: Mapping[str, Any]) -> AwsError:
+    reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())
+    # Denials within the query (catalogue, files, their key) arrive as text, often after a long
+    # path.
+    denial = denial_error("", reason, "running the query in Athena", "")
+    if denial.missing_action:
+        return denial
+    word = "stopped" if status.get("State") == "CANCELLED" else "failed"
+    return AwsError(
+        f"The query in Athena {word}: {reason[:300].rstrip('.')}. {remedy(reason)}".rstrip(),
+        AwsErrorKind.OTHER,
+    )
+
+
+class AthenaOptions(Struct, frozen=True):
+    """How a table in Athena is read."""
+
+    since: datetime | None = None
+    seen: EventDeduplicator | None = None
+    """Shared by sources that may contain copies of each other's records."""
+    poll: float = 1.0
+    """Seconds before the first status request of a query."""
+    waited: bool = False
+    """The run waited for event history, which has all events except data events."""
+
+
+class AthenaTable:
+    """An evidence source: a table of CloudTrail records in Amazon Athena."""
+
+    def __init__(
+        self, clients: Aws, named: str, now: datetime, options: AthenaOptions = AthenaOptions()
+    ) -> None:
+        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; raises InputError where the name has
+        another form.
+        """
+        found = TABLE_NAME.fullmatch(named)
+        if not found:
+            raise InputError(
+                f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE."
+            )
+        self.statistics = ReadStatistics()
+        self._clients, self._named, self._now, self._options = clients, named, now, options
+        self._workgroup, self._catalog = (
+            found["workgroup"] or "primary",
+            found["catalog"] or "AwsDataCatalog",
+        )
+        self._database, self._table = found["database"], found["table"]
+
+    def __str__(self) -> str:
+        """Name of the source in messages."""
+        return f"{self._named} in Athena"
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Reads the calls, roughly oldest first and deduplicated, and gaps for unread parts; resets
+        `statistics`.
+
+        Requests that AWS denies never raise.
+        Raises InputError where the table does not exist or lacks a column; raised while reading.
+        """
+        self.statistics = ReadStatistics()
+        return self._read(window.since(self._options.since), principals)
+
+    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        try:
+            database = {"Database": self._database, "Catalog": self._catalog}
+            place = {"QueryExecutionContext": database, "WorkGroup": self._workgroup}
+            queries = QueryRunner(self._clients.client("athena"), place, self._options.poll)
+            table = self._described()
+            listed = self._branches(table, principals)
+            found = [each for each in listed or () if each.dated]
+            bucket = table.top.removeprefix("s3://").partition("/")[0]
+            keys = [each.prefix for each in found] or [
+                table.template.removeprefix(f"s3://{bucket}/")
+            ]
+            places = {place for place in map(delivery_location, keys) if place}
+            yield from settings_gaps(self._clients, self._named, (bucket, places), None, window)
+            yield from table_gaps(table, self._named, window, principals, self._now)
+            if listed is not None and not listed:
+                whose = ", ".join(target_accounts(principals))
+                detail = f"{self._named}: its place has no folder of the account {whose}"
+                yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
+            self._log_estimate(table, found, window)
+            regions = sorted({each.region for each in found})
+            execution = queries.run(usage_query(table, window, principals, regions))
+            scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
+            _log.info(f"Athena: the query read {_cost(scanned)}")
+            seen = self._options.seen or EventDeduplicator()
+            for row in queries.rows(str(execution["QueryExecutionId"])):
+                yield from self._row(row, table, window, principals, seen)
+            self.statistics.requests += queries.pages
+            scope = Scope(data_events=self._options.waited)
+            yield from late_events_gap(
+                self.statistics.newest, self._now, window, WAIT_ADVICE, scope
+            )
+        except AwsError as error:
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
+
+    def _described(self) -> CloudTrailTable:
+        place = {
+            "CatalogName": self._catalog,
+            "DatabaseName": self._database,
+            "TableName": self._table,
+        }
+        doing = f"reading the table {self._named}"
+        try:
+            with translate_errors(doing, "athena:GetTableMetadata"):
+                answer = self._clients.client("athena").get_table_metadata(
+                    **place, WorkGroup=self._workgroup
+                )
+        except AwsError as error:
+            # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata,
+            # Athena API reference).
+            said = aws_message(error)
+            if error_code(error) != "MetadataException" or not re.search(
+                "not ?found", said, re.IGNORECASE
+            ):
+                # So does a denial by Glue or Lake Formation.
+                raise (
+                    denial_error("", said, doing, "glue:GetTable")
+                    if "AccessDenied" in said
+                    else error
+                ) from error
+            raise InputError(
+                f"athena-table: there is no table {self._named!r}: create it as in"
+                " docs/athena-table.sql, or name another one."
+            ) from error
+        table = CloudTrailTable.of(
+            self._database, self._table, required_member(answer, doing, "TableMetadata")
+        )
+        lacking = [name for name in NEEDED if name not in table.columns]
+        if lacking:
+            raise InputError(
+                f"athena-table: {self._named!r} is no table of CloudTrail records, or an incomplete"
+                f" one: it has no column {lacking[0]}. Create it as in docs/athena-table.sql."
+            )
+        return table
+
+    def _branches(
+        self, table: CloudTrailTable, principals: Principals
+    ) -> tuple[LogPrefix, ...] | None:
+        """Returns the log prefixes of the targets; None where they cannot be listed and the query
+        needs no names.
+        """
+        try:
+            name, prefix = split_location(table.top)
+            accounts = frozenset(target_accounts(principals)) or None
+            return Bucket(name, self._clients.client("s3")).find_prefixes(prefix, accounts)
+        except (AwsError, InputError):
+            if any(value.lower() == "injected" for value in table.parameters.values()):
+                raise
+            return None
+
+    def _log_estimate(self, table: CloudTrailTable, found: list[LogPrefix], window: Window) -> None:
+        """Logs the estimated size and cost, from listings of some days below the prefixes."""
+        if not found:
+            return
+        start, end = (
+            window.start or self._now - timedelta(days=_DEFAULT_DAYS),
+            window.end or self._now,
+        )
+        days = max(1, (end - start).days + 2)
+        whole = len(found) * days
+        step = max(1, whole // _SAMPLES)
+        samples = [divmod(number, len(found)) for number in range(step // 2, whole, step)]
+        size = 0
+        try:
+            bucket = Bucket(split_location(table.top)[0], self._clients.client("s3"))
+            for day, at in samples:
+                pages = bucket.objects(f"{found[at].prefix}{start + timedelta(days=day):%Y/%m/%d}/")
+                size += sum(stored.size for page in pages for stored in page)
+        except (AwsError, InputError) as error:
+            _log.info(f"Athena: the size of the query is not known. {error}")
+            return
+        size = size * whole // max(1, len(samples))
+        _log.info(f"Athena: the query will read about {_cost(size)}, by a sample of {days} days")
+
+    def _row(
+        self,
+        row: Mapping[str, str | None],
+        table: CloudTrailTable,
+        window: Window,
+        principals: Principals,
+        seen: EventDeduplicator,
+    ) -> Iterator[Call | Gap]:
+        statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
+        statistics.records += number
+        # Where the table does not distinguish data events from others, a read-only call may be
+        # either.
+        known = record if table.has_event_categories else {**record, "readOnly": None}
+        times = [event_time({"eventTime": row[name]}) for name in ("first_time", "last_time")]
+        inside = [time for time in times if time and window.contains(time)]
+        # The query also returns times in other formats, which may be outside the window.
+        if inside or not all(times):
+            days = [
+                day
+                for day in days_in_row(row)
+                if inside and inside[0].date() <= day.date() <= inside[-1].date()
+            ]
+            group = RecordGroup(known, inside, days, operations_in_row(row), streams_in_row(row))
+            count_group(statistics, group, principals)
+        if row["mine"] != "true":
+            statistics.skipped[SkipReason.NOT_WANTED.value] += number
+            return
+        events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
+        some = next((time for time, _ in events if time), None)
+        found = parse_record(
+            {**record, "eventTime": some.isoformat() if some else None},
+            principals.wants,
+            principals.include,
+        )
+        if isinstance(found, SkipReason):
+            statistics.skipped[found.value] += number
+        elif isinstance(found, Gap):
+            yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
+        else:
+            # A call without a time is lost alone; the other calls of its row count.
+            lost = (
+                None
+                if all(time for time, _ in events)
+                else parse_record({**record, "eventTime": None})
+            )
+            for moment, event in events:
+                if moment:
+                    call = replace(found, time=moment, event_id=event)
+                    if window.contains(moment) and is_new(call, statistics, seen):
+                        yield call
+                elif isinstance(lost, Gap):
+                    yield replace(lost, detail=f"{self._named}: {lost.detail}")
+
+
+def _cost(size: int) -> str:
+    """Formats the size and the price of a query (`data/athena_prices.tsv`)."""
+    [price] = [
+        row for row in facts("athena_prices", "leastpriv.cloudtrail") if row["region"] == "*"
+    ]
+    counted = max(size, int(price["least_bytes"]))
+    return f"{size / 1e9:,.2f} GB, about ${counted / 1024**4 * float(price['usd_per_tb']):,.4f}"

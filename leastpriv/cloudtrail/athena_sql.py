@@ -1,0 +1,427 @@
+"""Describes a table of CloudTrail records, builds the one Athena query of a trail, and converts its
+rows (pure).
+
+The table is that of `docs/athena-table.sql`, or one of the Athena User Guide ("Create the table for
+CloudTrail logs in Athena using partition projection", read 2026-11-24); the query leaves out the
+columns that it lacks. One scan returns two results: each distinct request of the targets with the
+times and ids of its calls, and the number of all records by account, service, region and kind,
+since missing calls prove something only where other calls were recorded (docs: decision 6).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.session import other_regions
+from leastpriv.cloudtrail.caller import workload_services
+from leastpriv.cloudtrail.file_store import DELIVERY_DELAY, location_parts
+from leastpriv.cloudtrail.record import ASSUME_ROLE, LOGIN_EVENTS
+from leastpriv.models import Gap, GapKind, Principal, Scope
+
+TABLE_NAME = re.compile(
+    r"(?:(?P<workgroup>[\w.-]{1,128})/)?(?:(?P<catalog>[\w@-]{1,255})\.)?(?P<database>[\w-]{1,255})\.(?P<table>[\w-]{1,255})",
+    re.ASCII,
+)
+"""`[WORKGROUP/][CATALOG.]DATABASE.TABLE`"""
+ACCOUNT_KEYS = ("account", "account_id", "accountid", "account-id")
+"""Partition keys that hold the account."""
+_REGION_KEYS = ("region", "awsregion", "aws_region")
+
+
+class CloudTrailTable(Struct, frozen=True):
+    """A table of CloudTrail records, as GetTableMetadata describes it; names in lower case."""
+
+    database: str
+    name: str
+    columns: Mapping[str, str]
+    """Column -> type."""
+    partitions: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = {}
+    """Table properties, such as `projection.day.type`."""
+    location: str = ""
+
+    @classmethod
+    def of(cls, database: str, name: str, metadata: Mapping[str, Any]) -> CloudTrailTable:
+        """Reads the description from `TableMetadata`."""
+        columns = {
+            str(each["Name"]).lower(): str(each.get("Type", ""))
+            for each in metadata.get("Columns", ())
+        }
+        keys = tuple(str(each["Name"]).lower() for each in metadata.get("PartitionKeys", ()))
+        parameters = {
+            str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()
+        }
+        return cls(database, name, columns, keys, parameters, parameters.get("location", ""))
+
+    @property
+    def template(self) -> str:
+        """Location of a partition's files, `s3://bucket/AWSLogs/${account}/…`."""
+        return self.parameters.get("storage.location.template") or self.location
+
+    @property
+    def top(self) -> str:
+        """Location of the table's files above all partitions: `s3://bucket/AWSLogs`."""
+        return self.template.partition("${")[0].rstrip("/")
+
+    @property
+    def has_event_categories(self) -> bool:
+        """Whether the table distinguishes data events from management events."""
+        return "eventcategory" in self.columns or "managementevent" in self.columns
+
+    def has(self, place: str) -> bool:
+        """Whether the table has a column, or the innermost field of a path in one."""
+        column, _, path = place.partition(".")
+        kind = self.columns.get(column, "").replace(" ", "").lower()
+        return column in self.columns and all(
+            f"{name}:" in kind for name in path.split(".") if name
+        )
+
+    def date_format(self, key: str) -> str:
+        """The format of a partition key of dates for `strftime`, if their order is that of the
+        text; else empty.
+        """
+        if key == "year":
+            return "%Y"
+        words = self.parameters.get(f"projection.{key}.format", "")
+        form = (
+            words.replace("yyyy", "%Y")
+            .replace("MM", "%m")
+            .replace("dd", "%d")
+            .replace("HH", "%H")
+            .replace("'", "")
+        )
+        is_date = self.parameters.get(f"projection.{key}.type", "").lower() == "date"
+        return form if is_date and re.fullmatch(r"%Y(?:\W?%m(?:\W?%d(?:\W?%H)?)?)?", form) else ""
+
+
+_GROUP, _ITEM, _PART = "\x1d", "\x1e", "\x1f"
+"""Separators of days, names and streams, of the resources of a record and of its calls, and of type
+and ARN, time and id: CloudTrail escapes control characters."""
+
+_SURVEY_COLUMNS = ("eventsource", "awsregion", "readonly", "eventcategory", "managementevent")
+"""Columns that are read from every record."""
+_IDENTITY = ("type", "principalId", "arn", "accountId", "userName", "accessKeyId", "invokedBy")
+"""Fields of `userIdentity`; a row has `principalId` as `identity_principalid`."""
+_TARGET_COLUMNS: Mapping[str, str] = {
+    "eventtype": "eventtype",
+    "eventname": "eventname",
+    **{f"identity_{name.lower()}": f"useridentity.{name.lower()}" for name in _IDENTITY},
+    "issuer_arn": "useridentity.sessioncontext.sessionissuer.arn",
+    "sessioncredentialfromconsole": "sessioncredentialfromconsole",
+    "session_from_console": "useridentity.sessioncontext.sessioncredentialfromconsole",
+    "useragent": "useragent",
+    "errorcode": "errorcode",
+    "errormessage": "errormessage",
+    "requestparameters": "requestparameters",
+    "responseelements": "responseelements",
+}
+"""Columns that are read from the targets' records only: name in the result -> column or path in the
+table.
+"""
+_RECORD = (
+    "eventSource", "eventName", "awsRegion", "eventType", "userAgent", "errorCode", "errorMessage",
+    "sessionCredentialFromConsole", "eventCategory", "managementEvent", "readOnly",
+)  # fmt: skip
+"""Fields of a record that a row has under the same name, in lower case."""
+
+
+def usage_query(
+    table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]
+) -> str:
+    """Builds the query in Athena's SQL; `regions`: those of the targets' files, which a partition
+    key may need.
+    """
+    conditions = [*_partition_filters(table, window, principals, regions), *_times(window)]
+    where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
+    common = [column for column in _SURVEY_COLUMNS if column in table.columns]
+    own = {name: place for name, place in _TARGET_COLUMNS.items() if table.has(place)}
+    stream = "CAST(NULL AS varchar)"
+    kind = table.columns.get("resources", "").replace(" ", "").lower()
+    if re.fullmatch(r"array<struct<.*\barn:string.*>>", kind):
+        arn = (
+            "coalesce(r.arn, r.arnprefix, '')"
+            if "arnprefix:string" in kind
+            else "coalesce(r.arn, '')"
+        )
+        listed = f"concat(coalesce(r.type, ''), chr(31), {arn})"
+        own["resources"] = f"array_join(transform(resources, r -> {listed}), chr(30))"
+        data = " OR ".join(
+            f"{name} = '{value}'" for name, value in _DATA.items() if name in table.columns
+        )
+        folder = (
+            f"CASE WHEN strpos({arn}, ':s3:::') > 0 THEN regexp_replace({arn}, '/[^/]*$', '/') ELSE"
+            f" {arn} END"
+        )
+        folders = f"array_join(transform(resources, r -> {folder}), chr(30))"
+        if data:
+            stream = (
+                f"CASE WHEN {data} THEN concat({_DAY}, chr(31), eventname, chr(31), {folders}) END"
+            )
+    accounts = [
+        place for place in ("recipientaccountid", "useridentity.accountid") if table.has(place)
+    ]
+    recipient = (
+        f"coalesce({', '.join(accounts)}, '')"
+        if accounts and principals.targets is not None
+        else ""
+    )
+    keys = ["mine", *common, *(["recipient"] if recipient else []), "day", *own]
+    answered = [*common, *([f"{recipient} AS recipient"] if recipient else [])]
+    values = [f"CASE WHEN mine THEN {place} END AS {name}" for name, place in own.items()]
+    call = "concat(coalesce(eventtime, ''), chr(31), coalesce(id, ''))"
+    return f"""WITH flagged AS (
+  SELECT *, {_wanted(principals, logins="requestparameters" in table.columns)} AS mine
+  FROM {_quoted(table.database)}.{_quoted(table.name)}{where}
+), answered AS (
+  SELECT mine, {", ".join(answered)}, eventtime,
+    {"eventid" if "eventid" in table.columns else "''"} AS id,
+    eventname AS operation, {stream} AS stream, CASE WHEN mine THEN {_DAY} END AS day,
+    {f",{chr(10)}    ".join(values)}
+  FROM flagged
+)
+SELECT {", ".join(keys)},
+  count(*) AS number, min(eventtime) AS first_time, max(eventtime) AS last_time,
+  {_distinct(_DAY)} AS days, {_distinct("operation")} AS operations,
+  {_distinct("stream")} AS streams,
+  array_join(array_agg({call}) FILTER (WHERE mine), chr(30)) AS events
+FROM answered
+GROUP BY {", ".join(keys)}
+ORDER BY first_time, eventsource, eventname"""  # noqa: S608 - names and values are quoted, and no text of evidence is in it
+
+
+def _partition_filters(
+    table: CloudTrailTable, window: Window, principals: Principals, regions: Sequence[str]
+) -> Iterator[str]:
+    """Yields conditions that exclude whole partitions."""
+    accounts = target_accounts(principals)
+    start = window.start - DELIVERY_DELAY if window.start else None
+    end = window.end + DELIVERY_DELAY if window.end else None
+    for key in table.partitions:
+        if key in ACCOUNT_KEYS and accounts:
+            yield f"{_quoted(key)} IN ({_texts(accounts)})"
+        elif key in _REGION_KEYS and regions:
+            yield f"{_quoted(key)} IN ({_texts(regions)})"
+        elif form := table.date_format(key):
+            yield from (
+                f"{_quoted(key)} {sign} '{time:{form}}'"
+                for sign, time in ((">=", start), ("<=", end))
+                if time
+            )
+
+
+def target_accounts(principals: Principals) -> tuple[str, ...]:
+    """Accounts of the targets, sorted; empty: all accounts."""
+    return tuple(sorted({target.account for target in principals.targets or ()}))
+
+
+def record_from_row(row: Mapping[str, str | None]) -> dict[str, object]:
+    """Builds the record that all calls of a row have in common, without time and id."""
+    text = {name: value for name, value in row.items() if value}
+    columns = {name: f"identity_{name.lower()}" for name in _IDENTITY}
+    identity: dict[str, object] = {
+        name: text[column] for name, column in columns.items() if column in text
+    }
+    identity["sessionContext"] = {
+        "sessionIssuer": {"arn": text.get("issuer_arn", "")},
+        "sessionCredentialFromConsole": text.get("session_from_console"),
+    }
+    record: dict[str, object] = {
+        name: text[name.lower()] for name in _RECORD if name.lower() in text
+    }
+    record |= {
+        name: _parsed(text.get(name.lower())) for name in ("requestParameters", "responseElements")
+    }
+    record |= {
+        "recipientAccountId": text.get("recipient"),
+        "resources": list(_listed(text.get("resources", ""))),
+    }
+    return {name: value for name, value in record.items() if value not in (None, [])} | {
+        "userIdentity": identity
+    }
+
+
+def days_in_row(row: Mapping[str, str | None]) -> Iterator[datetime]:
+    """Yields the days of the records of a row."""
+    yield from filter(None, map(_day, (row.get("days") or "").split(_GROUP)))
+
+
+def streams_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[datetime, str, str]]:
+    """Yields day, event name and folder of the data events of a row."""
+    for group in (row.get("streams") or "").split(_GROUP):
+        day, _, rest = group.partition(_PART)
+        name, _, folders = rest.partition(_PART)
+        if time := _day(day):
+            yield from ((time, name, folder) for folder in folders.split(_ITEM) if folder)
+
+
+def operations_in_row(row: Mapping[str, str | None]) -> list[str]:
+    """Returns the event names of the records of a row."""
+    return (row.get("operations") or "").split(_GROUP)
+
+
+def _day(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def events_in_row(row: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
+    """Yields time and id of each call of a row, oldest first."""
+    pairs = sorted((row.get("events") or "").split(_ITEM))
+    yield from ((time, event) for time, _, event in (pair.partition(_PART) for pair in pairs))
+
+
+def _wanted(principals: Principals, *, logins: bool) -> str:
+    """Condition for records that may belong to a target or an unknown principal; never too narrow
+    for the reader.
+    """
+    if principals.targets is None:
+        return "TRUE"
+    targets = sorted(principals.targets, key=lambda one: one.arn)
+    alternatives = [each for target in targets for each in _caller(target)]
+    if logins:
+        alternatives += [_login(target) for target in targets if target.kind == "role"]
+    # A target's record always has these fields: NULL must not count as wanted.
+    return (
+        f"coalesce({' OR '.join(alternatives)}, useridentity IS NULL)" if alternatives else "FALSE"
+    )
+
+
+def _caller(target: Principal) -> Iterator[str]:
+    # `_` in a name matches any letter in LIKE; the record reader drops the surplus.
+    own = f"arn:{target.partition}:iam::{target.account}:{target.kind}/%{target.name}"
+    yield f"useridentity.sessioncontext.sessionissuer.arn LIKE {_text(own)}"
+    yield f"useridentity.arn LIKE {_text(own)}"
+    if target.kind == "role":
+        session = f"arn:{target.partition}:sts::{target.account}:assumed-role/{target.name}/%"
+        yield f"useridentity.arn LIKE {_text(session)}"
+    else:
+        yield f"(useridentity.arn IS NULL AND useridentity.username = {_text(target.name)})"
+
+
+def _login(target: Principal) -> str:
+    """Condition for the logins of identities and workloads to a role, whose caller is not the role
+    yet.
+    """
+    role = f"%arn:{target.partition}:iam::{target.account}:role/%{target.name}%"
+    services = _texts(tuple(sorted(workload_services())))
+    by_service = f"eventname = '{ASSUME_ROLE}' AND useridentity.invokedby IN ({services})"
+    events = f"(eventname IN ({_texts(tuple(LOGIN_EVENTS))}) OR {by_service})"
+    return (
+        f"(eventsource = 'sts.amazonaws.com' AND {events} AND requestparameters LIKE {_text(role)})"
+    )
+
+
+def _times(window: Window) -> Iterator[str]:
+    # A record without a time may be in the window, and a time in another format cannot be compared
+    # as text. Without the letter Z, fractions of the window's first second are included.
+    for sign, time in ((">=", window.start), ("<", window.end)):
+        if time:
+            shaped = "eventtime NOT LIKE '____-__-__T__:__:__%Z'"
+            yield f"(eventtime IS NULL OR eventtime {sign} '{time:%Y-%m-%dT%H:%M:%S}' OR {shaped})"
+
+
+_MOST_STREAMS = 20_000
+
+
+def _distinct(value: str) -> str:
+    """The distinct values of a group as one text."""
+    return f"array_join(slice(array_agg(DISTINCT {value}), 1, {_MOST_STREAMS}), chr(29))"
+
+
+_DAY = "substr(eventtime, 1, 10)"
+_DATA = {"eventcategory": "Data", "managementevent": "false"}
+"""Column -> its value for data events."""
+
+
+def _listed(text: str) -> Iterator[Mapping[str, str]]:
+    for item in text.split(_ITEM) if text else ():
+        kind, _, arn = item.partition(_PART)
+        yield {name: value for name, value in (("ARN", arn), ("type", kind)) if value}
+
+
+def _parsed(text: str | None) -> object:
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _texts(values: Sequence[str]) -> str:
+    return ", ".join(map(_text, values))
+
+
+def table_gaps(
+    table: CloudTrailTable, named: str, window: Window, principals: Principals, now: datetime
+) -> Iterator[Gap]:
+    """Yields gaps for accounts, regions and days outside the table's location or partitions."""
+    account, region, _ = location_parts(table.template.removeprefix("s3://"))
+    regions = (
+        (region,)
+        if region
+        else _listed_values(table, [key for key in table.partitions if "region" in key])
+    )
+    if regions:
+        detail = f"{named}: the table has {', '.join(regions)} only"
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions(regions)), detail)
+    accounts = (account,) if account else _listed_values(table, ACCOUNT_KEYS)
+    missing = [each for each in target_accounts(principals) if accounts and each not in accounts]
+    if missing:
+        yield Gap(
+            GapKind.SOURCE_FAILED,
+            Scope(),
+            f"{named}: the table does not have the account {', '.join(missing)}",
+        )
+    for key in table.partitions:
+        reason = _missing_days(table, key, window, now)
+        if reason:
+            yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: {reason}")
+
+
+def _listed_values(table: CloudTrailTable, keys: Sequence[str]) -> tuple[str, ...]:
+    """The values of the first of these partition keys that has a list of them."""
+    lists = (table.parameters.get(f"projection.{key}.values", "") for key in keys)
+    return tuple(each.strip() for each in next(filter(None, lists), "").split(",") if each.strip())
+
+
+def _missing_days(table: CloudTrailTable, key: str, window: Window, now: datetime) -> str:
+    """Why days of the window may be outside the range of a partition key; empty where none is."""
+    dates, form = table.parameters.get(f"projection.{key}.range", ""), table.date_format(key)
+    is_date = form or table.parameters.get(f"projection.{key}.type", "").lower() == "date"
+    if not dates or not is_date or window.start is None:
+        return ""
+    first, _, last = (each.strip() for each in dates.partition(","))
+    begin = first
+    if years := re.fullmatch(r"NOW-(\d{1,2})YEARS?", first):
+        begin = f"{now - timedelta(days=365 * int(years[1])):{form}}"
+    # The range includes its whole last day or year: only the beginning of the day is compared, as
+    # text.
+    until = f"{min(window.end or now, now):{form}}"
+    if (
+        form
+        and begin <= f"{window.start:{form}}"
+        and (last == "NOW" or (last[:1].isdigit() and until <= last))
+    ):
+        return ""
+    return f"the table has {key} from {first} to {last} only"
+
+
+def _quoted(name: str) -> str:
+    """Quotes the name of a table or column; raises `ValueError` for a name that cannot be
+    quoted.
+    """
+    if not re.fullmatch(r"[^\"`\x00-\x1f]{1,255}", name):
+        raise ValueError(f"no name of a table or column: {name!r}")
+    return f'"{name}"'

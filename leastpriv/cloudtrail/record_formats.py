@@ -1,0 +1,316 @@
+"""Reads the records of a file in any known format, one at a time: memory is limited by the largest
+record.
+
+CloudTrail's five-minute summaries of data events are read as signs of use, which keep a permission
+and never add one. A summary counts event names, resources and callers of one service, grouped by
+one of them ("CloudTrail record contents for aggregated events" and "Aggregating data events" of the
+CloudTrail User Guide, read 2026-11-27). It shows neither which caller used which resource nor
+whether AWS authorized the call, so that each use has an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+from leastpriv.aws.arns import Principals, principal_of
+from leastpriv.cloudtrail.caller import Caller
+from leastpriv.cloudtrail.record import EMPTY_OBJECT, EventFields, event_time, object_of
+from leastpriv.cloudtrail.record_blocks import DamagedFileError, first_piece
+from leastpriv.models import AGGREGATED, Call
+
+_TYPE = "AwsAggregatedEvent"
+_EVENT, _RESOURCE, _CALLER = "eventName", "resourceARN", "userIdentity"
+_MOST = 1_000
+"""Uses of one summary."""
+
+
+def is_aggregated(record: object) -> bool:
+    """Whether a record is a summary of data events."""
+    return isinstance(record, Mapping) and record.get("eventType") == _TYPE
+
+
+def aggregated_calls(record: Mapping[str, object], principals: Principals) -> Iterator[Call]:
+    """Yields a call with an unknown outcome for each event, resource and target that a summary may
+    speak of.
+
+    A summary without readable callers may speak of any target of its account.
+    """
+    start = object_of(record.get("timeWindow")).get("windowStart")
+    account, time = str(record.get("accountId") or ""), event_time({"eventTime": start})
+    summary = object_of(record.get("summary"))
+    details = summary.get("details")
+    found: dict[str, tuple[str, ...]] = {}
+    for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
+        fields = object_of(each)
+        statistics = fields.get("statistics")
+        names = (
+            [object_of(one).get("name") for one in statistics]
+            if isinstance(statistics, list)
+            else []
+        )
+        dimension = str(fields.get("dimension") or "")
+        found[dimension] = (
+            *found.get(dimension, ()),
+            *(name for name in names if isinstance(name, str) and name),
+        )
+    if time is None or not found.get(_EVENT):
+        return
+    named = [principal_of(name) for name in found.get(_CALLER, ())]
+    callers = {
+        each.arn
+        for each in named
+        if each and principals.targets is not None and principals.wants(each.arn)
+    }
+    if not any(named) and principals.include(account):
+        callers |= {each.arn for each in principals.targets or () if each.account == account}
+    number = 0
+    for principal in sorted(callers):
+        caller = Caller(principal, principal.split(":")[4], "", "", AGGREGATED)
+        for name in found[_EVENT]:
+            shape = EventFields.of(
+                {**record, "eventName": name, "eventCategory": "", "managementEvent": None}
+            )
+            if not (shape.source and shape.name):
+                continue
+            for resource in found.get(_RESOURCE) or ("",):
+                number += 1
+                if number > _MOST:
+                    return
+                content = (EMPTY_OBJECT, EMPTY_OBJECT, (resource,) if resource else ())
+                yield shape.call(
+                    caller, "", time, f"{record.get('eventId') or ''}/{number}", content
+                )
+
+
+MAX_RECORD = 16 * 1024 * 1024
+"""Characters of one JSON value: limits the effect of a quote that is never closed."""
+
+_BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
+# The list of a whole file: a trail's file and the outputs of lookup-events and filter-log-events.
+_LIST = re.compile(r'\{\s*"(?:Records|Events|events)"\s*:\s*\[')
+_KEYS_OF_LIST = ("Records", "Events", "events")
+# Outside a list a record begins a line: a program logs a text before it.
+_NEXT_LINE = re.compile(r"(?<=\n)\{")
+_BEGINS_LIST = re.compile(r'\[[ \t\r\n]*["{\[\]]')
+# Bytes that are not UTF-8, as the decoder passes them on.
+_INVALID = re.compile("[\udc80-\udcff]")
+_DECODER = json.JSONDecoder(strict=False)
+
+# Each format occurs in published data sets, or in the output of the named tool.
+_LISTS = ("Records", "Events", "logEvents", "events", "results", "hits")
+"""A trail's file; lookup-events; CloudWatch Logs: subscription, filter-log-events, Logs Insights;
+Elasticsearch.
+"""
+_OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
+"""EventBridge; Elasticsearch; Splunk."""
+_TEXTS = ("CloudTrailEvent", "message", "@message", "_raw")
+"""lookup-events; CloudWatch Logs and Logstash; Logs Insights; Splunk."""
+_LOGGER_FIELDS = frozenset({"level", "log.level", "levelname", "severity", "logger", "logger_name"})
+"""Fields by which programs' loggers mark a line: its message is no record."""
+_DEPTH = 6
+
+
+def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
+    """Yields the records in a value of a file; an unknown value is passed on unchanged.
+
+    A text is one whole record or none: programs log texts that contain records, and such a text is
+    no call.
+    """
+    if isinstance(value, str):
+        yield _record_in_text(value)
+        return
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(each, Mapping) and "field" in each for each in value)
+    ):
+        # A row of Logs Insights: `[{"field": "@message", "value": "{…}"}]`.
+        value = {str(each["field"]): each.get("value") for each in value}
+    if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
+        yield value
+        return
+    inner: object | None = None
+    if _LOGGER_FIELDS.isdisjoint(value):
+        forms = (
+            (key, kind)
+            for keys, kind in ((_LISTS, list), (_OBJECTS, Mapping), (_TEXTS, str))
+            for key in keys
+        )
+        inner = next((value[key] for key, kind in forms if isinstance(value.get(key), kind)), None)
+    if inner is None:
+        yield value
+        return
+    for item in inner if isinstance(inner, list) else [inner]:
+        yield from unwrap(item, depth - 1)
+
+
+_CLAIMS_RECORD = re.compile(r'\s*\{\s*"eventVersion"')
+
+
+def _record_in_text(text: str) -> object:
+    """Decodes a text, such as the message of a log event, that is exactly one record as CloudTrail
+    writes it.
+
+    Returns:
+        the record; an empty object if the text is no record; the text if it is a damaged or
+        incomplete one.
+    """
+    try:
+        record = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return text if _CLAIMS_RECORD.match(text) else {}
+    if is_aggregated(record):
+        return record
+    if not isinstance(record, Mapping) or "eventName" not in record:
+        return {}
+    # S3 and DynamoDB notify programs of events with similar fields, from the source `aws:s3`.
+    if not str(record.get("eventSource", ".amazonaws.com")).endswith(".amazonaws.com"):
+        return {}
+    # `parse_record` reports the other fields of a call if they are missing.
+    return (
+        record
+        if "userIdentity" not in record or {"eventVersion", "eventID"} <= record.keys()
+        else text
+    )
+
+
+def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]:
+    """Yields the JSON values of a file in order, whose bytes begin inside `depth` open brackets.
+
+    The values are the elements of `{"Records": […]}` or of a list, or one object per line.
+    Raises DamagedFileError where the file is damaged behind the values before, or cannot be read.
+    """
+    return _Scanner(_texts(pieces), depth).values()
+
+
+class _Scanner:
+    """Scans the text with one chunk and one record in memory."""
+
+    def __init__(self, texts: Iterator[str], depth: int) -> None:
+        self._texts = texts
+        self._text = ""
+        self._at = 0
+        self._depth = depth
+        self._ended = False
+        self._broken = ""
+
+    def values(self) -> Iterator[object]:
+        if not self._skip_blank():
+            raise DamagedFileError(self._broken or "it is empty")
+        while self._skip_blank():
+            first = self._text[self._at]
+            if self._is_bracket(first):
+                continue
+            if first == '"' and self._depth:
+                yield from self._member()
+            elif (self._depth or first in '{["') and self._decode():
+                yield self._value
+            elif self._depth or not self._next_line():
+                raise self._damage()
+        if self._broken or self._depth:
+            raise DamagedFileError(self._broken or "it ends in the middle of a list")
+
+    def _damage(self) -> DamagedFileError:
+        return DamagedFileError(self._broken or "it is damaged or ends in the middle of a record")
+
+    def _next_line(self) -> bool:
+        """Outside a list, moves to the next object that begins a line; the file is damaged all the
+        same.
+        """
+        self._broken, self._at = str(self._damage()), self._at + 1
+        while not (match := _NEXT_LINE.search(self._text, self._at)):
+            # The last character may be the line end before it.
+            self._at = max(self._at, len(self._text) - 1)
+            if not self._fill_more():
+                return False
+        self._at = match.start()
+        return True
+
+    def _is_bracket(self, first: str) -> bool:
+        """Moves over the start or the end of a list, or of an object that contains one."""
+        if first in "]}":
+            self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
+            return True
+        while len(self._text) - self._at < 64 and self._fill_more():
+            pass
+        if first == "[" and (self._depth or _BEGINS_LIST.match(self._text, self._at)):
+            self._at, self._depth = self._at + 1, self._depth + 1
+            return True
+        match = _LIST.match(self._text, self._at)
+        if match:
+            self._at, self._depth = match.end(), self._depth + 2
+        return match is not None
+
+    def _member(self) -> Iterator[object]:
+        """Skips a member of the object around the list; a string in a list is a value."""
+        if not self._decode():
+            raise self._damage()
+        key = self._value
+        if not self._skip_blank() or self._text[self._at] != ":":
+            yield key
+            return
+        self._at += 1
+        is_list = self._skip_blank() and self._text[self._at] == "[" and key in _KEYS_OF_LIST
+        if not is_list and not self._decode():
+            raise self._damage()
+
+    def _decode(self) -> bool:
+        """Decodes the value at this position, and reads on while it is incomplete; false where it
+        is damaged.
+        """
+        while True:
+            try:
+                self._value, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                # A fault in the last characters may be the end of the chunk: `fals`, `\u00e`,
+                # `-Infinit`.
+                is_cut = (
+                    error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
+                )
+                if is_cut and len(self._text) - self._at < MAX_RECORD and self._fill_more():
+                    continue
+                return False
+            except (ValueError, RecursionError):
+                return False
+            if not self._text.isascii() and _INVALID.search(self._text, self._at, end):
+                return False
+            # A number or word may continue in the next chunk.
+            if end == len(self._text) and self._text[end - 1] not in '}]"' and self._fill_more():
+                continue
+            self._at = end
+            return True
+
+    def _skip_blank(self) -> bool:
+        """Moves to the next character that is not blank; false at the end."""
+        while True:
+            match = _BLANK.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return True
+            if not self._fill_more():
+                return False
+
+    def _fill_more(self) -> bool:
+        if self._ended:
+            return False
+        try:
+            self._text, self._at = self._text[self._at :] + next(self._texts), 0
+        except StopIteration:
+            self._ended = True
+        except DamagedFileError as broken:
+            self._ended, self._broken = True, str(broken)
+        return not self._ended
+
+
+def _texts(pieces: Iterator[bytes]) -> Iterator[str]:
+    first = first_piece(pieces)
+    encoding = "utf-16" if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+    errors = "replace" if encoding == "utf-16" else "surrogateescape"
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    yield decoder.decode(first)
+    for piece in pieces:
+        yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)

@@ -1,0 +1,419 @@
+"""Reads blocks of records into calls, gaps and statistics, equal to `record.py` but by type and
+with caches.
+
+The caller and the coverage of a record are computed once for all records with equal fields. Where
+only the targets' calls are read, a block without a target's name is not decoded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import compress
+
+from msgspec import Raw, Struct
+
+from leastpriv.aws.arns import Principals, Window, principal_of
+from leastpriv.cloudtrail.caller import (
+    OTHER_TYPES,
+    Caller,
+    is_access_key,
+    without_session,
+    workload_services,
+)
+from leastpriv.cloudtrail.coverage import folder_of
+from leastpriv.cloudtrail.record import (
+    ASSUME_ROLE,
+    EMPTY_OBJECT,
+    LOGIN_EVENTS,
+    EventFields,
+    SkipReason,
+    find_caller,
+    object_of,
+    parse_record,
+    resources_of,
+)
+from leastpriv.cloudtrail.record_blocks import (
+    NULL,
+    DecodedIdentity,
+    DecodedRecord,
+    decode_block,
+    decode_resource_arns,
+    decode_value,
+    full_record,
+    has_name,
+    identity_fields,
+    target_name_search,
+)
+from leastpriv.cloudtrail.statistics import CoverageCounter, ReadStatistics
+from leastpriv.models import Call, Gap
+from leastpriv.permissions.tool_lifecycle import program_of
+
+_NOT_WANTED, _OTHER = SkipReason.NOT_WANTED.value, SkipReason.OTHER_CALLER.value
+_REMEMBERED = 4_000
+"""Callers, kinds of records and requests in the cache."""
+_LONGEST_KEPT = 512
+"""Bytes of a request in the cache."""
+_SHORT = 7
+"""Fields in the key of a caller whose role the record names."""
+_KNOWN_KEYS = 20_000
+"""Kinds of records of one day, by event name, that were counted already."""
+
+_Key = tuple[object, ...]
+
+
+class _OtherCaller(Struct, eq=False):
+    """A caller that is no target, with the number of its calls since the last survey."""
+
+    arn: str
+    count: int = 0
+
+
+class _Target(Struct, eq=False):
+    """A target, with its sessions by ARN and principal id of the records."""
+
+    caller: Caller
+    sessions: dict[tuple[str | None, str | None], Caller] = {}
+
+
+_Kind = _Target | _OtherCaller | str | object
+_SLOW = object()
+"""The whole record decides who called, or whether it is a login."""
+
+
+class RecordReader:
+    """Reads blocks for one set of targets. For one thread."""
+
+    def __init__(self, window: Window, principals: Principals, *, survey: bool = True) -> None:
+        """`survey` False: only the targets' calls count, not the coverage of all records."""
+        self._names = target_name_search(principals)
+        self.sought = None if survey else self._names
+        """The search for the targets' names; `None` where all records are read."""
+        self.window, self.principals = window, principals
+        self._is_bounded = window != Window()
+        self._survey = survey
+        self._callers: dict[_Key, _Kind] = {}
+        self._others_by_role: dict[str, _OtherCaller] = {}
+        self._others: list[_OtherCaller] = []
+        """Other callers with a call since the last survey."""
+        self._shapes: dict[_Key, EventFields] = {}
+        self._requests: dict[bytes, Mapping[str, object]] = {}
+        self._covers: dict[_Key, tuple[_Key, CoverageCounter]] = {}
+        self._touched: dict[_Key, CoverageCounter] = {}
+        self._day = 0
+        self._known: set[_Key] = set()
+        """Kinds of records that were counted for this day since the last survey."""
+        self._data: dict[_Key, CoverageCounter] = {}
+        """The data events among them."""
+        self._folders: dict[bytes, tuple[str, ...]] = {}
+
+    def read(
+        self, block: bytes, statistics: ReadStatistics, *, checked: bool
+    ) -> list[Call | Gap] | None:
+        """Returns the calls and gaps of a block in order; `None` and no counts where a record does
+        not decode.
+
+        `checked`: a checksum covers the bytes, so that records without a target's name need not be
+        decoded.
+        """
+        rows = decode_block(block, self.sought if checked else None)
+        if rows is None:
+            return None
+        held = len(rows)
+        try:
+            texts = [row.eventTime for row in rows]
+            times = list(map(datetime.fromisoformat, texts))
+            if {time.tzinfo for time in times} - {UTC}:
+                raise ValueError(texts)
+            if self._is_bounded:
+                inside = list(map(self.window.contains, times))
+                rows, times = list(compress(rows, inside)), list(compress(times, inside))
+            kinds = self._kinds(rows)
+            items = [
+                self._item(row, time, kind)
+                for row, time, kind in zip(rows, times, kinds, strict=True)
+                if type(kind) is not _OtherCaller and type(kind) is not str
+            ]
+        except (ValueError, RecursionError):
+            return None
+        statistics.outside_window += held - len(rows)
+        statistics.records += len(rows)
+        if self._survey and rows:
+            self._cover(rows, times, statistics)
+        for kind, count in Counter(kinds).items():
+            if isinstance(kind, _OtherCaller):
+                statistics.skipped[_NOT_WANTED] += count
+                if not kind.count:
+                    self._others.append(kind)
+                kind.count += count
+            elif isinstance(kind, str):
+                statistics.skipped[kind] += count
+        statistics.skipped.update([item for item in items if isinstance(item, str)])
+        return [item for item in items if not isinstance(item, str)]
+
+    def survey(self, statistics: ReadStatistics) -> None:
+        """Adds the coverage of the records since the last call to the statistics."""
+        for cover in self._touched.values():
+            cover.add_to(statistics)
+        self._touched.clear()
+        self._known.clear()
+        for other in self._others:
+            statistics.note_caller(other.arn, other.count)
+            other.count = 0
+        self._others.clear()
+        if len(self._covers) > _REMEMBERED:
+            self._covers.clear()
+
+    def _kinds(self, rows: Sequence[DecodedRecord]) -> list[_Kind]:
+        """Returns the caller of each record: a target, another caller, or the reason why it has
+        none.
+        """
+        # All fields that `find_caller` reads, except what differs for each session of a role that
+        # the record names.
+        keys: list[_Key] = [
+            (
+                session,
+                identity.type,
+                identity.accountId,
+                identity.invokedBy,
+                row.eventSource if row.eventType is None else row.eventType,
+                row.eventCategory,
+                row.sessionCredentialFromConsole,
+            )
+            if (identity := row.userIdentity)
+            and (session := identity.sessionContext)
+            and session.sessionIssuer
+            and session.sessionIssuer.arn
+            else _other_key(row)
+            for row in rows
+        ]
+        find = self._callers.get
+        kinds = [find(key) or self._kind(row, key) for key, row in zip(keys, rows, strict=True)]
+        if _OTHER in kinds:
+            return [
+                _SLOW if kind == _OTHER and self._may_be_login(row) else kind
+                for kind, row in zip(kinds, rows, strict=True)
+            ]
+        return kinds
+
+    def _may_be_login(self, row: DecodedRecord) -> bool:
+        """Whether `parse_record` needs the whole record of a caller without permissions."""
+        if row.eventName == ASSUME_ROLE:
+            service = (row.userIdentity and row.userIdentity.invokedBy) or ""
+            if service.removesuffix(".cn") not in workload_services():
+                return False
+        elif row.eventName not in LOGIN_EVENTS:
+            return False
+        # The request or the response names the role.
+        return not self._names or any(
+            has_name(self._names, bytes(raw))
+            for raw in (row.requestParameters, row.responseElements)
+        )
+
+    def _kind(self, row: DecodedRecord, key: _Key) -> _Kind:
+        if len(self._callers) >= _REMEMBERED:
+            self._callers.clear()
+            self._others_by_role.clear()
+        identity = row.userIdentity
+        issuer = identity and identity.sessionContext and identity.sessionContext.sessionIssuer
+        name = (issuer and issuer.arn) or (identity and identity.arn) or ""
+        found = find_caller(identity_fields(row), self.principals.wants, self.principals.include)
+        kind: _Kind = _SLOW
+        if isinstance(found, Caller):
+            kind = _Target(found)
+        elif found is SkipReason.NOT_WANTED and identity:
+            # A role may have many sessions: one counter for all of them.
+            role = without_session(name)
+            kind = self._others_by_role.setdefault(role, _OtherCaller(role))
+        elif isinstance(found, SkipReason) and identity:
+            kind = found.value
+        if len(key) != _SHORT or principal_of(name):
+            self._callers[key] = kind
+        return kind
+
+    def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
+        identity = row.userIdentity
+        if type(kind) is _Target and identity:
+            caller = kind.sessions.get((identity.arn, identity.principalId)) or _session(
+                kind, identity
+            )
+            shape = self._shape(row)
+            resources = () if row.resources is NULL else decode_resource_arns(row.resources)
+            if resources is not None and shape.source and shape.name:
+                content = (
+                    EMPTY_OBJECT
+                    if row.requestParameters == NULL
+                    else self._request(row.requestParameters),
+                    EMPTY_OBJECT if row.responseElements == NULL else _object(row.responseElements),
+                    resources,
+                )
+                key = identity.accessKeyId
+                return shape.call(
+                    caller,
+                    key if key and is_access_key(key) else "",
+                    time,
+                    row.eventID or "",
+                    content,
+                )
+        # A field is missing or has a rare form.
+        whole = parse_record(full_record(row), self.principals.wants, self.principals.include)
+        return whole.value if isinstance(whole, SkipReason) else whole
+
+    def _request(self, raw: Raw) -> Mapping[str, object]:
+        """Decodes a request; equal ones of many calls are the same object, of which the mapping
+        makes use.
+        """
+        text = bytes(raw)
+        found = self._requests.get(text)
+        if found is None:
+            found = _object(raw)
+            if len(text) <= _LONGEST_KEPT:
+                if len(self._requests) >= _REMEMBERED:
+                    self._requests.clear()
+                self._requests[text] = found
+        return found
+
+    def _shape(self, row: DecodedRecord) -> EventFields:
+        if row.errorMessage is not None:
+            # There may be as many as there are records.
+            return EventFields.of(identity_fields(row))
+        key = (
+            row.eventSource,
+            row.eventName,
+            row.awsRegion,
+            row.readOnly,
+            row.managementEvent,
+            row.eventCategory,
+            row.errorCode,
+            row.omitted,
+            program_of(row.userAgent or ""),
+        )
+        shape = self._shapes.get(key)
+        if shape is None:
+            if len(self._shapes) >= _REMEMBERED:
+                self._shapes.clear()
+            shape = self._shapes[key] = EventFields.of(identity_fields(row))
+        return shape
+
+    def _cover(
+        self, rows: Sequence[DecodedRecord], times: list[datetime], statistics: ReadStatistics
+    ) -> None:
+        first, last = min(times), max(times)
+        statistics.note_times(first, last)
+        if first.toordinal() == last.toordinal():
+            self._cover_day(rows, first.toordinal())
+            return
+        days = list(map(datetime.toordinal, times))
+        for day in sorted(set(days)):
+            self._cover_day(
+                [row for row, other in zip(rows, days, strict=True) if other == day], day
+            )
+
+    def _cover_day(self, rows: Sequence[DecodedRecord], day: int) -> None:
+        """Counts each kind of record and event name once a day: most records share them."""
+        if day != self._day or len(self._known) > _KNOWN_KEYS:
+            self._day = day
+            self._known.clear()
+        if not self._known:
+            self._data.clear()
+        keys: list[_Key] = [
+            (
+                row.eventSource,
+                row.awsRegion,
+                row.readOnly,
+                row.managementEvent,
+                row.eventCategory,
+                row.recipientAccountId or _account(row),
+                row.eventName,
+            )
+            for row in rows
+        ]
+        fresh = set(keys) - self._known
+        if fresh:
+            by_key = dict(zip(keys, rows, strict=True))
+            for key in fresh:
+                self._cover_kind(key, by_key[key], day)
+        data = self._data
+        if data:
+            for row, cover in [
+                (row, data[key]) for key, row in zip(keys, rows, strict=True) if key in data
+            ]:
+                if row.resources is not NULL:
+                    cover.note_folders(day, row.eventName, self._folders_of(row))
+
+    def _cover_kind(self, key: _Key, row: DecodedRecord, day: int) -> None:
+        shape, cover = self._covers.get(key[:-1], (key[:-1], None))
+        if cover is None:
+            cover = CoverageCounter.of(identity_fields(row), self.principals)
+            self._covers[shape] = shape, cover
+        self._touched[shape] = cover
+        # The texts of one shape are shared by all its keys.
+        key = (*shape, row.eventName)
+        self._known.add(key)
+        cover.names.add(row.eventName)
+        cover.days.add(day)
+        if cover.data and cover.own:
+            self._data[key] = cover
+
+    def _folders_of(self, row: DecodedRecord) -> Iterable[str]:
+        """Returns the folders of a data event's resources; those of objects in one folder are
+        decoded once.
+        """
+        raw = bytes(row.resources)
+        end = raw.rfind(b"/")
+        start = raw.rfind(b":s3:::", 0, max(end, 0))
+        is_object = start >= 0 and raw.find(b'"', start, end) < 0
+        key = raw[:end] + raw[raw.find(b'"', end) :] if is_object else raw
+        found = self._folders.get(key)
+        if found is None:
+            if len(self._folders) >= _REMEMBERED:
+                self._folders.clear()
+            arns = decode_resource_arns(row.resources)
+            found = tuple(
+                map(folder_of, resources_of(decode_value(row.resources)) if arns is None else arns)
+            )
+            self._folders[key] = found
+        return found
+
+
+def _session(target: _Target, identity: DecodedIdentity) -> Caller:
+    if len(target.sessions) >= _REMEMBERED:
+        target.sessions.clear()
+    found = target.caller.in_session(identity.arn or "", identity.principalId or "")
+    target.sessions[identity.arn, identity.principalId] = found
+    return found
+
+
+def _other_key(row: DecodedRecord) -> _Key:
+    """All fields that `find_caller` reads for a caller that is no session of a named role."""
+    identity = row.userIdentity
+    kind = row.eventSource if row.eventType is None else row.eventType
+    if identity is None:
+        return ()
+    if identity.type in OTHER_TYPES:
+        return identity.type, kind, row.eventCategory
+    return (
+        identity.sessionContext,
+        identity.type,
+        identity.accountId,
+        identity.invokedBy,
+        kind,
+        row.eventCategory,
+        row.sessionCredentialFromConsole,
+        identity.arn,
+        None
+        if identity.arn and identity.type == "IAMUser"
+        else (identity.principalId, identity.userName),
+        None if identity.arn else row.awsRegion,
+    )
+
+
+def _account(row: DecodedRecord) -> tuple[str | None, str | None]:
+    identity = row.userIdentity
+    return (identity.accountId, identity.arn) if identity else (None, None)
+
+
+def _object(raw: Raw) -> Mapping[str, object]:
+    found = decode_value(raw)
+    return found if type(found) is dict else object_of(found)

@@ -1,0 +1,298 @@
+"""Counts what was read, and what the evidence covers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TypeVar
+
+from msgspec import Struct, field
+
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.cloudtrail.coverage import (
+    LOGGED_KINDS,
+    Coverage,
+    DataStream,
+    SelectedData,
+    folder_of,
+    mask_of,
+)
+from leastpriv.cloudtrail.record import (
+    account_of,
+    is_data_event,
+    is_management_event,
+    read_only,
+    region_of,
+    resources_of,
+)
+
+_DISTINCT = 1_000
+"""Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any
+text.
+"""
+_MOST_EVENTS = 20_000
+"""Event names kept: AWS has about as many operations."""
+_MOST_STREAMS = 20_000
+"""Prefixes of data events kept; more prefixes are not counted as recorded."""
+_MOST_DAYS = 5_000
+"""Days kept of one region: CloudTrail began in 2013."""
+
+
+_OPEN = Window()
+_COUNTS = (
+    "files", "damaged_files", "foreign_files", "records", "calls", "duplicates", "outside_window",
+    "requests",
+)  # fmt: skip
+
+
+class ReadStatistics(Struct):
+    """Counters of one reading: "N files, M records, K calls", and the coverage; updated while
+    reading.
+    """
+
+    files: int = 0
+    damaged_files: int = 0
+    foreign_files: int = 0
+    """JSON files without a CloudTrail record."""
+    records: int = 0
+    calls: int = 0
+    duplicates: int = 0
+    outside_window: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Records that are not a call of the targets, by reason (`SkipReason`)."""
+    callers: Counter[str] = field(default_factory=Counter)
+    """Number of calls of other callers, by ARN without the session."""
+    regions: set[str] = set()
+    """Regions of files and of all records: the evidence covers them."""
+    events: set[str] = set()
+    """Management events of any principal, as event source and name:
+    `sqs.amazonaws.com:CreateQueue`.
+    """
+    days: dict[str, set[int]] = {}
+    """Region -> days (`date.toordinal`) with a record of any principal."""
+    logged: dict[tuple[str, str], set[int]] = {}
+    """Region and kind of `LOGGED_KINDS` -> days with such a management event: a trail may exclude
+    some.
+    """
+    data: dict[DataStream, int] = {}
+    """Days with such a data event of any principal, as a mask."""
+    selected: frozenset[SelectedData] = frozenset()
+    """Data events that the trail's event selectors include."""
+    every_region: bool = False
+    """The trail records every region."""
+    first: datetime | None = None
+    last: datetime | None = None
+    """Times of the first and last record of any principal in the window."""
+    requests: int = 0
+    """Answered requests to AWS; a repeated request counts once."""
+    newest: datetime | None = None
+    """Time of the targets' newest call, duplicates included."""
+
+    def note_times(self, first: datetime, last: datetime) -> None:
+        """Adds the times of the first and last of some records."""
+        self.first, self.last = min(self.first or first, first), max(self.last or last, last)
+
+    def note_call(self, time: datetime) -> None:
+        """Adds the time of a target's call."""
+        self.newest = max(self.newest or time, time)
+
+    def cover(self, region: str, first: datetime, last: datetime) -> None:
+        """Counts a region as read completely in a period: all kinds of management events on every
+        day.
+        """
+        days = set(range(first.toordinal(), last.toordinal() + 1))
+        _add_days(self.days, region, days)
+        for kind in LOGGED_KINDS:
+            _add_days(self.logged, (region, kind), days)
+
+    def note_caller(self, arn: str, times: int = 1) -> None:
+        """Counts calls of a role or user that is no target: a message about a wrong name lists
+        them.
+        """
+        if arn and (arn in self.callers or len(self.callers) < _DISTINCT):
+            self.callers[arn] += times
+
+    def absorb(self, other: ReadStatistics) -> None:
+        """Adds the counters of another reading."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.skipped.update(other.skipped)
+        for name, count in other.callers.items():
+            self.note_caller(name, count)
+        for region in other.regions:
+            add_name(self.regions, region)
+        _add_events(self.events, other.events)
+        for region, days in other.days.items():
+            _add_days(self.days, region, days)
+        for key, days in other.logged.items():
+            _add_days(self.logged, key, days)
+        _add_streams(self.data, other.data)
+        if other.first and other.last:
+            self.note_times(other.first, other.last)
+
+
+class CoverageCounter(Struct):
+    """Counts the coverage of records with equal fields.
+
+    Only records of the principals' own accounts count: another account's trail may record other
+    events.
+    """
+
+    own: bool
+    region: str = ""
+    source: str = ""
+    data: bool = False
+    kind: str = ""
+    """`management-read`, `management-write`, `data-read`, `data-write`; empty where unknown."""
+    management: bool = False
+    """The records say that they are management events; old ones do not say what they are."""
+    names: set[str] = set()
+    """Event names of the records."""
+    days: set[int] = set()
+    streams: dict[tuple[str, str], set[int]] = {}
+    """Event name and prefix of data events -> their days."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, object], principals: Principals) -> CoverageCounter:
+        """Creates a counter for records like this one."""
+        if not principals.include(account_of(record)):
+            return cls(own=False)
+        data, reads = is_data_event(record), read_only(record)
+        kind = (
+            ""
+            if reads is None
+            else f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
+        )
+        source = str(record.get("eventSource") or "")
+        return cls(True, region_of(record), source, data, kind, is_management_event(record))
+
+    def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
+        """Counts the folders of a data event's resources: event selectors may name a prefix."""
+        for folder in folders:
+            known = self.streams.get((name, folder))
+            if known is None:
+                self.streams[name, folder] = {day}
+            else:
+                known.add(day)
+
+    def add_to(self, statistics: ReadStatistics) -> None:
+        """Adds the counts to the statistics, and resets them."""
+        if self.own:
+            add_name(statistics.regions, self.region)
+            if self.management:
+                _add_events(
+                    statistics.events, (f"{self.source}:{name}" for name in self.names if name)
+                )
+        if self.own and self.days:
+            if self.region in statistics.regions:
+                _add_days(statistics.days, self.region, self.days)
+                for name in () if self.data else {self.source, self.kind} & LOGGED_KINDS:
+                    _add_days(statistics.logged, (self.region, name), self.days)
+            kind = self.kind.removeprefix("data-")
+            streams = {
+                DataStream(f"{self.source}:{name}", kind, prefix): mask_of(days)
+                for (name, prefix), days in self.streams.items()
+            }
+            _add_streams(statistics.data, streams)
+        for each in (self.names, self.days, self.streams):
+            each.clear()
+
+
+def total_coverage(
+    statistics: Iterable[ReadStatistics],
+    named_regions: Iterable[str] = (),
+    window: Window = _OPEN,
+    *,
+    every_region: bool = False,
+) -> Coverage:
+    """Merges what several sources cover; `every_region`: a source has the records of every
+    region.
+    """
+    whole = ReadStatistics()
+    for each in statistics:
+        whole.absorb(each)
+        every_region = every_region or each.every_region
+        whole.selected |= each.selected
+    return Coverage(
+        days={region: _dates(days) for region, days in sorted(whole.days.items())},
+        logged={key: _dates(days) for key, days in sorted(whole.logged.items())},
+        data=whole.data,
+        events=frozenset(whole.events),
+        selected=whole.selected,
+        every_region=every_region,
+        named_regions=frozenset(named_regions),
+        window=window,
+    )
+
+
+def _dates(days: Iterable[int]) -> frozenset[date]:
+    return frozenset(map(date.fromordinal, days))
+
+
+class RecordGroup(Struct, frozen=True):
+    """Equal records of any principal, of which a query returns what they have in common."""
+
+    record: Mapping[str, object]
+    times: Sequence[datetime]
+    """Of the first and the last."""
+    days: Iterable[datetime] = ()
+    names: Iterable[str] = ()
+    streams: Iterable[tuple[datetime, str, str]] = ()
+    """Day, event name and folder of data events."""
+
+
+def count_group(statistics: ReadStatistics, group: RecordGroup, principals: Principals) -> None:
+    """Counts the coverage of a group of records."""
+    found = CoverageCounter.of(group.record, principals)
+    for time in group.times:
+        statistics.note_times(time, time)
+        found.days.add(time.toordinal())
+    found.days.update(day.toordinal() for day in group.days)
+    found.names.update(group.names)
+    if found.data and found.own:
+        for day, name, folder in group.streams:
+            found.note_folders(day.toordinal(), name, (folder,))
+    found.add_to(statistics)
+
+
+def count_coverage(
+    statistics: ReadStatistics,
+    record: Mapping[str, object],
+    time: datetime | None,
+    principals: Principals,
+) -> None:
+    """Counts the coverage of one record of any principal; it may lack its time."""
+    name, times = str(record.get("eventName") or ""), [time] if time else []
+    streams = (
+        (day, name, folder_of(arn))
+        for day in times
+        for arn in resources_of(record.get("resources"))
+    )
+    count_group(statistics, RecordGroup(record, times, (), (name,), streams), principals)
+
+
+def add_name(names: set[str], name: str) -> None:
+    """Adds a name, unless it is empty or there are too many."""
+    if name and len(names) < _DISTINCT:
+        names.add(name)
+
+
+def _add_events(events: set[str], others: Iterable[str]) -> None:
+    if len(events) < _MOST_EVENTS:
+        events.update(others)
+
+
+_K = TypeVar("_K")
+
+
+def _add_days(days: dict[_K, set[int]], key: _K, others: set[int]) -> None:
+    known = days.setdefault(key, set())
+    if len(known) < _MOST_DAYS:
+        known |= others
+
+
+def _add_streams(streams: dict[DataStream, int], others: Mapping[DataStream, int]) -> None:
+    for stream, days in others.items():
+        if stream in streams or len(streams) < _MOST_STREAMS:
+            streams[stream] = streams.get(stream, 0) | days

@@ -1,0 +1,151 @@
+"""Expands AWS SAM templates and `Fn::ForEach` to CloudFormation, and reads what `samconfig.toml`
+says of the stack.
+
+The syntax of loops is that of the transform AWS::LanguageExtensions
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-foreach.html,
+not read: inferred from templates).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from leastpriv.declared.models import LOCAL_PATH, UNKNOWN, Stack
+from leastpriv.errors import InputError
+
+MANAGED_BUCKET = f"aws-sam-cli-managed-default-samclisourcebucket-{UNKNOWN}"
+"""The bucket that `sam deploy --resolve-s3` makes
+(https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html,
+read 2026-11-27)."""
+_LOCAL = ("CodeUri", "ContentUri", "DefinitionUri", "SchemaUri", "Location")
+_OVERRIDE = re.compile(r"(?:ParameterKey=)?([A-Za-z0-9]+)(?:,ParameterValue)?=(\"[^\"]*\"|\S*)")
+
+
+class _Session:
+    """What the translator asks of a session of Boto3; nothing in the result depends on it."""
+
+    region_name = "us-east-1"
+
+
+def after_transform(
+    document: Mapping[str, object], source: str, uploads: str
+) -> Mapping[str, object]:
+    """Returns the CloudFormation template that AWS SAM makes of a template.
+
+    Args:
+        document: the template.
+        source: its file.
+        uploads: bucket and beginning of the keys of uploaded files: `BUCKET/`, `BUCKET/PREFIX/`.
+
+    Raises:
+        InputError: AWS SAM refuses the template.
+    """
+    from samtranslator.model.exceptions import InvalidDocumentException
+    from samtranslator.parser.parser import Parser
+    from samtranslator.translator.translator import Translator
+
+    fragment = copy.deepcopy(dict(document))
+    resources = fragment.get("Resources")
+    nested: dict[str, str] = {}
+    for logical, entry in resources.items() if isinstance(resources, dict) else ():
+        properties = entry.get("Properties") if isinstance(entry, dict) else None
+        if isinstance(properties, dict):
+            local = [
+                key
+                for key in _LOCAL
+                if isinstance(properties.get(key), str) and "://" not in properties[key]
+            ]
+            nested.update((logical, properties[key]) for key in local if key == "Location")
+            properties.update(dict.fromkeys(local, f"s3://{uploads}{UNKNOWN}"))
+    try:
+        translator = Translator(None, Parser(), boto_session=_Session())
+        made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)
+    except InvalidDocumentException as error:
+        causes = "; ".join(
+            str(getattr(cause, "message", cause))
+            for cause in getattr(error, "causes", ()) or (error,)
+        )
+        raise InputError(f"{source}: AWS SAM rejects the template: {causes}") from error
+    for logical, path in nested.items():
+        made["Resources"][logical]["Metadata"] = {LOCAL_PATH: path}
+    return made
+
+
+def deployed_as(raw: bytes) -> Stack:
+    """Returns how a `samconfig.toml` deploys: stack, parameters, tags, bucket, as far as it says
+    so.
+    """
+    try:
+        config = tomllib.loads(raw.decode("utf-8", "replace"))
+    except tomllib.TOMLDecodeError:
+        return Stack()
+    given: dict[str, Any] = {}
+    default = config.get("default")
+    for command in ("global", "deploy"):
+        section = default.get(command) if isinstance(default, dict) else None
+        parameters = section.get("parameters") if isinstance(section, dict) else None
+        given |= parameters if isinstance(parameters, dict) else {}
+    overrides = given.get("parameter_overrides", "")
+    text = " ".join(map(str, overrides)) if isinstance(overrides, list) else str(overrides)
+    values = {key: value.strip('"') for key, value in _OVERRIDE.findall(text)}
+    prefix = f"{str(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
+    bucket = "" if given.get("resolve_s3") else str(given.get("s3_bucket") or "")
+    return Stack(
+        str(given.get("stack_name") or UNKNOWN), values, bool(given.get("tags")), bucket, prefix
+    )
+
+
+_LOOP = "Fn::ForEach::"
+_PARTS = 3
+_MOST_LEVELS = 40
+
+
+def without_loops(
+    value: object, items: Callable[[object], Sequence[str]], level: int = 0
+) -> object:
+    """Returns a JSON value with what its loops make in their place.
+
+    Args:
+        value: a part of a template.
+        items: the texts of a collection.
+        level: how deep the value is in the template.
+    """
+    if level > _MOST_LEVELS:
+        return value
+    if isinstance(value, list):
+        return [without_loops(each, items, level + 1) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    found: dict[str, object] = {}
+    for key, each in value.items():
+        if key.startswith(_LOOP) and isinstance(each, list) and len(each) == _PARTS:
+            for item in items(each[1]):
+                made = without_loops(_replaced(each[2], str(each[0]), item), items, level + 1)
+                found.update(made if isinstance(made, dict) else {})
+        else:
+            found[key] = without_loops(each, items, level + 1)
+    return found
+
+
+def _replaced(value: object, name: str, item: str) -> object:
+    """A value with an item in place of the variable of its loop; `&{…}` takes letters and digits
+    alone.
+    """
+    if isinstance(value, str):
+        return value.replace(f"${{{name}}}", item).replace(
+            f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item)
+        )
+    if isinstance(value, list):
+        return [_replaced(each, name, item) for each in value]
+    if isinstance(value, Mapping):
+        if value == {"Ref": name}:
+            return item
+        return {
+            str(_replaced(key, name, item)): _replaced(each, name, item)
+            for key, each in value.items()
+        }
+    return value

@@ -1,0 +1,361 @@
+"""Finds denials in log files of any size: time grows with the log, memory does not.
+
+A log is searched for a dozen words of which every denial contains one; only the text around them is
+parsed. Logs are files, folders, standard input, gzip files, and GitHub's zip archives.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from io import BufferedReader
+from itertools import accumulate, chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leastpriv.atomic_file import open_regular
+from leastpriv.denials.log_text import LogText, clean_log_text, lines_by_task
+from leastpriv.denials.message import find_denials
+from leastpriv.errors import InputError
+from leastpriv.models import Denial, DeniedBy
+
+CHUNK = 1 << 20
+_DENIAL_WORDS = (
+    b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:",
+    b"access denied",
+    b"denied by s3", b"denied) when",
+    b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers",
+    b"used to assume",
+    b"is denied", b"denied due to", b"accessdenied", b"forbidden", b" 403", b'"allowed',
+)  # fmt: skip
+"""In lower case, and several, so that one remains whole wherever a tool wraps a line."""
+_BLOCK = 16_384
+"""Bytes that are searched and parsed at once, at least; the last line is complete if it is not as
+long itself.
+"""
+_BEFORE = 4_096
+"""Bytes before a block that are parsed too: the tool's output, and a principal that a table column
+wraps.
+"""
+_AFTER = 12_288
+"""Bytes after a block that are parsed too, so that a denial that begins at its end is complete."""
+_LEAD = 1_024
+"""Bytes before a word in which its denial may begin."""
+_LONGEST_LINE = 8 * 1024**2
+"""Bytes of one line in which denials are looked for: no tool writes a longer one, and each 16 KB
+takes 20 ms.
+"""
+_STAMP = re.compile(
+    rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
+)
+"""The time that GitHub's runner writes before each line; `gh run view --log` adds job and step
+before it.
+"""
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_SOME = 4_096
+"""Bytes that identify an encoding."""
+MOST_DISTINCT = 10_000
+"""Most distinct denials in memory: a log may be forged."""
+
+
+class ByteStream(Protocol):
+    """A readable stream: a binary file, a member of an archive, the answer of a server."""
+
+    def read(self, size: int, /) -> bytes:
+        """Returns the next bytes, about `size` at most; empty only at the end."""
+        ...
+
+
+class LoggedDenial(Struct, frozen=True):
+    """A denial and its location in a log."""
+
+    file: str
+    """As the user named it; `-` for standard input, `logs.zip/1_deploy.txt` in an archive."""
+    line: int
+    """Line number from 1, of the word where the denial begins."""
+    denial: Denial
+    time: datetime | None = None
+    """When the line was written, where the runner added the time; UTC."""
+
+
+def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
+    """Yields all denials of one log in order, with repetitions. Accepts any bytes.
+
+    Raises:
+        OSError: the stream cannot be read.
+    """
+    before, block = b"", b""
+    line, column = 1, 0  # where `block` begins
+    for following in chain(_blocks(stream), (b"",)):
+        skipped = 0 if column <= _LONGEST_LINE else block.find(b"\n") + 1 or len(block)
+        folded = (block + following[:_LEAD]).lower()
+        places = [at for word in _DENIAL_WORDS if (at := folded.find(word, skipped)) >= 0]
+        if places and skipped < len(block):
+            start = max(skipped, block.rfind(b"\n", 0, max(0, min(places) - _LEAD)) + 1)
+            context = (before + block[:start])[-_BEFORE:]
+            if len(context) == _BEFORE:
+                # A part that begins inside a line is incomplete.
+                context = context[context.find(b"\n") + 1 :]
+            # The last denial begins before the last word, at the latest on its line.
+            last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)
+            stop = block.find(b"\n", last + _LEAD) + 1 or len(block)
+            behind = (block[stop:] + following)[:_AFTER]
+            yield from _read(
+                (context, block[start:stop], behind), name, line + block.count(b"\n", 0, start)
+            )
+        line += block.count(b"\n")
+        column = len(block) - block.rfind(b"\n") - 1 + (0 if b"\n" in block else column)
+        before, block = block[-_BEFORE:], following
+
+
+def _blocks(stream: ByteStream) -> Iterator[bytes]:
+    data = b""
+    for chunk in _utf8(stream):
+        data, start = data + chunk, 0
+        while len(data) - start > 2 * _BLOCK:
+            end = data.find(b"\n", start + _BLOCK, start + 2 * _BLOCK) + 1 or start + 2 * _BLOCK
+            yield data[start:end]
+            start = end
+        data = data[start:]
+    yield data
+
+
+def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
+    """Returns each denial once, with the most complete of its copies, and whether some were left
+    out.
+
+    Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal
+    actions and an equal resource; a principal or reason that one copy lacks comes from another.
+    """
+    kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
+    count = 0
+    for one in found:
+        # The encoded message distinguishes denials that name no action, or no resource.
+        encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
+        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, encoded)
+        group = kept.get(key, [])
+        index = next(
+            (at for at, other in enumerate(group) if _are_copies(one.denial, other.denial)), None
+        )
+        if index is None:
+            if count >= MOST_DISTINCT:
+                return [*chain(*kept.values())], True
+            kept.setdefault(key, group).append(one)
+            count += 1
+        else:
+            known = group[index].denial
+            best = max(
+                known, one.denial, key=lambda each: (_names_actions(each), bool(each.principal))
+            )
+            # The newest id is the one that AWS keeps longest.
+            newest = one.denial if one.denial.authorization_id else known
+            name, region = newest.authorization_id, newest.authorization_region
+            best = replace(best, authorization_id=name, authorization_region=region)
+            group[index] = replace(group[index], denial=best)
+    return [*chain(*kept.values())], False
+
+
+def _are_copies(one: Denial, other: Denial) -> bool:
+    known = {one.denied_by, other.denied_by} - {DeniedBy.UNKNOWN}
+    return (
+        len({one.principal, other.principal} - {""}) < 2
+        and len(known) < 2
+        and (one.explicit == other.explicit or not (_names_actions(one) and _names_actions(other)))
+    )
+
+
+def _names_actions(denial: Denial) -> bool:
+    return denial.explicit or denial.denied_by is not DeniedBy.UNKNOWN
+
+
+def _utf8(stream: ByteStream) -> Iterator[bytes]:
+    """Returns the stream in chunks; PowerShell's redirection writes UTF-16, with or without a byte
+    order mark.
+    """
+    first = stream.read(CHUNK)
+    wide = _wide(first)
+    decoder = codecs.getincrementaldecoder(wide)("replace") if wide else None
+    while first:
+        yield decoder.decode(first).encode("utf-8", "replace") if decoder else first
+        first = stream.read(CHUNK)
+
+
+def _wide(begin: bytes) -> str:
+    """Returns the form of UTF-16 at the start of a stream; empty for another encoding.
+
+    Without a mark, the zeros decide: half of the bytes of Latin text, all on the same side, and
+    none in UTF-8.
+    """
+    if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    some = begin[:_SOME]
+    high, low = some[0::2].count(0), some[1::2].count(0)
+    enough = len(some) // 4
+    return (
+        "" if max(high, low) <= enough or min(high, low) else "utf-16-be" if high else "utf-16-le"
+    )
+
+
+def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[LoggedDenial]:
+    """Yields the denials that begin in the second of three parts of a log, which begins with a
+    line.
+    """
+    lines = [[*_LINE.findall(part.decode("utf-8", "replace"))] for part in parts]
+    above, own = len(lines[0]), len(lines[1])
+    ordered = [*chain(*lines)]
+    found = _denials_of(ordered, above, own, range(len(ordered)))
+    if groups := lines_by_task(ordered):
+        by_task = chain(*(_denials_of(ordered, above, own, group) for group in groups))
+        ways = (sorted(by_task, key=itemgetter(0)), found)
+        found = max(ways, key=lambda each: sum(map(_completeness, each)))
+    for number, denial in found:
+        yield LoggedDenial(name, line + number, denial, _time_of(parts[1], number))
+
+
+def _denials_of(
+    lines: Sequence[str], above: int, own: int, numbers: Sequence[int]
+) -> list[tuple[int, Denial]]:
+    """Finds the denials in some lines that begin in `own` lines after those above, with the numbers
+    of their lines.
+    """
+    places = [range(above), range(above, above + own), range(above + own, len(lines))]
+    cleaned = [
+        clean_log_text("".join(lines[number] for number in numbers if number in place))
+        for place in places
+    ]
+    start, behind = accumulate(len(part.text) for part in cleaned[:2])
+    begins = zip(cleaned, (0, start, behind), strict=True)
+    whole = LogText(
+        "".join(part.text for part in cleaned),
+        tuple(begin + at for part, begin in begins for at in part.starts),
+        tuple(end for part in cleaned for end in part.ends),
+    )
+    inside = [number - above for number in numbers if number in places[1]]
+    return [
+        (inside[whole.text.count("\n", start, found.start)], found.denial)
+        for found in find_denials(whole, behind)
+        if start <= found.start < behind
+    ]
+
+
+def _completeness(found: tuple[int, Denial]) -> int:
+    """How much a denial says, to choose between two ways to read a log; nothing where its action is
+    inferred.
+    """
+    denial = found[1]
+    parts = (denial.actions, denial.resource, denial.denied_by is not DeniedBy.UNKNOWN)
+    return 0 if denial.inferred else sum(map(bool, parts))
+
+
+def _time_of(lines: bytes, number: int) -> datetime | None:
+    """Returns the runner's time at the beginning of a line."""
+    stamp = _STAMP.match(lines.split(b"\n", number + 1)[number])
+    try:
+        return datetime.fromisoformat(stamp[1].decode()).replace(tzinfo=UTC) if stamp else None
+    except ValueError:
+        return None
+
+
+STANDARD_INPUT = "-"
+MAX_DECOMPRESSED = 10 * 1024**3
+"""Most bytes of one decompressed archive: limits the time that an archive bomb costs."""
+_ZIP = b"PK\x03\x04"
+_GZIP = b"\x1f\x8b\x08"
+_IN_MEMORY = 16 * 1024**2
+_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+"""Exceptions of `zipfile` for damage, unknown compression and encryption."""
+
+
+def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[LoggedDenial]:
+    """Yields all denials of the named logs in order; `-`, or no name, is standard input.
+
+    Raises:
+        InputError: a file is missing or cannot be read, or an archive is damaged, encrypted or too
+            large.
+    """
+    for name in names or (STANDARD_INPUT,):
+        try:
+            if name == STANDARD_INPUT:
+                yield from _read_file(standard_input, name)
+            else:
+                yield from _read_path(Path(name))
+        except OSError as error:
+            advice = (
+                "; pass a pipe as standard input, with the name -" if Path(name).is_fifo() else ""
+            )
+            raise InputError(
+                f"{name!r} cannot be read: {error.strerror or error}{advice}."
+            ) from error
+
+
+def _read_path(path: Path) -> Iterator[LoggedDenial]:
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    root = path.resolve()
+    for file in files:
+        with open_regular(file, root) as stream:
+            yield from _read_file(stream, str(file))
+
+
+def _read_file(stream: BinaryIO, name: str) -> Iterator[LoggedDenial]:
+    buffered: BufferedReader[Any] = BufferedReader(stream)
+    begin = buffered.peek(len(_ZIP))
+    if begin.startswith(_ZIP):
+        yield from _read_archive(buffered, name)
+    elif begin.startswith(_GZIP):
+        unfolded = _ArchiveMembers(name)
+        try:
+            with gzip.GzipFile(fileobj=buffered, mode="rb") as unfolded.member:
+                yield from read_log(unfolded, name)
+        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+            raise InputError(f"{name!r} is a gzip file that cannot be read: {error}.") from error
+    else:
+        yield from read_log(buffered, name)
+    # The caller closes the stream.
+    buffered.detach()
+
+
+class _ArchiveMembers:
+    """The members of one archive in order, with a limit on their total size."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._left = name, MAX_DECOMPRESSED
+        self.member: ByteStream | None = None
+
+    def read(self, size: int, /) -> bytes:
+        """Returns the next bytes of the current member."""
+        part = self.member.read(size) if self.member else b""
+        self._left -= len(part)
+        if self._left < 0:
+            raise InputError(
+                f"{self._name!r} unfolds to more than {MAX_DECOMPRESSED >> 30} GiB: unpack the"
+                " files that you need."
+            )
+        return part
+
+
+def _read_archive(stream: BufferedReader[Any], name: str) -> Iterator[LoggedDenial]:
+    """Yields the denials of every member in order; a piped archive is stored on disk, as its index
+    is at the end.
+    """
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+        if name == STANDARD_INPUT:
+            shutil.copyfileobj(stream, copy)
+        unfolded = _ArchiveMembers(name)
+        try:
+            with zipfile.ZipFile(copy if name == STANDARD_INPUT else stream) as archive:
+                for member in archive.infolist():
+                    with archive.open(member) as unfolded.member:
+                        yield from read_log(unfolded, f"{name}/{member.filename}")
+        except _DAMAGE as error:
+            raise InputError(f"{name!r} is a zip archive that cannot be read: {error}.") from error

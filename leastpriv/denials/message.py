@@ -1,0 +1,411 @@
+"""Parses denial messages: action, resource, principal, denying policy type, and whether a grant
+helps (pure).
+
+AWS's own sentence takes precedence: `User: PRINCIPAL is not authorized to perform: ACTION on
+resource: RESOURCE`, then an optional reason: `because no identity-based policy allows the ACTION
+action`, or `with an explicit deny in a service control policy: ARN` ("Troubleshoot access denied
+error messages" of the IAM User Guide, read 2026-11-24, and 343 labelled public messages, about half
+of which have no reason). Where a tool prints only that an operation was denied, the action is
+inferred from the operation, and the denial says so.
+
+S3 answers `Access Denied`, `Forbidden` or the status 403 without an action ("Error responses",
+Amazon S3 API Reference, read 2026-11-27). Tools and SDKs write the operation, the request or the
+transfer near it. The action is known then; the resource is not part of the answer and remains
+unknown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from msgspec.structs import replace
+
+from leastpriv.aws.errors import denying_policy_type, why_no_grant_helps
+from leastpriv.denials.log_text import (
+    NEAR,
+    FoundDenial,
+    LogText,
+    bare_denial_service,
+    breakable,
+    clean_log_text,
+    foreign_store,
+    inferred_denial,
+    is_covered,
+    message_of,
+    other_cause_reason,
+    without_blanks,
+    without_breaks,
+)
+from leastpriv.denials.operation_errors import actions_of, find_by_operation
+from leastpriv.denials.sentence import DenialSentence, encoded_texts, find_sentences
+from leastpriv.denials.tool_messages import (
+    READERS,
+    find_by_phrase,
+    find_by_tool,
+    find_by_trace,
+)
+from leastpriv.models import Denial, DeniedBy
+from leastpriv.permissions import catalog
+
+_ANSWER = re.compile(
+    r"(?P<code>AccessDenied\b)|(?P<text>Access["
+    r" \n\v]*Denied\b|Forbidden\b)|(?P<status>403)(?![\w/-]|[.,]\d)"
+)
+"""Without a look behind it, which would halve the speed of the search."""
+_LABEL_OF_STATUS = re.compile(
+    r"(?:\b(?:HTTP(?:/[\d.]+)?|status(?:[ _-]?code)?|error|code|returned|with)\b[\"']? ?[:=(]?["
+    r" \"']?|(?:[:>]|->) )\Z",
+    re.IGNORECASE,
+)
+_JAVAS_MESSAGE = re.compile(r"[:\n\v] *(?P<text>[^:()\n\v]{1,200}) \(Service:[^()\n\v]{0,200}\Z")
+_GOS_MESSAGE = re.compile(r"[^\n\v]{0,200}?\bapi error \w+: *")
+_AFTER_CODE = re.compile(
+    r"\) when calling the \w+ operation[^:\n\v]{0,60}: *|[ \n\v]*(?:[\"'`)\]}<,;.|]|\Z|\n)|["
+    r" \n\v]*[(\[:-][ \n\v]*"
+)
+_OTHER_REASON = re.compile(r"[A-Za-z][\w']*(?: [A-Za-z][\w']*){2,4}")
+_OTHER_EXCEPTION = re.compile(
+    r"\b(?!(?:Amazon)?S3|AmazonService|AwsService|AccessDenied)\w+Exception: *\Z"
+)
+_REACH = 300
+"""Characters between an answer and the operation or request that it belongs to."""
+_OPERATION = re.compile(
+    r"\b(?:[a-z]{2,12}[._])?(?P<operation>(?:Put|Get|Delete|Head|List|Create|Copy|Upload|Complete|Abort|Restore|Select)"
+    r"[_A-Za-z]*?_?(?:Object|Bucket|Part|Multipart)[A-Za-z0-9_]{0,40})\b",
+    re.IGNORECASE,
+)
+_SUFFIX_OF_SDK = re.compile(r"(?:Command|Async|Request)\Z")
+_REQUEST = re.compile(
+    r"\b(?P<method>GET|PUT|HEAD|DELETE|POST)\b["
+    r" \"'`:]{1,3}https?://(?P<host>[a-z0-9.-]{2,100}\.amazonaws\.com(?:\.cn)?)"
+    r"(?::443)?(?P<path>/[^ \n\v?\"'`<>|]*)?(?P<query>\?[^ \n\v\"'`<>|]*)?"
+)
+_S3_HOST = re.compile(
+    r"(?:(?P<bucket>[a-z0-9.-]+)\.)?s3[.-](?:[a-z0-9.-]+\.)?amazonaws\.com(?:\.cn)?"
+)
+_OF_OBJECT = {
+    "GET": "GetObject",
+    "HEAD": "HeadObject",
+    "PUT": "PutObject",
+    "DELETE": "DeleteObject",
+}
+_OF_BUCKET = {
+    "GET": "ListObjectsV2",
+    "HEAD": "HeadBucket",
+    "PUT": "CreateBucket",
+    "DELETE": "DeleteBucket",
+}
+_LIST_QUERY = re.compile(
+    r"\?(?:(?:list-type|prefix|delimiter|max-keys|encoding-type|marker|continuation-token)=[^&]*&?)*"
+)
+_TRANSFER = re.compile(
+    r"(?P<failed>\b(?:fail|could not|cannot|unable)[^\n\v]{0,40}?)?\b"
+    r"(?:(?P<GetObject>(?:download[a-z]*|get|head)\b|cp(?= s3:))"
+    r"|(?P<PutObject>upload[a-z]*|put|cp)\b|(?P<DeleteObject>(?:delet|remov)[a-z]*|rm)\b|(?P<ListObjectsV2>ls)\b)"
+    r"[^\n\v]{0,200}?\bs3://",
+    re.IGNORECASE,
+)
+"""A group's name is the operation; `cp` by s5cmd, `Could not GET` by Gradle."""
+_S3 = re.compile(r"(?<![a-z])S3(?![a-z0-9])|x-amz-|(?<![a-z])S3[A-Z]", re.IGNORECASE)
+_ELSEWHERE = re.compile(
+    r"\b(?:curl|wget|npm|kubectl)\b|\bis forbidden\b"
+    r"|\b(?:[a-z0-9-]{1,63}\.){1,6}(?<!amazonaws\.)(?<!\.aws\.)(?<!amazon\.)(?:com|org|io|net|dev|local)\b(?!\.)",
+    re.IGNORECASE,
+)
+"""Signs of an answer by another server, or to a request without a signature."""
+_OWN_REASON = re.compile(r"\b(?:access[ \n\v]*denied|forbidden)[ \n\v]+because\b", re.IGNORECASE)
+"""`Access Denied because object protected by object lock`: S3 names another cause than a missing
+permission.
+"""
+
+
+def find_by_request(layout: LogText, named: Collection[FoundDenial]) -> list[FoundDenial]:
+    """Finds answers of S3 without an action, each with the nearest operation or request in its
+    paragraph.
+
+    An answer near a denial in `named` belongs to it.
+    """
+    text = layout.text
+    own: list[FoundDenial] = []
+    for answer in _ANSWER.finditer(text):
+        if is_covered(answer.span(), named, _REACH) or not _is_bare(text, answer):
+            continue
+        first, last = max(0, answer.start() - _REACH), min(len(text), answer.end() + _REACH)
+        above, below = (
+            text.rfind("\n\n", first, answer.start()),
+            text.find("\n\n", answer.end(), last),
+        )
+        first, last = max(first, above), below if below >= 0 else last
+        is_foreign = _ELSEWHERE.search(text, first, last) or foreign_store(text[first:last])
+        if is_foreign or _OWN_REASON.search(text, answer.start(), last):
+            continue
+        candidates = _candidates(text, first, last, answer)
+        span, actions = min(
+            candidates,
+            key=lambda each: _distance(text, answer.span(), each[0]),
+            default=((0, 0), ()),
+        )
+        start, end = min(answer.start(), span[0]), max(answer.end(), span[1])
+        found = inferred_denial(
+            layout, (start, end), actions, why=other_cause_reason(text[first:last])
+        )
+        if (
+            actions
+            and not is_covered(found.span, named, _REACH)
+            and not is_covered(found.span, own)
+        ):
+            own.append(found)
+    return own
+
+
+def _is_bare(text: str, answer: re.Match[str]) -> bool:
+    """Returns whether no other reason follows the answer."""
+    if text[max(0, answer.start() - 1) : answer.start()].isalnum():
+        return False
+    message = _JAVAS_MESSAGE.search(text, max(0, answer.start() - _REACH), answer.start())
+    if message and bare_denial_service(message["text"]) is None:
+        return False
+    following = text[answer.end() : answer.end() + _REACH]
+    if answer["text"]:
+        is_other = _OTHER_EXCEPTION.search(text, max(0, answer.start() - 80), answer.start())
+        return (
+            not is_other
+            and bare_denial_service(text[answer.start() : answer.end() + _REACH]) is not None
+        )
+    if answer["status"] and not _LABEL_OF_STATUS.search(
+        text, max(0, answer.start() - 24), answer.start()
+    ):
+        return False
+    after = _GOS_MESSAGE.match(following) or _AFTER_CODE.match(following)
+    rest = following[after.end() if after else 0 :].lstrip(" \n\v\"'`<>/")
+    other = _OTHER_REASON.match(rest)
+    return (
+        other is None
+        or _OPERATION.search(other[0]) is not None
+        or bare_denial_service(rest) is not None
+    )
+
+
+def _distance(text: str, answer: tuple[int, int], span: tuple[int, int]) -> tuple[int, bool, int]:
+    """Returns a sort key: the same line first, then the text before the answer, then the
+    nearest.
+    """
+    (_, begin), (end, _) = sorted((answer, span))
+    return text.count("\n", begin, max(begin, end)), span > answer, max(0, end - begin)
+
+
+def _candidates(
+    text: str, first: int, last: int, answer: re.Match[str]
+) -> Iterator[tuple[tuple[int, int], tuple[str, ...]]]:
+    """Yields the place and the actions of each operation, request and transfer of S3 that may have
+    got the answer.
+    """
+    says_denied = answer["code"] or without_blanks(answer[0]) == "accessdenied"
+    for match in _OPERATION.finditer(text, first, last):
+        actions = actions_of("s3", _SUFFIX_OF_SDK.sub("", match["operation"]))
+        if actions and (says_denied or _S3.search(text, first, last)):
+            yield match.span(), actions
+    for match in _REQUEST.finditer(text, first, last):
+        if actions := _actions_of_request(match):
+            yield match.span(), actions
+    for match in _TRANSFER.finditer(text, first, last):
+        # `upload: ./a to s3://b/a` in a line before reports a success.
+        if match["failed"] or not _distance(text, answer.span(), match.span())[0]:
+            yield match.span(), actions_of("s3", match.lastgroup or "")
+
+
+def _actions_of_request(match: re.Match[str]) -> tuple[str, ...]:
+    """Returns the actions of an HTTP request to S3; none for one with a subresource, or signed by
+    its URL.
+    """
+    host, query = _S3_HOST.fullmatch(match["host"]), match["query"] or ""
+    if not host or not _LIST_QUERY.fullmatch(query or "?"):
+        return ()
+    path = (match["path"] or "").lstrip("/").rstrip(".,:;")
+    key = path if host["bucket"] else path.partition("/")[2]
+    operation = (_OF_OBJECT if key else _OF_BUCKET).get(match["method"], "")
+    return actions_of("s3", operation) if operation and (host["bucket"] or path) else ()
+
+
+_BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
+# The role's trust policy decides: no permission of the caller helps.
+_TRUST_ONLY = frozenset({"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"})
+_SERVICE = re.compile(r"[A-Z][A-Za-z]+|[a-z0-9.-]+\.amazonaws\.com")
+"""The subject of a sentence about a service (`CodeBuild is not authorized …`)."""
+_ENCODED = (
+    "the message is encoded: decode it with `aws sts decode-authorization-message"
+    " --encoded-message …`"
+)
+_AUTHORIZATION_ID = re.compile(
+    rf"(?:region=(?P<region>[a-z0-9-]+)#/)?(?:{breakable('authorization-details/')}[\n\v]?"
+    rf"|{breakable('authorization id:')}[ \n\v]*[`'\"*<]*)"
+    # A wrapped id ends where the sentence continues; elsewhere a break is its end.
+    r"(?P<id>[0-9A-Za-z](?:[\n\v]?[0-9A-Za-z-]){7,255}?(?=["
+    rf" \n\v]+{breakable('for complete details')})"
+    r"|[0-9A-Fa-f](?:[\n\v]?[0-9A-Fa-f-]){35}|[0-9A-Za-z-]{8,256})",
+    re.IGNORECASE,
+)
+"""IAM's own link and sentence: `…?region=REGION#/authorization-details/ID for complete details, or
+… authorization id: ID`."""
+_LONGEST_ADVICE = 800
+_REASON = re.compile(rf"{breakable('because no ')}|{breakable('explicit deny in')}", re.IGNORECASE)
+"""The reason of a denial: it follows a name that quotes an id."""
+
+
+def read_denial(message: str, *, error_code: str = "") -> Denial:
+    """Parses one denial message. Never raises.
+
+    A message from which no action follows gives empty `actions`, and is not `mendable`. `mendable`
+    is true only with an action, without an explicit deny, and where the reason is an identity-based
+    policy or missing. `resource` is as AWS writes it, for IAM perhaps `role NAME`; empty where the
+    message has none.
+    """
+    found = [each.denial for each in find_denials(clean_log_text(message))]
+    best = next((denial for denial in found if denial.actions), found[0] if found else None)
+    encoded = next((denial.encoded for denial in found if denial.encoded), "")
+    decided = next((denial for denial in found if denial.authorization_id), best)
+    by_code = _BY_CODE.get(error_code)
+    if best is None or decided is None:
+        return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
+    if by_code:
+        best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
+    name, region = decided.authorization_id, decided.authorization_region
+    return replace(
+        best, message=message, encoded=encoded, authorization_id=name, authorization_region=region
+    )
+
+
+def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
+    """Finds all denials in a text, in order. Never raises.
+
+    Denials that begin after `stop` may be left out, which saves time.
+    """
+    words = without_blanks(layout.text)
+    read = [*find_sentences(layout, stop)] if "notauthorizedtoperform" in words else []
+    named = [sentence for sentence in read if sentence.action]
+    found = [_stated(layout, each) for each in named]
+    if any(sign in words for sign in ("whencalling", "operationerror", "errorexecuting", "api:")):
+        found += find_by_operation(layout, named, stop)
+    if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
+        traces = find_by_trace(layout) if "commanderror" in words or "client." in words else ()
+        for tool in (find_by_tool(layout, words), find_by_phrase(layout), traces):
+            found += [each for each in tool if not is_covered(each.span, found)]
+    for sign, pattern, reader in READERS:
+        made = (
+            (reader(layout, match) for match in pattern.finditer(layout.text))
+            if sign in words
+            else ()
+        )
+        found += [each for each in made if each and not is_covered(each.span, found)]
+    if any(sign in words for sign in ("accessdenied", "forbidden", "403")):
+        found += find_by_request(layout, found)
+    encoded = [*encoded_texts(layout, stop)] if "encodedauthorization" in words else []
+    for sentence in (each for each in read if not each.action and _is_awss(layout, each)):
+        # The encoded text belongs to the sentence with an action where one follows.
+        following = min(
+            (each.phrase for each in named if each.phrase > sentence.phrase),
+            default=len(layout.text),
+        )
+        limit = min(sentence.phrase + NEAR, following)
+        has_own = any(sentence.phrase <= at < limit for at, _ in encoded)
+        stated = _stated(layout, sentence)
+        if not is_covered(stated.span, found, 0 if has_own else NEAR):
+            found.append(stated)
+    found.sort(key=lambda each: each.start)
+    if "authorization" not in words:
+        return found
+    ends = (*(each.start for each in found[1:]), len(layout.text))
+    return [
+        _with_ids(layout.text, each, end, encoded) for each, end in zip(found, ends, strict=False)
+    ]
+
+
+def _with_ids(
+    text: str, found: FoundDenial, end: int, encoded: Collection[tuple[int, str]]
+) -> FoundDenial:
+    """Adds to a denial the encoded text and the authorization id before `end`; AWS writes the id
+    behind the reason.
+    """
+    denial = replace(
+        found.denial, encoded=next((own for at, own in encoded if found.start <= at < end), "")
+    )
+    reason = max([found.end, *(match.end() for match in _REASON.finditer(text, found.start, end))])
+    match = _AUTHORIZATION_ID.search(text, reason, min(end, found.end + _LONGEST_ADVICE))
+    if match:
+        region = without_breaks(match["region"] or "")
+        denial = replace(
+            denial, authorization_id=without_breaks(match["id"]), authorization_region=region
+        )
+    return replace(found, denial=denial)
+
+
+def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
+    """The denial of a sentence."""
+    refused = _denying_policy(sentence.reason)
+    # Only one truncated reason begins with `because no identity-ba`.
+    is_cut_identity = without_blanks(sentence.reason).startswith("becausenoi")
+    denied_by = (
+        refused[0] if refused else DeniedBy.IDENTITY if is_cut_identity else DeniedBy.UNKNOWN
+    )
+    if sentence.action:
+        why = _why_not(sentence, denied_by, refused[1] if refused else "")
+    else:
+        why = _ENCODED if sentence.encoded else "the message names no action"
+    denial = Denial(
+        actions=(sentence.action,) if sentence.action else (),
+        resource=sentence.resource.text,
+        principal=sentence.principal,
+        denied_by=denied_by,
+        explicit=sentence.explicit,
+        mendable=not why,
+        message=message_of(layout, sentence.start, sentence.end),
+        why=why,
+    )
+    return FoundDenial(sentence.phrase, sentence.end, denial)
+
+
+def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
+    """Returns the policy type of a reason; an identity-based policy only where AWS's own words name
+    it.
+    """
+    refused = denying_policy_type(reason) if reason else None
+    awss = without_blanks(reason).startswith(("becauseno", "withanexplicitdeny"))
+    return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
+
+
+def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str:
+    """Why no grant helps; empty where one can. The first matching reason counts."""
+    name = sentence.action.lower()
+    prefix = name.partition(":")[0]
+    reasons = (
+        (sentence.explicit, "an explicit deny applied, which no grant overrides"),
+        (refused, refused),
+        (sentence.remark, f"a rule of the account or the organization: {sentence.remark}"),
+        # A prefix without a service is a placeholder from documentation.
+        (prefix not in catalog.services(), f"no service has the prefix `{prefix}`"),
+        (name in _TRUST_ONLY, "the trust policy of the role decides who may log in"),
+        (
+            _SERVICE.fullmatch(sentence.principal)
+            and (name == "sts:assumerole" or "." in sentence.principal),
+            "the trust policy of the role, or the policy of the resource, must name the service",
+        ),
+        (
+            sentence.principal.lower() == "anonymous",
+            "the request was not signed, so it has no principal",
+        ),
+        (
+            sentence.reason and denied_by is DeniedBy.UNKNOWN,
+            "no grant is known to fix the reason that AWS gives",
+        ),
+    )
+    return next((why for holds, why in reasons if holds), "")
+
+
+def _is_awss(layout: LogText, sentence: DenialSentence) -> bool:
+    """Whether a sentence without an action is AWS's: it contains an ARN, or EC2 wrote it."""
+    around = layout.text[max(0, sentence.phrase - NEAR) : sentence.end + 100]
+    return sentence.principal.startswith("arn:") or (
+        sentence.this_operation
+        and (sentence.encoded or "UnauthorizedOperation" in without_breaks(around))
+    )

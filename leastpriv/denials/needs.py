@@ -1,0 +1,324 @@
+"""Derives the missing permissions of a denial, from CloudTrail records, job logs and rehearsal runs
+(pure).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+from msgspec.structs import replace
+
+from leastpriv.aws.arns import same_arn
+from leastpriv.aws.errors import denying_policy_type
+from leastpriv.aws.session_names import is_rehearsal
+from leastpriv.denials.encoded_message import Decoder
+from leastpriv.denials.log_text import without_blanks
+from leastpriv.denials.message import read_denial
+from leastpriv.denials.resource import fill_hidden_parts, resource_arn
+from leastpriv.denials.sentence import TAIL
+from leastpriv.models import Basis, Call, Condition, Denial, DeniedBy, Need, Outcome, Permission
+from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import (
+    IN_PART,
+    NAMED_WITHOUT_PATH,
+    partition,
+    without_build_step_names,
+)
+from leastpriv.permissions.event_table import Verdict, facts_of, map_event
+from leastpriv.permissions.lifecycle import created_types
+from leastpriv.permissions.mapping import CallNeeds, needs_of, uses_keys
+from leastpriv.permissions.patterns import (
+    TYPE_WILDCARD,
+    escape_observed,
+    resource_matches,
+    unescape,
+)
+from leastpriv.permissions.resource_types import end_of, fits, types_of_arn
+from leastpriv.permissions.volatility import service_of
+
+_LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_LINE_END = "\ufffd"
+"""Replaces the line ends of a name in a message: as a blank, they would make it the name of another
+resource.
+"""
+_ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][A-Za-z0-9-]*/\*")
+"""AWS's own form for a stack that a request names without its id: only one stack has the name at a
+time.
+"""
+_SERVICE_LINKED = re.compile(r"arn:[^:]*:iam::\d*:role/aws-service-role/([a-z0-9.-]{1,128})/")
+_CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
+"""The end of a name in a message: a blank, a quote, or punctuation of the sentence."""
+_LOG_GROUP = re.compile(r"arn:[^:*?]*:logs:[^:*?]*:[^:*?]*:log-group:[^:*?]+")
+_NO_STREAM = re.compile(rf"({_LOG_GROUP.pattern}):log-stream:")
+NAMED_BY_DENIAL = "named by the denial"
+IN_OTHER_ACCOUNT = "named by the denial, in another account"
+"""Derivation of a resource in another account than the denied principal's."""
+
+
+def denied_needs(mapped: CallNeeds, denial: Denial, call: Call | None = None) -> tuple[Need, ...]:
+    """Returns the needs of a denied call: what the message names takes precedence over the mapping
+    of the event.
+    """
+    observed = _observed(mapped)
+    if not denial.actions:
+        return tuple(observed)
+    is_new = call is not None and _is_to_be_created(denial.resource, call)
+    return tuple(
+        need for action in denial.actions for need in _named_needs(action, denial, observed, is_new)
+    )
+
+
+def _is_to_be_created(resource: str, call: Call) -> bool:
+    """Whether AWS names, by `*` in place of its id, a resource that a denied call would have
+    created.
+
+    A request without `*` shows that the caller did not choose the wildcard:
+    `loadbalancer/app/web/*`.
+    """
+    name, _, end = resource.rpartition("/")
+    is_pattern = end != "*" or not set(name).isdisjoint("*?")
+    if is_pattern or call.parameters_omitted or "*" in json.dumps(call.parameters, default=str):
+        return False
+    service = service_of(resource)
+    return not {kind.lower() for kind in types_of_arn(service, resource)}.isdisjoint(
+        created_types(service, call.name)
+    )
+
+
+def needs_of_request(call: Call) -> tuple[Need, ...]:
+    """Returns the needs that the request of a denied call implies, as if AWS had allowed it."""
+    if call.read_only:
+        return ()
+    allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
+    return tuple(need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
+
+
+def with_conditions(
+    refused: Sequence[Need], implied: Sequence[Need], call: Call
+) -> tuple[Need, ...]:
+    """Adds what the request shows: a resource that the denial does not name, and conditions, as
+    that of `iam:PassRole`.
+
+    A request may name the role by its instance profile alone; its operation then passes roles to
+    one service.
+    """
+    known = {
+        (need.permission.action, need.permission.resource): need.permission for need in implied
+    }
+    found = []
+    names_no_arn = " on resource: arn:" not in call.error_message
+    for need in refused:
+        alike = [each for each in implied if each.permission.action == need.permission.action]
+        if names_no_arn and not need.exact and len(alike) == 1:
+            # The request names the resource that the denial does not.
+            is_known = alike[0].exact or alike[0].derivation == IN_PART
+            need = replace(need, permission=alike[0].permission, exact=is_known)
+        own = need.permission
+        own = own if own.conditions else replace(own, conditions=_conditions_of_request(own, call))
+        found.append(replace(need, permission=known.get((own.action, own.resource), own)))
+    return tuple(found)
+
+
+def _conditions_of_request(permission: Permission, call: Call) -> tuple[Condition, ...]:
+    """The conditions under which an allowed call would show an action that AWS authorizes inside
+    it.
+    """
+    key = ""
+    values: tuple[str, ...] = ()
+    if permission.action == "iam:CreateServiceLinkedRole":
+        role = _SERVICE_LINKED.match(permission.resource)
+        key, values = "iam:AWSServiceName", (role[1],) if role else ()
+    elif partition(call) == "aws" and permission.action == "iam:PassRole":
+        facts = facts_of(map_event(call.source, call.name).operation)
+        key, values = "iam:PassedToService", () if facts.passed_to else facts.services
+    elif partition(call) == "aws" and permission.action.startswith("kms:"):
+        service = call.source.partition(".")[0]
+        key, values = (
+            "kms:ViaService",
+            (f"{service}.{call.region}.amazonaws.com",) if uses_keys(service) else (),
+        )
+    return (Condition("StringEquals", key, values),) if values else ()
+
+
+def dependent_needs(implied: Sequence[Need], refused: Sequence[Need]) -> tuple[Need, ...]:
+    """Returns the further needs that the request of a denied call implies, which AWS would check
+    next.
+    """
+    named = {need.permission.action for need in refused}
+    return tuple(need for need in implied if need.permission.action not in named)
+
+
+def mapping_contradictions(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
+    """Returns actions, as the catalogue spells them, that AWS denied on an ARN which the request
+    does not name.
+    """
+    names = (catalog.spelling(action) for action in denial.actions)
+    own = {
+        name: [need for need in _observed(mapped) if need.permission.action == name]
+        for name in names
+        if name
+    }
+    return tuple(
+        name
+        for name, needs in own.items()
+        if _is_certain(needs) and _is_strange(denial.resource, needs)
+    )
+
+
+def _observed(mapped: CallNeeds) -> list[Need]:
+    return [
+        replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED
+    ]
+
+
+def _named_needs(
+    action: str, denial: Denial, observed: Sequence[Need], is_new: bool
+) -> Sequence[Need]:
+    """Returns the needs for one action that a denial names.
+
+    The message repeats names that the caller chose, perhaps truncated: where message and request
+    agree, the resource comes from the request. Where they differ, AWS's message names what AWS
+    checked.
+    """
+    known = catalog.action(action)
+    name = known.name if known else action
+    own = [need for need in observed if need.permission.action == name]
+    resource = resource_arn(denial.resource, denial.principal)
+    if group := _NO_STREAM.fullmatch(resource):
+        # CloudWatch Logs writes a log stream that the request did not name.
+        resource = group[1]
+    is_strange = _is_strange(resource, own) and resource.split(":")[2] == name.partition(":")[0]
+    if _is_certain(own) and not is_strange:
+        return own
+    # A request and a denial may name a secret without the end that Secrets Manager drew.
+    secret = f":secret:{escape_observed(resource)}-??????"
+    agreed = [
+        replace(need, exact=True)
+        for need in own
+        if need.permission.resource == resource or need.permission.resource.endswith(secret)
+    ]
+    if agreed:
+        return agreed
+    takes_arns = known is None or bool(known.resource_types)
+    literal = (fits(name, resource) or is_strange) and takes_arns and _is_literal(resource)
+    is_wildcard_of_aws = (
+        is_new or TYPE_WILDCARD.fullmatch(resource) or _ONE_STACK.fullmatch(resource)
+    )
+    if literal or (is_wildcard_of_aws and fits(name, resource)):
+        end = end_of(name, "log-group") if _LOG_GROUP.fullmatch(resource) else ""
+        permission = Permission(name, escape_observed(resource) + end if literal else resource)
+        return [
+            Need(
+                permission, Basis.DENIED, _derivation(resource, denial), verified=known is not None
+            )
+        ]
+    lists_all = resource == "*" and known is not None and known.access_level == "List"
+    if own and not lists_all:
+        return own
+    how = "AWS checked the list of all on `*`" if lists_all else "the denial names no resource"
+    is_known = lists_all or not takes_arns
+    return [
+        Need(Permission(name, "*"), Basis.DENIED, how, verified=known is not None, exact=is_known)
+    ]
+
+
+def _derivation(resource: str, denial: Denial) -> str:
+    if denial.resource and not denial.resource.startswith("arn:"):
+        return NAMED_WITHOUT_PATH
+    accounts = {
+        part
+        for arn in (denial.principal, resource)
+        for part in arn.split(":")[4:5]
+        if part.isdigit()
+    }
+    return IN_OTHER_ACCOUNT if len(accounts) == 2 else NAMED_BY_DENIAL
+
+
+def _is_certain(own: Sequence[Need]) -> bool:
+    return bool(own) and all(need.exact for need in own)
+
+
+def _is_literal(resource: str) -> bool:
+    climbs = ":s3:" not in resource and re.search(r"/\.{1,2}(?:/|\Z)", resource)
+    return not climbs and re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
+
+
+def _is_strange(resource: str, own: Sequence[Need]) -> bool:
+    """Whether a denial names an ARN that matches none of the call's resources, not even a truncated
+    one.
+    """
+    if not own or not _is_literal(resource):
+        return False
+    for pattern in (need.permission.resource for need in own):
+        whole = _LINE_ENDS.sub(_LINE_END, unescape(pattern))
+        is_cut = whole.startswith(resource) and _CUT_BEFORE.fullmatch(whole, len(resource))
+        if pattern == "*" or resource == whole or is_cut or resource_matches(pattern, resource):
+            return False
+    return True
+
+
+_NO_REQUEST = CallNeeds(Verdict.UNMAPPED, "")
+
+
+def logged_needs(denial: Denial, principal: str, known: Collection[str] = ()) -> tuple[Need, ...]:
+    """Returns the needs of a logged denial for a principal, by ARN; none for a denial without an
+    action.
+
+    Masked parts of the resource are filled from `known`, ARNs of other evidence. A resource that
+    remains masked, or is missing, or has AWS's own wildcard, is not known: the need is then not
+    exact.
+    """
+    resource = fill_hidden_parts(
+        resource_arn(denial.resource, principal),
+        known,
+        masked_principal=denial.principal,
+        principal=principal,
+    )
+    return tuple(
+        map(without_build_step_names, denied_needs(_NO_REQUEST, replace(denial, resource=resource)))
+    )
+
+
+def as_rehearsal_denial(denial: Denial, *, rehearsed: bool) -> Denial:
+    """Adjusts a denial; where it is of a rehearsal, the session policy is the proposal.
+
+    What the session policy does not allow is missing in the proposal: the denial is mendable, and
+    `denied_by` remains `session`. An explicit deny remains one, since no grant overrides it.
+    """
+    refused = denial.denied_by is DeniedBy.SESSION and not denial.explicit and bool(denial.actions)
+    return replace(denial, mendable=True, why="") if refused and rehearsed else denial
+
+
+def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
+    """Returns the denial of a recorded call; this principal's policy cannot fix a denial of another
+    one.
+    """
+    recorded = decoder.decoded(_read(call.error_message, call.error_code))
+    denial = as_rehearsal_denial(recorded, rehearsed=is_rehearsal(call.session))
+    is_own = not denial.principal or same_arn(denial.principal, principal)
+    return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
+
+
+@lru_cache(maxsize=2_048)
+def _read(text: str, code: str) -> Denial:
+    """A record's message is one sentence on one line with the reason at its end: other line ends
+    belong to a name.
+
+    An object's key may contain line ends, and even a whole denial sentence, before the true reason.
+    """
+    message = _LINE_ENDS.sub(_LINE_END, text)
+    denial = read_denial(message, error_code=code)
+    tails = [*TAIL.finditer(message)] if denial.mendable else []
+    if not tails:
+        return denial
+    reason = message[tails[-1].start() :]
+    denied_by, why = denying_policy_type(reason) or (DeniedBy.UNKNOWN, "")
+    explicit = without_blanks(reason).startswith("withanexplicitdeny")
+    if explicit:
+        why = "an explicit deny applied, which no grant overrides"
+    elif denied_by in (DeniedBy.IDENTITY, DeniedBy.UNKNOWN):
+        return denial
+    return replace(denial, denied_by=denied_by, explicit=explicit, mendable=False, why=why)

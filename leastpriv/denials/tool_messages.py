@@ -1,0 +1,342 @@
+"""Infers denials from other messages than AWS's sentence: tool output and stack traces (pure).
+
+Terraform's AWS provider, and Pulumi's, which is built on it, write a verb, the service and a
+resource kind, as in `creating S3 Bucket (logs): AccessDenied: Access Denied` ("Error Handling",
+Terraform AWS provider's contributor guide, read 2026-11-26). Verb and kind identify the operation
+where exactly one operation has that name.
+
+Stack frames have the SDKs' own names: JavaScript's deserializer of a command's error
+(`de_PutObjectCommandError`, before 2023 `deserializeAws_restXmlPutObjectCommandError`), Java's
+client method (`DefaultS3Client.putObject`, in version 1 `AmazonS3Client.putObject`), .NET's
+(`Amazon.S3.AmazonS3Client.PutObjectAsync`), and Ruby's (`aws-sdk-s3/client.rb:9:in
+'Aws::S3::Client#put_object'`); aws/aws-sdk-js-v3#2778, aws/aws-toolkit-jetbrains#3129 and
+aws/aws-sdk-net#1443, read 2026-11-27.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from leastpriv.aws.errors import why_no_grant_helps
+from leastpriv.denials.log_text import (
+    BREAKS,
+    NEAR,
+    FoundDenial,
+    LogText,
+    bare_denial_service,
+    breakable,
+    inferred_denial,
+    is_denial_code,
+    other_cause_reason,
+    tool_phrases,
+    without_breaks,
+)
+from leastpriv.denials.operation_errors import (
+    actions_of,
+    actions_of_type,
+    s3_arn,
+    s3_resource,
+)
+from leastpriv.models import DeniedBy
+from leastpriv.permissions import catalog
+
+_ANSWERED = re.compile(r"\([Ss]ervice:[^()]{0,80}?[Ss]tatus[ \n\v]*[Cc]ode:[ \n\v]*403")
+_TEXT = re.compile(r"(?P<text>Access[ \n\v]*Denied|null)[ \n\v]*\Z", re.IGNORECASE)
+_LONGEST_TEXT = 40
+_TYPE = re.compile(r"\bAWS::[A-Z][A-Za-z0-9]{1,60}::[A-Z][A-Za-z0-9]{1,60}\b")
+_TYPE_DENIED = re.compile(
+    rf"{breakable('Access denied for operation')}[ \n\v]*['\"](?P<type>{_TYPE.pattern})"
+)
+_FAILED = re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b")
+_CODE_OBJECT = re.compile(
+    breakable("request credentials have permission to")
+    + r"[ \n\v]*(?P<operation>\w{2,60}(?:[\n\v]\w{1,60})?)[ \n\v]+for[ \n\v]*(?P<place>[^"
+    r" ]{3,1200}?)\." + r"[ \n\v]*S[\n\v]?3[ \n\v]*Error",
+    re.IGNORECASE,
+)
+_LACKS = re.compile(
+    r"\b(?:do|does)(?: not|n['’]t)[ \n\v]+have[ \n\v]+(?:the[ \n\v]+)?permissions?[ \n\v]+"
+    r"(?:required[ \n\v]+)?to[ \n\v]+(?:(?:perform|call|execute|invoke)[ \n\v:]+)?(?:the[ \n\v]+)?"
+    r"[`'\"\u2018\u201c]?(?P<action>[a-z][a-z0-9-]+:[A-Za-z]\w+)(?P<rest>[\n\v]\w+)?",
+    re.IGNORECASE,
+)
+_OTHER_ROLE = re.compile(
+    r"\b(?:execution|service|task|instance)[ -](?:role|profile)\b|\brole\b[^.\n]{0,80}$",
+    re.IGNORECASE,
+)
+_HEAD = re.compile(
+    r"(?: \((?P<name>[^()\n]{0,100})\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):["
+    r" \n\v]*)?"
+)
+_CIPHERTEXT = re.compile(
+    breakable("The ciphertext refers to a customer master key that does not exist")
+    + r"[^\"<]{0,80}"
+    + breakable("not allowed to access")
+)
+_ENDPOINT = re.compile(breakable("request was denied due to a VPC endpoint policy"))
+_NOT_ASSUMED = re.compile(
+    breakable("could not be used to assume") + r"[ \n\v]*['\"](?P<role>arn:[^'\" ]{1,400})['\"]"
+)
+_DECODED = re.compile(r"\"allowed\"[ ]*:[ ]*false\b")
+_DECODED_FIELD = re.compile(
+    r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:["
+    r" ]*\"?(?P<value>[^\",\s}](?:[^\",}]{0,1024}[^\",\s}])?)"
+)
+
+
+def _lacking(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
+    whole = match["action"] + (match["rest"] or "").strip(BREAKS)
+    action = next(filter(catalog.action, (whole, match["action"])), "")
+    before = layout.text[max(0, match.start() - 100) : match.start()]
+    why = "it names another role" if _OTHER_ROLE.search(before) else ""
+    found = inferred_denial(layout, match.span(), (action,), why=why)
+    return replace(found, denial=replace(found.denial, inferred=False)) if action else None
+
+
+def _code_object(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    """Lambda reads its code from S3 with the caller's permissions: `… have permission to GetObject
+    for BUCKET/KEY`.
+    """
+    place = without_breaks(match["place"])
+    actions = actions_of("s3", without_breaks(match["operation"]))
+    return inferred_denial(
+        layout, match.span(), actions, f"arn:aws:s3:::{place}" if "/" in place else ""
+    )
+
+
+def _typed(layout: LogText, answered: re.Match[str]) -> FoundDenial | None:
+    """A handler's bare denial: the action follows from the resource type and the stack
+    operation.
+    """
+    text = layout.text
+    match = _TEXT.search(text, max(0, answered.start() - _LONGEST_TEXT), answered.start())
+    before = text[max(0, match.start() - NEAR) : match.start()] if match else ""
+    failed = [*_FAILED.finditer(before)]
+    row = before[max(0, failed[-1].start() - 120) :] if failed else ""
+    kinds = [*_TYPE.finditer(row)]
+    if not match or not kinds:
+        return None
+    after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
+    actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
+    why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
+    return inferred_denial(layout, (match.start(), answered.end()), actions, why=why)
+
+
+def _type_denied(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    """CloudFormation's own text: `Access denied for operation 'AWS::ApiGateway::RestApi'`."""
+    failed = [*_FAILED.finditer(layout.text, max(0, match.start() - NEAR), match.start())]
+    actions = actions_of_type(match["type"], failed[-1][1]) if failed else ()
+    return inferred_denial(layout, match.span(), actions)
+
+
+def find_by_tool(layout: LogText, words: str) -> Iterator[FoundDenial]:
+    """`Error loading state: AccessDenied: Access Denied`."""
+    text = layout.text
+    for phrase, pattern, action in tool_phrases():
+        for match in pattern.finditer(text) if phrase in words else ():
+            body = text[match.end() : match.end() + 400]
+            head = _HEAD.match(body)
+            service = bare_denial_service(body[head.end() :]) if head else None
+            if head and service is not None and (not head["code"] or is_denial_code(head["code"])):
+                before = text[max(0, match.start() - NEAR) : match.end()]
+                resource = s3_arn(phrase, action, head["name"] or "") or s3_resource(
+                    (action,), before
+                )
+                yield inferred_denial(
+                    layout, (match.start(), match.end() + 60), (action,), resource
+                )
+
+
+def _of_endpoint(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    """S3's message with the code VpceAccessDenied: no action, but the policy type."""
+    found = inferred_denial(layout, match.span(), (), why=why_no_grant_helps(DeniedBy.VPCE))
+    return replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
+
+
+def _not_assumed(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    role, why = without_breaks(match["role"]), other_cause_reason(match[0])
+    return inferred_denial(layout, match.span(), ("sts:AssumeRole",), role, why)
+
+
+def _decoded(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """The output of `aws sts decode-authorization-message`."""
+    fields: dict[str, str] = {}
+    for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
+        fields.setdefault(each["field"], without_breaks(each["value"]))
+    action, explicit = fields.get("action", ""), fields.get("explicitDeny") == "true"
+    why = "an explicit deny applied, which no grant overrides" if explicit else ""
+    found = inferred_denial(layout, match.span(), (action,), fields.get("resource", ""), why)
+    stated = replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
+    return stated if catalog.action(action) else None
+
+
+READERS: tuple[
+    tuple[str, re.Pattern[str], Callable[[LogText, re.Match[str]], FoundDenial | None]], ...
+] = (
+    ("permission", _LACKS, _lacking),
+    ("requestcredentials", _CODE_OBJECT, _code_object),
+    ("statuscode:403", _ANSWERED, _typed),
+    ("accessdeniedforoperation", _TYPE_DENIED, _type_denied),
+    (
+        "theciphertextrefers",
+        _CIPHERTEXT,
+        lambda layout, match: inferred_denial(layout, match.span(), ("kms:Decrypt",)),
+    ),
+    ("vpcendpointpolicy", _ENDPOINT, _of_endpoint),
+    ("usedtoassume", _NOT_ASSUMED, _not_assumed),
+    ('"allowed":false', _DECODED, _decoded),
+)
+"""Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere
+are slow.
+"""
+_VERBS = {
+    "creating": ("Create",),
+    "deleting": ("Delete",),
+    "updating": ("Update", "Modify", "Put"),
+    "modifying": ("Modify", "Update"),
+    "putting": ("Put",),
+    "reading": ("Get", "Describe"),
+    "getting": ("Get", "Describe"),
+    "fetching": ("Describe", "Get"),
+    "describing": ("Describe",),
+    "listing": ("List", "Describe"),
+    "attaching": ("Attach",),
+    "detaching": ("Detach",),
+}
+_CODE = re.compile(
+    r"\b(?P<code>AccessDenied(?:Exception)?|UnauthorizedOperation|Forbidden):[ \n\v]*"
+)
+_LONGEST = 400
+_PHRASE = re.compile(
+    rf"\b(?P<verb>(?i:{'|'.join(_VERBS)}))[ \n\v]+(?:AWS |Amazon )?"
+    r"(?P<what>[A-Z][A-Za-z0-9]{0,40}(?:[ \n\v]+[A-Z][A-Za-z0-9]{0,40}){0,6})"
+    r"(?:[ \n\v]+\((?P<name>[^()\n\v]{1,200})\))?(?P<part>(?:[ \n\v]+[A-Z][A-Za-z]{0,40}){0,4})"
+    r":[ \n\v]*\Z"
+)
+_FULL_NAME = re.compile(r"[ \n\v]+\((?:Simple|Elastic|Key|Identity)[A-Za-z0-9 \n\v&]{2,60}\)")
+"""Suffix of a service's short name in version 4 of the provider: `S3 (Simple Storage)`."""
+_EMPTY = re.compile(r"[ \n\v]*status code: 403\b")
+_MOST_WORDS_OF_SERVICE = 3
+
+
+def find_by_phrase(layout: LogText) -> Iterator[FoundDenial]:
+    """Finds denials whose action follows from the tool's own words before them; none where these
+    are ambiguous.
+    """
+    for code in _CODE.finditer(layout.text):
+        service = bare_denial_service(layout.text[code.end() : code.end() + _LONGEST])
+        if not is_denial_code(code["code"]) or (
+            service is None and not _EMPTY.match(layout.text, code.end())
+        ):
+            continue
+        begin = max(0, code.start() - _LONGEST)
+        # Replace by blanks, so that offsets stay the same.
+        before = _FULL_NAME.sub(
+            lambda found: " " * len(found[0]), layout.text[begin : code.start()]
+        )
+        phrase = _PHRASE.search(before)
+        actions = _actions(phrase, service or "") if phrase else ()
+        if phrase and actions:
+            resource = (
+                s3_arn("", actions[0], phrase["name"] or "") if actions[0].startswith("s3:") else ""
+            )
+            yield inferred_denial(
+                layout,
+                (begin + phrase.start(), min(code.end() + 60, len(layout.text))),
+                actions,
+                resource,
+            )
+
+
+def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
+    """Returns the action of the only operation with this name, of the named service or of the one
+    with this wording.
+    """
+    verb, words = phrase["verb"].lower(), f"{phrase['what']} {phrase['part']}".split()
+    for count in range(min(_MOST_WORDS_OF_SERVICE, len(words) - 1), -1, -1):
+        prefix = " ".join(words[:count]) if count else service
+        noun = "".join(word[:1].upper() + word[1:] for word in words[count:])
+        plural = f"{noun.removesuffix('s')}s"
+        named = [f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))]
+        found = dict.fromkeys(actions_of(prefix, name) for name in named) if prefix else {}
+        found.pop((), None)
+        if found:
+            return next(iter(found)) if len(found) == 1 else ()
+    return ()
+
+
+_REFUSAL = re.compile(
+    r"\b(?:AccessDenied(?:Exception)?|UnauthorizedOperation|[A-Z]\w{1,40}Exception): ?"
+)
+_JAVAS_FIELDS = re.compile(r"[^()\n\v]{1,80}\(Service:[^()]{0,80}?Status[ \n\v]*Code:[ \n\v]*403")
+_JAVASCRIPT = re.compile(
+    r"\b(?:de_|deserializeAws_(?:restXml|restJson1|json1_[01]|query|ec2))(?P<operation>[A-Z][A-Za-z0-9]{1,80})CommandError\b"
+    r"(?:[^\n\v]{0,300}?/client-(?P<service>[a-z0-9-]{2,40})/)?"
+)
+_JAVA = re.compile(
+    r"\b(?:com\.amazonaws|software\.amazon\.awssdk)\.services\.(?P<service>[a-z0-9]{2,40})\."
+    r"(?:Default|Amazon|AWS)\w{1,60}Client\.(?P<operation>[a-z]\w{1,80})\("
+)
+_DOTNET = re.compile(
+    r"\bat"
+    r" Amazon\.(?P<service>[A-Z][A-Za-z0-9]{1,40})\.Amazon\w{1,60}Client"
+    r"\.(?P<operation>[A-Z]\w{1,80}?)(?:Async)?\("
+)
+_RUBY = re.compile(
+    r"/aws-sdk-(?P<service>[a-z0-9]{2,40})/client\.rb:\d+:in"
+    r" [`'](?:Aws::\w+::Client#)?(?P<operation>[a-z][a-z0-9_]+)'"
+)
+_RUBYS_CODE = re.compile(
+    r"(?P<text>[A-Z][^\n\v:()]{5,60})"
+    r" \(Aws::\w+::Errors::(?:AccessDenied|UnauthorizedOperation)\w*\)"
+)
+_DOTNET_NAME = re.compile(r"\bAmazon\.[A-Z][A-Za-z0-9]{1,40}\.Amazon\w{1,60}Exception\b")
+_DEEPEST = 4_000
+"""Most characters between a denial and its frame: some thirty internal frames of an SDK."""
+
+
+def find_by_trace(layout: LogText) -> Iterator[FoundDenial]:
+    """Finds denials without an operation, each with the operation of the first SDK frame below
+    it.
+    """
+    text = layout.text
+    bare = [match for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
+    bare += [
+        match
+        for match in _RUBYS_CODE.finditer(text)
+        if bare_denial_service(match["text"]) is not None
+    ]
+    bare.sort(key=re.Match.start)
+    for match, following in zip(
+        bare, [*(each.start() for each in bare[1:]), len(text)], strict=False
+    ):
+        start, worded = (
+            match.start(),
+            bare_denial_service(text[match.end() : match.end() + 100]) or "",
+        )
+        limit = min(following, start + _DEEPEST)
+        for pattern in (_JAVASCRIPT, _JAVA, _DOTNET, _RUBY):
+            # A program in one file (the AWS CDK) names no package in its frames.
+            frames = (
+                actions_of(frame["service"] or worded, frame["operation"])
+                for frame in pattern.finditer(text, start, limit)
+            )
+            actions = next(filter(None, frames), ())
+            if actions:
+                yield inferred_denial(layout, (start, min(start + 100, len(text))), actions)
+                break
+
+
+def _is_bare(text: str, refusal: re.Match[str]) -> bool:
+    """Whether only a service's fixed text follows, with the status that Java's SDK always
+    appends.
+    """
+    if bare_denial_service(text[refusal.end() : refusal.end() + 100]) is None:
+        return False
+    is_code = refusal[0].startswith(("AccessDenied", "UnauthorizedOperation"))
+    is_dotnet = _DOTNET_NAME.search(text, max(0, refusal.start() - 60), refusal.end())
+    return is_code or is_dotnet is not None or _JAVAS_FIELDS.match(text, refusal.end()) is not None

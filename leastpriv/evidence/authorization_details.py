@@ -1,0 +1,411 @@
+"""Replaces denials by AWS's own account of them: every action, resource and condition key that a
+call was judged by.
+
+AWS returns the account under the authorization id of a denial (`GetRequestAuthorizationDetails`,
+API model 2018-05-10 of botocore 1.44.8, read 2026-11-27): some minutes after the denial, and for at
+least 24 hours, in the denial's region.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leastpriv.aws.arns import same_arn
+from leastpriv.aws.errors import error_code, required_member, translate_errors, why_no_grant_helps
+from leastpriv.aws.session import Polling
+from leastpriv.aws.session_names import is_rehearsal
+from leastpriv.denials.needs import as_rehearsal_denial, logged_needs
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
+from leastpriv.evidence.iam_paths import summed
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Condition, Denial, DeniedBy, Gap, GapKind, Need, Scope, Usage
+from leastpriv.permissions.fact_tables import table
+
+_log = logging.getLogger(__name__)
+
+ACTION = "iam:GetRequestAuthorizationDetails"
+_KEPT = timedelta(hours=24)
+_LATE = timedelta(minutes=20)
+"""Age of a denial up to which a missing answer may still come."""
+_MOST_IDS, _MOST_PAGES = 50, 50
+_EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
+_NOT_ANSWERED = {
+    AwsErrorKind.DENIED: f"the credentials lack {ACTION}",
+    AwsErrorKind.THROTTLED: "AWS kept throttling the requests",
+}
+DERIVATION = "AWS's authorization details name it"
+
+
+class Evaluation(Struct, frozen=True):
+    """How AWS judged one action on one resource of a call."""
+
+    action: str
+    resource: str
+    """`*` for an action without resources."""
+    denied_by: tuple[DeniedBy, ...] = ()
+    """The policy types that denied, in AWS's order; empty for an allowed action, and where AWS
+    shows no check.
+    """
+    explicit: bool = False
+    policies: tuple[str, ...] = ()
+    """Policies that denied, or that a denying check found without an allowing statement."""
+    context: Mapping[str, tuple[str, ...]] = {}
+    """Condition key -> values."""
+    allowed: bool = False
+
+
+class AuthorizationDetails(Struct, frozen=True):
+    """AWS's account of one denied call."""
+
+    principal: str
+    """ARN of the denied principal, without its session; empty where the answer lacks it."""
+    session: str
+    evaluations: tuple[Evaluation, ...]
+
+
+class DeniedRequest(Struct, frozen=True):
+    """A denial of which AWS keeps an account."""
+
+    id: str
+    region: str
+    seen: datetime
+
+
+def parse_details(pages: Sequence[Mapping[str, Any]]) -> AuthorizationDetails:
+    """Parses the pages of one answer; what an unknown check denied is denied by an unknown policy
+    type.
+    """
+    context = _values(pages[0].get("requestContext") or {})
+    policies = {str(each.get("uri")): each for page in pages for each in page.get("policies") or ()}
+    found = [
+        _evaluation(each, context, policies)
+        for page in pages
+        for each in page.get("evaluations") or ()
+        if isinstance(each.get("action"), str)
+    ]
+    principal, user = (
+        "".join(context.get(key, ())[:1]) for key in ("aws:principalarn", "aws:userid")
+    )
+    return AuthorizationDetails(principal, user.partition(":")[2], tuple(found))
+
+
+def _evaluation(
+    raw: Mapping[str, Any],
+    context: Mapping[str, tuple[str, ...]],
+    policies: Mapping[str, Mapping[str, Any]],
+) -> Evaluation:
+    effect = raw.get("evaluatedEffect")
+    checks = [
+        each
+        for each in raw.get("checks") or ()
+        if each.get("evaluatedEffect") in (_EXPLICIT, _IMPLICIT)
+    ]
+    # Older answers have no checks, and the matching policies in the evaluation itself.
+    denying = [each for each in checks if each["evaluatedEffect"] == effect] or (
+        [raw] if effect == _EXPLICIT else []
+    )
+    types = dict.fromkeys(_denying_type(each, policies) for each in denying)
+    return Evaluation(
+        action=str(raw["action"]),
+        resource=str(raw.get("resource") or "*"),
+        denied_by=() if effect == _ALLOW else tuple(types),
+        explicit=effect == _EXPLICIT,
+        policies=tuple(
+            dict.fromkeys(name for each in denying for name in _policy_names(each, policies))
+        ),
+        context={**context, **_values(raw.get("context") or {})},
+        allowed=effect == _ALLOW,
+    )
+
+
+def _denying_type(check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]) -> DeniedBy:
+    """Returns the policy type of a denying check, or of the first policy that denied in an answer
+    without checks.
+    """
+    matched = _denying_policies(check)
+    kind = policies.get(str(matched[0].get("uri")), {}).get("type") if matched else ""
+    types = {
+        row["type"]: DeniedBy(row["denied_by"])
+        for row in table("policy_types", "leastpriv.evidence")
+    }
+    return types.get(str(check.get("checkType")), types.get(str(kind), DeniedBy.UNKNOWN))
+
+
+def _denying_policies(check: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        each
+        for each in check.get("matchedPolicies") or ()
+        if any(one.get("evaluatedEffect") == "DENY" for one in each.get("matchedStatements") or ())
+    ]
+
+
+def _policy_names(
+    check: Mapping[str, Any], policies: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yields the policies behind a denying check; an inline policy has the name of what it is
+    attached to.
+    """
+    matched = _denying_policies(check)
+    for each in matched:
+        policy = policies.get(str(each.get("uri")), {})
+        attached = ", ".join(str(one.get("arn")) for one in policy.get("attachedTo") or ())
+        name = (
+            f"an inline policy of {attached}"
+            if policy.get("inline") and attached
+            else str(each.get("uri"))
+        )
+        sids = [str(one["sid"]) for one in each.get("matchedStatements") or () if one.get("sid")]
+        yield f"{name} (statement {', '.join(sids)})" if sids else name
+    if not matched:
+        relevant = set(check.get("relevantPolicyTypes") or ())
+        target = check.get("targetArn")
+        for policy in policies.values():
+            arns = [one.get("arn") for one in policy.get("attachedTo") or ()]
+            if (
+                policy.get("type") in relevant
+                and not policy.get("inline")
+                and (not target or target in arns)
+            ):
+                yield str(policy.get("uri"))
+
+
+def _values(context: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Returns a context with its keys in lower case and its values as texts, as conditions have
+    them.
+    """
+    return {
+        key.lower(): tuple(
+            str(each).lower() if isinstance(each, bool) else str(each)
+            for each in (value if isinstance(value, list) else [value])
+            if isinstance(each, str | int | float)
+        )
+        for key, value in context.items()
+    }
+
+
+def denied_requests(evidence: Evidence) -> list[DeniedRequest]:
+    """Returns the denials of the evidence that have an authorization id, the newest first."""
+    found: dict[str, DeniedRequest] = {}
+    for usage in evidence.usages:
+        denial = usage.denial
+        if denial and denial.authorization_id:
+            region = denial.authorization_region or next(iter(usage.regions), "")
+            own = DeniedRequest(denial.authorization_id, region, usage.last_seen)
+            known = found.setdefault(own.id, own)
+            found[own.id] = replace(
+                known, region=known.region or region, seen=max(known.seen, own.seen)
+            )
+    return sorted(found.values(), key=lambda each: (each.seen, each.id), reverse=True)
+
+
+def read_details(
+    client: Callable[[str], Any], requests: Iterable[DeniedRequest], waiting: Polling
+) -> tuple[Mapping[str, AuthorizationDetails], tuple[Gap, ...]]:
+    """Asks AWS for the details of denials; what it does not return is a gap, and ends no run.
+
+    Args:
+        client: returns the client `iam-toolbox` of a region; an empty one is the environment's.
+        requests: the denials, the newest first.
+        waiting: how long a new denial's missing answer is waited for.
+    """
+    reader, now, asked = _Reader(client), waiting.clock(), list(requests)
+    recent = [each for each in asked if now - each.seen <= _KEPT]
+    reader.leave_out(len(asked) - len(recent), "older than 24 hours, so AWS may have deleted them")
+    reader.leave_out(len(recent) - _MOST_IDS, f"beyond the newest {_MOST_IDS}")
+    missing = reader.ask(recent[:_MOST_IDS])
+    new = [each for each in missing if now - each.seen <= _LATE]
+    if new and not reader.stopped:
+        _log.info(
+            f"AWS has no details yet of {len(new)} new denials, and makes them available minutes"
+            " later"
+        )
+        waiting.until(
+            lambda: not reader.ask(new) or reader.stopped or None, "the details of denials"
+        )
+    if not reader.stopped:
+        left = sum(each.id not in reader.found for each in missing)
+        reader.leave_out(left, "not there: expired, of another account, or not written yet")
+    return reader.found, tuple(reader.gaps)
+
+
+class _Reader(Struct):
+    """Asks for details until AWS refuses to be asked."""
+
+    client: Callable[[str], Any]
+    found: dict[str, AuthorizationDetails] = {}
+    gaps: list[Gap] = []
+    stopped: bool = False
+
+    def leave_out(self, count: int, detail: str) -> None:
+        """Notes a gap for some denials."""
+        self.gaps += [Gap(GapKind.DENIAL_DETAILS, Scope(), detail, count)] if count > 0 else []
+
+    def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
+        """Asks for what is not found yet, and returns the requests that AWS does not know (yet)."""
+        missing: list[DeniedRequest] = []
+        for each in requests:
+            if self.stopped or each.id in self.found:
+                continue
+            try:
+                self.found[each.id] = parse_details(_pages(self.client(each.region), each.id))
+            except (AwsError, InputError) as error:
+                code = error_code(error) if isinstance(error, AwsError) else ""
+                if code == "ResourceNotFoundException":
+                    missing.append(each)
+                    continue
+                # A malformed id says nothing about the other denials.
+                self.stopped = code != "ValidationException"
+                self.leave_out(
+                    1, _NOT_ANSWERED.get(getattr(error, "kind", AwsErrorKind.OTHER), str(error))
+                )
+                _log.info(f"Not read: the details of denials. {error}")
+        return missing
+
+
+def _pages(client: Any, name: str) -> list[Mapping[str, Any]]:
+    doing = "asking for the details of a denial"
+    pages: list[Mapping[str, Any]] = []
+    token: dict[str, str] = {}
+    for _ in range(_MOST_PAGES):
+        with translate_errors(doing, ACTION):
+            page = client.get_request_authorization_details(authorizationId=name, **token)
+        required_member(page, doing, "evaluations")
+        pages.append(page)
+        if not page.get("nextToken"):
+            break
+        token = {"nextToken": str(page["nextToken"])}
+    return pages
+
+
+def with_details(
+    evidence: Evidence, found: Mapping[str, AuthorizationDetails], gaps: Iterable[Gap] = ()
+) -> Evidence:
+    """Replaces the denied usages that AWS's details explain by one for each action and resource
+    that AWS denied.
+
+    A usage of an action that the details do not contain remains. A job log or the name of a
+    resource may contain the id of another denial, whose details say nothing about this one: those
+    of another principal or session.
+    """
+    sessions = {run.id: run.session for run in evidence.runs}
+    kept: list[Usage] = []
+    explained: dict[str, list[Usage]] = {}
+    strange: dict[str, Gap] = {}
+    for usage in evidence.usages:
+        details = found.get(usage.denial.authorization_id) if usage.denial else None
+        name = details.session if details else ""
+        if details is None or usage.denial is None:
+            kept.append(usage)
+        elif not same_arn(details.principal, evidence.principal):
+            strange[details.principal] = Gap(
+                GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), details.principal
+            )
+        elif (
+            not usage.denial.log
+            and name
+            and all(sessions.get(run, name) != name for run in usage.runs or ("",))
+        ):
+            kept.append(usage)
+            strange[details.session] = Gap(
+                GapKind.DENIAL_DETAILS, Scope(), "of another session than the denial"
+            )
+        else:
+            explained.setdefault(usage.denial.authorization_id, []).append(usage)
+    new: dict[tuple[object, ...], Usage] = {}
+    for name, usages in explained.items():
+        judged = {each.action.lower() for each in found[name].evaluations}
+        kept += [usage for usage in usages if usage.need.permission.action.lower() not in judged]
+        template = max(usages, key=lambda usage: usage.count)
+        for usage in _denied_usages(found[name], template, evidence.principal):
+            denial = usage.denial
+            key = (usage.need, denial and denial.denied_by, denial and denial.mendable)
+            new[key] = (
+                summed(usage.need.permission.resource, (new[key], usage)) if key in new else usage
+            )
+    usages = sorted(
+        (*kept, *new.values()),
+        key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation),
+    )
+    return replace(evidence, usages=tuple(usages), gaps=(*evidence.gaps, *gaps, *strange.values()))
+
+
+def explained_denials(
+    recorded: Denial, details: AuthorizationDetails
+) -> Iterator[tuple[Denial, tuple[Condition, ...]]]:
+    """Yields a denial for each action and resource that AWS denied, with the conditions of an
+    addition.
+    """
+    for each in details.evaluations:
+        if not each.allowed:
+            yield _denial(each, details, recorded), _conditions(each)
+
+
+def _denied_usages(
+    details: AuthorizationDetails, template: Usage, principal: str
+) -> Iterator[Usage]:
+    """Yields a usage like `template` for each action and resource that AWS denied."""
+    seen: set[Need] = set()
+    for denial, conditions in (
+        explained_denials(template.denial, details) if template.denial else ()
+    ):
+        for need in logged_needs(denial, principal):
+            permission = replace(need.permission, conditions=conditions)
+            own = replace(
+                need,
+                permission=permission,
+                derivation=DERIVATION if need.exact else need.derivation,
+            )
+            if own not in seen:
+                seen.add(own)
+                yield replace(template, need=own, denial=denial)
+
+
+def _denial(each: Evaluation, details: AuthorizationDetails, recorded: Denial) -> Denial:
+    """Returns the recorded denial with the action, resource and policy types of an evaluation."""
+    stated = each.denied_by
+    if not stated and not each.explicit:
+        # AWS shows no check: the message of the denial names the policy type.
+        stated = (recorded.denied_by,)
+    others = [one for one in stated if one is not DeniedBy.IDENTITY]
+    if each.explicit:
+        why = "an explicit deny applied, which no grant overrides"
+    elif each.denied_by:
+        unnamed = "a policy of a type that AWS does not name denied it"
+        why = " and ".join(why_no_grant_helps(one) or unnamed for one in others)
+    else:
+        why = recorded.why
+    if why and each.policies and (each.explicit or each.denied_by):
+        why += f" ({', '.join(each.policies)})"
+    denial = replace(
+        recorded,
+        actions=(each.action,),
+        resource="" if each.resource == "*" else each.resource,
+        principal=recorded.principal or details.principal,
+        denied_by=(*others, *stated, DeniedBy.UNKNOWN)[0],
+        explicit=each.explicit,
+        mendable=not why,
+        why=why,
+        inferred=False,
+        judged_by=tuple(sorted(each.context)),
+    )
+    alone = set(others) == {DeniedBy.SESSION}
+    return as_rehearsal_denial(denial, rehearsed=is_rehearsal(details.session)) if alone else denial
+
+
+def _conditions(each: Evaluation) -> tuple[Condition, ...]:
+    """Returns the conditions of an addition: the keys of `detail_conditions.tsv` that AWS judged
+    the action by.
+    """
+    keys = (
+        row["key"]
+        for row in table("detail_conditions", "leastpriv.evidence")
+        if each.action.lower().startswith(row["action"].lower())
+    )
+    held = ((key, each.context.get(key.lower(), ())) for key in keys)
+    return tuple(Condition("StringEquals", key, values) for key, values in held if len(values) == 1)

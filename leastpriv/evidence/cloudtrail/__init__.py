@@ -1,1 +1,0 @@
-"""Reads calls from CloudTrail records."""

@@ -1,1 +1,0 @@
-"""Derives needs of basis *declared* from templates and plans, before any deployment has run."""

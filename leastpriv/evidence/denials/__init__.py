@@ -1,1 +1,0 @@
-"""Denials: what a denial message says, and which policy type denied."""

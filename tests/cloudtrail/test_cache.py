@@ -1,0 +1,272 @@
+"""What was read from a bucket and kept: the next run reads what is new, and finds the same."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.cloudtrail.cache import essential_call
+from leastpriv.cloudtrail.statistics import ReadStatistics
+from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
+from leastpriv.errors import InputError
+from leastpriv.models import Call, Gap, GapKind
+from tests.fakes.aws.s3_server import FakeS3
+from tests.hypothesis_profiles import examples
+
+ACCOUNT = "123456789012"
+ROLES = [f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("deploy", "other")]
+START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
+OBJECTS = 12
+
+
+def deliver(s3: FakeS3, number: int, *records: dict[str, Any]) -> str:
+    """One file of two roles' records around its time."""
+    time = START + timedelta(hours=number)
+    own = [record(number, minutes, role) for minutes in (-20, 0) for role in ("deploy", "other")]
+    name = f"{ACCOUNT}_CloudTrail_eu-west-1_{time:%Y%m%dT%H%MZ}_{number:04}.json.gz"
+    key = f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/{time:%Y/%m/%d}/{name}"
+    s3.objects[key] = gzip.compress(json.dumps({"Records": [*own, *records]}).encode())
+    return key
+
+
+def record(number: int, minutes: int, role: str, **fields: Any) -> dict[str, Any]:
+    time = START + timedelta(hours=number, minutes=minutes)
+    return {
+        "eventVersion": "1.08", "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": f"Put{number}", "awsRegion": "eu-west-1",
+        "eventID": f"{role}-{number}-{minutes}",
+        "eventType": "AwsApiCall", "readOnly": False, "eventCategory": "Data",
+        "userIdentity": {"type": "AssumedRole",
+        "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/17{number:08}"},
+        "requestParameters": {"bucketName": "b", "key": f"ключ {number}", "nested": [{"a": None},
+        1.5]},
+        "resources": [{"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::b/{number}"}],
+        **({"errorCode": "AccessDenied", "errorMessage": "no"} if number % 3 == 0 else {}),
+        **fields,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeS3]:
+    with FakeS3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: FakeS3) -> FakeS3:
+    server.forget()
+    for number in range(OBJECTS):
+        deliver(server, number)
+    return server
+
+
+def read(
+    s3: FakeS3, cache: Path | None, role: str = ROLES[0], window: Window | None = None
+) -> tuple[list[Call | Gap], ReadStatistics, int]:
+    """What is found, reduced as the cache reduces it, the figures, and how many objects were
+    fetched for it.
+    """
+    before = s3.gets()
+    source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
+    found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
+    own = [
+        essential_call(item) if isinstance(item, Call) else item
+        for item in found
+        if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN
+    ]
+    return own, source.statistics, s3.gets() - before
+
+
+def test_a_second_run_reads_only_new_objects_and_finds_all_calls(
+    s3: FakeS3, tmp_path: Path
+) -> None:
+    first = read(s3, tmp_path / "cache")
+    assert first == read(s3, None)
+    assert read(s3, tmp_path / "cache") == (first[0], first[1], 0)
+    deliver(s3, OBJECTS)
+    found, statistics, fetched = read(s3, tmp_path / "cache")
+    assert (found, statistics) == read(s3, None)[:2]
+    assert (len(found), fetched) == (len(first[0]) + 2, 1)
+
+
+def test_cached_results_of_one_role_do_not_apply_to_another(s3: FakeS3, tmp_path: Path) -> None:
+    read(s3, tmp_path)
+    assert read(s3, tmp_path, ROLES[1]) == read(s3, None, ROLES[1])
+
+
+def test_an_object_that_is_another_one_now_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
+    read(s3, tmp_path)
+    deliver(s3, 3, record(3, 5, "deploy"))
+    found, statistics, fetched = read(s3, tmp_path)
+    assert (found, statistics) == read(s3, None)[:2]
+    assert fetched == 1
+
+
+def test_a_damaged_object_is_read_and_reported_again(s3: FakeS3, tmp_path: Path) -> None:
+    key = deliver(s3, 3)
+    s3.objects[key] = s3.objects[key][:-30]
+    first = read(s3, tmp_path)
+    assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_FILE]
+    assert read(s3, tmp_path) == (first[0], first[1], 1)
+
+
+def test_incomplete_records_are_reported_again_from_the_cache(s3: FakeS3, tmp_path: Path) -> None:
+    deliver(s3, 3, record(3, 5, "deploy", eventTime="?"))
+    first = read(s3, tmp_path)
+    assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_RECORD]
+    assert read(s3, tmp_path) == (first[0], first[1], 0)
+
+
+def test_copies_in_other_objects_count_once_from_the_cache_too(s3: FakeS3, tmp_path: Path) -> None:
+    deliver(s3, 4, record(3, 0, "deploy"))
+    first = read(s3, tmp_path)
+    assert first[1].duplicates == 1
+    assert read(s3, tmp_path) == (first[0], first[1], 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(100)])
+def test_a_cache_that_cannot_be_read_costs_time_only(
+    s3: FakeS3, tmp_path: Path, content: bytes
+) -> None:
+    first = read(s3, tmp_path)
+    [file] = tmp_path.glob("*.sqlite")
+    file.write_bytes(content)
+    assert read(s3, tmp_path) == first
+
+
+def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
+    source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=tmp_path))
+    reading = source.read(Window(), Principals(frozenset({parse_principal(ROLES[0])})))
+    for _ in range(9):
+        next(reading)
+    reading.close()  # type: ignore[attr-defined]
+    read(s3, tmp_path)
+    # Requests that were under way may be counted late: those of the first files are over.
+    asked = [each for each in s3.requests if each.startswith("GET")]
+    assert [sum(f"_{number:04}." in each for each in asked) for number in range(4)] == [1, 1, 1, 1]
+
+
+def test_a_cache_folder_that_cannot_be_created_is_bad_input(s3: FakeS3, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cache-dir"):
+        read(s3, tmp_path / "file")
+
+
+def with_field(number: int, value: object) -> Callable[[Any], Any]:
+    return lambda kept: [*kept[:number], value, *kept[number + 1 :]]
+
+
+NAIVE = datetime(2026, 10, 1)
+ODD: dict[str, Callable[[Any], Any]] = {
+    "another shape": lambda _: {},
+    "a number as text": with_field(2, "x"),
+    "skipped as a list": with_field(5, [["a"]]),
+    "days as a list": with_field(9, [1]),
+    "days that are no numbers": with_field(9, {"eu-west-1": ["many"]}),
+    "logged as a mapping": with_field(10, {"management-read": [1]}),
+    "first without a zone": with_field(12, NAIVE.isoformat()),
+    "last without a zone": with_field(13, NAIVE.isoformat()),
+    "calls without a zone": lambda kept: [[[*call[:3], NAIVE.isoformat(),
+    *call[4:]] for call in kept[0]], *kept[1:]],
+    "calls of one field": lambda kept: [[["x"] for _ in kept[0]], *kept[1:]],
+    "an outcome that does not exist": lambda kept: [
+        [[*call[:11], "x", *call[12:]] for call in kept[0]], *kept[1:]
+    ],
+}  # fmt: skip
+
+
+def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
+    """Write all that is kept anew, as somebody else would."""
+    [file] = folder.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    for key, content in database.execute("SELECT key, content FROM objects").fetchall():
+        changed = zlib.compress(how(zlib.decompress(content)))
+        database.execute("UPDATE objects SET content = ? WHERE key = ?", (changed, key))
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_a_cached_result_of_another_shape_is_read_again(
+    s3: FakeS3, tmp_path: Path, oddity: str
+) -> None:
+    first = read(s3, tmp_path)
+    change(
+        tmp_path,
+        lambda content: msgspec.msgpack.encode(ODD[oddity](msgspec.msgpack.decode(content))),
+    )
+    assert read(s3, tmp_path) == first
+
+
+def test_a_cached_result_that_is_nested_too_deeply_is_read_again(
+    s3: FakeS3, tmp_path: Path
+) -> None:
+    first = read(s3, tmp_path)
+    change(tmp_path, lambda _: b"\x91" * 200_000)
+    assert read(s3, tmp_path) == first
+
+
+@examples(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(-60, 800), st.integers(1, 800)), min_size=2, max_size=4))
+def test_whatever_windows_are_read_in_turn_the_cache_changes_no_answer(
+    s3: FakeS3, cuts: list[tuple[int, int]]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for start, minutes in cuts:
+            begin = START + timedelta(minutes=start)
+            window = Window(begin, begin + timedelta(minutes=minutes))
+            assert read(s3, Path(folder), window=window)[:2] == read(s3, None, window=window)[:2]
+
+
+def test_what_lies_before_the_window_leaves_the_cache(s3: FakeS3, tmp_path: Path) -> None:
+    read(s3, tmp_path)
+    late = START + timedelta(hours=8)
+    read(s3, tmp_path, window=Window(late))
+    [file] = tmp_path.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    kept = [key for (key,) in database.execute("SELECT key FROM objects ORDER BY key")]
+    database.close()
+    assert [int(key.rpartition("_")[2].partition(".")[0]) for key in kept] == [8, 9, 10, 11]
+    assert read(s3, tmp_path)[0] == read(s3, None)[0]
+
+
+def test_caches_of_other_versions_are_removed_and_other_files_are_not(
+    s3: FakeS3, tmp_path: Path
+) -> None:
+    old = [f"objects-{'a' * 24}.sqlite", f"calls-6-0.0.9-{'b' * 24}.sqlite"]
+    for name in (*old, "notes.sqlite", "objects.txt"):
+        (tmp_path / name).write_bytes(b"")
+    read(s3, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {"notes.sqlite", "objects.txt"}
+    assert not {path.name for path in tmp_path.iterdir()} & {*old}
+
+
+def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) -> None:
+    ids = [
+        "4bb1eb5e-98b3-42f3-9a1f-5c0a1e4a3c11",
+        "4BB1EB5E-98B3-42F3-9A1F-5C0A1E4A3C11",
+        "~x",
+        "~" + "a" * 22,
+        "",
+    ]
+    deliver(
+        s3,
+        3,
+        *(record(3, 5 + number, "deploy", eventID=each) for number, each in enumerate(ids[:3])),
+    )
+    first = read(s3, tmp_path)
+    assert read(s3, tmp_path) == (first[0], first[1], 0)

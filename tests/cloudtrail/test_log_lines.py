@@ -1,0 +1,131 @@
+"""Log lines of programs: a message is one whole record of CloudTrail, or it is no call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.aws.session import Aws
+from leastpriv.cloudtrail.file_reader import S3TrailOptions
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.trail import LogGroup
+from leastpriv.models import Call, Gap
+from tests.fakes.aws.log_groups import LogGroups
+from tests.fakes.aws.server import FakeAws
+from tests.fakes.deploys import NOW, ROLE, UPDATE, record
+
+ONE = Principals(frozenset({parse_principal(ROLE)}))
+RECORD = {"eventVersion": "1.11", **record(UPDATE, NOW, "1")}
+TEXT = json.dumps(RECORD, separators=(",", ":"))
+TRUE = json.dumps(
+    {"eventVersion": "1.11", **record({**UPDATE, "parameters": {"x": TEXT}}, NOW, "2")}
+)
+
+OTHER = json.dumps({"eventVersion": "1.11", **record(UPDATE, NOW, "3")})
+
+
+def without(field: str) -> str:
+    return json.dumps({name: value for name, value in RECORD.items() if name != field})
+
+
+NO_RECORD = {
+    "a text before a record": f"2026-11-27T10:00:00Z INFO {TEXT}",
+    "a number before a record": f"1764237600 {TEXT}",
+    "a level in brackets before a record": f"[INFO] {TEXT}",
+    "a text after a record": f"{TEXT} done",
+    "a record on a second line": f"INFO\n{TEXT}",
+    "two records": f"{TEXT},{TEXT}",
+    "two records on two lines": f"{TEXT}\n{TEXT}",
+    "a record as text": json.dumps(TEXT),
+    "a message": json.dumps({"message": TEXT}),
+    "a message of a logger": json.dumps({"level": "info", "message": TEXT}),
+    "a member CloudTrailEvent": json.dumps({"CloudTrailEvent": TEXT}),
+    "an event of EventBridge": json.dumps(
+        {"detail-type": "AWS API Call via CloudTrail", "detail": RECORD}
+    ),
+    "a file of a trail": json.dumps({"Records": [RECORD]}),
+    "a list": json.dumps([RECORD]),
+    "the end of a list and a record": f"]}}\n{TEXT}",
+    "another list": f'{{"events":[{{"message":{json.dumps(TEXT)}}}]}}',
+    "an event of S3": json.dumps({**RECORD, "eventSource": "aws:s3"}),
+    "a record without its id": without("eventID"),
+    "a record without its version": without("eventVersion"),
+    "a record without its caller": without("userIdentity"),
+    "a record without its source": without("eventSource"),
+    "a record without its time": without("eventTime"),
+}
+IN_A_FILE: Mapping[str, Any] = {
+    "filter-log-events": lambda message: {
+        "events": [{"logStreamName": "s", "message": message, "eventId": "1"}]
+    },
+    "filter-log-events --query": lambda message: [message],
+    "get-log-events": lambda message: {
+        "events": [{"timestamp": 1, "message": message}],
+        "nextForwardToken": "f/1",
+    },
+    "a subscription": lambda message: {
+        "owner": "1",
+        "logEvents": [{"id": "1", "message": message}],
+    },
+    "Logs Insights": lambda message: {"results": [[{"field": "@message", "value": message}]]},
+    "Logstash": lambda message: {"@version": "1", "message": message},
+    "Splunk": lambda message: {"result": {}, "_raw": message},
+}
+
+
+def calls(folder: Path) -> list[str]:
+    """Ids of the calls that are read next to a record of the trail."""
+    (folder / "trail.json").write_text(TRUE)
+    found = [
+        item.event_id for item in TrailFolder(folder).read(Window(), ONE) if isinstance(item, Call)
+    ]
+    return [each for each in found if each != json.loads(TRUE)["eventID"]]
+
+
+@pytest.mark.parametrize("shape", IN_A_FILE)
+def test_a_message_that_is_a_record_is_a_call(tmp_path: Path, shape: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(IN_A_FILE[shape](TEXT)))
+    assert calls(tmp_path) == [RECORD["eventID"]]
+
+
+@pytest.mark.parametrize("message", NO_RECORD)
+def test_no_other_message_is_a_call(tmp_path: Path, message: str) -> None:
+    for number, shape in enumerate(IN_A_FILE.values()):
+        (tmp_path / f"{number}.json").write_text(json.dumps(shape(NO_RECORD[message])))
+    assert calls(tmp_path) == []
+
+
+@pytest.mark.parametrize("message", [name for name in NO_RECORD if " before a record" in name])
+def test_a_record_in_a_line_of_text_is_no_call(tmp_path: Path, message: str) -> None:
+    (tmp_path / "a.json").write_text(f"{NO_RECORD[message]}\n{OTHER}\n")
+    assert calls(tmp_path) == [json.loads(OTHER)["eventID"]]
+
+
+@pytest.mark.parametrize(
+    "line", [{"message": TEXT}, {"detail": RECORD}, {"Records": [RECORD]}, {"events": [TEXT]}]
+)
+@pytest.mark.parametrize("field", ["level", "severity", "logger"])
+def test_a_line_of_a_logger_is_no_call(tmp_path: Path, line: dict[str, Any], field: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({field: "INFO", **line}))
+    assert calls(tmp_path) == []
+
+
+def test_a_log_group_has_calls_of_whole_records_only() -> None:
+    groups = LogGroups(
+        {"trail": [TRUE, *NO_RECORD.values(), '{"eventVersion":"1.11","eventName":']}, page=50
+    )
+    with FakeAws(groups.operations()) as aws:
+        found = list(
+            LogGroup(Aws.open(aws.environment()), "log-group:trail", S3TrailOptions()).read(
+                Window(), ONE
+            )
+        )
+    assert [item.event_id for item in found if isinstance(item, Call)] == [
+        json.loads(TRUE)["eventID"]
+    ]
+    assert any("it is not a JSON object" in item.detail for item in found if isinstance(item, Gap))

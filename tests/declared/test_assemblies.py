@@ -1,0 +1,163 @@
+"""The promises of needs from a cloud assembly of the CDK: the CI role and the execution role,
+apart.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.declared.declarations import read_declarations
+from leastpriv.declared.models import Place
+from leastpriv.declared.resource_needs import needs_of
+from leastpriv.errors import InputError
+
+PLACE = Place("aws", "111122223333")
+ROLES = "arn:aws:iam::111122223333:role/cdk-hnb659fds"
+CI = "arn:aws:iam::111122223333:role/ci-deploy"
+EXECUTION = f"{ROLES}-cfn-exec-role-111122223333-eu-west-1"
+DEPLOY = f"{ROLES}-deploy-role-111122223333-eu-west-1"
+PUBLISHING = f"{ROLES}-file-publishing-role-111122223333-eu-west-1"
+VARIABLE = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/cdk-hnb659fds-%s-role-${AWS::AccountId}-${AWS::Region}"
+
+
+def assembly(folder: Path, *, roles: bool = True) -> Path:
+    """Writes a cloud assembly with one stack."""
+    out = folder / "cdk.out"
+    out.mkdir()
+    own = {
+        "assumeRoleArn": VARIABLE % "deploy",
+        "cloudFormationExecutionRoleArn": VARIABLE % "cfn-exec",
+        "lookupRole": {"arn": VARIABLE % "lookup"},
+    }
+    destination = {
+        "bucketName": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}",
+        "objectKey": "a.zip",
+    }
+    if roles:
+        destination["assumeRoleArn"] = VARIABLE % "file-publishing"
+    artifacts: dict[str, Any] = {
+        "Shop.assets": {"type": "cdk:asset-manifest", "properties": {"file": "Shop.assets.json"}},
+        "Shop": {
+            "type": "aws:cloudformation:stack",
+            "environment": "aws://111122223333/eu-west-1",
+            "properties": {
+                "templateFile": "Shop.template.json",
+                "stackName": "shop",
+                **(own if roles else {}),
+            },
+            "dependencies": ["Shop.assets"],
+        },
+    }
+    files: dict[str, Any] = {
+        "manifest.json": {"version": "48.0.0", "artifacts": artifacts},
+        "Shop.template.json": {"Resources": {"Orders": {"Type": "AWS::SQS::Queue"}}},
+        "Shop.assets.json": {
+            "files": {"a": {"destinations": {"current": destination}}},
+            "dockerImages": {},
+        },
+    }
+    for name, content in files.items():
+        (out / name).write_text(json.dumps(content))
+    return folder
+
+
+def needed(folder: Path, role: str) -> set[tuple[str, str]]:
+    declarations = read_declarations(["cdk.out"], [], role, PLACE, folder)
+    return {
+        (need.permission.action, need.permission.resource)
+        for declaration in declarations
+        for need in needs_of(declaration, PLACE)
+    }
+
+
+def test_the_ci_role_assumes_the_roles_of_the_bootstrap_and_makes_nothing(tmp_path: Path) -> None:
+    found = needed(assembly(tmp_path), CI)
+    assert {action for action, _ in found} == {"sts:AssumeRole"}
+    assert {DEPLOY, PUBLISHING} <= {resource for _, resource in found}
+
+
+def test_the_execution_role_makes_the_resources_alone(tmp_path: Path) -> None:
+    found = needed(assembly(tmp_path), EXECUTION)
+    assert ("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:shop-Orders-*") in found
+    assert not any(action.startswith(("sts:", "cloudformation:")) for action, _ in found)
+
+
+def test_the_deploy_role_deploys_the_stack_and_passes_the_execution_role(tmp_path: Path) -> None:
+    found = needed(assembly(tmp_path), DEPLOY)
+    assert ("iam:PassRole", EXECUTION) in found
+    assert (
+        "cloudformation:ExecuteChangeSet",
+        "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*",
+    ) in found
+    assert not any(action.startswith("sqs:") for action, _ in found)
+
+
+def test_without_roles_the_ci_role_does_all_of_it(tmp_path: Path) -> None:
+    found = needed(assembly(tmp_path, roles=False), CI)
+    bucket = "arn:aws:s3:::cdk-hnb659fds-assets-111122223333-eu-west-1"
+    assert {("s3:PutObject", f"{bucket}/*"), ("s3:ListBucket", bucket)} <= found
+    assert {"sqs:CreateQueue", "cloudformation:CreateChangeSet"} <= {action for action, _ in found}
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "Shop.template.json", "Shop.assets.json"])
+def test_a_damaged_assembly_is_bad_input(tmp_path: Path, name: str) -> None:
+    (assembly(tmp_path) / "cdk.out" / name).write_text("{")
+    with pytest.raises(InputError):
+        needed(tmp_path, CI)
+
+
+@pytest.mark.parametrize(
+    "artifacts",
+    [
+        [1],
+        {"Shop": 3},
+        {
+            "Shop": {"type": "aws:cloudformation:stack", "dependencies": ["A"]},
+            "A": {"type": "cdk:asset-manifest"},
+        },
+        {"Shop": {"type": "aws:cloudformation:stack", "properties": {"lookupRole": "x"}}},
+        {"Shop": {"type": "cdk:cloud-assembly", "properties": {"directoryName": "."}}},
+    ],
+)
+def test_an_assembly_with_fields_of_other_types_is_bad_input(
+    tmp_path: Path, artifacts: Any
+) -> None:
+    (assembly(tmp_path) / "cdk.out" / "manifest.json").write_text(
+        json.dumps({"artifacts": artifacts})
+    )
+    with pytest.raises(InputError):
+        needed(tmp_path, CI)
+
+
+def two_regions(folder: Path) -> Path:
+    """Writes an assembly whose stack is deployed in two regions."""
+    whole = assembly(folder)
+    manifest = folder / "cdk.out" / "manifest.json"
+    artifacts = json.loads(manifest.read_text())["artifacts"]
+    artifacts["Far"] = {**artifacts["Shop"], "environment": "aws://111122223333/us-east-1"}
+    manifest.write_text(json.dumps({"artifacts": artifacts}))
+    return whole
+
+
+def test_a_role_of_the_bootstrap_needs_nothing_for_stacks_of_other_regions(tmp_path: Path) -> None:
+    whole = two_regions(tmp_path)
+    for role in (EXECUTION, DEPLOY):
+        found = needed(whole, role)
+        assert found
+        assert not any(
+            action == "sts:AssumeRole" or ":us-east-1:" in resource for action, resource in found
+        )
+    assumed = {resource for action, resource in needed(whole, CI) if action == "sts:AssumeRole"}
+    assert {
+        f"{ROLES}-deploy-role-111122223333-{region}" for region in ("eu-west-1", "us-east-1")
+    } <= assumed
+
+
+def test_the_publishing_role_uploads_and_assumes_no_role(tmp_path: Path) -> None:
+    found = needed(two_regions(tmp_path), PUBLISHING)
+    assert {action.partition(":")[0] for action, _ in found} == {"s3"}
+    assert all("-eu-west-1" in resource for _, resource in found)

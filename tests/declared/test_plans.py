@@ -1,0 +1,821 @@
+"""The promises of needs from Terraform plans: only what the change needs, on names and references
+of the plan.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leastpriv.declared.models import Place
+from leastpriv.declared.plan import backend_calls, read_plan
+from leastpriv.declared.resource_needs import needs_of
+from leastpriv.errors import InputError
+from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, conditional_actions
+
+PLACE = Place("aws", "111122223333", "eu-west-1")
+ACCOUNT = "111122223333"
+
+
+def change(
+    kind: str, actions: list[str], after: Any = None, before: Any = None, **unknown: bool
+) -> dict[str, Any]:
+    return {
+        "address": f"{kind}.main",
+        "mode": "managed",
+        "type": kind,
+        "name": "main",
+        "provider_name": "registry.terraform.io/hashicorp/aws",
+        "change": {"actions": actions, "before": before, "after": after, "after_unknown": unknown},
+    }
+
+
+def plan(*changes: dict[str, Any], configuration: Any = None, **more: Any) -> bytes:
+    whole = {
+        "format_version": "1.2",
+        "planned_values": {},
+        "resource_changes": list(changes),
+        **more,
+    }
+    return json.dumps({**whole, "configuration": {"root_module": configuration or {}}}).encode()
+
+
+def needed(raw: bytes) -> dict[str, set[str]]:
+    """Action -> resources."""
+    found: dict[str, set[str]] = {}
+    for need in needs_of(read_plan(raw, "plan.json"), PLACE):
+        found.setdefault(need.permission.action, set()).add(need.permission.resource)
+    return found
+
+
+QUEUE = {
+    "name": "orders",
+    "fifo_queue": False,
+    "tags": None,
+    "tags_all": {},
+    "arn": f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
+}
+
+
+def test_a_plan_that_creates_needs_creation_and_reads() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {}})))
+    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders"}
+    assert "sqs:GetQueueAttributes" in found
+    assert {"sqs:DeleteQueue", "sqs:TagQueue"}.isdisjoint(found)
+
+
+def test_tags_need_the_permission_to_tag() -> None:
+    found = needed(
+        plan(change("aws_sqs_queue", ["create"], {"name": "orders", "tags_all": {"a": "b"}}))
+    )
+    assert "sqs:TagQueue" in found
+
+
+def test_a_plan_that_deletes_needs_deletion_of_the_resource_in_the_state() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["delete"], None, QUEUE)))
+    assert found["sqs:DeleteQueue"] == {QUEUE["arn"]}
+    assert "sqs:CreateQueue" not in found
+
+
+def test_a_replacement_needs_both() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "baskets"}, QUEUE)))
+    assert {"sqs:DeleteQueue", "sqs:CreateQueue"} <= set(found)
+
+
+def test_an_update_needs_what_its_changed_attributes_need() -> None:
+    after = {**QUEUE, "delay_seconds": 5}
+    found = needed(plan(change("aws_sqs_queue", ["update"], after, QUEUE)))
+    assert "sqs:SetQueueAttributes" in found
+    assert {"sqs:CreateQueue", "sqs:DeleteQueue"}.isdisjoint(found)
+
+
+def test_what_does_not_change_is_read() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["no-op"], QUEUE, QUEUE)))
+    assert found["sqs:GetQueueAttributes"] == {QUEUE["arn"]}
+    assert "sqs:SetQueueAttributes" not in found
+
+
+def test_a_role_that_the_plan_makes_is_passed_by_its_reference() -> None:
+    trust = json.dumps({"Statement": [{"Principal": {"Service": "lambda.amazonaws.com"}}]})
+    function = {
+        "address": "aws_lambda_function.main",
+        "expressions": {"role": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}},
+    }
+    raw = plan(
+        change(
+            "aws_iam_role",
+            ["create"],
+            {"name": "worker", "path": "/", "assume_role_policy": trust},
+            arn=True,
+        ),
+        change("aws_lambda_function", ["create"], {"function_name": "worker"}, role=True, arn=True),
+        configuration={"resources": [function]},
+    )
+    (passed,) = [
+        need
+        for need in needs_of(read_plan(raw, "p"), PLACE)
+        if need.permission.action == "iam:PassRole"
+    ]
+    assert passed.permission.resource == f"arn:aws:iam::{ACCOUNT}:role/worker"
+    assert passed.permission.conditions[0].values == ("lambda.amazonaws.com",)
+
+
+def test_a_prefix_opens_the_end_of_a_name() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["create"], {"name_prefix": "orders-"}, name=True)))
+    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders-*"}
+
+
+def test_a_name_is_no_id_that_aws_gives() -> None:
+    found = needed(
+        plan(
+            change(
+                "aws_security_group", ["create"], {"name": "web", "ingress": [], "vpc_id": "vpc-1"}
+            )
+        )
+    )
+    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:security-group/*" in found["ec2:CreateSecurityGroup"]
+
+
+def test_a_rule_of_an_event_bus_has_its_own_name() -> None:
+    found = needed(
+        plan(
+            change(
+                "aws_cloudwatch_event_rule",
+                ["create"],
+                {"name": "nightly", "event_bus_name": "default"},
+            )
+        )
+    )
+    assert f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly" in found["events:PutRule"]
+
+
+def test_a_data_source_is_read() -> None:
+    state = {"values": {"root_module": {"resources": [
+        {"mode": "data", "type": "aws_sqs_queue", "address": "data.aws_sqs_queue.q",
+        "values": {"name": "orders"}},
+        {"mode": "data", "type": "aws_caller_identity", "address": "data.aws_caller_identity.me",
+        "values": {}},
+    ]}}}  # fmt: skip
+    raw = plan(prior_state=state)
+    assert "sqs:GetQueueAttributes" in needed(raw)
+    assert read_plan(raw, "p").unknown_types == ()
+
+
+def test_other_providers_are_left_out_and_unknown_types_named() -> None:
+    other = {
+        **change("google_storage_bucket", ["create"], {}),
+        "provider_name": "registry.terraform.io/hashicorp/google",
+    }
+    found = read_plan(plan(other, change("aws_newer_type", ["create"], {})), "p")
+    assert [each.kind.name for each in found.resources] == ["aws_newer_type"]
+    assert found.unknown_types == ("aws_newer_type",)
+
+
+def test_the_backend_in_s3_needs_state_and_lock() -> None:
+    config = {
+        "bucket": "state",
+        "key": "app.tfstate",
+        "use_lockfile": True,
+        "dynamodb_table": "locks",
+    }
+    found = backend_calls(json.dumps({"backend": {"type": "s3", "config": config}}).encode(), PLACE)
+    on = {(need.permission.action, need.permission.resource) for need in found}
+    assert ("s3:PutObject", "arn:aws:s3:::state/app.tfstate") in on
+    assert ("s3:DeleteObject", "arn:aws:s3:::state/app.tfstate.tflock") in on
+    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-west-1:{ACCOUNT}:table/locks") in on
+    assert backend_calls(b'{"backend": {"type": "local"}}', PLACE) == ()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"{", b"[]", b"{}", b'{"planned_values": {}, "resource_changes": 3}']
+)
+def test_what_is_no_plan_is_bad_input(raw: bytes) -> None:
+    with pytest.raises(InputError, match="terraform show -json"):
+        read_plan(raw, "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "action", "resource"),
+    [
+        (
+            "aws_iam_role_policy_attachment",
+            {"role": "worker", "policy_arn": "arn:aws:iam::aws:policy/X"},
+            "iam:AttachRolePolicy",
+            f"arn:aws:iam::{ACCOUNT}:role/worker",
+        ),
+        (
+            "aws_sqs_queue_policy",
+            {"queue_url": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders", "policy": "{}"},
+            "sqs:SetQueueAttributes",
+            f"arn:aws:sqs:eu-west-1:{ACCOUNT}:orders",
+        ),
+        (
+            "aws_kms_alias",
+            {"name": "alias/orders"},
+            "kms:CreateAlias",
+            f"arn:aws:kms:eu-west-1:{ACCOUNT}:alias/orders",
+        ),
+        ("aws_s3_bucket_policy", {"bucket": "files"}, "s3:PutBucketPolicy", "arn:aws:s3:::files"),
+        (
+            "aws_cloudwatch_event_target",
+            {"rule": "nightly", "arn": "x"},
+            "events:PutTargets",
+            f"arn:aws:events:eu-west-1:{ACCOUNT}:rule/nightly",
+        ),
+        (
+            "aws_route53_record",
+            {"name": "www", "zone_id": "Z1"},
+            "route53:ChangeResourceRecordSets",
+            "arn:aws:route53:::hostedzone/Z1",
+        ),
+        (
+            "aws_secretsmanager_secret",
+            {"name": "db"},
+            "secretsmanager:CreateSecret",
+            f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:db-*",
+        ),
+    ],
+)
+def test_known_names_of_other_resources_are_in_the_arn(
+    kind: str, after: dict[str, Any], action: str, resource: str
+) -> None:
+    assert resource in needed(plan(change(kind, ["create"], after)))[action]
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "with_it", "without"),
+    [
+        (
+            "aws_lambda_function",
+            "lambda:GetLayerVersion",
+            {"layers": ["arn:aws:lambda:eu-west-1:1:layer:a:1"]},
+            {},
+        ),
+        (
+            "aws_lambda_function",
+            "ec2:DescribeSubnets",
+            {"vpc_config": [{"subnet_ids": ["subnet-1"]}]},
+            {},
+        ),
+        ("aws_s3_object", "s3:PutObjectAcl", {"acl": "private"}, {}),
+        (
+            "aws_secretsmanager_secret",
+            "secretsmanager:ReplicateSecretToRegions",
+            {"replica": [{"region": "x"}]},
+            {},
+        ),
+        (
+            "aws_db_instance",
+            "secretsmanager:CreateSecret",
+            {"manage_master_user_password": True},
+            {"password": "x"},
+        ),
+        ("aws_flow_log", "logs:CreateLogDelivery", {"log_destination": "arn:aws:s3:::flow"}, {}),
+        (
+            "aws_backup_vault",
+            "kms:CreateGrant",
+            {"kms_key_arn": "arn:aws:kms:eu-west-1:1:key/1"},
+            {},
+        ),
+    ],
+)
+def test_an_argument_needs_what_its_service_authorizes_inside_the_call(
+    kind: str, action: str, with_it: dict[str, Any], without: dict[str, Any]
+) -> None:
+    assert action in needed(plan(change(kind, ["create"], {"name": "orders", **with_it})))
+    assert action not in needed(plan(change(kind, ["create"], {"name": "orders", **without})))
+
+
+def test_a_final_snapshot_needs_the_right_to_make_it() -> None:
+    database = {"identifier": "orders", "final_snapshot_identifier": "orders-last"}
+    assert "rds:CreateDBSnapshot" in needed(
+        plan(change("aws_db_instance", ["delete"], None, database))
+    )
+    assert "rds:CreateDBSnapshot" not in needed(
+        plan(change("aws_db_instance", ["delete"], None, {"identifier": "orders"}))
+    )
+
+
+def test_a_web_acl_of_a_load_balancer_needs_its_permission() -> None:
+    arn = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:loadbalancer/app/web/1"
+    found = needed(plan(change("aws_wafv2_web_acl_association", ["create"], {"resource_arn": arn})))
+    assert "elasticloadbalancing:SetWebAcl" in found
+    assert "apigateway:SetWebACL" not in found
+
+
+@pytest.mark.parametrize(
+    "kind", ["aws_vpc", "aws_cloudwatch_log_group", "aws_db_instance", "aws_lambda_function"]
+)
+def test_tags_of_a_new_resource_need_the_permission_of_their_service(kind: str) -> None:
+    tags = {"aws_vpc": "ec2:CreateTags", "aws_db_instance": "rds:AddTagsToResource"}
+    tag = tags.get(
+        kind, {"aws_lambda_function": "lambda:TagResource"}.get(kind, "logs:TagResource")
+    )
+    assert tag in needed(plan(change(kind, ["create"], {"tags_all": {"team": "shop"}})))
+    assert tag not in needed(plan(change(kind, ["create"], {"tags_all": {}})))
+
+
+def test_a_reference_means_the_instance_with_its_index() -> None:
+    queues = [
+        {
+            **change("aws_sqs_queue", ["create"], {"name": name}),
+            "address": f'aws_sqs_queue.main["{name}"]',
+        }
+        for name in ("shop-a", "shop-b")
+    ]
+    policy = change("aws_sqs_queue_policy", ["create"], {}, queue_url=True)
+    policies = [
+        {**policy, "address": f"aws_sqs_queue_policy.main{index}"} for index in ('["shop-b"]', "")
+    ]
+
+    def written(reference: str, policy: dict[str, Any]) -> set[str]:
+        expression = {"queue_url": {"references": [f"{reference}.url", reference, "each.key"]}}
+        configuration = {
+            "resources": [{"address": "aws_sqs_queue_policy.main", "expressions": expression}]
+        }
+        found = needed(plan(*queues, policy, configuration=configuration))["sqs:SetQueueAttributes"]
+        return {each.rpartition(":")[2] for each in found}
+
+    assert written('aws_sqs_queue.main["shop-a"]', policies[1]) == {"shop-a"}
+    assert written("aws_sqs_queue.main", policies[0]) == {"shop-b"}
+    assert written("aws_sqs_queue.main", policies[1]) == {"shop-*"}
+
+
+def test_a_role_inside_a_block_is_passed_by_its_reference() -> None:
+    role = change("aws_iam_role", ["create"], {"name": "fire", "assume_role_policy": "{}"})
+    stream = change(
+        "aws_kinesis_firehose_delivery_stream",
+        ["create"],
+        {"name": "f", "extended_s3_configuration": [{}]},
+    )
+    stream["change"]["after_unknown"] = {"extended_s3_configuration": [{"role_arn": True}]}
+    named = {"role_arn": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}}
+    expressions = {"extended_s3_configuration": [named]}
+    configuration = {
+        "resources": [
+            {"address": "aws_kinesis_firehose_delivery_stream.main", "expressions": expressions}
+        ]
+    }
+    found = needed(plan(role, stream, configuration=configuration))
+    assert found["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/fire"}
+
+
+def test_a_role_that_an_instance_profile_names_is_passed() -> None:
+    role = change(
+        "aws_iam_role", ["create"], {"name": "web", "path": "/app/", "assume_role_policy": "{}"}
+    )
+    profile = change("aws_iam_instance_profile", ["create"], {"name": "web-profile", "role": "web"})
+    assert needed(plan(role, profile))["iam:PassRole"] == {f"arn:aws:iam::{ACCOUNT}:role/app/web"}
+
+
+def test_an_attribute_that_aws_decides_asks_for_nothing() -> None:
+    balancer = change(
+        "aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]}, ip_address_type=True
+    )
+    assert "elasticloadbalancing:SetIpAddressType" not in needed(plan(balancer))
+    balancer["change"]["after"]["ip_address_type"] = "dualstack"
+    assert "elasticloadbalancing:SetIpAddressType" in needed(plan(balancer))
+
+
+def test_a_data_source_needs_what_it_reads_and_not_what_its_resource_does() -> None:
+    bucket = {
+        "address": "data.aws_s3_bucket.a",
+        "mode": "data",
+        "type": "aws_s3_bucket",
+        "values": {"bucket": "logs"},
+    }
+    subnets = {"address": "data.aws_subnets.a", "mode": "data", "type": "aws_subnets", "values": {}}
+    read = plan(prior_state={"values": {"root_module": {"resources": [bucket, subnets]}}})
+    assert needed(read) == {
+        "s3:ListBucket": {"arn:aws:s3:::logs"},
+        "s3:GetBucketLocation": {"arn:aws:s3:::logs"},
+        "ec2:DescribeSubnets": {"*"},
+    }
+    assert read_plan(read, "plan.json").unknown_types == ()
+
+
+def test_a_replacement_deletes_the_old_name_and_creates_the_new_one() -> None:
+    found = needed(plan(change("aws_sqs_queue", ["delete", "create"], {"name": "new"}, QUEUE)))
+    assert found["sqs:DeleteQueue"] == {QUEUE["arn"]}
+    assert found["sqs:CreateQueue"] == {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:new"}
+
+
+def test_a_bucket_that_terraform_empties_needs_the_deletion_of_its_objects() -> None:
+    for force, actions in ((True, {"s3:DeleteObject", "s3:DeleteObjectVersion"}), (False, set())):
+        bucket = {"bucket": "old", "arn": "arn:aws:s3:::old", "force_destroy": force}
+        found = needed(plan(change("aws_s3_bucket", ["delete"], None, bucket)))
+        assert {each for each in found if each.startswith("s3:DeleteObject")} == actions
+
+
+def test_an_update_without_its_role_passes_none() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/worker"
+    before = {"function_name": "mailer", "role": role, "memory_size": 128}
+    assert "iam:PassRole" not in needed(
+        plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before))
+    )
+    after = {**before, "role": f"{role}-2"}
+    found = needed(plan(change("aws_lambda_function", ["update"], after, before)))
+    assert found["iam:PassRole"] == {f"{role}-2"}
+
+
+PROVIDERS = {
+    "aws": {"name": "aws", "expressions": {"region": {"references": ["var.region"]}}},
+    "aws.edge": {
+        "name": "aws",
+        "alias": "edge",
+        "expressions": {"region": {"constant_value": "us-east-1"}},
+    },
+    "aws.dns": {
+        "name": "aws",
+        "alias": "dns",
+        "expressions": {
+            "assume_role": [{"role_arn": {"constant_value": "arn:aws:iam::999988887777:role/dns"}}]
+        },
+    },
+}
+
+
+def of_provider(key: str) -> bytes:
+    resources = [{"address": "aws_sns_topic.main", "provider_config_key": key, "expressions": {}}]
+    configuration = {"provider_config": PROVIDERS, "root_module": {"resources": resources}}
+    made = json.loads(plan(change("aws_sns_topic", ["create"], {"name": "news"})))
+    return json.dumps(
+        {**made, "variables": {"region": {"value": "eu-central-1"}}, "configuration": configuration}
+    ).encode()
+
+
+@pytest.mark.parametrize(("key", "region"), [("aws", "eu-central-1"), ("aws.edge", "us-east-1")])
+def test_a_resource_is_in_the_region_of_its_provider(key: str, region: str) -> None:
+    assert needed(of_provider(key))["sns:CreateTopic"] == {f"arn:aws:sns:{region}:{ACCOUNT}:news"}
+
+
+def test_what_a_provider_makes_as_another_role_needs_that_role_alone() -> None:
+    other = "arn:aws:iam::999988887777:role/dns"
+    found = needs_of(
+        read_plan(of_provider("aws.dns"), "p", f"arn:aws:iam::{ACCOUNT}:role/ci"), PLACE
+    )
+    assert [(need.permission.action, need.permission.resource) for need in found] == [
+        ("sts:AssumeRole", other)
+    ]
+    own = needs_of(read_plan(of_provider("aws.dns"), "p", other), PLACE)
+    assert "sns:CreateTopic" in {need.permission.action for need in own}
+
+
+def test_a_load_balancer_makes_no_security_group() -> None:
+    found = needed(plan(change("aws_lb", ["create"], {"name": "web", "subnets": ["subnet-1"]})))
+    assert not any(action.startswith("ec2:Create") for action in found)
+
+
+def test_a_document_is_no_name() -> None:
+    found = needed(
+        plan(
+            change("aws_iam_policy", ["create"], {"name": "reading", "policy": '{"Statement":[]}'})
+        )
+    )
+    assert found["iam:CreatePolicy"] == {f"arn:aws:iam::{ACCOUNT}:policy/reading"}
+
+
+def test_a_number_that_is_not_set_asks_for_nothing() -> None:
+    function = {"function_name": "mail", "reserved_concurrent_executions": -1}
+    assert "lambda:PutFunctionConcurrency" not in needed(
+        plan(change("aws_lambda_function", ["create"], function))
+    )
+    function["reserved_concurrent_executions"] = 2
+    assert "lambda:PutFunctionConcurrency" in needed(
+        plan(change("aws_lambda_function", ["create"], function))
+    )
+
+
+def test_what_is_on_asks_for_nothing_that_switches_it_off() -> None:
+    key = {"enable_key_rotation": True, "is_enabled": False}
+    found = needed(plan(change("aws_kms_key", ["create"], key)))
+    assert {"kms:EnableKeyRotation", "kms:DisableKey"} <= set(found)
+    assert "kms:DisableKeyRotation" not in found
+
+
+def test_a_name_of_a_declared_role_means_the_role_with_its_path() -> None:
+    role = {"name": "host", "path": "/hosts/"}
+    profile = change("aws_iam_instance_profile", ["create"], {"name": "host", "role": "host"})
+    found = needed(plan(change("aws_iam_role", ["create"], role), profile))
+    assert (
+        found["iam:PassRole"] == found["iam:GetRole"] == {f"arn:aws:iam::{ACCOUNT}:role/hosts/host"}
+    )
+
+
+@pytest.mark.parametrize(("kind", "other"), [("ingress", "Egress"), ("egress", "Ingress")])
+def test_a_rule_of_a_security_group_needs_the_action_of_its_direction(
+    kind: str, other: str
+) -> None:
+    found = needed(
+        plan(
+            change(
+                "aws_security_group_rule", ["create"], {"type": kind, "security_group_id": "sg-1"}
+            )
+        )
+    )
+    assert f"ec2:AuthorizeSecurityGroup{kind.title()}" in found
+    assert f"ec2:AuthorizeSecurityGroup{other}" not in found
+
+
+def state_of(**config: Any) -> bytes:
+    return json.dumps(
+        {"backend": {"type": "s3", "config": {"bucket": "state", "key": "app", **config}}}
+    ).encode()
+
+
+@pytest.mark.parametrize("assumes", [{"role_arn": "ROLE"}, {"assume_role": [{"role_arn": "ROLE"}]}])
+def test_a_backend_that_assumes_another_role_needs_that_alone(assumes: dict[str, Any]) -> None:
+    other = "arn:aws:iam::999988887777:role/state"
+    raw = state_of(**json.loads(json.dumps(assumes).replace("ROLE", other)))
+    (need,) = backend_calls(raw, PLACE, f"arn:aws:iam::{ACCOUNT}:role/ci")
+    assert (need.permission.action, need.permission.resource) == ("sts:AssumeRole", other)
+    assert len(backend_calls(raw, PLACE, other)) > 1
+
+
+def test_the_lock_and_the_key_of_a_backend_are_in_its_region() -> None:
+    found = backend_calls(
+        state_of(region="eu-north-1", dynamodb_table="locks", kms_key_id="alias/state"), PLACE
+    )
+    on = {(need.permission.action, need.permission.resource) for need in found}
+    assert ("dynamodb:PutItem", f"arn:aws:dynamodb:eu-north-1:{ACCOUNT}:table/locks") in on
+    assert ("kms:Decrypt", f"arn:aws:kms:eu-north-1:{ACCOUNT}:key/*") in on
+
+
+def test_an_encrypted_cluster_needs_a_grant_on_its_key() -> None:
+    key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
+    found = needed(
+        plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db", "kms_key_id": key}))
+    )
+    assert found["kms:CreateGrant"] == found["kms:DescribeKey"] == {key}
+    assert "kms:CreateGrant" not in needed(
+        plan(change("aws_rds_cluster", ["create"], {"cluster_identifier": "db"}))
+    )
+
+
+@pytest.mark.parametrize("actions", [["create"], ["no-op"]])
+def test_what_a_plan_creates_or_reads_is_not_deleted(actions: list[str]) -> None:
+    profile = {"name": "web", "arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/web"}
+    found = needed(plan(change("aws_iam_instance_profile", actions, profile, profile)))
+    assert "iam:GetInstanceProfile" in found
+    assert "iam:RemoveRoleFromInstanceProfile" not in found
+
+
+def test_an_update_of_an_encrypted_value_uses_its_key() -> None:
+    key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/9"
+    before = {"name": "/a", "type": "SecureString", "value": "x", "key_id": key}
+    found = needed(plan(change("aws_ssm_parameter", ["update"], {**before, "value": "y"}, before)))
+    assert found["kms:Encrypt"] == {key}
+
+
+def test_an_update_of_a_tagged_resource_tags_it_only_if_its_tags_change() -> None:
+    before = {**QUEUE, "delay_seconds": 0, "tags": {"a": "b"}, "tags_all": {"a": "b"}}
+    assert "sqs:TagQueue" not in needed(
+        plan(change("aws_sqs_queue", ["update"], {**before, "delay_seconds": 5}, before))
+    )
+    tagged = {**before, "tags": {"a": "c"}, "tags_all": {"a": "c"}}
+    assert "sqs:TagQueue" in needed(plan(change("aws_sqs_queue", ["update"], tagged, before)))
+
+
+def test_a_bucket_of_a_shortened_plan_needs_what_its_attributes_ask_for() -> None:
+    found = needed(plan(change("aws_s3_bucket", ["create"], {"bucket": "logs", "acl": "private"})))
+    assert "s3:PutBucketAcl" in found
+    assert not {"s3:PutBucketPolicy", "s3:PutBucketCORS", "s3:PutReplicationConfiguration"} & {
+        *found
+    }
+
+
+def test_new_code_of_a_function_is_read_from_its_bucket() -> None:
+    before = {"function_name": "pay", "s3_bucket": "code", "s3_key": "1.zip"}
+    found = needed(
+        plan(change("aws_lambda_function", ["update"], {**before, "s3_key": "2.zip"}, before))
+    )
+    assert found["s3:GetObject"] == {"arn:aws:s3:::code/*"}
+    assert "lambda:PutFunctionConcurrency" not in found
+
+
+def test_what_is_scaled_is_not_the_id_of_its_target() -> None:
+    target = {"resource_id": "service/web/web", "service_namespace": "ecs", "min_capacity": 1}
+    found = needed(plan(change("aws_appautoscaling_target", ["create"], target)))
+    assert found["application-autoscaling:RegisterScalableTarget"] == {
+        f"arn:aws:application-autoscaling:eu-west-1:{ACCOUNT}:scalable-target/*"
+    }
+
+
+def test_groups_of_a_cluster_are_those_that_it_names_or_the_default_ones() -> None:
+    cluster = {
+        "cluster_identifier": "orders",
+        "engine": "aurora-mysql",
+        "db_subnet_group_name": "private",
+    }
+    found = needed(plan(change("aws_rds_cluster", ["create"], cluster)))
+    ends = {arn.split(":", 5)[5] for arn in found["rds:CreateDBCluster"]}
+    assert ends == {"cluster:orders", "subgrp:private", "og:default*", "cluster-pg:default*"}
+    managed = needed(
+        plan(
+            change("aws_rds_cluster", ["create"], {**cluster, "manage_master_user_password": True})
+        )
+    )
+    assert managed["secretsmanager:CreateSecret"] == {
+        f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:rds!*"
+    }
+    open_one = change("aws_rds_cluster", ["create"], cluster, db_cluster_parameter_group_name=True)
+    expressions = {"db_cluster_parameter_group_name": {"references": ["var.group"]}}
+    resource = {"address": "aws_rds_cluster.main", "expressions": expressions}
+    found = needed(plan(open_one, configuration={"resources": [resource]}))
+    assert f"arn:aws:rds:eu-west-1:{ACCOUNT}:cluster-pg:*" in found["rds:CreateDBCluster"]
+
+
+def test_a_group_under_a_shorter_name_and_a_load_balancer_by_its_reference_are_named() -> None:
+    cache = {"replication_group_id": "carts", "engine": "redis", "subnet_group_name": "private"}
+    found = needed(plan(change("aws_elasticache_replication_group", ["create"], cache)))
+    place = f"eu-west-1:{ACCOUNT}"
+    assert (
+        f"arn:aws:elasticache:{place}:subnetgroup:private"
+        in found["elasticache:CreateReplicationGroup"]
+    )
+    balancer = change(
+        "aws_lb", ["create"], {"name": "web", "load_balancer_type": "application"}, arn=True
+    )
+    listener = change("aws_lb_listener", ["create"], {"port": 80}, load_balancer_arn=True)
+    references = {"load_balancer_arn": {"references": ["aws_lb.main.arn", "aws_lb.main"]}}
+    configured = {"resources": [{"address": "aws_lb_listener.main", "expressions": references}]}
+    found = needed(plan(balancer, listener, configuration=configured))
+    assert found["elasticloadbalancing:ModifyListenerAttributes"] == {
+        f"arn:aws:elasticloadbalancing:{place}:listener/app/web/*/*"
+    }
+
+
+def test_the_address_of_a_resource_is_not_repeated_with_its_type() -> None:
+    queue = change("aws_sqs_queue", ["create"], {"name": "orders"})
+    needs = needs_of(read_plan(plan(queue), "plan.json"), PLACE)
+    assert {need.because for need in needs} == {
+        "aws_sqs_queue.main (create)",
+        "aws_sqs_queue.main (read)",
+    }
+
+
+def test_a_changed_rule_of_a_security_group_needs_the_actions_of_its_direction() -> None:
+    before = {"id": "sg-1", "name": "web", "egress": [{"from_port": 443}]}
+    found = needed(
+        plan(
+            change(
+                "aws_security_group", ["update"], {**before, "egress": [{"from_port": 80}]}, before
+            )
+        )
+    )
+    assert {"ec2:RevokeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupEgress"} <= {*found}
+    assert not {"ec2:RevokeSecurityGroupIngress", "ec2:AuthorizeSecurityGroupIngress"} & {*found}
+
+
+def test_more_memory_of_a_function_needs_no_new_code() -> None:
+    before = {"function_name": "pay", "memory_size": 128}
+    found = needed(
+        plan(change("aws_lambda_function", ["update"], {**before, "memory_size": 256}, before))
+    )
+    assert "lambda:UpdateFunctionConfiguration" in found
+    assert "lambda:UpdateFunctionCode" not in found
+
+
+def test_a_secret_without_a_policy_needs_no_right_to_set_one() -> None:
+    plain = needed(plan(change("aws_secretsmanager_secret", ["create"], {"name": "key"})))
+    policed = needed(
+        plan(change("aws_secretsmanager_secret", ["create"], {"name": "key", "policy": "{}"}))
+    )
+    assert {*policed} - {*plain} == {"secretsmanager:PutResourcePolicy"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "action", "resource"),
+    [
+        (
+            "aws_iam_openid_connect_provider",
+            {
+                "url": "https://token.actions.githubusercontent.com",
+                "client_id_list": ["sts.amazonaws.com"],
+            },
+            "iam:CreateOpenIDConnectProvider",
+            "oidc-provider/token.actions.githubusercontent.com",
+        ),
+        (
+            "aws_iam_service_linked_role",
+            {"aws_service_name": "es.amazonaws.com"},
+            "iam:CreateServiceLinkedRole",
+            "role/aws-service-role/es.amazonaws.com/*",
+        ),
+        ("aws_iam_saml_provider", {"name": "okta"}, "iam:CreateSAMLProvider", "saml-provider/okta"),
+    ],
+)
+def test_identities_are_named_by_what_their_arn_has(
+    kind: str, after: dict[str, Any], action: str, resource: str
+) -> None:
+    assert needed(plan(change(kind, ["create"], after)))[action] == {
+        f"arn:aws:iam::{ACCOUNT}:{resource}"
+    }
+
+
+def test_an_association_needs_both_resources_and_makes_neither() -> None:
+    balancer = f"arn:aws:elasticloadbalancing:eu-west-1:{ACCOUNT}:loadbalancer/app/web/abc"
+    association = change(
+        "aws_wafv2_web_acl_association", ["create"], {"resource_arn": balancer}, web_acl_arn=True
+    )
+    acl = change("aws_wafv2_web_acl", ["create"], {"name": "edge", "scope": "REGIONAL"}, arn=True)
+    named = {"references": ["aws_wafv2_web_acl.main.arn", "aws_wafv2_web_acl.main"]}
+    of_association = {
+        "address": "aws_wafv2_web_acl_association.main",
+        "expressions": {"web_acl_arn": named},
+    }
+    found = needed(plan(association, acl, configuration={"resources": [of_association]}))
+    assert found["wafv2:AssociateWebACL"] == {
+        balancer,
+        f"arn:aws:wafv2:eu-west-1:{ACCOUNT}:regional/webacl/edge/*",
+    }
+
+
+DATABASE = {
+    "identifier": "main",
+    "instance_class": "db.t3.micro",
+    "engine": "postgres",
+    "replicate_source_db": None,
+}
+
+
+@pytest.mark.parametrize(("blocks", "is_needed"), [([], False), ([{"enabled": True}], True)])
+def test_an_update_deletes_a_database_only_after_a_blue_green_deployment(
+    blocks: list[dict[str, bool]], is_needed: bool
+) -> None:
+    before = {**DATABASE, "blue_green_update": blocks}
+    found = needed(
+        plan(
+            change(
+                "aws_db_instance", ["update"], {**before, "instance_class": "db.t3.large"}, before
+            )
+        )
+    )
+    wanted = {"rds:DeleteDBInstance", "rds:SwitchoverBlueGreenDeployment"}
+    assert wanted & found.keys() == (wanted if is_needed else set())
+    assert "rds:PromoteReadReplica" not in found
+    assert "rds:DeleteDBInstance" in needed(
+        plan(change("aws_db_instance", ["delete"], None, before))
+    )
+
+
+def test_a_new_instance_is_neither_stopped_nor_changed_in_its_options() -> None:
+    new = {
+        "ami": "ami-1",
+        "instance_type": "t3.micro",
+        "monitoring": True,
+        "user_data": "x",
+        "source_dest_check": True,
+    }
+    found = needed(plan(change("aws_instance", ["create"], new)))
+    unwanted = {
+        "ec2:StopInstances",
+        "ec2:StartInstances",
+        "ec2:ModifyVolume",
+        "ec2:MonitorInstances",
+    }
+    assert "ec2:RunInstances" in found
+    assert {*unwanted, "ec2:GetPasswordData", "ec2:ModifyInstanceAttribute"}.isdisjoint(found)
+    router = needed(plan(change("aws_instance", ["create"], {**new, "source_dest_check": False})))
+    assert "ec2:ModifyInstanceAttribute" in router
+    larger = needed(
+        plan(change("aws_instance", ["update"], {**new, "instance_type": "t3.large"}, new))
+    )
+    assert {
+        "ec2:StopInstances",
+        "ec2:StartInstances",
+        "ec2:ModifyInstanceAttribute",
+    } <= larger.keys()
+    unwatched = needed(plan(change("aws_instance", ["update"], {**new, "monitoring": False}, new)))
+    assert "ec2:UnmonitorInstances" in unwatched
+    assert {"ec2:MonitorInstances", "ec2:StopInstances"}.isdisjoint(unwatched)
+
+
+def test_a_plan_of_changes_alone_is_read() -> None:
+    raw = json.dumps(
+        {"resource_changes": [change("aws_sqs_queue", ["delete"], None, QUEUE)]}
+    ).encode()
+    assert needed(raw)["sqs:DeleteQueue"] == {QUEUE["arn"]}
+
+
+def test_a_subnet_is_no_secondary_subnet() -> None:
+    found = needed(
+        plan(change("aws_instance", ["create"], {"ami": "ami-1", "subnet_id": "subnet-01"}))
+    )
+    assert not any(":secondary-subnet/" in each for each in found["ec2:RunInstances"])
+    assert f"arn:aws:ec2:eu-west-1:{ACCOUNT}:subnet/subnet-01" in found["ec2:RunInstances"]
+
+
+def test_a_group_whose_tags_are_blocks_needs_the_permission_to_tag() -> None:
+    tags = [{"key": "Name", "value": "web", "propagate_at_launch": True}]
+    assert "autoscaling:CreateOrUpdateTags" in needed(
+        plan(change("aws_autoscaling_group", ["create"], {"name": "web", "tag": tags}))
+    )
+
+
+def test_the_deletion_of_a_type_is_no_action_that_only_some_properties_need() -> None:
+    database = conditional_actions(ResourceKind(Tool.TERRAFORM, "aws_db_instance"))
+    assert "rds:DeleteDBInstance" not in database
+    assert "rds:PromoteReadReplica" in database

@@ -1,0 +1,123 @@
+"""Messages as tools of 2026 print them, written by hand: `messages_of_tools.jsonl`, one a line.
+
+`kind`: named (the text has the action, and a grant helps), inferred (the action follows from an
+operation), denied otherwise (no grant helps), no grant (another error). An empty `resource` of an
+inferred message is not compared.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.denials.job_logs import distinct_denials, read_log
+from leastpriv.denials.log_text import clean_log_text
+from leastpriv.denials.message import read_denial
+
+ROWS: list[dict[str, Any]] = [
+    json.loads(line)
+    for line in (
+        Path(__file__).with_name("messages_of_tools.jsonl").read_text(encoding="utf-8").splitlines()
+    )
+]
+
+
+def _is_read(row: dict[str, Any]) -> bool:
+    denial = read_denial(row["message"])
+    actions = {action.lower() for action in denial.actions}
+    if row["kind"] == "no grant":
+        return not (denial.mendable and actions)
+    right = row["action"].lower() in actions and denial.mendable == row["mendable"]
+    if row["kind"] == "inferred":
+        return right and row["resource"] in (None, denial.resource)
+    return (
+        right
+        and row["resource"] == denial.resource
+        and row["denied_by"] in (None, denial.denied_by)
+    )
+
+
+@pytest.mark.parametrize("kind", ["named", "denied otherwise", "no grant"])
+def test_every_message_of_a_kind_is_read(kind: str) -> None:
+    assert [row["message"] for row in ROWS if row["kind"] == kind and not _is_read(row)] == []
+
+
+def test_nearly_all_actions_are_inferred_from_operations() -> None:
+    rows = [row for row in ROWS if row["kind"] == "inferred"]
+    assert sum(map(_is_read, rows)) >= 65, "65 of 67 on 2026-11-28"
+
+
+def test_a_log_of_a_message_has_the_same_denial() -> None:
+    named = [row for row in ROWS if row["kind"] == "named"]
+    for row in named:
+        found, _ = distinct_denials(read_log(io.BytesIO(row["message"].encode()), "log"))
+        assert row["action"].lower() in {
+            action.lower() for one in found for action in one.denial.actions
+        }
+
+
+def test_no_message_that_a_grant_does_not_fix_is_offered_from_a_log() -> None:
+    for row in ROWS:
+        if row["kind"] == "no grant":
+            found, _ = distinct_denials(read_log(io.BytesIO(row["message"].encode()), "log"))
+            assert [
+                one.denial.actions for one in found if one.denial.mendable and one.denial.actions
+            ] == []
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "api-1  | ",
+        "#7 12.3 ",
+        "==> amazon-ebs.x: ",
+        "[Container] 2026/09/01 10:00:00.1 ",
+        "ERROR: ",
+    ],
+)
+def test_a_label_is_removed_only_where_the_line_before_or_after_has_it_too(label: str) -> None:
+    assert clean_log_text(f"{label}one\n{label}two").text == "one\ntwo"
+    alone = clean_log_text(f"{label}one\ntwo").text
+    assert alone == (
+        "one\ntwo" if label.startswith("[Container]") else f"{label.removeprefix('#')}one\ntwo"
+    )
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "User: arn:aws:iam::111122223333:user/",
+        "operation error S3: PutObject, https response error StatusCode: 403, RequestID: ",
+        "An error occurred (AccessDenied) when calling the PutObject operation: ",
+        "Error loading state: ",
+        "creating S3 Bucket (logs): AccessDenied: ",
+        "upload failed: ./",
+        "S3 PutObject: ",
+        "AccessDenied: ",
+        "CREATE_FAILED            AWS::S3::Bucket    ",
+        "HEAD https://logs.s3.eu-west-1.amazonaws.com/a : ",
+    ],
+)
+def test_a_beginning_that_two_messages_share_is_no_label(begin: str) -> None:
+    text = f"{begin}one\n{begin}two"
+    assert clean_log_text(text).text == text
+
+
+def test_the_newest_authorization_id_of_equal_denials_counts() -> None:
+    sentence = (
+        "User: arn:aws:iam::111122223333:user/ci is not authorized to perform: iam:GetRole on"
+        " resource: role x"
+    )
+    ids = ["4f1c2b7e-9d30-4a8e-b7c1-0a2b3c4d5e6f", "5f1c2b7e-9d30-4a8e-b7c1-0a2b3c4d5e6f"]
+    reason = " because no identity-based policy allows the iam:GetRole action"
+    advice = [
+        f"{sentence}{reason}, or call X with the following authorization id: {each}" for each in ids
+    ]
+    found, _ = distinct_denials(
+        read_log(io.BytesIO("\n".join([*advice, sentence]).encode()), "log")
+    )
+    assert [one.denial.authorization_id for one in found] == [ids[1]]

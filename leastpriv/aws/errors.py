@@ -146,7 +146,10 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
     about = response.get("ResponseMetadata")
     status = int(about.get("HTTPStatusCode") or 0) if isinstance(about, Mapping) else 0
     trouble, advice = _kind(code, message, status), remedy(message)
-    quoted = f" ({code}{': ' + _shortened(message) if message else ''})" if code else ""
+    quoted = ""
+    if code:
+        explained = f": {_shortened(message)}" if message else ""
+        quoted = f" ({code}{explained})"
     match trouble:
         case AwsErrorKind.EXPIRED:
             advice = (

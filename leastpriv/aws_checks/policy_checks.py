@@ -73,7 +73,15 @@ def validate(
                 line = min(map(text.line, one["locations"]), default=0)
                 code, detail, page = one["issueCode"], one["findingDetails"], one["learnMoreLink"]
                 findings.append(
-                    CheckFinding(severity, code, detail, file, line, page, place in old)
+                    CheckFinding(
+                        severity=severity,
+                        code=code,
+                        text=detail,
+                        file=file,
+                        line=line,
+                        link=page,
+                        in_committed_policy=place in old,
+                    )
                 )
     except AwsError as error:
         return CheckResult(VALIDATION, asked, tuple(findings), tuple(skipped), str(error))
@@ -207,7 +215,16 @@ def paid_checks(
             both = {"newPolicyDocument": text.text, "existingPolicyDocument": committed.text}
             meaning = "a proposal that only narrows allows new access"
             given: dict[str, Any] = {**both, "policyType": "IDENTITY_POLICY"}
-            checks.append(PaidCheck(NO_NEW_ACCESS, given, file, lines, "PASS", meaning))
+            checks.append(
+                PaidCheck(
+                    operation=NO_NEW_ACCESS,
+                    arguments=given,
+                    file=file,
+                    lines=lines,
+                    expected="PASS",
+                    failure_meaning=meaning,
+                )
+            )
         for start in range(0, len(actions), _MOST_ACTIONS):
             some = actions[start : start + _MOST_ACTIONS]
             given = {
@@ -221,7 +238,12 @@ def paid_checks(
             )
             checks.append(
                 PaidCheck(
-                    ACCESS_NOT_GRANTED, given, file, lines, _expected(document, some), meaning
+                    operation=ACCESS_NOT_GRANTED,
+                    arguments=given,
+                    file=file,
+                    lines=lines,
+                    expected=_expected(document, some),
+                    failure_meaning=meaning,
                 )
             )
     for trust_policy in trust_policies:
@@ -232,7 +254,12 @@ def paid_checks(
         meaning = "the trust policy may let any principal assume the role"
         checks.append(
             PaidCheck(
-                NO_PUBLIC_ACCESS, arguments, trust_policy.file, trust_policy.lines, "", meaning
+                operation=NO_PUBLIC_ACCESS,
+                arguments=arguments,
+                file=trust_policy.file,
+                lines=trust_policy.lines,
+                expected="",
+                failure_meaning=meaning,
             )
         )
     return tuple(checks), tuple(skipped)

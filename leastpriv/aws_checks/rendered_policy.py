@@ -168,7 +168,12 @@ def _trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
             nodes[member.key] = node
     chosen = [nodes[tokens[2]]] if tokens[2] in nodes else nodes.values()
     form = document.source.format
-    sources = (PolicySource(form, _KEY, text, node, "cloudformation", text) for node in chosen)
+    sources = (
+        PolicySource(
+            format=form, pointer=_KEY, text=text, policy=node, language="cloudformation", outer=text
+        )
+        for node in chosen
+    )
     return tuple(
         trust
         for source in sources

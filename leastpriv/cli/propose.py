@@ -64,12 +64,12 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
             "--job-logs auto reads the logs of a step's workflow run: here, name files of logs."
         )
     return RunContext(
-        found,
-        (command_target(found),),
-        now,
-        tuple(Path(name) for name in found.trail_folders),
-        JobLogs(found.job_logs),
-        AwsSession(environment, now, found.aws_regions),
+        settings=found,
+        targets=(command_target(found),),
+        now=now,
+        trails=tuple(Path(name) for name in found.trail_folders),
+        job_logs=JobLogs(found.job_logs),
+        aws=AwsSession(environment, now, found.aws_regions),
     )
 
 
@@ -152,7 +152,14 @@ def targets_context(
             " pull-request there."
         )
 
-    file = TargetsFile(configuration, raw, given, whole.mode, command_target, config.repository)
+    file = TargetsFile(
+        configuration=configuration,
+        raw=raw,
+        given=given,
+        mode=whole.mode,
+        target_of=command_target,
+        repository=config.repository,
+    )
     # The config is that of the person whose credentials the command uses.
     return with_targets_file(run, file, configuration)
 

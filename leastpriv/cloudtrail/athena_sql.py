@@ -58,7 +58,14 @@ class CloudTrailTable(Struct, frozen=True):
         parameters = {
             str(key): str(value) for key, value in (metadata.get("Parameters") or {}).items()
         }
-        return cls(database, name, columns, keys, parameters, parameters.get("location", ""))
+        return cls(
+            database=database,
+            name=name,
+            columns=columns,
+            partitions=keys,
+            parameters=parameters,
+            location=parameters.get("location", ""),
+        )
 
     @property
     def template(self) -> str:

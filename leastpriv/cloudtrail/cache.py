@@ -226,24 +226,24 @@ def _kept(result: FileResult) -> _Kept:
     each = result.statistics
     calls = [essential_call(item) for item in result.items if isinstance(item, Call)]
     return _Kept(
-        [
+        calls=[
             _KeptCall(_packed_id(call.event_id), *msgspec.structs.astuple(call)[1:])
             for call in calls
         ],
-        [item for item in result.items if isinstance(item, Gap)],
-        each.records,
-        each.foreign_files,
-        each.duplicates,
-        each.skipped,
-        each.callers,
-        each.regions,
-        each.events,
-        each.days,
-        each.logged,
-        [(stream, f"{days:x}") for stream, days in each.data.items()],
-        each.first,
-        each.last,
-        result.sha256,
+        gaps=[item for item in result.items if isinstance(item, Gap)],
+        records=each.records,
+        foreign_files=each.foreign_files,
+        duplicates=each.duplicates,
+        skipped=each.skipped,
+        callers=each.callers,
+        regions=each.regions,
+        events=each.events,
+        days=each.days,
+        logged=each.logged,
+        data=[(stream, f"{days:x}") for stream, days in each.data.items()],
+        first=each.first,
+        last=each.last,
+        sha256=result.sha256,
     )
 
 
@@ -343,10 +343,10 @@ class _Answer(Struct, frozen=True):
 
     def object_of(self, value: Mapping[str, object]) -> Mapping[str, object]:
         """Returns the reduced answer, which is empty only where the answer is."""
-        found = self._reduced("", value, 0)
-        return (
-            found if isinstance(found, dict) and found else {_UNREAD_KEY: _UNREAD} if value else {}
-        )
+        reduced = self._reduced("", value, 0)
+        if isinstance(reduced, dict) and reduced:
+            return reduced
+        return {_UNREAD_KEY: _UNREAD} if value else {}
 
     def _reduced(self, key: str, value: object, depth: int) -> object:
         if isinstance(value, str):
@@ -460,7 +460,6 @@ def _has_text(value: object, marks: Collection[str] = ("",)) -> bool:
         return value not in marks
     if type(value) is int:
         return True
-    items = (
-        value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    )
-    return any(_has_text(item, marks) for item in items)
+    if isinstance(value, Mapping):
+        return any(_has_text(item, marks) for item in value.values())
+    return isinstance(value, list) and any(_has_text(item, marks) for item in value)

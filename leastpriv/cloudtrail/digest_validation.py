@@ -171,7 +171,15 @@ def _read(
     }
     times = (str(fields[name]) for name in ("digestStartTime", "digestEndTime"))
     start, end = (datetime.fromisoformat(text).astimezone(UTC) for text in times)
-    return DigestRecord(key, start, end, own, signature.lower(), previous, files)
+    return DigestRecord(
+        key=key,
+        start=start,
+        end=end,
+        hash=own,
+        signature=signature.lower(),
+        previous=previous,
+        files=files,
+    )
 
 
 def _is_signed(content: bytes, signature: str, public: bytes) -> bool:
@@ -412,9 +420,12 @@ class DigestValidator:
         self, region: str, objection: str, key: str = "", kind: GapKind = GapKind.NOT_VALIDATED
     ) -> None:
         known = self._gaps.get((region, objection))
-        detail = known.detail if known else f"{self._named(key)}: {objection}" if key else objection
+        if known:
+            self._gaps[region, objection] = replace(known, kind=kind, count=known.count + 1)
+            return
+        detail = f"{self._named(key)}: {objection}" if key else objection
         scope = Scope(regions=(region,) if region else ())
-        self._gaps[region, objection] = Gap(kind, scope, detail, known.count + 1 if known else 1)
+        self._gaps[region, objection] = Gap(kind, scope, detail, 1)
 
     def _named(self, key: str) -> str:
         return f"s3://{self._bucket.name}/{key}"

@@ -275,16 +275,16 @@ class EventFields(NamedTuple):
         """Reads the fields from a record."""
         code, message = _text(record, "errorCode"), _text(record, "errorMessage")
         return cls(
-            _printable_field(record, "eventSource"),
-            _printable_field(record, "eventName"),
-            region_of(record),
-            call_outcome(code, message),
-            code,
-            message,
-            read_only(record),
-            is_data_event(record),
-            _omitted(record),
-            program_of(_text(record, "userAgent")),
+            source=_printable_field(record, "eventSource"),
+            name=_printable_field(record, "eventName"),
+            region=region_of(record),
+            outcome=call_outcome(code, message),
+            error_code=code,
+            error_message=message,
+            read_only=read_only(record),
+            data_event=is_data_event(record),
+            omitted=_omitted(record),
+            program=program_of(_text(record, "userAgent")),
         )
 
     def call(
@@ -294,27 +294,27 @@ class EventFields(NamedTuple):
         parameters, response, resources = content
         cut = "omitted" in parameters and _omitted(parameters)
         return Call(
-            event_id,
-            caller.principal,
-            caller.session,
-            time,
-            caller.account,
-            self.region,
-            self.source,
-            self.name,
-            EMPTY_OBJECT if cut else parameters,
-            response,
-            resources,
-            Outcome.UNKNOWN if caller.doubt else self.outcome,
-            self.error_code,
-            self.error_message,
-            caller.invoked_by,
-            self.read_only,
-            self.data_event,
-            self.omitted or cut,
-            access_key,
-            caller.doubt,
-            self.program,
+            event_id=event_id,
+            principal=caller.principal,
+            session=caller.session,
+            time=time,
+            account=caller.account,
+            region=self.region,
+            source=self.source,
+            name=self.name,
+            parameters=EMPTY_OBJECT if cut else parameters,
+            response=response,
+            resources=resources,
+            outcome=Outcome.UNKNOWN if caller.doubt else self.outcome,
+            error_code=self.error_code,
+            error_message=self.error_message,
+            invoked_by=caller.invoked_by,
+            read_only=self.read_only,
+            data_event=self.data_event,
+            parameters_omitted=self.omitted or cut,
+            access_key=access_key,
+            caller_doubt=caller.doubt,
+            program=self.program,
         )
 
 
@@ -324,10 +324,7 @@ def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
     """
     time, shape = event_time(record), EventFields.of(record)
     if time is None or not shape.source or not shape.name:
-        lacking = (
-            "eventTime" if time is None else "eventSource" if not shape.source else "eventName"
-        )
-        return _gap(record, f"its {lacking} is missing or unreadable")
+        return _gap(record, f"its {_missing_field(time, shape)} is missing or unreadable")
     content = (
         object_of(record.get("requestParameters")),
         object_of(record.get("responseElements")),
@@ -336,12 +333,19 @@ def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
     return shape.call(caller, caller.access_key, time, _text(record, "eventID"), content)
 
 
+def _missing_field(time: datetime | None, shape: EventFields) -> str:
+    if time is None:
+        return "eventTime"
+    return "eventName" if shape.source else "eventSource"
+
+
 def resources_of(value: object) -> Iterator[str]:
     """Yields the ARNs in `resources`: a list of objects, of strings, or one string."""
     if isinstance(value, str):
         yield from (value,) if value else ()
-    entries = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
-    for entry in entries:
+    if isinstance(value, Mapping):
+        value = [value]
+    for entry in value if isinstance(value, list) else ():
         names = [entry.get(key) for key in _ARN_KEYS] if isinstance(entry, Mapping) else [entry]
         yield from [name for name in names if isinstance(name, str) and name][:1]
 

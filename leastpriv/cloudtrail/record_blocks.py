@@ -358,9 +358,7 @@ def target_name_search(principals: Principals) -> NameSearch | None:
     if len(names) <= _FEW_NAMES:
         sought = [b"/" + name for name in names] if have_slash else names
         return tuple([lambda part, start, name=name: find(part, name, start) for name in sought])
+    if not have_slash:
+        return None
     search = re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names))).search
-    return (
-        (lambda part, start: found.start() if (found := search(part, start)) else -1,)
-        if have_slash
-        else None
-    )
+    return (lambda part, start: match.start() if (match := search(part, start)) else -1,)

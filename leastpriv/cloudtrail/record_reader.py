@@ -169,25 +169,7 @@ class RecordReader:
         """Returns the caller of each record: a target, another caller, or the reason why it has
         none.
         """
-        # All fields that `find_caller` reads, except what differs for each session of a role that
-        # the record names.
-        keys: list[_Key] = [
-            (
-                session,
-                identity.type,
-                identity.accountId,
-                identity.invokedBy,
-                row.eventSource if row.eventType is None else row.eventType,
-                row.eventCategory,
-                row.sessionCredentialFromConsole,
-            )
-            if (identity := row.userIdentity)
-            and (session := identity.sessionContext)
-            and session.sessionIssuer
-            and session.sessionIssuer.arn
-            else _other_key(row)
-            for row in rows
-        ]
+        keys = list(map(_caller_key, rows))
         find = self._callers.get
         kinds = [find(key) or self._kind(row, key) for key, row in zip(keys, rows, strict=True)]
         if _OTHER in kinds:
@@ -383,6 +365,25 @@ def _session(target: _Target, identity: DecodedIdentity) -> Caller:
     found = target.caller.in_session(identity.arn or "", identity.principalId or "")
     target.sessions[identity.arn, identity.principalId] = found
     return found
+
+
+def _caller_key(row: DecodedRecord) -> _Key:
+    """All fields that `find_caller` reads, except what differs for each session of a role that the
+    record names.
+    """
+    identity = row.userIdentity
+    session = identity.sessionContext if identity else None
+    if not identity or not session or not session.sessionIssuer or not session.sessionIssuer.arn:
+        return _other_key(row)
+    return (
+        session,
+        identity.type,
+        identity.accountId,
+        identity.invokedBy,
+        row.eventSource if row.eventType is None else row.eventType,
+        row.eventCategory,
+        row.sessionCredentialFromConsole,
+    )
 
 
 def _other_key(row: DecodedRecord) -> _Key:

@@ -159,13 +159,18 @@ class CoverageCounter(Struct):
         if not principals.include(account_of(record)):
             return cls(own=False)
         data, reads = is_data_event(record), read_only(record)
-        kind = (
-            ""
-            if reads is None
-            else f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
-        )
+        category = "data" if data else "management"
+        access = "read" if reads else "write"
+        kind = "" if reads is None else f"{category}-{access}"
         source = str(record.get("eventSource") or "")
-        return cls(True, region_of(record), source, data, kind, is_management_event(record))
+        return cls(
+            own=True,
+            region=region_of(record),
+            source=source,
+            data=data,
+            kind=kind,
+            management=is_management_event(record),
+        )
 
     def note_folders(self, day: int, name: str, folders: Iterable[str]) -> None:
         """Counts the folders of a data event's resources: event selectors may name a prefix."""

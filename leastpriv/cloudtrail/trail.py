@@ -22,6 +22,7 @@ from io import BytesIO
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.errors import error_code, required_member
@@ -272,7 +273,18 @@ class S3Trail(_DeliveredTrail):
         cache = open_cache(options.cache, kept, principals)
         at, found = options.validate_at, bucket.prefixes
         top = f"{prefix}/" if prefix else ""
-        validator = DigestValidator(self._clients, bucket, top, found, window, at) if at else None
+        validator = (
+            DigestValidator(
+                clients=self._clients,
+                bucket=bucket,
+                prefix=top,
+                branches=found,
+                window=window,
+                now=at,
+            )
+            if at
+            else None
+        )
         read = ReadOptions(
             window,
             principals,
@@ -375,8 +387,11 @@ class _BucketReading(Struct):
         key = (error.kind, error.missing_action, region)
         known = self.lost.get(key)
         scope = Scope(regions=(region,) if region else ())
-        detail = known.detail if known else f"{region}: {error}" if region else str(error)
-        self.lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, known.count + 1 if known else 1)
+        if known:
+            self.lost[key] = replace(known, count=known.count + 1)
+            return
+        detail = f"{region}: {error}" if region else str(error)
+        self.lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, 1)
 
 
 def failed_source_gap(named: str, error: AwsError) -> Gap:

@@ -202,9 +202,9 @@ def _wide(begin: bytes) -> str:
     some = begin[:_SOME]
     high, low = some[0::2].count(0), some[1::2].count(0)
     enough = len(some) // 4
-    return (
-        "" if max(high, low) <= enough or min(high, low) else "utf-16-be" if high else "utf-16-le"
-    )
+    if max(high, low) <= enough or min(high, low):
+        return ""
+    return "utf-16-be" if high else "utf-16-le"
 
 
 def _read(parts: tuple[bytes, bytes, bytes], name: str, line: int) -> Iterator[LoggedDenial]:

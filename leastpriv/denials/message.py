@@ -267,7 +267,15 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     decided = next((denial for denial in found if denial.authorization_id), best)
     by_code = _BY_CODE.get(error_code)
     if best is None or decided is None:
-        return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
+        return Denial(
+            actions=(),
+            resource="",
+            principal="",
+            denied_by=by_code or DeniedBy.UNKNOWN,
+            explicit=False,
+            mendable=False,
+            message=message,
+        )
     if by_code:
         best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
     name, region = decided.authorization_id, decided.authorization_region
@@ -343,11 +351,12 @@ def _with_ids(
 def _stated(layout: LogText, sentence: DenialSentence) -> FoundDenial:
     """The denial of a sentence."""
     refused = _denying_policy(sentence.reason)
+    denied_by = DeniedBy.UNKNOWN
+    if refused:
+        denied_by = refused[0]
     # Only one truncated reason begins with `because no identity-ba`.
-    is_cut_identity = without_blanks(sentence.reason).startswith("becausenoi")
-    denied_by = (
-        refused[0] if refused else DeniedBy.IDENTITY if is_cut_identity else DeniedBy.UNKNOWN
-    )
+    elif without_blanks(sentence.reason).startswith("becausenoi"):
+        denied_by = DeniedBy.IDENTITY
     if sentence.action:
         why = _why_not(sentence, denied_by, refused[1] if refused else "")
     else:

@@ -213,7 +213,9 @@ def queue_arn(text: str) -> str:
     found = _SQS_URL.search(without_breaks(text))
     if not found:
         return ""
-    partition = "aws-cn" if found[2] else "aws-us-gov" if found[1].startswith("us-gov-") else "aws"
+    partition = "aws-us-gov" if found[1].startswith("us-gov-") else "aws"
+    if found[2]:
+        partition = "aws-cn"
     return f"arn:{partition}:sqs:{found[1]}:{found[3]}:{found[4].rstrip('.')}"
 
 
@@ -302,7 +304,8 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     code = _GO_CODE.search(text, match.end(), limit)
     forbidden = status is not None and status["status"] == "403"
     refused = forbidden if not code else is_denial_code(without_breaks(code["code"]))
-    body = code.end() if code else status.end() if status else match.end()
+    last = code or status or match
+    body = last.end()
     gap = text[code.end("code") : body] if code else ""
     is_long = body - len(gap) - text.rfind("\n", 0, body - len(gap)) > _WIDEST_BOX
     if "\n\n" in gap or (
@@ -311,12 +314,12 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
         body -= len(gap) - 1
     service, operation = one_line(match["service"]), without_breaks(match["operation"])
     return _Operation(
-        match.start(),
-        body,
-        service,
-        operation,
-        refused,
-        forbidden or (code is not None and refused),
+        start=match.start(),
+        body=body,
+        service=service,
+        operation=operation,
+        refused=refused,
+        empty_is_bare=forbidden or (code is not None and refused),
     )
 
 
@@ -376,7 +379,9 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
     why = other or ("the service gives no action" if null and service is None else "")
     is_s3 = any(action.startswith("s3:") for action in actions)
     before = text[max(0, each.start - NEAR) : each.body]
-    resource = queue_arn(queue["url"]) if queue else s3_resource(actions, before) if is_s3 else ""
+    resource = s3_resource(actions, before) if is_s3 else ""
+    if queue:
+        resource = queue_arn(queue["url"])
     return inferred_denial(layout, (each.start, end), actions, resource, why)
 
 

@@ -299,12 +299,7 @@ def _default(
 
 def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) -> Resource:
     template = kind.template
-    chosen = [
-        (named.texts[index] if index < len(named.texts) else named.texts[-1])
-        if named.texts
-        else "*"
-        for named in found
-    ]
+    chosen = [(named.texts or ("*",))[min(index, len(named.texts) - 1)] for named in found]
     likeness = max([named.likeness for named in found])
     is_owned = bool(template.own_names) and _is_owned_by_aws(template, chosen)
     account = "" if is_owned else call.account or "*"

@@ -356,12 +356,12 @@ def _needs_on(
     conditions = shown_conditions(call, action) if plan.shows_conditions else ()
     return [
         Need(
-            Permission(action, found.pattern, conditions),
-            _OBSERVED,
-            found.derivation,
-            "",
-            verified,
-            found.exact,
+            permission=Permission(action, found.pattern, conditions),
+            basis=_OBSERVED,
+            derivation=found.derivation,
+            because="",
+            verified=verified,
+            exact=found.exact,
         )
         for found in find_resources(call, facts, request, mapped.on, mapped.resource)
     ]

@@ -129,7 +129,9 @@ def first_files(
     if run.settings.mode is Mode.PULL_REQUEST:
         published, failure = attempt(partial(_publish_first_files, run, file, found, chain))
         found = replace(found, published=published)
-        reason = str(failure) if failure else published.failure if published else ""
+        reason = published.failure if published else ""
+        if failure:
+            reason = str(failure)
         notes += [f"First files were not published: {reason}"] if reason else []
     return found, tuple(notes)
 

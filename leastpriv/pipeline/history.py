@@ -234,7 +234,14 @@ def target_history(
         {origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}
     ):
         _log.info(f"Not known where these runs came from: {where}")
-    history = History(_declined(known, own, scope_ids), origins, changed, state, removed, earlier)
+    history = History(
+        declined=_declined(known, own, scope_ids),
+        origins=origins,
+        changed=changed,
+        history_state=state,
+        removed=removed,
+        earlier=earlier,
+    )
     return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
 
 

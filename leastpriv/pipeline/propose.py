@@ -252,7 +252,12 @@ def make_proposal(
     for sentence in _likely_slips(context, settings.options):
         _log.warning(sentence)
     return PullRequestContent(
-        context, name, body(context, len(controls_section(changes))), base, changes, earlier
+        context=context,
+        title=name,
+        body=body(context, len(controls_section(changes))),
+        base=base,
+        changes=changes,
+        history=earlier,
     )
 
 
@@ -434,7 +439,9 @@ def _role_chain(
         evidence,
         lambda one: make_proposal(without_aws, one, partial(evidence.of, one)),
     )
-    advice = "" if configuration.discover else _DISCOVER if configuration.follow else _FOLLOW
+    advice = _DISCOVER if configuration.follow else _FOLLOW
+    if configuration.discover:
+        advice = ""
     signed = {arn: found.evidence.signed for arn, found in evidence.found.items()}
     return RoleChainPolicies(chain, frozenset(roots), unwritten, signed, advice), drafts
 

@@ -120,7 +120,9 @@ def publish_together(
 def target_row(result: TargetResult) -> TargetRow:
     """Returns a target as the table of targets shows it."""
     published, content = result.published, result.content
-    failure = str(result.failure) if result.failure else published.failure if published else ""
+    failure = published.failure if published else ""
+    if result.failure:
+        failure = str(result.failure)
     return TargetRow(
         role=result.target.role,
         policy_file=result.target.policy_name,

@@ -140,19 +140,16 @@ def report_review(result: ReviewResult, console: Console) -> int:
         show(result.context.missing_calls)
         if result.context.fails_without_calls:
             return 1
-    lacks = bool(result.context.preflight and result.context.preflight.lacking)
-    what = (
-        "would deny recorded calls"
-        if result.context.review.breaks
-        else "lacks permissions"
-        if lacks
-        else ""
-    )
-    if what:
-        console.error(
-            f"{result.context.policy_file} {what} ({result.title}): exit code {DENIES_EXIT_CODE}."
-        )
-    return DENIES_EXIT_CODE if what else 0
+    finding = ""
+    if result.context.review.breaks:
+        finding = "would deny recorded calls"
+    elif result.context.preflight and result.context.preflight.lacking:
+        finding = "lacks permissions"
+    if not finding:
+        return 0
+    file = result.context.policy_file
+    console.error(f"{file} {finding} ({result.title}): exit code {DENIES_EXIT_CODE}.")
+    return DENIES_EXIT_CODE
 
 
 def review_outputs(result: ReviewResult) -> dict[str, str]:

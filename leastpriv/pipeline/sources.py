@@ -246,6 +246,11 @@ def read_evidence(
     return dict(read_by_principal(sources, window, target, hooks))
 
 
+def _only(principal: Principal | None) -> Principals:
+    """The one principal, or all where there is none."""
+    return Principals(frozenset({principal}) if principal else None)
+
+
 def read_by_principal(
     sources: Sequence[EvidenceSource],
     window: Window,
@@ -256,11 +261,7 @@ def read_by_principal(
     memory.
     """
     hooks = hooks or ReadHooks()
-    principals = (
-        target
-        if isinstance(target, Principals)
-        else Principals(frozenset({target}) if target else None)
-    )
+    principals = target if isinstance(target, Principals) else _only(target)
     items = _all_items(sources, window, principals)
     first = next(items, None)
     # Import late: the modules below take longer to load than all others, and meanwhile the first

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.generalize import (
@@ -20,16 +21,18 @@ from leastpriv.permissions.generalize import (
     least_literal,
     patterns_of,
 )
+from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import (
     has_variable,
     has_wildcard,
     resource_covers,
+    resource_overlaps,
     without_covered,
 )
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
@@ -114,9 +117,19 @@ def additions(
     options: Options,
     history: History,
     document: Document | None = None,
+    *,
+    names: AppNames | None = None,
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds
     back.
+
+    Args:
+        missing: the usages that no policy allows.
+        evidence: all evidence of the target.
+        options: the user's options.
+        history: what the repository shows.
+        document: the committed policy.
+        names: the names of the target; None: those of the evidence.
     """
     committed = document.statements if document else ()
     probes, reviewed = probing_runs(evidence), without_unreviewed(evidence, history.origins)
@@ -150,13 +163,15 @@ def additions(
     naming = [usage for usages in accepted.values() for usage in usages]
     naming += [usage for usage in granted if usage.need.permission not in lacking]
     created = find_created_resources(evidence.usages, naming, runs, evidence.runs)
+    if names is None:
+        names = names_of(evidence.usages, evidence.runs, options.copies, runs)
     for (action, guard_result), usages in never_written.items():
-        on = _change(action, usages, evidence, options, created).resources
+        on = _change(action, usages, evidence, options, created, names).resources
         held = HeldBackChange(ChangeKind.ADD, action, on, guard_result, usages=tuple(usages))
         held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(
-            _change(action, usages, evidence, options, created), committed
+            _change(action, usages, evidence, options, created, names), committed
         )
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
@@ -286,6 +301,7 @@ def _change(
     evidence: Evidence,
     options: Options,
     created: CreatedResources,
+    names: AppNames,
 ) -> Change:
     security = sensitivity(action)
     written = {usage: _written_resources(usage.need, evidence) for usage in usages}
@@ -301,6 +317,11 @@ def _change(
             for each in written[usage]
         ]
         least = least_literal(action)
+        named, seen = names.resources_of(action, seen)
+        if security:
+            named = [
+                each for each in named if not resource_covers(each.pattern, evidence.principal)
+            ]
         if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
             # No name pattern covers the principal itself.
             own = evidence.principal
@@ -313,7 +334,7 @@ def _change(
             patterns = patterns_of(seen, least, is_sensitive=True)
         else:
             patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
-        patterns = in_whole_types(patterns)
+        patterns = in_whole_types(sorted([*patterns, *named], key=lambda each: each.pattern))
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)
@@ -331,6 +352,26 @@ def _change(
         security=security,
         patterns=patterns,
     )
+
+
+def without_denied(
+    changes: Sequence[Change], names: AppNames, policies: Sequence[Document]
+) -> list[Change]:
+    """Returns the additions; those that destroy leave out the names of long-lived copies.
+
+    What a policy grants already is not denied.
+    """
+    found: list[Change] = []
+    for change in changes:
+        granted = [
+            resource
+            for statement in statements_allowing(policies, change.action)
+            for resource in statement.resources or ("*",)
+        ]
+        denied = names.denied(change.action, change.resources)
+        own = (each for each in denied if not any(resource_overlaps(each, on) for on in granted))
+        found.append(replace(change, denied_on=tuple(own)))
+    return found
 
 
 def _is_part_of_written(

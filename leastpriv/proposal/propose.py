@@ -12,13 +12,20 @@ from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, grouped
+from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
-from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part, held_addition
-from leastpriv.proposal.additions import additions
+from leastpriv.proposal.addition_rules import (
+    denied_elsewhere,
+    denied_in_part,
+    held_addition,
+    reviewed_runs,
+)
+from leastpriv.proposal.additions import additions, without_denied
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
@@ -68,7 +75,12 @@ def propose(
     from usage.
     """
     history, attached = inputs.history, inputs.attached
-    added, held_back_additions = additions(difference.missing, evidence, options, history, document)
+    names = names_of(evidence.usages, evidence.runs, options.copies, reviewed_runs(history.origins))
+    policies = (document, *attached) if document else tuple(attached)
+    added, held_back_additions = additions(
+        difference.missing, evidence, options, history, document, names=names
+    )
+    added = without_denied(added, names, policies)
     held_back_additions.extend(
         held_addition(usage, _OVERRULED) for usage in difference.explicitly_denied
     )
@@ -76,8 +88,7 @@ def propose(
     held_back_additions.extend(map(denied_in_part, difference.denied_in_part))
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
-        return _first_draft(added, held_back_additions, context, inputs)
-    policies = (document, *attached)
+        return _first_draft(added, held_back_additions, context, inputs, names)
     context = guard_context(evidence, options, difference.missing, history, policies=policies)
     if inputs.confidence:
         context = replace(context, confidence=inputs.confidence)
@@ -105,15 +116,15 @@ def propose(
     )
     held_back += too_large
     return Proposal(
-        document,
-        packed.document,
-        packed.document.to_bytes(),
-        changes,
-        tuple(held_back),
-        tuple(held_back_additions),
-        tuple(held_back_restrictions),
-        packed,
-        tuple(change for change, _ in left),
+        committed=document,
+        document=packed.document,
+        content=packed.document.to_bytes(),
+        changes=changes,
+        held_back=tuple(held_back),
+        held_back_additions=tuple(held_back_additions),
+        held_back_restrictions=tuple(held_back_restrictions),
+        packed=packed,
+        to_paste=tuple(change for change, _ in left),
     )
 
 
@@ -122,11 +133,13 @@ def _first_draft(
     held_back: list[HeldBackChange],
     context: GuardContext,
     inputs: ProposalInputs,
+    names: AppNames,
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
     from leastpriv.proposal.preflight import declared_additions
 
     evidence, options = context.evidence, context.options
+    offered: tuple[Change, ...] = ()
     if DRAFT_ID in inputs.history.declined:
         why = GuardResult(
             "declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}"
@@ -135,8 +148,14 @@ def _first_draft(
         added = []
     else:
         added = [*added, *uploads(added, context)]
-        if options.lifecycle is Lifecycle.WRITE:
-            added = [*added, *lifecycle_additions(added, context)]
+        if options.lifecycle.writes:
+            life_cycle = lifecycle_additions(added, context, names)
+            further = life_cycle.written
+            if options.lifecycle is Lifecycle.ALL:
+                further = [*further, *life_cycle.offered]
+            else:
+                offered = tuple(life_cycle.offered)
+            added = [*added, *without_denied(further, names, inputs.attached)]
         needs = evidence.aws_findings.declared.needs
         declared, held = declared_additions(
             needs, evidence.principal, options, added, inputs.attached
@@ -150,7 +169,14 @@ def _first_draft(
     )
     content = packed.document.to_bytes()
     return Proposal(
-        None, packed.document, content, tuple(added), (), tuple(held_back), packed=packed
+        committed=None,
+        document=packed.document,
+        content=content,
+        changes=tuple(added),
+        held_back=(),
+        held_back_additions=tuple(held_back),
+        packed=packed,
+        offered=offered,
     )
 
 

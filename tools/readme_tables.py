@@ -40,7 +40,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
             " lifecycle keep"
         ),
     ),
-    ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
+    ("What is added, and how", "resources never-add unknown-refs copies break-glass max-changes"),
     ("Checks by AWS", "organization-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (
@@ -92,6 +92,7 @@ EXAMPLES: Mapping[str, str] = {
     "resources": "exact",
     "never-add": "iam:*, organizations:*",
     "unknown-refs": "refuse",
+    "copies": '{long-lived: [prod, stage], short-lived: ["pr-*"]}',
     "break-glass": "break-glass-*",
     "max-changes": "20",
     "organization-policies": "true",

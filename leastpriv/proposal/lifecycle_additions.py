@@ -137,7 +137,7 @@ def _following(
     """
     known = action_of(action)
     takes_any = known is not None and not known.resource_types
-    written = (each for change in on for each in change.resources)
+    written = (each for change in on for each in _succeeded(change))
     resources = dict.fromkeys(found for each in written for found in with_items(action, each))
     wildcards, known_names = [each for each in used if has_wildcard(each)], {"*", *used}
     least = least_literal(action) if used else 0
@@ -159,6 +159,17 @@ def _following(
             security=sensitivity(action),
             conditions=id_conditions(action, names, usages, context.evidence),
         )
+
+
+def _succeeded(change: Change) -> Iterator[str]:
+    """Yields the resources of an addition but those on which each call failed."""
+    outcomes: dict[str, bool] = {}
+    for usage in change.usages:
+        resource = usage.need.permission.resource
+        outcomes[resource] = outcomes.get(resource, False) or usage.succeeded
+    for resource in change.resources:
+        if outcomes.get(resource, True):
+            yield resource
 
 
 def _is_literal(resource: str, least: int) -> bool:

@@ -177,7 +177,7 @@ class AppNames(Struct, frozen=True):
 
     def short_lived_patterns(self, named: NamedUse) -> list[str]:
         """The names of a resource in short-lived copies, in all regions; none without a copy."""
-        if named.copy not in self.copies.short_lived:
+        if COPY not in named.template:
             return []
         patterns = self._over_copies(named)
         return [each for pattern in patterns for each in self._in_regions(pattern, named)]

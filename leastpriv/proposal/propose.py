@@ -95,7 +95,7 @@ def propose(
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(
-        difference, narrowed, context, escapes=escapes
+        difference, narrowed, context, names, escapes=escapes
     )
     if options.max_changes:
         room = max(options.max_changes - len(added) - len(narrowed), 0)

@@ -25,6 +25,7 @@ from leastpriv.permissions.generalize import (
     across_regions,
     patterns_of,
 )
+from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -70,6 +71,9 @@ class Stability(Struct, frozen=True):
     """
     names: Mapping[str, Mapping[str, Collection[str]]]
     """`names_by_word` of all services: an app's names begin alike in each."""
+    app: AppNames
+    """The names of the app, in all copies of which a used name is granted."""
+    action: str
     escapes: bool
     """Whether the policy's version supports names with `*`, `?` or `$`."""
 
@@ -77,7 +81,13 @@ class Stability(Struct, frozen=True):
         self, found: Sequence[ObservedResource]
     ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
         """Returns the patterns of these resources, and why a later run may well use another one."""
-        return self._judge(found, _exact if self.context.options.exact_resources else patterns_of)
+        return self._judge(found, _exact if self.context.options.exact_resources else self._written)
+
+    def _written(self, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
+        """The patterns of an action: by the names of the app, else by the look of a name."""
+        named, rest = self.app.resources_of(self.action, found)
+        patterns = [*named, *patterns_of(rest)]
+        return tuple(sorted(patterns, key=lambda each: each.pattern))
 
     def judge_common_names(
         self, found: Sequence[ObservedResource]
@@ -106,7 +116,9 @@ class Stability(Struct, frozen=True):
             why = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
             return GuardResult("policy-version", why)
         least = self.context.options.minimum_runs
-        for pattern in [each for each in patterns if not is_whole_type(each.pattern)]:
+        for pattern in patterns:
+            if is_whole_type(pattern.pattern) or not pattern.covers:
+                continue
             is_rare = (
                 self.makers is not None
                 and self.makers.get(in_region(pattern.pattern, "*"), 0) < _MADE_AGAIN
@@ -130,12 +142,12 @@ class Stability(Struct, frozen=True):
         of the same name.
         """
         wide = in_region(pattern.pattern, "*")
-        used = (
-            each
-            for each in self.shown
-            if any(resource_covers(p, each.resource) for p in (wide, f"{wide}/*"))
-        )
-        runs = {run for each in used for run in each.runs}
+        copies = {self.app.shape_of(covered) for covered in pattern.covers} - {None}
+        runs: set[str] = set()
+        for each in self.shown:
+            is_covered = any(resource_covers(own, each.resource) for own in (wide, f"{wide}/*"))
+            if is_covered or self.app.shape_of(each.resource) in copies:
+                runs.update(each.runs)
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
             alike = self.names.get(_first_word(begin), {})

@@ -92,6 +92,11 @@ class AppNames(Struct, frozen=True):
         found = self.by_resource.get(resource)
         return found is not None and found.has_slot
 
+    def shape_of(self, resource: str) -> tuple[str, Template] | None:
+        """What a name has in common with that of other copies and runs; None without a slot."""
+        found = self.by_resource.get(resource)
+        return (found.name.kind, found.template) if found and found.has_slot else None
+
     def resources_of(
         self, action: str, observed: Sequence[ObservedResource]
     ) -> tuple[list[Pattern], list[ObservedResource]]:
@@ -181,6 +186,12 @@ class AppNames(Struct, frozen=True):
             return []
         patterns = self._over_copies(named)
         return [each for pattern in patterns for each in self._in_regions(pattern, named)]
+
+    def is_short_lived(self, action: str, pattern: str) -> bool:
+        """Whether a pattern is a name in short-lived copies; true for what does not destroy."""
+        if not destroys(action):
+            return True
+        return any(pattern in self.short_lived_patterns(each) for each in self.uses)
 
     def ends_with_copy(self, named: NamedUse) -> bool:
         """Whether an unused deletion belongs to the end of what a call made in a copy.

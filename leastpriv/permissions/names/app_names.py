@@ -32,6 +32,10 @@ _LEAST_DELETIONS = 2
 """Runs that destroyed in a long-lived copy before what they draw in its names is open."""
 _LEAST_LITERAL = 3
 """Letters and digits of a name beside the slot of its copy."""
+_MANY_NAMES = 5
+"""Names that prove a slot in a short name, `pr-100`."""
+_LEAST_LITERAL_OF_MANY = 2
+"""Letters of such a name; an action that destroys needs more."""
 _LEAST_LITERAL_BEHIND = 6
 """The same of a name that begins with the word of its copy: other teams have copies as well."""
 _LEAST_LIVED_RUNS = 3
@@ -74,6 +78,8 @@ class AppNames(Struct, frozen=True):
     by_resource: Mapping[str, NamedUse]
     runs_of: Mapping[str, frozenset[str]]
     """Resource -> runs that used it."""
+    names_of: Mapping[tuple[str, Template], frozenset[str]]
+    """Kind and template -> resources."""
     regions: Mapping[tuple[str, str], frozenset[str]]
     """Kind and account -> regions in which the runs used such names."""
     templates: Mapping[str, frozenset[Template]]
@@ -138,6 +144,8 @@ class AppNames(Struct, frozen=True):
     def _used(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
         """A name in every copy of the app."""
         least = least_literal(action)
+        if len(self.names_of[named.name.kind, named.template]) >= _MANY_NAMES:
+            least = _LEAST_LITERAL_OF_MANY
         if named.copy is None:
             pattern = self._render(named, "")
             return [(pattern, NEW_IN_RUN)] if self._is_literal(pattern, named, least) else []
@@ -146,7 +154,7 @@ class AppNames(Struct, frozen=True):
             pattern = self._render(named, key)
             if self._is_literal(pattern, named, least):
                 found.append((pattern, IN_COPY))
-        found += [(pattern, OVER_COPIES) for pattern in self._over_copies(named)]
+        found += [(pattern, OVER_COPIES) for pattern in self._over_copies(named, least)]
         if not any(resource_covers(pattern, named.use.resource) for pattern, _ in found):
             found.append((named.use.resource, ""))
         return found
@@ -257,10 +265,12 @@ class AppNames(Struct, frozen=True):
             each for each in self.uses if each.name.kind == kind and each.template == template
         )
 
-    def _over_copies(self, named: NamedUse) -> list[str]:
+    def _over_copies(self, named: NamedUse, least: int = _LEAST_LITERAL) -> list[str]:
         """A name in the short-lived copies; none where too little of it would be literal."""
         patterns = [self._render(named, form, is_form=True) for form in self.copies.forms]
-        return [each for each in patterns if self._is_literal(each, named, _LEAST_LITERAL)]
+        return [
+            each for each in patterns if self._is_literal(each, named, min(least, _LEAST_LITERAL))
+        ]
 
     def _is_literal(self, pattern: str, named: NamedUse, least: int) -> bool:
         """Whether enough of a name is literal, so that it covers no other app's names."""
@@ -359,6 +369,7 @@ def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
 def _collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
     regions: dict[tuple[str, str], set[str]] = {}
     runs_of: dict[str, set[str]] = {}
+    names_of: dict[tuple[str, Template], set[str]] = {}
     templates: dict[str, set[Template]] = {}
     in_short_lived: dict[str, set[str]] = {}
     created: dict[tuple[str, Template], set[str]] = {}
@@ -366,6 +377,7 @@ def _collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
     for each in named:
         kind = each.name.kind
         _, _, _, region, account = each.name.head.split(":")
+        names_of.setdefault((kind, each.template), set()).add(each.use.resource)
         runs_of.setdefault(each.use.resource, set()).update(each.use.runs)
         if region:
             regions.setdefault((kind, account), set()).add(region)
@@ -383,6 +395,7 @@ def _collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
         uses=tuple(named),
         by_resource={each.use.resource: each for each in named},
         runs_of={resource: frozenset(own) for resource, own in runs_of.items()},
+        names_of={key: frozenset(own) for key, own in names_of.items()},
         regions={key: frozenset(own) for key, own in regions.items()},
         templates={kind: frozenset(own) for kind, own in templates.items()},
         in_short_lived={kind: frozenset(own) for kind, own in in_short_lived.items()},

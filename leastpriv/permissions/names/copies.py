@@ -20,6 +20,7 @@ from leastpriv.permissions.names.words import (
     Words,
     is_drawn,
     is_separator,
+    is_word,
     key_of,
     masked,
     name_of,
@@ -272,8 +273,7 @@ def _is_smallest(one: Words, two: Words) -> bool:
     """Whether two texts share neither end; or a word and one separator were put in."""
     if not one:
         return len(two) % 2 == 0 and (two[0] in SEPARATORS) != (two[-1] in SEPARATORS)
-    has_words = SEPARATORS.isdisjoint((one[0], two[0], one[-1], two[-1]))
-    return has_words and one[0] != two[0] and one[-1] != two[-1]
+    return is_word(one) and is_word(two) and one[0] != two[0] and one[-1] != two[-1]
 
 
 def _supported(
@@ -378,8 +378,7 @@ def _declared_words(table: NameTable, declared: DeclaredCopies) -> dict[str, Wor
         for begin in range(len(name.fixed), len(name.words)):
             for end in range(begin + 1, min(begin + _MOST_WORDS, len(name.words)) + 1):
                 word = tuple(each.lower() for each in name.words[begin:end])
-                is_word = SEPARATORS.isdisjoint((word[0], word[-1]))
-                if is_word and any(fnmatchcase("".join(word), form) for form in forms):
+                if is_word(word) and any(fnmatchcase("".join(word), form) for form in forms):
                     found[key_of(word)] = word
     return {key: word for key, word in found.items() if not _is_part_of_another(key, found)}
 
@@ -415,7 +414,7 @@ def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
     for begin in range(len(name.fixed), len(name.words)):
         for end in range(begin + 1, min(begin + _MOST_OWN_WORDS, len(name.words)) + 1):
             word = name.words[begin:end]
-            if not SEPARATORS.isdisjoint((word[0], word[-1])):
+            if not is_word(word):
                 continue
             key = key_of(word)
             is_long = len(key) >= _LEAST_TRUNCATED

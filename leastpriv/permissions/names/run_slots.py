@@ -40,6 +40,8 @@ _LEAST_LONG_SEGMENT = 12
 """Letters of a segment of a path that was drawn with signs in it."""
 _NUMBER = re.compile(r"[A-Za-z]*\d+")
 _BEFORE_NUMBER = re.compile(r"([A-Za-z]+)(?=\d+$)")
+_BEFORE_VALUE = 2
+"""Words from the key of a partition to its value."""
 
 Template = Words
 """The words of a name with slots."""
@@ -95,7 +97,20 @@ def _with_own_parts(
     facts = runs.get(first)
     if facts is None:
         return words
-    return tuple(_own_slot(word) if _is_own(word, facts) else word for word in words)
+    found: list[str] = []
+    for place, word in enumerate(words):
+        is_own = _is_own(word, facts) or _is_part_of_day(words, place, facts.day)
+        found.append(_own_slot(word) if is_own else word)
+    return tuple(found)
+
+
+def _is_part_of_day(words: Words, place: int, day: str) -> bool:
+    """Whether a word is the year, month or day of the run in a partition, `month=11`."""
+    if place < _BEFORE_VALUE or words[place - 1] != "=":
+        return False
+    parts = {"year": day[:4], "month": day[4:6], "day": day[6:]}
+    value = parts.get(words[place - _BEFORE_VALUE].lower(), "")
+    return bool(value) and words[place].zfill(len(value)) == value
 
 
 def _own_slot(word: str) -> str:

@@ -17,7 +17,7 @@ COPY = "\0copy"
 """The slot for the word of a copy."""
 RUN = "\0run"
 """The slot for what is new in each run."""
-SEPARATORS = frozenset("-_/.:")
+SEPARATORS = frozenset("-_/.:=")
 _MONTH = r"20[2-9]\d(?P<by>[-/_.]?)(?:0[1-9]|1[0-2])"
 _DAY = r"(?P=by)(?:0[1-9]|[12]\d|3[01])"
 _TIME = r"[-T_/]?\d\d[-:.]?\d\d(?:[-:.]?\d\d(?:\.\d+)?)?Z?"
@@ -28,7 +28,7 @@ _WHOLE = re.compile(
     rf"(?P<uuid>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
     rf"|{_ALONE}(?P<date>{_DATE})(?![0-9A-Za-z])"
     rf"|{_ALONE}(?P<version>v?\d+\.\d+\.\d+)(?![0-9A-Za-z])"
-    r"|(?P<separator>[-_/.:])"
+    r"|(?P<separator>[-_/.:=])"
 )
 """What is one word whatever signs it has: a UUID, a date with its time, a version."""
 _CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z][a-z]+\d*)+")
@@ -149,6 +149,11 @@ def is_drawn(word: str) -> bool:
 def masked(words: Words) -> Words:
     """The words with one sign for each that looks drawn: two names differ in no such word."""
     return tuple("#" if is_drawn(word) else word for word in words)
+
+
+def is_word(words: Words) -> bool:
+    """Whether a part of a name begins and ends with letters or digits, not with a sign."""
+    return bool(words) and bool(_letters(words[0])) and bool(_letters(words[-1]))
 
 
 def stripped(words: Words) -> Words:

@@ -1157,3 +1157,33 @@ def test_an_invoke_is_about_the_alias_of_its_request_and_not_the_function_that_t
     assert patterns(resources_of(invoke, "lambda:InvokeFunction")) == [
         f"arn:aws:lambda:{HERE}:{expected}"
     ]
+
+
+def test_a_renamed_service_keeps_the_arn_of_the_request() -> None:
+    """A connection has the prefix of its creation, and both services act on it."""
+    old = f"arn:aws:codestar-connections:{HERE}:connection/c"
+    new = f"arn:aws:codeconnections:{HERE}:connection/c"
+    for service, arn in (("codeconnections", old), ("codestar-connections", new)):
+        found = resources_of(
+            call(service, "DeleteConnection", {"connectionArn": arn}), f"{service}:DeleteConnection"
+        )
+        assert patterns(found) == [arn]
+
+
+def test_a_message_to_a_phone_number_needs_all_resources() -> None:
+    found = resources_of(call("sns", "Publish", {"phoneNumber": "+15550100"}), "sns:Publish")
+    assert patterns(found) == ["*"]
+
+
+def test_a_command_to_instances_by_id_names_them() -> None:
+    ids = ["i-0123456789abcdef0", "mi-0123456789abcdef0"]
+    request = {
+        "documentName": "AWS-RunShellScript",
+        "targets": [{"key": "InstanceIds", "values": ids}],
+    }
+    found = patterns(resources_of(call("ssm", "SendCommand", request), "ssm:SendCommand"))
+    assert found == [
+        "arn:aws:ssm:eu-west-1::document/AWS-RunShellScript",
+        f"arn:aws:ec2:{HERE}:instance/{ids[0]}",
+        f"arn:aws:ssm:{HERE}:managed-instance/{ids[1]}",
+    ]

@@ -19,7 +19,7 @@ from indefinite_words import found_in  # noqa: E402
 from package_files import Module, public_classes, read_modules  # noqa: E402
 
 PACKAGE = "leastpriv"
-WITH_WORDS = ("leastpriv/**/*.py", "tools/*.py", "README.md", "CONTRIBUTING.md", "docs/**/*.md")
+CODE_WITH_WORDS = ("leastpriv/**/*.py", "tools/*.py")
 
 
 def main(root: Path = ROOT) -> int:
@@ -53,8 +53,8 @@ def repeated_classes(modules: Sequence[Module]) -> Iterator[str]:
 
 
 def indefinite_words(root: Path) -> Iterator[str]:
-    """Name the indefinite words of docstrings, comments, texts for users and documents."""
-    for pattern in WITH_WORDS:
+    """Name the indefinite words of docstrings, comments and texts for users."""
+    for pattern in CODE_WITH_WORDS:
         for path in sorted(root.glob(pattern)):
             for line, word in found_in(path):
                 yield f"{path.relative_to(root)}:{line}: {word}"

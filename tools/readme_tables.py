@@ -40,7 +40,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
             " lifecycle keep"
         ),
     ),
-    ("What is added, and how", "resources never-add unknown-refs break-glass max-changes"),
+    ("Added permissions", "resources never-add unknown-refs break-glass max-changes"),
     ("Checks by AWS", "organization-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (

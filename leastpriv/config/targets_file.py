@@ -40,7 +40,7 @@ NAME = "{name}"
 ACCOUNT = "{account}"
 """The placeholder of the target's account in `assume-role`."""
 
-_STAND_IN = "arn:aws:iam::000000000000:role/nobody"
+_STAND_IN = "arn:aws:iam::000000000000:role/placeholder"
 _LONGEST = 256 * 1024
 _MOST_TARGETS = 200
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)

@@ -128,7 +128,7 @@ class Arns:
         self, action: str, kinds: Sequence[ResourceType], resource: DeclaredResource
     ) -> tuple[tuple[str, ...], bool]:
         """The ARNs of an action whose types are alternatives: those that the properties name, else
-        of its own name.
+        those named like the resource.
         """
         alike = [kind for kind in kinds if is_named_like(kind, resource.kind)]
         if alike:

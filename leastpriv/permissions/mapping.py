@@ -253,7 +253,7 @@ class _ResponseReadError(Exception):
 
 
 class _UnreadResponse(Mapping[str, object]):
-    """Stands for any response that is not empty, and shows by an exception that a rule reads it."""
+    """Replaces any response that is not empty; an exception shows that a rule reads it."""
 
     def __bool__(self) -> bool:
         return True

@@ -126,7 +126,7 @@ class Stability(Struct, frozen=True):
         return None
 
     def _runs_of(self, pattern: Pattern) -> set[str]:
-        """The runs that used what a pattern covers, or what is below it, in any region or service
+        """The runs that used what a pattern covers, or a part of it, in any region or service
         of the same name.
         """
         wide = in_region(pattern.pattern, "*")

@@ -32,7 +32,7 @@ def text_node(text: str) -> Node:
 def plain_text(node: Node) -> str | None:
     """Returns the text of a known scalar; None for any other value."""
     if node.kind == "string":
-        return known_text(parts_of(node, "terraform", {}) or ())
+        return known_text(parts_of(node, "terraform", None) or ())
     return node.text if node.kind == "number" or node.text in {"true", "false"} else None
 
 

@@ -352,7 +352,7 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "replay": f"{replay.allowed} of {replay.recorded}",
         "policy": (
             draft.content.decode().splitlines()
-            if draft.document.source.format == "hcl"
+            if draft.document.source.format != "json"
             else json.loads(draft.content)
         ),
         "needs-security": sorted(change.action for change in draft.changes if change.security),

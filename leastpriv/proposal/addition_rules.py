@@ -29,6 +29,7 @@ from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
 from leastpriv.permissions.volatility import is_open_anyway, is_whole_type
 from leastpriv.policy.document import VARIABLES_VERSION, Document
+from leastpriv.policy.replay import doubt_of
 from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
 from leastpriv.proposal.self_widening import SELF_WIDENING, self_widening
 
@@ -335,6 +336,14 @@ def denied_in_part(usage: Usage) -> HeldBackChange:
         remedy = "write the ARN with its path if it is denied again"
         reason = f"the policies allow it without a path, as AWS names it: {remedy}"
     return held_addition(usage, GuardResult("unknown-resource", reason))
+
+
+def denied_in_doubt(usage: Usage, principal: str, documents: Sequence[Document]) -> HeldBackChange:
+    """Reports a denial that a condition or an unknown part of a policy may have allowed since."""
+    regions = usage.regions or ("",)
+    doubts = (doubt_of(usage.need, principal, region, documents) for region in regions)
+    doubt = next(filter(None, doubts), "a statement may allow it")
+    return held_addition(usage, GuardResult("may-be-allowed", doubt))
 
 
 def _denied_by_text(usage: Usage) -> str:

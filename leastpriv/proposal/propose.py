@@ -17,7 +17,12 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
-from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part, held_addition
+from leastpriv.proposal.addition_rules import (
+    denied_elsewhere,
+    denied_in_doubt,
+    denied_in_part,
+    held_addition,
+)
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
@@ -74,6 +79,10 @@ def propose(
     )
     held_back_additions.extend(map(denied_elsewhere, difference.denied_elsewhere))
     held_back_additions.extend(map(denied_in_part, difference.denied_in_part))
+    known = [*([document] if document else []), *attached]
+    held_back_additions.extend(
+        denied_in_doubt(usage, evidence.principal, known) for usage in difference.denied_in_doubt
+    )
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
         return _first_draft(added, held_back_additions, context, inputs)

@@ -7,7 +7,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from leastpriv.declared.made_types import (
+from leastpriv.declared.models import (
+    UNKNOWN,
+    Declaration,
+    DeclaredResource,
+    Place,
+    Reference,
+    leaves,
+    members,
+)
+from leastpriv.declared.resource_types import (
     GENERAL,
     PATHED,
     TAGS,
@@ -30,15 +39,6 @@ from leastpriv.declared.made_types import (
     types_of,
     types_of_others,
     without_alternatives,
-)
-from leastpriv.declared.models import (
-    UNKNOWN,
-    Declaration,
-    DeclaredResource,
-    Place,
-    Reference,
-    leaves,
-    members,
 )
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed

@@ -11,7 +11,6 @@ from functools import lru_cache
 
 from msgspec.structs import replace
 
-from leastpriv.declared.made_types import own_types
 from leastpriv.declared.models import (
     UNKNOWN,
     Declaration,
@@ -22,6 +21,7 @@ from leastpriv.declared.models import (
     members,
 )
 from leastpriv.declared.resource_arns import Arns
+from leastpriv.declared.resource_types import own_types
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import without_build_step_names

@@ -220,20 +220,20 @@ def read_changes(
         return []
     from leastpriv.declared.declarations import (
         ChangedResources,
+        StackFile,
         changed_resources,
         read_declarations,
         read_stack,
-        split_stack,
     )
     from leastpriv.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
-    committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
+    committed = [name for name in settings.templates if after(StackFile.of(name).path) is not None]
     others = [name for name in settings.templates if name not in committed]
     earlier = {
         name: read_stack(name, before, place)
         for name in committed
-        if before(split_stack(name)[1]) is not None
+        if before(StackFile.of(name).path) is not None
     }
     versions = [(earlier.get(name), read_stack(name, after, place)) for name in committed]
     built = read_declarations(others, settings.plans, target.role, place, target.workspace)

@@ -116,7 +116,7 @@ class LeftOut(Struct, frozen=True, order=True):
 
 
 NO_TABLE = "no table lists its permissions"
-TOO_LARGE = "not known: too large"
+NO_LINKED_ROLE = "AWS may make one, and no table has its name"
 
 
 class Declaration(Struct, frozen=True, dict=True):

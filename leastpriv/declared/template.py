@@ -15,8 +15,10 @@ from msgspec import Struct, field
 
 from leastpriv.budget import Budget
 from leastpriv.declared.files import OutsideError, RepositoryFiles
+from leastpriv.declared.linked_roles import is_linked_role_unknown
 from leastpriv.declared.models import (
     LOCAL_PATH,
+    NO_LINKED_ROLE,
     NO_TABLE,
     UNKNOWN,
     Declaration,
@@ -227,6 +229,8 @@ class _Template(Struct):
         kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
         if type_name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
             self.unknown.update({type_name: NO_TABLE} if type_name else {})
+        if is_linked_role_unknown(kind):
+            self.unknown[f"the service-linked role of {type_name}"] = NO_LINKED_ROLE
         found = []
         for each in self._variants(logical, kind, entry):
             is_retained = each.properties["DeletionPolicy"] == "Retain"
@@ -472,7 +476,7 @@ class _Template(Struct):
             return UNKNOWN
         if str(known.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
             return [part.strip() for part in str(given).split(",") if part]
-        return str(given)
+        return _plain_text(given)
 
     def _sub(self, argument: object, depth: int) -> object:
         text, given = argument, {}
@@ -599,7 +603,7 @@ def _are_equal(one: object, other: object) -> bool | None:
     return _plain_text(one) == _plain_text(other)
 
 
-def _plain_text(value: str | int) -> str:
+def _plain_text(value: str | float) -> str:
     """The text of a value, as CloudFormation compares it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from leastpriv.errors import CycleError, TooLargeError
 
-Work = Literal["policy", "template", "plan"]
+Work = Literal["policy", "template", "plan", "needs"]
 """What a budget is for."""
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -59,6 +59,13 @@ LIMITS: Mapping[Work, Limits] = MappingProxyType(
             files=10,
             seconds=10,
             reason="a plan has each resource twice, with its values before and after",
+        ),
+        "needs": Limits(
+            steps=2_000_000,
+            characters=200_000_000,
+            files=0,
+            seconds=10,
+            reason="a plan of 2,000 resources needs 10,000 permissions",
         ),
     }
 )

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from itertools import islice
@@ -17,7 +17,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
-from leastpriv.models import Origin, Run
 from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW, decoded, logins
 from leastpriv.pull_request.github.client import (
     Connection,
@@ -41,6 +40,7 @@ from leastpriv.pull_request.lifecycle import (
     plan_step,
 )
 from leastpriv.pull_request.models import (
+    OriginLookup,
     Publication,
     PublishResult,
     PullRequestOperation,
@@ -118,11 +118,13 @@ class GitHubRepository(PullRequests):
         """Returns a file of a separate branch as the store of state."""
         return BranchStateStore(self._connection, branch, path, title, max_bytes)
 
-    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
-        """Returns a function that finds the origin of a run, compared with `base` (empty: the
-        default branch).
+    def origin_lookup(self, base: str, reviewed_refs: tuple[str, ...] = ()) -> OriginLookup:
+        """Returns what finds the origins of runs, compared with `base` (empty: the default branch)
+        and the input `reviewed-refs`.
         """
-        return WorkflowRuns(self._connection, self, base or self._repository.default_branch).origin
+        name = base or self._repository.default_branch
+        runs = WorkflowRuns(self._connection, self, name, reviewed_refs)
+        return OriginLookup(runs.origin_by_login, runs.origin)
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:  # noqa: ARG002 - GitHub dates commits
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the

@@ -40,7 +40,7 @@ GROUPS: tuple[tuple[str, str], ...] = (
             " lifecycle keep"
         ),
     ),
-    ("Added permissions", "resources never-add unknown-refs break-glass max-changes"),
+    ("Added permissions", "resources never-add reviewed-refs unknown-refs break-glass max-changes"),
     ("Checks by AWS", "organization-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (
@@ -91,6 +91,7 @@ EXAMPLES: Mapping[str, str] = {
     "keep": "s3:Delete*, kms:*",
     "resources": "exact",
     "never-add": "iam:*, organizations:*",
+    "reviewed-refs": "release/*, environment:production",
     "unknown-refs": "refuse",
     "break-glass": "break-glass-*",
     "max-changes": "20",

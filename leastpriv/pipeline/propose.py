@@ -37,7 +37,7 @@ from leastpriv.pipeline.context import (
     TargetResult,
     TargetsFile,
 )
-from leastpriv.pipeline.history import target_history
+from leastpriv.pipeline.history import run_origins, target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
     AttachedPolicies,
@@ -238,7 +238,10 @@ def make_proposal(
         with_declarations(evidence, declarations, target), policies.in_force
     )
     difference = compare(policies.committed, list(policies.documents), evidence)
-    earlier = target_history(run, target, base, difference.missing, evidence)
+    known = run_origins(target, difference.missing, evidence)
+    evidence = replace(evidence, origins=known.origins)
+    earlier = target_history(run, target, base, difference.missing)
+    earlier = replace(earlier, failure=earlier.failure or known.failure)
     context = _report_context(
         target, policies, replace(found, evidence=evidence), difference, earlier.history
     )

@@ -18,7 +18,7 @@ from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import UsageHistory
-from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import PackedPolicy
@@ -130,6 +130,10 @@ class Options(Struct, frozen=True):
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE
+    reviewed_refs: tuple[str, ...] = ()
+    """Further branches, refs (`refs/tags/v*`) and environments (`environment:prod`) whose runs are
+    reviewed.
+    """
     exact_resources: bool = False
     keep_forms: bool = False
     """Additions use the resource patterns of the committed policy."""
@@ -156,8 +160,6 @@ class History(Struct, frozen=True):
     """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed
     unmerged with it.
     """
-    origins: Mapping[str, Origin] = {}
-    """Run id -> origin of its code, for the runs that additions depend on."""
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = HistoryState()

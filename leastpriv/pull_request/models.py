@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from leastpriv.atomic_file import open_regular, write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
+from leastpriv.models import Run, RunOrigin
 from leastpriv.pull_request.lifecycle import Holds
 
 TRAILER = "Leastpriv-Fingerprint"
@@ -28,6 +29,17 @@ FingerprintFunction = Callable[[bytes | None, Mapping[str, bytes]], str]
 """Maps the policy file before the proposal, and all files of the branch, to the proposal's
 fingerprint.
 """
+
+
+class OriginLookup(Struct, frozen=True):
+    """How the origin of a run is found."""
+
+    by_login: Callable[[Run], RunOrigin | None]
+    """What the login of a run shows; None where it shows no ref, or where another run may have the
+    same login.
+    """
+    by_workflow_run: Callable[[Run], RunOrigin]
+    """The same with the workflow run that the session names, a question to GitHub for each run."""
 
 
 class PullRequestOperation(StrEnum):

@@ -16,9 +16,10 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
-from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
+from leastpriv.proposal.addition_rules import OFFERED
 from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.origins import has_unknown_origin
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
@@ -119,9 +120,11 @@ def _limits(context: ReportContext) -> tuple[list[str], int]:
     kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
     labels = {row["kind"]: row["on_first_screen"] for row in table("gap_labels", __package__ or "")}
     known = list(filter(None, (labels.get(kind) for kind in kinds)))
-    added, origins = context.changes(ChangeKind.ADD), context.history.origins
-    is_unknown = any(has_unknown_origin(usage, origins) for each in added for usage in each.usages)
-    if is_unknown or (added and not origins):
+    added = context.changes(ChangeKind.ADD)
+    is_unknown = any(
+        has_unknown_origin(usage, context.evidence) for each in added for usage in each.usages
+    )
+    if is_unknown or (added and not context.evidence.origins):
         limits.append("from which branch the runs came")
     return limits + known, len(kinds) - len(known)
 

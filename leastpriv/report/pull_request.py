@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from leastpriv import __version__
 from leastpriv.models import Basis, ChangeKind, DeniedBy, grouped
 from leastpriv.permissions.catalog import expand, is_read, removal_rank
-from leastpriv.proposal.addition_rules import origin_mark, origin_marks
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.origins import origin_mark, origin_marks
 from leastpriv.report.aws_findings import (
     findings_section,
     generated_policy_section,
@@ -215,10 +215,11 @@ def _seen(context: ReportContext, change: Change) -> str:
 
 def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
-    origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
-    doubts = origin_marks(change.usages, origins)
-    of_all = len(doubts) == 1 and all(origin_mark(usage, origins) for usage in change.usages)
+    doubts = origin_marks(change.usages, context.evidence)
+    of_all = len(doubts) == 1 and all(
+        origin_mark(usage, context.evidence) for usage in change.usages
+    )
     words = [
         doubt if of_all else f"{doubt}: {codes(resources, 4)}"
         for doubt, resources in doubts.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Self
 
@@ -10,7 +10,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
-from leastpriv.models import Origin, Run
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
 from leastpriv.pull_request.github.pull_requests import OtherPullRequest, PullRequests
@@ -30,6 +29,7 @@ from leastpriv.pull_request.lifecycle import (
     plan_step,
 )
 from leastpriv.pull_request.models import (
+    OriginLookup,
     Publication,
     PublishResult,
     PullRequestOperation,
@@ -119,12 +119,13 @@ class GitHubRepository:
             self._connection, branch=branch, path=path, title=title, max_bytes=max_bytes
         )
 
-    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
-        """Returns a function that finds the origin of a run, compared with `base` (empty: the
-        default branch).
+    def origin_lookup(self, base: str, reviewed_refs: tuple[str, ...] = ()) -> OriginLookup:
+        """Returns what finds the origins of runs, compared with `base` (empty: the default branch)
+        and the input `reviewed-refs`.
         """
         name = base or self._connection.repository.default_branch
-        return WorkflowRuns(self._connection, self.branches, name).origin
+        runs = WorkflowRuns(self._connection, self.branches, name, reviewed_refs)
+        return OriginLookup(runs.origin_by_login, runs.origin)
 
     def tracking_issues(self) -> TrackingIssues:
         """Returns the tracking issues of the repository."""

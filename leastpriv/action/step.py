@@ -68,6 +68,7 @@ def step(
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is
             written nevertheless.
     """
+    refuse_configuration_of_checkout(environment, runner.workspace)
     given = step_inputs(environment)
     settings = step_settings(given, runner, console)
     run = checkout_context(settings, environment, runner, clock())
@@ -149,6 +150,26 @@ def _track_drift(
     )
     report_escalation(result, console)
     return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
+
+
+_CONFIGURATION = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+
+
+def refuse_configuration_of_checkout(environment: Mapping[str, str], workspace: Path) -> None:
+    """Raises InputError where the configuration of the AWS SDK is a file of the checkout.
+
+    It may name a command (`credential_process`) and other hosts (`endpoint_url`), and the author of
+    a pull request writes it.
+    """
+    root = workspace.resolve()
+    for name in _CONFIGURATION:
+        file = environment.get(name, "")
+        if file and Path(root, file).resolve().is_relative_to(root):
+            raise InputError(
+                f"{name} names a file of the checkout, {file!r}, which may run commands with the"
+                " job's credentials: give the keys by aws-actions/configure-aws-credentials, and"
+                f" leave {name} out."
+            )
 
 
 def action_main(

@@ -127,7 +127,7 @@ def _track_drift(
         return result.exit_code
     found = context_findings(context)
     try:
-        step, url = github.update_tracking_issue(
+        step, url = github.tracking_issues().update(
             issue_marker(context),
             finding_ids(found),
             issue_title(context),
@@ -174,7 +174,7 @@ def warn_if_public(github: GitHubRepository | None, console: Console, written: s
     """Warns where a repository is public; `written` names the text that its readers see, in trusted
     words.
     """
-    if github and github.is_public():
+    if github and github.is_public:
         console.warning(
             "This repository is public: everyone can read the ARNs, account IDs and names of"
             f" resources in {written}. If any of these is secret, move the policy to a private"
@@ -238,7 +238,7 @@ def review_step(
         )
     (target,) = run.targets
     pull = runner.pull_request_event()
-    base = github.fork_point(pull.base, pull.head)
+    base = github.branches.fork_point(pull.base, pull.head)
     files = {
         target.policy_path,
         *(Location.of(name).path for name in target.settings.attached_files),
@@ -299,10 +299,10 @@ def _comment(
         return True
     text, _, mark = body.rstrip().rpartition("\n")
     try:
-        if github.pull_request_head(pull.number) != pull.head:
+        if github.pull_requests.head_of(pull.number) != pull.head:
             console.log("The pull request has newer commits, so their run writes the comment.")
             return True
-        url = github.upsert_comment(pull.number, mark, text, create=create)
+        url = github.pull_requests.upsert_comment(pull.number, mark, text, create=create)
     except PullRequestError as error:
         console.error(f"The comment could not be written: {error}")
         return False

@@ -140,11 +140,11 @@ def declined_roles(file: TargetsFile) -> tuple[str, ...]:
     """Returns the ids of the roles whose first files a person closed without merging; raises
     PullRequestError.
     """
-    host = file.repository.pull_requests if file.repository else None
+    host = file.repository.github if file.repository else None
     if host is None:
         return ()
     own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
-    declined = [each for each in host.closed_pull_requests(BRANCH) if each.declined]
+    declined = [each for each in host.pull_requests.closed(BRANCH) if each.declined]
     return tuple(
         role
         for each in declined

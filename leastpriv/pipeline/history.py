@@ -166,7 +166,7 @@ def target_history(
     `base`: the commit of its policy; empty where that was read on disk.
     """
     requests, settings, scope_ids = _Requests(), target.settings, run.scope_ids(target)
-    host = target.repository.pull_requests if target.repository else None
+    host = target.repository.github if target.repository else None
     changed = requests.get(
         lambda: changed_at(target, base), None, "when the policy file was last changed"
     )
@@ -182,12 +182,12 @@ def target_history(
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
     closed = requests.get(
-        lambda: [pull for branch in target.branches for pull in host.closed_pull_requests(branch)],
+        lambda: [pull for branch in target.branches for pull in host.pull_requests.closed(branch)],
         list[ClosedPullRequest](),
         "what was declined earlier",
     )
     commands = requests.get(
-        lambda: list(host.comment_commands(settings.branch, settings.base)),
+        lambda: list(host.pull_requests.comment_commands(settings.branch, settings.base)),
         list[CommentCommand](),
         "what people said in comments",
     )
@@ -314,7 +314,7 @@ def _reverted(
     )
     found: dict[Permission, int] = {}
     for each in sorted(merged, key=lambda each: each.number, reverse=True):
-        before = _policy_at(host.parent_of(each.merge_commit), target)
+        before = _policy_at(host.branches.parent_of(each.merge_commit), target)
         after = _policy_at(each.merge_commit, target)
         for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
@@ -355,11 +355,11 @@ def answer_commands(content: PullRequestContent, target: Target, published: Publ
     """
     said = (each for each in content.history.said if each.pull_request == published.number)
     text = commands_answer(said, remembered=target.store is not None)
-    host = target.repository.pull_requests if target.repository else None
+    host = target.repository.github if target.repository else None
     if host is None or not (published.url and text):
         return ""
     try:
-        host.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
+        host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
     except PullRequestError as error:
         return f"The commands under #{published.number} could not be answered: {error}"
     return ""

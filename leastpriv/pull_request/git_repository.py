@@ -73,7 +73,7 @@ class _TreeEntry(Struct, frozen=True):
 class GitRepository(Struct, frozen=True):
     """A repository on disk, whose root (or bare directory) is `folder`; it has no pull requests."""
 
-    pull_requests: ClassVar[None] = None
+    github: ClassVar[None] = None
     folder: Path
     git: str
     """Absolute path of the git program."""

@@ -141,6 +141,16 @@ class Reviews:
     """Session name of a run, or subject of its login -> `trusted` or `untrusted`."""
 
     @property
+    def github(self) -> Reviews:
+        """The repository itself."""
+        return self
+
+    @property
+    def branches(self) -> Reviews:
+        """The repository itself."""
+        return self
+
+    @property
     def pull_requests(self) -> Reviews:
         """The repository itself."""
         return self
@@ -161,7 +171,7 @@ class Reviews:
         """Nothing is published."""
         raise NotImplementedError
 
-    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
+    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
         """There is no pull request."""
         return ()
 

@@ -1,21 +1,19 @@
-"""Reads and writes pull requests, their comments and labels, comments at lines, and the tracking
-issue on GitHub.
-"""
+"""Reads and writes pull requests, their comments and labels, and comments at lines on GitHub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
-from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import (
     Connection,
     CreationForbiddenError,
@@ -27,30 +25,26 @@ from leastpriv.pull_request.github.client import (
 )
 from leastpriv.pull_request.lifecycle import (
     RECONSIDER_LABEL,
-    TRACKING_LABEL,
     UNKNOWN_TIME,
     ClosedPullRequest,
     CommentCommand,
-    IssueStep,
     OpenPullRequest,
-    TrackedIssue,
     body_fingerprint,
-    change_summary,
     declined_changes,
-    next_issue_step,
     parse_commands,
     rejection_reason,
 )
 from leastpriv.pull_request.models import LineComment, PullRequestOptions
 
 if TYPE_CHECKING:
-    from github.Issue import Issue
     from github.IssueComment import IssueComment
     from github.PullRequest import PullRequest
     from github.PullRequest import ReviewComment as NewComment
 
 
 _MAX_CLOSED = 100
+_MAX_CLOSED_READ = 5
+"""Closed pull requests of the branch whose comments are read; each takes one request."""
 _CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
 """Ends the body of a pull request that this program closed, so that closing it does not count as a
 person's decision, and the comment with the reason."""
@@ -73,16 +67,25 @@ as `read` (docs.github.com, "Get repository permissions for a user", read 2026-1
 _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
-_MAX_ISSUES = 300
-_NO_DIFFERENCE = "There is no difference any more."
-_NOT_PLANNED = "not_planned"
 
 
-class PullRequests(Branches):
-    """The pull requests and the tracking issue of one repository."""
+class CreatedPullRequest(Struct, frozen=True):
+    """A pull request that was opened."""
+
+    number: int
+    url: str
+    warning: str = ""
+    """A sentence, if GitHub rejected a label, reviewer or assignee."""
+
+
+class PullRequests:
+    """The pull requests of one repository."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+        self._connection = connection
+        self._repository = connection.repository
+        # Each is requested once.
+        self.closed = cache(self.list_closed)
         self._may_decide = cache(self._has_write_permission)
 
     def find_open(self, branch: str, base: str) -> OpenPullRequest | None:
@@ -121,12 +124,11 @@ class PullRequests(Branches):
 
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
-    ) -> tuple[int, str, str]:
-        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of
-        GitHub forbids it.
+    ) -> CreatedPullRequest:
+        """Opens the pull request, or adopts one that another run opened meanwhile.
 
-        Returns its number, its address, and a sentence if GitHub rejected a label, reviewer or
-        assignee.
+        Raises:
+            CreationForbiddenError: a setting of GitHub forbids it.
         """
         from github import GithubException
 
@@ -142,10 +144,9 @@ class PullRequests(Branches):
                     f"{page}/{quote(base)}...{quote(branch)}?expand=1",
                 ) from error
             if options.draft and error.status == 422 and "draft" in str(error.data).lower():
-                number, url, warning = self.create(
-                    base, branch, title, body, replace(options, draft=False)
-                )
-                return number, url, " ".join([_NO_DRAFTS, warning]).strip()
+                created = self.create(base, branch, title, body, replace(options, draft=False))
+                warning = " ".join([_NO_DRAFTS, created.warning]).strip()
+                return replace(created, warning=warning)
             # Another run was faster, or the answer to this request was lost.
             existing = self.find_open(branch, base)
             if existing is None:
@@ -154,23 +155,29 @@ class PullRequests(Branches):
                 ) from error
             with translate_github_errors(f"reading #{existing.number}"):
                 pull = self._repository.get_pull(existing.number)
-        people, teams = list(options.reviewers), list(options.team_reviewers)
-        requests: list[tuple[str, bool, Callable[[], object]]] = [
-            ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
-            (
-                "assignees",
-                bool(options.assignees),
-                lambda: pull.add_to_assignees(*options.assignees),
-            ),
-            ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
-            ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
+        warning = self._set_options(pull, options)
+        return CreatedPullRequest(pull.number, pull.html_url, warning)
+
+    def _set_options(self, pull: PullRequest, options: PullRequestOptions) -> str:
+        """Sets labels and people of a new pull request; returns a sentence for what GitHub
+        rejected.
+        """
+        people = list(options.reviewers)
+        teams = list(options.team_reviewers)
+        requests: dict[str, Callable[[], object]] = {}
+        if options.labels:
+            requests["labels"] = lambda: pull.add_to_labels(*options.labels)
+        if options.assignees:
+            requests["assignees"] = lambda: pull.add_to_assignees(*options.assignees)
+        if people:
+            requests["reviewers"] = lambda: pull.create_review_request(people, [])
+        if teams:
+            requests["team-reviewers"] = lambda: pull.create_review_request([], teams)
+        warnings = [
+            self._retry_until_found(f"setting the {name} of #{pull.number}", request)
+            for name, request in requests.items()
         ]
-        failures = [
-            self._retry_until_found(f"setting the {what} of #{pull.number}", request)
-            for what, wanted, request in requests
-            if wanted
-        ]
-        return pull.number, pull.html_url, " ".join(filter(None, failures))
+        return " ".join(filter(None, warnings))
 
     def edit(self, number: int, title: str, body: str) -> None:
         """Sets title and body of an open pull request."""
@@ -192,7 +199,7 @@ class PullRequests(Branches):
             pull = self._repository.get_pull(number)
             pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_LEASTPRIV}\n")
 
-    def pull_request_head(self, number: int) -> str:
+    def head_of(self, number: int) -> str:
         """Returns the commit at the head of a pull request."""
         with translate_github_errors(f"reading #{number}"):
             return self._repository.get_pull(number).head.sha
@@ -273,6 +280,15 @@ class PullRequests(Branches):
             else:
                 break
         return ""
+
+    def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
+        """Returns the commands under the open pull request of the branch and its latest closed
+        ones; an empty `base` is the default branch.
+        """
+        opened = self.find_open(branch, base or self._repository.default_branch)
+        numbers = [opened.number] if opened else []
+        numbers += [each.number for each in self.closed(branch)[:_MAX_CLOSED_READ]]
+        return self.commands(dict.fromkeys(numbers))
 
     def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
         """Returns the commands under some pull requests, in the order of their comments."""
@@ -357,44 +373,3 @@ class PullRequests(Branches):
             )
             if is_own and comment["id"] not in answered:
                 pull.requester.requestJsonAndCheck("DELETE", comment["url"])
-
-    def update_tracking_issue(
-        self, marker: str, findings: Collection[str], title: str, body: str
-    ) -> tuple[IssueStep, str]:
-        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its
-        address, if any.
-
-        `marker` begins the line of `body` that holds the ids of the findings.
-        """
-        from github.GithubObject import NotSet
-
-        with translate_github_errors("keeping the issue"):
-            listed = self._repository.get_issues(
-                state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc"
-            )
-            own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
-            is_open = sorted(
-                (issue for issue in own if issue.state == "open"), key=lambda issue: issue.number
-            )
-            issue = next(iter([*is_open, *own]), None)
-            tracked = None
-            if issue:
-                declined = issue.state_reason == _NOT_PLANNED
-                tracked = TrackedIssue(issue.state == "open", declined, issue.body or "")
-            step = next_issue_step(tracked, findings)
-            match step:
-                case IssueStep.OPEN:
-                    issue = self._repository.create_issue(title, body, labels=[TRACKING_LABEL])
-                case IssueStep.EDIT | IssueStep.REOPEN if issue and tracked:
-                    issue.edit(
-                        title=title, body=body, state="open" if step is IssueStep.REOPEN else NotSet
-                    )
-                    issue.create_comment(change_summary(tracked.findings, findings))
-                case IssueStep.CLOSE if issue:
-                    issue.create_comment(_NO_DIFFERENCE)
-                    issue.edit(state="closed", state_reason="completed")
-            return step, issue.html_url if issue else ""
-
-    def _is_own(self, issue: Issue, marker: str) -> bool:
-        by_us = issue.user is not None and self._connection.is_own_login(issue.user.login)
-        return by_us and issue.pull_request is None and marker in (issue.body or "")

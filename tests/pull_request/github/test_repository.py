@@ -15,6 +15,7 @@ from leastpriv.errors import PullRequestError
 from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
+from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
@@ -106,7 +107,7 @@ def published(
 
 
 def declined(github: FakeGitHub) -> list[ClosedPullRequest]:
-    closed = GitHubRepository(connect(github)).closed_pull_requests(BRANCH)
+    closed = PullRequests(connect(github)).list_closed(BRANCH)
     return [each for each in closed if each.declined]
 
 

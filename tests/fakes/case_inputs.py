@@ -171,7 +171,7 @@ class Reviews:
         """Nothing is published."""
         raise NotImplementedError
 
-    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
+    def closed(self, branch: str, base: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
         """There is no pull request."""
         return ()
 

@@ -106,7 +106,7 @@ def first_files(
     configuration = file.configuration
     if not configuration.discover:
         return None, ()
-    declined, failure = attempt(partial(declined_roles, file))
+    declined, failure = attempt(partial(declined_roles, file, run.settings.base))
     if failure:
         return None, (f"First files are not proposed: {failure}",)
     wanted = tuple(each for each in drafts if role_id(each.target.role) not in (declined or ()))
@@ -136,7 +136,7 @@ def first_files(
     return found, tuple(notes)
 
 
-def declined_roles(file: TargetsFile) -> tuple[str, ...]:
+def declined_roles(file: TargetsFile, base: str) -> tuple[str, ...]:
     """Returns the ids of the roles whose first files a person closed without merging; raises
     PullRequestError.
     """
@@ -144,7 +144,8 @@ def declined_roles(file: TargetsFile) -> tuple[str, ...]:
     if host is None:
         return ()
     own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
-    declined = [each for each in host.pull_requests.closed(BRANCH) if each.declined]
+    closed = host.pull_requests.closed(BRANCH, base)
+    declined = [each for each in closed if each.declined]
     return tuple(
         role
         for each in declined

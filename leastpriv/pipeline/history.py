@@ -182,7 +182,11 @@ def target_history(
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
     closed = requests.get(
-        lambda: [pull for branch in target.branches for pull in host.pull_requests.closed(branch)],
+        lambda: [
+            pull
+            for branch in target.branches
+            for pull in host.pull_requests.closed(branch, settings.base)
+        ],
         list[ClosedPullRequest](),
         "what was declined earlier",
     )
@@ -267,7 +271,7 @@ def _declined(
     """Returns id of a change -> number of the pull request that declined it; GitHub's state
     overrides the store's.
     """
-    undone = {each.number for each in closed if not each.declined}
+    undone = {each.number for each in closed if each.undone}
     return {
         change: number
         for number, decline in sorted(memory.declined.items())

@@ -80,7 +80,7 @@ class ProposalBranch(Struct, frozen=True):
 
 
 class OpenPullRequest(Struct, frozen=True):
-    """The open pull request of the branch."""
+    """The open pull request of the branch that this program opened."""
 
     number: int
     base: str
@@ -89,8 +89,6 @@ class OpenPullRequest(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     fingerprint: str = ""
     """Fingerprint in the body; empty if a person rewrote it."""
-    is_own: bool = True
-    """This program opened it."""
     url: str = ""
 
     def has_label(self, label: str) -> bool:
@@ -103,16 +101,22 @@ UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ClosedPullRequest(Struct, frozen=True):
-    """A closed pull request that held a proposal."""
+    """A closed pull request of this program that held a proposal."""
 
     number: int
     fingerprint: str
     declined: bool
-    """A person closed it without a merge, and its changes are not to be reconsidered."""
+    """A person with write permission closed it without a merge, and its changes are not to be
+    reconsidered.
+    """
     changes: tuple[str, ...] = ()
     """Ids of its changes."""
     reconsidered: bool = False
     """It was not merged, and its label allows its changes to be proposed again."""
+    undone: bool = False
+    """It was merged, this program closed it, or its changes are to be reconsidered: an earlier
+    decline no longer counts.
+    """
     merge_commit: str = ""
     """The commit of its merge; empty if it was not merged."""
     merged_at: datetime | None = None
@@ -226,7 +230,8 @@ def _open_pull_request_step(
         return PlannedStep(PullRequestStep.CLOSE, "No change is left.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
         return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
-    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
+    # A person rewrote a body without fingerprint.
+    if pull.fingerprint not in ("", wanted.fingerprint):
         return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} describes another proposal.")
     return PlannedStep(
         PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True

@@ -192,14 +192,6 @@ OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
         ),
         pytest.param(
             WANTED,
-            OURS,
-            replace(PULL, fingerprint="", is_own=False),
-            (),
-            PullRequestStep.REWORD,
-            id="ours, opened by hand",
-        ),
-        pytest.param(
-            WANTED,
             EDITED,
             replace(TICKED, base="release"),
             (),

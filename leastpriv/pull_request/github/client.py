@@ -30,6 +30,13 @@ read 2026-11).
 """
 
 
+_WRITE_PERMISSIONS = ("admin", "write")
+"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage`
+as `read` (docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
+ACTIONS_BOT = "github-actions[bot]"
+"""Login of the token that GitHub gives the jobs of a repository."""
+
+
 class CreationForbiddenError(PullRequestError):
     """The token may not create pull requests; the branch exists, and `manual_url` is where a person
     opens one.
@@ -200,6 +207,7 @@ class Connection:
         self.repository = repository
         self.web_url = web_url
         self.sleep = sleep
+        self._writers: dict[str, bool] = {}
 
     @classmethod
     def open(
@@ -242,6 +250,20 @@ class Connection:
         token's, or a bot's.
         """
         return is_bot(login) or self.is_own_login(login)
+
+    def may_write(self, login: str) -> bool:
+        """Whether a login is that of a person with write permission; requested once for each."""
+        if login not in self._writers:
+            self._writers[login] = self._has_write_permission(login)
+        return self._writers[login]
+
+    def _has_write_permission(self, login: str) -> bool:
+        if not login or is_bot(login):
+            return False
+        repository = self.repository
+        return found_or(
+            lambda: repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
+        )
 
 
 def utc(time: datetime) -> datetime:

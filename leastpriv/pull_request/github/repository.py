@@ -13,7 +13,7 @@ from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
-from leastpriv.pull_request.github.pull_requests import PullRequests
+from leastpriv.pull_request.github.pull_requests import OtherPullRequest, PullRequests
 from leastpriv.pull_request.github.state_branch import BranchStateStore
 from leastpriv.pull_request.github.tracking_issue import TrackingIssues
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
@@ -138,8 +138,8 @@ class GitHubRepository:
         branch = self.branches.proposal_branch(
             publication.branch, base_sha, publication.path, publication.fingerprint_for
         )
-        opened = self.pull_requests.find_open(publication.branch, base)
-        closed = () if opened else self.pull_requests.list_closed(publication.branch)
+        pulls = self.pull_requests.of_branch(publication.branch, base)
+        closed = () if pulls.own else self.pull_requests.list_closed(publication.branch, base)
         same_scope = [each for each in closed if fingerprint_scope(each.fingerprint) == scope]
         if branch and branch.merged and any(each.merged_at for each in same_scope):
             # A branch left over from a merge, by whichever button: the base holds all of it.
@@ -147,7 +147,7 @@ class GitHubRepository:
         planned = plan_step(
             WantedProposal(publication.fingerprint, base, changes),
             branch,
-            opened,
+            pulls.own,
             [each for each in same_scope if each.declined],
         )
         work = _PlannedWork(
@@ -157,7 +157,8 @@ class GitHubRepository:
             base=base,
             base_sha=base_sha,
             branch=branch,
-            opened=opened,
+            opened=pulls.own,
+            other=pulls.other,
         )
         return work.execute(planned)
 
@@ -172,6 +173,8 @@ class _PlannedWork(Struct, frozen=True):
     base_sha: str
     branch: ProposalBranch | None
     opened: OpenPullRequest | None
+    other: OtherPullRequest | None
+    """Another author's pull request of the branch into the base."""
 
     def execute(self, planned: PlannedStep) -> PublishResult:
         """Executes a planned step and returns the result."""
@@ -227,6 +230,20 @@ class _PlannedWork(Struct, frozen=True):
             url=self.opened.url if self.opened else "",
         )
 
+    def _blocked_by(self, other: OtherPullRequest, head: str) -> PublishResult:
+        """Returns the result where another author's pull request has branch and base: its text is
+        the author's.
+        """
+        result = self._result(PullRequestOperation.NONE, head)
+        sentence = (
+            f"The branch {self.publication.branch} holds the proposal, and #{other.number} by"
+            f" {other.author or 'a deleted account'} already asks to merge it into {self.base}:"
+            " close that pull request to get one with the evidence."
+        )
+        if other.is_by_writer:
+            return replace(result, reason=sentence)
+        return replace(result, failure=sentence)
+
     def _resume(self) -> None:
         """Removes the label and edits the comment that said that a pull request is left alone."""
         if self.opened and self.opened.has_label(EDITED_LABEL):
@@ -243,7 +260,7 @@ class _PlannedWork(Struct, frozen=True):
         before = self.branch.head if self.branch else None
         self.branches.move_branch(publication.branch, before, head)
         result = self._write_pull_request(head, declined)
-        if result.failure:
+        if not result.number:
             return result
         warning = self.pull_requests.replace_line_comments(
             result.number,
@@ -259,6 +276,8 @@ class _PlannedWork(Struct, frozen=True):
             self.pull_requests.edit(self.opened.number, title, body)
             self._resume()
             return self._result(PullRequestOperation.UPDATED, head)
+        if self.other:
+            return self._blocked_by(self.other, head)
         if declined:
             body += f"\nWhat was declined in #{declined} is not part of this.\n"
         try:

@@ -107,7 +107,7 @@ def published(
 
 
 def declined(github: FakeGitHub) -> list[ClosedPullRequest]:
-    closed = PullRequests(connect(github)).list_closed(BRANCH)
+    closed = PullRequests(connect(github)).list_closed(BRANCH, "")
     return [each for each in closed if each.declined]
 
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from leastpriv.atomic_file import open_regular, write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
+from leastpriv.pull_request.lifecycle import Holds
 
 TRAILER = "Leastpriv-Fingerprint"
 _SUMMARY = (
@@ -35,6 +36,7 @@ class PullRequestOperation(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     CLOSED = "closed"
+    HELD = "held"
     NONE = "none"
 
 
@@ -85,9 +87,11 @@ class Publication(Struct, frozen=True):
     comments: Sequence[LineComment] = ()
     """Comments of the pull request's review; few."""
     options: PullRequestOptions = PullRequestOptions()
+    holds: Holds = Holds()
+    """What holds changes back, if nothing is proposed."""
 
-    def is_held_by(self, read: Callable[[str], bytes | None]) -> bool:
-        """Whether a commit, read by `read`, holds all proposed files; true if nothing is
+    def is_part_of(self, read: Callable[[str], bytes | None]) -> bool:
+        """Whether a commit, read by `read`, has all proposed files; true if nothing is
         proposed.
         """
         return all(read(path) == content for path, content in self.files.items())

@@ -166,15 +166,13 @@ class PullRequests:
         """Whether the token's login opened it, or a workflow of the repository, whose token a run
         has without one of an app.
         """
-        if pull.user is None:
-            return False
-        login = pull.user.login
+        login = _author(pull)
         return login == ACTIONS_BOT or self._connection.is_own_login(login)
 
     def _other_pull_request(self, pull: PullRequest | None) -> OtherPullRequest | None:
         if pull is None:
             return None
-        author = pull.user.login if pull.user else ""
+        author = _author(pull)
         return OtherPullRequest(pull.number, author, self._connection.may_write(author))
 
     def create(
@@ -441,7 +439,13 @@ def _open_pull_request(pull: PullRequest | None) -> OpenPullRequest | None:
         labels=tuple(label.name for label in pull.labels),
         fingerprint=body_fingerprint(body),
         url=pull.html_url,
+        changes=declined_changes(body),
     )
+
+
+def _author(pull: PullRequest) -> str:
+    """Returns the login of the author; empty for a deleted account."""
+    return getattr(pull.user, "login", "")
 
 
 def _has_label(pull: PullRequest, label: str) -> bool:

@@ -19,6 +19,8 @@ from leastpriv.pull_request.github.tracking_issue import TrackingIssues
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
+    HELD_LABEL,
+    Holds,
     OpenPullRequest,
     PlannedStep,
     ProposalBranch,
@@ -62,6 +64,14 @@ _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
 }
 """The comment that says once why a pull request is left alone, and its label."""
 _RESUMED = "The branch was left alone for a while; it follows the evidence again."
+_HELD_MARKER = "<!-- leastpriv:held v=1 -->"
+_HELD = (
+    "**Held for now.** {reason} The pull request stays open as an earlier run made it: merge it"
+    " only after that."
+)
+"""The comment that says why the changes wait."""
+_GOES_ON = "The changes were held back for a while; the pull request follows the evidence again."
+_KEPT = "No change is left: what it would have changed is kept now (guards: {guards})."
 _CLOSED = "No change is left: the policy on the base branch now matches the evidence."
 
 
@@ -134,7 +144,7 @@ class GitHubRepository:
         if publication.branch == base:
             raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
         scope = fingerprint_scope(publication.fingerprint)
-        changes = not publication.is_held_by(lambda path: self.read(base_sha, path))
+        changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
         branch = self.branches.proposal_branch(
             publication.branch, base_sha, publication.path, publication.fingerprint_for
         )
@@ -144,8 +154,16 @@ class GitHubRepository:
         if branch and branch.merged and any(each.merged_at for each in same_scope):
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
+        is_on_base = branch is not None and all(
+            self.read(base_sha, path) == self.read(branch.head, path) for path in branch.files
+        )
         planned = plan_step(
-            WantedProposal(publication.fingerprint, base, changes),
+            WantedProposal(
+                fingerprint=publication.fingerprint,
+                base=base,
+                changes=changes,
+                holds=Holds() if is_on_base else publication.holds,
+            ),
             branch,
             pulls.own,
             [each for each in same_scope if each.declined],
@@ -200,8 +218,14 @@ class _PlannedWork(Struct, frozen=True):
                 return self._write_branch(planned.declined)
             case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
                 return self._write_pull_request(head, planned.declined)
+            case PullRequestStep.HOLD if self.opened:
+                comment = _HELD.format(reason=planned.comment)
+                self.pull_requests.upsert_comment(
+                    self.opened.number, _HELD_MARKER, comment, HELD_LABEL
+                )
+                return replace(unchanged, operation=PullRequestOperation.HELD)
             case PullRequestStep.CLOSE if self.opened:
-                self.pull_requests.close(self.opened.number, _CLOSED)
+                self.pull_requests.close(self.opened.number, self._closing_comment(self.opened))
                 self.branches.move_branch(name, head, None)
                 return replace(unchanged, operation=PullRequestOperation.CLOSED, head_sha="")
             case PullRequestStep.DELETE_BRANCH:
@@ -215,6 +239,12 @@ class _PlannedWork(Struct, frozen=True):
             case _ if planned.is_current:
                 self._resume()
         return unchanged
+
+    def _closing_comment(self, opened: OpenPullRequest) -> str:
+        guards = self.publication.holds.lasting_guards(opened.changes)
+        if not guards:
+            return _CLOSED
+        return _KEPT.format(guards=", ".join(f"`{guard}`" for guard in guards))
 
     def _result(
         self, operation: PullRequestOperation, head: str, *, reason: str = "", number: int = 0
@@ -245,9 +275,15 @@ class _PlannedWork(Struct, frozen=True):
         return replace(result, failure=sentence)
 
     def _resume(self) -> None:
-        """Removes the label and edits the comment that said that a pull request is left alone."""
-        if self.opened and self.opened.has_label(EDITED_LABEL):
+        """Removes the labels and edits the comments that said that a pull request is left alone or
+        held.
+        """
+        if self.opened is None:
+            return
+        if self.opened.has_label(EDITED_LABEL):
             self.pull_requests.resume(self.opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
+        if self.opened.has_label(HELD_LABEL):
+            self.pull_requests.resume(self.opened.number, _HELD_MARKER, _GOES_ON, HELD_LABEL)
 
     def _write_branch(self, declined: int) -> PublishResult:
         """Moves the branch once to one commit on the base's head; comments at the changed lines of

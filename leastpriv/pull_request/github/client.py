@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from math import ceil
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from leastpriv.errors import PullRequestError
+from leastpriv.errors import PullRequestError, plural
 
 if TYPE_CHECKING:
     from github import Github, GithubException
@@ -35,6 +36,9 @@ _WRITE_PERMISSIONS = ("admin", "write")
 as `read` (docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
 ACTIONS_BOT = "github-actions[bot]"
 """Login of the token that GitHub gives the jobs of a repository."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class CreationForbiddenError(PullRequestError):
@@ -110,8 +114,17 @@ def error_sentence(doing: str, error: GithubException) -> str:
             f"GitHub has no such repository for this token ({doing}): check the input github-token."
         )
     if error.status == 429 or (error.status == 403 and "rate limit" in message.lower()):
-        return f"GitHub's rate limit was reached while {doing}: run again later."
+        wait = getattr(error, "wait", None)
+        again = f"run again in {_duration(wait)}" if wait else "run again later"
+        return f"GitHub's rate limit was reached while {doing}: {again}."
     return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time to wait in words, rounded up."""
+    if seconds <= _SECONDS_IN_WORDS:
+        return plural(ceil(seconds), "second")
+    return plural(ceil(seconds / 60), "minute")
 
 
 def _required_permissions(doing: str) -> str:
@@ -127,6 +140,8 @@ def _required_permissions(doing: str) -> str:
     return "contents: write, pull-requests: write"
 
 
+_SECONDS_IN_WORDS = 120
+"""Longer waits are said in minutes."""
 _MAX_TRIES = 5
 _MAX_WAIT = 120
 """Seconds. PyGithub would sleep until the rate limit resets, up to an hour of a paid job; a longer
@@ -191,6 +206,8 @@ class RequestDeadline:
         self._is_rate_limit = is_rate_limit
         if seconds > self._left():
             raise DeadlineError(is_rate_limit=is_rate_limit)
+        if is_rate_limit:
+            _log.info(f"GitHub's rate limit is reached: this run waits {_duration(seconds)}.")
         self.sleep(seconds)
 
     def _left(self) -> float:

@@ -29,12 +29,10 @@ from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import grants
 from leastpriv.policy.replay import ReplayEffect, grants_part, replay_need, replay_request
+from leastpriv.policy.template_functions import PLACEHOLDER
 
 ReplayedUsage = tuple[Usage, frozenset[ReplayEffect]]
 """A usage, and the effects of the policies on it in its regions."""
-# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`);
-# `${*}` is an escape.
-_PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
 class Entry(Struct, frozen=True):
@@ -438,7 +436,7 @@ def _is_template(document: Document) -> bool:
             *statement.not_resources,
         )
     )
-    return any(map(_PLACEHOLDER.search, texts))
+    return any(map(PLACEHOLDER.search, texts))
 
 
 def _most_similar(

@@ -53,7 +53,12 @@ from leastpriv.pipeline.load_policies import (
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
+from leastpriv.proposal.escalation_paths import (
+    Escalation,
+    escalation_paths,
+    undecided_by,
+    with_closed_paths,
+)
 from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.models import (
     CheckResult,
@@ -305,7 +310,9 @@ def _report_context(
     )
     documents, committed = [*proposal.documents, *attached], policies.in_force
     escalation = Escalation(
-        escalation_paths(committed, target.role), escalation_paths(documents, target.role)
+        before=escalation_paths(committed, target.role),
+        after=escalation_paths(documents, target.role),
+        undecided_by=undecided_by(documents, target.role),
     )
     proposal = with_closed_paths(proposal, escalation)
     path, base = target.settings.boundary_file, policies.base

@@ -29,7 +29,13 @@ from leastpriv.policy.source import (
     rendered_source,
 )
 from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value, minified
-from leastpriv.policy.template_functions import Parts, joined_text, known_text, parts_of
+from leastpriv.policy.template_functions import (
+    PLACEHOLDER,
+    Parts,
+    joined_text,
+    known_text,
+    parts_of,
+)
 from leastpriv.policy.template_values import described
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
@@ -124,22 +130,31 @@ class Statement(Struct, frozen=True):
         is_known = not (self.unknown_actions or self.possible or self.depends_on)
         return is_known and not any(map(has_variable, texts))
 
-    def certain_part(self) -> Statement:
+    def unknown_parts(self) -> tuple[str, ...]:
+        """Returns the expressions that only the rendered template knows, each once."""
+        texts = (*self.unknown_actions, *self.resources, *self.not_resources)
+        found = [self.depends_on, *(each.depends_on for each in self.possible)]
+        found += [name for text in texts for name in PLACEHOLDER.findall(text)]
+        return tuple(dict.fromkeys(filter(None, found)))
+
+    def certain_part(self, *, keeps_variables: bool = False) -> Statement:
         """Returns what the statement names whatever the unknown parts of the template are.
 
-        An entry with a policy variable or an unknown part names nothing then.
+        An entry with an unknown part names nothing then, and one with a policy variable only if
+        `keeps_variables`.
         """
         if self.is_certain:
             return self
+        is_open = PLACEHOLDER.search if keeps_variables else has_variable
         left_out = {(each.key, each.text) for each in self.possible}
         left_out |= {("Action", entry) for entry in self.unknown_actions}
         actions = tuple(each for each in self.actions if ("Action", each) not in left_out)
         resources = tuple(
             each
             for each in self.resources
-            if ("Resource", each) not in left_out and not has_variable(each)
+            if ("Resource", each) not in left_out and not is_open(each)
         )
-        is_empty = bool(self.depends_on) or any(map(has_variable, self.not_resources))
+        is_empty = bool(self.depends_on) or any(map(is_open, self.not_resources))
         if is_empty or (self.resources and not resources):
             return replace(self, actions=(), not_actions=())
         return replace(
@@ -199,11 +214,17 @@ class Document:
         """Whether it is several policies of one Terraform folder, read together."""
         return self.source.format == "hcl" and "," in self.pointer
 
-    def certain_part(self) -> Document:
+    def certain_part(self, *, keeps_variables: bool = False) -> Document:
         """Returns the policy with what it names whatever the unknown parts of its file are; the
         indexes of its statements stay the same.
         """
-        statements = tuple(each.certain_part() for each in self.statements)
+        statements = tuple(
+            each.certain_part(keeps_variables=keeps_variables) for each in self.statements
+        )
+        return self.with_statements(statements)
+
+    def with_statements(self, statements: tuple[Statement, ...]) -> Document:
+        """Returns the document with other statements, to be evaluated and not to be edited."""
         if statements == self.statements:
             return self
         return Document(

@@ -30,6 +30,11 @@ Language = Literal["plain", "cloudformation", "sub", "terraform"]
 around the policy's text; Terraform."""
 
 
+PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})([^{}:]*)\}")
+"""A placeholder in a text: its name has no colon, a policy variable's has one; `${*}` is an
+escape."""
+
+
 class Placeholder(Struct, frozen=True):
     """A part whose text is unknown."""
 

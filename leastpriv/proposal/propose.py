@@ -122,7 +122,7 @@ def propose(
         tuple(held_back_additions),
         tuple(held_back_restrictions),
         packed,
-        tuple(change for change, _ in left),
+        tuple(change for change, _ in left if document.source.format == "hcl"),
     )
 
 

@@ -206,6 +206,8 @@ class GuardContext(Struct, frozen=True):
     """Confidence per service of the recorded actions."""
     break_glass_runs: frozenset[str]
     """Ids of the runs in break-glass sessions."""
+    uncounted_runs: frozenset[str]
+    """Ids of the runs that count for no threshold: break-glass sessions and unreviewed runs."""
     called: Mapping[str, bool]
     """Operation -> whether a call of it was carried out (`guards.carriers.called_operations`)."""
     recorded: frozenset[str]

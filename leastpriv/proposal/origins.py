@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Origin, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.proposal.models import GuardResult, Options, UnknownRefs
@@ -89,10 +89,10 @@ def is_unreviewed_use(usage: Usage, evidence: Evidence) -> bool:
     return not rule_of(usage, evidence).decides_use
 
 
-def names_resource(usage: Usage, evidence: Evidence) -> bool:
-    """Whether the resource of a usage may enter a narrowed resource of its action."""
+def names_resource(usage: Usage, action: str, evidence: Evidence) -> bool:
+    """Whether the resource of a usage may enter a narrowed resource of an action."""
     rule = rule_of(usage, evidence)
-    return rule.names_sensitive or not sensitivity(usage.need.permission.action)
+    return rule.names_sensitive or not sensitivity(action)
 
 
 def without_unreviewed(evidence: Evidence) -> Evidence:
@@ -114,6 +114,35 @@ def unreviewed_use_reason(usages: Sequence[Usage], evidence: Evidence, options: 
     return f"only unreviewed runs used it, last on {last:%Y-%m-%d} ({_places(allowed, evidence)})"
 
 
+class UnreviewedUse(Struct, frozen=True):
+    """An action that only unreviewed runs used."""
+
+    action: str
+    usages: tuple[Usage, ...]
+    security: str
+    """Why a security reviewer should look; empty where the action is not sensitive."""
+    where: str
+    """The refs of the runs, in words."""
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The resources on which the runs used it."""
+        return tuple(dict.fromkeys(usage.need.permission.resource for usage in self.usages))
+
+
+def unreviewed_uses(evidence: Evidence) -> tuple[UnreviewedUse, ...]:
+    """Returns the actions that only unreviewed runs used, the sensitive ones first."""
+    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    found: list[UnreviewedUse] = []
+    for action, usages in grouped(
+        [(usage.need.permission.action, usage) for usage in allowed]
+    ).items():
+        if all(is_unreviewed_use(usage, evidence) for usage in usages):
+            where = _places(usages, evidence)
+            found.append(UnreviewedUse(action, tuple(usages), sensitivity(action), where))
+    return tuple(sorted(found, key=lambda use: (not use.security, use.action)))
+
+
 def is_refused_use(usage: Usage, evidence: Evidence, options: Options) -> bool:
     """Whether a usage blocks no removal: sensitive, of unreviewed runs alone, and `unknown-refs` is
     `refuse`.
@@ -123,6 +152,13 @@ def is_refused_use(usage: Usage, evidence: Evidence, options: Options) -> bool:
         and is_unreviewed_use(usage, evidence)
         and bool(sensitivity(usage.need.permission.action))
     )
+
+
+def is_sensitive_call_of_unreviewed(group: CallGroup, evidence: Evidence) -> bool:
+    """Whether only unreviewed runs made some calls, and they need a sensitive action."""
+    origins = {evidence.origin_of_run(run) for run in group.runs}
+    is_unreviewed = bool(origins) and not any(ORIGIN_RULES[each].decides_use for each in origins)
+    return is_unreviewed and any(sensitivity(need.permission.action) for need in group.needs)
 
 
 def addition_by_origin(usage: Usage, evidence: Evidence, options: Options) -> GuardResult | None:

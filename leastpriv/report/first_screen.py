@@ -34,6 +34,7 @@ from leastpriv.report.phrases import (
     share,
     successful_runs,
 )
+from leastpriv.report.unreviewed_runs import unreviewed_line
 from leastpriv.report.verdict import MOST_SHOWN, escalation_line, verdict
 
 _FEW_RUNS = 5
@@ -59,6 +60,7 @@ def first_screen(context: ReportContext) -> list[str]:
         _not_added(context),
         _removes(context),
         _narrows(context),
+        unreviewed_line(context),
         _too_wide(context),
     )
     lines = [verdict(context), *_reasons(context), replaced if context.replaced else ""]

@@ -55,6 +55,7 @@ from leastpriv.report.phrases import (
 )
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
+from leastpriv.report.unreviewed_runs import security_rows
 from leastpriv.report.verdict import (
     boundary_section,
     escalation_section,
@@ -157,14 +158,16 @@ def _security(context: ReportContext) -> Iterator[str]:
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
     held_back = filter(is_sensitive_job_log_denial, context.proposal.held_back_additions)
     logged = dict.fromkeys(map(not_added_line, held_back))
-    if sensitive or logged:
+    unreviewed = list(security_rows(context))
+    if sensitive or logged or unreviewed:
         rows = [
             f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: it"
             f" {change.security}.{use_of_passed_role(context, change)}"
             for change in sensitive[:_MOST_CAREFUL]
         ]
         rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
-        more = len(sensitive) + len(logged) - len(rows)
+        rows += unreviewed[:_MOST_CAREFUL]
+        more = len(sensitive) + len(logged) + len(unreviewed) - len(rows)
         rows += [f"- and {more:,} more, below"] if more else []
         yield "**For a security review:**\n\n" + "\n".join(rows)
 

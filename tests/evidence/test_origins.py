@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.origins import Ask, origins_by_majority, resolve_origins
+from leastpriv.evidence.usage_history import history_from_evidence
 from leastpriv.models import (
     Basis,
     Need,
@@ -116,3 +117,16 @@ def test_a_run_without_what_most_runs_have_is_not_reviewed() -> None:
     assert origin(unnamed, *named) is Origin.UNREVIEWED
     assert origin(unnamed, unnamed) is Origin.REVIEWED
     assert origin(replace(unnamed, parent_run="17650001"), *named) is Origin.REVIEWED
+
+
+def test_an_unreviewed_run_shows_a_use_and_no_rhythm() -> None:
+    runs = RUNS[:2]
+    used = usage(0, 1)
+    used = replace(used, first_seen=runs[0].first, last_seen=runs[1].last)
+    origins = {"0": MAIN, "1": FEATURE}
+    evidence = Evidence("arn:aws:iam::111122223333:role/ci", usages=(used,), runs=runs)
+    counted = history_from_evidence(evidence).used["sqs:CreateQueue"]["*"]
+    reviewed = history_from_evidence(replace(evidence, origins=origins))
+    found = reviewed.used["sqs:CreateQueue"]["*"]
+    assert (counted.least_runs, found.least_runs) == (2, 1)
+    assert found.last == counted.last == runs[1].last.date()

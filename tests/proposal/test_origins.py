@@ -156,7 +156,8 @@ def test_refusing_unknown_refs_lets_sensitive_use_of_unreviewed_runs_go() -> Non
 
 def test_unreviewed_runs_name_no_resource_of_a_sensitive_action() -> None:
     known = evidence({"1": MAIN, "2": NO_RUN, "3": FEATURE})
-    assert not names_resource(usage(3, action="iam:PassRole"), known)
-    assert names_resource(usage(3), known)
-    assert names_resource(usage(2, action="iam:PassRole"), known)
-    assert names_resource(replace(usage(3, action="iam:PassRole"), runs=("1", "3")), known)
+    both = replace(usage(3), runs=("1", "3"))
+    assert not names_resource(usage(3), "iam:PassRole", known)
+    assert names_resource(usage(3), "sqs:CreateQueue", known)
+    assert names_resource(usage(2), "iam:PassRole", known)
+    assert names_resource(both, "iam:PassRole", known)

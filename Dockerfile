@@ -38,6 +38,7 @@ LABEL org.opencontainers.image.title="leastpriv-action" \
       org.opencontainers.image.documentation="$SOURCE#readme"
 # glibc's heaps, one for each of the threads that fetch, would keep some 30 MB of what the objects of a trail once took.
 ENV MALLOC_ARENA_MAX=2
+# -I: neither the job's PYTHON* variables nor files of the checkout, the working directory, decide what is imported.
 # No USER: Docker actions must run as root to read and write what the runner mounts
 # (https://docs.github.com/en/actions/reference/workflows-and-actions/dockerfile-support, read 2026-11).
-ENTRYPOINT ["python", "/app/entrypoint.py"]
+ENTRYPOINT ["/usr/local/bin/python", "-I", "/app/entrypoint.py"]

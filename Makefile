@@ -55,14 +55,14 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,inputs page,$(BIN)/python tools/readme_tables.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
-	$(call step,metrics,$(BIN)/python tools/metrics.py)
+	$(call step,structure,$(BIN)/python tools/structure.py)
 
-# ARGS=--details lists what each measure counts; ARGS=--lower lowers the ceilings of tools/metrics_ceiling.toml.
-metrics: $(STAMP) ## Measure how simple leastpriv/ is; fails where a measure is worse than its ceiling
+# ARGS=--where names the worst places; ARGS=FOLDER measures another folder.
+metrics: $(STAMP) ## Measure how readable the code is, with goals and the figures of other projects
 	@$(BIN)/python tools/metrics.py $(ARGS)
 
-metrics-record: $(STAMP) ## Measure the way of one CloudTrail record through the action
-	@$(BIN)/python tools/metrics.py --record $(ARGS)
+metrics-record: $(STAMP) ## Count the files, functions and calls that one CloudTrail record passes in the action
+	@$(BIN)/python tools/metrics.py --record
 
 # BASE=REVISION; ALL=1 shows every difference whole; WORDS=FILE exchanges words of the base; WRITE=1 renews tests/golden.
 goldens: $(STAMP) ## Compare the outputs of all JSON cases and the demo with a revision's: make goldens BASE=HEAD

@@ -3,8 +3,10 @@
 
 LeastprivError              exit 1   the action could not do its job
 ├── InputError              exit 2   an input is wrong: the message names it and the remedy
-│   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
-│       └── NoPolicyError            the file has no policy at the pointer
+│   ├── PolicyFileError     exit 2   the policy file cannot be read as a policy
+│   │   └── NoPolicyError            the file has no policy at the pointer
+│   ├── TooLargeError       exit 2   an input asks for more work than its budget allows
+│   └── CycleError          exit 2   definitions of an input refer to each other
 ├── NoCallsError            exit 1   the evidence has no call of any principal that is read
 ├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
 ├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
@@ -14,7 +16,7 @@ LeastprivError              exit 1   the action could not do its job
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from types import FrameType
@@ -61,6 +63,22 @@ class PolicyFileError(InputError):
 
 class NoPolicyError(PolicyFileError):
     """The file has no policy at the pointer."""
+
+
+class TooLargeError(InputError):
+    """An input asks for more work than its budget allows; what it would say is not known."""
+
+
+class CycleError(InputError):
+    """Definitions of an input refer to each other; `path` ends with its first definition."""
+
+    def __init__(self, path: Sequence[str]) -> None:
+        self.path = tuple(path)
+        most = 10
+        shown = self.path
+        if len(shown) > most:
+            shown = (*shown[: most - 2], f"({len(shown) - most + 1:,} more)", shown[-1])
+        super().__init__(f"{' -> '.join(shown)} is a cycle of references; remove one of them")
 
 
 class AwsErrorKind(StrEnum):

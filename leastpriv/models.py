@@ -125,25 +125,31 @@ class ChangeKind(StrEnum):
     NARROW = "narrow"
 
 
-class Trust(StrEnum):
-    """Whether the repository's review covered the code of a run."""
+class Origin(StrEnum):
+    """Whether the target's repository reviewed the code of a run.
 
-    TRUSTED = "trusted"
-    """Its commit is on the base branch or another protected branch."""
-    UNTRUSTED = "untrusted"
+    What follows from it stands in one table, `proposal/origins.py`.
+    """
+
+    REVIEWED = "reviewed"
+    """The run is of the base branch, of another protected branch, or of one of `reviewed-refs`."""
+    UNREVIEWED = "unreviewed"
+    """The run is of another ref, of a pull request or of another repository."""
     UNKNOWN = "unknown"
 
 
-class Origin(Struct, frozen=True):
+class RunOrigin(Struct, frozen=True):
     """The git ref whose code a run executed."""
 
-    trust: Trust
+    origin: Origin
     where: str
     """In words: `main`, `the branch feature/x, which is not protected`."""
     mark: str = ""
     """What the reviewer of an addition must know, `branch by session name`; empty where the ref is
     proved.
     """
+    is_asked: bool = True
+    """False for a run past the limit of questions to GitHub: it may add nothing."""
 
 
 class WebIdentity(Struct, frozen=True, order=True):

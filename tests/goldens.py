@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from leastpriv import __version__
@@ -97,17 +98,26 @@ def write(target: Path, kinds: list[str]) -> None:
     kind.
     """
     for kind in kinds:
-        paths = (
-            sorted((Path(__file__).parent / kind).glob("*.json")) if kind in CASES else [Path(kind)]
-        )
-        for path in paths:
-            with tempfile.TemporaryDirectory() as name:
-                made = CASES[kind](path, Path(name)) if kind in CASES else demo(Path(name))
-                for file, text in made.items():
-                    golden = target / kind / file
-                    golden.parent.mkdir(parents=True, exist_ok=True)
-                    golden.write_bytes(stable(text, Path(name)).encode())
+        if kind not in CASES:
+            _write_golden(target / kind, demo)
+            continue
+        for path in sorted((Path(__file__).parent / kind).glob("*.json")):
+            _write_golden(target / kind, partial(_in_folder, CASES[kind], path.resolve()))
+
+
+def _write_golden(target: Path, outputs: Callable[[Path], Outputs]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for file, text in outputs(Path(folder)).items():
+            golden = target / file
+            golden.parent.mkdir(parents=True, exist_ok=True)
+            golden.write_bytes(stable(text, Path(folder)).encode())
+
+
+def _in_folder(case: Callable[[Path, Path], Outputs], path: Path, folder: Path) -> Outputs:
+    """Run a case by relative names: a digest of a text that named the folder would never recur."""
+    with contextlib.chdir(folder):
+        return case(path, Path())
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), sys.argv[2:] or ["demo", *CASES])
+    write(Path(sys.argv[1]).resolve(), sys.argv[2:] or ["demo", *CASES])

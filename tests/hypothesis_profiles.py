@@ -26,25 +26,30 @@ def load(environment: Mapping[str, str]) -> None:
     )
 
 
-def examples(count: int, **others: Any) -> settings:
+def examples(count: int, *, fast: int | None = None, **others: Any) -> settings:
     """Return the settings of a property test with its own number of examples.
 
     Args:
-        count: how many the profile `full` tries; `ci` tries half of them, `fast` its own number
-            where that is less.
+        count: how many the profile `full` tries; `ci` tries half of them.
+        fast: how many the profile `fast` tries; without it the number of that profile, where
+            `count` is not less.
         others: further settings of Hypothesis.
     """
     profile = settings.get_current_profile_name()
-    tried = (
-        min(count, settings.default.max_examples)
-        if profile == "fast"
-        else max(count // _STEPS.get(profile, 1), 1)
-    )
-    return settings(max_examples=tried, **others)
+    if profile == "fast":
+        limit = settings.default.max_examples if fast is None else fast
+        return settings(max_examples=min(count, limit), **others)
+    return settings(max_examples=max(count // _STEPS.get(profile, 1), 1), **others)
 
 
-def sampled(items: Sequence[T]) -> Sequence[T]:
+def sampled(items: Sequence[T], first: int = 0) -> Sequence[T]:
     """Return all items of a corpus in the profile `full`, every second in `ci` and every fourth in
     `fast`.
+
+    Args:
+        items: the items of the corpus.
+        first: a number that differs between tests which share the corpus, so that together they
+            try all items.
     """
-    return items[:: _STEPS.get(settings.get_current_profile_name(), 1)]
+    step = _STEPS.get(settings.get_current_profile_name(), 1)
+    return items[first % step :: step]

@@ -29,6 +29,7 @@ from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal import guards
 from leastpriv.proposal.guards import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.report.unreviewed_runs import denied_to_unreviewed_runs, kept_for_unreviewed_runs
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed
@@ -353,10 +354,19 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "replay": f"{replay.allowed} of {replay.recorded}",
         "policy": (
             draft.content.decode().splitlines()
-            if draft.document.source.format == "hcl"
+            if draft.document.source.format != "json"
             else json.loads(draft.content)
         ),
         "needs-security": sorted(change.action for change in draft.changes if change.security),
+        "unreviewed": sorted(
+            {
+                *(f"{use.action}: kept" for use in kept_for_unreviewed_runs(result.context)),
+                *(
+                    f"{usage.need.permission.action}: not granted"
+                    for usage in denied_to_unreviewed_runs(result.context)
+                ),
+            }
+        ),
         "conditional": sorted(
             {usage.need.permission.action for usage in result.context.difference.conditional}
         ),

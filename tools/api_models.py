@@ -42,7 +42,7 @@ def model_of(client: str) -> Mapping[str, Any] | None:
 
 
 def source_of(client: str, prefix: str) -> str:
-    """Returns the event source of a client's calls, for which its signing name stands."""
+    """Returns the event source of a client's calls, by its signing name."""
     model = model_of(client)
     metadata = model["metadata"] if model else {}
     return (

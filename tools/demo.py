@@ -111,7 +111,10 @@ def stage_of(arguments: list[str], description: str, default: Path) -> Stage | N
     """The folders that a command line selects; None if the folder has other files."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        "--folder", type=Path, default=default, help="made anew (default: %(default)s)"
+        "--folder",
+        type=Path,
+        default=default,
+        help="deleted and written again (default: %(default)s)",
     )
     stage = Stage(parser.parse_args(arguments).folder.absolute())
     if (

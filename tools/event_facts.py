@@ -102,8 +102,8 @@ def _reference(prefix: str) -> Mapping[str, Mapping[str, Any]]:
 
 
 def imported_tags(operation: str) -> tuple[str, ...]:
-    """Returns the tagging actions that AWS's service reference names for an operation, and no table
-    of ours.
+    """Returns the tagging actions that AWS's service reference names for an operation and that our
+    tables do not name.
     """
     prefix, _, name = operation.partition(":")
     return tuple(_reference(prefix).get(name, {}).get("tags", ()))
@@ -142,7 +142,7 @@ def _verdict(prefix: str, name: str, imported: list[str]) -> tuple[str, tuple[Ma
     sources = _sources_by_name(prefix).get(name) or [f"{prefix}.amazonaws.com"]
     answers = {by_rules(source, prefix, "Any" if name == _ANY else name) for source in sources}
     if len(answers) > 1:
-        raise ValueError(f"events.tsv says different things of {prefix}:{name} by its source")
+        raise ValueError(f"events.tsv contradicts itself about {prefix}:{name} by its source")
     verdict, actions = answers.pop()
     own = catalog.spelling(f"{prefix}:{name}")
     is_plain = verdict in (Verdict.UNVERIFIED, Verdict.UNMAPPED) or [*actions] == [

@@ -69,7 +69,7 @@ def without_date(source: str, name: str) -> str:
 
 
 def prefix_of(source: str) -> str:
-    """Returns the IAM prefix that an event source stands for."""
+    """Returns the IAM prefix of an event source."""
     label = source.removesuffix(".amazonaws.com").lower()
     return prefixes().get(f"{label}.amazonaws.com") or label
 

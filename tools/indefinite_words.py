@@ -13,14 +13,10 @@ import re
 import sys
 import tokenize
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
-INDEFINITE = re.compile(
-    r"\b(?:nobody|somebody|anybody|everybody|things?|tells?|told|beside|anew|dead|lies|stays|stands|by\s+itself"
-    r"|of\s+its\s+own|of\s+ours|(?:be|is|are)\s+had|is\s+meant|what\s+is|who\s+is)\b",
-    re.IGNORECASE,
-)
 WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 SENTENCE = 3
 """A string of so many words is text for a user."""
@@ -52,8 +48,16 @@ def found_in(path: Path) -> list[Text]:
     return sorted(
         (line + text.count("\n", 0, hit.start()), " ".join(hit[0].lower().split()))
         for line, text in texts
-        for hit in INDEFINITE.finditer(text)
+        for hit in pattern().finditer(text)
     )
+
+
+@cache
+def pattern() -> re.Pattern[str]:
+    """Return the pattern of the words that `indefinite_words.txt` lists, one or several a line."""
+    lines = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+    alternatives = "|".join(line.replace(" ", r"\s+") for line in lines)
+    return re.compile(rf"\b(?:{alternatives})\b", re.IGNORECASE)
 
 
 def docstrings(tree: ast.Module) -> Iterator[Text]:

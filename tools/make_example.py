@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     """Run the command; the exit code is 1 when `--check` finds a difference."""
     parser = argparse.ArgumentParser(description="Write the bundled example's CloudTrail files.")
     parser.add_argument(
-        "--folder", type=Path, default=TRAIL, help="where the trail lies (default: %(default)s)"
+        "--folder", type=Path, default=TRAIL, help="folder of the trail (default: %(default)s)"
     )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="compare only")

@@ -37,6 +37,7 @@ OPERATIONS: Mapping[str, Sequence[str]] = {
     REPO: ["get"],
     f"{REPO}/actions/jobs/{{job_id}}": ["get"],
     f"{REPO}/actions/jobs/{{job_id}}/logs": ["get"],
+    f"{REPO}/actions/runs": ["get"],
     f"{REPO}/actions/runs/{{run_id}}": ["get"],
     f"{REPO}/actions/runs/{{run_id}}/attempts/{{attempt_number}}": ["get"],
     f"{REPO}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs": ["get"],

@@ -358,7 +358,7 @@ def needed_by(named: Named) -> tuple[str, ...]:
 
 
 def instead(named: Named) -> Iterator[str]:
-    """Actions that a parameter of the operation puts in place of its own: the same event shows
+    """Actions that a parameter puts in place of the operation's action: the same event shows
     them.
     """
     for row in table("triggers"):

@@ -40,7 +40,10 @@ GROUPS: tuple[tuple[str, str], ...] = (
             " lifecycle keep"
         ),
     ),
-    ("What is added, and how", "resources never-add unknown-refs copies break-glass max-changes"),
+    (
+        "Added permissions",
+        "resources never-add reviewed-refs unknown-refs copies break-glass max-changes",
+    ),
     ("Checks by AWS", "organization-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (
@@ -91,6 +94,7 @@ EXAMPLES: Mapping[str, str] = {
     "keep": "s3:Delete*, kms:*",
     "resources": "exact",
     "never-add": "iam:*, organizations:*",
+    "reviewed-refs": "release/*, environment:production",
     "unknown-refs": "refuse",
     "copies": '{long-lived: [prod, stage], short-lived: ["pr-*"]}',
     "break-glass": "break-glass-*",

@@ -26,8 +26,8 @@ def notes(version: str, package: str, changelog: str) -> str:
     """
     if f'__version__ = "{version}"' not in package:
         raise ValueError(
-            f"leastpriv/__init__.py does not say version {version}: change it in a commit of its"
-            " own first"
+            f"leastpriv/__init__.py does not say version {version}: change it in a separate"
+            " commit first"
         )
     section = re.search(
         rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n(.*?)(?=^## |\Z)",

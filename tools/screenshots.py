@@ -74,9 +74,9 @@ code { background: #818b981f; border-radius: 6px; padding: 2px 5px; font: 12px "
 
 def main(arguments: list[str]) -> int:
     """Write the pictures, or compare; 0, or 1 if a picture is stale or cannot be taken."""
-    parser = argparse.ArgumentParser(description="Take the pictures of the README anew.")
+    parser = argparse.ArgumentParser(description="Take the pictures of the README again.")
     parser.add_argument(
-        "--check", action="store_true", help="only tell whether they show what the action writes"
+        "--check", action="store_true", help="only check whether they show what the action writes"
     )
     check = parser.parse_args(arguments).check
     with tempfile.TemporaryDirectory() as folder:

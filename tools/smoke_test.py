@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
             print(f"{image}: {check.__name__}: {found}", file=sys.stderr)
             return 1
     print(
-        f"{image}: says what is missing, reports on the example, holds byte code and no tools that"
+        f"{image}: names missing inputs, reports on the example, holds byte code and no tools that"
         " build"
     )
     return 0

@@ -68,6 +68,7 @@ def step(
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is
             written nevertheless.
     """
+    refuse_configuration_of_checkout(environment, runner.workspace)
     given = step_inputs(environment)
     settings = step_settings(given, runner, console)
     run = checkout_context(settings, environment, runner, clock())
@@ -127,7 +128,7 @@ def _track_drift(
         return result.exit_code
     found = context_findings(context)
     try:
-        step, url = github.update_tracking_issue(
+        step, url = github.tracking_issues().update(
             issue_marker(context),
             finding_ids(found),
             issue_title(context),
@@ -149,6 +150,26 @@ def _track_drift(
     )
     report_escalation(result, console)
     return DRIFT_EXIT_CODE if result.leads_to_administrator else 0
+
+
+_CONFIGURATION = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+
+
+def refuse_configuration_of_checkout(environment: Mapping[str, str], workspace: Path) -> None:
+    """Raises InputError where the configuration of the AWS SDK is a file of the checkout.
+
+    It may name a command (`credential_process`) and other hosts (`endpoint_url`), and the author of
+    a pull request writes it.
+    """
+    root = workspace.resolve()
+    for name in _CONFIGURATION:
+        file = environment.get(name, "")
+        if file and Path(root, file).resolve().is_relative_to(root):
+            raise InputError(
+                f"{name} names a file of the checkout, {file!r}, which may run commands with the"
+                " job's credentials: give the keys by aws-actions/configure-aws-credentials, and"
+                f" leave {name} out."
+            )
 
 
 def action_main(
@@ -174,7 +195,7 @@ def warn_if_public(github: GitHubRepository | None, console: Console, written: s
     """Warns where a repository is public; `written` names the text that its readers see, in trusted
     words.
     """
-    if github and github.is_public():
+    if github and github.is_public:
         console.warning(
             "This repository is public: everyone can read the ARNs, account IDs and names of"
             f" resources in {written}. If any of these is secret, move the policy to a private"
@@ -238,7 +259,7 @@ def review_step(
         )
     (target,) = run.targets
     pull = runner.pull_request_event()
-    base = github.fork_point(pull.base, pull.head)
+    base = github.branches.fork_point(pull.base, pull.head)
     files = {
         target.policy_path,
         *(Location.of(name).path for name in target.settings.attached_files),
@@ -299,10 +320,10 @@ def _comment(
         return True
     text, _, mark = body.rstrip().rpartition("\n")
     try:
-        if github.pull_request_head(pull.number) != pull.head:
+        if github.pull_requests.head_of(pull.number) != pull.head:
             console.log("The pull request has newer commits, so their run writes the comment.")
             return True
-        url = github.upsert_comment(pull.number, mark, text, create=create)
+        url = github.pull_requests.upsert_comment(pull.number, mark, text, create=create)
     except PullRequestError as error:
         console.error(f"The comment could not be written: {error}")
         return False

@@ -27,7 +27,8 @@ from leastpriv.pull_request.models import is_branch_name
 from leastpriv.report.escape import name as escaped_name
 
 if TYPE_CHECKING:
-    from leastpriv.pull_request.github.repository import BranchStateStore, GitHubRepository
+    from leastpriv.pull_request.github.repository import GitHubRepository
+    from leastpriv.pull_request.github.state_branch import BranchStateStore
 
 PUBLIC_PREFIX = "public:"
 """Before the name of an evidence branch in a public repository. No branch's name can begin so."""
@@ -239,7 +240,7 @@ def _history_store(settings: Settings, github: GitHubRepository | None) -> Branc
         raise InputError(
             f"The input evidence-branch is {branch!r}, which is in use: name a separate branch."
         )
-    if github.is_public() and not forced:
+    if github.is_public and not forced:
         raise InputError(
             "The input evidence-branch is set, and this repository is public: it would publish"
             f" what the role uses. Leave the input out, or write {PUBLIC_PREFIX}{branch} to accept"

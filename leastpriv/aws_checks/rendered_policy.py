@@ -15,7 +15,7 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import Location, PolicySource, TerraformFolder, has_principal
 from leastpriv.policy.syntax_tree import Node, decoded, json_value, line_of, read_json, read_yaml
-from leastpriv.policy.template_functions import Language, known_text, parts_of
+from leastpriv.policy.template_functions import FunctionValues, Language, known_text, parts_of
 
 
 class RenderedPolicy(Struct, frozen=True):
@@ -73,7 +73,7 @@ def render_source(
 ) -> RenderedPolicy | None:
     """Renders the policy of a source; arguments and result as in `render_policy`."""
     try:
-        value = _rendered(source.policy, source.language, pseudo_parameters)
+        value = _rendered(source.policy, source.language, source.functions(pseudo_parameters))
     except _UnknownPartError:
         return None
     if (source.format == "json" or source.embedded) and value == json_value(source.policy):
@@ -87,19 +87,16 @@ class _UnknownPartError(Exception):
     pass
 
 
-def _rendered(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> object:
+def _rendered(node: Node, language: Language, functions: FunctionValues) -> object:
     if node.kind == "array":
-        return [_rendered(item, language, pseudo_parameters) for item in node.items]
-    parts = parts_of(node, language, pseudo_parameters)
+        return [_rendered(item, language, functions) for item in node.items]
+    parts = parts_of(node, language, functions)
     if parts is not None:
         if (text := known_text(parts)) is None:
             raise _UnknownPartError
         return text
     if node.kind == "object":
-        return {
-            member.key: _rendered(member.value, language, pseudo_parameters)
-            for member in node.members
-        }
+        return {member.key: _rendered(member.value, language, functions) for member in node.members}
     if node.kind == "alias":
         raise _UnknownPartError
     return json_value(node)

@@ -122,7 +122,7 @@ EXPLAINED = (
     "minimum-runs",
     "minimum-confidence", "grace-days", "break-glass", "max-changes", "unseen-services",
     "resources", "keep",
-    "never-add", "unknown-refs", "evidence-branch",
+    "never-add", "reviewed-refs", "unknown-refs", "evidence-branch",
 )  # fmt: skip
 """Inputs that decide whether an action is kept, added or removed."""
 

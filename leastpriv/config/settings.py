@@ -379,6 +379,21 @@ class _Reader:
             raise InputError(f"{labels['validate-digests']} is true, and {reason}.")
         return chosen
 
+    def reviewed_refs(self) -> tuple[str, ...]:
+        """Returns the refs and environments of reviewed runs; raises InputError for a pattern that
+        would trust pull requests or every branch.
+        """
+        refs = self.entries("reviewed-refs")
+        for ref in refs:
+            name = ref.removeprefix("environment:").removeprefix("refs/heads/")
+            if not name.strip("*?/") or name.startswith(("refs/pull", "refs/*")):
+                raise InputError(
+                    f"{self._labels['reviewed-refs']} names {ref!r}, which every branch or pull"
+                    " request matches: name branches (release/*), tags (refs/tags/v*) or"
+                    " environments (environment:production)."
+                )
+        return refs
+
     def options(self) -> Options:
         resources = self.one_of("resources", ("pattern", "exact", "keep"))
         return Options(
@@ -396,6 +411,7 @@ class _Reader:
             copies=copies(self.text["copies"], self._labels["copies"]),
             keep=patterns(self._values.get("keep", ()), self._labels["keep"]),
             never_add=patterns(self._values.get("never-add", ()), self._labels["never-add"]),
+            reviewed_refs=self.reviewed_refs(),
             unknown_refs=UnknownRefs(self.one_of("unknown-refs", ("", "mark", "refuse"))),
             exact_resources=resources == "exact",
             keep_forms=resources == "keep",

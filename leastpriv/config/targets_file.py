@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from io import BytesIO
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -40,7 +41,7 @@ NAME = "{name}"
 ACCOUNT = "{account}"
 """The placeholder of the target's account in `assume-role`."""
 
-_STAND_IN = "arn:aws:iam::000000000000:role/nobody"
+_STAND_IN = "arn:aws:iam::000000000000:role/placeholder"
 _LONGEST = 256 * 1024
 _MOST_TARGETS = 200
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -122,21 +123,8 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
             line = f" (line {place.item(number - 1)[0] + 1})"
         found.append(_entry(each, f"{where}: target {number}{line}"))
     entries = tuple(found)
-    # The proposals of two entries with one role, file or branch would undo each other.
-    several = len({entry.account for entry in entries}) > 1
-    for name in ("role-arn", "policy-file", "branch"):
-        seen: set[Value] = set()
-        for entry in entries:
-            value = entry.values.get(name, "")
-            if name == "branch" and not (value or entry.group or entry.is_pattern):
-                account = f"{entry.account}-" if several else ""
-                value = f"leastpriv/{account}{entry.role.rpartition('/')[2]}"
-            if value and value in seen:
-                raise InputError(
-                    f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its"
-                    " own."
-                )
-            seen.add(value)
+    _check_distinct(entries)
+    _check_branches(entries)
     entries = _with_accounts(entries, _reader_keys(whole, where))
     follow = whole.get("follow", True)
     if not isinstance(follow, bool):
@@ -163,6 +151,72 @@ def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     if not entry.one_of_several_accounts or "branch" in own:
         return found
     return replace(found, branch=found.branch.replace("/", f"/{found.principal.account}-", 1))
+
+
+def _check_distinct(entries: Sequence[TargetEntry]) -> None:
+    """Raises InputError for two entries with one role or file: their proposals would undo each
+    other.
+    """
+    roles: set[str] = set()
+    files: set[str] = set()
+    for entry in entries:
+        file = str(entry.values["policy-file"])
+        if entry.role in roles:
+            raise _repeated(entry, "role-arn", entry.role)
+        if _normalized(file) in files:
+            raise _repeated(entry, "policy-file", file)
+        roles.add(entry.role)
+        files.add(_normalized(file))
+
+
+def _normalized(policy_file: str) -> str:
+    """Returns the name of a policy file that all its spellings share: `iam/x.json` for
+    `./iam//x.json`.
+    """
+    path, mark, pointer = policy_file.partition("#")
+    return f"{normpath(path)}{mark}{pointer}"
+
+
+def _check_branches(entries: Sequence[TargetEntry]) -> None:
+    """Raises InputError for two entries with one branch that are no group, or for a branch below
+    another, which git does not allow.
+    """
+    are_several_accounts = len({entry.account for entry in entries}) > 1
+    groups: dict[str, str] = {}
+    for entry in entries:
+        branch = _branch_of(entry, with_account=are_several_accounts)
+        if not branch:
+            continue
+        known = groups.get(branch)
+        if known is not None and not (entry.group and known == entry.group):
+            raise _repeated(entry, "branch", branch)
+        for other in groups:
+            if branch.startswith(f"{other}/") or other.startswith(f"{branch}/"):
+                raise InputError(
+                    f"{entry.where}: branch is {branch!r}, and an earlier target has {other!r}: git"
+                    " does not allow both, name another."
+                )
+        groups[branch] = entry.group
+
+
+def _branch_of(entry: TargetEntry, *, with_account: bool) -> str:
+    """Returns the branch of an entry's pull request; empty for a pattern, whose roles are not
+    known.
+    """
+    if entry.group:
+        return f"leastpriv/{entry.group}"
+    if entry.values.get("branch"):
+        return str(entry.values["branch"])
+    if entry.is_pattern:
+        return ""
+    account = f"{entry.account}-" if with_account else ""
+    return f"leastpriv/{account}{entry.role.rpartition('/')[2]}"
+
+
+def _repeated(entry: TargetEntry, name: str, value: str) -> InputError:
+    return InputError(
+        f"{entry.where}: {name} is {value!r}, as in an earlier target: give each its own."
+    )
 
 
 def run_settings(given: GivenInputs) -> Settings:

@@ -15,6 +15,7 @@ from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions.arn_parts import object_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.tool_lifecycle import Phase, ResourceKind, Tool
+from leastpriv.permissions.volatility import common_beginning
 
 LIFE = (Phase.CREATE, Phase.READ, Phase.UPDATE, Phase.DELETE)
 """The phases of the whole life of a resource."""
@@ -82,6 +83,15 @@ class DeclaredResource(Struct, frozen=True):
     """Properties that an update changes; None: any."""
     region: str = ""
     """Where that is another than the declaration's."""
+    variant: str = ""
+    """The conditions that do not hold, of those that only the deployment knows: a resource whose
+    properties they decide is declared once for each way they can decide.
+    """
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies it in its declaration."""
+        return self.address, self.variant
 
     @property
     def is_data(self) -> bool:
@@ -95,6 +105,18 @@ class DeclaredResource(Struct, frozen=True):
 
     def __hash__(self) -> int:
         return hash(self.address)
+
+
+class LeftOut(Struct, frozen=True, order=True):
+    """Resources that a template makes only with other values of its parameters."""
+
+    parameters: tuple[str, ...]
+    """Those whose defaults decide, sorted."""
+    addresses: tuple[str, ...]
+
+
+NO_TABLE = "no table lists its permissions"
+NO_LINKED_ROLE = "AWS may make one, and no table has its name"
 
 
 class Declaration(Struct, frozen=True, dict=True):
@@ -113,8 +135,10 @@ class Declaration(Struct, frozen=True, dict=True):
     """What it calls to delete what it made, in addition."""
     plan_calls: tuple[Need, ...] = ()
     """What it calls to show the change alone."""
-    unknown_types: tuple[str, ...] = ()
-    """Types of which no table knows the permissions, sorted."""
+    unknown: Mapping[str, str] = {}
+    """Types and parts of which the needs are not known -> why."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What the defaults of parameters leave out."""
     transforms: tuple[str, ...] = ()
     """Names of the transforms of a template and its nested ones."""
     trusts: Mapping[str, tuple[str, ...]] = {}
@@ -126,10 +150,27 @@ class Declaration(Struct, frozen=True, dict=True):
     lacks_state: bool = False
     """A plan whose folder does not show where Terraform keeps the state."""
 
+    @property
+    def unknown_types(self) -> tuple[str, ...]:
+        """Types and parts of which the needs are not known, sorted."""
+        return tuple(sorted(self.unknown))
+
     @cached_property
     def by_address(self) -> Mapping[str, DeclaredResource]:
-        """The resources by address."""
-        return {each.address: each for each in (*self.around, *self.resources)}
+        """The resources by address; of several variants one with what their names share."""
+        found: dict[str, DeclaredResource] = {}
+        for each in (*self.around, *self.resources):
+            other = found.get(each.address)
+            if other and other.name != each.name and other.variant != each.variant:
+                shared = common_beginning([other.name, each.name])
+                each = replace(each, name=f"{shared.rstrip(UNKNOWN)}{UNKNOWN}")
+            found[each.address] = each
+        return found
+
+    @cached_property
+    def by_key(self) -> Mapping[tuple[str, str], DeclaredResource]:
+        """The resources by address and variant."""
+        return {each.key: each for each in (*self.around, *self.resources)}
 
     def target(self, value: object) -> DeclaredResource | None:
         """The resource that a property refers to."""
@@ -147,22 +188,20 @@ class Declaration(Struct, frozen=True, dict=True):
         """Returns the declaration of a nested stack, whose logical ids another template may have
         too.
         """
-
-        def moved(value: object) -> object:
-            if isinstance(value, Reference):
-                return replace(value, address=f"{logical}.{value.address}")
-            if isinstance(value, Mapping):
-                return {key: moved(each) for key, each in value.items()}
-            return [moved(each) for each in value] if isinstance(value, list) else value
-
         resources = []
         for each in self.resources:
-            properties = {key: moved(value) for key, value in each.properties.items()}
-            resources.append(
-                replace(each, address=f"{logical}.{each.address}", properties=properties)
-            )
-        trusts = {f"{logical}.{address}": services for address, services in self.trusts.items()}
-        return replace(self, resources=tuple(resources), trusts=trusts)
+            properties = {key: _moved(value, logical) for key, value in each.properties.items()}
+            address = f"{logical}.{each.address}"
+            resources.append(replace(each, address=address, properties=properties))
+        return replace(
+            self,
+            resources=tuple(resources),
+            trusts={f"{logical}.{address}": names for address, names in self.trusts.items()},
+            left_out=tuple(
+                LeftOut(each.parameters, tuple(f"{logical}.{name}" for name in each.addresses))
+                for each in self.left_out
+            ),
+        )
 
     def to_plan(self) -> Declaration:
         """Returns what a role needs that shows the change and does not make it: reads of every
@@ -177,13 +216,9 @@ class Declaration(Struct, frozen=True, dict=True):
 
         A data source is only read, and a resource that the template retains is not deleted.
         """
-
-        def own(resource: DeclaredResource) -> tuple[Phase, ...]:
-            retained = resource.properties.get("DeletionPolicy") == "Retain"
-            left = (each for each in phases if each is not Phase.DELETE or not retained)
-            return tuple(each for each in left if each is Phase.READ or not resource.is_data)
-
-        changed = (replace(each, phases=own(each), changed=None) for each in self.resources)
+        changed = (
+            replace(each, phases=_phases_of(each, phases), changed=None) for each in self.resources
+        )
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
     def whole(self) -> Declaration:
@@ -197,8 +232,31 @@ class Declaration(Struct, frozen=True, dict=True):
         )
         whole = replace(self, resources=left).with_phases(*LIFE)
         return replace(
-            whole, calls=(*self.calls, *self.later_calls), reads=self.reads, around=self.resources
+            whole,
+            calls=(*self.calls, *self.later_calls),
+            reads=self.reads,
+            around=(*self.around, *self.resources),
         )
+
+
+def _phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Those of some phases that a resource has."""
+    if resource.is_data:
+        return tuple(each for each in phases if each is Phase.READ)
+    if resource.properties.get("DeletionPolicy") == "Retain":
+        return tuple(each for each in phases if each is not Phase.DELETE)
+    return tuple(phases)
+
+
+def _moved(value: object, logical: str) -> object:
+    """A value whose references name the resources of a nested stack."""
+    if isinstance(value, Reference):
+        return replace(value, address=f"{logical}.{value.address}")
+    if isinstance(value, Mapping):
+        return {key: _moved(each, logical) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_moved(each, logical) for each in value]
+    return value
 
 
 _MOST_VALUES = 500
@@ -286,6 +344,12 @@ def read_in_s3(url: object, because: str, place: Place) -> Iterator[Need]:
     """Yields what CloudFormation needs to read a template at a URL of S3; nothing for a local
     file.
     """
-    bucket, key = object_of(str(url)) if str(url).startswith("https:") else ("", "")
+    if str(url).startswith("https:"):
+        yield from read_object(str(url), because, place)
+
+
+def read_object(address: str, because: str, place: Place) -> Iterator[Need]:
+    """Yields what CloudFormation needs to read an object of S3."""
+    bucket, key = object_of(address)
     if bucket:
         yield from tool_calls("nested", because, place, bucket=bucket, object=key)

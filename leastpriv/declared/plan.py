@@ -14,20 +14,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from leastpriv.declared.made_types import (
-    is_given_id,
-    name_by_parameter,
-    name_variable,
-    own_types,
-    plain,
-)
 from leastpriv.declared.models import (
+    NO_TABLE,
     UNKNOWN,
     Declaration,
     DeclaredResource,
     Place,
     Reference,
     tool_calls,
+)
+from leastpriv.declared.resource_types import (
+    is_given_id,
+    name_by_parameter,
+    name_variable,
+    own_types,
+    plain,
 )
 from leastpriv.declared.template import trusted_services
 from leastpriv.errors import InputError
@@ -115,7 +116,11 @@ def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
             _any_of(address, found) for address, each in instances.items() if len(each) > 1
         )
         made = Declaration(
-            source, tuple(resources), unknown_types=tuple(unknown), trusts=trusts, around=several
+            source,
+            tuple(resources),
+            unknown=dict.fromkeys(unknown, NO_TABLE),
+            trusts=trusts,
+            around=several,
         )
         distinct = tuple(dict.fromkeys(calls))
         return replace(made, calls=distinct, plan_calls=distinct)

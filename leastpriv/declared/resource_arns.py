@@ -1,36 +1,19 @@
-"""Derives ARNs of declared resources: from names, from references to other resources, else the
-type's pattern.
+"""Derives the ARNs of declared resources.
+
+An ARN comes from the name of the resource, from other resources that its properties refer to, or
+else is the pattern of its type, where `*` stands for what only the deployment knows.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from functools import lru_cache
 
-from leastpriv.declared.made_types import (
-    GENERAL,
-    PATHED,
-    TAGS,
-    as_id,
-    choices_of,
-    default_of,
-    end_of_id,
-    id_in,
-    is_end_of,
-    is_named_like,
-    is_of_other_paths,
-    name_variable,
-    own_types,
-    path_form,
-    paths_of,
-    plain,
-    same_family,
-    segment_of,
-    transform_of,
-    types_of,
-    types_of_others,
-    without_alternatives,
-)
+from msgspec import Struct
+
+from leastpriv.budget import Budget
 from leastpriv.declared.models import (
     UNKNOWN,
     Declaration,
@@ -40,474 +23,479 @@ from leastpriv.declared.models import (
     leaves,
     members,
 )
+from leastpriv.declared.resource_types import (
+    PATHED,
+    SHORTEST,
+    VERB,
+    as_id,
+    end_of_id,
+    name_variable,
+    own_types,
+    plain,
+    transform_of,
+    types_of,
+)
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_parts import transformed
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import without_covered
 from leastpriv.permissions.resource_types import VARIABLE, end_of, fits, own_variables
-from leastpriv.permissions.service_facts import ResourceType, rules_of, service_facts
-from leastpriv.permissions.tool_lifecycle import making_actions, name_property
+from leastpriv.permissions.service_facts import ResourceType, TypeRules, rules_of, service_facts
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    actions_of_phase,
+    making_actions,
+    name_property,
+)
 
+TAGS = re.compile(
+    "Tag(s|Resource|sForResource|sToResource|sFromResource)?$|Tags?(For|To|From|On|Of)[A-Z]"
+)
+"""Ends the names of actions about tags."""
+_GENERAL = frozenset({"name", "id", "resourceid", "resourcename", "identifier", "type"})
+"""Variables of ARNs that several types have."""
 _SEVERAL = 2
+_MOST_LEVELS = 25
+"""References that are followed from one resource to the next."""
+_ID = re.compile("[a-z]+-[0-9a-z]+")
 _WORD = re.compile(r"[A-Z][a-z]+")
-_MAKES = re.compile(":Create[A-Z]")
+_CREATES = re.compile(":Create[A-Z]")
 _BUCKET_HOST = re.compile(r"\.s3[.-][a-z0-9.-]*amazonaws\.com(\.cn)?$")
 _FIELD = re.compile(r"\{([\w-]+)\}")
+_SEPARATOR = re.compile("[:/]")
+_REPEATED_ID_START = re.compile(r"(?<=/)([a-z]+-)(?=\1)")
+
+
+class ActionArns(Struct, frozen=True):
+    """The ARNs that an action on a resource is authorized on."""
+
+    arns: tuple[str, ...]
+    is_named: bool
+    """Whether a name limits each of them; the pattern of a type is not limited."""
+
+
+class _TypedArn(Struct, frozen=True):
+    """An ARN, and of which type it is."""
+
+    text: str
+    suffix: str
+    """What follows the ARN where the action is authorized on a part of it: `/*`."""
+    type_name: str
+
+
+class _ActionTypes(Struct, frozen=True):
+    """The types of an action that its request means for a resource."""
+
+    own_names: frozenset[str]
+    """Names of the types that the resource itself is."""
+    required: Sequence[ResourceType]
+    optional: Sequence[ResourceType]
+
+
+class _PropertyNames(Struct, frozen=True):
+    """How the properties are called that fill one variable of an ARN: `${FunctionName}`."""
+
+    stem: str
+    exact: frozenset[str]
+    endings: tuple[str, ...]
+    makers: str
+    """The declared type and its making actions, in which such a property may have its start.
+
+    `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
+    """
+
+    @classmethod
+    def of(cls, variable: str, resource_type: ResourceType, kind: ResourceKind) -> _PropertyNames:
+        """Returns the names for a variable in the ARN of a type, in resources of a kind."""
+        type_name = plain(resource_type.name)
+        stem = plain(variable.removesuffix(PATHED)).removesuffix("name").removesuffix("id")
+        stem = stem or type_name
+        service = _service(resource_type.arn)
+        exact = {stem, f"{service}{stem}"}
+        exact |= {f"{stem}{ending}" for ending in ("name", "id", "arn", "url")}
+        return cls(
+            stem=stem,
+            exact=frozenset(exact),
+            endings=(f"{stem}name", f"{stem}identifier", f"{type_name}identifier"),
+            makers=plain(",".join([kind.name, *making_actions(kind)])),
+        )
+
+    def include(self, key: str) -> bool:
+        """Whether a property is called so."""
+        if plain(key) in self.exact or _is_end_of(self.stem, key):
+            return True
+        for ending in self.endings:
+            if plain(key).endswith(ending):
+                return plain(key).removesuffix(ending) in self.makers
+        return False
 
 
 class Arns:
     """The ARNs of the resources of one declaration."""
 
-    def __init__(self, declaration: Declaration, place: Place) -> None:
-        self._declaration, self._place = declaration, place
+    def __init__(
+        self, declaration: Declaration, place: Place, budget: Budget | None = None
+    ) -> None:
+        self._declaration = declaration
+        self._place = place
+        self._budget = budget or Budget.of("needs")
         self._region = place.region
         """Of the resource whose action is authorized."""
-        self._resolving: set[str] = set()
-        """Addresses whose ARNs are being derived: an ARN may refer to itself."""
+        self._open: list[str] = []
+        """Addresses of the resources that are being followed: one may refer to itself."""
+        self._known: dict[tuple[str, ...], str] = {}
+        """What was found of a resource that others refer to, by the question."""
+        self._known_types: dict[str, Sequence[ResourceType]] = {}
 
-    def of_action(self, action: str, resource: DeclaredResource) -> tuple[tuple[str, ...], bool]:
-        """Returns the ARNs that an action on a resource is authorized on, and whether a name limits
-        each of them.
-        """
+    @contextmanager
+    def _following(self, target: DeclaredResource) -> Iterator[bool]:
+        """Whether a reference can be followed: not in a circle, and not without end."""
+        can_follow = target.address not in self._open and len(self._open) < _MOST_LEVELS
+        self._open.append(target.address)
+        try:
+            yield can_follow
+        finally:
+            self._open.pop()
+
+    # What an action is authorized on
+
+    def of_action(self, action: str, resource: DeclaredResource) -> ActionArns:
+        """Returns the ARNs that an action on a resource is authorized on."""
+        self._budget.spend(steps=1 + len(resource.properties))
         self._region = resource.region or self._place.region
-        known = catalog.action(action)
-        if known is None or not known.resource_types or rules_of(action).on_all == "always":
-            return ("*",), True
-        if paths := self._paths(action, resource):
-            return paths, True
-        if is_of_other_paths(action, resource.kind):
-            return (), True
-        types = self._types(resource)
-        own = {kind.name for kind in types}
-        also = {row["type"] for row in table("also_needed", __package__) if row["action"] == action}
-        forms = {*self._segments(resource), *map(segment_of, types)} - {""}
-        kinds = [
-            kind for kind in known.resource_types if not forms or segment_of(kind) in forms | {""}
-        ]
-        chosen = [
-            kind
-            for kind in kinds
-            if kind.name in own or self._is_chosen(kind, [action], resource, named=True)
-        ]
-        kinds = chosen or kinds
-        needed = [kind for kind in kinds if kind.required or kind.name in own | also]
-        if TAGS.search(action) and any(kind.name in own for kind in needed):
-            # The types of an action that tags any resource of its service are alternatives.
-            kinds = needed = [kind for kind in needed if kind.name in own]
-        if not needed:
-            return self._of_no_required_type(action, kinds, resource)
-        mine: dict[str, tuple[str, str]] = {}
-        named: dict[str, tuple[str, str]] = {}
-        open_ones: list[str] = []
-        for kind in needed:
-            end = end_of(action, kind.name)
-            if kind.name in own:
-                mine.update(dict.fromkeys(self._own(kind, resource), (end, kind.name)))
-            elif found := self._named(action, kind, resource):
-                named.update(dict.fromkeys(found, (end, kind.name)))
-            else:
-                open_ones.append(self._filled(kind, self._unnamed(action, kind, resource)) + end)
-        optional = (kind for kind in kinds if kind not in needed)
-        is_making = action in making_actions(resource.kind) or _MAKES.search(action)
-        of_optional = self._optional if is_making else self._referred
-        named.update(
-            (arn, ("", kind.name))
-            for kind in optional
-            for arn in of_optional(action, kind, resource)
-        )
-        whole = [*without_alternatives(mine, resource), *without_alternatives(named, resource)]
-        # A required type that only another one's ARN could fill, like both kinds of rules, is an
-        # alternative of it.
-        whole.extend(arn for arn in open_ones if not any(same_family(arn, each) for each in whole))
-        is_named = resource.has_name or not any(
-            own_variables(kind.arn) for kind in needed if kind.name in own
-        )
-        return without_covered(whole), is_named and bool(mine or named)
+        facts = catalog.action(action)
+        if facts is None or not facts.resource_types or rules_of(action).on_all == "always":
+            return ActionArns(("*",), is_named=True)
+        paths = self._paths(action, resource)
+        if paths:
+            return ActionArns(paths, is_named=True)
+        if _is_of_other_paths(action, resource.kind):
+            return ActionArns((), is_named=True)
 
-    def _of_no_required_type(
-        self, action: str, kinds: Sequence[ResourceType], resource: DeclaredResource
-    ) -> tuple[tuple[str, ...], bool]:
-        """The ARNs of an action whose types are alternatives: those that the properties name, else
-        of its own name.
+        types = self._types_of_action(action, resource, facts.resource_types)
+        if types.required:
+            return self._of_required_types(action, types, resource)
+        return self._of_alternative_types(action, types.optional, resource)
+
+    def _types_of_action(
+        self, action: str, resource: DeclaredResource, accepted: Sequence[ResourceType]
+    ) -> _ActionTypes:
+        own = self._types(resource)
+        own_names = frozenset(type_.name for type_ in own)
+        segments = {*self._segments(resource), *map(_segment_of, own)} - {""}
+        if segments:
+            accepted = [type_ for type_ in accepted if _segment_of(type_) in segments | {""}]
+        chosen = [
+            type_
+            for type_ in accepted
+            if type_.name in own_names or self._is_chosen(type_, [action], resource, if_set=True)
+        ]
+        accepted = chosen or accepted
+
+        rows = [row for row in table("also_needed", __package__) if row["action"] == action]
+        needed_names = own_names | {row["type"] for row in rows}
+        required = [type_ for type_ in accepted if type_.required or type_.name in needed_names]
+        required_own = [type_ for type_ in required if type_.name in own_names]
+        if required_own and TAGS.search(action):
+            # The types of an action that tags any resource of its service are alternatives.
+            return _ActionTypes(own_names, required=required_own, optional=[])
+        optional = [type_ for type_ in accepted if type_ not in required]
+        return _ActionTypes(own_names, required, optional)
+
+    def _of_required_types(
+        self, action: str, types: _ActionTypes, resource: DeclaredResource
+    ) -> ActionArns:
+        own_arns: dict[str, _TypedArn] = {}
+        named_arns: dict[str, _TypedArn] = {}
+        patterns: list[str] = []
+        for type_ in types.required:
+            suffix = end_of(action, type_.name)
+            if type_.name in types.own_names:
+                own_arns |= _typed(self._own(type_, resource), suffix, type_)
+                continue
+            arns = self._named(action, type_, resource)
+            if arns:
+                named_arns |= _typed(arns, suffix, type_)
+            else:
+                patterns.append(self._fill(type_, self._unnamed(action, type_, resource)) + suffix)
+        is_making = action in making_actions(resource.kind) or _CREATES.search(action)
+        for type_ in types.optional:
+            if is_making:
+                arns = self._optional(action, type_, resource)
+            else:
+                arns = self._referred(action, type_, resource)
+            named_arns |= _typed(arns, "", type_)
+
+        arns = [
+            *_without_alternatives(own_arns.values(), resource),
+            *_without_alternatives(named_arns.values(), resource),
+        ]
+        for pattern in patterns:
+            # A required type that only another one's ARN could fill, like both kinds of rules, is
+            # an alternative of it.
+            if not any(_same_family(pattern, arn) for arn in arns):
+                arns.append(pattern)
+
+        own_required = [type_ for type_ in types.required if type_.name in types.own_names]
+        needs_name = any(own_variables(type_.arn) for type_ in own_required)
+        is_named = bool(own_arns or named_arns) and (resource.has_name or not needs_name)
+        return ActionArns(without_covered(arns), is_named)
+
+    def _of_alternative_types(
+        self, action: str, types: Sequence[ResourceType], resource: DeclaredResource
+    ) -> ActionArns:
+        """The ARNs of an action that requires none of its types.
+
+        They are those that the properties name, or else those of its own name.
         """
-        alike = [kind for kind in kinds if is_named_like(kind, resource.kind)]
+        alike = [type_ for type_ in types if _is_named_like(type_, resource.kind)]
         if alike:
-            is_open = any(own_variables(kind.arn) for kind in alike)
-            return without_covered(self._filled(kind, {}) for kind in alike), not is_open
+            is_named = not any(own_variables(type_.arn) for type_ in alike)
+            return ActionArns(without_covered(self._fill(type_, {}) for type_ in alike), is_named)
         if TAGS.search(action):
-            # What a service makes for a resource, as the network interfaces of a directory, gets
-            # the tags.
-            others = types_of_others(action, resource.kind)
-            kinds = [kind for kind in kinds if kind.name in others] or kinds
-        found = {
-            arn: (end_of(action, kind.name), kind.name)
-            for kind in kinds
-            for arn in self._named(action, kind, resource)
-        }
-        if found:
-            # A call about an alias of a function, for one, is authorized on `function:NAME:ALIAS`.
-            names = {name for kind in kinds for name in own_variables(kind.arn)}
-            if any(
-                self._of_parent(name, each)
-                for name in names
-                for each in leaves(resource.properties)
-            ):
-                return without_covered(arn + end for arn, (end, _) in found.items()), True
-            return without_covered(without_alternatives(found, resource)), True
+            # What a service makes for a resource gets the tags, too: the network interfaces of a
+            # directory.
+            others = _types_of_others(action, resource.kind)
+            types = [type_ for type_ in types if type_.name in others] or types
+
+        arns: dict[str, _TypedArn] = {}
+        for type_ in types:
+            suffix = end_of(action, type_.name)
+            arns |= _typed(self._named(action, type_, resource), suffix, type_)
+        if arns and self._has_part(types, resource):
+            # A call about an alias of a function is authorized on `function:NAME:ALIAS`.
+            return ActionArns(without_covered(arn.text for arn in arns.values()), is_named=True)
+        if arns:
+            kept = _without_alternatives(arns.values(), resource)
+            return ActionArns(without_covered(kept), is_named=True)
         if rules_of(action).on_all == "unnamed":
-            return ("*",), True
-        return without_covered(
-            self._filled(kind, {}) + end_of(action, kind.name) for kind in kinds
-        ), False
+            return ActionArns(("*",), is_named=True)
+        patterns = [self._fill(type_, {}) + end_of(action, type_.name) for type_ in types]
+        return ActionArns(without_covered(patterns), is_named=False)
+
+    def _has_part(self, types: Sequence[ResourceType], resource: DeclaredResource) -> bool:
+        """Whether a property refers to a part, as an alias, of what a variable names."""
+        variables = {name for type_ in types for name in own_variables(type_.arn)}
+        for value in leaves(resource.properties):
+            if any(self._of_parent(variable, value) for variable in variables):
+                return True
+        return False
 
     def _paths(self, action: str, resource: DeclaredResource) -> tuple[str, ...]:
-        """The paths of the operations on a type that one action authorizes, as `apigateway:POST`
-        does for all.
-        """
-        templates = paths_of(action, resource.kind, resource.tagged)
-        named = {"region": self._region, "partition": self._place.partition}
-        naming = plain(name_property(resource.kind))
+        """The paths of the operations that one action authorizes, as `apigateway:POST` for all."""
+        templates = _paths_of(action, resource.kind, resource.tagged)
+        return without_covered(
+            _FIELD.sub(lambda field: self._path_value(field[1], resource), template)
+            for template in templates
+        )
 
-        def value(match: re.Match[str]) -> str:
-            name = plain(match[1])
-            given = (
-                each
-                for key, each in resource.properties.items()
-                if plain(key) == name and not name.endswith("id")
-            )
-            return named.get(match[1]) or (
-                resource.name if name == naming else self.text(next(given, UNKNOWN))
-            )
+    def _path_value(self, variable: str, resource: DeclaredResource) -> str:
+        if variable == "region":
+            return self._region
+        if variable == "partition":
+            return self._place.partition
+        name = plain(variable)
+        if name == plain(name_property(resource.kind)):
+            return resource.name
+        if name.endswith("id"):
+            return UNKNOWN
+        for key, value in resource.properties.items():
+            if plain(key) == name:
+                return self.text(value)
+        return UNKNOWN
 
-        return without_covered(_FIELD.sub(value, each) for each in templates)
+    # Resources and their types
 
-    def pattern(self, prefix: str, name: str) -> str:
+    def pattern(self, service: str, type_name: str) -> str:
         """Returns the pattern of all resources of a type."""
-        kinds = (each for each in service_facts(prefix).types if each.name == name)
-        return next((self._filled(each, {}) for each in kinds), UNKNOWN)
+        for type_ in service_facts(service).types:
+            if type_.name == type_name:
+                return self._fill(type_, {})
+        return UNKNOWN
 
     def own_arn(self, resource: DeclaredResource) -> str:
         """Returns the ARN of a resource; UNKNOWN where its type has several or none."""
-        arns = [arn for kind in self._types(resource) for arn in self._own(kind, resource)]
-        return arns[0] if len(arns) == 1 else resource.arn or UNKNOWN
+        arns: list[str] = []
+        for type_ in self._types(resource):
+            arns += self._own(type_, resource)
+        if len(arns) == 1:
+            return arns[0]
+        return resource.arn or UNKNOWN
 
     def related(self, resource: DeclaredResource) -> Iterator[DeclaredResource]:
         """Yields a resource and those that its properties refer to or name."""
         yield resource
         for value in leaves(resource.properties):
-            if target := self._declaration.target(value):
+            target = self._declaration.target(value)
+            if target:
                 yield target
             elif isinstance(value, str):
                 yield from self._declaration.by_name.get(value, ())
 
+    def _types_of_target(self, target: DeclaredResource) -> Sequence[ResourceType]:
+        """The types of a resource that another one refers to."""
+        if target.address not in self._known_types:
+            with self._following(target) as can_follow:
+                types = self._types(target) if can_follow else own_types(target.kind)
+            self._known_types[target.address] = types
+        return self._known_types[target.address]
+
     def _types(self, resource: DeclaredResource) -> Sequence[ResourceType]:
-        """The types that a resource makes, by the property that decides where there are several."""
-        kinds = own_types(resource.kind)
-        if len(kinds) < _SEVERAL:
-            return kinds
+        """The types that a resource is, by the property that decides where there are several."""
+        types = own_types(resource.kind)
+        if len(types) < _SEVERAL:
+            return types
         segments = set(self._segments(resource))
-        chosen = [each for each in kinds if not segments or segment_of(each) in segments]
-        makes = making_actions(resource.kind)
-        return [each for each in chosen if self._is_chosen(each, makes, resource)] or kinds
+        actions = making_actions(resource.kind)
+        chosen = [
+            type_
+            for type_ in types
+            if (not segments or _segment_of(type_) in segments)
+            and self._is_chosen(type_, actions, resource)
+        ]
+        return chosen or types
 
     def _segments(self, resource: DeclaredResource) -> Iterator[str]:
-        """The forms of the resources that a resource is a part of: `app` of the load balancer of a
-        listener.
-        """
+        """The forms of what a resource is a part of: `app` of the load balancer of a listener."""
         for value in leaves(resource.properties):
             target = self._declaration.target(value)
-            if target and target is not resource and len(own_types(target.kind)) >= _SEVERAL:
-                yield from filter(None, map(segment_of, self._types(target)))
+            if target is None or target.address == resource.address:
+                continue
+            if len(own_types(target.kind)) < _SEVERAL:
+                continue
+            for type_ in self._types_of_target(target):
+                if _segment_of(type_):
+                    yield _segment_of(type_)
 
     def _is_chosen(
         self,
-        kind: ResourceType,
+        resource_type: ResourceType,
         actions: Sequence[str],
         resource: DeclaredResource,
         *,
-        named: bool = False,
+        if_set: bool = False,
     ) -> bool:
-        """Whether properties choose a type for actions, as an event bus that of a rule; `named`:
-        only if one is set.
-        """
-        return all(self._agrees(choice, resource, named) for choice in choices_of(kind, actions))
+        """Whether properties choose a type for actions, as an event bus that of a rule.
 
-    def _agrees(
-        self, choice: tuple[str, str, str], resource: DeclaredResource, named: bool
-    ) -> bool:
-        parameter, wanted, means = choice
-        makes = [plain(action) for action in making_actions(resource.kind)]
-        given = (
-            (plain(key), value) for key, value in resource.properties.items() if value is not None
-        )
-        texts = [
-            re.split("[:/]", self.text(value))[-1]
-            for key, value in given
-            if key == parameter
-            or (
-                key.endswith(parameter)
-                and any(each.endswith(key.removesuffix(parameter)) for each in makes)
-            )
-        ]
-        if wanted == UNKNOWN or any(UNKNOWN in text for text in texts) or (named and not texts):
-            return True
-        if means == "only":
-            return wanted in texts
-        return (
-            all(text == wanted for text in texts) == (means == "this") if texts else means == "this"
-        )
+        With `if_set` a property that is not set decides nothing.
+        """
+        for parameter, wanted, meaning in _choices_of(resource_type, actions):
+            texts = self._parameter_texts(parameter, resource)
+            is_open = wanted == UNKNOWN or any(UNKNOWN in text for text in texts)
+            if is_open or (if_set and not texts):
+                continue
+            if not _agrees(texts, wanted, meaning):
+                return False
+        return True
+
+    def _parameter_texts(self, parameter: str, resource: DeclaredResource) -> list[str]:
+        """The last parts of the properties that set a parameter of the making actions."""
+        actions = [plain(action) for action in making_actions(resource.kind)]
+        texts = []
+        for key, value in resource.properties.items():
+            name = plain(key)
+            if value is None or not name.endswith(parameter):
+                continue
+            start = name.removesuffix(parameter)
+            if not start or any(action.endswith(start) for action in actions):
+                texts.append(_last_part(self.text(value)))
+        return texts
+
+    # Properties
 
     def text(self, value: object) -> str:
         """Returns the text of a property, with UNKNOWN for what only the deployment knows."""
         if isinstance(value, Reference):
-            target = self._declaration.target(value)
-            if target is None or target.address in self._resolving:
-                return UNKNOWN
-            if value.attribute.lower().endswith("arn"):
-                self._resolving.add(target.address)
-                try:
-                    return self.own_arn(target)
-                finally:
-                    self._resolving.remove(target.address)
-            is_name = not value.attribute or value.attribute.lower().endswith(
-                ("name", "id", "bucket")
-            )
-            return target.name if is_name else UNKNOWN
-        return (
-            str(value)
-            if isinstance(value, str | int | float) and not isinstance(value, bool)
-            else UNKNOWN
-        )
+            return self._referenced_text(value)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return str(value)
+        return UNKNOWN
+
+    def _referenced_text(self, reference: Reference) -> str:
+        target = self._declaration.target(reference)
+        if target is None:
+            return UNKNOWN
+        attribute = reference.attribute.lower()
+        if attribute.endswith("arn"):
+            return self._arn_of_target(target)
+        if not attribute or attribute.endswith(("name", "id", "bucket")):
+            return target.name
+        return UNKNOWN
+
+    def _arn_of_target(self, target: DeclaredResource) -> str:
+        """The ARN of a resource that another one refers to."""
+        question = ("arn", target.address, self._region)
+        if question not in self._known:
+            with self._following(target) as can_follow:
+                self._known[question] = self.own_arn(target) if can_follow else UNKNOWN
+        return self._known[question]
 
     def may_hold(self, value: object, text: str) -> bool:
-        """Whether a text is in a property, as a service in an ARN; what only the deployment knows
-        may have it.
+        """Whether a text is in a property, as a service in an ARN.
+
+        What only the deployment knows may have it.
         """
-        for each in leaves(value):
-            if isinstance(each, Reference):
-                target = self._declaration.target(each)
-                forms = [kind.arn for kind in own_types(target.kind)] if target else []
+        for leaf in leaves(value):
+            if isinstance(leaf, Reference):
+                target = self._declaration.target(leaf)
+                forms = [own.arn for own in own_types(target.kind)] if target else []
                 if not forms or any(text in form for form in forms):
                     return True
-            elif isinstance(each, str):
-                is_open = UNKNOWN in (
-                    each[: each.find(":", 4)] if each.startswith("arn:") else each
-                )
-                if is_open or text in each:
-                    return True
+            elif isinstance(leaf, str) and (text in leaf or _has_open_service(leaf)):
+                return True
         return False
 
-    def _own(self, kind: ResourceType, resource: DeclaredResource) -> list[str]:
-        """The ARN of the resource itself, as one of its types."""
-        if resource.arn:
-            return [resource.arn]
-        names = own_variables(kind.arn)
-        if not names:
-            return [self._filled(kind, {})]
-        chosen = name_variable(names, resource.kind)
-        given = {name: self._by_property(name, kind, resource) for name in names if name != chosen}
-        values = {
-            name: value or default_of(name, kind, making_actions(resource.kind))
-            for name, value in given.items()
-        }
-        name = resource.name if resource.name != UNKNOWN else self._by_last_word(chosen, resource)
-        if chosen.endswith(PATHED):
-            path = self.text(resource.properties.get("Path", resource.properties.get("path", "/")))
-            name = f"{path.strip('/')}/{name}".lstrip("/")
-        elif name.startswith("arn:"):
-            name = re.split("[:/]", name)[-1]
-        name = as_id(name, kind) if chosen.endswith("Id") else name
-        if "WithoutLeadingSlash" in chosen:
-            name = name.lstrip("/")
-        # The name of an alias of KMS has the `alias/` of its ARN.
-        name = name.removeprefix(
-            kind.arn.partition("${" + chosen + "}")[0].rpartition(":")[2] or "\0"
-        )
-        return [self._filled(kind, {**values, chosen: name + (end_of_id(kind) or "")})]
-
-    def _named(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
-        """The ARNs of another type that the properties of a resource name or refer to."""
-        found = self._referred(action, kind, resource)
-        names = own_variables(kind.arn)
-        if not found and names:
-            own = self._own_names(resource) if len(names) > 1 else {}
-            values = {
-                name: self._by_property(name, kind, resource) or own.get(name, UNKNOWN)
-                for name in names
-            }
-            named = self._declaration.by_name.get(values[names[-1]], ())
-            if declared := [
-                each for each in named if any(own.arn == kind.arn for own in self._types(each))
-            ]:
-                found.extend(self._own(kind, declared[0]))
-            elif any(value != UNKNOWN for value in values.values()):
-                found.append(self._filled(kind, values))
-        return found
-
-    def _own_names(self, resource: DeclaredResource) -> Mapping[str, str]:
-        """The variable that the name of a resource fills, in the ARNs of its parts too: the group
-        of a schedule.
-        """
-        kinds = (
-            [own_variables(kind.arn) for kind in self._types(resource)] if resource.has_name else []
-        )
-        names = (name_variable(names, resource.kind) for names in kinds if names)
-        return {name: resource.name for name in names if plain(name) not in GENERAL}
-
-    def _unnamed(
-        self, action: str, kind: ResourceType, resource: DeclaredResource
-    ) -> dict[str, str]:
-        """The name of what AWS takes where no property names a resource of a type, as the default
-        option group.
-        """
-        rows = [
-            row
-            for row in table("also_needed", __package__)
-            if (row["action"], row["type"]) == (action, kind.name)
-        ]
-        makes = making_actions(resource.kind)
-        unnamed = {
-            row["unnamed"] for row in rows if any(each.startswith(row["maker"]) for each in makes)
-        } - {""}
-        name = own_variables(kind.arn)[-1:]
-        return (
-            dict.fromkeys(name, unnamed.pop())
-            if unnamed and not self._by_property(name[0], kind, resource)
-            else {}
-        )
-
-    def _optional(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
-        """The ARNs of a type on which AWS authorizes an action where the request names it: the VPC
-        of a group.
-        """
-        found = self._referred(action, kind, resource)
-        names = own_variables(kind.arn)
-        # A global replication group is none that the property of a replication group names, nor
-        # `subnet_id` a secondary subnet.
-        others = (*self._types(resource), *(each for each in types_of([action]) if each != kind))
-        is_variant = any(plain(kind.name).endswith(plain(each.name)) for each in others)
-        if found or len(names) != 1 or is_variant:
-            return found
-        is_named = any(
-            plain(key) == plain(names[0]) and value for key, value in resource.properties.items()
-        )
-        return self._named(action, kind, resource) or ([self._filled(kind, {})] if is_named else [])
-
-    def _referred(self, action: str, kind: ResourceType, resource: DeclaredResource) -> list[str]:
-        """The ARNs of another type in the properties, and of resources that these refer to."""
-        prefix = kind.arn.split(":")[2]
-        found: list[str] = []
-        for value in leaves(resource.properties):
-            target = self._declaration.target(value)
-            if target and any(each.arn == kind.arn for each in self._types(target)):
-                found.extend(self._own(kind, target))
-            elif isinstance(value, str) and value.startswith(("arn:", "*arn:", "s3://")):
-                value = value.replace("s3://", f"arn:{self._place.partition}:s3:::", 1)
-                arn = value.split(":*")[0] if value.endswith(":*") else value
-                # An object's ARN names its bucket.
-                arn = arn if "/" in kind.arn else arn.partition("/")[0]
-                shape = ".*".join(map(re.escape, VARIABLE.split(kind.arn)[::2]))
-                if f":{prefix}:" in arn and fits(action, arn) and re.fullmatch(shape, arn):
-                    found.append(arn)
-            elif isinstance(value, str) and (found_id := id_in(value, kind)):
-                found.append(self._filled(kind, {own_variables(kind.arn)[-1]: found_id}))
-            elif (
-                isinstance(value, str) and (end := path_form(kind.arn)) and re.fullmatch(end, value)
-            ):
-                # An id that has the form of the end of an ARN: `service/web/orders`, what a target
-                # of scaling names.
-                found.append(":".join((*self._filled(kind, {}).split(":")[:5], value)))
-        return found
-
-    def _by_property(self, variable: str, kind: ResourceType, resource: DeclaredResource) -> str:
-        """The text of the property that a variable of an ARN is named after, `${FunctionName}`;
-        empty without one.
-        """
-        stem = plain(variable.removesuffix(PATHED)).removesuffix("name").removesuffix(
-            "id"
-        ) or plain(kind.name)
-        prefix = kind.arn.split(":")[2]
-        # If the ARN also has the name, AWS gives the id: neither a name nor a reference has it.
-        is_given = variable.endswith("Id") and f"${{{variable.removesuffix('Id')}Name}}" in kind.arn
-        wanted = {
-            stem,
-            *(f"{stem}{end}" for end in ("name", "id", "arn", "url")),
-            f"{prefix}{stem}",
-        }
-        ends = (f"{stem}name", f"{stem}identifier", f"{plain(kind.name)}identifier")
-        makes = plain(",".join((resource.kind.name, *making_actions(resource.kind))))
+    def _by_property(
+        self, variable: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> str:
+        """The text of the property that a variable is named after; empty without one."""
+        names = _PropertyNames.of(variable, resource_type, resource.kind)
         for key, value in members(resource.properties):
             if value in (None, self._place.account):
                 # The id of an account, as of a catalogue of Glue, names no resource in it.
                 continue
-            # `db_subnet_group_name` of `rds:CreateDBCluster` fills `${SubnetGroupName}`.
-            start = next(
-                (plain(key).removesuffix(end) for end in ends if plain(key).endswith(end)), None
-            )
-            transform = transform_of(variable, kind, plain(key))
-            if (
-                plain(key) in wanted
-                or transform
-                or is_end_of(stem, key)
-                or (start is not None and start in makes)
-            ):
-                is_id = variable.endswith("Id") and end_of_id(kind) is None
-                if (is_given and isinstance(value, Reference)) or (
-                    is_id and self._is_name(key, value)
-                ):
-                    return UNKNOWN
-                text = _BUCKET_HOST.sub("", self._of_parent(variable, value) or self.text(value))
-                if plain(key).endswith("arn") and self._is_of_other_service(value, text, prefix):
-                    continue
-                if UNKNOWN not in text and transform:
-                    return transformed(transform, text) or UNKNOWN
-                if not text.startswith(("arn:", "https://")):
-                    return as_id(text, kind)
-                if isinstance(value, Reference) and text.endswith(UNKNOWN):
-                    # AWS ends the ARN of a load balancer with an id after its name.
-                    return self.text(Reference(value.address))
-                return re.split("[:/]", text)[-1]
-        return next(
-            filter(
-                None, (self._of_parent(variable, value) for value in leaves(resource.properties))
-            ),
-            "",
-        )
+            transform = transform_of(variable, resource_type, plain(key))
+            if not transform and not names.include(key):
+                continue
+            text = self._variable_text(variable, resource_type, key, value, transform)
+            if text is not None:
+                return text
+        for value in leaves(resource.properties):
+            text = self._of_parent(variable, value)
+            if text:
+                return text
+        return ""
 
-    def _is_of_other_service(self, value: object, text: str, prefix: str) -> bool:
-        target = self._declaration.target(value)
-        forms = (
-            [each.arn for each in own_types(target.kind)]
-            if target
-            else [text]
-            if text.startswith("arn:")
-            else []
-        )
-        return bool(forms) and all(each.split(":")[2] not in (prefix, UNKNOWN) for each in forms)
+    def _variable_text(
+        self, variable: str, resource_type: ResourceType, key: str, value: object, transform: str
+    ) -> str | None:
+        """What a variable has where a property fills it; None if it names another service."""
+        if self._gives_no_id(variable, resource_type, key, value):
+            return UNKNOWN
+        text = self._of_parent(variable, value) or self.text(value)
+        text = _BUCKET_HOST.sub("", text)
+        if plain(key).endswith("arn") and self._is_of_other_service(value, text, resource_type):
+            return None
+        if transform and UNKNOWN not in text:
+            return transformed(transform, text) or UNKNOWN
+        if not text.startswith(("arn:", "https://")):
+            return as_id(text, resource_type)
+        if isinstance(value, Reference) and text.endswith(UNKNOWN):
+            # AWS ends the ARN of a load balancer with an id after its name.
+            return self.text(Reference(value.address))
+        return _last_part(text)
 
-    def _of_parent(self, variable: str, value: object) -> str:
-        """The function of an alias that a property refers to, and the like; empty for another
-        value.
-        """
-        target = self._declaration.target(value)
-        if target is None or target.address in self._resolving:
-            return ""
-        whole = [kind for kind in own_types(target.kind) if variable in own_variables(kind.arn)]
-        part = next(
-            (
-                kind
-                for kind in whole
-                if name_variable(own_variables(kind.arn), target.kind) != variable
-            ),
-            None,
-        )
-        if part is None:
-            return ""
-        self._resolving.add(target.address)
-        try:
-            return self._by_property(variable, part, target)
-        finally:
-            self._resolving.remove(target.address)
+    def _gives_no_id(
+        self, variable: str, resource_type: ResourceType, key: str, value: object
+    ) -> bool:
+        """Whether a variable is an id that AWS gives, which this property cannot have."""
+        if not variable.endswith("Id"):
+            return False
+        has_name_too = f"${{{variable.removesuffix('Id')}Name}}" in resource_type.arn
+        if has_name_too and isinstance(value, Reference):
+            return True
+        return end_of_id(resource_type) is None and self._is_name(key, value)
 
     def _is_name(self, key: str, value: object) -> bool:
         """Whether a property holds a name of a resource to which AWS gives an id."""
@@ -516,27 +504,400 @@ class Arns:
         target = self._declaration.target(value)
         return target is not None and plain(name_property(target.kind)).endswith("name")
 
-    def _by_last_word(self, variable: str, resource: DeclaredResource) -> str:
-        """The text of the property that is the last word of a name: `Family` of
-        `${TaskDefinitionFamilyName}`.
-        """
-        words = _WORD.findall(variable.removesuffix("Name"))
-        values = (
-            value
-            for key, value in resource.properties.items()
-            if len(words) > 1 and key.title() == words[-1]
-        )
-        text = self.text(next(values, UNKNOWN))
-        return UNKNOWN if text.startswith("arn:") else text
+    def _is_of_other_service(self, value: object, text: str, resource_type: ResourceType) -> bool:
+        target = self._declaration.target(value)
+        if target:
+            arns = [own_type.arn for own_type in own_types(target.kind)]
+        else:
+            arns = [text] if text.startswith("arn:") else []
+        services = {_service(arn) for arn in arns}
+        return bool(services) and services.isdisjoint({_service(resource_type.arn), UNKNOWN})
 
-    def _filled(self, kind: ResourceType, values: Mapping[str, str]) -> str:
-        place = {
+    def _of_parent(self, variable: str, value: object) -> str:
+        """The function of an alias that a property refers to, and the like; else empty."""
+        target = self._declaration.target(value)
+        if target is None:
+            return ""
+        for type_ in own_types(target.kind):
+            variables = own_variables(type_.arn)
+            if variable not in variables or name_variable(variables, target.kind) == variable:
+                continue
+            question = (variable, target.address, type_.name, self._region)
+            if question not in self._known:
+                with self._following(target) as can_follow:
+                    found = self._by_property(variable, type_, target) if can_follow else ""
+                self._known[question] = found
+            return self._known[question]
+        return ""
+
+    # ARNs of one type
+
+    def _own(self, resource_type: ResourceType, resource: DeclaredResource) -> list[str]:
+        """The ARN of the resource itself, as one of its types."""
+        if resource.arn:
+            return [resource.arn]
+        variables = own_variables(resource_type.arn)
+        if not variables:
+            return [self._fill(resource_type, {})]
+        named = name_variable(variables, resource.kind)
+        values: dict[str, str] = {}
+        for variable in variables:
+            if variable != named:
+                text = self._by_property(variable, resource_type, resource)
+                default = _default_of(variable, resource_type, making_actions(resource.kind))
+                values[variable] = text or default
+        values[named] = self._name_in_arn(named, resource_type, resource)
+        return [self._fill(resource_type, values)]
+
+    def _name_in_arn(
+        self, variable: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> str:
+        """The name of a resource as its ARN has it."""
+        name = resource.name
+        if name == UNKNOWN:
+            name = self._by_last_word(variable, resource)
+        if variable.endswith(PATHED):
+            path = resource.properties.get("Path", resource.properties.get("path", "/"))
+            name = f"{self.text(path).strip('/')}/{name}".lstrip("/")
+        elif name.startswith("arn:"):
+            name = _last_part(name)
+        if variable.endswith("Id"):
+            name = as_id(name, resource_type)
+        if "WithoutLeadingSlash" in variable:
+            name = name.lstrip("/")
+        # The name of an alias of KMS begins with the `alias/` of its ARN.
+        before, _, _ = resource_type.arn.partition(f"${{{variable}}}")
+        start = before.rpartition(":")[2]
+        return name.removeprefix(start) + (end_of_id(resource_type) or "")
+
+    def _named(
+        self, action: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> list[str]:
+        """The ARNs of another type that the properties of a resource name or refer to."""
+        referred = self._referred(action, resource_type, resource)
+        variables = own_variables(resource_type.arn)
+        if referred or not variables:
+            return referred
+        defaults = self._own_names(resource) if len(variables) > 1 else {}
+        values: dict[str, str] = {}
+        for variable in variables:
+            text = self._by_property(variable, resource_type, resource)
+            values[variable] = text or defaults.get(variable, UNKNOWN)
+        for declared in self._declaration.by_name.get(values[variables[-1]], ()):
+            if self._is_of_type(declared, resource_type):
+                return self._own(resource_type, declared)
+        if all(value == UNKNOWN for value in values.values()):
+            return []
+        return [self._fill(resource_type, values)]
+
+    def _own_names(self, resource: DeclaredResource) -> Mapping[str, str]:
+        """The variables that the name of a resource fills, in the ARNs of its parts too.
+
+        The name of a group of schedules is in the ARN of each schedule.
+        """
+        names: dict[str, str] = {}
+        if not resource.has_name:
+            return names
+        for type_ in self._types(resource):
+            variables = own_variables(type_.arn)
+            if not variables:
+                continue
+            variable = name_variable(variables, resource.kind)
+            if plain(variable) not in _GENERAL:
+                names[variable] = resource.name
+        return names
+
+    def _unnamed(
+        self, action: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> dict[str, str]:
+        """The name that AWS takes where no property names one, as the default option group."""
+        variables = own_variables(resource_type.arn)
+        actions = making_actions(resource.kind)
+        for row in table("also_needed", __package__):
+            if row["action"] != action or row["type"] != resource_type.name:
+                continue
+            is_made = any(maker.startswith(row["maker"]) for maker in actions)
+            if row["unnamed"] and is_made:
+                is_set = self._by_property(variables[-1], resource_type, resource)
+                return {} if is_set else {variables[-1]: row["unnamed"]}
+        return {}
+
+    def _optional(
+        self, action: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> list[str]:
+        """The ARNs of a type that count where the request names them: the VPC of a group."""
+        referred = self._referred(action, resource_type, resource)
+        variables = own_variables(resource_type.arn)
+        if referred or len(variables) != 1 or self._is_variant(action, resource_type, resource):
+            return referred
+        named = self._named(action, resource_type, resource)
+        if named:
+            return named
+        for key, value in resource.properties.items():
+            if value and plain(key) == plain(variables[0]):
+                return [self._fill(resource_type, {})]
+        return []
+
+    def _is_variant(
+        self, action: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> bool:
+        """Whether a type is a special form of another one, of which a property has the name.
+
+        A global replication group is none that the property of a replication group names, nor
+        `subnet_id` a secondary subnet.
+        """
+        others = [other_type for other_type in types_of([action]) if other_type != resource_type]
+        for other in (*self._types(resource), *others):
+            if plain(resource_type.name).endswith(plain(other.name)):
+                return True
+        return False
+
+    def _referred(
+        self, action: str, resource_type: ResourceType, resource: DeclaredResource
+    ) -> list[str]:
+        """The ARNs of another type in the properties, and of resources that these refer to."""
+        arns: list[str] = []
+        for value in leaves(resource.properties):
+            target = self._declaration.target(value)
+            if target and self._is_of_type(target, resource_type):
+                arns.extend(self._own(resource_type, target))
+            elif isinstance(value, str):
+                arns.extend(self._arns_in(value, action, resource_type))
+        return arns
+
+    def _arns_in(self, text: str, action: str, resource_type: ResourceType) -> list[str]:
+        """The ARN of a type that a property writes out, or names by an id."""
+        if text.startswith(("arn:", "*arn:", "s3://")):
+            arn = text.replace("s3://", f"arn:{self._place.partition}:s3:::", 1)
+            if arn.endswith(":*"):
+                arn = arn.split(":*")[0]
+            if "/" not in resource_type.arn:
+                # An object's ARN names its bucket.
+                arn = arn.partition("/")[0]
+            return [arn] if _is_arn_of(arn, action, resource_type) else []
+        resource_id = _id_in(text, resource_type)
+        if resource_id:
+            return [self._fill(resource_type, {own_variables(resource_type.arn)[-1]: resource_id})]
+        form = _path_form(resource_type.arn)
+        if form and re.fullmatch(form, text):
+            # The end of an ARN as an id, `service/web/orders`, which a target of scaling names.
+            start = self._fill(resource_type, {}).split(":")[:5]
+            return [":".join([*start, text])]
+        return []
+
+    def _is_of_type(self, target: DeclaredResource, resource_type: ResourceType) -> bool:
+        types = self._types_of_target(target)
+        return any(own_type.arn == resource_type.arn for own_type in types)
+
+    def _by_last_word(self, variable: str, resource: DeclaredResource) -> str:
+        """The property called as the last word of a name: `Family` of `TaskDefinitionFamily`."""
+        words = _WORD.findall(variable.removesuffix("Name"))
+        if len(words) < _SEVERAL:
+            return UNKNOWN
+        for key, value in resource.properties.items():
+            if key.title() == words[-1]:
+                text = self.text(value)
+                return UNKNOWN if text.startswith("arn:") else text
+        return UNKNOWN
+
+    def _fill(self, resource_type: ResourceType, values: Mapping[str, str]) -> str:
+        """Returns the ARN of a type with its variables filled."""
+        values = {
+            **values,
             "Partition": self._place.partition,
             "Region": self._region,
             "Account": self._place.account,
         }
-        filled = VARIABLE.sub(
-            lambda match: place.get(match[1]) or values.get(match[1], UNKNOWN), kind.arn
-        )
+        arn = VARIABLE.sub(lambda name: values.get(name[1], UNKNOWN), resource_type.arn)
         # An id comes with its start, which the ARN has, too: `ou/o-*/ou-ou-abcd`.
-        return re.sub(r"\*{2,}", UNKNOWN, re.sub(r"(?<=/)([a-z]+-)(?=\1)", "", filled))
+        arn = _REPEATED_ID_START.sub("", arn)
+        return re.sub(r"\*{2,}", UNKNOWN, arn)
+
+
+def _typed(arns: Sequence[str], suffix: str, resource_type: ResourceType) -> dict[str, _TypedArn]:
+    return {arn: _TypedArn(arn, suffix, resource_type.name) for arn in arns}
+
+
+def _agrees(texts: Sequence[str], wanted: str, meaning: str) -> bool:
+    """Whether the texts of a parameter mean a type.
+
+    `this`: the type is meant if all are `wanted` or none is set; `only`: if one is; else if not.
+    """
+    if meaning == "only":
+        return wanted in texts
+    is_wanted = all(text == wanted for text in texts)
+    return is_wanted == (meaning == "this")
+
+
+def _is_arn_of(arn: str, action: str, resource_type: ResourceType) -> bool:
+    """Whether an ARN in a property is one of a type that an action takes."""
+    if f":{_service(resource_type.arn)}:" not in arn or not fits(action, arn):
+        return False
+    fixed_parts = VARIABLE.split(resource_type.arn)[::2]
+    return re.fullmatch(".*".join(map(re.escape, fixed_parts)), arn) is not None
+
+
+def _has_open_service(text: str) -> bool:
+    """Whether only the deployment knows the service of an ARN, or any part of another text."""
+    if text.startswith("arn:"):
+        return UNKNOWN in text[: text.find(":", len("arn:"))]
+    return UNKNOWN in text
+
+
+def _service(arn: str) -> str:
+    return arn.split(":")[2]
+
+
+def _last_part(text: str) -> str:
+    return _SEPARATOR.split(text)[-1]
+
+
+# Types and their ARNs
+
+
+def _rules(resource_type: ResourceType, actions: Iterable[str]) -> Iterator[TypeRules]:
+    for action in actions:
+        rules = rules_of(action).types.get(resource_type.name.lower())
+        if rules:
+            yield rules
+
+
+def _choices_of(
+    resource_type: ResourceType, actions: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """What decides whether the request of an action means a type: parameter, text, meaning."""
+    for rules in _rules(resource_type, actions):
+        yield from rules.choices
+
+
+def _default_of(variable: str, resource_type: ResourceType, actions: Iterable[str]) -> str:
+    """What AWS takes for a variable that no property names: the group `default` of a schedule."""
+    found = {rules.defaults.get(variable, ()) for rules in _rules(resource_type, actions)}
+    values = next(iter(found)) if len(found) == 1 else ()
+    return values[0] if len(values) == 1 else UNKNOWN
+
+
+def _segment_of(resource_type: ResourceType) -> str:
+    """The form in the name of a type that is one of several: `listener/app`."""
+    return resource_type.name.strip("/").partition("/")[2]
+
+
+@lru_cache(maxsize=4_096)
+def _types_of_others(action: str, kind: ResourceKind) -> frozenset[str]:
+    """The types that the other actions of a service require that make or change a declared type."""
+    prefix = f"{action.partition(':')[0]}:"
+    every = {*actions_of_phase(kind, Phase.CREATE), *actions_of_phase(kind, Phase.UPDATE)}
+    others = (each for each in every if each.startswith(prefix) and not TAGS.search(each))
+    return frozenset(each.name for each in types_of(others) if each.required)
+
+
+@lru_cache(maxsize=4_096)
+def _paths_of(action: str, kind: ResourceKind, is_tagged: bool) -> tuple[str, ...]:
+    """The ARN templates of the operations on a type, where operations of other names share one
+    action.
+    """
+    nouns = _paths_by_noun(action, _is_second_version(kind))
+    paths: set[str] = set()
+    fitting = [noun for noun in nouns if noun and plain(kind.name).endswith(noun)]
+    if fitting:
+        paths |= {each for each in nouns[max(fitting, key=len)] if "/tags/" not in each}
+    if is_tagged:
+        paths |= {each for each in nouns.get("resource", ()) if "/tags/" in each}
+    return tuple(sorted(paths))
+
+
+def _is_second_version(kind: ResourceKind) -> bool:
+    return "v2" in kind.name.lower()
+
+
+@lru_cache(maxsize=64)
+def _paths_by_noun(action: str, is_second: bool) -> Mapping[str, Set[str]]:
+    """Noun of an operation -> the ARN templates on which the action is authorized in it."""
+    nouns: dict[str, set[str]] = {}
+    for name, facts in service_facts(action.partition(":")[0]).events.items():
+        for each in facts.actions:
+            # `/v2/` marks the paths of the second version of API Gateway's API; IAM knows them
+            # without it.
+            if each.action == action and each.resource and ("::/v2/" in each.resource) == is_second:
+                noun = plain(VERB.sub("", name)).removesuffix("s")
+                nouns.setdefault(noun, set()).add(each.resource.replace("::/v2/", "::/"))
+    return nouns
+
+
+@lru_cache(maxsize=4_096)
+def _is_of_other_paths(action: str, kind: ResourceKind) -> bool:
+    """Whether an action is authorized on paths, and only others of a type have one: its handler
+    lists it for tags.
+    """
+    if not _paths_by_noun(action, _is_second_version(kind)):
+        return False
+    every = (each for phase in Phase for each in actions_of_phase(kind, phase))
+    return any(_paths_of(each, kind, False) for each in every)
+
+
+def _id_in(text: str, resource_type: ResourceType) -> str:
+    """A text that has the form of the ids of a type, as `sg-1` of a security group; else empty."""
+    # The ids of images, whose ARN has no account, change with each update.
+    if "${Account}" not in resource_type.arn or not _ID.fullmatch(text):
+        return ""
+    return text if text.partition("-")[0] in _starts_of(resource_type) else ""
+
+
+@lru_cache(maxsize=4_096)
+def _starts_of(resource_type: ResourceType) -> frozenset[str]:
+    """What the ids of a type begin with."""
+    starts: set[str] = set()
+    facts = service_facts(resource_type.arn.split(":")[2])
+    for template in facts.templates.get(resource_type.name.lower(), ()):
+        if template.arn != resource_type.arn:
+            continue
+        for filled in template.variables[-1:]:
+            starts.update(form for form in filled.same.values() if form.startswith("starts "))
+    return frozenset(each.removeprefix("starts ") for each in starts)
+
+
+def _is_end_of(stem: str, key: str) -> bool:
+    """Whether a property identifies by the last word of a name: `zone_id` a hosted zone."""
+    core = re.sub("(id|name|arn)$", "", plain(key))
+    return len(core) > SHORTEST and core != plain(key) and stem.endswith(core)
+
+
+def _is_named_like(resource_type: ResourceType, kind: ResourceKind) -> bool:
+    """Whether a type has the name of a declared one: `RestApis`, `aws_api_gateway_rest_api`."""
+    name = plain(resource_type.name).removesuffix("s")
+    return len(name) > SHORTEST and plain(kind.name).endswith(name)
+
+
+def _path_form(arn: str) -> str:
+    """A regular expression of the resource part of an ARN with a fixed word before its variables;
+    else empty.
+    """
+    end = arn.split(":", 5)[-1]
+    if not re.match(r"[a-z-]+[/:]\$", end):
+        return ""
+    return "[^/:]+".join(map(re.escape, VARIABLE.split(end)[::2]))
+
+
+def _same_family(one: str, other: str) -> bool:
+    """Whether two ARNs are of one service and begin with the same word: `rule/a` and
+    `rule/*/a`.
+    """
+    return _service(one) == _service(other) and _first_word(one) == _first_word(other)
+
+
+def _first_word(arn: str) -> str:
+    return _SEPARATOR.split(arn.split(":", 5)[-1])[0]
+
+
+def _without_alternatives(arns: Iterable[_TypedArn], resource: DeclaredResource) -> list[str]:
+    """The ARNs without the types of which another form is known whole."""
+    every = list(arns)
+    tail = resource.name.count(UNKNOWN) if resource.has_name else 0
+    whole = [arn for arn in every if arn.text.split(":", 5)[-1].count(UNKNOWN) <= tail]
+    whole_types = {arn.type_name for arn in whole}
+    kept = []
+    for arn in every:
+        is_alternative = any(_same_family(arn.text, each.text) for each in whole)
+        if arn.type_name in whole_types or not is_alternative:
+            kept.append(arn.text + arn.suffix)
+    return kept

@@ -9,9 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.declared.made_types import own_types
+from leastpriv.budget import Budget
+from leastpriv.declared.linked_roles import (
+    CREATE_LINKED_ROLE,
+    LinkedRole,
+    is_of_linked_role,
+    linked_roles_of,
+)
 from leastpriv.declared.models import (
     UNKNOWN,
     Declaration,
@@ -21,7 +28,8 @@ from leastpriv.declared.models import (
     leaves,
     members,
 )
-from leastpriv.declared.resource_arns import Arns
+from leastpriv.declared.resource_arns import ActionArns, Arns
+from leastpriv.declared.resource_types import own_types
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import without_build_step_names
@@ -58,30 +66,33 @@ _FREE_TEXT = re.compile(
 _NAME = re.compile(r"[\w+=,.@-]+")
 _HOLDERS = ("role", "instance-profile")
 _ROLE_ARN = re.compile(r"arn:[^:]+:iam::[^:]*:role/.+")
+_ANY_ROLE = re.compile(r":role/\*?$")
+_LINKED_PATH = "/aws-service-role/"
+_MOST_VALUES = 2_000
+"""Values of one resource that may hold a role."""
 
 
 def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
     """Returns the needs of a declaration, one for each action, resource and conditions, in order of
     first use.
+
+    Raises:
+        TooLargeError: the declaration asks for more work than its budget has.
     """
-    arns = Arns(declaration, replace(place, region=declaration.region or place.region))
+    own_place = replace(place, region=declaration.region or place.region)
+    deriving = _Deriving(declaration, own_place, Budget.of("needs"))
     found: dict[Permission, Need] = {}
     users: dict[Permission, set[str]] = {}
     for resource in declaration.resources:
         for phase in resource.phases:
-            custom = is_custom(resource.kind)
-            for need in (
-                _of_custom(resource, phase, arns)
-                if custom
-                else _of_phase(resource, phase, declaration, arns)
-            ):
+            for need in deriving.needs(resource, phase):
                 found.setdefault(need.permission, need)
                 users.setdefault(need.permission, set()).add(resource.address)
     for permission, addresses in users.items():
-        if others := len(addresses) - 1:
-            found[permission] = replace(
-                found[permission], because=f"{found[permission].because}, and {others} more"
-            )
+        others = len(addresses) - 1
+        if others:
+            because = f"{found[permission].because}, and {others} more"
+            found[permission] = replace(found[permission], because=because)
     for need in (*declaration.reads, *declaration.calls):
         found.setdefault(need.permission, need)
     return tuple(map(without_build_step_names, found.values()))
@@ -90,44 +101,241 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
 def _because(resource: DeclaredResource, phase: Phase) -> str:
     """The resource with its type, which an address of Terraform has already, and the phase."""
     kind = resource.kind.name
-    return (
-        f"{resource.address if kind in resource.address else f'{kind} {resource.address}'}"
-        f" ({phase})"
-    )
+    name = resource.address if kind in resource.address else f"{kind} {resource.address}"
+    return f"{name} ({phase})"
 
 
-def _of_phase(
-    resource: DeclaredResource, phase: Phase, declaration: Declaration, arns: Arns
-) -> Iterator[Need]:
-    because = _because(resource, phase)
-    for action in needed_actions(resource, phase, arns):
-        if action == _PASS_ROLE:
-            yield from _passed(resource, declaration, arns, because)
-            continue
-        on, is_named = _on(action, resource, arns)
-        for each in on:
-            derivation = "the name in the declaration" if is_named else "the pattern of its type"
-            permission = Permission(action, each, tuple(_conditions(action, each, resource, arns)))
+class _RoleValue(Struct, frozen=True):
+    """A value of a property that may hold a role."""
+
+    value: object
+    name: str
+    """Name of the role where the value holds one with certainty; else empty."""
+
+
+class _Deriving:
+    """Derives the needs of the resources of one declaration."""
+
+    def __init__(self, declaration: Declaration, place: Place, budget: Budget) -> None:
+        self.declaration = declaration
+        self.place = place
+        self.budget = budget
+        self.arns = Arns(declaration, place, budget)
+
+    def needs(self, resource: DeclaredResource, phase: Phase) -> Iterator[Need]:
+        """Yields the needs of one phase of a resource."""
+        because = _because(resource, phase)
+        if is_custom(resource.kind):
+            if phase is not Phase.READ:
+                yield self._of_custom(resource, because)
+            return
+        for action in needed_actions(resource, phase, self.arns):
+            if action == _PASS_ROLE:
+                yield from self._passed(resource, because)
+            else:
+                yield from self._on_resource(action, resource, because)
+        if phase is Phase.CREATE:
+            yield from self._linked_roles(resource, because)
+
+    def _on_resource(self, action: str, resource: DeclaredResource, because: str) -> Iterator[Need]:
+        found = self._arns_of(action, resource)
+        derivation = "the name in the declaration" if found.is_named else "the pattern of its type"
+        for arn in found.arns:
+            conditions = tuple(self._conditions(action, arn, resource))
+            permission = Permission(action, arn, conditions)
+            yield Need(permission, Basis.DECLARED, derivation, because, exact=found.is_named)
+
+    def _arns_of(self, action: str, resource: DeclaredResource) -> ActionArns:
+        """The ARNs of an action, in another service those that the properties name that ask for it:
+        the bucket of logs.
+        """
+        paths = conditions_of(resource.kind).get(action, ())
+        makers = {each.partition(":")[0] for each in making_actions(resource.kind)}
+        whole = self.arns.of_action(action, resource)
+        is_own = action.partition(":")[0] in makers
+        if not paths or is_own or any(re.search("[*~-]", path) for path in paths):
+            return whole
+        asking = replace(resource, properties=dict(_parts(resource.properties, paths)))
+        narrow = self.arns.of_action(action, asking)
+        is_as_known = "".join(narrow.arns).count(UNKNOWN) <= "".join(whole.arns).count(UNKNOWN)
+        if narrow.is_named and len(narrow.arns) == len(whole.arns) and is_as_known:
+            return narrow
+        return whole
+
+    def _conditions(self, action: str, on: str, resource: DeclaredResource) -> Iterator[Condition]:
+        """The condition keys of a request by the properties of what it is about, `Null` for a key
+        that AWS leaves out.
+        """
+        for key, names in _keys_of(action):
+            text = self._key_text(on, names, resource)
+            if not text:
+                yield Condition("Null", key, ("true",))
+            elif UNKNOWN not in text:
+                yield Condition("StringEquals", key, (text,))
+
+    def _key_text(self, on: str, names: frozenset[str], resource: DeclaredResource) -> str:
+        for about in self.arns.related(resource):
+            if self.arns.own_arn(about) != on:
+                continue
+            for name in names:
+                value = about.properties.get(name)
+                if value is not None:
+                    return self.arns.text(value)
+            return ""
+        return UNKNOWN
+
+    def _of_custom(self, resource: DeclaredResource, because: str) -> Need:
+        """The call of the provider of a custom resource."""
+        provider = self.arns.text(resource.properties.get("ServiceToken"))
+        action = PROVIDER_CALLS[":sns:" in provider]
+        is_named = provider.startswith("arn:")
+        on = provider if is_named else self.arns.pattern("lambda", "function")
+        derivation = "the provider that it names"
+        return Need(Permission(action, on), Basis.DECLARED, derivation, because, exact=is_named)
+
+    def _linked_roles(self, resource: DeclaredResource, because: str) -> Iterator[Need]:
+        """The making of service-linked roles, which AWS does with the first resource in an
+        account.
+        """
+        for role in linked_roles_of(resource.kind):
+            if not self._asks_for(role, resource):
+                continue
+            condition = Condition("StringEquals", "iam:AWSServiceName", (role.service,))
+            arn = f"arn:{self.place.partition}:iam::{self.place.account}:{role.resource}"
+            permission = Permission(CREATE_LINKED_ROLE, arn, (condition,))
+            yield Need(
+                permission,
+                Basis.DECLARED,
+                "the service-linked role of its type",
+                f"{because} where the account has no such role yet",
+            )
+
+    def _asks_for(self, role: LinkedRole, resource: DeclaredResource) -> bool:
+        for name in role.unless:
+            if _has_value(resource.properties.get(name), CREATE_LINKED_ROLE, name):
+                return False
+        if not role.when:
+            return True
+        return any(_is_set(resource, path, CREATE_LINKED_ROLE, self.arns) for path in role.when)
+
+    def _passed(self, resource: DeclaredResource, because: str) -> Iterator[Need]:
+        """PassRole on each role that the properties name, with the service that receives it."""
+        if resource.changed is not None and resource.kind.tool is Tool.TERRAFORM:
+            # Terraform's provider sends what changes.
+            given = resource.properties.items()
+            sent = {name: value for name, value in given if name in resource.changed}
+            resource = replace(resource, properties=sent)
+        for each in dict.fromkeys(self._role_values(resource)):
+            arn = self._role_arn(each.value)
+            if not arn and each.name and _LINKED_PATH not in self.arns.text(each.value):
+                # A role that only the deployment knows, as the value of another stack or the role
+                # of a profile, or a name.
+                arn = self.arns.pattern("iam", "role").removesuffix(UNKNOWN) + each.name
+            if not arn:
+                continue
+            services = self._services(resource, each.value)
+            conditions: tuple[Condition, ...] = ()
+            if services:
+                conditions = (Condition("StringEquals", "iam:PassedToService", services),)
+            permission = Permission(_PASS_ROLE, arn, conditions)
+            is_named = not _ANY_ROLE.search(arn)
+            derivation = "the role that it names"
             yield Need(permission, Basis.DECLARED, derivation, because, exact=is_named)
 
+    def _role_values(self, resource: DeclaredResource) -> Iterator[_RoleValue]:
+        """The properties that may hold a role, by key or value, with those of the launch templates
+        that a resource refers to.
+        """
+        pending: list[tuple[str, object]] = list(resource.properties.items())
+        followed = {resource.address}
+        for _ in range(_MOST_VALUES):
+            if not pending:
+                return
+            key, value = pending.pop()
+            if _FREE_TEXT.search(key):
+                continue
+            if isinstance(value, Mapping):
+                # `Name` in the block `IamInstanceProfile` is that of a profile.
+                is_block = _HOLDS_ROLE.search(key) is not None
+                pending.extend((key if is_block else name, each) for name, each in value.items())
+            elif isinstance(value, list):
+                pending.extend((key, each) for each in value)
+            elif isinstance(value, Reference):
+                target = self.declaration.target(value)
+                if target and _makes(target, "launch-template"):
+                    if target.address not in followed:
+                        followed.add(target.address)
+                        pending.extend(target.properties.items())
+                elif _ROLE_KEY.search(key) or (target and _makes(target, *_HOLDERS)):
+                    yield _RoleValue(value, UNKNOWN if _HOLDS_ROLE.search(key) else "")
+            elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
+                yield _RoleValue(value, _role_name(key, value))
 
-def _on(action: str, resource: DeclaredResource, arns: Arns) -> tuple[tuple[str, ...], bool]:
-    """The ARNs of an action, in another service those that the properties name that ask for it: the
-    bucket of logs.
-    """
-    paths = conditions_of(resource.kind).get(action, ())
-    makes = {each.partition(":")[0] for each in making_actions(resource.kind)}
-    whole = arns.of_action(action, resource)
-    if (
-        not paths
-        or action.partition(":")[0] in makes
-        or any(re.search("[*~-]", path) for path in paths)
-    ):
-        return whole
-    asking = replace(resource, properties=dict(_parts(resource.properties, paths)))
-    narrow = arns.of_action(action, asking)
-    is_as_known = "".join(narrow[0]).count(UNKNOWN) <= "".join(whole[0]).count(UNKNOWN)
-    return narrow if narrow[1] and len(narrow[0]) == len(whole[0]) and is_as_known else whole
+    def _role_arn(self, value: object) -> str:
+        """The ARN of a role that a property holds as ARN, name or reference, through an instance
+        profile too; empty for another value.
+        """
+        text = self.arns.text(value)
+        if not isinstance(value, Reference) and _ROLE_ARN.fullmatch(text):
+            return "" if _LINKED_PATH in text else text
+        target = self.declaration.target(value)
+        if target is None and _NAME.fullmatch(text):
+            target = self._first(self.declaration.by_name.get(text, ()), *_HOLDERS)
+        if target and _makes(target, "instance-profile"):
+            target = self._role_of_profile(target)
+        return self.arns.own_arn(target) if target and _makes(target, "role") else ""
+
+    def _role_of_profile(self, profile: DeclaredResource) -> DeclaredResource | None:
+        for value in leaves(profile.properties):
+            target = self.declaration.target(value)
+            found = [target] if target else []
+            if isinstance(value, str):
+                found.extend(self.declaration.by_name.get(value, ()))
+            if role := self._first(found, "role"):
+                return role
+        return None
+
+    def _first(self, resources: Iterable[DeclaredResource], *kinds: str) -> DeclaredResource | None:
+        return next((each for each in resources if _makes(each, *kinds)), None)
+
+    def _services(self, resource: DeclaredResource, value: object) -> tuple[str, ...]:
+        """The services that the role is passed to: those of AWS's tables that the role's trust
+        policy names.
+        """
+        trusted: tuple[str, ...] = ()
+        if isinstance(value, Reference):
+            trusted = self.declaration.trusts.get(value.address, ())
+        facts = [facts_of(action) for action in making_actions(resource.kind)]
+        listed = {service for each in facts for service in each.services}
+        is_unclear = False
+        for each in facts:
+            for services in each.passed_to.values():
+                listed.update(services)
+                # Of App Runner's roles, AWS compares another service than their trust policies
+                # name.
+                is_unclear = is_unclear or len(services) > 1
+        both = tuple(sorted(service for service in trusted if service in listed))
+        if both and not is_unclear:
+            return both
+        # The principal of a region, `states.eu-west-1`, is the service without it.
+        heads = {service.partition(".")[0] for service in listed}
+        for service in trusted:
+            if UNKNOWN not in service and service.partition(".")[0] not in heads:
+                listed.add(service)
+        return tuple(sorted(listed))
+
+
+def _role_name(key: str, value: str) -> str:
+    """The name of the role that a text holds with certainty; else empty."""
+    if not _HOLDS_ROLE.search(key):
+        return ""
+    if "profile" in key.lower():
+        return UNKNOWN
+    return value if value == UNKNOWN or _NAME.fullmatch(value) else ""
+
+
+def _makes(resource: DeclaredResource, *kinds: str) -> bool:
+    return any(each.name in kinds for each in own_types(resource.kind))
 
 
 def _parts(properties: Mapping[str, object], paths: Iterable[str]) -> Iterator[tuple[str, object]]:
@@ -140,89 +348,102 @@ def _parts(properties: Mapping[str, object], paths: Iterable[str]) -> Iterator[t
 @lru_cache(maxsize=4_096)
 def _keys_of(action: str) -> tuple[tuple[str, frozenset[str]], ...]:
     """The condition keys of an action that properties hold, with these."""
-    rows = (
-        row
+    return tuple(
+        (row["key"], frozenset(row["properties"].split(",")))
         for row in table("condition_properties", __package__)
         if action in row["actions"].split(",")
     )
-    return tuple((row["key"], frozenset(row["properties"].split(","))) for row in rows)
 
 
-def _conditions(
-    action: str, on: str, resource: DeclaredResource, arns: Arns
-) -> Iterator[Condition]:
-    """The condition keys of a request by the properties of what it is about, `Null` for a key that
-    AWS leaves out.
-    """
-    for key, names in _keys_of(action):
-        about = next((each for each in arns.related(resource) if arns.own_arn(each) == on), None)
-        value = (
-            next((about.properties[name] for name in names if name in about.properties), None)
-            if about
-            else UNKNOWN
-        )
-        text = arns.text(value) if value is not None else ""
-        if not text:
-            yield Condition("Null", key, ("true",))
-        elif UNKNOWN not in text:
-            yield Condition("StringEquals", key, (text,))
-
-
-def _of_custom(resource: DeclaredResource, phase: Phase, arns: Arns) -> Iterator[Need]:
-    """The call of the provider of a custom resource."""
-    if phase is Phase.READ:
-        return
-    provider = arns.text(resource.properties.get("ServiceToken"))
-    action = PROVIDER_CALLS[":sns:" in provider]
-    because = _because(resource, phase)
-    is_named = provider.startswith("arn:")
-    on = provider if is_named else arns.pattern("lambda", "function")
-    yield Need(
-        Permission(action, on),
-        Basis.DECLARED,
-        "the provider that it names",
-        because,
-        exact=is_named,
-    )
+# Which actions the properties ask for
 
 
 def needed_actions(resource: DeclaredResource, phase: Phase, arns: Arns) -> tuple[str, ...]:
     """Returns the actions of a phase that a resource needs with the properties it sets."""
-    listed, tags = conditions_of(resource.kind), set(tag_actions(resource.kind))
+    words = _property_words(resource.properties)
+    found = [
+        action
+        for action in actions_of_phase(resource.kind, phase)
+        if _is_needed(action, resource, phase, words, arns)
+    ]
+    for more in _more_needs(resource.kind, phase):
+        if not more.when or any(_is_set(resource, path, "", arns) for path in more.when):
+            found.extend(more.actions)
+    return tuple(dict.fromkeys(found))
+
+
+class _MoreNeeds(Struct, frozen=True):
+    """Actions of a phase that the tables of types do not have."""
+
+    actions: tuple[str, ...]
+    when: tuple[str, ...]
+    """Properties of which one is set; empty: always."""
+
+
+@lru_cache(maxsize=4_096)
+def _more_needs(kind: ResourceKind, phase: Phase) -> tuple[_MoreNeeds, ...]:
+    return tuple(
+        _MoreNeeds(tuple(row["actions"].split(",")), tuple(filter(None, row["when"].split("|"))))
+        for row in table("more_needs", __package__)
+        if row["phase"] == phase and kind.name in row["types"].split(",")
+    )
+
+
+def _is_needed(
+    action: str,
+    resource: DeclaredResource,
+    phase: Phase,
+    words: Mapping[str, frozenset[str]],
+    arns: Arns,
+) -> bool:
+    """Whether a resource needs an action of a phase; `words`: those of its properties."""
+    kind = resource.kind
+    if is_of_linked_role(action, kind):
+        return False
+    if action in _undone(kind, phase):
+        return False
+    is_of_tags = action in tag_actions(kind)
+    if is_of_tags and not catalog.is_read(action) and not _needs_tags(action, resource, phase):
+        return False
+    if action == _PASS_ROLE:
+        return True
+    paths = conditions_of(kind).get(action)
+    if paths is None and not is_of_tags:
+        named = deciding_properties(action, _kind(kind), words)
+        is_update = resource.changed is not None and named != (NEVER,)
+        if kind.tool is Tool.TERRAFORM or is_update:
+            paths = named
+    # `update@monitoring` decides in the phase of updates alone.
+    split = [path.rpartition("@") for path in paths or ()]
+    paths = tuple(path for only, _, path in split if only in ("", phase))
+    if not paths:
+        return True
+    return any(_is_set(resource, path, action, arns) for path in paths if path != NEVER)
+
+
+@lru_cache(maxsize=4_096)
+def _undone(kind: ResourceKind, phase: Phase) -> frozenset[str]:
+    """The deletions that a phase lists and Terraform does not make: it deletes no resource that it
+    creates or reads.
+    """
+    if kind.tool is not Tool.TERRAFORM or phase not in (Phase.CREATE, Phase.READ):
+        return frozenset()
+    every = actions_of_phase(kind, Phase.DELETE)
+    return frozenset(each for each in every if _DELETES.match(each.partition(":")[2]))
+
+
+def _needs_tags(action: str, resource: DeclaredResource, phase: Phase) -> bool:
+    """Whether a phase sends tags by an action, or removes them."""
+    if phase is Phase.DELETE:
+        return False
     _, has_own_tags = tag_property(resource.kind)
-    properties = _property_words(resource.properties)
-    found = []
-    # Terraform deletes no resource that it creates or reads.
-    keeps = phase in (Phase.CREATE, Phase.READ) and resource.kind.tool is Tool.TERRAFORM
-    undone = set(actions_of_phase(resource.kind, Phase.DELETE)) if keeps else ()
-    for action in actions_of_phase(resource.kind, phase):
-        if action in undone and _DELETES.match(action.partition(":")[2]):
-            continue
-        if action in tags and not catalog.is_read(action):
-            is_removal = _UNTAGS.match(action.partition(":")[2]) is not None
-            tagged = resource.tagged or (has_own_tags and phase is Phase.CREATE)
-            # An update sends the tags that it changes.
-            tagged = tagged and any("tag" in name.lower() for name in resource.changed or ("tags",))
-            if phase is Phase.DELETE or not tagged or (is_removal and phase is not Phase.UPDATE):
-                continue
-        if action == _PASS_ROLE:
-            found.append(action)
-            continue
-        paths = listed.get(action)
-        if paths is None and action not in tags:
-            named = deciding_properties(action, _kind(resource.kind), properties)
-            if resource.kind.tool is Tool.TERRAFORM or (
-                resource.changed is not None and named != (NEVER,)
-            ):
-                paths = named
-        # `update@monitoring` decides in the phase of updates alone.
-        split = [path.rpartition("@") for path in paths or ()]
-        paths = tuple(path for only, _, path in split if only in ("", phase))
-        if not paths or any(
-            _is_set(resource, path, action, arns) for path in paths if path != NEVER
-        ):
-            found.append(action)
-    return tuple(found)
+    if not (resource.tagged or (has_own_tags and phase is Phase.CREATE)):
+        return False
+    # An update sends the tags that it changes.
+    if not any("tag" in name.lower() for name in resource.changed or ("tags",)):
+        return False
+    is_removal = _UNTAGS.match(action.partition(":")[2]) is not None
+    return phase is Phase.UPDATE or not is_removal
 
 
 @lru_cache(maxsize=4_096)
@@ -249,41 +470,22 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
     switches off.
     """
     if "*" in path:
-        # A member of this name at any depth.
-        given = members(
-            {
-                name: resource.properties.get(name)
-                for name in resource.changed or resource.properties
-            }
-        )
-        return any(
-            fnmatchcase(name, path) and _has_value(value, action, name) for name, value in given
-        )
+        return _has_member(resource, path, action)
     path, _, text = path.partition("~")
     name, _, inner = path.removesuffix("!").partition(".")
     value = resource.properties.get(name)
     is_steady = path.endswith("!")
-    if (
-        resource.changed is not None
-        and name not in resource.changed
-        and not is_steady
-        and not _KEY_USE.match(action)
-    ):
-        # A key is used for each change of what it encrypts.
-        return False
-    if (
-        resource.changed is not None
-        and isinstance(value, bool)
-        and _TURNS.match(action.partition(":")[2])
-    ):
-        return True
-    if (
-        resource.changed is not None
-        and not is_steady
-        and _TAKES_AWAY.match(action.partition(":")[2])
-    ):
-        # A member of a list may be gone, and what has no value any more is.
-        return isinstance(value, list | Mapping) or not _has_value(value, action, name)
+    if resource.changed is not None:
+        is_sent = name in resource.changed or is_steady
+        if not is_sent and not _KEY_USE.match(action):
+            # A key is used for each change of what it encrypts.
+            return False
+        verb = action.partition(":")[2]
+        if isinstance(value, bool) and _TURNS.match(verb):
+            return True
+        if not is_steady and _TAKES_AWAY.match(verb):
+            # A member of a list may be gone, and what has no value any more is.
+            return isinstance(value, list | Mapping) or not _has_value(value, action, name)
     if text:
         return str(value) == text or arns.may_hold(value, text)
     if inner and isinstance(value, str):
@@ -292,15 +494,22 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
         return bool(value) and inner.endswith(("Bucket", "Key"))
     if inner:
         parts = value if isinstance(value, list) else [value]
-        return any(
-            _has_value(part.get(inner), action, inner)
-            for part in parts
-            if isinstance(part, Mapping)
-        )
+        blocks = [part for part in parts if isinstance(part, Mapping)]
+        return any(_has_value(block.get(inner), action, inner) for block in blocks)
     if value == {} and resource.kind.tool is Tool.CLOUDFORMATION:
         # An empty block asks for the defaults, as `GenerateSecretString: {}` does.
         return True
     return _has_value(value, action, name)
+
+
+def _has_member(resource: DeclaredResource, pattern: str, action: str) -> bool:
+    """Whether a member of a name has a value, at any depth of what is sent."""
+    sent = resource.changed or resource.properties
+    values = {name: resource.properties.get(name) for name in sent}
+    return any(
+        fnmatchcase(name, pattern) and _has_value(value, action, name)
+        for name, value in members(values)
+    )
 
 
 def _has_value(value: object, action: str, name: str) -> bool:
@@ -311,108 +520,3 @@ def _has_value(value: object, action: str, name: str) -> bool:
         return value if "Disable" not in action else value is ("isable" in name)
     # Terraform's providers write -1 for a number that is not set.
     return value is not None and value not in ("", -1, [], {})
-
-
-def _passed(
-    resource: DeclaredResource, declaration: Declaration, arns: Arns, because: str
-) -> Iterator[Need]:
-    """PassRole on each role that the properties name, with the service that receives it."""
-    if resource.changed is not None and resource.kind.tool is Tool.TERRAFORM:
-        # Terraform's provider sends what changes.
-        kept = {
-            name: value for name, value in resource.properties.items() if name in resource.changed
-        }
-        resource = replace(resource, properties=kept)
-    for value, name in dict.fromkeys(_role_values(resource, declaration)):
-        arn = _role_arn(value, declaration, arns)
-        if not arn and name and "/aws-service-role/" not in arns.text(value):
-            # A role that only the deployment knows, as the value of another stack or the role of a
-            # profile, or a name.
-            arn = arns.pattern("iam", "role").removesuffix(UNKNOWN) + name
-        if not arn:
-            continue
-        services = _services(resource, value, declaration)
-        conditions = (
-            (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
-        )
-        is_named = not re.search(r":role/\*?$", arn)
-        permission = Permission(_PASS_ROLE, arn, conditions)
-        yield Need(permission, Basis.DECLARED, "the role that it names", because, exact=is_named)
-
-
-def _role_values(
-    resource: DeclaredResource, declaration: Declaration
-) -> Iterator[tuple[object, str]]:
-    """The properties that may hold a role, by key or value, with those of a launch template that a
-    resource refers to.
-
-    Yields:
-        The value, and the name of the role where the value holds one with certainty.
-    """
-    stack: list[tuple[str, object]] = list(resource.properties.items())
-    while stack:
-        key, value = stack.pop()
-        if _FREE_TEXT.search(key):
-            continue
-        if isinstance(value, Mapping):
-            # `Name` in the block `IamInstanceProfile` is that of a profile.
-            is_block = _HOLDS_ROLE.search(key) is not None
-            stack.extend((key if is_block else name, each) for name, each in value.items())
-        elif isinstance(value, list):
-            stack.extend((key, each) for each in value)
-        elif isinstance(value, Reference):
-            target = declaration.target(value)
-            if target and _makes(target, "launch-template") and target is not resource:
-                stack.extend(target.properties.items())
-            elif _ROLE_KEY.search(key) or (target and _makes(target, *_HOLDERS)):
-                yield value, UNKNOWN if _HOLDS_ROLE.search(key) else ""
-        elif isinstance(value, str) and (_ROLE_KEY.search(key) or _ROLE_ARN.fullmatch(value)):
-            is_name = value == UNKNOWN or _NAME.fullmatch(value)
-            name = UNKNOWN if "profile" in key.lower() else value if is_name else ""
-            yield value, name if _HOLDS_ROLE.search(key) else ""
-
-
-def _role_arn(value: object, declaration: Declaration, arns: Arns) -> str:
-    """The ARN of a role that a property holds as ARN, name or reference, through an instance
-    profile too.
-    """
-    text = arns.text(value)
-    if not isinstance(value, Reference) and _ROLE_ARN.fullmatch(text):
-        return text if "/aws-service-role/" not in text else ""
-    target = declaration.target(value)
-    if target is None and _NAME.fullmatch(text):
-        every = declaration.by_address.values()
-        target = next(
-            (each for each in every if each.name == text and _makes(each, *_HOLDERS)), None
-        )
-    if target and _makes(target, "instance-profile"):
-        inside = list(leaves(target.properties))
-        roles = map(declaration.target, inside)
-        named = (each for each in declaration.by_address.values() if each.name in inside)
-        target = next((role for role in (*roles, *named) if role and _makes(role, "role")), None)
-    return arns.own_arn(target) if target and _makes(target, "role") else ""
-
-
-def _makes(resource: DeclaredResource, *kinds: str) -> bool:
-    return any(each.name in kinds for each in own_types(resource.kind))
-
-
-def _services(
-    resource: DeclaredResource, value: object, declaration: Declaration
-) -> tuple[str, ...]:
-    """The services that the role is passed to: those of AWS's tables that the role's trust policy
-    names.
-    """
-    trusted = declaration.trusts.get(value.address, ()) if isinstance(value, Reference) else ()
-    facts = [facts_of(action) for action in making_actions(resource.kind)]
-    known = [services for each in facts for services in (*each.passed_to.values(), each.services)]
-    listed = {service for services in known for service in services}
-    # Of App Runner's roles, AWS compares another service than their trust policies name.
-    is_unclear = any(len(services) > 1 for each in facts for services in each.passed_to.values())
-    both = () if is_unclear else tuple(sorted(service for service in trusted if service in listed))
-    # The principal of a region, `states.eu-west-1`, is the service without it.
-    heads = {service.partition(".")[0] for service in listed}
-    others = {
-        each for each in trusted if UNKNOWN not in each and each.partition(".")[0] not in heads
-    }
-    return both or tuple(sorted({*listed, *others}))

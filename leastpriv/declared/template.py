@@ -1,32 +1,42 @@
 """Reads CloudFormation templates: resources with their properties, functions resolved as far as the
 template knows.
+
+What only the deployment knows is a bound. A resource whose properties depend on an unknown
+condition is declared once for each branch, so that its needs are those of all branches.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from leastpriv.declared.made_types import (
-    is_name_in_arn,
-    made_name,
-    name_by_parameter,
-    own_types,
-)
+from leastpriv.budget import Budget
+from leastpriv.declared.files import OutsideError, RepositoryFiles
+from leastpriv.declared.linked_roles import is_linked_role_unknown
 from leastpriv.declared.models import (
     LOCAL_PATH,
+    NO_LINKED_ROLE,
+    NO_TABLE,
     UNKNOWN,
     Declaration,
     DeclaredResource,
+    LeftOut,
     Place,
     Reference,
     Stack,
     leaves,
     read_in_s3,
+    read_object,
     reads_of,
+)
+from leastpriv.declared.resource_types import (
+    is_name_in_arn,
+    made_name,
+    name_by_parameter,
+    own_types,
 )
 from leastpriv.declared.transforms import MANAGED_BUCKET, after_transform, without_loops
 from leastpriv.errors import InputError, PolicyFileError
@@ -48,7 +58,11 @@ MADE = (Phase.CREATE, Phase.READ, Phase.DELETE)
 _SUB = re.compile(r"\$\{(!?)([^}]*)\}")
 _NO_VALUE = object()
 _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
-_MOST_NESTED = 20
+_MOST_LEVELS = 40
+_MOST_VARIANTS = 16
+"""Ways in which unknown conditions decide about one resource."""
+_LONGEST_NAME = 2_048
+"""Characters; a longer text names no resource of AWS."""
 _NESTED = "AWS::CloudFormation::Stack"
 _NOT_MADE = (
     "AWS::CDK::Metadata",
@@ -58,34 +72,42 @@ _NOT_MADE = (
 _EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
 """Begin the names of transforms whose result is known."""
 
-ReadNested = Callable[[str], bytes | None]
-"""A nested template by its path; None where there is no such file."""
-
 
 def read_template(
-    raw: bytes, source: str, stack: Stack, place: Place, nested: ReadNested = lambda _: None
+    raw: bytes, source: str, stack: Stack, place: Place, files: RepositoryFiles | None = None
 ) -> Declaration:
     """Reads a template in JSON or YAML, and those of its nested stacks that are files.
 
+    Args:
+        raw: the template.
+        source: its path, as the user names it.
+        stack: how it is deployed.
+        place: where.
+        files: the files that it can name; None: none.
+
     Raises:
         InputError: it is no CloudFormation template.
+        TooLargeError: it asks for more work than its budget has.
     """
-    document = _document(raw, source)
+    budget = Budget.of("template")
+    document = _document(raw, source, budget)
+    around = files or RepositoryFiles(lambda _: None)
     try:
-        return _Template(document, source, stack, place, nested).declaration()
+        return _Template(document, source, stack, place, around, budget).declaration()
     except RecursionError as error:
         raise InputError(
             f"{source} cannot be read as a template: it is nested too deep."
         ) from error
 
 
-def _document(raw: bytes, source: str) -> Mapping[str, object]:
+def _document(raw: bytes, source: str, budget: Budget) -> Mapping[str, object]:
     from leastpriv.policy.syntax_tree import json_value, read_yaml
 
-    text = raw.decode("utf-8", "replace")
+    budget.spend(characters=len(raw), files=1)
+    text = raw.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
-        if text.removeprefix("\ufeff").lstrip().startswith("{"):
-            document: object = json.loads(text.removeprefix("\ufeff"))
+        if text.lstrip().startswith("{"):
+            document: object = json.loads(text)
         else:
             document = json_value(read_yaml(text, source))
     except (PolicyFileError, ValueError, RecursionError) as error:
@@ -95,74 +117,166 @@ def _document(raw: bytes, source: str) -> Mapping[str, object]:
     return document
 
 
+class _Choice(Struct):
+    """What decides about the parts of a template that are being resolved."""
+
+    false: frozenset[str] = frozenset()
+    """Unknown conditions that are taken not to hold; the others are taken to hold."""
+    asked: set[str] = field(default_factory=set)
+    """Unknown conditions that a function asked for."""
+    defaults: set[str] = field(default_factory=set)
+    """Parameters whose defaults were read."""
+
+
+class _Variant(Struct, frozen=True):
+    """The properties of a resource under one choice."""
+
+    false: frozenset[str]
+    properties: dict[str, object]
+    name: str
+
+
 class _Template(Struct):
     document: Mapping[str, object]
     source: str
     stack: Stack
     place: Place
-    nested: ReadNested
-    depth: int = 0
+    files: RepositoryFiles
+    budget: Budget
+    outer: tuple[str, ...] = ()
+    """The files of the templates around it."""
     transforms: tuple[str, ...] = ()
-    naming: set[str] = set()
-    """Logical ids whose names are being resolved: a name may refer to itself."""
-    inner_reads: list[Need] = []
+    choice: _Choice = field(default_factory=_Choice)
+    naming: list[str] = field(default_factory=list)
+    """Logical ids whose names are being resolved, from the outside in."""
+    names: dict[tuple[str, frozenset[str]], tuple[str, _Choice]] = field(default_factory=dict)
+    """Logical id and conditions that do not hold -> name, and what decided about it."""
+    inner_reads: list[Need] = field(default_factory=list)
     """Those of nested stacks."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    left_out: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    """Parameters whose defaults decide -> logical ids."""
 
     def __post_init__(self) -> None:
         self.transforms = tuple(_transforms(self.document))
         if any(each.startswith("AWS::Serverless-") for each in self.transforms):
             uploads = f"{self.stack.bucket or MANAGED_BUCKET}/{self.stack.prefix}"
             self.document = after_transform(self.document, self.source, uploads)
-        resources = without_loops(self._section("Resources"), self._items)
+        resources = without_loops(self._section("Resources"), self._items, self.budget)
         self.document = {**self.document, "Resources": resources}
 
     def declaration(self) -> Declaration:
         """Returns the resources of the template and of its nested stacks."""
         found: list[DeclaredResource] = []
-        transforms = dict.fromkeys(self.transforms)
-        unknown = {f"transform {each}" for each in transforms if not each.startswith(_EXPANDED)}
+        parts: list[Declaration] = []
         trusts: dict[str, tuple[str, ...]] = {}
+        for name in self.transforms:
+            if not name.startswith(_EXPANDED):
+                self.unknown[f"transform {name}"] = "what it makes is not known"
         for logical, entry in self._section("Resources").items():
-            if (
-                not isinstance(entry, dict)
-                or self._condition(entry.get("Condition", {}), 0) is False
-            ):
+            if not isinstance(entry, dict) or not self._is_made(logical, entry):
                 continue
-            name = str(entry.get("Type", ""))
-            kind = ResourceKind(Tool.CLOUDFORMATION, name)
-            resolved = self._resolve(entry.get("Properties", {}), 0)
-            properties = resolved if isinstance(resolved, dict) else {}
-            rows = (
-                row
-                for row in table("default_snapshots", __package__)
-                if row["type"] == entry.get("Type")
-            )
-            default = (
-                "Snapshot" if any(row["unless"] not in properties for row in rows) else "Delete"
-            )
-            properties["DeletionPolicy"] = str(entry.get("DeletionPolicy") or default)
-            if name == _NESTED:
-                part = self._nested(logical, entry, properties)
-                unknown.update(part.unknown_types)
-                found.extend(part.resources)
-                trusts.update(part.trusts)
-                transforms.update(dict.fromkeys(part.transforms))
-            if name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
-                unknown.add(name)
-            tagged = self.stack.tagged or bool(properties.get(tag_property(kind)[0]))
-            phases = MADE[:-1] if properties["DeletionPolicy"] == "Retain" else MADE
-            name = self._name(kind, logical, properties)
-            found.append(DeclaredResource(kind, logical, phases, properties, name, tagged=tagged))
-            if "AssumeRolePolicyDocument" in properties:
-                trusts[logical] = trusted_services(properties["AssumeRolePolicyDocument"])
+            made = self._resources(logical, entry)
+            found.extend(made)
+            for each in made:
+                if "AssumeRolePolicyDocument" in each.properties:
+                    services = trusted_services(each.properties["AssumeRolePolicyDocument"])
+                    trusts[logical] = tuple(sorted({*trusts.get(logical, ()), *services}))
+            if entry.get("Type") == _NESTED:
+                parts.append(self._nested(logical, entry, made[0].properties))
+        return self._with_parts(found, trusts, parts)
+
+    def _with_parts(
+        self,
+        resources: Sequence[DeclaredResource],
+        trusts: dict[str, tuple[str, ...]],
+        parts: Sequence[Declaration],
+    ) -> Declaration:
+        every = [each for part in parts for each in part.resources]
+        transforms = dict.fromkeys(self.transforms)
+        left_out = [
+            LeftOut(parameters, tuple(logical)) for parameters, logical in self.left_out.items()
+        ]
+        for part in parts:
+            transforms.update(dict.fromkeys(part.transforms))
+            trusts.update(part.trusts)
+            self.unknown.update(part.unknown)
+            left_out.extend(part.left_out)
         return Declaration(
             self.source,
-            tuple(found),
-            reads=(*self.inner_reads, *self._reads(found)),
-            unknown_types=tuple(sorted(unknown - {""})),
+            (*every, *resources),
+            reads=(*self.inner_reads, *self._reads(resources)),
+            unknown=self.unknown,
+            left_out=tuple(left_out),
             transforms=tuple(transforms),
             trusts=trusts,
         )
+
+    def _is_made(self, logical: str, entry: Mapping[str, object]) -> bool:
+        """Whether the deployment makes a resource, as far as its condition says."""
+        if "Condition" not in entry:
+            return True
+        self.choice = _Choice()
+        if self._condition(entry["Condition"], 0) is not False:
+            return True
+        if parameters := tuple(sorted(self.choice.defaults)):
+            self.left_out.setdefault(parameters, []).append(logical)
+        return False
+
+    def _resources(self, logical: str, entry: Mapping[str, object]) -> list[DeclaredResource]:
+        """The resource, once for each way in which unknown conditions decide about it."""
+        type_name = str(entry.get("Type", ""))
+        kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
+        if type_name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
+            self.unknown.update({type_name: NO_TABLE} if type_name else {})
+        if is_linked_role_unknown(kind):
+            self.unknown[f"the service-linked role of {type_name}"] = NO_LINKED_ROLE
+        found = []
+        for each in self._variants(logical, kind, entry):
+            is_retained = each.properties["DeletionPolicy"] == "Retain"
+            found.append(
+                DeclaredResource(
+                    kind,
+                    logical,
+                    phases=MADE[:-1] if is_retained else MADE,
+                    properties=each.properties,
+                    name=each.name,
+                    tagged=self.stack.tagged or bool(each.properties.get(tag_property(kind)[0])),
+                    variant=" ".join(sorted(each.false)),
+                )
+            )
+        return found
+
+    def _variants(
+        self, logical: str, kind: ResourceKind, entry: Mapping[str, object]
+    ) -> list[_Variant]:
+        """The properties under each choice of the conditions that they ask for, without repeats."""
+        found: list[_Variant] = []
+        own = entry.get("Condition")
+        pending = [frozenset[str]()]
+        seen = set(pending)
+        for _ in range(_MOST_VARIANTS):
+            if not pending:
+                break
+            choice = _Choice(pending.pop(0))
+            self.choice = choice
+            properties = self._properties(entry)
+            name = self._name(kind, logical, properties)
+            if not any((each.properties, each.name) == (properties, name) for each in found):
+                found.append(_Variant(choice.false, properties, name))
+            asked = choice.asked - {str(own)}
+            for following in (*(choice.false | {each} for each in sorted(asked)), frozenset(asked)):
+                if following not in seen:
+                    seen.add(following)
+                    pending.append(following)
+        return found
+
+    def _properties(self, entry: Mapping[str, object]) -> dict[str, object]:
+        resolved = self._resolve(entry.get("Properties", {}), 0)
+        properties = resolved if isinstance(resolved, dict) else {}
+        policy = entry.get("DeletionPolicy") or _default_policy(entry.get("Type"), properties)
+        properties["DeletionPolicy"] = str(policy)
+        return properties
 
     def _reads(self, resources: Sequence[DeclaredResource]) -> Iterator[Need]:
         names = [
@@ -170,35 +284,54 @@ class _Template(Struct):
             for key, each in self._section("Parameters").items()
             if isinstance(each, dict) and _is_stored(each)
         ]
-        texts = (
-            text for each in resources for text in leaves(each.properties) if isinstance(text, str)
-        )
-        return reads_of(names, texts, f"the values of {self.source}", self.place)
+        values = (each for resource in resources for each in leaves(resource.properties))
+        texts = (each for each in values if isinstance(each, str))
+        because = f"the values of {self.source}"
+        yield from reads_of(names, texts, because, self.place)
+        for location in _included(self.document):
+            yield from read_object(location, because, self.place)
 
     def _nested(
         self, logical: str, entry: Mapping[str, object], properties: Mapping[str, object]
     ) -> Declaration:
-        """The declaration of a nested stack; its type is unknown where its template is no file."""
+        """The declaration of a nested stack; what it needs is not known where its template is no
+        file.
+        """
         metadata = entry.get("Metadata")
         asset = metadata.get(LOCAL_PATH) if isinstance(metadata, dict) else None
-        path = str(asset or properties.get("TemplateURL") or "")
-        self.inner_reads.extend(
-            read_in_s3(properties.get("TemplateURL"), f"the template of {logical}", self.place)
-        )
-        raw = (
-            self.nested(path) if path and "://" not in path and self.depth < _MOST_NESTED else None
-        )
+        name = str(asset or properties.get("TemplateURL") or "")
+        part = f"{_NESTED} {logical}"
+        because = f"the template of {logical}"
+        self.inner_reads.extend(read_in_s3(properties.get("TemplateURL"), because, self.place))
+        if not name or "://" in name or UNKNOWN in name:
+            return Declaration(name, unknown={part: "its template is not in the repository"})
+        try:
+            path = self.files.path(name)
+            raw = self.files.read(name)
+        except OutsideError as error:
+            return Declaration(name, unknown={part: f"its template {error}"})
         if raw is None:
-            return Declaration(path, unknown_types=(f"{_NESTED} {logical}",))
-        given = properties.get("Parameters")
-        members = given.items() if isinstance(given, dict) else ()
-        texts = {key: value for key, value in members if isinstance(value, str)}
-        inner = Stack(f"{self.stack.name}-{logical}-{UNKNOWN}", texts, self.stack.tagged)
-        part = _Template(
-            _document(raw, path), path, inner, self.place, self.nested, self.depth + 1
+            return Declaration(name, unknown={part: "its template is not in the repository"})
+        around = (*self.outer, self.source)
+        if path in around:
+            cycle = " -> ".join((*around[around.index(path) :], path))
+            return Declaration(path, unknown={part: f"{cycle} is a cycle of nested stacks"})
+        inner = Stack(
+            f"{self.stack.name}-{logical}-{UNKNOWN}",
+            _texts_of(properties.get("Parameters")),
+            self.stack.tagged,
+        )
+        made = _Template(
+            document=_document(raw, path, self.budget),
+            source=path,
+            stack=inner,
+            place=self.place,
+            files=self.files.beside(path),
+            budget=self.budget,
+            outer=around,
         ).declaration()
-        self.inner_reads.extend(part.reads)
-        return part.inside(logical)
+        self.inner_reads.extend(made.reads)
+        return made.inside(logical)
 
     def _items(self, collection: object) -> Sequence[str]:
         """The texts of the collection of a loop; UNKNOWN alone where only the deployment knows
@@ -224,24 +357,32 @@ class _Template(Struct):
             return name_by_parameter(kind, properties)
         if isinstance(given, Reference) or not is_name_in_arn(kind, key or "Name"):
             return UNKNOWN
-        entry = self._section("Resources").get(logical)
-        own = entry.get("Properties") if isinstance(entry, dict) else None
-        written = own.get(key) or _name_inside(kind, own) if isinstance(own, dict) else None
+        written = self._written_name(kind, logical, key)
         if isinstance(written, str) and not BUILD_STEP_NAME.search(written):
             # A `*` in it is a character, and not what only the deployment knows.
             return escape_observed(written)
-        given = given if given and given != self.place.account else _name_inside(kind, properties)
+        if not given or given == self.place.account:
+            given = _name_inside(kind, properties)
         if not isinstance(given, str):
             return made_name(kind.name, self.stack.name, logical)
         # Only the deployment knows `{{resolve:ssm:/app/bucket}}`, and a name that a build step
         # replaces.
         return BUILD_STEP_NAME.sub(UNKNOWN, given)
 
+    def _written_name(self, kind: ResourceKind, logical: str, key: str) -> object:
+        """What the template itself has as the name, a function too."""
+        entry = self._section("Resources").get(logical)
+        own = entry.get("Properties") if isinstance(entry, dict) else None
+        if not isinstance(own, dict):
+            return None
+        return own.get(key) or _name_inside(kind, own)
+
     def _resolve(self, value: object, depth: int) -> object:
         """The value without functions: texts with UNKNOWN in place of what the template does not
         know.
         """
-        if depth > 40:
+        self.budget.spend()
+        if depth > _MOST_LEVELS:
             return UNKNOWN
         if isinstance(value, list):
             items = (self._resolve(item, depth + 1) for item in value)
@@ -265,65 +406,104 @@ class _Template(Struct):
             return self._sub(argument, depth)
         if name == "If":
             return self._if(argument, depth)
-        if name == "Join" and isinstance(argument, list) and len(argument) == 2:
-            joined = self._resolve(argument[1], depth)
-            return (
-                str(argument[0]).join(map(self._text, joined))
-                if isinstance(joined, list)
-                else UNKNOWN
-            )
-        if name == "Split" and isinstance(argument, list) and len(argument) == 2:
-            whole = self._resolve(argument[1], depth)
-            is_known = isinstance(whole, str) and UNKNOWN not in whole and argument[0]
-            return whole.split(str(argument[0])) if isinstance(whole, str) and is_known else UNKNOWN
-        return self._selected(name, argument, depth) if name in ("Select", "FindInMap") else UNKNOWN
+        if name in ("Join", "Split", "Select"):
+            return self._of_list(name, argument, depth)
+        if name == "FindInMap":
+            return self._mapped(argument, depth)
+        return UNKNOWN
+
+    def _of_list(self, name: str, argument: object, depth: int) -> object:
+        """The result of a function of two arguments, one of them a list or a text with parts."""
+        if not isinstance(argument, list) or len(argument) != 2:
+            return UNKNOWN
+        first = argument[0]
+        whole = self._resolve(argument[1], depth)
+        if name == "Join" and isinstance(whole, list):
+            return self._made_text(str(first).join(map(self._text, whole)))
+        if name == "Split" and isinstance(whole, str) and UNKNOWN not in whole and first:
+            return whole.split(str(first))
+        if name == "Select" and isinstance(whole, list):
+            index = str(self._resolve(first, depth))
+            is_in_list = len(index) < 6 and index.isdecimal() and int(index) < len(whole)
+            return whole[int(index)] if is_in_list else UNKNOWN
+        return UNKNOWN
+
+    def _mapped(self, argument: object, depth: int) -> object:
+        if not isinstance(argument, list) or len(argument) < 3:
+            return UNKNOWN
+        found: object = self._section("Mappings")
+        for key in argument[:3]:
+            text = str(self._resolve(key, depth))
+            found = found.get(text) if isinstance(found, dict) else None
+        return UNKNOWN if found is None else found
 
     def _ref(self, name: str) -> object:
-        pseudo = {
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        pseudo = self._pseudo_parameter(name)
+        if pseudo is not None:
+            return pseudo
+        if name in self._section("Resources"):
+            return Reference(name)
+        return self._parameter(name)
+
+    def _pseudo_parameter(self, name: str) -> str | None:
+        if name == "AWS::URLSuffix":
+            is_china = self.place.partition == "aws-cn"
+            return "amazonaws.com.cn" if is_china else "amazonaws.com"
+        values = {
             "AWS::AccountId": self.place.account,
             "AWS::Partition": self.place.partition,
             "AWS::Region": self.place.region,
             "AWS::StackName": self.stack.name,
-            "AWS::URLSuffix": "amazonaws.com.cn"
-            if self.place.partition == "aws-cn"
-            else "amazonaws.com",
         }
-        if name == "AWS::NoValue":
-            return _NO_VALUE
-        if name in pseudo:
-            return pseudo[name]
-        if name in self._section("Resources"):
-            return Reference(name)
-        # The given value of a parameter, else its default; one of Systems Manager holds a name
-        # instead.
+        return values.get(name)
+
+    def _parameter(self, name: str) -> object:
+        """The given value of a parameter, else its default; one of Systems Manager holds a name
+        instead.
+        """
         declared = self._section("Parameters").get(name)
         known = declared if isinstance(declared, dict) else {}
-        given = self.stack.parameters.get(name, known.get("Default"))
-        if _is_stored(known) or not isinstance(given, str | int | float):
+        if _is_stored(known):
             return UNKNOWN
-        is_list = str(known.get("Type", "")).startswith(("List<", "CommaDelimitedList"))
-        return [part.strip() for part in str(given).split(",") if part] if is_list else str(given)
+        given = self.stack.parameters.get(name)
+        if given is None:
+            given = known.get("Default")
+            if given is not None:
+                self.choice.defaults.add(name)
+        if not isinstance(given, str | int | float):
+            return UNKNOWN
+        if str(known.get("Type", "")).startswith(("List<", "CommaDelimitedList")):
+            return [part.strip() for part in str(given).split(",") if part]
+        return _plain_text(given)
 
     def _sub(self, argument: object, depth: int) -> object:
-        text, values = (
-            argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
-        )
+        text, given = argument, {}
+        if isinstance(argument, list) and len(argument) == 2:
+            text = argument[0]
+            given = argument[1] if isinstance(argument[1], dict) else {}
         if not isinstance(text, str):
             return UNKNOWN
-        given = values if isinstance(values, dict) else {}
 
         def part(match: re.Match[str]) -> str:
-            if match[1]:
-                return "${" + match[2] + "}"
-            if match[2] in given:
-                return self._text(self._resolve(given[match[2]], depth))
-            logical, _, attribute = match[2].partition(".")
-            return self._text(Reference(logical, attribute) if attribute else self._ref(match[2]))
+            is_literal, name = match.groups()
+            if is_literal:
+                return "${" + name + "}"
+            if name in given:
+                return self._text(self._resolve(given[name], depth))
+            logical, _, attribute = name.partition(".")
+            return self._text(Reference(logical, attribute) if attribute else self._ref(name))
 
         whole = _SUB.fullmatch(text)
         if whole and not whole[1] and whole[2] not in given and "." in whole[2]:
-            return Reference(*whole[2].split(".", 1))
-        return re.sub(r"\*{2,}", UNKNOWN, _SUB.sub(part, text))
+            logical, _, attribute = whole[2].partition(".")
+            return Reference(logical, attribute)
+        return self._made_text(re.sub(r"\*{2,}", UNKNOWN, _SUB.sub(part, text)))
+
+    def _made_text(self, text: str) -> str:
+        self.budget.spend(characters=len(text))
+        return text
 
     def _text(self, value: object) -> str:
         """A part of a longer text; a reference gives the name that the template gives to its
@@ -332,42 +512,60 @@ class _Template(Struct):
         if not isinstance(value, Reference):
             return str(value) if isinstance(value, str | int | float) else UNKNOWN
         entry = self._section("Resources").get(value.address)
-        if not isinstance(entry, dict) or value.address in self.naming:
+        if not isinstance(entry, dict):
             return UNKNOWN
         kind = ResourceKind(Tool.CLOUDFORMATION, str(entry.get("Type", "")))
-        key = name_property(kind)
-        if value.attribute not in ("", "Name", key) or not own_types(kind):
+        if value.attribute not in ("", "Name", name_property(kind)) or not own_types(kind):
             # Where no ARN has a name, as of an API of API Gateway, AWS gives an id.
             return UNKNOWN
+        name = self._name_of(value.address, kind, entry)
+        return name if len(name) < _LONGEST_NAME else UNKNOWN
+
+    def _name_of(self, logical: str, kind: ResourceKind, entry: Mapping[str, object]) -> str:
+        """The name of a resource that another one's text has; each is resolved once."""
+        if logical in self.naming:
+            cycle = [*self.naming[self.naming.index(logical) :], logical]
+            self.unknown[f"the name of {logical}"] = f"{' -> '.join(cycle)} is a cycle"
+            return UNKNOWN
+        if len(self.naming) > _MOST_LEVELS:
+            return UNKNOWN
+        outer = self.choice
+        key = (logical, outer.false)
+        if key not in self.names:
+            self.choice = _Choice(outer.false)
+            self.naming.append(logical)
+            try:
+                self.names[key] = self._own_name(logical, kind, entry), self.choice
+            finally:
+                self.naming.pop()
+                self.choice = outer
+        name, asked = self.names[key]
+        outer.asked |= asked.asked
+        outer.defaults |= asked.defaults
+        return name
+
+    def _own_name(self, logical: str, kind: ResourceKind, entry: Mapping[str, object]) -> str:
+        key = name_property(kind)
         given = entry.get("Properties")
         own = given.get(key) if isinstance(given, dict) else None
-        self.naming.add(value.address)
-        try:
-            return self._name(
-                kind, value.address, {key: self._resolve(own, 20)} if own is not None else {}
-            )
-        finally:
-            self.naming.remove(value.address)
+        properties = {key: self._resolve(own, 20)} if own is not None else {}
+        return self._name(kind, logical, properties)
 
     def _if(self, argument: object, depth: int) -> object:
         if not isinstance(argument, list) or len(argument) != 3:
             return UNKNOWN
-        known = self._condition(argument[0], depth)
-        if known is not None:
-            return self._resolve(argument[1 if known else 2], depth)
-        found = [self._resolve(each, depth) for each in argument[1:]]
-        values = [each for each in found if each is not _NO_VALUE]
-        if (
-            len(values) == 2
-            and all(isinstance(each, str) for each in values)
-            and values[0] != values[1]
-        ):
-            return UNKNOWN
-        return values[0] if values else _NO_VALUE
+        condition, if_true, if_false = argument
+        holds = self._condition(condition, depth)
+        if holds is None:
+            name = str(condition)
+            self.choice.asked.add(name)
+            holds = name not in self.choice.false
+        return self._resolve(if_true if holds else if_false, depth)
 
     def _condition(self, condition: object, depth: int) -> bool | None:
         """Whether a condition holds; None where only the deployment knows."""
-        if depth > 40:
+        self.budget.spend()
+        if depth > _MOST_LEVELS:
             return None
         if isinstance(condition, str):
             return self._condition(self._section("Conditions").get(condition), depth + 1)
@@ -380,38 +578,47 @@ class _Template(Struct):
             return None
         if name == "Fn::Equals" and len(argument) == 2:
             one, other = (self._resolve(each, depth + 1) for each in argument)
-            is_known = (
-                isinstance(one, str | int)
-                and isinstance(other, str | int)
-                and UNKNOWN not in f"{one}{other}"
-            )
-            return str(one) == str(other) if is_known else None
+            return _are_equal(one, other)
         parts = [self._condition(each, depth + 1) for each in argument]
-        if name == "Fn::Not":
+        if name == "Fn::Not" and len(parts) == 1:
             return None if parts[0] is None else not parts[0]
         if name in ("Fn::And", "Fn::Or"):
-            decisive = name == "Fn::Or"
-            return decisive if decisive in parts else None if None in parts else not decisive
+            return _combined(parts, decisive=name == "Fn::Or")
         return None
 
-    def _selected(self, name: str, argument: object, depth: int) -> object:
-        keys = (
-            [self._resolve(each, depth) for each in argument] if isinstance(argument, list) else []
-        )
-        found: object = None
-        if (
-            name == "Select"
-            and len(keys) == 2
-            and str(keys[0]).isdigit()
-            and isinstance(keys[1], list)
-        ):
-            index = int(str(keys[0]))
-            found = keys[1][index] if index < len(keys[1]) else None
-        elif name == "FindInMap" and len(keys) >= 3:
-            found = self._section("Mappings")
-            for key in keys[:3]:
-                found = found.get(str(key)) if isinstance(found, dict) else None
-        return UNKNOWN if found is None else found
+
+def _combined(parts: Sequence[bool | None], *, decisive: bool) -> bool | None:
+    """The value of several conditions, any of which decides if it has the decisive value."""
+    if decisive in parts:
+        return decisive
+    return None if None in parts else not decisive
+
+
+def _are_equal(one: object, other: object) -> bool | None:
+    """Whether two values are equal; None where only the deployment knows."""
+    if not isinstance(one, str | int) or not isinstance(other, str | int):
+        return None
+    if UNKNOWN in f"{one}{other}":
+        return None
+    return _plain_text(one) == _plain_text(other)
+
+
+def _plain_text(value: str | float) -> str:
+    """The text of a value, as CloudFormation compares it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _default_policy(type_name: object, properties: Mapping[str, object]) -> str:
+    """What CloudFormation does with a resource that the template deletes and that says nothing."""
+    for row in table("default_snapshots", __package__):
+        if row["type"] == type_name and row["unless"] not in properties:
+            return "Snapshot"
+    return "Delete"
+
+
+def _texts_of(parameters: object) -> Mapping[str, str]:
+    given = parameters.items() if isinstance(parameters, dict) else ()
+    return {key: value for key, value in given if isinstance(value, str)}
 
 
 def _is_stored(parameter: Mapping[str, object]) -> bool:
@@ -442,12 +649,33 @@ def trusted_services(document: object) -> tuple[str, ...]:
     return tuple(sorted({text for text in texts if _SERVICE.fullmatch(text)}))
 
 
+def _included(document: Mapping[str, object]) -> Iterator[str]:
+    """The locations of the snippets that `AWS::Include` reads."""
+    for each in _transform_entries(document):
+        if isinstance(each, Mapping) and each.get("Name") == "AWS::Include":
+            parameters = each.get("Parameters")
+            location = parameters.get("Location") if isinstance(parameters, Mapping) else None
+            if isinstance(location, str):
+                yield location
+
+
 def _transforms(document: Mapping[str, object]) -> Iterator[str]:
     """The names of the transforms of a template, and of a part of its resources."""
-    declared, resources = document.get("Transform"), document.get("Resources")
-    inner = resources.values() if isinstance(resources, Mapping) else ()
-    parts = (each.get("Fn::Transform") for each in (resources, *inner) if isinstance(each, Mapping))
-    for each in (*(declared if isinstance(declared, list) else [declared]), *parts):
+    for each in _transform_entries(document):
         name = each.get("Name") if isinstance(each, Mapping) else each
         if isinstance(name, str):
             yield name
+
+
+def _transform_entries(document: Mapping[str, object]) -> Iterator[object]:
+    declared = document.get("Transform")
+    yield from declared if isinstance(declared, list) else [declared]
+    resources = document.get("Resources")
+    if not isinstance(resources, Mapping):
+        return
+    for part in (resources, *resources.values()):
+        if isinstance(part, Mapping):
+            yield part.get("Fn::Transform")
+            properties = part.get("Properties")
+            if isinstance(properties, Mapping):
+                yield properties.get("Fn::Transform")

@@ -9,11 +9,13 @@ not read: inferred from templates).
 from __future__ import annotations
 
 import copy
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from leastpriv.budget import Budget
 from leastpriv.declared.models import LOCAL_PATH, UNKNOWN, Stack
 from leastpriv.errors import InputError
 
@@ -99,53 +101,91 @@ def deployed_as(raw: bytes) -> Stack:
     )
 
 
+def parameter_values(raw: bytes, source: str) -> Mapping[str, str]:
+    """Returns the values of a file of parameters.
+
+    It may be a list as `aws cloudformation --parameters` takes it, have them under `Parameters` as
+    the deployment of CodePipeline does, or be a mapping of names.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source} is no JSON with parameters of a template: {error}") from error
+    pairs: list[tuple[object, object]] = []
+    if isinstance(found, dict):
+        given = found.get("Parameters", found)
+        pairs.extend(given.items() if isinstance(given, dict) else ())
+    elif isinstance(found, list):
+        entries = (each for each in found if isinstance(each, dict))
+        pairs.extend((each.get("ParameterKey"), each.get("ParameterValue")) for each in entries)
+    else:
+        raise InputError(f"{source} has no parameters of a template.")
+    return {
+        str(key): ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in pairs
+        if key is not None and value is not None
+    }
+
+
 _LOOP = "Fn::ForEach::"
 _PARTS = 3
 _MOST_LEVELS = 40
 
 
 def without_loops(
-    value: object, items: Callable[[object], Sequence[str]], level: int = 0
+    value: object, items: Callable[[object], Sequence[str]], budget: Budget, level: int = 0
 ) -> object:
     """Returns a JSON value with what its loops make in their place.
 
     Args:
         value: a part of a template.
         items: the texts of a collection.
+        budget: pays a step for each value that is copied.
         level: how deep the value is in the template.
+
+    Raises:
+        TooLargeError: the loops make more than the budget has.
     """
+    budget.spend()
     if level > _MOST_LEVELS:
         return value
     if isinstance(value, list):
-        return [without_loops(each, items, level + 1) for each in value]
+        return [without_loops(each, items, budget, level + 1) for each in value]
     if not isinstance(value, Mapping):
         return value
     found: dict[str, object] = {}
     for key, each in value.items():
         if key.startswith(_LOOP) and isinstance(each, list) and len(each) == _PARTS:
-            for item in items(each[1]):
-                made = without_loops(_replaced(each[2], str(each[0]), item), items, level + 1)
+            variable, collection, body = each
+            for item in items(collection):
+                copied = _replaced(body, str(variable), item, budget)
+                made = without_loops(copied, items, budget, level + 1)
                 found.update(made if isinstance(made, dict) else {})
         else:
-            found[key] = without_loops(each, items, level + 1)
+            found[key] = without_loops(each, items, budget, level + 1)
     return found
 
 
-def _replaced(value: object, name: str, item: str) -> object:
+def _replaced(value: object, name: str, item: str, budget: Budget) -> object:
     """A value with an item in place of the variable of its loop; `&{…}` takes letters and digits
     alone.
     """
+    budget.spend()
     if isinstance(value, str):
-        return value.replace(f"${{{name}}}", item).replace(
-            f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item)
-        )
+        whole = value.replace(f"${{{name}}}", item)
+        made = whole.replace(f"&{{{name}}}", re.sub("[^A-Za-z0-9*]", "", item))
+        budget.spend(characters=len(made))
+        return made
     if isinstance(value, list):
-        return [_replaced(each, name, item) for each in value]
+        return [_replaced(each, name, item, budget) for each in value]
     if isinstance(value, Mapping):
         if value == {"Ref": name}:
             return item
         return {
-            str(_replaced(key, name, item)): _replaced(each, name, item)
+            str(_replaced(key, name, item, budget)): _replaced(each, name, item, budget)
             for key, each in value.items()
         }
     return value

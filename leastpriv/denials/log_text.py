@@ -9,6 +9,7 @@ the grammar decides which. Words are therefore matched with `breakable`: a break
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -17,6 +18,7 @@ from html import unescape
 from msgspec import Struct
 
 from leastpriv.aws.errors import call_outcome
+from leastpriv.denials.quoted_lines import is_quoted
 from leastpriv.models import Denial, DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table
 
@@ -76,15 +78,30 @@ class LogText(Struct, frozen=True):
     """Offset in `text` of each line, by either break."""
     ends: tuple[int, ...]
     """Column after the last visible character of that line, decoration included."""
+    quoted: frozenset[int] = frozenset()
+    """Lines that quote a text, such as a printed command; see `quoted_lines`."""
+
+    def is_quoted(self, offset: int) -> bool:
+        """Whether the line at an offset of the text quotes it."""
+        return bisect_right(self.starts, offset) - 1 in self.quoted
 
 
 def clean_log_text(raw: str) -> LogText:
     """Cleans a text and keeps its line ends, so that lines can be counted in the result."""
     plain = raw.replace("\r\n", "\n").replace("\r", "\v")
+    coloured = [_STAMP.sub("", line, count=1) for line in _LINE_END.split(plain)[::2]]
     lines = _LINE_END.split(_COLOUR.sub("", plain))
     lines[::2] = map(
         _unescaped, _without_labels([_STAMP.sub("", line, count=1) for line in lines[::2]])
     )
+    # An escaped line end (`\\n`) makes several lines of one, and a quote covers all of them.
+    quoted: list[int] = []
+    first = 0
+    for line, shown in zip(lines[::2], coloured, strict=True):
+        last = first + 1 + line.count("\v") + line.count("\n")
+        if is_quoted(shown):
+            quoted += range(first, last)
+        first = last
     pieces = _LINE_END.split("".join(lines))
     ends: list[int] = []
     for at in range(0, len(pieces), 2):
@@ -95,7 +112,8 @@ def clean_log_text(raw: str) -> LogText:
     # Labels may be in text that another tool quoted or escaped.
     pieces[::2] = [_DECORATION.sub("", line, count=1) for line in _without_labels(pieces[::2])]
     text = "".join(pieces)
-    return LogText(text, (0, *(found.end() for found in _LINE_END.finditer(text))), tuple(ends))
+    starts = (0, *(found.end() for found in _LINE_END.finditer(text)))
+    return LogText(text, starts, tuple(ends), frozenset(quoted))
 
 
 def lines_by_task(lines: Sequence[str]) -> list[list[int]]:

@@ -320,6 +320,7 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
         stated = _stated(layout, sentence)
         if not is_covered(stated.span, found, 0 if has_own else NEAR):
             found.append(stated)
+    found = [each for each in found if not layout.is_quoted(each.start)]
     found.sort(key=lambda each: each.start)
     if "authorization" not in words:
         return found
@@ -389,6 +390,7 @@ def _why_not(sentence: DenialSentence, denied_by: DeniedBy, refused: str) -> str
     prefix = name.partition(":")[0]
     reasons = (
         (sentence.explicit, "an explicit deny applied, which no grant overrides"),
+        (sentence.resource.is_cut, "the message is cut within the resource"),
         (refused, refused),
         (sentence.remark, f"a rule of the account or the organization: {sentence.remark}"),
         # A prefix without a service is a placeholder from documentation.

@@ -140,7 +140,9 @@ _BUCKET = re.compile(
     r"\bS3 [Bb]ucket(?: [A-Z]\w+)* \((?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\)|--bucket["
     r" =](?P<option>[a-z0-9.-]{3,63})"
 )
-_KEY = re.compile(r"--key[ =](?P<key>[^ \n\v]+)")
+_KEY = re.compile(
+    r"--key[ =](?:\"(?P<double>[^\"\n\v]+)\"|'(?P<single>[^'\n\v]+)'|(?P<key>[^ \n\v\"']+))"
+)
 # Terraform's backend since version 1.6: `Unable to access object "a.tfstate" in S3 bucket "states":
 # operation error …`.
 _QUOTED = re.compile(
@@ -185,6 +187,19 @@ def s3_arn(phrase: str, action: str, name: str) -> str:
     )
 
 
+def _names_version(before: str) -> bool:
+    """Whether the last command of the AWS CLI in a text names the version of an object."""
+    commands = _COMMAND.findall(before)
+    return bool(commands) and "--version-id" in commands[-1]
+
+
+def _of_version(action: str) -> str:
+    """The action that S3 checks where a request names a version; the same where there is none
+    (Service Authorization Reference of Amazon S3, operations table, 2026-10).
+    """
+    return catalog.spelling(action.replace("Object", "ObjectVersion", 1)) or action
+
+
 def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
     """Yields buckets with keys, the nearest first: a failed transfer, the command, the resource in
     brackets.
@@ -198,7 +213,8 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
         yield from ((match["bucket"], without_breaks(match["key"] or "")) for match in found)
     for match in reversed([*_BUCKET.finditer(before)]):
         key = _KEY.search(before, match.start())
-        yield match["bucket"] or match["option"], key["key"] if key else ""
+        name = key["double"] or key["single"] or key["key"] if key else ""
+        yield match["bucket"] or match["option"], name
 
 
 _SQS_URL = re.compile(
@@ -243,9 +259,11 @@ _GO = re.compile(
 )
 _GO_STATUS = re.compile(rf"{breakable('StatusCode:')}[ \n\v]*(?P<status>\d{{3}})")
 _GO_CODE = re.compile(
-    rf"{breakable('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{breakable('HostID:')}[^,]{{0,200}},["
-    r" \n\v]*)?"
-    rf"(?:{breakable('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
+    # People remove the request id from what they publish: `api error` then precedes the code.
+    rf"(?:{breakable('RequestID:')}[^,]{{0,100}},[ \n\v]*"
+    rf"(?:{breakable('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
+    rf"(?:{breakable('api error')}[ \n\v]+)?|{breakable('api error')}[ \n\v]+)"
+    r"(?P<code>[A-Z]\w{2,80}(?:[\n\v]\w{1,40})?):[ \n\v]*"
 )
 _PHP = re.compile(
     r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on"
@@ -264,7 +282,7 @@ _QUEUE_DENIED = re.compile(
 )
 _WIDEST_BOX = 120
 _MARKS = " .,;:`'\"*|)]{}\\"
-_CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
+_CUT = re.compile(r"User:[ \n\v]*arn:\S*\s*\Z")
 
 
 class _Operation(Struct, frozen=True):
@@ -375,10 +393,15 @@ def _of_operation(layout: LogText, each: _Operation, limit: int) -> FoundDenial 
         return None
     near = text[max(0, each.start - NEAR) : each.body + 100]
     actions = _actions(each, "sqs" if queue else service or "", near)
+    is_cut_only = service is None and not (queue or other or null or is_empty)
+    if is_cut_only and not actions:
+        return None
     end = each.body + (queue.end() if queue else min(len(body), 120))
     why = other or ("the service gives no action" if null and service is None else "")
     is_s3 = any(action.startswith("s3:") for action in actions)
     before = text[max(0, each.start - NEAR) : each.body]
+    if is_s3 and _names_version(before):
+        actions = tuple(map(_of_version, actions))
     resource = s3_resource(actions, before) if is_s3 else ""
     if queue:
         resource = queue_arn(queue["url"])

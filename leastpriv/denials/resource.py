@@ -29,6 +29,8 @@ class NamedResource(Struct, frozen=True):
     end: int = 0
     """Offset after it."""
     quoted: bool = False
+    is_cut: bool = False
+    """The text ends within the resource."""
 
 
 _OPENED = re.compile(r"\\*(?P<open>[\"'`\u201c\u2018])")
@@ -70,7 +72,12 @@ def read_resource(layout: LogText, start: int, tail: int | None, limit: int) -> 
         if closed < 0:
             token = _TOKEN.match(inner)
             name = token[0] if token else ""
-            return NamedResource(_usable(_trimmed(name)), opened.end() + len(name), True)
+            return NamedResource(
+                text=_usable(_trimmed(name)),
+                end=opened.end() + len(name),
+                quoted=True,
+                is_cut=not inner[len(name) :].strip(),
+            )
         name = _unescaped(without_breaks(inner[:closed])).strip()
         return NamedResource(_usable(name), opened.end() + closed + 1, True)
     if tail is not None and (named := _whole(text[start:tail])) is not None:

@@ -40,6 +40,7 @@ from leastpriv.denials.operation_errors import (
     s3_arn,
     s3_resource,
 )
+from leastpriv.denials.sentence import PHRASE
 from leastpriv.models import DeniedBy
 from leastpriv.permissions import catalog
 
@@ -53,8 +54,8 @@ _TYPE_DENIED = re.compile(
 _FAILED = re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b")
 _CODE_OBJECT = re.compile(
     breakable("request credentials have permission to")
-    + r"[ \n\v]*(?P<operation>\w{2,60}(?:[\n\v]\w{1,60})?)[ \n\v]+for[ \n\v]*(?P<place>[^"
-    r" ]{3,1200}?)\." + r"[ \n\v]*S[\n\v]?3[ \n\v]*Error",
+    + r"[ \n\v]*(?P<operation>\w{2,60}(?:[\n\v]\w{1,60})?)[ \n\v]+for[ \n\v]*"
+    + r"(?P<place>[^ ]{3,1200}?)\.?(?:[ \n\v]*S[\n\v]?3[ \n\v]*Error|\s*\Z|\n\n|[ \n\v]+\()",
     re.IGNORECASE,
 )
 _LACKS = re.compile(
@@ -174,6 +175,125 @@ def _decoded(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
     return stated if catalog.action(action) else None
 
 
+_REGISTRY_REQUEST = re.compile(
+    r"\b(?P<method>GET|HEAD|POST|PUT|PATCH)(?: request)?(?: to)?[ :\"']{1,3}https?://"
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?P<china>\.cn)?/v2/"
+    r"(?P<repository>[a-z0-9][a-z0-9._/-]{0,255}?)/(?P<part>blobs/uploads|blobs|manifests)/"
+    r"[^ \n\v\"']{0,300}[ \"':]{1,4}(?:unexpected status(?: code)?:? )?403 Forbidden"
+)
+_OF_REGISTRY = {
+    ("POST", "blobs/uploads"): "ecr:InitiateLayerUpload",
+    ("PATCH", "blobs/uploads"): "ecr:UploadLayerPart",
+    ("PUT", "blobs/uploads"): "ecr:CompleteLayerUpload",
+    ("PUT", "manifests"): "ecr:PutImage",
+    ("HEAD", "manifests"): "ecr:BatchGetImage",
+    ("GET", "manifests"): "ecr:BatchGetImage",
+    ("GET", "blobs"): "ecr:GetDownloadUrlForLayer",
+}
+"""Requests of the registry API and the actions that Amazon ECR checks ("IAM permissions for pushing
+an image", Amazon ECR User Guide, read 2026-12-01, lists the actions; the pairs are inferred).
+"""
+
+
+def _registry(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """Docker's answer: `POST request to https://….dkr.ecr.…/v2/shop/blobs/uploads/: 403
+    Forbidden`.
+    """
+    action = _OF_REGISTRY.get((match["method"], match["part"]))
+    if not action:
+        return None
+    partition = "aws-us-gov" if match["region"].startswith("us-gov-") else "aws"
+    if match["china"]:
+        partition = "aws-cn"
+    repository = f"{match['region']}:{match['account']}:repository/{match['repository']}"
+    return inferred_denial(layout, match.span(), (action,), f"arn:{partition}:ecr:{repository}")
+
+
+_NAMED_ACTION = re.compile(
+    r"\b(?:by calling|calling|call|perform|performing|execute|invoke|invoking|running)["
+    r" \n\v]+(?:the[ \n\v]+)?[`'\"]?(?P<action>[a-z][a-z0-9-]{1,40}:[A-Z][A-Za-z0-9]{1,80})[`'\"]?"
+    r"(?:[ \n\v]+(?:API|action|operation))?[ \n\v]*[:,-][ \n\v]*"
+    r"(?:(?P<code>[A-Z]\w{2,60}):[ \n\v]*)?"
+)
+
+
+def _named_action(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """`by calling ec2:DescribeVpcs: You are not authorized to perform this operation`."""
+    body = layout.text[match.end() : match.end() + NEAR]
+    is_refused = not match["code"] or is_denial_code(match["code"])
+    if not is_refused or bare_denial_service(body) is None:
+        return None
+    if not catalog.action(match["action"]):
+        return None
+    return inferred_denial(layout, (match.start(), match.end() + 60), (match["action"],))
+
+
+_SOURCE_VERSION = re.compile(
+    r"\bAccess[ \n\v]?Denied\b[^\n]{0,300}?\bsource version[ \n\v]+"
+    r"(?P<arn>arn:aws(?:-[a-z]+)*:s3:::[a-z0-9][a-z0-9.-]{1,62}/[^ \n\v\"'`]{1,1024})",
+    re.IGNORECASE,
+)
+
+
+def _source_version(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    """CodeBuild downloads its source with the role of the project: `AccessDenied … for primary
+    source and source version arn:aws:s3:::bucket/key`.
+    """
+    resource = match["arn"].rstrip(".,;)")
+    return inferred_denial(layout, match.span(), ("s3:GetObject",), resource)
+
+
+_RUST_ERROR = re.compile(r"\bunhandled error \((?P<code>AccessDenied(?:Exception)?)\)")
+_RUST_OPERATION = re.compile(
+    r"\baws_sdk_(?P<service>[a-z0-9]{2,40})::operation::(?P<operation>[a-z][a-z0-9_]{1,80})::"
+)
+
+
+def _rust(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """The Rust SDK writes the code alone; the module of the operation may be near it."""
+    text = layout.text
+    if PHRASE.search(text, match.end(), min(len(text), match.end() + NEAR)):
+        return None
+    first = max(text.rfind("\n\n", 0, match.start()), match.start() - NEAR, 0)
+    last = min(len(text), match.end() + NEAR)
+    operation = _RUST_OPERATION.search(text, first, last)
+    actions = actions_of(operation["service"], operation["operation"]) if operation else ()
+    return inferred_denial(layout, match.span(), actions)
+
+
+_BOTO2_ERROR = re.compile(
+    r"\b(?P<service>[A-Z][A-Za-z0-9]{1,20})ResponseError: 403 Forbidden[ \n\v]+<\?xml[^>]{0,100}>"
+)
+
+
+def _boto2(layout: LogText, match: re.Match[str]) -> FoundDenial:
+    """The first version of boto prints the answer, which names no action."""
+    return inferred_denial(layout, match.span(), ())
+
+
+_PULUMI = re.compile(
+    r"\b(?P<verb>creating|updating|deleting|reading) urn:pulumi:[^ \n\v]{1,400}?::"
+    r"aws:(?P<module>[A-Za-z0-9]{1,40})/\w{1,60}:(?P<noun>[A-Z][A-Za-z0-9]{1,60})::"
+    r"(?P<name>[^ \n\v:]{1,200}):[ \n\v]+"
+    r"(?:\d+ errors? occurred:[ \n\v*]+)?(?P<code>[A-Z]\w{2,60}):[ \n\v]*"
+)
+
+
+def _pulumi(layout: LogText, match: re.Match[str]) -> FoundDenial | None:
+    """`creating urn:pulumi:prod::shop::aws:sqs/queue:Queue::jobs: AccessDenied: Access Denied`."""
+    body = layout.text[match.end() : match.end() + NEAR]
+    if not is_denial_code(match["code"]) or bare_denial_service(body) is None:
+        return None
+    # A second version of a resource type (`BucketV2`) is the same resource.
+    noun = re.sub(r"V\d\Z", "", match["noun"])
+    names = [f"{verb}{noun}" for verb in _VERBS[match["verb"]]]
+    known = {actions_of(match["module"], name): None for name in names}
+    known.pop((), None)
+    if len(known) != 1:
+        return None
+    return inferred_denial(layout, (match.start(), match.end() + 60), next(iter(known)))
+
+
 READERS: tuple[
     tuple[str, re.Pattern[str], Callable[[LogText, re.Match[str]], FoundDenial | None]], ...
 ] = (
@@ -189,6 +309,12 @@ READERS: tuple[
     ("vpcendpointpolicy", _ENDPOINT, _of_endpoint),
     ("usedtoassume", _NOT_ASSUMED, _not_assumed),
     ('"allowed":false', _DECODED, _decoded),
+    (".dkr.ecr.", _REGISTRY_REQUEST, _registry),
+    ("denied", _SOURCE_VERSION, _source_version),
+    ("authorized", _NAMED_ACTION, _named_action),
+    ("unhandlederror", _RUST_ERROR, _rust),
+    ("responseerror:403", _BOTO2_ERROR, _boto2),
+    ("urn:pulumi:", _PULUMI, _pulumi),
 )
 """Each with a text that the log must contain, without blanks: patterns that allow breaks anywhere
 are slow.

@@ -20,7 +20,7 @@ from leastpriv.diff.policy_diff import catalogue_actions
 from leastpriv.evidence.created_tags import with_unmet_conditions
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, Need, Outcome, Usage
+from leastpriv.models import Basis, DeniedBy, Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import NAMED, NAMED_WITHOUT_PATH
 from leastpriv.permissions.patterns import action_matches, folded, has_variable
@@ -29,12 +29,10 @@ from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import grants
 from leastpriv.policy.replay import ReplayEffect, grants_part, replay_need, replay_request
+from leastpriv.policy.template_functions import PLACEHOLDER
 
 ReplayedUsage = tuple[Usage, frozenset[ReplayEffect]]
 """A usage, and the effects of the policies on it in its regions."""
-# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`);
-# `${*}` is an escape.
-_PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
 class Entry(Struct, frozen=True):
@@ -94,6 +92,10 @@ class Difference(Struct, frozen=True):
     denied_in_part: tuple[Usage, ...] = ()
     """Denied on a partly known resource of which the policies allow a part, and not allowed since.
     """
+    denied_in_doubt: tuple[Usage, ...] = ()
+    """Denied, and not allowed since, where a condition or an unknown part of a file may allow it,
+    and AWS's denial does not refute that.
+    """
 
 
 def is_used(usages: Iterable[Usage]) -> bool:
@@ -130,38 +132,81 @@ def replay_usage(
         need = replace(need, basis=Basis.OBSERVED)  # a denied call of the action itself
     if usage.denial and usage.denial.mendable:
         need = with_unmet_conditions(need, documents)
-    return frozenset(
-        replay_need(need, principal, region, documents) for region in usage.regions or ("",)
-    )
+    regions = usage.regions or ("",)
+    effects = frozenset(replay_need(need, principal, region, documents) for region in regions)
+    if "unknown" not in effects or not _is_stated(usage):
+        return effects
+    certain = [document.certain_part() for document in documents]
+    effects = frozenset(replay_need(need, principal, region, certain) for region in regions)
+    return effects - {"implicitDeny"} | {"refuted"} if "implicitDeny" in effects else effects
+
+
+def _is_stated(usage: Usage) -> bool:
+    """Whether AWS states of a denial that no identity-based policy allows the action."""
+    denial = usage.denial
+    return denial is not None and denial.mendable and denial.denied_by is DeniedBy.IDENTITY
 
 
 def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
     """Classifies replayed usages into a difference."""
+    last_allowed = _LastAllowed(usage for usage, _ in usages)
     found: dict[str, list[Usage]] = {}
-    last_allowed: dict[str, datetime] = {}
-    for usage, _ in usages:
-        if usage.outcome is Outcome.ALLOWED:
-            action = usage.need.permission.action
-            last_allowed[action] = max(usage.last_seen, last_allowed.get(action, usage.last_seen))
-    for usage, said in usages:
-        kind, is_known = "", usage.outcome is not Outcome.UNKNOWN
-        if usage.denial and not usage.denial.mendable:
-            kind = "denied_elsewhere"
-        elif "explicitDeny" in said and is_known:
-            kind = "explicitly_denied"
-        elif said & {"implicitDeny", "explicitDeny"} and is_known:
-            kind = "missing"
-        elif "unknown" in said:
-            kind = "conditional"
-        elif (
-            usage.denial
-            and last_allowed.get(usage.need.permission.action, usage.last_seen) <= usage.last_seen
-        ):
-            # The policies may allow a role without its path, and AWS names the role so.
-            kind = "denied_in_part" if "allowedInPart" in said or may_have_path(usage.need) else ""
-        found.setdefault(kind, []).append(usage)
-    kinds = ("missing", "conditional", "explicitly_denied", "denied_elsewhere", "denied_in_part")
-    return Difference(entries, *(tuple(found.get(kind, ())) for kind in kinds))
+    for usage, effects in usages:
+        found.setdefault(_kind(usage, effects, last_allowed), []).append(usage)
+    return Difference(
+        entries=entries,
+        missing=tuple(found.get("missing", ())),
+        conditional=tuple(found.get("conditional", ())),
+        explicitly_denied=tuple(found.get("explicitly_denied", ())),
+        denied_elsewhere=tuple(found.get("denied_elsewhere", ())),
+        denied_in_part=tuple(found.get("denied_in_part", ())),
+        denied_in_doubt=tuple(found.get("denied_in_doubt", ())),
+    )
+
+
+def _kind(usage: Usage, effects: frozenset[ReplayEffect], last_allowed: _LastAllowed) -> str:
+    """Returns the field of a difference that lists a usage; empty for none."""
+    is_known = usage.outcome is not Outcome.UNKNOWN
+    if usage.denial and not usage.denial.mendable:
+        return "denied_elsewhere"
+    if "explicitDeny" in effects and is_known:
+        return "explicitly_denied"
+    if effects & {"implicitDeny", "explicitDeny"} and is_known:
+        return "missing"
+    if usage.denial and effects & {"refuted", "unknown"}:
+        if last_allowed.is_after(usage):
+            return ""
+        return "missing" if "refuted" in effects else "denied_in_doubt"
+    if "unknown" in effects:
+        return "conditional"
+    if usage.denial is None or last_allowed.is_after(usage, any_resource=True):
+        return ""
+    # The policies may allow a role without its path, and AWS names the role so.
+    is_in_part = "allowedInPart" in effects or may_have_path(usage.need)
+    return "denied_in_part" if is_in_part else ""
+
+
+class _LastAllowed:
+    """When the permissions of some usages were last allowed."""
+
+    def __init__(self, usages: Iterable[Usage]) -> None:
+        self._by_permission: dict[tuple[str, str], datetime] = {}
+        self._by_action: dict[str, datetime] = {}
+        for usage in usages:
+            if usage.outcome is not Outcome.ALLOWED:
+                continue
+            action, resource = usage.need.permission.action, usage.need.permission.resource
+            seen = usage.last_seen
+            pair = (action, resource)
+            self._by_action[action] = max(seen, self._by_action.get(action, seen))
+            self._by_permission[pair] = max(seen, self._by_permission.get(pair, seen))
+
+    def is_after(self, denied: Usage, *, any_resource: bool = False) -> bool:
+        """Whether what was denied was allowed later; a resource that is not known may be any."""
+        action, resource = denied.need.permission.action, denied.need.permission.resource
+        if any_resource or not denied.need.exact:
+            return self._by_action.get(action, denied.last_seen) > denied.last_seen
+        return self._by_permission.get((action, resource), denied.last_seen) > denied.last_seen
 
 
 def may_have_path(need: Need) -> bool:
@@ -391,7 +436,7 @@ def _is_template(document: Document) -> bool:
             *statement.not_resources,
         )
     )
-    return any(map(_PLACEHOLDER.search, texts))
+    return any(map(PLACEHOLDER.search, texts))
 
 
 def _most_similar(

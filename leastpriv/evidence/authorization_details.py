@@ -247,7 +247,7 @@ class _Reader(Struct):
         self.gaps += [Gap(GapKind.DENIAL_DETAILS, Scope(), detail, count)] if count > 0 else []
 
     def ask(self, requests: Sequence[DeniedRequest]) -> list[DeniedRequest]:
-        """Asks for what is not found yet, and returns the requests that AWS does not know (yet)."""
+        """Asks for the entities not found yet, and returns the requests that AWS does not know."""
         missing: list[DeniedRequest] = []
         for each in requests:
             if self.stopped or each.id in self.found:

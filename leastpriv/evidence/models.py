@@ -17,7 +17,19 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.cloudtrail.coverage import Coverage, silence_gaps
-from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Run, Scope, Usage
+from leastpriv.models import (
+    Call,
+    Denial,
+    Gap,
+    GapKind,
+    Need,
+    Origin,
+    Outcome,
+    Run,
+    RunOrigin,
+    Scope,
+    Usage,
+)
 from leastpriv.permissions.request import creates, new_ids
 
 
@@ -383,6 +395,29 @@ class Evidence(Struct, frozen=True):
     """Principal that issued the access keys (empty: unknown) -> number of calls signed with them.
     """
     created_tags: tuple[CreatedTags, ...] = ()
+    origins: Mapping[str, RunOrigin] = {}
+    """Run id -> the origin of the run, resolved once for each target; a run that is not in it is of
+    unknown origin.
+    """
+
+    def origin_of_run(self, run: str) -> Origin:
+        """Returns the origin of one run."""
+        known = self.origins.get(run)
+        return known.origin if known else Origin.UNKNOWN
+
+    def origin_of(self, usage: Usage) -> Origin:
+        """Returns the best origin of the runs of a usage: reviewed, else unknown, else unreviewed.
+
+        A usage without a run, as one that only a job log shows, is of unknown origin.
+        """
+        origins = {self.origin_of_run(run) for run in usage.runs}
+        if Origin.REVIEWED in origins:
+            return Origin.REVIEWED
+        return Origin.UNREVIEWED if origins == {Origin.UNREVIEWED} else Origin.UNKNOWN
+
+    def runs_of_origin(self, origin: Origin) -> frozenset[str]:
+        """Returns the ids of the runs of one origin."""
+        return frozenset(run.id for run in self.runs if self.origin_of_run(run.id) is origin)
 
     @property
     def span(self) -> timedelta:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.evidence.iam_paths import by_pattern
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Outcome, Run, Usage
+from leastpriv.models import Origin, Outcome, Run, Usage
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
 
 KEPT_DAYS = 400
@@ -290,7 +290,9 @@ def _latest(one: Mapping[_K, _V], other: Mapping[_K, _V]) -> dict[_K, _V]:
 
 def history_from_evidence(evidence: Evidence) -> UsageHistory:
     """Returns the allowed uses in the evidence, merged by resource pattern."""
-    runs = {run.id: run for run in evidence.runs}
+    # An unreviewed run shows a use, and no rhythm.
+    unreviewed = evidence.runs_of_origin(Origin.UNREVIEWED)
+    runs = {run.id: run for run in evidence.runs if run.id not in unreviewed}
     allowed = [
         usage
         for usage in evidence.usages

@@ -1,5 +1,5 @@
-"""Tries what the files of `leastpriv init` allow: the job's token, the login, and one request for
-each source.
+"""Tries what the files of `leastpriv init` allow: the job's token, the login, and each statement of
+the reader role.
 """
 
 from __future__ import annotations
@@ -8,21 +8,28 @@ import base64
 import json
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
-from leastpriv.aws.errors import aws_message, translate_errors
-from leastpriv.aws.session import Aws, assumed_environment, method_name, web_identity_environment
+from leastpriv.aws.errors import aws_message, error_code, translate_errors
+from leastpriv.aws.session import Aws, assumed_environment, web_identity_environment
 from leastpriv.errors import AwsError, InputError, LeastprivError
 from leastpriv.init.options import InitOptions, is_pattern
-from leastpriv.init.reader_role import READER, filled_values, trust_policy
+from leastpriv.init.probes import Check, answered, said, send_probes
+from leastpriv.init.reader_role import (
+    READER,
+    Values,
+    filled_values,
+    reader_grants,
+    trust_policy,
+)
 from leastpriv.permissions.patterns import matches
 
-_URL, _BEARER = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+_URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
+_BEARER = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 _SHOWN = (
     "iss", "aud", "sub", "repository", "repository_id", "repository_owner_id", "ref",
     "environment", "event_name",
@@ -36,14 +43,6 @@ _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
     "StringEqualsIgnoreCase": lambda one, other: one.casefold() == other.casefold(),
 }
 """The operators for equal or alike text; a condition with another one counts as fulfilled."""
-
-
-class Check(Struct, frozen=True):
-    """The result of one check; `works` is None for a piece of information."""
-
-    step: str
-    works: bool | None
-    detail: str
 
 
 def check_rows(checks: list[Check]) -> str:
@@ -77,7 +76,7 @@ def check_setup(target: InitOptions, environment: Mapping[str, str]) -> Iterator
         try:
             own = web_identity_environment(environment, role, token, target.region)
         except AwsError as error:
-            yield Check("assume", False, f"{role}: {_said(error)}")
+            yield Check("assume", False, f"{role}: {said(error)}")
             yield from _why_not_assumed(target, account, claims, environment)
             continue
         yield Check("assume", True, role)
@@ -97,30 +96,42 @@ def _with_credentials(target: InitOptions, environment: Mapping[str, str]) -> It
     note = "" if is_reader else f", not {READER}: the checks show what these may do"
     yield Check("credentials", None, f"{whose}{note}")
     if not is_reader and account in target.runs:
-        # Compares the deployed OIDC provider and trust policy with the tokens that GitHub will
-        # issue.
-        arn = target.provider(target.partition, account)
-        check, answer = _asked(
-            aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn
-        )
-        accepted = answer.get("ClientIDList", ())
-        if answer and target.audience not in accepted:
-            check = Check(
-                check.step, False, f"{arn} accepts {', '.join(accepted)}, not {target.audience}"
+        role = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
+        if role.code == "NoSuchEntity":
+            yield Check(
+                "role",
+                False,
+                f"the account has no role {READER}: deploy the template first ({READER}.yaml or"
+                f" {READER}.tf of leastpriv init)",
             )
-        yield check
-        check, answer = _asked(aws, "iam:GetRole", target.reader_arn(account), RoleName=READER)
-        yield check
-        for subject in target.subjects() if answer else ():
-            claims = {
-                "iss": f"https://{target.issuer}", "aud": target.audience,
-                "sub": subject.replace("*", "x"),
-                "repository": target.repository,
-                "repository_owner": target.repository.split("/")[0],
-            }  # fmt: skip
-            unmet = list(unmet_conditions(answer["Role"]["AssumeRolePolicyDocument"], claims))
-            yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
+            return
+        yield from _check_trust(target, aws, account, role)
     yield from _check_account(target, aws, environment, account)
+
+
+def _check_trust(target: InitOptions, aws: Aws, account: str, role: _Answer) -> Iterator[Check]:
+    """Compares the deployed OIDC provider and trust policy with the tokens that GitHub will
+    issue.
+    """
+    arn = target.provider(target.partition, account)
+    provider = _asked(aws, "iam:GetOpenIDConnectProvider", arn, OpenIDConnectProviderArn=arn)
+    accepted = provider.body.get("ClientIDList", ())
+    check = provider.check
+    if provider.body and target.audience not in accepted:
+        detail = f"{arn} accepts {', '.join(accepted)}, not {target.audience}"
+        check = Check(check.step, False, detail)
+    yield check
+    yield role.check
+    for subject in target.subjects() if role.body else ():
+        claims = {
+            "iss": f"https://{target.issuer}",
+            "aud": target.audience,
+            "sub": subject.replace("*", "x"),
+            "repository": target.repository,
+            "repository_owner": target.repository.split("/")[0],
+        }
+        unmet = list(unmet_conditions(role.body["Role"]["AssumeRolePolicyDocument"], claims))
+        yield Check("trust policy", not unmet, "; ".join(unmet) or f"accepts {subject}")
 
 
 def _check_account(
@@ -134,7 +145,7 @@ def _check_account(
         try:
             own = Aws.open(assumed_environment(aws, environment, role))
         except AwsError as error:
-            yield Check("assume", False, f"{role}: {_said(error)}")
+            yield Check("assume", False, f"{role}: {said(error)}")
             continue
         yield Check("assume", True, role)
         yield from _check_sources(target, own, other)
@@ -173,17 +184,15 @@ def _why_not_assumed(
     """
     ids = (str(claims.get("repository_owner_id", "")), str(claims.get("repository_id", "")))
     subjects = (*target.subjects(), *(target.subjects(*ids) if target.has_ids else ()))
-    trust, whose = (
-        trust_policy(target.provider(target.partition, account), target.audience, subjects),
-        "init writes",
+    trust: Mapping[str, Any] = trust_policy(
+        target.provider(target.partition, account), target.audience, subjects
     )
+    whose = "init writes"
     with suppress(LeastprivError):
         iam = Aws.open(environment, otherwise=target.region).client("iam")
         with translate_errors("reading the trust policy", "iam:GetRole"):
-            trust, whose = (
-                iam.get_role(RoleName=READER)["Role"]["AssumeRolePolicyDocument"],
-                "the account has",
-            )
+            trust = iam.get_role(RoleName=READER)["Role"]["AssumeRolePolicyDocument"]
+            whose = "the account has"
     unmet = list(unmet_conditions(trust, claims))
     yield from (
         Check("trust policy", False, f"{each} (the trust policy that {whose})") for each in unmet
@@ -195,8 +204,9 @@ def _why_not_assumed(
             else ""
         )
         detail = (
-            f"the token fulfils the trust policy that {whose}: compare it with the deployed"
-            f" one{by_id}, and check that the role and its OIDC provider exist"
+            f"the token fulfils the trust policy that {whose}: if nothing exists yet, deploy the"
+            f" template first; else compare it with the deployed one{by_id}, and check that the"
+            " role and its OIDC provider exist"
         )
         yield Check("trust policy", None, detail)
 
@@ -240,47 +250,87 @@ def _unmet(statement: Mapping[str, Any], issuer: str, claims: Mapping[str, Any])
 
 
 def _check_sources(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
-    sources, tried = target.sources, partial(_asked, aws)
+    """Checks each statement of the reader role in an account."""
+    sources = target.sources
     if "event-history" in sources:
-        for region in target.regions or (target.region,):
-            yield tried("cloudtrail:LookupEvents", region, region, MaxResults=1)[0]
-        if not target.regions:
-            yield tried("account:ListRegions", account)[0]
+        yield from _check_regions(target, aws)
     if {"s3-trail", "athena"} & {*sources}:
         yield from _check_bucket(target, aws, account)
-    if "log-group" in sources:
-        group = str(target.values["LogGroup"])
-        yield tried("logs:FilterLogEvents", group, logGroupName=group, limit=1)[0]
-    if "athena" in sources:
-        database, _, table = target.athena_table.rpartition("/")[2].partition(".")
-        found = {"CatalogName": "AwsDataCatalog", "DatabaseName": database, "TableName": table}
-        yield tried("athena:GetTableMetadata", target.athena_table, **found)[0]
-    if "roles" in sources:
-        yield tried("iam:ListRoles", account, MaxItems=1)[0]
     for principal, _ in target.targets:
-        kind, is_read = principal.kind.title(), f"live-{principal.kind}" in sources
-        if is_read and principal.account == account and not is_pattern(principal.arn):
-            yield tried(f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name})[0]
+        is_read = f"live-{principal.kind}" in sources and principal.account == account
+        if is_read and not is_pattern(principal.arn):
+            kind = principal.kind.title()
+            yield _asked(
+                aws, f"iam:Get{kind}", principal.arn, **{f"{kind}Name": principal.name}
+            ).check
+    values = _probe_values(target, aws, account)
+    grants = [
+        grant
+        for grant in reader_grants(sources, values)
+        if grant.sid not in _CHECKED_BY_REGION or not target.regions
+    ]
+    yield from send_probes(aws, grants, values)
 
 
-def _asked(
-    aws: Aws, action: str, about: str, region: str = "", **parameters: object
-) -> tuple[Check, Mapping[str, Any]]:
-    """Sends the request that an action is named after; returns AWS's answer too, empty if there is
-    none.
+_CHECKED_BY_REGION = ("ReadEventHistory", "FindRegions")
+"""Statements whose requests are sent in each region that the user names."""
+
+
+def _check_regions(target: InitOptions, aws: Aws) -> Iterator[Check]:
+    """Reads event history in each region; one line for all regions with the same failure."""
+    failed: dict[str, list[str]] = {}
+    for region in target.regions:
+        result = _asked(aws, "cloudtrail:LookupEvents", region, region, MaxResults=1)
+        if result.check.works:
+            yield result.check
+        else:
+            failed.setdefault(result.reason, []).append(region)
+    for reason, regions in failed.items():
+        yield Check("LookupEvents", False, f"{', '.join(regions)}: {reason}")
+
+
+def _probe_values(target: InitOptions, aws: Aws, account: str) -> Values:
+    """Returns what the probes name: the values of the reader role, and a role or user of the
+    account.
     """
+    values: dict[str, str | Sequence[str]] = {
+        **target.values,
+        "Account": account,
+        "Region": aws.region or target.region,
+    }
+    (folder,) = filled_values(str(values.get("TrailFolder", "")), {"Account": account})
+    values["TrailFolder"] = folder
+    for principal, _ in target.targets:
+        if principal.account == account:
+            # A role in place of a pattern: AWS checks its name before it looks for it.
+            name = principal.name.replace("*", "x").replace("?", "x")
+            values.setdefault(f"{principal.kind.title()}Name", name)
+            values.setdefault("TargetArn", principal.arn.replace("*", "x").replace("?", "x"))
+    return values
+
+
+class _Answer(Struct, frozen=True):
+    """The result of one request."""
+
+    check: Check
+    body: Mapping[str, Any] = {}
+    """AWS's answer; empty if there is none."""
+    reason: str = ""
+    """Why it failed; empty if it did not."""
+    code: str = ""
+    """AWS's error code; empty if there is none."""
+
+
+def _asked(aws: Aws, action: str, about: str, region: str = "", **parameters: object) -> _Answer:
+    """Sends the request that an action is named after."""
     service, _, operation = action.partition(":")
     try:
-        with translate_errors(f"trying {operation}", action):
-            answer = getattr(aws.client(service, region), method_name(operation))(**parameters)
+        body = answered(aws, service, operation, action, region, **parameters)
     except AwsError as error:
-        return Check(operation, False, f"{about}: {_said(error)}"), {}
-    return Check(operation, True, about), answer
-
-
-def _said(error: AwsError) -> str:
-    said = aws_message(error)
-    return f'AWS says "{said}". {error}' if said else str(error)
+        reason = said(error)
+        check = Check(operation, False, f"{about}: {reason}")
+        return _Answer(check, reason=reason, code=error_code(error))
+    return _Answer(Check(operation, True, about), body)
 
 
 def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check]:
@@ -288,29 +338,29 @@ def _check_bucket(target: InitOptions, aws: Aws, account: str) -> Iterator[Check
     bucket = str(target.values["TrailBucket"])
     (folder,) = filled_values(str(target.values["TrailFolder"]), {"Account": account})
     where = f"s3://{bucket}/{folder}"
-    step = "list"
     try:
         with translate_errors(f"listing {where}", "s3:ListBucket"):
             page = aws.client("s3").list_objects_v2(
                 Bucket=bucket, Prefix=f"{folder}CloudTrail/", MaxKeys=1
             )
-        yield Check(step, True, where)
-        step = "read"
-        keys = [str(each["Key"]) for each in page.get("Contents", ())]
-        if not keys:
-            yield Check(
-                step,
-                False,
-                f"{where}CloudTrail/ has no file: check prefix, organization and account",
-            )
-            return
+    except AwsError as error:
+        yield Check("list", False, said(error))
+        return
+    yield Check("list", True, where)
+    keys = [str(each["Key"]) for each in page.get("Contents", ())]
+    if not keys:
+        detail = f"{where}CloudTrail/ has no file: check prefix, organization and account"
+        yield Check("read", False, detail)
+        return
+    try:
         with translate_errors(f"reading s3://{bucket}/{keys[0]}", "s3:GetObject"):
             answer = aws.client("s3").get_object(Bucket=bucket, Key=keys[0])
             answer["Body"].read(1)
     except AwsError as error:
-        yield Check("decrypt" if "kms" in aws_message(error).lower() else step, False, _said(error))
+        step = "decrypt" if "kms" in aws_message(error).lower() else "read"
+        yield Check(step, False, said(error))
         return
-    yield Check(step, True, keys[0])
+    yield Check("read", True, keys[0])
     if key := answer.get("SSEKMSKeyId"):
         yield Check("decrypt", True, str(key))
     elif "kms" in target.sources:

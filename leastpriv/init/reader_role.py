@@ -91,6 +91,11 @@ def filled_values(text: str, values: Values) -> tuple[str, ...]:
     return (text,)
 
 
+def has_unknown_value(text: str) -> bool:
+    """Whether a value in braces is not filled in."""
+    return _VALUE.search(text) is not None
+
+
 def reader_policy(grants: Iterable[ReaderGrant], values: Values) -> dict[str, Any]:
     """Returns the role's IAM policy; `values` has every value, `Partition` and `Account` among
     them.

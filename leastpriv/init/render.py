@@ -12,7 +12,6 @@ import logging
 import shlex
 from collections.abc import Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -276,9 +275,7 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
             "In the deploy job, give configure-aws-credentials role-session-name: ${{"
             " github.run_id }}."
         )
-    if any(
-        fnmatchcase(f"repo:{target.repository}:pull_request", each) for each in target.subjects()
-    ):
+    if f"repo:{target.repository}:pull_request" in target.subjects():
         steps.append(
             "--subject accepts jobs of pull requests: each person who may open one can read the"
             " records."

@@ -62,6 +62,7 @@ _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
 READ_OBJECT = "object that the request names"
 """Derivation of an object that a service reads for the caller."""
 _NOT_PASSED = "not-passed"
+_LAUNCH = "ec2:RunInstances"
 _ALLOWED = Outcome.ALLOWED
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
@@ -148,8 +149,9 @@ def implied_needs(
         needs += _tagging_needs(call, facts, request, presence)
     if facts.transforms:
         needs += _transforms(call, facts.transforms)
-    if facts.operation == "ec2:RunInstances":
-        needs += (*_image_alias(call), *_root_volume(call, observed))
+    if facts.operation == _LAUNCH:
+        needs += _image_alias(call)
+    needs += _root_volume(call, observed)
     return needs
 
 
@@ -402,20 +404,28 @@ def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
 
 
 def _root_volume(call: Call, observed: Sequence[Need]) -> Iterator[Need]:
-    """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer names
-    the device's type.
+    """EC2 makes the volume of an image on Amazon EBS, though no request names it; only an answer
+    that names an instance store rules it out.
 
     "EC2-VPC-EBS: instance, image, security group, network interface, volume"
     (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html, read
-    2026-11-24).
+    2026-11-24). A launch template that another service starts has the same resources.
     """
-    is_on_ebs = ("rootdevicetype", "ebs") in request_values(call.response)
-    if is_on_ebs and not any(":volume/" in need.permission.resource for need in observed):
-        permission = Permission(
-            "ec2:RunInstances", f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*"
-        )
-        because = f"ec2:{call.name} makes the root volume of an image on Amazon EBS"
-        yield Need(permission, Basis.INFERRED, "a new volume, as the answer says", because)
+    launched = [need.permission.resource for need in observed if need.permission.action == _LAUNCH]
+    if not launched or any(":volume/" in resource for resource in launched):
+        return
+    values = request_values(call.response)
+    if ("rootdevicetype", "instance-store") in values:
+        return
+    is_answered = ("rootdevicetype", "ebs") in values
+    permission = Permission(
+        _LAUNCH, f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*"
+    )
+    because = f"{call.source.partition('.')[0]}:{call.name} launches an image on Amazon EBS"
+    derivation = (
+        "a new volume, as the answer says" if is_answered else "a new volume, as of most images"
+    )
+    yield Need(permission, Basis.INFERRED, derivation, because)
 
 
 def _transforms(call: Call, signs: Sequence[Mapping[str, str]]) -> Iterator[Need]:

@@ -77,6 +77,8 @@ class EventPlan(Struct, frozen=True):
     """
     compared_keys: frozenset[str]
     """Keys whose values are compared, be they texts or not."""
+    switched_keys: frozenset[str]
+    """Keys that cause a need by their presence, unless the request turns them off."""
 
     def for_keys(self, keys: frozenset[str]) -> EventPlan:
         """Returns the plan for requests with these keys, and no others that are read."""
@@ -111,8 +113,9 @@ def plan_of(source: str, name: str) -> EventPlan:
     is_of_two_apis = bool(second) and len(second) != len(event.actions)
     implied = implied_facts(event.operation)
     inner = tuple(facts.inner.items())
-    asked = [each.parameter for each in facts.triggers] + [rule.parameter for rule in facts.tags]
-    asked += [each for _, parameters in inner for each in parameters]
+    causes = [each.parameter for each in facts.triggers]
+    causes += [each for _, parameters in inner for each in parameters]
+    asked = causes + [rule.parameter for rule in facts.tags]
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
         *(key for _, parameters in implied.objects for key in parameters),
@@ -152,6 +155,7 @@ def plan_of(source: str, name: str) -> EventPlan:
             or any(facts_of_action(name).rules.on_all.startswith("has ") for name in names)
         ),
         compared_keys=frozenset(key_in(each) for each in asked if is_comparison(each)),
+        switched_keys=frozenset(key_in(each) for each in causes if not is_comparison(each)),
     )
 
 
@@ -249,7 +253,7 @@ class _ResponseReadError(Exception):
 
 
 class _UnreadResponse(Mapping[str, object]):
-    """Stands for any response that is not empty, and shows by an exception that a rule reads it."""
+    """Replaces any response that is not empty; an exception shows that a rule reads it."""
 
     def __bool__(self) -> bool:
         return True
@@ -271,6 +275,10 @@ def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object
     if not plan.is_decided_by_texts or (plan.shows_conditions and call.invoked_by):
         return None
     if plan.compared_keys and not plan.compared_keys <= request.by_key.keys():
+        return None
+    # Whether a parameter is turned on decides as well, and is no text.
+    presence = Presence(call, request)
+    if any(presence.has_switch(key) for key in plan.switched_keys.intersection(request.keys)):
         return None
     values = tuple(request.values)
     return (

@@ -355,6 +355,11 @@ def id_keys(event: str) -> frozenset[str]:
     return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
 
 
+_SWITCH = "enabled"
+"""Member that turns the parameter around it on or off."""
+_DEEPEST_SWITCH = 6
+
+
 class Presence(Struct, frozen=True, gc=False):
     """Which parameters a request has, as the fact tables ask for them."""
 
@@ -377,9 +382,10 @@ class Presence(Struct, frozen=True, gc=False):
     def has(self, parameter: str) -> bool:
         """Whether the request has a parameter as a table writes it.
 
-        `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or
-        with another. `key?member`: the query of one of its texts has the member. `key~text`: one of
-        its texts contains this. `!key`: it was not sent. Nothing: any request has it.
+        `key`: it is there, be it empty, and does not turn itself off. `key=text`, `key!=text`: it
+        is there with this text, or with another. `key?member`: the query of one of its texts has
+        the member. `key~text`: one of its texts contains this. `!key`: it was not sent. Nothing:
+        any request has it.
         """
         if not parameter:
             return True
@@ -388,7 +394,9 @@ class Presence(Struct, frozen=True, gc=False):
             return self.whole and not self._has_key(key)
         if not self._has_key(key):
             return False
-        return not sign or any(_agrees(sign, text, each) for each in self._texts(key))
+        if not sign:
+            return not self._is_turned_off(key)
+        return any(_agrees(sign, text, each) for each in self._texts(key))
 
     def is_filled(self, parameter: str) -> bool:
         """Whether the request has a parameter that is not empty."""
@@ -396,6 +404,15 @@ class Presence(Struct, frozen=True, gc=False):
         return self._has_key(key) and any(
             value or value not in _EMPTY for value in self._values(key)
         )
+
+    def has_switch(self, key: str) -> bool:
+        """Whether the request turns something under a key on or off."""
+        return any(True for value in self._values(key) for _ in _switches(value))
+
+    def _is_turned_off(self, key: str) -> bool:
+        """Whether all that the request has under a key is off: `[{"enabled": false}]`."""
+        switches = [switch for value in self._values(key) for switch in _switches(value)]
+        return bool(switches) and not any(switches)
 
     def _has_key(self, key: str) -> bool:
         return key in self.request.keys if self.request else any(True for _ in self._values(key))
@@ -431,6 +448,23 @@ class Presence(Struct, frozen=True, gc=False):
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, str | bool | int):
                     yield str(each).lower()
+
+
+def _switches(value: object) -> Iterator[bool]:
+    """Yields the values of all members `enabled` of a value, at any level."""
+    level = [value]
+    for _ in range(_DEEPEST_SWITCH):
+        deeper: list[object] = []
+        for each in level:
+            if isinstance(each, list):
+                deeper += each
+            elif isinstance(each, Mapping):
+                for name, item in each.items():
+                    if key_of(name) == _SWITCH and isinstance(item, bool | str):
+                        yield str(item).lower() == "true"
+                    else:
+                        deeper.append(item)
+        level = deeper[:MOST_VALUES]
 
 
 def _agrees(sign: str, text: str, found: str) -> bool:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from leastpriv.config.targets_file import Configuration, TargetEntry
     from leastpriv.evidence.run_logs import WorkflowRunLogs
     from leastpriv.pull_request.git_repository import GitRepository
-    from leastpriv.pull_request.github.repository import BranchStateStore, GitHubRepository
+    from leastpriv.pull_request.github.repository import GitHubRepository
+    from leastpriv.pull_request.github.state_branch import BranchStateStore
 
     Repository = GitRepository | GitHubRepository
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -106,7 +106,7 @@ def first_files(
     configuration = file.configuration
     if not configuration.discover:
         return None, ()
-    declined, failure = attempt(partial(declined_roles, file))
+    declined, failure = attempt(partial(declined_roles, file, run.settings.base))
     if failure:
         return None, (f"First files are not proposed: {failure}",)
     wanted = tuple(each for each in drafts if role_id(each.target.role) not in (declined or ()))
@@ -136,15 +136,16 @@ def first_files(
     return found, tuple(notes)
 
 
-def declined_roles(file: TargetsFile) -> tuple[str, ...]:
+def declined_roles(file: TargetsFile, base: str) -> tuple[str, ...]:
     """Returns the ids of the roles whose first files a person closed without merging; raises
     PullRequestError.
     """
-    host = file.repository.pull_requests if file.repository else None
+    host = file.repository.github if file.repository else None
     if host is None:
         return ()
     own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
-    declined = [each for each in host.closed_pull_requests(BRANCH) if each.declined]
+    closed = host.pull_requests.closed(BRANCH, base)
+    declined = [each for each in closed if each.declined]
     return tuple(
         role
         for each in declined
@@ -222,7 +223,6 @@ def all_targets(
         (each.settings.principal for each in run.targets), (entry.role for entry in patterns)
     )
     named = {each.role for each in run.targets}
-    paths = {each.policy_path for each in run.targets}
     found: list[Target] = []
     failed: list[TargetResult] = []
     notes: list[str] = []
@@ -230,16 +230,13 @@ def all_targets(
         roles, failure = attempt(partial(evidence.matches, entry, named))
         for role in roles or ():
             one, failure = attempt(partial(file.target, entry, role))
-            if one and one.policy_path in paths:
-                one, failure = (
-                    None,
-                    InputError(
-                        f"{entry.where}: {role} would have a policy-file of another target."
-                    ),
+            shared = _shared(one, (*run.targets, *found)) if one else ""
+            if shared:
+                failure = InputError(
+                    f"{entry.where}: {role} would have the {shared} of another target."
                 )
-            if one:
+            elif one:
                 found.append(one)
-                paths.add(one.policy_path)
             named.add(role)
         if isinstance(failure, NoCallsError):
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read. {failure}")
@@ -252,6 +249,17 @@ def all_targets(
         elif not roles:
             notes.append(f"{entry.where}: `{entry.role}` matches no role that was read.")
     return (*run.targets, *found), tuple(failed), tuple(notes)
+
+
+def _shared(target: Target, others: Iterable[Target]) -> str:
+    """Returns the input of which a target has the same value as another one; empty if none."""
+    for other in others:
+        if target.policy_path == other.policy_path:
+            return "policy-file"
+        is_same_branch = target.settings.branch == other.settings.branch
+        if is_same_branch and not (target.group and target.group == other.group):
+            return "branch"
+    return ""
 
 
 def _example(entry: TargetEntry) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.session_names import workflow_run_id
@@ -21,6 +22,12 @@ from leastpriv.errors import (
 )
 from leastpriv.evidence.created_resources import creating_usages
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.origins import (
+    Ask,
+    origins_by_login,
+    origins_by_majority,
+    resolve_origins,
+)
 from leastpriv.evidence.usage_history import (
     DeclinedPullRequest,
     KeepDecision,
@@ -31,14 +38,15 @@ from leastpriv.evidence.usage_history import (
     merge,
     pruned,
 )
-from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
+from leastpriv.models import Origin, Permission, Principal, Run, RunOrigin, Usage
 from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetHistory
 from leastpriv.pipeline.load_policies import changed_at, folder_of, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
-from leastpriv.proposal.addition_rules import naming_usages, origins_by_majority, run_origins
+from leastpriv.proposal.addition_rules import naming_usages
 from leastpriv.proposal.guards import history_state
 from leastpriv.proposal.models import History, HistoryState, ids_of_scope
+from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     COMMENT_MARKER,
     ClosedPullRequest,
@@ -158,7 +166,7 @@ _Answer = TypeVar("_Answer")
 
 
 def target_history(
-    run: RunContext, target: Target, base: str, missing: Sequence[Usage], evidence: Evidence
+    run: RunContext, target: Target, base: str, missing: Sequence[Usage]
 ) -> TargetHistory:
     """Reads what the repository and the store have about a target, whose policy lacks the usages
     `missing`.
@@ -166,7 +174,7 @@ def target_history(
     `base`: the commit of its policy; empty where that was read on disk.
     """
     requests, settings, scope_ids = _Requests(), target.settings, run.scope_ids(target)
-    host = target.repository.pull_requests if target.repository else None
+    host = target.repository.github if target.repository else None
     changed = requests.get(
         lambda: changed_at(target, base), None, "when the policy file was last changed"
     )
@@ -182,12 +190,16 @@ def target_history(
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
         return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
     closed = requests.get(
-        lambda: [pull for branch in target.branches for pull in host.closed_pull_requests(branch)],
+        lambda: [
+            pull
+            for branch in target.branches
+            for pull in host.pull_requests.closed(branch, settings.base)
+        ],
         list[ClosedPullRequest](),
         "what was declined earlier",
     )
     commands = requests.get(
-        lambda: list(host.comment_commands(settings.branch, settings.base)),
+        lambda: list(host.pull_requests.comment_commands(settings.branch, settings.base)),
         list[CommentCommand](),
         "what people said in comments",
     )
@@ -219,24 +231,8 @@ def target_history(
     known = merge(known, news)
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
-    unread = Origin(Trust.UNKNOWN, "runs whose branch GitHub did not say")
-    unknown: Mapping[str, Origin] = {run: unread for usage in missing for run in usage.runs}
-    runs = (*evidence.logged_runs, *evidence.runs)
-    makers = [*naming_usages(evidence, missing), *creating_usages(evidence.usages, missing)]
-    origins = requests.get(
-        lambda: run_origins(
-            missing, runs, _by_workflow_run(host.origin_lookup(settings.base), evidence), makers
-        ),
-        unknown,
-        "the branches that the runs deployed from",
-    )
-    for where in sorted(
-        {origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}
-    ):
-        _log.info(f"Not known where these runs came from: {where}")
     history = History(
         declined=_declined(known, own, scope_ids),
-        origins=origins,
         changed=changed,
         history_state=state,
         removed=removed,
@@ -245,20 +241,73 @@ def target_history(
     return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
 
 
-def _by_workflow_run(ask: Callable[[Run], Origin], evidence: Evidence) -> Callable[[Run], Origin]:
+class RunOrigins(Struct, frozen=True):
+    """The origin of each run, and whether GitHub answered."""
+
+    origins: Mapping[str, RunOrigin]
+    """By run id."""
+    failure: str = ""
+    """Why no pull request may be published: GitHub did not answer."""
+
+
+def run_origins(target: Target, missing: Sequence[Usage], evidence: Evidence) -> RunOrigins:
+    """Resolves the origin of each run, by its login and, where GitHub is asked, its workflow run.
+
+    Without an answer of GitHub the logins alone count, and other runs are of unknown origin.
+    """
+    settings = target.settings
+    reviewed_refs = settings.options.reviewed_refs
+    runs = (*evidence.runs, *evidence.logged_runs)
+
+    def by_login_alone(run: Run) -> RunOrigin | None:
+        if run.identity is None:
+            return None
+        return origin_without_github(run.identity, "", settings.base, reviewed_refs)
+
+    host = target.repository.github if target.repository else None
+    if host is None:
+        return RunOrigins(origins_by_login(runs, by_login_alone))
+    requests = _Requests()
+    unread = RunOrigin(Origin.UNKNOWN, "runs whose branch GitHub did not say")
+    unknown = {run.id: unread for run in runs} | origins_by_login(runs, by_login_alone)
+
+    def ask() -> dict[str, RunOrigin]:
+        lookup = host.origin_lookup(settings.base, reviewed_refs)
+        by_workflow_run = _by_workflow_run(lookup.by_workflow_run, evidence)
+        return resolve_origins(
+            evidence,
+            missing=missing,
+            naming=[
+                *naming_usages(evidence, missing),
+                *creating_usages(evidence.usages, missing),
+            ],
+            by_login=lookup.by_login,
+            ask=by_workflow_run,
+        )
+
+    origins = requests.get(ask, unknown, "the branches that the runs deployed from")
+    unclear = (each for each in origins.values() if each.origin is Origin.UNKNOWN)
+    for where in sorted({origin.where for origin in unclear}):
+        _log.info(f"Not known where these runs came from: {where}")
+    return RunOrigins(origins, " ".join(requests.failures[:1]))
+
+
+def _by_workflow_run(ask: Ask, evidence: Evidence) -> Ask:
     """Finds the origin of a run by the workflow run in its session name, or in that of its
     login.
     """
 
-    def of_run(run: Run) -> Origin:
+    def of_run(run: Run) -> RunOrigin:
         named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
         return ask(replace(run, session=named or run.session))
 
     by_majority = origins_by_majority(evidence.runs, of_run)
-    # GitHub itself names the run that wrote a log.
-    return lambda run: (
-        replace(of_run(run), mark="") if run in evidence.logged_runs else by_majority(run)
-    )
+
+    def of_any(run: Run) -> RunOrigin:
+        # GitHub itself names the run that wrote a log.
+        return replace(of_run(run), mark="") if run in evidence.logged_runs else by_majority(run)
+
+    return of_any
 
 
 def _declined(
@@ -267,7 +316,7 @@ def _declined(
     """Returns id of a change -> number of the pull request that declined it; GitHub's state
     overrides the store's.
     """
-    undone = {each.number for each in closed if not each.declined}
+    undone = {each.number for each in closed if each.undone}
     return {
         change: number
         for number, decline in sorted(memory.declined.items())
@@ -314,7 +363,7 @@ def _reverted(
     )
     found: dict[Permission, int] = {}
     for each in sorted(merged, key=lambda each: each.number, reverse=True):
-        before = _policy_at(host.parent_of(each.merge_commit), target)
+        before = _policy_at(host.branches.parent_of(each.merge_commit), target)
         after = _policy_at(each.merge_commit, target)
         for usage in denied if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
@@ -355,11 +404,11 @@ def answer_commands(content: PullRequestContent, target: Target, published: Publ
     """
     said = (each for each in content.history.said if each.pull_request == published.number)
     text = commands_answer(said, remembered=target.store is not None)
-    host = target.repository.pull_requests if target.repository else None
+    host = target.repository.github if target.repository else None
     if host is None or not (published.url and text):
         return ""
     try:
-        host.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
+        host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
     except PullRequestError as error:
         return f"The commands under #{published.number} could not be answered: {error}"
     return ""

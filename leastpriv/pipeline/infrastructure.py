@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.atomic_file import read_regular
 from leastpriv.config.settings import DeclaredPhases
+from leastpriv.declared.files import files_on_disk
 from leastpriv.errors import InputError
 from leastpriv.evidence.models import DeclaredNeeds, Evidence
 from leastpriv.models import Need, Outcome
@@ -75,15 +75,10 @@ class RepositoryVersion(Struct, frozen=True):
 
     @classmethod
     def on_disk(cls, root: Path = Path()) -> RepositoryVersion:
-        """Returns the files below a folder; one that cannot be read counts as missing."""
-
-        def read(name: str) -> bytes | None:
-            try:
-                return read_regular(root / name)
-            except OSError:
-                return None
-
-        return cls(read, partial(paths_on_disk, root))
+        """Returns the files below a folder; reading a link that leads out of it raises
+        InputError.
+        """
+        return cls(files_on_disk(root), partial(paths_on_disk, root))
 
     def folder(self, path: str, plan: str = "") -> TerraformFolder:
         """Returns what the expressions of a Terraform file can refer to; nothing for other files.
@@ -125,16 +120,19 @@ def read_plan(target: Target) -> str:
     """
     if not target.settings.terraform_plan:
         return ""
-    path = target.workspace / target.settings.terraform_plan
+    path = target.settings.terraform_plan
+    raw = files_on_disk(target.workspace)(path)
+    if raw is None:
+        raise InputError(f"The input terraform-plan names {path!r}, which is no file.")
     try:
-        text = read_regular(path).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
         raise InputError(
-            f"The input terraform-plan names {str(path)!r}, which cannot be read: {error}."
+            f"The input terraform-plan names {path!r}, which cannot be read: {error}."
         ) from error
     if '"planned_values"' not in text:
         raise InputError(
-            f"The input terraform-plan names {str(path)!r}, which is not the output of `terraform"
+            f"The input terraform-plan names {path!r}, which is not the output of `terraform"
             " show -json PLAN`: write that to a file, and name it."
         )
     return text
@@ -220,20 +218,20 @@ def read_changes(
         return []
     from leastpriv.declared.declarations import (
         ChangedResources,
+        StackFile,
         changed_resources,
         read_declarations,
         read_stack,
-        split_stack,
     )
     from leastpriv.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
-    committed = [name for name in settings.templates if after(split_stack(name)[1]) is not None]
+    committed = [name for name in settings.templates if after(StackFile.of(name).path) is not None]
     others = [name for name in settings.templates if name not in committed]
     earlier = {
         name: read_stack(name, before, place)
         for name in committed
-        if before(split_stack(name)[1]) is not None
+        if before(StackFile.of(name).path) is not None
     }
     versions = [(earlier.get(name), read_stack(name, after, place)) for name in committed]
     built = read_declarations(others, settings.plans, target.role, place, target.workspace)

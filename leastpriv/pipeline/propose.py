@@ -37,7 +37,7 @@ from leastpriv.pipeline.context import (
     TargetResult,
     TargetsFile,
 )
-from leastpriv.pipeline.history import target_history
+from leastpriv.pipeline.history import run_origins, target_history
 from leastpriv.pipeline.infrastructure import declarations_of, with_declarations
 from leastpriv.pipeline.load_policies import (
     AttachedPolicies,
@@ -53,7 +53,12 @@ from leastpriv.pipeline.load_policies import (
 from leastpriv.pipeline.publish import publish_all
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, with_closed_paths
+from leastpriv.proposal.escalation_paths import (
+    Escalation,
+    escalation_paths,
+    undecided_by,
+    with_closed_paths,
+)
 from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.models import (
     CheckResult,
@@ -238,7 +243,10 @@ def make_proposal(
         with_declarations(evidence, declarations, target), policies.in_force
     )
     difference = compare(policies.committed, list(policies.documents), evidence)
-    earlier = target_history(run, target, base, difference.missing, evidence)
+    known = run_origins(target, difference.missing, evidence)
+    evidence = replace(evidence, origins=known.origins)
+    earlier = target_history(run, target, base, difference.missing)
+    earlier = replace(earlier, failure=earlier.failure or known.failure)
     context = _report_context(
         target, policies, replace(found, evidence=evidence), difference, earlier.history
     )
@@ -302,7 +310,9 @@ def _report_context(
     )
     documents, committed = [*proposal.documents, *attached], policies.in_force
     escalation = Escalation(
-        escalation_paths(committed, target.role), escalation_paths(documents, target.role)
+        before=escalation_paths(committed, target.role),
+        after=escalation_paths(documents, target.role),
+        undecided_by=undecided_by(documents, target.role),
     )
     proposal = with_closed_paths(proposal, escalation)
     path, base = target.settings.boundary_file, policies.base

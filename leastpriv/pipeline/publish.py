@@ -17,9 +17,10 @@ from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import attempt
 from leastpriv.pipeline.context import PullRequestContent, RunContext, Target, TargetResult
 from leastpriv.pipeline.history import answer_commands, save_history
+from leastpriv.pipeline.holds import holds_of, holds_of_group
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.models import fingerprint, ids_with_scope
-from leastpriv.pull_request.lifecycle import controls_section
+from leastpriv.pull_request.lifecycle import Holds, controls_section
 from leastpriv.pull_request.models import (
     LineComment,
     Publication,
@@ -61,6 +62,8 @@ class GroupedPullRequest(Struct, frozen=True):
     """Whether such a pull request may change the file of a path."""
     options: PullRequestOptions
     comments: Sequence[LineComment] = ()
+    holds: Holds = Holds()
+    """What holds changes back, if nothing is proposed."""
 
 
 def publish_all(
@@ -113,6 +116,7 @@ def publish_together(
         ),
         comments=pull.comments,
         options=pull.options,
+        holds=pull.holds,
     )
     return _publish(publication, repository, now)
 
@@ -187,6 +191,7 @@ def _publish_content(
         ),
         comments=_line_comments([context]),
         options=settings.pull_request_options,
+        holds=holds_of(context, settings.options, now),
     )
     published = _publish(publication, repository, now)
     return published, unsaved or answer_commands(content, target, published)
@@ -280,5 +285,6 @@ def _publish_group(
         ),
         options=first.settings.pull_request_options,
         comments=_line_comments([each.context for each in contents]),
+        holds=holds_of_group(((run.scope_ids(each.target)[0], each) for each in members), run.now),
     )
     return publish_together(pull, repository, base, run.now)

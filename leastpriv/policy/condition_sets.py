@@ -13,7 +13,7 @@ from itertools import product
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.models import Condition, Permission
+from leastpriv.models import Condition, Permission, grouped
 from leastpriv.permissions.patterns import (
     escape_observed,
     has_variable,
@@ -331,9 +331,73 @@ def listed_rules(listed: Permission) -> Iterator[Rule]:
 
 
 def _rules(number: int, statement: Statement, document: Document | None = None) -> Iterator[Rule]:
-    unreadable = (
-        condition_of(document, statement) if document and not statement.conditions_readable else ""
-    )
+    for part, depends_on in _parts(statement):
+        yield from _rules_of_part(number, part, document, depends_on)
+
+
+def _parts(statement: Statement) -> Iterator[tuple[Statement, str]]:
+    """Yields the part of a statement that is certain, and one for each expression that may leave
+    entries out.
+
+    What an expression leaves out of a NotAction or NotResource is granted if it does.
+    """
+    if not statement.possible:
+        yield statement, statement.depends_on
+        return
+    for actions in _groups(statement, "NotAction", "Action"):
+        for resources in _groups(statement, "NotResource", "Resource"):
+            found = (statement.depends_on, actions.depends_on, resources.depends_on)
+            part = replace(
+                statement,
+                possible=(),
+                actions=actions.positive,
+                not_actions=actions.negated,
+                resources=resources.positive,
+                not_resources=resources.negated,
+            )
+            yield part, " and ".join(dict.fromkeys(filter(None, found)))
+
+
+class _Group(Struct, frozen=True):
+    """Entries of an element, or of its negation, that one expression may leave out."""
+
+    positive: tuple[str, ...] = ()
+    negated: tuple[str, ...] = ()
+    depends_on: str = ""
+
+
+def _groups(statement: Statement, negation: str, element: str) -> Iterator[_Group]:
+    lists = {
+        "Action": statement.actions,
+        "NotAction": statement.not_actions,
+        "Resource": statement.resources,
+        "NotResource": statement.not_resources,
+    }
+    is_negated = bool(lists[negation])
+    entries = lists[negation if is_negated else element]
+    possible = [each for each in statement.possible if each.key in (negation, element)]
+    open_entries = {each.text for each in possible}
+    certain = tuple(entry for entry in entries if entry not in open_entries)
+    by_expression = grouped([(each.depends_on, each.text) for each in possible])
+    if is_negated:
+        yield _Group(negated=entries)
+        if possible:
+            depends_on = " and ".join(by_expression)
+            everything = () if certain else ("*",)
+            yield _Group(positive=everything, negated=certain, depends_on=depends_on)
+        return
+    if certain or not possible:
+        yield _Group(positive=certain)
+    for expression, texts in by_expression.items():
+        yield _Group(positive=tuple(texts), depends_on=expression)
+
+
+def _rules_of_part(
+    number: int, statement: Statement, document: Document | None, depends_on: str
+) -> Iterator[Rule]:
+    unreadable = depends_on
+    if document and not statement.conditions_readable:
+        unreadable += condition_of(document, statement)
     rule = Rule(
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
+from leastpriv.permissions.patterns import has_variable
 from leastpriv.policy.locate import locate
 from leastpriv.policy.source import (
     PolicySource,
@@ -28,7 +29,14 @@ from leastpriv.policy.source import (
     rendered_source,
 )
 from leastpriv.policy.syntax_tree import Member, Node, decoded, json_value, minified
-from leastpriv.policy.template_functions import Parts, joined_text, known_text, parts_of
+from leastpriv.policy.template_functions import (
+    PLACEHOLDER,
+    Parts,
+    joined_text,
+    known_text,
+    parts_of,
+)
+from leastpriv.policy.template_values import described
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
 """Elements of a statement whose value is a string or a list of strings."""
@@ -48,6 +56,24 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 _NO_VALUES: Mapping[str, str] = MappingProxyType({})
 _NO_FOLDER = TerraformFolder()
+
+
+class PossibleEntry(Struct, frozen=True):
+    """An entry of which only the rendered template knows whether a list has it."""
+
+    key: str
+    """The element that has the list, `Action`."""
+    text: str
+    depends_on: str
+    """The expression that decides."""
+
+
+class EntryItems(Struct, frozen=True):
+    """For each entry of an element the index of the item of the file that makes it."""
+
+    key: str
+    """The element, `Action`."""
+    places: tuple[int, ...]
 
 
 class Statement(Struct, frozen=True):
@@ -79,8 +105,14 @@ class Statement(Struct, frozen=True):
     """1-based line on which the statement begins."""
     unknown_actions: tuple[str, ...] = ()
     """Those of `actions` of which only the rendered template knows the whole text; each may name
-    any action.
+    any action that its known parts allow.
     """
+    possible: tuple[PossibleEntry, ...] = ()
+    """Those of the lists that an expression may leave out."""
+    depends_on: str = ""
+    """The expression that may leave out the whole statement; empty if none may."""
+    items: tuple[EntryItems, ...] = ()
+    """Of the elements of which an item of the file makes several entries, or none."""
     fixed: tuple[tuple[str, str], ...] = ()
     """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and
     the reason.
@@ -89,7 +121,49 @@ class Statement(Struct, frozen=True):
     @property
     def meaning(self) -> Statement:
         """The statement without its place and its Sid."""
-        return replace(self, index=0, sid="", line=0, fixed=())
+        return replace(self, index=0, sid="", line=0, fixed=(), items=())
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the statement, and each of its actions and resources, is known in full."""
+        texts = (*self.resources, *self.not_resources)
+        is_known = not (self.unknown_actions or self.possible or self.depends_on)
+        return is_known and not any(map(has_variable, texts))
+
+    def unknown_parts(self) -> tuple[str, ...]:
+        """Returns the expressions that only the rendered template knows, each once."""
+        texts = (*self.unknown_actions, *self.resources, *self.not_resources)
+        found = [self.depends_on, *(each.depends_on for each in self.possible)]
+        found += [name for text in texts for name in PLACEHOLDER.findall(text)]
+        return tuple(dict.fromkeys(filter(None, found)))
+
+    def certain_part(self, *, keeps_variables: bool = False) -> Statement:
+        """Returns what the statement names whatever the unknown parts of the template are.
+
+        An entry with an unknown part names nothing then, and one with a policy variable only if
+        `keeps_variables`.
+        """
+        if self.is_certain:
+            return self
+        is_open = PLACEHOLDER.search if keeps_variables else has_variable
+        left_out = {(each.key, each.text) for each in self.possible}
+        left_out |= {("Action", entry) for entry in self.unknown_actions}
+        actions = tuple(each for each in self.actions if ("Action", each) not in left_out)
+        resources = tuple(
+            each
+            for each in self.resources
+            if ("Resource", each) not in left_out and not is_open(each)
+        )
+        is_empty = bool(self.depends_on) or any(map(is_open, self.not_resources))
+        if is_empty or (self.resources and not resources):
+            return replace(self, actions=(), not_actions=())
+        return replace(
+            self,
+            actions=actions,
+            resources=resources,
+            unknown_actions=(),
+            possible=(),
+        )
 
     def fixed_reason(self, entry: str) -> str:
         """Returns why an entry, or the whole statement, cannot be edited; empty if it can."""
@@ -139,6 +213,29 @@ class Document:
     def has_several_policies(self) -> bool:
         """Whether it is several policies of one Terraform folder, read together."""
         return self.source.format == "hcl" and "," in self.pointer
+
+    def certain_part(self, *, keeps_variables: bool = False) -> Document:
+        """Returns the policy with what it names whatever the unknown parts of its file are; the
+        indexes of its statements stay the same.
+        """
+        statements = tuple(
+            each.certain_part(keeps_variables=keeps_variables) for each in self.statements
+        )
+        return self.with_statements(statements)
+
+    def with_statements(self, statements: tuple[Statement, ...]) -> Document:
+        """Returns the document with other statements, to be evaluated and not to be edited."""
+        if statements == self.statements:
+            return self
+        return Document(
+            raw=self.raw,
+            pointer=self.pointer,
+            where=self.where,
+            version=self.version,
+            statements=statements,
+            source=self.source,
+            pseudo_parameters=self.pseudo_parameters,
+        )
 
     def as_json(self) -> Document:
         """Returns the policy rendered as JSON, in which every statement can be edited."""
@@ -276,7 +373,7 @@ class _Reader:
     ) -> None:
         self.source = source
         self.where = where
-        self.pseudo_parameters = pseudo_parameters
+        self.functions = source.functions(pseudo_parameters)
 
     def error(self, node: Node | Member, advice: str) -> PolicyFileError:
         return PolicyFileError(f"{self.where}: {self.source.position(node.start)}: {advice}.")
@@ -301,12 +398,12 @@ class _Reader:
                     " statement"
                 )
                 raise self.error(member.value, advice)
-        lists = {key: self.lists(node, key) for key in LISTS}
+        lists = {key: self.entries(node, key) for key in LISTS}
         escaped = not variables and any(
-            known_text(parts) is None for found in lists.values() for parts in found
+            known_text(entry.parts) is None for found in lists.values() for entry in found
         )
         texts = {
-            key: tuple(joined_text(parts, escaped=escaped) for parts in found)
+            key: tuple(joined_text(entry.parts, escaped=escaped) for entry in found)
             for key, found in lists.items()
         }
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
@@ -323,25 +420,28 @@ class _Reader:
             variables=variables or escaped,
             line=self.source.line(index, node),
             unknown_actions=tuple(
-                joined_text(p, escaped=escaped) for p in lists["Action"] if known_text(p) is None
+                text
+                for entry, text in zip(lists["Action"], texts["Action"], strict=True)
+                if known_text(entry.parts) is None
             ),
-            fixed=tuple(self.fixed(node)),
+            possible=tuple(_possible(lists, texts)),
+            depends_on=node.depends_on,
+            items=tuple(_items(lists)),
+            fixed=tuple(self.fixed(node, lists)),
         )
 
-    def fixed(self, node: Node) -> Iterator[tuple[str, str]]:
+    def fixed(self, node: Node, lists: Mapping[str, Sequence[_Entry]]) -> Iterator[tuple[str, str]]:
         """Yields what of a statement is not written in this file for it alone."""
         if node.fixed:
             yield "", node.fixed
         for key in ("Action", "NotAction", "Resource"):
             value = node.get_any_case(key)
-            for item in value.entries if value else ():
-                parts = self.parts(item) or ()
-                reason = item.fixed or (value.fixed if value else "")
-                if reason or (key == "Action" and known_text(parts) is None):
-                    yield (
-                        joined_text(parts),
-                        reason or "only the rendered template knows this action",
-                    )
+            for entry in lists[key]:
+                reason = entry.fixed or (value.fixed if value else "")
+                if not reason and key == "Action" and known_text(entry.parts) is None:
+                    reason = "only the rendered template knows this action"
+                if reason:
+                    yield joined_text(entry.parts), reason
 
     def string(self, node: Node, key: str) -> str:
         value = node.get_any_case(key)
@@ -350,27 +450,43 @@ class _Reader:
             raise self.error(value, f"{key} must be a string; correct the policy")
         return joined_text(parts or ())
 
-    def lists(self, node: Node, key: str) -> list[Parts]:
+    def entries(self, node: Node, key: str) -> list[_Entry]:
         value = node.get_any_case(key)
         if value is None:
             return []
-        found: list[Parts] = []
-        for item in value.entries:
-            parts = self.parts(item)
-            if parts is None:
+        found: list[_Entry] = []
+        for place, item in enumerate(value.entries):
+            inner = self.inner_entries(item, place)
+            if inner is None:
                 raise self.error(
                     item, f"{key} must be a string or a list of strings; render templates first"
                 )
-            if key == "NotAction" and known_text(parts) is None:
+            if key == "NotAction" and any(known_text(each.parts) is None for each in inner):
                 raise self.error(
                     item,
                     "what this NotAction leaves out is not known before the template is rendered",
                 )
-            found.append(parts)
+            found += inner
+        if not found and value.entries:
+            raise self.error(value, f"{key} is a function that makes no entry; name another")
         return found
 
+    def inner_entries(self, item: Node, place: int) -> list[_Entry] | None:
+        """Returns the entries that an item of a list makes; None if it makes none."""
+        if self.source.language != "cloudformation":
+            parts = self.parts(item)
+            if parts is None:
+                return None
+            return [_Entry(parts, place, item.depends_on, item.fixed)]
+        inner = self.functions.entries(item)
+        if inner is None or item.kind == "array":
+            return None
+        is_one = len(inner) == 1 and not inner[0].depends_on
+        fixed = "" if is_one else f"{described(item)} makes it"
+        return [_Entry(each.parts, place, each.depends_on, fixed) for each in inner]
+
     def parts(self, node: Node) -> Parts | None:
-        return parts_of(node, self.source.language, self.pseudo_parameters)
+        return parts_of(node, self.source.language, self.functions)
 
     def conditions(
         self, node: Node | None, variables: bool, escaped: bool
@@ -477,6 +593,38 @@ class _Reader:
                 raise self.error(
                     node, f"the key {format_names([member.key])} appears twice{case}; keep one"
                 )
+
+
+class _Entry(Struct, frozen=True):
+    """One entry of an element of a statement."""
+
+    parts: Parts
+    place: int
+    """Index of the item of the file that makes it."""
+    depends_on: str = ""
+    """The expression that decides whether it is there; empty if it is."""
+    fixed: str = ""
+    """Why no edit can write into it; empty if one can."""
+
+
+def _possible(
+    lists: Mapping[str, Sequence[_Entry]], texts: Mapping[str, Sequence[str]]
+) -> Iterator[PossibleEntry]:
+    """Yields the entries that an expression may leave out, and that are not also certain."""
+    for key, entries in lists.items():
+        certain = {
+            text for entry, text in zip(entries, texts[key], strict=True) if not entry.depends_on
+        }
+        for entry, text in zip(entries, texts[key], strict=True):
+            if entry.depends_on and text not in certain:
+                yield PossibleEntry(key, text, entry.depends_on)
+
+
+def _items(lists: Mapping[str, Sequence[_Entry]]) -> Iterator[EntryItems]:
+    for key, entries in lists.items():
+        places = tuple(entry.place for entry in entries)
+        if places != tuple(range(len(places))):
+            yield EntryItems(key, places)
 
 
 def _descendants(node: Node) -> Iterator[Node]:

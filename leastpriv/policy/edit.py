@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
+from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.json_writer import (
     JsonStyle,
     ListChanges,
@@ -218,7 +218,8 @@ def _splices(
     if changes.drop or changes.after:
         if not _settle(changes, entries, str.casefold):
             return None
-        splices += writer.rewrite_list(index, "Action", changes)
+        by_item = _by_item(changes, document.statements[index], "Action")
+        splices += writer.rewrite_list(index, "Action", by_item)
     return splices
 
 
@@ -230,7 +231,22 @@ def _resource_changes(document: Document, edit: ReplaceResources) -> ListChanges
     changes.after[min(changes.drop, default=len(entries) - 1)] += edit.insert
     if not _settle(changes, entries, str):
         raise ValueError(f"statement {edit.statement} would have no resource")
-    return changes
+    return _by_item(changes, document.statements[edit.statement], "Resource")
+
+
+def _by_item(changes: ListChanges, statement: Statement, key: str) -> ListChanges:
+    """Returns changes of entries as changes of the items of the file that make them.
+
+    An item goes only if all its entries go.
+    """
+    items = next((each.places for each in statement.items if each.key == key), None)
+    if items is None:
+        return changes
+    kept = {item for place, item in enumerate(items) if place not in changes.drop}
+    found = ListChanges({*items} - kept)
+    for place, entries in changes.after.items():
+        found.after[items[place] if place >= 0 else place] += entries
+    return found
 
 
 def _add_action_changes(

@@ -35,6 +35,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.source import format_names
 from leastpriv.policy.syntax_tree import Node, decoded, minified, position, read_json
 
+_NONE: frozenset[str] = frozenset()
 _Wildcard = tuple[str, int]
 """An entry with a wildcard, and the index of its statement."""
 
@@ -63,12 +64,23 @@ def _action_truth(statement: Statement, action: str) -> Truth:
     """Returns whether a statement names an action; None if an entry that only the template knows
     may name it.
     """
+    entries = statement.not_actions or statement.actions
+    possible = _possible(statement, "NotAction" if statement.not_actions else "Action")
+    certain = [each for each in entries if each not in possible] if possible else entries
+    truth: Truth = any(action_matches(pattern, action) for pattern in certain)
+    if not truth:
+        open_entries = (*possible, *map(with_any_text, statement.unknown_actions))
+        truth = None if any(action_matches(entry, action) for entry in open_entries) else False
     if statement.not_actions:
-        return not any(action_matches(pattern, action) for pattern in statement.not_actions)
-    if any(action_matches(pattern, action) for pattern in statement.actions):
-        return True
-    unknown = map(with_any_text, statement.unknown_actions)
-    return None if any(action_matches(entry, action) for entry in unknown) else False
+        truth = None if truth is None else not truth
+    return truth if truth is False or not statement.depends_on else None
+
+
+def _possible(statement: Statement, key: str) -> frozenset[str]:
+    """Returns the entries of an element that an expression may leave out."""
+    if not statement.possible:
+        return _NONE
+    return frozenset(each.text for each in statement.possible if each.key == key)
 
 
 @lru_cache(maxsize=32_768)
@@ -235,18 +247,25 @@ def _resource_coverage(statement: Statement, request: Request, context: Context)
         # IAM would not store a statement without Resource and NotResource, and its effect is
         # undocumented.
         return "unknown"
-    widest: _Coverage
+    possible = _possible(statement, "NotResource" if statement.not_resources else "Resource")
+    certain = [each for each in entries if each not in possible] if possible else entries
+    widest = _widest_coverage(certain, statement.variables, request, context)
+    if widest != "all" and possible:
+        open_coverage = _widest_coverage([*possible], statement.variables, request, context)
+        widest = widest if open_coverage == "none" else "unknown"
+    return _COMPLEMENT.get(widest, widest) if statement.not_resources else widest
+
+
+def _widest_coverage(
+    entries: Sequence[str], variables: bool, request: Request, context: Context
+) -> _Coverage:
     resource = request.resource
     if "$" not in resource and resource in entries:
-        widest = "all"
-    else:
-        # Of two texts without wildcards neither covers the other: a statement may list thousands.
-        others = (
-            [each for each in entries if _may_vary(each)] if not _may_vary(resource) else entries
-        )
-        found = {_entry_coverage(entry, statement.variables, request, context) for entry in others}
-        widest = next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
-    return _COMPLEMENT.get(widest, widest) if statement.not_resources else widest
+        return "all"
+    # Of two texts without wildcards neither covers the other: a statement may list thousands.
+    others = entries if _may_vary(resource) else [each for each in entries if _may_vary(each)]
+    found = {_entry_coverage(entry, variables, request, context) for entry in others}
+    return next((coverage for coverage in _WIDEST_FIRST if coverage in found), "none")
 
 
 _WIDEST_FIRST: tuple[_Coverage, ...] = ("all", "unknown", "part")

@@ -18,10 +18,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.hcl_document import document_node, normalized, policy_node
+from leastpriv.policy.hcl_document import (
+    document_node,
+    normalized,
+    policy_node,
+    without_options,
+)
 from leastpriv.policy.hcl_evaluate import Evaluator
-from leastpriv.policy.hcl_functions import is_known, plain_text
-from leastpriv.policy.hcl_module import Definition, ModuleScope, known_value, relocated
+from leastpriv.policy.hcl_functions import is_known, known_value, plain_text
+from leastpriv.policy.hcl_module import Definition, ModuleScope, paths_in, relocated
 from leastpriv.policy.hcl_references import known_arns
 from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, expressions_in, json_block
 from leastpriv.policy.source import PolicySource, TerraformFolder, format_names, rendered_source
@@ -68,7 +73,7 @@ def render_data_source(
     text = source.outer
     scope = _scope(text, where, source.folder, parameters)
     block = json_block(text, source.policy, ("data", _DATA_SOURCE, ""))
-    policy = normalized(document_node(scope, _file_name(where), block))
+    policy = without_options(normalized(document_node(scope, _file_name(where), block)))
     statements = policy.get("Statement")
     lines = tuple(line_of(text, node.start) for node in statements.items) if statements else ()
     rendered = json.dumps(json_value(policy), indent=2, ensure_ascii=False) + "\n"
@@ -127,7 +132,7 @@ def _reached(scope: ModuleScope, address: tuple[str, ...]) -> set[tuple[str, ...
 
 def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
     """Returns the addresses that a block's expressions name."""
-    paths = {path for each in expressions_in(block) for path in _paths(each)}
+    paths = {path for each in expressions_in(block) for path in paths_in(each)}
     return {
         path[:length] for path in paths for length in (2, 3) if path[:length] in scope.definitions
     }
@@ -405,7 +410,7 @@ def _names_role(
     node = scope.value(attribute.value, file)
     if any(plain_text(item) == role for item in (node, *node.items)):
         return True
-    return any(path[:2] in roles for path in _paths(attribute.value))
+    return any(path[:2] in roles for path in paths_in(attribute.value))
 
 
 def _managed(
@@ -417,7 +422,7 @@ def _managed(
     """Yields the policies whose ARNs an expression has, also by `each.value` of its block, a local
     or a module.
     """
-    for path in _paths(expression):
+    for path in paths_in(expression):
         address = path[:2]
         if address in followed:
             continue
@@ -440,7 +445,9 @@ def _document(scope: ModuleScope, block: Block, address: str) -> str:
     """
     attribute = block.attributes.get("policy")
     path = (
-        next(_paths(attribute.value), ()) if attribute and attribute.value.kind == "access" else ()
+        next(paths_in(attribute.value), ())
+        if attribute and attribute.value.kind == "access"
+        else ()
     )
     readers = (
         scope.uses[_DATA_SOURCE, path[2]]
@@ -448,11 +455,3 @@ def _document(scope: ModuleScope, block: Block, address: str) -> str:
         else 0
     )
     return ".".join(path[:3]) if readers == 1 else address
-
-
-def _paths(expression: Expression) -> Iterator[tuple[str, ...]]:
-    """Yields the references in an expression."""
-    if expression.kind == "access" and expression.parts[0].kind == "name":
-        yield tuple(part.text for part in expression.parts if part.kind in {"name", "attribute"})
-    for part in expression.parts:
-        yield from _paths(part)

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.errors import PolicyFileError
+from leastpriv.errors import PolicyFileError, TooLargeError
 from leastpriv.policy.hcl_evaluate import Evaluator
 from leastpriv.policy.hcl_functions import is_known, is_unknown, plain_text
 from leastpriv.policy.hcl_module import ModuleScope, relocated, unknown
@@ -41,7 +43,11 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
     """Returns the policy of a data source."""
     reader = _BlockReader(Evaluator(scope, file))
     statements = reader.statements_of(block, _SOURCES)
-    statements = _overridden(statements, reader.statements(block))
+    try:
+        statements = _overridden(statements, reader.statements(block))
+    except TooLargeError as error:
+        whole = unknown(".".join(block.labels), block.start, block.end)
+        statements.append(_unknown_statement(replace(whole, fixed=str(error))))
     statements = _overridden(statements, reader.statements_of(block, _OVERRIDES))
     at = block.start
     members = [
@@ -60,32 +66,72 @@ def document_node(scope: ModuleScope, file: str, block: Block) -> Node:
 def policy_node(scope: ModuleScope, file: str, expression: Expression) -> Node | None:
     """Returns the policy that an expression makes; None if it surely makes none."""
     evaluator = Evaluator(scope, file)
-    node: Node | None
     if expression.kind == "heredoc":
-        pieces: list[_Piece] = []
-        inside = False
-        for part in expression.parts:
-            if part.kind == "text":
-                pieces.append((part.text, part.start))
-                inside = _is_inside(part.text, inside)
-                continue
-            made = evaluator.value(part.parts[0])
-            text = minified(made) if made.kind in {"array", "object"} else made.text
-            pieces.append(
-                (f'"{text}"' if not inside and is_unknown(made) else text, -1 - part.start)
-            )
-        node = _json_node(pieces)
-    else:
-        node = evaluator.value(expression)
-        node = _parsed_text(node, expression, "it is a text in quotes; write it with jsonencode")
+        return _checked_policy(_heredoc_node(evaluator, expression))
+    node = evaluator.value(expression)
+    if node.kind != "choice":
+        return _checked_policy(_parsed_text(node, expression, _IN_QUOTES))
+    policies = [_checked_policy(_parsed_text(each, expression, _IN_QUOTES)) for each in node.items]
+    known = [each for each in policies if each is not None]
+    if not known:
+        return None
+    return _one_of(known, len(known) < len(policies), evaluator.source(expression))
+
+
+_IN_QUOTES = "it is a text in quotes; write it with jsonencode"
+
+
+def _heredoc_node(evaluator: Evaluator, expression: Expression) -> Node | None:
+    """Returns the JSON value of a heredoc."""
+    pieces: list[_Piece] = []
+    inside = False
+    for part in expression.parts:
+        if part.kind == "text":
+            pieces.append((part.text, part.start))
+            inside = _is_inside(part.text, inside)
+            continue
+        made = evaluator.value(part.parts[0])
+        if made.kind == "choice" or not_definite(made):
+            made = evaluator.unknown(part.parts[0])
+        text = minified(made) if made.kind in {"array", "object"} else made.text
+        is_whole = not inside and is_unknown(made)
+        pieces.append((f'"{text}"' if is_whole else text, -1 - part.start))
+    return _json_node(pieces)
+
+
+def _checked_policy(node: Node | None) -> Node | None:
+    """Returns a value as a policy with what its unknown parts may allow; None if it is none."""
     if node is None:
         return None
     if is_unknown(node):
-        everything = Member(
-            "Statement", node.start, node.end, Node("array", node.start, node.end, items=(node,))
-        )
+        listed = Node("array", node.start, node.end, items=(node,))
+        everything = Member("Statement", node.start, node.end, listed)
         return normalized(Node("object", node.start, node.end, members=(everything,)))
     return normalized(node) if node.kind == "object" and node.get_any_case("Statement") else None
+
+
+def _one_of(policies: Sequence[Node], may_be_none: bool, depends_on: str) -> Node:
+    """Returns the policy that has the statements of several, one of which is the policy."""
+    found: dict[str, Node] = {}
+    counts: Counter[str] = Counter()
+    for policy in policies:
+        value = policy.get_any_case("Statement")
+        for statement in value.entries if value else ():
+            text = minified(statement)
+            counts[text] += 1
+            found.setdefault(text, statement)
+    statements = []
+    for text, statement in found.items():
+        is_common = counts[text] == len(policies) and not may_be_none
+        cause = statement.depends_on or ("" if is_common else " ".join(depends_on.split()))
+        statements.append(replace(statement, depends_on=cause))
+    first = policies[0]
+    listed = Node("array", first.start, first.end, items=tuple(statements))
+    members = [
+        replace(each, value=listed) if each.key.casefold() == "statement" else each
+        for each in first.members
+    ]
+    return replace(first, members=tuple(members))
 
 
 def normalized(policy: Node) -> Node:
@@ -96,8 +142,9 @@ def normalized(policy: Node) -> Node:
     for member in policy.members:
         value = member.value
         if member.key.casefold() == "statement":
-            items = value.entries
-            found = [each for item in items for each in _statements(item)]
+            items = value.items if value.kind in {"array", "choice"} else (value,)
+            cause = "" if value.kind != "choice" else minified(value)
+            found = [each for item in items for each in _statements(item, cause)]
             single = value.kind == "object" and len(found) == 1
             value = (
                 found[0]
@@ -108,25 +155,140 @@ def normalized(policy: Node) -> Node:
     return replace(policy, members=tuple(members))
 
 
-def _statements(node: Node) -> Iterator[Node]:
-    if node.kind == "string":
-        yield _unknown_statement(node)
+def _statements(node: Node, depends_on: str = "") -> Iterator[Node]:
+    """Yields the statements that one entry of Statement may be."""
+    cause = node.depends_on or depends_on
+    if node.kind == "choice":
+        for each in node.items:
+            yield from _statements(each, cause or minified(node))
         return
+    if node.kind == "string":
+        yield replace(_unknown_statement(node), depends_on=cause)
+        return
+    node = replace(_with_settled_members(node), depends_on=cause)
     effect = node.get_any_case("Effect")
     not_action = node.get_any_case("NotAction")
-    if not_action and not is_known(not_action):
+    if not_action and not _has_known_texts(not_action):
         hidden = unknown(minified(not_action), not_action.start, not_action.end)
         hidden = replace(hidden, fixed="what its NotAction excludes is unknown")
         node = _with_member(node, not_action, "Action", hidden)
     if effect and not is_known(effect):
         for known in ("Allow", "Deny"):
             made = _with_member(node, effect, "Effect", replace(effect, text=known))
-            yield _maybe(made, effect, "its effect is an expression")
+            yield _maybe(made, effect.text, "its effect is an expression")
         return
     yield node
 
 
+def _has_known_texts(value: Node) -> bool:
+    """Returns whether the text of each entry is known, even if an expression may leave it out."""
+    return all(is_known(replace(item, depends_on="")) for item in value.entries)
+
+
+def _with_settled_members(statement: Node) -> Node:
+    """Returns a statement whose lists have one text an entry, and which has no other choices."""
+    members: list[Member] = []
+    for member in statement.members:
+        value = member.value
+        if member.key.casefold() in _LIST_KEYS:
+            value = _settled_list(value)
+        elif not_definite(value):
+            value = replace(
+                unknown(minified(value), value.start, value.end), fixed=_EXPRESSION_MADE
+            )
+        members.append(replace(member, value=value))
+    return replace(statement, members=tuple(members))
+
+
+_LIST_KEYS = frozenset({"action", "notaction", "resource", "notresource"})
+_EXPRESSION_MADE = "an expression makes it"
+
+
+def _settled_list(value: Node) -> Node:
+    """Returns a list in which each possible text is an entry of its own."""
+    if value.kind != "choice" and not any(item.kind == "choice" for item in value.items):
+        return value
+    if value.kind == "choice":
+        value = replace(value, kind="array", items=(value,))
+    items: list[Node] = []
+    for item in value.items:
+        if item.kind != "choice":
+            items.append(item)
+            continue
+        cause = item.depends_on or "which text an expression chooses"
+        items += (replace(each, depends_on=each.depends_on or cause) for each in item.items)
+    return replace(value, items=tuple(items))
+
+
+def not_definite(node: Node) -> bool:
+    """Returns whether an expression decides which parts a value has."""
+    if node.kind == "choice" or node.depends_on:
+        return True
+    return any(map(not_definite, node.items)) or any(
+        not_definite(member.value) for member in node.members
+    )
+
+
+def without_options(policy: Node) -> Node:
+    """Returns a policy for JSON, which has no place for what an expression may leave out.
+
+    Such a statement has an unknown condition; such entries are in a statement of their own.
+    """
+    members = []
+    for member in policy.members:
+        value = member.value
+        if member.key.casefold() == "statement":
+            items = tuple(part for each in value.entries for part in _rendered_parts(each))
+            value = replace(value, kind="array", text="", members=(), items=items)
+        members.append(replace(member, value=value))
+    return replace(policy, members=tuple(members))
+
+
+def _rendered_parts(statement: Node) -> Iterator[Node]:
+    open_lists = {
+        member.key: [item for item in member.value.entries if item.depends_on]
+        for member in statement.members
+        if member.key.casefold() in _LIST_KEYS
+    }
+    causes = dict.fromkeys(item.depends_on for items in open_lists.values() for item in items)
+    cause = " and ".join(causes)
+    if cause:
+        certain = _with_entries(statement, lambda item: not item.depends_on)
+        if certain is not None:
+            yield _under(certain, statement.depends_on)
+        whole = _with_entries(statement, lambda _: True)
+        if whole is not None:
+            yield _under(whole, statement.depends_on or cause)
+        return
+    yield _under(statement, statement.depends_on)
+
+
+def _with_entries(statement: Node, is_kept: Callable[[Node], bool]) -> Node | None:
+    """Returns a statement with some entries of its lists; None if a list would be empty."""
+    members: list[Member] = []
+    for member in statement.members:
+        value = member.value
+        if member.key.casefold() in _LIST_KEYS:
+            items = tuple(replace(item, depends_on="") for item in value.entries if is_kept(item))
+            if not items:
+                return None
+            value = replace(value, kind="array", text="", items=items, depends_on="")
+        members.append(replace(member, value=value))
+    return replace(statement, members=tuple(members))
+
+
+def _under(statement: Node, cause: str) -> Node:
+    """Returns a statement with an unknown condition."""
+    if not cause:
+        return statement
+    condition = unknown(cause, statement.start, statement.end)
+    kept = tuple(each for each in statement.members if each.key.casefold() != "condition")
+    member = Member("Condition", statement.start, statement.start, condition)
+    return replace(statement, members=(*kept, member), depends_on="")
+
+
 def _unknown_statement(node: Node) -> Node:
+    node = replace(node, depends_on="")
     values = {"Effect": replace(node, text="Allow"), "Action": node, "Resource": node}
     members = tuple(Member(key, node.start, node.start, value) for key, value in values.items())
     return Node(
@@ -134,7 +296,7 @@ def _unknown_statement(node: Node) -> Node:
         node.start,
         node.end,
         members=members,
-        fixed=node.fixed or "an expression makes it",
+        fixed=node.fixed or _EXPRESSION_MADE,
     )
 
 
@@ -145,12 +307,10 @@ def _with_member(node: Node, old: Node, key: str, value: Node) -> Node:
     return replace(node, members=tuple(members))
 
 
-def _maybe(node: Node, cause: Node, reason: str) -> Node:
+def _maybe(node: Node, cause: str, reason: str) -> Node:
     """Returns a statement that an expression may leave out."""
-    condition = unknown(cause.text or minified(cause), node.start, node.end)
-    kept = tuple(member for member in node.members if member.key.casefold() != "condition")
-    members = (*kept, Member("Condition", node.start, node.start, condition))
-    return replace(node, members=members, fixed=node.fixed or reason)
+    depends_on = node.depends_on or cause
+    return replace(node, depends_on=depends_on, fixed=node.fixed or reason)
 
 
 def _overridden(before: Sequence[Node], after: Iterable[Node]) -> list[Node]:
@@ -187,62 +347,51 @@ class _BlockReader:
                 continue
             node = self.evaluator.value(attribute.value)
             for item in node.entries:
-                item = _parsed_text(item, item, "it is a text")
-                inner = item.get_any_case("Statement")
-                if item.kind == "object" and inner:
-                    found += inner.entries
-                elif item.kind == "string" and item.text:
-                    found.append(_unknown_statement(item))
+                is_choice = item.kind == "choice"
+                cause = item.depends_on or (minified(item) if is_choice else "")
+                for each in item.items if is_choice else (item,):
+                    found += _statements_of_document(each, cause)
         return found
 
     def statements(self, block: Block) -> Iterator[Node]:
         """Yields the statements of a block's own `statement` and `dynamic` blocks."""
-        for reader, each, cause in self.each_block(block, "statement"):
-            for node in _statements(reader.statement(each)):
-                if reader is self:
+        for own in self.each_block(block, "statement"):
+            for node in _statements(own.reader.statement(own.block)):
+                if own.reader is self:
                     yield node
                     continue
-                made = relocated(node, each.start, each.end, "a dynamic block makes it")
-                yield _maybe(made, cause, made.fixed) if cause else made
+                place = own.block
+                made = relocated(node, place.start, place.end, "a dynamic block makes it")
+                yield _maybe(made, own.depends_on, made.fixed) if own.depends_on else made
 
-    def each_block(
-        self, body: Block, name: str
-    ) -> Iterator[tuple[_BlockReader, Block, Node | None]]:
-        """Yields blocks of a type with their readers; a node for those of which it is unknown how
-        many there are.
-        """
+    def each_block(self, body: Block, name: str) -> Iterator[_OwnBlock]:
+        """Yields the blocks of a type, and those that a dynamic block makes."""
         for block in body.blocks:
             if block.labels == (name,):
-                yield self, block, None
+                yield _OwnBlock(self, block)
             elif block.labels == ("dynamic", name):
                 yield from self.dynamic(block, name)
 
-    def dynamic(self, block: Block, name: str) -> Iterator[tuple[_BlockReader, Block, Node | None]]:
+    def dynamic(self, block: Block, name: str) -> Iterator[_OwnBlock]:
         content = next(block.named("content"), None)
         each = block.attributes.get("for_each")
         if content is None or each is None:
             return
         iterator = block.attributes.get("iterator")
         label = iterator.value.text if iterator else name
-        node = self.evaluator.value(each.value)
-        values = [(member.key, member.value) for member in node.members]
-        values += [
-            (str(place), item)
-            for place, item in enumerate(node.items or ((node,) if is_unknown(node) else ()))
-        ]
-        for key, value in values:
-            known_key = (
-                Node("string", 0, 0, key)
-                if not is_unknown(value)
-                else unknown(f"{label}.key", 0, 0)
-            )
-            members = (Member("key", 0, 0, known_key), Member("value", 0, 0, value))
+        for element in _elements(self.evaluator.value(each.value)):
+            self.evaluator.scope.budget.spend()
+            key = Node("string", 0, 0, element.key)
+            if is_unknown(element.value) or element.value.depends_on:
+                key = unknown(f"{label}.key", 0, 0)
+            value = replace(element.value, depends_on="")
+            members = (Member("key", 0, 0, key), Member("value", 0, 0, value))
             names = {label: Node("object", 0, 0, members=members)}
-            yield (
-                _BlockReader(self.evaluator.with_names(names)),
-                content,
-                value if is_unknown(value) else None,
-            )
+            reader = _BlockReader(self.evaluator.with_names(names))
+            cause = element.value.depends_on or element.depends_on
+            if is_unknown(element.value):
+                cause = element.value.text
+            yield _OwnBlock(reader, content, cause)
 
     def statement(self, block: Block) -> Node:
         at = block.start
@@ -278,9 +427,7 @@ class _BlockReader:
         node = self.evaluator.value(expression)
         if node.kind == "literal" or (expression.kind == "tuple" and not expression.parts):
             return None
-        if node.kind != "string" and not (
-            node.items and all(item.kind == "string" for item in node.items)
-        ):
+        if not _is_text(node) and not (node.items and all(map(_is_text, node.items))):
             # An empty list from an input has entries where the module is used.
             node = self.evaluator.unknown(expression)
         return with_policy_variables(node)
@@ -290,8 +437,9 @@ class _BlockReader:
         by type.
         """
         found: dict[str, list[Node]] = {}
-        for reader, each, _ in self.each_block(block, key):
-            kind, listed = reader.text(each, "type"), reader.listed(each, "identifiers")
+        for own in self.each_block(block, key):
+            kind = own.reader.text(own.block, "type")
+            listed = own.reader.listed(own.block, "identifiers")
             found.setdefault(kind.text if kind else "", []).extend(listed.entries if listed else ())
         if not found:
             return None
@@ -307,15 +455,16 @@ class _BlockReader:
         policy_model.go.
         """
         found: dict[str, dict[str, list[Node]]] = {}
-        for reader, each, cause in self.each_block(block, "condition"):
-            test, variable = reader.text(each, "test"), reader.text(each, "variable")
-            operator, key = (
-                plain_text(test) if test else None,
-                plain_text(variable) if variable else None,
-            )
-            values = reader.listed(each, "values")
-            if cause or operator is None or key is None or values is None:
-                return self.evaluator.unknown(Expression("other", each.start, each.end))
+        for own in self.each_block(block, "condition"):
+            test = own.reader.text(own.block, "test")
+            variable = own.reader.text(own.block, "variable")
+            operator = plain_text(test) if test else None
+            key = plain_text(variable) if variable else None
+            values = own.reader.listed(own.block, "values")
+            is_open = values is None or own.depends_on or not_definite(values)
+            if operator is None or key is None or values is None or is_open:
+                place = own.block
+                return self.evaluator.unknown(Expression("other", place.start, place.end))
             found.setdefault(operator, {}).setdefault(key, []).extend(values.entries)
         if not found:
             return None
@@ -323,6 +472,53 @@ class _BlockReader:
             (operator, _object((key, _array(nodes)) for key, nodes in keys.items()))
             for operator, keys in found.items()
         )
+
+
+class _OwnBlock(Struct, frozen=True):
+    """A block with its reader."""
+
+    reader: _BlockReader
+    block: Block
+    depends_on: str = ""
+    """The expression that decides whether it is there; empty if it is."""
+
+
+class _Element(Struct, frozen=True):
+    """What a dynamic block makes one block of."""
+
+    key: str
+    value: Node
+    depends_on: str = ""
+
+
+def _elements(collection: Node, depends_on: str = "") -> Iterator[_Element]:
+    if collection.kind == "choice":
+        for each in collection.items:
+            yield from _elements(each, minified(collection))
+        return
+    for member in collection.members:
+        yield _Element(member.key, member.value, depends_on)
+    items = (collection,) if is_unknown(collection) else collection.items
+    for place, item in enumerate(items):
+        yield _Element(str(place), item, depends_on)
+
+
+def _is_text(node: Node) -> bool:
+    return node.kind == "string" or (node.kind == "choice" and all(map(_is_text, node.items)))
+
+
+def _statements_of_document(item: Node, depends_on: str) -> Iterator[Node]:
+    """Yields the statements of another document, which an expression may leave out."""
+    item = _parsed_text(item, item, "it is a text")
+    inner = item.get_any_case("Statement")
+    if item.kind == "object" and inner:
+        statements = inner.entries
+    elif item.kind == "string" and item.text:
+        statements = (_unknown_statement(item),)
+    else:
+        return
+    for each in statements:
+        yield replace(each, depends_on=each.depends_on or depends_on)
 
 
 def _object(members: Iterable[tuple[str, Node]]) -> Node:

@@ -2,22 +2,30 @@
 
 A text keeps Terraform's spelling: an unknown part is `${…}`, a plain `${` is `$${`. A value that
 the edited file does not write itself, or writes for several readers, carries the reason in
-`Node.fixed`.
+`Node.fixed`. Where an unknown test chooses, a list has the entries of all its branches, and any
+other value is a choice.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
+from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.errors import TooLargeError
 from leastpriv.policy.hcl_functions import (
     FUNCTIONS,
+    array,
+    entries_of,
     has_places,
     is_known,
+    is_unknown,
     plain_text,
+    size_of_result,
     text_node,
     truth_node,
 )
@@ -26,11 +34,14 @@ from leastpriv.policy.hcl_references import resolve
 from leastpriv.policy.hcl_syntax import Expression, read_expression
 from leastpriv.policy.syntax_tree import Member, Node, NodeKind, minified
 
-_MOST_EVALUATED = 200_000
-"""Expressions in one folder; a large policy has some thousands."""
 _CONSTANTS: Mapping[str, NodeKind] = {"text": "string", "number": "number", "literal": "literal"}
-_MOST_NODES = 20_000
-"""Entries of one value."""
+_MOST_ALTERNATIVES = 16
+"""Values of one choice; beyond that it is an unknown."""
+_DEEPEST = 110
+"""Evaluations inside one another; real modules have some twenty."""
+_MADE = "an expression makes it"
+_RESOURCE = re.compile(r"\$\{((?:data\.)?[a-z0-9]+_\w+\.[\w-]+)\}")
+"""An unknown that is a resource as a whole."""
 
 
 class Evaluator:
@@ -49,177 +60,319 @@ class Evaluator:
         return Evaluator(self.scope, self.file, {**self.names, **names}, self.text)
 
     def value(self, expression: Expression) -> Node:
-        """Evaluates an expression; after too many, each is an unknown."""
-        self.scope.evaluated += 1
-        if self.scope.evaluated > _MOST_EVALUATED:
-            return self.unknown(expression)
+        """Evaluates an expression; one beyond the budget is an unknown with that reason."""
+        try:
+            return self.evaluate(expression)
+        except TooLargeError as error:
+            return replace(self.unknown(expression), fixed=str(error))
+
+    def evaluate(self, expression: Expression) -> Node:
+        """Evaluates an expression.
+
+        Raises:
+            TooLargeError: The budget of the folder is spent.
+        """
+        self.scope.budget.spend()
         if kind := _CONSTANTS.get(expression.kind):
             return Node(kind, expression.start, expression.end, expression.text)
         made: Callable[[Expression], Node | None] | None = getattr(
             self, f"_{expression.kind}", None
         )
-        found = made(expression) if made else None
+        if made is None or self.scope.nesting.depth >= _DEEPEST:
+            return self.unknown(expression)
+        self.scope.nesting.depth += 1
+        try:
+            found = made(expression)
+        finally:
+            self.scope.nesting.depth -= 1
         return self.unknown(expression) if found is None else found
 
     def unknown(self, expression: Expression) -> Node:
         """Returns the unknown that an expression is."""
-        text = self.text[expression.start : expression.end]
+        text = self.source(expression)
         for name, value in self.names.items():
             # Two unknowns are equal only if they are spelled alike.
-            text += f" {name}={minified(value)}" if re.search(rf"\b{name}\b", text) else ""
+            if re.search(rf"\b{re.escape(name)}\b", text):
+                text += f" {name}={minified(value)}"
         return unknown(text, expression.start, expression.end)
+
+    def source(self, expression: Expression) -> str:
+        """Returns an expression as the file has it."""
+        return self.text[expression.start : expression.end]
 
     def made(self, expression: Expression, node: Node) -> Node:
         """Returns a value that an expression computes."""
-        return self.relocated(node, expression, "an expression makes it")
+        return self.relocated(node, expression, _MADE)
 
     def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
-        """Returns a value at the place of an expression that only refers to it; a huge one is an
-        unknown.
-        """
-        rest, count = [node], 0
-        while rest and count <= _MOST_NODES:
-            each = rest.pop()
-            rest += [*each.items, *(member.value for member in each.members)]
-            count += 1
-        if count > _MOST_NODES:
-            return self.unknown(expression)
+        """Returns a value at the place of an expression that only refers to it."""
+        self.scope.budget.spend(steps=_size(node))
         return relocated(node, expression.start, expression.end, reason)
+
+    def either(
+        self, expression: Expression, alternatives: Iterable[Node], depends_on: str = ""
+    ) -> Node:
+        """Returns a value that is one of several.
+
+        Args:
+            expression: The expression that makes it.
+            alternatives: The values, choices among them.
+            depends_on: What chooses; by default the expression itself.
+        """
+        unique: dict[str, Node] = {}
+        for alternative in alternatives:
+            for each in alternative.items if alternative.kind == "choice" else (alternative,):
+                unique.setdefault(minified(each), each)
+        found = [*unique.values()]
+        if len(found) == 1:
+            return self.made(expression, found[0])
+        cause = depends_on or " ".join(self.source(expression).split())
+        if any(each.kind == "array" for each in found):
+            lists = [_list_of(each) for each in found]
+            if None not in lists:
+                union = array(_union([each for each in lists if each is not None], cause))
+                return self.made(expression, union)
+        if len(found) > _MOST_ALTERNATIVES:
+            return self.unknown(expression)
+        return self.made(expression, Node("choice", 0, 0, items=tuple(found)))
 
     def _template(self, expression: Expression) -> Node:
         parts = expression.parts
         if len(parts) == 1 and parts[0].kind == "interpolation":
             # An interpolation alone keeps the type of its value.
-            return replace(
-                self.value(parts[0].parts[0]), start=expression.start, end=expression.end
-            )
-        return Node(
-            "string", expression.start, expression.end, "".join(map(self.template_text, parts))
-        )
+            node = self.evaluate(parts[0].parts[0])
+            return replace(node, start=expression.start, end=expression.end)
+        texts = self.template_texts(parts)
+        nodes = [Node("string", expression.start, expression.end, text) for text in texts]
+        return nodes[0] if len(nodes) == 1 else self.either(expression, nodes)
 
     _heredoc = _template
 
-    def template_text(self, part: Expression) -> str:
-        """Returns the text of a part of a template."""
+    def template_texts(self, parts: Sequence[Expression]) -> list[str]:
+        """Returns the possible texts of the parts of a template together."""
+        slots = [self.part_texts(part) for part in parts]
+        count = 1
+        for slot in slots:
+            count *= len(slot)
+        if count > _MOST_ALTERNATIVES:
+            for place, slot in enumerate(slots):
+                if len(slot) > 1:
+                    slots[place] = [self.unknown(parts[place].parts[0]).text]
+            count = 1
+        self.scope.budget.spend(characters=count * sum(max(map(len, slot)) for slot in slots))
+        return ["".join(chosen) for chosen in product(*slots)]
+
+    def part_texts(self, part: Expression) -> list[str]:
+        """Returns the possible texts of a part of a template."""
         if part.kind == "text":
-            return part.text
-        node = self.value(part.parts[0])
-        if node.kind in {"object", "array"}:
-            # jsonencode is the value itself here.
-            return (
-                minified(node) if part.parts[0].kind == "call" else self.unknown(part.parts[0]).text
-            )
-        return node.text
+            return [part.text]
+        inner = part.parts[0]
+        node = self.evaluate(inner)
+        if node.kind == "choice":
+            return [self._text(item, inner) for item in node.items]
+        return [self._text(node, inner)]
+
+    def _text(self, node: Node, expression: Expression) -> str:
+        if node.kind not in {"object", "array"}:
+            return node.text
+        # jsonencode is the value itself here.
+        if expression.kind == "call" and not _is_open(node):
+            self.scope.budget.spend(steps=_size(node))
+            return minified(node)
+        return self.unknown(expression).text
 
     def _tuple(self, expression: Expression) -> Node:
-        items = tuple(map(self.value, expression.parts))
+        items = tuple(map(self.evaluate, expression.parts))
         return Node("array", expression.start, expression.end, items=items)
 
     def _object(self, expression: Expression) -> Node | None:
         members: dict[str, Member] = {}
         for key, value in zip(expression.parts[::2], expression.parts[1::2], strict=True):
-            name = plain_text(self.value(key))
+            name = plain_text(self.evaluate(key))
             if name is None:
                 return None
-            members[name] = Member(name, key.start, key.end, self.value(value))
+            members[name] = Member(name, key.start, key.end, self.evaluate(value))
         return Node("object", expression.start, expression.end, members=tuple(members.values()))
 
     def _call(self, expression: Expression) -> Node | None:
-        arguments = list(map(self.value, expression.parts))
+        arguments = list(map(self.evaluate, expression.parts))
         if expression.spread and arguments:
             last = arguments.pop()
-            if last.kind != "array":
+            if last.kind != "array" or any(item.depends_on for item in last.items):
                 return None
             arguments += last.items
         if expression.text == "templatefile":
-            found = self._file(arguments)
-            if found is None or len(arguments) != 2 or arguments[1].kind != "object":
-                return None
-            names = {member.key: member.value for member in arguments[1].members}
-            text = f"<<END_OF_TEMPLATE\n{found[1]}\nEND_OF_TEMPLATE"
-            inner = Evaluator(self.scope, found[0], names, f"x = {text}\n")
-            whole = "".join(map(inner.template_text, read_expression(text).parts)).removesuffix(
-                "\n"
-            )
-            reason = f"it is in the template {found[0]}"
-            return relocated(Node("string", 0, 0, whole), expression.start, expression.end, reason)
+            return self._template_file(expression, arguments)
         if expression.text == "file":
             found = self._file(arguments)
-            return found and self.relocated(text_node(found[1]), expression, f"it is in {found[0]}")
+            if found is None:
+                return None
+            return self.relocated(text_node(found.text), expression, f"it is in {found.name}")
+        if expression.text == "try":
+            return self._first_without_error(expression, arguments)
+        if expression.text == "lookup" and len(arguments) > 1:
+            return self._looked_up(expression, arguments)
+        if expression.text == "element" and arguments and not has_places(arguments[0]):
+            items = arguments[0].items
+            chosen = [replace(item, depends_on="") for item in items]
+            return self.either(expression, chosen) if chosen else None
+        if not any(argument.kind == "choice" for argument in arguments):
+            return self._applied(expression, arguments)
+        combinations = self._combinations(arguments)
+        results = [self._applied(expression, chosen) for chosen in combinations]
+        known = [result for result in results if result is not None]
+        if len(known) < len(results) or not known:
+            return None
+        return self.either(expression, known)
+
+    def _applied(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
+        """Returns the result of a function on arguments that are no choices."""
         function = FUNCTIONS.get(expression.text)
+        if function is None:
+            return None
+        self.scope.budget.spend(characters=size_of_result(expression.text, arguments))
+        self.scope.budget.spend(steps=sum(len(each.items) for each in arguments))
         try:
-            node = function(*arguments) if function else None
+            node = function(*arguments)
         except (ValueError, IndexError, TypeError, ZeroDivisionError):
             return None
-        if node and node.kind == "array":
-            # Functions on lists pass on entries, which remain where they are written, or make new
-            # ones.
-            items = tuple(item if item.end else self.made(expression, item) for item in node.items)
-            return replace(node, start=expression.start, end=expression.end, items=items)
         if node is None or any(node is argument for argument in arguments):
             return node
-        return self.made(expression, node)
+        if node.kind != "array":
+            return self.made(expression, node)
+        # Functions on lists pass on entries, which remain where they are written, or make new
+        # ones.
+        items = tuple(item if item.end else self.made(expression, item) for item in node.items)
+        return replace(node, start=expression.start, end=expression.end, items=items)
 
-    def _file(self, arguments: Sequence[Node]) -> tuple[str, str] | None:
+    def _combinations(self, arguments: Sequence[Node]) -> list[tuple[Node, ...]]:
+        """Returns the arguments of a call for each of the values that choices may have."""
+        slots = [each.items if each.kind == "choice" else (each,) for each in arguments]
+        count = 1
+        for slot in slots:
+            count *= len(slot)
+        return [*product(*slots)] if count <= _MOST_ALTERNATIVES else []
+
+    def _template_file(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
+        found = self._file(arguments)
+        if found is None or len(arguments) != 2 or arguments[1].kind != "object":
+            return None
+        names = {member.key: member.value for member in arguments[1].members}
+        text = f"<<END_OF_TEMPLATE\n{found.text}\nEND_OF_TEMPLATE"
+        inner = Evaluator(self.scope, found.name, names, f"x = {text}\n")
+        reason = f"it is in the template {found.name}"
+        texts = inner.template_texts(read_expression(text).parts)
+        nodes = [Node("string", 0, 0, each.removesuffix("\n"), fixed=reason) for each in texts]
+        if len(nodes) > 1:
+            return self.either(expression, nodes)
+        return self.relocated(nodes[0], expression, reason)
+
+    def _file(self, arguments: Sequence[Node]) -> _File | None:
         name = plain_text(arguments[0]) if arguments else None
         path = posixpath.normpath(name) if name else ""
-        return (path, self.scope.folder.files[path]) if path in self.scope.folder.files else None
+        if path not in self.scope.folder.files:
+            return None
+        text = self.scope.folder.files[path]
+        self.scope.budget.spend(characters=len(text), files=1)
+        return _File(path, text)
+
+    def _first_without_error(
+        self, expression: Expression, arguments: Sequence[Node]
+    ) -> Node | None:
+        """Returns the value of `try`: a failure of an argument shows as an unknown."""
+        possible: list[Node] = []
+        for argument in arguments:
+            possible.append(argument)
+            if is_known(argument):
+                break
+        return self.either(expression, possible) if possible else None
+
+    def _looked_up(self, expression: Expression, arguments: Sequence[Node]) -> Node | None:
+        collection, key, *default = arguments
+        if collection.kind != "object":
+            return None
+        name = plain_text(key)
+        if name is None:
+            values = [member.value for member in collection.members]
+            return self.either(expression, [*values, *default]) if values or default else None
+        found = collection.get(name)
+        if found is None:
+            found = default[0] if default else None
+        return None if found is None else self.made(expression, found)
 
     def _conditional(self, expression: Expression) -> Node | None:
-        test, yes, no = map(self.value, expression.parts)
-        if test.text in {"true", "false"} and test.kind != "string":
-            return self.made(expression, yes if test.text == "true" else no)
-        return self.made(expression, yes) if minified(yes) == minified(no) else None
+        test, yes, no = expression.parts
+        truth = _truth(self.evaluate(test))
+        if truth is not None:
+            return self.made(expression, self.evaluate(yes if truth else no))
+        branches = [self.evaluate(yes), self.evaluate(no)]
+        return self.either(expression, branches, " ".join(self.source(test).split()))
 
     def _operation(self, expression: Expression) -> Node | None:
-        values = [self.value(part) for part in expression.parts]
+        values = [self.evaluate(part) for part in expression.parts]
+        operator = expression.text
+        truths = [_truth(value) for value in values]
+        if operator in {"&&", "||"}:
+            decisive = operator == "||"
+            if decisive in truths:
+                return self.made(expression, truth_node(decisive))
+            return None if None in truths else self.made(expression, truth_node(not decisive))
         if not all(map(is_known, values)):
             return None
-        if expression.text in {"==", "!="} and len(values) == 2:
+        if operator in {"==", "!="} and len(values) == 2:
             same = minified(values[0]) == minified(values[1])
-            return self.made(expression, truth_node(same == (expression.text == "==")))
-        truths = [value.text == "true" for value in values]
-        if any(value.text not in {"true", "false"} for value in values):
-            return None
-        results = {"!": not truths[0], "&&": all(truths), "||": any(truths)}
-        return (
-            self.made(expression, truth_node(results[expression.text]))
-            if expression.text in results
-            else None
-        )
+            return self.made(expression, truth_node(same == (operator == "==")))
+        if operator == "!" and truths[0] is not None:
+            return self.made(expression, truth_node(not truths[0]))
+        return None
 
     def _for(self, expression: Expression) -> Node | None:
-        collection = self.value(expression.parts[0])
-        if collection.kind not in {"array", "object"} or (
-            collection.kind == "object" and not is_known(collection)
-        ):
+        collection = self.evaluate(expression.parts[0])
+        if collection.kind == "choice":
+            results = [self._made_for(expression, each) for each in collection.items]
+            known = [result for result in results if result is not None]
+            return self.either(expression, known) if len(known) == len(results) else None
+        return self._made_for(expression, collection)
+
+    def _made_for(self, expression: Expression, collection: Node) -> Node | None:
+        """Returns the result of a `for` over one collection."""
+        if resource := self._resource_of(collection):
+            # Each instance of a repeated resource has attributes of the same form.
+            collection = array([replace(resource, depends_on=resource.text)])
+        if collection.kind not in {"array", "object"}:
             return None
-        made: list[tuple[str, Node]] = []
+        made: list[_Made] = []
         for key, value in _elements(collection):
-            bound = {expression.names[-1]: value} | (
-                {expression.names[0]: key} if len(expression.names) > 1 else {}
-            )
-            inner = self.with_names(bound)
-            tests = [inner.value(part) for part in expression.parts[3:]]
-            if any(test.text == "false" and test.kind == "literal" for test in tests):
+            self.scope.budget.spend()
+            names = {expression.names[-1]: replace(value, depends_on="")}
+            if len(expression.names) > 1:
+                names[expression.names[0]] = key
+            inner = self.with_names(names)
+            truths = [_truth(inner.evaluate(part)) for part in expression.parts[3:]]
+            if False in truths:
                 continue
-            result = inner.value(expression.parts[2])
-            if any(test.kind != "literal" for test in tests):
-                result = inner.unknown(expression.parts[2])
-            name = plain_text(inner.value(expression.parts[1])) if expression.text == "{" else ""
+            result = inner.evaluate(expression.parts[2])
+            depends_on = value.depends_on
+            if None in truths:
+                depends_on = " ".join(inner.source(expression.parts[3]).split())
+            name = plain_text(inner.evaluate(expression.parts[1])) if expression.text == "{" else ""
             if name is None:
                 return None
-            made.append((name, result))
+            made.append(_Made(name, replace(result, depends_on=depends_on or result.depends_on)))
         if expression.text == "[":
-            return self.made(
-                expression, Node("array", 0, 0, items=tuple(result for _, result in made))
-            )
+            return self.made(expression, array(each.value for each in made))
+        return self._object_of(expression, made)
+
+    def _object_of(self, expression: Expression, made: Sequence[_Made]) -> Node | None:
+        if any(each.value.depends_on for each in made):
+            return None
         members: dict[str, Node] = {}
-        for name, result in made:
-            before = members[name].items if name in members else ()
-            members[name] = (
-                Node("array", 0, 0, items=(*before, result)) if expression.spread else result
-            )
+        for each in made:
+            if expression.spread:
+                before = members[each.name].items if each.name in members else ()
+                members[each.name] = array((*before, each.value))
+            else:
+                members[each.name] = each.value
         found = tuple(Member(name, 0, 0, value) for name, value in members.items())
         return self.made(expression, Node("object", 0, 0, members=found))
 
@@ -227,50 +380,151 @@ class Evaluator:
         return self.names.get(expression.text)
 
     def _access(self, expression: Expression) -> Node | None:
-        base, steps = expression.parts[0], expression.parts[1:]
+        base = expression.parts[0]
+        steps = expression.parts[1:]
         if base.kind == "name" and base.text not in self.names:
             found = resolve(self, expression)
             if found is None:
                 return None
-            node, steps = found[0], tuple(found[1])
+            node = found.node
+            steps = tuple(found.steps)
         else:
-            node = self.value(base)
-        splat = next(
-            (place for place, step in enumerate(steps) if step.kind == "splat"), len(steps)
-        )
-        inner = self._steps(node, steps[:splat])
-        if inner is None or splat == len(steps):
-            return self.made(expression, inner) if inner and steps else inner
-        items = [self._steps(item, steps[splat + 1 :]) for item in inner.items]
-        if inner.kind != "array" or None in items:
-            return None
-        return self.made(
-            expression, Node("array", 0, 0, items=tuple(item for item in items if item))
-        )
+            node = self.evaluate(base)
+        reached = self._reached(expression, node, steps)
+        return self.made(expression, reached) if reached and steps else reached
 
-    def _steps(self, node: Node, steps: Sequence[Expression]) -> Node | None:
-        for step in steps:
-            found: Node | None = None
-            if step.kind == "attribute":
-                found = node.get(step.text) if node.kind == "object" else None
-            elif step.kind == "index":
-                index = self.value(step.parts[0])
-                if node.kind == "object":
-                    found = node.get(plain_text(index) or "")
-                elif has_places(node) and index.text.isdecimal():
-                    found = (
-                        node.items[int(index.text)] if int(index.text) < len(node.items) else None
-                    )
+    def _reached(
+        self, expression: Expression, node: Node, steps: Sequence[Expression]
+    ) -> Node | None:
+        """Follows steps from a value; a splat follows the rest from each item."""
+        for number, step in enumerate(steps):
+            if node.kind == "choice":
+                rest = steps[number:]
+                found = [self._reached(expression, each, rest) for each in node.items]
+                known = [each for each in found if each is not None]
+                return self.either(expression, known) if len(known) == len(found) else None
+            if step.kind == "splat":
+                return self._splat(expression, node, steps[number + 1 :])
+            following = self._step(expression, node, step)
+            if following is None:
+                return None
+            node = following
+        return node
+
+    def _splat(
+        self, expression: Expression, node: Node, steps: Sequence[Expression]
+    ) -> Node | None:
+        if resource := self._resource_of(node):
+            node = array([replace(resource, depends_on=resource.text)])
+        if node.kind != "array":
+            return None
+        items: list[Node] = []
+        for item in node.items:
+            found = self._reached(expression, replace(item, depends_on=""), steps)
             if found is None:
                 return None
-            node = found
+            items.append(replace(found, depends_on=item.depends_on or found.depends_on))
+        return array(items)
+
+    def _step(self, expression: Expression, node: Node, step: Expression) -> Node | None:
+        if step.kind == "attribute":
+            if resource := self._resource_of(node):
+                found = read_expression(f"{resource.text[2:-1]}.{step.text}")
+                return self.evaluate(replace(found, start=expression.start, end=expression.end))
+            return node.get(step.text) if node.kind == "object" else None
+        if step.kind != "index":
+            return None
+        index = self.evaluate(step.parts[0])
+        name = plain_text(index)
+        if node.kind == "object":
+            if name is not None:
+                return node.get(name)
+            values = [member.value for member in node.members]
+            return self.either(expression, values) if values else None
+        if node.kind != "array" or not node.items:
+            return self._resource_of(node)
+        if has_places(node) and name is not None and _is_place(name):
+            place = int(name)
+            return node.items[place] if place < len(node.items) else None
+        return self.either(expression, [replace(each, depends_on="") for each in node.items])
+
+    def _resource_of(self, node: Node) -> Node | None:
+        """Returns a value that is a resource as a whole; None for any other."""
+        found = _RESOURCE.fullmatch(node.text) if node.kind == "string" else None
+        if found is None or tuple(found[1].split(".")) not in self.scope.definitions:
+            return None
         return node
 
 
+class _File(Struct, frozen=True):
+    name: str
+    text: str
+
+
+class _Made(Struct, frozen=True):
+    """One result of a `for`."""
+
+    name: str
+    value: Node
+
+
+def _truth(node: Node) -> bool | None:
+    if node.kind == "string" or node.text not in {"true", "false"}:
+        return None
+    return node.text == "true"
+
+
+def _is_place(name: str) -> bool:
+    return name.isdecimal() and len(name) < len("1000000")
+
+
+def _size(node: Node) -> int:
+    """Returns how many values a value has, itself included."""
+    rest = [node]
+    count = 0
+    while rest:
+        each = rest.pop()
+        rest += each.items
+        rest += [member.value for member in each.members]
+        count += 1
+    return count
+
+
+def _is_open(node: Node) -> bool:
+    """Returns whether an expression decides which entries or values a value has."""
+    if node.kind == "choice" or node.depends_on:
+        return True
+    return any(map(_is_open, node.items)) or any(_is_open(member.value) for member in node.members)
+
+
+def _list_of(node: Node) -> Sequence[Node] | None:
+    """Returns the entries of a list that is one of several; an unknown may be any list."""
+    if node.kind == "array" or is_unknown(node):
+        return entries_of(node)
+    return () if node.text == "null" else None
+
+
+def _union(lists: Sequence[Sequence[Node]], depends_on: str) -> Iterator[Node]:
+    """Yields the entries of all lists; those that not all have depend on what chooses."""
+    certain = [{minified(each) for each in items if not each.depends_on} for items in lists]
+    common = set.intersection(*certain)
+    seen: set[str] = set()
+    for items in lists:
+        for each in items:
+            text = minified(each)
+            if text in seen:
+                continue
+            seen.add(text)
+            cause = "" if text in common else each.depends_on or depends_on
+            yield replace(each, depends_on=cause)
+
+
 def _elements(node: Node) -> list[tuple[Node, Node]]:
+    """Returns the keys and the values of a collection."""
     if node.kind == "array":
-        return [(Node("number", 0, 0, str(place)), item) for place, item in enumerate(node.items)]
-    return [
-        (text_node(member.key), member.value)
-        for member in sorted(node.members, key=lambda member: member.key)
-    ]
+        keys: list[Node] = [Node("number", 0, 0, str(place)) for place in range(len(node.items))]
+        if not has_places(node):
+            keys = [unknown("the place of an entry", 0, 0)] * len(keys)
+        return [*zip(keys, node.items, strict=True)]
+    ordered = sorted(node.members, key=lambda member: member.key)
+    return [(text_node(member.key), member.value) for member in ordered]

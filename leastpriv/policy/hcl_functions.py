@@ -32,12 +32,14 @@ def text_node(text: str) -> Node:
 def plain_text(node: Node) -> str | None:
     """Returns the text of a known scalar; None for any other value."""
     if node.kind == "string":
-        return known_text(parts_of(node, "terraform", {}) or ())
+        return known_text(parts_of(node, "terraform", None) or ())
     return node.text if node.kind == "number" or node.text in {"true", "false"} else None
 
 
 def is_known(node: Node) -> bool:
-    """Returns whether a value has no unknown part."""
+    """Returns whether a value has no unknown part, and no expression may leave a part out."""
+    if node.kind == "choice" or node.depends_on:
+        return False
     if node.kind == "string":
         return plain_text(node) is not None
     return all(map(is_known, node.items)) and all(is_known(member.value) for member in node.members)
@@ -48,27 +50,21 @@ def is_unknown(node: Node) -> bool:
     return node.kind == "string" and is_one_expression(node.text)
 
 
-def _array(items: Iterable[Node]) -> Node:
+def array(items: Iterable[Node]) -> Node:
+    """Returns a list that an expression makes."""
     return Node("array", 0, 0, items=tuple(items))
 
 
-def _entries(node: Node) -> Sequence[Node]:
+def entries_of(node: Node) -> Sequence[Node]:
     """Returns the entries of a list; an unknown list is one unknown entry."""
     return (node,) if is_unknown(node) else node.items
 
 
-def _lists(function: Callable[..., Node | None], *, known: int | None = None) -> Function:
-    """Returns a function that needs lists; those from the index `known` on must be known in
-    full.
-    """
+def _lists(function: Callable[..., Node | None]) -> Function:
+    """Returns a function that needs lists."""
 
     def checked(*arguments: Node) -> Node | None:
-        needed = arguments[len(arguments) if known is None else known :]
-        if (
-            not arguments
-            or any(node.kind != "array" for node in arguments)
-            or not all(map(is_known, needed))
-        ):
+        if not arguments or any(node.kind != "array" for node in arguments):
             return None
         return function(*arguments)
 
@@ -97,24 +93,53 @@ def truth_node(value: bool) -> Node:
 def _concat(*arguments: Node) -> Node | None:
     if any(node.kind != "array" and not is_unknown(node) for node in arguments):
         return None
-    return _array(entry for node in arguments for entry in _entries(node))
+    return array(entry for node in arguments for entry in entries_of(node))
 
 
 def _flat(node: Node) -> Iterable[Node]:
     if node.kind != "array":
         return (node,)
-    return (each for item in node.items for each in _flat(item))
+    found = (each for item in node.items for each in _flat(item))
+    if not node.depends_on:
+        return found
+    return (replace(each, depends_on=each.depends_on or node.depends_on) for each in found)
 
 
 def _unique(node: Node) -> Node:
     found: dict[str, Node] = {}
     for item in node.items:
-        found.setdefault(minified(item), item)
-    return _array(found.values())
+        text = minified(item)
+        if text not in found or found[text].depends_on:
+            found[text] = item
+    return array(found.values())
+
+
+def _compact(node: Node) -> Node:
+    """Returns a list without empty texts; of a choice the other texts remain."""
+    found: list[Node] = []
+    for item in node.items:
+        if item.kind != "choice":
+            if item.text not in _EMPTY:
+                found.append(item)
+            continue
+        kept = tuple(each for each in item.items if each.text not in _EMPTY)
+        cause = "" if len(kept) == len(item.items) else "a text that may be empty"
+        found += (replace(each, depends_on=each.depends_on or cause) for each in _one_of(kept))
+    return array(found)
+
+
+def _one_of(items: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Returns a choice of some values, none for no value."""
+    return items if len(items) <= 1 else (Node("choice", 0, 0, items=items),)
+
+
+_EMPTY = frozenset({"", "null"})
 
 
 def _sorted(node: Node) -> Node:
-    return _array(sorted(node.items, key=lambda item: plain_text(item) or ""))
+    found = array(sorted(node.items, key=lambda item: plain_text(item) or ""))
+    hides = len(found.items) > 1 and not all(map(is_known, found.items))
+    return replace(found, text=_IN_ANY_ORDER) if hides else found
 
 
 _IN_ANY_ORDER = "set"
@@ -125,9 +150,7 @@ def _to_set(node: Node) -> Node:
     """Returns a set in the order in which Terraform iterates over it; marked where an unknown entry
     hides its place.
     """
-    found = _sorted(_unique(node))
-    hides = len(found.items) > 1 and any(plain_text(item) is None for item in found.items)
-    return replace(found, text=_IN_ANY_ORDER) if hides else found
+    return _sorted(_unique(node))
 
 
 def has_places(node: Node) -> bool:
@@ -135,7 +158,9 @@ def has_places(node: Node) -> bool:
     several.
     """
     return (
-        node.kind == "array" and node.text != _IN_ANY_ORDER and not any(map(is_unknown, node.items))
+        node.kind == "array"
+        and node.text != _IN_ANY_ORDER
+        and not any(is_unknown(item) or item.depends_on for item in node.items)
     )
 
 
@@ -144,27 +169,48 @@ def _set_union(*arguments: Node) -> Node | None:
     return _to_set(joined) if joined else None
 
 
+def _part_of(node: Node, why: str) -> Node:
+    """Returns a list of which only a part may remain."""
+    return array(replace(item, depends_on=item.depends_on or why) for item in node.items)
+
+
 def _set_difference(first: Node, *others: Node) -> Node:
     """Returns the entries of the first list that no other has; an unknown may take any away."""
-    gone = {minified(item) for node in others for item in node.items}
-    return _to_set(_array(item for item in first.items if minified(item) not in gone))
+    gone = {minified(item) for node in others for item in node.items if is_known(item)}
+    left = array(item for item in first.items if minified(item) not in gone)
+    if not all(map(is_known, (*others, *first.items))):
+        return _to_set(_part_of(left, "setsubtract"))
+    return _to_set(left)
 
 
 def _set_intersection(first: Node, *others: Node) -> Node:
+    if not all(map(is_known, (first, *others))):
+        return _to_set(_part_of(first, "setintersection"))
     common = [{minified(item) for item in node.items} for node in others]
     return _to_set(
-        _array(item for item in first.items if all(minified(item) in each for each in common))
+        array(item for item in first.items if all(minified(item) in each for each in common))
     )
 
 
+def _slice(node: Node, start: Node, end: Node) -> Node:
+    places = plain_text(start), plain_text(end)
+    if not has_places(node) or places[0] is None or places[1] is None:
+        return _part_of(node, "slice")
+    return array(node.items[int(places[0]) : int(places[1])])
+
+
 def _join(delimiter: Node, *lists: Node) -> Node | None:
-    items = [item for node in lists for item in _entries(node)]
+    items = [item for node in lists for item in entries_of(node)]
     if any(node.text == _IN_ANY_ORDER for node in lists if node.kind == "array"):
         return None
     # An unknown entry may be several, with delimiters between them: the unknown has their place.
-    if any(item.kind in {"array", "object"} for item in items) or plain_text(delimiter) is None:
+    if plain_text(delimiter) is None or any(map(_is_no_text, items)):
         return None
     return Node("string", 0, 0, delimiter.text.join(item.text for item in items))
+
+
+def _is_no_text(item: Node) -> bool:
+    return item.kind in {"array", "object", "choice"} or bool(item.depends_on)
 
 
 _VERB = re.compile(r"%(?:([sdv])|(%)|(.))", re.DOTALL)
@@ -175,7 +221,7 @@ def _format(form: Node, *values: Node) -> Node | None:
     verbs = [found for found in _VERB.finditer(pattern or "") if not found[2]]
     if pattern is None or any(found[3] for found in verbs) or len(verbs) != len(values):
         return None
-    if any(value.kind in {"array", "object"} or value.text == "null" for value in values):
+    if any(_is_no_text(value) or value.text == "null" for value in values):
         return None
     found = _VERB.split(pattern)
     result, rest = "", iter(values)
@@ -190,11 +236,13 @@ def _format_list(*arguments: Node) -> Node | None:
     lengths = {len(node.items) for node in arguments if node.kind == "array"}
     if any(map(is_unknown, arguments)) or len(lengths) != 1:
         return None
+    if any(not has_places(node) for node in arguments if node.kind == "array"):
+        return None
     rows = [
         _format(*(node.items[place] if node.kind == "array" else node for node in arguments))
         for place in range(lengths.pop())
     ]
-    return None if None in rows else _array(row for row in rows if row)
+    return None if None in rows else array(row for row in rows if row)
 
 
 def _replace(text: str, old: str, new: str) -> Node | None:
@@ -203,20 +251,21 @@ def _replace(text: str, old: str, new: str) -> Node | None:
 
 
 def _coalesce(*arguments: Node) -> Node | None:
-    found = next(
-        (node for node in arguments if is_unknown(node) or node.text not in {"", "null"}), None
-    )
+    found = next((node for node in arguments if is_unknown(node) or node.text not in _EMPTY), None)
     return None if found is None or is_unknown(found) else found
 
 
 def _coalesce_list(*arguments: Node) -> Node | None:
-    found = next((node for node in arguments if is_unknown(node) or node.items), None)
-    return None if found is None or any(map(is_unknown, (found, *found.items))) else found
-
-
-def _lookup(collection: Node, key: Node, default: Node | None = None) -> Node | None:
-    name = plain_text(key)
-    return None if collection.kind != "object" or name is None else collection.get(name) or default
+    """Returns the first list with an entry; one that may be empty may be skipped."""
+    possible: list[Node] = []
+    for node in arguments:
+        if is_unknown(node):
+            return None
+        possible += node.items
+        if any(not item.depends_on for item in node.items):
+            break
+    certain = possible and not any(item.depends_on for item in possible)
+    return array(possible) if certain else _part_of(array(possible), "coalescelist")
 
 
 def _merge(*arguments: Node) -> Node | None:
@@ -228,7 +277,7 @@ def _merge(*arguments: Node) -> Node | None:
 def _of_members(read: Callable[[Member], Node]) -> Function:
     """Returns a function that lists the members of an object in the order of their keys."""
     return lambda node: (
-        _array(map(read, sorted(node.members, key=lambda member: member.key)))
+        array(map(read, sorted(node.members, key=lambda member: member.key)))
         if node.kind == "object"
         else None
     )
@@ -236,7 +285,9 @@ def _of_members(read: Callable[[Member], Node]) -> Function:
 
 def _zip_map(keys: Node, values: Node) -> Node | None:
     names = [plain_text(key) for key in keys.items]
-    if len(names) != len(values.items) or any(map(is_unknown, values.items)) or None in names:
+    if len(names) != len(values.items) or not (has_places(keys) and has_places(values)):
+        return None
+    if None in names:
         return None
     members = {
         name: Member(name, 0, 0, value)
@@ -257,7 +308,7 @@ def _length(node: Node) -> Node | None:
     if node.kind == "string":
         text = plain_text(node)
         return None if text is None else Node("number", 0, 0, str(len(text)))
-    if any(map(is_unknown, node.items)):
+    if any(is_unknown(item) or item.depends_on for item in node.items):
         return None
     return Node("number", 0, 0, str(len(node.items) + len(node.members)))
 
@@ -265,23 +316,68 @@ def _length(node: Node) -> Node | None:
 def _contains(node: Node, wanted: Node) -> Node | None:
     if node.kind != "array" or not is_known(wanted):
         return None
-    if any(plain_text(item) == plain_text(wanted) for item in node.items):
+    certain = [item for item in node.items if not item.depends_on]
+    if any(plain_text(item) == plain_text(wanted) for item in certain):
         return truth_node(True)
     return truth_node(False) if is_known(node) else None
 
 
 def _json_decode(node: Node) -> Node | None:
+    if node.kind in {"object", "array"}:
+        return node
     text = plain_text(node)
+    if text is None:
+        return None
     try:
-        return (
-            node
-            if node.kind in {"object", "array"}
-            else None
-            if text is None
-            else read_json(text, "")
-        )
+        return known_value(read_json(text, ""))
     except PolicyFileError:
         return None
+
+
+def known_value(node: Node) -> Node:
+    """Returns a value of a JSON file in Terraform's spelling."""
+    text = text_node(node.text).text if node.kind == "string" else node.text
+    return replace(
+        node,
+        text=text,
+        items=tuple(map(known_value, node.items)),
+        members=tuple(replace(member, value=known_value(member.value)) for member in node.members),
+    )
+
+
+def _one(node: Node) -> Node | None:
+    """Returns the only entry of a list."""
+    if len(node.items) != 1 or is_unknown(node.items[0]):
+        return None
+    return replace(node.items[0], depends_on="")
+
+
+def _split_text(delimiter: str, text: str) -> Node | None:
+    return array(map(text_node, text.split(delimiter))) if delimiter else None
+
+
+def _same(node: Node) -> Node:
+    return node
+
+
+def _if_collection(node: Node) -> Node | None:
+    return node if node.kind in {"array", "object"} else None
+
+
+def size_of_result(name: str, arguments: Sequence[Node]) -> int:
+    """Returns about how many characters the result of a function has."""
+    texts = [sum(len(each.text) for each in (node, *node.items)) for node in arguments]
+    if name == "replace" and len(arguments) == len(("text", "old", "new")):
+        text, old, new = arguments
+        return texts[0] + text.text.count(old.text) * len(new.text)
+    if name == "join" and arguments:
+        entries = sum(len(node.items) for node in arguments[1:])
+        return sum(texts) + entries * texts[0]
+    if name == "formatlist":
+        rows = max((len(node.items) for node in arguments), default=0)
+        scalars = (size for size, node in zip(texts, arguments, strict=True) if not node.items)
+        return sum(texts) + rows * sum(scalars)
+    return sum(texts)
 
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
@@ -289,54 +385,43 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
         "chomp": _one_text(lambda text: text.rstrip("\r\n")),
         "coalesce": _coalesce,
         "coalescelist": _coalesce_list,
-        "compact": _lists(
-            lambda node: _array(item for item in node.items if item.text not in {"", "null"})
-        ),
+        "compact": _lists(_compact),
         "concat": _concat,
         "contains": _contains,
         "distinct": _lists(_unique),
         "element": _element,
         "endswith": _texts(lambda text, end: truth_node(text.endswith(end)), 2),
-        "flatten": _lists(lambda node: _array(_flat(node))),
+        "flatten": _lists(lambda node: array(_flat(node))),
         "format": _format,
         "formatlist": _format_list,
         "join": _join,
         "jsondecode": _json_decode,
         # Where JSON text is read, the value itself counts.
-        "jsonencode": lambda node: node if node.kind in {"object", "array"} else None,
+        "jsonencode": _if_collection,
         "keys": _of_members(lambda member: text_node(member.key)),
         "length": _length,
-        "lookup": _lookup,
         "lower": _one_text(str.lower),
         "merge": _merge,
-        "nonsensitive": lambda node: node,
-        "one": lambda node: (
-            node.items[0] if len(node.items) == 1 and not is_unknown(node.items[0]) else None
-        ),
+        "nonsensitive": _same,
+        "one": _one,
         "replace": _texts(_replace, 3),
-        "reverse": _lists(lambda node: _array(reversed(node.items))),
-        "sensitive": lambda node: node,
-        "setintersection": _lists(_set_intersection, known=0),
-        "setsubtract": _lists(_set_difference, known=1),
+        "reverse": _lists(lambda node: array(reversed(node.items))),
+        "sensitive": _same,
+        "setintersection": _lists(_set_intersection),
+        "setsubtract": _lists(_set_difference),
         "setunion": _set_union,
-        "sort": _lists(_sorted, known=0),
-        "split": _texts(
-            lambda delimiter, text: (
-                _array(map(text_node, text.split(delimiter))) if delimiter else None
-            ),
-            2,
-        ),
+        "slice": _slice,
+        "sort": _lists(_sorted),
+        "split": _texts(_split_text, 2),
         "startswith": _texts(lambda text, start: truth_node(text.startswith(start)), 2),
-        "tolist": lambda node: node if node.kind in {"array", "object"} else None,
-        "tomap": lambda node: node if node.kind in {"array", "object"} else None,
+        "tolist": _if_collection,
+        "tomap": _if_collection,
         "toset": _lists(_to_set),
         "tostring": _one_text(str),
         "trim": _one_text(lambda text, chars: text.strip(chars), 2),
         "trimprefix": _one_text(str.removeprefix, 2),
         "trimspace": _one_text(str.strip),
         "trimsuffix": _one_text(str.removesuffix, 2),
-        # A failure of the first argument shows as an unknown.
-        "try": lambda first, *_: first if is_known(first) else None,
         "upper": _one_text(str.upper),
         "values": _of_members(lambda member: member.value),
         "zipmap": _lists(_zip_map),

@@ -15,13 +15,23 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.errors import PolicyFileError
-from leastpriv.policy.hcl_functions import plain_text, text_node
-from leastpriv.policy.hcl_syntax import Attribute, Block, Expression, expressions_in, read_blocks
+from leastpriv.budget import Budget, dependencies_first
+from leastpriv.errors import CycleError, PolicyFileError
+from leastpriv.policy.hcl_functions import known_value, plain_text
+from leastpriv.policy.hcl_syntax import (
+    Attribute,
+    Block,
+    Expression,
+    expressions_in,
+    parts_in,
+    read_blocks,
+)
 from leastpriv.policy.source import TerraformFolder, is_hcl
 from leastpriv.policy.syntax_tree import Member, Node, minified, read_json
 from leastpriv.policy.template_functions import is_one_expression, placeholder_for
 
+VALUES = frozenset({"local", "var"})
+"""Beginnings of the addresses of values."""
 Names = Mapping[str, Node]
 """Variables of `for`, `dynamic` and `templatefile`."""
 
@@ -67,6 +77,17 @@ class Definition(Struct, frozen=True):
         return bool({"count", "for_each"} & {*self.block.attributes})
 
 
+Address = tuple[str, ...]
+"""Of a definition in parts: `("local", "queues")`, `("aws_sqs_queue", "orders")`."""
+
+
+class Nesting:
+    """How many evaluations are inside one another."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+
+
 class FileEvaluator(Protocol):
     """Evaluates the expressions of one file of a module."""
 
@@ -74,7 +95,10 @@ class FileEvaluator(Protocol):
     file: str
 
     def value(self, expression: Expression) -> Node:
-        """Evaluates an expression."""
+        """Evaluates an expression; one beyond the budget is an unknown."""
+
+    def evaluate(self, expression: Expression) -> Node:
+        """Evaluates an expression; raises TooLargeError beyond the budget."""
 
     def relocated(self, node: Node, expression: Expression, reason: str) -> Node:
         """Returns a value at the place of an expression that only refers to it."""
@@ -95,9 +119,15 @@ class ModuleScope:
     """Arguments of the call of this module."""
     depth: int = 0
     """How many modules it is inside of."""
-    evaluated: int = 0
-    known_definitions: dict[tuple[str, ...], Node] = field(default_factory=dict)
+    budget: Budget = field(default_factory=lambda: Budget.of("policy"))
+    """Of the folder, with the modules that it calls."""
+    nesting: Nesting = field(default_factory=lambda: Nesting())
+    known_definitions: dict[Address, Node] = field(default_factory=dict)
     """Values of definitions that have been evaluated."""
+    visited: set[Address] = field(default_factory=set)
+    """Definitions whose references have been evaluated."""
+    cycles: list[CycleError] = field(default_factory=list)
+    """Definitions that refer to each other, which are unknown."""
 
     @cached_property
     def files(self) -> Mapping[str, Block]:
@@ -120,8 +150,9 @@ class ModuleScope:
                     )
                 elif block.labels[0] == "provider":
                     alias = block.attributes.get("alias")
-                    chosen = plain_text(self.value(alias.value, file)) if alias else ""
-                    found["provider", block.labels[1], chosen or ""] = Definition(file, block)
+                    parts = alias.value.parts if alias else ()
+                    name = "".join(part.text for part in parts)
+                    found["provider", *block.labels[1:2], name] = Definition(file, block)
                 else:
                     labels = block.labels[1:] if block.labels[0] == "resource" else block.labels
                     found[labels] = Definition(file, block)
@@ -158,9 +189,13 @@ class ModuleScope:
             loaded.setdefault(key, values[0] if same else unknown(f"var.{key}", 0, 0))
         return loaded
 
-    def value(self, expression: Expression, file: str, names: Names = NO_NAMES) -> Node:
-        """Evaluates an expression of a file."""
-        return self.evaluator(self, file, names).value(expression)
+    def value(self, expression: Expression, file: str) -> Node:
+        """Evaluates an expression of a file; one beyond the budget is an unknown."""
+        return self.evaluator(self, file, NO_NAMES).value(expression)
+
+    def evaluate(self, expression: Expression, file: str) -> Node:
+        """Evaluates an expression of a file; raises TooLargeError beyond the budget."""
+        return self.evaluator(self, file, NO_NAMES).evaluate(expression)
 
     @cached_property
     def planned(self) -> Node | None:
@@ -200,12 +235,58 @@ class ModuleScope:
                     own.update((key, value) for key, value in known if value.text != "null")
         return found
 
-    def once(self, address: tuple[str, ...], evaluate: Callable[[], Node]) -> Node:
-        """Evaluates a definition once; one that refers to itself is an unknown."""
+    def definition_value(self, address: Address) -> Node:
+        """Returns the value of a local, a default of a variable or a policy document.
+
+        What it refers to is evaluated before it, so that a chain of references may have any
+        length. What refers to itself is an unknown.
+        """
+        try:
+            for each in dependencies_first(address, self._references, self.visited, self.budget):
+                self.visited.add(each)
+                self._evaluate_definition(each)
+        except CycleError as error:
+            self.cycles.append(error)
         if address not in self.known_definitions:
-            self.known_definitions[address] = unknown(".".join(address), 0, 0)
-            self.known_definitions[address] = evaluate()
+            return unknown(".".join(address), 0, 0)
         return self.known_definitions[address]
+
+    def _references(self, address: Address) -> Iterator[Address]:
+        found = self.definitions.get(address)
+        if found is None or address[0] == "module":
+            return
+        expressions = [found.attribute.value] if found.attribute else []
+        if address[0] not in VALUES:
+            expressions += expressions_in(found.block)
+        for expression in expressions:
+            for path in paths_in(expression):
+                for length in (2, 3):
+                    if path[:length] in self.definitions:
+                        yield path[:length]
+
+    def _evaluate_definition(self, address: Address) -> None:
+        found = self.definitions[address]
+        self.known_definitions[address] = unknown(".".join(address), 0, 0)
+        if address[0] in VALUES:
+            if found.attribute is None:
+                del self.known_definitions[address]
+            else:
+                value = self.evaluate(found.attribute.value, found.file)
+                self.known_definitions[address] = value
+        elif address[:2] == ("data", "aws_iam_policy_document"):
+            self.known_definitions[address] = self.document(self, found.file, found.block)
+
+    def attribute_value(self, address: Address, name: str) -> Node | None:
+        """Returns an attribute that a block sets; None if it sets none."""
+        found = self.definitions.get(address)
+        given = found.block.attributes.get(name) if found else None
+        if found is None or given is None:
+            return None
+        key = (*address, name)
+        if key not in self.known_definitions:
+            self.known_definitions[key] = unknown(".".join(key), 0, 0)
+            self.known_definitions[key] = self.evaluate(given.value, found.file)
+        return self.known_definitions[key]
 
     def child(self, definition: Definition) -> ModuleScope | None:
         """Returns the scope of a module in a folder below, with the arguments of its call."""
@@ -227,19 +308,15 @@ class ModuleScope:
             return None
         inner = TerraformFolder(files)
         return ModuleScope(
-            self.evaluator, self.document, inner, self.parameters, arguments, self.depth + 1
+            evaluator=self.evaluator,
+            document=self.document,
+            folder=inner,
+            parameters=self.parameters,
+            inputs=arguments,
+            depth=self.depth + 1,
+            budget=self.budget,
+            nesting=self.nesting,
         )
-
-
-def known_value(node: Node) -> Node:
-    """Returns a value of a JSON file in Terraform's spelling."""
-    text = text_node(node.text).text if node.kind == "string" else node.text
-    return replace(
-        node,
-        text=text,
-        items=tuple(map(known_value, node.items)),
-        members=tuple(replace(member, value=known_value(member.value)) for member in node.members),
-    )
 
 
 def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Node]]:
@@ -250,8 +327,24 @@ def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Nod
             return
         yield from ((member.key, known_value(member.value)) for member in root.members)
         return
+    # Such a file has literal values, and cannot refer to others.
+    alone = ModuleScope(
+        evaluator=scope.evaluator,
+        document=scope.document,
+        folder=TerraformFolder({name: text}),
+        parameters=scope.parameters,
+        budget=scope.budget,
+        nesting=scope.nesting,
+    )
     for key, attribute in read_blocks(text).attributes.items():
-        yield key, relocated(scope.value(attribute.value, name), 0, 0, f"it is in {name}")
+        yield key, relocated(alone.value(attribute.value, name), 0, 0, f"it is in {name}")
+
+
+def paths_in(expression: Expression) -> Iterator[Address]:
+    """Yields the references in an expression."""
+    for each in parts_in(expression):
+        if each.kind == "access" and each.parts[0].kind == "name":
+            yield tuple(part.text for part in each.parts if part.kind in {"name", "attribute"})
 
 
 def _reference(expression: Expression) -> Iterator[tuple[str, str]]:

@@ -8,14 +8,24 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from msgspec import Struct
+
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool
 from leastpriv.policy.hcl_functions import is_known, plain_text, text_node
 from leastpriv.policy.hcl_module import Definition, FileEvaluator, ModuleScope
-from leastpriv.policy.hcl_syntax import Block, Expression, read_expression
+from leastpriv.policy.hcl_syntax import Block, Expression
 from leastpriv.policy.syntax_tree import Node
+from leastpriv.policy.template_values import arn_of_service
 
-Resolved = tuple[Node, Sequence[Expression]]
-"""A value, and the steps behind it that are still to be taken."""
+
+class Resolved(Struct, frozen=True):
+    """What a reference leads to."""
+
+    node: Node
+    steps: Sequence[Expression]
+    """The steps behind it that are still to be taken."""
+
 
 _VARIABLE = re.compile(r"\$\{((?:\w*/)?)(\w+)(?:=([^}]*))?\}")
 _PROVIDER_PARTS = {
@@ -48,10 +58,16 @@ def known_arns(scope: ModuleScope) -> Mapping[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for address, definition in scope.definitions.items():
         if (address[0], "arn") in _templates() and len(address) == 2 and not definition.is_repeated:
-            expression = read_expression(f"{'.'.join(address)}.arn")
+            expression = _reference_to(*address, "arn")
             if text := plain_text(scope.value(expression, definition.file)):
                 found.setdefault(text, address)
     return found
+
+
+def _reference_to(base: str, *attributes: str) -> Expression:
+    """Returns the expression of a reference: `aws_sqs_queue.orders.arn`."""
+    steps = (Expression("attribute", 0, 0, each) for each in attributes)
+    return Expression("access", 0, 0, parts=(Expression("name", 0, 0, base), *steps))
 
 
 def resolve(evaluator: FileEvaluator, expression: Expression) -> Resolved | None:
@@ -59,6 +75,13 @@ def resolve(evaluator: FileEvaluator, expression: Expression) -> Resolved | None
     None if not known.
     """
     return _Reference(evaluator, expression).resolve()
+
+
+class _AttributeStep(Struct, frozen=True):
+    """An attribute, and the steps behind it."""
+
+    name: str
+    rest: Sequence[Expression]
 
 
 class _Reference:
@@ -96,11 +119,9 @@ class _Reference:
         found = self.scope.definitions.get(name)
         if found is None or found.attribute is None:
             return None
-        value = found.attribute.value
-        node = self.scope.once(name, lambda: self.scope.value(value, found.file))
-        return self.shared(
-            node, ".".join(name), found.file, self.scope.uses["local", name[1]]
-        ), self.rest(2)
+        readers = self.scope.uses["local", name[1]]
+        node = self.scope.definition_value(name)
+        return Resolved(self.shared(node, ".".join(name), found.file, readers), self.rest(2))
 
     def shared(self, node: Node, label: str, file: str, readers: int) -> Node:
         """Returns a value, fixed if the edited file does not write it for this reference alone."""
@@ -110,54 +131,48 @@ class _Reference:
 
     def variable(self) -> Resolved | None:
         name = "".join(self.path[1:2])
-        found = self.scope.definitions.get(("var", name))
         node = (
             self.scope.inputs.get(name)
             or self.scope.planned_variables.get(name)
             or self.scope.variables.get(name)
         )
+        found = self.scope.definitions.get(("var", name))
         if node is None and found and found.attribute:
-            value = found.attribute.value
-            node = self.scope.once(("var", name), lambda: self.scope.value(value, found.file))
-        return (
-            None
-            if node is None
-            else (self.fixed(node, f"var.{name} is an input of the module"), self.rest(2))
-        )
+            node = self.scope.definition_value(("var", name))
+        if node is None:
+            return None
+        return Resolved(self.fixed(node, f"var.{name} is an input of the module"), self.rest(2))
 
     def folder(self) -> Resolved | None:
-        return (text_node("."), self.rest(2)) if self.path[1:] in (["module"], ["root"]) else None
+        if self.path[1:] not in (["module"], ["root"]):
+            return None
+        return Resolved(text_node("."), self.rest(2))
 
     def document(self, address: tuple[str, ...]) -> Resolved | None:
         found = self.scope.definitions.get(address)
-        steps = self.attribute_steps(3)
-        if (
-            found is None
-            or steps is None
-            or steps[0] not in {"json", "minified_json"}
-            or found.is_repeated
-        ):
+        step = self.attribute_step(3)
+        if found is None or step is None or step.name not in {"json", "minified_json"}:
             return None
-        node = self.scope.once(
-            address, lambda: self.scope.document(self.scope, found.file, found.block)
-        )
-        return self.shared(
-            node, ".".join(address), found.file, self.scope.uses[address[1], address[2]]
-        ), steps[1]
+        node = self.scope.definition_value(address)
+        label = ".".join(address)
+        if found.is_repeated:
+            # All instances have the same statements; what differs by instance is unknown.
+            return Resolved(self.fixed(node, f"count or for_each repeats {label}"), step.rest)
+        readers = self.scope.uses[address[1], address[2]]
+        return Resolved(self.shared(node, label, found.file, readers), step.rest)
 
     def module(self) -> Resolved | None:
         found = self.scope.definitions.get(("module", *self.path[1:2]))
-        steps = self.attribute_steps(2)
-        inner = self.scope.child(found) if found and steps else None
-        if found is None or steps is None or inner is None:
+        step = self.attribute_step(2)
+        inner = self.scope.child(found) if found and step else None
+        if found is None or step is None or inner is None:
             return None
-        output = inner.definitions.get(("output", steps[0]))
+        output = inner.definitions.get(("output", step.name))
         value = output.block.attributes.get("value") if output else None
         if output is None or value is None:
             return None
-        return self.fixed(
-            inner.value(value.value, output.file), f"module.{self.path[1]} makes it"
-        ), steps[1]
+        node = inner.evaluate(value.value, output.file)
+        return Resolved(self.fixed(node, f"module.{self.path[1]} makes it"), step.rest)
 
     def resource(self) -> Resolved | None:
         """Resolves an attribute of a resource or of a data source."""
@@ -168,32 +183,44 @@ class _Reference:
         kind = address[-2]
         if is_data and kind == "aws_iam_policy_document":
             return self.document(address)
-        steps = self.attribute_steps(2 + is_data)
-        if steps is None:
-            return None
-        attribute, rest = steps
-        found, label = self.scope.definitions.get(address), ".".join(address)
-        values = self.scope.planned_values.get(label + self.index())
-        node = values.get(attribute) if values else None
-        if node is None and is_data and (kind, attribute) in _PROVIDER_VALUES:
-            text = self.provider_value(
-                _PROVIDER_VALUES[kind, attribute], found.block if found else None
-            )
-            node = text_node(text) if text else None
-        elif node is None:
-            node = self.attribute(kind, attribute, found)
-        return None if node is None else (self.fixed(node, f"{label} gives it"), rest)
+        step = self.attribute_step(2 + is_data)
+        if step is None:
+            return self.whole(address)
+        label = ".".join(address)
+        node = self.attribute_of(address, step.name)
+        return None if node is None else Resolved(self.fixed(node, f"{label} gives it"), step.rest)
 
-    def attribute_steps(self, taken: int) -> tuple[str, Sequence[Expression]] | None:
-        """Returns the attribute behind the address, and the steps behind it; an index of the
-        address is skipped.
-        """
+    def whole(self, address: tuple[str, ...]) -> Resolved | None:
+        """Resolves a resource as a whole to an unknown whose attributes can be asked for."""
+        if address not in self.scope.definitions:
+            return None
+        text = f"${{{'.'.join(address)}}}"
+        node = Node("string", self.expression.start, self.expression.end, text)
+        rest = self.rest(len(address))
+        return Resolved(node, rest[1:] if rest and rest[0].kind == "index" else rest)
+
+    def attribute_of(self, address: tuple[str, ...], attribute: str) -> Node | None:
+        """Returns what a plan knows of an attribute, or what its resource sets, or its form."""
+        kind = address[-2]
+        values = self.scope.planned_values.get(".".join(address) + self.index())
+        node = values.get(attribute) if values else None
+        if node is not None:
+            return node
+        found = self.scope.definitions.get(address)
+        if address[0] == "data" and (kind, attribute) in _PROVIDER_VALUES:
+            block = found.block if found else None
+            text = self.provider_value(_PROVIDER_VALUES[kind, attribute], block)
+            return text_node(text) if text else None
+        return self.attribute(address, attribute, found)
+
+    def attribute_step(self, taken: int) -> _AttributeStep | None:
+        """Returns the attribute behind the address; an index of the address is skipped."""
         steps = list(self.rest(taken))
         if steps and steps[0].kind == "index":
             del steps[0]
         if not steps or steps[0].kind != "attribute":
             return None
-        return steps[0].text, steps[1:]
+        return _AttributeStep(steps[0].text, steps[1:])
 
     def index(self) -> str:
         """Returns the index in the address as Terraform writes it, `[0]` or `["key"]`."""
@@ -203,20 +230,27 @@ class _Reference:
             return ""
         return f"[{text}]" if node.kind == "number" else f'["{text}"]'
 
-    def attribute(self, kind: str, attribute: str, found: Definition | None) -> Node | None:
+    def attribute(
+        self, address: tuple[str, ...], attribute: str, found: Definition | None
+    ) -> Node | None:
         """Returns an attribute of a resource by the table of attributes, or as its block sets
-        it.
+        it; any other ARN has the form of its service.
         """
-        template = _templates().get((kind, attribute))
+        template = _templates().get((address[-2], attribute))
         if template is None:
-            return self.set_attribute(attribute, found)
+            given = self.set_attribute(address, attribute, found)
+            if given is not None or attribute != "arn":
+                return given
+            template = arn_of_service(ResourceKind(Tool.TERRAFORM, address[-2]), attribute)
+            if not template:
+                return None
         block = found.block if found else None
 
         def fill(match: re.Match[str]) -> str:
             start, name, default = match.groups()
             if name[0].isupper():
                 text = self.provider_value(name, block)
-            elif node := self.set_attribute(name, found):
+            elif node := self.set_attribute(address, name, found):
                 text = node.text
             else:
                 text = default if default and block and name not in block.attributes else ""
@@ -230,21 +264,23 @@ class _Reference:
             return _PROVIDER_PARTS[name]
         names = [part.text for part in self.expression.parts if part.kind in {"name", "attribute"}]
         owner = ".".join(names[: 3 if names[0] == "data" else 2]) + self.index().replace('"', "")
-        prefix = self.set_attribute(f"{name}_prefix", found)
+        address = tuple(names[: 3 if names[0] == "data" else 2])
+        prefix = self.set_attribute(address, f"{name}_prefix", found)
         start = prefix.text if prefix and is_known(prefix) else ""
         return f"{start}${{{re.sub(r'[^A-Za-z0-9_.-]', '-', owner)}.{name}}}"
 
-    def set_attribute(self, name: str, found: Definition | None) -> Node | None:
+    def set_attribute(
+        self, address: tuple[str, ...], name: str, found: Definition | None
+    ) -> Node | None:
         """Returns an attribute that a block sets; of a repeated block only one that does not depend
         on the instance.
         """
-        given = found.block.attributes.get(name) if found else None
-        if found is None or given is None:
+        node = self.scope.attribute_value(address, name)
+        if found is None or node is None or node.text == "null":
             return None
-        node = self.scope.once(
-            (*found.block.labels, name), lambda: self.scope.value(given.value, found.file)
-        )
-        return None if node.text == "null" or (found.is_repeated and not is_known(node)) else node
+        if node.kind == "choice":
+            return None
+        return None if found.is_repeated and not is_known(node) else node
 
     def provider_value(self, name: str, block: Block | None) -> str:
         """Returns the partition, account or region of a block's provider; empty if it cannot be
@@ -255,7 +291,7 @@ class _Reference:
         provider = self.scope.definitions.get(("provider", "aws", alias))
         if name == "Region":
             region = provider.block.attributes.get("region") if provider else None
-            node = self.scope.value(region.value, provider.file) if provider and region else None
+            node = self.scope.evaluate(region.value, provider.file) if provider and region else None
             return (node and plain_text(node)) or ""
         other_account = (
             provider is not None and bool(alias) and any(provider.block.named("assume_role"))

@@ -363,12 +363,13 @@ def passed_list(expression: Expression) -> Expression | None:
 def expressions_in(block: Block) -> Iterator[Expression]:
     """Yields every expression of a block, and of the blocks in it."""
     for attribute in block.attributes.values():
-        yield from _inner(attribute.value)
+        yield from parts_in(attribute.value)
     for each in block.blocks:
         yield from expressions_in(each)
 
 
-def _inner(expression: Expression) -> Iterator[Expression]:
+def parts_in(expression: Expression) -> Iterator[Expression]:
+    """Yields an expression and every expression in it, outer ones first."""
     yield expression
     for part in expression.parts:
-        yield from _inner(part)
+        yield from parts_in(part)

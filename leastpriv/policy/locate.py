@@ -61,7 +61,14 @@ def locate(
         "terraform" if terraform else "cloudformation" if functions else language_of(text)
     )
     source = PolicySource(
-        form, found, text, policy, language, text, resource_type=_resource_type(root, found, where)
+        format=form,
+        pointer=found,
+        text=text,
+        policy=policy,
+        language=language,
+        outer=text,
+        resource_type=_resource_type(root, found, where),
+        root=root,
     )
     if terraform and "/aws_iam_policy_document/" in found:
         from leastpriv.policy.hcl import render_data_source

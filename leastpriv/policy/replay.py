@@ -4,19 +4,24 @@ shows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import structs
 
+from leastpriv.errors import listed
 from leastpriv.models import Basis, Need
 from leastpriv.permissions.arn_templates import NAMED
-from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.patterns import action_matches, escape_observed, with_any_text
 from leastpriv.permissions.resource_types import with_any_path
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
 
-ReplayEffect = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
+ReplayEffect = Literal[
+    "allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown", "refuted"
+]
+"""Refuted: an unknown part of a file may allow it, and AWS states that no policy does."""
 StatementIndex = tuple[int, int]
 """0-based indexes of a document and of its statement."""
 
@@ -87,6 +92,44 @@ def replay_with_statement(
             if grants_part(statement, need, principal, region):
                 return "allowedInPart", (number, statement.index)
     return "implicitDeny", None
+
+
+def doubt_of(need: Need, principal: str, region: str, documents: Sequence[Document]) -> str:
+    """Returns which statement may grant a need, and what decides; empty if none may.
+
+    It completes "it was denied, and": `the statement Queues may allow it: var.queues decides`.
+    """
+    request = replay_request(need, principal, region)
+    for document in documents:
+        for statement in document.statements:
+            if grants(statement, request) != "maybe":
+                continue
+            unknown = _unknown_parts(statement, request.action)
+            keys = dict.fromkeys(condition.key for condition in statement.conditions)
+            causes = [*unknown, *(f"the condition on {key}" for key in keys)]
+            if not causes and not statement.conditions_readable:
+                causes = ["its condition"]
+            if causes:
+                name = statement.sid or f"on line {statement.line}"
+                verb = "decides" if len(causes) == 1 else "decide"
+                return f"the statement {name} may allow it: {listed(causes, _MOST_CAUSES)} {verb}"
+    return ""
+
+
+_MOST_CAUSES = 3
+_NAME = re.compile(r"\$\{([^{}]*)\}")
+
+
+def _unknown_parts(statement: Statement, action: str) -> list[str]:
+    """Returns the expressions of a statement that decide whether it grants an action."""
+    found = [statement.depends_on]
+    found += [each.depends_on for each in statement.possible]
+    entries = [
+        each for each in statement.unknown_actions if action_matches(with_any_text(each), action)
+    ]
+    entries += [*statement.resources, *statement.not_resources]
+    found += [name for entry in entries for name in _NAME.findall(entry)]
+    return [*dict.fromkeys(filter(None, found))]
 
 
 def grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:

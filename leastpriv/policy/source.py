@@ -16,6 +16,7 @@ from msgspec import Struct
 from leastpriv.errors import NoPolicyError, listed
 from leastpriv.policy.syntax_tree import Node, json_string, line_of, position, read_json
 from leastpriv.policy.template_functions import Language
+from leastpriv.policy.template_values import TemplateValues
 
 _MOST_NAMES = 12
 _LONGEST_NAME = 60
@@ -289,12 +290,18 @@ class PolicySource(Struct, frozen=True):
     """Lines of the statements in the file, if the policy was rendered as JSON."""
     folder: TerraformFolder = TerraformFolder()
     """The files near an HCL file."""
+    root: Node | None = None
+    """The whole file parsed; None for HCL."""
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
         """The nodes of the policy's statements."""
         found = self.policy.get_any_case("Statement")
         return found.entries if found else ()
+
+    def functions(self, pseudo_parameters: Mapping[str, str]) -> TemplateValues:
+        """Returns the values of the template's functions."""
+        return TemplateValues(self.root, pseudo_parameters)
 
     def offset(self, offset: int) -> int:
         """Returns the file offset of an offset in `text`."""

@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
 
-NodeKind = Literal["object", "array", "string", "number", "literal", "alias"]
-"""A literal is `true`, `false` or `null`; a YAML alias refers to another node."""
+NodeKind = Literal["object", "array", "string", "number", "literal", "alias", "choice"]
+"""A literal is `true`, `false` or `null`; a YAML alias refers to another node; a choice is one of
+its items, and an expression decides which."""
 
 _MAX_DEPTH = 64
 """A policy is 5 levels deep, with a tool's wrapper perhaps 12; a deeper file is hostile."""
@@ -48,6 +49,8 @@ class Node(Struct, frozen=True):
     """Name by which YAML aliases repeat the value."""
     fixed: str = ""
     """Why no edit can write into the value; empty if one can."""
+    depends_on: str = ""
+    """The expression that decides whether the value is there; empty if it is."""
 
     @property
     def entries(self) -> tuple[Node, ...]:
@@ -135,6 +138,8 @@ def minified(node: Node) -> str:
         return "{" + ",".join(members) + "}"
     if node.kind == "array":
         return "[" + ",".join(map(minified, node.items)) + "]"
+    if node.kind == "choice":
+        return "one of " + ",".join(map(minified, node.items))
     return _as_itself(node.text) if node.kind == "string" else node.text
 
 

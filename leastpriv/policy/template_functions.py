@@ -16,18 +16,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from leastpriv.permissions.patterns import BUILD_STEP_NAME
 from leastpriv.policy.conditions import in_2012_spelling
-from leastpriv.policy.syntax_tree import Node, minified
+from leastpriv.policy.syntax_tree import Node
 
 Language = Literal["plain", "cloudformation", "sub", "terraform"]
 """Template language of the strings: none; functions, or names for a build step; one `Fn::Sub`
 around the policy's text; Terraform."""
+
+
+PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})([^{}:]*)\}")
+"""A placeholder in a text: its name has no colon, a policy variable's has one; `${*}` is an
+escape."""
 
 
 class Placeholder(Struct, frozen=True):
@@ -50,48 +55,42 @@ _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _DIRECTIVE = "%{"
 
 
-def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> Parts | None:
+class FunctionValues(Protocol):
+    """Evaluates the functions of one template."""
+
+    def parts(self, value: Node) -> Parts | None:
+        """Returns the only text of a string or function; None for any other value."""
+
+    def sub(self, text: str) -> tuple[Parts, ...]:
+        """Returns the possible texts of the argument of `Fn::Sub`."""
+
+
+def parts_of(node: Node, language: Language, functions: FunctionValues | None) -> Parts | None:
     """Returns the parts of a string; None if the node is neither a string nor a function that makes
     one.
 
-    `pseudo_parameters` are values such as that of `AWS::Partition`.
+    Args:
+        node: The value.
+        language: How its text is read.
+        functions: Evaluates CloudFormation's functions; needed for its two languages.
     """
-    if node.kind == "string":
-        if language == "terraform":
-            return _merge_texts(_terraform_parts(node.text))
-        if language == "sub":
-            return _merge_texts(_sub_parts(node.text, pseudo_parameters, {}))
-        if language == "plain":
-            return (node.text,)
-        pieces = enumerate(BUILD_STEP_NAME.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", node.text)))
-        return _merge_texts(
-            placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece
-            for at, piece in pieces
-        )
-    if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
+    if language == "cloudformation" and functions is not None:
+        return functions.parts(node)
+    if node.kind != "string":
         return None
-    member = node.members[0]
-    key, value = member.key, member.value
-    if key == "Ref" and value.kind == "string":
-        return (
-            (pseudo_parameters[value.text],)
-            if value.text in pseudo_parameters
-            else (placeholder_for(value.text),)
-        )
-    if key == "Fn::Sub" and (found := _sub_function(value, pseudo_parameters)):
-        return found
-    if key == "Fn::Join" and (found := _join_function(value, pseudo_parameters)):
-        return found
-    if (
-        key == "Fn::GetAtt"
-        and value.kind == "array"
-        and all(item.kind == "string" for item in value.items)
-    ):
-        return (placeholder_for(".".join(item.text for item in value.items)),)
-    return (
-        (placeholder_for(minified(node), key.replace("::", ".")),)
-        if key.startswith("Fn::")
-        else None
+    if language == "terraform":
+        return merged(_terraform_parts(node.text))
+    if language == "sub" and functions is not None:
+        texts = functions.sub(node.text)
+        return texts[0] if len(texts) == 1 else (placeholder_for(node.text, "Fn.Sub"),)
+    return (node.text,)
+
+
+def with_build_step_names(text: str) -> Parts:
+    """Returns the parts of a text in which names that a build step replaces are placeholders."""
+    pieces = enumerate(BUILD_STEP_NAME.split(_NAMED_ACCOUNT.sub(r"\1{{\2}}", text)))
+    return merged(
+        placeholder_for(piece.strip("{}()#<>%=_@$")) if at % 2 else piece for at, piece in pieces
     )
 
 
@@ -144,46 +143,16 @@ def is_one_expression(text: str) -> bool:
     return found is not None and found[2] is not None
 
 
-def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    """Resolves `Fn::Sub` of a text, or of a text and a map."""
-    text, given = (value, None) if value.kind != "array" or len(value.items) != 2 else value.items
-    if text.kind != "string":
-        return None
-    own = {
-        m.key: parts_of(m.value, "cloudformation", pseudo_parameters)
-        or (placeholder_for(minified(m.value)),)
-        for m in (given.members if given else ())
-    }
-    return _merge_texts(_sub_parts(text.text, pseudo_parameters, own))
-
-
-def _join_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    """Resolves `Fn::Join` of a delimiter and a literal list."""
-    if value.kind != "array" or len(value.items) != 2 or value.items[1].kind != "array":
-        return None
-    found: list[str | Placeholder] = []
-    for number, item in enumerate(value.items[1].items):
-        parts = parts_of(item, "cloudformation", pseudo_parameters)
-        if not parts:
-            return None
-        found += (value.items[0].text, *parts) if number else parts
-    return _merge_texts(found)
-
-
-def _sub_parts(
-    text: str, pseudo_parameters: Mapping[str, str], own: Mapping[str, Parts]
-) -> Iterator[str | Placeholder]:
+def sub_parts(text: str) -> Iterator[str | Placeholder]:
+    """Yields the parts of the argument of `Fn::Sub`; a placeholder has the name as written."""
     at = 0
     for found in _SUB.finditer(text):
         yield text[at : found.start()]
-        name = found[2].strip()
+        at = found.end()
         if found[1]:
             yield f"${{{found[2]}}}"
-        elif name in own:
-            yield from own[name]
         else:
-            yield pseudo_parameters[name] if name in pseudo_parameters else placeholder_for(name)
-        at = found.end()
+            yield Placeholder(found[2].strip())
     yield text[at:]
 
 
@@ -201,7 +170,7 @@ def _terraform_parts(text: str) -> Iterator[str | Placeholder]:
     yield text[at:]
 
 
-def _merge_texts(parts: Iterable[str | Placeholder]) -> Parts:
+def merged(parts: Iterable[str | Placeholder]) -> Parts:
     """Joins adjacent texts; returns at least one part."""
     found: list[str | Placeholder] = []
     for part in parts:

@@ -1,14 +1,12 @@
-"""Rules that forbid an addition, and the origin of the runs that need it (additions are an
-escalation channel).
+"""Rules that forbid an addition by its action, its resource and its evidence.
+
+Additions are an escalation channel. What the origin of the runs forbids stands in `origins.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from msgspec.structs import replace
-
-from leastpriv.aws.session_names import workflow_run_id
 from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import (
@@ -17,19 +15,16 @@ from leastpriv.models import (
     Denial,
     DeniedBy,
     Need,
-    Origin,
     Outcome,
-    Run,
-    Trust,
     Usage,
-    grouped,
 )
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
 from leastpriv.permissions.volatility import is_open_anyway, is_whole_type
 from leastpriv.policy.document import VARIABLES_VERSION, Document
-from leastpriv.proposal.models import GuardResult, HeldBackChange, Options, UnknownRefs
+from leastpriv.policy.replay import doubt_of
+from leastpriv.proposal.models import GuardResult, HeldBackChange, Options
 from leastpriv.proposal.self_widening import SELF_WIDENING, self_widening
 
 OFFERED = "offered"
@@ -39,8 +34,6 @@ ONLY_LOGGED = "only-logged"
 UNPRINTABLE = "unprintable-name"
 """Guard of a need whose resource, named only by a denial, has characters outside printable ASCII.
 """
-UNKNOWN_REF = "unknown-ref"
-"""Guard of a need of runs whose ref is not known (input `unknown-refs`)."""
 BREAK_GLASS = GuardResult(
     "break-glass", "only sessions named in `break-glass` used it or were denied it"
 )
@@ -57,25 +50,6 @@ _DENIED_BY: Mapping[str, str] = {
     "identity": "an explicit Deny in an identity-based policy applies",
     "unknown": "the denial does not say that an identity-based policy lacks it",
 }
-_MOST_RUNS_OF_ONE = 10
-_MOST_RUNS = 60
-"""Upper limit of questions to GitHub; an addition with no trusted run among the latest is reported
-as untrusted.
-"""
-_NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST_RUNS} runs in all")
-
-
-def without_unreviewed(evidence: Evidence, origins: Mapping[str, Origin]) -> Evidence:
-    """Returns the evidence without what only runs of unreviewed code used: it makes no name
-    known.
-    """
-    unreviewed = {run for run, origin in origins.items() if origin.trust is Trust.UNTRUSTED}
-    reviewed = tuple(
-        usage
-        for usage in evidence.usages
-        if not usage.runs or not unreviewed.issuperset(usage.runs)
-    )
-    return replace(evidence, usages=reviewed)
 
 
 def naming_usages(evidence: Evidence, missing: Sequence[Usage]) -> list[Usage]:
@@ -337,6 +311,14 @@ def denied_in_part(usage: Usage) -> HeldBackChange:
     return held_addition(usage, GuardResult("unknown-resource", reason))
 
 
+def denied_in_doubt(usage: Usage, principal: str, documents: Sequence[Document]) -> HeldBackChange:
+    """Reports a denial that a condition or an unknown part of a policy may have allowed since."""
+    regions = usage.regions or ("",)
+    doubts = (doubt_of(usage.need, principal, region, documents) for region in regions)
+    doubt = next(filter(None, doubts), "a statement may allow it")
+    return held_addition(usage, GuardResult("may-be-allowed", doubt))
+
+
 def _denied_by_text(usage: Usage) -> str:
     denial = usage.denial
     if denial is None:
@@ -346,152 +328,3 @@ def _denied_by_text(usage: Usage) -> str:
     if denial.why and denial.denied_by is DeniedBy.UNKNOWN:
         return denial.why
     return _DENIED_BY[denial.denied_by.value]
-
-
-def run_origins(
-    missing: Sequence[Usage],
-    runs: Sequence[Run],
-    ask: Callable[[Run], Origin],
-    creating: Sequence[Usage] = (),
-) -> Mapping[str, Origin]:
-    """Maps run ids to origins for the runs that additions depend on, newest first, until one per
-    addition is trusted.
-
-    Runs that created such resources (`makers`) follow, while questions are left: a run without a
-    known origin widens no pattern (`reviewed_runs`).
-    """
-    by_id = {run.id: run for run in runs}
-    found: dict[str, Origin] = {}
-    asked = 0
-    for usage in missing:
-        newest = [by_id[run] for run in reversed(usage.runs) if run in by_id]
-        for run in newest[:_MOST_RUNS_OF_ONE]:
-            if run.id not in found:
-                # Many runs must not bypass the check: a run that was not asked about is not
-                # trusted.
-                found[run.id] = ask(run) if asked < _MOST_RUNS else _NOT_ASKED
-                asked += 1
-            if found[run.id].trust is Trust.TRUSTED:
-                break
-    making = [
-        by_id[run] for usage in creating for run in usage.runs[-_MOST_RUNS_OF_ONE:] if run in by_id
-    ]
-    left = [run for run in dict.fromkeys(making) if run.id not in found][
-        : max(_MOST_RUNS - asked, 0)
-    ]
-    return found | {run.id: ask(run) for run in left} if found else found
-
-
-def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | None:
-    """The guard result for an addition that only unreviewed code needs; None also if no origin is
-    known.
-    """
-    doubtful = [
-        origins[run]
-        for run in usage.runs
-        if run in origins and origins[run].trust is Trust.UNTRUSTED
-    ]
-    if not doubtful or not has_unknown_origin(usage, origins):
-        return None
-    places = ", ".join(dict.fromkeys(origin.where for origin in doubtful))
-    return GuardResult("untrusted-ref", f"only these runs need it: {places}")
-
-
-def unknown_ref(
-    usage: Usage, origins: Mapping[str, Origin], options: Options
-) -> GuardResult | None:
-    """The guard result for an addition whose runs have no known ref, by `unknown-refs`; asked after
-    `untrusted_ref`.
-    """
-    action = usage.need.permission.action
-    refuses = options.unknown_refs is UnknownRefs.REFUSE
-    # A local repository has no workflow runs, and its origins say nothing.
-    asked = any(origin.where for origin in origins.values())
-    if not refuses and not (
-        asked and options.unknown_refs is UnknownRefs.REFUSE_SENSITIVE and sensitivity(action)
-    ):
-        return None
-    if not has_unknown_origin(usage, origins):
-        return None
-    places = dict.fromkeys(origins[run].where for run in usage.runs if run in origins)
-    where = (
-        f"only runs without a known branch need it: {', '.join(places)}"
-        if places
-        else "no known run needs it"
-    )
-    return GuardResult(UNKNOWN_REF, where if refuses else f"{sensitivity(action)}; {where}")
-
-
-def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
-    """Runs whose created resources may widen a pattern; None if no origin is known.
-
-    They are the proved ones; where no run is proved, all without unreviewed code, whose additions
-    are marked.
-    """
-    proved = {
-        run for run, origin in origins.items() if origin.trust is Trust.TRUSTED and not origin.mark
-    }
-    reviewed = {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED}
-    return (proved or reviewed) if origins else None
-
-
-def has_unknown_origin(usage: Usage, origins: Mapping[str, Origin]) -> bool:
-    """Whether no run of a usage is known to come from reviewed code."""
-    return not any(run in origins and origins[run].trust is Trust.TRUSTED for run in usage.runs)
-
-
-def origin_mark(usage: Usage, origins: Mapping[str, Origin]) -> str:
-    """What a reviewer must know of the runs behind a usage; empty if one of them is proved to be
-    reviewed code.
-    """
-    known = (origins[run] for run in usage.runs if run in origins)
-    marks = (origin.mark for origin in known if origin.trust is Trust.TRUSTED)
-    return min(marks, default="branch unknown")
-
-
-def origin_marks(
-    usages: Sequence[Usage], origins: Mapping[str, Origin]
-) -> Mapping[str, tuple[str, ...]]:
-    """Marks of an addition, each with the resources that only runs with the mark needed; none if no
-    origin is known.
-    """
-    marked = grouped(
-        [
-            (origin_mark(usage, origins), usage.need.permission.resource)
-            for usage in usages
-            if origins
-        ]
-    )
-    return {mark: tuple(dict.fromkeys(resources)) for mark, resources in marked.items() if mark}
-
-
-def origins_by_majority(
-    runs: Sequence[Run], ask: Callable[[Run], Origin]
-) -> Callable[[Run], Origin]:
-    """Returns a function like `ask` that distrusts a run without the evidence that most of the runs
-    have.
-
-    Where most runs have a login, a run without one may have logged in where no record was read;
-    where most sessions name their workflow run, a session that names none is not the deploy.
-    """
-    logins = sum(run.identity is not None for run in runs)
-    named = sum(bool(_workflow_run_of(run)) for run in runs)
-
-    def origin(run: Run) -> Origin:
-        if run.identity:
-            return ask(run)
-        if not _workflow_run_of(run) and 2 * named > len(runs):
-            return Origin(Trust.UNTRUSTED, "a session that names no workflow run, as most do")
-        found = ask(run)
-        if found.trust is Trust.TRUSTED and 2 * logins > len(runs):
-            return Origin(
-                Trust.UNKNOWN,
-                f"a session of {found.where} by its name, without a login as most have",
-            )
-        return found
-
-    return origin
-
-
-def _workflow_run_of(run: Run) -> str:
-    return workflow_run_id(run.session) or workflow_run_id(run.parent_run)

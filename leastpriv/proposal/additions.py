@@ -33,15 +33,7 @@ from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
-from leastpriv.proposal.addition_rules import (
-    BREAK_GLASS,
-    addition_result,
-    held_addition,
-    reviewed_runs,
-    unknown_ref,
-    untrusted_ref,
-    without_unreviewed,
-)
+from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held_addition
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import (
@@ -52,6 +44,7 @@ from leastpriv.proposal.models import (
     Options,
     addition_id,
 )
+from leastpriv.proposal.origins import addition_by_origin, proved_runs, without_unreviewed
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 from leastpriv.proposal.stability import in_whole_types
 
@@ -132,7 +125,8 @@ def additions(
         names: the names of the target; None: those of the evidence.
     """
     committed = document.statements if document else ()
-    probes, reviewed = probing_runs(evidence), without_unreviewed(evidence, history.origins)
+    probes = probing_runs(evidence)
+    reviewed = without_unreviewed(evidence)
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []
@@ -140,9 +134,8 @@ def additions(
     for usage in missing:
         guard_result = (
             addition_result(usage, evidence, options, document, reviewed)
-            or untrusted_ref(usage, history.origins)
-            or unknown_ref(usage, history.origins, options)
-            or denial_result(usage, evidence, history.origins, probes)
+            or addition_by_origin(usage, evidence, options)
+            or denial_result(usage, evidence, probes)
             or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
         if guard_result and guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:
@@ -156,7 +149,8 @@ def additions(
     changes: list[Change] = []
     # What the policies already allow shows names as well as an addition does, where reviewed code
     # used it.
-    lacking, runs = {usage.need.permission for usage in missing}, reviewed_runs(history.origins)
+    lacking = {usage.need.permission for usage in missing}
+    runs = proved_runs(evidence)
     granted = (
         each for each in evidence.usages if runs is None or not {*each.runs}.isdisjoint(runs)
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
+from leastpriv.errors import listed
 from leastpriv.models import ChangeKind, grouped
 from leastpriv.policy.document import Document, Statement, condition_of
 from leastpriv.policy.edit import (
@@ -27,7 +28,11 @@ from leastpriv.policy.edit import (
     can_add_statements,
 )
 from leastpriv.policy.evaluate import names_action
-from leastpriv.proposal.models import Change
+from leastpriv.policy.hcl_text import new_statements_hcl, statements_hcl
+from leastpriv.policy.source import is_hcl
+from leastpriv.policy.syntax_tree import json_value
+from leastpriv.policy.yaml_writer import statement_text, yaml_style_of
+from leastpriv.proposal.models import Change, HeldBackChange
 
 _GrantTuple = tuple[str, tuple[str, ...], str]
 """Action, resources, condition."""
@@ -315,29 +320,72 @@ def split_editable(
     document: Document, changes: Sequence[Change]
 ) -> tuple[list[Change], list[tuple[Change, str]]]:
     """Returns the changes that can be written, and those that cannot with the reason."""
-    no_statement = (
-        "" if can_add_statements(document) else "the file itself writes none of its statements"
-    )
-    reasons: list[str] = []
+    no_statement = "" if can_add_statements(document) else _why_no_statement(document)
+    editable: list[Change] = []
+    others: list[tuple[Change, str]] = []
     for change in changes:
-        fixed = ""
+        reason = ""
         if change.kind is not ChangeKind.ADD:
             statement = document.statements[change.statement]
-            fixed = statement.fixed_reason("" if statement.not_actions else change.action)
+            reason = statement.fixed_reason("" if statement.not_actions else change.action)
         needs_statement = change.kind is ChangeKind.ADD or change.restricted_to
-        reasons.append(fixed or (no_statement if needs_statement else ""))
-    both = [*zip(changes, reasons, strict=True)]
-    return [change for change, reason in both if not reason], [
-        (change, reason) for change, reason in both if reason
+        if needs_statement:
+            reason = reason or no_statement
+        if reason:
+            others.append((change, reason))
+        else:
+            editable.append(change)
+    return editable, others
+
+
+def _why_no_statement(document: Document) -> str:
+    """Returns why no statement can be written, with what makes those that are there."""
+    makers = dict.fromkeys(filter(None, (each.fixed_reason("") for each in document.statements)))
+    reason = "the file itself writes none of its statements"
+    return f"{reason}: {listed(makers, _MOST_MAKERS, '; ')}" if makers else reason
+
+
+_MOST_MAKERS = 2
+
+
+def text_to_add(document: Document, held: Sequence[HeldBackChange]) -> str:
+    """Returns the statements that would grant what is held back, in the language of the file."""
+    changes = [
+        Change(
+            kind=ChangeKind.ADD,
+            action=each.action,
+            resources=each.resources,
+            conditions=each.conditions,
+        )
+        for each in held
     ]
+    statements = new_statements(changes, (each.sid for each in document.statements))
+    if document.source.format == "hcl" or document.source.language == "terraform":
+        is_data_source = document.pointer.startswith(("data.", "/data/"))
+        return new_statements_hcl(statements, as_blocks=is_data_source)
+    if document.source.format == "yaml" and not document.source.embedded:
+        style = yaml_style_of(document)
+        return "".join(f"{statement_text(each, '', style)}\n" for each in statements)
+    return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in statements)
 
 
 def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
-    """Returns the statements that changes which cannot be written would leave, as HCL."""
-    from leastpriv.policy.hcl_text import statements_hcl
-
+    """Returns the statements that changes which cannot be written would leave, in the language of
+    the file that has them.
+    """
     source = document.as_json()
     edited = apply_edits(source, plan_edits(source, changes))
     before = {(each.sid, each.meaning) for each in source.statements}
     new = [each.index for each in edited.statements if (each.sid, each.meaning) not in before]
+    if _is_in_a_json_file(document):
+        values = [json_value(edited.statement_nodes[index]) for index in new]
+        return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in values)
     return statements_hcl(edited, new)
+
+
+def _is_in_a_json_file(document: Document) -> bool:
+    """Whether another file has all statements as JSON, which `file` or `templatefile` reads."""
+    reasons = {each.fixed_reason("") for each in document.statements}
+    return all(reason.startswith("it is in ") for reason in reasons) and not any(
+        is_hcl(reason) for reason in reasons
+    )

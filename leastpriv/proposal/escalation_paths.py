@@ -86,11 +86,56 @@ class EscalationPath(Struct, frozen=True):
 
 
 def escalation_paths(documents: Sequence[Document], principal: str) -> tuple[EscalationPath, ...]:
-    """Returns the open paths, the most dangerous first; `documents` are all known policies of the
-    principal.
+    """Returns the open paths, the most dangerous first.
+
+    What only the rendered template knows opens no path: `undecided_by` names it.
+
+    Args:
+        documents: All known policies of the principal.
+        principal: Its ARN.
     """
-    policies, rows = _Policies(tuple(documents), principal), table("escalation")
-    services = _allowed_services(documents)
+    certain = tuple(_certain(document) for document in documents)
+    return _open_paths(_Policies(tuple(documents), certain, principal))
+
+
+def undecided_by(documents: Sequence[Document], principal: str) -> tuple[str, ...]:
+    """Returns the expressions because of which a further path cannot be ruled out; empty for none.
+
+    Only the rendered template knows what they are: they may allow more than the policy says.
+    """
+    every = tuple(documents)
+    certain = tuple(_certain(document) for document in documents)
+    if all(one is other for one, other in zip(certain, every, strict=True)):
+        return ()
+    known = {path.id: path.rank for path in _open_paths(_Policies(every, certain, principal))}
+    further = [
+        path
+        for path in _open_paths(_Policies(every, every, principal))
+        if path.id not in known or path.rank < known[path.id]
+    ]
+    if not further:
+        return ()
+    needed = dict.fromkeys(action for path in further for action in path.actions)
+    allows = dict.fromkeys(
+        each for action in needed for each in statements_allowing(documents, action)
+    )
+    return tuple(dict.fromkeys(name for each in allows for name in each.unknown_parts()))
+
+
+def _certain(document: Document) -> Document:
+    """Returns what a policy allows whatever the unknown parts of its file are; what they may deny
+    stays unknown.
+    """
+    statements = tuple(
+        each.certain_part(keeps_variables=True) if each.effect == "Allow" else each
+        for each in document.statements
+    )
+    return document.with_statements(statements)
+
+
+def _open_paths(policies: _Policies) -> tuple[EscalationPath, ...]:
+    rows = table("escalation")
+    services = _allowed_services(policies.documents)
     if services is not None:
         rows = tuple(row for row in rows if any(map(row["actions"].__contains__, services)))
     most_dangerous = (
@@ -125,6 +170,8 @@ class Escalation(Struct, frozen=True):
 
     before: tuple[EscalationPath, ...] = ()
     after: tuple[EscalationPath, ...] = ()
+    undecided_by: tuple[str, ...] = ()
+    """Expressions of the proposed policies because of which a further path cannot be ruled out."""
 
     @property
     def leading(self) -> tuple[EscalationPath, ...]:
@@ -173,7 +220,7 @@ def passed_role_use(change: Change, documents: Sequence[Document]) -> PassedRole
     """Returns how a run can use the role that an addition lets it pass; None where no path is
     known.
     """
-    policies = _Policies(tuple(documents), "")
+    policies = _Policies(tuple(documents), tuple(documents), "")
     services = {
         value
         for each in change.conditions
@@ -214,6 +261,8 @@ class _Grant(Struct, frozen=True):
 
 class _Policies(Struct):
     documents: tuple[Document, ...]
+    certain: tuple[Document, ...]
+    """The documents with what they allow whatever the unknown parts of their files are."""
     principal: str
     answers: dict[_Question, _Grant | None] = {}
 
@@ -311,6 +360,8 @@ class _Policies(Struct):
                 return _Grant(action, ())
             every = self._context(request, statement, denies, ("chosen", "not-chosen"))
             effect = evaluate(Request(action, resource, every, True), self.documents).effect
+            if effect == "unknown":
+                effect = evaluate(Request(action, resource, every, True), self.certain).effect
             if effect in ("allowed", "unknown") and not conditional:
                 found = (each for part in (statement, *denies) for each in part.conditions)
                 conditions = dict.fromkeys(

@@ -34,6 +34,7 @@ from leastpriv.proposal.models import (
     RemovalCandidate,
     entry_id,
 )
+from leastpriv.proposal.origins import UNREVIEWED_USE, unreviewed_use_reason
 from leastpriv.proposal.recorded_use import checked_inside
 from leastpriv.proposal.visibility_guards import (
     allows_dropping_unseen,
@@ -312,6 +313,12 @@ def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
     )
 
 
+def unreviewed_use(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action that only unreviewed runs used through this entry."""
+    usages = candidate.entry.uses.get(candidate.action, ())
+    return unreviewed_use_reason(usages, context.evidence, context.options)
+
+
 def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps an action whose call through this entry was denied or had no clear result."""
     usages = candidate.entry.uses.get(candidate.action, ())
@@ -370,7 +377,9 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
     if not is_of_unseen_service(candidate, context) or allows_dropping_unseen(candidate, context):
         return ""
     prefix = candidate.action.partition(":")[0]
-    return f"no call of {prefix}; `unseen-services: drop` removes it"
+    is_called = any(action.startswith(f"{prefix}:") for action in context.used)
+    whose = " by a reviewed run" if is_called else ""
+    return f"no call of {prefix}{whose}; `unseen-services: drop` removes it"
 
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -392,6 +401,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("refused-after-removal", refused_after_removal),
     ("live-differs", live_differs),
     ("unknown-action", unknown_action),
+    (UNREVIEWED_USE, unreviewed_use),
     ("minimum-days", minimum_days),
     ("minimum-runs", minimum_runs),
     ("grace-period", grace_period),

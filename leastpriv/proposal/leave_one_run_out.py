@@ -27,6 +27,7 @@ from leastpriv.proposal.aws_guards import report_without
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.guards import before_evidence, break_glass_runs, is_break_glass_use
 from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
+from leastpriv.proposal.origins import uncounted_runs
 from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
 
@@ -87,7 +88,9 @@ def leave_one_out(
             if not effects <= {"allowed", "allowedInPart"}:
                 (lacking if effects & _DENIED else unsure).update(usage.runs)
     open_runs = lacking | unsure
-    checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
+    uncounted = uncounted_runs(evidence)
+    checked = working - open_runs - uncounted
+    checked_runs = [run.id for run in evidence.runs if run.id in checked]
     special = [run for run in checked_runs if run in own]
     shared = _shared_inputs(proposal, attached, evidence, options, history) if special else None
     judged = len(evidence.usages) + len(shared.entries) if shared else 1
@@ -95,6 +98,7 @@ def leave_one_out(
     denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
     denied = {run: found for run, found in denied_by_run.items() if found}
     counted = (working & lacking) - break_glass_runs(evidence.runs, options.break_glass)
+    counted -= uncounted
     untried = len(special) - len(tried)
     return LeaveOneOutResult(
         len(checked_runs), denied, len(working & open_runs), untried, len(counted)
@@ -145,7 +149,7 @@ def _shared_inputs(
         evidence,
         replace(options, minimum_runs=max(options.minimum_runs - 1, 0), max_changes=0),
         replace(history, history_state=before_evidence(history.history_state, evidence.first)),
-        confidences(evidence, without=break_glass),
+        confidences(evidence, without=break_glass | uncounted_runs(evidence)),
         break_glass,
         replay_usages(evidence, [*([committed] if committed else []), *attached]),
         entries,

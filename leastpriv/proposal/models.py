@@ -18,7 +18,7 @@ from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import UsageHistory
-from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies
 from leastpriv.policy.document import Document
@@ -138,6 +138,10 @@ class Options(Struct, frozen=True):
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     unknown_refs: UnknownRefs = UnknownRefs.REFUSE_SENSITIVE
+    reviewed_refs: tuple[str, ...] = ()
+    """Further branches, refs (`refs/tags/v*`) and environments (`environment:prod`) whose runs are
+    reviewed.
+    """
     exact_resources: bool = False
     copies: DeclaredCopies = UNDECLARED
     """The copies of the app that the user names."""
@@ -166,8 +170,6 @@ class History(Struct, frozen=True):
     """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed
     unmerged with it.
     """
-    origins: Mapping[str, Origin] = {}
-    """Run id -> origin of its code, for the runs that additions depend on."""
     changed: datetime | None = None
     """Time of the policy file's last change; None if unknown."""
     history_state: HistoryState = HistoryState()
@@ -214,6 +216,8 @@ class GuardContext(Struct, frozen=True):
     """Confidence per service of the recorded actions."""
     break_glass_runs: frozenset[str]
     """Ids of the runs in break-glass sessions."""
+    uncounted_runs: frozenset[str]
+    """Ids of the runs that count for no threshold: break-glass sessions and unreviewed runs."""
     called: Mapping[str, bool]
     """Operation -> whether a call of it was carried out (`guards.carriers.called_operations`)."""
     recorded: frozenset[str]

@@ -20,6 +20,7 @@ from leastpriv.proposal.confidence import Confidences, chance, confidences
 from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
 from leastpriv.proposal.models import Change, History, Options, Proposal
+from leastpriv.proposal.origins import is_sensitive_call_of_unreviewed, uncounted_runs
 
 _EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
 """An entry in lower case with its statement's resources and conditions."""
@@ -137,7 +138,8 @@ def prove(
     With the proposal's `options` each run is also left out once.
     """
     documents = [*proposal.documents, *attached]
-    break_glass = break_glass_runs(evidence.runs, options.break_glass if options else ())
+    uncounted = break_glass_runs(evidence.runs, options.break_glass if options else ())
+    uncounted |= uncounted_runs(evidence)
     after = replay_calls(evidence, documents)
     before = replay_calls(evidence, [proposal.committed, *attached]) if proposal.committed else None
     kind = policy_kind(proposal.committed or proposal.document, evidence.principal)
@@ -148,7 +150,7 @@ def prove(
         replay=after,
         new_access=tuple(new_access),
         is_unfinished=is_unfinished,
-        newly_denied=_newly_denied(before, after),
+        newly_denied=_newly_denied(before, after, evidence),
         seen_once=_seen_once(proposal.changes),
         size_before=policy_size(proposal.committed) if proposal.committed else 0,
         sizes=sizes,
@@ -159,8 +161,8 @@ def prove(
         and (proposal.packed is None or proposal.packed.fits),
         left_out=leave_one_out(proposal, attached, evidence, options, history) if options else None,
         need_decisions=tuple(_need_decisions(evidence, documents)),
-        confidence=confidences(evidence, documents, break_glass),
-        by_action=confidences(evidence, without=break_glass),
+        confidence=confidences(evidence, documents, uncounted),
+        by_action=confidences(evidence, without=uncounted),
     )
 
 
@@ -218,14 +220,19 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
     )
 
 
-def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
-    """Events that the proposal denies or may deny and the committed policy did not."""
+def _newly_denied(before: Replay | None, after: Replay, evidence: Evidence) -> tuple[str, ...]:
+    """Events that the proposal denies or may deny and the committed policy did not.
+
+    Sensitive calls that only unreviewed runs made are left out: their names are not written.
+    """
     if before is None:
         return ()
-    denied, open_before = set(before.denied), {*before.denied, *before.uncertain}
+    denied = set(before.denied)
+    open_before = {*before.denied, *before.uncertain}
     worse = [group for group in after.denied if group not in denied]
     worse += [group for group in after.uncertain if group not in open_before]
-    return tuple(dict.fromkeys(group.event for group in worse))
+    kept = [group for group in worse if not is_sensitive_call_of_unreviewed(group, evidence)]
+    return tuple(dict.fromkeys(group.event for group in kept))
 
 
 def _new_access(proposal: Proposal) -> tuple[list[str], bool]:

@@ -21,9 +21,9 @@ from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, cr
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import (
     denied_elsewhere,
+    denied_in_doubt,
     denied_in_part,
     held_addition,
-    reviewed_runs,
 )
 from leastpriv.proposal.additions import additions, without_denied
 from leastpriv.proposal.confidence import Confidences
@@ -41,6 +41,7 @@ from leastpriv.proposal.models import (
     Proposal,
     ProposalInputs,
 )
+from leastpriv.proposal.origins import proved_runs
 from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.removals import creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
@@ -75,7 +76,7 @@ def propose(
     from usage.
     """
     history, attached = inputs.history, inputs.attached
-    names = names_of(evidence.usages, evidence.runs, options.copies, reviewed_runs(history.origins))
+    names = names_of(evidence.usages, evidence.runs, options.copies, proved_runs(evidence))
     policies = (document, *attached) if document else tuple(attached)
     added, held_back_additions = additions(
         difference.missing, evidence, options, history, document, names=names
@@ -86,6 +87,10 @@ def propose(
     )
     held_back_additions.extend(map(denied_elsewhere, difference.denied_elsewhere))
     held_back_additions.extend(map(denied_in_part, difference.denied_in_part))
+    known = [*([document] if document else []), *attached]
+    held_back_additions.extend(
+        denied_in_doubt(usage, evidence.principal, known) for usage in difference.denied_in_doubt
+    )
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
         return _first_draft(added, held_back_additions, context, inputs, names)
@@ -124,7 +129,7 @@ def propose(
         held_back_additions=tuple(held_back_additions),
         held_back_restrictions=tuple(held_back_restrictions),
         packed=packed,
-        to_paste=tuple(change for change, _ in left),
+        to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
 
 

@@ -39,6 +39,7 @@ from leastpriv.proposal.models import (
     Options,
     RemovalCandidate,
 )
+from leastpriv.proposal.origins import is_unreviewed_use, uncounted_runs
 from leastpriv.proposal.recorded_use import CallableOperations, called_operations, operation_of
 from leastpriv.proposal.wildcards import COVERAGE, LIFECYCLE, keeping_result
 
@@ -96,6 +97,8 @@ def guard_context(
     """
     used = usages_by_action(evidence)
     allowed = {action for action, usages in used.items() if is_used(usages)}
+    # What only unreviewed runs used has no life cycle that later runs complete.
+    decisive = {action for action in allowed if not _is_of_unreviewed(used[action], evidence)}
     unexplained = {
         usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED
     }
@@ -106,7 +109,7 @@ def guard_context(
     granted_elsewhere = frozenset(action.partition(":")[0] for action in elsewhere)
     own = {
         action
-        for action in allowed
+        for action in decisive
         if is_tagging(action) or not _is_of_other_services(used[action])
     }
     partners = lifecycle_partners(
@@ -115,37 +118,47 @@ def guard_context(
         only_ends=options.drop_unseen_actions,
     )
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
+    uncounted = break_glass | uncounted_runs(evidence)
     programs = grouped(
         [
             (action.partition(":")[0], each.programs)
             for action, usages in used.items()
             for each in usages
+            if not is_unreviewed_use(each, evidence)
+        ]
+    )
+    streams = grouped(
+        [
+            (bucket_of(stream.prefix), (stream, days))
+            for stream, days in evidence.coverage.data.items()
         ]
     )
     return GuardContext(
-        evidence,
-        options,
-        used,
-        siblings_of(own),
-        partners,
-        history,
-        frozenset(unexplained),
-        count_separate_runs(evidence, break_glass),
-        last_recorded(evidence.usages),
-        confidences(evidence, without=break_glass),
-        break_glass,
-        called_operations(evidence),
-        frozenset(map(operation_of, evidence.coverage.events)),
-        grouped(
-            [
-                (bucket_of(stream.prefix), (stream, days))
-                for stream, days in evidence.coverage.data.items()
-            ]
-        ),
-        evidence.coverage.whole_days,
-        CallableOperations(policies, granted_elsewhere),
-        {service: frozenset[str]().union(*each) for service, each in programs.items()},
+        evidence=evidence,
+        options=options,
+        used=used,
+        counterparts=siblings_of(own),
+        partners=partners,
+        history=history,
+        unexplained=frozenset(unexplained),
+        separate_runs=count_separate_runs(evidence, uncounted),
+        last_recorded=last_recorded(evidence.usages),
+        confidence=confidences(evidence, without=uncounted),
+        break_glass_runs=break_glass,
+        uncounted_runs=uncounted,
+        called=called_operations(evidence),
+        recorded=frozenset(map(operation_of, evidence.coverage.events)),
+        data_streams=streams,
+        whole_days=evidence.coverage.whole_days,
+        may_call=CallableOperations(policies, granted_elsewhere),
+        programs={service: frozenset[str]().union(*each) for service, each in programs.items()},
     )
+
+
+def _is_of_unreviewed(usages: Sequence[Usage], evidence: Evidence) -> bool:
+    """Whether only unreviewed runs used an action."""
+    allowed = (usage for usage in usages if usage.outcome is Outcome.ALLOWED)
+    return all(is_unreviewed_use(usage, evidence) for usage in allowed)
 
 
 def creators_of(used_by_action: Mapping[str, Sequence[Usage]]) -> Mapping[str, tuple[str, ...]]:
@@ -202,13 +215,10 @@ def removals(
 
 
 def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
-    # What a run other than a break-glass session used.
     used_actions = {
         action
         for action, usages in entry.uses.items()
-        for usage in usages
-        if usage.outcome is Outcome.ALLOWED
-        and not is_break_glass_use(usage, context.break_glass_runs)
+        if any(_decides_use(usage, context) for usage in usages)
     }
     used = tuple(action for action in entry.granted if action in used_actions)
     unused = [action for action in entry.granted if action not in used_actions]
@@ -250,6 +260,17 @@ def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | No
     if not used and not kept:
         return replace(_change(entry, ChangeKind.REMOVE), unproven=unproven)
     return replace(_change(entry, ChangeKind.NARROW, used=used, kept=kept), unproven=unproven)
+
+
+def _decides_use(usage: Usage, context: GuardContext) -> bool:
+    """Whether a usage alone makes an action a used one: an allowed call of a run that is neither a
+    break-glass session nor unreviewed.
+    """
+    if usage.outcome is not Outcome.ALLOWED:
+        return False
+    if is_break_glass_use(usage, context.break_glass_runs):
+        return False
+    return not is_unreviewed_use(usage, context.evidence)
 
 
 def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:

@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -25,7 +25,6 @@ from leastpriv.models import (
     Origin,
     Outcome,
     Permission,
-    Trust,
     Usage,
     grouped,
 )
@@ -37,6 +36,7 @@ from leastpriv.policy.evaluate import names_action
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.escalation_paths import EscalationPath
 from leastpriv.proposal.models import GuardResult
+from leastpriv.proposal.origins import knows_origins
 
 SELF_WIDENING = "self-widening"
 """Guard of a need that lets the principal extend its own permissions."""
@@ -174,9 +174,7 @@ def probing_runs(evidence: Evidence) -> frozenset[str]:
     )
 
 
-def denial_result(
-    usage: Usage, evidence: Evidence, origins: Mapping[str, Origin], probes: Collection[str]
-) -> GuardResult | None:
+def denial_result(usage: Usage, evidence: Evidence, probes: Collection[str]) -> GuardResult | None:
     """Forbids an addition for a recorded denial that only a probe, or one run of unknown origin,
     asks for.
 
@@ -190,13 +188,19 @@ def denial_result(
         )
         return GuardResult(PROBE, why)
     run, *others = usage.runs
-    asked = any(origin.where for origin in origins.values())
-    session = next((each.session for each in evidence.runs if each.id == run), run)
-    known = run in origins and origins[run].trust is Trust.TRUSTED if asked else is_run_id(session)
-    result = GuardResult(
+    if others or _is_known(run, evidence):
+        return None
+    return GuardResult(
         SINGLE_RUN, "one run of unknown origin was denied it: a second run would add it"
     )
-    return None if others or known else result
+
+
+def _is_known(run: str, evidence: Evidence) -> bool:
+    """Whether a run is reviewed; where nothing knows the runs, whether its session names one."""
+    if knows_origins(evidence):
+        return evidence.origin_of_run(run) is Origin.REVIEWED
+    session = next((each.session for each in evidence.runs if each.id == run), run)
+    return is_run_id(session)
 
 
 class Boundary(Struct, frozen=True):

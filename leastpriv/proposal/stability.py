@@ -116,8 +116,12 @@ class Stability(Struct, frozen=True):
             why = "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write"
             return GuardResult("policy-version", why)
         least = self.context.options.minimum_runs
+        proved = any(self._runs_of(pattern) for pattern in patterns)
         for pattern in patterns:
             if is_whole_type(pattern.pattern) or not pattern.covers:
+                continue
+            if proved and self._is_of_uncounted(pattern):
+                # What only unreviewed runs used proves nothing; beside proved names it is written.
                 continue
             is_rare = (
                 self.makers is not None
@@ -137,8 +141,16 @@ class Stability(Struct, frozen=True):
                 )
         return None
 
+    def _is_of_uncounted(self, pattern: Pattern) -> bool:
+        """Whether only runs that count for no threshold used what a pattern covers."""
+        return not self._runs_of(pattern) and bool(self._every_run_of(pattern))
+
     def _runs_of(self, pattern: Pattern) -> set[str]:
-        """The runs that used what a pattern covers, or what is below it, in any region or service
+        """The runs of `_every_run_of` that count."""
+        return self._every_run_of(pattern) - self.context.uncounted_runs
+
+    def _every_run_of(self, pattern: Pattern) -> set[str]:
+        """The runs that used what a pattern covers, or a part of it, in any region or service
         of the same name.
         """
         wide = in_region(pattern.pattern, "*")
@@ -158,7 +170,7 @@ class Stability(Struct, frozen=True):
         """A resource of the later half of the runs that the patterns of the earlier half do not
         cover.
         """
-        used = {*chain.from_iterable(each.runs for each in found)}
+        used = {*chain.from_iterable(each.runs for each in found)} - self.context.uncounted_runs
         using = [run.id for run in self.context.evidence.runs if run.id in used]
         early = {*using[: (len(using) + 1) // 2]}
         first = [
@@ -180,6 +192,8 @@ class Stability(Struct, frozen=True):
         before = [each if each.family in kept else replace(each, family=None) for each in first]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
+            if used.isdisjoint(each.runs):
+                continue
             is_new = not any(resource_covers(pattern, each.resource) for pattern in known)
             if is_new and not is_whole_type(each.resource):
                 return GuardResult(

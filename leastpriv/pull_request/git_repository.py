@@ -73,7 +73,7 @@ class _TreeEntry(Struct, frozen=True):
 class GitRepository(Struct, frozen=True):
     """A repository on disk, whose root (or bare directory) is `folder`; it has no pull requests."""
 
-    pull_requests: ClassVar[None] = None
+    github: ClassVar[None] = None
     folder: Path
     git: str
     """Absolute path of the git program."""
@@ -193,9 +193,12 @@ class GitRepository(Struct, frozen=True):
         left = PublishResult(PullRequestOperation.NONE, branch, head or "", base_sha)
         if head is not None and (edited := self._edit_reason(publication, base_sha, head)):
             return replace(left, reason=edited)
-        if publication.is_held_by(lambda path: self.read(base_sha, path)):
+        if publication.is_part_of(lambda path: self.read(base_sha, path)):
             if head is None:
                 return replace(left, reason=f"Nothing to change on {base}.")
+            hold = publication.holds.hold(())
+            if hold and not self._is_on_base(base_sha, head):
+                return replace(left, operation=PullRequestOperation.HELD, reason=hold.text)
             self.move_branch(branch, head, None)
             reason = f"No change is left on {base}."
             return replace(left, operation=PullRequestOperation.CLOSED, head_sha="", reason=reason)
@@ -212,13 +215,21 @@ class GitRepository(Struct, frozen=True):
         operation = PullRequestOperation.CREATED if head is None else PullRequestOperation.UPDATED
         return replace(left, operation=operation, head_sha=new)
 
+    def _is_on_base(self, base_sha: str, head: str) -> bool:
+        """Whether the base holds each file that the commits of the branch change."""
+        paths = self._run(
+            "diff", "-z", "--name-only", "--no-renames", f"{base_sha}...{head}", "--"
+        ).split(b"\0")[:-1]
+        names = [os.fsdecode(path) for path in paths]
+        return all(self.read(base_sha, name) == self.read(head, name) for name in names)
+
     def _edit_reason(self, publication: Publication, base_sha: str, head: str) -> str:
         """Returns why the branch belongs to a person now; empty if this program alone wrote it."""
         branch = publication.branch
         commits = self._commits(head, f"^{base_sha}") or self._commits(head)[:1]
         scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}
         if scopes - {fingerprint_scope(publication.fingerprint)}:
-            if publication.is_held_by(lambda path: self.read(base_sha, path)):
+            if publication.is_part_of(lambda path: self.read(base_sha, path)):
                 return (
                     f"Nothing to change; the branch {branch} holds the proposal for another role or"
                     " policy file."

@@ -11,7 +11,8 @@ request by commands in comments and by markers in its body.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -23,6 +24,8 @@ PAUSED_LABEL = "leastpriv: paused"
 """Set by a person: the pull request is left as it is until the label is removed."""
 EDITED_LABEL = "leastpriv: edited"
 """Set with the comment that says that a person edited the branch."""
+HELD_LABEL = "leastpriv: held"
+"""Set while the changes of a pull request are held back for now; removed when they go on."""
 RECONSIDER_LABEL = "leastpriv: reconsider"
 """Set by a person on a closed pull request: its declined changes may be proposed again."""
 REBASE_BOX = "- [ ] <!-- leastpriv:rebase -->"
@@ -42,6 +45,10 @@ class PullRequestStep(StrEnum):
     UPDATE = "update"
     """Moves the branch to one new commit on the base's head; edits or creates the pull request."""
     NOTHING = "nothing"
+    HOLD = "hold"
+    """Leaves branch and text as they are: the changes are held back for now. Writes or edits one
+    comment and sets a label.
+    """
     CLOSE = "close"
     """Comments with the reason, closes, deletes the branch."""
     DELETE_BRANCH = "delete-branch"
@@ -77,10 +84,12 @@ class ProposalBranch(Struct, frozen=True):
     """Fingerprint in the newest commit of this program; empty without one."""
     merged: bool = False
     """Its head is in the base already, so that deleting it loses nothing."""
+    files: tuple[str, ...] = ()
+    """Paths of the files that it changes."""
 
 
 class OpenPullRequest(Struct, frozen=True):
-    """The open pull request of the branch."""
+    """The open pull request of the branch that this program opened."""
 
     number: int
     base: str
@@ -89,9 +98,9 @@ class OpenPullRequest(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     fingerprint: str = ""
     """Fingerprint in the body; empty if a person rewrote it."""
-    is_own: bool = True
-    """This program opened it."""
     url: str = ""
+    changes: tuple[str, ...] = ()
+    """Ids of its changes; empty if a person rewrote the body."""
 
     def has_label(self, label: str) -> bool:
         """Whether it has a label; GitHub compares labels without case."""
@@ -103,22 +112,64 @@ UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ClosedPullRequest(Struct, frozen=True):
-    """A closed pull request that held a proposal."""
+    """A closed pull request of this program that held a proposal."""
 
     number: int
     fingerprint: str
     declined: bool
-    """A person closed it without a merge, and its changes are not to be reconsidered."""
+    """A person with write permission closed it without a merge, and its changes are not to be
+    reconsidered.
+    """
     changes: tuple[str, ...] = ()
     """Ids of its changes."""
     reconsidered: bool = False
     """It was not merged, and its label allows its changes to be proposed again."""
+    undone: bool = False
+    """It was merged, this program closed it, or its changes are to be reconsidered: an earlier
+    decline no longer counts.
+    """
     merge_commit: str = ""
     """The commit of its merge; empty if it was not merged."""
     merged_at: datetime | None = None
     """Aware, UTC; None if it was not merged."""
     changed_at: datetime = UNKNOWN_TIME
     """Time of its last change, such as of its labels (aware, UTC)."""
+
+
+class Hold(Struct, frozen=True):
+    """Why a change waits, and until when: a sentence."""
+
+    text: str
+    markdown: str
+
+
+class Holds(Struct, frozen=True):
+    """What holds changes back in a run that proposes none of them."""
+
+    for_now: Mapping[str, Hold] = {}
+    """Id of a change -> the guard that holds it back for now."""
+    lasting: Mapping[str, str] = {}
+    """Id of a change -> the guard that keeps what it would have changed."""
+    hidden: Hold | None = None
+    """Why the evidence may hide a change that no guard names; None: it does not."""
+
+    def hold(self, changes: Sequence[str]) -> Hold | None:
+        """Returns why the changes of a pull request wait; None if none of them does.
+
+        Without ids of changes, anything that is held back for now counts.
+        """
+        named = changes or tuple(self.for_now)
+        holds = Counter(self.for_now[each] for each in named if each in self.for_now)
+        if holds:
+            return holds.most_common(1)[0][0]
+        if changes and all(each in self.lasting for each in changes):
+            return None
+        return self.hidden
+
+    def lasting_guards(self, changes: Sequence[str]) -> tuple[str, ...]:
+        """Returns the guards that keep what the changes of a pull request would have changed."""
+        guards = {self.lasting[each] for each in changes if each in self.lasting}
+        return tuple(sorted(guards))
 
 
 class WantedProposal(Struct, frozen=True):
@@ -129,6 +180,8 @@ class WantedProposal(Struct, frozen=True):
     """Name of the base branch."""
     changes: bool
     """Whether the proposal changes the base."""
+    holds: Holds = Holds()
+    """What holds changes back; empty if the base holds the branch's changes already."""
 
 
 class PlannedStep(Struct, frozen=True):
@@ -141,6 +194,8 @@ class PlannedStep(Struct, frozen=True):
     declined: int = 0
     is_current: bool = False
     """The pull request holds this proposal: a comment that it is left alone no longer applies."""
+    comment: str = ""
+    """Why its changes are held back for now, in Markdown."""
 
 
 def plan_step(
@@ -185,6 +240,9 @@ def plan_step(
                 f"Nothing to change; the branch is that of #{own.number}.",
                 own.number,
             )
+        hold = wanted.holds.hold(())
+        if hold:
+            return PlannedStep(PullRequestStep.NOTHING, hold.text)
         return PlannedStep(PullRequestStep.DELETE_BRANCH, "No change is left.")
     return _no_pull_request_step(wanted, branch, declined)
 
@@ -204,6 +262,9 @@ def _edited_branch_step(
                 "Nothing to change; a branch of that name has only commits of others.",
             )
         return PlannedStep(PullRequestStep.FOREIGN, "The branch has only commits of others.")
+    held = _held_step(wanted, pull)
+    if held:
+        return held
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
         return PlannedStep(
             PullRequestStep.UPDATE, "The box that lets this action rebuild the branch was ticked."
@@ -219,14 +280,30 @@ def _edited_branch_step(
     return PlannedStep(PullRequestStep.LEAVE_EDITED, f"The branch has commits of others{remedy}.")
 
 
+def _held_step(wanted: WantedProposal, pull: OpenPullRequest | None) -> PlannedStep | None:
+    """Returns the step for a pull request whose changes are held back for now; None if they are
+    not.
+    """
+    if wanted.changes or pull is None:
+        return None
+    hold = wanted.holds.hold(pull.changes)
+    if hold is None:
+        return None
+    return PlannedStep(PullRequestStep.HOLD, hold.text, comment=hold.markdown)
+
+
 def _open_pull_request_step(
     wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest
 ) -> PlannedStep:
+    held = _held_step(wanted, pull)
+    if held:
+        return held
     if not wanted.changes:
         return PlannedStep(PullRequestStep.CLOSE, "No change is left.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
         return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
-    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
+    # A person rewrote a body without fingerprint.
+    if pull.fingerprint not in ("", wanted.fingerprint):
         return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} describes another proposal.")
     return PlannedStep(
         PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True

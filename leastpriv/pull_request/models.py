@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from leastpriv.atomic_file import open_regular, write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
+from leastpriv.models import Run, RunOrigin
+from leastpriv.pull_request.lifecycle import Holds
 
 TRAILER = "Leastpriv-Fingerprint"
 _SUMMARY = (
@@ -29,12 +31,24 @@ fingerprint.
 """
 
 
+class OriginLookup(Struct, frozen=True):
+    """How the origin of a run is found."""
+
+    by_login: Callable[[Run], RunOrigin | None]
+    """What the login of a run shows; None where it shows no ref, or where another run may have the
+    same login.
+    """
+    by_workflow_run: Callable[[Run], RunOrigin]
+    """The same with the workflow run that the session names, a question to GitHub for each run."""
+
+
 class PullRequestOperation(StrEnum):
     """The operation of `publish`; the values of the output `pull-request-operation`."""
 
     CREATED = "created"
     UPDATED = "updated"
     CLOSED = "closed"
+    HELD = "held"
     NONE = "none"
 
 
@@ -85,9 +99,11 @@ class Publication(Struct, frozen=True):
     comments: Sequence[LineComment] = ()
     """Comments of the pull request's review; few."""
     options: PullRequestOptions = PullRequestOptions()
+    holds: Holds = Holds()
+    """What holds changes back, if nothing is proposed."""
 
-    def is_held_by(self, read: Callable[[str], bytes | None]) -> bool:
-        """Whether a commit, read by `read`, holds all proposed files; true if nothing is
+    def is_part_of(self, read: Callable[[str], bytes | None]) -> bool:
+        """Whether a commit, read by `read`, has all proposed files; true if nothing is
         proposed.
         """
         return all(read(path) == content for path, content in self.files.items())

@@ -227,6 +227,16 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
             f" they remain ({prose('; '.join(reasons))}). In their"
             f" place:\n\n{_shortened(text_to_paste(committed, left))}"
         )
+    doubtful = context.proposal.held_back_as("may-be-allowed")
+    if doubtful and committed:
+        from leastpriv.proposal.edit_plan import text_to_add
+
+        language = committed.source.format
+        yield (
+            "AWS denied these actions, and a condition or an expression of the policy may allow"
+            " them. If they are denied again, add:\n\n"
+            f"{_shortened(text_to_add(committed, doubtful), language)}"
+        )
     if context.proposal.changes and not document.editable:
         from leastpriv.policy.hcl_text import policy_hcl
 
@@ -239,9 +249,8 @@ def hcl_section(context: ReportContext) -> Iterator[str]:
         )
 
 
-def _shortened(text: str) -> str:
-    shown, note = (
-        block(text, "hcl"),
-        "*It is too long for this page: `policy.tf` next to this report has it.*",
-    )
-    return shown if len(shown) <= _LONGEST else note
+def _shortened(text: str, language: str = "hcl") -> str:
+    shown = block(text, language)
+    if len(shown) <= _LONGEST:
+        return shown
+    return "*It is too long for this page: `policy.tf` next to this report has it.*"

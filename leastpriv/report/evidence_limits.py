@@ -15,8 +15,9 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, grouped
 from leastpriv.permissions.catalog import sensitivity
 from leastpriv.permissions.fact_tables import table
-from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
+from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED
 from leastpriv.proposal.models import HeldBackChange
+from leastpriv.proposal.origins import has_unknown_origin
 from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, prose
@@ -55,13 +56,13 @@ def gaps_lines(context: ReportContext) -> list[str]:
         assumed = f"Whether {codes(context.assumed, 8)} is attached too, as its name suggests"
         lines.append(f"- {assumed}. If not, give the file another name.")
     lines.extend(skipped_source_lines(context))
-    added, origins = context.changes(ChangeKind.ADD), context.history.origins
+    added = context.changes(ChangeKind.ADD)
     unknown = [
         each.action
         for each in added
-        if any(has_unknown_origin(usage, origins) for usage in each.usages)
+        if any(has_unknown_origin(usage, context.evidence) for usage in each.usages)
     ]
-    if added and not origins:
+    if added and not context.evidence.origins:
         lines.append(
             "- The branch of each run: check that additions come from runs that you trust."
         )

@@ -16,9 +16,10 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
 from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
-from leastpriv.proposal.addition_rules import OFFERED, has_unknown_origin
+from leastpriv.proposal.addition_rules import OFFERED
 from leastpriv.proposal.additions import unmet_reason
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.origins import has_unknown_origin
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
@@ -33,6 +34,7 @@ from leastpriv.report.phrases import (
     share,
     successful_runs,
 )
+from leastpriv.report.unreviewed_runs import unreviewed_line
 from leastpriv.report.verdict import MOST_SHOWN, escalation_line, verdict
 
 _FEW_RUNS = 5
@@ -58,6 +60,7 @@ def first_screen(context: ReportContext) -> list[str]:
         _not_added(context),
         _removes(context),
         _narrows(context),
+        unreviewed_line(context),
         _too_wide(context),
     )
     lines = [verdict(context), *_reasons(context), replaced if context.replaced else ""]
@@ -119,9 +122,11 @@ def _limits(context: ReportContext) -> tuple[list[str], int]:
     kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
     labels = {row["kind"]: row["on_first_screen"] for row in table("gap_labels", __package__ or "")}
     known = list(filter(None, (labels.get(kind) for kind in kinds)))
-    added, origins = context.changes(ChangeKind.ADD), context.history.origins
-    is_unknown = any(has_unknown_origin(usage, origins) for each in added for usage in each.usages)
-    if is_unknown or (added and not origins):
+    added = context.changes(ChangeKind.ADD)
+    is_unknown = any(
+        has_unknown_origin(usage, context.evidence) for each in added for usage in each.usages
+    )
+    if is_unknown or (added and not context.evidence.origins):
         limits.append("from which branch the runs came")
     return limits + known, len(kinds) - len(known)
 

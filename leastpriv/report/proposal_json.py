@@ -15,10 +15,10 @@ from leastpriv.diff.compare import Entry
 from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.policy.size import quota
-from leastpriv.proposal.addition_rules import origin_marks
 from leastpriv.proposal.aws_guards import compare_with_generated_policy
 from leastpriv.proposal.confidence import Confidence, Confidences
 from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.origins import origin_marks
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
@@ -41,7 +41,7 @@ def proposal_json(
     """The proposal as indented JSON, with title and body of its pull request, and the SHA-256 of
     each written file.
     """
-    evidence, proposal, origins = context.evidence, context.proposal, context.history.origins
+    evidence, proposal = context.evidence, context.proposal
     value = {
         "schema": 1,
         "version": __version__,
@@ -55,7 +55,7 @@ def proposal_json(
         "changes": [
             {
                 **change_value(each),
-                "marks": origin_marks(each.usages, origins) if each.kind is ChangeKind.ADD else {},
+                "marks": origin_marks(each.usages, evidence) if each.kind is ChangeKind.ADD else {},
             }
             for each in proposal.changes
         ],

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from leastpriv import __version__
 from leastpriv.models import Basis, ChangeKind, DeniedBy, grouped
 from leastpriv.permissions.catalog import expand, is_read, removal_rank
-from leastpriv.proposal.addition_rules import origin_mark, origin_marks
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.origins import origin_mark, origin_marks
 from leastpriv.report.aws_findings import (
     findings_section,
     generated_policy_section,
@@ -55,6 +55,7 @@ from leastpriv.report.phrases import (
 )
 from leastpriv.report.proof import checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
+from leastpriv.report.unreviewed_runs import security_rows
 from leastpriv.report.verdict import (
     boundary_section,
     escalation_section,
@@ -157,14 +158,16 @@ def _security(context: ReportContext) -> Iterator[str]:
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
     held_back = filter(is_sensitive_job_log_denial, context.proposal.held_back_additions)
     logged = dict.fromkeys(map(not_added_line, held_back))
-    if sensitive or logged:
+    unreviewed = list(security_rows(context))
+    if sensitive or logged or unreviewed:
         rows = [
             f"- {code(change.action)} on {codes(change.resources)}{only_if(change.conditions)}: it"
             f" {change.security}.{use_of_passed_role(context, change)}"
             for change in sensitive[:_MOST_CAREFUL]
         ]
         rows += [f"{line} **Not written.**" for line in list(logged)[:_MOST_CAREFUL]]
-        more = len(sensitive) + len(logged) - len(rows)
+        rows += unreviewed[:_MOST_CAREFUL]
+        more = len(sensitive) + len(logged) + len(unreviewed) - len(rows)
         rows += [f"- and {more:,} more, below"] if more else []
         yield "**For a security review:**\n\n" + "\n".join(rows)
 
@@ -215,10 +218,11 @@ def _seen(context: ReportContext, change: Change) -> str:
 
 def basis_text(context: ReportContext, change: Change) -> str:
     """The basis of an addition, and whether the origin of its code is unknown."""
-    origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
-    doubts = origin_marks(change.usages, origins)
-    of_all = len(doubts) == 1 and all(origin_mark(usage, origins) for usage in change.usages)
+    doubts = origin_marks(change.usages, context.evidence)
+    of_all = len(doubts) == 1 and all(
+        origin_mark(usage, context.evidence) for usage in change.usages
+    )
     words = [
         doubt if of_all else f"{doubt}: {codes(resources, 4)}"
         for doubt, resources in doubts.items()

@@ -42,6 +42,7 @@ _OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read
 """Guards that name what the evidence lacks of days, runs and regions."""
 _MOST_LINES = 5
 _MOST_OTHERS = 2
+_MOST_UNDECIDED = 3
 _ANY = re.compile(r"\{([^}]*)\}")
 
 
@@ -227,7 +228,14 @@ def escalation_line(context: ReportContext) -> str:
     """The line of the first screen on the most direct path to administrator; empty without one."""
     leading = context.escalation.leading
     if not leading:
-        return ""
+        names = context.escalation.undecided_by
+        if not names:
+            return ""
+        decide = "decides" if len(names) == 1 else "decide"
+        return (
+            f"**Escalation cannot be ruled out:** only the rendered file shows what"
+            f" {codes(names, _MOST_UNDECIDED)} {decide}."
+        )
     what = "Administrator in effect" if is_administrator(context.escalation.after) else "Escalation"
     more = f"; and {plural(len(leading) - 1, 'further path')}" if len(leading) > 1 else ""
     return (
@@ -321,6 +329,7 @@ def escalation_value(context: ReportContext) -> dict[str, object]:
         "before": [_path_value(path) for path in escalation.before],
         "after": [_path_value(path) for path in escalation.after],
         "closed": [path.id for path in escalation.closed],
+        "undecided_by": list(escalation.undecided_by),
         "boundary": (
             {
                 "file": context.boundary.path or None,

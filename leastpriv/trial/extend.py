@@ -20,6 +20,7 @@ from leastpriv.evidence.created_tags import with_unmet_conditions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document
@@ -28,7 +29,11 @@ from leastpriv.policy.replay import ReplayEffect, replay_need
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options
+from leastpriv.trial.limits import TrialLimits, needed_proof
 from leastpriv.trial.next_names import NextNames
+
+_NO_YES = TrialLimits()
+"""Limits without a person's yes and without an outer bound."""
 
 
 class TrialIdentity(Struct, frozen=True):
@@ -62,8 +67,8 @@ class TrialDenial(Struct, frozen=True):
 
     need: Need
     denial: Denial
-    is_certain: bool
-    """It is certainly of this trial: CloudTrail records it, or the message names the session."""
+    is_recorded: bool
+    """AWS records it: in CloudTrail, or in its own account of the denial."""
     regions: tuple[str, ...] = ()
     is_earlier: bool = False
     """It is of an earlier round, so it is resolved if the candidate allows it now."""
@@ -92,6 +97,8 @@ class RoundResult(Struct, frozen=True):
     denied: tuple[Change, ...] = ()
     """The additions before their names were generalized: what the round was denied."""
     unresolved: tuple[UnresolvedDenial, ...] = ()
+    offered: tuple[Change, ...] = ()
+    """What later rounds may be denied, and only a person's yes adds."""
 
 
 class CandidatePolicy(Struct, frozen=True):
@@ -121,18 +128,25 @@ class CandidatePolicy(Struct, frozen=True):
 
 
 def logged_denials(
-    denials: Iterable[Denial], identity: TrialIdentity, known_arns: Collection[str] = ()
+    denials: Iterable[Denial],
+    identity: TrialIdentity,
+    known_arns: Collection[str] = (),
+    *,
+    are_recorded: bool = False,
 ) -> Iterator[TrialDenial | UnresolvedDenial]:
     """Yields the denials in the command's output: each missing permission, or why it is not known.
 
-    The output hides parts of some resources; they are filled from `known_arns`, such as those in
-    the candidate.
+    Args:
+        denials: what the messages say.
+        identity: the sessions of the trial.
+        known_arns: resources, such as those in the candidate, that fill parts which the output
+            hides.
+        are_recorded: AWS's own account of each denial replaces the text.
     """
     for denial in denials:
         needs = logged_needs(denial, identity.acting_role, known_arns)
-        named = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
-        is_certain = named and not identity.own_session
-        if is_certain and denial.resource == "*":
+        names_session = bool(session_of(denial.principal)) and _is_own(denial.principal, identity)
+        if names_session and not identity.own_session and denial.resource == "*":
             # AWS checked it on `*`, whatever types the action has: a grant on some resources does
             # not fix it.
             needs = tuple(
@@ -141,7 +155,7 @@ def logged_denials(
             )
         for need in needs:
             region = "".join(need.permission.resource.split(":")[3:4])
-            yield TrialDenial(need, denial, is_certain, (region,) if region else ())
+            yield TrialDenial(need, denial, are_recorded, (region,) if region else ())
         if not needs:
             yield UnresolvedDenial("", denial.resource, denial.why or "the message names no action")
 
@@ -152,7 +166,13 @@ def recorded_denials(usages: Iterable[Usage], *, is_earlier: bool = False) -> It
     """
     for usage in usages:
         if usage.outcome is Outcome.DENIED and usage.denial:
-            yield TrialDenial(usage.need, usage.denial, True, usage.regions, is_earlier)
+            yield TrialDenial(
+                need=usage.need,
+                denial=usage.denial,
+                is_recorded=True,
+                regions=usage.regions,
+                is_earlier=is_earlier,
+            )
 
 
 def extend_candidate(
@@ -161,9 +181,10 @@ def extend_candidate(
     identity: TrialIdentity,
     options: Options,
     now: datetime,
+    limits: TrialLimits = _NO_YES,
 ) -> RoundResult:
-    """Extends the candidate by what was denied, where the rules for additions allow it; never
-    removes a permission.
+    """Extends the candidate by what was denied, where the rules for additions and the limits allow
+    it; never removes a permission.
 
     Raises LeastprivError where the extended policy fails its own proof, a defect of the product.
     """
@@ -174,33 +195,88 @@ def extend_candidate(
     }
     resolvable: list[TrialDenial] = []
     for trial_denial in _distinct(denial for denial in denials if isinstance(denial, TrialDenial)):
-        action, resource = trial_denial.need.permission.action, _resource_text(trial_denial)
+        action = trial_denial.need.permission.action
+        resource = _resource_text(trial_denial)
         reason, is_allowed = _unresolved_reason(trial_denial, candidate, identity)
+        reason = reason or _unproven_reason(trial_denial, limits)
         if not reason:
             resolvable.append(trial_denial)
         elif not (trial_denial.is_earlier and is_allowed):
             unresolved.setdefault(
                 (action, resource), UnresolvedDenial(action, resource, reason, is_allowed)
             )
-    added, held_back = additions(
+    denied, held_back = additions(
         [_usage(trial_denial, now) for trial_denial in resolvable],
         Evidence(identity.target),
         options,
         History(),
         candidate.document,
     )
-    next_names = NextNames(
-        candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
-    )
-    denied, added = added, next_names.generalize(added)
     for denial in held_back:
         resource = "" if tuple(denial.resources) == ("*",) else ", ".join(denial.resources)
         unresolved.setdefault(
             (denial.action, resource),
             UnresolvedDenial(denial.action, resource, denial.guard_result.reason),
         )
-    extended = _extend_document(candidate.document, added)
-    return RoundResult(extended, tuple(added), tuple(denied), tuple(unresolved.values()))
+    for change in denied:
+        for resource in change.resources:
+            if not limits.allows(change, resource):
+                unresolved[(change.action, resource)] = UnresolvedDenial(
+                    change.action, resource, "--within does not allow it"
+                )
+    denied = _within(denied, limits)
+    next_names = NextNames(
+        candidate.document, identity.target, tuple(options.never_add), candidate.unrecorded
+    )
+    generalized = _generalized(next_names, denied, limits)
+    offered = [change for change in generalized if _needs_yes(change, denied, limits)]
+    added = [change for change in generalized if change not in offered]
+    return RoundResult(
+        document=_extend_document(candidate.document, added),
+        added=tuple(added),
+        denied=tuple(denied),
+        unresolved=tuple(unresolved.values()),
+        offered=tuple(offered),
+    )
+
+
+def _within(changes: Sequence[Change], limits: TrialLimits) -> list[Change]:
+    """Returns the additions without the resources that are outside the outer bound."""
+    inside: list[Change] = []
+    for change in changes:
+        resources = tuple(each for each in change.resources if limits.allows(change, each))
+        patterns = tuple(each for each in change.patterns if each.pattern in resources)
+        if resources:
+            inside.append(replace(change, resources=resources, patterns=patterns))
+    return inside
+
+
+def _generalized(
+    next_names: NextNames, denied: Sequence[Change], limits: TrialLimits
+) -> list[Change]:
+    """Returns the additions with patterns of names; what was denied replaces a pattern outside the
+    outer bound.
+    """
+    generalized = next_names.generalize(denied)
+    inside = _within(generalized, limits)
+    if inside == generalized:
+        return generalized
+    exact = [change for change in denied if change not in inside]
+    return [*exact, *inside]
+
+
+def _needs_yes(change: Change, denied: Sequence[Change], limits: TrialLimits) -> bool:
+    """Whether an addition goes beyond what was denied, and only a person's yes can add it."""
+    if limits.may_add_unrecorded(change.action):
+        return False
+    denied_resources = [
+        resource for each in denied if each.action == change.action for resource in each.resources
+    ]
+    return not any(
+        resource_covers(written, resource)
+        for written in change.resources
+        for resource in denied_resources
+    )
 
 
 def kind_of(action: str, resource: str) -> tuple[str, str]:
@@ -234,7 +310,8 @@ def _unresolved_reason(
     """Returns why a denial is not resolved (empty: the rules for additions decide), and if the
     candidate allows it.
     """
-    need, denial = trial_denial.need, trial_denial.denial
+    need = trial_denial.need
+    denial = trial_denial.denial
     if denial.principal and not _is_own(denial.principal, identity):
         return f"it was denied to {denial.principal}, not to this trial's session", False
     if identity.trial in _resource_text(trial_denial):
@@ -254,10 +331,18 @@ def _unresolved_reason(
     }
     if effects != {"implicitDeny"}:
         return _replay_reason(effects, denial, identity), "allowed" in effects
-    sensitive = sensitivity(need.permission.action)
-    if sensitive and not trial_denial.is_certain:
-        return f"{sensitive}; the denial does not name this trial's session", False
     return "", False
+
+
+def _unproven_reason(trial_denial: TrialDenial, limits: TrialLimits) -> str:
+    """Returns why the text of a denial does not justify an addition; empty where it does."""
+    action = trial_denial.need.permission.action
+    if trial_denial.is_recorded or limits.may_add_unrecorded(action):
+        return ""
+    return (
+        f"it {needed_proof(action)}, and only the command's output says that it was denied: if the"
+        f" command needs it, allow it with --yes-to {action}, or let CloudTrail show it (--trails)"
+    )
 
 
 def _other_policy_reason(denial: Denial, identity: TrialIdentity) -> str:
@@ -309,7 +394,7 @@ def _distinct(denials: Iterable[TrialDenial]) -> Iterator[TrialDenial]:
         permission = trial_denial.need.permission
         if trial_denial.need.exact or permission.action not in exact:
             known = by_permission.setdefault(permission, trial_denial)
-            if trial_denial.is_certain and not known.is_certain:
+            if trial_denial.is_recorded and not known.is_recorded:
                 by_permission[permission] = trial_denial
     yield from by_permission.values()
 

@@ -5,30 +5,27 @@ writes the policy.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import shutil
 import signal
 from argparse import Namespace
-from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 
-from msgspec import Struct
-
-from leastpriv.atomic_file import read_named
 from leastpriv.aws.session import Aws
 from leastpriv.config.inputs import entries, named_principal, parse_integer, patterns
 from leastpriv.errors import AwsError, InputError, LeastprivError, caught_signals
-from leastpriv.models import Principal
-from leastpriv.pipeline.infrastructure import RepositoryVersion
-from leastpriv.pipeline.load_policies import continuations, read_attached
-from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import create_policy
-from leastpriv.policy.source import Location, is_hcl
+from leastpriv.policy.source import Location
 from leastpriv.trial.cleanup import TrialTags, find_trial_resources, remove_all
 from leastpriv.trial.extend import CandidatePolicy
-from leastpriv.trial.messages import found_lines, saved_lines, trial_resource_lines
+from leastpriv.trial.limits import TrialLimits
+from leastpriv.trial.messages import (
+    found_lines,
+    hidden_lines,
+    saved_lines,
+    trial_resource_lines,
+    yes_lines,
+)
+from leastpriv.trial.policy_file import PolicyFile, open_attached, open_bound, open_policy
+from leastpriv.trial.process import TRIAL_CREDENTIALS, hidden_variables
 from leastpriv.trial.rounds import TrialContext, TrialRecords, TrialRun, TrialSettings
 from leastpriv.trial.strategies import SessionPolicy, TrialRole
 
@@ -69,6 +66,10 @@ def parse_settings(options: Namespace) -> TrialSettings | None:
         wait=parse_integer(options.wait, "--wait-for-records"),
         settle=parse_integer(options.settle, "--settle"),
         never_add=patterns(_entries(options.never_add), "--never-add"),
+        yes_to=_yes_to(options.yes_to),
+        within=options.within or "",
+        pass_env=_passed_on(options.pass_env),
+        time_limit=parse_integer(options.time_limit, "--time-limit", 1),
         clean_up=options.clean_up,
         argv=tuple(options.argv),
     )
@@ -78,90 +79,33 @@ def _entries(values: list[str] | None) -> tuple[str, ...]:
     return tuple(entry for value in values or () for entry in entries(value))
 
 
-class PolicyFile(Struct, frozen=True):
-    """The file at the beginning of the trial."""
-
-    path: Path
-    raw: bytes | None
-    """None: the file did not exist."""
-    document: Document
-
-
-def open_policy(location: Location, principal: Principal) -> PolicyFile:
-    """Reads the policy; without a file, the trial begins with a policy that allows nothing; raises
-    InputError.
-    """
-    path = Path(location.path)
-    raw = read_named(path, "--policy-file") if path.exists() else None
-    if raw is None:
-        if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
+def _yes_to(values: list[str] | None) -> tuple[str, ...]:
+    """Returns the actions of `--yes-to`; raises InputError for a yes to all services."""
+    named = patterns(_entries(values), "--yes-to")
+    for each in named:
+        service = each.partition(":")[0]
+        if "*" in service or "?" in service:
             raise InputError(
-                f"--policy-file names {str(location)!r}, which does not exist; create that first."
+                f"--yes-to holds {each!r}, which is a yes to every service: name the actions, as in"
+                " --yes-to s3:PutObject."
             )
-        return PolicyFile(path, None, parse(create_policy(()), location.path))
-    document = read_attached(
-        raw, str(location), principal, RepositoryVersion.on_disk().folder(location.path)
-    )
-    if not document.editable:
-        raise InputError(
-            f"--policy-file is {str(location)!r}: a data source in Terraform's JSON is read, not"
-            " edited; name another file."
-        )
-    return PolicyFile(path, raw, document)
+    return named
 
 
-def open_attached(
-    location: Location, also_attached: tuple[str, ...], principal: Principal
-) -> tuple[Document, ...]:
-    """Reads the attached policies: those named by the option, and further files of a split policy.
-
-    Raises InputError where one cannot be read, or holds no policy.
-    """
-
-    def read(name: str) -> bytes | None:
-        return read_named(name, "--policy-file") if Path(name).exists() else None
-
-    further = continuations(location, read, principal)
-    names = dict.fromkeys((*also_attached, *further))
-    return tuple(
-        read_attached(read_named(Location.of(name).path, "--also-attached"), name, principal)
-        for name in names
-    )
-
-
-def save_policy(file: PolicyFile, document: Document) -> Path:
-    """Writes the extended policy atomically and returns its path.
-
-    If the file changed since it was read, it is left alone: the policy is written to `FILE.trial`,
-    or to `FILE.trial-2` and so on if that exists. Raises LeastprivError where it cannot be written.
-    """
-    current = None
-    with suppress(OSError):
-        current = file.path.read_bytes()
-    target = file.path
-    if current != file.raw:
-        # The result of an earlier trial is not overwritten.
-        names = (
-            f"{target.name}.trial{number}"
-            for number in ("", *(f"-{each}" for each in range(2, 1000)))
-        )
-        target = next(
-            found for name in names if not os.path.lexists(found := file.path.with_name(name))
-        )
-    resolved = target.resolve()
-    part = resolved.with_name(f".{resolved.name}.part")
-    try:
-        part.write_bytes(document.to_bytes())
-        if resolved.exists():
-            shutil.copymode(resolved, part)
-        part.replace(resolved)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise LeastprivError(
-            f"The extended policy cannot be written to {target}: {error.strerror}."
-        ) from error
-    return target
+def _passed_on(values: list[str] | None) -> tuple[str, ...]:
+    """Returns the names of `--pass-env`; raises InputError for one that cannot be passed on."""
+    for name in values or ():
+        if name in TRIAL_CREDENTIALS:
+            raise InputError(
+                f"--pass-env is {name}, in which the command gets the trial's own credentials:"
+                " leave it out."
+            )
+        if not name or "=" in name:
+            raise InputError(
+                f"--pass-env is {name!r}: write the name of a variable of your environment, without"
+                " its value."
+            )
+    return tuple(values or ())
 
 
 _SKEW = timedelta(minutes=5)
@@ -171,7 +115,8 @@ _SKEW = timedelta(minutes=5)
 def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
     """Runs the whole trial; without settings it only cleans up.
 
-    Its resources are removed and the extended policy is written, however the trial ends.
+    Its resources are removed, and the extended policy of each round is written, however the trial
+    ends.
 
     Returns:
         0 for success, 1 without progress or after the last round, 128 and its number for a signal.
@@ -194,14 +139,28 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
             aws, settings.principal, tags, context.clock, context.sleep, settings.settle
         )
         candidate = CandidatePolicy(file.document, attached)
-        course = TrialRun(settings, context, strategy, tags, records, candidate, signals)
+        limits = TrialLimits(settings.yes_to, open_bound(settings.within, settings.principal))
+        run = TrialRun(
+            settings=settings,
+            context=context,
+            strategy=strategy,
+            tags=tags,
+            records=records,
+            candidate=candidate,
+            signals=signals,
+            limits=limits,
+            save=file.save,
+        )
+        hidden = hidden_variables(context.environment, settings.pass_env)
+        for line in hidden_lines(hidden.difference(TRIAL_CREDENTIALS)):
+            _log.info(line)
         with signals.recorded():
-            return _run(course, file)
+            return _run(run, file)
 
 
 def _run(run: TrialRun, file: PolicyFile) -> int:
-    """Runs the rounds, then cleans up and writes the file; signals are raised only while a round is
-    prepared.
+    """Runs the rounds, then cleans up and reports what was added; signals are raised only while a
+    round is prepared.
     """
     failures: list[str] = []
     try:
@@ -214,7 +173,7 @@ def _run(run: TrialRun, file: PolicyFile) -> int:
             for each in failures:
                 _log.info(f"{each} Remove it with leastpriv trial --clean-up.")
         finally:
-            _save_policy(run, file)
+            _report_policy(run, file)
     return code or (1 if failures else 0)
 
 
@@ -239,13 +198,15 @@ def _report_earlier_trials(aws: Aws, context: TrialContext, *, clean_up: bool) -
             raise LeastprivError(" ".join(failures))
 
 
-def _save_policy(run: TrialRun, file: PolicyFile) -> None:
-    """Writes the extended policy and logs what was added, even if the file cannot be written."""
+def _report_policy(run: TrialRun, file: PolicyFile) -> None:
+    """Writes the extended policy, where a round could not, and logs what was added."""
+    for line in yes_lines(run.offered):
+        _log.info(line)
     if not run.added:
         return
     document = run.candidate.document
     try:
-        path = save_policy(file, document)
+        path = file.save(document)
     except LeastprivError:
         for line in found_lines(run.added):
             _log.info(line)

@@ -4,7 +4,7 @@ denied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv.models import Basis, Condition
@@ -31,11 +31,9 @@ def round_line(
     `is_fully_read`: all of the output was read; if not, the line does not claim that nothing was
     denied.
     """
-    outcome = (
-        "the command succeeded"
-        if exit_code == 0
-        else f"the command failed with exit code {exit_code}"
-    )
+    outcome = f"the command failed with exit code {exit_code}"
+    if exit_code == 0:
+        outcome = "the command succeeded"
     denied = [
         *(_change_text(change) for change in result.denied),
         *(_denial_text(denial) for denial in result.unresolved),
@@ -94,6 +92,31 @@ def offered_lines(added: Sequence[Change]) -> Iterator[str]:
         )
     for change in added:
         yield f"  offered: {_change_text(change)}"
+
+
+def hidden_lines(names: Iterable[str]) -> Iterator[str]:
+    """Yields the names of the caller's variables that the command does not get."""
+    hidden = sorted(names)
+    if hidden:
+        yield (
+            f"The command does not get {plain(', '.join(hidden))}; --pass-env NAME passes one on."
+        )
+
+
+def time_limit_sentence(seconds: float) -> str:
+    """Returns why the trial ended a command."""
+    return (
+        f"The command ran for {seconds:.0f} seconds and was ended: give it more with --time-limit."
+    )
+
+
+def yes_lines(offered: Mapping[str, Change]) -> Iterator[str]:
+    """Yields what later rounds may be denied and only a person's yes adds."""
+    if offered:
+        yield (
+            "Not denied yet, and usual on what the policy creates; if the command needs them, allow"
+            f" them with {plain(' '.join(f'--yes-to {action}' for action in offered))}"
+        )
 
 
 def outcome_line(

@@ -5,17 +5,16 @@ denials.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import select
-import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import IO, TextIO
 
 from msgspec import Struct
@@ -24,16 +23,12 @@ from leastpriv.denials.job_logs import LoggedDenial, distinct_denials, read_log
 from leastpriv.errors import InputError, Signals
 from leastpriv.models import Denial
 from leastpriv.permissions.fact_tables import table
+from leastpriv.trial.process_group import CommandProcesses, Watchdog
 
 _log = logging.getLogger(__name__)
 
 _WAIT_TICK = 0.1
 """Seconds between checks for a signal."""
-_ESCALATION_DELAY = 5.0
-"""Seconds until a harder signal follows: a runner that cancels a job kills it ten seconds after its
-first signal
-(https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation, read
-2026-11-24)."""
 
 
 def is_in_foreground() -> bool:
@@ -45,71 +40,46 @@ def is_in_foreground() -> bool:
     return False
 
 
-def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
-    """Waits until the process has ended; returns the signal that the trial received meanwhile, 0
-    for none.
+class CommandEnd(Struct, frozen=True):
+    """What ended the command, other than the command itself."""
 
-    The first signal is passed to the command. A second one, or some seconds, ends it with SIGTERM,
-    a third, or some more seconds, with SIGKILL, together with its child processes. At a terminal
-    only a second Ctrl-C does so: a user is watching, and a tool that is stopped half way may lose
-    track of what it created.
+    signal: int = 0
+    """The first signal that the trial received while the command ran; 0 for none."""
+    timed_out: bool = False
+
+
+def wait_for_exit(
+    process: subprocess.Popen[bytes],
+    signals: Signals,
+    *,
+    own_group: bool,
+    time_limit: float = math.inf,
+) -> CommandEnd:
+    """Waits until the process has ended.
+
+    The first signal is passed to the command, and the time limit sends it SIGTERM. A further
+    signal, or some seconds, ends it with SIGTERM and then with SIGKILL. All of this applies to its
+    child processes too, those included that outlive it. At a terminal only a second Ctrl-C does so:
+    a user is watching, and a tool that is stopped half way may lose track of what it created.
     """
-    harder = [signal.SIGTERM, signal.SIGKILL]
-    first, seen_signals, deadline = 0, 0, float("inf")
+    processes = CommandProcesses(process.pid, own_group=own_group)
+    limit = time.monotonic() + time_limit
+    timed_out = False
     # Not `wait()` without a limit: it takes two quick signals for one (`Popen.wait`, bpo-25942).
     while process.poll() is None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(_WAIT_TICK)
             break
-        if not first and signals.received:
-            first, seen_signals = signals.received[0], 1
-            # The terminal sent it to the command already, and many tools take a second signal for
-            # "at once".
-            terminal_sent_it = first == signal.SIGINT and not own_group
-            if not terminal_sent_it:
-                _send_signal(process, first, own_group)
-                deadline = time.monotonic() + _ESCALATION_DELAY
-            _log.info(
-                "Waiting for the command to end"
-                + ("; Ctrl-C once more ends it." if terminal_sent_it else ".")
-            )
-        elif (
-            first
-            and harder
-            and (len(signals.received) > seen_signals or time.monotonic() >= deadline)
-        ):
-            seen_signals, deadline = (
-                min(seen_signals + 1, len(signals.received)),
-                time.monotonic() + _ESCALATION_DELAY,
-            )
-            _send_signal(process, harder.pop(0), own_group)
-    return signals.received[0] if signals.received else 0
-
-
-def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
-    """Sends a signal to the command's group; in the foreground, where that is the trial's own, to
-    its process tree.
-    """
-    if own_group:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        return
-    for pid in _process_tree(process.pid):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _process_tree(pid: int) -> list[int]:
-    """Returns a process and its descendants; without /proc only the process."""
-    pids, parents = [pid], {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            status = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-            # The program's name, in parentheses, may contain anything (proc_pid_stat(5)).
-            parents[int(folder.name)] = int(status.rpartition(")")[2].split()[1])
-    for pid_found in pids:
-        pids += [child for child, parent in parents.items() if parent == pid_found]
-    return pids
+        if processes.is_ending:
+            processes.end_harder(len(signals.received))
+        elif signals.received:
+            processes.pass_on(signals.received[0])
+        elif time.monotonic() >= limit:
+            timed_out = True
+            processes.terminate()
+    if processes.is_ending:
+        processes.end_rest(signals, _WAIT_TICK)
+    return CommandEnd(signals.received[0] if signals.received else 0, timed_out)
 
 
 _READ_TICK = 0.2
@@ -131,6 +101,8 @@ class CommandResult(Struct, frozen=True):
     """Each denial once, those of standard output first."""
     interrupted: int = 0
     """The signal that ended the trial; 0 for none."""
+    timed_out: bool = False
+    """It was ended at the time limit."""
     unread: str = ""
     """A sentence why a part of the output was not read for denials, which is a defect; empty if all
     was read.
@@ -143,9 +115,11 @@ def run_command(
     stdout: TextIO,
     stderr: TextIO,
     signals: Signals | None = None,
+    *,
+    time_limit: float = math.inf,
 ) -> CommandResult:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command
-    first.
+    first, and so does the end of the trial's own process.
     """
     own_group = not is_in_foreground()
     try:
@@ -159,28 +133,30 @@ def run_command(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
+    watchdog = Watchdog.start(process.pid, own_group=own_group)
     readers = [
         _OutputReader(process.stdout, stdout, "stdout"),
         _OutputReader(process.stderr, stderr, "stderr"),
     ]
     try:
-        interrupted = wait_for_exit(process, signals or Signals(), own_group=own_group)
+        end = wait_for_exit(
+            process, signals or Signals(), own_group=own_group, time_limit=time_limit
+        )
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
+        watchdog.stop()
         for reader in readers:
             reader.finish()
     denials, _ = distinct_denials(logged for reader in readers for logged in reader.denials)
-    code, unread = (
-        process.returncode,
-        " ".join(reader.unread for reader in readers if reader.unread),
-    )
+    code = process.returncode
     return CommandResult(
-        code if code >= 0 else 128 - code,
-        tuple(logged.denial for logged in denials),
-        interrupted,
-        unread,
+        exit_code=code if code >= 0 else 128 - code,
+        denials=tuple(logged.denial for logged in denials),
+        interrupted=end.signal,
+        timed_out=end.timed_out,
+        unread=" ".join(reader.unread for reader in readers if reader.unread),
     )
 
 
@@ -192,7 +168,8 @@ class _OutputReader:
         self.unread = ""
         """Why not all of it was read as a log; empty if it was."""
         self._source = source
-        self._sink, self._binary = sink, getattr(sink, "buffer", None)
+        self._sink = sink
+        self._binary = getattr(sink, "buffer", None)
         self._ended_at = float("inf")
         self._thread = threading.Thread(target=self._run, args=(name,), daemon=True)
         self._thread.start()
@@ -201,7 +178,8 @@ class _OutputReader:
         """Returns the next bytes after they were passed on; empty at the end."""
         if self._source is None:
             return b""
-        descriptor, idle = self._source.fileno(), 0.0
+        descriptor = self._source.fileno()
+        idle = 0.0
         while not select.select([descriptor], [], [], _READ_TICK)[0]:
             idle += _READ_TICK
             if time.monotonic() >= self._ended_at and idle >= _IDLE_AFTER_EXIT:
@@ -254,30 +232,55 @@ class Credentials:
     token: str = field(repr=False)
 
 
+TRIAL_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""The variables that hold the trial's credentials, which the command always gets."""
+_NO_OTHER_CREDENTIALS: Mapping[str, str] = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_CONFIG_FILE": os.devnull,
+}
+"""Variables that hide an instance's metadata and `~/.aws`."""
+
+
+def hidden_variables(
+    environment: Mapping[str, str], passed_on: Collection[str] = ()
+) -> frozenset[str]:
+    """Returns the names of variables that the command does not get: each may hold a secret or lead
+    to one.
+
+    Args:
+        environment: the caller's variables.
+        passed_on: the names that the caller passes on all the same.
+    """
+    patterns = [row["name"] for row in table("credential_variables", __package__)]
+    return frozenset(
+        name
+        for name in environment
+        if name not in passed_on and any(fnmatchcase(name.upper(), each) for each in patterns)
+    )
+
+
 def child_environment(
-    environment: Mapping[str, str], credentials: Credentials, region: str
+    environment: Mapping[str, str],
+    credentials: Credentials,
+    region: str,
+    passed_on: Collection[str] = (),
 ) -> dict[str, str]:
-    """Returns the caller's environment with only the trial's credentials.
+    """Returns the caller's environment with only the trial's credentials and without secrets.
 
     The files of `~/.aws` are hidden, since a profile there may lead to the caller's own
     permissions; `region`, which may come from there, is set if it is known. An instance's metadata
-    is disabled.
+    is disabled. A variable in `passed_on` remains as it is, set or not.
     """
-    hidden_names = [row["name"] for row in table("credential_variables", __package__)]
-    hidden = {
-        name
-        for name in environment
-        if any(fnmatchcase(name.upper(), each) for each in hidden_names)
-    }
+    hidden = hidden_variables(environment, passed_on)
     inherited = {name: value for name, value in environment.items() if name not in hidden}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
-    return {
-        **regions,
-        **inherited,
-        "AWS_ACCESS_KEY_ID": credentials.key,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret,
-        "AWS_SESSION_TOKEN": credentials.token,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_CONFIG_FILE": os.devnull,
-    }
+    unset = {name: value for name, value in _NO_OTHER_CREDENTIALS.items() if name not in passed_on}
+    own = dict(
+        zip(
+            TRIAL_CREDENTIALS,
+            (credentials.key, credentials.secret, credentials.token),
+            strict=True,
+        )
+    )
+    return {**regions, **inherited, **unset, **own}

@@ -31,6 +31,7 @@ from leastpriv.evidence.authorization_details import (
 from leastpriv.models import Call, Denial, Gap, Outcome, Principal
 from leastpriv.permissions.event_table import home_region
 from leastpriv.pipeline.sources import read_evidence
+from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Change, Options
 from leastpriv.trial.cleanup import TrialTags
@@ -44,11 +45,13 @@ from leastpriv.trial.extend import (
     logged_denials,
     recorded_denials,
 )
+from leastpriv.trial.limits import TrialLimits
 from leastpriv.trial.messages import (
     offered_lines,
     outcome_line,
     repeated_line,
     round_line,
+    time_limit_sentence,
     unresolved_lines,
 )
 from leastpriv.trial.next_names import services_without_data_events
@@ -57,7 +60,8 @@ from leastpriv.trial.strategies import Strategy
 
 _log = logging.getLogger(__name__)
 
-_POLL, _POLL_HISTORY = 1.0, 15.0
+_POLL = 1.0
+_POLL_HISTORY = 15.0
 """Seconds between requests for new records: event history allows two requests a second per account.
 """
 _ROUNDS_OF_A_KIND = 2
@@ -79,6 +83,14 @@ class TrialSettings(Struct, frozen=True):
     settle: float
     """Seconds that IAM gets to apply a change of the temporary role."""
     never_add: tuple[str, ...]
+    yes_to: tuple[str, ...]
+    """Actions that may be added although only the command's output names them."""
+    within: str
+    """A policy outside of which nothing is added; empty: no bound."""
+    pass_env: tuple[str, ...]
+    """Variables that the command gets although they may hold a secret."""
+    time_limit: float
+    """Seconds after which a round's command is ended."""
     clean_up: bool
     argv: tuple[str, ...]
 
@@ -135,6 +147,15 @@ class _ReadCalls(Struct, frozen=True):
         return iter(self.calls)
 
 
+class _OutputDenials(Struct, frozen=True):
+    """The denials in a command's output."""
+
+    of_text: Sequence[Denial]
+    """What the command printed, which proves nothing."""
+    of_aws: Sequence[Denial]
+    """AWS's own account of denials whose authorization id the command printed."""
+
+
 class TrialContext(Struct, frozen=True):
     """Environment, streams and clock of a trial."""
 
@@ -143,6 +164,10 @@ class TrialContext(Struct, frozen=True):
     stderr: TextIO
     clock: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
+
+
+def _keep(document: Document) -> None:
+    """Saves nothing."""
 
 
 class TrialRun(Struct):
@@ -158,7 +183,12 @@ class TrialRun(Struct):
     """The caller only records signals, so that a round's denials extend the candidate before a
     signal ends the trial.
     """
+    limits: TrialLimits = field(default_factory=TrialLimits)
+    save: Callable[[Document], object] = _keep
+    """Saves the candidate after each round that extended it."""
     added: list[Change] = []
+    offered: dict[str, Change] = {}
+    """What only a person's yes adds, by action."""
     marks: list[tuple[str, str]] = []
     """Session name and access key of each round; no key where the name is the trial's."""
     kinds: dict[tuple[str, str], int] = {}
@@ -175,9 +205,11 @@ class TrialRun(Struct):
         waited = False
         for number in range(1, self.settings.max_rounds + 1):
             command_result, round_result = self._round(number)
-            if command_result.unread:
+            if command_result.unread or command_result.timed_out:
                 self._accept(round_result)
-                raise LeastprivError(command_result.unread)
+                raise LeastprivError(
+                    command_result.unread or time_limit_sentence(self.settings.time_limit)
+                )
             if command_result.exit_code == 0 and not command_result.interrupted:
                 self._log_lines(offered_lines(round_result.added))
                 self._log_lines(
@@ -215,12 +247,18 @@ class TrialRun(Struct):
         # Narrower keys of the caller's own session are recognized by their id.
         own = self.strategy.own_session
         self.marks.append((own, credentials.key) if own else (self.tags.session_name(number), ""))
+        context = self.context
         environment = child_environment(
-            self.context.environment, credentials, self.records.aws.region
+            context.environment, credentials, self.records.aws.region, self.settings.pass_env
         )
-        started, context = self.context.clock(), self.context
+        started = context.clock()
         command_result = run_command(
-            self.settings.argv, environment, context.stdout, context.stderr, self.signals
+            self.settings.argv,
+            environment,
+            context.stdout,
+            context.stderr,
+            self.signals,
+            time_limit=self.settings.time_limit,
         )
         seconds = (self.context.clock() - started).total_seconds()
         round_result = self._result(command_result)
@@ -258,14 +296,25 @@ class TrialRun(Struct):
         )
         denials = self._explained(command_result, identity)
         options = Options(never_add=self.settings.never_add)
-        output = list(logged_denials(denials, identity, self.candidate.exact_resources))
+        known_arns = self.candidate.exact_resources
+        output = [
+            *logged_denials(denials.of_text, identity, known_arns),
+            *logged_denials(
+                denials.of_aws, identity, known_arns, are_recorded=not identity.own_session
+            ),
+        ]
         seconds_left = (
             0.0 if command_result.unread or command_result.exit_code == 0 else self.settings.wait
         )
         while True:
             found = [*output, *self._recorded_denials()]
             round_result = extend_candidate(
-                self.candidate, found, identity, options, self.context.clock()
+                self.candidate,
+                found,
+                identity,
+                options,
+                self.context.clock(),
+                limits=self.limits,
             )
             if (
                 round_result.added
@@ -278,7 +327,7 @@ class TrialRun(Struct):
             self._sleep(pause)
             seconds_left -= pause
 
-    def _explained(self, command_result: CommandResult, identity: TrialIdentity) -> list[Denial]:
+    def _explained(self, command_result: CommandResult, identity: TrialIdentity) -> _OutputDenials:
         """Replaces denials of this trial by AWS's account of them: all that the call lacks, in one
         round.
         """
@@ -300,15 +349,16 @@ class TrialRun(Struct):
         )
         for gap in gaps:
             self._report_gap(f"details of denials: {gap.detail}")
-        explained: list[Denial] = []
+        of_text: list[Denial] = []
+        of_aws: list[Denial] = []
         for denial in command_result.denials:
             details = found.get(denial.authorization_id)
             is_own = details and same_arn(details.principal, identity.acting_role)
             if details and is_own and identity.has_session(details.session):
-                explained += [own for own, _ in explained_denials(denial, details)]
+                of_aws += [own for own, _ in explained_denials(denial, details)]
             else:
-                explained.append(denial)
-        return explained
+                of_text.append(denial)
+        return _OutputDenials(of_text, of_aws)
 
     def _sleep(self, seconds: float) -> None:
         while seconds > 0 and not self.signals.received:
@@ -343,7 +393,10 @@ class TrialRun(Struct):
         self.candidate = replace(
             self.candidate, document=round_result.document, unrecorded=unrecorded
         )
-        self.added += round_result.added
+        self.offered |= {change.action: change for change in round_result.offered}
+        if round_result.added:
+            self.added += round_result.added
+            self.save(self.candidate.document)
 
     def _log_lines(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -53,6 +53,12 @@ OUTPUTS = {
     "pull-request-number",
     "pull-request-url",
 }
+_ENTRYPOINT = re.search(r"^ENTRYPOINT (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+ENTRY = [
+    part.replace("/usr/local/bin/python", sys.executable).replace("/app", str(ROOT))
+    for part in json.loads(_ENTRYPOINT[1] if _ENTRYPOINT else "[]")
+]
+"""The image's own entry point, with this Python and this checkout."""
 SCHEDULED = '{"schedule": "0 3 * * 1"}'
 COMMAND = re.compile(r"^\s*::([a-z-]+)(?: ([^:]*(?::[^:]+)*))?::(.*)$")
 
@@ -123,7 +129,7 @@ class Job:
         for file in (output, summary):
             file.write_text("")
         done = subprocess.run(
-            [sys.executable, str(ROOT / "entrypoint.py")],
+            ENTRY,
             env={**self.environment(inputs), "RUNNER_DEBUG": "1" if debug else "", **(extra or {})},
             cwd=self.runner,
             capture_output=True,

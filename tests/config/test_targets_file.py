@@ -101,6 +101,31 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "one role twice": ({"targets": [ONE, entry(CI, "iam/x.json")]}, "as in an earlier target"),
     "one file twice": ({"targets": [ONE, entry(DEPLOY, "iam/ci.json")]}, "as in an earlier target"),
+    "one file in two spellings": (
+        {"targets": [ONE, entry(DEPLOY, "./iam//x/../ci.json")]},
+        "as in an earlier target",
+    ),
+    "a group with the branch that another target has by default": (
+        {"targets": [ONE, entry(DEPLOY, "iam/d.json", group="ci-deploy")]},
+        "branch is 'leastpriv/ci-deploy', as in an earlier target",
+    ),
+    "a branch that a group has": (
+        {
+            "targets": [
+                {**ONE, "group": "cdk"},
+                entry(DEPLOY, "iam/d.json", branch="leastpriv/cdk"),
+            ]
+        },
+        "branch is 'leastpriv/cdk', as in an earlier target",
+    ),
+    "a branch below another": (
+        {"targets": [ONE, entry(DEPLOY, "iam/d.json", branch="leastpriv/ci-deploy/x")]},
+        "git does not allow both",
+    ),
+    "a branch above another": (
+        {"targets": [ONE, entry(DEPLOY, "iam/d.json", branch="leastpriv")]},
+        "git does not allow both",
+    ),
     "a pattern over accounts": (
         {"targets": [entry("arn:aws:iam::*:role/x", "i/{name}.json")]},
         "name and path only",

@@ -313,10 +313,64 @@ def test_a_role_that_the_command_passes_is_added_exactly_and_marked(bench: Bench
         "aws lambda create-function --function-name orders --runtime python3.12 --handler app.h"
         f" --role {execution}"
     )
-    told = bench.trial(f"{script} --zip-file fileb://{bench.folder}/app.zip", "--role-arn", role)
+    command = f"{script} --zip-file fileb://{bench.folder}/app.zip"
+    unsaid = bench.trial(command, "--role-arn", role)
+    assert (unsaid.code, "iam:PassRole" in bench.granted()) == (1, False), unsaid.err
+    assert "--yes-to iam:PassRole" in unsaid.err
+    told = bench.trial(command, "--role-arn", role, "--yes-to", "iam:PassRole")
     assert (told.code, bench.granted().get("iam:PassRole")) == (0, [execution]), told.err
     (line,) = (line for line in told.err.splitlines() if line.startswith("  + iam:PassRole"))
     assert "(sensitive: " in line
+
+
+ADMIN = (
+    "echo User: $(aws sts get-caller-identity --query Arn --output text) is not authorized to"
+    " perform: iam:PutUserPolicy on resource: arn:aws:iam::111122223333:user/ops because no"
+    " identity-based policy allows the iam:PutUserPolicy action; aws iam put-user-policy --user-name"
+    " ops --policy-name all --policy-document '{}'; exit 9"
+)
+"""A command that says of its own session that it was denied a policy of a user."""
+
+
+@pytest.mark.parametrize("strategy", ["session-policy", "trial-role"])
+def test_a_command_cannot_talk_itself_into_power(bench: Bench, strategy: str) -> None:
+    told = bench.trial(ADMIN, "--strategy", strategy)
+    assert (told.code, bench.granted()) == (1, {"s3:GetObject": ["*"]}), told.err
+    assert "not fixed: iam:PutUserPolicy" in told.err
+    assert "--yes-to iam:PutUserPolicy" in told.err
+
+
+def test_nothing_outside_of_the_bound_is_added(bench: Bench) -> None:
+    bound = bench.folder / "bound.json"
+    grant = {"Effect": "Allow", "Action": "ssm:PutParameter", "Resource": PARAMETER}
+    bound.write_text(json.dumps({"Version": "2012-10-17", "Statement": [grant]}))
+    told = bench.trial(f"{PUT}; {GET}", "--within", str(bound))
+    assert told.code == 1
+    assert bench.granted() == {"s3:GetObject": ["*"], "ssm:PutParameter": [PARAMETER]}
+    assert "not fixed: ssm:GetParameter" in told.err
+    assert "--within does not allow it" in told.err
+
+
+def test_a_killed_trial_has_saved_its_rounds_and_ends_the_command(bench: Bench) -> None:
+    ready, later = bench.folder / "ready", bench.folder / "later"
+    process = bench.start(f"{PUT}; touch {ready}; sleep 12; touch {later}")
+    wait_for(bench, ready)
+    assert bench.granted()["ssm:PutParameter"] == [PARAMETER]
+    process.kill()
+    process.communicate(timeout=50)
+    time.sleep(13)
+    assert not later.exists()
+
+
+def test_the_command_gets_no_secret_of_the_caller(bench: Bench) -> None:
+    keys = {**bench.lab.root, "NPM_TOKEN": "t0", "TF_VAR_password": "p0"}
+    told = bench.trial("env", "--pass-env", "NPM_TOKEN", keys=keys)
+    assert told.code == 0, told.err
+    assert "NPM_TOKEN=t0" in told.out
+    assert "p0" not in told.out
+    (line,) = (line for line in told.err.splitlines() if "--pass-env NAME passes one on" in line)
+    assert "TF_VAR_password" in line
+    assert "NPM_TOKEN" not in line
 
 
 @pytest.mark.slow

@@ -54,6 +54,11 @@ def inferred(call: Call) -> list[Need]:
     return [need for need in needs_of(call).needs if need.basis is Basis.INFERRED]
 
 
+def inferred_besides_launch(call: Call) -> list[Need]:
+    """The inferred needs of a call, without those of the launch itself."""
+    return [need for need in inferred(call) if need.permission.action != "ec2:RunInstances"]
+
+
 def resources_of(
     call: Call, action: str, *, on: str = "", template: str = "", of_types: Collection[str] = ()
 ) -> tuple[Resource, ...]:

@@ -25,15 +25,21 @@ from leastpriv.evidence.models import (
     ServiceAccess,
     SharedPolicy,
 )
-from leastpriv.models import Origin, Run, Trust
+from leastpriv.models import Origin, Run, RunOrigin
 from leastpriv.pipeline import propose
 from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import AttachedPolicies, with_live_role
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import addition_id, entry_id, fingerprint
+from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import ClosedPullRequest, CommentCommand
-from leastpriv.pull_request.models import FolderStateStore, Publication, PublishResult
+from leastpriv.pull_request.models import (
+    FolderStateStore,
+    OriginLookup,
+    Publication,
+    PublishResult,
+)
 from tests.fakes.replace import replace
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
@@ -141,6 +147,16 @@ class Reviews:
     """Session name of a run, or subject of its login -> `trusted` or `untrusted`."""
 
     @property
+    def github(self) -> Reviews:
+        """The repository itself."""
+        return self
+
+    @property
+    def branches(self) -> Reviews:
+        """The repository itself."""
+        return self
+
+    @property
     def pull_requests(self) -> Reviews:
         """The repository itself."""
         return self
@@ -161,7 +177,7 @@ class Reviews:
         """Nothing is published."""
         raise NotImplementedError
 
-    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
+    def closed(self, branch: str, base: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
         """There is no pull request."""
         return ()
 
@@ -181,13 +197,27 @@ class Reviews:
         """Posts no answer."""
         raise NotImplementedError
 
-    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
-        """Origins of the runs as the case gives them."""
-        return lambda run: Origin(Trust(self._trust_of(run)), "the case")
+    def origin_lookup(self, base: str, reviewed_refs: tuple[str, ...] = ()) -> OriginLookup:
+        """Origins of the runs as the case gives them, or as `base` and `reviewed_refs` name them."""
+        refs = (*reviewed_refs, base or "main")
 
-    def _trust_of(self, run: Run) -> str:
-        subject = run.identity.subject if run.identity else ""
-        return self.trust.get(subject) or self.trust.get(run.session, "unknown")
+        def by_login(run: Run) -> RunOrigin | None:
+            if run.identity is None:
+                return None
+            given = self.trust.get(run.identity.subject)
+            if given:
+                return _origin(given)
+            return origin_without_github(run.identity, "", "", refs)
+
+        def by_workflow_run(run: Run) -> RunOrigin:
+            return by_login(run) or _origin(self.trust.get(run.session, "unknown"))
+
+        return OriginLookup(by_login, by_workflow_run)
+
+
+def _origin(given: str) -> RunOrigin:
+    names = {"trusted": "reviewed", "untrusted": "unreviewed"}
+    return RunOrigin(Origin(names.get(given, given)), "the case")
 
 
 @contextmanager

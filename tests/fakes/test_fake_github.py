@@ -171,6 +171,11 @@ class TestStrictness:
                     node.get("properties", {}).get("color")
                     and is_text(node["properties"].get("description")),
                 ),
+                (
+                    "head",
+                    {"label", "ref", "sha"} <= set(node.get("properties", {}))
+                    and not node["properties"]["repo"].get("nullable"),
+                ),
             ):
                 kinds[kind] = kinds.get(kind, 0) + bool(found)
             return node
@@ -649,6 +654,20 @@ class TestPullRequests:
         assert numbers(state="all", head="acme:a") == [first.number]
         assert numbers(base="other") == []
         assert numbers(head="a") == [second.number], "a head without its owner is no filter"
+
+    def test_a_fork_of_the_same_owner_matches_the_filter_for_owner_and_branch(
+        self, hub: FakeGitHub
+    ) -> None:
+        made = opened(hub, "topic")
+        theirs = hub.open_fork_pull_as("kim", "acme/shop-of-kim", "topic", {"a.txt": "a"})
+        other = hub.open_fork_pull_as("eve", "eve/shop", "topic", {"a.txt": "a"})
+        listed = list(repository(hub).get_pulls(head="acme:topic"))
+        assert [pull.number for pull in listed] == [theirs, made.number]
+        assert [pull.head.repo.full_name for pull in listed] == ["acme/shop-of-kim", "acme/shop"]
+        assert listed[0].head.repo.id != repository(hub).id == listed[1].head.repo.id
+        assert [pull.number for pull in repository(hub).get_pulls(head="eve:topic")] == [other]
+        hub.delete_fork("acme/shop-of-kim")
+        assert repository(hub).get_pull(theirs).head.repo is None
 
     def test_a_push_moves_the_head(self, hub: FakeGitHub) -> None:
         pull = opened(hub)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -15,9 +15,12 @@ from typing import Any
 import pytest
 
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.init.check import Check, check_rows, check_setup, token_claims, unmet_conditions
+from leastpriv.init.check import check_rows, check_setup, token_claims, unmet_conditions
 from leastpriv.init.options import InitOptions, parse_options
-from leastpriv.init.reader_role import trust_policy
+from leastpriv.init.probes import Check, known_probes
+from leastpriv.init.reader_role import filled_values, known_sources, reader_grants, trust_policy
+from tests.fakes.aws import contract
+from tests.fakes.aws.contract import breaches
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import ACCOUNT, Asked, FakeAws, RefusedError
 
@@ -236,7 +239,7 @@ def test_every_error_of_the_login_is_quoted_with_its_remedy(
     job.refused = ("InvalidIdentityToken", message)
     step, detail = failures(check_setup(options(), job.environment(aws)))[0]
     assert step == "assume"
-    assert f'AWS says "{message}"' in detail
+    assert detail.count(message) == 1
     assert remedy in detail
 
 
@@ -249,9 +252,13 @@ def test_what_aws_denies_is_quoted_and_the_other_checks_go_on(aws: FakeAws) -> N
     found = list(check_setup(options(), aws.environment()))
     [(step, detail)] = failures(found)
     assert step == "LookupEvents"
-    assert f'AWS says "{message}"' in detail
+    assert detail.count(message) == 1
     assert "`aws-regions`" in detail
-    assert found[-1] == Check("ListRegions", True, ACCOUNT)
+    assert found[-1] == Check("ListRegions", True, "account:ListRegions (FindRegions)")
+
+
+def no_such_trail(_: Asked) -> Mapping[str, Any]:
+    raise RefusedError("TrailNotFoundException", "Unknown trail", 400)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +279,9 @@ def test_a_file_of_the_trail_is_listed_read_and_decrypted(
     aws: FakeAws, message: str, step: str, remedy: str
 ) -> None:
     target = options(trails=["s3://logs/AWSLogs/o-abcdefghij"], sources=["s3-trail"])
+    aws.operations["cloudtrail:DescribeTrails"] = lambda _: {"trailList": []}
+    for operation in ("GetTrailStatus", "GetEventSelectors"):
+        aws.operations[f"cloudtrail:{operation}"] = no_such_trail
     folder = f"AWSLogs/o-abcdefghij/{ACCOUNT}/"
     with FakeS3() as s3:
         empty = list(check_setup(target, s3.environment(others=aws.endpoint)))
@@ -281,8 +291,8 @@ def test_a_file_of_the_trail_is_listed_read_and_decrypted(
             f"{folder}CloudTrail/eu-west-1/2026/b.json.gz": b"x",
         }
         found = list(check_setup(target, s3.environment(others=aws.endpoint)))
-        assert [each.step for each in found if each.works] == ["list", "read"]
-        assert found[-1].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
+        assert [each.step for each in found if each.works][:2] == ["list", "read"]
+        assert found[2].detail == f"{folder}CloudTrail/eu-west-1/2026/b.json.gz"
         s3.refuse("CloudTrail/$", "AccessDenied", "listing", times=1)
         assert [
             each[0] for each in failures(check_setup(target, s3.environment(others=aws.endpoint)))
@@ -381,9 +391,115 @@ def test_a_missing_provider_and_role_are_reported_with_aws_s_words(aws: FakeAws)
     aws.refuse(
         "GetRole", "NoSuchEntity", "The role with name leastpriv-reader cannot be found.", 404
     )
-    found = failures(check_setup(options(), aws.environment()))
-    assert [step for step, _ in found] == ["GetOpenIDConnectProvider", "GetRole"]
-    assert "cannot be found" in found[1][1]
+    [(step, detail)] = failures(check_setup(options(), aws.environment()))
+    assert step == "role"
+    assert "deploy the template first" in detail
+    assert "LookupEvents" not in [each.operation for each in aws.requests]
+
+
+def test_every_statement_of_the_reader_role_has_a_probe_of_an_action_that_it_grants() -> None:
+    granted = {
+        (action, grant.sid) for grant in reader_grants(known_sources()) for action in grant.actions
+    }
+    probed = {(each.action, each.sid) for each in known_probes()}
+    assert {sid for _, sid in granted} - {sid for _, sid in probed} == set()
+    assert probed - granted == set()
+
+
+def test_every_probe_is_a_request_that_aws_s_models_accept() -> None:
+    values = {
+        name: "111122223333" if name == "Account" else "leastpriv"
+        for name in (
+            "Account", "Partition", "Region", "RoleName", "UserName", "TargetArn", "TrailBucket",
+            "TrailTop", "LogGroup", "WorkGroup", "Database", "Table", "ResultBucket",
+        )
+    }  # fmt: skip
+    values["TargetArn"] = ROLE
+    for each in known_probes():
+        if each.note:
+            continue
+        (parameters,) = filled_values(each.parameters, values)
+        model = contract.operation(each.client, each.operation)
+        found = breaches(json.loads(parameters), model.input_shape, each.action)
+        assert list(found) == []
+        assert not each.missing or each.missing in contract.error_names(model)
+
+
+SOURCES = ("event-history", "live-role", "last-accessed", "policy-checks", "denial-details")
+MISSING = {
+    probe.operation: probe.missing for probe in known_probes() if probe.missing and not probe.note
+}
+
+
+@pytest.fixture
+def whole() -> Iterator[FakeAws]:
+    """An account that answers every probe of the default sources as AWS does."""
+
+    def answer(operation: str) -> Callable[[Asked], Mapping[str, Any]]:
+        def of(_: Asked) -> Mapping[str, Any]:
+            if operation in MISSING:
+                raise RefusedError(MISSING[operation], "It does not exist.", 404)
+            return ANSWERS.get(operation, {})
+
+        return of
+
+    with FakeAws(
+        {
+            **{
+                f"{each.client}:{each.operation}": answer(each.operation)
+                for each in known_probes()
+                if not each.note
+            },
+            "sts:GetCallerIdentity": lambda _: {"Account": ACCOUNT, "Arn": READER, "UserId": "x"},
+            "iam:GetRole": lambda _: {"Role": role_with({})},
+        }
+    ) as server:
+        yield server
+
+
+ANSWERS: Mapping[str, Mapping[str, Any]] = {
+    "LookupEvents": {"Events": []},
+    "ListRegions": {"Regions": []},
+    "ListAnalyzers": {"analyzers": []},
+    "ValidatePolicy": {"findings": []},
+    "SimulateCustomPolicy": {"EvaluationResults": []},
+}
+
+
+def test_each_permission_of_the_default_sources_is_tried(whole: FakeAws) -> None:
+    found = list(check_setup(options(sources=SOURCES), whole.environment()))
+    assert failures(found) == []
+    asked = {each.operation for each in whole.requests}
+    assert {
+        "LookupEvents", "ValidatePolicy", "SimulateCustomPolicy", "ListRolePolicies",
+        "ListAttachedRolePolicies", "GetPolicyVersion", "GetServiceLastAccessedDetails",
+        "GenerateServiceLastAccessedDetails", "ListFindings", "GetRequestAuthorizationDetails",
+    } <= asked  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "operation", ["ValidatePolicy", "ListRolePolicies", "GetServiceLastAccessedDetails"]
+)
+def test_one_missing_permission_is_one_failure(whole: FakeAws, operation: str) -> None:
+    message = f"User: {READER} is not authorized to perform: x:{operation}"
+    whole.refuse(operation, "AccessDeniedException", message)
+    [(step, detail)] = failures(check_setup(options(sources=SOURCES), whole.environment()))
+    assert step == operation
+    assert detail.count(message) == 1
+
+
+def test_expired_credentials_are_one_failure(whole: FakeAws) -> None:
+    for operation in ("LookupEvents", "ListRegions", "ListRolePolicies", "GetRole"):
+        whole.refuse(operation, "ExpiredTokenException", "The security token is expired")
+    found = failures(check_setup(options(sources=SOURCES[:1]), whole.environment()))
+    assert len(found) == 1
+
+
+def test_one_failure_in_several_regions_is_one_line(whole: FakeAws) -> None:
+    whole.refuse("LookupEvents", "AccessDeniedException", "User: x is not authorized")
+    regions = {"aws-regions": ["eu-west-1", "us-east-1"]}
+    [(_, detail)] = failures(check_setup(options(**regions), whole.environment()))
+    assert detail.startswith("eu-west-1, us-east-1: ")
 
 
 def test_a_job_without_the_permission_gets_its_name(job: Job, aws: FakeAws) -> None:

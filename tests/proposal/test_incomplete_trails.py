@@ -312,7 +312,7 @@ _FEW_WRITES = {
 _WRITES_OF_FIVE_DAYS: Loss = {"what": "kind", "reads": False, "days": frozenset(range(4, 51))}
 
 
-@examples(25)
+@examples(25, fast=4)
 @given(TRAILS)
 @example(
     (

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import GitRepository
+from leastpriv.pull_request.lifecycle import Hold, Holds
 from leastpriv.pull_request.models import (
     Publication,
     PublishResult,
@@ -192,6 +193,17 @@ def test_a_proposal_without_changes_deletes_the_branch(folder: Path) -> None:
     result = published(folder, replace(PROPOSED, files={PATH: OLD}))
     assert (result.operation, result.head_sha) == (PullRequestOperation.CLOSED, "")
     assert run(folder, "branch", "--list", PROPOSED.branch) == ""
+
+
+def test_a_branch_whose_changes_are_held_back_for_now_is_kept(folder: Path) -> None:
+    hold = Hold("The guard gap-in-scope holds it back, until the gap is closed.", "")
+    waiting = replace(PROPOSED, files={}, holds=Holds(for_now={"11": hold}))
+    head = published(folder).head_sha
+    result = published(folder, waiting)
+    assert (result.operation, result.head_sha) == (PullRequestOperation.HELD, head)
+    assert result.reason == hold.text
+    run(folder, "update-ref", "refs/heads/main", head)
+    assert published(folder, waiting).operation is PullRequestOperation.CLOSED
 
 
 def test_without_changes_and_branch_the_operation_is_none(folder: Path) -> None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from leastpriv.pull_request.lifecycle import (
     PAUSED_LABEL,
     ClosedPullRequest,
+    Hold,
+    Holds,
     OpenPullRequest,
     ProposalBranch,
     PullRequestStep,
@@ -31,6 +33,9 @@ PULL = OpenPullRequest(
     fingerprint=WANTED.fingerprint,
 )
 TICKED = replace(PULL, body=PULL.body.replace("[ ]", "[x]"))
+GAP = Hold("The guard gap-in-scope holds it back.", "The guard `gap-in-scope` holds it back.")
+HOLDS = Holds(for_now={"11": GAP}, lasting={"33": "asked-to-keep"})
+WAITING = replace(NOTHING_LEFT, holds=HOLDS)
 SAME = ClosedPullRequest(5, WANTED.fingerprint, declined=True)
 OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
 
@@ -192,14 +197,6 @@ OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
         ),
         pytest.param(
             WANTED,
-            OURS,
-            replace(PULL, fingerprint="", is_own=False),
-            (),
-            PullRequestStep.REWORD,
-            id="ours, opened by hand",
-        ),
-        pytest.param(
-            WANTED,
             EDITED,
             replace(TICKED, base="release"),
             (),
@@ -208,6 +205,52 @@ OTHER = ClosedPullRequest(4, "cc" * 16, declined=True)
         ),
         pytest.param(
             WANTED, EDITED, None, (), PullRequestStep.LEAVE_EDITED, id="edited, no pull request"
+        ),
+        pytest.param(WAITING, OURS, PULL, (), PullRequestStep.HOLD, id="held for now"),
+        pytest.param(WAITING, EDITED, PULL, (), PullRequestStep.HOLD, id="edited, held for now"),
+        pytest.param(
+            WAITING,
+            OURS,
+            replace(PULL, labels=(PAUSED_LABEL,)),
+            (),
+            PullRequestStep.NOTHING,
+            id="paused, held for now",
+        ),
+        pytest.param(
+            WAITING, OURS, None, (), PullRequestStep.NOTHING, id="held for now, no pull request"
+        ),
+        pytest.param(WAITING, None, None, (), PullRequestStep.NOTHING, id="held, no branch"),
+        pytest.param(
+            replace(WAITING, changes=True),
+            STALE,
+            PULL,
+            (),
+            PullRequestStep.UPDATE,
+            id="one change held, another proposed",
+        ),
+        pytest.param(
+            WAITING,
+            OURS,
+            replace(PULL, changes=("22",)),
+            (),
+            PullRequestStep.CLOSE,
+            id="others are held for now",
+        ),
+        pytest.param(
+            replace(WAITING, holds=replace(HOLDS, hidden=GAP)),
+            OURS,
+            replace(PULL, changes=("22",)),
+            (),
+            PullRequestStep.HOLD,
+            id="a gap may hide its change",
+        ),
+        pytest.param(
+            replace(WAITING, holds=replace(HOLDS, hidden=GAP)),
+            OURS,
+            replace(PULL, changes=("33",)),
+            (),
+            PullRequestStep.CLOSE,
+            id="a person keeps what it would change",
         ),
     ],
 )
@@ -229,6 +272,14 @@ def test_a_new_proposal_names_the_one_that_was_declined() -> None:
         ).declined
         == OTHER.number
     )
+
+
+def test_a_hold_names_the_guard_of_most_changes() -> None:
+    few = Hold("minimum-runs", "minimum-runs")
+    holds = Holds(for_now={"11": GAP, "12": few, "13": few})
+    assert holds.hold(("11", "12", "13")) == few
+    assert holds.hold(("11",)) == GAP
+    assert holds.hold(("44",)) is None
 
 
 branches = st.none() | st.builds(

@@ -10,7 +10,7 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
-from leastpriv.pull_request.github.pull_requests import PullRequests
+from leastpriv.pull_request.github.tracking_issue import TrackingIssues
 from leastpriv.pull_request.lifecycle import (
     TRACKING_LABEL,
     IssueStep,
@@ -44,9 +44,7 @@ def keep(github: FakeGitHub, *ids: str, marker: str = MARKER) -> IssueStep:
         web_url="https://github.com",
         deadline=RequestDeadline(lambda _: None),
     )
-    return PullRequests(connection).update_tracking_issue(
-        marker, ids, "Drift", body_of(*ids, marker=marker)
-    )[0]
+    return TrackingIssues(connection).update(marker, ids, "Drift", body_of(*ids, marker=marker))[0]
 
 
 def issue(github: FakeGitHub, number: int = 1) -> Issue:

@@ -282,7 +282,7 @@ def test_hostile_names_reach_every_section(hostile: ReviewContext) -> None:
 TEXTS = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), min_size=3, max_size=12)
 
 
-@examples(40)
+@examples(40, fast=4)
 @given(TEXTS, TEXTS, st.integers(1, 8))
 def test_untrusted_text_of_either_version_is_inert(
     tmp_path_factory: pytest.TempPathFactory, old: list[str], new: list[str], entries: int

@@ -34,9 +34,9 @@ def test_every_stage_uses_one_base_image_pinned_by_digest() -> None:
 
 def test_the_entry_point_is_python_by_absolute_path_without_a_shell() -> None:
     """A shell drops variables such as INPUT_POLICY-FILE, and the runner replaces the working
-    directory.
+    directory; without -I the job's PYTHONPATH would decide what is imported.
     """
-    assert instructions("ENTRYPOINT") == ['["python", "/app/entrypoint.py"]']
+    assert instructions("ENTRYPOINT") == ['["/usr/local/bin/python", "-I", "/app/entrypoint.py"]']
     assert instructions("CMD") == []
 
 

@@ -28,6 +28,7 @@ def tool() -> Iterator[ModuleType]:
     sys.path.remove(str(ROOT / "tools"))
 
 
+@pytest.mark.slow
 def test_the_table_of_cloudformation_types_is_what_the_tool_makes(tool: ModuleType) -> None:
     found = importlib.util.find_spec("cfnlint")
     assert found is not None

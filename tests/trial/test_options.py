@@ -57,6 +57,12 @@ def test_a_command_needs_role_and_policy(flag: str) -> None:
         (["--wait-for-records", "-1", "--", "make"], ROLE, "--wait-for-records is '-1'"),
         (["--settle", "soon", "--", "make"], ROLE, "--settle is 'soon'"),
         (["--never-add", "DeleteBucket", "--", "make"], ROLE, "--never-add holds 'DeleteBucket'"),
+        (["--yes-to", "*", "--", "make"], ROLE, "--yes-to holds '\\*'"),
+        (["--yes-to", "*:Pass*", "--", "make"], ROLE, "a yes to every service"),
+        (["--yes-to", "PassRole", "--", "make"], ROLE, "--yes-to holds 'PassRole'"),
+        (["--pass-env", "AWS_SESSION_TOKEN", "--", "make"], ROLE, "the trial's own credentials"),
+        (["--pass-env", "NPM_TOKEN=x", "--", "make"], ROLE, "without its value"),
+        (["--time-limit", "0", "--", "make"], ROLE, "--time-limit is '0'"),
         (
             ["--", "make"],
             "arn:aws:sts::111122223333:assumed-role/deploy/1",

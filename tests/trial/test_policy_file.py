@@ -11,7 +11,7 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.source import Location
-from leastpriv.trial.main import open_attached, open_policy, save_policy
+from leastpriv.trial.policy_file import open_attached, open_policy
 
 ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")
 TEXT = (
@@ -35,7 +35,7 @@ def extended() -> Document:
 def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None:
     path.chmod(0o640)
     file = open_policy(Location(str(path), ""), ROLE)
-    assert save_policy(file, extended()) == path
+    assert file.save(extended()) == path
     assert (path.read_text(), path.stat().st_mode & 0o777) == (OTHER, 0o640)
     assert [each.name for each in path.parent.iterdir()] == ["policy.json"]
 
@@ -44,16 +44,27 @@ def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None
 def test_a_file_that_changed_in_between_is_left_alone(path: Path, change: str) -> None:
     file = open_policy(Location(str(path), ""), ROLE)
     path.write_text("theirs") if change == "saved" else path.unlink()
-    written = save_policy(file, extended())
+    written = file.save(extended())
     assert (written.name, written.read_text()) == ("policy.json.trial", OTHER)
     assert not path.exists() if change == "removed" else path.read_text() == "theirs"
 
 
 def test_the_result_of_an_earlier_trial_is_not_overwritten(path: Path) -> None:
-    file = open_policy(Location(str(path), ""), ROLE)
+    files = [open_policy(Location(str(path), ""), ROLE) for _ in range(3)]
     path.write_text("theirs")
-    names = [save_policy(file, extended()).name for _ in range(3)]
+    names = [file.save(extended()).name for file in files]
     assert names == ["policy.json.trial", "policy.json.trial-2", "policy.json.trial-3"]
+
+
+def test_each_round_saves_to_the_same_file(path: Path) -> None:
+    file = open_policy(Location(str(path), ""), ROLE)
+    rounds = [parse(OTHER.replace("Put", verb).encode(), "p.json") for verb in ("Put", "Head")]
+    assert [file.save(document) for document in rounds] == [path, path]
+    assert path.read_bytes() == rounds[1].to_bytes()
+    path.write_text("theirs")
+    later = [file.save(document).name for document in rounds]
+    assert later == ["policy.json.trial", "policy.json.trial"]
+    assert path.read_text() == "theirs"
 
 
 def test_a_missing_folder_is_an_error_sentence(path: Path) -> None:
@@ -61,13 +72,13 @@ def test_a_missing_folder_is_an_error_sentence(path: Path) -> None:
     path.unlink()
     path.parent.rmdir()
     with pytest.raises(LeastprivError, match="cannot be written"):
-        save_policy(file, extended())
+        file.save(extended())
 
 
 def test_a_symbolic_link_is_kept(path: Path) -> None:
     link = path.with_name("link.json")
     link.symlink_to(path.name)
-    save_policy(open_policy(Location(str(link), ""), ROLE), extended())
+    open_policy(Location(str(link), ""), ROLE).save(extended())
     assert (link.is_symlink(), path.read_text()) == (True, OTHER)
 
 
@@ -77,7 +88,7 @@ def test_without_a_file_the_trial_begins_with_an_empty_policy_and_creates_it(
     path = tmp_path / "new.json"
     file = open_policy(Location(str(path), ""), ROLE)
     assert (file.raw, file.document.statements) == (None, ())
-    save_policy(file, extended())
+    file.save(extended())
     assert path.read_text() == OTHER
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from leastpriv.denials import job_logs
 from leastpriv.errors import InputError, caught_signals
-from leastpriv.trial import process
+from leastpriv.trial import process, process_group
 from leastpriv.trial.process import CommandResult, run_command
 from tests.fakes import progress
 
@@ -165,7 +166,7 @@ def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
 def test_a_timeout_escalates_like_a_further_signal(
     not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_ESCALATION_DELAY", 0.1)
+    monkeypatch.setattr(process_group, "_ESCALATION_DELAY", 0.1)
     script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
     assert interrupted(script, signal.SIGTERM)[0].exit_code == 137
 
@@ -197,6 +198,82 @@ def test_a_daemon_with_endless_output_does_not_block_the_trial(
     began = time.monotonic()
     run("import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])", daemon)
     assert time.monotonic() - began < 45
+
+
+def test_the_time_limit_ends_the_command_and_what_it_started(
+    not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_group, "_ESCALATION_DELAY", 0.2)
+    child = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    script = (
+        "import subprocess, sys, time; print(subprocess.Popen([sys.executable, '-c',"
+        f" {child!r}]).pid, {REFUSAL!r}, flush=True); time.sleep(60)"
+    )
+    out = io.StringIO()
+    ended = run_command(
+        [sys.executable, "-c", script], dict(os.environ), out, io.StringIO(), time_limit=1.5
+    )
+    assert (ended.timed_out, ended.interrupted, ended.exit_code) == (True, 0, 143)
+    assert [denial.actions for denial in ended.denials] == [("sns:ListTopics",)]
+    assert has_ended(int(out.getvalue().split()[0]))
+
+
+def test_a_command_within_its_time_limit_is_not_ended() -> None:
+    argv = [sys.executable, "-c", "print(1)"]
+    ended = run_command(argv, dict(os.environ), io.StringIO(), io.StringIO(), time_limit=60)
+    assert (ended.timed_out, ended.exit_code) == (False, 0)
+
+
+DEPLOY = (
+    "import os, signal, subprocess, sys, time\n"
+    "keep = subprocess.Popen([sys.executable, '-c', 'import signal, time;"
+    " signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)'],"
+    " stdout=subprocess.PIPE)\n"
+    "keep.stdout.readline()\n"
+    "print(os.getpid(), keep.pid, flush=True)\n"
+    "time.sleep(60)"
+)
+"""A command whose child process ignores SIGTERM."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_end_of_the_trial_ends_the_command_and_its_child_processes(
+    number: signal.Signals,
+) -> None:
+    """Also a kill that the trial cannot handle: the command has credentials for an hour."""
+    trial = (
+        "import os, sys; from leastpriv.trial.process import run_command;"
+        " from leastpriv.errors import caught_signals\n"
+        "with caught_signals(first_only=True) as signals, signals.recorded():\n"
+        f"  run_command([sys.executable, '-c', {DEPLOY!r}], dict(os.environ), sys.stdout,"
+        " sys.stderr, signals)"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", trial],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    assert running.stdout
+    pids = [int(pid) for pid in running.stdout.readline().split()]
+    running.send_signal(number)
+    running.wait(30)
+    running.stdout.close()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and not all(map(has_ended, pids)):
+        time.sleep(0.1)
+    assert [pid for pid in pids if not has_ended(pid)] == []
+
+
+def has_ended(pid: int) -> bool:
+    """Whether no process of this id runs; one that only waits for its parent has ended too."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.fixture

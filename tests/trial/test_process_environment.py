@@ -35,6 +35,31 @@ def test_none_of_the_caller_s_credentials_is_passed_on() -> None:
     assert made["AWS_CONFIG_FILE"] == made["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
 
 
+SECRETS = (
+    "GITHUB_TOKEN", "GH_TOKEN", "NPM_TOKEN", "TF_VAR_db_password", "TF_VAR_region",
+    "DB_PASSWORD", "ALICLOUD_ACCESS_KEY", "GOOGLE_CREDENTIALS", "STRIPE_API_KEY",
+    "CLIENT_SECRET", "DEPLOY_PRIVATE_KEY", "ACTIONS_RUNTIME_TOKEN", "SAML2AWS_PROFILE",
+)  # fmt: skip
+
+
+def test_no_variable_whose_name_says_that_it_holds_a_secret_is_passed_on() -> None:
+    caller = {**dict.fromkeys(SECRETS, "of-the-caller"), "PATH": "/bin", "KEYBOARD": "us"}
+    made = child_environment(caller, KEYS, "eu-west-1")
+    assert "of-the-caller" not in made.values()
+    assert (made["PATH"], made["KEYBOARD"]) == ("/bin", "us")
+
+
+def test_a_variable_is_passed_on_by_its_name_alone() -> None:
+    caller = {**dict.fromkeys(SECRETS, "of-the-caller"), "AWS_CONFIG_FILE": "own-config"}
+    made = child_environment(caller, KEYS, "eu-west-1", ("NPM_TOKEN", "AWS_CONFIG_FILE"))
+    assert [name for name in SECRETS if name in made] == ["NPM_TOKEN"]
+    assert (made["AWS_CONFIG_FILE"], made["AWS_SHARED_CREDENTIALS_FILE"]) == (
+        "own-config",
+        os.devnull,
+    )
+    assert made["AWS_SECRET_ACCESS_KEY"] == KEYS.secret
+
+
 def test_other_variables_are_passed_on_and_a_profile_s_region_is_kept() -> None:
     made = child_environment({"PATH": "/bin", "AWS_ENDPOINT_URL": "http://x"}, KEYS, "eu-west-1")
     assert (made["PATH"], made["AWS_ENDPOINT_URL"], made["AWS_REGION"]) == (

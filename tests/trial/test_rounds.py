@@ -99,6 +99,7 @@ def run_trial(tmp_path: Path) -> RunTrial:
         sleep: Callable[[float], None] | None = None,
         with_records: bool = False,
         aws: Aws | None = None,
+        save: Callable[[Document], object] | None = None,
     ) -> FinishedTrial:
         file = strategy or FileStrategy(tmp_path / "policy")
         argv = (sys.executable, "-c", script, str(file.path), f"{SESSION}-1", *actions)
@@ -118,6 +119,7 @@ def run_trial(tmp_path: Path) -> RunTrial:
         finished = FinishedTrial(
             TrialRun(settings, context, file, TAGS, records, candidate), file.policies, lines
         )
+        finished.run.save = save or finished.run.save
         with caught_signals(first_only=True) as signals, signals.recorded():
             finished.run.signals = signals
             finished.code = finished.run.run()
@@ -192,6 +194,32 @@ def test_after_the_last_round_all_additions_are_kept(run_trial: RunTrial) -> Non
         finished.lines[-1]
         == "The 2 rounds of --max-rounds are used, and in each a call of the command was denied."
     )
+
+
+def test_the_policy_is_saved_after_each_round_that_extended_it(run_trial: RunTrial) -> None:
+    saved: list[Document] = []
+    finished = run_trial("sns:ListTopics", "ec2:DescribeVpcs", save=saved.append)
+    documents = [json.loads(document.to_bytes()) for document in saved]
+    assert [len(policy["Statement"][0]["Action"]) for policy in documents] == [1, 2]
+    assert saved[-1] == finished.run.candidate.document
+
+
+def test_a_command_over_the_time_limit_ends_the_trial_with_its_denials_added(
+    run_trial: RunTrial,
+) -> None:
+    saved: list[Document] = []
+    script = COMMAND.replace("sys.exit(255)", "sys.stdout.flush(); import time; time.sleep(60)")
+    with pytest.raises(LeastprivError, match="--time-limit"):
+        run_trial("sns:ListTopics", script=script, options=["--time-limit", "2"], save=saved.append)
+    assert [json.loads(document.to_bytes())["Statement"][0]["Action"] for document in saved] == [
+        ["sns:ListTopics"]
+    ]
+
+
+def test_what_a_person_may_say_yes_to_is_named_with_the_option(run_trial: RunTrial) -> None:
+    finished = run_trial("sns:ListTopics", "iam:PutUserPolicy")
+    assert (finished.code, finished.actions()) == (1, ["sns:ListTopics"])
+    assert any("--yes-to iam:PutUserPolicy" in line for line in finished.lines)
 
 
 def test_a_single_round_has_the_singular_message(run_trial: RunTrial) -> None:

@@ -169,7 +169,12 @@ class Branches:
             if (fingerprint := trailer_fingerprint(commit.commit.message))
         ]
         return ProposalBranch(
-            head, is_own, bool(fingerprints), fingerprints[-1] if fingerprints else "", merged
+            head=head,
+            is_own=is_own,
+            has_own_commits=bool(fingerprints),
+            fingerprint=fingerprints[-1] if fingerprints else "",
+            merged=merged,
+            files=tuple(sorted(files)),
         )
 
     def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from math import ceil
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from leastpriv.errors import PullRequestError
+from leastpriv.errors import PullRequestError, plural
 
 if TYPE_CHECKING:
     from github import Github, GithubException
@@ -28,6 +29,16 @@ _PROTECTION_MESSAGE = re.compile(
 """Answers of branch protection and rulesets to a move (docs.github.com, "About protected branches",
 read 2026-11).
 """
+
+
+_WRITE_PERMISSIONS = ("admin", "write")
+"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage`
+as `read` (docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
+ACTIONS_BOT = "github-actions[bot]"
+"""Login of the token that GitHub gives the jobs of a repository."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class CreationForbiddenError(PullRequestError):
@@ -103,8 +114,17 @@ def error_sentence(doing: str, error: GithubException) -> str:
             f"GitHub has no such repository for this token ({doing}): check the input github-token."
         )
     if error.status == 429 or (error.status == 403 and "rate limit" in message.lower()):
-        return f"GitHub's rate limit was reached while {doing}: run again later."
+        wait = getattr(error, "wait", None)
+        again = f"run again in {_duration(wait)}" if wait else "run again later"
+        return f"GitHub's rate limit was reached while {doing}: {again}."
     return f"GitHub answered {error.status} while {doing}{': ' + message if message else ''}."
+
+
+def _duration(seconds: float) -> str:
+    """Returns a time to wait in words, rounded up."""
+    if seconds <= _SECONDS_IN_WORDS:
+        return plural(ceil(seconds), "second")
+    return plural(ceil(seconds / 60), "minute")
 
 
 def _required_permissions(doing: str) -> str:
@@ -120,6 +140,8 @@ def _required_permissions(doing: str) -> str:
     return "contents: write, pull-requests: write"
 
 
+_SECONDS_IN_WORDS = 120
+"""Longer waits are said in minutes."""
 _MAX_TRIES = 5
 _MAX_WAIT = 120
 """Seconds. PyGithub would sleep until the rate limit resets, up to an hour of a paid job; a longer
@@ -184,6 +206,8 @@ class RequestDeadline:
         self._is_rate_limit = is_rate_limit
         if seconds > self._left():
             raise DeadlineError(is_rate_limit=is_rate_limit)
+        if is_rate_limit:
+            _log.info(f"GitHub's rate limit is reached: this run waits {_duration(seconds)}.")
         self.sleep(seconds)
 
     def _left(self) -> float:
@@ -200,6 +224,7 @@ class Connection:
         self.repository = repository
         self.web_url = web_url
         self.sleep = sleep
+        self._writers: dict[str, bool] = {}
 
     @classmethod
     def open(
@@ -242,6 +267,20 @@ class Connection:
         token's, or a bot's.
         """
         return is_bot(login) or self.is_own_login(login)
+
+    def may_write(self, login: str) -> bool:
+        """Whether a login is that of a person with write permission; requested once for each."""
+        if login not in self._writers:
+            self._writers[login] = self._has_write_permission(login)
+        return self._writers[login]
+
+    def _has_write_permission(self, login: str) -> bool:
+        if not login or is_bot(login):
+            return False
+        repository = self.repository
+        return found_or(
+            lambda: repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
+        )
 
 
 def utc(time: datetime) -> datetime:

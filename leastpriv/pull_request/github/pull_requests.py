@@ -1,22 +1,21 @@
-"""Reads and writes pull requests, their comments and labels, comments at lines, and the tracking
-issue on GitHub.
-"""
+"""Reads and writes pull requests, their comments and labels, and comments at lines on GitHub."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
-from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import (
+    ACTIONS_BOT,
     Connection,
     CreationForbiddenError,
     error_sentence,
@@ -27,30 +26,28 @@ from leastpriv.pull_request.github.client import (
 )
 from leastpriv.pull_request.lifecycle import (
     RECONSIDER_LABEL,
-    TRACKING_LABEL,
     UNKNOWN_TIME,
     ClosedPullRequest,
     CommentCommand,
-    IssueStep,
     OpenPullRequest,
-    TrackedIssue,
     body_fingerprint,
-    change_summary,
     declined_changes,
-    next_issue_step,
     parse_commands,
     rejection_reason,
 )
 from leastpriv.pull_request.models import LineComment, PullRequestOptions
 
 if TYPE_CHECKING:
-    from github.Issue import Issue
     from github.IssueComment import IssueComment
     from github.PullRequest import PullRequest
     from github.PullRequest import ReviewComment as NewComment
 
 
 _MAX_CLOSED = 100
+_MAX_LISTED = 1_000
+"""Closed pull requests of a branch that are looked through, those of others included."""
+_MAX_CLOSED_READ = 5
+"""Closed pull requests of the branch whose comments are read; each takes one request."""
 _CLOSED_BY_LEASTPRIV = "<!-- leastpriv:closed v=1 -->"
 """Ends the body of a pull request that this program closed, so that closing it does not count as a
 person's decision, and the comment with the reason."""
@@ -67,66 +64,124 @@ a branch that moved (404 and 422)."""
 
 _MAX_COMMENTS = 1_000
 """Per pull request, the oldest."""
-_WRITE_PERMISSIONS = ("admin", "write")
-"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage`
-as `read` (docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
 _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
-_MAX_ISSUES = 300
-_NO_DIFFERENCE = "There is no difference any more."
-_NOT_PLANNED = "not_planned"
 
 
-class PullRequests(Branches):
-    """The pull requests and the tracking issue of one repository."""
+class CreatedPullRequest(Struct, frozen=True):
+    """A pull request that was opened."""
+
+    number: int
+    url: str
+    warning: str = ""
+    """A sentence, if GitHub rejected a label, reviewer or assignee."""
+
+
+class OtherPullRequest(Struct, frozen=True):
+    """An open pull request of the branch that another author opened."""
+
+    number: int
+    author: str
+    """Login; empty for a deleted account."""
+    is_by_writer: bool
+    """A person with write permission opened it."""
+
+
+class BranchPullRequests(Struct, frozen=True):
+    """The open pull requests of one branch of the repository."""
+
+    own: OpenPullRequest | None = None
+    other: OtherPullRequest | None = None
+    """GitHub allows no second one for the same branch and base."""
+
+
+class PullRequests:
+    """The pull requests of one repository."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
-        self._may_decide = cache(self._has_write_permission)
+        self._connection = connection
+        self._repository = connection.repository
+        # Requested once for each branch.
+        self.closed = cache(self.list_closed)
 
-    def find_open(self, branch: str, base: str) -> OpenPullRequest | None:
-        """Returns the open pull request of the branch into `base`, else one of this program into
-        another branch.
+    def of_branch(self, branch: str, base: str) -> BranchPullRequests:
+        """Returns the open pull requests of the branch: the program's own, and that of another
+        author into `base`.
+
+        Its own one is into `base`, else one with its marker that a person retargeted.
         """
         with translate_github_errors("listing pull requests"):
-            listed = list(
-                self._repository.get_pulls(state="open", head=f"{self._connection.owner}:{branch}")
+            pulls = [
+                pull
+                for pull in self._repository.get_pulls(state="open", head=self._head(branch))
+                if self._is_of_repository(pull)
+            ]
+            own = [pull for pull in pulls if self._is_by_program(pull)]
+            into_base = [pull for pull in own if pull.base.ref == base]
+            retargeted = [pull for pull in own if body_fingerprint(pull.body or "")]
+            others = [pull for pull in pulls if pull.base.ref == base and pull not in own]
+            return BranchPullRequests(
+                own=_open_pull_request(next(iter([*into_base, *retargeted]), None)),
+                other=self._other_pull_request(next(iter(others), None)),
             )
-        candidates = [pull for pull in listed if pull.base.ref == base] or [
-            pull for pull in listed if body_fingerprint(pull.body or "")
-        ]
-        if not candidates:
-            return None
-        pull, body = candidates[0], candidates[0].body or ""
-        labels = tuple(label.name for label in pull.labels)
-        is_own = self._connection.may_be_own_login(pull.user.login)
-        fingerprint = body_fingerprint(body)
-        return OpenPullRequest(
-            pull.number, pull.base.ref, body, labels, fingerprint, is_own, pull.html_url
-        )
 
-    def list_closed(self, branch: str) -> tuple[ClosedPullRequest, ...]:
-        """Returns the newest 100 closed pull requests of the branch that held a proposal, newest
-        first.
+    def list_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
+        """Returns the program's own closed pull requests of the branch into `base` that held a
+        proposal: the newest 100, newest first.
+
+        An empty `base` is the default branch.
         """
+        into = base or self._repository.default_branch
+        found: list[ClosedPullRequest] = []
         with translate_github_errors("listing closed pull requests"):
             pulls = self._repository.get_pulls(
-                state="closed",
-                head=f"{self._connection.owner}:{branch}",
-                sort="updated",
-                direction="desc",
+                state="closed", head=self._head(branch), sort="updated", direction="desc"
             )
-            return tuple(filter(None, map(self._closed_pull_request, islice(pulls, _MAX_CLOSED))))
+            for pull in islice(pulls, _MAX_LISTED):
+                if not (self._is_own(pull) and pull.base.ref == into):
+                    continue
+                closed = self._closed_pull_request(pull)
+                if closed:
+                    found.append(closed)
+                if len(found) == _MAX_CLOSED:
+                    break
+        return tuple(found)
+
+    def _head(self, branch: str) -> str:
+        """Returns the filter for lists of pull requests.
+
+        It names owner and branch, so pull requests of forks with the same owner match it too.
+        """
+        return f"{self._connection.owner}:{branch}"
+
+    def _is_own(self, pull: PullRequest) -> bool:
+        return self._is_of_repository(pull) and self._is_by_program(pull)
+
+    def _is_of_repository(self, pull: PullRequest) -> bool:
+        """Whether the head branch is in this repository, not in a fork; a deleted fork is null."""
+        return pull.head.repo is not None and pull.head.repo.id == self._repository.id
+
+    def _is_by_program(self, pull: PullRequest) -> bool:
+        """Whether the token's login opened it, or a workflow of the repository, whose token a run
+        has without one of an app.
+        """
+        login = _author(pull)
+        return login == ACTIONS_BOT or self._connection.is_own_login(login)
+
+    def _other_pull_request(self, pull: PullRequest | None) -> OtherPullRequest | None:
+        if pull is None:
+            return None
+        author = _author(pull)
+        return OtherPullRequest(pull.number, author, self._connection.may_write(author))
 
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
-    ) -> tuple[int, str, str]:
-        """Opens the pull request, or adopts one; raises CreationForbiddenError if a setting of
-        GitHub forbids it.
+    ) -> CreatedPullRequest:
+        """Opens the pull request, or adopts one that another run opened meanwhile.
 
-        Returns its number, its address, and a sentence if GitHub rejected a label, reviewer or
-        assignee.
+        Raises:
+            CreationForbiddenError: a setting of GitHub forbids it.
         """
         from github import GithubException
 
@@ -142,35 +197,40 @@ class PullRequests(Branches):
                     f"{page}/{quote(base)}...{quote(branch)}?expand=1",
                 ) from error
             if options.draft and error.status == 422 and "draft" in str(error.data).lower():
-                number, url, warning = self.create(
-                    base, branch, title, body, replace(options, draft=False)
-                )
-                return number, url, " ".join([_NO_DRAFTS, warning]).strip()
+                created = self.create(base, branch, title, body, replace(options, draft=False))
+                warning = " ".join([_NO_DRAFTS, created.warning]).strip()
+                return replace(created, warning=warning)
             # Another run was faster, or the answer to this request was lost.
-            existing = self.find_open(branch, base)
+            existing = self.of_branch(branch, base).own
             if existing is None:
                 raise PullRequestError(
                     error_sentence(f"opening the pull request of {branch}", error)
                 ) from error
             with translate_github_errors(f"reading #{existing.number}"):
                 pull = self._repository.get_pull(existing.number)
-        people, teams = list(options.reviewers), list(options.team_reviewers)
-        requests: list[tuple[str, bool, Callable[[], object]]] = [
-            ("labels", bool(options.labels), lambda: pull.add_to_labels(*options.labels)),
-            (
-                "assignees",
-                bool(options.assignees),
-                lambda: pull.add_to_assignees(*options.assignees),
-            ),
-            ("reviewers", bool(people), lambda: pull.create_review_request(people, [])),
-            ("team-reviewers", bool(teams), lambda: pull.create_review_request([], teams)),
+        warning = self._set_options(pull, options)
+        return CreatedPullRequest(pull.number, pull.html_url, warning)
+
+    def _set_options(self, pull: PullRequest, options: PullRequestOptions) -> str:
+        """Sets labels and people of a new pull request; returns a sentence for what GitHub
+        rejected.
+        """
+        people = list(options.reviewers)
+        teams = list(options.team_reviewers)
+        requests: dict[str, Callable[[], object]] = {}
+        if options.labels:
+            requests["labels"] = lambda: pull.add_to_labels(*options.labels)
+        if options.assignees:
+            requests["assignees"] = lambda: pull.add_to_assignees(*options.assignees)
+        if people:
+            requests["reviewers"] = lambda: pull.create_review_request(people, [])
+        if teams:
+            requests["team-reviewers"] = lambda: pull.create_review_request([], teams)
+        warnings = [
+            self._retry_until_found(f"setting the {name} of #{pull.number}", request)
+            for name, request in requests.items()
         ]
-        failures = [
-            self._retry_until_found(f"setting the {what} of #{pull.number}", request)
-            for what, wanted, request in requests
-            if wanted
-        ]
-        return pull.number, pull.html_url, " ".join(filter(None, failures))
+        return " ".join(filter(None, warnings))
 
     def edit(self, number: int, title: str, body: str) -> None:
         """Sets title and body of an open pull request."""
@@ -192,7 +252,7 @@ class PullRequests(Branches):
             pull = self._repository.get_pull(number)
             pull.edit(state="closed", body=f"{pull.body or ''}\n{_CLOSED_BY_LEASTPRIV}\n")
 
-    def pull_request_head(self, number: int) -> str:
+    def head_of(self, number: int) -> str:
         """Returns the commit at the head of a pull request."""
         with translate_github_errors(f"reading #{number}"):
             return self._repository.get_pull(number).head.sha
@@ -239,23 +299,26 @@ class PullRequests(Branches):
             )
         if not fingerprint:
             return None
-        is_reconsidered = RECONSIDER_LABEL.casefold() in {
-            label.name.casefold() for label in pull.labels
-        }
-        declined = False
-        if pull.merged_at is None and _CLOSED_BY_LEASTPRIV not in body and not is_reconsidered:
-            closer = pull.as_issue().closed_by
-            declined = closer is None or not is_bot(closer.login)
+        is_merged = pull.merged_at is not None
+        is_reconsidered = not is_merged and _has_label(pull, RECONSIDER_LABEL)
+        is_closed_by_program = not is_merged and _CLOSED_BY_LEASTPRIV in body
+        is_undone = is_merged or is_reconsidered or is_closed_by_program
         return ClosedPullRequest(
-            pull.number,
-            fingerprint,
-            declined,
-            declined_changes(body),
-            reconsidered=pull.merged_at is None and is_reconsidered,
-            merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
+            number=pull.number,
+            fingerprint=fingerprint,
+            declined=not is_undone and self._is_closed_by_writer(pull),
+            changes=declined_changes(body),
+            reconsidered=is_reconsidered,
+            undone=is_undone,
+            merge_commit=(pull.merge_commit_sha or "") if is_merged else "",
             merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
             changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
         )
+
+    def _is_closed_by_writer(self, pull: PullRequest) -> bool:
+        """Whether a person with write permission closed it."""
+        closer = pull.as_issue().closed_by
+        return closer is not None and self._connection.may_write(closer.login)
 
     def _retry_until_found(self, doing: str, request: Callable[[], object]) -> str:
         """Retries, since GitHub may not find a new object yet (404 and 422); returns a sentence if
@@ -273,6 +336,15 @@ class PullRequests(Branches):
             else:
                 break
         return ""
+
+    def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
+        """Returns the commands under the open pull request of the branch and its latest closed
+        ones; an empty `base` is the default branch.
+        """
+        opened = self.of_branch(branch, base or self._repository.default_branch).own
+        numbers = [opened.number] if opened else []
+        numbers += [each.number for each in self.closed(branch, base)[:_MAX_CLOSED_READ]]
+        return self.commands(dict.fromkeys(numbers))
 
     def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
         """Returns the commands under some pull requests, in the order of their comments."""
@@ -302,12 +374,9 @@ class PullRequests(Branches):
         if utc(comment.updated_at) != utc(comment.created_at):
             # Others may edit a comment too, and the REST API does not name the editor.
             return "it was edited after it was written: write a new comment"
-        return "" if self._may_decide(login) else "only people with write permission decide"
-
-    def _has_write_permission(self, login: str) -> bool:
-        return found_or(
-            lambda: self._repository.get_collaborator_permission(login) in _WRITE_PERMISSIONS, False
-        )
+        if not self._connection.may_write(login):
+            return "only people with write permission decide"
+        return ""
 
     def replace_line_comments(
         self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool
@@ -358,43 +427,26 @@ class PullRequests(Branches):
             if is_own and comment["id"] not in answered:
                 pull.requester.requestJsonAndCheck("DELETE", comment["url"])
 
-    def update_tracking_issue(
-        self, marker: str, findings: Collection[str], title: str, body: str
-    ) -> tuple[IssueStep, str]:
-        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its
-        address, if any.
 
-        `marker` begins the line of `body` that holds the ids of the findings.
-        """
-        from github.GithubObject import NotSet
+def _open_pull_request(pull: PullRequest | None) -> OpenPullRequest | None:
+    if pull is None:
+        return None
+    body = pull.body or ""
+    return OpenPullRequest(
+        number=pull.number,
+        base=pull.base.ref,
+        body=body,
+        labels=tuple(label.name for label in pull.labels),
+        fingerprint=body_fingerprint(body),
+        url=pull.html_url,
+        changes=declined_changes(body),
+    )
 
-        with translate_github_errors("keeping the issue"):
-            listed = self._repository.get_issues(
-                state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc"
-            )
-            own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
-            is_open = sorted(
-                (issue for issue in own if issue.state == "open"), key=lambda issue: issue.number
-            )
-            issue = next(iter([*is_open, *own]), None)
-            tracked = None
-            if issue:
-                declined = issue.state_reason == _NOT_PLANNED
-                tracked = TrackedIssue(issue.state == "open", declined, issue.body or "")
-            step = next_issue_step(tracked, findings)
-            match step:
-                case IssueStep.OPEN:
-                    issue = self._repository.create_issue(title, body, labels=[TRACKING_LABEL])
-                case IssueStep.EDIT | IssueStep.REOPEN if issue and tracked:
-                    issue.edit(
-                        title=title, body=body, state="open" if step is IssueStep.REOPEN else NotSet
-                    )
-                    issue.create_comment(change_summary(tracked.findings, findings))
-                case IssueStep.CLOSE if issue:
-                    issue.create_comment(_NO_DIFFERENCE)
-                    issue.edit(state="closed", state_reason="completed")
-            return step, issue.html_url if issue else ""
 
-    def _is_own(self, issue: Issue, marker: str) -> bool:
-        by_us = issue.user is not None and self._connection.is_own_login(issue.user.login)
-        return by_us and issue.pull_request is None and marker in (issue.body or "")
+def _author(pull: PullRequest) -> str:
+    """Returns the login of the author; empty for a deleted account."""
+    return getattr(pull.user, "login", "")
+
+
+def _has_label(pull: PullRequest, label: str) -> bool:
+    return label.casefold() in {each.name.casefold() for each in pull.labels}

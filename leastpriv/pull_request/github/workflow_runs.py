@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.models import Origin, Run, Trust, WebIdentity
+from leastpriv.models import Origin, Run, RunOrigin
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, translate_github_errors, utc
+from leastpriv.pull_request.github.logins import (
+    BY_LOGIN,
+    GitHubLogin,
+    names_ref,
+    reviewed_by_name,
+)
 
 if TYPE_CHECKING:
     from github.WorkflowRun import WorkflowRun
@@ -39,137 +44,154 @@ _SESSION_LIFETIME = timedelta(hours=1)
 """A session from the end of a run lasts one hour longer, unless the role says otherwise (AWS STS,
 "AssumeRole").
 """
+_CLOCK_ERROR = timedelta(minutes=5)
+"""Difference between the clocks of GitHub and AWS that is tolerated."""
+_MOST_LISTED = 1_000
+"""GitHub lists no more workflow runs of one search (docs.github.com, "List workflow runs for a
+repository", read 2026-12)."""
 _MOST_ATTEMPTS = 10
 """Latest attempts of a workflow run that are read, a request each."""
 BY_SESSION_NAME = "branch by session name"
 """Mark of an origin that no login in the evidence proves."""
-BY_LOGIN = "branch by login, workflow run unknown"
-"""Mark of an origin whose commit is not known."""
 OTHER_BRANCH = "run of another protected branch than the base"
 """Mark of an origin whose commit is not on the base branch: who creates a branch that a rule for
 names protects, pushes its first commits without a review."""
-_OIDC_PROVIDER = re.compile(r"\Aarn:[a-z-]+:iam::[0-9]{12}:oidc-provider/")
-_NUMBER = re.compile(r"@[0-9]+(?=/|\Z)")
-_GITHUB_PROVIDER = "token.actions.githubusercontent.com"
-_SERVER_PROVIDER = "/_services/token"
-"""Identity providers of github.com and its enterprises, and of GitHub Enterprise Server
-(docs.github.com, "OpenID Connect reference", read 2026-11-27)."""
+_OTHER_PROVIDER = "a login through another identity provider than GitHub"
 _MAX_RUN = timedelta(days=35)
 """GitHub ends a workflow run after 35 days (docs.github.com, "Usage limits for GitHub Actions",
 read 2026-11).
 """
 
 
-class GitHubLogin(Struct, frozen=True):
-    """The subject of a token that GitHub issued to a workflow's job."""
-
-    repository: str
-    """`octo/shop`; empty where the repository's own form of subjects hides it."""
-    ref: str = ""
-    """`refs/heads/main`; empty where the subject has no ref, as with an environment."""
-    is_pull_request: bool = False
-    ids: tuple[str, ...] = ()
-    """`@ID` of the owner and of the repository, where the subject has them: a later owner of the
-    names has others.
-    """
-
-    @classmethod
-    def of(cls, identity: WebIdentity, web_url: str) -> GitHubLogin | None:
-        """Parses the identity of a token; None where another provider issued it.
-
-        `repo:OWNER/NAME:ref:REF` or `repo:OWNER@ID/NAME@ID:ref:REF`, `…:environment:NAME`,
-        `…:pull_request`; GitHub encodes a colon in a value ("OpenID Connect reference", read
-        2026-11-27).
-        """
-        provider = _OIDC_PROVIDER.sub("", identity.provider)
-        server = web_url.partition("://")[2].rstrip("/") + _SERVER_PROVIDER
-        if provider.partition("/")[0] != _GITHUB_PROVIDER and provider != server:
-            return None
-        parts = identity.subject.split(":")
-        values = dict(zip(parts[::2], parts[1::2], strict=False))
-        repository = values.get("repo", "")
-        ids = tuple(_NUMBER.findall(repository))
-        return cls(
-            _NUMBER.sub("", repository), values.get("ref", ""), "pull_request" in parts[::2], ids
-        )
-
-    @property
-    def branch(self) -> str:
-        """Name of the branch; empty for a tag."""
-        return self.ref.removeprefix("refs/heads/") if self.ref.startswith("refs/heads/") else ""
-
-    @property
-    def ref_name(self) -> str:
-        """Name of the branch or tag, as a workflow run has it."""
-        return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-
-
 class WorkflowRuns:
     """The workflow runs of one repository, compared with one base branch."""
 
-    def __init__(self, connection: Connection, branches: Branches, base: str) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        branches: Branches,
+        base: str,
+        reviewed_refs: tuple[str, ...] = (),
+    ) -> None:
+        """`reviewed_refs`: further refs and environments whose runs are reviewed."""
         self._connection = connection
         self._base = base
+        self._reviewed_refs = reviewed_refs
         # Each is requested once.
         self._commit_at, self._contains = cache(branches.commit_at), cache(branches.contains)
         self._is_protected = cache(branches.is_protected)
+        self._pull_request_target_runs = cache(self._read_pull_request_target_runs)
 
-    def origin(self, run: Run) -> Origin:
+    def origin_by_login(self, run: Run) -> RunOrigin | None:
+        """Returns the origin that the login of a run shows without its workflow run, else None."""
+        login = self._login_of(run)
+        if run.identity and not login:
+            return RunOrigin(
+                Origin.UNKNOWN, "a login through another identity provider than GitHub"
+            )
+        if not login:
+            return None
+        if not login.repository:
+            return RunOrigin(Origin.UNKNOWN, "a login of a repository that its subject hides")
+        if not self._is_of_repository(login):
+            return RunOrigin(Origin.UNREVIEWED, f"a login of the repository {login.repository}")
+        if login.is_pull_request:
+            return RunOrigin(Origin.UNREVIEWED, "a login of a pull request")
+        named = reviewed_by_name(login, self._reviewed_refs)
+        if named and not login.branch:
+            return named
+        if not login.branch:
+            return None
+        if not (named or login.branch == self._base or self._is_protected(login.branch)):
+            return RunOrigin(
+                Origin.UNREVIEWED, f"the branch {login.branch}, which is not protected"
+            )
+        if self._runs_beside_pull_request_target(run):
+            return None
+        mark = BY_LOGIN if named or login.branch == self._base else OTHER_BRANCH
+        return RunOrigin(Origin.REVIEWED, login.branch, mark)
+
+    def origin(self, run: Run) -> RunOrigin:
         """Returns the ref whose code a run executed.
 
         The identity for which STS issued the run's keys names the ref; the session name, which the
         caller chooses, names the workflow run and so the commit. Where one of the two is missing,
         the origin has a mark.
         """
-        login = GitHubLogin.of(run.identity, self._connection.web_url) if run.identity else None
-        if run.identity and not login:
-            return Origin(Trust.UNKNOWN, "a login through another identity provider than GitHub")
-        if login and not self._is_of_repository(login):
-            return Origin(
-                Trust.UNKNOWN,
-                f"a login of the repository {login.repository or 'that its subject hides'}",
-            )
-        if login and login.is_pull_request:
-            return Origin(Trust.UNTRUSTED, "a login of a pull request")
+        by_login = self.origin_by_login(run)
+        login = self._login_of(run)
+        if by_login and by_login.origin is not Origin.REVIEWED:
+            return by_login
         if not (run.session.isascii() and run.session.isdecimal()):
-            return self._by_login(login)
+            return by_login or self._without_workflow_run(login)
         workflow_run = self._workflow_run(int(run.session))
-        if isinstance(workflow_run, Origin):
-            return self._by_login(login) if login and login.ref else workflow_run
-        origin = self._time_mismatch(workflow_run, run) or self._origin_of(workflow_run)
-        if origin.trust is not Trust.TRUSTED:
+        if isinstance(workflow_run, RunOrigin):
+            return by_login or workflow_run
+        mismatch = self._time_mismatch(workflow_run, run)
+        if mismatch:
+            return mismatch
+        origin = self._origin_of(workflow_run)
+        if by_login and login and not login.ref:
+            # `reviewed-refs` names its environment.
+            return by_login if workflow_run.event not in _UNTRUSTED_EVENTS else origin
+        if origin.origin is not Origin.REVIEWED:
             return origin
         if not login or not login.ref:
             return replace(origin, mark=BY_SESSION_NAME)
         if login.ref_name != workflow_run.head_branch:
             name = f"a session named {run.session}, a workflow run of {workflow_run.head_branch}"
-            return Origin(Trust.UNTRUSTED, f"{name}, with a login of {login.ref_name}")
-        # A tag moves, and an unprotected branch has other commits than that of the workflow run.
-        is_proved = login.branch and (
-            login.branch == self._base or self._is_protected(login.branch)
+            return RunOrigin(Origin.UNREVIEWED, f"{name}, with a login of {login.ref_name}")
+        if not login.branch:
+            # A tag moves.
+            return replace(origin, mark=BY_SESSION_NAME)
+        return origin if by_login else self._without_workflow_run(login)
+
+    def _without_workflow_run(self, login: GitHubLogin | None) -> RunOrigin:
+        """Returns the origin of a run of which neither login nor workflow run proves a branch."""
+        if not login:
+            return RunOrigin(Origin.UNKNOWN, "a session that is not named by a workflow run")
+        if not login.branch:
+            return RunOrigin(Origin.UNKNOWN, "a login whose subject names no branch")
+        return RunOrigin(
+            Origin.UNKNOWN,
+            f"a login of {login.branch} while a run of `pull_request_target` ran, whose login has"
+            " the same subject",
         )
-        return origin if is_proved else replace(origin, mark=BY_SESSION_NAME)
+
+    def _runs_beside_pull_request_target(self, run: Run) -> bool:
+        """Whether a run of `pull_request_target`, whose logins name the base branch, was there at
+        the same time.
+        """
+        periods = self._pull_request_target_runs()
+        if len(periods) >= _MOST_LISTED and run.first < min(start for start, _ in periods):
+            return True
+        return any(start <= run.last and run.first <= end for start, end in periods)
+
+    def _read_pull_request_target_runs(self) -> tuple[tuple[datetime, datetime], ...]:
+        """Returns start and end of the newest runs of `pull_request_target`.
+
+        None where the token may not read them: what GitHub does not tell lowers no origin.
+        """
+        from github import GithubException
+
+        with translate_github_errors("listing the runs of pull_request_target"):
+            try:
+                listed = self._connection.repository.get_workflow_runs(event="pull_request_target")
+                return tuple(map(_time_of, islice(listed, _MOST_LISTED)))
+            except GithubException as error:
+                if error.status not in (403, 404) or "rate limit" in str(error.data):
+                    raise
+                return ()
+
+    def _login_of(self, run: Run) -> GitHubLogin | None:
+        return GitHubLogin.of(run.identity, self._connection.web_url) if run.identity else None
 
     def _is_of_repository(self, login: GitHubLogin) -> bool:
         own = self._connection.repository
         is_named = login.repository.lower() == own.full_name.lower()
         return is_named and (not login.ids or login.ids == (f"@{own.owner.id}", f"@{own.id}"))
 
-    def _by_login(self, login: GitHubLogin | None) -> Origin:
-        """Judges a session that names no workflow run by the branch of its login."""
-        if not login:
-            return Origin(Trust.UNKNOWN, "a session that is not named by a workflow run")
-        if not login.branch:
-            return Origin(Trust.UNKNOWN, "a login whose subject names no branch")
-        if login.branch == self._base or self._is_protected(login.branch):
-            return Origin(
-                Trust.TRUSTED,
-                login.branch,
-                BY_LOGIN if login.branch == self._base else OTHER_BRANCH,
-            )
-        return Origin(Trust.UNTRUSTED, f"the branch {login.branch}, which is not protected")
-
-    def _workflow_run(self, number: int) -> WorkflowRun | Origin:
+    def _workflow_run(self, number: int) -> WorkflowRun | RunOrigin:
         from github import GithubException
 
         with translate_github_errors(f"reading the workflow run {number}"):
@@ -177,14 +199,14 @@ class WorkflowRuns:
                 return self._connection.repository.get_workflow_run(number)
             except GithubException as error:
                 if error.status == 404:
-                    return Origin(Trust.UNKNOWN, f"no workflow run {number} of this repository")
+                    return RunOrigin(Origin.UNKNOWN, f"no workflow run {number} of this repository")
                 if error.status != 403 or "rate limit" in str(error.data):
                     raise
-                return Origin(
-                    Trust.UNKNOWN, "a workflow run that the token may not read (`actions: read`)"
+                return RunOrigin(
+                    Origin.UNKNOWN, "a workflow run that the token may not read (`actions: read`)"
                 )
 
-    def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> Origin | None:
+    def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> RunOrigin | None:
         """Returns the origin of a run with a call outside all attempts of the workflow run; None if
         there is none.
         """
@@ -194,39 +216,45 @@ class WorkflowRuns:
             # GitHub keeps the id of a workflow run that runs again.
             attempts = list(map(_time_of, (workflow_run, *map(workflow_run.get_attempt, earlier))))
         periods = run.periods or ((run.first, run.last),)
-        if all(
-            any(start <= first and last <= end for start, end in attempts)
+        is_begun = any(start <= run.first <= end for start, end in attempts)
+        is_inside = all(
+            any(start <= first and last <= end + _SESSION_LIFETIME for start, end in attempts)
             for first, last in periods
-        ):
+        )
+        if is_begun and is_inside:
             return None
-        return Origin(
-            Trust.UNTRUSTED,
+        return RunOrigin(
+            Origin.UNREVIEWED,
             f"a session named {run.session}, at another time than that workflow run",
         )
 
-    def _origin_of(self, workflow_run: WorkflowRun) -> Origin:
+    def _origin_of(self, workflow_run: WorkflowRun) -> RunOrigin:
         branch = workflow_run.head_branch or ""
         if (
             workflow_run.head_repository is None
             or workflow_run.head_repository.full_name != self._connection.repository.full_name
         ):
-            return Origin(Trust.UNTRUSTED, "a fork")
+            return RunOrigin(Origin.UNREVIEWED, "a fork")
         if workflow_run.event in _UNTRUSTED_EVENTS:
-            return Origin(Trust.UNTRUSTED, f"the event {workflow_run.event} on the branch {branch}")
+            return RunOrigin(
+                Origin.UNREVIEWED, f"the event {workflow_run.event} on the branch {branch}"
+            )
         if workflow_run.event in _INDIRECT_EVENTS:
-            return Origin(
-                Trust.UNKNOWN,
+            return RunOrigin(
+                Origin.UNKNOWN,
                 f"the event {workflow_run.event}, which does not show the deployed commit",
             )
         if self._branch_contains(self._base, workflow_run.head_sha):
-            return Origin(Trust.TRUSTED, self._base)
+            return RunOrigin(Origin.REVIEWED, self._base)
+        if branch and names_ref(self._reviewed_refs, f"refs/heads/{branch}"):
+            return RunOrigin(Origin.REVIEWED, branch)
         if (
             branch
             and self._is_protected(branch)
             and self._branch_contains(branch, workflow_run.head_sha)
         ):
-            return Origin(Trust.TRUSTED, branch, OTHER_BRANCH)
-        return Origin(Trust.UNTRUSTED, f"the branch {branch}, which is not protected")
+            return RunOrigin(Origin.REVIEWED, branch, OTHER_BRANCH)
+        return RunOrigin(Origin.UNREVIEWED, f"the branch {branch}, which is not protected")
 
     def _branch_contains(self, branch: str, commit: str) -> bool:
         # By the branch's commit: a tag could have its name too.
@@ -235,7 +263,7 @@ class WorkflowRuns:
 
 
 def _time_of(attempt: WorkflowRun) -> tuple[datetime, datetime]:
-    """Returns the time in which sessions of an attempt can make calls."""
+    """Returns the time in which jobs of an attempt can log in."""
     started = utc(attempt.run_started_at or attempt.created_at)
     ended = utc(attempt.updated_at) if attempt.status == "completed" else started + _MAX_RUN
-    return started - _SESSION_LIFETIME, ended + _SESSION_LIFETIME
+    return started - _CLOCK_ERROR, ended + _CLOCK_ERROR

@@ -43,6 +43,10 @@ _ROUND = re.compile(r"^Round (\d+) ")
 _ADDED = re.compile(r"^  \+ (.+?) on (\S+)")
 
 
+_DATA_OF = ("dynamodb", "kinesis", "kms", "lambda", "s3", "sns", "sqs", "ssm", "states")
+"""Services whose data the deploys may read and write in a trial."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrialResult:
     """The result of the experiment."""
@@ -125,7 +129,10 @@ def tried(
     lab: Lab,
     variables: Mapping[str, str],
 ) -> tuple[str, int]:
-    """Tries the policy file on the steps with a temporary role; returns output and exit code."""
+    """Tries the policy file on the steps with a temporary role; returns output and exit code.
+
+    A person says yes to the data of the services that the apps use.
+    """
     command = [
         *_LEASTPRIV,
         "trial",
@@ -137,6 +144,9 @@ def tried(
         "trial-role",
     ]
     command += ["--trails", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
+    command += ["--wait-for-records", "5"]
+    for service in _DATA_OF:
+        command += ["--yes-to", f"{service}:*"]
     return _run([*command, "--", *_command(steps, folder)], folder, {**lab.root, **variables})
 
 

@@ -21,8 +21,14 @@ pytestmark = pytest.mark.skipif(
     not is_there(), reason="the lab's environment is not there: make lab"
 )
 
-QUICK = (deploys.SCRIPT, deploys.CLOUDFORMATION)
-SLOW = (deploys.CDK_WITH_ROLES, deploys.CDK_WITH_KEYS, deploys.SAM, deploys.TERRAFORM)
+QUICK = (deploys.CLOUDFORMATION,)
+SLOW = (
+    deploys.SCRIPT,
+    deploys.CDK_WITH_ROLES,
+    deploys.CDK_WITH_KEYS,
+    deploys.SAM,
+    deploys.TERRAFORM,
+)
 TOOLS = [*QUICK, *(pytest.param(deploy, marks=pytest.mark.slow) for deploy in SLOW)]
 
 

@@ -69,13 +69,25 @@ class Fault:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class OwnCall:
+    """A call that the server answered itself."""
+
+    region: str
+    record: Mapping[str, Any]
+    earlier_lookups: int
+    """Lookups of the region before the call."""
+
+
 @dataclass(slots=True)
 class FakeHistory:
     """A server, from entering the context to leaving it."""
 
     caller: str = READER
-    delivered_after: float = 0.0
-    """Seconds until the server's own call (GetCallerIdentity) has a record."""
+    lookups_before_delivery: int = 0
+    """Lookups of a region that do not yet show a call that the server answered itself
+    (GetCallerIdentity).
+    """
     faults: list[Fault] = field(default_factory=list)
     events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     """Records by region, in any order; a text in place of a record is returned unchanged, as is a
@@ -89,7 +101,7 @@ class FakeHistory:
     _server: QuietServer | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _own: list[tuple[float, str, Mapping[str, Any]]] = field(default_factory=list)
+    _own: list[OwnCall] = field(default_factory=list)
 
     def __enter__(self) -> FakeHistory:
         fake = self
@@ -150,13 +162,16 @@ class FakeHistory:
                 "eventTime": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "readOnly": True,
                 "userIdentity": {"type": "AssumedRole", "arn": self.caller, "accountId": ACCOUNT},
             }  # fmt: skip
-            self._own.append((time.monotonic(), region, record))
+            self._own.append(OwnCall(region, record, self._lookups(region)))
         return (
             '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
             f"<Arn>{self.caller}</Arn><UserId>AROAFAKE:leastpriv</UserId><Account>{self.caller.split(':')[4]}</Account>"
             f"</GetCallerIdentityResult><ResponseMetadata><RequestId>{identifier}</RequestId></ResponseMetadata>"
             "</GetCallerIdentityResponse>"
         ), identifier
+
+    def _lookups(self, region: str) -> int:
+        return sum(asked == region for asked, _ in self.requests)
 
     def answer(
         self, region: str, asked: Mapping[str, Any], fault: Fault | None
@@ -176,10 +191,12 @@ class FakeHistory:
             self.requests.append(
                 (region, ",".join(f"{key}={value}" for key, value in wanted.items()))
             )
+            lookups = self._lookups(region)
             own = [
-                record
-                for made, where, record in self._own
-                if where == region and time.monotonic() - made >= self.delivered_after
+                call.record
+                for call in self._own
+                if call.region == region
+                and lookups - call.earlier_lookups > self.lookups_before_delivery
             ]
         found = [
             record

@@ -134,9 +134,25 @@ class Bodies:
         """An example of a repository inside another body, changed to this repository."""
         return {**body, **self._repository_facts()}
 
+    def fork(self, body: Body, full_name: str) -> Body:
+        """The body of the repository, changed to a fork."""
+        owner, _, name = full_name.partition("/")
+        return {
+            **body,
+            "id": self.world.forks[full_name],
+            "node_id": node_id("R", full_name),
+            "name": name,
+            "full_name": full_name,
+            "owner": self.user(owner),
+            "fork": True,
+            "url": f"{self.api}/repos/{full_name}",
+            "html_url": f"{self.web}/{full_name}",
+        }
+
     def _repository_facts(self) -> Body:
         world = self.world
         return {
+            "id": world.id,
             "node_id": node_id("R", world.full_name),
             "name": world.name,
             "full_name": world.full_name,

@@ -40,7 +40,7 @@ def move(world: World, ref: str, new: str | None, by: str) -> None:
     if ref.startswith(_HEADS):
         branch = ref.removeprefix(_HEADS)
         for issue, pull in world.pulls():
-            if branch in (pull.head, pull.base):
+            if branch == pull.base or (branch == pull.head and not pull.fork):
                 _follow(world, issue, pull, branch, by)
 
 
@@ -51,9 +51,10 @@ def _follow(world: World, issue: Issue, pull: PullRequest, branch: str, by: str)
     contains the head merges: https://docs.github.com/pull-requests, observed on real repositories.
     """
     if issue.state == "closed":
-        pull.head_was_moved = pull.head_was_moved or branch == pull.head
+        moved = branch == pull.head and not pull.fork
+        pull.head_was_moved = pull.head_was_moved or moved
         return
-    head, base = world.git.branch(pull.head), world.git.branch(pull.base)
+    head, base = world.head_of(pull), world.git.branch(pull.base)
     if head is None or base is None:
         world.close(issue, by)
         return
@@ -80,7 +81,7 @@ def merge(world: World, number: int, by: str, method: str) -> str:
         ApiError: 405 when it is closed, a draft, or in conflict.
     """
     issue, pull = world.pull(number)
-    base, head = world.git.branch(pull.base), world.git.branch(pull.head)
+    base, head = world.git.branch(pull.base), world.head_of(pull)
     tree = world.git.merged_tree(base, head) if base and head else None
     if base is None or head is None or tree is None or issue.state == "closed" or pull.draft:
         raise ApiError(405, "Pull Request is not mergeable")

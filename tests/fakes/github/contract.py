@@ -20,6 +20,9 @@ from tests.fakes.github.routing import Route
 _FOLDER = Path(__file__).parent
 _HOST = "https://api.github.com"
 _SHOWN_ERRORS = 4
+_HEAD = frozenset({"label", "ref", "repo", "sha", "user"})
+"""Properties that identify the schema of a pull request's head or base."""
+_NULL = {"nullable": True, "enum": [None]}
 _LABEL = frozenset({"color", "default", "description", "name"})
 """Properties that identify the schema of a label; GitHub repeats it in several locations."""
 
@@ -35,26 +38,31 @@ def description() -> dict[str, Any]:
 
 
 def as_meant(node: dict[str, Any]) -> dict[str, Any]:
-    """One object of the description, relaxed where it is too strict in four ways.
+    """One object of the description, relaxed where it is too strict in five ways.
 
     - A nullable enumeration or choice does not list null, as OpenAPI 3.0.3 demands, and GitHub
       answers null: an issue's
     `state_reason`, the `author` of a commit with an unknown address.
     - The alternatives of `oneOf` overlap, so that nothing passes: the two errors of a stale `sha`.
     - The `description` of a label is text or null, but not null in a pull request of a list.
+    - The `repo` of a pull request's head is null if its fork was deleted
+    (github/rest-api-description issue 1811).
     - `discriminator` names a property that the answer cannot have: a folder's contents are a list.
     """
     if "propertyName" in node.get("discriminator", {}):
         del node["discriminator"]
     if set(node.get("properties", {})) >= _LABEL:
         node["properties"]["description"]["nullable"] = True
+    if set(node.get("properties", {})) == _HEAD:
+        repository = node["properties"]["repo"]
+        node["properties"]["repo"] = {"anyOf": [repository, dict(_NULL)]}
     if isinstance(node.get("oneOf"), list):
         node["anyOf"] = node.pop("oneOf")
     if node.get("nullable") is True:
         if isinstance(node.get("enum"), list) and None not in node["enum"]:
             node["enum"].append(None)
         if isinstance(node.get("anyOf"), list):
-            node["anyOf"].append({"nullable": True, "enum": [None]})
+            node["anyOf"].append(dict(_NULL))
     return node
 
 

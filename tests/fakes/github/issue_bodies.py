@@ -141,7 +141,7 @@ def pull_body(bodies: Bodies, issue: Issue, pull: PullRequest) -> Body:
         "merge_commit_sha": pull.merge_sha,
         "requested_reviewers": [bodies.user(login) for login in pull.reviewers],
         "requested_teams": [bodies.team(slug) for slug in pull.teams],
-        "head": _side(bodies, body["head"], pull.head, pull.head_sha),
+        "head": _head(bodies, body["head"], pull),
         "base": _side(bodies, body["base"], pull.base, pull.base_sha),
     }
 
@@ -159,6 +159,16 @@ def _links(bodies: Bodies, issue: Issue, pull: PullRequest) -> Body:
         "statuses": bodies.url(f"/statuses/{pull.head_sha}"),
     }
     return {name: {"href": address} for name, address in addresses.items()}
+
+
+def _head(bodies: Bodies, example: Body, pull: PullRequest) -> Body:
+    """The head branch, which may be of a fork; a deleted fork is null."""
+    side = _side(bodies, example, pull.head, pull.head_sha)
+    if not pull.fork:
+        return side
+    owner = bodies.world.head_owner(pull)
+    fork = bodies.fork(side["repo"], pull.fork) if pull.fork in bodies.world.forks else None
+    return {**side, "label": f"{owner}:{pull.head}", "user": bodies.user(owner), "repo": fork}
 
 
 def _side(bodies: Bodies, example: Body, branch: str, sha: str) -> Body:

@@ -138,6 +138,37 @@ class People:
             pull = PullRequest(head, target, self.head(head), self.head(target))
             return self.world.open_issue(login, title, body, pull).number
 
+    def open_fork_pull_as(
+        self,
+        login: str,
+        fork: str,
+        branch: str,
+        files: Mapping[str, Content],
+        base: str | None = None,
+        title: str = "A change",
+        body: str = "",
+    ) -> int:
+        """A person opens a pull request of a fork's branch, one commit on the base; returns its
+        number.
+
+        Members of an organization may fork a repository into that organization.
+        """
+        with self.world.lock:
+            target = base or self.world.default_branch
+            if fork not in self.world.forks:
+                self.world.forks[fork] = next(self.world.ids)
+            author = self.world.account(login).sign(self.world.now())
+            sha = branches.commit_files(
+                self.world, self.head(target), as_bytes(files), title, author, signed=False
+            )
+            pull = PullRequest(branch, target, sha, self.head(target), fork=fork)
+            return self.world.open_issue(login, title, body, pull).number
+
+    def delete_fork(self, fork: str) -> None:
+        """A person deletes a fork; its pull requests remain, without their head repository."""
+        with self.world.lock:
+            del self.world.forks[fork]
+
     def close_pull(self, number: int, by: str) -> None:
         """A person closes a pull request."""
         self._change_state(number, "closed", by)

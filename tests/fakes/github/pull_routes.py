@@ -27,15 +27,16 @@ def _shown(call: Call, issue: Issue, pull: PullRequest) -> Body:
 
 def list_pulls(call: Call) -> Answer:
     """Pull requests, the newest first, or sorted by `sort` and `direction`."""
-    query, owner = call.query, call.world.owner
+    query = call.query
     state, head = query.get("state", "open"), query.get("head", "")
     found = [
         (issue, pull)
         for issue, pull in call.world.pulls()
         if state in ("all", issue.state)
-        # A head without its owner is no filter (https://docs.github.com/rest/pulls/pulls:
-        # `user:ref-name`).
-        and (":" not in head or head == f"{owner}:{pull.head}")
+        # "Filter pulls by head user or head organization and branch name in the format of
+        # user:ref-name or organization:ref-name" (GitHub's description of the REST API): the
+        # repository of the head is no part of it. A head without its owner is no filter.
+        and (":" not in head or head == f"{call.world.head_owner(pull)}:{pull.head}")
         and query.get("base", pull.base) == pull.base
     ]
     if query.get("sort") == "updated":
@@ -69,7 +70,7 @@ def create_pull(call: Call) -> Answer:
 
 def _check_duplicate(world: World, head: str, base: str) -> None:
     for issue, pull in world.pulls():
-        if issue.state == "open" and (pull.head, pull.base) == (head, base):
+        if issue.state == "open" and (pull.fork, pull.head, pull.base) == ("", head, base):
             raise custom("PullRequest", f"A pull request already exists for {world.owner}:{head}.")
 
 
@@ -102,7 +103,8 @@ def _retarget(world: World, issue: Issue, pull: PullRequest, base: str) -> None:
             "invalid",
             "Cannot change the base branch of a closed pull request.",
         )
-    _check_duplicate(world, pull.head, base)
+    if not pull.fork:
+        _check_duplicate(world, pull.head, base)
     pull.base, pull.base_sha = base, sha
 
 
@@ -130,13 +132,14 @@ def _check_reopening(world: World, pull: PullRequest) -> None:
     why = ""
     if pull.merged_at:
         why = "The pull request cannot be reopened."
-    elif world.git.branch(pull.head) is None:
+    elif world.head_of(pull) is None:
         why = f"The {pull.head} branch has been deleted."
     elif pull.head_was_moved:
         why = f"The {pull.head} branch was force-pushed or recreated."
     if why:
         raise invalid("PullRequest", "state", "invalid", f"state cannot be changed. {why}")
-    _check_duplicate(world, pull.head, pull.base)
+    if not pull.fork:
+        _check_duplicate(world, pull.head, pull.base)
 
 
 def list_commits(call: Call) -> Answer:

@@ -78,6 +78,8 @@ class PullRequest:
     """The head branch was moved, deleted or recreated while it was closed: GitHub then does not
     reopen it.
     """
+    fork: str = ""
+    """Full name of the fork that has the head branch; empty: the branch is of the repository."""
 
 
 @dataclass(slots=True)

@@ -83,6 +83,14 @@ def get_run(call: Call) -> Answer:
     return Answer(run_body(call.bodies, _run(call)))
 
 
+def list_runs(call: Call) -> Answer:
+    """The workflow runs of the repository, newest first, of one event where the query names it."""
+    event = call.query.get("event", "")
+    runs = [run for run in call.world.runs.values() if event in ("", run.event)]
+    runs.sort(key=lambda run: run.created_at, reverse=True)
+    return page_of(call, runs, lambda run: run_body(call.bodies, run), key="workflow_runs")
+
+
 def get_attempt(call: Call) -> Answer:
     """One attempt of a workflow run."""
     run, number = _run(call), int(call.params["attempt_number"])

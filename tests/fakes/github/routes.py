@@ -34,6 +34,7 @@ ROUTES = (
     ),
     Route("GET", f"{REPO}/actions/jobs/{{job_id}}", repository_routes.get_job, _RUNS),
     Route("GET", f"{REPO}/actions/jobs/{{job_id}}/logs", repository_routes.get_job_log, _RUNS),
+    Route("GET", f"{REPO}/actions/runs", repository_routes.list_runs, _RUNS),
     Route("GET", _RUN, repository_routes.get_run, _RUNS),
     Route("GET", f"{_RUN}/attempts/{{attempt_number}}", repository_routes.get_attempt, _RUNS),
     Route("GET", f"{_RUN}/jobs", repository_routes.list_jobs, _RUNS),

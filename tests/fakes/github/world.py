@@ -65,6 +65,10 @@ class World:
     git: GitRepository
     clock: Callable[[], datetime]
     private: bool = True
+    id: int = 1296269
+    """Of the repository."""
+    forks: dict[str, int] = field(default_factory=dict)
+    """Full name -> id, without the deleted ones."""
     accounts: dict[str, Account] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     teams: dict[str, int] = field(default_factory=dict)
@@ -94,6 +98,14 @@ class World:
     def name(self) -> str:
         """Of the repository, without its owner."""
         return self.full_name.partition("/")[2]
+
+    def head_owner(self, pull: PullRequest) -> str:
+        """The owner of the repository that has a pull request's head branch."""
+        return (pull.fork or self.full_name).partition("/")[0]
+
+    def head_of(self, pull: PullRequest) -> str | None:
+        """The commit at the head branch of a pull request, if the branch exists."""
+        return pull.head_sha if pull.fork else self.git.branch(pull.head)
 
     def now(self) -> datetime:
         """The clock's time, whole seconds."""

@@ -15,6 +15,7 @@ from leastpriv.errors import PullRequestError
 from leastpriv.proposal.models import fingerprint
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
+from leastpriv.pull_request.github.pull_requests import PullRequests
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
@@ -106,7 +107,7 @@ def published(
 
 
 def declined(github: FakeGitHub) -> list[ClosedPullRequest]:
-    closed = GitHubRepository(connect(github)).closed_pull_requests(BRANCH)
+    closed = PullRequests(connect(github)).list_closed(BRANCH, "")
     return [each for each in closed if each.declined]
 
 
@@ -705,24 +706,26 @@ class TestRetries:
         assert 1 <= sum(waits) <= 10
 
     def test_a_secondary_rate_limit_is_retried_after_the_time_that_github_gives(
-        self, github: FakeGitHub
+        self, github: FakeGitHub, caplog: pytest.LogCaptureFixture
     ) -> None:
+        caplog.set_level("INFO", logger="leastpriv")
         waits: list[float] = []
         github.limit_next("POST", "/pulls$", times=1, retry_after=7)
         result = GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
         assert (result.operation, waits) == (PullRequestOperation.CREATED, [7.0])
+        assert caplog.messages == ["GitHub's rate limit is reached: this run waits 7 seconds."]
 
     def test_a_wait_of_an_hour_ends_the_run(self, github: FakeGitHub) -> None:
         waits: list[float] = []
         github.limit_next("POST", "/git/blobs", times=1, retry_after=3_600)
-        with pytest.raises(PullRequestError, match="rate limit"):
+        with pytest.raises(PullRequestError, match=r"rate limit .*: run again in 60 minutes"):
             GitHubRepository(connect(github, waits.append)).publish(PROPOSED, NOW)
         assert waits == []
 
     def test_the_primary_rate_limit_ends_the_run_with_a_sentence(self, github: FakeGitHub) -> None:
         remote = GitHubRepository(connect(github))
         github.set_rate_limit(0, int(time.time()) + 3_000)
-        with pytest.raises(PullRequestError, match="rate limit"):
+        with pytest.raises(PullRequestError, match=r"rate limit .*: run again in (50|51) minutes"):
             remote.publish(PROPOSED, NOW)
 
     def test_a_pull_request_not_found_right_after_its_creation_is_requested_again(

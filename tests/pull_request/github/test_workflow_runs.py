@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.models import Origin, Run, Trust, WebIdentity
+from leastpriv.models import Origin, Run, RunOrigin, WebIdentity
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.pull_request.github.workflow_runs import BY_LOGIN, BY_SESSION_NAME, OTHER_BRANCH
@@ -39,9 +39,9 @@ def repository_for(github: FakeGitHub, token: str = "") -> GitHubRepository:
 
 def origin(
     github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = ""
-) -> Origin:
+) -> RunOrigin:
     run = Run(session, session, START + late, START + late + timedelta(minutes=5))
-    return repository_for(github).origin_lookup(base)(run)
+    return repository_for(github).origin_lookup(base).by_workflow_run(run)
 
 
 def add_run(
@@ -53,20 +53,22 @@ def add_run(
 def test_a_run_of_a_commit_on_the_base_is_trusted(github: FakeGitHub) -> None:
     add_run(github)
     github.commit_as("kim", "main", {"a.txt": "later\n"})
-    assert origin(github) == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+    assert origin(github) == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
 
 
 def test_a_run_of_a_merged_branch_or_of_a_tag_on_the_base_is_trusted(github: FakeGitHub) -> None:
     add_run(github, "v1.2.0", head_sha=github.head("main"))
-    assert origin(github).trust is Trust.TRUSTED
+    assert origin(github).origin is Origin.REVIEWED
 
 
 def test_a_run_of_an_unprotected_branch_is_not_trusted(github: FakeGitHub) -> None:
     github.commit_as("kim", "feature/x", {"b.txt": "x"})
     add_run(github, "feature/x")
-    assert origin(github) == Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
+    assert origin(github) == RunOrigin(
+        Origin.UNREVIEWED, "the branch feature/x, which is not protected"
+    )
     github.protect("feature/x")
-    assert origin(github) == Origin(Trust.TRUSTED, "feature/x", BY_SESSION_NAME)
+    assert origin(github) == RunOrigin(Origin.REVIEWED, "feature/x", BY_SESSION_NAME)
 
 
 def test_a_tag_with_the_name_of_a_protected_branch_is_not_trusted(github: FakeGitHub) -> None:
@@ -74,14 +76,14 @@ def test_a_tag_with_the_name_of_a_protected_branch_is_not_trusted(github: FakeGi
     github.commit_as("kim", "release", {"c.txt": "x"})
     github.protect("release")
     add_run(github, "release", head_sha=sha)
-    assert origin(github).trust is Trust.UNTRUSTED
+    assert origin(github).origin is Origin.UNREVIEWED
 
 
 def test_another_base_trusts_its_own_commits(github: FakeGitHub) -> None:
     github.commit_as("kim", "release", {"c.txt": "x"})
     add_run(github, "release")
-    assert origin(github).trust is Trust.UNTRUSTED
-    assert origin(github, base="release") == Origin(Trust.TRUSTED, "release", BY_SESSION_NAME)
+    assert origin(github).origin is Origin.UNREVIEWED
+    assert origin(github, base="release") == RunOrigin(Origin.REVIEWED, "release", BY_SESSION_NAME)
 
 
 @pytest.mark.parametrize(
@@ -91,34 +93,34 @@ def test_a_run_that_others_can_start_is_not_trusted_whatever_its_commit(
     github: FakeGitHub, event: str
 ) -> None:
     add_run(github, "main", event)
-    assert origin(github).trust is Trust.UNTRUSTED
+    assert origin(github).origin is Origin.UNREVIEWED
 
 
 def test_a_run_started_by_another_run_has_an_unknown_commit(github: FakeGitHub) -> None:
     add_run(github, "main", "workflow_run")
-    assert origin(github).trust is Trust.UNKNOWN
+    assert origin(github).origin is Origin.UNKNOWN
 
 
 def test_a_fork_s_branch_of_the_same_name_is_not_the_base(github: FakeGitHub) -> None:
     add_run(github, "main", head_repository="eve/orders")
-    assert origin(github) == Origin(Trust.UNTRUSTED, "a fork")
+    assert origin(github) == RunOrigin(Origin.UNREVIEWED, "a fork")
 
 
 @pytest.mark.parametrize("late", [timedelta(days=1), timedelta(hours=-3)])
 def test_a_run_id_used_at_another_time_is_not_trusted(github: FakeGitHub, late: timedelta) -> None:
     add_run(github)
-    assert origin(github, late=late).trust is Trust.UNTRUSTED
+    assert origin(github, late=late).origin is Origin.UNREVIEWED
 
 
 def test_an_unfinished_run_has_no_end(github: FakeGitHub) -> None:
     add_run(github, status="in_progress", conclusion=None)
-    assert origin(github, late=timedelta(hours=5)).trust is Trust.TRUSTED
+    assert origin(github, late=timedelta(hours=5)).origin is Origin.REVIEWED
 
 
 @pytest.mark.parametrize("session", ["43", "codebuild-7", "", "\u0664\u0662"])
 def test_a_run_that_github_does_not_have_is_unknown(github: FakeGitHub, session: str) -> None:
     add_run(github)
-    assert origin(github, session).trust is Trust.UNKNOWN
+    assert origin(github, session).origin is Origin.UNKNOWN
 
 
 def test_without_actions_read_the_origin_is_unknown_and_the_permission_is_named(
@@ -126,8 +128,12 @@ def test_without_actions_read_the_origin_is_unknown_and_the_permission_is_named(
 ) -> None:
     add_run(github)
     token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
-    found = repository_for(github, token).origin_lookup("")(Run("42", "42", START, START))
-    assert found.trust is Trust.UNKNOWN
+    found = (
+        repository_for(github, token)
+        .origin_lookup("")
+        .by_workflow_run(Run("42", "42", START, START))
+    )
+    assert found.origin is Origin.UNKNOWN
     assert "actions: read" in found.where
 
 
@@ -135,7 +141,7 @@ def test_commits_and_branches_are_requested_once(github: FakeGitHub) -> None:
     sha = github.commit_as("kim", "feature/x", {"b.txt": "x"})
     for number in range(42, 47):
         github.add_run(number, "feature/x", head_sha=sha, created_at=CREATED, updated_at=ENDED)
-    ask = repository_for(github).origin_lookup("")
+    ask = repository_for(github).origin_lookup("").by_workflow_run
     before = len(github.requests)
     for number in range(42, 47):
         ask(Run(str(number), str(number), START, START))
@@ -147,7 +153,7 @@ PROVIDER = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercont
 
 def login_origin(
     github: FakeGitHub, subject: str, session: str = "42", provider: str = PROVIDER
-) -> Origin:
+) -> RunOrigin:
     run = Run(
         session,
         session,
@@ -155,13 +161,13 @@ def login_origin(
         START + timedelta(minutes=5),
         identity=WebIdentity(provider, subject),
     )
-    return repository_for(github).origin_lookup("")(run)
+    return repository_for(github).origin_lookup("").by_workflow_run(run)
 
 
 def test_a_login_and_a_run_of_the_base_prove_the_branch(github: FakeGitHub) -> None:
     add_run(github)
-    assert login_origin(github, "repo:acme/orders:ref:refs/heads/main") == Origin(
-        Trust.TRUSTED, "main"
+    assert login_origin(github, "repo:acme/orders:ref:refs/heads/main") == RunOrigin(
+        Origin.REVIEWED, "main"
     )
 
 
@@ -171,9 +177,11 @@ def test_a_subject_with_the_ids_of_the_owner_and_the_repository_proves_the_branc
     add_run(github)
     repository = repository_for(github)._connection.repository
     own = f"acme@{repository.owner.id}/orders@{repository.id}"
-    assert login_origin(github, f"repo:{own}:ref:refs/heads/main") == Origin(Trust.TRUSTED, "main")
-    assert login_origin(github, f"repo:{own}:pull_request").trust is Trust.UNTRUSTED
-    assert login_origin(github, f"repo:{own}0:ref:refs/heads/main").trust is Trust.UNKNOWN
+    assert login_origin(github, f"repo:{own}:ref:refs/heads/main") == RunOrigin(
+        Origin.REVIEWED, "main"
+    )
+    assert login_origin(github, f"repo:{own}:pull_request").origin is Origin.UNREVIEWED
+    assert login_origin(github, f"repo:{own}0:ref:refs/heads/main").origin is Origin.UNREVIEWED
 
 
 def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(
@@ -181,26 +189,26 @@ def test_a_branch_that_borrows_the_id_of_a_run_of_the_base_is_not_trusted(
 ) -> None:
     add_run(github)
     found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
-    assert (found.trust, "feature/x" in found.where) == (Trust.UNTRUSTED, True)
+    assert (found.origin, "feature/x" in found.where) == (Origin.UNREVIEWED, True)
 
 
 @pytest.mark.parametrize("session", ["42", "deploy"])
 def test_the_login_of_a_pull_request_is_not_trusted(github: FakeGitHub, session: str) -> None:
     add_run(github)
-    assert login_origin(github, "repo:acme/orders:pull_request", session).trust is Trust.UNTRUSTED
+    assert (
+        login_origin(github, "repo:acme/orders:pull_request", session).origin is Origin.UNREVIEWED
+    )
 
 
 @pytest.mark.parametrize(
     ("subject", "provider"),
     [
-        ("repo:eve/orders:ref:refs/heads/main", PROVIDER),
         ("repo:acme/orders:ref:refs/heads/main", f"{PROVIDER}.eve"),
         (
             "repo:acme/orders:ref:refs/heads/main",
             "arn:aws:iam::1:oidc-provider/eve/_services/token",
         ),
         ("ref:refs/heads/main", PROVIDER),
-        ("repo:acme@1/orders@2:ref:refs/heads/main", PROVIDER),
         ("repo:acme/orders:ref:refs/heads/main", f"saml:{PROVIDER}"),
         ("repo:acme/orders:ref:refs/heads/main", "saml:token.actions.githubusercontent.com"),
         (
@@ -209,11 +217,21 @@ def test_the_login_of_a_pull_request_is_not_trusted(github: FakeGitHub, session:
         ),
     ],
 )
-def test_the_login_of_another_repository_or_provider_is_unknown(
+def test_the_login_of_another_provider_or_of_a_hidden_repository_is_unknown(
     github: FakeGitHub, subject: str, provider: str
 ) -> None:
     add_run(github)
-    assert login_origin(github, subject, provider=provider).trust is Trust.UNKNOWN
+    assert login_origin(github, subject, provider=provider).origin is Origin.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "subject", ["repo:eve/orders:ref:refs/heads/main", "repo:acme@1/orders@2:ref:refs/heads/main"]
+)
+def test_the_login_of_another_repository_is_unreviewed(github: FakeGitHub, subject: str) -> None:
+    """Also of a repository that was made under the same name: its id differs."""
+    add_run(github)
+    found = login_origin(github, subject)
+    assert (found.origin, "repository" in found.where) == (Origin.UNREVIEWED, True)
 
 
 def test_a_login_by_environment_leaves_the_session_name_as_the_only_sign_of_the_branch(
@@ -221,44 +239,114 @@ def test_a_login_by_environment_leaves_the_session_name_as_the_only_sign_of_the_
 ) -> None:
     add_run(github)
     found = login_origin(github, "repo:acme/orders:environment:production")
-    assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+    assert found == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
 
 
 def test_a_login_without_a_workflow_run_is_judged_by_its_branch_and_marked(
     github: FakeGitHub,
 ) -> None:
     main = login_origin(github, "repo:acme/orders:ref:refs/heads/main", "deploy")
-    assert main == Origin(Trust.TRUSTED, "main", BY_LOGIN)
+    assert main == RunOrigin(Origin.REVIEWED, "main", BY_LOGIN)
     assert (
-        login_origin(github, "repo:acme/orders:ref:refs/heads/x", "deploy").trust is Trust.UNTRUSTED
+        login_origin(github, "repo:acme/orders:ref:refs/heads/x", "deploy").origin
+        is Origin.UNREVIEWED
     )
     assert (
-        login_origin(github, "repo:acme/orders:ref:refs/tags/v1", "deploy").trust is Trust.UNKNOWN
+        login_origin(github, "repo:acme/orders:ref:refs/tags/v1", "deploy").origin is Origin.UNKNOWN
     )
 
 
 def test_a_tag_with_the_name_of_the_base_proves_nothing(github: FakeGitHub) -> None:
     """Its login has the name of the branch, and the session the id of a run of the branch."""
     add_run(github)
-    assert login_origin(github, "repo:acme/orders:ref:refs/tags/main") == Origin(
-        Trust.TRUSTED, "main", BY_SESSION_NAME
+    assert login_origin(github, "repo:acme/orders:ref:refs/tags/main") == RunOrigin(
+        Origin.REVIEWED, "main", BY_SESSION_NAME
     )
 
 
 def test_a_moved_tag_proves_nothing(github: FakeGitHub) -> None:
     add_run(github, "v1.2.0", head_sha=github.head("main"))
     found = login_origin(github, "repo:acme/orders:ref:refs/tags/v1.2.0")
-    assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+    assert found == RunOrigin(Origin.REVIEWED, "main", BY_SESSION_NAME)
 
 
-def test_an_unprotected_branch_that_had_the_commit_of_the_base_proves_nothing(
+def test_the_login_of_an_unprotected_branch_is_unreviewed_whatever_commit_its_run_names(
     github: FakeGitHub,
 ) -> None:
     """Its first run is of the base's commit; a later commit borrows the id of that run."""
     add_run(github, "feature/x", head_sha=github.head("main"))
     github.commit_as("kim", "feature/x", {"b.txt": "x"})
     found = login_origin(github, "repo:acme/orders:ref:refs/heads/feature/x")
-    assert found == Origin(Trust.TRUSTED, "main", BY_SESSION_NAME)
+    assert found == RunOrigin(Origin.UNREVIEWED, "the branch feature/x, which is not protected")
+
+
+@pytest.mark.parametrize(
+    ("subject", "refs", "reviewed"),
+    [
+        ("ref:refs/heads/staging", ("staging",), True),
+        ("ref:refs/heads/release/1.2", ("release/*",), True),
+        ("ref:refs/heads/staging-2", ("staging",), False),
+        ("ref:refs/tags/v1", ("refs/tags/v*",), True),
+        ("environment:production", ("environment:production",), True),
+        ("environment:preview", ("environment:production",), False),
+        ("pull_request", ("*", "environment:*"), False),
+        ("ref:refs/pull/7/merge", ("*", "refs/*"), False),
+    ],
+)
+def test_reviewed_refs_name_further_refs_and_environments(
+    github: FakeGitHub, subject: str, refs: tuple[str, ...], reviewed: bool
+) -> None:
+    identity = WebIdentity(PROVIDER, f"repo:acme/orders:{subject}")
+    run = Run("deploy", "deploy", START, START, identity=identity)
+    lookup = repository_for(github).origin_lookup("", refs)
+    by_login = lookup.by_login(run)
+    assert (by_login is not None and by_login.origin is Origin.REVIEWED) is reviewed
+    assert (lookup.by_workflow_run(run).origin is Origin.REVIEWED) is reviewed
+
+
+def test_a_run_of_a_branch_of_reviewed_refs_is_reviewed_by_its_session_name(
+    github: FakeGitHub,
+) -> None:
+    github.commit_as("kim", "staging", {"b.txt": "x"})
+    add_run(github, "staging")
+    run = Run("42", "42", START, START)
+    assert repository_for(github).origin_lookup("").by_workflow_run(run).origin is Origin.UNREVIEWED
+    found = repository_for(github).origin_lookup("", ("staging",)).by_workflow_run(run)
+    assert found == RunOrigin(Origin.REVIEWED, "staging", BY_SESSION_NAME)
+
+
+def test_a_pull_request_target_job_does_not_pass_as_a_push_run_beside_it(
+    github: FakeGitHub,
+) -> None:
+    """Its login names the base branch, and its session the id of the push run."""
+    add_run(github)
+    subject = "repo:acme/orders:ref:refs/heads/main"
+    assert login_origin(github, subject).origin is Origin.REVIEWED
+    github.add_run(43, "main", "pull_request_target", created_at=CREATED, updated_at=ENDED)
+    for session in ("42", "deploy"):
+        found = login_origin(github, subject, session)
+        assert (found.origin, "pull_request_target" in found.where) == (Origin.UNKNOWN, True)
+    assert login_origin(github, subject, "43").origin is Origin.UNREVIEWED
+
+
+def test_a_pull_request_target_run_at_another_time_lowers_nothing(github: FakeGitHub) -> None:
+    add_run(github)
+    github.add_run(
+        43,
+        "main",
+        "pull_request_target",
+        created_at="2026-11-03T07:00:00Z",
+        updated_at="2026-11-03T07:20:00Z",
+    )
+    subject = "repo:acme/orders:ref:refs/heads/main"
+    assert login_origin(github, subject) == RunOrigin(Origin.REVIEWED, "main")
+
+
+def test_a_session_that_begins_after_its_workflow_run_is_unreviewed(github: FakeGitHub) -> None:
+    add_run(github)
+    assert origin(github, late=timedelta(minutes=10)).origin is Origin.REVIEWED
+    assert origin(github, late=timedelta(minutes=40)).origin is Origin.UNREVIEWED
+    assert origin(github, late=timedelta(minutes=-30)).origin is Origin.UNREVIEWED
 
 
 def test_a_new_branch_that_a_rule_protects_is_marked(github: FakeGitHub) -> None:
@@ -269,9 +357,9 @@ def test_a_new_branch_that_a_rule_protects_is_marked(github: FakeGitHub) -> None
     github.protect("release/evil")
     add_run(github, "release/evil")
     subject = "repo:acme/orders:ref:refs/heads/release/evil"
-    assert login_origin(github, subject) == Origin(Trust.TRUSTED, "release/evil", OTHER_BRANCH)
-    assert login_origin(github, subject, "deploy") == Origin(
-        Trust.TRUSTED, "release/evil", OTHER_BRANCH
+    assert login_origin(github, subject) == RunOrigin(Origin.REVIEWED, "release/evil", OTHER_BRANCH)
+    assert login_origin(github, subject, "deploy") == RunOrigin(
+        Origin.REVIEWED, "release/evil", OTHER_BRANCH
     )
 
 
@@ -284,11 +372,13 @@ def test_each_attempt_of_a_run_has_its_own_time(github: FakeGitHub) -> None:
     )
     later = START.replace(year=2027, month=1, day=20)
     between = START.replace(month=12)
-    assert origin(github).trust is Trust.TRUSTED
-    assert origin(github, late=between - START).trust is Trust.UNTRUSTED
+    assert origin(github).origin is Origin.REVIEWED
+    assert origin(github, late=between - START).origin is Origin.UNREVIEWED
     both = Run("42", "42", START, later, periods=((START, START), (later, later)))
-    assert repository_for(github).origin_lookup("")(both).trust is Trust.TRUSTED
+    assert repository_for(github).origin_lookup("").by_workflow_run(both).origin is Origin.REVIEWED
     three = Run(
         "42", "42", START, later, periods=((START, START), (between, between), (later, later))
     )
-    assert repository_for(github).origin_lookup("")(three).trust is Trust.UNTRUSTED
+    assert (
+        repository_for(github).origin_lookup("").by_workflow_run(three).origin is Origin.UNREVIEWED
+    )

@@ -1,0 +1,232 @@
+"""Reads cloud assemblies of the AWS CDK (`cdk.out`): stacks, their assets and the roles of the
+bootstrap.
+
+The CI role assumes the roles of the bootstrap; the execution role makes the resources. So the
+declaration depends on the role whose policy is drafted
+(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html, read 2026-11-27).
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leastpriv.declared.files import RepositoryFiles
+from leastpriv.declared.models import (
+    UNKNOWN,
+    Declaration,
+    Place,
+    Stack,
+    tool_calls,
+    transform_calls,
+)
+from leastpriv.declared.template import read_template
+from leastpriv.errors import InputError
+from leastpriv.models import Need
+
+MANIFEST = "manifest.json"
+_STACK = "aws:cloudformation:stack"
+_ASSETS = "cdk:asset-manifest"
+_ASSEMBLY = "cdk:cloud-assembly"
+
+
+def read_assembly(
+    files: RepositoryFiles, source: str, role: str, place: Place
+) -> tuple[Declaration, ...]:
+    """Reads the stacks of an assembly as the target `role` deploys them.
+
+    Args:
+        files: the files of the repository, as those of the assembly name them.
+        source: the folder, as the user names it.
+        role: ARN of the target.
+        place: of the target.
+
+    Raises:
+        InputError: the folder holds no readable assembly, or names a file outside the repository.
+    """
+    if files.read(MANIFEST) is None:
+        raise InputError(
+            f"The input templates names the folder {source!r}, which has no {MANIFEST}: run `cdk"
+            " synth`."
+        )
+    try:
+        stacks = tuple(_stacks(files, source, place, (files.folder,)))
+        bootstrap = {name for each in stacks for name in each.bootstrap_roles}
+        return tuple(_declaration(each, role, role in bootstrap) for each in stacks)
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise InputError(
+            f"{source} is no assembly that the CDK wrote: a field has another type."
+        ) from error
+
+
+class _StackArtifact(Struct, frozen=True, kw_only=True):
+    """A stack of an assembly."""
+
+    files: RepositoryFiles
+    source: str
+    name: str
+    properties: Mapping[str, Any]
+    place: Place
+    assets: Sequence[Mapping[str, Any]]
+    deploy: str
+    """The roles that deploy it, by ARN; empty where the CLI uses its own credentials."""
+    execution: str
+    lookup: str
+
+    @property
+    def bootstrap_roles(self) -> tuple[str, ...]:
+        """The roles that deploy it and publish its assets."""
+        publishing = (
+            each.get("assumeRoleArn", "") for each in self.destinations("files", "dockerImages")
+        )
+        return tuple(filter(None, (self.deploy, self.execution, self.lookup, *publishing)))
+
+    def destinations(self, *kinds: str) -> Iterator[Mapping[str, str]]:
+        """Yields the buckets or repositories of its assets."""
+        for kind, manifest in product(kinds, self.assets):
+            for asset in manifest.get(kind, {}).values():
+                for each in asset.get("destinations", {}).values():
+                    yield {
+                        key: _filled(value, self.place)
+                        for key, value in each.items()
+                        if isinstance(value, str)
+                    }
+
+
+def _stacks(
+    files: RepositoryFiles, source: str, place: Place, outer: tuple[str, ...]
+) -> Iterator[_StackArtifact]:
+    """The stacks of an assembly and of those inside it; `outer`: the folders around it."""
+    artifacts = _json(files, MANIFEST).get("artifacts", {})
+    for name, artifact in artifacts.items():
+        properties = artifact.get("properties", {})
+        kind = artifact.get("type")
+        if kind == _ASSEMBLY:
+            inner = files.below(str(properties.get("directoryName", "")))
+            if inner.folder in outer:
+                folders = " -> ".join((*outer, inner.folder))
+                raise InputError(f"{source} is an assembly inside itself: {folders}.")
+            below = f"{source}/{posixpath.basename(inner.folder)}"
+            yield from _stacks(inner, below, place, (*outer, inner.folder))
+        elif kind == _STACK:
+            yield _stack(files, f"{source}/{name}", artifacts, name, place)
+
+
+def _stack(
+    files: RepositoryFiles, source: str, artifacts: Mapping[str, Any], name: str, place: Place
+) -> _StackArtifact:
+    artifact = artifacts[name]
+    properties = artifact.get("properties", {})
+    assets = [
+        _json(files, str(artifacts[each]["properties"]["file"]))
+        for each in artifact.get("dependencies", ())
+        if artifacts.get(each, {}).get("type") == _ASSETS
+    ]
+    own = _place_of(str(artifact.get("environment", "")), place)
+
+    def role(value: object) -> str:
+        return _filled(str(value or ""), own)
+
+    return _StackArtifact(
+        files=files,
+        source=source,
+        name=str(properties.get("stackName") or name),
+        properties=properties,
+        place=own,
+        assets=assets,
+        deploy=role(properties.get("assumeRoleArn")),
+        execution=role(properties.get("cloudFormationExecutionRoleArn")),
+        lookup=role(properties.get("lookupRole", {}).get("arn")),
+    )
+
+
+def _place_of(environment: str, place: Place) -> Place:
+    """The place of `aws://ACCOUNT/REGION`, as far as the assembly knows it."""
+    account, _, region = environment.removeprefix("aws://").partition("/")
+    return Place(
+        partition=place.partition,
+        account=account if account.isdigit() else place.account,
+        region=region if region and not region.startswith("unknown") else place.region,
+    )
+
+
+def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Declaration:
+    """What a role needs for a stack; one of the bootstrap needs nothing for stacks that other roles
+    deploy.
+    """
+    place, properties = stack.place, stack.properties
+    parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
+    deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
+    raw = _bytes(stack.files, str(properties.get("templateFile", "")))
+    made = read_template(raw, stack.source, deployed, place, stack.files)
+    made = replace(made, region=place.region)
+    because = f"the stack {stack.name}"
+    if role == stack.execution:
+        return made
+    if role == stack.deploy or not stack.deploy:
+        calls = [*_deployment(because, stack), *transform_calls(made, because, place)]
+        calls += [] if stack.deploy else _published(because, stack, "")
+        plan_calls = tuple(tool_calls("diff", because, place, stack=stack.name))
+        made = replace(made, calls=tuple(calls), plan_calls=plan_calls)
+        return replace(made, resources=(), unknown={}) if stack.execution else made
+    only_calls = replace(made, resources=(), reads=(), unknown={})
+    if is_of_bootstrap:
+        return replace(only_calls, calls=tuple(_published(because, stack, role)))
+    assumed = dict.fromkeys(each for each in stack.bootstrap_roles if each != stack.execution)
+    needed = (need for each in assumed for need in tool_calls("assume", because, place, role=each))
+    look_up = tool_calls("assume", because, place, role=stack.lookup) if stack.lookup else ()
+    return replace(only_calls, calls=tuple(needed), plan_calls=tuple(look_up))
+
+
+def _deployment(because: str, stack: _StackArtifact) -> Iterator[Need]:
+    for step in ("deploy", "delete", *(() if stack.deploy else ("toolkit",))):
+        yield from tool_calls(step, because, stack.place, stack=stack.name)
+    yield from tool_calls(
+        "bootstrap", because, stack.place, parameter=f"cdk-bootstrap/{UNKNOWN}/version"
+    )
+    if stack.execution:
+        yield from tool_calls("pass", because, stack.place, role=stack.execution)
+
+
+def _published(because: str, stack: _StackArtifact, role: str) -> Iterator[Need]:
+    """The uploads that the CLI makes with a role, or with its own credentials."""
+    for kind, step in (("files", "publish"), ("dockerImages", "image")):
+        for each in stack.destinations(kind):
+            if role in ("", each.get("assumeRoleArn")):
+                names = {
+                    "bucket": each.get("bucketName", ""),
+                    "repository": each.get("repositoryName", ""),
+                }
+                yield from tool_calls(step, because, stack.place, object=UNKNOWN, **names)
+
+
+def _filled(text: str, place: Place) -> str:
+    """A text of a manifest with the place for its variables."""
+    values = {"Partition": place.partition, "AccountId": place.account, "Region": place.region}
+    for name, value in values.items():
+        text = text.replace("${AWS::" + name + "}", value)
+    return text
+
+
+def _json(files: RepositoryFiles, name: str) -> dict[str, Any]:
+    path = files.path(name)
+    try:
+        found = json.loads(_bytes(files, name))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is no manifest of the CDK.")
+    return found
+
+
+def _bytes(files: RepositoryFiles, name: str) -> bytes:
+    raw = files.read(name)
+    if raw is None:
+        raise InputError(f"{files.path(name)} cannot be read: there is no such file.")
+    return raw

@@ -1,0 +1,541 @@
+"""Evaluates CloudFormation's functions in the strings and lists of a policy to what they may be.
+
+A function whose result depends on the deployment has several possible values: the branches of
+`Fn::If`, the values that a parameter allows, the rows of a mapping. An attribute of a resource of
+the same template has the form of its ARN. What remains unknown is a placeholder.
+
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html,
+read 2026-12-01.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import product
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from leastpriv.budget import Budget
+from leastpriv.errors import TooLargeError
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, making_actions
+from leastpriv.policy.syntax_tree import Node, minified
+from leastpriv.policy.template_functions import (
+    Parts,
+    Placeholder,
+    known_text,
+    merged,
+    placeholder_for,
+    sub_parts,
+    with_build_step_names,
+)
+
+_MOST_ALTERNATIVES = 16
+"""Possible texts of one string; beyond that the function is a placeholder."""
+_DEEPEST = 24
+"""References that lead to one another, and functions inside functions."""
+_VARIABLE = re.compile(r"\$\{(/?)(\w+)(?:=([^}]*))?\}")
+_PSEUDO_OF_PART = {
+    "Partition": "AWS::Partition",
+    "Region": "AWS::Region",
+    "Account": "AWS::AccountId",
+}
+_NO_VALUE = "AWS::NoValue"
+_IMPLICIT_ROLE = "AWS::Serverless::Function"
+"""SAM makes the role `LOGICALIDRole` for each function without one."""
+
+
+class Entry(Struct, frozen=True):
+    """One entry of a list, and the function that decides whether it is there; empty if it is."""
+
+    parts: Parts
+    depends_on: str = ""
+
+
+class TemplateValues:
+    """What the functions of one template can refer to, and their values.
+
+    Args:
+        root: The whole template; None for a policy outside one.
+        pseudo_parameters: Values such as that of `AWS::Partition`.
+    """
+
+    def __init__(
+        self,
+        root: Node | None = None,
+        pseudo_parameters: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.pseudo_parameters = pseudo_parameters
+        self._budget = Budget.of("policy")
+        self._sections = {
+            name: _section(root, name)
+            for name in ("Parameters", "Mappings", "Conditions", "Resources")
+        }
+        self._known: dict[str, tuple[Parts, ...]] = {}
+        self._depth = 0
+
+    def entries(self, value: Node) -> tuple[Entry, ...] | None:
+        """Returns the entries of a list, a string or a function; None for any other value."""
+        if value.kind == "array":
+            found: list[Entry] = []
+            for item in value.items:
+                inner = self.entries(item)
+                if inner is None:
+                    return None
+                found += inner
+            return tuple(found)
+        if value.kind == "string":
+            return (Entry(with_build_step_names(value.text)),)
+        function = _function(value)
+        if function is None:
+            return None
+        try:
+            return tuple(self._entries_of(value, *function))
+        except TooLargeError:
+            return (Entry(_whole(value)),)
+
+    def texts(self, value: Node) -> tuple[Parts, ...] | None:
+        """Returns the possible texts of a string or of a function; None for any other value."""
+        if value.kind == "string":
+            return (with_build_step_names(value.text),)
+        function = _function(value)
+        if function is None:
+            return None
+        try:
+            return self._texts_of(value, *function)
+        except TooLargeError:
+            return (_whole(value),)
+
+    def parts(self, value: Node) -> Parts | None:
+        """Returns the only text of a value; a placeholder if it has several."""
+        found = self.texts(value)
+        if found is None or len(found) == 1:
+            return found[0] if found else None
+        return _whole(value)
+
+    def sub(self, text: str) -> tuple[Parts, ...]:
+        """Returns the possible texts of the argument of `Fn::Sub`."""
+        return self._sub(text, {})
+
+    def _entries_of(self, whole: Node, name: str, argument: Node) -> Iterator[Entry]:
+        self._budget.spend()
+        if name == "Fn::If" and len(argument.items) == len(("condition", "yes", "no")):
+            yield from self._branches(argument)
+            return
+        if name == "Ref" and argument.text == _NO_VALUE:
+            return
+        listed = self._list(whole)
+        if listed is not None:
+            for item in listed:
+                yield from self.entries(item) or ()
+            return
+        texts = self._texts_of(whole, name, argument, is_action=True)
+        depends_on = described(whole) if len(texts) > 1 else ""
+        yield from (Entry(parts, depends_on) for parts in texts)
+
+    def _branches(self, argument: Node) -> Iterator[Entry]:
+        test, yes, no = argument.items
+        decided = self._condition(test.text, frozenset())
+        if decided is not None:
+            yield from self.entries(yes if decided else no) or ()
+            return
+        both = [self.entries(yes) or (), self.entries(no) or ()]
+        yield from union(both, f"Fn::If {test.text}")
+
+    def _list(self, value: Node) -> Sequence[Node] | None:
+        """Returns the items of a function that makes a literal list."""
+        if value.kind == "array":
+            return value.items
+        function = _function(value)
+        if function is None:
+            return None
+        name, argument = function
+        if name == "Ref":
+            parameter = self._sections["Parameters"].get(argument.text)
+            default = parameter.get("Default") if parameter else None
+            kind = parameter.get("Type") if parameter else None
+            if default is None or kind is None or not _is_list_type(kind.text):
+                return None
+            return _split(default, ",")
+        if name == "Fn::Split" and len(argument.items) == len(("delimiter", "text")):
+            delimiter, text = argument.items
+            known = self.texts(text)
+            whole = known_text(known[0]) if known and len(known) == 1 else None
+            if whole is None or not delimiter.text:
+                return None
+            return _split(Node("string", text.start, text.end, whole), delimiter.text)
+        if name == "Fn::FindInMap":
+            found = self._mapped(argument)
+            return found[0].items if len(found) == 1 and found[0].kind == "array" else None
+        return None
+
+    def _texts_of(
+        self, whole: Node, name: str, argument: Node, *, is_action: bool = False
+    ) -> tuple[Parts, ...]:
+        self._budget.spend()
+        if self._depth >= _DEEPEST:
+            return (_whole(whole),)
+        self._depth += 1
+        try:
+            found = self._alternatives(whole, name, argument, is_action)
+        finally:
+            self._depth -= 1
+        unique = tuple(dict.fromkeys(found))
+        if not 0 < len(unique) <= _MOST_ALTERNATIVES:
+            return (_whole(whole),)
+        self._budget.spend(characters=sum(map(_length, unique)))
+        return unique
+
+    def _alternatives(
+        self, whole: Node, name: str, argument: Node, is_action: bool
+    ) -> Iterable[Parts]:
+        items = argument.items
+        if name == "Ref" and argument.kind == "string":
+            return self.named(argument.text, is_action=is_action)
+        if name == "Fn::GetAtt":
+            attribute = _attribute(argument)
+            return self.named(attribute) if attribute else (_whole(whole),)
+        if name == "Fn::Sub":
+            return self._sub_function(argument) or (_whole(whole),)
+        if name == "Fn::Join" and len(items) == len(("delimiter", "list")):
+            return self._join(items[0].text, items[1]) or (_whole(whole),)
+        if name == "Fn::If" and len(items) == len(("condition", "yes", "no")):
+            return self._either(items)
+        if name == "Fn::Select" and len(items) == len(("place", "list")):
+            return self._selected(items[0], items[1]) or (_whole(whole),)
+        if name == "Fn::FindInMap":
+            return self._all_texts(self._mapped(argument)) or (_whole(whole),)
+        return (_whole(whole),)
+
+    def named(self, name: str, *, is_action: bool = False) -> tuple[Parts, ...]:
+        """Returns the possible values of what `Ref`, `Fn::GetAtt` or `${…}` name."""
+        if name in self.pseudo_parameters:
+            return ((self.pseudo_parameters[name],),)
+        key = f"{name} {is_action}"
+        if key not in self._known:
+            # What refers to itself is unknown.
+            self._known[key] = ((placeholder_for(name),),)
+            self._known[key] = self._named(name, is_action)
+        return self._known[key]
+
+    def _named(self, name: str, is_action: bool) -> tuple[Parts, ...]:
+        parameter = self._sections["Parameters"].get(name)
+        if parameter is not None:
+            return self._parameter(name, parameter, is_action)
+        logical, _, attribute = name.partition(".")
+        if arn := self._resource(logical, attribute):
+            return arn
+        return ((placeholder_for(name),),)
+
+    def _parameter(self, name: str, parameter: Node, is_action: bool) -> tuple[Parts, ...]:
+        """Returns the values that a parameter allows.
+
+        A default says little of a resource, which differs by stack, and much of an action.
+        """
+        allowed = parameter.get("AllowedValues")
+        if allowed and allowed.items:
+            return tuple((item.text,) for item in allowed.items)
+        default = parameter.get("Default")
+        if default is not None and is_action and ":" in default.text:
+            is_an_arn = default.text.startswith("arn:")
+            if not is_an_arn:
+                return ((default.text,),)
+        return ((placeholder_for(name),),)
+
+    def _resource(self, logical: str, attribute: str) -> tuple[Parts, ...] | None:
+        """Returns an attribute of a resource; None if its form is not known."""
+        resource = self._sections["Resources"].get(logical)
+        if resource is None:
+            owner = self._sections["Resources"].get(logical.removesuffix("Role"))
+            is_implicit = owner is not None and _type(owner) == _IMPLICIT_ROLE
+            template = _template("AWS::IAM::Role", attribute) if is_implicit else ""
+            return (tuple(self._filled(template, logical, None)),) if template else None
+        template = _template(_type(resource), attribute)
+        if not template:
+            return None
+        return (merged(self._filled(template, logical, resource.get("Properties"))),)
+
+    def _filled(
+        self, template: str, logical: str, properties: Node | None
+    ) -> Iterator[str | Placeholder]:
+        """Yields the parts of a template of an attribute."""
+        at = 0
+        for found in _VARIABLE.finditer(template):
+            yield template[at : found.start()]
+            at = found.end()
+            start, name, default = found.groups()
+            if name in _PSEUDO_OF_PART:
+                yield from self.named(_PSEUDO_OF_PART[name])[0]
+                continue
+            given = properties.get(name) if properties else None
+            if given is None and default:
+                yield default
+                continue
+            yield from self._property(given, start) or (placeholder_for(f"{logical}.{name}"),)
+        yield template[at:]
+
+    def _property(self, given: Node | None, start: str) -> Parts | None:
+        """Returns the text of a property as a part of an ARN; None if it is no such part."""
+        parts = self.parts(given) if given else None
+        if parts is None or not parts:
+            return None
+        first = parts[0]
+        if isinstance(first, str) and first.startswith("arn:"):
+            return None
+        if not start:
+            return parts
+        if isinstance(first, str):
+            return merged((start + first.removeprefix(start), *parts[1:]))
+        return None
+
+    def _sub_function(self, argument: Node) -> tuple[Parts, ...] | None:
+        """Returns the texts of `Fn::Sub` of a text, or of a text and a map."""
+        text, given = argument, None
+        if argument.kind == "array" and len(argument.items) == len(("text", "map")):
+            text, given = argument.items
+        if text.kind != "string":
+            return None
+        own: dict[str, tuple[Parts, ...]] = {}
+        for member in given.members if given else ():
+            own[member.key] = self.texts(member.value) or (_whole(member.value),)
+        return self._sub(text.text, own)
+
+    def _sub(self, text: str, own: Mapping[str, tuple[Parts, ...]]) -> tuple[Parts, ...]:
+        slots: list[tuple[Parts, ...]] = []
+        for part in sub_parts(text):
+            if isinstance(part, str):
+                slots.append(((part,),))
+            elif part.name in own:
+                slots.append(own[part.name])
+            else:
+                slots.append(self.named(part.name))
+        return self._products(slots)
+
+    def _join(self, delimiter: str, listed: Node) -> tuple[Parts, ...] | None:
+        """Returns the texts of `Fn::Join` of a delimiter and a literal list."""
+        items = self._list(listed)
+        if items is None:
+            return None
+        slots: list[tuple[Parts, ...]] = []
+        for item in items:
+            if _is_no_value(item):
+                continue
+            texts = self.texts(item)
+            if texts is None:
+                return None
+            if slots and delimiter:
+                slots.append(((delimiter,),))
+            slots.append(texts)
+        return self._products(slots)
+
+    def _products(self, slots: Sequence[tuple[Parts, ...]]) -> tuple[Parts, ...]:
+        """Returns all texts that the alternatives of some slots make together."""
+        count = 1
+        for slot in slots:
+            count *= len(slot)
+        if count > _MOST_ALTERNATIVES:
+            slots = [slot if len(slot) == 1 else ((_any_of(slot),),) for slot in slots]
+            count = 1
+        self._budget.spend(characters=count * sum(max(map(_length, slot)) for slot in slots))
+        return tuple(
+            merged(part for parts in chosen for part in parts) for chosen in product(*slots)
+        )
+
+    def _either(self, items: Sequence[Node]) -> Iterator[Parts]:
+        test, yes, no = items
+        decided = self._condition(test.text, frozenset())
+        for branch, is_chosen in ((yes, True), (no, False)):
+            if decided in (None, is_chosen):
+                yield from self.texts(branch) or (_whole(branch),)
+
+    def _selected(self, place: Node, listed: Node) -> tuple[Parts, ...]:
+        items = self._list(listed)
+        if items is None:
+            return ()
+        if place.text.isdecimal() and len(place.text) < len("1000"):
+            return self._all_texts(items[int(place.text) :][:1])
+        return self._all_texts(items)
+
+    def _all_texts(self, values: Iterable[Node]) -> tuple[Parts, ...]:
+        found: list[Parts] = []
+        for value in values:
+            if value.kind == "number":
+                found.append((value.text,))
+                continue
+            texts = self.texts(value)
+            if texts is None:
+                return ()
+            found += texts
+        return tuple(found)
+
+    def _mapped(self, argument: Node) -> list[Node]:
+        """Returns the values of a mapping that `Fn::FindInMap` may mean."""
+        if len(argument.items) < len(("map", "first key", "second key")):
+            return []
+        mapping = self._sections["Mappings"].get(argument.items[0].text)
+        rows = self._rows(mapping, argument.items[1])
+        return [value for row in rows for value in self._rows(row, argument.items[2])]
+
+    def _rows(self, rows: Node | None, key: Node) -> list[Node]:
+        if rows is None or rows.kind != "object":
+            return []
+        texts = self.texts(key) or ()
+        names = [known_text(parts) for parts in texts]
+        if names and None not in names:
+            return [row for name in names if name and (row := rows.get(name))]
+        return [member.value for member in rows.members]
+
+    def _condition(self, name: str, asked: frozenset[str]) -> bool | None:
+        """Returns whether a condition holds; None if only the deployment knows."""
+        value = self._sections["Conditions"].get(name)
+        if value is None or name in asked or len(asked) > _DEEPEST:
+            return None
+        return self._holds(value, asked | {name})
+
+    def _holds(self, value: Node, asked: frozenset[str]) -> bool | None:
+        function = _function(value)
+        if function is None or len(asked) > _DEEPEST:
+            return None
+        self._budget.spend()
+        name, argument = function
+        if name == "Condition":
+            return self._condition(argument.text, asked)
+        if name == "Fn::Equals" and len(argument.items) == len(("one", "other")):
+            one, other = map(self.texts, argument.items)
+            if one is None or other is None or len(one) > 1 or len(other) > 1:
+                return None
+            texts = known_text(one[0]), known_text(other[0])
+            return None if None in texts else texts[0] == texts[1]
+        deeper = asked | {f"{len(asked)}"}
+        truths = [self._holds(item, deeper) for item in argument.items]
+        if name == "Fn::Not" and len(truths) == 1:
+            return None if truths[0] is None else not truths[0]
+        if name not in {"Fn::And", "Fn::Or"} or not truths:
+            return None
+        decisive = name == "Fn::Or"
+        if decisive in truths:
+            return decisive
+        return None if None in truths else not decisive
+
+
+def union(branches: Sequence[Sequence[Entry]], depends_on: str) -> Iterator[Entry]:
+    """Yields the entries of all branches of a list; those that not all have depend on the test."""
+    certain = [{entry.parts for entry in branch if not entry.depends_on} for branch in branches]
+    common = set.intersection(*certain)
+    seen: set[Parts] = set()
+    for branch in branches:
+        for entry in branch:
+            if entry.parts in seen:
+                continue
+            seen.add(entry.parts)
+            if entry.parts in common:
+                yield Entry(entry.parts)
+            else:
+                yield Entry(entry.parts, entry.depends_on or depends_on)
+
+
+def described(function: Node) -> str:
+    """Returns a function as a sentence can name it: `Fn::If Production`, `Ref Queue`."""
+    name, argument = function.members[0].key, function.members[0].value
+    text = argument.text if argument.kind == "string" else _attribute(argument)
+    if not text and argument.items and argument.items[0].kind == "string":
+        text = argument.items[0].text
+    return f"{name} {text or minified(argument)}"
+
+
+def _function(value: Node) -> tuple[str, Node] | None:
+    """Returns the name and the argument of a function."""
+    if value.kind != "object" or len(value.members) != 1:
+        return None
+    key = value.members[0].key
+    is_function = key.startswith("Fn::") or key in {"Ref", "Condition"}
+    return (key, value.members[0].value) if is_function else None
+
+
+def _is_no_value(value: Node) -> bool:
+    function = _function(value)
+    return function is not None and function[0] == "Ref" and function[1].text == _NO_VALUE
+
+
+def _attribute(argument: Node) -> str:
+    """Returns the argument of `Fn::GetAtt` as `Queue.Arn`; empty if it is none."""
+    if argument.kind == "string":
+        return argument.text
+    if not argument.items or any(item.kind != "string" for item in argument.items):
+        return ""
+    return ".".join(item.text for item in argument.items)
+
+
+def _whole(value: Node) -> Parts:
+    """Returns a function as a placeholder."""
+    function = _function(value)
+    if function is None:
+        return (placeholder_for(minified(value)),)
+    name, argument = function
+    if name in {"Ref", "Fn::GetAtt"} and (text := _attribute(argument)):
+        return (placeholder_for(text),)
+    return (placeholder_for(minified(value), name.replace("::", ".")),)
+
+
+def _any_of(slot: Sequence[Parts]) -> Placeholder:
+    return placeholder_for(repr(slot), "choice")
+
+
+def _section(root: Node | None, name: str) -> Mapping[str, Node]:
+    section = root.get(name) if root and root.kind == "object" else None
+    return {member.key: member.value for member in section.members} if section else {}
+
+
+def _type(resource: Node) -> str:
+    kind = resource.get("Type")
+    return kind.text if kind else ""
+
+
+def _is_list_type(name: str) -> bool:
+    return name == "CommaDelimitedList" or name.startswith("List<")
+
+
+def _split(value: Node, delimiter: str) -> list[Node]:
+    return [
+        Node("string", value.start, value.end, text.strip() if delimiter == "," else text)
+        for text in value.text.split(delimiter)
+    ]
+
+
+def _length(parts: Parts) -> int:
+    return sum(len(part) if isinstance(part, str) else len(part.name) for part in parts)
+
+
+@cache
+def _attributes() -> Mapping[tuple[str, str], str]:
+    rows = table("cloudformation_attributes", "leastpriv.policy")
+    return {(row["type"], row["attribute"]): row["template"] for row in rows}
+
+
+def _template(kind: str, attribute: str) -> str:
+    """Returns what an attribute is made of; empty if that is not known."""
+    known = _attributes().get((kind, attribute))
+    if known is not None:
+        return known
+    if attribute != "Arn" and attribute != f"{kind.rpartition('::')[2]}Arn":
+        return ""
+    return arn_of_service(ResourceKind(Tool.CLOUDFORMATION, kind), attribute)
+
+
+@cache
+def arn_of_service(kind: ResourceKind, attribute: str) -> str:
+    """Returns the form of the ARNs that a tool's type has in its service; empty if it has several
+    services.
+    """
+    services: set[str] = set()
+    for action in making_actions(kind):
+        known = catalog.action(action)
+        services.update(each.arn.split(":")[2] for each in (known.resource_types if known else ()))
+    if len(services) != 1:
+        return ""
+    (service,) = services
+    return f"arn:${{Partition}}:{service}:${{Region}}:${{Account}}:${{{attribute}}}"

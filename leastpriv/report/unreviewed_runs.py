@@ -1,0 +1,76 @@
+"""What only unreviewed runs used, for the first screen and for the security reviewer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from leastpriv.models import Outcome, Usage
+from leastpriv.proposal.origins import UnreviewedUse, is_unreviewed_use, unreviewed_uses
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import codes, plural
+
+_MOST_NAMED = 4
+
+
+def kept_for_unreviewed_runs(context: ReportContext) -> tuple[UnreviewedUse, ...]:
+    """Returns the actions that only unreviewed runs used and that the result still grants them."""
+    return tuple(use for use in unreviewed_uses(context.evidence) if _is_granted(use, context))
+
+
+def denied_to_unreviewed_runs(context: ReportContext) -> tuple[Usage, ...]:
+    """Returns the allowed usages of unreviewed runs alone that the result does not grant."""
+    denied = _denied_permissions(context)
+    allowed = (usage for usage in context.evidence.usages if usage.outcome is Outcome.ALLOWED)
+    unreviewed = (usage for usage in allowed if is_unreviewed_use(usage, context.evidence))
+    return tuple(usage for usage in unreviewed if usage.need.permission in denied)
+
+
+def unreviewed_line(context: ReportContext) -> str:
+    """Returns the line of the first screen on what only unreviewed runs used, in Markdown; empty
+    where there is nothing.
+    """
+    kept = kept_for_unreviewed_runs(context)
+    denied = denied_to_unreviewed_runs(context)
+    sentences = []
+    if kept:
+        names = codes([use.action for use in kept], _MOST_NAMED)
+        sentences.append(f"{names} remain granted")
+        careful = [use.action for use in kept if use.security]
+        if careful:
+            sentences.append(f"{codes(careful, _MOST_NAMED)} for a security review")
+    if denied:
+        names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
+        sentences.append(f"{names} on what only they used is not granted")
+    if not sentences:
+        return ""
+    runs = plural(len({run for use in kept for run in _runs(use.usages)} | {*_runs(denied)}), "run")
+    return f"**Only unreviewed runs** ({runs}) used these: {'; '.join(sentences)}."
+
+
+def security_rows(context: ReportContext) -> Iterator[str]:
+    """Yields a row of the section for a security reviewer for each sensitive action that only
+    unreviewed runs used and that remains granted, in Markdown.
+    """
+    for use in kept_for_unreviewed_runs(context):
+        if use.security:
+            yield (
+                f"- {code(use.action)} on {codes(use.resources, 2)}: {prose(use.security)}. Only"
+                f" unreviewed runs used it ({prose(use.where)}): remove it by hand, or with"
+                " `unknown-refs: refuse`."
+            )
+
+
+def _is_granted(use: UnreviewedUse, context: ReportContext) -> bool:
+    denied = _denied_permissions(context)
+    return any(usage.need.permission not in denied for usage in use.usages)
+
+
+def _denied_permissions(context: ReportContext) -> frozenset[object]:
+    decisions = context.proof.need_decisions
+    return frozenset(each.permission for each in decisions if not each.effect.startswith("allowed"))
+
+
+def _runs(usages: Sequence[Usage]) -> Iterator[str]:
+    for usage in usages:
+        yield from usage.runs

@@ -17,13 +17,10 @@ from leastpriv.aws.session_names import is_run_id
 from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.arn_templates import IN_PART, IN_RESPONSE
-from leastpriv.permissions.catalog import is_read
 from leastpriv.permissions.generalize import (
     CERTAIN,
-    COPY,
     NAMED_ANEW,
     OWN_WORD,
-    USED_COPY,
     NamePattern,
     ObservedResource,
     deletes,
@@ -35,7 +32,6 @@ from leastpriv.permissions.generalize import (
 from leastpriv.permissions.lifecycle import created_types
 from leastpriv.permissions.name_copies import (
     LONG_LIVED,
-    copies_of,
     forms_of_branch,
     is_object,
     numbered_words,
@@ -370,7 +366,6 @@ def find_created_resources(
     families = {
         **learned,
         **generated,
-        **_of_copies(creations, teachers, generated),
         **named,
         **_of_pull_requests(named, {family.pattern for family in learned.values()}),
     }
@@ -385,43 +380,6 @@ def find_created_resources(
         _objects_by_bucket(teachers, families, list(age)),
         frozenset(makers),
     )
-
-
-def _of_copies(
-    creations: Sequence[Usage], usages: Sequence[Usage], generated: Mapping[str, NamePattern]
-) -> Mapping[str, NamePattern]:
-    """Resource -> name pattern of the copies of its app; an object is created by any call that
-    writes it.
-    """
-    on_objects = [each for each in usages if is_object(each.need.permission.resource)]
-    writes = (
-        each
-        for each in on_objects
-        if not any(test(each.need.permission.action) for test in (is_read, deletes))
-    )
-    creations = [*creations, *writes]
-    names: dict[str, str] = {}
-    used: dict[str, set[str]] = {}
-    created: dict[str, frozenset[str]] = {}
-    for usage in (*creations, *usages) if creations else ():
-        resource = usage.need.permission.resource
-        if usage.outcome is Outcome.ALLOWED and usage.succeeded:
-            names.setdefault(resource, _opened(resource, generated))
-            used.setdefault(names[resource], set()).update(usage.runs)
-    for usage in creations:
-        if name := names.get(usage.need.permission.resource):
-            created[name] = created.get(name, frozenset()) | {*usage.runs}
-    patterns = copies_of(created, used) if created else {}
-    made = {
-        patterns[name] for name in used if name in patterns and (name in created or is_object(name))
-    }
-    return {
-        resource: NamePattern(
-            patterns[name], WildcardPart("name", COPY if patterns[name] in made else USED_COPY)
-        )
-        for resource, name in names.items()
-        if name in patterns
-    }
 
 
 _LEAST_WORD = 5

@@ -4,6 +4,7 @@ additions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -15,7 +16,6 @@ from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.generalize import (
-    NAMED_ANEW,
     ObservedResource,
     Pattern,
     least_literal,
@@ -48,6 +48,7 @@ from leastpriv.proposal.origins import addition_by_origin, proved_runs, without_
 from leastpriv.proposal.self_widening import denial_result, probing_runs
 from leastpriv.proposal.stability import in_whole_types
 
+_OBJECT_OF_ANY_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]*[*?][^/]*/.*", re.DOTALL)
 _UNMET = "AWS denied a call under the committed condition that"
 """Beginning of the reason of a grant without a condition that it has in the committed policy."""
 
@@ -156,7 +157,7 @@ def additions(
     )
     naming = [usage for usages in accepted.values() for usage in usages]
     naming += [usage for usage in granted if usage.need.permission not in lacking]
-    created = find_created_resources(evidence.usages, naming, runs, evidence.runs)
+    created = find_created_resources(evidence.usages, naming, runs)
     if names is None:
         names = names_of(evidence.usages, evidence.runs, options.copies, runs)
     for (action, guard_result), usages in never_written.items():
@@ -173,8 +174,7 @@ def additions(
         if options.keep_forms and not change.security:
             change = _with_committed_resources(change, committed)
         change, declined = _without_declined(change, history.declined)
-        changes.extend([change] if change.resources else [])
-        changes += _in_next_buckets(change, created, evidence, options)
+        changes += _in_own_account(change, evidence)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
     whole = _without_needless_conditions(_merge_condition_values(changes))
@@ -327,7 +327,7 @@ def _change(
             ]
             patterns = patterns_of(seen, least, is_sensitive=True)
         else:
-            patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
+            patterns = patterns_of(seen, least)
         patterns = in_whole_types(sorted([*patterns, *named], key=lambda each: each.pattern))
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
@@ -385,30 +385,20 @@ def _is_part_of_written(
     return bool(seen) and all(each.resource in written for each in seen)
 
 
-def _in_next_buckets(
-    change: Change, created: CreatedResources, evidence: Evidence, options: Options
-) -> Iterator[Change]:
-    """Yields the same addition for objects of the next bucket of a name pattern, in the account of
-    the role only.
+def _in_own_account(change: Change, evidence: Evidence) -> Iterator[Change]:
+    """Yields an addition in two parts: objects of buckets with an open name get the condition that
+    the bucket is in the account of the role. The records show no account of a bucket, so that the
+    objects that were used are written without it.
     """
-    if options.exact_resources or change.security:
-        return
-    seen = created.seen(usage for usage in change.usages if not usage.denial)
-    objects = [
-        ObservedResource(pattern, each.runs)
-        for each, pattern in created.objects_of_next_buckets(seen)
-    ]
-    patterns = patterns_of(objects, least_literal(change.action))
-    if patterns:
-        opening = WildcardPart("BucketName", NAMED_ANEW)
-        yield replace(
-            change,
-            resources=tuple(found.pattern for found in patterns),
-            patterns=tuple(
-                replace(found, openings=(*found.openings, opening)) for found in patterns
-            ),
-            conditions=(*change.conditions, own_account(evidence.principal)),
-        )
+    objects = tuple(each for each in change.resources if _OBJECT_OF_ANY_BUCKET.fullmatch(each))
+    used = {name for each in change.patterns if each.pattern in objects for name in each.covers}
+    named = [each for each in change.resources if each not in objects]
+    others = without_covered((*named, *sorted(used)))
+    account = (*change.conditions, own_account(evidence.principal))
+    for resources, conditions in ((others, change.conditions), (objects, account)):
+        if resources:
+            patterns = tuple(each for each in change.patterns if each.pattern in resources)
+            yield replace(change, resources=resources, patterns=patterns, conditions=conditions)
 
 
 def own_account(principal: str) -> Condition:

@@ -336,6 +336,8 @@ class Proposal(Struct, frozen=True):
     """How `document` was brought within AWS's quotas; None if it was not changed."""
     offered: tuple[Change, ...] = ()
     """Deletions in long-lived copies, of shared state and of ids, that a reader may add by hand."""
+    notes: tuple[str, ...] = ()
+    """What the names of the app do not show, and which written names hold a date, in sentences."""
     to_paste: tuple[Change, ...] = ()
     """Changes that are held back only because the file cannot take them."""
 

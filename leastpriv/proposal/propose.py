@@ -14,7 +14,7 @@ from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, grouped
-from leastpriv.permissions.names.app_names import AppNames
+from leastpriv.permissions.names.app_names import AppNames, names_with_a_date
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
@@ -129,6 +129,7 @@ def propose(
         held_back_additions=tuple(held_back_additions),
         held_back_restrictions=tuple(held_back_restrictions),
         packed=packed,
+        notes=_notes(changes, names),
         to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
 
@@ -182,7 +183,16 @@ def _first_draft(
         held_back_additions=tuple(held_back),
         packed=packed,
         offered=offered,
+        notes=_notes(added, names),
     )
+
+
+def _notes(changes: Sequence[Change], names: AppNames) -> tuple[str, ...]:
+    """What the names do not show, and which written names the next month breaks."""
+    written = (each for change in changes for each in (*change.resources, *change.restricted_to))
+    dated = names_with_a_date(each for each in written if each != "*")
+    breaks = (f"{each} holds a date: the next day, month or year is refused" for each in dated)
+    return (*names.copies.notes, *breaks)
 
 
 def _removals(

@@ -8,7 +8,6 @@ renamed app keeps it (`shop-*`).
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, pairwise
@@ -18,8 +17,6 @@ from msgspec.structs import replace
 
 from leastpriv.models import Usage, grouped
 from leastpriv.permissions.generalize import (
-    COPY,
-    OWN_WORD,
     ObservedResource,
     Pattern,
     across_regions,
@@ -47,8 +44,6 @@ UNSTABLE = ("few-runs", "new-resources")
 """Guards of names that later runs may well not use."""
 _MADE_AGAIN = 2
 """Runs that made a resource under one name show that the name does not change."""
-_LEAST_COPIES = 3
-"""Copies of an app that the earlier half of the runs used."""
 _MOST_APPS = 5
 """Names with more beginnings than these have nothing in common."""
 _LEAST_LITERAL = 3
@@ -177,19 +172,8 @@ class Stability(Struct, frozen=True):
             replace(each, runs=tuple(run for run in each.runs if run in early)) for each in found
         ]
         first = [each for each in first if each.runs]
-        # Only the later runs show that names change, but of a name with a word of its run and of
-        # several copies.
-        shown = Counter(each.family for each in first)
-        kept = {
-            family
-            for family, copies in shown.items()
-            if family
-            and (
-                family.opening.reason == OWN_WORD
-                or (family.opening.reason == COPY and copies >= _LEAST_COPIES)
-            )
-        }
-        before = [each if each.family in kept else replace(each, family=None) for each in first]
+        # Only the later runs show that names change.
+        before = [replace(each, family=None) for each in first]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
             if used.isdisjoint(each.runs):

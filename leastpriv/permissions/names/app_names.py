@@ -23,7 +23,16 @@ from leastpriv.permissions.lifecycle import siblings_among
 from leastpriv.permissions.names.copies import Copies, learn_copies, table_of
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
 from leastpriv.permissions.names.run_slots import Template, learn_run_slots, template_of
-from leastpriv.permissions.names.words import COPY, RUN, SEPARATORS, Name, is_drawn, name_of
+from leastpriv.permissions.names.words import (
+    COPY,
+    OWN_RUN,
+    RUN,
+    SEPARATORS,
+    Name,
+    is_date,
+    is_drawn,
+    name_of,
+)
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.volatility import WildcardPart, in_region, literal_letters, region_of
@@ -32,6 +41,8 @@ _LEAST_DELETIONS = 2
 """Runs that destroyed in a long-lived copy before what they draw in its names is open."""
 _LEAST_LITERAL = 3
 """Letters and digits of a name beside the slot of its copy."""
+_LEAST_BUCKETS = 3
+"""Buckets that prove a slot."""
 _MANY_NAMES = 5
 """Names that prove a slot in a short name, `pr-100`."""
 _LEAST_LITERAL_OF_MANY = 2
@@ -50,8 +61,20 @@ NEW_IN_RUN = "every run showed another"
 OF_KIND = "runs used the action on a like name of a short-lived copy"
 
 
+def names_with_a_date(resources: Iterable[str]) -> tuple[str, ...]:
+    """The resources whose names hold a day or a month as it is: the next one is refused."""
+    found: list[str] = []
+    for resource in resources:
+        name = name_of(resource)
+        if name is not None and any(is_date(word) and not word.isdigit() for word in name.text):
+            found.append(resource)
+    return tuple(sorted(set(found)))
+
+
 def destroys(action: str) -> bool:
     """Whether an action takes a resource, or a part of it, away."""
+    if action == "kms:ScheduleKeyDeletion":
+        return True
     return deletes(action) and _NOT_DESTROYED.search(action) is None
 
 
@@ -131,15 +154,18 @@ class AppNames(Struct, frozen=True):
         return [*_patterns(action, written, observed)], rest
 
     def _may_open(self, named: NamedUse, *, is_sensitive: bool) -> bool:
-        """Whether the slots of a name may be open: for a sensitive action only those of copies, in
-        what runs created. The ARN of a bucket has no account.
+        """Whether the slots of a name may be open.
+
+        For a sensitive action only what the run wrote of itself, in what runs created. The ARN of a
+        bucket has no account, so that several buckets prove its slot.
         """
-        has_run = any(RUN in word for word in named.template)
+        key = (named.name.kind, named.template)
+        slots = [word for word in named.template if RUN in word]
         if is_sensitive:
-            return not has_run and bool(self.created.get((named.name.kind, named.template)))
-        bucket = named.template[: named.template.index("/")] if "/" in named.template else ()
-        is_in_bucket = named.name.service == "s3" and any(RUN in word for word in bucket)
-        return not is_in_bucket and not (named.name.kind == "s3:" and has_run)
+            is_own = all(OWN_RUN in word for word in slots)
+            return is_own and bool(self.created.get(key))
+        is_bucket = named.name.kind == "s3:"
+        return not (is_bucket and slots) or len(self.names_of[key]) >= _LEAST_BUCKETS
 
     def _used(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
         """A name in every copy of the app."""
@@ -300,12 +326,16 @@ class AppNames(Struct, frozen=True):
         for word in named.template:
             if word != COPY:
                 is_open = is_form and is_drawn(word)
-                written.append("*" if is_open else word.replace(RUN, "*"))
+                written.append("*" if is_open else _opened(word))
                 continue
             if not text and written and written[-1] in SEPARATORS:
                 written.pop()
             written.append(_spelled(text, named))
         return f"{named.name.head}:{re.sub('[*]{2,}', '*', ''.join(written))}"
+
+
+def _opened(word: str) -> str:
+    return word.replace(OWN_RUN, "*").replace(RUN, "*")
 
 
 def _spelled(text: str, named: NamedUse) -> str:

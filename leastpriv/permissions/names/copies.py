@@ -19,6 +19,7 @@ from leastpriv.permissions.names.words import (
     Name,
     Words,
     is_drawn,
+    is_region,
     is_separator,
     is_word,
     key_of,
@@ -62,7 +63,6 @@ LONG_LIVED = frozenset({
     "production", "release", "stage", "staging", "trunk",
 })  # fmt: skip
 """Branches and workspaces that every run has: they are no short-lived copies."""
-_REGION = re.compile(r"[a-z]{2}-[a-z]+-\d")
 _PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
@@ -307,7 +307,7 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bo
         return False
     if not is_certain and len(pair.services()) < _LEAST_SERVICES:
         return False
-    if any(_REGION.fullmatch("".join(word)) for word in pair.words):
+    if any(is_region(each) for word in pair.words for each in word):
         return False
     for side, word in enumerate(pair.words):
         if word and table.share(_with_text_before(word, pair.names(side), table)) < _LEAST_SHARE:

@@ -12,13 +12,13 @@ from leastpriv.permissions.names.copies import Copies, NameTable
 from leastpriv.permissions.names.observed import RunFacts
 from leastpriv.permissions.names.words import (
     COPY,
+    OWN_RUN,
     RUN,
     SEPARATORS,
     Name,
     Words,
     is_date,
     is_drawn,
-    key_of,
     masked,
 )
 
@@ -115,7 +115,7 @@ def _is_part_of_day(words: Words, place: int, day: str) -> bool:
 
 def _own_slot(word: str) -> str:
     """The slot; dates of this century begin alike."""
-    return f"20{RUN}" if is_date(word) else RUN
+    return f"20{OWN_RUN}" if is_date(word) else OWN_RUN
 
 
 def _is_own(word: str, facts: RunFacts) -> bool:
@@ -125,6 +125,8 @@ def _is_own(word: str, facts: RunFacts) -> bool:
     return word.lower() in facts.numbers
 
 
+_Parts = Mapping[Words, Collection[TemplateKey]]
+"""Part of a name -> the names that have it."""
 _Span = tuple[int, int]
 _Spans = Callable[[Words], Iterator[_Span]]
 
@@ -171,16 +173,24 @@ class _Learning:
                 group = (key[0], masked(words[:begin]), masked(words[end:]), begin)
                 groups.setdefault(group, {}).setdefault(part, set()).add(key)
         for (_, _, _, begin), parts in groups.items():
-            if len(parts) < _LEAST_DRAWN_VALUES or not self._is_new_each_run(parts):
-                continue
-            slot = _slot(parts)
-            for part, keys in parts.items():
+            new = self._new_parts(parts)
+            slot = _slot(new)
+            for part, keys in new.items():
                 for key in keys:
                     words = slotted[key]
                     if words[begin : begin + len(part)] == part:
                         slotted[key] = (*words[:begin], slot, *words[begin + len(part) :])
 
-    def _is_new_each_run(self, parts: Mapping[Words, Collection[TemplateKey]]) -> bool:
+    def _new_parts(self, parts: _Parts) -> _Parts:
+        """The parts that are new in each run: of one look, or all; none where they come again."""
+        drawn = {part: keys for part, keys in parts.items() if _looks_drawn(part)}
+        numbers = {part: keys for part, keys in parts.items() if _NUMBER.fullmatch(part[0])}
+        for chosen in (parts, numbers, drawn):
+            if len(chosen) >= _LEAST_DRAWN_VALUES and self._is_new_each_run(chosen):
+                return chosen
+        return {}
+
+    def _is_new_each_run(self, parts: _Parts) -> bool:
         firsts: set[str] = set()
         touching: set[str] = set()
         for keys in parts.values():
@@ -199,9 +209,10 @@ class _Learning:
 def _looks_drawn(part: Words) -> bool:
     if all(is_drawn(word) or word in SEPARATORS for word in part):
         return True
-    key = key_of(part)
-    has_digit = any(letter.isdigit() for letter in key)
-    return len(part) > 1 and len(key) >= _LEAST_LONG_SEGMENT and has_digit and "." not in part
+    text = "".join(part)
+    kinds = (str.isdigit, str.islower, str.isupper)
+    is_mixed = all(any(map(kind, text)) for kind in kinds)
+    return is_mixed and len(part) > 1 and len(text) >= _LEAST_LONG_SEGMENT and "." not in part
 
 
 def _slot(parts: Iterable[Words]) -> str:

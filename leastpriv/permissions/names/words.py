@@ -17,20 +17,25 @@ COPY = "\0copy"
 """The slot for the word of a copy."""
 RUN = "\0run"
 """The slot for what is new in each run."""
+OWN_RUN = f"{RUN}\0own"
+"""The same for a day, an id or a number of the run itself."""
 SEPARATORS = frozenset("-_/.:=")
 _MONTH = r"20[2-9]\d(?P<by>[-/_.]?)(?:0[1-9]|1[0-2])"
 _DAY = r"(?P=by)(?:0[1-9]|[12]\d|3[01])"
 _TIME = r"[-T_/]?\d\d[-:.]?\d\d(?:[-:.]?\d\d(?:\.\d+)?)?Z?"
 _DATE = rf"{_MONTH}(?:{_DAY}(?:{_TIME})?)?"
 _DATE_WORD = re.compile(_DATE)
+_REGION = r"[a-z]{2}(?:-[a-z]+){1,2}-\d"
+_REGION_WORD = re.compile(_REGION)
 _ALONE = r"(?<![0-9A-Za-z])"
 _WHOLE = re.compile(
     rf"(?P<uuid>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
     rf"|{_ALONE}(?P<date>{_DATE})(?![0-9A-Za-z])"
     rf"|{_ALONE}(?P<version>v?\d+\.\d+\.\d+)(?![0-9A-Za-z])"
+    rf"|{_ALONE}(?P<region>{_REGION})(?![0-9A-Za-z])"
     r"|(?P<separator>[-_/.:=])"
 )
-"""What is one word whatever signs it has: a UUID, a date with its time, a version."""
+"""What is one word whatever signs it has: a UUID, a date with its time, a version, a region."""
 _CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z][a-z]+\d*)+")
 _CAMEL_WORD = re.compile(r"[A-Z]?[a-z]+\d*")
 _NUMBERED = re.compile(r"[A-Za-z]+\d{1,3}|v?\d+(?:\.\d+)*|\d{12}")
@@ -125,6 +130,11 @@ def is_separator(word: str) -> bool:
     return word in SEPARATORS
 
 
+def is_region(word: str) -> bool:
+    """Whether a word is a region of AWS."""
+    return _REGION_WORD.fullmatch(word) is not None
+
+
 def is_date(word: str) -> bool:
     """Whether a word is a month or a day, with or without a time."""
     return _DATE_WORD.fullmatch(word) is not None
@@ -133,7 +143,7 @@ def is_date(word: str) -> bool:
 @lru_cache(maxsize=16_384)
 def is_drawn(word: str) -> bool:
     """Whether a word looks drawn by a machine, or is a date or a version."""
-    if word in SEPARATORS:
+    if word in SEPARATORS or is_region(word):
         return False
     if _WHOLE.fullmatch(word) or RUN in word:
         return True

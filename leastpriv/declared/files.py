@@ -42,7 +42,7 @@ class RepositoryFiles(Struct, frozen=True):
     def around(cls, path: str, read_file: ReadFile) -> RepositoryFiles:
         """Returns the files that a file of the repository can name.
 
-        A file that a person names outside the repository can name those of its own folder.
+        A file that a person names outside the repository can name those of the same folder.
         """
         folder = posixpath.dirname(posixpath.normpath(path))
         is_outside = posixpath.isabs(folder) or folder.split("/")[0] == ".."

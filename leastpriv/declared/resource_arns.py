@@ -1,7 +1,7 @@
 """Derives the ARNs of declared resources.
 
 An ARN comes from the name of the resource, from other resources that its properties refer to, or
-else is the pattern of its type, where `*` stands for what only the deployment knows.
+else is the pattern of its type, where `*` replaces what only the deployment knows.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ class Arns:
     ) -> ActionArns:
         """The ARNs of an action that requires none of its types.
 
-        They are those that the properties name, or else those of its own name.
+        They are those that the properties name, or else those named like the resource.
         """
         alike = [type_ for type_ in types if _is_named_like(type_, resource.kind)]
         if alike:
@@ -721,7 +721,7 @@ def _typed(arns: Sequence[str], suffix: str, resource_type: ResourceType) -> dic
 def _agrees(texts: Sequence[str], wanted: str, meaning: str) -> bool:
     """Whether the texts of a parameter mean a type.
 
-    `this`: the type is meant if all are `wanted` or none is set; `only`: if one is; else if not.
+    `this`: the type counts if all are `wanted` or none is set; `only`: if one is; else if not.
     """
     if meaning == "only":
         return wanted in texts

@@ -503,7 +503,7 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
 
 
 def _has_member(resource: DeclaredResource, pattern: str, action: str) -> bool:
-    """Whether a member of a name has a value, at any depth of what is sent."""
+    """Whether a member of a name has a value, at any depth of the sent values."""
     sent = resource.changed or resource.properties
     values = {name: resource.properties.get(name) for name in sent}
     return any(

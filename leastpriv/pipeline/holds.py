@@ -1,4 +1,4 @@
-"""Tells changes that are held back for now from those that a decision or a use keeps away."""
+"""Separates changes that are held back for now from those that a decision or a use keeps away."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class _Until:
         self._now = now
 
     def end_of(self, guard: str) -> str:
-        """Returns when a guard passes; empty for one that stands for a decision or a use."""
+        """Returns when a guard passes; empty for one that follows a decision or a use."""
         history = self._context.history
         if guard == "remembered" and history.history_state.trouble:
             return "until the memory can be read"

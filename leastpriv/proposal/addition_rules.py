@@ -1,6 +1,6 @@
 """Rules that forbid an addition by its action, its resource and its evidence.
 
-Additions are an escalation channel. What the origin of the runs forbids stands in `origins.py`.
+Additions are an escalation channel. `origins.py` says what the origin of the runs forbids.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ class Stability(Struct, frozen=True):
         proved = any(self._runs_of(pattern) for pattern in patterns)
         for pattern in [each for each in patterns if not is_whole_type(each.pattern)]:
             if proved and self._is_of_uncounted(pattern):
-                # What only unreviewed runs used proves nothing; beside proved names it is written.
+                # What only unreviewed runs used proves nothing; next to proved names it is written.
                 continue
             is_rare = (
                 self.makers is not None

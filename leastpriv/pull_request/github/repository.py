@@ -66,7 +66,7 @@ _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
 _RESUMED = "The branch was left alone for a while; it follows the evidence again."
 _HELD_MARKER = "<!-- leastpriv:held v=1 -->"
 _HELD = (
-    "**Held for now.** {reason} The pull request stays open as an earlier run made it: merge it"
+    "**Held for now.** {reason} The pull request remains open as an earlier run made it: merge it"
     " only after that."
 )
 """The comment that says why the changes wait."""

@@ -170,7 +170,7 @@ class WorkflowRuns:
     def _read_pull_request_target_runs(self) -> tuple[tuple[datetime, datetime], ...]:
         """Returns start and end of the newest runs of `pull_request_target`.
 
-        None where the token may not read them: what GitHub does not tell lowers no origin.
+        None where the token may not read them: what GitHub does not say lowers no origin.
         """
         from github import GithubException
 

@@ -225,8 +225,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _default(entry: Mapping[str, object]) -> str:
+    if entry.get("required"):
+        return " (required)"
     default = entry.get("default")
-    return " (required)" if entry.get("required") else f" (default `{default}`)" if default else ""
+    return f" (default `{default}`)" if default else ""
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 LAB_VENV := .lab/venv
 LAB_STAMP := $(LAB_VENV)/.installed
-# A file's tests stay together, since they share what they started, and run in the order of the folders: by their number,
-# as xdist would sort them, the few long ones came last, on one core.
+# A file's tests run in one process, since they share what they started. The long files at the top of tests/ come first
+# (tests/conftest.py), then the folders in order: sorted by their number of tests, as xdist does, long files came last, on one core.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)

@@ -407,6 +407,8 @@ def answer_commands(content: PullRequestContent, target: Target, published: Publ
     host = target.repository.github if target.repository else None
     if host is None or not (published.url and text):
         return ""
+    if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
+        return ""
     try:
         host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)
     except PullRequestError as error:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from msgspec import Struct
 
@@ -107,6 +107,29 @@ class Publication(Struct, frozen=True):
         proposed.
         """
         return all(read(path) == content for path, content in self.files.items())
+
+
+class TargetFiles(Struct, frozen=True):
+    """The files that belong to one branch with a proposal."""
+
+    branch: str
+    policies: tuple[str, ...] = ()
+    """Policy files, whose last change counts."""
+    others: tuple[str, ...] = ()
+    """Further files that the run may read on the base, or write on the branch."""
+
+    def with_files(self, policy: str, others: Iterable[str]) -> Self:
+        """Returns the files of the branch with those of a further target."""
+        return type(self)(
+            branch=self.branch,
+            policies=(*self.policies, policy),
+            others=tuple(dict.fromkeys([*self.others, *others])),
+        )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files."""
+        return (*self.policies, *self.others)
 
 
 class PublishResult(Struct, frozen=True):

@@ -39,6 +39,7 @@ from leastpriv.pull_request.models import (
     OriginLookup,
     Publication,
     PublishResult,
+    TargetFiles,
 )
 from tests.fakes.replace import replace
 
@@ -150,6 +151,9 @@ class Reviews:
     def github(self) -> Reviews:
         """The repository itself."""
         return self
+
+    def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
+        """There is nothing to read."""
 
     @property
     def branches(self) -> Reviews:

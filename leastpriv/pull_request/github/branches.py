@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import Connection, found_or, translate_github_errors
+from leastpriv.pull_request.github.snapshot import BranchHead, Snapshot
 from leastpriv.pull_request.lifecycle import ProposalBranch
 from leastpriv.pull_request.models import FingerprintFunction
 
@@ -50,11 +51,36 @@ class Branches:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
-        # Each is requested once.
-        self._content_of, self._files_of = cache(self._fetch), cache(self._list_files)
+        # Each is requested once, or known by the snapshot of the run.
+        self._files_of = cache(self._list_files)
+        self._contents: dict[tuple[str, str], bytes | None] = {}
+        self._changed: dict[tuple[str, str], datetime | None] = {}
+        self._heads: dict[str, BranchHead | None] = {}
+        self._base_heads: dict[str, str] = {}
+
+    def use_snapshot(self, snapshot: Snapshot) -> None:
+        """Answers `read`, `last_changed` and `known_head` from what was read together."""
+        self._contents.update(snapshot.files)
+        self._changed.update(snapshot.changed)
+        self._heads.update(snapshot.heads)
+
+    def known_head(self, branch: str) -> BranchHead | None:
+        """Returns the head of a branch as the snapshot of the run has it.
+
+        Raises:
+            KeyError: the snapshot lacks the branch.
+        """
+        return self._heads[branch]
+
+    def base_head(self, base: str = "") -> tuple[str, str]:
+        """Returns name and commit of a base branch, requested once in a run."""
+        name = base or self._repository.default_branch
+        if name not in self._base_heads:
+            self._base_heads[name] = self.branch_head(name)[1]
+        return name, self._base_heads[name]
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
-        """Returns name and commit of the branch `base`, or of the default branch."""
+        """Returns name and commit of the branch `base` now, or of the default branch."""
         name = base or self._repository.default_branch
         commit = self.commit_at(name)
         if commit is None:
@@ -74,7 +100,10 @@ class Branches:
         """Returns the content of a file in a commit, requested once; None if the commit lacks
         it.
         """
-        return self._content_of(commit, path)
+        name = (commit, path)
+        if name not in self._contents:
+            self._contents[name] = self._fetch(commit, path)
+        return self._contents[name]
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
         """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of
@@ -90,9 +119,12 @@ class Branches:
         A commit of a pull request counts from its merge, which may be much later than the commit
         itself.
         """
-        with translate_github_errors(f"reading the history of {path}"):
-            newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
-            return max(_commit_times(newest)) if newest else None
+        name = (commit, path)
+        if name not in self._changed:
+            with translate_github_errors(f"reading the history of {path}"):
+                newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
+                self._changed[name] = max(_commit_times(newest)) if newest else None
+        return self._changed[name]
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty if it has none or no longer exists."""

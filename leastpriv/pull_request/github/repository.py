@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -10,15 +10,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
+from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
 from leastpriv.pull_request.github.pull_requests import OtherPullRequest, PullRequests
-from leastpriv.pull_request.github.state_branch import BranchStateStore
+from leastpriv.pull_request.github.snapshot import BranchHead, read_snapshot
+from leastpriv.pull_request.github.state_branch import BranchStateStore, StateBranch
 from leastpriv.pull_request.github.tracking_issue import TrackingIssues
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
     HELD_LABEL,
+    ClosedPullRequest,
     Holds,
     OpenPullRequest,
     PlannedStep,
@@ -33,6 +36,7 @@ from leastpriv.pull_request.models import (
     Publication,
     PublishResult,
     PullRequestOperation,
+    TargetFiles,
     commit_message,
 )
 
@@ -82,6 +86,9 @@ class GitHubRepository:
         self._connection = connection
         self.branches = Branches(connection)
         self.pull_requests = PullRequests(connection)
+        # One of each serves all targets of a run.
+        self._state_branches: dict[str, StateBranch] = {}
+        self._workflow_runs: dict[tuple[str, tuple[str, ...]], WorkflowRuns] = {}
 
     @property
     def github(self) -> Self:
@@ -94,8 +101,17 @@ class GitHubRepository:
         return not self._connection.repository.private
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
-        """Returns name and commit of the branch `base`, or of the default branch."""
-        return self.branches.branch_head(base)
+        """Returns name and commit of the branch `base`, or of the default branch, as the run first
+        read it.
+        """
+        return self.branches.base_head(base)
+
+    def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
+        """Reads the branches, pull requests and files of all targets with few requests."""
+        name, base_sha = self.branch_head(base)
+        snapshot = read_snapshot(self._connection, name, base_sha, targets)
+        self.branches.use_snapshot(snapshot)
+        self.pull_requests.use_snapshot(snapshot.pulls)
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file in a commit; None if the commit lacks it."""
@@ -115,16 +131,20 @@ class GitHubRepository:
 
     def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> BranchStateStore:
         """Returns a file of a separate branch as the store of state."""
-        return BranchStateStore(
-            self._connection, branch=branch, path=path, title=title, max_bytes=max_bytes
-        )
+        if branch not in self._state_branches:
+            self._state_branches[branch] = StateBranch(self._connection, branch)
+        return self._state_branches[branch].store(path, title, max_bytes)
 
     def origin_lookup(self, base: str, reviewed_refs: tuple[str, ...] = ()) -> OriginLookup:
         """Returns what finds the origins of runs, compared with `base` (empty: the default branch)
         and the input `reviewed-refs`.
         """
         name = base or self._connection.repository.default_branch
-        runs = WorkflowRuns(self._connection, self.branches, name, reviewed_refs)
+        if (name, reviewed_refs) not in self._workflow_runs:
+            self._workflow_runs[name, reviewed_refs] = WorkflowRuns(
+                self._connection, self.branches, name, reviewed_refs
+            )
+        runs = self._workflow_runs[name, reviewed_refs]
         return OriginLookup(runs.origin_by_login, runs.origin)
 
     def tracking_issues(self) -> TrackingIssues:
@@ -135,7 +155,10 @@ class GitHubRepository:
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the
         reason.
         """
-        base, base_sha = self.branch_head(publication.base)
+        unchanged = self._unchanged(publication)
+        if unchanged:
+            return unchanged
+        base, base_sha = self.branches.branch_head(publication.base)
         expected = publication.expected_base or base_sha
         paths = {publication.path, *publication.files} if expected != base_sha else ()
         if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
@@ -167,7 +190,7 @@ class GitHubRepository:
             ),
             branch,
             pulls.own,
-            [each for each in same_scope if each.declined],
+            _declined(closed, publication.fingerprint),
         )
         work = _PlannedWork(
             branches=self.branches,
@@ -180,6 +203,81 @@ class GitHubRepository:
             other=pulls.other,
         )
         return work.execute(planned)
+
+    def _unchanged(self, publication: Publication) -> PublishResult | None:
+        """Returns the result if the snapshot of the run shows that nothing is to be written.
+
+        None: there is no snapshot, or something may have to be written.
+        """
+        base, base_sha = self.branch_head(publication.base)
+        try:
+            head = self.branches.known_head(publication.branch)
+        except KeyError:
+            return None
+        if publication.expected_base not in ("", base_sha) or publication.branch == base:
+            return None
+        changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
+        branch = None
+        if head:
+            path = publication.path
+            is_on_base = self.read(head.sha, path) == self.read(base_sha, path)
+            if is_on_base or (changes and not self._is_proposal(publication, head)):
+                return None
+            branch = ProposalBranch(
+                head=head.sha,
+                is_own=True,
+                has_own_commits=True,
+                fingerprint=trailer_fingerprint(head.message),
+            )
+        pulls = self.pull_requests.known_of_branch(publication.branch, base)
+        closed: tuple[ClosedPullRequest, ...] = ()
+        if pulls.own is None:
+            closed = self.pull_requests.closed(publication.branch, publication.base)
+        wanted = WantedProposal(
+            fingerprint=publication.fingerprint,
+            base=base,
+            changes=changes,
+            holds=publication.holds,
+        )
+        planned = plan_step(wanted, branch, pulls.own, _declined(closed, publication.fingerprint))
+        work = _PlannedWork(
+            branches=self.branches,
+            pull_requests=self.pull_requests,
+            publication=publication,
+            base=base,
+            base_sha=base_sha,
+            branch=branch,
+            opened=pulls.own,
+            other=pulls.other,
+        )
+        return work.execute(planned) if work.writes_nothing(planned) else None
+
+    def _is_proposal(self, publication: Publication, head: BranchHead) -> bool:
+        """Whether a branch is one commit on the base's history that makes the changes of the
+        proposal and no others.
+        """
+        if head.ahead_by != 1 or len(head.parents) != 1:
+            return False
+        if trailer_fingerprint(head.message) != publication.fingerprint:
+            return False
+        changed = [
+            path
+            for path, content in publication.files.items()
+            if self.read(head.parents[0], path) != content
+        ]
+        return head.changed_files == len(changed) and publication.is_part_of(
+            lambda path: self.read(head.sha, path)
+        )
+
+
+def _declined(
+    closed: Iterable[ClosedPullRequest], fingerprint: str
+) -> tuple[ClosedPullRequest, ...]:
+    """Returns the declined pull requests of the same principal and policy file."""
+    scope = fingerprint_scope(fingerprint)
+    return tuple(
+        each for each in closed if each.declined and fingerprint_scope(each.fingerprint) == scope
+    )
 
 
 class _PlannedWork(Struct, frozen=True):
@@ -194,6 +292,20 @@ class _PlannedWork(Struct, frozen=True):
     opened: OpenPullRequest | None
     other: OtherPullRequest | None
     """Another author's pull request of the branch into the base."""
+
+    def writes_nothing(self, planned: PlannedStep) -> bool:
+        """Whether the step changes nothing, as the snapshot of the run shows it."""
+        if planned.step is PullRequestStep.HOLD and self.opened:
+            has_comment = self.pull_requests.has_comment(
+                self.opened.number, _HELD_MARKER, _HELD.format(reason=planned.comment)
+            )
+            return has_comment and self.opened.has_label(HELD_LABEL)
+        is_resumed = (
+            planned.is_current
+            and self.opened is not None
+            and (self.opened.has_label(EDITED_LABEL) or self.opened.has_label(HELD_LABEL))
+        )
+        return planned.step is PullRequestStep.NOTHING and not is_resumed
 
     def execute(self, planned: PlannedStep) -> PublishResult:
         """Executes a planned step and returns the result."""
@@ -219,6 +331,8 @@ class _PlannedWork(Struct, frozen=True):
                 return self._write_branch(planned.declined)
             case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
                 return self._write_pull_request(head, planned.declined)
+            case PullRequestStep.HOLD if self.opened and self.writes_nothing(planned):
+                return replace(unchanged, operation=PullRequestOperation.HELD)
             case PullRequestStep.HOLD if self.opened:
                 comment = _HELD.format(reason=planned.comment)
                 self.pull_requests.upsert_comment(

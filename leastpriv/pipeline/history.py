@@ -52,6 +52,7 @@ from leastpriv.pull_request.lifecycle import (
     ClosedPullRequest,
     CommentCommand,
     fingerprint_scope,
+    is_reverted_by,
 )
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.escape import code, prose
@@ -204,6 +205,8 @@ def target_history(
         "what people said in comments",
     )
     own = [each for each in closed if fingerprint_scope(each.fingerprint) == scope_ids[-1]]
+    with_reverts = partial(_with_reverts, host, target, base, own, changed)
+    own = requests.get(with_reverts, own, "whether a merged proposal was reverted")
     # Missing permission -> pull request that removed it, as the store has it or else the
     # repository.
     keys = {
@@ -345,6 +348,34 @@ def _new_declines(
         )
         if (each.declined or (each.reconsidered and before)) and is_news:
             found[each.number] = decline
+    return found
+
+
+def _with_reverts(
+    host: GitHubRepository,
+    target: Target,
+    base: str,
+    closed: Sequence[ClosedPullRequest],
+    changed: datetime | None,
+) -> list[ClosedPullRequest]:
+    """Returns closed pull requests; a merged one that a later commit reverts is a declined one."""
+    merged = [
+        each.merged_at
+        for each in closed
+        if each.merged_at and changed and each.merged_at < changed and not each.reconsidered
+    ]
+    if not merged:
+        return list(closed)
+    commit = base or host.branch_head(target.settings.base)[1]
+    messages = host.branches.messages_since(commit, target.policy_path, min(merged))
+    found: list[ClosedPullRequest] = []
+    for each in closed:
+        is_reverted = (
+            each.merged_at in merged
+            and not each.reconsidered
+            and any(is_reverted_by(each, message, host.full_name) for message in messages)
+        )
+        found.append(replace(each, declined=True, undone=False) if is_reverted else each)
     return found
 
 

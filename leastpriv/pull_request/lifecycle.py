@@ -123,7 +123,7 @@ class ClosedPullRequest(Struct, frozen=True):
     changes: tuple[str, ...] = ()
     """Ids of its changes."""
     reconsidered: bool = False
-    """It was not merged, and its label allows its changes to be proposed again."""
+    """Its label allows its changes to be proposed again."""
     undone: bool = False
     """It was merged, this program closed it, or its changes are to be reconsidered: an earlier
     decline no longer counts.
@@ -134,6 +134,25 @@ class ClosedPullRequest(Struct, frozen=True):
     """Aware, UTC; None if it was not merged."""
     changed_at: datetime = UNKNOWN_TIME
     """Time of its last change, such as of its labels (aware, UTC)."""
+
+
+_REVERTED_COMMIT = re.compile(r"^This reverts commit ([0-9a-f]{7,40})\b", re.MULTILINE)
+"""What `git revert` writes (https://git-scm.com/docs/git-revert)."""
+_REVERTED_PULL_REQUEST = re.compile(r"^Reverts (?:([\w.-]+/[\w.-]+))?#(\d+)\b", re.MULTILINE)
+"""What the button "Revert" of GitHub writes into a pull request, whose text a squash keeps."""
+
+
+def is_reverted_by(pull: ClosedPullRequest, message: str, repository: str) -> bool:
+    """Whether the message of a commit says that it reverts a merged pull request of a repository
+    (`owner/name`).
+    """
+    commits = _REVERTED_COMMIT.findall(message)
+    if pull.merge_commit and any(pull.merge_commit.startswith(sha) for sha in commits):
+        return True
+    return any(
+        int(number) == pull.number and named.lower() in ("", repository.lower())
+        for named, number in _REVERTED_PULL_REQUEST.findall(message)
+    )
 
 
 class Hold(Struct, frozen=True):

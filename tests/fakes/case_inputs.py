@@ -193,6 +193,15 @@ class Reviews:
         """There is no file."""
         return None
 
+    @property
+    def full_name(self) -> str:
+        """A name."""
+        return "acme/orders"
+
+    def messages_since(self, commit: str, path: str, time: datetime) -> Sequence[str]:  # noqa: ARG002
+        """There is no commit."""
+        return ()
+
     def parent_of(self, commit: str) -> str:  # noqa: ARG002
         """There is no commit."""
         return ""

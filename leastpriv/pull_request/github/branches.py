@@ -43,6 +43,7 @@ _MAX_FILES = 20
 quota.
 """
 _MAX_VERSIONS = 50
+_MAX_MESSAGES = 100
 
 
 class Branches:
@@ -125,6 +126,14 @@ class Branches:
                 newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
                 self._changed[name] = max(_commit_times(newest)) if newest else None
         return self._changed[name]
+
+    def messages_since(self, commit: str, path: str, time: datetime) -> tuple[str, ...]:
+        """Returns the messages of the newest 100 commits that changed a file after a time (aware),
+        as of a commit.
+        """
+        with translate_github_errors(f"reading the history of {path}"):
+            commits = self._repository.get_commits(sha=commit, path=path, since=time)
+            return tuple(each.commit.message for each in islice(commits, _MAX_MESSAGES))
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty if it has none or no longer exists."""

@@ -96,6 +96,11 @@ class GitHubRepository:
         return self
 
     @property
+    def full_name(self) -> str:
+        """Owner and name."""
+        return self._connection.repository.full_name
+
+    @property
     def is_public(self) -> bool:
         """Whether the repository is public."""
         return not self._connection.repository.private

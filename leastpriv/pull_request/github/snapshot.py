@@ -7,12 +7,14 @@ is judged by fresh requests.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.github.client import Connection, translate_github_errors
@@ -84,19 +86,18 @@ class _Reader:
 
     def read_branches(self, branches: Sequence[str]) -> None:
         """Reads heads and pull requests of some branches."""
-        values = {f"b{number}": branch for number, branch in enumerate(branches)}
-        values |= {f"r{number}": f"refs/heads/{branch}" for number, branch in enumerate(branches)}
-        parts = []
-        for number in range(len(branches)):
+        parts = ["id"]
+        for number, branch in enumerate(branches):
             parts.append(
-                f"p{number}: pullRequests(headRefName: $b{number}, first: {_MAX_PULLS},"
+                f"p{number}: pullRequests(headRefName: {_literal(branch)}, first: {_MAX_PULLS},"
                 " orderBy: {field: UPDATED_AT, direction: DESC}) { totalCount nodes { ...pull } }"
             )
             parts.append(
-                f"r{number}: object(expression: $r{number}) {{ ... on Commit {{ oid message"
-                " changedFilesIfAvailable parents(first: 2) { nodes { oid } } } }"
+                f"r{number}: object(expression: {_literal(f'refs/heads/{branch}')})"
+                " { ... on Commit { oid message changedFilesIfAvailable"
+                " parents(first: 2) { nodes { oid } } } }"
             )
-        found = self._ask(["id", *parts], values, PULL_REQUEST_FIELDS)
+        found = self._ask(parts, PULL_REQUEST_FIELDS)
         for number, branch in enumerate(branches):
             self.heads[branch] = _head(found[f"r{number}"])
             listed = found[f"p{number}"]
@@ -107,44 +108,36 @@ class _Reader:
 
     def read_distances(self, base: str, branches: Sequence[str]) -> None:
         """Reads by how many commits existing branches are ahead of the base."""
-        values = {f"b{number}": branch for number, branch in enumerate(branches)}
-        values["base"] = f"refs/heads/{base}"
         compared = " ".join(
-            f"c{number}: compare(headRef: $b{number}) {{ aheadBy }}"
-            for number in range(len(branches))
+            f"c{number}: compare(headRef: {_literal(branch)}) {{ aheadBy }}"
+            for number, branch in enumerate(branches)
         )
-        found = self._ask([f"ref(qualifiedName: $base) {{ {compared} }}"], values)
+        name = _literal(f"refs/heads/{base}")
+        found = self._ask([f"ref(qualifiedName: {name}) {{ {compared} }}"])
         for number, branch in enumerate(branches):
             comparison = (found["ref"] or {}).get(f"c{number}")
             head = self.heads[branch]
             if comparison is None or head is None:
                 self.heads.pop(branch)
                 continue
-            self.heads[branch] = BranchHead(
-                sha=head.sha,
-                message=head.message,
-                parents=head.parents,
-                changed_files=head.changed_files,
-                ahead_by=comparison["aheadBy"],
-            )
+            self.heads[branch] = replace(head, ahead_by=comparison["aheadBy"])
 
     def read_files(self, names: Sequence[tuple[str, str]]) -> None:
         """Reads files, each named by commit and path."""
-        values = {f"f{number}": path for number, (_, path) in enumerate(names)}
         commits = tuple(dict.fromkeys(sha for sha, _ in names))
         parts = []
         for place, commit in enumerate(commits):
-            values[f"c{place}"] = commit
             entries = " ".join(
-                f"f{number}: file(path: $f{number}) {{ mode object {{ ... on Blob {{ oid"
+                f"f{number}: file(path: {_literal(path)}) {{ mode object {{ ... on Blob {{ oid"
                 " isTruncated text } } }"
-                for number, (sha, _) in enumerate(names)
+                for number, (sha, path) in enumerate(names)
                 if sha == commit
             )
             parts.append(
-                f"c{place}: object(expression: $c{place}) {{ ... on Commit {{ {entries} }} }}"
+                f"c{place}: object(expression: {_literal(commit)})"
+                f" {{ ... on Commit {{ {entries} }} }}"
             )
-        found = self._ask(parts, values)
+        found = self._ask(parts)
         for number, name in enumerate(names):
             entry = found[f"c{commits.index(name[0])}"][f"f{number}"]
             if entry is None:
@@ -156,31 +149,33 @@ class _Reader:
 
     def read_changes(self, commit: str, paths: Sequence[str]) -> None:
         """Reads when files were last changed, as of a commit."""
-        values = {f"f{number}": path for number, path in enumerate(paths)}
         histories = " ".join(
-            f"h{number}: history(first: 1, path: $f{number}) {{ nodes {{ committedDate"
+            f"h{number}: history(first: 1, path: {_literal(path)}) {{ nodes {{ committedDate"
             " associatedPullRequests(first: 10) { nodes { mergedAt } } } }"
-            for number in range(len(paths))
+            for number, path in enumerate(paths)
         )
-        values["commit"] = commit
-        found = self._ask(
-            [f"object(expression: $commit) {{ ... on Commit {{ {histories} }} }}"], values
-        )
+        name = _literal(commit)
+        found = self._ask([f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"])
         for number, path in enumerate(paths):
             nodes = found["object"][f"h{number}"]["nodes"]
             self.changed[commit, path] = _changed(nodes[0]) if nodes else None
 
-    def _ask(self, parts: Sequence[str], values: Mapping[str, str], more: str = "") -> Any:
+    def _ask(self, parts: Sequence[str], fragments: str = "") -> Any:
         """Sends one query for fields of the repository; returns them."""
         owner, _, name = self._connection.repository.full_name.partition("/")
-        declared = " ".join(f"${key}: String!" for key in ("owner", "name", *values))
         query = (
-            f"query({declared}) {{ repository(owner: $owner, name: $name)"
-            f" {{ {' '.join(parts)} }} }}{more}"
+            f"query {{ repository(owner: {_literal(owner)}, name: {_literal(name)})"
+            f" {{ {' '.join(parts)} }} }}{fragments}"
         )
-        variables = {"owner": owner, "name": name, **values}
-        _, answer = self._connection.repository.requester.graphql_query(query, variables)
+        _, answer = self._connection.repository.requester.graphql_query(query, {})
         return answer["data"]["repository"]
+
+
+def _literal(text: str) -> str:
+    """Returns a string of GraphQL, whose escapes are those of JSON (spec.graphql.org, "String
+    Value").
+    """
+    return json.dumps(text, ensure_ascii=False)
 
 
 def read_snapshot(

@@ -24,6 +24,8 @@ from tests.pull_request.github.test_repository import (
 )
 
 CONTENTS = {
+    'iam/quoted "name" \\ {}.json': b"{}\n",
+    "iam/\N{SNOWMAN}\N{GRINNING FACE}.json": b"{}\n",
     "iam/plain.json": b'{"Version": "2012-10-17"}\n',
     "iam/line-ends.json": b"{}\r\n\r\n",
     "iam/no-end.json": b"{}",

@@ -201,6 +201,10 @@ class WantedProposal(Struct, frozen=True):
     """Whether the proposal changes the base."""
     holds: Holds = Holds()
     """What holds changes back; empty if the base holds the branch's changes already."""
+    former_scopes: frozenset[str] = frozenset()
+    """Scopes of fingerprints that proposals of the same policy had, under earlier names of its
+    file.
+    """
 
 
 class PlannedStep(Struct, frozen=True):
@@ -228,11 +232,8 @@ def plan_step(
         return PlannedStep(
             PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`."
         )
-    if (
-        branch
-        and branch.fingerprint
-        and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint)
-    ):
+    scopes = {fingerprint_scope(wanted.fingerprint), *wanted.former_scopes}
+    if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) not in scopes:
         other = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
             return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {other}.")

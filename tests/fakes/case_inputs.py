@@ -185,6 +185,13 @@ class Reviews:
         """There is no pull request."""
         return ()
 
+    def opened(self, branch: str, base: str) -> None:
+        """There is no pull request."""
+
+    def earlier_names(self, commit: str, path: str) -> Sequence[str]:  # noqa: ARG002
+        """The file was not moved."""
+        return ()
+
     def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:  # noqa: ARG002
         """There is no comment."""
         return ()

@@ -136,6 +136,12 @@ class PullRequests:
             return self.of_branch(branch, base)
         return self._open_pull_requests(self._pulls[branch], base)
 
+    def opened(self, branch: str, base: str) -> OpenPullRequest | None:
+        """Returns the program's open pull request of the branch, as `known_of_branch`; an empty
+        `base` is the default branch.
+        """
+        return self.known_of_branch(branch, base or self._repository.default_branch).own
+
     def list_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the program's own closed pull requests of the branch into `base` that held a
         proposal: the newest 100, newest first.
@@ -377,7 +383,7 @@ class PullRequests:
         """Returns the commands under the open pull request of the branch and its latest closed
         ones; an empty `base` is the default branch.
         """
-        opened = self.known_of_branch(branch, base or self._repository.default_branch).own
+        opened = self.opened(branch, base)
         numbers = [opened.number] if opened else []
         numbers += [each.number for each in self.closed(branch, base)[:_MAX_CLOSED_READ]]
         return self.commands(dict.fromkeys(numbers))

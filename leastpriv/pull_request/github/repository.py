@@ -134,6 +134,10 @@ class GitHubRepository:
         """Returns the content of a file at a time (aware), as of a commit."""
         return self.branches.read_at(commit, path, time)
 
+    def earlier_names(self, commit: str, path: str) -> tuple[str, ...]:
+        """Returns the paths that a file had before it was moved, as of a commit."""
+        return self.branches.earlier_names(commit, path)
+
     def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> BranchStateStore:
         """Returns a file of a separate branch as the store of state."""
         if branch not in self._state_branches:
@@ -172,15 +176,15 @@ class GitHubRepository:
             )
         if publication.branch == base:
             raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
-        scope = fingerprint_scope(publication.fingerprint)
         changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
-        branch = self.branches.proposal_branch(
-            publication.branch, base_sha, publication.path, publication.fingerprint_for
-        )
+        branch = self.branches.proposal_branch(publication, base_sha)
         pulls = self.pull_requests.of_branch(publication.branch, base)
         closed = () if pulls.own else self.pull_requests.list_closed(publication.branch, base)
-        same_scope = [each for each in closed if fingerprint_scope(each.fingerprint) == scope]
-        if branch and branch.merged and any(each.merged_at for each in same_scope):
+        has_merged = any(
+            each.merged_at and fingerprint_scope(each.fingerprint) in publication.scopes
+            for each in closed
+        )
+        if branch and branch.merged and has_merged:
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
         is_on_base = branch is not None and all(
@@ -192,10 +196,11 @@ class GitHubRepository:
                 base=base,
                 changes=changes,
                 holds=Holds() if is_on_base else publication.holds,
+                former_scopes=publication.scopes,
             ),
             branch,
             pulls.own,
-            _declined(closed, publication.fingerprint),
+            _declined(closed, publication),
         )
         work = _PlannedWork(
             branches=self.branches,
@@ -243,8 +248,9 @@ class GitHubRepository:
             base=base,
             changes=changes,
             holds=publication.holds,
+            former_scopes=publication.scopes,
         )
-        planned = plan_step(wanted, branch, pulls.own, _declined(closed, publication.fingerprint))
+        planned = plan_step(wanted, branch, pulls.own, _declined(closed, publication))
         work = _PlannedWork(
             branches=self.branches,
             pull_requests=self.pull_requests,
@@ -276,12 +282,13 @@ class GitHubRepository:
 
 
 def _declined(
-    closed: Iterable[ClosedPullRequest], fingerprint: str
+    closed: Iterable[ClosedPullRequest], publication: Publication
 ) -> tuple[ClosedPullRequest, ...]:
     """Returns the declined pull requests of the same principal and policy file."""
-    scope = fingerprint_scope(fingerprint)
     return tuple(
-        each for each in closed if each.declined and fingerprint_scope(each.fingerprint) == scope
+        each
+        for each in closed
+        if each.declined and fingerprint_scope(each.fingerprint) in publication.scopes
     )
 
 

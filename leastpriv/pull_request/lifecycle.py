@@ -155,6 +155,10 @@ def is_reverted_by(pull: ClosedPullRequest, message: str, repository: str) -> bo
     )
 
 
+IN_USE = ""
+"""In place of a guard: what a change would have removed is in use."""
+
+
 class Hold(Struct, frozen=True):
     """Why a change waits, and until when: a sentence."""
 
@@ -168,27 +172,42 @@ class Holds(Struct, frozen=True):
     for_now: Mapping[str, Hold] = {}
     """Id of a change -> the guard that holds it back for now."""
     lasting: Mapping[str, str] = {}
-    """Id of a change -> the guard that keeps what it would have changed."""
+    """Id of a change -> the guard that keeps what it would have changed, or `IN_USE`."""
     hidden: Hold | None = None
     """Why the evidence may hide a change that no guard names; None: it does not."""
 
     def hold(self, changes: Sequence[str]) -> Hold | None:
-        """Returns why the changes of a pull request wait; None if none of them does.
+        """Returns why the changes of a pull request wait; None if they do not, or if one of them is
+        no longer to be made.
 
         Without ids of changes, anything that is held back for now counts.
         """
+        if any(each in self.lasting for each in changes):
+            return None
         named = changes or tuple(self.for_now)
         holds = Counter(self.for_now[each] for each in named if each in self.for_now)
         if holds:
             return holds.most_common(1)[0][0]
-        if changes and all(each in self.lasting for each in changes):
-            return None
         return self.hidden
 
-    def lasting_guards(self, changes: Sequence[str]) -> tuple[str, ...]:
-        """Returns the guards that keep what the changes of a pull request would have changed."""
+    def closing_reason(self, changes: Sequence[str]) -> str:
+        """Returns why a pull request with these changes is closed, in Markdown."""
         guards = {self.lasting[each] for each in changes if each in self.lasting}
-        return tuple(sorted(guards))
+        waits = any(each in self.for_now for each in changes)
+        named = ", ".join(f"`{guard}`" for guard in sorted(guards - {IN_USE}))
+        if not named and not waits:
+            return "No change is left: the policy on the base branch now matches the evidence."
+        reasons = ["It proposes what is no longer to be changed."]
+        if IN_USE in guards:
+            reasons.append("A part is in use now.")
+        if named:
+            reasons.append(f"A part is kept now (guards: {named}).")
+        if waits:
+            reasons.append(
+                "The rest is held back for now: it comes in a new pull request when its guards"
+                " pass."
+            )
+        return " ".join(reasons)
 
 
 class WantedProposal(Struct, frozen=True):

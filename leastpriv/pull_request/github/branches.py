@@ -90,6 +90,12 @@ class Branches:
             self._base_heads[name] = self.branch_head(name)[1]
         return name, self._base_heads[name]
 
+    def renew_base_head(self, base: str = "") -> tuple[str, str]:
+        """Returns name and commit of a base branch now, which `base_head` then gives too."""
+        name, commit = self.branch_head(base)
+        self._base_heads[name] = commit
+        return name, commit
+
     def branch_head(self, base: str = "") -> tuple[str, str]:
         """Returns name and commit of the branch `base` now, or of the default branch."""
         name = base or self._repository.default_branch

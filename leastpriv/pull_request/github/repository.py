@@ -75,8 +75,6 @@ _HELD = (
 )
 """The comment that says why the changes wait."""
 _GOES_ON = "The changes were held back for a while; the pull request follows the evidence again."
-_KEPT = "No change is left: what it would have changed is kept now (guards: {guards})."
-_CLOSED = "No change is left: the policy on the base branch now matches the evidence."
 
 
 class GitHubRepository:
@@ -112,8 +110,10 @@ class GitHubRepository:
         return self.branches.base_head(base)
 
     def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
-        """Reads the branches, pull requests and files of all targets with few requests."""
-        name, base_sha = self.branch_head(base)
+        """Reads the branches, pull requests and files of all targets with few requests, as of the
+        present head of the base.
+        """
+        name, base_sha = self.branches.renew_base_head(base)
         snapshot = read_snapshot(self._connection, name, base_sha, targets)
         self.branches.use_snapshot(snapshot)
         self.pull_requests.use_snapshot(snapshot.pulls)
@@ -352,7 +352,8 @@ class _PlannedWork(Struct, frozen=True):
                 )
                 return replace(unchanged, operation=PullRequestOperation.HELD)
             case PullRequestStep.CLOSE if self.opened:
-                self.pull_requests.close(self.opened.number, self._closing_comment(self.opened))
+                reason = self.publication.holds.closing_reason(self.opened.changes)
+                self.pull_requests.close(self.opened.number, reason)
                 self.branches.move_branch(name, head, None)
                 return replace(unchanged, operation=PullRequestOperation.CLOSED, head_sha="")
             case PullRequestStep.DELETE_BRANCH:
@@ -366,12 +367,6 @@ class _PlannedWork(Struct, frozen=True):
             case _ if planned.is_current:
                 self._resume()
         return unchanged
-
-    def _closing_comment(self, opened: OpenPullRequest) -> str:
-        guards = self.publication.holds.lasting_guards(opened.changes)
-        if not guards:
-            return _CLOSED
-        return _KEPT.format(guards=", ".join(f"`{guard}`" for guard in guards))
 
     def _result(
         self, operation: PullRequestOperation, head: str, *, reason: str = "", number: int = 0

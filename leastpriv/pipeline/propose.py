@@ -51,6 +51,7 @@ from leastpriv.pipeline.load_policies import (
     without_replaced,
 )
 from leastpriv.pipeline.publish import publish_all
+from leastpriv.pipeline.read_ahead import read_ahead
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.escalation_paths import (
@@ -123,6 +124,7 @@ def propose(
             )
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
+    read_ahead(targets)
     results = list(map(partial(_target_result, run, evidence, chain), targets))
     made = RunResult(
         (*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None

@@ -260,7 +260,7 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
         )
     try:
         whole = YAML(typ="rt", pure=True).load(BytesIO(raw))
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" on line {mark.line + 1}" if mark else ""
         why = getattr(error, "problem", "") or "it cannot be parsed"

@@ -370,11 +370,10 @@ def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[Non
     """Shows this package's progress on the console while the context is open, but no records of
     other packages.
     """
-    package_logger, root_logger = logging.getLogger(_PACKAGE), logging.getLogger()
-    handler, null_handler = (
-        ConsoleHandler(console, ignore_closed=ignore_closed),
-        logging.NullHandler(),
-    )
+    package_logger = logging.getLogger(_PACKAGE)
+    root_logger = logging.getLogger()
+    handler = ConsoleHandler(console, ignore_closed=ignore_closed)
+    null_handler = logging.NullHandler()
     level = package_logger.level
     package_logger.setLevel(logging.INFO)
     package_logger.addHandler(handler)

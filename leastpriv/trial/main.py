@@ -32,7 +32,8 @@ from leastpriv.trial.strategies import SessionPolicy, TrialRole
 _log = logging.getLogger(__name__)
 
 
-SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
+SESSION_POLICY = "session-policy"
+TRIAL_ROLE = "trial-role"
 
 
 def parse_settings(options: Namespace) -> TrialSettings | None:

@@ -385,3 +385,9 @@ def test_a_reader_s_session_is_named_by_the_run(environment: dict[str, str], nam
     assert AssumedRole(READER).named_by_run(environment).session_name == name
     weekly = AssumedRole(READER, session_name="weekly")
     assert weekly.named_by_run(environment).session_name == "weekly"
+
+
+@pytest.mark.parametrize("raw", [b"{\n [  {\n a: b } ] }", b"? {a: b}\n: 1\n", b"{{a: 1}: 2}"])
+def test_a_key_that_is_a_mapping_or_a_list_is_no_crash(raw: bytes) -> None:
+    with pytest.raises(InputError):
+        read_configuration(raw, "x")

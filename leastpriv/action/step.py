@@ -74,7 +74,8 @@ def step(
     run = checkout_context(settings, environment, runner, clock())
     if settings.mode is Mode.REVIEW:
         return review_step(run, connect_github(settings, runner, console), runner, console)
-    folder, summary = (runner.temporary or runner.workspace) / "leastpriv", runner.summary_file
+    folder = (runner.temporary or runner.workspace) / "leastpriv"
+    summary = runner.summary_file
     start = summary.stat().st_size if summary and summary.exists() else 0
 
     def write(result: RunResult, codes: Sequence[int] = ()) -> Path:
@@ -187,7 +188,8 @@ def action_main(
 MAX_FINDINGS = 9
 """GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read
 2026-11-26); one is left for other messages."""
-_MAX_TARGETS, _MAX_TARGET_FINDINGS = 3, 3
+_MAX_TARGETS = 3
+_MAX_TARGET_FINDINGS = 3
 """Of several targets: how many have annotations, and of how many findings each."""
 
 

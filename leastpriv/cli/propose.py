@@ -79,7 +79,8 @@ def command_target(found: Settings) -> Target:
     """
     policy = Path(found.policy.path)
     absolute = policy.parent.resolve() / policy.name
-    pointer, store = found.policy.pointer, None
+    pointer = found.policy.pointer
+    store = None
     if found.history_location:
         store = FolderStateStore(Path(found.history_location), *history_file(found.principal))
     if found.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
@@ -125,7 +126,8 @@ def targets_context(
             ) from error
     else:
         # The file that the one target of the options would have.
-        one, path = parse_settings(given), "leastpriv.yml"
+        one = parse_settings(given)
+        path = "leastpriv.yml"
         if Path(path).exists() and discover:
             raise InputError(
                 f"--discover would write {path}, which is there already: name it with --config."
@@ -245,7 +247,8 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
 def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
     from leastpriv.report.first_screen import first_screen, markdown
 
-    form, folder = options.format, options.output_dir
+    form = options.format
+    folder = options.output_dir
     content = result.single.content if result.single else None
     if content is None:
         print_text(stdout, run_summary(result, run.settings))
@@ -274,7 +277,8 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     from leastpriv.pipeline.review import report_review, run_review
 
     (target,) = run.targets
-    repository, disk = target.repository, RepositoryVersion.on_disk()
+    repository = target.repository
+    disk = RepositoryVersion.on_disk()
     if options.output_dir:
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
     if repository is None:

@@ -221,6 +221,11 @@ class _Reader(Struct, frozen=True):
         found = self.scope.definitions.get(address)
         if found is None:
             raise self.unknown_address()
+        if twice := self.scope.declared_twice.get(address):
+            raise self.error(
+                f"is declared in {' and in '.join(sorted(twice))}, which Terraform refuses: remove"
+                " one of them"
+            )
         return found.file, found.block
 
     def check(self, file: str, block: Block) -> None:

@@ -138,25 +138,42 @@ class ModuleScope:
     @cached_property
     def definitions(self) -> Mapping[tuple[str, ...], Definition]:
         """Address in parts -> definition."""
-        found: dict[tuple[str, ...], Definition] = {}
+        return dict(self._declared())
+
+    @cached_property
+    def declared_twice(self) -> Mapping[tuple[str, ...], tuple[str, str]]:
+        """Address in parts -> two files that declare it, which Terraform refuses; an override file
+        may repeat an address ("Override Files" of the Terraform language).
+        """
+        files: dict[tuple[str, ...], str] = {}
+        found: dict[tuple[str, ...], tuple[str, str]] = {}
+        for address, definition in self._declared():
+            if posixpath.splitext(definition.file)[0].endswith("override"):
+                continue
+            first = files.setdefault(address, definition.file)
+            if first != definition.file:
+                found[address] = (first, definition.file)
+        return found
+
+    def _declared(self) -> Iterator[tuple[tuple[str, ...], Definition]]:
         for file, body in self.files.items():
             for block in body.blocks:
-                if block.labels[0] == "locals":
+                kind = block.labels[0]
+                if kind == "locals":
                     for name, attribute in block.attributes.items():
-                        found["local", name] = Definition(file, block, attribute)
-                elif block.labels[0] == "variable":
-                    found["var", *block.labels[1:]] = Definition(
-                        file, block, block.attributes.get("default")
-                    )
-                elif block.labels[0] == "provider":
+                        yield ("local", name), Definition(file, block, attribute)
+                elif kind == "variable":
+                    default = block.attributes.get("default")
+                    yield ("var", *block.labels[1:]), Definition(file, block, default)
+                elif kind == "provider":
                     alias = block.attributes.get("alias")
                     parts = alias.value.parts if alias else ()
                     name = "".join(part.text for part in parts)
-                    found["provider", *block.labels[1:2], name] = Definition(file, block)
+                    yield ("provider", *block.labels[1:2], name), Definition(file, block)
+                elif kind == "resource":
+                    yield block.labels[1:], Definition(file, block)
                 else:
-                    labels = block.labels[1:] if block.labels[0] == "resource" else block.labels
-                    found[labels] = Definition(file, block)
-        return found
+                    yield block.labels, Definition(file, block)
 
     @cached_property
     def uses(self) -> Counter[tuple[str, str]]:

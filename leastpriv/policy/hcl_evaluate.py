@@ -37,7 +37,7 @@ from leastpriv.policy.syntax_tree import Member, Node, NodeKind, minified
 _CONSTANTS: Mapping[str, NodeKind] = {"text": "string", "number": "number", "literal": "literal"}
 _MOST_ALTERNATIVES = 16
 """Values of one choice; beyond that it is an unknown."""
-_DEEPEST = 110
+_DEEPEST = 80
 """Evaluations inside one another; real modules have some twenty."""
 _MADE = "an expression makes it"
 _RESOURCE = re.compile(r"\$\{((?:data\.)?[a-z0-9]+_\w+\.[\w-]+)\}")

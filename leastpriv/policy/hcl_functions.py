@@ -196,7 +196,7 @@ def _set_intersection(first: Node, *others: Node) -> Node:
     )
 
 
-def _slice(node: Node, start: Node, end: Node) -> Node:
+def _slice(node: Node, start: Node, end: Node) -> Node | None:
     if node.kind != "array":
         return None
     places = plain_text(start), plain_text(end)

@@ -26,6 +26,7 @@ from leastpriv.declared.models import (
     DeclaredResource,
     Place,
     Stack,
+    phases_of,
     tool_calls,
     transform_calls,
 )
@@ -224,13 +225,27 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     for each in before.resources:
         now = after.by_key.get(each.key)
         if now is None or not _is_same(now, each):
-            kept.append(replace(each, phases=(Phase.DELETE,)))
+            kept.append(replace(each, phases=phases_of(each, (Phase.DELETE,))))
     around = (*before.resources, *after.resources)
     if not (made or kept):
         after = replace(after, calls=(), reads=())
     return ChangedResources(
         replace(after, resources=tuple(made), around=after.resources),
         replace(after, resources=tuple(kept), calls=(), reads=(), around=around),
+    )
+
+
+_DELETING = frozenset({"cloudformation:DeleteStack", "cloudformation:DescribeStacks"})
+"""Calls of a tool that deletes a stack."""
+
+
+def deleted_stack(before: Declaration) -> ChangedResources:
+    """Returns what the deletion of a template does: it deletes the stack and what that has."""
+    deleted = before.with_phases(Phase.DELETE)
+    calls = [each for each in before.calls if each.permission.action in _DELETING]
+    return ChangedResources(
+        replace(before, resources=(), calls=(), reads=(), unknown={}, left_out=()),
+        replace(deleted, calls=(*calls, *before.later_calls), around=before.resources),
     )
 
 

@@ -217,7 +217,7 @@ class Declaration(Struct, frozen=True, dict=True):
         A data source is only read, and a resource that the template retains is not deleted.
         """
         changed = (
-            replace(each, phases=_phases_of(each, phases), changed=None) for each in self.resources
+            replace(each, phases=phases_of(each, phases), changed=None) for each in self.resources
         )
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
@@ -239,8 +239,10 @@ class Declaration(Struct, frozen=True, dict=True):
         )
 
 
-def _phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Those of some phases that a resource has."""
+def phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Returns those of some phases that a resource has: a data source is only read, and what the
+    template retains is not deleted.
+    """
     if resource.is_data:
         return tuple(each for each in phases if each is Phase.READ)
     if resource.properties.get("DeletionPolicy") == "Retain":

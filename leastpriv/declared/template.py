@@ -61,6 +61,8 @@ _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_LEVELS = 40
 _MOST_VARIANTS = 16
 """Ways in which unknown conditions decide about one resource."""
+_STEPS_OF_RESOURCE = 200
+"""What a resource costs with its needs: a budget has 5,000 resources."""
 _LONGEST_NAME = 2_048
 """Characters; a longer text names no resource of AWS."""
 _NESTED = "AWS::CloudFormation::Stack"
@@ -258,6 +260,7 @@ class _Template(Struct):
         for _ in range(_MOST_VARIANTS):
             if not pending:
                 break
+            self.budget.spend(steps=_STEPS_OF_RESOURCE)
             choice = _Choice(pending.pop(0))
             self.choice = choice
             properties = self._properties(entry)

@@ -138,18 +138,21 @@ def _deployment_of(named: StackFile, files: RepositoryFiles, read: ReadFile) -> 
 
 
 def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
+    """Reads one plan; one that asks for too much work has no resources, and says so."""
     from leastpriv.declared.plan import backend_calls, read_plan
 
     raw = read(name)
     if raw is None:
         raise InputError(f"The input plans names {name!r}, which is no file.")
-    made = read_plan(raw, name, role)
+    try:
+        made = read_plan(raw, name, role, place)
+    except TooLargeError as error:
+        made = Declaration(name, unknown={name: str(error)})
     state = RepositoryFiles.around(name, read).read(_STATE)
     if state is None:
         return replace(made, lacks_state=True)
-    calls, plan_calls = (
-        backend_calls(state, place, role, applies=applies) for applies in (True, False)
-    )
+    calls = backend_calls(state, place, role)
+    plan_calls = backend_calls(state, place, role, applies=False)
     return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
 
 

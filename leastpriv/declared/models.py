@@ -81,6 +81,8 @@ class DeclaredResource(Struct, frozen=True):
     """It has tags, or the whole stack has."""
     changed: frozenset[str] | None = None
     """Properties that an update changes; None: any."""
+    any_update: bool = False
+    """An update may change any property that the type can change, also one that is not set."""
     region: str = ""
     """Where that is another than the declaration's."""
     variant: str = ""
@@ -210,14 +212,19 @@ class Declaration(Struct, frozen=True, dict=True):
         read = (replace(each, phases=(Phase.READ,), changed=None) for each in self.resources)
         return replace(self, resources=tuple(read), calls=self.plan_calls)
 
-    def with_phases(self, *phases: Phase) -> Declaration:
+    def with_phases(self, *phases: Phase, any_update: bool = False) -> Declaration:
         """Returns the declaration with these phases for every resource, and the calls of a later
         deletion.
 
         A data source is only read, and a resource that the template retains is not deleted.
+
+        Args:
+            phases: of each resource.
+            any_update: an update may set what is not set now.
         """
         changed = (
-            replace(each, phases=phases_of(each, phases), changed=None) for each in self.resources
+            replace(each, phases=phases_of(each, phases), changed=None, any_update=any_update)
+            for each in self.resources
         )
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 

@@ -454,7 +454,18 @@ def _is_needed(
     paths = tuple(path for only, _, path in split if only in ("", phase))
     if not paths:
         return True
-    return any(_is_set(resource, path, action, arns) for path in paths if path != NEVER)
+    asking = [path for path in paths if path != NEVER]
+    if resource.any_update and phase is Phase.UPDATE and _is_own_service(action, kind):
+        return bool(asking)
+    return any(_is_set(resource, path, action, arns) for path in asking)
+
+
+def _is_own_service(action: str, kind: ResourceKind) -> bool:
+    """Whether an action is of the service that makes a type: of other services, only what is set
+    asks for one.
+    """
+    service = action.partition(":")[0]
+    return any(each.partition(":")[0] == service for each in making_actions(kind))
 
 
 def _is_of_absent_property(
@@ -504,6 +515,8 @@ def _needs_tags(action: str, resource: DeclaredResource, phase: Phase) -> bool:
     """Whether a phase sends tags by an action, or removes them."""
     if phase is Phase.DELETE:
         return False
+    if resource.any_update and phase is Phase.UPDATE:
+        return True
     _, has_own_tags = tag_property(resource.kind)
     if not (resource.tagged or (has_own_tags and phase is Phase.CREATE)):
         return False

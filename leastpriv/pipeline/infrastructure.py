@@ -186,13 +186,18 @@ class _Declared:
             self.unknown[declaration.source] = str(error)
             return ()
 
-    def later_needs(self, declaration: Declaration) -> tuple[Need, ...]:
-        """Returns the needs of any later update and of the deletion."""
+    def later_needs(
+        self, declaration: Declaration, *, any_update: bool = False
+    ) -> tuple[Need, ...]:
+        """Returns the needs of later updates and of the deletion; `any_update`: also of what is not
+        set now.
+        """
         from leastpriv.permissions.tool_lifecycle import Phase
 
         if self.target.only_plans:
             return ()
-        return self.needs(declaration.with_phases(Phase.UPDATE, Phase.DELETE))
+        phases = (Phase.UPDATE, Phase.DELETE)
+        return self.needs(declaration.with_phases(*phases, any_update=any_update))
 
     @property
     def drafts_all(self) -> bool:
@@ -203,7 +208,7 @@ class _Declared:
         """Returns the needs that a first draft has: a review compares with the same."""
         needs = dict.fromkeys(self.needs(declaration))
         if self.drafts_all:
-            needs.update(dict.fromkeys(self.later_needs(declaration)))
+            needs.update(dict.fromkeys(self.later_needs(declaration, any_update=True)))
         return _one_each(needs)
 
     def unread(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from leastpriv.declared.models import (
     tool_calls,
 )
 from leastpriv.declared.plan_references import ConfiguredResource, configured_resources
+from leastpriv.declared.pulumi import is_preview, plan_of_preview
 from leastpriv.declared.resource_types import (
     is_given_id,
     name_by_parameter,
@@ -104,6 +105,8 @@ def _plan(raw: bytes, source: str) -> Mapping[str, Any]:
         raise InputError(
             f"{source} is no JSON: write `terraform show -json PLAN > {source}`."
         ) from error
+    if is_preview(plan):
+        return plan_of_preview(plan)
     is_plan = isinstance(plan, dict) and bool({"planned_values", "resource_changes"} & plan.keys())
     if not is_plan or not isinstance(plan.get("resource_changes"), list | None):
         raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")

@@ -113,10 +113,24 @@ def _document(raw: bytes, source: str, budget: Budget) -> Mapping[str, object]:
         else:
             document = json_value(read_yaml(text, source))
     except (PolicyFileError, ValueError, RecursionError) as error:
-        raise InputError(f"{source} cannot be read as a template: {error}") from error
+        remedy = _remedy(source, {})
+        raise InputError(f"{source} cannot be read as a template: {remedy or error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
-        raise InputError(f"{source} is no CloudFormation template: it has no Resources.")
+        remedy = _remedy(source, document if isinstance(document, dict) else {})
+        raise InputError(
+            f"{source} is no CloudFormation template: {remedy or 'it has no Resources.'}"
+        )
     return document
+
+
+def _remedy(source: str, document: Mapping[str, object]) -> str:
+    """What a file is instead of a template, and the command that writes a readable one."""
+    for row in table("other_forms", __package__):
+        has_end = bool(row["end"]) and source.lower().endswith(row["end"])
+        has_keys = bool(row["keys"]) and set(row["keys"].split(",")) <= document.keys()
+        if has_end or has_keys:
+            return f"it is {row['what']}: {row['command']}."
+    return ""
 
 
 class _Choice(Struct):

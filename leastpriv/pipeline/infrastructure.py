@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _MOST_FILES = 5_000
 _NO_FOLDER = TerraformFolder()
+_NO_STATE = "no .terraform/terraform.tfstate beside the plan says where Terraform keeps it"
 
 Read = Callable[[str], bytes | None]
 """Content of a file by its path; None where there is none."""
@@ -363,6 +364,8 @@ def declared_change(
         made.extend(declared.needs(each.change.made))
         kept.extend(declared.needs(each.change.kept))
         drafted.extend(declared.drafted(each.read))
+        if each.read.lacks_state:
+            declared.unknown[f"the state of {each.read.source}"] = _NO_STATE
         for need in declared.needs(each.now) if edited else ():
             if need.permission.action not in silent:
                 standing[need] = each.now.source

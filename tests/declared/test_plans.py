@@ -1000,3 +1000,21 @@ def test_outputs_that_refer_to_each_other_end() -> None:
     }
     function = _created("aws_lambda_function.f", FUNCTION, {"role": True})
     assert _on(_plan_of([function], root), "iam:PassRole")
+
+
+def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
+    def step(token: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        urn = f"urn:pulumi:prod::shop::{token}::{name}"
+        return {"op": "create", "urn": urn, "newState": {"type": token, "inputs": inputs}}
+
+    unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    steps = [
+        step("pulumi:pulumi:Stack", "shop-prod", {}),
+        step("aws:sqs/queue:Queue", "orders", {"name": "orders", "kmsMasterKeyId": unknown}),
+        step("aws:ec2/securityGroup:SecurityGroup", "web", {"vpcId": "vpc-1"}),
+        step("aws:rds/instance:Instance", "db", {}),
+    ]
+    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
+    assert _on(found, "ec2:CreateSecurityGroup")
+    assert found.unknown_types == ("aws_rds_instance",)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -1391,3 +1392,22 @@ def test_an_included_snippet_is_read_in_s3() -> None:
         "  Rest: {'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location: 's3://snippets/t'}}}\n"
     )
     assert declared(text)["s3:GetObject"] == {"arn:aws:s3:::snippets/t"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("serverless.yml", "service: shop\nprovider: {name: aws}\n", "serverless package"),
+        ("Pulumi.yaml", "name: shop\nruntime: nodejs\n", "pulumi preview --json"),
+        ("cdk.json", '{"app": "x", "context": {}}', "cdk synth"),
+        ("app.ts", "import * as cdk from 'x'; {", "cdk synth"),
+        ("main.tf", 'resource "aws_sqs_queue" "q" {}', "terraform show -json"),
+        ("plan.json", '{"resource_changes": []}', "input plans"),
+        ("manifest.yml", "name: api\ntype: Load Balanced Web Service\n", "copilot svc package"),
+    ],
+)
+def test_another_file_is_refused_with_the_command_that_writes_a_readable_one(
+    name: str, text: str, command: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(command)):
+        read_template(text.encode(), name, Stack(), PLACE)

@@ -138,8 +138,9 @@ class _Reading(Struct):
 
     def declaration(self) -> Declaration:
         """Returns the resources that the plan changes and reads."""
-        self.configured.update(configured_resources(self.plan, self.budget))
         changes = [each for each in self.plan.get("resource_changes") or () if _is_of_aws(each)]
+        self.budget.spend(steps=_STEPS_OF_RESOURCE * len(changes))
+        self.configured.update(configured_resources(self.plan, self.budget))
         for change in changes:
             address = str(change["address"])
             self.instances.setdefault(_INDEX.sub("", address), []).append(address)
@@ -168,7 +169,6 @@ class _Reading(Struct):
     def _found(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredResource]:
         """The resources of changes, and the data sources that the plan has read."""
         for change in changes:
-            self.budget.spend(steps=_STEPS_OF_RESOURCE)
             if str(change["type"]).startswith(PREFIX):
                 yield from self._controlled(change)
             else:

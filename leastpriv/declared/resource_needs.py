@@ -5,6 +5,7 @@ named resources.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -12,7 +13,7 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.budget import Budget
+from leastpriv.budget import LIMITS, Budget
 from leastpriv.declared.linked_roles import (
     CREATE_LINKED_ROLE,
     LinkedRole,
@@ -81,7 +82,9 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
         TooLargeError: the declaration asks for more work than its budget has.
     """
     own_place = replace(place, region=declaration.region or place.region)
-    deriving = _Deriving(declaration, own_place, Budget.of("needs"))
+    # By the time of the processor: a busy machine makes no honest plan too large.
+    budget = Budget(LIMITS["needs"], time.process_time)
+    deriving = _Deriving(declaration, own_place, budget)
     found: dict[Permission, Need] = {}
     users: dict[Permission, set[str]] = {}
     for resource in declaration.resources:

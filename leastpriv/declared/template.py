@@ -186,6 +186,7 @@ class _Template(Struct):
         found: list[DeclaredResource] = []
         parts: list[Declaration] = []
         trusts: dict[str, tuple[str, ...]] = {}
+        self.budget.spend(steps=_STEPS_OF_RESOURCE * len(self._section("Resources")))
         for name in self.transforms:
             if not name.startswith(_EXPANDED):
                 self.unknown[f"transform {name}"] = "what it makes is not known"
@@ -271,10 +272,10 @@ class _Template(Struct):
         own = entry.get("Condition")
         pending = [frozenset[str]()]
         seen = set(pending)
-        for _ in range(_MOST_VARIANTS):
+        for number in range(_MOST_VARIANTS):
             if not pending:
                 break
-            self.budget.spend(steps=_STEPS_OF_RESOURCE)
+            self.budget.spend(steps=_STEPS_OF_RESOURCE if number else 0)
             choice = _Choice(pending.pop(0))
             self.choice = choice
             properties = self._properties(entry)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _MOST_FILES = 5_000
 _NO_FOLDER = TerraformFolder()
-_NO_STATE = "no .terraform/terraform.tfstate beside the plan says where Terraform keeps it"
+_NO_STATE = "the folder of the plan has no .terraform/terraform.tfstate"
 
 Read = Callable[[str], bytes | None]
 """Content of a file by its path; None where there is none."""

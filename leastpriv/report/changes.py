@@ -198,7 +198,8 @@ def _unknown_needs(declared: DeclaredNeeds) -> Iterator[str]:
         if reason == _NO_TABLE:
             yield f"No table lists what {named} of the templates and plans need."
         else:
-            yield f"The needs of {named} are not known: {prose(reason)}."
+            why = prose(reason.removeprefix("not known: "))
+            yield f"The needs of {named} are not known: {why}."
 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:

@@ -219,3 +219,26 @@ def test_a_resource_that_a_default_leaves_out_is_named(place: Path) -> None:
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "sns:CreateTopic" in Path("given/policy.json").read_text()
+
+
+def test_what_is_too_large_is_a_state_and_the_run_continues(place: Path) -> None:
+    queue = {"type": "aws_sqs_queue", "change": {"actions": ["create"], "after": {}}}
+    changes = [{**queue, "address": f"aws_sqs_queue.q[{number}]"} for number in range(11_000)]
+    write({"large.json": {"resource_changes": changes}})
+    write({"t.json": {"Resources": {"Orders": QUEUE}}})
+    done = run("report", "--plans", "large.json", "--output-dir", "out")
+    assert done.code == 0, done.err
+    body = json.loads(Path("out/proposal.json").read_bytes())["body"]
+    assert "The needs of `large.json` are not known: too large" in body
+    assert "sqs:CreateQueue" in Path("out/policy.json").read_text()
+
+
+def test_a_template_outside_is_named_as_not_known(place: Path) -> None:
+    inner = {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": "../secret.json"}}
+    write({"../secret.json": {"Resources": {"Secret": QUEUE}}})
+    write({"t.json": {"Resources": {"Inner": inner}}})
+    done = run("report", "--output-dir", "out")
+    assert done.code == 0, done.err
+    body = json.loads(Path("out/proposal.json").read_bytes())["body"]
+    assert "is outside the repository and is not read" in body
+    assert "sqs:CreateQueue" not in Path("out/policy.json").read_text()

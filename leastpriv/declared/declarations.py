@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.declared.assembly import MANIFEST, read_assembly
-from leastpriv.declared.files import ReadFile, RepositoryFiles, files_on_disk
+from leastpriv.declared.files import ReadFile, RepositoryFiles, StackFile, files_on_disk
 from leastpriv.declared.models import (
     LIFE,
     UNKNOWN,
@@ -66,22 +66,6 @@ def read_declarations(
         else:
             found.append(read_stack(name, read, place))
     return (*found, *(_plan(name, read, role, place) for name in plans))
-
-
-class StackFile(Struct, frozen=True):
-    """A template as an input names it: `[STACK=]FILE[?PARAMETERS]`."""
-
-    path: str
-    stack: str = ""
-    parameters: str = ""
-    """The file with the values of its parameters."""
-
-    @classmethod
-    def of(cls, name: str) -> StackFile:
-        """Splits the text of an input."""
-        stack, separator, rest = name.partition("=")
-        path, _, parameters = (rest if separator else name).partition("?")
-        return cls(path, stack if separator else "", parameters)
 
 
 def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:

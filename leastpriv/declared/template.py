@@ -242,7 +242,10 @@ class _Template(Struct):
 
     def _resources(self, logical: str, entry: Mapping[str, object]) -> list[DeclaredResource]:
         """The resource, once for each way in which unknown conditions decide about it."""
-        type_name = str(entry.get("Type", ""))
+        given_type = entry.get("Type", "")
+        type_name = given_type if isinstance(given_type, str) else ""
+        if not isinstance(given_type, str):
+            self.unknown[f"the type of {logical}"] = "another tool fills it in"
         kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
         if type_name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
             self.unknown.update({type_name: NO_TABLE} if type_name else {})

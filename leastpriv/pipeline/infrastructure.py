@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.config.settings import DeclaredPhases
-from leastpriv.declared.files import files_on_disk
+from leastpriv.declared.files import StackFile, files_on_disk
 from leastpriv.errors import InputError, TooLargeError
 from leastpriv.evidence.models import DeclaredNeeds, Evidence
 from leastpriv.models import Need, Outcome, Permission
@@ -293,7 +293,6 @@ def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVers
     if not (settings.templates or settings.plans):
         return []
     from leastpriv.declared.declarations import (
-        StackFile,
         changed_resources,
         deleted_stack,
         read_declarations,

@@ -162,7 +162,8 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
     """
     place, properties = stack.place, stack.properties
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
-    deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
+    tagged = bool(properties.get("tags"))
+    deployed = Stack(name=stack.name, parameters=parameters, tagged=tagged)
     raw = _bytes(stack.files, str(properties.get("templateFile", "")))
     try:
         made = read_template(raw, stack.source, deployed, place, stack.files)

@@ -28,6 +28,10 @@ LOCAL_PATH = "aws:asset:path"
 """Key of the metadata of a nested stack whose template is a local file."""
 
 
+OUTER = "^"
+"""Begins the address of a resource of the template around a nested stack."""
+
+
 class Reference(Struct, frozen=True):
     """A property that holds the name or an attribute of another resource of the same
     declaration.
@@ -57,6 +61,8 @@ class Stack(Struct, frozen=True):
 
     name: str = UNKNOWN
     parameters: Mapping[str, str] = {}
+    references: Mapping[str, Reference] = {}
+    """Parameters of a nested stack that hold resources of the template around it."""
     tagged: bool = False
     bucket: str = ""
     """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
@@ -192,7 +198,7 @@ class Declaration(Struct, frozen=True, dict=True):
         """
         resources = []
         for each in self.resources:
-            properties = {key: _moved(value, logical) for key, value in each.properties.items()}
+            properties = {key: moved(value, logical) for key, value in each.properties.items()}
             address = f"{logical}.{each.address}"
             resources.append(replace(each, address=address, properties=properties))
         return replace(
@@ -257,14 +263,18 @@ def phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phas
     return tuple(phases)
 
 
-def _moved(value: object, logical: str) -> object:
-    """A value whose references name the resources of a nested stack."""
+def moved(value: object, logical: str) -> object:
+    """Returns a value of a nested stack as the template around it has it: references name the
+    resources of the nested stack, or those that a parameter brought from around it.
+    """
     if isinstance(value, Reference):
+        if value.address.startswith(OUTER):
+            return replace(value, address=value.address.removeprefix(OUTER))
         return replace(value, address=f"{logical}.{value.address}")
     if isinstance(value, Mapping):
-        return {key: _moved(each, logical) for key, each in value.items()}
+        return {key: moved(each, logical) for key, each in value.items()}
     if isinstance(value, list):
-        return [_moved(each, logical) for each in value]
+        return [moved(each, logical) for each in value]
     return value
 
 

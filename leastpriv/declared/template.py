@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.budget import Budget
 from leastpriv.declared.files import OutsideError, RepositoryFiles
@@ -20,6 +21,7 @@ from leastpriv.declared.models import (
     LOCAL_PATH,
     NO_LINKED_ROLE,
     NO_TABLE,
+    OUTER,
     UNKNOWN,
     Declaration,
     DeclaredResource,
@@ -28,6 +30,7 @@ from leastpriv.declared.models import (
     Reference,
     Stack,
     leaves,
+    moved,
     read_in_s3,
     read_object,
     reads_of,
@@ -169,6 +172,8 @@ class _Template(Struct):
     """Logical id and conditions that do not hold -> name, and what decided about it."""
     inner_reads: list[Need] = field(default_factory=list)
     """Those of nested stacks."""
+    outputs: dict[tuple[str, str], object] = field(default_factory=dict)
+    """Logical id of a nested stack and attribute, `Outputs.Role` -> value."""
     unknown: dict[str, str] = field(default_factory=dict)
     left_out: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     """Parameters whose defaults decide -> logical ids."""
@@ -201,7 +206,26 @@ class _Template(Struct):
                     trusts[logical] = tuple(sorted({*trusts.get(logical, ()), *services}))
             if entry.get("Type") == _NESTED:
                 parts.append(self._nested(logical, entry, made[0].properties))
+        if self.outputs:
+            found = [self._with_outputs(each) for each in found]
+            parts = [
+                replace(part, resources=tuple(map(self._with_outputs, part.resources)))
+                for part in parts
+            ]
         return self._with_parts(found, trusts, parts)
+
+    def output_values(self) -> Iterator[tuple[str, object]]:
+        """Yields the outputs, resolved."""
+        self.choice = _Choice()
+        for name, entry in self._section("Outputs").items():
+            if isinstance(entry, dict):
+                yield name, self._resolve(entry.get("Value"), 0)
+
+    def _with_outputs(self, resource: DeclaredResource) -> DeclaredResource:
+        """A resource with what the outputs of nested stacks are."""
+        given = resource.properties.items()
+        properties = {key: _filled_in(value, self.outputs) for key, value in given}
+        return replace(resource, properties=properties)
 
     def _with_parts(
         self,
@@ -337,12 +361,15 @@ class _Template(Struct):
         if path in around:
             cycle = " -> ".join((*around[around.index(path) :], path))
             return Declaration(path, unknown={part: f"{cycle} is a cycle of nested stacks"})
+        given = properties.get("Parameters")
+        parameters = given if isinstance(given, dict) else {}
         inner = Stack(
-            f"{self.stack.name}-{logical}-{UNKNOWN}",
-            _texts_of(properties.get("Parameters")),
-            self.stack.tagged,
+            name=f"{self.stack.name}-{logical}-{UNKNOWN}",
+            parameters={key: each for key, each in parameters.items() if isinstance(each, str)},
+            references=_outer_references(parameters),
+            tagged=self.stack.tagged,
         )
-        made = _Template(
+        template = _Template(
             document=_document(raw, path, self.budget),
             source=path,
             stack=inner,
@@ -350,7 +377,10 @@ class _Template(Struct):
             files=self.files.beside(path),
             budget=self.budget,
             outer=around,
-        ).declaration()
+        )
+        made = template.declaration()
+        for output, value in template.output_values():
+            self.outputs[logical, f"Outputs.{output}"] = moved(value, logical)
         self.inner_reads.extend(made.reads)
         return made.inside(logical)
 
@@ -488,6 +518,8 @@ class _Template(Struct):
         known = declared if isinstance(declared, dict) else {}
         if _is_stored(known):
             return UNKNOWN
+        if name in self.stack.references:
+            return self.stack.references[name]
         given = self.stack.parameters.get(name)
         if given is None:
             given = known.get("Default")
@@ -637,9 +669,24 @@ def _default_policy(type_name: object, properties: Mapping[str, object]) -> str:
     return "Delete"
 
 
-def _texts_of(parameters: object) -> Mapping[str, str]:
-    given = parameters.items() if isinstance(parameters, dict) else ()
-    return {key: value for key, value in given if isinstance(value, str)}
+def _outer_references(parameters: Mapping[str, object]) -> dict[str, Reference]:
+    """The parameters of a nested stack that hold resources, as its template names them."""
+    return {
+        key: replace(value, address=f"{OUTER}{value.address}")
+        for key, value in parameters.items()
+        if isinstance(value, Reference)
+    }
+
+
+def _filled_in(value: object, outputs: Mapping[tuple[str, str], object]) -> object:
+    """A value with the outputs of nested stacks in place of references to them."""
+    if isinstance(value, Reference):
+        return outputs.get((value.address, value.attribute), value)
+    if isinstance(value, dict):
+        return {key: _filled_in(each, outputs) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(each, outputs) for each in value]
+    return value
 
 
 def _is_stored(parameter: Mapping[str, object]) -> bool:

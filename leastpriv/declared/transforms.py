@@ -102,7 +102,11 @@ def deployed_as(raw: bytes) -> Stack:
     prefix = f"{str(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
     bucket = "" if given.get("resolve_s3") else str(given.get("s3_bucket") or "")
     return Stack(
-        str(given.get("stack_name") or UNKNOWN), values, bool(given.get("tags")), bucket, prefix
+        name=str(given.get("stack_name") or UNKNOWN),
+        parameters=values,
+        tagged=bool(given.get("tags")),
+        bucket=bucket,
+        prefix=prefix,
     )
 
 

@@ -1411,3 +1411,43 @@ def test_another_file_is_refused_with_the_command_that_writes_a_readable_one(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(command)):
         read_template(text.encode(), name, Stack(), PLACE)
+
+
+def test_outputs_and_parameters_of_nested_stacks_name_their_resources() -> None:
+    outer = """
+Resources:
+  Own: {Type: AWS::IAM::Role, Properties: {RoleName: own}}
+  Roles: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: roles.yaml}}
+  App:
+    Type: AWS::CloudFormation::Stack
+    Properties:
+      TemplateURL: app.yaml
+      Parameters: {Own: !GetAtt Own.Arn, Other: !GetAtt Roles.Outputs.Worker}
+  Direct:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: direct, Code: {ZipFile: x}, Role: !GetAtt Roles.Outputs.Worker}
+"""
+    roles = """
+Resources: {Worker: {Type: AWS::IAM::Role, Properties: {RoleName: worker}}}
+Outputs: {Worker: {Value: !GetAtt Worker.Arn}}
+"""
+    app = """
+Parameters: {Own: {Type: String}, Other: {Type: String}}
+Resources:
+  One:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: one, Code: {ZipFile: x}, Role: !Ref Own}
+  Two:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: two, Code: {ZipFile: x}, Role: !Ref Other}
+"""
+    files = {"t.yaml": outer, "roles.yaml": roles, "app.yaml": app}
+    read = read_stack(
+        "shop=t.yaml", lambda path: files[path].encode() if path in files else None, PLACE
+    )
+    passed = {
+        (need.permission.resource.rpartition("/")[2], need.because)
+        for need in needs_of(read, PLACE)
+        if need.permission.action == "iam:PassRole"
+    }
+    assert {name for name, _ in passed} == {"own", "worker"}

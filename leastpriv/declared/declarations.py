@@ -198,8 +198,12 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         # Who applies a plan reads its data sources; it changes nothing of a resource that is only
         # read.
         kept = [each for each in others if each.is_data or set(each.phases) != {Phase.READ}]
+        existing = tuple(
+            each for each in after.resources if Phase.CREATE not in each.phases and not each.is_data
+        )
+        made_now = replace(after, resources=tuple(made), around=after.resources, existing=existing)
         return ChangedResources(
-            replace(after, resources=tuple(made), around=after.resources),
+            made_now,
             replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
         )
     made, kept = [], []
@@ -216,8 +220,11 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     around = (*before.resources, *after.resources)
     if not (made or kept):
         after = replace(after, calls=(), reads=())
+    made_now = replace(
+        after, resources=tuple(made), around=after.resources, existing=before.resources
+    )
     return ChangedResources(
-        replace(after, resources=tuple(made), around=after.resources),
+        made_now,
         replace(after, resources=tuple(kept), calls=(), reads=(), around=around),
     )
 

@@ -155,6 +155,8 @@ class Declaration(Struct, frozen=True, dict=True):
     """Where the declaration itself knows it."""
     around: tuple[DeclaredResource, ...] = ()
     """Further resources that references may name."""
+    existing: tuple[DeclaredResource, ...] = ()
+    """Resources that exist before the change: their service-linked roles exist, too."""
     lacks_state: bool = False
     """A plan whose folder does not show where Terraform keeps the state."""
 

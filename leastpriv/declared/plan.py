@@ -87,7 +87,8 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
     budget.spend(characters=len(raw), files=1)
     plan = _plan(raw, source)
     try:
-        return _Reading(plan, source, role, place, budget).declaration()
+        reading = _Reading(plan=plan, source=source, role=role, place=place, budget=budget)
+        return reading.declaration()
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise InputError(
             f"{source} is no plan that Terraform wrote: a field has another type."
@@ -458,11 +459,11 @@ def _data_sources(plan: Mapping[str, Any]) -> Iterator[DeclaredResource]:
             kind = _kind_of(each)
             yield DeclaredResource(
                 kind,
-                each.get("address", ""),
-                (Phase.READ,),
-                values,
-                _name(kind, values),
-                str(values.get("arn") or ""),
+                address=each.get("address", ""),
+                phases=(Phase.READ,),
+                properties=values,
+                name=_name(kind, values),
+                arn=str(values.get("arn") or ""),
             )
 
 

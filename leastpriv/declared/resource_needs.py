@@ -125,6 +125,13 @@ class _Deriving:
         self.place = place
         self.budget = budget
         self.arns = Arns(declaration, place, budget)
+        self.existing_roles = {
+            role.resource
+            for each in declaration.existing
+            for role in linked_roles_of(each.kind)
+            if self._asks_for(role, each)
+        }
+        """The service-linked roles that the account has."""
 
     def needs(self, resource: DeclaredResource, phase: Phase) -> Iterator[Need]:
         """Yields the needs of one phase of a resource."""
@@ -220,7 +227,7 @@ class _Deriving:
         account.
         """
         for role in linked_roles_of(resource.kind):
-            if not self._asks_for(role, resource):
+            if role.resource in self.existing_roles or not self._asks_for(role, resource):
                 continue
             condition = Condition("StringEquals", "iam:AWSServiceName", (role.service,))
             arn = f"arn:{self.place.partition}:iam::{self.place.account}:{role.resource}"

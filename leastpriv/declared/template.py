@@ -98,7 +98,15 @@ def read_template(
     document = _document(raw, source, budget)
     around = files or RepositoryFiles(lambda _: None)
     try:
-        return _Template(document, source, stack, place, around, budget).declaration()
+        template = _Template(
+            document=document,
+            source=source,
+            stack=stack,
+            place=place,
+            files=around,
+            budget=budget,
+        )
+        return template.declaration()
     except RecursionError as error:
         raise InputError(
             f"{source} cannot be read as a template: it is nested too deep."

@@ -1451,3 +1451,26 @@ Resources:
         if need.permission.action == "iam:PassRole"
     }
     assert {name for name, _ in passed} == {"own", "worker"}
+
+
+def test_a_second_cluster_needs_no_linked_role_that_the_first_one_made() -> None:
+    def read(*kinds: str) -> Declaration:
+        lines = "".join(f"  {kind.rpartition(':')[2]}: {{Type: '{kind}'}}\n" for kind in kinds)
+        text = f"Resources:\n{lines}"
+        return read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+
+    def linked(before: Declaration, after: Declaration) -> set[str]:
+        made = changed_resources(before, after).made
+        return {
+            need.permission.resource.split("/")[2]
+            for need in needs_of(made, PLACE)
+            if need.permission.action == "iam:CreateServiceLinkedRole"
+        }
+
+    cluster, load_balancer = "AWS::ECS::Cluster", "AWS::ElasticLoadBalancingV2::LoadBalancer"
+    after = read(cluster, "AWS::ECS::Service", load_balancer)
+    assert linked(read(cluster), after) == {"elasticloadbalancing.amazonaws.com"}
+    assert linked(read("AWS::SQS::Queue"), after) == {
+        "ecs.amazonaws.com",
+        "elasticloadbalancing.amazonaws.com",
+    }

@@ -198,7 +198,7 @@ def _unknown_needs(declared: DeclaredNeeds) -> Iterator[str]:
         if reason == _NO_TABLE:
             yield f"No table lists what {named} of the templates and plans need."
         else:
-            why = prose(reason.removeprefix("not known: "))
+            why = prose(reason.removeprefix("not known: ").rstrip("."))
             yield f"The needs of {named} are not known: {why}."
 
 

@@ -104,14 +104,16 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
         if several
         else ", a sensitive one"
     )
+    unused = f"no run used {them} yet, and this comment adds no permission"
+    if found.change.is_whole:
+        unused = "no record of a run was read"
     return (
         "No",
         (
             f"{gone} {_capitalized(_subject(found))} {plural(len(actions), 'permission')}{reading}"
             f" that {role}"
             f" lacks: {codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its"
-            f" rollback may fail. {sources} declares {them}; no run used {them} yet, and this"
-            f" comment adds no permission. {_rest_of(found)}"
+            f" rollback may fail. {sources} declares {them}; {unused}. {_rest_of(found)}"
         ).strip(),
     )
 

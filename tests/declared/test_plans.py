@@ -1018,3 +1018,10 @@ def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
     assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
     assert _on(found, "ec2:CreateSecurityGroup")
     assert found.unknown_types == ("aws_rds_instance",)
+
+
+def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:
+    group = _created("aws_default_security_group.default", {"vpc_id": "vpc-1"})
+    found = _plan_of([group])
+    assert _on(found, "ec2:RevokeSecurityGroupIngress")
+    assert _on(found, "ec2:RevokeSecurityGroupEgress")

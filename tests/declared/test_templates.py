@@ -1474,3 +1474,19 @@ def test_a_second_cluster_needs_no_linked_role_that_the_first_one_made() -> None
         "ecs.amazonaws.com",
         "elasticloadbalancing.amazonaws.com",
     }
+
+
+def test_a_function_of_an_image_needs_its_repository() -> None:
+    image = "999988887777.dkr.ecr.eu-west-1.amazonaws.com/shop/api:1"
+    found = declared(template("AWS::Lambda::Function", f'{{Code: {{ImageUri: "{image}"}}}}'))
+    repository = {"arn:aws:ecr:eu-west-1:999988887777:repository/shop/api"}
+    for action in ("BatchGetImage", "GetRepositoryPolicy", "SetRepositoryPolicy"):
+        assert found[f"ecr:{action}"] == repository
+    assert "ecr:BatchGetImage" not in declared(template("AWS::Lambda::Function"))
+
+
+def test_a_node_group_with_a_launch_template_runs_instances() -> None:
+    launch = "{LaunchTemplate: {Id: lt-1}}"
+    found = declared(template("AWS::EKS::Nodegroup", launch))
+    assert {"ec2:RunInstances", "ec2:DescribeLaunchTemplateVersions"} <= found.keys()
+    assert "ec2:RunInstances" not in declared(template("AWS::EKS::Nodegroup"))

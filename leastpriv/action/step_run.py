@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
+from leastpriv.declared.files import StackFile
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
@@ -190,7 +191,9 @@ def _checkout_target(settings: Settings, runner: Runner) -> Target:
         "trust-policy": (Location.of(settings.trust_policy).path,),
         "boundary-file": (settings.boundary_file,),
         "terraform-plan": (settings.terraform_plan,),
-        "templates": tuple(value.partition("=")[2] or value for value in settings.templates),
+        "templates": tuple(
+            path for value in settings.templates for path in StackFile.of(value).paths
+        ),
         "plans": tuple(value.partition("=")[2] or value for value in settings.plans),
     }
     inside(policy.path, "policy-file")

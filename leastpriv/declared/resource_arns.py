@@ -64,6 +64,11 @@ _CREATES = re.compile(":Create[A-Z]")
 _BUCKET_HOST = re.compile(r"\.s3[.-][a-z0-9.-]*amazonaws\.com(\.cn)?$")
 _FIELD = re.compile(r"\{([\w-]+)\}")
 _SEPARATOR = re.compile("[:/]")
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
+    r"(?P<name>[a-z0-9._/-]+)(?=[:@]|$)"
+)
+"""The address of an image in Amazon ECR."""
 _REPEATED_ID_START = re.compile(r"(?<=/)([a-z]+-)(?=\1)")
 
 
@@ -675,6 +680,10 @@ class Arns:
                 # An object's ARN names its bucket.
                 arn = arn.partition("/")[0]
             return [arn] if _is_arn_of(arn, action, resource_type) else []
+        image = _IMAGE.match(text)
+        if image and resource_type.name == "repository":
+            place = f"arn:{self._place.partition}:ecr:{image['region']}:{image['account']}"
+            return [f"{place}:repository/{image['name']}"]
         resource_id = _id_in(text, resource_type)
         if resource_id:
             return [self._fill(resource_type, {own_variables(resource_type.arn)[-1]: resource_id})]

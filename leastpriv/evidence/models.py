@@ -50,7 +50,11 @@ class DeclaredNeeds(Struct, frozen=True):
     """
     sources: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-    """Types in templates and plans whose permissions no table has."""
+    """Types and parts of templates and plans whose needs are not known."""
+    reasons: Mapping[str, str] = {}
+    """Why the needs of those of `unread` are not known."""
+    left_out: Mapping[str, tuple[str, ...]] = {}
+    """Parameters whose defaults decide -> resources that a template makes with other values."""
     stateless: tuple[str, ...] = ()
     """Plans whose folder does not show where Terraform keeps the state."""
 

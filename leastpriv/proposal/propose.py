@@ -31,6 +31,7 @@ from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
     DRAFT_ID,
     Change,
+    DeclaredNeed,
     GuardContext,
     GuardResult,
     HeldBackChange,
@@ -133,9 +134,10 @@ def _first_draft(
     inputs: ProposalInputs,
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
-    from leastpriv.proposal.preflight import declared_additions
+    from leastpriv.proposal.preflight import additions_of, held_back_of, judged_needs
 
     evidence, options = context.evidence, context.options
+    judged: tuple[DeclaredNeed, ...] = ()
     if DRAFT_ID in inputs.history.declined:
         why = GuardResult(
             "declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}"
@@ -146,11 +148,15 @@ def _first_draft(
         added = [*added, *uploads(added, context)]
         if options.lifecycle is Lifecycle.WRITE:
             added = [*added, *lifecycle_additions(added, context)]
-        needs = evidence.aws_findings.declared.needs
-        declared, held = declared_additions(
-            needs, evidence.principal, options, added, inputs.attached
+        judged = judged_needs(
+            evidence.aws_findings.declared.needs,
+            inputs.attached,
+            evidence.principal,
+            options,
+            observed=added,
         )
-        held_back, added = [*held_back, *held], [*added, *declared]
+        held_back = [*held_back, *held_back_of(judged)]
+        added = [*added, *additions_of(judged)]
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
         _within_quota(whole, evidence.principal, inputs.attached)
@@ -159,7 +165,14 @@ def _first_draft(
     )
     content = packed.document.to_bytes()
     return Proposal(
-        None, packed.document, content, tuple(added), (), tuple(held_back), packed=packed
+        committed=None,
+        document=packed.document,
+        content=content,
+        changes=tuple(added),
+        held_back=(),
+        held_back_additions=tuple(held_back),
+        packed=packed,
+        declared=judged,
     )
 
 

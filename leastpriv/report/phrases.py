@@ -4,7 +4,7 @@ page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -203,3 +203,10 @@ def guard_row(guard: str, group: str = "removal") -> Mapping[str, str] | None:
     """Returns the texts of a guard (`guards.tsv`), or None; one name may be in several groups."""
     rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
     return min(rows, key=lambda row: row["group"] != group, default=None)
+
+
+def left_out_by_defaults(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yields a sentence for the resources that the defaults of parameters leave out."""
+    for parameters, resources in left_out.items():
+        names = codes(parameters.split(", "), 4)
+        yield f"Left out by the defaults of {names}: {codes(resources, 8)}."

@@ -349,6 +349,10 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "refused": sorted({held_words(held) for held in draft.held_back_additions}),
         "stays-on-all": sorted({held_words(held) for held in draft.held_back_restrictions}),
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
+        "no-calls": sorted(f"{why}: {count}" for why, count in evidence.no_calls.items()),
+        "not-evaluated": sorted(
+            f"{each.event}: {each.why} {each.count}" for each in evidence.not_evaluated
+        ),
         "runs": len(evidence.runs),
         "replay": f"{replay.allowed} of {replay.recorded}",
         "policy": (

@@ -24,6 +24,16 @@ _LONGEST_CUT = len(_CUT) + 40 + 2 * len("\n\n</details>")
 """Includes the ends of collapsed sections; they nest at most once."""
 
 
+def denied_by_text(change: Change) -> str:
+    """Returns who says that an addition was denied: AWS by a record, or only the text of a job
+    log.
+    """
+    denials = [usage.denial for usage in change.usages if usage.denial]
+    if denials and all(denial.log for denial in denials):
+        return "denied, by the text of a job log"
+    return "denied by AWS"
+
+
 def day(time: datetime | None) -> str:
     """`2026-11-03`, or a dash."""
     return f"{time:%Y-%m-%d}" if time else "–"

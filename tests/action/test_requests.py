@@ -120,9 +120,7 @@ def shown(requests: list[Exchange]) -> str:
     )
 
 
-def test_an_unchanged_run_asks_once_for_all_targets(
-    tmp_path: Path, hub: FakeGitHub
-) -> None:
+def test_an_unchanged_run_asks_once_for_all_targets(tmp_path: Path, hub: FakeGitHub) -> None:
     fleet = Fleet(tmp_path, hub, 4)
     first, _ = fleet.run()
     assert first.outputs["pull-request-operation"] == "created", first.log

@@ -1,7 +1,7 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-github lab test test-all lint check metrics metrics-record goldens package screenshots
-.PHONY: format readme tables lock clean
+.PHONY: format readme tables lock clean fuzz
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,8 +9,8 @@ RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 LAB_VENV := .lab/venv
 LAB_STAMP := $(LAB_VENV)/.installed
-# A file's tests stay together, since they share what they started, and run in the order of the folders: by their number,
-# as xdist would sort them, the few long ones came last, on one core.
+# A file's tests run in one process, since they share what they started. The long files at the top of tests/ come first
+# (tests/conftest.py), then the folders in order: sorted by their number of tests, as xdist does, long files came last, on one core.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
@@ -38,6 +38,10 @@ test: $(STAMP) $(LAB_STAMP) ## Run the tests, or some: make test T=tests/diff
 
 test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too; with podman also the image and a workflow
 	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -q -rs
+
+# MINUTES of the processor; SEED and the number of an input make it again: bench/fuzz.py --seed SEED --kind KIND --number N.
+fuzz: $(STAMP) ## Send malformed files to every parser for ten minutes, or make fuzz MINUTES=60; findings are in .fuzz
+	@$(BIN)/python bench/fuzz.py --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 check: lint ## Run every check that CI runs: lint and the tests
 	@$(MAKE) --no-print-directory test
@@ -117,7 +121,7 @@ lock: $(STAMP) ## Write requirements.txt, which the image installs, from require
 	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .lab .demo .demo-github .goldens .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .lab .demo .demo-github .goldens .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # What the product itself needs is enough for the demo. An environment whose Python is gone is made anew.
 $(RUNS): pyproject.toml

@@ -2,25 +2,85 @@
 
 `python -I` reads no `PYTHON*` variable and no file of the working directory, which is a checkout
 that others may have written. So the package is found next to this file, or where it is installed.
+
+The process that reads others' files has no credential in its environment: this one moves them into
+a pipe and starts itself again.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _LOAD_CODE = ("OPENSSL_CONF", "OPENSSL_ENGINES", "OPENSSL_MODULES", "AWS_DATA_PATH", "BOTO_CONFIG")
 """Variables by which a library loads code or models from a file that the job names."""
+_SECRETS = (
+    "INPUT_GITHUB-TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_RUNTIME_TOKEN",
+)
+_MOST_MEMORY = 6 * 1024**3
+"""Bytes of address space; a run of the largest trails that were measured needs a tenth."""
 
-if __name__ == "__main__":
+
+def start_without_secrets() -> NoReturn:
+    """Replaces this process by one that has the secrets in a pipe instead of its environment."""
+    environment = dict(os.environ)
+    secrets = {name: environment.pop(name) for name in _SECRETS if name in environment}
     for name in _LOAD_CODE:
-        os.environ.pop(name, None)
+        environment.pop(name, None)
+    read_end, write_end = os.pipe()
+    os.set_inheritable(read_end, True)
+    os.write(write_end, json.dumps(secrets).encode())
+    os.close(write_end)
+    command = [sys.executable, "-I", str(Path(__file__).resolve()), str(read_end)]
+    os.execve(sys.executable, command, environment)  # noqa: S606 - this program itself
+
+
+def whole_environment(pipe: int) -> dict[str, str]:
+    """Returns the environment with the secrets of the pipe."""
+    with os.fdopen(pipe, encoding="utf-8") as secrets:
+        return {**os.environ, **json.load(secrets)}
+
+
+def limit_memory() -> None:
+    """Limits the memory of this process, and lets it leave no core dump, which would hold secrets.
+
+    A file that needs more ends the run with a sentence, not the runner.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY or most > _MOST_MEMORY:
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, most))
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Runs the action."""
     if sys.flags.safe_path:
         sys.path.insert(0, str(Path(__file__).resolve().parent))
-    # Imported only now: the imports read those variables.
     from datetime import UTC, datetime
 
     from leastpriv.action.step import action_main
 
-    sys.exit(action_main(os.environ, sys.stdout, sys.stderr, lambda: datetime.now(UTC)))
+    return action_main(environment, sys.stdout, sys.stderr, lambda: datetime.now(UTC))
+
+
+if __name__ == "__main__":
+    if not sys.flags.isolated:
+        # A tool that runs this file in its own process.
+        sys.exit(main(os.environ))
+    if len(sys.argv) == 1:
+        start_without_secrets()
+    limit_memory()
+    sys.exit(main(whole_environment(int(sys.argv[1]))))

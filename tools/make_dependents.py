@@ -18,6 +18,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 from leastpriv.permissions import catalog
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"

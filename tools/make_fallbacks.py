@@ -17,6 +17,10 @@ from pathlib import Path
 
 import botocore
 import botocore.session
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 from raw_tables import table
 
 from leastpriv.permissions import catalog

@@ -23,6 +23,7 @@ from graphql.language import (
     NamedTypeNode,
     ObjectTypeDefinitionNode,
     TypeDefinitionNode,
+    UnionTypeDefinitionNode,
     Visitor,
     visit,
 )
@@ -83,11 +84,32 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "Query": ["viewer", "repository"],
     "User": ["login", "id"],
     "Bot": ["login", "id"],
-    "Repository": ["id", "name", "nameWithOwner", "ref", "pullRequest"],
-    "Ref": ["id", "name", "target"],
+    "Actor": ["login"],
+    "Repository": ["id", "name", "nameWithOwner", "object", "ref", "pullRequest", "pullRequests"],
+    "Ref": ["compare", "id", "name", "target"],
+    "Comparison": ["aheadBy"],
     "GitObject": ["oid"],
-    "Commit": ["oid", "messageHeadline", "url"],
-    "PullRequest": ["id", "number", "isDraft", "state", "title", "url"],
+    "Blob": ["isTruncated", "oid", "text"],
+    "Tree": ["oid"],
+    "Commit": [
+        "associatedPullRequests", "changedFilesIfAvailable", "committedDate", "file", "history",
+        "message", "messageHeadline", "oid", "parents", "url",
+    ],
+    "TreeEntry": ["mode", "object"],
+    "CommitConnection": ["nodes"],
+    "CommitHistoryConnection": ["nodes"],
+    "PullRequestConnection": ["nodes", "totalCount"],
+    "PullRequest": [
+        "author", "baseRefName", "body", "comments", "headRefOid", "headRepository", "id",
+        "isDraft", "labels", "mergeCommit", "mergedAt", "number", "state", "timelineItems", "title",
+        "updatedAt", "url",
+    ],
+    "LabelConnection": ["nodes"],
+    "Label": ["name"],
+    "IssueCommentConnection": ["nodes", "totalCount"],
+    "IssueComment": ["author", "body", "createdAt", "fullDatabaseId", "updatedAt"],
+    "PullRequestTimelineItemsConnection": ["nodes"],
+    "ClosedEvent": ["actor"],
     "Mutation": [
         "convertPullRequestToDraft", "createCommitOnBranch", "markPullRequestReadyForReview",
         "updateRefs",
@@ -267,6 +289,9 @@ def reduced_schema(whole: DocumentNode) -> DocumentNode:
 def reduced_type(definition: TypeDefinitionNode) -> TypeDefinitionNode:
     """One type without prose and, when it has an entry in `FIELDS`, with those fields only."""
     bare: TypeDefinitionNode = visit(definition, WithoutProse())
+    if isinstance(bare, UnionTypeDefinitionNode):
+        kept = tuple(one for one in bare.types or () if one.name.value in FIELDS)
+        return UnionTypeDefinitionNode(name=bare.name, directives=(), types=kept)
     fields = FIELDS.get(bare.name.value)
     if fields is None or not isinstance(
         bare, ObjectTypeDefinitionNode | InterfaceTypeDefinitionNode

@@ -25,6 +25,10 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import botocore
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 from raw_tables import table
 from service_reference import ServiceReference, load_or_keep
 from trail_events import (

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from metrics_count import (  # noqa: E402 - after sys.path
+from metrics_count import (
     MANY_ARGUMENTS,
     MANY_DECISIONS,
     WIDTH,

@@ -28,7 +28,7 @@ from unittest.mock import patch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from demo import INPUTS, POLICY_FILE, Stage, environment, git, read_outputs, set_up  # noqa: E402 - after sys.path
+from demo import INPUTS, POLICY_FILE, Stage, environment, git, read_outputs, set_up
 
 POLICY = {
     "Version": "2012-10-17",

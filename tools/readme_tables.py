@@ -8,11 +8,13 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
+
 import leastpriv.aws
 import leastpriv.proposal
 from leastpriv.permissions.fact_tables import table as fact_table
 
-ROOT = Path(__file__).resolve().parent.parent
 INPUTS_PAGE = ROOT / "docs/inputs.md"
 REMEDIES_PAGE = ROOT / "docs/troubleshooting.md"
 GUARDS_PAGE = ROOT / "docs/guards.md"
@@ -227,8 +229,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _default(entry: Mapping[str, object]) -> str:
+    if entry.get("required"):
+        return " (required)"
     default = entry.get("default")
-    return " (required)" if entry.get("required") else f" (default `{default}`)" if default else ""
+    return f" (default `{default}`)" if default else ""
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from demo import (  # noqa: E402 - after sys.path
+from demo import (
     EXAMPLE,
     POLICY_FILE,
     Stage,
@@ -40,9 +40,9 @@ from demo import (  # noqa: E402 - after sys.path
     run_action,
     set_up,
 )
-from demo_github import _add_runs, _environment  # noqa: E402
+from demo_github import _add_runs, _environment
 
-from tests.fakes.github import FakeGitHub  # noqa: E402
+from tests.fakes.github import FakeGitHub
 
 IMAGES = ROOT / "docs" / "images"
 SOURCES = IMAGES / "SOURCE.tsv"

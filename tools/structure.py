@@ -14,9 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from import_graph import circles, imports  # noqa: E402 - after sys.path
-from indefinite_words import found_in  # noqa: E402
-from package_files import Module, public_classes, read_modules  # noqa: E402
+from import_graph import circles, imports
+from indefinite_words import found_in
+from package_files import Module, public_classes, read_modules
 
 PACKAGE = "leastpriv"
 CODE_WITH_WORDS = ("leastpriv/**/*.py", "tools/*.py")

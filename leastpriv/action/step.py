@@ -74,7 +74,12 @@ def step(
     run = checkout_context(settings, environment, runner, clock())
     if settings.mode is Mode.REVIEW:
         return review_step(run, connect_github(settings, runner, console), runner, console)
-    folder, summary = (runner.temporary or runner.workspace) / "leastpriv", runner.summary_file
+    from leastpriv.pipeline.review import checks_declarations_alone
+
+    if checks_declarations_alone(run):
+        return check_step(run, runner, console)
+    folder = (runner.temporary or runner.workspace) / "leastpriv"
+    summary = runner.summary_file
     start = summary.stat().st_size if summary and summary.exists() else 0
 
     def write(result: RunResult, codes: Sequence[int] = ()) -> Path:
@@ -187,7 +192,8 @@ def action_main(
 MAX_FINDINGS = 9
 """GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read
 2026-11-26); one is left for other messages."""
-_MAX_TARGETS, _MAX_TARGET_FINDINGS = 3, 3
+_MAX_TARGETS = 3
+_MAX_TARGET_FINDINGS = 3
 """Of several targets: how many have annotations, and of how many findings each."""
 
 
@@ -301,6 +307,18 @@ def review_step(
         text = "This edit allows permissions that no evidence asks for: see the job's summary."
         console.warning(text, file=result.context.policy_path, title="New access")
     return report_review(result, console) or (0 if commented else 1)
+
+
+def check_step(run: RunContext, runner: Runner, console: Console) -> int:
+    """Compares the policy with what templates and plans need; returns the step's exit code."""
+    from leastpriv.pipeline.review import check_declarations, report_review, review_outputs
+
+    with console.group("Needs of templates and plans"):
+        result = check_declarations(run)
+    write_outputs(runner.output_file, review_outputs(result))
+    if runner.summary_file:
+        append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
+    return report_review(result, console)
 
 
 def _comment(

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
+from leastpriv.declared.files import StackFile
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.workflow_commands import Console
@@ -63,14 +64,23 @@ def checkout_context(
     settings: Settings, environment: Mapping[str, str], runner: Runner, now: datetime
 ) -> RunContext:
     """Returns the run as the checkout alone gives it, without a repository; raises InputError."""
-    session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner)
+    session = AwsSession(environment, now, settings.aws_regions)
+    logs = _job_logs(settings, runner)
     target = _checkout_target(settings, runner)
     trails = tuple(
         repository_path(runner.workspace, name, "trails") for name in settings.trail_folders
     )
     if settings.cache_dir and not Path(settings.cache_dir).is_absolute():
         repository_path(runner.workspace, settings.cache_dir, "cache-dir")
-    return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
+    return RunContext(
+        settings=settings,
+        targets=(target,),
+        now=now,
+        trails=trails,
+        job_logs=logs,
+        aws=session,
+        run_url=runner.run_url_template,
+    )
 
 
 def with_repository(
@@ -87,23 +97,21 @@ def with_repository(
         return replace(run, targets=(target,))
     from leastpriv.config.targets_file import read_configuration
 
-    path, folder, repository = target.policy_path, target.folder, target.repository
+    path = target.policy_path
+    folder = target.folder
+    repository = target.repository
 
     def on_base() -> bytes | None:
-        return (
-            repository.read(repository.branch_head(target.settings.base)[1], path)
-            if repository
-            else None
-        )
+        if repository is None:
+            return None
+        return repository.read(repository.branch_head(target.settings.base)[1], path)
 
     # The config of the base branch counts where pull requests are made, or the workspace lacks it.
-    raw = (
-        on_base()
-        if folder is None
-        else (folder / path).read_bytes()
-        if (folder / path).is_file()
-        else None
-    )
+    raw = None
+    if folder is None:
+        raw = on_base()
+    elif (folder / path).is_file():
+        raw = (folder / path).read_bytes()
     if raw is None:
         raise InputError(
             f"The input config names {path!r}, which does not exist: write it, or name another"
@@ -115,7 +123,14 @@ def with_repository(
         # The workspace may have the config of a pull request.
         base = on_base()
         trusted = read_configuration(base, path) if base is not None else None
-    file = TargetsFile(configuration, raw, given, run.settings.mode, target_of, repository)
+    file = TargetsFile(
+        configuration=configuration,
+        raw=raw,
+        given=given,
+        mode=run.settings.mode,
+        target_of=target_of,
+        repository=repository,
+    )
     return with_targets_file(run, file, trusted)
 
 
@@ -169,13 +184,16 @@ def _target(settings: Settings, runner: Runner, github: GitHubRepository | None)
 
 def _checkout_target(settings: Settings, runner: Runner) -> Target:
     """Returns a target in the workspace; paths that lead out of it are denied."""
-    policy, inside = settings.policy, partial(repository_path, runner.workspace)
+    policy = settings.policy
+    inside = partial(repository_path, runner.workspace)
     named = {
         "also-attached": tuple(Location.of(name).path for name in settings.attached_files),
         "trust-policy": (Location.of(settings.trust_policy).path,),
         "boundary-file": (settings.boundary_file,),
         "terraform-plan": (settings.terraform_plan,),
-        "templates": tuple(value.partition("=")[2] or value for value in settings.templates),
+        "templates": tuple(
+            path for value in settings.templates for path in StackFile.of(value).paths
+        ),
         "plans": tuple(value.partition("=")[2] or value for value in settings.plans),
     }
     inside(policy.path, "policy-file")
@@ -207,12 +225,12 @@ def _job_logs(settings: Settings, runner: Runner) -> JobLogs:
     from leastpriv.evidence.run_logs import WorkflowRunLogs
 
     run = WorkflowRunLogs(
-        runner.api_url,
-        runner.repository,
-        runner.run_id,
-        runner.run_attempt,
-        settings.github_token,
-        time.sleep,
+        api_url=runner.api_url,
+        repository=runner.repository,
+        run_id=runner.run_id,
+        attempt=runner.run_attempt,
+        token=settings.github_token,
+        sleep=time.sleep,
     )
     return JobLogs(files, run, root)
 

@@ -4,17 +4,21 @@ while the run lasts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from leastpriv.aws.errors import required_member, translate_errors
 from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 
 SESSION_NAME = "leastpriv"
-"""The session name where the config names none."""
+"""The session name where the config names none; in a workflow the id of the run follows, so that a
+trail shows which run read the account."""
+_RUN_ID = re.compile(r"\d{1,20}", re.ASCII)
 _METHOD = "sts-assume-role"
 
 
@@ -23,7 +27,8 @@ class AssumedRole(Struct, frozen=True):
 
     arn: str
     external_id: str = ""
-    session_name: str = SESSION_NAME
+    session_name: str = ""
+    """Empty: one made from the workflow's run."""
     only_for_other_accounts: bool = False
     """Whether credentials of the account itself are used as they are."""
 
@@ -31,6 +36,16 @@ class AssumedRole(Struct, frozen=True):
     def account(self) -> str:
         """Account of the role."""
         return self.arn.split(":")[4]
+
+    def named_by_run(self, environment: Mapping[str, str]) -> AssumedRole:
+        """Returns the role with a session name: that of the config, else one with the id of the
+        run.
+        """
+        if self.session_name:
+            return self
+        run = environment.get("GITHUB_RUN_ID", "")
+        name = f"{SESSION_NAME}-{run}" if _RUN_ID.fullmatch(run) else SESSION_NAME
+        return replace(self, session_name=name)
 
 
 class AssumedSession(AwsSession):
@@ -50,7 +65,8 @@ class AssumedSession(AwsSession):
                 return base
             if self._untrusted:
                 return InputError(self._untrusted)
-            return Aws(_session(base, self._role), self.environment, base.region)
+            role = self._role.named_by_run(self.environment)
+            return Aws(_session(base, role), self.environment, base.region)
         except LeastprivError as error:
             return error
 

@@ -279,7 +279,9 @@ def ask(
 
     found = dict(given)
     for name, known in known_options().items():
-        question, default, needs = known["question"], known["default"], known["needs"]
+        question = known["question"]
+        default = known["default"]
+        needs = known["needs"]
         skipped = {
             "no environment": bool(found["environment"]),
             "s3": not any(each.startswith("s3://") for each in found["trails"]),

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from leastpriv.cli.command_line import Clock
+    from leastpriv.pipeline.review import ReviewResult
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
@@ -79,7 +80,8 @@ def command_target(found: Settings) -> Target:
     """
     policy = Path(found.policy.path)
     absolute = policy.parent.resolve() / policy.name
-    pointer, store = found.policy.pointer, None
+    pointer = found.policy.pointer
+    store = None
     if found.history_location:
         store = FolderStateStore(Path(found.history_location), *history_file(found.principal))
     if found.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
@@ -125,7 +127,8 @@ def targets_context(
             ) from error
     else:
         # The file that the one target of the options would have.
-        one, path = parse_settings(given), "leastpriv.yml"
+        one = parse_settings(given)
+        path = "leastpriv.yml"
         if Path(path).exists() and discover:
             raise InputError(
                 f"--discover would write {path}, which is there already: name it with --config."
@@ -208,6 +211,10 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     run = _run_context(options, clock)
     if run.settings.mode is Mode.REVIEW:
         return _review(run, options, stdout, console)
+    from leastpriv.pipeline.review import check_declarations, checks_declarations_alone
+
+    if checks_declarations_alone(run):
+        return _report_review(check_declarations(run), options, stdout, console)
     result = propose(run)
     codes = [each.exit_code for each in result.targets]
     if options.output_dir:
@@ -245,7 +252,8 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
 def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
     from leastpriv.report.first_screen import first_screen, markdown
 
-    form, folder = options.format, options.output_dir
+    form = options.format
+    folder = options.output_dir
     content = result.single.content if result.single else None
     if content is None:
         print_text(stdout, run_summary(result, run.settings))
@@ -271,12 +279,11 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     is checked out.
     """
     from leastpriv.pipeline.infrastructure import RepositoryVersion
-    from leastpriv.pipeline.review import report_review, run_review
+    from leastpriv.pipeline.review import run_review
 
     (target,) = run.targets
-    repository, disk = target.repository, RepositoryVersion.on_disk()
-    if options.output_dir:
-        raise InputError("--output-dir is set, but a review writes no files: leave it out.")
+    repository = target.repository
+    disk = RepositoryVersion.on_disk()
     if repository is None:
         raise InputError("--mode review needs a git repository around the policy file.")
     base = repository.branch_head(target.settings.base)[1]
@@ -285,5 +292,15 @@ def _review(run: RunContext, options: Namespace, stdout: TextIO, console: Consol
     own = target.settings.policy.path
     after = replace(disk, read=lambda path: disk.read(own if path == target.policy_path else path))
     result = run_review(run, RepositoryVersion.of(repository, base), after)
+    return _report_review(result, options, stdout, console)
+
+
+def _report_review(
+    result: ReviewResult, options: Namespace, stdout: TextIO, console: Console
+) -> int:
+    from leastpriv.pipeline.review import report_review
+
+    if options.output_dir:
+        raise InputError("--output-dir is set, but a review writes no files: leave it out.")
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return report_review(result, console)

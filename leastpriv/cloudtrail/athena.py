@@ -43,7 +43,7 @@ from leastpriv.cloudtrail.athena_sql import (
 from leastpriv.cloudtrail.file_reader import EventDeduplicator, is_new
 from leastpriv.cloudtrail.file_store import LogPrefix, delivery_location
 from leastpriv.cloudtrail.lookup_events import WAIT_ADVICE, late_events_gap
-from leastpriv.cloudtrail.record import SkipReason, event_time, parse_record
+from leastpriv.cloudtrail.record import NoCall, SkipReason, event_time, parse_record
 from leastpriv.cloudtrail.s3_bucket import Bucket
 from leastpriv.cloudtrail.statistics import ReadStatistics, RecordGroup, count_group
 from leastpriv.cloudtrail.trail_config import settings_gaps, split_location
@@ -387,6 +387,8 @@ class AthenaTable:
         )
         if isinstance(found, SkipReason):
             statistics.skipped[found.value] += number
+        elif isinstance(found, NoCall):
+            statistics.note_no_call(found, number)
         elif isinstance(found, Gap):
             yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
         else:

@@ -90,7 +90,8 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     arn = _text(identity, "arn")
     found = _principal(identity, arn, _text(record, "awsRegion"))
     if isinstance(found, MissingCaller):
-        return MissingCaller.OTHER if unknown_type else found
+        # A caller of a type that is not known may be any, unless the record names another one.
+        return MissingCaller.OTHER if unknown_type and arn else found
     # AWS alone controls a service-linked role.
     if ":role/aws-service-role/" in found.arn:
         return MissingCaller.OTHER

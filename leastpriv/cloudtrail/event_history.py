@@ -33,6 +33,7 @@ from leastpriv.cloudtrail.lookup_events import (
 )
 from leastpriv.cloudtrail.record import (
     LOGIN_EVENTS,
+    NoCall,
     SkipReason,
     event_time,
     login_of,
@@ -330,7 +331,9 @@ class EventHistory:
                 statistics.regions.add(region)
             if time:
                 statistics.note_times(time, time)
-            if isinstance(found, SkipReason):
+            if isinstance(found, NoCall):
+                statistics.note_no_call(found)
+            elif isinstance(found, SkipReason):
                 statistics.skipped[found.value] += 1
             elif not window.contains(found.time):
                 statistics.outside_window += 1

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.caller import caller_arn
-from leastpriv.cloudtrail.record import SkipReason, event_time, is_login, parse_record
+from leastpriv.cloudtrail.record import NoCall, SkipReason, event_time, is_login, parse_record
 from leastpriv.cloudtrail.record_blocks import (
     MAX_DECOMPRESSED,
     DamagedFileError,
@@ -263,7 +263,9 @@ class _File:
                 return
             count_coverage(statistics, record, time, principals)
         statistics.records += 1
-        if isinstance(found, SkipReason):
+        if isinstance(found, NoCall):
+            statistics.note_no_call(found)
+        elif isinstance(found, SkipReason):
             statistics.skipped[found.value] += 1
             if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
                 statistics.note_caller(caller_arn(record))

@@ -16,7 +16,9 @@ from leastpriv.aws.arns import Window
 # read 2026-11-24):
 # AWSLogs/[o-xxx/]ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/
 #   ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_RANDOM.json.gz
-_SUFFIXES = (".json.gz", ".json", ".jsonl", ".jsonl.gz")
+_SUFFIXES = (".json.gz", ".json", ".jsonl", ".jsonl.gz", ".csv", ".csv.gz")
+_EXPORTED = re.compile(r"\d{6}\.gz", re.ASCII)
+"""A file of an export of CloudWatch Logs."""
 OTHER_LOGS = ("CloudTrail-Digest", "CloudTrail-Insight")
 _STAMP = re.compile(r"_(\d{8}T\d{4}Z)(?:_|\.)")
 _REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
@@ -80,7 +82,7 @@ def region_of_path(path: str) -> str:
 def is_log_file_name(name: str) -> bool:
     """Whether a name is a log file's: digests and insights are other logs of CloudTrail."""
     return (
-        name.endswith(_SUFFIXES)
+        (name.endswith(_SUFFIXES) or _EXPORTED.fullmatch(name) is not None)
         and not name.startswith(".")
         and not any(f"_{other}_" in name for other in OTHER_LOGS)
     )

@@ -238,8 +238,8 @@ class TrailFolder:
             ) from refused
         if is_empty:
             raise InputError(
-                f"trails: {named} has no CloudTrail file (*.json.gz, *.json, *.jsonl): name the"
-                " folder that holds AWSLogs/, or any folder of such files."
+                f"trails: {named} has no CloudTrail file (*.json.gz, *.json, *.jsonl, *.csv): name"
+                " the folder that holds AWSLogs/, or any folder of such files."
             )
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:

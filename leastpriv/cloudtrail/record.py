@@ -14,6 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.aws.arns import principal_of, same_arn, session_of
@@ -43,6 +44,20 @@ _NUMBER = re.compile(r"[0-9.]+")
 _STS = "sts.amazonaws.com"
 _as_printable = lru_cache(maxsize=4_096)(re.compile(r"[!-~]{1,256}", re.ASCII).fullmatch)
 _RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
+_FIRST_TIME = datetime(2013, 1, 1, tzinfo=UTC)
+_LAST_TIME = datetime(2100, 1, 1, tzinfo=UTC)
+_API_CALL = "AwsApiCall"
+_EVENT_TYPES = frozenset(
+    {
+        _API_CALL,
+        "AwsServiceEvent",
+        "AwsConsoleAction",
+        "AwsConsoleSignIn",
+        "AwsCloudTrailInsight",
+        "AwsVpceEvent",
+    }
+)
+"""All types of events ("CloudTrail record contents", `eventType`, read 2026-12-01)."""
 _ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
 EMPTY_OBJECT: Mapping[str, object] = {}
 
@@ -64,12 +79,21 @@ class SkipReason(StrEnum):
     """A call of a principal that is not read."""
 
 
+class NoCall(Struct, frozen=True):
+    """A record that names a wanted role or user and is no API call of it."""
+
+    principal: str
+    """ARN of the role or user."""
+    why: str
+    """What the record is instead: its `eventType`, or `eventCategory`."""
+
+
 Accepts = Callable[[str], bool]
 
 
 def parse_record(
     record: object, wants: Accepts | None = None, in_account: Accepts | None = None
-) -> Call | Gap | SkipReason:
+) -> Call | Gap | NoCall | SkipReason:
     """Parses the call of a record; returns the reason where it has no call of a wanted role or
     user.
 
@@ -141,7 +165,7 @@ def is_login(call: Call) -> bool:
 
 def find_caller(
     record: Mapping[str, object], wants: Accepts | None = None, in_account: Accepts | None = None
-) -> Caller | Gap | SkipReason:
+) -> Caller | Gap | NoCall | SkipReason:
     """Returns the caller of a record, if its calls are read.
 
     `wants` accepts the ARN of a role or user, `in_account` the account of one.
@@ -152,7 +176,7 @@ def find_caller(
     if _RECORD_FIELDS.isdisjoint(record):
         return SkipReason.NOT_A_RECORD
     if not _is_api_call(record):
-        return SkipReason.EVENT_TYPE
+        return _no_call(record, wants)
     caller = caller_of(record)
     if caller is MissingCaller.OTHER:
         return SkipReason.OTHER_CALLER
@@ -163,6 +187,20 @@ def find_caller(
     if wants is not None and not wants(caller.principal):
         return SkipReason.NOT_WANTED
     return caller
+
+
+def _no_call(record: Mapping[str, object], wants: Accepts | None) -> Gap | NoCall | SkipReason:
+    """Returns what a record is that is no API call: a gap where its type is not known."""
+    caller = caller_of(record)
+    principal = caller.principal if isinstance(caller, Caller) else ""
+    kind = record.get("eventType")
+    is_wanted = bool(principal) and (wants is None or wants(principal))
+    if is_wanted and isinstance(kind, str) and kind not in _EVENT_TYPES:
+        return _gap(record, "its eventType is not known")
+    if not is_wanted or wants is None:
+        return SkipReason.EVENT_TYPE
+    category = record.get("eventCategory")
+    return NoCall(principal, str(category if kind == _API_CALL else kind or "sign-in"))
 
 
 def _may_be_wanted(
@@ -190,8 +228,21 @@ def _may_be_wanted(
 def event_time(record: Mapping[str, object]) -> datetime | None:
     """Parses `eventTime`, or an export's `@timestamp`, as aware UTC; accepts a blank for `T`,
     fractions, seconds.
+
+    None also for a time that no record of CloudTrail has (`is_possible_time`).
     """
-    value = record.get("eventTime") or record.get("@timestamp")
+    time = _time_in(record.get("eventTime") or record.get("@timestamp"))
+    return time if time and is_possible_time(time) else None
+
+
+def is_possible_time(time: datetime) -> bool:
+    """Whether a record can have this time: CloudTrail began in 2013, and days are counted one by
+    one.
+    """
+    return _FIRST_TIME <= time < _LAST_TIME
+
+
+def _time_in(value: object) -> datetime | None:
     try:
         if isinstance(value, str) and not _NUMBER.fullmatch(value):
             time = datetime.fromisoformat(value.strip())
@@ -248,7 +299,7 @@ def _is_api_call(record: Mapping[str, object]) -> bool:
     if kind is None:
         # Records before eventVersion 1.02 have no type; their sign-ins have a separate source.
         return record.get("eventSource") != "signin.amazonaws.com"
-    return kind == "AwsApiCall" and record.get("eventCategory") not in (
+    return kind == _API_CALL and record.get("eventCategory") not in (
         "Insight",
         "NetworkActivity",
     )

@@ -11,9 +11,11 @@ whether AWS authorized the call, so that each use has an unknown outcome.
 from __future__ import annotations
 
 import codecs
+import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from leastpriv.aws.arns import Principals, principal_of
 from leastpriv.cloudtrail.caller import Caller
@@ -164,6 +166,8 @@ def _record_in_text(text: str) -> object:
         return text if _CLAIMS_RECORD.match(text) else {}
     if is_aggregated(record):
         return record
+    if _is_forwarded(record):
+        record = record["detail"]
     if not isinstance(record, Mapping) or "eventName" not in record:
         return {}
     # S3 and DynamoDB notify programs of events with similar fields, from the source `aws:s3`.
@@ -177,13 +181,98 @@ def _record_in_text(text: str) -> object:
     )
 
 
+_FORWARDED = re.compile(r"AWS [A-Za-z ]+ via CloudTrail")
+"""The `detail-type` of a record that EventBridge forwards ("AWS service events delivered via AWS
+CloudTrail" of the EventBridge User Guide)."""
+
+
+def _is_forwarded(event: object) -> bool:
+    """Whether a value is an event of EventBridge with a record of CloudTrail.
+
+    Programs cannot send events whose source begins with `aws.` (PutEvents of the EventBridge API
+    reference).
+    """
+    return (
+        isinstance(event, Mapping)
+        and str(event.get("source", "")).startswith("aws.")
+        and _FORWARDED.fullmatch(str(event.get("detail-type", ""))) is not None
+        and isinstance(event.get("detail"), Mapping)
+    )
+
+
 def parse_values(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object]:
     """Yields the JSON values of a file in order, whose bytes begin inside `depth` open brackets.
 
-    The values are the elements of `{"Records": […]}` or of a list, or one object per line.
+    The values are the elements of `{"Records": […]}` or of a list, one object per line, with the
+    time before it in an export of CloudWatch Logs, or the messages in a table of Logs Insights.
     Raises DamagedFileError where the file is damaged behind the values before, or cannot be read.
     """
-    return _Scanner(_texts(pieces), depth).values()
+    texts = _texts(pieces)
+    if depth:
+        return _Scanner(texts, depth).values()
+    first = next(texts)
+    texts = chain([first], texts)
+    if _TIME.match(first.lstrip("\ufeff")):
+        return _messages_of_export(texts)
+    header = first.partition("\n")[0].lstrip("\ufeff").strip().split(",")
+    if _MESSAGE in (name.strip('"') for name in header):
+        return _messages_of_table(texts)
+    return _Scanner(texts, depth).values()
+
+
+_MESSAGE = "@message"
+
+
+# "Export log data to Amazon S3" of the CloudWatch Logs User Guide: an event begins with its time.
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ", re.ASCII)
+
+
+def _messages_of_export(texts: Iterator[str]) -> Iterator[object]:
+    """Yields the messages of a file that CloudWatch Logs exported; the lines of one event are one
+    message.
+    """
+    message = ""
+    for line in _lines(texts):
+        time = _TIME.match(line)
+        if not time:
+            message += line
+        else:
+            if message:
+                yield message
+            message = line[time.end() :]
+        if len(message) > MAX_RECORD:
+            raise DamagedFileError("it has an event without an end")
+    if message:
+        yield message
+
+
+def _messages_of_table(texts: Iterator[str]) -> Iterator[object]:
+    """Yields the messages of a table that CloudWatch Logs Insights exported as CSV.
+
+    Raises DamagedFileError where the table is damaged behind the messages before.
+    """
+    csv.field_size_limit(MAX_RECORD)
+    rows = csv.DictReader(_lines(texts), strict=True)
+    try:
+        for row in rows:
+            yield row.get(_MESSAGE) or ""
+    except csv.Error as error:
+        raise DamagedFileError(f"it is a damaged table ({error})") from error
+
+
+def _lines(texts: Iterator[str]) -> Iterator[str]:
+    """Yields the lines of a text that arrives in pieces."""
+    rest = ""
+    for text in texts:
+        *whole, rest = (rest + text.lstrip("\ufeff")).splitlines(keepends=True) or [""]
+        if rest.endswith("\n"):
+            whole.append(rest)
+            rest = ""
+        yield from whole
+        if len(rest) > MAX_RECORD:
+            raise DamagedFileError("it is a table with an endless line")
+    if rest:
+        yield rest
 
 
 class _Scanner:

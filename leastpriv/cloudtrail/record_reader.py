@@ -28,8 +28,10 @@ from leastpriv.cloudtrail.record import (
     EMPTY_OBJECT,
     LOGIN_EVENTS,
     EventFields,
+    NoCall,
     SkipReason,
     find_caller,
+    is_possible_time,
     object_of,
     parse_record,
     resources_of,
@@ -126,6 +128,8 @@ class RecordReader:
             times = list(map(datetime.fromisoformat, texts))
             if {time.tzinfo for time in times} - {UTC}:
                 raise ValueError(texts)
+            if times and not (is_possible_time(min(times)) and is_possible_time(max(times))):
+                raise ValueError(texts)
             if self._is_bounded:
                 inside = list(map(self.window.contains, times))
                 rows, times = list(compress(rows, inside)), list(compress(times, inside))
@@ -149,8 +153,15 @@ class RecordReader:
                 kind.count += count
             elif isinstance(kind, str):
                 statistics.skipped[kind] += count
-        statistics.skipped.update([item for item in items if isinstance(item, str)])
-        return [item for item in items if not isinstance(item, str)]
+        found: list[Call | Gap] = []
+        for item in items:
+            if isinstance(item, str):
+                statistics.skipped[item] += 1
+            elif isinstance(item, NoCall):
+                statistics.note_no_call(item)
+            else:
+                found.append(item)
+        return found
 
     def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
@@ -214,7 +225,7 @@ class RecordReader:
             self._callers[key] = kind
         return kind
 
-    def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | str:
+    def _item(self, row: DecodedRecord, time: datetime, kind: object) -> Call | Gap | NoCall | str:
         identity = row.userIdentity
         if type(kind) is _Target and identity:
             caller = kind.sessions.get((identity.arn, identity.principalId)) or _session(

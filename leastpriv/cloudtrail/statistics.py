@@ -19,6 +19,8 @@ from leastpriv.cloudtrail.coverage import (
     mask_of,
 )
 from leastpriv.cloudtrail.record import (
+    NoCall,
+    SkipReason,
     account_of,
     is_data_event,
     is_management_event,
@@ -61,6 +63,8 @@ class ReadStatistics(Struct):
     outside_window: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     """Records that are not a call of the targets, by reason (`SkipReason`)."""
+    no_calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Records that name a target and are no call of it: ARN and type of the event -> number."""
     callers: Counter[str] = field(default_factory=Counter)
     """Number of calls of other callers, by ARN without the session."""
     regions: set[str] = set()
@@ -113,11 +117,19 @@ class ReadStatistics(Struct):
         if arn and (arn in self.callers or len(self.callers) < _DISTINCT):
             self.callers[arn] += times
 
+    def note_no_call(self, found: NoCall, times: int = 1) -> None:
+        """Counts records that name a target and are no call of it."""
+        self.skipped[SkipReason.EVENT_TYPE.value] += times
+        key = (found.principal, found.why)
+        if key in self.no_calls or len(self.no_calls) < _DISTINCT:
+            self.no_calls[key] += times
+
     def absorb(self, other: ReadStatistics) -> None:
         """Adds the counters of another reading."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.skipped.update(other.skipped)
+        self.no_calls.update(other.no_calls)
         for name, count in other.callers.items():
             self.note_caller(name, count)
         for region in other.regions:

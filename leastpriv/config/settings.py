@@ -120,6 +120,16 @@ class Settings(Struct, frozen=True):
         return EVENT_HISTORY in self.trails
 
     @property
+    def reads_records(self) -> bool:
+        """Whether any source shows what the role did."""
+        return bool(self.trails or self.athena_table or self.job_logs)
+
+    @property
+    def declares(self) -> bool:
+        """Whether templates or plans say what the role needs."""
+        return bool(self.templates or self.plans)
+
+    @property
     def asks_aws(self) -> bool:
         """Whether the run reads anything from AWS, so that it has credentials."""
         return self.event_history or bool(

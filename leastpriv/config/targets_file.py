@@ -113,6 +113,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
             f"{where}, which lists {len(targets)} targets: at most {_MOST_TARGETS} are read in one"
             " run."
         )
+    shared = _reader_keys(whole, where)
     found: list[TargetEntry] = []
     place: Any = getattr(targets, "lc", None)
     for number, each in enumerate(targets, start=1):
@@ -121,11 +122,11 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
             AttributeError, KeyError, IndexError, TypeError
         ):  # A list in brackets may have no lines.
             line = f" (line {place.item(number - 1)[0] + 1})"
-        found.append(_entry(each, f"{where}: target {number}{line}"))
+        found.append(_entry(each, f"{where}: target {number}{line}", shared))
     entries = tuple(found)
     _check_distinct(entries)
     _check_branches(entries)
-    entries = _with_accounts(entries, _reader_keys(whole, where))
+    entries = _with_accounts(entries, shared)
     follow = whole.get("follow", True)
     if not isinstance(follow, bool):
         raise InputError(f"{where}: follow is {follow!r}: write true or false.")
@@ -259,7 +260,7 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
         )
     try:
         whole = YAML(typ="rt", pure=True).load(BytesIO(raw))
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" on line {mark.line + 1}" if mark else ""
         why = getattr(error, "problem", "") or "it cannot be parsed"
@@ -273,7 +274,8 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
     return whole
 
 
-def _entry(found: object, where: str) -> TargetEntry:
+def _entry(found: object, where: str, shared: Mapping[str, str]) -> TargetEntry:
+    """Returns one target; its own reader role keeps the `shared` external id and session name."""
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
     _only(found, (*target_inputs(), "group", *READER_KEYS), where)
@@ -296,7 +298,8 @@ def _entry(found: object, where: str) -> TargetEntry:
         )
     entry = TargetEntry(where, values, str(group))
     if own:
-        entry = replace(entry, reader=_reader(own, entry, only_for_other_accounts=False))
+        keys = {**shared, **own}
+        entry = replace(entry, reader=_reader(keys, entry, only_for_other_accounts=False))
     if entry.is_pattern:
         _check_pattern(entry)
     elif NAME in str(values["policy-file"]):
@@ -369,10 +372,14 @@ def _reader(
             f"{entry.where}: assume-role is {arn!r}, a role of another account or partition than"
             f" role-arn: name one of the account {entry.account}, or write {ACCOUNT} for it."
         )
-    from leastpriv.aws.assumed_role import SESSION_NAME, AssumedRole
+    from leastpriv.aws.assumed_role import AssumedRole
 
-    session_name = keys.get("session-name", SESSION_NAME)
-    return AssumedRole(arn, keys.get("external-id", ""), session_name, only_for_other_accounts)
+    return AssumedRole(
+        arn=arn,
+        external_id=keys.get("external-id", ""),
+        session_name=keys.get("session-name", ""),
+        only_for_other_accounts=only_for_other_accounts,
+    )
 
 
 def _value(value: object, where: str) -> Value:

@@ -27,7 +27,7 @@ from leastpriv.declared.models import (
     transform_calls,
 )
 from leastpriv.declared.template import read_template
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, TooLargeError
 from leastpriv.models import Need
 
 MANIFEST = "manifest.json"
@@ -162,9 +162,13 @@ def _declaration(stack: _StackArtifact, role: str, is_of_bootstrap: bool) -> Dec
     """
     place, properties = stack.place, stack.properties
     parameters = {key: str(value) for key, value in properties.get("parameters", {}).items()}
-    deployed = Stack(stack.name, parameters, bool(properties.get("tags")))
+    tagged = bool(properties.get("tags"))
+    deployed = Stack(name=stack.name, parameters=parameters, tagged=tagged)
     raw = _bytes(stack.files, str(properties.get("templateFile", "")))
-    made = read_template(raw, stack.source, deployed, place, stack.files)
+    try:
+        made = read_template(raw, stack.source, deployed, place, stack.files)
+    except TooLargeError as error:
+        made = Declaration(stack.source, unknown={stack.source: str(error)})
     made = replace(made, region=place.region)
     because = f"the stack {stack.name}"
     if role == stack.execution:

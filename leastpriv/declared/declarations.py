@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.declared.assembly import MANIFEST, read_assembly
-from leastpriv.declared.files import ReadFile, RepositoryFiles, files_on_disk
+from leastpriv.declared.files import ReadFile, RepositoryFiles, StackFile, files_on_disk
 from leastpriv.declared.models import (
     LIFE,
     UNKNOWN,
@@ -26,6 +26,7 @@ from leastpriv.declared.models import (
     DeclaredResource,
     Place,
     Stack,
+    phases_of,
     tool_calls,
     transform_calls,
 )
@@ -65,22 +66,6 @@ def read_declarations(
         else:
             found.append(read_stack(name, read, place))
     return (*found, *(_plan(name, read, role, place) for name in plans))
-
-
-class StackFile(Struct, frozen=True):
-    """A template as an input names it: `[STACK=]FILE[?PARAMETERS]`."""
-
-    path: str
-    stack: str = ""
-    parameters: str = ""
-    """The file with the values of its parameters."""
-
-    @classmethod
-    def of(cls, name: str) -> StackFile:
-        """Splits the text of an input."""
-        stack, separator, rest = name.partition("=")
-        path, _, parameters = (rest if separator else name).partition("?")
-        return cls(path, stack if separator else "", parameters)
 
 
 def read_stack(name: str, read: ReadFile, place: Place) -> Declaration:
@@ -137,18 +122,21 @@ def _deployment_of(named: StackFile, files: RepositoryFiles, read: ReadFile) -> 
 
 
 def _plan(name: str, read: ReadFile, role: str, place: Place) -> Declaration:
+    """Reads one plan; one that asks for too much work has no resources, and says so."""
     from leastpriv.declared.plan import backend_calls, read_plan
 
     raw = read(name)
     if raw is None:
         raise InputError(f"The input plans names {name!r}, which is no file.")
-    made = read_plan(raw, name, role)
+    try:
+        made = read_plan(raw, name, role, place)
+    except TooLargeError as error:
+        made = Declaration(name, unknown={name: str(error)})
     state = RepositoryFiles.around(name, read).read(_STATE)
     if state is None:
         return replace(made, lacks_state=True)
-    calls, plan_calls = (
-        backend_calls(state, place, role, applies=applies) for applies in (True, False)
-    )
+    calls = backend_calls(state, place, role)
+    plan_calls = backend_calls(state, place, role, applies=False)
     return replace(made, calls=(*made.calls, *calls), plan_calls=(*made.plan_calls, *plan_calls))
 
 
@@ -210,8 +198,12 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
         # Who applies a plan reads its data sources; it changes nothing of a resource that is only
         # read.
         kept = [each for each in others if each.is_data or set(each.phases) != {Phase.READ}]
+        existing = tuple(
+            each for each in after.resources if Phase.CREATE not in each.phases and not each.is_data
+        )
+        made_now = replace(after, resources=tuple(made), around=after.resources, existing=existing)
         return ChangedResources(
-            replace(after, resources=tuple(made), around=after.resources),
+            made_now,
             replace(after, resources=tuple(kept), calls=(), reads=(), around=after.resources),
         )
     made, kept = [], []
@@ -224,13 +216,30 @@ def changed_resources(before: Declaration | None, after: Declaration) -> Changed
     for each in before.resources:
         now = after.by_key.get(each.key)
         if now is None or not _is_same(now, each):
-            kept.append(replace(each, phases=(Phase.DELETE,)))
+            kept.append(replace(each, phases=phases_of(each, (Phase.DELETE,))))
     around = (*before.resources, *after.resources)
     if not (made or kept):
         after = replace(after, calls=(), reads=())
+    made_now = replace(
+        after, resources=tuple(made), around=after.resources, existing=before.resources
+    )
     return ChangedResources(
-        replace(after, resources=tuple(made), around=after.resources),
+        made_now,
         replace(after, resources=tuple(kept), calls=(), reads=(), around=around),
+    )
+
+
+_DELETING = frozenset({"cloudformation:DeleteStack", "cloudformation:DescribeStacks"})
+"""Calls of a tool that deletes a stack."""
+
+
+def deleted_stack(before: Declaration) -> ChangedResources:
+    """Returns what the deletion of a template does: it deletes the stack and what that has."""
+    deleted = before.with_phases(Phase.DELETE)
+    calls = [each for each in before.calls if each.permission.action in _DELETING]
+    return ChangedResources(
+        replace(before, resources=(), calls=(), reads=(), unknown={}, left_out=()),
+        replace(deleted, calls=(*calls, *before.later_calls), around=before.resources),
     )
 
 

@@ -25,6 +25,27 @@ _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAME
 """Errors of a path that names no regular file."""
 
 
+class StackFile(Struct, frozen=True):
+    """A template as an input names it: `[STACK=]FILE[?PARAMETERS]`."""
+
+    path: str
+    stack: str = ""
+    parameters: str = ""
+    """The file with the values of its parameters."""
+
+    @classmethod
+    def of(cls, name: str) -> StackFile:
+        """Splits the text of an input."""
+        stack, separator, rest = name.partition("=")
+        path, _, parameters = (rest if separator else name).partition("?")
+        return cls(path, stack if separator else "", parameters)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths that the text names."""
+        return (self.path, self.parameters) if self.parameters else (self.path,)
+
+
 class OutsideError(InputError):
     """A path leads out of the repository."""
 
@@ -42,7 +63,7 @@ class RepositoryFiles(Struct, frozen=True):
     def around(cls, path: str, read_file: ReadFile) -> RepositoryFiles:
         """Returns the files that a file of the repository can name.
 
-        A file that a person names outside the repository can name those of its own folder.
+        A file that a person names outside the repository can name those of the same folder.
         """
         folder = posixpath.dirname(posixpath.normpath(path))
         is_outside = posixpath.isabs(folder) or folder.split("/")[0] == ".."

@@ -28,6 +28,10 @@ LOCAL_PATH = "aws:asset:path"
 """Key of the metadata of a nested stack whose template is a local file."""
 
 
+OUTER = "^"
+"""Begins the address of a resource of the template around a nested stack."""
+
+
 class Reference(Struct, frozen=True):
     """A property that holds the name or an attribute of another resource of the same
     declaration.
@@ -57,6 +61,8 @@ class Stack(Struct, frozen=True):
 
     name: str = UNKNOWN
     parameters: Mapping[str, str] = {}
+    references: Mapping[str, Reference] = {}
+    """Parameters of a nested stack that hold resources of the template around it."""
     tagged: bool = False
     bucket: str = ""
     """Where local files are uploaded, as far as a configuration of AWS SAM names it."""
@@ -81,6 +87,8 @@ class DeclaredResource(Struct, frozen=True):
     """It has tags, or the whole stack has."""
     changed: frozenset[str] | None = None
     """Properties that an update changes; None: any."""
+    any_update: bool = False
+    """An update may change any property that the type can change, also one that is not set."""
     region: str = ""
     """Where that is another than the declaration's."""
     variant: str = ""
@@ -147,6 +155,8 @@ class Declaration(Struct, frozen=True, dict=True):
     """Where the declaration itself knows it."""
     around: tuple[DeclaredResource, ...] = ()
     """Further resources that references may name."""
+    existing: tuple[DeclaredResource, ...] = ()
+    """Resources that exist before the change: their service-linked roles exist, too."""
     lacks_state: bool = False
     """A plan whose folder does not show where Terraform keeps the state."""
 
@@ -190,7 +200,7 @@ class Declaration(Struct, frozen=True, dict=True):
         """
         resources = []
         for each in self.resources:
-            properties = {key: _moved(value, logical) for key, value in each.properties.items()}
+            properties = {key: moved(value, logical) for key, value in each.properties.items()}
             address = f"{logical}.{each.address}"
             resources.append(replace(each, address=address, properties=properties))
         return replace(
@@ -210,14 +220,19 @@ class Declaration(Struct, frozen=True, dict=True):
         read = (replace(each, phases=(Phase.READ,), changed=None) for each in self.resources)
         return replace(self, resources=tuple(read), calls=self.plan_calls)
 
-    def with_phases(self, *phases: Phase) -> Declaration:
+    def with_phases(self, *phases: Phase, any_update: bool = False) -> Declaration:
         """Returns the declaration with these phases for every resource, and the calls of a later
         deletion.
 
         A data source is only read, and a resource that the template retains is not deleted.
+
+        Args:
+            phases: of each resource.
+            any_update: an update may set what is not set now.
         """
         changed = (
-            replace(each, phases=_phases_of(each, phases), changed=None) for each in self.resources
+            replace(each, phases=phases_of(each, phases), changed=None, any_update=any_update)
+            for each in self.resources
         )
         return replace(self, resources=tuple(changed), calls=self.later_calls, reads=())
 
@@ -239,8 +254,10 @@ class Declaration(Struct, frozen=True, dict=True):
         )
 
 
-def _phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phase, ...]:
-    """Those of some phases that a resource has."""
+def phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phase, ...]:
+    """Returns those of some phases that a resource has: a data source is only read, and what the
+    template retains is not deleted.
+    """
     if resource.is_data:
         return tuple(each for each in phases if each is Phase.READ)
     if resource.properties.get("DeletionPolicy") == "Retain":
@@ -248,14 +265,18 @@ def _phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Pha
     return tuple(phases)
 
 
-def _moved(value: object, logical: str) -> object:
-    """A value whose references name the resources of a nested stack."""
+def moved(value: object, logical: str) -> object:
+    """Returns a value of a nested stack as the template around it has it: references name the
+    resources of the nested stack, or those that a parameter brought from around it.
+    """
     if isinstance(value, Reference):
+        if value.address.startswith(OUTER):
+            return replace(value, address=value.address.removeprefix(OUTER))
         return replace(value, address=f"{logical}.{value.address}")
     if isinstance(value, Mapping):
-        return {key: _moved(each, logical) for key, each in value.items()}
+        return {key: moved(each, logical) for key, each in value.items()}
     if isinstance(value, list):
-        return [_moved(each, logical) for each in value]
+        return [moved(each, logical) for each in value]
     return value
 
 

@@ -7,14 +7,20 @@ The format is HashiCorp's (https://developer.hashicorp.com/terraform/internals/j
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from leastpriv.budget import Budget
+from leastpriv.declared.cloud_control import PREFIX, control_properties, kind_of_control
+from leastpriv.declared.linked_roles import is_linked_role_unknown
 from leastpriv.declared.models import (
+    NO_LINKED_ROLE,
     NO_TABLE,
     UNKNOWN,
     Declaration,
@@ -23,6 +29,8 @@ from leastpriv.declared.models import (
     Reference,
     tool_calls,
 )
+from leastpriv.declared.plan_references import ConfiguredResource, configured_resources
+from leastpriv.declared.pulumi import is_preview, plan_of_preview
 from leastpriv.declared.resource_types import (
     is_given_id,
     name_by_parameter,
@@ -53,100 +61,266 @@ _FREE_DATA = (
     "aws_canonical_user_id",
 )  # fmt: skip
 """Data sources that call nothing that needs a permission."""
-_KEY = ""
-"""In place of an attribute: the key of the provider's configuration."""
 _DOCUMENT = re.compile(r"\s*[{\[]|.*\n")
 _INDEX = re.compile(r"\[[^\]]*\]")
-_NAMED = re.compile(r"(aws_\w+\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?")
+_OBJECT = re.compile(r"^\s*\{", re.MULTILINE)
+_STEPS_OF_RESOURCE = 500
+"""What a resource costs with its needs: a budget has 10,000 resources."""
+_NOT_CONFIGURED = ConfiguredResource({}, "")
 
 
-def read_plan(raw: bytes, source: str, role: str = "") -> Declaration:
+def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = None) -> Declaration:
     """Reads a plan in JSON, as a role applies it: what another role makes that a provider assumes
     is not its need.
 
+    Args:
+        raw: the plan, with what the wrapper of the action setup-terraform prints around it.
+        source: its path, as the user names it.
+        role: ARN of the role; empty: any.
+        place: of the role.
+
     Raises:
         InputError: it is no plan in JSON.
+        TooLargeError: it asks for more work than its budget has.
     """
+    budget = Budget.of("plan")
+    budget.spend(characters=len(raw), files=1)
+    plan = _plan(raw, source)
     try:
-        plan = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{source} is no JSON: write `terraform show -json PLAN > {source}`."
-        ) from error
-    is_plan = isinstance(plan, dict) and bool({"planned_values", "resource_changes"} & plan.keys())
-    if not is_plan or not isinstance(plan.get("resource_changes"), list | None):
-        raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
-    try:
-        configured = dict(_configured(plan.get("configuration", {}).get("root_module", {}), ""))
-        providers = _providers(plan)
-        changes = [
-            change
-            for change in plan.get("resource_changes") or ()
-            if str(change.get("type", "")).startswith("aws_")
-            and str(change.get("provider_name", "aws")).rpartition("/")[2] == "aws"
-        ]
-        instances: dict[str, list[str]] = {}
-        for change in changes:
-            instances.setdefault(_INDEX.sub("", change["address"]), []).append(change["address"])
-        found = [
-            each for change in changes for each in _resources(change, configured, instances)
-        ] + _data_sources(plan)
-        resources: list[DeclaredResource] = []
-        calls: list[Need] = []
-        for each in found:
-            key = str(configured.get(_INDEX.sub("", each.address), {}).get(_KEY))
-            region, assumed = providers.get(key, ("", ""))
-            if assumed and role and assumed != role:
-                place = Place(*(assumed.split(":")[position] for position in (1, 4)))
-                calls += tool_calls(
-                    "assume", f"the provider of {each.address}", place, role=assumed
-                )
-                continue
-            own = each.properties.get("region")
-            resources.append(replace(each, region=own if isinstance(own, str) and own else region))
-        trusts = {
-            each.address: trusted_services(_document(each.properties["assume_role_policy"]))
-            for each in resources
-            if each.properties.get("assume_role_policy")
-        }
-        unknown = sorted(
-            {each.kind.name for each in resources if not is_known(each.kind)} - {*_FREE_DATA}
-        )
-        several = tuple(
-            _any_of(address, found) for address, each in instances.items() if len(each) > 1
-        )
-        made = Declaration(
-            source,
-            tuple(resources),
-            unknown=dict.fromkeys(unknown, NO_TABLE),
-            trusts=trusts,
-            around=several,
-        )
-        distinct = tuple(dict.fromkeys(calls))
-        return replace(made, calls=distinct, plan_calls=distinct)
+        reading = _Reading(plan=plan, source=source, role=role, place=place, budget=budget)
+        return reading.declaration()
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise InputError(
             f"{source} is no plan that Terraform wrote: a field has another type."
         ) from error
 
 
-def _providers(plan: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Key of a provider's configuration -> region and role of its resources, empty where the plan
-    does not say it.
-    """
+def _plan(raw: bytes, source: str) -> Mapping[str, Any]:
+    """The plan in a file: lines may precede and follow it."""
+    is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = raw.decode("utf-16" if is_wide else "utf-8", "replace").removeprefix("\ufeff")
+    start = _OBJECT.search(text)
+    try:
+        plan, _ = json.JSONDecoder().raw_decode(text, start.end() - 1 if start else 0)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{source} is no JSON: write `terraform show -json PLAN > {source}`."
+        ) from error
+    if is_preview(plan):
+        return plan_of_preview(plan)
+    is_plan = isinstance(plan, dict) and bool({"planned_values", "resource_changes"} & plan.keys())
+    if not is_plan or not isinstance(plan.get("resource_changes"), list | None):
+        raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
+    return dict(plan)
+
+
+class _Provider(Struct, frozen=True):
+    """The configuration of a provider, as far as the plan says it."""
+
+    region: str = ""
+    role: str = ""
+    """The role that it assumes."""
+
+
+class _Reading(Struct):
+    """Reads one plan."""
+
+    plan: Mapping[str, Any]
+    source: str
+    role: str
+    place: Place | None
+    budget: Budget
+    configured: dict[str, ConfiguredResource] = field(default_factory=dict)
+    """Address without an index -> configuration."""
+    instances: dict[str, list[str]] = field(default_factory=dict)
+    """Address without an index -> addresses."""
+    calls: dict[Need, None] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    def declaration(self) -> Declaration:
+        """Returns the resources that the plan changes and reads."""
+        changes = [each for each in self.plan.get("resource_changes") or () if _is_of_aws(each)]
+        self.budget.spend(steps=_STEPS_OF_RESOURCE * len(changes))
+        self.configured.update(configured_resources(self.plan, self.budget))
+        for change in changes:
+            address = str(change["address"])
+            self.instances.setdefault(_INDEX.sub("", address), []).append(address)
+        providers = _providers(self.plan)
+        resources: list[DeclaredResource] = []
+        for each in self._found(changes):
+            provider = providers.get(self._configuration(each.address).provider, _Provider())
+            if provider.role and self.role not in ("", provider.role):
+                self._assume(provider.role, each)
+                continue
+            own = each.properties.get("region")
+            region = own if isinstance(own, str) and own else provider.region
+            resources.append(replace(each, region=region))
+            self._name_unknown(each.kind)
+        calls = tuple(self.calls)
+        return Declaration(
+            self.source,
+            tuple(resources),
+            calls=calls,
+            plan_calls=calls,
+            unknown=self.unknown,
+            trusts=_trusts(resources),
+            around=self._several(resources),
+        )
+
+    def _found(self, changes: Sequence[Mapping[str, Any]]) -> Iterator[DeclaredResource]:
+        """The resources of changes, and the data sources that the plan has read."""
+        for change in changes:
+            if str(change["type"]).startswith(PREFIX):
+                yield from self._controlled(change)
+            else:
+                yield from self._changed(change, _kind_of(change))
+        for each in _data_sources(self.plan):
+            self.budget.spend(steps=_STEPS_OF_RESOURCE)
+            yield each
+
+    def _configuration(self, address: str) -> ConfiguredResource:
+        return self.configured.get(_INDEX.sub("", address), _NOT_CONFIGURED)
+
+    def _assume(self, role: str, resource: DeclaredResource) -> None:
+        parts = role.split(":")
+        place = Place(parts[1], parts[4])
+        because = f"the provider of {resource.address}"
+        self.calls.update(dict.fromkeys(tool_calls("assume", because, place, role=role)))
+
+    def _name_unknown(self, kind: ResourceKind) -> None:
+        if not is_known(kind) and kind.name not in _FREE_DATA:
+            self.unknown[kind.name] = NO_TABLE
+        if is_linked_role_unknown(kind):
+            self.unknown[f"the service-linked role of {kind.name}"] = NO_LINKED_ROLE
+
+    def _several(self, resources: Sequence[DeclaredResource]) -> tuple[DeclaredResource, ...]:
+        """What references to any instance of a resource mean."""
+        by_address: dict[str, list[DeclaredResource]] = {}
+        for each in resources:
+            by_address.setdefault(_INDEX.sub("", each.address), []).append(each)
+        return tuple(
+            _any_of(address, by_address[address])
+            for address, every in self.instances.items()
+            if len(every) > 1 and address in by_address
+        )
+
+    def _controlled(self, change: Mapping[str, Any]) -> Iterator[DeclaredResource]:
+        """A resource of the provider `awscc`, and the calls of Cloud Control."""
+        kind = kind_of_control(str(change["type"]))
+        if kind is None:
+            self.unknown[str(change["type"])] = NO_TABLE
+            return
+        detail = change.get("change", {})
+        because = str(change.get("address", ""))
+        place = self.place or Place("aws", UNKNOWN)
+        for action in detail.get("actions", ()):
+            step = f"control-{action}"
+            self.calls.update(dict.fromkeys(tool_calls(step, because, place)))
+        for each in self._changed(change, kind):
+            properties = control_properties(kind, each.properties)
+            changed = each.changed
+            if changed is not None:
+                changed = frozenset(control_properties(kind, dict.fromkeys(changed)))
+            name = _name(kind, properties)
+            yield replace(each, properties=properties, changed=changed, name=name)
+
+    def _changed(self, change: Mapping[str, Any], kind: ResourceKind) -> Iterator[DeclaredResource]:
+        """The resource of a change; two for a replacement, whose old one may have another name."""
+        detail = change.get("change", {})
+        actions: Sequence[str] = detail.get("actions", ())
+        before, after = detail.get("before") or {}, detail.get("after") or {}
+        address = str(change.get("address", ""))
+        arn = _arn(str(before.get("arn") or ""))
+        old = DeclaredResource(kind, address, (), before, _name(kind, before))
+        if "create" not in actions and "update" not in actions:
+            known = dict(after or before)
+            every = [phase for action in actions for phase in _PHASES.get(action, ())]
+            phases = tuple(dict.fromkeys(every))
+            yield replace(old, phases=phases, properties=known, name=_name(kind, known), arn=arn)
+            return
+        unknown = detail.get("after_unknown") or {}
+        attributes = self._configuration(address).attributes
+        values = _with_references(dict(after), unknown, attributes)
+        properties = {name: self._of_instance(value, address) for name, value in values.items()}
+        tags = (after.get("tags_all"), after.get("tags"), after.get("tag"), unknown.get("tags"))
+        new = replace(old, properties=properties, name=_name(kind, properties), tagged=any(tags))
+        if "update" in actions:
+            names = {*before, *after}
+            changed = frozenset(name for name in names if before.get(name) != after.get(name))
+            yield replace(new, phases=_PHASES["update"], changed=changed, arn=arn)
+            return
+        if "delete" in actions:
+            yield replace(old, phases=_PHASES["delete"], arn=arn)
+        yield replace(new, phases=_PHASES["create"])
+
+    def _of_instance(self, value: object, address: str) -> object:
+        """A value whose references name the instance: the only one, or the one with the index of
+        the resource itself.
+        """
+        if isinstance(value, list):
+            return [self._of_instance(each, address) for each in value]
+        if isinstance(value, Mapping):
+            return {name: self._of_instance(each, address) for name, each in value.items()}
+        if not isinstance(value, Reference):
+            return value
+        found = self._instances_of(value.address, address)
+        target = found[0] if len(found) == 1 else _INDEX.sub("", value.address)
+        return Reference(target, value.attribute)
+
+    def _instances_of(self, wanted: str, address: str) -> list[str]:
+        """The instances that a reference in a resource may mean."""
+        every = self.instances.get(_INDEX.sub("", wanted), ())
+        own = _instance(address)
+        inside = [each for each in every if _instance(each).module == own.module] or list(every)
+        if "[" in wanted:
+            return [each for each in inside if each.endswith(wanted.rpartition(".")[2])]
+        if len(inside) == 1:
+            return inside
+        return [each for each in inside if _instance(each).index == own.index]
+
+
+def _is_of_aws(change: Mapping[str, Any]) -> bool:
+    name = str(change.get("type", ""))
+    provider = str(change.get("provider_name", "aws")).rpartition("/")[2]
+    if name.startswith(PREFIX):
+        return provider in ("aws", "awscc")
+    return name.startswith("aws_") and provider == "aws"
+
+
+def _kind_of(change: Mapping[str, Any]) -> ResourceKind:
+    """The type of a change; a data source of the name of a resource type reads what that reads."""
+    data = ResourceKind(Tool.TERRAFORM, DATA + change["type"])
+    if change.get("mode") == "data" and is_known(data):
+        return data
+    return ResourceKind(Tool.TERRAFORM, change["type"])
+
+
+def _trusts(resources: Sequence[DeclaredResource]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for each in resources:
+        for key in ("assume_role_policy", "AssumeRolePolicyDocument"):
+            if each.properties.get(key):
+                found[each.address] = trusted_services(_document(each.properties[key]))
+    return found
+
+
+def _providers(plan: Mapping[str, Any]) -> dict[str, _Provider]:
+    """Key of a provider's configuration -> region and role of its resources."""
     variables = {name: each.get("value") for name, each in (plan.get("variables") or {}).items()}
 
     def text(expression: object) -> str:
         given = expression if isinstance(expression, Mapping) else {}
+        value = given.get("constant_value")
         names = [str(each).removeprefix("var.") for each in given.get("references", ())]
-        value = given.get("constant_value", variables.get(names[0]) if len(names) == 1 else None)
+        if value is None and len(names) == 1:
+            value = variables.get(names[0])
         return value if isinstance(value, str) else ""
 
     found = {}
     for key, each in plan.get("configuration", {}).get("provider_config", {}).items():
         expressions = each.get("expressions", {})
         role = text(_block(expressions.get("assume_role")).get("role_arn"))
-        found[key] = text(expressions.get("region")), _arn(role)
+        found[key] = _Provider(text(expressions.get("region")), _arn(role))
     return found
 
 
@@ -169,84 +343,56 @@ def backend_calls(
             state.
         applies: whether the state is written, too; a plan locks it and reads it.
     """
+    config = _backend_config(raw)
+    bucket = config.get("bucket")
+    if not bucket:
+        return ()
+    place = replace(place, region=str(config.get("region") or place.region))
+    because = "the backend in S3"
+    other = str(_block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or "")
+    if other not in ("", role):
+        return tuple(tool_calls("assume", because, place, role=other))
+    key = str(config.get("key") or UNKNOWN)
+    workspaces = f"{config.get('workspace_key_prefix') or 'env:'}/{UNKNOWN}/{key}"
+    found: list[Need] = []
+    for step in ("state", "write") if applies else ("state",):
+        for each in (key, workspaces):
+            found += tool_calls(step, because, place, bucket=bucket, key=each)
+    if config.get("use_lockfile"):
+        found += tool_calls("lock", because, place, bucket=bucket, key=key)
+    if config.get("dynamodb_table"):
+        found += tool_calls("table", because, place, table=config["dynamodb_table"])
+    encrypting = str(config.get("kms_key_id") or "")
+    if encrypting:
+        arn = _key_arn(encrypting, place)
+        found += tool_calls("key", because, place, key=arn)
+    return tuple(dict.fromkeys(found))
+
+
+def _backend_config(raw: bytes) -> Mapping[str, Any]:
+    """The configuration of a backend in S3; empty for another one."""
     try:
         backend = json.loads(raw).get("backend", {})
     except (ValueError, AttributeError, RecursionError):
-        return ()
-    config = (
-        backend.get("config", {})
-        if isinstance(backend, dict) and backend.get("type") == "s3"
-        else {}
-    )
-    if not config.get("bucket"):
-        return ()
-    place = replace(place, region=str(config.get("region") or place.region))
-    other = str(_block(config.get("assume_role")).get("role_arn") or config.get("role_arn") or "")
-    if other not in ("", role):
-        return tuple(tool_calls("assume", "the backend in S3", place, role=other))
-    because, key = "the backend in S3", str(config.get("key") or UNKNOWN)
-    workspaces = f"{config.get('workspace_key_prefix') or 'env:'}/{UNKNOWN}/{key}"
-    found: list[Need] = []
-    for step in ("state", *(("write",) if applies else ())):
-        for each in (key, workspaces):
-            found += tool_calls(step, because, place, bucket=config["bucket"], key=each)
-    if config.get("use_lockfile"):
-        found += tool_calls("lock", because, place, bucket=config["bucket"], key=key)
-    if config.get("dynamodb_table"):
-        found += tool_calls("table", because, place, table=config["dynamodb_table"])
-    if encrypts := str(config.get("kms_key_id") or ""):
-        name = UNKNOWN if "alias/" in encrypts else encrypts
-        arn = f"arn:{place.partition}:kms:{place.region}:{place.account}:key/{name}"
-        found += tool_calls("key", because, place, key=name if name.startswith("arn:") else arn)
-    return tuple(dict.fromkeys(found))
+        return {}
+    if not isinstance(backend, dict) or backend.get("type") != "s3":
+        return {}
+    config = backend.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _key_arn(key: str, place: Place) -> str:
+    """The ARN of a key by its id or ARN; a pattern for an alias."""
+    name = UNKNOWN if "alias/" in key else key
+    if name.startswith("arn:"):
+        return name
+    return f"arn:{place.partition}:kms:{place.region}:{place.account}:key/{name}"
 
 
 def _any_of(address: str, resources: Sequence[DeclaredResource]) -> DeclaredResource:
     """The resource that a reference to any instance of a resource means: what their names share."""
-    found = [each for each in resources if _INDEX.sub("", each.address) == address]
-    name = common_beginning([each.name for each in found]) + UNKNOWN
-    return replace(found[0], address=address, phases=(), name=name.replace("**", "*"), arn="")
-
-
-def _resources(
-    change: Mapping[str, Any],
-    configured: Mapping[str, Mapping[str, object]],
-    instances: Mapping[str, Sequence[str]],
-) -> Iterator[DeclaredResource]:
-    """The resource of a change; two for a replacement, whose old one may have another name."""
-    detail = change.get("change", {})
-    actions: Sequence[str] = detail.get("actions", ())
-    kind = ResourceKind(Tool.TERRAFORM, change["type"])
-    data = ResourceKind(Tool.TERRAFORM, DATA + change["type"])
-    kind = data if change.get("mode") == "data" and is_known(data) else kind
-    before, after = detail.get("before") or {}, detail.get("after") or {}
-    address = str(change.get("address", ""))
-    old = DeclaredResource(kind, address, (), before, _name(kind, before))
-    if "create" not in actions and "update" not in actions:
-        arn = str(before.get("arn") or "")
-        known = dict(after or before)
-        phases = tuple(
-            dict.fromkeys(phase for action in actions for phase in _PHASES.get(action, ()))
-        )
-        yield replace(old, phases=phases, properties=known, name=_name(kind, known), arn=_arn(arn))
-        return
-    unknown = detail.get("after_unknown") or {}
-    expressions = configured.get(_INDEX.sub("", address), {})
-    properties = _with_references(dict(after), unknown, expressions)
-    properties = {
-        name: _of_instance(value, address, instances) for name, value in properties.items()
-    }
-    tagged = any((after.get("tags_all"), after.get("tags"), after.get("tag"), unknown.get("tags")))
-    changed = frozenset(name for name in {*before, *after} if before.get(name) != after.get(name))
-    new = replace(old, properties=properties, name=_name(kind, properties), tagged=tagged)
-    if "update" in actions:
-        yield replace(
-            new, phases=_PHASES["update"], changed=changed, arn=_arn(str(before.get("arn") or ""))
-        )
-        return
-    if "delete" in actions:
-        yield replace(old, phases=_PHASES["delete"], arn=_arn(str(before.get("arn") or "")))
-    yield replace(new, phases=_PHASES["create"])
+    name = common_beginning([each.name for each in resources]) + UNKNOWN
+    return replace(resources[0], address=address, phases=(), name=name.replace("**", "*"), arn="")
 
 
 def _arn(text: str) -> str:
@@ -257,91 +403,68 @@ def _name(kind: ResourceKind, properties: Mapping[str, object]) -> str:
     """The name by the attribute that a variable of the ARN is named after, by `name`, or by a
     prefix.
     """
-    given = {plain(name): value for name, value in properties.items()}
-    texts = {
-        name: value
-        for name, value in given.items()
-        if isinstance(value, str) and value not in ("", UNKNOWN)
-    }
-    last = kind.name.rpartition("_")[2]
+    texts: dict[str, str] = {}
+    for key, value in properties.items():
+        if isinstance(value, str) and value not in ("", UNKNOWN):
+            texts[plain(key)] = value
+    last = re.split("::|_", kind.name)[-1].lower()
     kinds = [each for each in own_types(kind) if own_variables(each.arn)]
     variables = dict.fromkeys(name_variable(own_variables(each.arn), kind) for each in kinds)
     wanted = [plain(name).removesuffix("withpath") for name in variables]
     if kinds and all(is_given_id(each, kind) for each in kinds):
-        ids = (
-            texts.get(each, "")
-            for each in (*wanted, f"{last}id", f"{last}identifier", "identifier")
-        )
-        return next(map(escape_observed, filter(None, ids)), UNKNOWN)
-    candidates = [
-        *wanted,
-        *(each.removesuffix("name") for each in wanted),
-        "name",
-        "identifier",
-        last,
-        f"{last}name",
-    ]
-    candidates += [f"{last}identifier", "clusteridentifier"] if last != "function" else []
-    candidates += ["key"] if last == "object" else []
-    words = kind.name.split("_")[2:]
-    candidates += ["".join(words[start:]) for start in range(len(words) - 1)]
-    for each in candidates:
+        for key in (*wanted, f"{last}id", f"{last}identifier", "identifier"):
+            if texts.get(key):
+                return escape_observed(texts[key])
+        return UNKNOWN
+    candidates = [*wanted, *_naming_attributes(kind, wanted, last)]
+    for key in candidates:
         # An attribute `policy` holds a document and no name.
-        if each in texts and each != "id" and not _DOCUMENT.match(texts[each]):
+        if key in texts and key != "id" and not _DOCUMENT.match(texts[key]):
             # A `*` in it is a character, and not what only the deployment knows.
-            return escape_observed(texts[each])
-    prefixes = (texts[f"{each}prefix"] for each in candidates if f"{each}prefix" in texts)
-    return next(
-        (f"{escape_observed(each)}{UNKNOWN}" for each in prefixes),
-        name_by_parameter(kind, properties),
-    )
+            return escape_observed(texts[key])
+    for key in candidates:
+        if f"{key}prefix" in texts:
+            return f"{escape_observed(texts[f'{key}prefix'])}{UNKNOWN}"
+    return name_by_parameter(kind, properties)
 
 
-def _data_sources(plan: Mapping[str, Any]) -> list[DeclaredResource]:
+def _naming_attributes(kind: ResourceKind, wanted: Sequence[str], last: str) -> Iterator[str]:
+    """The attributes that may hold the name of a type, besides those of its ARN; `last`: the last
+    word of the type.
+    """
+    yield from (each.removesuffix("name") for each in wanted)
+    yield from ("name", "identifier", last, f"{last}name")
+    if last != "function":
+        yield from (f"{last}identifier", "clusteridentifier")
+    if last == "object":
+        yield "key"
+    words = kind.name.split("_")[2:]
+    for start in range(len(words) - 1):
+        yield "".join(words[start:])
+
+
+def _data_sources(plan: Mapping[str, Any]) -> Iterator[DeclaredResource]:
     """The data sources that the plan has read; one of the name of a resource type reads what that
     type reads.
     """
-    found = []
     modules = [plan.get("prior_state", {}).get("values", {}).get("root_module", {})]
     while modules:
         module = modules.pop()
         modules.extend(module.get("child_modules", ()))
         for each in module.get("resources", ()):
-            name, values = str(each.get("type", "")), each.get("values") or {}
-            if each.get("mode") == "data" and name.startswith("aws_") and name not in _FREE_DATA:
-                kind = ResourceKind(Tool.TERRAFORM, DATA + name)
-                kind = kind if is_known(kind) else ResourceKind(Tool.TERRAFORM, name)
-                named, arn = _name(kind, values), str(values.get("arn") or "")
-                found.append(
-                    DeclaredResource(
-                        kind, each.get("address", ""), (Phase.READ,), values, named, arn
-                    )
-                )
-    return found
-
-
-def _configured(module: Mapping[str, Any], above: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """Address of a resource -> its configured attributes: what each refers to, else UNKNOWN; lists
-    for blocks.
-    """
-    for each in module.get("resources", ()):
-        expressions = each.get("expressions", {})
-        found = {
-            name: _configured_value(expression, above) for name, expression in expressions.items()
-        }
-        found[_KEY] = each.get("provider_config_key")
-        yield f"{above}{each.get('address', '')}", found
-    for name, call in module.get("module_calls", {}).items():
-        yield from _configured(call.get("module", {}), f"{above}module.{name}.")
-
-
-def _configured_value(expression: object, above: str) -> object:
-    if isinstance(expression, list):
-        return [_configured_value(each, above) for each in expression]
-    if isinstance(expression, Mapping) and not {"references", "constant_value"} & set(expression):
-        return {name: _configured_value(each, above) for name, each in expression.items()}
-    named = _named_in(expression)
-    return Reference(f"{above}{named[0]}", named[1]) if named else UNKNOWN
+            name = str(each.get("type", ""))
+            if each.get("mode") != "data" or not name.startswith("aws_") or name in _FREE_DATA:
+                continue
+            values = each.get("values") or {}
+            kind = _kind_of(each)
+            yield DeclaredResource(
+                kind,
+                address=each.get("address", ""),
+                phases=(Phase.READ,),
+                properties=values,
+                name=_name(kind, values),
+                arn=str(values.get("arn") or ""),
+            )
 
 
 def _with_references(
@@ -359,61 +482,28 @@ def _with_references(
         elif isinstance(is_unknown, list) and isinstance(value, list):
             blocks = said.get(name)
             parts = blocks if isinstance(blocks, list) else [blocks] * len(value)
-            for part, open_ones, each in zip(
-                value, is_unknown, [*parts, *[None] * len(value)], strict=False
-            ):
-                if isinstance(part, dict) and isinstance(open_ones, Mapping):
-                    _with_references(part, open_ones, each)
+            for number, part in enumerate(value):
+                inner = is_unknown[number] if number < len(is_unknown) else None
+                if isinstance(part, dict) and isinstance(inner, Mapping):
+                    _with_references(part, inner, parts[number] if number < len(parts) else None)
         elif isinstance(is_unknown, Mapping) and isinstance(value, dict):
             _with_references(value, is_unknown, said.get(name))
     return values
 
 
-def _of_instance(value: object, address: str, instances: Mapping[str, Sequence[str]]) -> object:
-    """A value whose references name the instance: the only one, or the one with the index of the
-    resource itself.
-    """
-    if isinstance(value, list):
-        return [_of_instance(each, address, instances) for each in value]
-    if isinstance(value, Mapping):
-        return {name: _of_instance(each, address, instances) for name, each in value.items()}
-    if not isinstance(value, Reference):
-        return value
-    every = instances.get(_INDEX.sub("", value.address), ())
-    module, index = _place(address)
-    inside = [each for each in every if _place(each)[0] == module] or list(every)
-    own = [each for each in inside if each.endswith(value.address.rpartition(".")[2])]
-    same = [each for each in inside if _place(each)[1] == index]
-    found = own if "[" in value.address else inside if len(inside) == 1 else same
-    return Reference(
-        found[0] if len(found) == 1 else _INDEX.sub("", value.address), value.attribute
-    )
+class _Instance(Struct, frozen=True):
+    """The place of an instance of a resource."""
+
+    module: str
+    """With its index."""
+    index: str
+    """Of the resource itself."""
 
 
-def _place(address: str) -> tuple[str, str]:
-    """The module of an address, with its index, and the index of the resource."""
-    plain = _INDEX.sub(lambda match: match[0].replace(".", "\0"), address)
-    *module, _, name = plain.split(".")
-    return ".".join(module), name.partition("[")[2]
-
-
-def _named_in(expression: object) -> tuple[str, str] | None:
-    """The one resource that an expression refers to, and the attribute."""
-    names: list[str] = []
-    stack = [expression]
-    while stack:
-        each = stack.pop()
-        if isinstance(each, Mapping):
-            names.extend(each.get("references", ()))
-            stack.extend(value for key, value in each.items() if key != "references")
-        elif isinstance(each, list):
-            stack.extend(each)
-    # A reference comes with each of its beginnings: `aws_sqs_queue.q["a"].arn`, `aws_sqs_queue.q`.
-    matches = [match for name in names if (match := _NAMED.match(name))]
-    if len({_INDEX.sub("", match[1]) for match in matches}) != 1:
-        return None
-    attribute = next((match[2] for match in matches if match[2]), "")
-    return max((match[1] for match in matches), key=len), attribute
+def _instance(address: str) -> _Instance:
+    without_dots = _INDEX.sub(lambda match: match[0].replace(".", "\0"), address)
+    *module, _, name = without_dots.split(".")
+    return _Instance(".".join(module), name.partition("[")[2])
 
 
 def _document(value: object) -> object:

@@ -1,7 +1,7 @@
 """Derives the ARNs of declared resources.
 
 An ARN comes from the name of the resource, from other resources that its properties refer to, or
-else is the pattern of its type, where `*` stands for what only the deployment knows.
+else is the pattern of its type, where `*` replaces what only the deployment knows.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ _CREATES = re.compile(":Create[A-Z]")
 _BUCKET_HOST = re.compile(r"\.s3[.-][a-z0-9.-]*amazonaws\.com(\.cn)?$")
 _FIELD = re.compile(r"\{([\w-]+)\}")
 _SEPARATOR = re.compile("[:/]")
+_IMAGE = re.compile(
+    r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
+    r"(?P<name>[a-z0-9._/-]+)(?=[:@]|$)"
+)
+"""The address of an image in Amazon ECR."""
 _REPEATED_ID_START = re.compile(r"(?<=/)([a-z]+-)(?=\1)")
 
 
@@ -247,7 +252,7 @@ class Arns:
     ) -> ActionArns:
         """The ARNs of an action that requires none of its types.
 
-        They are those that the properties name, or else those of its own name.
+        They are those that the properties name, or else those named like the resource.
         """
         alike = [type_ for type_ in types if _is_named_like(type_, resource.kind)]
         if alike:
@@ -675,6 +680,10 @@ class Arns:
                 # An object's ARN names its bucket.
                 arn = arn.partition("/")[0]
             return [arn] if _is_arn_of(arn, action, resource_type) else []
+        image = _IMAGE.match(text)
+        if image and resource_type.name == "repository":
+            place = f"arn:{self._place.partition}:ecr:{image['region']}:{image['account']}"
+            return [f"{place}:repository/{image['name']}"]
         resource_id = _id_in(text, resource_type)
         if resource_id:
             return [self._fill(resource_type, {own_variables(resource_type.arn)[-1]: resource_id})]
@@ -721,7 +730,7 @@ def _typed(arns: Sequence[str], suffix: str, resource_type: ResourceType) -> dic
 def _agrees(texts: Sequence[str], wanted: str, meaning: str) -> bool:
     """Whether the texts of a parameter mean a type.
 
-    `this`: the type is meant if all are `wanted` or none is set; `only`: if one is; else if not.
+    `this`: the type counts if all are `wanted` or none is set; `only`: if one is; else if not.
     """
     if meaning == "only":
         return wanted in texts

@@ -5,6 +5,7 @@ named resources.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -12,7 +13,7 @@ from functools import lru_cache
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.budget import Budget
+from leastpriv.budget import LIMITS, Budget
 from leastpriv.declared.linked_roles import (
     CREATE_LINKED_ROLE,
     LinkedRole,
@@ -29,7 +30,7 @@ from leastpriv.declared.models import (
     members,
 )
 from leastpriv.declared.resource_arns import ActionArns, Arns
-from leastpriv.declared.resource_types import own_types
+from leastpriv.declared.resource_types import own_types, plain
 from leastpriv.models import Basis, Condition, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import without_build_step_names
@@ -47,6 +48,7 @@ from leastpriv.permissions.tool_lifecycle import (
     making_actions,
     tag_actions,
     tag_property,
+    types_made_by,
 )
 
 _PASS_ROLE = "iam:PassRole"  # noqa: S105 - the name of an action
@@ -80,7 +82,9 @@ def needs_of(declaration: Declaration, place: Place) -> tuple[Need, ...]:
         TooLargeError: the declaration asks for more work than its budget has.
     """
     own_place = replace(place, region=declaration.region or place.region)
-    deriving = _Deriving(declaration, own_place, Budget.of("needs"))
+    # By the time of the processor: a busy machine makes no honest plan too large.
+    budget = Budget(LIMITS["needs"], time.process_time)
+    deriving = _Deriving(declaration, own_place, budget)
     found: dict[Permission, Need] = {}
     users: dict[Permission, set[str]] = {}
     for resource in declaration.resources:
@@ -121,6 +125,13 @@ class _Deriving:
         self.place = place
         self.budget = budget
         self.arns = Arns(declaration, place, budget)
+        self.existing_roles = {
+            role.resource
+            for each in declaration.existing
+            for role in linked_roles_of(each.kind)
+            if self._asks_for(role, each)
+        }
+        """The service-linked roles that the account has."""
 
     def needs(self, resource: DeclaredResource, phase: Phase) -> Iterator[Need]:
         """Yields the needs of one phase of a resource."""
@@ -138,11 +149,29 @@ class _Deriving:
             yield from self._linked_roles(resource, because)
 
     def _on_resource(self, action: str, resource: DeclaredResource, because: str) -> Iterator[Need]:
+        if action == "ec2:CreateTags" and resource.kind.name == "aws_ec2_tag":
+            yield from self._one_tag(resource, because)
+            return
         found = self._arns_of(action, resource)
         derivation = "the name in the declaration" if found.is_named else "the pattern of its type"
         for arn in found.arns:
             conditions = tuple(self._conditions(action, arn, resource))
             permission = Permission(action, arn, conditions)
+            yield Need(permission, Basis.DECLARED, derivation, because, exact=found.is_named)
+
+    def _one_tag(self, resource: DeclaredResource, because: str) -> Iterator[Need]:
+        """The need of a tag on a resource of any type of Amazon EC2: its key names it where the
+        declaration knows no resource.
+        """
+        found = self._arns_of("ec2:CreateTags", resource)
+        arns = found.arns if found.is_named else ("*",)
+        key = resource.properties.get("key")
+        conditions: tuple[Condition, ...] = ()
+        if isinstance(key, str):
+            conditions = (Condition("ForAllValues:StringEquals", "aws:TagKeys", (key,)),)
+        for arn in arns:
+            permission = Permission("ec2:CreateTags", arn, conditions)
+            derivation = "the key of the tag"
             yield Need(permission, Basis.DECLARED, derivation, because, exact=found.is_named)
 
     def _arns_of(self, action: str, resource: DeclaredResource) -> ActionArns:
@@ -198,7 +227,7 @@ class _Deriving:
         account.
         """
         for role in linked_roles_of(resource.kind):
-            if not self._asks_for(role, resource):
+            if role.resource in self.existing_roles or not self._asks_for(role, resource):
                 continue
             condition = Condition("StringEquals", "iam:AWSServiceName", (role.service,))
             arn = f"arn:{self.place.partition}:iam::{self.place.account}:{role.resource}"
@@ -234,13 +263,28 @@ class _Deriving:
             if not arn:
                 continue
             services = self._services(resource, each.value)
+            arns = [arn]
+            if resource.kind.tool is Tool.TERRAFORM and _ANY_ROLE.search(arn):
+                arns = self._roles_that_trust(services) or arns
             conditions: tuple[Condition, ...] = ()
             if services:
                 conditions = (Condition("StringEquals", "iam:PassedToService", services),)
-            permission = Permission(_PASS_ROLE, arn, conditions)
-            is_named = not _ANY_ROLE.search(arn)
             derivation = "the role that it names"
-            yield Need(permission, Basis.DECLARED, derivation, because, exact=is_named)
+            for on in arns:
+                permission = Permission(_PASS_ROLE, on, conditions)
+                is_named = not _ANY_ROLE.search(on)
+                yield Need(permission, Basis.DECLARED, derivation, because, exact=is_named)
+
+    def _roles_that_trust(self, services: tuple[str, ...]) -> list[str]:
+        """The roles of the plan that one of some services may assume: what a local or a value that
+        only the deployment knows may hold.
+        """
+        found = []
+        for address, trusted in self.declaration.trusts.items():
+            role = self.declaration.by_address.get(address)
+            if role and not set(services).isdisjoint(trusted):
+                found.append(self.arns.own_arn(role))
+        return list(dict.fromkeys(found))
 
     def _role_values(self, resource: DeclaredResource) -> Iterator[_RoleValue]:
         """The properties that may hold a role, by key or value, with those of the launch templates
@@ -410,6 +454,8 @@ def _is_needed(
     paths = conditions_of(kind).get(action)
     if paths is None and not is_of_tags:
         named = deciding_properties(action, _kind(kind), words)
+        if not named and _is_of_absent_property(action, kind, words):
+            return False
         is_update = resource.changed is not None and named != (NEVER,)
         if kind.tool is Tool.TERRAFORM or is_update:
             paths = named
@@ -418,7 +464,50 @@ def _is_needed(
     paths = tuple(path for only, _, path in split if only in ("", phase))
     if not paths:
         return True
-    return any(_is_set(resource, path, action, arns) for path in paths if path != NEVER)
+    asking = [path for path in paths if path != NEVER]
+    if resource.any_update and phase is Phase.UPDATE and _is_own_service(action, kind):
+        return bool(asking)
+    return any(_is_set(resource, path, action, arns) for path in asking)
+
+
+def _is_own_service(action: str, kind: ResourceKind) -> bool:
+    """Whether an action is of the service that makes a type: of other services, only what is set
+    asks for one.
+    """
+    service = action.partition(":")[0]
+    return any(each.partition(":")[0] == service for each in making_actions(kind))
+
+
+def _is_of_absent_property(
+    action: str, kind: ResourceKind, words: Mapping[str, frozenset[str]]
+) -> bool:
+    """Whether only a property asks for an action that a plan of an older provider does not have:
+    what is absent is not set.
+    """
+    if kind.tool is not Tool.TERRAFORM or catalog.is_read(action):
+        return False
+    deciding = _deciding_elsewhere(action, kind)
+    if not deciding:
+        return False
+    own = {plain(part) for path in words for part in path.split(".")}
+    return deciding.isdisjoint(own)
+
+
+@lru_cache(maxsize=4_096)
+def _deciding_elsewhere(action: str, kind: ResourceKind) -> frozenset[str]:
+    """The properties that decide about an action in the CloudFormation types that the same actions
+    make, by their letters.
+    """
+    found: set[str] = set()
+    for maker in making_actions(kind):
+        if maker == action:
+            return frozenset()
+        for other in types_made_by(maker):
+            paths = conditions_of(other).get(action, ()) if other.tool is not kind.tool else ()
+            for path in paths:
+                if path != NEVER:
+                    found.update(map(plain, re.split(r"[.~]", path.rpartition("@")[2])))
+    return frozenset(found)
 
 
 @lru_cache(maxsize=4_096)
@@ -436,6 +525,8 @@ def _needs_tags(action: str, resource: DeclaredResource, phase: Phase) -> bool:
     """Whether a phase sends tags by an action, or removes them."""
     if phase is Phase.DELETE:
         return False
+    if resource.any_update and phase is Phase.UPDATE:
+        return True
     _, has_own_tags = tag_property(resource.kind)
     if not (resource.tagged or (has_own_tags and phase is Phase.CREATE)):
         return False
@@ -503,7 +594,7 @@ def _is_set(resource: DeclaredResource, path: str, action: str, arns: Arns) -> b
 
 
 def _has_member(resource: DeclaredResource, pattern: str, action: str) -> bool:
-    """Whether a member of a name has a value, at any depth of what is sent."""
+    """Whether a member of a name has a value, at any depth of the sent values."""
     sent = resource.changed or resource.properties
     values = {name: resource.properties.get(name) for name in sent}
     return any(

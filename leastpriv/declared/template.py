@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from leastpriv.budget import Budget
 from leastpriv.declared.files import OutsideError, RepositoryFiles
@@ -20,6 +21,7 @@ from leastpriv.declared.models import (
     LOCAL_PATH,
     NO_LINKED_ROLE,
     NO_TABLE,
+    OUTER,
     UNKNOWN,
     Declaration,
     DeclaredResource,
@@ -28,6 +30,7 @@ from leastpriv.declared.models import (
     Reference,
     Stack,
     leaves,
+    moved,
     read_in_s3,
     read_object,
     reads_of,
@@ -61,6 +64,8 @@ _SERVICE = re.compile(r"[a-z0-9.*-]+\.amazonaws\.com(?:\.cn)?")
 _MOST_LEVELS = 40
 _MOST_VARIANTS = 16
 """Ways in which unknown conditions decide about one resource."""
+_STEPS_OF_RESOURCE = 200
+"""What a resource costs with its needs: a budget has 5,000 resources."""
 _LONGEST_NAME = 2_048
 """Characters; a longer text names no resource of AWS."""
 _NESTED = "AWS::CloudFormation::Stack"
@@ -93,7 +98,15 @@ def read_template(
     document = _document(raw, source, budget)
     around = files or RepositoryFiles(lambda _: None)
     try:
-        return _Template(document, source, stack, place, around, budget).declaration()
+        template = _Template(
+            document=document,
+            source=source,
+            stack=stack,
+            place=place,
+            files=around,
+            budget=budget,
+        )
+        return template.declaration()
     except RecursionError as error:
         raise InputError(
             f"{source} cannot be read as a template: it is nested too deep."
@@ -111,10 +124,24 @@ def _document(raw: bytes, source: str, budget: Budget) -> Mapping[str, object]:
         else:
             document = json_value(read_yaml(text, source))
     except (PolicyFileError, ValueError, RecursionError) as error:
-        raise InputError(f"{source} cannot be read as a template: {error}") from error
+        remedy = _remedy(source, {})
+        raise InputError(f"{source} cannot be read as a template: {remedy or error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("Resources"), dict):
-        raise InputError(f"{source} is no CloudFormation template: it has no Resources.")
+        remedy = _remedy(source, document if isinstance(document, dict) else {})
+        raise InputError(
+            f"{source} is no CloudFormation template: {remedy or 'it has no Resources.'}"
+        )
     return document
+
+
+def _remedy(source: str, document: Mapping[str, object]) -> str:
+    """What a file is instead of a template, and the command that writes a readable one."""
+    for row in table("other_forms", __package__):
+        has_end = bool(row["end"]) and source.lower().endswith(row["end"])
+        has_keys = bool(row["keys"]) and set(row["keys"].split(",")) <= document.keys()
+        if has_end or has_keys:
+            return f"it is {row['what']}: {row['command']}."
+    return ""
 
 
 class _Choice(Struct):
@@ -153,6 +180,8 @@ class _Template(Struct):
     """Logical id and conditions that do not hold -> name, and what decided about it."""
     inner_reads: list[Need] = field(default_factory=list)
     """Those of nested stacks."""
+    outputs: dict[tuple[str, str], object] = field(default_factory=dict)
+    """Logical id of a nested stack and attribute, `Outputs.Role` -> value."""
     unknown: dict[str, str] = field(default_factory=dict)
     left_out: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
     """Parameters whose defaults decide -> logical ids."""
@@ -170,6 +199,7 @@ class _Template(Struct):
         found: list[DeclaredResource] = []
         parts: list[Declaration] = []
         trusts: dict[str, tuple[str, ...]] = {}
+        self.budget.spend(steps=_STEPS_OF_RESOURCE * len(self._section("Resources")))
         for name in self.transforms:
             if not name.startswith(_EXPANDED):
                 self.unknown[f"transform {name}"] = "what it makes is not known"
@@ -184,7 +214,26 @@ class _Template(Struct):
                     trusts[logical] = tuple(sorted({*trusts.get(logical, ()), *services}))
             if entry.get("Type") == _NESTED:
                 parts.append(self._nested(logical, entry, made[0].properties))
+        if self.outputs:
+            found = [self._with_outputs(each) for each in found]
+            parts = [
+                replace(part, resources=tuple(map(self._with_outputs, part.resources)))
+                for part in parts
+            ]
         return self._with_parts(found, trusts, parts)
+
+    def output_values(self) -> Iterator[tuple[str, object]]:
+        """Yields the outputs, resolved."""
+        self.choice = _Choice()
+        for name, entry in self._section("Outputs").items():
+            if isinstance(entry, dict):
+                yield name, self._resolve(entry.get("Value"), 0)
+
+    def _with_outputs(self, resource: DeclaredResource) -> DeclaredResource:
+        """A resource with what the outputs of nested stacks are."""
+        given = resource.properties.items()
+        properties = {key: _filled_in(value, self.outputs) for key, value in given}
+        return replace(resource, properties=properties)
 
     def _with_parts(
         self,
@@ -225,7 +274,10 @@ class _Template(Struct):
 
     def _resources(self, logical: str, entry: Mapping[str, object]) -> list[DeclaredResource]:
         """The resource, once for each way in which unknown conditions decide about it."""
-        type_name = str(entry.get("Type", ""))
+        given_type = entry.get("Type", "")
+        type_name = given_type if isinstance(given_type, str) else ""
+        if not isinstance(given_type, str):
+            self.unknown[f"the type of {logical}"] = "another tool fills it in"
         kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
         if type_name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
             self.unknown.update({type_name: NO_TABLE} if type_name else {})
@@ -255,9 +307,10 @@ class _Template(Struct):
         own = entry.get("Condition")
         pending = [frozenset[str]()]
         seen = set(pending)
-        for _ in range(_MOST_VARIANTS):
+        for number in range(_MOST_VARIANTS):
             if not pending:
                 break
+            self.budget.spend(steps=_STEPS_OF_RESOURCE if number else 0)
             choice = _Choice(pending.pop(0))
             self.choice = choice
             properties = self._properties(entry)
@@ -316,12 +369,15 @@ class _Template(Struct):
         if path in around:
             cycle = " -> ".join((*around[around.index(path) :], path))
             return Declaration(path, unknown={part: f"{cycle} is a cycle of nested stacks"})
+        given = properties.get("Parameters")
+        parameters = given if isinstance(given, dict) else {}
         inner = Stack(
-            f"{self.stack.name}-{logical}-{UNKNOWN}",
-            _texts_of(properties.get("Parameters")),
-            self.stack.tagged,
+            name=f"{self.stack.name}-{logical}-{UNKNOWN}",
+            parameters={key: each for key, each in parameters.items() if isinstance(each, str)},
+            references=_outer_references(parameters),
+            tagged=self.stack.tagged,
         )
-        made = _Template(
+        template = _Template(
             document=_document(raw, path, self.budget),
             source=path,
             stack=inner,
@@ -329,7 +385,10 @@ class _Template(Struct):
             files=self.files.beside(path),
             budget=self.budget,
             outer=around,
-        ).declaration()
+        )
+        made = template.declaration()
+        for output, value in template.output_values():
+            self.outputs[logical, f"Outputs.{output}"] = moved(value, logical)
         self.inner_reads.extend(made.reads)
         return made.inside(logical)
 
@@ -467,6 +526,8 @@ class _Template(Struct):
         known = declared if isinstance(declared, dict) else {}
         if _is_stored(known):
             return UNKNOWN
+        if name in self.stack.references:
+            return self.stack.references[name]
         given = self.stack.parameters.get(name)
         if given is None:
             given = known.get("Default")
@@ -616,9 +677,24 @@ def _default_policy(type_name: object, properties: Mapping[str, object]) -> str:
     return "Delete"
 
 
-def _texts_of(parameters: object) -> Mapping[str, str]:
-    given = parameters.items() if isinstance(parameters, dict) else ()
-    return {key: value for key, value in given if isinstance(value, str)}
+def _outer_references(parameters: Mapping[str, object]) -> dict[str, Reference]:
+    """The parameters of a nested stack that hold resources, as its template names them."""
+    return {
+        key: replace(value, address=f"{OUTER}{value.address}")
+        for key, value in parameters.items()
+        if isinstance(value, Reference)
+    }
+
+
+def _filled_in(value: object, outputs: Mapping[tuple[str, str], object]) -> object:
+    """A value with the outputs of nested stacks in place of references to them."""
+    if isinstance(value, Reference):
+        return outputs.get((value.address, value.attribute), value)
+    if isinstance(value, dict):
+        return {key: _filled_in(each, outputs) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(each, outputs) for each in value]
+    return value
 
 
 def _is_stored(parameter: Mapping[str, object]) -> bool:

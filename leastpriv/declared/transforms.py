@@ -46,6 +46,7 @@ def after_transform(
     Raises:
         InputError: AWS SAM refuses the template.
     """
+    from samtranslator.metrics.metrics import DummyMetricsPublisher, Metrics
     from samtranslator.model.exceptions import InvalidDocumentException
     from samtranslator.parser.parser import Parser
     from samtranslator.translator.translator import Translator
@@ -63,8 +64,9 @@ def after_transform(
             ]
             nested.update((logical, properties[key]) for key in local if key == "Location")
             properties.update(dict.fromkeys(local, f"s3://{uploads}{UNKNOWN}"))
+    metrics = Metrics("leastpriv", DummyMetricsPublisher())
     try:
-        translator = Translator(None, Parser(), boto_session=_Session())
+        translator = Translator(None, Parser(), boto_session=_Session(), metrics=metrics)
         made: Mapping[str, Any] = translator.translate(fragment, {}, get_managed_policy_map=dict)
     except InvalidDocumentException as error:
         causes = "; ".join(
@@ -72,6 +74,9 @@ def after_transform(
             for cause in getattr(error, "causes", ()) or (error,)
         )
         raise InputError(f"{source}: AWS SAM rejects the template: {causes}") from error
+    finally:
+        # Otherwise the library warns of metrics that nothing takes.
+        metrics.publish()
     for logical, path in nested.items():
         made["Resources"][logical]["Metadata"] = {LOCAL_PATH: path}
     return made
@@ -97,7 +102,11 @@ def deployed_as(raw: bytes) -> Stack:
     prefix = f"{str(given['s3_prefix']).strip('/')}/" if given.get("s3_prefix") else ""
     bucket = "" if given.get("resolve_s3") else str(given.get("s3_bucket") or "")
     return Stack(
-        str(given.get("stack_name") or UNKNOWN), values, bool(given.get("tags")), bucket, prefix
+        name=str(given.get("stack_name") or UNKNOWN),
+        parameters=values,
+        tagged=bool(given.get("tags")),
+        bucket=bucket,
+        prefix=prefix,
     )
 
 

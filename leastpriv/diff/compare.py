@@ -8,6 +8,8 @@ used. Policies are compared by meaning and not by bytes.
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -27,8 +29,14 @@ from leastpriv.permissions.patterns import action_matches, folded, has_variable
 from leastpriv.permissions.resource_types import fits, with_any_path
 from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import grants
-from leastpriv.policy.replay import ReplayEffect, grants_part, replay_need, replay_request
+from leastpriv.policy.evaluate import grants, start_of
+from leastpriv.policy.replay import (
+    ReplayEffect,
+    grants_part,
+    is_named_whole,
+    replay_need,
+    replay_request,
+)
 from leastpriv.policy.template_functions import PLACEHOLDER
 
 ReplayedUsage = tuple[Usage, frozenset[ReplayEffect]]
@@ -222,10 +230,14 @@ def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, .
     """Returns the entries of a document's Allow statements with the usages that each may have
     allowed.
     """
-    by_action: dict[str, dict[str, list[Usage]]] = {}
+    by_name: dict[str, dict[str, list[Usage]]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
-        by_action.setdefault(folded(action), {}).setdefault(action, []).append(usage)
+        by_name.setdefault(folded(action), {}).setdefault(action, []).append(usage)
+    by_action = {
+        name: {action: UsagesOfAction(usages) for action, usages in actions.items()}
+        for name, actions in by_name.items()
+    }
     return tuple(
         Entry(
             statement,
@@ -237,6 +249,42 @@ def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, .
         if statement.effect == "Allow"
         for pattern in entries_of(statement)
     )
+
+
+class UsagesOfAction:
+    """The usages of one action, of which a statement asks for those on its resources."""
+
+    def __init__(self, usages: Sequence[Usage]) -> None:
+        self._usages = usages
+        self._order = {id(usage): place for place, usage in enumerate(usages)}
+        named = [usage for usage in usages if _is_one_text(usage)]
+        self._others = [usage for usage in usages if not _is_one_text(usage)]
+        self._named = sorted(named, key=_resource)
+        self._texts = [*map(_resource, self._named)]
+
+    def near(self, statement: Statement) -> Sequence[Usage]:
+        """Returns the usages that a statement may have granted, and some more, in their order."""
+        if statement.not_resources or not statement.resources:
+            return self._usages
+        found = {id(usage): usage for usage in self._others}
+        for entry in statement.resources:
+            start = start_of(entry)
+            if not start:
+                return self._usages
+            first = bisect_left(self._texts, start)
+            # What begins with a text comes before the text with a last character after all others.
+            last = bisect_left(self._texts, f"{start}{chr(sys.maxunicode)}")
+            found.update((id(usage), usage) for usage in self._named[first:last])
+        return sorted(found.values(), key=lambda usage: self._order[id(usage)])
+
+
+def _is_one_text(usage: Usage) -> bool:
+    resource = usage.need.permission.resource
+    return is_named_whole(usage.need) and start_of(resource) == resource
+
+
+def _resource(usage: Usage) -> str:
+    return usage.need.permission.resource
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:
@@ -284,7 +332,7 @@ def _fits_resources(action: str, resources: tuple[str, ...]) -> bool:
 def _uses(
     statement: Statement,
     pattern: str,
-    by_action: Mapping[str, Mapping[str, Sequence[Usage]]],
+    by_action: Mapping[str, Mapping[str, UsagesOfAction]],
     evidence: Evidence,
 ) -> Mapping[str, tuple[Usage, ...]]:
     """Returns usages by action; `by_action` is keyed by lower-case action, so that a literal entry
@@ -294,7 +342,9 @@ def _uses(
     named_alike = [by_action.get(folded(pattern), {})] if is_literal else by_action.values()
     found = {
         action: tuple(
-            usage for usage in usages if _may_come_through(statement, usage, evidence.principal)
+            usage
+            for usage in usages.near(statement)
+            if _may_come_through(statement, usage, evidence.principal)
         )
         for actions in named_alike
         for action, usages in actions.items()

@@ -8,6 +8,7 @@ distinct values only.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
@@ -19,7 +20,14 @@ from leastpriv.cloudtrail.record import is_login
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.iam_paths import with_known_paths
-from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
+from leastpriv.evidence.models import (
+    CallGroup,
+    CallTotals,
+    Counts,
+    Evidence,
+    GroupKey,
+    NotEvaluated,
+)
 from leastpriv.evidence.runs import FURTHER_KEYS, IssuedKeys, RunTracker
 from leastpriv.models import (
     AGGREGATED,
@@ -38,7 +46,7 @@ from leastpriv.permissions.arn_templates import without_build_step_names
 from leastpriv.permissions.event_table import Verdict, scope_of_unmapped
 from leastpriv.permissions.lifecycle import unknown_refusals
 from leastpriv.permissions.mapping import CallNeeds, LastUsed, forget_calls, needs_of
-from leastpriv.permissions.request import creates
+from leastpriv.permissions.request import creates, hides_passed_role
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Further resources of an action are replaced by a wildcard of their parent (object keys took 216
@@ -56,7 +64,10 @@ _FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
 """Answers that show that an event always has one: so many at least, and so many for each call
 without.
 """
-_ALLOWED, _DENIED, _MAPPED = Outcome.ALLOWED, Outcome.DENIED, Verdict.MAPPED
+_ALLOWED = Outcome.ALLOWED
+_DENIED = Outcome.DENIED
+_UNKNOWN = Outcome.UNKNOWN
+_MAPPED = Verdict.MAPPED
 _NO_RUN = -1
 """The run of a call that may be no deployment's."""
 
@@ -84,6 +95,7 @@ class UsageCollector:
         """Event -> numbers of writing calls with an answer and without."""
         self._checked_inside: dict[str, str] = {}
         self._tags = TagLedger()
+        self._not_evaluated: dict[tuple[str, str], int] = {}
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
 
@@ -108,6 +120,11 @@ class UsageCollector:
         self._outcomes[call.outcome] += call.caller_doubt != AGGREGATED
         run = _NO_RUN if call.caller_doubt else self._runs.note(call, self._counted)
         mapped = needs_of(call)
+        if call.outcome is _UNKNOWN and call.caller_doubt != AGGREGATED:
+            self._note_not_evaluated(call, call.caller_doubt or call.error_code)
+        if call.read_only is False and hides_passed_role(call):
+            event = f"{call.source}:{call.name}"
+            self.note_gap(Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), event))
         if mapped.verdict is not _MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
         for action in mapped.kept:
@@ -120,6 +137,12 @@ class UsageCollector:
             self._tally(call, run, mapped.needs, call.outcome)
         if run != _NO_RUN and not call.error_code and creates(call.name):
             self._tags.note(call, mapped.prefix, run)
+
+    def _note_not_evaluated(self, call: Call, why: str, count: int = 1) -> None:
+        """Counts a call that no replay evaluates; past a limit the name of the event is dropped."""
+        event = f"{call.source}:{call.name}"
+        key = (event, why) if len(self._not_evaluated) < _MOST_GAPS else ("further events", why)
+        self._not_evaluated[key] = self._not_evaluated.get(key, 0) + count
 
     def _resolved(self, is_rehearsal_key: Callable[[str], bool]) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the outcomes that only all calls together show.
@@ -247,9 +270,12 @@ class UsageCollector:
 
         uses = list(self._runs.key_uses()) if self._issued else []
         groups = self._tags.with_context(with_known_paths(self._resolved(keys.is_rehearsal_key)))
-        unanswered = sum(
-            totals.count for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER
-        )
+        without_answer = [totals for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER]
+        unanswered = sum(totals.count for totals in without_answer)
+        not_evaluated = dict(self._not_evaluated)
+        for totals in without_answer:
+            key = (min(totals.events), NO_ANSWER)
+            not_evaluated[key] = not_evaluated.get(key, 0) + totals.count
         return Evidence(
             principal=self._principal,
             usages=tuple(_usages(groups, run_ids)),
@@ -283,6 +309,9 @@ class UsageCollector:
             ),
             checked_inside=dict(sorted(self._checked_inside.items())),
             created_tags=self._tags.close(run_ids),
+            not_evaluated=tuple(
+                sorted(NotEvaluated(*key, count) for key, count in not_evaluated.items())
+            ),
         )
 
     def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:
@@ -292,6 +321,8 @@ class UsageCollector:
             self._no_permission += allowed
         elif mapped.verdict is Verdict.UNMAPPED:
             self._unmapped += allowed
+            if allowed:
+                self._note_not_evaluated(call, GapKind.UNMAPPED_EVENT.value)
             self.note_gap(
                 Gap(
                     GapKind.UNMAPPED_EVENT,
@@ -301,6 +332,8 @@ class UsageCollector:
             )
         elif mapped.verdict is Verdict.UNVERIFIED:
             self._unmapped += allowed
+            if allowed:
+                self._note_not_evaluated(call, GapKind.UNVERIFIED_ACTION.value)
             self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
         for gap in mapped.gaps:
             self.note_gap(gap)
@@ -387,6 +420,8 @@ class PrincipalCollectors:
         """ARN without the path -> ARN with the longest path seen: a session ARN has no role path.
         """
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
+        self._logins: Counter[str] = Counter()
+        """ARN of a role -> records of logins to it."""
 
     def note(self, source: int, item: Call | Gap) -> None:
         """Adds an item of a source, given by its number."""
@@ -396,6 +431,7 @@ class PrincipalCollectors:
         is_sts = item.source == "sts.amazonaws.com"
         if is_sts and is_login(item):
             self._keys.note_login(item)
+            self._logins[item.principal] += 1
             return
         name, collector = self._by_caller.get(item.principal) or self._collector_of(item.principal)
         if collector:
@@ -447,4 +483,7 @@ class PrincipalCollectors:
         self._recent.clear()
         forget_calls()
         for key in sorted(self._books, key=lambda key: self._names.get(key, key)):
-            yield self._names.get(key, key), self._books.pop(key).close()
+            name = self._names.get(key, key)
+            logins = self._logins[name] or self._logins[key]
+            evidence = self._books.pop(key).close()
+            yield name, structs.replace(evidence, no_calls={"login": logins} if logins else {})

@@ -50,7 +50,11 @@ class DeclaredNeeds(Struct, frozen=True):
     """
     sources: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
-    """Types in templates and plans whose permissions no table has."""
+    """Types and parts of templates and plans whose needs are not known."""
+    reasons: Mapping[str, str] = {}
+    """Why the needs of those of `unread` are not known."""
+    left_out: Mapping[str, tuple[str, ...]] = {}
+    """Parameters whose defaults decide -> resources that a template makes with other values."""
     stateless: tuple[str, ...] = ()
     """Plans whose folder does not show where Terraform keeps the state."""
 
@@ -349,6 +353,18 @@ class Counts(Struct, frozen=True):
     """Allowed calls that need no permission in a policy."""
 
 
+class NotEvaluated(Struct, frozen=True, order=True):
+    """Calls of the principal that the replay does not evaluate, of one event and for one reason."""
+
+    event: str
+    """`sqs.amazonaws.com:CreateQueue`"""
+    why: str
+    """`no-answer`, `console`, an identity type, `unmapped-event`, `unverified-action`, or the error
+    code with which AWS may not have reached authorization.
+    """
+    count: int
+
+
 class CreatedTags(Struct, frozen=True):
     """Calls that created resources of one type with the same tags."""
 
@@ -395,6 +411,12 @@ class Evidence(Struct, frozen=True):
     """Principal that issued the access keys (empty: unknown) -> number of calls signed with them.
     """
     created_tags: tuple[CreatedTags, ...] = ()
+    not_evaluated: tuple[NotEvaluated, ...] = ()
+    """The calls that are in `counts.calls` and that no replay evaluates, sorted."""
+    no_calls: Mapping[str, int] = {}
+    """Records that name the principal and are no call of it, by what they are: `AwsServiceEvent`,
+    `NetworkActivity`, `login`. Records that cannot be read are gaps.
+    """
     origins: Mapping[str, RunOrigin] = {}
     """Run id -> the origin of the run, resolved once for each target; a run that is not in it is of
     unknown origin.

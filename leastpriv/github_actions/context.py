@@ -6,6 +6,7 @@ Errors become a message and an exit code here, in a shell too.
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import logging
@@ -321,17 +322,29 @@ def exit_code_of(
         return _SHORT_SIGPIPE
     except Exception as error:
         # The user gets a sentence instead of a traceback, also for a defect.
-        own = error if isinstance(error, LeastprivError) else None
-        defect = (
-            f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and"
-            " report it."
-        )
-        console.error(str(own or defect))
+        own = _too_long_path(error) or error
+        if not isinstance(own, LeastprivError):
+            own = LeastprivError(
+                f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v"
+                " and report it."
+            )
+        console.error(str(own))
         if verbose:
             import traceback
 
             console.untrusted(traceback.format_exc())
-        return own.exit_code if own else 1
+        return own.exit_code
+
+
+def _too_long_path(error: Exception) -> InputError | None:
+    """Returns the error for a path that the system does not take; None for any other error."""
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return None
+    name = os.fsdecode(error.filename or "")
+    return InputError(
+        f"A path of {len(name):,} characters is too long for this system: it begins with"
+        f" {name[:60]!r}; name a shorter one."
+    )
 
 
 _PACKAGE = __name__.partition(".")[0]
@@ -357,11 +370,10 @@ def logging_to(console: Console, *, ignore_closed: bool = False) -> Iterator[Non
     """Shows this package's progress on the console while the context is open, but no records of
     other packages.
     """
-    package_logger, root_logger = logging.getLogger(_PACKAGE), logging.getLogger()
-    handler, null_handler = (
-        ConsoleHandler(console, ignore_closed=ignore_closed),
-        logging.NullHandler(),
-    )
+    package_logger = logging.getLogger(_PACKAGE)
+    root_logger = logging.getLogger()
+    handler = ConsoleHandler(console, ignore_closed=ignore_closed)
+    null_handler = logging.NullHandler()
     level = package_logger.level
     package_logger.setLevel(logging.INFO)
     package_logger.addHandler(handler)

@@ -145,8 +145,11 @@ class Console:
             properties = {"file": file, "line": None if line is None else str(line), "title": title}
             self._command(kind, {key: value for key, value in properties.items() if value}, message)
             return
-        location = "" if file is None else file + ("" if line is None else f":{line}") + ": "
-        sentence = f"{kind}: {location}{title + ': ' if title else ''}{message}"
+        place = file or ""
+        if file is not None and line is not None:
+            place = f"{file}:{line}"
+        parts = [kind, place, title or "", message]
+        sentence = ": ".join(part for part in parts if part)
         for part in _LINE_ENDS.split(sentence):
             self._write(self._stderr, safe_line(part))
 
@@ -160,10 +163,8 @@ class Console:
     def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
         is_terminal = self._is_terminal(stream)
-        erase, self._shows_progress = (
-            _ERASE_LINE if is_terminal and self._shows_progress else "",
-            is_terminal and is_progress,
-        )
+        erase = _ERASE_LINE if is_terminal and self._shows_progress else ""
+        self._shows_progress = is_terminal and is_progress
         from shutil import get_terminal_size
 
         line = text[: get_terminal_size().columns - 1] if self._shows_progress else f"{text}\n"

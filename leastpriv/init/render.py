@@ -31,9 +31,12 @@ from leastpriv.models import Principal
 
 _log = logging.getLogger(__name__)
 
-CLOUDFORMATION, TERRAFORM, STACK_SET = f"{READER}.yaml", f"{READER}.tf", f"{READER}-stackset.yaml"
+CLOUDFORMATION = f"{READER}.yaml"
+TERRAFORM = f"{READER}.tf"
+STACK_SET = f"{READER}-stackset.yaml"
 MEMBER = f"{READER}-other-accounts.tf"
-BUCKET_POLICY, KEY_POLICY = "trail-bucket-policy.json", "trail-key-policy.json"
+BUCKET_POLICY = "trail-bucket-policy.json"
+KEY_POLICY = "trail-key-policy.json"
 WORKFLOW = ".github/workflows/least-privilege.yml"
 LOGIN = "aws-actions/configure-aws-credentials@61815dcd50bd041e203e49132bacad1fd04d2708 # v5.1.1"
 """The action that assumes the role; the example workflows use the same commit."""
@@ -68,7 +71,8 @@ def render_files(target: InitOptions) -> dict[str, str]:
     if target.others:
         found[MEMBER] = _template(TERRAFORM, target, member=True)
     if target.others or len(target.accounts) > 1:
-        member, stacks = bool(target.others), target.others or target.accounts
+        member = bool(target.others)
+        stacks = target.others or target.accounts
         template = _template(CLOUDFORMATION, target, member=member)
         found[STACK_SET] = _rendered(
             STACK_SET, target, template=template, stacks=stacks, member=member
@@ -146,11 +150,13 @@ def _template(name: str, target: InitOptions, *, member: bool = False) -> str:
 
 def action_inputs(target: InitOptions) -> dict[str, str]:
     """Returns the action's inputs."""
-    sources, values = target.sources, target.values
+    sources = target.sources
+    values = target.values
     account = _ACCOUNT if len(target.runs) > 1 else target.runs[0]
     principal, file = target.targets[0]
     one = {"role-arn": principal.arn, "policy-file": file}
-    bucket, folder = f"s3://{values.get('TrailBucket')}", str(values.get("TrailFolder"))
+    bucket = f"s3://{values.get('TrailBucket')}"
+    folder = str(values.get("TrailFolder"))
     trails = {
         "event-history": "event-history",
         "log-group": f"log-group:{values.get('LogGroup')}",
@@ -251,7 +257,8 @@ def next_steps(target: InitOptions, found: Mapping[str, str], given: Given) -> l
     ]
     if STACK_SET in found:
         root = "aws organizations list-roots --query 'Roots[0].Id' --output text"
-        whose, more = "in the other accounts", ""
+        whose = "in the other accounts"
+        more = ""
         if not target.hub:
             whose = (
                 "in all accounts, with CreateProvider=true if they have no OIDC provider for the"

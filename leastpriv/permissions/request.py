@@ -355,6 +355,29 @@ def id_keys(event: str) -> frozenset[str]:
     return frozenset({own, f"{noun}id", f"{noun}arn", "id", *ends})
 
 
+def hides_passed_role(call: Call) -> bool:
+    """Whether a call did what it should, and its record hides the text under a key of a role."""
+    if call.outcome is not Outcome.ALLOWED or call.error_code:
+        return False
+    texts = _texts_of(call.parameters)
+    return any(text in _HIDDEN and "role" in key.lower() for key, text in texts)
+
+
+def _texts_of(parameters: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yields the keys and texts of a request at any level, of so many values at most."""
+    waiting: list[tuple[str, object]] = list(parameters.items())
+    seen = 0
+    while waiting and seen < MOST_VALUES:
+        key, value = waiting.pop()
+        seen += 1
+        if isinstance(value, str):
+            yield key, value
+        elif isinstance(value, Mapping):
+            waiting += [(str(name), item) for name, item in value.items()]
+        elif isinstance(value, list):
+            waiting += [(key, item) for item in value]
+
+
 _SWITCH = "enabled"
 """Member that turns the parameter around it on or off."""
 _DEEPEST_SWITCH = 6

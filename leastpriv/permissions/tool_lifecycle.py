@@ -9,7 +9,7 @@ some properties need, so one deployment needs fewer.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache, lru_cache
 
@@ -55,6 +55,11 @@ def actions_of_phase(kind: ResourceKind, phase: Phase | str) -> tuple[str, ...]:
 def is_known(kind: ResourceKind) -> bool:
     """Whether the tables have the type."""
     return kind.name in _rows(kind.tool)[1]
+
+
+def type_names(tool: Tool) -> Iterable[str]:
+    """Returns the names of all types of a tool."""
+    return _rows(tool)[1].keys()
 
 
 STACK_SERVICE = "cloudformation.amazonaws.com"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.aws.arns import Principals, parse_principal, principal_of
+from leastpriv.aws.arns import Principals, parse_principal, principal_of, same_arn
 from leastpriv.aws.session import AwsSession, Polling
-from leastpriv.cloudtrail.statistics import total_coverage
+from leastpriv.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.config.settings import Settings
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
 from leastpriv.errors import AwsError, InputError, LeastprivError, NoCallsError
@@ -122,9 +123,22 @@ def read_principals(
         principal = None if evidence.counts.calls or not sources else principal_of(name)
         missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
         damaged = damaged_files(statistics, evidence.gaps)
+        evidence = with_no_calls(evidence, name, statistics)
         return TargetEvidence(with_coverage(evidence, coverage), files, records, missing, damaged)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
+
+
+def with_no_calls(
+    evidence: Evidence, principal: str, statistics: Iterable[ReadStatistics]
+) -> Evidence:
+    """Adds the records that name the principal and are no call of it."""
+    found = Counter(evidence.no_calls)
+    for each in statistics:
+        for (arn, why), count in each.no_calls.items():
+            if same_arn(arn, principal):
+                found[why] += count
+    return replace(evidence, no_calls=dict(sorted(found.items())))
 
 
 def message_decoder(session: AwsSession | None) -> Decoder:

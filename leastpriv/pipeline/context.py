@@ -109,7 +109,11 @@ class Target(Struct, frozen=True):
     @property
     def scope(self) -> str:
         """Principal and policy file, the part of a fingerprint that no proposal changes."""
-        return f"{self.role} {self.policy_name}"
+        return self.scope_at(self.policy_path)
+
+    def scope_at(self, path: str) -> str:
+        """Returns the scope under another path of the policy file."""
+        return f"{self.role} {Location(path, self.pointer)}"
 
 
 class TargetsFile(Struct, frozen=True):
@@ -303,6 +307,8 @@ class TargetHistory(Struct, frozen=True):
     """Comment commands, the invalid ones with a reason."""
     failure: str = ""
     """Why no pull request may be published: the repository did not answer."""
+    former_paths: tuple[str, ...] = ()
+    """Paths that the policy file had before it was moved, if earlier proposals may have them."""
 
 
 def with_targets_file(

@@ -5,10 +5,10 @@ reverted removals.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -45,13 +45,14 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.addition_rules import naming_usages
 from leastpriv.proposal.guards import history_state
-from leastpriv.proposal.models import History, HistoryState, ids_of_scope
+from leastpriv.proposal.models import History, HistoryState, fingerprint, ids_of_scope
 from leastpriv.pull_request.github.logins import origin_without_github
 from leastpriv.pull_request.lifecycle import (
     COMMENT_MARKER,
     ClosedPullRequest,
     CommentCommand,
     fingerprint_scope,
+    is_reverted_by,
 )
 from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.escape import code, prose
@@ -186,9 +187,12 @@ def target_history(
     known = state.memory or UsageHistory(settings.principal.arn)
     news = UsageHistory(settings.principal.arn)
     if host is None:
-        declined = _declined(known, (), scope_ids)
+        scopes = {fingerprint_scope(each.fingerprint) for each in known.declined.values()}
+        former = _Former.of(requests, target, base, scopes - set(scope_ids))
+        declined = _declined(known, (), (*scope_ids, *former.scope_ids))
         history = History(declined, changed=changed, history_state=state, earlier=earlier)
-        return TargetHistory(history, news, failure=" ".join(requests.failures[:1]))
+        failure = " ".join(requests.failures[:1])
+        return TargetHistory(history, news, failure=failure, former_paths=former.paths)
     closed = requests.get(
         lambda: [
             pull
@@ -203,7 +207,21 @@ def target_history(
         list[CommentCommand](),
         "what people said in comments",
     )
-    own = [each for each in closed if fingerprint_scope(each.fingerprint) == scope_ids[-1]]
+    opened = requests.get(
+        lambda: host.pull_requests.opened(settings.branch, settings.base), None, "what is open"
+    )
+    fingerprints = {
+        *(each.fingerprint for each in closed),
+        *(each.fingerprint for each in known.declined.values()),
+    }
+    if opened:
+        fingerprints.add(opened.fingerprint)
+    scopes = set(map(fingerprint_scope, fingerprints))
+    former = _Former.of(requests, target, base, scopes - {"", *scope_ids})
+    own_scopes = (scope_ids[-1], *former.scope_ids)
+    own = [each for each in closed if fingerprint_scope(each.fingerprint) in own_scopes]
+    with_reverts = partial(_with_reverts, host, target, base, own, changed)
+    own = requests.get(with_reverts, own, "whether a merged proposal was reverted")
     # Missing permission -> pull request that removed it, as the store has it or else the
     # repository.
     keys = {
@@ -232,13 +250,50 @@ def target_history(
     if not state.trouble:
         state = history_state(known, state.left_out, state.today)
     history = History(
-        declined=_declined(known, own, scope_ids),
+        declined=_declined(known, own, (*scope_ids, *former.scope_ids)),
         changed=changed,
         history_state=state,
         removed=removed,
         earlier=earlier,
     )
-    return TargetHistory(history, news, said, " ".join(requests.failures[:1]))
+    return TargetHistory(
+        history=history,
+        news=news,
+        said=said,
+        failure=" ".join(requests.failures[:1]),
+        former_paths=former.paths,
+    )
+
+
+class _Former(Struct, frozen=True):
+    """The earlier names of a policy file."""
+
+    paths: tuple[str, ...] = ()
+    scope_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, requests: _Requests, target: Target, base: str, unknown_scopes: Collection[str]
+    ) -> Self:
+        """Returns the earlier names, for which nothing is asked without proposals of an unknown
+        scope.
+        """
+        repository = target.repository
+        if not unknown_scopes or target.group or repository is None:
+            return cls()
+        names = requests.get(
+            lambda: repository.earlier_names(
+                base or repository.branch_head(target.settings.base)[1], target.policy_path
+            ),
+            tuple[str, ...](),
+            "the earlier names of the policy file",
+        )
+        return cls(
+            paths=names,
+            scope_ids=tuple(
+                fingerprint_scope(fingerprint(target.scope_at(name), None, b"")) for name in names
+            ),
+        )
 
 
 class RunOrigins(Struct, frozen=True):
@@ -348,6 +403,34 @@ def _new_declines(
     return found
 
 
+def _with_reverts(
+    host: GitHubRepository,
+    target: Target,
+    base: str,
+    closed: Sequence[ClosedPullRequest],
+    changed: datetime | None,
+) -> list[ClosedPullRequest]:
+    """Returns closed pull requests; a merged one that a later commit reverts is a declined one."""
+    merged = [
+        each.merged_at
+        for each in closed
+        if each.merged_at and changed and each.merged_at < changed and not each.reconsidered
+    ]
+    if not merged:
+        return list(closed)
+    commit = base or host.branch_head(target.settings.base)[1]
+    messages = host.branches.messages_since(commit, target.policy_path, min(merged))
+    found: list[ClosedPullRequest] = []
+    for each in closed:
+        is_reverted = (
+            each.merged_at in merged
+            and not each.reconsidered
+            and any(is_reverted_by(each, message, host.full_name) for message in messages)
+        )
+        found.append(replace(each, declined=True, undone=False) if is_reverted else each)
+    return found
+
+
 def _reverted(
     host: GitHubRepository,
     target: Target,
@@ -406,6 +489,8 @@ def answer_commands(content: PullRequestContent, target: Target, published: Publ
     text = commands_answer(said, remembered=target.store is not None)
     host = target.repository.github if target.repository else None
     if host is None or not (published.url and text):
+        return ""
+    if host.pull_requests.has_comment(published.number, COMMENT_MARKER, text):
         return ""
     try:
         host.pull_requests.upsert_comment(published.number, COMMENT_MARKER, text, create=True)

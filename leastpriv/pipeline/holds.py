@@ -1,4 +1,4 @@
-"""Tells changes that are held back for now from those that a decision or a use keeps away."""
+"""Separates changes that are held back for now from those that a decision or a use keeps away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leastpriv.proposal.models import (
     entry_id,
     ids_with_scope,
 )
-from leastpriv.pull_request.lifecycle import Hold, Holds
+from leastpriv.pull_request.lifecycle import IN_USE, Hold, Holds
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, plain, prose
 
@@ -71,6 +71,11 @@ def holds_of(context: ReportContext, options: Options, now: datetime) -> Holds:
                 for_now[change] = _hold(guard, held.guard_result.reason, end)
             else:
                 lasting[change] = guard
+    for entry in context.difference.entries:
+        change = entry_id(entry.pattern, entry.statement.sid, entry.resources)
+        if change not in lasting:
+            lasting[change] = IN_USE
+    lasting = {change: why for change, why in lasting.items() if change not in for_now}
     return Holds(for_now=for_now, lasting=lasting, hidden=_hidden(context))
 
 
@@ -102,7 +107,7 @@ class _Until:
         self._now = now
 
     def end_of(self, guard: str) -> str:
-        """Returns when a guard passes; empty for one that stands for a decision or a use."""
+        """Returns when a guard passes; empty for one that follows a decision or a use."""
         history = self._context.history
         if guard == "remembered" and history.history_state.trouble:
             return "until the memory can be read"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.config.settings import DeclaredPhases
-from leastpriv.declared.files import files_on_disk
-from leastpriv.errors import InputError
+from leastpriv.declared.files import StackFile, files_on_disk
+from leastpriv.errors import InputError, TooLargeError
 from leastpriv.evidence.models import DeclaredNeeds, Evidence
-from leastpriv.models import Need, Outcome
+from leastpriv.models import Need, Outcome, Permission
 from leastpriv.pipeline.context import Target
 from leastpriv.policy.source import TerraformFolder, is_hcl
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _MOST_FILES = 5_000
 _NO_FOLDER = TerraformFolder()
+_NO_STATE = "the folder of the plan has no .terraform/terraform.tfstate"
 
 Read = Callable[[str], bytes | None]
 """Content of a file by its path; None where there is none."""
@@ -155,36 +156,102 @@ def declarations_of(target: Target) -> tuple[Declaration, ...]:
     return tuple(each.to_plan() for each in found) if target.only_plans else found
 
 
+class _Declared:
+    """The needs of several declarations of a target, and what of them is not known."""
+
+    def __init__(self, target: Target) -> None:
+        from leastpriv.declared.models import Place
+
+        self.target = target
+        self.place = Place.of(target.role, target.settings.aws_regions)
+        self.unknown: dict[str, str] = {}
+        """Type or part -> why its needs are not known."""
+        self.left_out: dict[str, list[str]] = {}
+        """Parameters whose defaults decide -> resources."""
+
+    def add_limits(self, declaration: Declaration) -> None:
+        """Adds what a declaration does not say."""
+        self.unknown.update(declaration.unknown)
+        for each in declaration.left_out:
+            self.left_out.setdefault(", ".join(each.parameters), []).extend(each.addresses)
+
+    def needs(self, declaration: Declaration) -> tuple[Need, ...]:
+        """Returns the needs of a declaration; none where it asks for too much work, which is not
+        known then.
+        """
+        from leastpriv.declared.resource_needs import needs_of
+
+        try:
+            return needs_of(declaration, self.place)
+        except TooLargeError as error:
+            self.unknown[declaration.source] = str(error)
+            return ()
+
+    def later_needs(
+        self, declaration: Declaration, *, any_update: bool = False
+    ) -> tuple[Need, ...]:
+        """Returns the needs of later updates and of the deletion; `any_update`: also of what is not
+        set now.
+        """
+        from leastpriv.permissions.tool_lifecycle import Phase
+
+        if self.target.only_plans:
+            return ()
+        phases = (Phase.UPDATE, Phase.DELETE)
+        return self.needs(declaration.with_phases(*phases, any_update=any_update))
+
+    @property
+    def drafts_all(self) -> bool:
+        """Whether a draft has the needs of later updates and deletions."""
+        return self.target.settings.declared_phases is DeclaredPhases.ALL
+
+    def drafted(self, declaration: Declaration) -> tuple[Need, ...]:
+        """Returns the needs that a first draft has: a review compares with the same."""
+        needs = dict.fromkeys(self.needs(declaration))
+        if self.drafts_all:
+            needs.update(dict.fromkeys(self.later_needs(declaration, any_update=True)))
+        return _one_each(needs)
+
+    def unread(self) -> tuple[str, ...]:
+        """Returns the types and parts whose needs are not known, sorted."""
+        return tuple(sorted(self.unknown))
+
+    def left_out_by_defaults(self) -> Mapping[str, tuple[str, ...]]:
+        """Returns what the defaults of parameters leave out."""
+        return {names: tuple(addresses) for names, addresses in self.left_out.items()}
+
+
+def _one_each(needs: Iterable[Need]) -> tuple[Need, ...]:
+    """The needs, one for each permission."""
+    found: dict[Permission, Need] = {}
+    for need in needs:
+        found.setdefault(need.permission, need)
+    return tuple(found.values())
+
+
+def _used_actions(evidence: Evidence) -> set[str]:
+    allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
+    return {usage.need.permission.action for usage in allowed}
+
+
 def with_declarations(
     evidence: Evidence, declarations: Sequence[Declaration], target: Target
 ) -> Evidence:
-    """Returns the evidence with the needs of declarations, and the types that no table knows."""
+    """Returns the evidence with the needs of declarations, and what of them is not known."""
     if not declarations:
         return evidence
     from leastpriv.declared.declarations import exercised_actions
-    from leastpriv.declared.models import Place
-    from leastpriv.declared.resource_needs import needs_of
-    from leastpriv.permissions.tool_lifecycle import Phase
 
-    place = Place.of(target.role, target.settings.aws_regions)
-    needs: dict[Need, None] = {}
-    later: dict[Need, None] = {}
+    declared = _Declared(target)
+    drafted: list[Need] = []
+    later: list[Need] = []
     for declaration in declarations:
-        needs.update(dict.fromkeys(needs_of(declaration, place)))
-        if target.only_plans:
-            continue
-        later.update(
-            dict.fromkeys(needs_of(declaration.with_phases(Phase.UPDATE, Phase.DELETE), place))
-        )
+        declared.add_limits(declaration)
+        drafted.extend(declared.drafted(declaration))
+        later.extend(declared.later_needs(declaration))
+    needs = _one_each(drafted)
     known = {need.permission for need in needs}
-    further = tuple(need for need in later if need.permission not in known)
-    drafts_all = target.settings.declared_phases is DeclaredPhases.ALL
-    used = {
-        usage.need.permission.action
-        for usage in evidence.usages
-        if usage.outcome is Outcome.ALLOWED
-    }
-    exercised = exercised_actions(declarations, used)
+    exercised = exercised_actions(declarations, _used_actions(evidence))
     due = {
         need.permission.action: (need.because,)
         for need in later
@@ -192,96 +259,125 @@ def with_declarations(
     }
     merged = DeclaredNeeds(
         due,
-        needs=(*needs, *(further if drafts_all else ())),
-        later_needs=() if drafts_all else further,
+        needs=needs,
+        later_needs=tuple(need for need in _one_each(later) if need.permission not in known),
         only_plans=target.only_plans,
         exercised=exercised,
         sources=tuple(declaration.source for declaration in declarations),
-        unread=tuple(
-            sorted({name for declaration in declarations for name in declaration.unknown_types})
-        ),
+        unread=declared.unread(),
+        reasons=declared.unknown,
+        left_out=declared.left_out_by_defaults(),
         stateless=tuple(each.source for each in declarations if each.lacks_state),
     )
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
 
 
-def read_changes(
-    target: Target, before: Read, after: Read
-) -> list[tuple[ChangedResources, Declaration]]:
+class DeclaredVersion(Struct, frozen=True):
+    """What a pull request does to one template or plan."""
+
+    change: ChangedResources
+    now: Declaration
+    """The version after it, with all phases of its resources."""
+    read: Declaration
+    """The version after it, as a draft reads it."""
+
+
+def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVersion]:
     """Reads the changes of templates and plans, each with its version after.
 
-    A template that is not in `before` is new; one that is not in `after` is read in the workspace,
-    as `cdk.out` and plans are. Raises InputError where a template or plan cannot be read.
+    A template that is not in `before` is new; one that is only in `before` is deleted; one that is
+    in neither is read in the workspace, as `cdk.out` and plans are. Raises InputError where a
+    template or plan cannot be read.
     """
     settings = target.settings
     if not (settings.templates or settings.plans):
         return []
     from leastpriv.declared.declarations import (
-        ChangedResources,
-        StackFile,
         changed_resources,
+        deleted_stack,
         read_declarations,
         read_stack,
     )
     from leastpriv.declared.models import Place
 
     place = Place.of(target.role, settings.aws_regions)
-    committed = [name for name in settings.templates if after(StackFile.of(name).path) is not None]
-    others = [name for name in settings.templates if name not in committed]
-    earlier = {
-        name: read_stack(name, before, place)
-        for name in committed
-        if before(StackFile.of(name).path) is not None
-    }
-    versions = [(earlier.get(name), read_stack(name, after, place)) for name in committed]
-    built = read_declarations(others, settings.plans, target.role, place, target.workspace)
-    versions += [(None, each) for each in built]
-    changes = [(changed_resources(each, now), now.whole()) for each, now in versions]
-    if not target.only_plans:
-        return changes
-    return [
-        (ChangedResources(change.made.to_plan(), change.kept.to_plan()), now.to_plan())
-        for (change, _), (_, now) in zip(changes, versions, strict=True)
-    ]
+    found: list[DeclaredVersion] = []
+    built: list[str] = []
+    for name in settings.templates:
+        path = StackFile.of(name).path
+        earlier = read_stack(name, before, place) if before(path) is not None else None
+        if after(path) is not None:
+            now = read_stack(name, after, place)
+            found.append(DeclaredVersion(changed_resources(earlier, now), now.whole(), now))
+        elif earlier:
+            change = deleted_stack(earlier)
+            found.append(DeclaredVersion(change, now=change.made, read=change.made))
+        else:
+            built.append(name)
+    others = read_declarations(built, settings.plans, target.role, place, target.workspace)
+    found.extend(DeclaredVersion(changed_resources(None, now), now.whole(), now) for now in others)
+    return [_only_planned(each) for each in found] if target.only_plans else found
+
+
+def _only_planned(version: DeclaredVersion) -> DeclaredVersion:
+    from leastpriv.declared.declarations import ChangedResources
+
+    change = ChangedResources(version.change.made.to_plan(), version.change.kept.to_plan())
+    return DeclaredVersion(change, version.read.to_plan(), version.read.to_plan())
 
 
 def declared_change(
     target: Target,
-    changes: Sequence[tuple[ChangedResources, Declaration]],
+    versions: Sequence[DeclaredVersion],
     evidence: Evidence,
     *,
     edited: bool,
+    is_whole: bool = False,
 ) -> DeclaredChange | None:
     """Returns what changes of templates and plans need; None without one.
 
-    If the policy is `edited`, also what their resources still need: what no run used, though the
-    runs had the occasion, is not needed any more.
+    Args:
+        target: the target of the review.
+        versions: the templates and plans.
+        evidence: what the runs used.
+        edited: the policy is edited: what the resources still need counts, too. What no run used,
+            though the runs had the occasion, is not needed any more.
+        is_whole: all resources count, as in a first draft, and not their changes alone.
     """
-    if not changes:
+    if not versions:
         return None
     from leastpriv.declared.declarations import exercised_actions
-    from leastpriv.declared.models import Place
-    from leastpriv.declared.resource_needs import needs_of
     from leastpriv.proposal.preflight import DeclaredChange
 
-    place = Place.of(target.role, target.settings.aws_regions)
-    used = {
-        usage.need.permission.action
-        for usage in evidence.usages
-        if usage.outcome is Outcome.ALLOWED
-    }
-    silent = exercised_actions((now for _, now in changes), used) - used if used and edited else ()
-    standing = {
-        need: now.source
-        for _, now in changes
-        for need in (needs_of(now, place) if edited else ())
-        if need.permission.action not in silent
-    }
+    declared = _Declared(target)
+    used = _used_actions(evidence)
+    silent: Collection[str] = ()
+    if used and edited:
+        silent = exercised_actions((each.now for each in versions), used) - used
+    made: list[Need] = []
+    kept: list[Need] = []
+    standing: dict[Need, str] = {}
+    drafted: list[Need] = []
+    for each in versions:
+        declared.add_limits(each.read)
+        made.extend(declared.needs(each.change.made))
+        kept.extend(declared.needs(each.change.kept))
+        drafted.extend(declared.drafted(each.read))
+        if each.read.lacks_state:
+            declared.unknown[f"the state of {each.read.source}"] = _NO_STATE
+        for need in declared.needs(each.now) if edited else ():
+            if need.permission.action not in silent:
+                standing[need] = each.now.source
+    # Without a source of records, nothing else shows what the other resources need.
+    judges_rest = not target.settings.reads_records and bool(edited or made or kept)
     return DeclaredChange(
-        sources=tuple(now.source for _, now in changes),
-        made=tuple(need for change, _ in changes for need in needs_of(change.made, place)),
-        kept=tuple(need for change, _ in changes for need in needs_of(change.kept, place)),
-        unread=tuple(sorted({name for _, now in changes for name in now.unknown_types})),
+        sources=tuple(each.now.source for each in versions),
+        made=tuple(made),
+        kept=(*kept, *drafted) if is_whole else tuple(kept),
+        rest=tuple(drafted) if judges_rest else (),
+        unread=declared.unread(),
         standing=standing,
         plans=target.settings.plans,
+        left_out=declared.left_out_by_defaults(),
+        is_whole=is_whole,
     )

@@ -229,15 +229,22 @@ def free_names(target: Target, base: str, wanted: int) -> tuple[str, ...]:
 
 
 def read_attached(
-    raw: bytes, name: str, principal: Principal, folder: TerraformFolder = _NO_FOLDER
+    raw: bytes,
+    name: str,
+    principal: Principal,
+    folder: TerraformFolder = _NO_FOLDER,
+    region: str = "",
 ) -> Document:
     """Parses a policy of the role; its name may be `file#pointer`, its stack is in the account of
-    the role.
+    the role, and in `region` if that is known.
 
     Of a Terraform file without an address it reads all policies that the file's folder attaches to
     the role. Raises PolicyFileError where it is no identity-based policy.
     """
-    location, values = Location.of(name), stack_values(principal)
+    location = Location.of(name)
+    values = stack_values(principal)
+    if region:
+        values["AWS::Region"] = region
     pointer = location.pointer
     if is_hcl(location.path) and not pointer:
         from leastpriv.policy.hcl import attached_policies as find_attached

@@ -51,6 +51,7 @@ from leastpriv.pipeline.load_policies import (
     without_replaced,
 )
 from leastpriv.pipeline.publish import publish_all
+from leastpriv.pipeline.read_ahead import read_ahead
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 from leastpriv.proposal.escalation_paths import (
@@ -123,6 +124,7 @@ def propose(
             )
         evidence.job_logs()
         chain, drafts = _role_chain(run, file, targets, evidence)
+    read_ahead(targets)
     results = list(map(partial(_target_result, run, evidence, chain), targets))
     made = RunResult(
         (*results, *failed), chain or _NO_CHAIN, notes, has_targets_file=file is not None
@@ -281,12 +283,11 @@ def _read_policies(
         files = (*settings.attached_files, settings.trust_policy, settings.boundary_file)
         named = [Location.of(name).path for name in files if name]
         check_file_name(target, base, [*named, *(each.policy_path for each in run.targets)])
-    reads_evidence = settings.trails or settings.athena_table or settings.job_logs
-    if committed and declares and not (reads_evidence or target.only_plans):
+    if committed and declares and not (settings.reads_records or target.only_plans):
         raise InputError(
             f"{target.policy_name} exists and changes by evidence, but only templates or plans are"
-            " given: name trails. What a change of the infrastructure needs is compared with it in"
-            " the mode review."
+            " given: name trails. The modes check and review compare it with what the templates and"
+            " plans need."
         )
     policies = without_replaced(attached_policies(target, base, committed, run.aws))
     if not run.isolates_failures:

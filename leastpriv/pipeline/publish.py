@@ -20,9 +20,10 @@ from leastpriv.pipeline.history import answer_commands, save_history
 from leastpriv.pipeline.holds import holds_of, holds_of_group
 from leastpriv.policy.size import file_number
 from leastpriv.proposal.models import fingerprint, ids_with_scope
-from leastpriv.pull_request.lifecycle import Holds, controls_section
+from leastpriv.pull_request.lifecycle import Holds, controls_section, fingerprint_scope
 from leastpriv.pull_request.models import (
     LineComment,
+    PolicyName,
     Publication,
     PublishResult,
     PullRequestOperation,
@@ -192,9 +193,20 @@ def _publish_content(
         comments=_line_comments([context]),
         options=settings.pull_request_options,
         holds=holds_of(context, settings.options, now),
+        formers=tuple(_policy_name(target, path) for path in content.history.former_paths),
     )
     published = _publish(publication, repository, now)
     return published, unsaved or answer_commands(content, target, published)
+
+
+def _policy_name(target: Target, path: str) -> PolicyName:
+    """Returns an earlier name of the policy file of a target."""
+    scope = target.scope_at(path)
+    return PolicyName(
+        path=path,
+        scope=fingerprint_scope(fingerprint(scope, None, b"")),
+        fingerprint_for=partial(_certify, scope, (path, target.settings.boundary_file)),
+    )
 
 
 def _line_comments(contexts: Sequence[ReportContext]) -> Sequence[LineComment]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from leastpriv.config.settings import Mode
 from leastpriv.errors import InputError, NoPolicyError, PolicyFileError
 from leastpriv.github_actions.context import SUMMARY_LIMIT
 from leastpriv.github_actions.workflow_commands import Console
@@ -90,7 +91,13 @@ def run_review(
     changes = read_changes(target, before.read, after.read)
     reading = RunEvidence(run).of(target)
     evidence = with_account_gaps(reading.evidence, managed)
-    change = declared_change(target, changes, evidence, edited=base.documents != head.documents)
+    change = declared_change(
+        target,
+        changes,
+        evidence,
+        edited=base.documents != head.documents,
+        is_whole=before is after,
+    )
     context = ReviewContext(
         principal=settings.principal.arn,
         policy_file=target.policy_name,
@@ -117,6 +124,30 @@ def run_review(
     title = review_title(context)
     _log.info(title)
     return ReviewResult(context, title, review_body(context), review_body(context, SUMMARY_LIMIT))
+
+
+def checks_declarations_alone(run: RunContext) -> bool:
+    """Whether a run asks alone whether a policy suffices for templates and plans: it checks, and
+    has no source of records.
+    """
+    if len(run.targets) != 1:
+        return False
+    (target,) = run.targets
+    settings = target.settings
+    if settings.mode is not Mode.CHECK or target.only_plans:
+        return False
+    if settings.reads_records or not settings.declares:
+        return False
+    return ((target.folder or target.workspace) / target.policy_path).is_file()
+
+
+def check_declarations(run: RunContext) -> ReviewResult:
+    """Compares a policy on disk with what all resources of templates and plans need; raises
+    InputError.
+    """
+    (target,) = run.targets
+    version = RepositoryVersion.on_disk(target.folder or target.workspace)
+    return run_review(run, version, version)
 
 
 def _attached(

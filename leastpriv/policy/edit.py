@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PolicyFileError
+from leastpriv.models import grouped
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.json_writer import (
     JsonStyle,
@@ -89,14 +90,10 @@ class ReplaceNotAction(Struct, frozen=True):
     actions: tuple[str, ...]
 
 
-Edit = (
-    ReplaceActions
-    | DropStatement
-    | AppendStatement
-    | AppendActions
-    | ReplaceResources
-    | ReplaceNotAction
+EditInStatement = (
+    ReplaceActions | DropStatement | AppendActions | ReplaceResources | ReplaceNotAction
 )
+Edit = EditInStatement | AppendStatement
 
 
 def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
@@ -114,12 +111,13 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     writer = _writer_for(document)
     splices: dict[int, list[Splice]] = {}
     dropped: set[int] = set()
-    for index in sorted(
-        {edit.statement for edit in edits if not isinstance(edit, AppendStatement)}
-    ):
+    by_statement = grouped(
+        [(edit.statement, edit) for edit in edits if not isinstance(edit, AppendStatement)]
+    )
+    for index in sorted(by_statement):
         if not 0 <= index < len(document.statements):
             raise ValueError(f"the policy has no statement {index}")
-        found = _splices(document, index, edits, writer)
+        found = _splices(document, index, by_statement[index], writer)
         if found is None:
             dropped.add(index)
         else:
@@ -196,14 +194,12 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _splices(
-    document: Document, index: int, edits: Sequence[Edit], writer: Writer
+    document: Document, index: int, edits: Sequence[EditInStatement], writer: Writer
 ) -> list[Splice] | None:
-    """Returns the splices within a statement; None if the whole statement is removed."""
+    """Returns the splices of all edits of a statement; None if the whole statement is removed."""
     changes, splices = ListChanges(), list[Splice]()
     entries = document.statements[index].actions
     for edit in edits:
-        if isinstance(edit, AppendStatement) or edit.statement != index:
-            continue
         if isinstance(edit, DropStatement):
             return None
         if isinstance(edit, ReplaceResources):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -96,6 +96,67 @@ def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     return tuple(document.statements[place] for place in sorted(found))
 
 
+class _ByResource(Struct, frozen=True):
+    """The statements that name an action, by the beginnings of their resources."""
+
+    statements: tuple[Statement, ...]
+    starts: Mapping[str, tuple[int, ...]]
+    """Text of a Resource entry up to its first wildcard or variable -> places of statements."""
+    lengths: tuple[int, ...]
+    """Of these texts, each once."""
+    others: tuple[int, ...]
+    """Places of statements that do not list resources."""
+
+    def matching(self, resource: str) -> Iterator[Statement]:
+        """Yields the statements that may hold for a resource, in their order."""
+        if _may_vary(resource):
+            yield from self.statements
+            return
+        found = {*self.others}
+        for length in self.lengths:
+            found.update(self.starts.get(resource[:length], ()))
+        for place in sorted(found):
+            yield self.statements[place]
+
+
+_SPECIAL = re.compile(r"[*?$]")
+_FEW = 8
+"""Statements that are faster to ask than to look up."""
+
+
+@lru_cache(maxsize=4_096)
+def _by_resource(document: Document, action: str) -> _ByResource:
+    statements = statements_naming(document, action)
+    starts: dict[str, list[int]] = defaultdict(list)
+    others: list[int] = []
+    for place, statement in enumerate(statements):
+        if statement.not_resources or not statement.resources:
+            others.append(place)
+        for entry in statement.resources:
+            starts[start_of(entry)].append(place)
+    return _ByResource(
+        statements=statements,
+        starts={start: tuple(places) for start, places in starts.items()},
+        lengths=tuple(sorted({*map(len, starts)})),
+        others=tuple(others),
+    )
+
+
+def start_of(resource: str) -> str:
+    """Returns the text of a pattern up to its first wildcard or variable: what it matches begins
+    with it.
+    """
+    return _SPECIAL.split(resource, maxsplit=1)[0]
+
+
+def _statements_for(document: Document, request: Request) -> Iterable[Statement]:
+    """Returns the statements that name the action of a request and may hold for its resource."""
+    statements = statements_naming(document, request.action)
+    if len(statements) <= _FEW:
+        return statements
+    return _by_resource(document, request.action).matching(request.resource)
+
+
 def statements_allowing(documents: Sequence[Document], action: str) -> list[Statement]:
     """Returns the Allow statements of some documents that name an action."""
     return [
@@ -172,7 +233,7 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     found: dict[tuple[str, Truth], Decision] = {}
     context = _context(request)
     for number, document in enumerate(documents):
-        for statement in statements_naming(document, request.action):
+        for statement in _statements_for(document, request):
             effect, truth = statement.effect, _applies(statement, request, context)
             if effect == "Deny" and truth:
                 return Decision("explicitDeny", number, statement.index)

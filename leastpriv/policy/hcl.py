@@ -46,10 +46,9 @@ def read_hcl(
     policies of the file.
     """
     reader = _Reader(text, where, pointer, _scope(text, where, folder, parameters))
-    try:
-        found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
-    except RecursionError as error:
-        raise reader.error("is nested too deep; name another") from error
+    found = [reader.policy(address) for address in pointer.split(_SEPARATOR)]
+    if cycles := reader.scope.cycles:
+        raise PolicyFileError(f"{where}: {cycles[0]}.")
     policy = found[0]
     if len(found) > 1:
         # The joined policy has the version of the first.
@@ -141,8 +140,15 @@ def _references(scope: ModuleScope, block: Block) -> set[tuple[str, ...]]:
 def _scope(
     text: str, where: str, folder: TerraformFolder, parameters: Mapping[str, str]
 ) -> ModuleScope:
-    files = ChainMap({_file_name(where): text}, cast("MutableMapping[str, str]", folder.files))
-    return ModuleScope(Evaluator, document_node, TerraformFolder(files, folder.plan), parameters)
+    name = _file_name(where)
+    files = ChainMap({name: text}, cast("MutableMapping[str, str]", folder.files))
+    return ModuleScope(
+        evaluator=Evaluator,
+        document=document_node,
+        folder=TerraformFolder(files, folder.plan),
+        parameters=parameters,
+        edited=name,
+    )
 
 
 def _file_name(where: str) -> str:
@@ -173,6 +179,7 @@ class _Reader(Struct, frozen=True):
         if tokens[:2] == ["data", _DATA_SOURCE] and len(tokens) == 3:
             file, block = self.container(tuple(tokens))
             self.check(file, block)
+            self.scope.visit(tuple(tokens))
             node = normalized(document_node(self.scope, file, block))
         else:
             file, node = self.attribute_policy(parts)
@@ -221,6 +228,11 @@ class _Reader(Struct, frozen=True):
         found = self.scope.definitions.get(address)
         if found is None:
             raise self.unknown_address()
+        if twice := self.scope.declared_twice.get(address):
+            raise self.error(
+                f"is declared in {' and in '.join(sorted(twice))}, which Terraform refuses: remove"
+                " one of them"
+            )
         return found.file, found.block
 
     def check(self, file: str, block: Block) -> None:
@@ -233,7 +245,9 @@ class _Reader(Struct, frozen=True):
         )
 
     def unknown_address(self) -> PolicyFileError:
-        root = self.scope.files[self.file]
+        root = self.scope.files.get(self.file)
+        if root is None:
+            return self.error("is in a file that is too large; move it to one of its own")
         own = {
             address: found.block
             for address, found in self.scope.definitions.items()

@@ -205,7 +205,7 @@ _EXPRESSION_MADE = "an expression makes it"
 
 
 def _settled_list(value: Node) -> Node:
-    """Returns a list in which each possible text is an entry of its own."""
+    """Returns a list in which each possible text is a separate entry."""
     if value.kind != "choice" and not any(item.kind == "choice" for item in value.items):
         return value
     if value.kind == "choice":

@@ -22,6 +22,7 @@ from leastpriv.policy.hcl_functions import (
     array,
     entries_of,
     has_places,
+    in_any_order,
     is_known,
     is_unknown,
     plain_text,
@@ -37,7 +38,7 @@ from leastpriv.policy.syntax_tree import Member, Node, NodeKind, minified
 _CONSTANTS: Mapping[str, NodeKind] = {"text": "string", "number": "number", "literal": "literal"}
 _MOST_ALTERNATIVES = 16
 """Values of one choice; beyond that it is an unknown."""
-_DEEPEST = 110
+_DEEPEST = 80
 """Evaluations inside one another; real modules have some twenty."""
 _MADE = "an expression makes it"
 _RESOURCE = re.compile(r"\$\{((?:data\.)?[a-z0-9]+_\w+\.[\w-]+)\}")
@@ -130,8 +131,8 @@ class Evaluator:
         if any(each.kind == "array" for each in found):
             lists = [_list_of(each) for each in found]
             if None not in lists:
-                union = array(_union([each for each in lists if each is not None], cause))
-                return self.made(expression, union)
+                union = _union([each for each in lists if each is not None], cause)
+                return self.made(expression, in_any_order(array(union)))
         if len(found) > _MOST_ALTERNATIVES:
             return self.unknown(expression)
         return self.made(expression, Node("choice", 0, 0, items=tuple(found)))
@@ -240,6 +241,8 @@ class Evaluator:
             return node
         if node.kind != "array":
             return self.made(expression, node)
+        if any(each.kind == "array" and not has_places(each) for each in arguments):
+            node = in_any_order(node)
         # Functions on lists pass on entries, which remain where they are written, or make new
         # ones.
         items = tuple(item if item.end else self.made(expression, item) for item in node.items)
@@ -360,7 +363,9 @@ class Evaluator:
                 return None
             made.append(_Made(name, replace(result, depends_on=depends_on or result.depends_on)))
         if expression.text == "[":
-            return self.made(expression, array(each.value for each in made))
+            listed = array(each.value for each in made)
+            is_ordered = collection.kind == "object" or has_places(collection)
+            return self.made(expression, listed if is_ordered else in_any_order(listed))
         return self._object_of(expression, made)
 
     def _object_of(self, expression: Expression, made: Sequence[_Made]) -> Node | None:

@@ -138,12 +138,16 @@ _EMPTY = frozenset({"", "null"})
 
 def _sorted(node: Node) -> Node:
     found = array(sorted(node.items, key=lambda item: plain_text(item) or ""))
-    hides = len(found.items) > 1 and not all(map(is_known, found.items))
-    return replace(found, text=_IN_ANY_ORDER) if hides else found
+    return found if all(map(is_known, found.items)) else in_any_order(found)
 
 
 _IN_ANY_ORDER = "set"
 """Text of an array whose entries may have other places."""
+
+
+def in_any_order(node: Node) -> Node:
+    """Returns a list whose entries may have other places."""
+    return replace(node, text=_IN_ANY_ORDER) if len(node.items) > 1 else node
 
 
 def _to_set(node: Node) -> Node:
@@ -157,11 +161,11 @@ def has_places(node: Node) -> bool:
     """Returns whether a node is a list whose entries have known places; an unknown entry may be
     several.
     """
-    return (
-        node.kind == "array"
-        and node.text != _IN_ANY_ORDER
-        and not any(is_unknown(item) or item.depends_on for item in node.items)
-    )
+    if node.kind != "array" or node.text == _IN_ANY_ORDER:
+        return False
+    if any(is_unknown(item) or item.depends_on for item in node.items):
+        return False
+    return all(has_places(item) for item in node.items if item.kind == "array")
 
 
 def _set_union(*arguments: Node) -> Node | None:
@@ -192,7 +196,9 @@ def _set_intersection(first: Node, *others: Node) -> Node:
     )
 
 
-def _slice(node: Node, start: Node, end: Node) -> Node:
+def _slice(node: Node, start: Node, end: Node) -> Node | None:
+    if node.kind != "array":
+        return None
     places = plain_text(start), plain_text(end)
     if not has_places(node) or places[0] is None or places[1] is None:
         return _part_of(node, "slice")
@@ -259,7 +265,7 @@ def _coalesce_list(*arguments: Node) -> Node | None:
     """Returns the first list with an entry; one that may be empty may be skipped."""
     possible: list[Node] = []
     for node in arguments:
-        if is_unknown(node):
+        if node.kind != "array":
             return None
         possible += node.items
         if any(not item.depends_on for item in node.items):

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.budget import Budget, dependencies_first
-from leastpriv.errors import CycleError, PolicyFileError
+from leastpriv.errors import CycleError, PolicyFileError, TooLargeError
 from leastpriv.policy.hcl_functions import known_value, plain_text
 from leastpriv.policy.hcl_syntax import (
     Attribute,
@@ -32,6 +32,9 @@ from leastpriv.policy.template_functions import is_one_expression, placeholder_f
 
 VALUES = frozenset({"local", "var"})
 """Beginnings of the addresses of values."""
+_MOST_CHARACTERS = 1_000_000
+"""Of all HCL files of a folder, which take some seconds to read. The edited file counts first, then
+the smaller ones."""
 Names = Mapping[str, Node]
 """Variables of `for`, `dynamic` and `templatefile`."""
 
@@ -117,6 +120,8 @@ class ModuleScope:
     """Values of `AWS::Partition` and `AWS::AccountId`."""
     inputs: Mapping[str, Node] = field(default_factory=dict)
     """Arguments of the call of this module."""
+    edited: str = ""
+    """The file that has the policy; empty in other modules."""
     depth: int = 0
     """How many modules it is inside of."""
     budget: Budget = field(default_factory=lambda: Budget.of("policy"))
@@ -126,6 +131,8 @@ class ModuleScope:
     """Values of definitions that have been evaluated."""
     visited: set[Address] = field(default_factory=set)
     """Definitions whose references have been evaluated."""
+    children: dict[Address, ModuleScope | None] = field(default_factory=dict)
+    """Scopes of the modules that are called."""
     cycles: list[CycleError] = field(default_factory=list)
     """Definitions that refer to each other, which are unknown."""
 
@@ -133,30 +140,56 @@ class ModuleScope:
     def files(self) -> Mapping[str, Block]:
         """The parsed files of the folder itself."""
         names = [name for name in self.folder.files if "/" not in name and is_hcl(name)]
-        return {name: read_blocks(self.folder.files[name]) for name in names}
+        found: dict[str, Block] = {}
+        left = _MOST_CHARACTERS
+        for name in sorted(names, key=self._size_rank):
+            left -= len(self.folder.files[name])
+            if left >= 0:
+                found[name] = read_blocks(self.folder.files[name])
+        return {name: found[name] for name in names if name in found}
+
+    def _size_rank(self, name: str) -> tuple[bool, int]:
+        return name != self.edited, len(self.folder.files[name])
 
     @cached_property
     def definitions(self) -> Mapping[tuple[str, ...], Definition]:
         """Address in parts -> definition."""
-        found: dict[tuple[str, ...], Definition] = {}
+        return dict(self._declared())
+
+    @cached_property
+    def declared_twice(self) -> Mapping[tuple[str, ...], tuple[str, str]]:
+        """Address in parts -> two files that declare it, which Terraform refuses; an override file
+        may repeat an address ("Override Files" of the Terraform language).
+        """
+        files: dict[tuple[str, ...], str] = {}
+        found: dict[tuple[str, ...], tuple[str, str]] = {}
+        for address, definition in self._declared():
+            if posixpath.splitext(definition.file)[0].endswith("override"):
+                continue
+            first = files.setdefault(address, definition.file)
+            if first != definition.file:
+                found[address] = (first, definition.file)
+        return found
+
+    def _declared(self) -> Iterator[tuple[tuple[str, ...], Definition]]:
         for file, body in self.files.items():
             for block in body.blocks:
-                if block.labels[0] == "locals":
+                kind = block.labels[0]
+                if kind == "locals":
                     for name, attribute in block.attributes.items():
-                        found["local", name] = Definition(file, block, attribute)
-                elif block.labels[0] == "variable":
-                    found["var", *block.labels[1:]] = Definition(
-                        file, block, block.attributes.get("default")
-                    )
-                elif block.labels[0] == "provider":
+                        yield ("local", name), Definition(file, block, attribute)
+                elif kind == "variable":
+                    default = block.attributes.get("default")
+                    yield ("var", *block.labels[1:]), Definition(file, block, default)
+                elif kind == "provider":
                     alias = block.attributes.get("alias")
                     parts = alias.value.parts if alias else ()
                     name = "".join(part.text for part in parts)
-                    found["provider", *block.labels[1:2], name] = Definition(file, block)
+                    yield ("provider", *block.labels[1:2], name), Definition(file, block)
+                elif kind == "resource":
+                    yield block.labels[1:], Definition(file, block)
                 else:
-                    labels = block.labels[1:] if block.labels[0] == "resource" else block.labels
-                    found[labels] = Definition(file, block)
-        return found
+                    yield block.labels, Definition(file, block)
 
     @cached_property
     def uses(self) -> Counter[tuple[str, str]]:
@@ -241,15 +274,26 @@ class ModuleScope:
         What it refers to is evaluated before it, so that a chain of references may have any
         length. What refers to itself is an unknown.
         """
+        self.visit(address)
+        if address not in self.known_definitions:
+            return unknown(".".join(address), 0, 0)
+        return self.known_definitions[address]
+
+    def visit(self, address: Address) -> None:
+        """Evaluates what a definition refers to, and then itself; notes a cycle."""
+        if address in self.visited or address not in self.definitions:
+            return
         try:
             for each in dependencies_first(address, self._references, self.visited, self.budget):
                 self.visited.add(each)
                 self._evaluate_definition(each)
         except CycleError as error:
+            # What refers to the cycle remains unknown.
+            self.visited.add(address)
             self.cycles.append(error)
-        if address not in self.known_definitions:
-            return unknown(".".join(address), 0, 0)
-        return self.known_definitions[address]
+        except TooLargeError:
+            # What comes later in the walk remains unknown.
+            self.visited.add(address)
 
     def _references(self, address: Address) -> Iterator[Address]:
         found = self.definitions.get(address)
@@ -289,7 +333,16 @@ class ModuleScope:
         return self.known_definitions[key]
 
     def child(self, definition: Definition) -> ModuleScope | None:
-        """Returns the scope of a module in a folder below, with the arguments of its call."""
+        """Returns the scope of a module in a folder below, with the arguments of its call; None
+        where these refer to the module.
+        """
+        labels = definition.block.labels
+        if labels not in self.children:
+            self.children[labels] = None
+            self.children[labels] = self._child(definition)
+        return self.children[labels]
+
+    def _child(self, definition: Definition) -> ModuleScope | None:
         attributes = definition.block.attributes
         source = (
             plain_text(self.value(attributes["source"].value, definition.file))
@@ -319,6 +372,10 @@ class ModuleScope:
         )
 
 
+_LITERALS = "values"
+"""Name of a file that no reference can mean."""
+
+
 def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Node]]:
     if name.endswith(".json"):
         try:
@@ -331,13 +388,13 @@ def _tfvars(name: str, text: str, scope: ModuleScope) -> Iterator[tuple[str, Nod
     alone = ModuleScope(
         evaluator=scope.evaluator,
         document=scope.document,
-        folder=TerraformFolder({name: text}),
+        folder=TerraformFolder({_LITERALS: text}),
         parameters=scope.parameters,
         budget=scope.budget,
         nesting=scope.nesting,
     )
     for key, attribute in read_blocks(text).attributes.items():
-        yield key, relocated(alone.value(attribute.value, name), 0, 0, f"it is in {name}")
+        yield key, relocated(alone.value(attribute.value, _LITERALS), 0, 0, f"it is in {name}")
 
 
 def paths_in(expression: Expression) -> Iterator[Address]:

@@ -183,6 +183,7 @@ class _Reference:
         kind = address[-2]
         if is_data and kind == "aws_iam_policy_document":
             return self.document(address)
+        self.scope.visit(address)
         step = self.attribute_step(2 + is_data)
         if step is None:
             return self.whole(address)

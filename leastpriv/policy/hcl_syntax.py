@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -49,13 +49,19 @@ class Expression(Struct, frozen=True):
     """Whether the last argument of a call, or the value of a `for`, has `...` behind it."""
 
 
-class Attribute(Struct, frozen=True):
-    """`name = value`."""
+class Attribute:
+    """`name = value`; the value is converted when it is asked for."""
 
-    name: str
-    start: int
-    end: int
-    value: Expression
+    def __init__(self, name: str, start: int, end: int, read: Callable[[], Expression]) -> None:
+        self.name = name
+        self.start = start
+        self.end = end
+        self._read = read
+
+    @cached_property
+    def value(self) -> Expression:
+        """The expression."""
+        return self._read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,6 @@ _CONSTANTS: Mapping[str, ExpressionKind] = {
     "bool_lit": "literal",
     "null_lit": "literal",
 }
-_LISTED: Mapping[str, ExpressionKind] = {"tuple": "tuple", "conditional": "conditional"}
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=", "&&", "||", "!"])
 
 
@@ -122,11 +127,16 @@ def _unescape(found: re.Match[str]) -> str:
     )
 
 
+_DEEPEST = 40
+"""Expressions or blocks inside one another; real files have some ten."""
+
+
 class _Reader:
     """Converts the library's nodes, whose offsets count bytes."""
 
     def __init__(self, source: bytes) -> None:
         self.source = source
+        self.depth = 0
         self.ascii = source.isascii()
         self.offsets: dict[int, int] = {}
         if not self.ascii:
@@ -142,21 +152,27 @@ class _Reader:
     def text(self, node: TreeNode) -> str:
         return self.source[node.start_byte : node.end_byte].decode()
 
-    def body(self, node: TreeNode, labels: tuple[str, ...]) -> Block:
+    def body(self, node: TreeNode, labels: tuple[str, ...], depth: int = 0) -> Block:
         attributes: dict[str, Attribute] = {}
         blocks: list[Block] = []
         found = [child for each in node.children if each.type == "body" for child in each.children]
         for child in found:
             if child.type == "attribute":
-                name, value = self.text(child.children[0]), self.expression(child.children[-1])
+                inner = child.children
+                name = self.text(inner[0])
                 attributes[name] = Attribute(
-                    name, self.offset(child.start_byte), self.offset(child.end_byte), value
+                    name,
+                    self.offset(child.start_byte),
+                    self.offset(child.end_byte),
+                    partial(self.expression, inner[-1]),
                 )
             elif child.type == "block":
                 named = [
                     each for each in child.children if each.type in {"identifier", "string_lit"}
                 ]
-                blocks.append(self.body(child, tuple(self.text(each).strip('"') for each in named)))
+                inner_labels = tuple(self.text(each).strip('"') for each in named)
+                if depth < _DEEPEST:
+                    blocks.append(self.body(child, inner_labels, depth + 1))
         start, end = self.offset(node.start_byte), self.offset(node.end_byte)
         return Block(
             labels,
@@ -169,12 +185,11 @@ class _Reader:
 
     def error(self, node: TreeNode) -> int:
         """Returns the offset of the first error in a node that has one."""
-        for child in node.children:
-            if child.is_error or child.is_missing:
-                return self.offset(child.start_byte)
-            if child.has_error:
-                return self.error(child)
-        return self.offset(node.start_byte)
+        while True:
+            broken = [each for each in node.children if each.has_error or each.is_missing]
+            if not broken or broken[0].is_error or broken[0].is_missing:
+                return self.offset((broken or [node])[0].start_byte)
+            node = broken[0]
 
     def expression(self, node: TreeNode) -> Expression:
         if node.has_error:
@@ -183,6 +198,15 @@ class _Reader:
 
     def operand(self, nodes: Sequence[TreeNode], whole: TreeNode) -> Expression:
         """Converts a base and the steps behind it."""
+        if self.depth >= _DEEPEST:
+            return self.make("other", whole)
+        self.depth += 1
+        try:
+            return self.base_and_steps(nodes, whole)
+        finally:
+            self.depth -= 1
+
+    def base_and_steps(self, nodes: Sequence[TreeNode], whole: TreeNode) -> Expression:
         inner = [node for node in nodes if node.type not in {"(", ")"}]
         if not inner:
             return self.make("other", whole)
@@ -208,8 +232,8 @@ class _Reader:
             and node.children
         ):
             return self.base(node.children[0])
-        if listed := _LISTED.get(kind):
-            return self.make(listed, node, "", self.inner(node))
+        if kind == "tuple":
+            return self.make("tuple", node, "", self.inner(node))
         made = getattr(self, f"make_{kind}", None)
         return made(node) if made else self.make("other", node)
 
@@ -313,6 +337,27 @@ class _Reader:
             self.make("call", node, self.text(node.children[0]), arguments), spread=spread
         )
 
+    def make_conditional(self, node: TreeNode) -> Expression:
+        """Converts a conditional, whose last branch the library reads as a test of what follows."""
+        chain = [node]
+        while first := _inner_conditional(chain[-1]):
+            chain.append(first)
+        if len(chain) > _DEEPEST:
+            return self.make("other", node)
+        innermost = self.inner(chain[-1])
+        tests = [innermost[0]]
+        values = [innermost[1]]
+        last = innermost[2]
+        for each in reversed(chain[:-1]):
+            _, value, following = self.inner(each)
+            tests.append(last)
+            values.append(value)
+            last = following
+        end = self.offset(node.end_byte)
+        for test, value in zip(reversed(tests), reversed(values), strict=True):
+            last = Expression("conditional", test.start, end, "", (test, value, last))
+        return last
+
     def make_operation(self, node: TreeNode) -> Expression:
         inner = node.children[0]
         operator = next((child for child in inner.children if child.type in _OPERATORS), None)
@@ -323,6 +368,17 @@ class _Reader:
         return self.make(
             "operation", node, operator.type, [self.operand(side, inner) for side in sides if side]
         )
+
+
+def _inner_conditional(node: TreeNode) -> TreeNode | None:
+    """Returns the conditional that is the test of another one, without parentheses."""
+    first = next(child for child in node.children if child.type == "expression")
+    inner = [child for child in first.children if child.type != "comment"]
+    return inner[0] if len(inner) == 1 and inner[0].type == "conditional" else None
+
+
+def _same(value: Expression) -> Expression:
+    return value
 
 
 _BLOCK_TYPES = ("statement", "condition", "principals", "not_principals", "content")
@@ -342,8 +398,9 @@ def json_block(text: str, node: Node, labels: tuple[str, ...]) -> Block:
         else:
             # JSON is HCL too; blanks keep the offsets.
             start, end = member.value.start, member.value.end
-            value = read_blocks(" " * (start - 4) + "x = " + text[start:end]).attributes["x"].value
-            attributes[member.key] = Attribute(member.key, member.start, end, value)
+            padded = " " * (start - len("x = ")) + "x = " + text[start:end]
+            value = read_blocks(padded).attributes["x"].value
+            attributes[member.key] = Attribute(member.key, member.start, end, partial(_same, value))
     return Block(labels, node.start, node.end, attributes, tuple(blocks))
 
 

@@ -16,7 +16,7 @@ from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.patterns import action_matches, escape_observed, with_any_text
 from leastpriv.permissions.resource_types import with_any_path
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import Request, evaluate, grants
+from leastpriv.policy.evaluate import Request, evaluate, grants, statements_naming
 
 ReplayEffect = Literal[
     "allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown", "refuted"
@@ -87,8 +87,10 @@ def replay_with_statement(
     if decision.effect != "implicitDeny":
         known = decision.document is not None and decision.statement is not None
         return decision.effect, (decision.document or 0, decision.statement or 0) if known else None
+    if is_named_whole(need):
+        return "implicitDeny", None
     for number, document in enumerate(documents):
-        for statement in document.statements:
+        for statement in statements_naming(document, need.permission.action):
             if grants_part(statement, need, principal, region):
                 return "allowedInPart", (number, statement.index)
     return "implicitDeny", None
@@ -132,10 +134,17 @@ def _unknown_parts(statement: Statement, action: str) -> list[str]:
     return [*dict.fromkeys(filter(None, found))]
 
 
+def is_named_whole(need: Need) -> bool:
+    """Whether the record shows the whole resource of a need."""
+    return need.exact and not (need.derivation == NAMED and with_any_path(need.permission.resource))
+
+
 def grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
     """Whether a statement may grant a need of which the record shows the resource in part, or
     without its path.
     """
+    if is_named_whole(need):
+        return False
     if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
     other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""

@@ -49,7 +49,7 @@ _IMPLICIT_ROLE = "AWS::Serverless::Function"
 """SAM makes the role `LOGICALIDRole` for each function without one."""
 
 
-class Entry(Struct, frozen=True):
+class TemplateEntry(Struct, frozen=True):
     """One entry of a list, and the function that decides whether it is there; empty if it is."""
 
     parts: Parts
@@ -78,10 +78,10 @@ class TemplateValues:
         self._known: dict[str, tuple[Parts, ...]] = {}
         self._depth = 0
 
-    def entries(self, value: Node) -> tuple[Entry, ...] | None:
+    def entries(self, value: Node) -> tuple[TemplateEntry, ...] | None:
         """Returns the entries of a list, a string or a function; None for any other value."""
         if value.kind == "array":
-            found: list[Entry] = []
+            found: list[TemplateEntry] = []
             for item in value.items:
                 inner = self.entries(item)
                 if inner is None:
@@ -89,14 +89,14 @@ class TemplateValues:
                 found += inner
             return tuple(found)
         if value.kind == "string":
-            return (Entry(with_build_step_names(value.text)),)
+            return (TemplateEntry(with_build_step_names(value.text)),)
         function = _function(value)
         if function is None:
             return None
         try:
             return tuple(self._entries_of(value, *function))
         except TooLargeError:
-            return (Entry(_whole(value)),)
+            return (TemplateEntry(_whole(value)),)
 
     def texts(self, value: Node) -> tuple[Parts, ...] | None:
         """Returns the possible texts of a string or of a function; None for any other value."""
@@ -121,7 +121,7 @@ class TemplateValues:
         """Returns the possible texts of the argument of `Fn::Sub`."""
         return self._sub(text, {})
 
-    def _entries_of(self, whole: Node, name: str, argument: Node) -> Iterator[Entry]:
+    def _entries_of(self, whole: Node, name: str, argument: Node) -> Iterator[TemplateEntry]:
         self._budget.spend()
         if name == "Fn::If" and len(argument.items) == len(("condition", "yes", "no")):
             yield from self._branches(argument)
@@ -135,9 +135,9 @@ class TemplateValues:
             return
         texts = self._texts_of(whole, name, argument, is_action=True)
         depends_on = described(whole) if len(texts) > 1 else ""
-        yield from (Entry(parts, depends_on) for parts in texts)
+        yield from (TemplateEntry(parts, depends_on) for parts in texts)
 
-    def _branches(self, argument: Node) -> Iterator[Entry]:
+    def _branches(self, argument: Node) -> Iterator[TemplateEntry]:
         test, yes, no = argument.items
         decided = self._condition(test.text, frozenset())
         if decided is not None:
@@ -422,7 +422,7 @@ class TemplateValues:
         return None if None in truths else not decisive
 
 
-def union(branches: Sequence[Sequence[Entry]], depends_on: str) -> Iterator[Entry]:
+def union(branches: Sequence[Sequence[TemplateEntry]], depends_on: str) -> Iterator[TemplateEntry]:
     """Yields the entries of all branches of a list; those that not all have depend on the test."""
     certain = [{entry.parts for entry in branch if not entry.depends_on} for branch in branches]
     common = set.intersection(*certain)
@@ -433,9 +433,9 @@ def union(branches: Sequence[Sequence[Entry]], depends_on: str) -> Iterator[Entr
                 continue
             seen.add(entry.parts)
             if entry.parts in common:
-                yield Entry(entry.parts)
+                yield TemplateEntry(entry.parts)
             else:
-                yield Entry(entry.parts, entry.depends_on or depends_on)
+                yield TemplateEntry(entry.parts, entry.depends_on or depends_on)
 
 
 def described(function: Node) -> str:

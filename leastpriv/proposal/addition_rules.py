@@ -1,10 +1,11 @@
 """Rules that forbid an addition by its action, its resource and its evidence.
 
-Additions are an escalation channel. What the origin of the runs forbids stands in `origins.py`.
+Additions are an escalation channel. `origins.py` says what the origin of the runs forbids.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.diff.compare import may_have_path
@@ -19,6 +20,7 @@ from leastpriv.models import (
     Usage,
 )
 from leastpriv.permissions.catalog import forbidden, is_administration, is_read, sensitivity
+from leastpriv.permissions.data_access import data_read
 from leastpriv.permissions.patterns import TYPE_WILDCARD, has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, sets_tags_on_new
 from leastpriv.permissions.volatility import is_open_anyway, is_whole_type
@@ -37,6 +39,11 @@ UNPRINTABLE = "unprintable-name"
 BREAK_GLASS = GuardResult(
     "break-glass", "only sessions named in `break-glass` used it or were denied it"
 )
+_ON_RESOURCE = " on resource: "
+_END_OF_RESOURCE = re.compile(r"\Z|[.]?\s*\Z|[.]?\s+(?:because|with|through|in|due)\b|[,;\"')]")
+"""What AWS writes behind the resource of a denial."""
+_QUOTES = ('"', "'")
+"""Around the resource in messages of S3."""
 _DENIED_BY: Mapping[str, str] = {
     "scp": "a service control policy denied it: ask the organization's administrators",
     "rcp": "a resource control policy denied it: ask the organization's administrators",
@@ -116,6 +123,8 @@ def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]
         yield UNPRINTABLE, "its name has characters that a reader may not see"
     if denial and not resource.isascii():
         yield UNPRINTABLE, "only a denial names it, with characters outside printable ASCII"
+    if denial and need.basis is Basis.DENIED and not _is_as_aws_wrote(denial):
+        yield UNPRINTABLE, "its name in the message of AWS has characters that no policy can name"
     if denial and need.basis is Basis.INFERRED and not need.exact:
         yield (
             OFFERED,
@@ -146,6 +155,23 @@ def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]
         yield "sensitive", f"{sensitivity(action)}; every call of it failed"
     if not need.exact and not is_named and (denial or ":s3:::*" in resource):
         yield "unknown-resource", "neither the request nor the denial names the resource"
+
+
+def _is_as_aws_wrote(denial: Denial) -> bool:
+    """Whether the message of a recorded denial has the resource letter by letter.
+
+    Escape sequences are removed before a message is read: `secret.txt` is another object than the
+    one whose name has one.
+    """
+    _, is_named, rest = denial.message.partition(_ON_RESOURCE)
+    if denial.log or denial.judged_by or not (is_named and denial.resource):
+        return True
+    quote = rest[:1] if rest[:1] in _QUOTES else ""
+    written = f"{quote}{denial.resource}{quote}"
+    if not rest.startswith(written):
+        return False
+    following = rest.removeprefix(written)
+    return _END_OF_RESOURCE.match(following) is not None
 
 
 def _rules_of_logged_denials(need: Need, denial: Denial) -> Iterator[tuple[str, str]]:
@@ -198,8 +224,11 @@ def _text_alone_reason(usage: Usage, evidence: Evidence, document: Document | No
     """
     action, resource = usage.need.permission.action, usage.need.permission.resource
     service = action.partition(":")[0]
-    if not (is_read(action) or _is_denied_in_a_record(usage, evidence)):
-        return "it writes, and only a job log shows that AWS denied it"
+    is_recorded = _is_denied_in_a_record(usage, evidence)
+    if not is_recorded and not is_read(action):
+        return "it writes, and only a job log shows the denial"
+    if not is_recorded and data_read(action):
+        return f"it reads {data_read(action)}, and only a job log shows the denial"
     if resource != "*":
         is_known = not usage.need.exact or _names_known_resource(resource, evidence, document)
         return (

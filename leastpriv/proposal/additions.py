@@ -45,7 +45,7 @@ from leastpriv.proposal.models import (
     addition_id,
 )
 from leastpriv.proposal.origins import addition_by_origin, proved_runs, without_unreviewed
-from leastpriv.proposal.self_widening import denial_result, probing_runs
+from leastpriv.proposal.self_widening import denial_result, runs_over_budget
 from leastpriv.proposal.stability import in_whole_types
 
 _OBJECT_OF_ANY_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]*[*?][^/]*/.*", re.DOTALL)
@@ -126,7 +126,7 @@ def additions(
         names: the names of the target; None: those of the evidence.
     """
     committed = document.statements if document else ()
-    probes = probing_runs(evidence)
+    over_budget = runs_over_budget(evidence)
     reviewed = without_unreviewed(evidence)
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
@@ -136,7 +136,7 @@ def additions(
         guard_result = (
             addition_result(usage, evidence, options, document, reviewed)
             or addition_by_origin(usage, evidence, options)
-            or denial_result(usage, evidence, probes)
+            or denial_result(usage, evidence, over_budget)
             or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
         if guard_result and guard_result.guard == "forbidden" and usage.outcome is Outcome.ALLOWED:

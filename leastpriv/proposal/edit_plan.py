@@ -349,7 +349,7 @@ _MOST_MAKERS = 2
 
 
 def text_to_add(document: Document, held: Sequence[HeldBackChange]) -> str:
-    """Returns the statements that would grant what is held back, in the language of the file."""
+    """Returns the statements of the additions held back, in the language of the file."""
     changes = [
         Change(
             kind=ChangeKind.ADD,

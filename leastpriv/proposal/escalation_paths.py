@@ -124,7 +124,7 @@ def undecided_by(documents: Sequence[Document], principal: str) -> tuple[str, ..
 
 def _certain(document: Document) -> Document:
     """Returns what a policy allows whatever the unknown parts of its file are; what they may deny
-    stays unknown.
+    remains unknown.
     """
     statements = tuple(
         each.certain_part(keeps_variables=True) if each.effect == "Allow" else each

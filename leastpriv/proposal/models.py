@@ -18,7 +18,7 @@ from leastpriv.cloudtrail.coverage import DataStream
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import UsageHistory
-from leastpriv.models import Basis, ChangeKind, Condition, Permission, Usage
+from leastpriv.models import Basis, ChangeKind, Condition, Need, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies
 from leastpriv.policy.document import Document
@@ -307,6 +307,30 @@ class Change(Struct, frozen=True):
         return self.used[0] if self.used else self.action
 
 
+class DeclaredState(StrEnum):
+    """What becomes of a permission that a template or plan needs; there is no fourth state."""
+
+    WRITTEN = "written"
+    """The proposal writes it; a review has it among the statements to copy."""
+    TOLD = "told"
+    """A rule forbids to write it: the report names it with the reason."""
+    NOT_NEEDED = "not-needed"
+    """It is granted already, or the runs need it as well."""
+
+
+class DeclaredNeed(Struct, frozen=True):
+    """A permission that a template or plan needs, and what becomes of it, the same in a draft and
+    in a review.
+    """
+
+    need: Need
+    state: DeclaredState
+    reason: str = ""
+    """Why it is not written; empty for a written one."""
+    guard_result: GuardResult | None = None
+    """The rule of one that is told."""
+
+
 class HeldBackChange(Struct, frozen=True):
     """A change that a guard held back."""
 
@@ -340,6 +364,8 @@ class Proposal(Struct, frozen=True):
     """What the names of the app do not show, and which written names hold a date, in sentences."""
     to_paste: tuple[Change, ...] = ()
     """Changes that are held back only because the file cannot take them."""
+    declared: tuple[DeclaredNeed, ...] = ()
+    """What becomes of each need of templates and plans, in a first draft."""
 
     def held_back_as(self, guard: str) -> tuple[HeldBackChange, ...]:
         """Returns what one guard holds back."""

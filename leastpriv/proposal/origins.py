@@ -192,7 +192,7 @@ def _by_input(usage: Usage, evidence: Evidence, options: Options) -> GuardResult
 
 def _may_be_unreviewed(usage: Usage, evidence: Evidence) -> bool:
     """Whether a usage without a reviewed run has an unreviewed one, or one past the limit of
-    questions, where a repository can tell them apart.
+    questions, where a repository can distinguish them.
     """
     known = [evidence.origins[run] for run in usage.runs if run in evidence.origins]
     if any(not origin.is_asked for origin in known):
@@ -211,7 +211,7 @@ def _places(usages: Sequence[Usage], evidence: Evidence) -> str:
 
 
 def knows_origins(evidence: Evidence) -> bool:
-    """Whether a repository or `reviewed-refs` can tell a reviewed run from another one.
+    """Whether a repository or `reviewed-refs` can distinguish a reviewed run from another one.
 
     A login of a pull request is known without them; it shows nothing about the other runs.
     """

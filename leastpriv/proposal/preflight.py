@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,41 +21,84 @@ from leastpriv.permissions.patterns import resource_covers, resource_overlaps, w
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_allowing, statements_naming
 from leastpriv.policy.json_writer import json_style_of
-from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_statement
+from leastpriv.policy.replay import ReplayEffect, replay_with_statement
 from leastpriv.proposal.addition_rules import UNPRINTABLE, first_result
 from leastpriv.proposal.edit_plan import new_statements
-from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, Options
+from leastpriv.proposal.models import (
+    Change,
+    DeclaredNeed,
+    DeclaredState,
+    GuardResult,
+    HeldBackChange,
+    Options,
+)
 from leastpriv.proposal.self_widening import SELF_WIDENING, widens_itself
 
 
-def declared_additions(
+def judged_needs(
     needs: Sequence[Need],
+    policies: Sequence[Document],
+    principal: str,
+    options: Options,
+    *,
+    observed: Sequence[Change] = (),
+    existing: Collection[Need] = (),
+) -> tuple[DeclaredNeed, ...]:
+    """Returns what becomes of each need of a declaration; a draft and a review have it from here.
+
+    Args:
+        needs: of templates and plans.
+        policies: what the role has besides the proposal; in a review all its policies.
+        principal: ARN of the role.
+        options: of the proposal.
+        observed: additions that the evidence asks for.
+        existing: needs of resources that exist already, for which a grant on a part of a pattern
+            may be the one that they have.
+    """
+    return tuple(
+        _judged(need, policies, principal, options, observed, need not in existing)
+        for need in needs
+    )
+
+
+def _judged(
+    need: Need,
+    policies: Sequence[Document],
     principal: str,
     options: Options,
     observed: Sequence[Change],
-    attached: Sequence[Document],
-) -> tuple[list[Change], list[HeldBackChange]]:
-    """Lists the additions that a declaration needs, one per action and conditions, and those that a
-    rule holds back.
+    is_new: bool,
+) -> DeclaredNeed:
+    if _is_observed(need, observed):
+        return DeclaredNeed(need, DeclaredState.NOT_NEEDED, "the evidence asks for it as well")
+    effect, _ = _decision(need, policies, principal)
+    if _is_enough(effect, is_new):
+        reason = _GRANTED.get(effect, "")
+        return DeclaredNeed(need, DeclaredState.NOT_NEEDED, reason)
+    result = _no_grant_helps(need, policies, principal) or first_result(
+        _rules(need, principal, options)
+    )
+    if result:
+        return DeclaredNeed(need, DeclaredState.TOLD, result.reason, result)
+    return DeclaredNeed(need, DeclaredState.WRITTEN)
 
-    What the evidence needs already (`observed`), or another policy grants (`attached`), is not
-    repeated.
-    """
+
+_GRANTED: Mapping[ReplayEffect, str] = {
+    "allowed": "a policy of the role allows it",
+    "allowedInPart": "a policy of the role allows it on a part of the resources",
+    "unknown": "a policy allows it under a condition that the declaration does not show",
+}
+
+
+def additions_of(judged: Iterable[DeclaredNeed]) -> list[Change]:
+    """Returns the additions of the written needs, one for each action and conditions."""
     accepted: dict[tuple[str, tuple[Condition, ...]], list[Need]] = {}
-    held_back: list[HeldBackChange] = []
-    for need in needs:
-        permission = need.permission
-        if _is_observed(need, observed) or replay_need(need, principal, "", attached) == "allowed":
-            continue
-        result = first_result(_rules(need, principal, options))
-        if result:
-            held_back.append(
-                HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), result)
-            )
-        else:
-            written = tuple(each for each in permission.conditions if each.operator != "Null")
-            accepted.setdefault((permission.action, written), []).append(need)
-    changes = [
+    for each in judged:
+        if each.state is DeclaredState.WRITTEN:
+            permission = each.need.permission
+            written = tuple(one for one in permission.conditions if one.operator != "Null")
+            accepted.setdefault((permission.action, written), []).append(each.need)
+    return [
         Change(
             kind=ChangeKind.ADD,
             action=action,
@@ -68,7 +111,20 @@ def declared_additions(
         )
         for (action, conditions), found in accepted.items()
     ]
-    return changes, held_back
+
+
+def held_back_of(judged: Iterable[DeclaredNeed]) -> list[HeldBackChange]:
+    """Returns the needs that a rule forbids to write, as additions that are held back."""
+    held_back = []
+    for each in judged:
+        if each.state is DeclaredState.TOLD and each.guard_result:
+            permission = each.need.permission
+            held_back.append(
+                HeldBackChange(
+                    ChangeKind.ADD, permission.action, (permission.resource,), each.guard_result
+                )
+            )
+    return held_back
 
 
 def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, str]]:
@@ -86,9 +142,6 @@ def _rules(need: Need, principal: str, options: Options) -> Iterator[tuple[str, 
     if sensitivity(action) and not need.exact:
         why = "the declaration does not name the resource: add it by hand for that one"
         yield "sensitive", f"{sensitivity(action)}; {why}"
-    account = resource.split(":")[4] if resource.startswith("arn:") else ""
-    if account.isdigit() and account != principal.split(":")[4]:
-        yield "other-account", "the declaration names a resource of another account"
 
 
 def _is_observed(need: Need, observed: Sequence[Change]) -> bool:
@@ -112,12 +165,18 @@ class DeclaredChange(Struct, frozen=True):
     """Of resources that exist already: a grant on a part of a pattern may be the one that they
     have.
     """
+    rest: tuple[Need, ...] = ()
+    """What the declarations need in all, where no record shows what the role uses."""
     unread: tuple[str, ...] = ()
-    """Types whose permissions no table has."""
+    """Types and parts whose needs are not known."""
     standing: Mapping[Need, str] = {}
     """What the life of all resources needs after the change -> its template or plan."""
     plans: tuple[str, ...] = ()
     """Those of `sources` that are plans."""
+    left_out: Mapping[str, tuple[str, ...]] = {}
+    """Parameters whose defaults decide -> resources that a template makes with other values."""
+    is_whole: bool = False
+    """The needs are those of all resources, changed or not."""
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -159,11 +218,15 @@ class Preflight(Struct, frozen=True):
     """One level of indentation in the policy file, in blanks: a comment shows no tabs."""
     withdrawn: tuple[Withdrawn, ...] = ()
     """Needs that the edit of the same pull request takes away."""
+    rest: tuple[Need, ...] = ()
+    """Further needs that no policy allows: of resources that do not change."""
+    needs: tuple[DeclaredNeed, ...] = ()
+    """What becomes of each need, without those that the edit takes away."""
 
     @property
     def lacking(self) -> tuple[Need, ...]:
         """All needs that the policies do not allow."""
-        return (*(each.need for each in self.withdrawn), *self.missing)
+        return (*(each.need for each in self.withdrawn), *self.missing, *self.rest)
 
     @property
     def missing_actions(self) -> tuple[str, ...]:
@@ -202,40 +265,55 @@ def preflight(
         if permission.action in edited
         and (found := _withdrawn(need, need in made, versions, principal))
     ]
-    if not needs and not taken:
+    gone = [each.need for each in taken]
+    existing = {need for need in needs if need not in made}
+    judged = judged_needs(
+        [need for need in needs if need not in gone],
+        documents,
+        principal,
+        options,
+        existing=existing,
+    )
+    named = {need.permission for need in (*needs, *gone)}
+    others = [need for need in change.rest if need.permission not in named]
+    rest = judged_needs(others, documents, principal, options, existing=set(others))
+    withdrawn = judged_needs(gone, (), principal, options)
+    withdrawn = tuple(_undone(each, documents, principal) for each in withdrawn)
+    missing = [each.need for each in judged if each.state is not DeclaredState.NOT_NEEDED]
+    granted = [each.need for each in judged if each.state is DeclaredState.NOT_NEEDED]
+    unmet = [each.need for each in rest if each.state is not DeclaredState.NOT_NEEDED]
+    if not (needs or taken or unmet or change.unread):
         return None
-    gone = {each.need for each in taken}
-    effects = {need: _decision(need, documents, principal)[0] for need in needs if need not in gone}
-    missing = [need for need, effect in effects.items() if not _is_enough(effect, need in made)]
-    lacking = dict.fromkeys((*(each.need for each in taken), *missing))
-    reasons = {
-        need: rule for need in lacking if (rule := _no_grant_helps(need, documents, principal))
-    }
-    wanted = [need for need in lacking if need not in reasons]
-    changes, held = declared_additions(wanted, principal, options, (), ())
-    rules = {(each.action, each.resources[0]): each.guard_result for each in held}
+    every_lacking = (*withdrawn, *judged, *rest)
+    told = {each.need: each.guard_result for each in every_lacking if each.guard_result}
     sids = [statement.sid for document in documents for statement in document.statements]
     allowed = (usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED)
     used = grouped([(usage.need.permission.action, usage) for usage in allowed])
     return Preflight(
-        change,
-        tuple(sorted(missing, key=_rank)),
-        reasons | {need: rules[_key(need)] for need in wanted if _key(need) in rules},
-        {need: _usages_of(need, used) for need in effects if need not in lacking},
-        tuple(new_statements(changes, sids)),
-        json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
-        tuple(sorted(taken, key=lambda each: _rank(each.need))),
+        change=change,
+        missing=tuple(sorted(missing, key=_rank)),
+        never_written=told,
+        covered={need: _usages_of(need, used) for need in granted},
+        statements=tuple(new_statements(additions_of(every_lacking), sids)),
+        indent=json_style_of(documents[0]).unit.expandtabs(4) if documents else "  ",
+        withdrawn=tuple(sorted(taken, key=lambda each: _rank(each.need))),
+        rest=tuple(sorted(unmet, key=_rank)),
+        needs=(*judged, *rest),
     )
+
+
+def _undone(each: DeclaredNeed, documents: Sequence[Document], principal: str) -> DeclaredNeed:
+    """A need that an edit takes away: a further statement may be no remedy."""
+    result = _no_grant_helps(each.need, documents, principal)
+    if result is None:
+        return each
+    return DeclaredNeed(each.need, DeclaredState.TOLD, result.reason, result)
 
 
 def _rank(need: Need) -> int:
     """What a reviewer reads first: sensitive actions, then writes, then reads."""
     action = need.permission.action
     return 0 if sensitivity(action) else 2 if is_read(action) else 1
-
-
-def _key(need: Need) -> tuple[str, str]:
-    return need.permission.action, need.permission.resource
 
 
 def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: str) -> str:
@@ -275,6 +353,12 @@ def _decision(
     return effect, documents[place[0]].statements[place[1]] if place else None
 
 
+_GUARDING_KEYS = ("iam:PermissionsBoundary",)
+"""Condition keys by which a policy limits what the role can make: a statement without them would
+lift the limit.
+"""
+
+
 def _no_grant_helps(
     need: Need, documents: Sequence[Document], principal: str
 ) -> GuardResult | None:
@@ -283,9 +367,7 @@ def _no_grant_helps(
     """
     if _decision(need, documents, principal)[0] == "explicitDeny":
         return GuardResult("explicit-deny", "a Deny of the role's policies denies it")
-    keys = [
-        each.key for each in need.permission.conditions if need.permission.action != "iam:PassRole"
-    ]
+    keys = [each.key for each in need.permission.conditions if each.key in _GUARDING_KEYS]
     free = replace(need, permission=replace(need.permission, conditions=()))
     if not keys or not _is_enough(_decision(free, documents, principal)[0], is_new=False):
         return None

@@ -33,6 +33,7 @@ from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
     DRAFT_ID,
     Change,
+    DeclaredNeed,
     GuardContext,
     GuardResult,
     HeldBackChange,
@@ -142,10 +143,11 @@ def _first_draft(
     names: AppNames,
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
-    from leastpriv.proposal.preflight import declared_additions
+    from leastpriv.proposal.preflight import additions_of, held_back_of, judged_needs
 
     evidence, options = context.evidence, context.options
     offered: tuple[Change, ...] = ()
+    judged: tuple[DeclaredNeed, ...] = ()
     if DRAFT_ID in inputs.history.declined:
         why = GuardResult(
             "declined", f"the first draft was declined in #{inputs.history.declined[DRAFT_ID]}"
@@ -162,11 +164,15 @@ def _first_draft(
             else:
                 offered = tuple(life_cycle.offered)
             added = [*added, *without_denied(further, names, inputs.attached)]
-        needs = evidence.aws_findings.declared.needs
-        declared, held = declared_additions(
-            needs, evidence.principal, options, added, inputs.attached
+        judged = judged_needs(
+            evidence.aws_findings.declared.needs,
+            inputs.attached,
+            evidence.principal,
+            options,
+            observed=added,
         )
-        held_back, added = [*held_back, *held], [*added, *declared]
+        held_back = [*held_back, *held_back_of(judged)]
+        added = [*added, *additions_of(judged)]
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
         _within_quota(whole, evidence.principal, inputs.attached)
@@ -184,6 +190,7 @@ def _first_draft(
         packed=packed,
         offered=offered,
         notes=_notes(added, names),
+        declared=judged,
     )
 
 

@@ -39,7 +39,7 @@ from leastpriv.permissions.event_table import (
 )
 from leastpriv.permissions.volatility import common_ends
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import statements_allowing
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
@@ -143,15 +143,16 @@ class CallableOperations:
 
         Without any policy every operation may be called; of these services too.
         """
-        self._granting = [
-            each for policy in policies for each in policy.statements if each.effect == "Allow"
-        ]
+        self._policies = tuple(policies)
+        self._grants_nothing = not any(
+            each.effect == "Allow" for policy in policies for each in policy.statements
+        )
         self._services = services
         self._answers: dict[str, bool] = {}
 
     def __call__(self, operation: str) -> bool:
         """Whether a known policy grants the operation, or another one may."""
-        if not self._granting or operation.partition(":")[0] in self._services:
+        if self._grants_nothing or operation.partition(":")[0] in self._services:
             return True
         if operation not in self._answers:
             self._answers[operation] = self._grants(operation)
@@ -171,7 +172,7 @@ class CallableOperations:
             if event.verdict is Verdict.MAPPED
             else catalog.actions(prefix)
         )
-        return any(names_action(statement, each) for each in named for statement in self._granting)
+        return any(statements_allowing(self._policies, each) for each in named)
 
 
 def has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:

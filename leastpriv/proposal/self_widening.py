@@ -10,7 +10,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -26,7 +26,6 @@ from leastpriv.models import (
     Outcome,
     Permission,
     Usage,
-    grouped,
 )
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_matches
@@ -40,8 +39,8 @@ from leastpriv.proposal.origins import knows_origins
 
 SELF_WIDENING = "self-widening"
 """Guard of a need that lets the principal extend its own permissions."""
-PROBE = "probe"
-"""Guard of a need that only runs of many denials and hardly any success ask for."""
+DENIAL_BUDGET = "denial-budget"
+"""Guard of a need of runs alone that were denied more actions than they used."""
 SINGLE_RUN = "single-run"
 """Guard of a need that one run of unknown origin was denied."""
 
@@ -65,12 +64,10 @@ _CHANGES_A_GROUP = frozenset(
 )
 _CHANGES_A_POLICY = frozenset({"iam:CreatePolicyVersion", "iam:SetDefaultPolicyVersion"})
 _USES_A_ROLE = ("iam:PassRole", "sts:AssumeRole")
-_MANY_DENIALS = 20
-"""Least number of distinct denied actions of a probe: a tool that reads in parallel stops after
-fewer.
+_FREE_DENIALS = 3
+"""Denied actions that are within the budget of every run: a deploy may begin with a denial, and
+deploy tools call in parallel.
 """
-_MOST_SUCCESS = 10
-"""A probe has at most one successful action for so many denied ones."""
 _IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
 """Services whose actions change or assume identities."""
 _MAKES = ("new-role", "new-user")
@@ -145,48 +142,50 @@ def _may_use(role: str, evidence: Evidence, document: Document | None) -> bool:
     )
 
 
-def probing_runs(evidence: Evidence) -> frozenset[str]:
-    """Returns the ids of runs with many distinct denied actions and hardly any successful one."""
-    denied = grouped(
-        [
-            (run, use.need.permission.action)
-            for use in evidence.usages
-            if use.denial
-            for run in use.runs
-        ]
-    )
-    suspects = {
-        run: len({*actions}) for run, actions in denied.items() if len({*actions}) >= _MANY_DENIALS
+def runs_over_budget(evidence: Evidence) -> Mapping[str, RunBudget]:
+    """Returns the runs that were denied more actions than they used, by run id.
+
+    A deploy that works stops at the first denials; a few of them are within every budget.
+    """
+    denied: dict[str, set[str]] = {}
+    successful: dict[str, set[str]] = {}
+    for usage in evidence.usages:
+        action = usage.need.permission.action
+        if usage.denial and usage.need.basis is Basis.INFERRED:
+            # The denied call would need it next; no run asked for it.
+            continue
+        if usage.denial:
+            counted = denied
+        elif usage.succeeded and usage.outcome is Outcome.ALLOWED:
+            counted = successful
+        else:
+            continue
+        for run in usage.runs:
+            counted.setdefault(run, set()).add(action)
+    budgets = {
+        run: RunBudget(len(actions), len(successful.get(run, ())))
+        for run, actions in denied.items()
     }
-    allowed = (
-        use
-        for use in evidence.usages
-        if use.succeeded and use.outcome is Outcome.ALLOWED and not use.denial
-    )
-    pairs = (
-        (run, use.need.permission.action) for use in allowed for run in suspects.keys() & use.runs
-    )
-    successful = grouped(dict.fromkeys(pairs))
-    return frozenset(
-        run
-        for run, count in suspects.items()
-        if count >= _MOST_SUCCESS * len(successful.get(run, ()))
-    )
+    return {run: budget for run, budget in budgets.items() if budget.is_exceeded}
 
 
-def denial_result(usage: Usage, evidence: Evidence, probes: Collection[str]) -> GuardResult | None:
-    """Forbids an addition for a recorded denial that only a probe, or one run of unknown origin,
-    asks for.
+def denial_result(
+    usage: Usage, evidence: Evidence, over_budget: Mapping[str, RunBudget]
+) -> GuardResult | None:
+    """Forbids an addition for a recorded denial that only runs over their budget, or one run of
+    unknown origin, ask for.
 
     Where no repository knows the runs, a session that names a run counts as known.
     """
     if usage.denial is None or usage.denial.log or not usage.runs:
         return None
-    if all(run in probes for run in usage.runs):
-        why = (
-            "only sessions of many denials made such calls, as a probe with stolen credentials does"
+    if all(run in over_budget for run in usage.runs):
+        worst = over_budget[usage.runs[-1]]
+        return GuardResult(
+            DENIAL_BUDGET,
+            f"its runs were denied more than they did: {worst.denied} different actions denied,"
+            f" {worst.successful} used",
         )
-        return GuardResult(PROBE, why)
     run, *others = usage.runs
     if others or _is_known(run, evidence):
         return None
@@ -201,6 +200,18 @@ def _is_known(run: str, evidence: Evidence) -> bool:
         return evidence.origin_of_run(run) is Origin.REVIEWED
     session = next((each.session for each in evidence.runs if each.id == run), run)
     return is_run_id(session)
+
+
+class RunBudget(Struct, frozen=True):
+    """How many different actions one run was denied, and how many it used with success."""
+
+    denied: int
+    successful: int
+
+    @property
+    def is_exceeded(self) -> bool:
+        """Whether the run may add nothing without a person."""
+        return self.denied > max(self.successful, _FREE_DENIALS)
 
 
 class Boundary(Struct, frozen=True):

@@ -116,7 +116,7 @@ class Stability(Struct, frozen=True):
             if is_whole_type(pattern.pattern) or not pattern.covers:
                 continue
             if proved and self._is_of_uncounted(pattern):
-                # What only unreviewed runs used proves nothing; beside proved names it is written.
+                # What only unreviewed runs used proves nothing; next to proved names it is written.
                 continue
             is_rare = (
                 self.makers is not None

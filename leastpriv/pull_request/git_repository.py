@@ -31,6 +31,7 @@ AUTHOR_NAME = "leastpriv"
 AUTHOR_EMAIL = "leastpriv@users.noreply.github.com"
 
 _TIMEOUT = 120
+_MAX_MOVES = 5
 _SAFE_CONFIGURATION = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
@@ -167,9 +168,47 @@ class GitRepository(Struct, frozen=True):
             "log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path
         )
         versions = [line.split() for line in (output or b"").decode().splitlines()]
-        shas_before = (sha for date, sha in versions if int(date) <= time.timestamp())
-        version = next(shas_before, versions[-1][1] if versions else None)
-        return self.read(version, path) if version else None
+        for date, sha in versions:
+            if int(date) <= time.timestamp():
+                return self.read(sha, path)
+        if not versions:
+            return None
+        first = versions[-1][1]
+        moved_from = self._moved_from(first, path)
+        if moved_from:
+            return self.read_at(f"{first}^", moved_from, time)
+        return self.read(first, path)
+
+    def earlier_names(self, commit: str, path: str) -> tuple[str, ...]:
+        """Returns the paths that a file had before it was moved, as of a commit, the latest
+        first.
+        """
+        names: list[str] = []
+        while len(names) < _MAX_MOVES:
+            output = self._run_or_none(
+                "log", "--first-parent", "--format=%H", "--end-of-options", commit, "--", path
+            )
+            versions = (output or b"").decode().split()
+            moved_from = self._moved_from(versions[-1], path) if versions else ""
+            if not moved_from:
+                break
+            names.append(moved_from)
+            commit, path = f"{versions[-1]}^", moved_from
+        return tuple(names)
+
+    def _moved_from(self, commit: str, path: str) -> str:
+        """Returns the path that a commit moved to `path`, compared with its first parent; empty if
+        it did not.
+        """
+        output = self._run_or_none(
+            *("diff-tree", "-r", "-z", "-M", "--diff-filter=R", "--name-status"),
+            *("--end-of-options", f"{commit}^", commit),
+        )
+        fields = (output or b"").split(b"\0")
+        for before, after in zip(fields[1::3], fields[2::3], strict=False):
+            if after == os.fsencode(path):
+                return os.fsdecode(before)
+        return ""
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the
@@ -228,7 +267,7 @@ class GitRepository(Struct, frozen=True):
         branch = publication.branch
         commits = self._commits(head, f"^{base_sha}") or self._commits(head)[:1]
         scopes = {fingerprint_scope(commit.fingerprint) for commit in commits if commit.fingerprint}
-        if scopes - {fingerprint_scope(publication.fingerprint)}:
+        if scopes - publication.scopes:
             if publication.is_part_of(lambda path: self.read(base_sha, path)):
                 return (
                     f"Nothing to change; the branch {branch} holds the proposal for another role or"

@@ -123,7 +123,7 @@ class ClosedPullRequest(Struct, frozen=True):
     changes: tuple[str, ...] = ()
     """Ids of its changes."""
     reconsidered: bool = False
-    """It was not merged, and its label allows its changes to be proposed again."""
+    """Its label allows its changes to be proposed again."""
     undone: bool = False
     """It was merged, this program closed it, or its changes are to be reconsidered: an earlier
     decline no longer counts.
@@ -134,6 +134,29 @@ class ClosedPullRequest(Struct, frozen=True):
     """Aware, UTC; None if it was not merged."""
     changed_at: datetime = UNKNOWN_TIME
     """Time of its last change, such as of its labels (aware, UTC)."""
+
+
+_REVERTED_COMMIT = re.compile(r"^This reverts commit ([0-9a-f]{7,40})\b", re.MULTILINE)
+"""What `git revert` writes (https://git-scm.com/docs/git-revert)."""
+_REVERTED_PULL_REQUEST = re.compile(r"^Reverts (?:([\w.-]+/[\w.-]+))?#(\d+)\b", re.MULTILINE)
+"""What the button "Revert" of GitHub writes into a pull request, whose text a squash keeps."""
+
+
+def is_reverted_by(pull: ClosedPullRequest, message: str, repository: str) -> bool:
+    """Whether the message of a commit says that it reverts a merged pull request of a repository
+    (`owner/name`).
+    """
+    commits = _REVERTED_COMMIT.findall(message)
+    if pull.merge_commit and any(pull.merge_commit.startswith(sha) for sha in commits):
+        return True
+    return any(
+        int(number) == pull.number and named.lower() in ("", repository.lower())
+        for named, number in _REVERTED_PULL_REQUEST.findall(message)
+    )
+
+
+IN_USE = ""
+"""In place of a guard: what a change would have removed is in use."""
 
 
 class Hold(Struct, frozen=True):
@@ -149,27 +172,42 @@ class Holds(Struct, frozen=True):
     for_now: Mapping[str, Hold] = {}
     """Id of a change -> the guard that holds it back for now."""
     lasting: Mapping[str, str] = {}
-    """Id of a change -> the guard that keeps what it would have changed."""
+    """Id of a change -> the guard that keeps what it would have changed, or `IN_USE`."""
     hidden: Hold | None = None
     """Why the evidence may hide a change that no guard names; None: it does not."""
 
     def hold(self, changes: Sequence[str]) -> Hold | None:
-        """Returns why the changes of a pull request wait; None if none of them does.
+        """Returns why the changes of a pull request wait; None if they do not, or if one of them is
+        no longer to be made.
 
         Without ids of changes, anything that is held back for now counts.
         """
+        if any(each in self.lasting for each in changes):
+            return None
         named = changes or tuple(self.for_now)
         holds = Counter(self.for_now[each] for each in named if each in self.for_now)
         if holds:
             return holds.most_common(1)[0][0]
-        if changes and all(each in self.lasting for each in changes):
-            return None
         return self.hidden
 
-    def lasting_guards(self, changes: Sequence[str]) -> tuple[str, ...]:
-        """Returns the guards that keep what the changes of a pull request would have changed."""
+    def closing_reason(self, changes: Sequence[str]) -> str:
+        """Returns why a pull request with these changes is closed, in Markdown."""
         guards = {self.lasting[each] for each in changes if each in self.lasting}
-        return tuple(sorted(guards))
+        waits = any(each in self.for_now for each in changes)
+        named = ", ".join(f"`{guard}`" for guard in sorted(guards - {IN_USE}))
+        if not named and not waits:
+            return "No change is left: the policy on the base branch now matches the evidence."
+        reasons = ["It proposes what is no longer to be changed."]
+        if IN_USE in guards:
+            reasons.append("A part is in use now.")
+        if named:
+            reasons.append(f"A part is kept now (guards: {named}).")
+        if waits:
+            reasons.append(
+                "The rest is held back for now: it comes in a new pull request when its guards"
+                " pass."
+            )
+        return " ".join(reasons)
 
 
 class WantedProposal(Struct, frozen=True):
@@ -182,6 +220,10 @@ class WantedProposal(Struct, frozen=True):
     """Whether the proposal changes the base."""
     holds: Holds = Holds()
     """What holds changes back; empty if the base holds the branch's changes already."""
+    former_scopes: frozenset[str] = frozenset()
+    """Scopes of fingerprints that proposals of the same policy had, under earlier names of its
+    file.
+    """
 
 
 class PlannedStep(Struct, frozen=True):
@@ -209,11 +251,8 @@ def plan_step(
         return PlannedStep(
             PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`."
         )
-    if (
-        branch
-        and branch.fingerprint
-        and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint)
-    ):
+    scopes = {fingerprint_scope(wanted.fingerprint), *wanted.former_scopes}
+    if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) not in scopes:
         other = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
             return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {other}.")

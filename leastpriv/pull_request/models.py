@@ -7,17 +7,17 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from msgspec import Struct
 
 from leastpriv.atomic_file import open_regular, write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
 from leastpriv.models import Run, RunOrigin
-from leastpriv.pull_request.lifecycle import Holds
+from leastpriv.pull_request.lifecycle import Holds, fingerprint_scope
 
 TRAILER = "Leastpriv-Fingerprint"
 _SUMMARY = (
@@ -73,6 +73,15 @@ class PullRequestOptions(Struct, frozen=True):
     draft: bool = False
 
 
+class PolicyName(Struct, frozen=True):
+    """A name of a policy file, and how proposals under this name are known."""
+
+    path: str
+    scope: str
+    """The part of their fingerprints that no proposal changes."""
+    fingerprint_for: FingerprintFunction
+
+
 class Publication(Struct, frozen=True):
     """The files and texts to publish for one policy file."""
 
@@ -101,12 +110,52 @@ class Publication(Struct, frozen=True):
     options: PullRequestOptions = PullRequestOptions()
     holds: Holds = Holds()
     """What holds changes back, if nothing is proposed."""
+    formers: tuple[PolicyName, ...] = ()
+    """Earlier names of the policy file: their branch and pull request go on under the new one."""
+
+    @property
+    def scope(self) -> str:
+        """The part of the fingerprint that identifies principal and policy file."""
+        return fingerprint_scope(self.fingerprint)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The scopes of the present and the earlier names."""
+        return frozenset({self.scope, *(each.scope for each in self.formers)})
+
+    @property
+    def policy(self) -> PolicyName:
+        """The present name of the policy file."""
+        return PolicyName(self.path, self.scope, self.fingerprint_for)
 
     def is_part_of(self, read: Callable[[str], bytes | None]) -> bool:
         """Whether a commit, read by `read`, has all proposed files; true if nothing is
         proposed.
         """
         return all(read(path) == content for path, content in self.files.items())
+
+
+class TargetFiles(Struct, frozen=True):
+    """The files that belong to one branch with a proposal."""
+
+    branch: str
+    policies: tuple[str, ...] = ()
+    """Policy files, whose last change counts."""
+    others: tuple[str, ...] = ()
+    """Further files that the run may read on the base, or write on the branch."""
+
+    def with_files(self, policy: str, others: Iterable[str]) -> Self:
+        """Returns the files of the branch with those of a further target."""
+        return type(self)(
+            branch=self.branch,
+            policies=(*self.policies, policy),
+            others=tuple(dict.fromkeys([*self.others, *others])),
+        )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files."""
+        return (*self.policies, *self.others)
 
 
 class PublishResult(Struct, frozen=True):

@@ -22,6 +22,7 @@ from leastpriv.report.phrases import (
     codes,
     joined,
     last_day,
+    left_out_by_defaults,
     only_if,
     plural,
     runs_of,
@@ -177,15 +178,28 @@ def suggested_actions_section(
         left -= len(group)
     if left:
         lines.append(f"- and {left:,} more.")
-    if declared.unread:
-        lines.append(
-            f"- No table lists what {codes(declared.unread, 8)} of the templates and plans need."
-        )
+    lines.extend(f"- {each}" for each in _unknown_needs(declared))
+    lines.extend(f"- {each}" for each in left_out_by_defaults(declared.left_out))
     if lines:
         yield (
             "Later deploys may need these; `proposal.json` has statements to copy:\n\n"
             + "\n".join(lines)
         )
+
+
+_NO_TABLE = "no table lists its permissions"
+
+
+def _unknown_needs(declared: DeclaredNeeds) -> Iterator[str]:
+    """Sentences about the parts of templates and plans whose needs are not known."""
+    by_reason = grouped([(declared.reasons.get(each, _NO_TABLE), each) for each in declared.unread])
+    for reason, parts in by_reason.items():
+        named = codes(parts, 8)
+        if reason == _NO_TABLE:
+            yield f"No table lists what {named} of the templates and plans need."
+        else:
+            why = prose(reason.removeprefix("not known: ").rstrip("."))
+            yield f"The needs of {named} are not known: {why}."
 
 
 def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:

@@ -27,6 +27,7 @@ from leastpriv.report.evidence_limits import not_added_title, was_denied
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
+    denied_by_text,
     guard_row,
     joined,
     links_of_runs,
@@ -192,7 +193,7 @@ def _declared_draft(context: ReportContext) -> str:
 def _added(change: Change, context: ReportContext) -> str:
     runs = links_of_runs(basis_usages(change), context.evidence, context.run_url, 1)
     how = {
-        Basis.DENIED: "denied by AWS",
+        Basis.DENIED: denied_by_text(change),
         Basis.OBSERVED: "used",
         Basis.INFERRED: "needed by a recorded call",
     }

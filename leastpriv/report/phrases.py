@@ -4,7 +4,7 @@ page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 _CUT = "\n\n*{rest:,} more lines are in {place}.*"
 _LONGEST_CUT = len(_CUT) + 40 + 2 * len("\n\n</details>")
 """Includes the ends of collapsed sections; they nest at most once."""
+
+
+def denied_by_text(change: Change) -> str:
+    """Returns who says that an addition was denied: AWS by a record, or only the text of a job
+    log.
+    """
+    denials = [usage.denial for usage in change.usages if usage.denial]
+    if denials and all(denial.log for denial in denials):
+        return "denied, by the text of a job log"
+    return "denied by AWS"
 
 
 def day(time: datetime | None) -> str:
@@ -203,3 +213,10 @@ def guard_row(guard: str, group: str = "removal") -> Mapping[str, str] | None:
     """Returns the texts of a guard (`guards.tsv`), or None; one name may be in several groups."""
     rows = [row for row in table("guards", leastpriv.proposal.__name__) if row["name"] == guard]
     return min(rows, key=lambda row: row["group"] != group, default=None)
+
+
+def left_out_by_defaults(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yields a sentence for the resources that the defaults of parameters leave out."""
+    for parameters, resources in left_out.items():
+        names = codes(parameters.split(", "), 4)
+        yield f"Left out by the defaults of {names}: {codes(resources, 8)}."

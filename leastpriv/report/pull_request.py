@@ -39,6 +39,7 @@ from leastpriv.report.first_screen import first_screen, markdown, service_counts
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
+    denied_by_text,
     evidence_span,
     fit_sections,
     fold,
@@ -72,7 +73,6 @@ LONGEST_BODY = 58_000
 _WORDS = {
     Basis.OBSERVED: "the call succeeded, and no known policy allows it",
     Basis.INFERRED: "inferred from an allowed call",
-    Basis.DENIED: "denied by AWS",
     Basis.DECLARED: "declared",
 }
 
@@ -239,6 +239,8 @@ def _basis_text(change: Change) -> str:
     if change.basis is Basis.LIFECYCLE:
         return f"life cycle of {code(change.because)}, not used yet"
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
+    if change.basis is Basis.DENIED:
+        words = denied_by_text(change)
     if change.declared_by:
         # A need of several resources counts them itself: two such counts may count one resource
         # twice.
@@ -250,12 +252,14 @@ def _basis_text(change: Change) -> str:
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):
         return words
+    is_logged = all(denial.log for denial in denials)
+    if is_logged:
+        words = "denied"
     if change.basis is Basis.INFERRED:
         words = "needed next by the denied call"
-    if all(denial.log for denial in denials):
-        return (
-            f"{words}, from the job log {codes(dict.fromkeys(denial.log for denial in denials), 2)}"
-        )
+    if is_logged:
+        places = codes(dict.fromkeys(denial.log for denial in denials), 2)
+        return f"{words}, by the text of the job log {places}"
     return (
         f"{words} in a rehearsal"
         if all(denial.denied_by is DeniedBy.SESSION for denial in denials)

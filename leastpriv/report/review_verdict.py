@@ -27,6 +27,7 @@ from leastpriv.report.phrases import (
     fold,
     joined,
     last_day,
+    left_out_by_defaults,
     listed,
     only_if,
     plural,
@@ -51,12 +52,16 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
         )
     if found and found.missing:
         yield (
-            f"this change needs {plural(len(found.missing_actions), 'permission')} that"
+            f"{_subject(found)} {plural(len(found.missing_actions), 'permission')} that"
             f" {name(context.role)} lacks"
         )
+    elif found and found.rest:
+        actions = {need.permission.action for need in found.rest}
+        lacks = plural(len(actions), "permission")
+        yield f"{_declarations(found)} {lacks} that {name(context.role)} lacks"
     elif found and not found.withdrawn:
         known = " of its known types" if found.change.unread else ""
-        yield f"the role has the permissions that this change{known} needs"
+        yield f"the role has the permissions that {_subject(found, known)}"
     elif context.declared_in and found is None:
         yield "the infrastructure does not change"
 
@@ -73,13 +78,15 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
     gone = _withdrawal(found) if found.withdrawn else ""
     if gone and not found.missing:
         return "Not known" if all(each.is_open for each in found.withdrawn) else "No", gone
+    if found.rest and not found.missing:
+        return "No", f"{role} has the permissions of this change. {_rest_of(found)}"
     if not found.missing:
         covered = {need.permission.action for need in found.covered}
         seen = {need.permission.action for need, usages in found.covered.items() if usages}
         return (
             "Probably" if found.change.unread else "Yes",
             (
-                f"{role} has the permissions that this change of {sources} needs:"
+                f"{role} has the permissions that {_subject(found, f' of {sources}')}:"
                 f" {plural(len(covered), 'permission')}, {f'{len(seen):,}' if seen else 'none'} of"
                 " them in use."
             ),
@@ -97,15 +104,46 @@ def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
         if several
         else ", a sensitive one"
     )
+    unused = f"no run used {them} yet, and this comment adds no permission"
+    if found.change.is_whole:
+        unused = "no record of a run was read"
     return (
         "No",
         (
-            f"{gone} This change needs {plural(len(actions), 'permission')}{reading} that {role}"
+            f"{gone} {_capitalized(_subject(found))} {plural(len(actions), 'permission')}{reading}"
+            f" that {role}"
             f" lacks: {codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its"
-            f" rollback may fail. {sources} declares {them}; no run used {them} yet, and this"
-            " comment adds no permission."
-        ).lstrip(),
+            f" rollback may fail. {sources} declares {them}; {unused}. {_rest_of(found)}"
+        ).strip(),
     )
+
+
+def _rest_of(found: Preflight) -> str:
+    """The sentence about the resources that do not change; empty where the role has what they
+    need.
+    """
+    actions = list(dict.fromkeys(need.permission.action for need in found.rest))
+    if not actions:
+        return ""
+    return (
+        f"Resources that do not change need {plural(len(actions), 'permission')} that the role"
+        f" lacks: {codes(actions, _MOST_NAMED)}."
+    )
+
+
+def _subject(found: Preflight, rest: str = "") -> str:
+    """What needs permissions, with its verb."""
+    return _declarations(found, rest) if found.change.is_whole else f"this change{rest} needs"
+
+
+def _declarations(found: Preflight, rest: str = "") -> str:
+    if len(found.change.sources) == 1:
+        return f"the declaration{rest} needs"
+    return f"the declarations{rest} need"
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _withdrawn_actions(found: Preflight) -> tuple[str, ...]:
@@ -177,8 +215,13 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         yield from fold(title, ["\n".join(rows)])
     if found.missing:
         yield from fold(
-            f"Missing: {plural(len(found.missing_actions), 'permission')}", [_missing(found)]
+            f"Missing: {plural(len(found.missing_actions), 'permission')}",
+            [_missing(found, found.missing)],
         )
+    if found.rest:
+        actions = dict.fromkeys(need.permission.action for need in found.rest)
+        title = f"Resources that do not change lack {plural(len(actions), 'permission')}"
+        yield from fold(title, [_missing(found, found.rest)])
     if found.statements:
         place = Location.of(context.policy_file)
         if place.path.endswith(".tf"):
@@ -194,10 +237,10 @@ def preflight_sections(context: ReviewContext) -> Iterator[str]:
         yield from _covered(context, found.covered)
 
 
-def _missing(found: Preflight) -> str:
+def _missing(found: Preflight, needs: Sequence[Need]) -> str:
     """One row for the actions that one resource needs in one phase, on one ARN."""
     rows: dict[tuple[str, ...], list[str]] = {}
-    for need in found.missing:
+    for need in needs:
         on = f"{code(need.permission.resource)}{only_if(need.permission.conditions)}"
         result, reason = found.never_written.get(need), sensitivity(need.permission.action)
         warning = f"**sensitive**: {prose(reason)}" if reason else ""
@@ -340,6 +383,8 @@ def _reasons(context: ReviewContext) -> Iterator[str]:
     unread = context.preflight.change.unread if context.preflight else ()
     if unread:
         yield f"**Not known:** what {codes(unread, 3)} needs."
+    left_out = context.preflight.change.left_out if context.preflight else {}
+    yield from left_out_by_defaults(left_out)
 
 
 def _changes(context: ReviewContext) -> Iterator[str]:

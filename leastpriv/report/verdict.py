@@ -20,7 +20,7 @@ from leastpriv.proposal.escalation_paths import (
     passed_role_use,
 )
 from leastpriv.proposal.models import Change
-from leastpriv.proposal.self_widening import PROBE
+from leastpriv.proposal.self_widening import DENIAL_BUDGET
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain, prose
 from leastpriv.report.phrases import (
@@ -97,13 +97,19 @@ def verdict(context: ReportContext) -> str:
     return f"**Safe to merge? {answer}.** {why}"
 
 
+_ACTIONS_OF_A_PROBE = 20
+"""Different denied actions, without any success, that look like a probe and not like a deploy."""
+
+
 def _probe_verdict(context: ReportContext) -> str:
     """The verdict where sessions of many denials made the calls and none succeeded; else empty."""
     held = (
-        each for each in context.proposal.held_back_additions if each.guard_result.guard == PROBE
+        each
+        for each in context.proposal.held_back_additions
+        if each.guard_result.guard == DENIAL_BUDGET
     )
     usages = [usage for each in held for usage in each.usages]
-    if not usages:
+    if len({usage.need.permission.action for usage in usages}) < _ACTIONS_OF_A_PROBE:
         return ""
     runs = links_of_runs(usages, context.evidence, context.run_url)
     return (

@@ -16,7 +16,8 @@ TRIAL_PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
 CREDENTIAL_LIFETIME = timedelta(hours=1)
 """Lifetime of a round's credentials; its role and policies are of no use afterwards."""
-_TRIAL_TAG, _UNTIL_TAG = "leastpriv:trial", "leastpriv:until"
+_TRIAL_TAG = "leastpriv:trial"
+_UNTIL_TAG = "leastpriv:until"
 
 
 class TrialTags(Struct, frozen=True):

@@ -406,7 +406,16 @@ def _usage(trial_denial: TrialDenial, now: datetime) -> Usage:
     denial = replace(trial_denial.denial, mendable=True, why="")
     need = replace(trial_denial.need, basis=Basis.DENIED)
     return Usage(
-        need, Outcome.DENIED, 1, now, now, (), (), trial_denial.regions, denial, succeeded=False
+        need=need,
+        outcome=Outcome.DENIED,
+        count=1,
+        first_seen=now,
+        last_seen=now,
+        runs=(),
+        events=(),
+        regions=trial_denial.regions,
+        denial=denial,
+        succeeded=False,
     )
 
 

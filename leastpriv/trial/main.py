@@ -32,7 +32,8 @@ from leastpriv.trial.strategies import SessionPolicy, TrialRole
 _log = logging.getLogger(__name__)
 
 
-SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
+SESSION_POLICY = "session-policy"
+TRIAL_ROLE = "trial-role"
 
 
 def parse_settings(options: Namespace) -> TrialSettings | None:
@@ -131,15 +132,22 @@ def run_trial(settings: TrialSettings | None, context: TrialContext) -> int:
         _report_earlier_trials(aws, context, clean_up=settings is None or settings.clean_up)
         if settings is None:
             return 0
-        file = open_policy(settings.policy, settings.principal)
-        attached = open_attached(settings.policy, settings.also_attached, settings.principal)
+        principal = settings.principal
+        file = open_policy(settings.policy, principal, aws.region)
+        attached = open_attached(settings.policy, settings.also_attached, principal, aws.region)
         records = TrialRecords.open(settings.trails, aws, context.clock() - _SKEW)
         kind = SessionPolicy if settings.strategy == SESSION_POLICY else TrialRole
         strategy = kind(
-            aws, settings.principal, tags, context.clock, context.sleep, settings.settle
+            aws=aws,
+            principal=principal,
+            tags=tags,
+            clock=context.clock,
+            sleep=context.sleep,
+            settle=settings.settle,
         )
         candidate = CandidatePolicy(file.document, attached)
-        limits = TrialLimits(settings.yes_to, open_bound(settings.within, settings.principal))
+        bound = open_bound(settings.within, principal, aws.region)
+        limits = TrialLimits(settings.yes_to, bound)
         run = TrialRun(
             settings=settings,
             context=context,

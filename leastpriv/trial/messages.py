@@ -154,7 +154,8 @@ def saved_lines(
         )
     yield f"Added to {path}: {plural(len(added), 'permission')}."
     yield from _addition_lines(added)
-    size, limit = policy_size(document), quota(policy_kind(document, principal))
+    size = policy_size(document)
+    limit = quota(policy_kind(document, principal))
     if size > limit:
         yield (
             f"It has {size:,} characters now, AWS takes {limit:,}: `leastpriv propose` shortens or"

@@ -84,9 +84,9 @@ def _replace(path: Path, content: bytes) -> None:
         ) from error
 
 
-def open_policy(location: Location, principal: Principal) -> PolicyFile:
-    """Reads the policy; without a file, the trial begins with a policy that allows nothing; raises
-    InputError.
+def open_policy(location: Location, principal: Principal, region: str = "") -> PolicyFile:
+    """Reads the policy, whose template is of `region`; without a file, the trial begins with a
+    policy that allows nothing; raises InputError.
     """
     path = Path(location.path)
     raw = read_named(path, "--policy-file") if path.exists() else None
@@ -97,7 +97,11 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
             )
         return PolicyFile(path, None, parse(create_policy(()), location.path))
     document = read_attached(
-        raw, str(location), principal, RepositoryVersion.on_disk().folder(location.path)
+        raw,
+        str(location),
+        principal,
+        RepositoryVersion.on_disk().folder(location.path),
+        region,
     )
     if not document.editable:
         raise InputError(
@@ -108,7 +112,7 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
 
 
 def open_attached(
-    location: Location, also_attached: tuple[str, ...], principal: Principal
+    location: Location, also_attached: tuple[str, ...], principal: Principal, region: str = ""
 ) -> tuple[Document, ...]:
     """Reads the attached policies: those named by the option, and further files of a split policy.
 
@@ -121,14 +125,16 @@ def open_attached(
     further = continuations(location, read, principal)
     names = dict.fromkeys((*also_attached, *further))
     return tuple(
-        read_attached(read_named(Location.of(name).path, "--also-attached"), name, principal)
+        read_attached(
+            read_named(Location.of(name).path, "--also-attached"), name, principal, region=region
+        )
         for name in names
     )
 
 
-def open_bound(name: str, principal: Principal) -> Document | None:
+def open_bound(name: str, principal: Principal, region: str = "") -> Document | None:
     """Reads the outer bound of additions; None where no file is named; raises InputError."""
     if not name:
         return None
     raw = read_named(Location.of(name).path, "--within")
-    return read_attached(raw, name, principal)
+    return read_attached(raw, name, principal, region=region)

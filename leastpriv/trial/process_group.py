@@ -29,7 +29,7 @@ class CommandProcesses:
     """The command's process with all that it started, and how far their ending has come."""
 
     def __init__(self, pid: int, *, own_group: bool) -> None:
-        """`own_group`: the command has a process group of its own, unlike at a terminal."""
+        """`own_group`: the command has a separate process group, unlike at a terminal."""
         self.is_ending = False
         self._pid = pid
         self._own_group = own_group
@@ -155,7 +155,7 @@ class Watchdog(Struct):
 
     @classmethod
     def start(cls, pid: int, *, own_group: bool) -> Watchdog:
-        """Starts it for a command with a group of its own; a terminal ends its group itself."""
+        """Starts it for a command with a separate group; a terminal ends its group itself."""
         if not own_group:
             return cls(None)
         argv = [sys.executable, "-I", "-S", "-c", _WATCHDOG, str(pid)]

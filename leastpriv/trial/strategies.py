@@ -64,8 +64,13 @@ class Strategy(ABC):
         """`tags` names temporary resources; IAM gets `settle` seconds to apply a change of a role's
         policies.
         """
-        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
-        self._sleep, self._settle, self._name = sleep, settle, tags.resource_name("role")
+        self._aws = aws
+        self._principal = principal
+        self._tags = tags
+        self._clock = clock
+        self._sleep = sleep
+        self._settle = settle
+        self._name = tags.resource_name("role")
         temporary = (
             f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
         )
@@ -151,7 +156,8 @@ class Strategy(ABC):
         """Returns IAM's answer about the target; raises InputError if it does not exist, and
         AwsError.
         """
-        iam, target = self._aws.client("iam"), self._principal
+        iam = self._aws.client("iam")
+        target = self._principal
         with (
             translate_errors(
                 f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"
@@ -182,7 +188,8 @@ class Strategy(ABC):
         raises AwsError.
         """
         self._check_account()
-        iam, now = self._aws.client("iam"), self._clock()
+        iam = self._aws.client("iam")
+        now = self._clock()
         arns: list[str] = []
         for part, text in enumerate(texts, start=1):
             name = self._tags.resource_name(f"{number}-{part}")
@@ -226,7 +233,8 @@ class SessionPolicy(Strategy):
         Raises AwsError where the caller lacks permission, or AWS does not answer, and InputError
         where the candidate does not fit a session.
         """
-        self.own_session, session = "", self._tags.session_name(number)
+        self.own_session = ""
+        session = self._tags.session_name(number)
         inline = as_session_policy(documents)
         if inline:
             scoped = self._scoped(inline, session)
@@ -297,7 +305,8 @@ class TrialRole(Strategy):
                 )
         else:
             self._create_role()
-        iam, earlier_arns = self._aws.client("iam"), tuple(self._policies)
+        iam = self._aws.client("iam")
+        earlier_arns = tuple(self._policies)
         with translate_errors(
             "writing the candidate policy to the temporary role", "iam:PutRolePolicy"
         ):

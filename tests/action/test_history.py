@@ -241,6 +241,53 @@ class TestDeclines:
         assert "sns:CreateTopic" in removed(step())
         assert memory(hub)["declined"][str(number)]["taken-back"] is True
 
+    @pytest.mark.parametrize(
+        ("method", "message"),
+        [
+            ("merge", 'Revert "Least privilege"\n\nThis reverts commit {sha}, reversing\nchanges.'),
+            ("squash", 'Revert "Least privilege (#1)" (#2)\n\nThis reverts commit {sha}.'),
+            ("squash", 'Revert "Least privilege" (#2)\n\nReverts octo-org/shop#1'),
+        ],
+    )
+    def test_a_revert_of_a_merged_proposal_declines_its_changes(
+        self,
+        step: Callable[..., Step],
+        hub: FakeGitHub,
+        clock: Clock,
+        method: str,
+        message: str,
+    ) -> None:
+        number = int(step().outputs["pull-request-number"])
+        before = hub.file(POLICY_FILE)
+        sha = hub.merge_pull(number, "kim", method, delete_branch=True)
+        clock.now = datetime(2026, 11, 21, tzinfo=UTC)
+        hub.commit_as("kim", "main", {POLICY_FILE: before}, message.format(sha=sha))
+        again = step()
+        assert "sns:CreateTopic" in held_back(again, "declined"), again.log
+        assert again.outputs["removed-actions"] == "[]"
+        hub.label_as("kim", number, RECONSIDER_LABEL)
+        assert "sns:CreateTopic" in removed(step())
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "Widen again",
+            "This reverts commit 0123456789abcdef0123456789abcdef01234567.",
+            "Reverts other/shop#1",
+            "Reverts #11",
+            "See the text: This reverts commit {sha}.",
+        ],
+    )
+    def test_another_change_after_the_merge_declines_nothing(
+        self, step: Callable[..., Step], hub: FakeGitHub, clock: Clock, message: str
+    ) -> None:
+        number = int(step().outputs["pull-request-number"])
+        before = hub.file(POLICY_FILE)
+        sha = hub.merge_pull(number, "kim", "squash", delete_branch=True)
+        clock.now = datetime(2026, 11, 21, tzinfo=UTC)
+        hub.commit_as("kim", "main", {POLICY_FILE: before}, message.format(sha=sha))
+        assert held_back(step(), "declined") == []
+
 
 class TestCommands:
     def test_a_persons_keep_counts_is_answered_and_survives_the_pull_request(

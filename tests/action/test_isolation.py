@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.action.test_step import ENTRY, Job
+from tests.action.test_step import ENTRY, ROOT, Job
 
 SHADOWED = ("sitecustomize", "usercustomize", "leastpriv", "json", "logging", "msgspec", "boto3")
 PLANTED = "import pathlib; pathlib.Path({marker!r}).write_text('taken')\n"
@@ -66,3 +69,55 @@ def test_a_configuration_of_aws_in_the_checkout_is_refused(job: Job, tmp_path: P
         (sentence,) = step.annotations("error")
         assert sentence.startswith(f"{name} names a file of the checkout")
     assert not (tmp_path / "taken").exists()
+
+
+STAND_IN = """
+import json, os, resource
+from pathlib import Path
+
+def action_main(environment, stdout, stderr, clock):
+    own = Path("/proc/self/environ").read_text()
+    print(json.dumps({
+        "token": environment.get("INPUT_GITHUB-TOKEN"),
+        "role": environment.get("INPUT_ROLE-ARN"),
+        "shown": [name for name in ("ghs_1", "wJalr", "AKIA1") if name in own or name in str(os.environ)],
+        "openssl": environment.get("OPENSSL_CONF"),
+        "memory": resource.getrlimit(resource.RLIMIT_AS)[0] < 2**40,
+        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+    }))
+    return 7
+"""
+"""An action that shows its environment, in place of the real one."""
+
+
+def test_the_process_that_reads_files_has_no_secret_in_its_environment(tmp_path: Path) -> None:
+    """A file that leads to `/proc/self/environ` would show it."""
+    package = tmp_path / "leastpriv" / "action"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "step.py").write_text(STAND_IN)
+    shutil.copy(ROOT / "entrypoint.py", tmp_path)
+    given = {
+        "INPUT_GITHUB-TOKEN": "ghs_1",
+        "INPUT_ROLE-ARN": "arn",
+        "AWS_SECRET_ACCESS_KEY": "wJalr",
+        "AWS_ACCESS_KEY_ID": "AKIA1",
+        "OPENSSL_CONF": "./openssl.cnf",
+    }
+    done = subprocess.run(
+        [*ENTRY[:-1], str(tmp_path / "entrypoint.py")],
+        env={**given, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert json.loads(done.stdout) == {
+        "token": "ghs_1",
+        "role": "arn",
+        "shown": [],
+        "openssl": None,
+        "memory": True,
+        "core": 0,
+    }

@@ -70,7 +70,7 @@ def test_the_denials_of_this_runs_own_jobs_reach_the_pull_request(
     assert step.code == 0, step.log
     assert added(step) == ["cloudwatch:PutMetricAlarm", "sqs:GetQueueAttributes"]
     body = hub.pull(int(step.outputs["pull-request-number"])).body or ""
-    assert "denied by AWS, from the job log `deploy:2`" in body
+    assert "denied, by the text of the job log `deploy:2`" in body
     security = body.partition("**For a security review:**")[2].partition("<details>")[0]
     assert "`iam:PassRole`" in security
     assert "**Not written.**" in security
@@ -143,7 +143,7 @@ def test_a_log_in_the_workspace_is_named_relative_to_it(tmp_path: Path) -> None:
     (job.workspace / "deploy.log").write_text(READ)
     step = job.step(job_logs="deploy.log")
     assert added(step) == ["cloudwatch:PutMetricAlarm", "sqs:GetQueueAttributes"]
-    assert "from the job log `deploy.log:1`" in step.summary
+    assert "by the text of the job log `deploy.log:1`" in step.summary
     assert str(job.workspace) not in step.summary
 
 
@@ -179,7 +179,7 @@ def test_a_log_of_an_unknown_run_is_marked(tmp_path: Path, hub: FakeGitHub) -> N
     job = Job(tmp_path, hub)
     (job.workspace / "deploy.log").write_text(READ)
     step = job.step(github_token=hub.token, job_logs="deploy.log")
-    assert "from the job log `deploy.log:1` (branch unknown)" in step.summary
+    assert "by the text of the job log `deploy.log:1` (branch unknown)" in step.summary
 
 
 class TestShell:
@@ -195,7 +195,7 @@ class TestShell:
         )
         assert done.code == 0, done.err
         assert done.out.startswith("# Least privilege for ci-deploy: add 1\n")
-        assert f"from the job log `{log}:1`" in done.out
+        assert f"by the text of the job log `{log}:1`" in done.out
 
     def test_a_log_from_a_pipe_is_read(self, tmp_path: Path) -> None:
         start = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
@@ -210,7 +210,7 @@ class TestShell:
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
-        assert "from the job log `-:1`" in done.stdout
+        assert "by the text of the job log `-:1`" in done.stdout
 
     def test_auto_is_for_steps(self, tmp_path: Path) -> None:
         done = leastpriv(

@@ -647,3 +647,26 @@ def test_a_pipe_is_refused_and_standard_input_is_named(tmp_path: Path) -> None:
     done = run("denials", str(tmp_path / "log"))
     assert done.code == 2
     assert "pass a pipe as standard input, with the name -" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (
+            "propose",
+            "--role-arn",
+            "arn:aws:iam::111122223333:role/x",
+            "--policy-file",
+            "{long}",
+            "--trails",
+            ".",
+        ),
+        ("denials", "{long}"),
+        ("contains", "--old", "{long}", "--new", "{long}"),
+    ],
+)
+def test_a_path_that_is_too_long_is_one_sentence(arguments: tuple[str, ...]) -> None:
+    told = run(*(each.format(long="a" * 5_000) for each in arguments))
+    assert told.code == 2
+    assert "too long" in told.err
+    assert "defect" not in told.err

@@ -15,6 +15,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.cloudtrail.caller import caller_arn
 from leastpriv.cloudtrail.coverage import LOGGED_KINDS, DataStream, folder_of, mask_of
 from leastpriv.cloudtrail.record import (
+    NoCall,
     SkipReason,
     account_of,
     event_time,
@@ -85,7 +86,9 @@ class SimpleReader:
                 return
             self._cover(record, time)
         self.statistics.records += 1
-        if isinstance(found, SkipReason):
+        if isinstance(found, NoCall):
+            self.statistics.note_no_call(found)
+        elif isinstance(found, SkipReason):
             self.statistics.skipped[found.value] += 1
             if found is SkipReason.NOT_WANTED and isinstance(record, Mapping):
                 self.statistics.note_caller(caller_arn(record))

@@ -348,7 +348,7 @@ def test_odd_records_give_what_the_reader_of_files_makes_of_them(
     assert outlines(source.read(window, MINE)) == (calls, lost)
     for name in ("calls", "duplicates", "days", "logged"):
         assert getattr(source.statistics, name) == getattr(files.statistics, name)
-    assert (len(calls), lost) == (18 if window == ALWAYS else 17, 4)
+    assert (len(calls), lost) == (17, 5)
 
 
 def outlines(items: Iterator[Call | Gap]) -> tuple[list[str], int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.file_reader import S3TrailOptions
 from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.record_formats import parse_values
 from leastpriv.cloudtrail.trail import LogGroup
 from leastpriv.models import Call, Gap
 from tests.fakes.aws.log_groups import LogGroups
@@ -104,6 +108,68 @@ def test_no_other_message_is_a_call(tmp_path: Path, message: str) -> None:
 def test_a_record_in_a_line_of_text_is_no_call(tmp_path: Path, message: str) -> None:
     (tmp_path / "a.json").write_text(f"{NO_RECORD[message]}\n{OTHER}\n")
     assert calls(tmp_path) == [json.loads(OTHER)["eventID"]]
+
+
+def exported(*messages: str) -> str:
+    """The text of a file that CloudWatch Logs exports to S3."""
+    return "".join(f"2026-11-27T10:00:00.123Z {message}\n" for message in messages)
+
+
+def table(*messages: str) -> str:
+    """A table that Logs Insights exports."""
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(["@timestamp", "@message", "@logStream"])
+    rows.writerows(["2026-11-27 10:00:00.123", message, "s"] for message in messages)
+    return text.getvalue()
+
+
+@pytest.mark.parametrize(("name", "write"), [("000000.gz", exported), ("a.csv", table)])
+def test_a_log_group_s_export_has_calls_of_whole_records_only(
+    tmp_path: Path, name: str, write: Callable[..., str]
+) -> None:
+    """Also with a message of several lines, and after it."""
+    content = write(*NO_RECORD.values(), TEXT, "x\n" + TEXT, OTHER).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    assert calls(tmp_path) == [RECORD["eventID"], json.loads(OTHER)["eventID"]]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("write", [exported, table])
+def test_an_export_is_read_alike_in_pieces_of_any_size(
+    write: Callable[..., str], size: int
+) -> None:
+    content = ("\ufeff" + write(TEXT, "x\ny", OTHER)).encode()
+    first = max(size, 64)
+    pieces = [content[:first]]
+    pieces += [content[at : at + size] for at in range(first, len(content), size)]
+    found = [str(value).strip() for value in parse_values(iter(pieces))]
+    assert found == [TEXT, "x\ny", OTHER]
+
+
+def forwarded(source: str, kind: str = "AWS API Call via CloudTrail") -> str:
+    """An event of EventBridge, as its rule writes it to a log group."""
+    event = {"version": "0", "id": "1", "detail-type": kind, "source": source, "detail": RECORD}
+    return json.dumps(event)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_call"),
+    [
+        (forwarded("aws.sqs"), True),
+        (forwarded("aws.signin", "AWS Console Sign In via CloudTrail"), True),
+        (forwarded("acme.shop"), False),
+        (forwarded("aws.sqs", "SQS Queue Changed"), False),
+    ],
+)
+def test_an_event_of_eventbridge_in_a_log_group_is_a_call_if_aws_sent_it(
+    message: str, is_call: bool
+) -> None:
+    groups = LogGroups({"trail": [TRUE, message]}, page=50)
+    with FakeAws(groups.operations()) as aws:
+        source = LogGroup(Aws.open(aws.environment()), "log-group:trail", S3TrailOptions())
+        found = [item for item in source.read(Window(), ONE) if isinstance(item, Call)]
+    assert (RECORD["eventID"] in [call.event_id for call in found]) is is_call
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.cloudtrail.record import SkipReason, is_login, parse_record
+from leastpriv.cloudtrail.record import NoCall, SkipReason, is_login, parse_record
 from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 ACCOUNT = "123456789012"
@@ -137,7 +137,7 @@ def test_a_caller_of_unknown_type_with_the_arn_of_a_role_is_a_call_of_unknown_ou
     found = by(type=kind, arn=SESSION, accountId=ACCOUNT)
     assert isinstance(found, Call)
     assert (found.outcome, found.caller_doubt) == (Outcome.UNKNOWN, kind)
-    assert by(type=kind, accountId=ACCOUNT) is None
+    assert isinstance(parse_record(record(userIdentity={"type": kind, "accountId": ACCOUNT})), Gap)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,27 @@ def test_a_service_linked_role_makes_no_call() -> None:
 )
 def test_an_event_that_is_no_api_call_makes_no_call(kind: str) -> None:
     assert parse_record(record(eventType=kind)) is SkipReason.EVENT_TYPE
+
+
+@pytest.mark.parametrize("kind", ["AwsServiceEvent", "AwsConsoleSignIn"])
+def test_a_record_that_names_a_wanted_role_and_is_no_call_says_what_it_is(kind: str) -> None:
+    found = parse_record(record(eventType=kind), lambda arn: arn == ROLE)
+    assert found == NoCall(ROLE, kind)
+    assert parse_record(record(eventType=kind), lambda _: False) is SkipReason.EVENT_TYPE
+
+
+def test_a_record_of_an_unknown_type_is_a_gap_of_the_role_that_it_names() -> None:
+    made = record(eventType="AwsApiCallV2")
+    found = parse_record(made, lambda arn: arn == ROLE)
+    assert isinstance(found, Gap)
+    assert "eventType" in found.detail
+    assert parse_record(made, lambda _: False) is SkipReason.EVENT_TYPE
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", 1e15])
+def test_a_time_that_no_record_has_is_unreadable(time: object) -> None:
+    """Days are counted one by one: eight thousand years took 11 seconds and 566 MB."""
+    assert isinstance(parse_record(record(eventTime=time)), Gap)
 
 
 def test_an_old_record_without_event_type_is_an_api_call_unless_it_is_a_sign_in() -> None:

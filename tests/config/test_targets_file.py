@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from leastpriv.aws.assumed_role import AssumedRole
 from leastpriv.config.inputs import inputs
 from leastpriv.config.settings import Mode, command_inputs
 from leastpriv.config.targets_file import (
@@ -357,3 +358,36 @@ def test_whatever_iam_takes_as_a_name_comes_back_as_it_was(text: str, names: lis
     assert changed is not None
     found = read_configuration(changed, "leastpriv.yml").entries[1:]
     assert [(each.role, each.values["policy-file"]) for each in found] == added
+
+
+def test_a_target_s_own_role_keeps_the_external_id_and_session_name_of_the_run() -> None:
+    shared = {"assume-role": TEMPLATE, "external-id": "acme/1", "session-name": "weekly"}
+    own = {**shared, "targets": [{**ONE, "assume-role": READER}]}
+    (entry,) = read_configuration(json.dumps(own).encode(), "x").entries
+    assert entry.reader
+    assert (entry.reader.arn, entry.reader.external_id) == (READER, "acme/1")
+    assert entry.reader.session_name == "weekly"
+    other = {**shared, "targets": [{**ONE, "assume-role": READER, "external-id": "other"}]}
+    (entry,) = read_configuration(json.dumps(other).encode(), "x").entries
+    assert entry.reader
+    assert entry.reader.external_id == "other"
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"GITHUB_RUN_ID": "17650000099"}, "leastpriv-17650000099"),
+        ({"GITHUB_RUN_ID": "x y"}, "leastpriv"),
+        ({}, "leastpriv"),
+    ],
+)
+def test_a_reader_s_session_is_named_by_the_run(environment: dict[str, str], name: str) -> None:
+    assert AssumedRole(READER).named_by_run(environment).session_name == name
+    weekly = AssumedRole(READER, session_name="weekly")
+    assert weekly.named_by_run(environment).session_name == "weekly"
+
+
+@pytest.mark.parametrize("raw", [b"{\n [  {\n a: b } ] }", b"? {a: b}\n: 1\n", b"{{a: 1}: 2}"])
+def test_a_key_that_is_a_mapping_or_a_list_is_no_crash(raw: bytes) -> None:
+    with pytest.raises(InputError):
+        read_configuration(raw, "x")

@@ -161,3 +161,13 @@ def test_the_publishing_role_uploads_and_assumes_no_role(tmp_path: Path) -> None
     found = needed(two_regions(tmp_path), PUBLISHING)
     assert {action.partition(":")[0] for action, _ in found} == {"s3"}
     assert all("-eu-west-1" in resource for _, resource in found)
+
+
+def test_a_role_needs_the_roles_of_a_bootstrap_in_another_account(tmp_path: Path) -> None:
+    folder = assembly(tmp_path)
+    manifest = folder / "cdk.out" / "manifest.json"
+    text = manifest.read_text().replace("aws://111122223333", "aws://999988887777")
+    manifest.write_text(text)
+    found = needed(folder, CI)
+    assert {action for action, _ in found} == {"sts:AssumeRole"}
+    assert all(resource.split(":")[4] == "999988887777" for _, resource in found)

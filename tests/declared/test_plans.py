@@ -9,13 +9,19 @@ from typing import Any
 
 import pytest
 
-from leastpriv.declared.models import Place
+from leastpriv.declared.models import Declaration, Place
 from leastpriv.declared.plan import backend_calls, read_plan
 from leastpriv.declared.resource_needs import needs_of
 from leastpriv.errors import InputError
-from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, conditional_actions
+from leastpriv.permissions.tool_lifecycle import (
+    Phase,
+    ResourceKind,
+    Tool,
+    conditional_actions,
+)
 
 PLACE = Place("aws", "111122223333", "eu-west-1")
+CI = "arn:aws:iam::111122223333:role/ci"
 ACCOUNT = "111122223333"
 
 
@@ -819,3 +825,203 @@ def test_the_deletion_of_a_type_is_no_action_that_only_some_properties_need() ->
     database = conditional_actions(ResourceKind(Tool.TERRAFORM, "aws_db_instance"))
     assert "rds:DeleteDBInstance" not in database
     assert "rds:PromoteReadReplica" in database
+
+
+def _plan_of(
+    changes: list[dict[str, Any]], root: dict[str, Any] | None = None, around: str = "{}"
+) -> Declaration:
+    text = json.dumps({"resource_changes": changes, "configuration": {"root_module": root or {}}})
+    return read_plan(around.replace("{}", text).encode(), "plan.json", CI)
+
+
+def _created(
+    address: str, after: dict[str, Any], unknown: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    change = {"actions": ["create"], "before": None, "after": after, "after_unknown": unknown or {}}
+    name = address.rpartition(".")[2].partition("[")[0]
+    kind = address.rpartition(f".{name}")[0].rpartition(".")[2]
+    return {"address": address, "type": kind, "name": name, "change": change, **more}
+
+
+def _on(declaration: Declaration, action: str) -> set[str]:
+    return {
+        need.permission.resource
+        for need in needs_of(declaration, PLACE)
+        if need.permission.action == action
+    }
+
+
+TRUST = json.dumps({"Statement": [{"Principal": {"Service": "lambda.amazonaws.com"}}]})
+ROLE_CHANGE = _created(
+    "module.role.aws_iam_role.this", {"name": "worker", "assume_role_policy": TRUST}
+)
+FUNCTION = {"function_name": "worker", "filename": "x.zip"}
+ROLE_MODULE = {
+    "resources": [{"address": "aws_iam_role.this", "expressions": {}}],
+    "outputs": {
+        "arn": {"expression": {"references": ["aws_iam_role.this.arn", "aws_iam_role.this"]}},
+        "all": {"expression": {"references": ["aws_iam_role.this"]}},
+        "loop": {"expression": {"references": ["module.role.loop"]}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "references",
+    [
+        ["module.role.arn", "module.role"],
+        ["module.role.all.arn", "module.role.all", "module.role"],
+        ["module.role[0].arn", "module.role[0]", "module.role"],
+    ],
+)
+def test_an_output_of_a_module_names_its_role(references: list[str]) -> None:
+    root = {
+        "resources": [
+            {
+                "address": "aws_lambda_function.f",
+                "expressions": {"role": {"references": references}},
+            }
+        ],
+        "module_calls": {"role": {"module": ROLE_MODULE}},
+    }
+    function = _created("aws_lambda_function.f", FUNCTION, {"role": True})
+    found = _plan_of([ROLE_CHANGE, function], root)
+    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+
+
+def test_a_variable_of_a_module_and_a_for_each_name_a_resource() -> None:
+    root = {
+        "module_calls": {
+            "role": {"module": ROLE_MODULE},
+            "app": {
+                "expressions": {"role_arn": {"references": ["module.role.arn", "module.role"]}},
+                "module": {
+                    "resources": [
+                        {
+                            "address": "aws_lambda_function.f",
+                            "for_each_expression": {"references": ["var.role_arn"]},
+                            "expressions": {"role": {"references": ["each.value"]}},
+                        }
+                    ],
+                },
+            },
+        }
+    }
+    function = _created('module.app.aws_lambda_function.f["a"]', FUNCTION, {"role": True})
+    found = _plan_of([ROLE_CHANGE, function], root)
+    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+
+
+@pytest.mark.parametrize("references", [["local.role"], ["module.role.loop", "module.role"], []])
+def test_a_role_that_a_local_holds_is_one_of_the_plan_that_trusts_the_service(
+    references: list[str],
+) -> None:
+    expressions = {"role": {"references": references}}
+    root = {
+        "resources": [{"address": "aws_lambda_function.f", "expressions": expressions}],
+        "module_calls": {"role": {"module": ROLE_MODULE}},
+    }
+    function = _created("aws_lambda_function.f", FUNCTION, {"role": True})
+    found = _plan_of([ROLE_CHANGE, function], root)
+    assert _on(found, "iam:PassRole") == {"arn:aws:iam::111122223333:role/worker"}
+    alone = _plan_of([function], root)
+    assert _on(alone, "iam:PassRole") == {"arn:aws:iam::111122223333:role/*"}
+
+
+def test_a_resource_of_cloud_control_needs_its_handlers_and_cloud_control() -> None:
+    queue = _created(
+        "awscc_sqs_queue.orders",
+        {"queue_name": "orders", "kms_master_key_id": "k"},
+        provider_name="registry.terraform.io/hashicorp/awscc",
+    )
+    found = _plan_of([queue])
+    assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
+    assert _on(found, "cloudformation:CreateResource") == {"*"}
+    other = _created("awscc_acme_box.b", {}, provider_name="registry.terraform.io/hashicorp/awscc")
+    assert _plan_of([other]).unknown_types == ("awscc_acme_box",)
+
+
+def test_an_attribute_that_an_older_provider_lacks_is_not_set() -> None:
+    def updated(before: dict[str, Any], after: dict[str, Any]) -> Declaration:
+        change = _created("aws_cloudwatch_log_group.l", {"name": "/shop", **after})
+        change["change"] |= {"actions": ["update"], "before": {"name": "/shop", **before}}
+        return _plan_of([change])
+
+    older = updated({"retention_in_days": 7}, {"retention_in_days": 14})
+    assert not _on(older, "logs:PutLogGroupDeletionProtection")
+    assert _on(older, "logs:PutRetentionPolicy")
+    newer = updated({"deletion_protection_enabled": False}, {"deletion_protection_enabled": True})
+    assert _on(newer, "logs:PutLogGroupDeletionProtection")
+    later = needs_of(older.with_phases(Phase.UPDATE), PLACE)
+    assert "logs:PutLogGroupDeletionProtection" not in {n.permission.action for n in later}
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["[command]/opt/terraform-bin show -json p\n{}\n::debug::stdout: x\n", "\n{}\n", "\ufeff{}"],
+)
+def test_what_a_wrapper_prints_around_a_plan_is_read_past(around: str) -> None:
+    found = _plan_of([_created("aws_sqs_queue.q", {"name": "orders"})], None, around)
+    assert [each.address for each in found.resources] == ["aws_sqs_queue.q"]
+
+
+def test_a_plan_in_utf16_is_read() -> None:
+    text = json.dumps({"resource_changes": [_created("aws_sqs_queue.q", {"name": "orders"})]})
+    assert len(read_plan(text.encode("utf-16"), "plan.json").resources) == 1
+
+
+def test_a_tag_of_an_unknown_resource_is_named_by_its_key() -> None:
+    tag = _created(
+        "aws_ec2_tag.t", {"key": "kubernetes.io/role/elb", "value": "1"}, {"resource_id": True}
+    )
+    [need] = [
+        each
+        for each in needs_of(_plan_of([tag]), PLACE)
+        if each.permission.action == "ec2:CreateTags"
+    ]
+    assert need.permission.resource == "*"
+    [condition] = need.permission.conditions
+    assert (condition.key, condition.values) == ("aws:TagKeys", ("kubernetes.io/role/elb",))
+
+
+def test_outputs_that_refer_to_each_other_end() -> None:
+    module = {
+        "outputs": {
+            str(number): {"expression": {"references": [f"module.role.{number + 1}"] * 2}}
+            for number in range(3_000)
+        }
+    }
+    module["outputs"]["3000"] = {"expression": {"references": ["module.role.0"]}}
+    calls = {"role": {"module": {**module, "module_calls": {"role": {"module": module}}}}}
+    expressions = {"role": {"references": ["module.role.0", "module.role"]}}
+    root = {
+        "resources": [{"address": "aws_lambda_function.f", "expressions": expressions}],
+        "module_calls": calls,
+    }
+    function = _created("aws_lambda_function.f", FUNCTION, {"role": True})
+    assert _on(_plan_of([function], root), "iam:PassRole")
+
+
+def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
+    def step(token: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        urn = f"urn:pulumi:prod::shop::{token}::{name}"
+        return {"op": "create", "urn": urn, "newState": {"type": token, "inputs": inputs}}
+
+    unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+    steps = [
+        step("pulumi:pulumi:Stack", "shop-prod", {}),
+        step("aws:sqs/queue:Queue", "orders", {"name": "orders", "kmsMasterKeyId": unknown}),
+        step("aws:ec2/securityGroup:SecurityGroup", "web", {"vpcId": "vpc-1"}),
+        step("aws:rds/instance:Instance", "db", {}),
+    ]
+    found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
+    assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
+    assert _on(found, "ec2:CreateSecurityGroup")
+    assert found.unknown_types == ("aws_rds_instance",)
+
+
+def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:
+    group = _created("aws_default_security_group.default", {"vpc_id": "vpc-1"})
+    found = _plan_of([group])
+    assert _on(found, "ec2:RevokeSecurityGroupIngress")
+    assert _on(found, "ec2:RevokeSecurityGroupEgress")

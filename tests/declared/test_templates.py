@@ -4,7 +4,9 @@ named resources.
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,10 @@ from leastpriv.declared.template import read_template
 from leastpriv.errors import InputError
 from leastpriv.models import Condition, Need
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
-from leastpriv.permissions.tool_lifecycle import Phase
+from leastpriv.permissions.tool_lifecycle import Phase, Tool, type_names
 
 HERE = Path(__file__).parent
 PLACE = Place("aws", "123456789012", "us-east-2")
@@ -1250,3 +1253,240 @@ def test_a_resource_that_leaves_the_template_is_deleted_and_not_read() -> None:
         "sqs:DeleteQueue",
         "sqs:GetQueueAttributes",
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "action"),
+    [
+        ("AWS::SQS::Queue", "{QueueName: orders}", "sqs:TagQueue"),
+        ("AWS::Logs::LogGroup", "{LogGroupName: /shop}", "logs:PutRetentionPolicy"),
+        ("AWS::DynamoDB::Table", "{TableName: carts}", "dynamodb:UpdateTimeToLive"),
+    ],
+)
+def test_any_later_update_may_set_what_is_not_set_now(
+    kind: str, properties: str, action: str
+) -> None:
+    read = read_template(template(kind, properties).encode(), "t.yaml", Stack("shop"), PLACE)
+
+    def actions(*, any_update: bool) -> set[str]:
+        later = read.with_phases(Phase.UPDATE, any_update=any_update)
+        return {need.permission.action for need in needs_of(later, PLACE)}
+
+    assert action in actions(any_update=True)
+    assert action not in actions(any_update=False)
+    assert not {each for each in actions(any_update=True) if each.startswith("kms:")}
+
+
+def test_both_branches_of_a_condition_that_the_deployment_decides_are_declared() -> None:
+    text = """
+Parameters: {Stage: {Type: String}}
+Conditions: {IsProd: !Equals [!Ref Stage, prod]}
+Resources:
+  Orders:
+    Type: AWS::SQS::Queue
+    Properties:
+      QueueName: !If [IsProd, orders, orders-test]
+      KmsMasterKeyId: !If [IsProd, !Ref AWS::NoValue, !GetAtt Key.Arn]
+  Key: {Type: AWS::KMS::Key}
+  Job:
+    Type: AWS::Lambda::Function
+    Properties:
+      FunctionName: job
+      Code: {ZipFile: x}
+      Role: !If [IsProd, !GetAtt One.Arn, !GetAtt Two.Arn]
+  One: {Type: AWS::IAM::Role, Properties: {RoleName: one}}
+  Two: {Type: AWS::IAM::Role, Properties: {RoleName: two}}
+"""
+    found = declared(text)
+    queues = {each.rpartition(":")[2] for each in found["sqs:CreateQueue"]}
+    assert queues == {"orders", "orders-test"}
+    roles = {each.rpartition("/")[2] for each in found["iam:PassRole"]}
+    assert roles == {"one", "two"}
+
+
+def test_a_condition_that_a_default_decides_leaves_resources_out_and_says_so() -> None:
+    text = """
+Parameters: {Alarm: {Type: String, Default: "no"}}
+Conditions:
+  HasAlarm: !Equals [!Ref Alarm, "yes"]
+  Never: !Equals [a, b]
+Resources:
+  News: {Type: AWS::SNS::Topic, Condition: HasAlarm}
+  Old: {Type: AWS::SNS::Topic, Condition: Never}
+  Orders: {Type: AWS::SQS::Queue}
+"""
+    read = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+    assert [each.address for each in read.resources] == ["Orders"]
+    [left_out] = read.left_out
+    assert (left_out.parameters, left_out.addresses) == (("Alarm",), ("News",))
+    given = Stack("shop", {"Alarm": "yes"})
+    again = read_template(text.encode(), "t.yaml", given, PLACE)
+    assert [each.address for each in again.resources] == ["News", "Orders"]
+    assert not again.left_out
+
+
+def test_a_comparison_of_variants_is_silent_about_what_does_not_change() -> None:
+    text = template(
+        "AWS::SQS::Queue",
+        "{QueueName: !If [Unknown, a, b], DelaySeconds: 1}",
+        "Parameters: {P: {Type: String}}\nConditions: {Unknown: !Equals [!Ref P, x]}\n",
+    )
+    before = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+    after = read_template(text.replace("1}", "2}").encode(), "t.yaml", Stack("shop"), PLACE)
+    assert len(before.resources) == 2
+    same = changed_resources(before, before)
+    assert (same.made.resources, same.kept.resources) == ((), ())
+    changed = changed_resources(before, after)
+    assert changed.made.resources == ()
+    assert {each.changed for each in changed.kept.resources} == {frozenset({"DelaySeconds"})}
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "service"),
+    [
+        ("AWS::ECS::Cluster", "{}", "ecs"),
+        ("AWS::EKS::Nodegroup", "{}", "eks-nodegroup"),
+        ("AWS::Neptune::DBCluster", "{}", "rds"),
+        ("AWS::ElasticLoadBalancingV2::LoadBalancer", "{}", "elasticloadbalancing"),
+        ("AWS::AutoScaling::AutoScalingGroup", "{}", "autoscaling"),
+        ("AWS::AutoScaling::AutoScalingGroup", "{ServiceLinkedRoleARN: x}", ""),
+        ("AWS::OpenSearchService::Domain", "{VPCOptions: {SubnetIds: [a]}}", "opensearchservice"),
+        ("AWS::OpenSearchService::Domain", "{}", ""),
+        (
+            "AWS::ApplicationAutoScaling::ScalableTarget",
+            "{ServiceNamespace: dynamodb}",
+            "dynamodb.application-autoscaling",
+        ),
+        ("AWS::DynamoDB::Table", "{}", ""),
+        ("AWS::SQS::Queue", "{}", ""),
+    ],
+)
+def test_a_service_linked_role_is_needed_by_type(kind: str, properties: str, service: str) -> None:
+    read = read_template(template(kind, properties).encode(), "t.yaml", Stack("shop"), PLACE)
+    found = {
+        need.permission.conditions[0].values[0]
+        for need in needs_of(read, PLACE)
+        if need.permission.action == "iam:CreateServiceLinkedRole"
+    }
+    assert found == ({f"{service}.amazonaws.com"} if service else set())
+
+
+def test_every_service_linked_role_has_a_known_type_and_a_service() -> None:
+    known = {*type_names(Tool.CLOUDFORMATION), *type_names(Tool.TERRAFORM)}
+    for row in table("service_linked_roles", "leastpriv.declared"):
+        for name in row["types"].split(","):
+            assert name in known or fnmatch.filter(known, name), name
+        assert bool(row["service"]) is (row["when"] != "-")
+        assert row["role"].startswith("AWSServiceRoleFor") or row["when"] == "-"
+
+
+def test_a_type_with_a_linked_role_that_no_table_names_says_so() -> None:
+    read = read_template(
+        template("AWS::SageMaker::Domain").encode(), "t.yaml", Stack("shop"), PLACE
+    )
+    assert "the service-linked role of AWS::SageMaker::Domain" in read.unknown
+
+
+def test_an_included_snippet_is_read_in_s3() -> None:
+    text = template("AWS::SQS::Queue") + (
+        "  Rest: {'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location: 's3://snippets/t'}}}\n"
+    )
+    assert declared(text)["s3:GetObject"] == {"arn:aws:s3:::snippets/t"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "command"),
+    [
+        ("serverless.yml", "service: shop\nprovider: {name: aws}\n", "serverless package"),
+        ("Pulumi.yaml", "name: shop\nruntime: nodejs\n", "pulumi preview --json"),
+        ("cdk.json", '{"app": "x", "context": {}}', "cdk synth"),
+        ("app.ts", "import * as cdk from 'x'; {", "cdk synth"),
+        ("main.tf", 'resource "aws_sqs_queue" "q" {}', "terraform show -json"),
+        ("plan.json", '{"resource_changes": []}', "input plans"),
+        ("manifest.yml", "name: api\ntype: Load Balanced Web Service\n", "copilot svc package"),
+    ],
+)
+def test_another_file_is_refused_with_the_command_that_writes_a_readable_one(
+    name: str, text: str, command: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(command)):
+        read_template(text.encode(), name, Stack(), PLACE)
+
+
+def test_outputs_and_parameters_of_nested_stacks_name_their_resources() -> None:
+    outer = """
+Resources:
+  Own: {Type: AWS::IAM::Role, Properties: {RoleName: own}}
+  Roles: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: roles.yaml}}
+  App:
+    Type: AWS::CloudFormation::Stack
+    Properties:
+      TemplateURL: app.yaml
+      Parameters: {Own: !GetAtt Own.Arn, Other: !GetAtt Roles.Outputs.Worker}
+  Direct:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: direct, Code: {ZipFile: x}, Role: !GetAtt Roles.Outputs.Worker}
+"""
+    roles = """
+Resources: {Worker: {Type: AWS::IAM::Role, Properties: {RoleName: worker}}}
+Outputs: {Worker: {Value: !GetAtt Worker.Arn}}
+"""
+    app = """
+Parameters: {Own: {Type: String}, Other: {Type: String}}
+Resources:
+  One:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: one, Code: {ZipFile: x}, Role: !Ref Own}
+  Two:
+    Type: AWS::Lambda::Function
+    Properties: {FunctionName: two, Code: {ZipFile: x}, Role: !Ref Other}
+"""
+    files = {"t.yaml": outer, "roles.yaml": roles, "app.yaml": app}
+    read = read_stack(
+        "shop=t.yaml", lambda path: files[path].encode() if path in files else None, PLACE
+    )
+    passed = {
+        (need.permission.resource.rpartition("/")[2], need.because)
+        for need in needs_of(read, PLACE)
+        if need.permission.action == "iam:PassRole"
+    }
+    assert {name for name, _ in passed} == {"own", "worker"}
+
+
+def test_a_second_cluster_needs_no_linked_role_that_the_first_one_made() -> None:
+    def read(*kinds: str) -> Declaration:
+        lines = "".join(f"  {kind.rpartition(':')[2]}: {{Type: '{kind}'}}\n" for kind in kinds)
+        text = f"Resources:\n{lines}"
+        return read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+
+    def linked(before: Declaration, after: Declaration) -> set[str]:
+        made = changed_resources(before, after).made
+        return {
+            need.permission.resource.split("/")[2]
+            for need in needs_of(made, PLACE)
+            if need.permission.action == "iam:CreateServiceLinkedRole"
+        }
+
+    cluster, load_balancer = "AWS::ECS::Cluster", "AWS::ElasticLoadBalancingV2::LoadBalancer"
+    after = read(cluster, "AWS::ECS::Service", load_balancer)
+    assert linked(read(cluster), after) == {"elasticloadbalancing.amazonaws.com"}
+    assert linked(read("AWS::SQS::Queue"), after) == {
+        "ecs.amazonaws.com",
+        "elasticloadbalancing.amazonaws.com",
+    }
+
+
+def test_a_function_of_an_image_needs_its_repository() -> None:
+    image = "999988887777.dkr.ecr.eu-west-1.amazonaws.com/shop/api:1"
+    found = declared(template("AWS::Lambda::Function", f'{{Code: {{ImageUri: "{image}"}}}}'))
+    repository = {"arn:aws:ecr:eu-west-1:999988887777:repository/shop/api"}
+    for action in ("BatchGetImage", "GetRepositoryPolicy", "SetRepositoryPolicy"):
+        assert found[f"ecr:{action}"] == repository
+    assert "ecr:BatchGetImage" not in declared(template("AWS::Lambda::Function"))
+
+
+def test_a_node_group_with_a_launch_template_runs_instances() -> None:
+    launch = "{LaunchTemplate: {Id: lt-1}}"
+    found = declared(template("AWS::EKS::Nodegroup", launch))
+    assert {"ec2:RunInstances", "ec2:DescribeLaunchTemplateVersions"} <= found.keys()
+    assert "ec2:RunInstances" not in declared(template("AWS::EKS::Nodegroup"))

@@ -38,7 +38,8 @@ def test_one_round_adds_all_that_a_call_lacks(
     with Lab.start(tmp_path / "lab", details=details) as lab:
         bench = Bench(lab, tmp_path, lab.role("deploy", BROAD, path="/ci/"))
         bench.write(("s3:GetObject", "*"))
-        told = bench.trial(CREATE, "--wait-for-records", "20")
+        yes = ("--yes-to", "iam:CreateRole", "--yes-to", "iam:TagRole")
+        told = bench.trial(CREATE, "--wait-for-records", "20", *yes)
     assert told.code == 0, told.err
     found = json.loads(bench.file.read_text())["Statement"]
     assert {"iam:CreateRole", "iam:TagRole"} <= set(bench.granted()), found

@@ -39,6 +39,7 @@ from leastpriv.pull_request.models import (
     OriginLookup,
     Publication,
     PublishResult,
+    TargetFiles,
 )
 from tests.fakes.replace import replace
 
@@ -151,6 +152,9 @@ class Reviews:
         """The repository itself."""
         return self
 
+    def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
+        """There is nothing to read."""
+
     @property
     def branches(self) -> Reviews:
         """The repository itself."""
@@ -181,6 +185,13 @@ class Reviews:
         """There is no pull request."""
         return ()
 
+    def opened(self, branch: str, base: str) -> None:
+        """There is no pull request."""
+
+    def earlier_names(self, commit: str, path: str) -> Sequence[str]:  # noqa: ARG002
+        """The file was not moved."""
+        return ()
+
     def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:  # noqa: ARG002
         """There is no comment."""
         return ()
@@ -188,6 +199,15 @@ class Reviews:
     def read(self, commit: str, path: str) -> bytes | None:  # noqa: ARG002
         """There is no file."""
         return None
+
+    @property
+    def full_name(self) -> str:
+        """A name."""
+        return "acme/orders"
+
+    def messages_since(self, commit: str, path: str, time: datetime) -> Sequence[str]:  # noqa: ARG002
+        """There is no commit."""
+        return ()
 
     def parent_of(self, commit: str) -> str:  # noqa: ARG002
         """There is no commit."""

@@ -909,6 +909,42 @@ def update_refs(hub: FakeGitHub, *updates: dict[str, Any]) -> Any:
 
 
 class TestGraphQL:
+    def test_an_apps_login_has_no_suffix_unlike_in_the_rest_api(self, hub: FakeGitHub) -> None:
+        pull = opened(hub)
+        text = """query($branch: String!) { repository(owner: "acme", name: "shop") {
+          pullRequests(headRefName: $branch, first: 5) {
+            totalCount nodes { number state author { __typename login } headRepository { id } }
+          }
+        } }"""
+        found = query(hub, text, branch="leastpriv/deploy")["data"]["repository"]["pullRequests"]
+        assert pull.user.login == "github-actions[bot]"
+        assert found["totalCount"] == 1
+        assert found["nodes"][0]["author"] == {"__typename": "Bot", "login": "github-actions"}
+        hub.open_fork_pull_as("kim", "eve/shop", "leastpriv/deploy", {"a.txt": "a"})
+        found = query(hub, text, branch="leastpriv/deploy")["data"]["repository"]["pullRequests"]
+        assert found["totalCount"] == 2, "a name of a branch is that of any fork too"
+        reader = hub.token_for("reader[bot]", {"metadata": "read", "contents": "read"})
+        refused = query(hub, text, reader, branch="leastpriv/deploy")
+        assert refused["errors"][0]["type"] == "FORBIDDEN"
+
+    def test_files_and_history_of_a_commit_are_read(self, hub: FakeGitHub) -> None:
+        text = """query($sha: String!) { repository(owner: "acme", name: "shop") {
+          object(expression: $sha) { ... on Commit {
+            file(path: "README.md") { mode object { ... on Blob { text isTruncated } } }
+            none: file(path: "none.md") { mode }
+            history(first: 1, path: "README.md") { nodes { oid } }
+            changedFilesIfAvailable parents(first: 2) { nodes { oid } }
+          } }
+        } }"""
+        sha = hub.head("main")
+        found = query(hub, text, sha=sha)["data"]["repository"]["object"]
+        assert found["file"] == {
+            "mode": 0o100644,
+            "object": {"text": "# shop\n", "isTruncated": False},
+        }
+        assert (found["none"], found["history"]["nodes"]) == (None, [{"oid": sha}])
+        assert (found["changedFilesIfAvailable"], found["parents"]["nodes"]) == (1, [])
+
     def test_update_refs_moves_a_ref_from_where_it_was_expected(self, hub: FakeGitHub) -> None:
         old, new = hub.commit_as("ann", "x", {"a": "1"}), hub.head("main")
         done = update_refs(

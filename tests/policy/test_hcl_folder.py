@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from leastpriv.errors import PolicyFileError
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.policy.document import parse
@@ -226,3 +227,19 @@ def test_a_policy_of_a_thousand_actions_is_read_and_edited_in_seconds() -> None:
     after = apply_edits(document, edits)
     assert sum(len(statement.actions) for statement in after.statements) == 950
     assert time.process_time() - begin < 10
+
+
+ONE_POLICY = """resource "aws_iam_role_policy" "ci" {
+  role   = "ci-deploy"
+  policy = jsonencode({ Statement = [{ Effect = "Allow", Action = "s3:GetObject", Resource = "*" }] })
+}
+"""
+
+
+def test_an_address_in_two_files_is_refused_unless_one_overrides() -> None:
+    address = "aws_iam_role_policy.ci.policy"
+    twice = TerraformFolder({"b.tf": ONE_POLICY})
+    with pytest.raises(PolicyFileError, match=r"is declared in a\.tf and in b\.tf"):
+        parse(ONE_POLICY.encode(), "iam/a.tf", address, {}, twice)
+    overridden = TerraformFolder({"ci_override.tf": ONE_POLICY})
+    assert parse(ONE_POLICY.encode(), "iam/a.tf", address, {}, overridden).statements

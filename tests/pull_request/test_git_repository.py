@@ -599,3 +599,37 @@ def test_a_file_is_read_as_of_a_time_or_in_its_first_version(folder: Path) -> No
 
     assert [at(-5), at(5), at(15), at(25)] == [first, first, b"ten", b"twenty"]
     assert repository.read_at(head, "iam/none.json", made) is None
+
+
+def test_a_file_is_read_as_of_a_time_under_its_earlier_name(folder: Path) -> None:
+    repository = GitRepository.open(folder)
+    first = (folder / PROPOSED.path).read_bytes()
+    made = datetime.fromtimestamp(int(run(folder, "log", "-1", "--format=%ct")[:10]), UTC)
+    for days, name in ((10, "policies/b c.json"), (20, "policies/\N{SNOWMAN}.json")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        before = PROPOSED.path if days == 10 else "policies/b c.json"
+        run(folder, "mv", before, name)
+        run(folder, "commit", "--quiet", "-m", "Move", at=made + timedelta(days=days))
+    head = repository.branch_head()[1]
+    moved = "policies/\N{SNOWMAN}.json"
+    assert repository.earlier_names(head, moved) == ("policies/b c.json", PROPOSED.path)
+    assert repository.earlier_names(head, "README.md") == ()
+    assert repository.earlier_names(head, "none.json") == ()
+    assert repository.read_at(head, moved, made + timedelta(days=1)) == first
+    assert repository.read_at(head, moved, made + timedelta(days=15)) == first
+    assert repository.read_at(head, moved, made - timedelta(days=9)) == first
+
+
+def test_the_branch_of_a_moved_policy_file_goes_on(folder: Path) -> None:
+    published(folder)
+    former = replace(PROPOSED, title="x").policy
+    digest = "cd" * 32
+    moved = replace(
+        PROPOSED,
+        fingerprint=digest,
+        path="iam/moved.json",
+        files={"iam/moved.json": NEW},
+        formers=(former,),
+    )
+    assert published(folder, moved).operation is PullRequestOperation.UPDATED
+    assert published(folder, moved).operation is PullRequestOperation.NONE

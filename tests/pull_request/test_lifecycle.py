@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.pull_request.lifecycle import (
+    IN_USE,
     PAUSED_LABEL,
     ClosedPullRequest,
     Hold,
@@ -280,6 +281,19 @@ def test_a_hold_names_the_guard_of_most_changes() -> None:
     assert holds.hold(("11", "12", "13")) == few
     assert holds.hold(("11",)) == GAP
     assert holds.hold(("44",)) is None
+
+
+def test_a_change_that_is_no_longer_to_be_made_ends_the_hold() -> None:
+    """A removal of what is used now is not left to be merged."""
+    holds = Holds(for_now={"11": GAP}, lasting={"21": IN_USE, "33": "asked-to-keep"}, hidden=GAP)
+    assert holds.hold(("11", "12")) == GAP
+    assert holds.hold(("11", "21")) is None
+    assert "in use now" in holds.closing_reason(("11", "21"))
+    assert "held back for now" in holds.closing_reason(("11", "21"))
+    assert "`asked-to-keep`" in holds.closing_reason(("33",))
+    assert "matches the evidence" not in holds.closing_reason(("11", "33"))
+    assert "matches the evidence" in holds.closing_reason(("21",))
+    assert "matches the evidence" in holds.closing_reason(())
 
 
 branches = st.none() | st.builds(

@@ -30,6 +30,9 @@ def tool() -> Iterator[ModuleType]:
 
 @pytest.mark.slow
 def test_the_table_of_cloudformation_types_is_what_the_tool_makes(tool: ModuleType) -> None:
+    """A quarter of a minute. The table of Terraform's types, made from this one, is compared on
+    every run of the suite.
+    """
     found = importlib.util.find_spec("cfnlint")
     assert found is not None
     assert found.origin is not None

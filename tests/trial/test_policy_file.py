@@ -12,6 +12,7 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.source import Location
 from leastpriv.trial.policy_file import open_attached, open_policy
+from leastpriv.trial.strategies import render_documents
 
 ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")
 TEXT = (
@@ -123,3 +124,19 @@ def test_a_policy_that_cannot_be_opened_is_bad_input(
 ) -> None:
     with pytest.raises(InputError, match="policy-file"):
         open_policy(Location(str(tmp_path / name), pointer), ROLE)
+
+
+def test_a_template_is_of_the_region_of_the_trial(tmp_path: Path) -> None:
+    path = tmp_path / "template.yaml"
+    path.write_text(
+        "Resources:\n  P:\n    Type: AWS::IAM::Policy\n    Properties:\n      PolicyDocument:\n"
+        '        Version: "2012-10-17"\n        Statement:\n          - Effect: Allow\n'
+        "            Action: sqs:SendMessage\n"
+        "            Resource: !Sub 'arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:orders'\n"
+    )
+    location = Location(str(path), "/Resources/P/Properties/PolicyDocument")
+    file = open_policy(location, ROLE, "eu-west-1")
+    (text,) = render_documents([file.document])
+    assert '"Resource":"arn:aws:sqs:eu-west-1:111122223333:orders"' in text
+    with pytest.raises(InputError, match="once its template is rendered"):
+        render_documents([open_policy(location, ROLE).document])

@@ -13,11 +13,14 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.client import Connection, found_or, translate_github_errors
+from leastpriv.pull_request.github.snapshot import BranchHead, Snapshot
 from leastpriv.pull_request.lifecycle import ProposalBranch
-from leastpriv.pull_request.models import FingerprintFunction
+from leastpriv.pull_request.models import Publication
 
 if TYPE_CHECKING:
     from github.Commit import Commit
@@ -42,6 +45,15 @@ _MAX_FILES = 20
 quota.
 """
 _MAX_VERSIONS = 50
+_MAX_MOVES = 5
+_MAX_MESSAGES = 100
+
+
+class _FileAt(Struct, frozen=True):
+    """A file in a commit."""
+
+    commit: str
+    path: str
 
 
 class Branches:
@@ -50,11 +62,42 @@ class Branches:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
-        # Each is requested once.
-        self._content_of, self._files_of = cache(self._fetch), cache(self._list_files)
+        # Each is requested once, or known by the snapshot of the run.
+        self._files_of = cache(self._list_files)
+        self._contents: dict[tuple[str, str], bytes | None] = {}
+        self._changed: dict[tuple[str, str], datetime | None] = {}
+        self._heads: dict[str, BranchHead | None] = {}
+        self._base_heads: dict[str, str] = {}
+
+    def use_snapshot(self, snapshot: Snapshot) -> None:
+        """Answers `read`, `last_changed` and `known_head` from what was read together."""
+        self._contents.update(snapshot.files)
+        self._changed.update(snapshot.changed)
+        self._heads.update(snapshot.heads)
+
+    def known_head(self, branch: str) -> BranchHead | None:
+        """Returns the head of a branch as the snapshot of the run has it.
+
+        Raises:
+            KeyError: the snapshot lacks the branch.
+        """
+        return self._heads[branch]
+
+    def base_head(self, base: str = "") -> tuple[str, str]:
+        """Returns name and commit of a base branch, requested once in a run."""
+        name = base or self._repository.default_branch
+        if name not in self._base_heads:
+            self._base_heads[name] = self.branch_head(name)[1]
+        return name, self._base_heads[name]
+
+    def renew_base_head(self, base: str = "") -> tuple[str, str]:
+        """Returns name and commit of a base branch now, which `base_head` then gives too."""
+        name, commit = self.branch_head(base)
+        self._base_heads[name] = commit
+        return name, commit
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
-        """Returns name and commit of the branch `base`, or of the default branch."""
+        """Returns name and commit of the branch `base` now, or of the default branch."""
         name = base or self._repository.default_branch
         commit = self.commit_at(name)
         if commit is None:
@@ -74,7 +117,10 @@ class Branches:
         """Returns the content of a file in a commit, requested once; None if the commit lacks
         it.
         """
-        return self._content_of(commit, path)
+        name = (commit, path)
+        if name not in self._contents:
+            self._contents[name] = self._fetch(commit, path)
+        return self._contents[name]
 
     def paths(self, commit: str, folder: str) -> tuple[str, ...]:
         """Returns the paths of the files in a folder and below; GitHub leaves some out of a tree of
@@ -90,9 +136,20 @@ class Branches:
         A commit of a pull request counts from its merge, which may be much later than the commit
         itself.
         """
+        name = (commit, path)
+        if name not in self._changed:
+            with translate_github_errors(f"reading the history of {path}"):
+                newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
+                self._changed[name] = max(_commit_times(newest)) if newest else None
+        return self._changed[name]
+
+    def messages_since(self, commit: str, path: str, time: datetime) -> tuple[str, ...]:
+        """Returns the messages of the newest 100 commits that changed a file after a time (aware),
+        as of a commit.
+        """
         with translate_github_errors(f"reading the history of {path}"):
-            newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
-            return max(_commit_times(newest)) if newest else None
+            commits = self._repository.get_commits(sha=commit, path=path, since=time)
+            return tuple(each.commit.message for each in islice(commits, _MAX_MESSAGES))
 
     def parent_of(self, commit: str) -> str:
         """Returns the first parent of a commit; empty if it has none or no longer exists."""
@@ -112,6 +169,7 @@ class Branches:
         newest 50 versions.
         """
         version = None
+        is_younger = True
         with translate_github_errors(f"reading the history of {path}"):
             # Each commit counts from its merge, as in `last_changed`, which takes one request per
             # commit.
@@ -119,15 +177,43 @@ class Branches:
                 self._repository.get_commits(sha=commit, path=path), _MAX_VERSIONS
             ):
                 if max(_commit_times(version)) <= time:
+                    is_younger = False
                     break
-        return self.read(version.sha, path) if version else None
+        if version is None:
+            return None
+        moved = self._moved_from(version.sha, path) if is_younger else None
+        if moved:
+            return self.read_at(moved.commit, moved.path, time)
+        return self.read(version.sha, path)
 
-    def proposal_branch(
-        self, name: str, base_sha: str, path: str, fingerprint_for: FingerprintFunction
-    ) -> ProposalBranch | None:
-        """Returns the state of the branch `name`; None without such a branch. `path` is the policy
-        file.
+    def earlier_names(self, commit: str, path: str) -> tuple[str, ...]:
+        """Returns the paths that a file had before it was moved, as of a commit, the latest
+        first.
         """
+        names: list[str] = []
+        while len(names) < _MAX_MOVES:
+            with translate_github_errors(f"reading the history of {path}"):
+                versions = self._repository.get_commits(sha=commit, path=path).reversed
+                first = next(iter(versions), None)
+            moved = self._moved_from(first.sha, path) if first else None
+            if moved is None:
+                break
+            names.append(moved.path)
+            commit, path = moved.commit, moved.path
+        return tuple(names)
+
+    def _moved_from(self, commit: str, path: str) -> _FileAt | None:
+        """Returns the file that a commit moved to a path; None if it did not move one there."""
+        with translate_github_errors(f"reading the commit {commit[:12]}"):
+            found = self._repository.get_commit(commit)
+            for file in found.files:
+                if file.filename == path and file.status == "renamed" and found.parents:
+                    return _FileAt(found.parents[0].sha, file.previous_filename)
+        return None
+
+    def proposal_branch(self, publication: Publication, base_sha: str) -> ProposalBranch | None:
+        """Returns the state of the branch of a proposal; None without such a branch."""
+        name = publication.branch
         from github import UnknownObjectException
 
         head = self.commit_at(name)
@@ -159,10 +245,7 @@ class Branches:
             contents = {
                 file: content for file, content in content_by_file.items() if content is not None
             }
-            before = self.read(commit.parents[0].sha, path) if commit.parents else None
-            is_own = contents.keys() == files and fingerprint_for(
-                before, contents
-            ) == trailer_fingerprint(commit.commit.message)
+            is_own = contents.keys() == files and self._is_made_by(publication, commit, contents)
         fingerprints = [
             fingerprint
             for commit in commits
@@ -176,6 +259,20 @@ class Branches:
             merged=merged,
             files=tuple(sorted(files)),
         )
+
+    def _is_made_by(
+        self, publication: Publication, commit: Commit, contents: Mapping[str, bytes]
+    ) -> bool:
+        """Whether the fingerprint of a commit is that of a proposal with these files, under the
+        present or an earlier name of the policy file.
+        """
+        fingerprint = trailer_fingerprint(commit.commit.message)
+        parent = commit.parents[0].sha if commit.parents else ""
+        for each in (publication.policy, *publication.formers):
+            before = self.read(parent, each.path) if parent else None
+            if each.fingerprint_for(before, contents) == fingerprint:
+                return True
+        return False
 
     def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
         """Creates a signed commit on `base_sha` with these files and returns it; keeps their

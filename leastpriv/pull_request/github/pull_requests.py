@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,11 +21,15 @@ from leastpriv.pull_request.github.client import (
     found_or,
     is_bot,
     translate_github_errors,
-    utc,
+)
+from leastpriv.pull_request.github.listed import (
+    ListedComment,
+    ListedPullRequest,
+    comment_from_rest,
+    from_rest,
 )
 from leastpriv.pull_request.lifecycle import (
     RECONSIDER_LABEL,
-    UNKNOWN_TIME,
     ClosedPullRequest,
     CommentCommand,
     OpenPullRequest,
@@ -38,7 +41,6 @@ from leastpriv.pull_request.lifecycle import (
 from leastpriv.pull_request.models import LineComment, PullRequestOptions
 
 if TYPE_CHECKING:
-    from github.IssueComment import IssueComment
     from github.PullRequest import PullRequest
     from github.PullRequest import ReviewComment as NewComment
 
@@ -102,8 +104,19 @@ class PullRequests:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
-        # Requested once for each branch.
-        self.closed = cache(self.list_closed)
+        # What a run knows by its snapshot, or has requested once.
+        self._pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
+        self._comments: dict[int, tuple[ListedComment, ...]] = {}
+        self.closed = cache(self._read_closed)
+
+    def use_snapshot(self, pulls: Mapping[str, tuple[ListedPullRequest, ...]]) -> None:
+        """Answers `closed`, `known_of_branch` and `comment_commands` from pull requests that were
+        read together, by name of their branch.
+        """
+        self._pulls.update(pulls)
+        for pull in (pull for listed in pulls.values() for pull in listed):
+            if pull.comments is not None:
+                self._comments[pull.number] = pull.comments
 
     def of_branch(self, branch: str, base: str) -> BranchPullRequests:
         """Returns the open pull requests of the branch: the program's own, and that of another
@@ -112,19 +125,22 @@ class PullRequests:
         Its own one is into `base`, else one with its marker that a person retargeted.
         """
         with translate_github_errors("listing pull requests"):
-            pulls = [
-                pull
-                for pull in self._repository.get_pulls(state="open", head=self._head(branch))
-                if self._is_of_repository(pull)
-            ]
-            own = [pull for pull in pulls if self._is_by_program(pull)]
-            into_base = [pull for pull in own if pull.base.ref == base]
-            retargeted = [pull for pull in own if body_fingerprint(pull.body or "")]
-            others = [pull for pull in pulls if pull.base.ref == base and pull not in own]
-            return BranchPullRequests(
-                own=_open_pull_request(next(iter([*into_base, *retargeted]), None)),
-                other=self._other_pull_request(next(iter(others), None)),
-            )
+            listed = self._repository.get_pulls(state="open", head=self._head(branch))
+            return self._open_pull_requests(map(self._listed, listed), base)
+
+    def known_of_branch(self, branch: str, base: str) -> BranchPullRequests:
+        """Returns the open pull requests of the branch as the snapshot of the run has them, else as
+        `of_branch`.
+        """
+        if branch not in self._pulls:
+            return self.of_branch(branch, base)
+        return self._open_pull_requests(self._pulls[branch], base)
+
+    def opened(self, branch: str, base: str) -> OpenPullRequest | None:
+        """Returns the program's open pull request of the branch, as `known_of_branch`; an empty
+        `base` is the default branch.
+        """
+        return self.known_of_branch(branch, base or self._repository.default_branch).own
 
     def list_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
         """Returns the program's own closed pull requests of the branch into `base` that held a
@@ -132,20 +148,47 @@ class PullRequests:
 
         An empty `base` is the default branch.
         """
-        into = base or self._repository.default_branch
-        found: list[ClosedPullRequest] = []
         with translate_github_errors("listing closed pull requests"):
-            pulls = self._repository.get_pulls(
+            listed = self._repository.get_pulls(
                 state="closed", head=self._head(branch), sort="updated", direction="desc"
             )
-            for pull in islice(pulls, _MAX_LISTED):
-                if not (self._is_own(pull) and pull.base.ref == into):
-                    continue
-                closed = self._closed_pull_request(pull)
-                if closed:
-                    found.append(closed)
-                if len(found) == _MAX_CLOSED:
-                    break
+            return self._closed_pull_requests(map(self._listed, islice(listed, _MAX_LISTED)), base)
+
+    def _read_closed(self, branch: str, base: str) -> tuple[ClosedPullRequest, ...]:
+        """Returns closed pull requests, as `list_closed`, from the snapshot of the run if it has
+        them.
+        """
+        if branch not in self._pulls:
+            return self.list_closed(branch, base)
+        with translate_github_errors("reading closed pull requests"):
+            return self._closed_pull_requests(self._pulls[branch], base)
+
+    def _open_pull_requests(
+        self, pulls: Iterable[ListedPullRequest], base: str
+    ) -> BranchPullRequests:
+        of_repository = [pull for pull in pulls if pull.is_open and pull.is_of_repository]
+        own = [pull for pull in of_repository if self._is_by_program(pull)]
+        into_base = [pull for pull in own if pull.base == base]
+        retargeted = [pull for pull in own if body_fingerprint(pull.body)]
+        others = [pull for pull in of_repository if pull.base == base and pull not in own]
+        return BranchPullRequests(
+            own=_open_pull_request(next(iter([*into_base, *retargeted]), None)),
+            other=self._other_pull_request(next(iter(others), None)),
+        )
+
+    def _closed_pull_requests(
+        self, pulls: Iterable[ListedPullRequest], base: str
+    ) -> tuple[ClosedPullRequest, ...]:
+        into = base or self._repository.default_branch
+        found: list[ClosedPullRequest] = []
+        for pull in pulls:
+            if pull.is_open or pull.base != into or not self._is_own(pull):
+                continue
+            closed = self._closed_pull_request(pull)
+            if closed:
+                found.append(closed)
+            if len(found) == _MAX_CLOSED:
+                break
         return tuple(found)
 
     def _head(self, branch: str) -> str:
@@ -155,25 +198,23 @@ class PullRequests:
         """
         return f"{self._connection.owner}:{branch}"
 
-    def _is_own(self, pull: PullRequest) -> bool:
-        return self._is_of_repository(pull) and self._is_by_program(pull)
+    def _listed(self, pull: PullRequest) -> ListedPullRequest:
+        return from_rest(pull, self._repository.id)
 
-    def _is_of_repository(self, pull: PullRequest) -> bool:
-        """Whether the head branch is in this repository, not in a fork; a deleted fork is null."""
-        return pull.head.repo is not None and pull.head.repo.id == self._repository.id
+    def _is_own(self, pull: ListedPullRequest) -> bool:
+        return pull.is_of_repository and self._is_by_program(pull)
 
-    def _is_by_program(self, pull: PullRequest) -> bool:
+    def _is_by_program(self, pull: ListedPullRequest) -> bool:
         """Whether the token's login opened it, or a workflow of the repository, whose token a run
         has without one of an app.
         """
-        login = _author(pull)
-        return login == ACTIONS_BOT or self._connection.is_own_login(login)
+        return pull.author == ACTIONS_BOT or self._connection.is_own_login(pull.author)
 
-    def _other_pull_request(self, pull: PullRequest | None) -> OtherPullRequest | None:
+    def _other_pull_request(self, pull: ListedPullRequest | None) -> OtherPullRequest | None:
         if pull is None:
             return None
-        author = _author(pull)
-        return OtherPullRequest(pull.number, author, self._connection.may_write(author))
+        is_by_writer = self._connection.may_write(pull.author)
+        return OtherPullRequest(pull.number, pull.author, is_by_writer)
 
     def create(
         self, base: str, branch: str, title: str, body: str, options: PullRequestOptions
@@ -265,7 +306,7 @@ class PullRequests:
         """
         with translate_github_errors(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
-            text = f"{comment.rstrip()}\n\n{marker}"
+            text = _marked(comment, marker)
             comments = [
                 each
                 for each in issue.get_comments()
@@ -287,38 +328,39 @@ class PullRequests:
                 issue.add_to_labels(label)
             return kept.html_url
 
-    def _closed_pull_request(self, pull: PullRequest) -> ClosedPullRequest | None:
-        body = pull.body or ""
-        fingerprint = body_fingerprint(body)
+    def _closed_pull_request(self, pull: ListedPullRequest) -> ClosedPullRequest | None:
+        fingerprint = body_fingerprint(pull.body)
         if not fingerprint:
             # A person rewrote the description: the commit still names the proposal, but not its
             # changes.
-            head = pull.head.sha
             fingerprint = found_or(
-                lambda: trailer_fingerprint(self._repository.get_git_commit(head).message), ""
+                lambda: trailer_fingerprint(self._repository.get_git_commit(pull.head_sha).message),
+                "",
             )
         if not fingerprint:
             return None
         is_merged = pull.merged_at is not None
-        is_reconsidered = not is_merged and _has_label(pull, RECONSIDER_LABEL)
-        is_closed_by_program = not is_merged and _CLOSED_BY_LEASTPRIV in body
+        is_reconsidered = pull.has_label(RECONSIDER_LABEL)
+        is_closed_by_program = not is_merged and _CLOSED_BY_LEASTPRIV in pull.body
         is_undone = is_merged or is_reconsidered or is_closed_by_program
         return ClosedPullRequest(
             number=pull.number,
             fingerprint=fingerprint,
             declined=not is_undone and self._is_closed_by_writer(pull),
-            changes=declined_changes(body),
+            changes=declined_changes(pull.body),
             reconsidered=is_reconsidered,
             undone=is_undone,
-            merge_commit=(pull.merge_commit_sha or "") if is_merged else "",
-            merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
-            changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else UNKNOWN_TIME,
+            merge_commit=pull.merge_commit,
+            merged_at=pull.merged_at,
+            changed_at=pull.updated_at,
         )
 
-    def _is_closed_by_writer(self, pull: PullRequest) -> bool:
+    def _is_closed_by_writer(self, pull: ListedPullRequest) -> bool:
         """Whether a person with write permission closed it."""
-        closer = pull.as_issue().closed_by
-        return closer is not None and self._connection.may_write(closer.login)
+        closer = pull.closed_by
+        if closer is None:
+            closer = getattr(self._repository.get_issue(pull.number).closed_by, "login", "")
+        return self._connection.may_write(closer)
 
     def _retry_until_found(self, doing: str, request: Callable[[], object]) -> str:
         """Retries, since GitHub may not find a new object yet (404 and 422); returns a sentence if
@@ -341,7 +383,7 @@ class PullRequests:
         """Returns the commands under the open pull request of the branch and its latest closed
         ones; an empty `base` is the default branch.
         """
-        opened = self.of_branch(branch, base or self._repository.default_branch).own
+        opened = self.opened(branch, base)
         numbers = [opened.number] if opened else []
         numbers += [each.number for each in self.closed(branch, base)[:_MAX_CLOSED_READ]]
         return self.commands(dict.fromkeys(numbers))
@@ -351,32 +393,50 @@ class PullRequests:
         found: list[CommentCommand] = []
         for number in pulls:
             with translate_github_errors(f"listing the comments of #{number}"):
-                for comment in islice(
-                    self._repository.get_issue(number).get_comments(), _MAX_COMMENTS
-                ):
-                    commands = parse_commands(comment.body or "")
-                    login = comment.user.login if comment.user else ""
-                    rejection = self._rejection(comment, login) if commands else ""
-                    time = utc(comment.created_at)
-                    for verb, pattern in commands:
-                        reason = rejection or rejection_reason(verb, pattern)
-                        found.append(
-                            CommentCommand(verb, pattern, login, time, comment.id, number, reason)
-                        )
+                for comment in self._comments_of(number):
+                    found.extend(self._commands_in(comment, number))
         return tuple(found)
 
-    def _rejection(self, comment: IssueComment, login: str) -> str:
+    def _comments_of(self, number: int) -> Iterator[ListedComment]:
+        if number in self._comments:
+            return iter(self._comments[number])
+        comments = self._repository.get_issue(number).get_comments()
+        return map(comment_from_rest, islice(comments, _MAX_COMMENTS))
+
+    def _commands_in(self, comment: ListedComment, number: int) -> Iterator[CommentCommand]:
+        commands = parse_commands(comment.body)
+        rejection = self._rejection(comment) if commands else ""
+        for verb, pattern in commands:
+            yield CommentCommand(
+                verb=verb,
+                pattern=pattern,
+                author=comment.author,
+                created_at=comment.created_at,
+                comment_id=comment.id,
+                pull_request=number,
+                rejection=rejection or rejection_reason(verb, pattern),
+            )
+
+    def _rejection(self, comment: ListedComment) -> str:
         """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks
         permission.
         """
-        if not login or is_bot(login) or comment.user.type != "User":
+        if is_bot(comment.author) or not comment.is_by_user:
             return "an app wrote it"
-        if utc(comment.updated_at) != utc(comment.created_at):
+        if comment.is_edited:
             # Others may edit a comment too, and the REST API does not name the editor.
             return "it was edited after it was written: write a new comment"
-        if not self._connection.may_write(login):
+        if not self._connection.may_write(comment.author):
             return "only people with write permission decide"
         return ""
+
+    def has_comment(self, number: int, marker: str, comment: str) -> bool:
+        """Whether the snapshot of the run has this program's comment with this text."""
+        text = _marked(comment, marker)
+        return any(
+            each.body == text and self._connection.is_own_login(each.author)
+            for each in self._comments.get(number, ())
+        )
 
     def replace_line_comments(
         self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool
@@ -428,25 +488,20 @@ class PullRequests:
                 pull.requester.requestJsonAndCheck("DELETE", comment["url"])
 
 
-def _open_pull_request(pull: PullRequest | None) -> OpenPullRequest | None:
+def _open_pull_request(pull: ListedPullRequest | None) -> OpenPullRequest | None:
     if pull is None:
         return None
-    body = pull.body or ""
     return OpenPullRequest(
         number=pull.number,
-        base=pull.base.ref,
-        body=body,
-        labels=tuple(label.name for label in pull.labels),
-        fingerprint=body_fingerprint(body),
-        url=pull.html_url,
-        changes=declined_changes(body),
+        base=pull.base,
+        body=pull.body,
+        labels=pull.labels,
+        fingerprint=body_fingerprint(pull.body),
+        url=pull.url,
+        changes=declined_changes(pull.body),
     )
 
 
-def _author(pull: PullRequest) -> str:
-    """Returns the login of the author; empty for a deleted account."""
-    return getattr(pull.user, "login", "")
-
-
-def _has_label(pull: PullRequest, label: str) -> bool:
-    return label.casefold() in {each.name.casefold() for each in pull.labels}
+def _marked(comment: str, marker: str) -> str:
+    """Returns the text of a comment that this program finds again by its marker."""
+    return f"{comment.rstrip()}\n\n{marker}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -10,15 +10,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.errors import PullRequestError
+from leastpriv.pull_request.git_repository import trailer_fingerprint
 from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
 from leastpriv.pull_request.github.pull_requests import OtherPullRequest, PullRequests
-from leastpriv.pull_request.github.state_branch import BranchStateStore
+from leastpriv.pull_request.github.snapshot import BranchHead, read_snapshot
+from leastpriv.pull_request.github.state_branch import BranchStateStore, StateBranch
 from leastpriv.pull_request.github.tracking_issue import TrackingIssues
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
     HELD_LABEL,
+    ClosedPullRequest,
     Holds,
     OpenPullRequest,
     PlannedStep,
@@ -33,6 +36,7 @@ from leastpriv.pull_request.models import (
     Publication,
     PublishResult,
     PullRequestOperation,
+    TargetFiles,
     commit_message,
 )
 
@@ -66,13 +70,11 @@ _LEFT_ALONE: Mapping[PullRequestStep, tuple[str, str]] = {
 _RESUMED = "The branch was left alone for a while; it follows the evidence again."
 _HELD_MARKER = "<!-- leastpriv:held v=1 -->"
 _HELD = (
-    "**Held for now.** {reason} The pull request stays open as an earlier run made it: merge it"
+    "**Held for now.** {reason} The pull request remains open as an earlier run made it: merge it"
     " only after that."
 )
 """The comment that says why the changes wait."""
 _GOES_ON = "The changes were held back for a while; the pull request follows the evidence again."
-_KEPT = "No change is left: what it would have changed is kept now (guards: {guards})."
-_CLOSED = "No change is left: the policy on the base branch now matches the evidence."
 
 
 class GitHubRepository:
@@ -82,6 +84,9 @@ class GitHubRepository:
         self._connection = connection
         self.branches = Branches(connection)
         self.pull_requests = PullRequests(connection)
+        # One of each serves all targets of a run.
+        self._state_branches: dict[str, StateBranch] = {}
+        self._workflow_runs: dict[tuple[str, tuple[str, ...]], WorkflowRuns] = {}
 
     @property
     def github(self) -> Self:
@@ -89,13 +94,29 @@ class GitHubRepository:
         return self
 
     @property
+    def full_name(self) -> str:
+        """Owner and name."""
+        return self._connection.repository.full_name
+
+    @property
     def is_public(self) -> bool:
         """Whether the repository is public."""
         return not self._connection.repository.private
 
     def branch_head(self, base: str = "") -> tuple[str, str]:
-        """Returns name and commit of the branch `base`, or of the default branch."""
-        return self.branches.branch_head(base)
+        """Returns name and commit of the branch `base`, or of the default branch, as the run first
+        read it.
+        """
+        return self.branches.base_head(base)
+
+    def read_ahead(self, base: str, targets: Sequence[TargetFiles]) -> None:
+        """Reads the branches, pull requests and files of all targets with few requests, as of the
+        present head of the base.
+        """
+        name, base_sha = self.branches.renew_base_head(base)
+        snapshot = read_snapshot(self._connection, name, base_sha, targets)
+        self.branches.use_snapshot(snapshot)
+        self.pull_requests.use_snapshot(snapshot.pulls)
 
     def read(self, commit: str, path: str) -> bytes | None:
         """Returns the content of a file in a commit; None if the commit lacks it."""
@@ -113,18 +134,26 @@ class GitHubRepository:
         """Returns the content of a file at a time (aware), as of a commit."""
         return self.branches.read_at(commit, path, time)
 
+    def earlier_names(self, commit: str, path: str) -> tuple[str, ...]:
+        """Returns the paths that a file had before it was moved, as of a commit."""
+        return self.branches.earlier_names(commit, path)
+
     def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> BranchStateStore:
         """Returns a file of a separate branch as the store of state."""
-        return BranchStateStore(
-            self._connection, branch=branch, path=path, title=title, max_bytes=max_bytes
-        )
+        if branch not in self._state_branches:
+            self._state_branches[branch] = StateBranch(self._connection, branch)
+        return self._state_branches[branch].store(path, title, max_bytes)
 
     def origin_lookup(self, base: str, reviewed_refs: tuple[str, ...] = ()) -> OriginLookup:
         """Returns what finds the origins of runs, compared with `base` (empty: the default branch)
         and the input `reviewed-refs`.
         """
         name = base or self._connection.repository.default_branch
-        runs = WorkflowRuns(self._connection, self.branches, name, reviewed_refs)
+        if (name, reviewed_refs) not in self._workflow_runs:
+            self._workflow_runs[name, reviewed_refs] = WorkflowRuns(
+                self._connection, self.branches, name, reviewed_refs
+            )
+        runs = self._workflow_runs[name, reviewed_refs]
         return OriginLookup(runs.origin_by_login, runs.origin)
 
     def tracking_issues(self) -> TrackingIssues:
@@ -135,7 +164,10 @@ class GitHubRepository:
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the
         reason.
         """
-        base, base_sha = self.branch_head(publication.base)
+        unchanged = self._unchanged(publication)
+        if unchanged:
+            return unchanged
+        base, base_sha = self.branches.branch_head(publication.base)
         expected = publication.expected_base or base_sha
         paths = {publication.path, *publication.files} if expected != base_sha else ()
         if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
@@ -144,15 +176,15 @@ class GitHubRepository:
             )
         if publication.branch == base:
             raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
-        scope = fingerprint_scope(publication.fingerprint)
         changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
-        branch = self.branches.proposal_branch(
-            publication.branch, base_sha, publication.path, publication.fingerprint_for
-        )
+        branch = self.branches.proposal_branch(publication, base_sha)
         pulls = self.pull_requests.of_branch(publication.branch, base)
         closed = () if pulls.own else self.pull_requests.list_closed(publication.branch, base)
-        same_scope = [each for each in closed if fingerprint_scope(each.fingerprint) == scope]
-        if branch and branch.merged and any(each.merged_at for each in same_scope):
+        has_merged = any(
+            each.merged_at and fingerprint_scope(each.fingerprint) in publication.scopes
+            for each in closed
+        )
+        if branch and branch.merged and has_merged:
             # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
         is_on_base = branch is not None and all(
@@ -164,10 +196,11 @@ class GitHubRepository:
                 base=base,
                 changes=changes,
                 holds=Holds() if is_on_base else publication.holds,
+                former_scopes=publication.scopes,
             ),
             branch,
             pulls.own,
-            [each for each in same_scope if each.declined],
+            _declined(closed, publication),
         )
         work = _PlannedWork(
             branches=self.branches,
@@ -180,6 +213,83 @@ class GitHubRepository:
             other=pulls.other,
         )
         return work.execute(planned)
+
+    def _unchanged(self, publication: Publication) -> PublishResult | None:
+        """Returns the result if the snapshot of the run shows that nothing is to be written.
+
+        None: there is no snapshot, or something may have to be written.
+        """
+        base, base_sha = self.branch_head(publication.base)
+        try:
+            head = self.branches.known_head(publication.branch)
+        except KeyError:
+            return None
+        if publication.expected_base not in ("", base_sha) or publication.branch == base:
+            return None
+        changes = not publication.is_part_of(lambda path: self.read(base_sha, path))
+        branch = None
+        if head:
+            path = publication.path
+            is_on_base = self.read(head.sha, path) == self.read(base_sha, path)
+            if is_on_base or (changes and not self._is_proposal(publication, head)):
+                return None
+            branch = ProposalBranch(
+                head=head.sha,
+                is_own=True,
+                has_own_commits=True,
+                fingerprint=trailer_fingerprint(head.message),
+            )
+        pulls = self.pull_requests.known_of_branch(publication.branch, base)
+        closed: tuple[ClosedPullRequest, ...] = ()
+        if pulls.own is None:
+            closed = self.pull_requests.closed(publication.branch, publication.base)
+        wanted = WantedProposal(
+            fingerprint=publication.fingerprint,
+            base=base,
+            changes=changes,
+            holds=publication.holds,
+            former_scopes=publication.scopes,
+        )
+        planned = plan_step(wanted, branch, pulls.own, _declined(closed, publication))
+        work = _PlannedWork(
+            branches=self.branches,
+            pull_requests=self.pull_requests,
+            publication=publication,
+            base=base,
+            base_sha=base_sha,
+            branch=branch,
+            opened=pulls.own,
+            other=pulls.other,
+        )
+        return work.execute(planned) if work.writes_nothing(planned) else None
+
+    def _is_proposal(self, publication: Publication, head: BranchHead) -> bool:
+        """Whether a branch is one commit on the base's history that makes the changes of the
+        proposal and no others.
+        """
+        if head.ahead_by != 1 or len(head.parents) != 1:
+            return False
+        if trailer_fingerprint(head.message) != publication.fingerprint:
+            return False
+        changed = [
+            path
+            for path, content in publication.files.items()
+            if self.read(head.parents[0], path) != content
+        ]
+        return head.changed_files == len(changed) and publication.is_part_of(
+            lambda path: self.read(head.sha, path)
+        )
+
+
+def _declined(
+    closed: Iterable[ClosedPullRequest], publication: Publication
+) -> tuple[ClosedPullRequest, ...]:
+    """Returns the declined pull requests of the same principal and policy file."""
+    return tuple(
+        each
+        for each in closed
+        if each.declined and fingerprint_scope(each.fingerprint) in publication.scopes
+    )
 
 
 class _PlannedWork(Struct, frozen=True):
@@ -194,6 +304,20 @@ class _PlannedWork(Struct, frozen=True):
     opened: OpenPullRequest | None
     other: OtherPullRequest | None
     """Another author's pull request of the branch into the base."""
+
+    def writes_nothing(self, planned: PlannedStep) -> bool:
+        """Whether the step changes nothing, as the snapshot of the run shows it."""
+        if planned.step is PullRequestStep.HOLD and self.opened:
+            has_comment = self.pull_requests.has_comment(
+                self.opened.number, _HELD_MARKER, _HELD.format(reason=planned.comment)
+            )
+            return has_comment and self.opened.has_label(HELD_LABEL)
+        is_resumed = (
+            planned.is_current
+            and self.opened is not None
+            and (self.opened.has_label(EDITED_LABEL) or self.opened.has_label(HELD_LABEL))
+        )
+        return planned.step is PullRequestStep.NOTHING and not is_resumed
 
     def execute(self, planned: PlannedStep) -> PublishResult:
         """Executes a planned step and returns the result."""
@@ -219,6 +343,8 @@ class _PlannedWork(Struct, frozen=True):
                 return self._write_branch(planned.declined)
             case PullRequestStep.CREATE_PULL | PullRequestStep.REWORD:
                 return self._write_pull_request(head, planned.declined)
+            case PullRequestStep.HOLD if self.opened and self.writes_nothing(planned):
+                return replace(unchanged, operation=PullRequestOperation.HELD)
             case PullRequestStep.HOLD if self.opened:
                 comment = _HELD.format(reason=planned.comment)
                 self.pull_requests.upsert_comment(
@@ -226,7 +352,8 @@ class _PlannedWork(Struct, frozen=True):
                 )
                 return replace(unchanged, operation=PullRequestOperation.HELD)
             case PullRequestStep.CLOSE if self.opened:
-                self.pull_requests.close(self.opened.number, self._closing_comment(self.opened))
+                reason = self.publication.holds.closing_reason(self.opened.changes)
+                self.pull_requests.close(self.opened.number, reason)
                 self.branches.move_branch(name, head, None)
                 return replace(unchanged, operation=PullRequestOperation.CLOSED, head_sha="")
             case PullRequestStep.DELETE_BRANCH:
@@ -240,12 +367,6 @@ class _PlannedWork(Struct, frozen=True):
             case _ if planned.is_current:
                 self._resume()
         return unchanged
-
-    def _closing_comment(self, opened: OpenPullRequest) -> str:
-        guards = self.publication.holds.lasting_guards(opened.changes)
-        if not guards:
-            return _CLOSED
-        return _KEPT.format(guards=", ".join(f"`{guard}`" for guard in guards))
 
     def _result(
         self, operation: PullRequestOperation, head: str, *, reason: str = "", number: int = 0

@@ -8,6 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.branches import FILE_MODES, WEB_FLOW, decoded, logins
 from leastpriv.pull_request.github.client import (
@@ -16,11 +18,13 @@ from leastpriv.pull_request.github.client import (
     is_bot,
     translate_github_errors,
 )
+from leastpriv.pull_request.github.snapshot import read_texts
 from leastpriv.pull_request.models import StateUpdate
 
 if TYPE_CHECKING:
     from github.Commit import Commit
     from github.GitCommit import GitCommit
+    from github.GitTree import GitTree
 
 _TRAILER = "Leastpriv-Memory: v1"
 _MAX_TRIES = 15
@@ -34,8 +38,21 @@ _SIGNING_HOSTS = ("github.com", "ghe.com")
 verification", read 2026-11-26); an Enterprise Server signs only where its owner set that up."""
 
 
-class BranchStateStore:
-    """State in one file of a separate branch, by GitHub's API, without checkout.
+class _BranchState(Struct, frozen=True):
+    """The head of the branch, and the newest commit that counts."""
+
+    head: str | None
+    """None: there is no branch."""
+    commit: str = ""
+    """Empty: no commit counts yet."""
+    tree: GitTree | None = None
+    """The files of the commit that counts."""
+    is_intact: bool = True
+    """The head is the commit that counts."""
+
+
+class StateBranch:
+    """A separate branch that holds the state of all targets, a file each.
 
     Everyone with push permission could write there, and an author's address is easily forged. So
     only commits of the token's login count (signed by GitHub, where it signs), and each new commit
@@ -43,62 +60,76 @@ class BranchStateStore:
     commit drops them.
     """
 
-    def __init__(
-        self, connection: Connection, *, branch: str, path: str, title: str, max_bytes: int
-    ) -> None:
+    def __init__(self, connection: Connection, branch: str) -> None:
         self._connection = connection
         self._repository = connection.repository
-        self._branch = branch
-        self._path = path
-        self._title = title
-        self._max_bytes = max_bytes
+        self.name = branch
+        self._paths: set[str] = set()
+        self._known: _BranchState | None = None
+        self._contents: dict[str, bytes | None] = {}
 
-    @property
-    def name(self) -> str:
-        """The file and its branch."""
-        return f"{self._path} on the branch {self._branch}"
+    def store(self, path: str, title: str, max_bytes: int) -> BranchStateStore:
+        """Returns one file of the branch as the store of state."""
+        self._paths.add(path)
+        return BranchStateStore(self, path=path, title=title, max_bytes=max_bytes)
 
-    def read(self) -> bytes | None:
-        """Returns the file in the newest commit that counts; None without one."""
-        with translate_github_errors(f"reading the branch {self._branch}"):
-            return self._file_content(self._branch_state()[1])
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """Returns a file in the newest commit that counts, requested once; None without one."""
+        state = self._state()
+        if not state.commit:
+            return None
+        if not self._contents and len(self._paths) > 1:
+            self._contents.update(read_texts(self._connection, state.commit, sorted(self._paths)))
+        if path not in self._contents:
+            self._contents[path] = self._file_content(state.commit, path, max_bytes)
+        content = self._contents[path]
+        if content is not None and len(content) > max_bytes:
+            raise _too_long(max_bytes)
+        return content
 
-    def update(self, change: StateUpdate) -> None:
-        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in
-        between.
-        """
-        for number in range(_MAX_TRIES):
-            with translate_github_errors(f"writing the branch {self._branch}"):
-                if self._try_update(change):
-                    return
-            self._connection.sleep(random.uniform(0, _MAX_PAUSE * (number + 1)))  # noqa: S311 - a pause, no secret
-        raise PullRequestError(
-            f"Others moved the branch {self._branch!r} {_MAX_TRIES} times meanwhile: run again."
-        )
-
-    def _try_update(self, change: StateUpdate) -> bool:
-        """Whether the branch holds the new state; false if a parallel run was faster.
+    def try_update(self, store: BranchStateStore, change: StateUpdate) -> bool:
+        """Whether the branch holds the new state of a store; false if a parallel run was faster.
 
         The commit has the files of the newest commit that counts and this one. Without force GitHub
         rejects the move if the head is no longer the commit's parent.
         """
-        from github import GithubException, GithubObject, InputGitTreeElement
-
-        head, newest, is_intact = self._branch_state()
-        before = self._file_content(newest)
+        state = self._state()
+        before = self.read(store.path, store.max_bytes)
         after = change(before)
-        if after == before and is_intact:
+        if after == before and state.is_intact:
             return True
-        blob = self._repository.create_git_blob(base64.b64encode(after).decode(), "base64")
+        written = self._write_commit(state, store, after)
+        if not self._move(state.head, written.commit):
+            self.forget()
+            return False
+        self._known = written
+        self._contents[store.path] = after
+        return True
+
+    def pause(self, number: int) -> None:
+        """Waits after a try, so that runs which write at the same time move apart."""
+        self._connection.sleep(random.uniform(0, _MAX_PAUSE * (number + 1)))  # noqa: S311 - a pause, no secret
+
+    def forget(self) -> None:
+        """Reads the branch again at its next use: a parallel run may have moved it."""
+        self._known = None
+        self._contents.clear()
+
+    def _write_commit(
+        self, state: _BranchState, store: BranchStateStore, content: bytes
+    ) -> _BranchState:
+        from github import GithubObject, InputGitTreeElement
+
+        blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
         element = InputGitTreeElement(
-            path=self._path, mode=FILE_MODES[0], type="blob", sha=blob.sha
+            path=store.path, mode=FILE_MODES[0], type="blob", sha=blob.sha
         )
         tree = self._repository.create_git_tree(
-            [element], base_tree=newest.commit.tree if newest else GithubObject.NotSet
+            [element], base_tree=state.tree or GithubObject.NotSet
         )
-        parents = [self._repository.get_git_commit(head)] if head else []
+        parents = [self._repository.get_git_commit(state.head)] if state.head else []
         commit = self._repository.create_git_commit(
-            f"{self._title} [skip ci]\n\n{_TRAILER}\n", tree, parents
+            f"{store.title} [skip ci]\n\n{_TRAILER}\n", tree, parents
         )
         if self._expects_signature() and not _is_signed(commit):
             # The next run would ignore an unsigned commit, and it would hide an earlier one that
@@ -108,11 +139,17 @@ class BranchStateStore:
                 " leave the input evidence-branch out, or use the token of an app whose commits are"
                 " signed."
             )
+        return _BranchState(head=commit.sha, commit=commit.sha, tree=tree)
+
+    def _move(self, head: str | None, commit: str) -> bool:
+        """Moves the branch from `head` to the commit; false if it moved in between."""
+        from github import GithubException
+
         try:
             if head is None:
-                self._repository.create_git_ref(f"refs/heads/{self._branch}", commit.sha)
+                self._repository.create_git_ref(f"refs/heads/{self.name}", commit)
             else:
-                self._repository.get_git_ref(f"heads/{self._branch}").edit(commit.sha, force=False)
+                self._repository.get_git_ref(f"heads/{self.name}").edit(commit, force=False)
         except GithubException as error:
             if error.status not in (404, 409, 422):
                 raise
@@ -121,21 +158,26 @@ class BranchStateStore:
                 # The branch did not move, so it is no race: it is protected, or git rejects its
                 # name.
                 raise
-            return now == commit.sha
+            return now == commit
         return True
 
-    def _branch_state(self) -> tuple[str | None, Commit | None, bool]:
-        """Returns the head, the newest commit that counts, and whether that is the head."""
+    def _state(self) -> _BranchState:
+        if self._known is None:
+            self._known = self._read_state()
+        return self._known
+
+    def _read_state(self) -> _BranchState:
         head = self._head()
         if head is None:
-            return None, None, True
-        for number, commit in enumerate(
-            islice(self._repository.get_commits(sha=head), _MAX_COMMITS)
-        ):
+            return _BranchState(None)
+        commits = self._repository.get_commits(sha=head)
+        for number, commit in enumerate(islice(commits, _MAX_COMMITS)):
             if self._is_own_state(commit):
-                return head, commit, number == 0
+                return _BranchState(
+                    head=head, commit=commit.sha, tree=commit.commit.tree, is_intact=number == 0
+                )
         raise PullRequestError(
-            f"None of the newest commits of the branch {self._branch!r} is one of this token's own"
+            f"None of the newest commits of the branch {self.name!r} is one of this token's own"
             " memory: name a branch that does not exist yet in the input evidence-branch, or"
             " delete this one."
         )
@@ -156,20 +198,55 @@ class BranchStateStore:
         host = urlsplit(self._connection.web_url).hostname or ""
         return any(host == name or host.endswith(f".{name}") for name in _SIGNING_HOSTS)
 
-    def _file_content(self, commit: Commit | None) -> bytes | None:
-        if commit is None:
-            return None
-        contents = found_or(lambda: self._repository.get_contents(self._path, ref=commit.sha), None)
+    def _file_content(self, commit: str, path: str, max_bytes: int) -> bytes | None:
+        contents = found_or(lambda: self._repository.get_contents(path, ref=commit), None)
         if contents is None:
             return None
-        if isinstance(contents, list) or contents.type != "file" or contents.size > self._max_bytes:
-            raise UnreadableHistoryError(f"is longer than {self._max_bytes:,} bytes, or no file")
+        if isinstance(contents, list) or contents.type != "file" or contents.size > max_bytes:
+            raise _too_long(max_bytes)
         return decoded(self._repository, contents)
 
     def _head(self) -> str | None:
-        return found_or(
-            lambda: self._repository.get_git_ref(f"heads/{self._branch}").object.sha, None
+        return found_or(lambda: self._repository.get_git_ref(f"heads/{self.name}").object.sha, None)
+
+
+class BranchStateStore:
+    """The state of one target, in a file of a separate branch."""
+
+    def __init__(self, branch: StateBranch, *, path: str, title: str, max_bytes: int) -> None:
+        self._branch = branch
+        self.path = path
+        self.title = title
+        """The first line of the commits that change the file."""
+        self.max_bytes = max_bytes
+
+    @property
+    def name(self) -> str:
+        """The file and its branch."""
+        return f"{self.path} on the branch {self._branch.name}"
+
+    def read(self) -> bytes | None:
+        """Returns the file in the newest commit that counts; None without one."""
+        with translate_github_errors(f"reading the branch {self._branch.name}"):
+            return self._branch.read(self.path, self.max_bytes)
+
+    def update(self, change: StateUpdate) -> None:
+        """Creates one commit on the head and moves the branch to it; repeats if the branch moved in
+        between.
+        """
+        for number in range(_MAX_TRIES):
+            with translate_github_errors(f"writing the branch {self._branch.name}"):
+                if self._branch.try_update(self, change):
+                    return
+            self._branch.pause(number)
+        raise PullRequestError(
+            f"Others moved the branch {self._branch.name!r} {_MAX_TRIES} times meanwhile: run"
+            " again."
         )
+
+
+def _too_long(max_bytes: int) -> UnreadableHistoryError:
+    return UnreadableHistoryError(f"is longer than {max_bytes:,} bytes, or no file")
 
 
 def _is_signed(commit: GitCommit) -> bool:

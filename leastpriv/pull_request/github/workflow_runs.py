@@ -78,8 +78,10 @@ class WorkflowRuns:
         self._base = base
         self._reviewed_refs = reviewed_refs
         # Each is requested once.
-        self._commit_at, self._contains = cache(branches.commit_at), cache(branches.contains)
+        self._commit_at = cache(branches.commit_at)
+        self._contains = cache(branches.contains)
         self._is_protected = cache(branches.is_protected)
+        self._workflow_run = cache(self._read_workflow_run)
         self._pull_request_target_runs = cache(self._read_pull_request_target_runs)
 
     def origin_by_login(self, run: Run) -> RunOrigin | None:
@@ -170,7 +172,7 @@ class WorkflowRuns:
     def _read_pull_request_target_runs(self) -> tuple[tuple[datetime, datetime], ...]:
         """Returns start and end of the newest runs of `pull_request_target`.
 
-        None where the token may not read them: what GitHub does not tell lowers no origin.
+        None where the token may not read them: what GitHub does not say lowers no origin.
         """
         from github import GithubException
 
@@ -191,7 +193,7 @@ class WorkflowRuns:
         is_named = login.repository.lower() == own.full_name.lower()
         return is_named and (not login.ids or login.ids == (f"@{own.owner.id}", f"@{own.id}"))
 
-    def _workflow_run(self, number: int) -> WorkflowRun | RunOrigin:
+    def _read_workflow_run(self, number: int) -> WorkflowRun | RunOrigin:
         from github import GithubException
 
         with translate_github_errors(f"reading the workflow run {number}"):

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
     not is_there(), reason="the lab's environment is not there: make lab"
 )
 
+# The same promise on every run of the suite, by the quickest tool.
 QUICK = (deploys.CLOUDFORMATION,)
 SLOW = (
     deploys.SCRIPT,

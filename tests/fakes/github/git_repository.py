@@ -318,6 +318,12 @@ class GitRepository:
         pairs = zip(fields[::2], counts, strict=False)
         return [self._change(old, new, raw, numbers) for raw, numbers in pairs]
 
+    def renames(self, old: str, new: str) -> dict[str, str]:
+        """New path -> earlier path of the files that moved between two trees or commits."""
+        flags = ["-r", "-z", "-M", "--diff-filter=R", "--name-status"]
+        fields = self.constant("diff-tree", *flags, old, new).split("\0")
+        return dict(zip(fields[2::3], fields[1::3], strict=False))
+
     def _change(self, old: str, new: str, raw: str, numbers: Sequence[str]) -> FileChange:
         added, deleted, path = numbers
         _, _, before, after, letter = raw.removeprefix(":").split(" ")

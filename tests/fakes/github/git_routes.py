@@ -193,9 +193,24 @@ def get_commit(call: Call) -> Answer:
         {
             **call.bodies.commit(commit),
             "stats": {"additions": added, "deletions": deleted, "total": added + deleted},
-            "files": [call.bodies.file_change(one, commit.sha) for one in changes],
+            "files": _files(call, commit),
         }
     )
+
+
+def _files(call: Call, commit: Commit) -> list[Body]:
+    """The files of a commit; a moved one is one entry with its earlier name."""
+    git, pair = call.world.git, _with_parent(call, commit)
+    moved = git.renames(*pair)
+    shown = []
+    for change in git.changes(*pair):
+        if change.path in moved.values():
+            continue
+        body = call.bodies.file_change(change, commit.sha)
+        if change.path in moved:
+            body |= {"status": "renamed", "previous_filename": moved[change.path]}
+        shown.append(body)
+    return shown
 
 
 def _commit_or_422(call: Call, revision: str) -> Commit:

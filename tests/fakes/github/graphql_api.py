@@ -25,6 +25,7 @@ from graphql import (
 from tests.fakes.github import branches
 from tests.fakes.github.bodies import Bodies, node_id
 from tests.fakes.github.git_repository import NO_OID
+from tests.fakes.github.graphql_reads import Reads
 from tests.fakes.github.records import Issue, PullRequest, Token
 from tests.fakes.github.repository_routes import INTEGRATION_REFUSED
 from tests.fakes.github.world import ApiError, World
@@ -160,23 +161,47 @@ class Resolvers:
             "name": world.name,
             "nameWithOwner": world.full_name,
             "ref": lambda _info, **given: self._ref(given["qualifiedName"]),
+            "object": lambda _info, **given: self._object(given),
             "pullRequest": lambda _info, number: self._pull_or_error(number),
+            "pullRequests": lambda _info, **given: self._pulls(given),
         }
+
+    @property
+    def _reads(self) -> Reads:
+        return Reads(self.world, self.bodies)
+
+    def _object(self, given: Input) -> Input | None:
+        self._check_reading("contents")
+        return self._reads.object(given.get("oid") or given["expression"])
+
+    def _pulls(self, given: Input) -> Input:
+        self._check_reading("pull_requests")
+        return self._reads.pull_requests(given)
+
+    def _check_reading(self, needs: str) -> None:
+        granted = self.token.permissions
+        if granted is not None and needs not in granted:
+            raise RefusedError("FORBIDDEN", INTEGRATION_REFUSED)
 
     def _ref(self, name: str) -> Input | None:
         full = name if name.startswith("refs/") else f"refs/heads/{name}"
         sha = self.world.git.resolve(full)
         short = full.removeprefix("refs/heads/")
         return (
-            {"id": node_id("REF", full), "name": short, "target": self._commit(sha)}
+            {
+                "id": node_id("REF", full),
+                "name": short,
+                "target": self._commit(sha),
+                "compare": lambda _info, **given: self._reads.compare(
+                    short, given["headRef"].removeprefix("refs/heads/")
+                ),
+            }
             if sha
             else None
         )
 
     def _commit(self, sha: str) -> Input:
-        headline = self.world.git.commit(sha).message.partition("\n")[0]
-        page = self.bodies.page(f"/commit/{sha}")
-        return {"__typename": "Commit", "oid": sha, "messageHeadline": headline, "url": page}
+        return self._reads.commit(self.world.git.commit(sha))
 
     def _pull_or_error(self, number: int) -> Input:
         try:
@@ -186,14 +211,7 @@ class Resolvers:
             raise RefusedError("NOT_FOUND", what) from error
 
     def _pull(self, issue: Issue, pull: PullRequest) -> Input:
-        return {
-            "id": node_id("PR", issue.number),
-            "number": issue.number,
-            "isDraft": pull.draft,
-            "state": "MERGED" if pull.merged_at else issue.state.upper(),
-            "title": issue.title,
-            "url": self.bodies.page(f"/pull/{issue.number}"),
-        }
+        return self._reads.pull(issue, pull)
 
     def _set_draft(self, given: Input, draft: bool) -> Input:
         for issue, pull in self.world.pulls():

@@ -14,7 +14,7 @@ from github import InputGitAuthor, InputGitTreeElement
 
 from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection, RequestDeadline
-from leastpriv.pull_request.github.state_branch import BranchStateStore
+from leastpriv.pull_request.github.state_branch import BranchStateStore, StateBranch
 from leastpriv.pull_request.models import FolderStateStore, StateUpdate
 from tests.fakes.github import FakeGitHub
 
@@ -45,13 +45,8 @@ def store(
         web_url=web,
         deadline=RequestDeadline(lambda _: None),
     )
-    return BranchStateStore(
-        connection,
-        branch=BRANCH,
-        path=path,
-        title="Remember what ci-deploy used",
-        max_bytes=max_bytes,
-    )
+    branch = StateBranch(connection, BRANCH)
+    return branch.store(path, "Remember what ci-deploy used", max_bytes)
 
 
 def adding(name: str) -> StateUpdate:

@@ -1,0 +1,169 @@
+"""Resolves what the attributes of a Terraform plan refer to: through outputs and variables of
+modules, `for_each`, and blocks.
+
+A plan has the references of each expression, and no values of locals: what a local holds is not
+known. The format is HashiCorp's (https://developer.hashicorp.com/terraform/internals/json-format,
+read 2026-11-27).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from leastpriv.budget import Budget
+from leastpriv.declared.models import UNKNOWN, Reference
+
+_NAMED = re.compile(r"((?:aws|awscc)_\w+\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?")
+_OUTPUT = re.compile(r"module\.([\w-]+)(?:\[[^\]]*\])?\.([\w-]+)(?:\.(?:.*\.)?(\w+))?")
+_VARIABLE = re.compile(r"var\.([\w-]+)(?:\.(?:.*\.)?(\w+))?")
+_EACH = re.compile(r"each\.(?:value|key)(?:\.(?:.*\.)?(\w+))?")
+_INDEX = re.compile(r"\[[^\]]*\]")
+_HOLDS_ROLE = re.compile("role|profile")
+_LISTS_ROLES = 8
+"""The most roles of which an expression may choose one."""
+
+
+class ConfiguredResource(Struct, frozen=True):
+    """The configuration of a resource."""
+
+    attributes: Mapping[str, object]
+    """What each refers to, else UNKNOWN; mappings and lists for blocks."""
+    provider: str
+    """Key of the configuration of its provider."""
+
+
+class _Module(Struct, frozen=True):
+    """A module of the configuration."""
+
+    path: str
+    """`module.vpc.`; empty for the root."""
+    body: Mapping[str, Any]
+    call: Mapping[str, Any]
+    """The block that calls it; empty for the root."""
+    outer: _Module | None
+
+    def child(self, name: str) -> _Module | None:
+        """Returns the module that a block of this one calls."""
+        call = self.body.get("module_calls", {}).get(name)
+        if not isinstance(call, Mapping):
+            return None
+        return _Module(f"{self.path}module.{name}.", call.get("module", {}), call, self)
+
+
+class _Scope(Struct, frozen=True):
+    """Where an expression is."""
+
+    module: _Module
+    for_each: object = None
+    """The expression of the `for_each` around it."""
+
+
+def configured_resources(
+    plan: Mapping[str, Any], budget: Budget
+) -> Iterator[tuple[str, ConfiguredResource]]:
+    """Yields the address of each resource, without an index, and its configuration."""
+    root = _Module("", plan.get("configuration", {}).get("root_module", {}), {}, None)
+    pending = [root]
+    while pending:
+        module = pending.pop()
+        for each in module.body.get("resources", ()):
+            budget.spend()
+            scope = _Scope(module, each.get("for_each_expression"))
+            attributes = {
+                name: _configured(name, expression, scope, budget)
+                for name, expression in each.get("expressions", {}).items()
+            }
+            address = f"{module.path}{each.get('address', '')}"
+            yield address, ConfiguredResource(attributes, str(each.get("provider_config_key")))
+        children = (module.child(name) for name in module.body.get("module_calls", {}))
+        pending.extend(each for each in children if each)
+
+
+def _configured(name: str, expression: object, scope: _Scope, budget: Budget) -> object:
+    """What an attribute refers to; a list where it may be one of several roles."""
+    budget.spend()
+    if isinstance(expression, list):
+        return [_configured(name, each, scope, budget) for each in expression]
+    is_block = isinstance(expression, Mapping) and not (
+        {"references", "constant_value"} & set(expression)
+    )
+    if is_block and isinstance(expression, Mapping):
+        return {
+            inner: _configured(inner, each, scope, budget) for inner, each in expression.items()
+        }
+    found = _resolved(expression, scope, budget)
+    if len(found) == 1:
+        return found[0]
+    if _HOLDS_ROLE.search(name) and 1 < len(found) <= _LISTS_ROLES:
+        return list(found)
+    return UNKNOWN
+
+
+def _resolved(expression: object, scope: _Scope, budget: Budget) -> tuple[Reference, ...]:
+    """The resources that an expression refers to, each once, with the longest attribute."""
+    found: dict[str, Reference] = {}
+    pending = [(name, scope, "") for name in _longest(expression)]
+    followed: set[tuple[str, str]] = set()
+    while pending:
+        budget.spend()
+        name, around, attribute = pending.pop(0)
+        if (around.module.path, name) in followed:
+            continue
+        followed.add((around.module.path, name))
+        named = _NAMED.match(name)
+        if named:
+            reference = Reference(around.module.path + named[1], named[2] or attribute)
+            key = _INDEX.sub("", reference.address)
+            other = found.get(key)
+            if other is None or len(reference.address) > len(other.address):
+                found[key] = reference
+            continue
+        pending.extend(_behind(name, around, attribute))
+    return tuple(found.values())
+
+
+def _behind(name: str, scope: _Scope, attribute: str) -> Iterator[tuple[str, _Scope, str]]:
+    """What an output, a variable or a `for_each` refers to, with the scope of its expression."""
+    module = scope.module
+    output, variable, each = _OUTPUT.match(name), _VARIABLE.match(name), _EACH.match(name)
+    expression: object = None
+    inner: _Scope | None = None
+    last: str | None = None
+    if output:
+        child = module.child(output[1])
+        expression = child.body.get("outputs", {}).get(output[2], {}) if child else None
+        inner, last = _Scope(child) if child else None, output[3]
+    elif variable and module.outer:
+        expression = module.call.get("expressions", {}).get(variable[1])
+        inner = _Scope(module.outer, module.call.get("for_each_expression"))
+        last = variable[2]
+    elif each:
+        expression, inner, last = scope.for_each, _Scope(module), each[1]
+    if inner:
+        for following in _longest(expression):
+            yield following, inner, last or attribute
+
+
+def _longest(expression: object) -> tuple[str, ...]:
+    """The references of an expression without their beginnings: `aws_sqs_queue.q.arn` comes with
+    `aws_sqs_queue.q`.
+    """
+    names: list[str] = []
+    pending = [expression]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, Mapping):
+            names.extend(name for name in each.get("references", ()) if isinstance(name, str))
+            pending.extend(value for key, value in each.items() if key != "references")
+        elif isinstance(each, list):
+            pending.extend(each)
+    distinct = list(dict.fromkeys(names))
+    return tuple(
+        name
+        for name in distinct
+        if not any(other.startswith((f"{name}.", f"{name}[")) for other in distinct)
+    )

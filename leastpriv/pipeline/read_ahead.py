@@ -1,0 +1,52 @@
+"""Reads what a run needs of the repositories of its targets, for all targets together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pipeline.context import Target
+from leastpriv.policy.size import numbered_file
+from leastpriv.policy.source import Location
+from leastpriv.pull_request.models import TargetFiles
+
+if TYPE_CHECKING:
+    from leastpriv.pull_request.github.repository import GitHubRepository
+
+
+def read_ahead(targets: Sequence[Target]) -> None:
+    """Reads branches, pull requests and files of all targets on GitHub.
+
+    What cannot be read so is read when it is needed, and fails there.
+    """
+    github = _github(targets)
+    if github is None:
+        return
+    base = targets[0].settings.base
+    by_branch: dict[str, TargetFiles] = {}
+    for target in targets:
+        for branch in target.branches:
+            known = by_branch.get(branch, TargetFiles(branch))
+            by_branch[branch] = known.with_files(target.policy_path, _other_files(target))
+    try:
+        github.read_ahead(base, tuple(by_branch.values()))
+    except PullRequestError:
+        return
+
+
+def _github(targets: Sequence[Target]) -> GitHubRepository | None:
+    for target in targets:
+        if target.repository and target.repository.github:
+            return target.repository.github
+    return None
+
+
+def _other_files(target: Target) -> tuple[str, ...]:
+    """Returns the further files that a run may read or write beside the policy file."""
+    settings = target.settings
+    named = [*settings.attached_files, settings.trust_policy, settings.boundary_file]
+    paths = [Location.of(name).path for name in named if name]
+    if not target.pointer:
+        paths.append(numbered_file(target.policy_path, 2))
+    return tuple(dict.fromkeys(paths))

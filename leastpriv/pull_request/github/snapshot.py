@@ -1,0 +1,266 @@
+"""Reads branches, pull requests and files of many targets of a repository with few requests.
+
+A run asks GitHub for the present state of all its targets once, by GraphQL. What is to be written
+is judged by fresh requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pull_request.github.client import Connection, translate_github_errors
+from leastpriv.pull_request.github.listed import (
+    PULL_REQUEST_FIELDS,
+    ListedPullRequest,
+    from_graphql,
+)
+from leastpriv.pull_request.models import TargetFiles
+
+_Item = TypeVar("_Item")
+_BRANCHES = 12
+"""Branches in one request: their pull requests may have ten bodies of 64 kB each."""
+_MAX_PULLS = 10
+"""Pull requests of a branch; those of a branch with more are listed one branch at a time."""
+_FILE_MODES = (0o100644, 0o100755)
+_FILES = 100
+"""Files in one request."""
+
+
+class BranchHead(Struct, frozen=True):
+    """The commit at the head of a branch."""
+
+    sha: str
+    message: str
+    parents: tuple[str, ...]
+    changed_files: int | None
+    """Number of files that differ from the first parent; None: GitHub does not know it."""
+    ahead_by: int = 0
+    """Number of commits that the base lacks."""
+
+
+class Snapshot(Struct, frozen=True):
+    """The state of some branches and files at one time."""
+
+    base_sha: str = ""
+    heads: Mapping[str, BranchHead | None] = field(default_factory=dict)
+    """By name of the branch; None: there is no such branch."""
+    pulls: Mapping[str, tuple[ListedPullRequest, ...]] = field(default_factory=dict)
+    """By name of the branch, the latest changed first."""
+    files: Mapping[tuple[str, str], bytes | None] = field(default_factory=dict)
+    """By commit and path; None: the commit lacks the file."""
+    changed: Mapping[tuple[str, str], datetime | None] = field(default_factory=dict)
+    """By commit and path: time of the last change."""
+
+
+class _Reader:
+    """Reads the parts of a snapshot."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.files: dict[tuple[str, str], bytes | None] = {}
+        self.changed: dict[tuple[str, str], datetime | None] = {}
+        self.pulls: dict[str, tuple[ListedPullRequest, ...]] = {}
+        self.heads: dict[str, BranchHead | None] = {}
+
+    def read(self, base: str, base_sha: str, targets: Sequence[TargetFiles]) -> None:
+        """Reads all parts for some targets."""
+        for branches in _batches([target.branch for target in targets], _BRANCHES):
+            self.read_branches(branches)
+        existing = [target.branch for target in targets if self.heads[target.branch]]
+        for branches in _batches(existing, 4 * _BRANCHES):
+            self.read_distances(base, branches)
+        for names in _batches(_file_names(targets, base_sha, self.heads), _FILES):
+            self.read_files(names)
+        policies = [path for target in targets for path in target.policies]
+        for paths in _batches(policies, 2 * _BRANCHES):
+            self.read_changes(base_sha, paths)
+
+    def read_branches(self, branches: Sequence[str]) -> None:
+        """Reads heads and pull requests of some branches."""
+        parts = ["id"]
+        for number, branch in enumerate(branches):
+            parts.append(
+                f"p{number}: pullRequests(headRefName: {_literal(branch)}, first: {_MAX_PULLS},"
+                " orderBy: {field: UPDATED_AT, direction: DESC}) { totalCount nodes { ...pull } }"
+            )
+            parts.append(
+                f"r{number}: object(expression: {_literal(f'refs/heads/{branch}')})"
+                " { ... on Commit { oid message changedFilesIfAvailable"
+                " parents(first: 2) { nodes { oid } } } }"
+            )
+        found = self._ask(parts, PULL_REQUEST_FIELDS)
+        for number, branch in enumerate(branches):
+            self.heads[branch] = _head(found[f"r{number}"])
+            listed = found[f"p{number}"]
+            if listed["totalCount"] <= _MAX_PULLS:
+                self.pulls[branch] = tuple(
+                    from_graphql(node, found["id"]) for node in listed["nodes"]
+                )
+
+    def read_distances(self, base: str, branches: Sequence[str]) -> None:
+        """Reads by how many commits existing branches are ahead of the base."""
+        compared = " ".join(
+            f"c{number}: compare(headRef: {_literal(branch)}) {{ aheadBy }}"
+            for number, branch in enumerate(branches)
+        )
+        name = _literal(f"refs/heads/{base}")
+        found = self._ask([f"ref(qualifiedName: {name}) {{ {compared} }}"])
+        for number, branch in enumerate(branches):
+            comparison = (found["ref"] or {}).get(f"c{number}")
+            head = self.heads[branch]
+            if comparison is None or head is None:
+                self.heads.pop(branch)
+                continue
+            self.heads[branch] = replace(head, ahead_by=comparison["aheadBy"])
+
+    def read_files(self, names: Sequence[tuple[str, str]]) -> None:
+        """Reads files, each named by commit and path."""
+        commits = tuple(dict.fromkeys(sha for sha, _ in names))
+        parts = []
+        for place, commit in enumerate(commits):
+            entries = " ".join(
+                f"f{number}: file(path: {_literal(path)}) {{ mode object {{ ... on Blob {{ oid"
+                " isTruncated text } } }"
+                for number, (sha, path) in enumerate(names)
+                if sha == commit
+            )
+            parts.append(
+                f"c{place}: object(expression: {_literal(commit)})"
+                f" {{ ... on Commit {{ {entries} }} }}"
+            )
+        found = self._ask(parts)
+        for number, name in enumerate(names):
+            entry = found[f"c{commits.index(name[0])}"][f"f{number}"]
+            if entry is None:
+                self.files[name] = None
+                continue
+            content = _content(entry)
+            if content is not None:
+                self.files[name] = content
+
+    def read_changes(self, commit: str, paths: Sequence[str]) -> None:
+        """Reads when files were last changed, as of a commit."""
+        histories = " ".join(
+            f"h{number}: history(first: 1, path: {_literal(path)}) {{ nodes {{ committedDate"
+            " associatedPullRequests(first: 10) { nodes { mergedAt } } } }"
+            for number, path in enumerate(paths)
+        )
+        name = _literal(commit)
+        found = self._ask([f"object(expression: {name}) {{ ... on Commit {{ {histories} }} }}"])
+        for number, path in enumerate(paths):
+            nodes = found["object"][f"h{number}"]["nodes"]
+            self.changed[commit, path] = _changed(nodes[0]) if nodes else None
+
+    def _ask(self, parts: Sequence[str], fragments: str = "") -> Any:
+        """Sends one query for fields of the repository; returns them."""
+        owner, _, name = self._connection.repository.full_name.partition("/")
+        query = (
+            f"query {{ repository(owner: {_literal(owner)}, name: {_literal(name)})"
+            f" {{ {' '.join(parts)} }} }}{fragments}"
+        )
+        _, answer = self._connection.repository.requester.graphql_query(query, {})
+        return answer["data"]["repository"]
+
+
+def _literal(text: str) -> str:
+    """Returns a string of GraphQL, whose escapes are those of JSON (spec.graphql.org, "String
+    Value").
+    """
+    return json.dumps(text, ensure_ascii=False)
+
+
+def read_snapshot(
+    connection: Connection, base: str, base_sha: str, targets: Sequence[TargetFiles]
+) -> Snapshot:
+    """Returns the state of the branches and files of some targets; an empty one where GitHub does
+    not answer such a request: each part is then read when it is needed.
+    """
+    reader = _Reader(connection)
+    try:
+        with translate_github_errors("reading branches and pull requests together"):
+            reader.read(base, base_sha, targets)
+    except (PullRequestError, KeyError, TypeError):
+        return Snapshot()
+    return Snapshot(
+        base_sha=base_sha,
+        heads=reader.heads,
+        pulls=reader.pulls,
+        files=reader.files,
+        changed=reader.changed,
+    )
+
+
+def read_texts(
+    connection: Connection, commit: str, paths: Sequence[str]
+) -> Mapping[str, bytes | None]:
+    """Returns files of a commit by path, None for one that the commit lacks; without those that
+    GitHub does not give in such an answer.
+    """
+    reader = _Reader(connection)
+    try:
+        with translate_github_errors("reading files together"):
+            for names in _batches([(commit, path) for path in paths], _FILES):
+                reader.read_files(names)
+    except (PullRequestError, KeyError, TypeError):
+        return {}
+    return {path: content for (_, path), content in reader.files.items()}
+
+
+def _file_names(
+    targets: Sequence[TargetFiles], base_sha: str, heads: Mapping[str, BranchHead | None]
+) -> list[tuple[str, str]]:
+    """Returns the files on the base, on the branches and before the commits of the branches."""
+    names: dict[tuple[str, str], None] = {}
+    for target in targets:
+        head = heads.get(target.branch)
+        commits = [base_sha, *([head.sha, *head.parents[:1]] if head else [])]
+        for commit in commits:
+            for path in target.paths:
+                names[commit, path] = None
+    return list(names)
+
+
+def _batches(items: Sequence[_Item], size: int) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _head(node: Mapping[str, Any] | None) -> BranchHead | None:
+    if node is None:
+        return None
+    return BranchHead(
+        sha=node["oid"],
+        message=node["message"],
+        parents=tuple(parent["oid"] for parent in node["parents"]["nodes"]),
+        changed_files=node["changedFilesIfAvailable"],
+    )
+
+
+def _content(entry: Mapping[str, Any]) -> bytes | None:
+    """Returns the content of a regular file; None if the answer does not have all of it, as for a
+    binary file, or if it is a link or folder.
+    """
+    blob = entry["object"]
+    if entry["mode"] not in _FILE_MODES or blob["isTruncated"] or blob["text"] is None:
+        return None
+    content = str(blob["text"]).encode()
+    # The text of a file in another encoding than UTF-8 is not its content.
+    name = hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False)
+    return content if name.hexdigest() == blob["oid"] else None
+
+
+def _changed(node: Mapping[str, Any]) -> datetime:
+    """Returns the time of a commit, or of the merge that brought it."""
+    pulls = node["associatedPullRequests"]["nodes"]
+    times = [node["committedDate"], *(pull["mergedAt"] for pull in pulls if pull["mergedAt"])]
+    return max(map(datetime.fromisoformat, times))

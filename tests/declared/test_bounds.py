@@ -1,0 +1,151 @@
+"""The promise of bounded work: no template hangs a run or takes its memory, and what is too large is
+a state.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from leastpriv.declared.declarations import read_stack
+from leastpriv.declared.models import Declaration, Place
+from leastpriv.declared.resource_needs import needs_of
+from leastpriv.errors import TooLargeError
+
+PLACE = Place("aws", "111122223333", "eu-west-1")
+MOST_SECONDS = 20
+
+
+def read(template: dict[str, Any] | str, **others: str) -> Declaration:
+    """Reads a template and derives its needs, in time."""
+    texts = {"t.yaml": template if isinstance(template, str) else json.dumps(template), **others}
+    start = time.process_time()
+    found = read_stack(
+        "shop=t.yaml", lambda path: texts[path].encode() if path in texts else None, PLACE
+    )
+    with suppress(TooLargeError):
+        needs_of(found, PLACE)
+    assert time.process_time() - start < MOST_SECONDS
+    return found
+
+
+def queue(name: object) -> dict[str, Any]:
+    return {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}
+
+
+def test_a_chain_of_names_that_doubles_is_short_of_no_memory() -> None:
+    resources = {"R0": queue("a")}
+    for number in range(1, 60):
+        resources[f"R{number}"] = queue({"Fn::Sub": f"${{R{number - 1}.QueueName}}" * 2})
+    found = read({"Resources": resources})
+    assert all(len(each.name) < 10_000 for each in found.resources)
+    assert len(found.resources) == 60
+
+
+def test_a_long_chain_of_names_is_no_error() -> None:
+    resources = {"R0": queue("a")}
+    for number in range(1, 600):
+        resources[f"R{number}"] = queue({"Fn::Sub": f"${{R{number - 1}.QueueName}}-x"})
+    assert len(read({"Resources": resources}).resources) == 600
+
+
+def test_stacks_that_name_themselves_are_refused_with_their_path() -> None:
+    nested = "Resources:\n" + "".join(
+        f"  {name}: {{Type: AWS::CloudFormation::Stack, Properties: {{TemplateURL: %s}}}}\n"
+        for name in ("One", "Two")
+    )
+    found = read(nested % ("a.yaml", "a.yaml"), **{"a.yaml": nested % ("t.yaml", "a.yaml")})
+    assert "t.yaml -> a.yaml -> t.yaml is a cycle of nested stacks" in found.unknown.values()
+    assert "a.yaml -> a.yaml is a cycle of nested stacks" in found.unknown.values()
+
+
+def test_stacks_that_double_at_each_level_are_too_large() -> None:
+    files = {}
+    for level in range(1, 30):
+        files[f"{level}.yaml"] = "Resources:\n" + "".join(
+            f"  {name}: {{Type: AWS::CloudFormation::Stack, Properties:"
+            f" {{TemplateURL: {level + 1}.yaml}}}}\n"
+            for name in ("One", "Two")
+        )
+    found = read(files["1.yaml"], **files)
+    assert found.resources == ()
+    assert "not known: too large" in found.unknown["t.yaml"]
+
+
+def test_loops_that_multiply_are_too_large() -> None:
+    body: Any = {"${A}${B}${C}": queue("${A}")}
+    items = [str(number) for number in range(300)]
+    for name in ("C", "B", "A"):
+        body = {f"Fn::ForEach::{name}": [name, items, body]}
+    found = read({"Transform": "AWS::LanguageExtensions", "Resources": body})
+    assert "not known: too large" in found.unknown["t.yaml"]
+
+
+def test_two_resources_that_refer_to_each_other_have_arns() -> None:
+    found = read(
+        {
+            "Resources": {
+                "A": {
+                    "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+                    "Properties": {"Subnets": [{"Ref": "B"}]},
+                },
+                "B": {
+                    "Type": "AWS::ElasticLoadBalancingV2::LoadBalancer",
+                    "Properties": {"Subnets": [{"Ref": "A"}]},
+                },
+            }
+        }
+    )
+    assert any(
+        need.permission.action == "elasticloadbalancing:CreateLoadBalancer"
+        for need in needs_of(found, PLACE)
+    )
+
+
+@pytest.mark.parametrize(
+    "kind", ["AWS::EC2::LaunchTemplate", "AWS::Lambda::Alias", "AWS::Events::Rule"]
+)
+def test_resources_that_name_themselves_or_each_other_end(kind: str) -> None:
+    values: dict[str, Any] = {"FunctionName": {"Ref": "A"}, "Source": {"Ref": "B"}}
+    values |= {
+        "Other": {"Fn::GetAtt": ["A", "Arn"]},
+        "LaunchTemplateData": {"Source": {"Ref": "A"}},
+    }
+    every = {name: {"Type": kind, "Properties": values} for name in ("A", "B", "C")}
+    assert len(read({"Resources": every}).resources) == 3
+
+
+def test_references_that_double_at_each_level_end() -> None:
+    resources: dict[str, Any] = {}
+    for number in range(400):
+        target = {"Fn::GetAtt": [f"R{number + 1}", "Arn"]}
+        resources[f"R{number}"] = {
+            "Type": "AWS::Lambda::Alias",
+            "Properties": {"FunctionName": target, "Name": "live", "Description": target},
+        }
+    assert len(read({"Resources": resources}).resources) == 400
+
+
+def test_a_condition_for_each_value_has_few_variants() -> None:
+    conditions = {
+        f"C{number}": {"Fn::Equals": [{"Ref": f"P{number}"}, "x"]} for number in range(40)
+    }
+    tags = [
+        {"Fn::If": [name, {"Key": name, "Value": "a"}, {"Key": name, "Value": "b"}]}
+        for name in conditions
+    ]
+    many = {f"Q{number}": queue("a") for number in range(100)}
+    for each in many.values():
+        each["Properties"]["Tags"] = tags
+    found = read({"Conditions": conditions, "Resources": many})
+    assert len(found.resources) <= 16 * 100
+
+
+def test_too_many_resources_are_a_state() -> None:
+    every = {f"Q{number}": {"Type": "AWS::SQS::Queue"} for number in range(20_000)}
+    found = read({"Resources": every})
+    assert "not known: too large" in found.unknown["t.yaml"]

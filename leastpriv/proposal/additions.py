@@ -15,13 +15,14 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
     ObservedResource,
     Pattern,
     least_literal,
     patterns_of,
 )
-from leastpriv.permissions.names.app_names import AppNames
+from leastpriv.permissions.names.app_names import AppNames, destroys
 from leastpriv.permissions.patterns import (
     has_variable,
     has_wildcard,
@@ -29,8 +30,8 @@ from leastpriv.permissions.patterns import (
     resource_overlaps,
     without_covered,
 )
-from leastpriv.permissions.resource_types import fits, widest
-from leastpriv.permissions.volatility import WildcardPart
+from leastpriv.permissions.resource_types import fits, types_of_arn, widest
+from leastpriv.permissions.volatility import WildcardPart, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held_addition
@@ -346,6 +347,37 @@ def _change(
         security=security,
         patterns=patterns,
     )
+
+
+def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list[Change]]:
+    """Splits off deletions of state on every id of a type: what is written, and what is offered.
+
+    An id carries no copy. Written are the ids that runs destroyed, and what a condition bounds.
+    """
+    written: list[Change] = []
+    offered: list[Change] = []
+    for change in changes:
+        wide = tuple(each for each in change.resources if _is_all_state_of_a_type(each))
+        if not wide or change.conditions or not destroys(change.action):
+            written.append(change)
+            continue
+        offered.append(replace(change, resources=wide))
+        ids = {name for each in change.patterns if each.pattern in wide for name in each.covers}
+        exact = sorted(each for each in ids if not has_wildcard(each))
+        left = [each for each in change.resources if each not in wide]
+        patterns = tuple(each for each in change.patterns if each.pattern in left)
+        if left or exact:
+            resources = tuple(dict.fromkeys((*left, *exact)))
+            written.append(replace(change, resources=resources, patterns=patterns))
+    return written, offered
+
+
+def _is_all_state_of_a_type(resource: str) -> bool:
+    if not resource.endswith("/*"):
+        return False
+    service = service_of(resource)
+    stateful = {row["type"] for row in table("stateful_ids") if row["service"] == service}
+    return not stateful.isdisjoint(types_of_arn(service, resource))
 
 
 def without_denied(

@@ -25,7 +25,7 @@ from leastpriv.proposal.addition_rules import (
     denied_in_part,
     held_addition,
 )
-from leastpriv.proposal.additions import additions, without_denied
+from leastpriv.proposal.additions import additions, without_denied, without_unnamed_state
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
@@ -95,6 +95,7 @@ def propose(
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
         return _first_draft(added, held_back_additions, context, inputs, names)
+    added, offered = _state_offered(added, options)
     context = guard_context(evidence, options, difference.missing, history, policies=policies)
     if inputs.confidence:
         context = replace(context, confidence=inputs.confidence)
@@ -130,6 +131,7 @@ def propose(
         held_back_additions=tuple(held_back_additions),
         held_back_restrictions=tuple(held_back_restrictions),
         packed=packed,
+        offered=tuple(offered),
         notes=_notes(changes, names),
         to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
@@ -164,6 +166,8 @@ def _first_draft(
             else:
                 offered = tuple(life_cycle.offered)
             added = [*added, *without_denied(further, names, inputs.attached)]
+        added, of_ids = _state_offered(added, options)
+        offered = (*of_ids, *offered)
         judged = judged_needs(
             evidence.aws_findings.declared.needs,
             inputs.attached,
@@ -192,6 +196,13 @@ def _first_draft(
         notes=_notes(added, names),
         declared=judged,
     )
+
+
+def _state_offered(added: Sequence[Change], options: Options) -> tuple[list[Change], list[Change]]:
+    """The additions, and the deletions of state by any id, which are offered only."""
+    if options.lifecycle is Lifecycle.ALL:
+        return [*added], []
+    return without_unnamed_state(added)
 
 
 def _notes(changes: Sequence[Change], names: AppNames) -> tuple[str, ...]:

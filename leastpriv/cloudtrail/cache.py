@@ -108,7 +108,7 @@ class ObjectCache:
             found = self._database.execute(
                 "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
             ).fetchone()
-            return _result(_decode(zlib.decompress(found[0]))) if found else None
+            return _result(_decode(_unpacked(found[0]))) if found else None
         except Exception:  # another program may have written it, in any shape
             return None
 
@@ -153,6 +153,19 @@ class ObjectCache:
             # Not a database, a damaged one or one of another schema: start with an empty one.
             self._path.unlink()
             return _connected(self._path)
+
+
+_MOST_CONTENT = 64 * 1024 * 1024
+"""Bytes of the largest result that is read; in place of a larger one, the file is read again."""
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Decompresses a row; raises ValueError for more than any file's result."""
+    stream = zlib.decompressobj()
+    plain = stream.decompress(content, _MOST_CONTENT)
+    if stream.unconsumed_tail:
+        raise ValueError("the row is larger than any result")
+    return plain
 
 
 def _database_errors() -> tuple[type[Exception], type[Exception]]:

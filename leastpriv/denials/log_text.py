@@ -29,9 +29,10 @@ return.
 _LINE_END = re.compile(r"([\n\v])")
 BLANKS = re.compile(r"[ \n\v]+")
 
-# Colours, even where a copy lacks the escape character; titles and links (ECMA-48, OSC 8).
+# Colours, even where a copy lacks the escape character; titles and links of one line (ECMA-48, OSC
+# 8).
 _COLOUR = re.compile(
-    r"\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}["
+    r"\x1b\][^\x07\x1b\n\v]{0,2000}(?:\x07|\x1b\\)|\x1b?\[[0-9;]{0,16}m|\x1b\[[0-?]{0,16}["
     r" -/]{0,4}[@-~]"
 )
 _ESCAPED = re.compile(

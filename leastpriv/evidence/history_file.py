@@ -184,7 +184,7 @@ class _Reader:
         for name, value in given:
             try:
                 row = convert(value, kind)
-            except (ValidationError, OverflowError):
+            except (ValidationError, OverflowError, UnicodeError):
                 self.left_out += 1
                 continue
             times = [each for each in structs.astuple(row) if isinstance(each, date)]

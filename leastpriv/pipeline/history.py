@@ -208,7 +208,9 @@ def target_history(
         "what people said in comments",
     )
     opened = requests.get(
-        lambda: host.pull_requests.opened(settings.branch, settings.base), None, "what is open"
+        lambda: host.pull_requests.opened(settings.branch, settings.base),
+        None,
+        "the open pull request",
     )
     fingerprints = {
         *(each.fingerprint for each in closed),

@@ -43,7 +43,7 @@ def _github(targets: Sequence[Target]) -> GitHubRepository | None:
 
 
 def _other_files(target: Target) -> tuple[str, ...]:
-    """Returns the further files that a run may read or write beside the policy file."""
+    """Returns the files that a run may read or write in addition to the policy file."""
     settings = target.settings
     named = [*settings.attached_files, settings.trust_policy, settings.boundary_file]
     paths = [Location.of(name).path for name in named if name]

@@ -197,7 +197,7 @@ class Holds(Struct, frozen=True):
         named = ", ".join(f"`{guard}`" for guard in sorted(guards - {IN_USE}))
         if not named and not waits:
             return "No change is left: the policy on the base branch now matches the evidence."
-        reasons = ["It proposes what is no longer to be changed."]
+        reasons = ["This proposal no longer fits the evidence."]
         if IN_USE in guards:
             reasons.append("A part is in use now.")
         if named:

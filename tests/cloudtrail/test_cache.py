@@ -18,7 +18,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
-from leastpriv.cloudtrail.cache import essential_call
+from leastpriv.cloudtrail.cache import ObjectCache, essential_call
+from leastpriv.cloudtrail.file_reader import FileResult
+from leastpriv.cloudtrail.file_store import StoredFile
 from leastpriv.cloudtrail.statistics import ReadStatistics
 from leastpriv.cloudtrail.trail import S3Trail, S3TrailOptions
 from leastpriv.errors import InputError
@@ -270,3 +272,17 @@ def test_ids_of_events_are_kept_whatever_their_form(s3: FakeS3, tmp_path: Path) 
     )
     first = read(s3, tmp_path)
     assert read(s3, tmp_path) == (first[0], first[1], 0)
+
+
+def test_a_row_that_grows_without_end_is_read_again(tmp_path: Path) -> None:
+    stored = StoredFile("a", "1", 1)
+    cache = ObjectCache(tmp_path, "b", Principals(frozenset()))
+    cache.put(stored, FileResult((), ReadStatistics()))
+    assert cache.get(stored)
+    cache.close()
+    (path,) = tmp_path.glob("*.sqlite")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE objects SET content = ?", (zlib.compress(bytes(1 << 27)),))
+    again = ObjectCache(tmp_path, "b", Principals(frozenset()))
+    assert again.get(stored) is None
+    again.close()

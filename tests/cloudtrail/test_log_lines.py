@@ -195,3 +195,15 @@ def test_a_log_group_has_calls_of_whole_records_only() -> None:
         json.loads(TRUE)["eventID"]
     ]
     assert any("it is not a JSON object" in item.detail for item in found if isinstance(item, Gap))
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_a_record_of_another_age_is_a_gap_and_the_others_are_read(
+    tmp_path: Path, year: str
+) -> None:
+    odd = {**RECORD, "eventID": "odd", "eventTime": f"{year}-01-01T00:00:00Z"}
+    text = json.dumps({"Records": [RECORD, odd]}, separators=(",", ":"))
+    (tmp_path / "odd.json").write_text(text)
+    found = list(TrailFolder(tmp_path).read(Window(), ONE))
+    assert [item.event_id for item in found if isinstance(item, Call)] == [RECORD["eventID"]]
+    assert any("eventTime" in item.detail for item in found if isinstance(item, Gap))

@@ -493,3 +493,21 @@ def test_a_record_that_issues_no_key_to_an_identity_is_no_login(fields: dict[str
 
 def test_a_login_to_another_role_is_not_read() -> None:
     assert read_record(record(**LOGIN), lambda arn: arn != ROLE) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "is_read"),
+    [
+        ("0001-01-01T00:00:00Z", False),
+        ("2012-12-31T23:59:59Z", False),
+        ("2013-11-13T00:00:00Z", True),
+        ("2099-12-31T23:59:59Z", True),
+        ("2100-01-01T00:00:00Z", False),
+        ("9999-12-31T23:59:59Z", False),
+        (253402300799, False),
+    ],
+)
+def test_a_time_without_records_of_cloudtrail_is_a_gap(time: object, is_read: bool) -> None:
+    found = read_record(record(eventTime=time))
+    assert isinstance(found, Call) is is_read
+    assert is_read or (isinstance(found, Gap) and "eventTime" in found.detail)

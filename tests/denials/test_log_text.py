@@ -16,6 +16,7 @@ PIECES = st.sampled_from(
         "\\n",
         "\x1b[31m",
         "\x1b]8;;",
+        "\x07",
         "│ ",
         "##[error]",
         "2026-06-03T20:19:44.1Z ",
@@ -72,3 +73,7 @@ def test_words_are_found_wherever_a_line_breaks(places: list[int], mark: str) ->
     )
     assert re.search(breakable(words), f"x {broken} y")
     assert without_blanks(broken) == without_blanks(words)
+
+
+def test_a_link_over_two_lines_is_no_link_and_the_lines_remain() -> None:
+    assert clean_log_text("a\x1b]8;;https://\n.example\x07b").text.count("\n") == 1

@@ -228,6 +228,13 @@ class TestFile:
         with pytest.raises(UnreadableHistoryError):
             parse_history(raw, ROLE, NOW)
 
+    def test_a_text_that_is_no_unicode_is_left_out(self) -> None:
+        row = {"at": "2026-11-01T00:00:00Z", "comment": 1, "word": "keep", "by": "\ud800"}
+        content = json.loads(serialize_history(UsageHistory(ROLE)))
+        content["words"] = {"sqs:*": row}
+        found, left_out = parse_history(json.dumps(content).encode(), ROLE, NOW)
+        assert (found.words, left_out) == ({}, 1)
+
     @examples(300)
     @given(
         st.dictionaries(

@@ -1,7 +1,7 @@
 """Reads branches, pull requests and files of many targets of a repository with few requests.
 
-A run asks GitHub for the present state of all its targets once, by GraphQL. What is to be written
-is judged by fresh requests.
+A run requests the present state of all its targets once, by GraphQL. Before a write, the state of
+that target is requested again.
 """
 
 from __future__ import annotations

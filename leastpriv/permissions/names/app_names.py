@@ -116,11 +116,6 @@ class AppNames(Struct, frozen=True):
     words_behind_copy: frozenset[str]
     """The words behind the copy's in names that begin with it: one if it is the name of the app."""
 
-    def knows(self, resource: str) -> bool:
-        """Whether a resource has a slot."""
-        found = self.by_resource.get(resource)
-        return found is not None and found.has_slot
-
     def shape_of(self, resource: str) -> tuple[str, Template] | None:
         """What a name has in common with that of other copies and runs; None without a slot."""
         found = self.by_resource.get(resource)

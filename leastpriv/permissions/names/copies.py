@@ -96,10 +96,6 @@ class Copies(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
-    def is_long_lived(self, key: str | None) -> bool:
-        """Whether a copy lives long, as does what belongs to no copy."""
-        return key is None or key not in self.short_lived
-
     def place_in(self, name: Name) -> Place | None:
         """Where the word of a copy is in a name; None for a name of no copy."""
         start = len(name.fixed)

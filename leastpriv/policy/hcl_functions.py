@@ -239,16 +239,23 @@ def _format(form: Node, *values: Node) -> Node | None:
 
 
 def _format_list(*arguments: Node) -> Node | None:
-    lengths = {len(node.items) for node in arguments if node.kind == "array"}
+    lists = [node for node in arguments if node.kind == "array"]
+    lengths = {len(node.items) for node in lists}
     if any(map(is_unknown, arguments)) or len(lengths) != 1:
         return None
-    if any(not has_places(node) for node in arguments if node.kind == "array"):
+    if any(is_unknown(item) for node in lists for item in node.items):
         return None
-    rows = [
-        _format(*(node.items[place] if node.kind == "array" else node for node in arguments))
-        for place in range(lengths.pop())
-    ]
-    return None if None in rows else array(row for row in rows if row)
+    if len(lists) > 1 and not all(map(has_places, lists)):
+        return None
+    rows: list[Node] = []
+    for place in range(lengths.pop()):
+        entries = [node.items[place] if node.kind == "array" else node for node in arguments]
+        row = _format(*(replace(each, depends_on="") for each in entries))
+        if row is None:
+            return None
+        cause = next((each.depends_on for each in entries if each.depends_on), "")
+        rows.append(replace(row, depends_on=cause))
+    return array(rows)
 
 
 def _replace(text: str, old: str, new: str) -> Node | None:

@@ -135,7 +135,7 @@ class Evaluator:
                 return self.made(expression, in_any_order(array(union)))
         if len(found) > _MOST_ALTERNATIVES:
             return self.unknown(expression)
-        return self.made(expression, Node("choice", 0, 0, items=tuple(found)))
+        return self.made(expression, Node("choice", 0, 0, cause, items=tuple(found)))
 
     def _template(self, expression: Expression) -> Node:
         parts = expression.parts
@@ -485,7 +485,8 @@ def _as_choice(node: Node) -> Node:
     if node.kind != "array" or not 1 < count <= _MOST_ALTERNATIVES:
         return node
     lists = tuple(replace(node, items=chosen) for chosen in product(*slots))
-    return Node("choice", node.start, node.end, items=lists)
+    cause = next(item.text for item in node.items if item.kind == "choice")
+    return Node("choice", node.start, node.end, cause, items=lists)
 
 
 def _truth(node: Node) -> bool | None:

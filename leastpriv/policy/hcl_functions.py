@@ -123,14 +123,15 @@ def _compact(node: Node) -> Node:
                 found.append(item)
             continue
         kept = tuple(each for each in item.items if each.text not in _EMPTY)
-        cause = "" if len(kept) == len(item.items) else "a text that may be empty"
-        found += (replace(each, depends_on=each.depends_on or cause) for each in _one_of(kept))
+        cause = "" if len(kept) == len(item.items) else item.text
+        chosen = _one_of(kept, item.text)
+        found += (replace(each, depends_on=each.depends_on or cause) for each in chosen)
     return array(found)
 
 
-def _one_of(items: tuple[Node, ...]) -> tuple[Node, ...]:
+def _one_of(items: tuple[Node, ...], cause: str) -> tuple[Node, ...]:
     """Returns a choice of some values, none for no value."""
-    return items if len(items) <= 1 else (Node("choice", 0, 0, items=items),)
+    return items if len(items) <= 1 else (Node("choice", 0, 0, cause, items=items),)
 
 
 _EMPTY = frozenset({"", "null"})

@@ -142,6 +142,9 @@ class _Reading(Struct):
         changes = [each for each in self.plan.get("resource_changes") or () if _is_of_aws(each)]
         self.budget.spend(steps=_STEPS_OF_RESOURCE * len(changes))
         self.configured.update(configured_resources(self.plan, self.budget))
+        for address, configured in self.configured.items():
+            if configured.runs_command:
+                self.unknown[f"the command of {address}"] = "a plan does not say what it calls"
         for change in changes:
             address = str(change["address"])
             self.instances.setdefault(_INDEX.sub("", address), []).append(address)

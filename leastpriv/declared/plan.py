@@ -89,7 +89,7 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
     try:
         reading = _Reading(plan=plan, source=source, role=role, place=place, budget=budget)
         return reading.declaration()
-    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no plan that Terraform wrote: a field has another type."
         ) from error

@@ -75,7 +75,8 @@ def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
     ):
         return ""
     for _, used in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
-        interval, until = used.interval, used.expected_until
+        interval = used.interval
+        until = used.expected_until
         if interval and until and until >= state.today:
             due = used.last + interval
             return (
@@ -89,7 +90,8 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was used before the evidence, or all actions if the history is
     unreadable.
     """
-    state, entry = context.history.history_state, candidate.entry
+    state = context.history.history_state
+    entry = candidate.entry
     memory = state.memory
     if state.trouble or memory is None or is_used(entry.uses.get(candidate.action, ())):
         return state.trouble
@@ -155,7 +157,8 @@ def used_elsewhere(
     """
     if recollection.memory is None:
         return None
-    action, shown = entry.granted[0], tuple(patterns)
+    action = entry.granted[0]
+    shown = tuple(patterns)
     left = {
         resource: used
         for resource, used in recollection.memory.used.get(action, {}).items()
@@ -204,7 +207,8 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an entry whose change was declined: a person closed that pull request."""
-    entry, declined = candidate.entry, context.history.declined
+    entry = candidate.entry
+    declined = context.history.declined
     number = (
         declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
         if declined
@@ -238,13 +242,15 @@ def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  
 
 def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if the evidence spans too few days."""
-    days, least = context.evidence.span.days, context.options.minimum_days
+    days = context.evidence.span.days
+    least = context.options.minimum_days
     return f"the evidence spans {days} of {least} days" if days < least else ""
 
 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if there are too few runs without a denial."""
-    runs, least = context.separate_runs, context.options.minimum_runs
+    runs = context.separate_runs
+    least = context.options.minimum_runs
     return f"the evidence holds {runs} of {least} runs without a denial" if runs < least else ""
 
 
@@ -255,7 +261,8 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     estimate.
     """
     service = candidate.action.partition(":")[0]
-    found, least = context.confidence.of(candidate.action), context.options.minimum_confidence
+    found = context.confidence.of(candidate.action)
+    least = context.options.minimum_confidence
     is_judged = service in context.programs and found.percent < least
     if not is_judged or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""

@@ -146,6 +146,11 @@ def test_every_action_that_aws_calls_permissions_management_is_sensitive() -> No
     assert [name for name in levelled if not sensitivity(name)] == []
 
 
+def test_the_reason_is_that_of_the_most_specific_row() -> None:
+    """The first row that matches counts: that of one action stands before `iam:*`."""
+    assert sensitivity("iam:PassRole").startswith("lets a service act as the role")
+
+
 def test_every_action_that_writes_the_policy_of_a_resource_is_sensitive() -> None:
     """AWS gives some of them the access level Write, as `vpc-lattice:PutResourcePolicy`."""
     every = [name for service in catalog.services() for name in catalog.actions(service)]

@@ -60,7 +60,8 @@ group.
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
-_FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
+_FEWEST_ANSWERS = 5
+_ANSWERS_PER_MISSING = 10
 """Answers that show that an event always has one: so many at least, and so many for each call
 without.
 """
@@ -154,7 +155,8 @@ class UsageCollector:
             return self._groups
         found: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in self._groups.items():
-            event, key = mark.removeprefix(f"{NO_ANSWER} "), mark.removeprefix(_OF_SESSION)
+            event = mark.removeprefix(f"{NO_ANSWER} ")
+            key = mark.removeprefix(_OF_SESSION)
             if event != mark:
                 answered, unanswered = self._answers[event]
                 lacks = (
@@ -407,7 +409,8 @@ class PrincipalCollectors:
         self, principals: Principals, sources: int, decoder: Decoder | None = None
     ) -> None:
         """Creates a collector for each target; `sources` is the number of sources."""
-        self._principals, self._decoder = principals, decoder or NO_DECODER
+        self._principals = principals
+        self._decoder = decoder or NO_DECODER
         self._keys = IssuedKeys()
         self._recent: RecentGroups = LastUsed()
         self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}

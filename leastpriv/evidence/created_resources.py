@@ -252,7 +252,8 @@ class CreatedResources(Struct, frozen=True):
 
     def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
-        made, prefix = self.is_created(usage), service_of(resource)
+        made = self.is_created(usage)
+        prefix = service_of(resource)
         parts = variables_of_arn(prefix, resource) if made else ()
         ids = dict.fromkeys([text for _, text in parts if (prefix, text) in self.new_ids])
         return ObservedResource(
@@ -344,7 +345,8 @@ def find_created_resources(
     }
     allowed = [each for each in teachers if each.outcome is Outcome.ALLOWED and each.succeeded]
     objects = (each for each in allowed if is_object(each.need.permission.resource))
-    of_runs, short_lived = words_of_runs(runs, known), _words_of_short_lived(creations, teachers)
+    of_runs = words_of_runs(runs, known)
+    short_lived = _words_of_short_lived(creations, teachers)
     own_words = {
         run: of_runs.get(run, frozenset()) | short_lived.get(run, frozenset())
         for run in {*of_runs, *short_lived}
@@ -494,7 +496,8 @@ def _of_pull_requests(
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     """Yields the usages that created a resource that they name."""
     for usage in usages:
-        created, resource = _types_created(usage), usage.need.permission.resource
+        created = _types_created(usage)
+        resource = usage.need.permission.resource
         prefix = usage.need.permission.action.partition(":")[0]
         if created and not created.isdisjoint(
             [(prefix, kind) for kind in types_of_arn(prefix, resource)]

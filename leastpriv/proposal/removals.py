@@ -140,6 +140,7 @@ def guard_context(
         counterparts=siblings_of(own),
         partners=partners,
         history=history,
+        policies=policies,
         unexplained=frozenset(unexplained),
         separate_runs=count_separate_runs(evidence, uncounted),
         last_recorded=last_recorded(evidence.usages),

@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from leastpriv import __version__
 from leastpriv.diff.compare import Entry
-from leastpriv.models import ChangeKind, Outcome, Usage
+from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.policy.size import quota
 from leastpriv.proposal.aws_guards import compare_with_generated_policy
 from leastpriv.proposal.confidence import Confidence, Confidences
 from leastpriv.proposal.models import Change, HeldBackChange
-from leastpriv.proposal.origins import origin_marks
+from leastpriv.proposal.origins import change_marks
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
@@ -55,7 +55,7 @@ def proposal_json(
         "changes": [
             {
                 **change_value(each),
-                "marks": origin_marks(each.usages, evidence) if each.kind is ChangeKind.ADD else {},
+                "marks": change_marks(each, evidence),
             }
             for each in proposal.changes
         ],

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from leastpriv.models import Outcome, Usage
-from leastpriv.proposal.origins import UnreviewedUse, is_unreviewed_use, unreviewed_uses
+from leastpriv.models import ChangeKind, Origin, Outcome, Usage
+from leastpriv.proposal.origins import (
+    UnreviewedUse,
+    change_marks,
+    is_unreviewed_use,
+    unreviewed_uses,
+)
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, plural
@@ -42,10 +47,16 @@ def unreviewed_line(context: ReportContext) -> str:
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
         sentences.append(f"{names} on what only they used is not granted")
+    named = _names_in_narrowings(context)
+    if named:
+        sentences.append(f"{codes(named, _MOST_NAMED)} in narrowed statements")
     if not sentences:
         return ""
-    runs = plural(len({run for use in kept for run in _runs(use.usages)} | {*_runs(denied)}), "run")
-    return f"**Only unreviewed runs** ({runs}) used these: {'; '.join(sentences)}."
+    runs = context.evidence.runs_of_origin(Origin.UNREVIEWED)
+    return (
+        f"**Only unreviewed runs** ({len(runs):,} of"
+        f" {plural(len(context.evidence.runs), 'run')}) used these: {'; '.join(sentences)}."
+    )
 
 
 def security_rows(context: ReportContext) -> Iterator[str]:
@@ -71,6 +82,10 @@ def _denied_permissions(context: ReportContext) -> frozenset[object]:
     return frozenset(each.permission for each in decisions if not each.effect.startswith("allowed"))
 
 
-def _runs(usages: Sequence[Usage]) -> Iterator[str]:
-    for usage in usages:
-        yield from usage.runs
+def _names_in_narrowings(context: ReportContext) -> list[str]:
+    """The resources in narrowed statements that only unreviewed runs used."""
+    found: dict[str, None] = {}
+    for change in context.changes(ChangeKind.NARROW):
+        for resources in change_marks(change, context.evidence).values():
+            found.update(dict.fromkeys(resources))
+    return list(found)

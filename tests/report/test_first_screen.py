@@ -167,3 +167,11 @@ def test_each_guard_of_a_removal_has_words_for_a_cell() -> None:
     removal = {row["name"] for row in rows if row["group"] == "removal"}
     words = {row["guard"] for row in table("guard_words", leastpriv.report.__name__)}
     assert removal <= words
+
+
+def test_a_record_of_the_role_that_is_no_call_is_counted_with_the_reason(tmp_path: Path) -> None:
+    context = proposed(tmp_path, {**QUEUE, "type": "AwsServiceEvent"}).context
+    ledger = context.ledger
+    assert ledger.records.calls == ledger.calls.total == 12
+    assert context.ledger.records.others == {"AwsServiceEvent": 1}
+    assert "| records | 13 | 12 call, 1 no call |" in body(context)

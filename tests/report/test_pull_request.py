@@ -589,7 +589,7 @@ def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(
     tmp_path: Path,
 ) -> None:
     text = case_body("denied-pass-role-with-its-role", tmp_path)
-    assert "| denied 1×, last in `17650000100` |" in text
+    assert "| denied by AWS 1×, last in `17650000100` |" in text
     assert (
         "denied by AWS, 1× in 1 run, last in `17650000100` on 2026-10-10; allowed calls need it"
         " too, 1×" in text

@@ -355,7 +355,7 @@ def outcome(result: Proposed) -> dict[str, Any]:
             f"{each.event}: {each.why} {each.count}" for each in evidence.not_evaluated
         ),
         "runs": len(evidence.runs),
-        "replay": f"{replay.allowed} of {replay.recorded}",
+        "replay": f"{replay.allowed} of {replay.succeeded}",
         "policy": (
             draft.content.decode().splitlines()
             if draft.document.source.format != "json"

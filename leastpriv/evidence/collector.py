@@ -272,10 +272,15 @@ class UsageCollector:
 
         uses = list(self._runs.key_uses()) if self._issued else []
         groups = self._tags.with_context(with_known_paths(self._resolved(keys.is_rehearsal_key)))
-        without_answer = [totals for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER]
-        unanswered = sum(totals.count for totals in without_answer)
+        unanswered = 0
+        unanswered_unmapped = 0
         not_evaluated = dict(self._not_evaluated)
-        for totals in without_answer:
+        for (needs, _, mark, _), totals in groups.items():
+            if mark != NO_ANSWER:
+                continue
+            unanswered += totals.count
+            if not all(need.verified for need in needs):
+                unanswered_unmapped += totals.count
             key = (min(totals.events), NO_ANSWER)
             not_evaluated[key] = not_evaluated.get(key, 0) + totals.count
         return Evidence(
@@ -303,7 +308,7 @@ class UsageCollector:
                 allowed=self._outcomes[Outcome.ALLOWED] - unanswered,
                 denied=self._outcomes[Outcome.DENIED],
                 unknown=self._outcomes[Outcome.UNKNOWN] + unanswered,
-                unmapped=self._unmapped,
+                unmapped=self._unmapped - unanswered_unmapped,
                 no_permission=self._no_permission,
             ),
             regions=tuple(

@@ -249,6 +249,11 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
     """
     if dropped_with_service(candidate, context):
         return ""
+    return why_unrecorded(candidate, context)
+
+
+def why_unrecorded(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Returns why a use of the action would leave no record; empty where it would leave one."""
     seen = visibility(candidate.action)
     match seen.visibility:
         case Visibility.ENDED:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from leastpriv.models import ChangeKind, Origin, Outcome, Usage
 from leastpriv.proposal.origins import (
     UnreviewedUse,
@@ -12,7 +10,6 @@ from leastpriv.proposal.origins import (
     unreviewed_uses,
 )
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, plural
 
 _MOST_NAMED = 4
@@ -20,7 +17,9 @@ _MOST_NAMED = 4
 
 def kept_for_unreviewed_runs(context: ReportContext) -> tuple[UnreviewedUse, ...]:
     """Returns the actions that only unreviewed runs used and that the result still grants them."""
-    return tuple(use for use in unreviewed_uses(context.evidence) if _is_granted(use, context))
+    return tuple(
+        use for use in unreviewed_uses(context.evidence) if use.action in context.ledger.unreviewed
+    )
 
 
 def denied_to_unreviewed_runs(context: ReportContext) -> tuple[Usage, ...]:
@@ -57,24 +56,6 @@ def unreviewed_line(context: ReportContext) -> str:
         f"**Only unreviewed runs** ({len(runs):,} of"
         f" {plural(len(context.evidence.runs), 'run')}) used these: {'; '.join(sentences)}."
     )
-
-
-def security_rows(context: ReportContext) -> Iterator[str]:
-    """Yields a row of the section for a security reviewer for each sensitive action that only
-    unreviewed runs used and that remains granted, in Markdown.
-    """
-    for use in kept_for_unreviewed_runs(context):
-        if use.security:
-            yield (
-                f"- {code(use.action)} on {codes(use.resources, 2)}: {prose(use.security)}. Only"
-                f" unreviewed runs used it ({prose(use.where)}): remove it by hand, or with"
-                " `unknown-refs: refuse`."
-            )
-
-
-def _is_granted(use: UnreviewedUse, context: ReportContext) -> bool:
-    denied = _denied_permissions(context)
-    return any(usage.need.permission not in denied for usage in use.usages)
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:

@@ -346,6 +346,7 @@ def outcome(result: Proposed) -> dict[str, Any]:
     replay = result.context.proof.replay
     return {
         "changes": sorted(change_words(change) for change in draft.changes),
+        "offered": sorted(change_words(change) for change in draft.offered),
         "held-back": sorted({held_words(held) for held in draft.held_back}),
         "refused": sorted({held_words(held) for held in draft.held_back_additions}),
         "stays-on-all": sorted({held_words(held) for held in draft.held_back_restrictions}),
@@ -385,10 +386,12 @@ def outcome(result: Proposed) -> dict[str, Any]:
 
 
 def change_words(change: Change) -> str:
-    """`add A on R, R if KEY=VALUE|VALUE`, `remove A`, `narrow A to B, C`."""
+    """`add A on R, R but not on R if KEY=VALUE|VALUE`, `remove A`, `narrow A to B, C`."""
     if change.kind is ChangeKind.ADD:
         conditions = [f" if {each.key}={'|'.join(each.values)}" for each in change.conditions]
-        return f"add {change.action} on {', '.join(change.resources)}{''.join(conditions)}"
+        left_out = f" but not on {', '.join(change.denied_on)}" if change.denied_on else ""
+        on = f"{', '.join(change.resources)}{left_out}"
+        return f"add {change.action} on {on}{''.join(conditions)}"
     if change.restricted_to:
         return f"narrow {change.action} to {', '.join(change.restricted_to)}"
     if change.kind is ChangeKind.NARROW:

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the package of this checkout, not an installed one
 
-from leastpriv.config.inputs import Input, inputs
+from leastpriv.config.inputs import COPIES_KEYS, Input, inputs
 from leastpriv.config.targets_file import READER_KEYS, target_inputs
 
 SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
@@ -17,12 +17,17 @@ SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 _CHOICES = {
     "unseen-services": ["", "keep", "drop"],
     "unseen-actions": ["keep", "drop"],
-    "lifecycle": ["write", "offer", "off"],
+    "lifecycle": ["all", "write", "offer", "off"],
     "resources": ["pattern", "exact", "keep"],
     "unknown-refs": ["", "mark", "refuse"],
     "when-no-calls": ["fail", "report"],
 }
 _ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"
+_COPIES = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {name: {"type": "array", "items": {"type": "string"}} for name in COPIES_KEYS},
+}
 _LIST = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
 
 
@@ -111,6 +116,8 @@ def _reader_key(name: str) -> dict[str, object]:
 
 def _input(known: Input) -> dict[str, object]:
     about = f"{known.help[0].upper()}{known.help[1:]}."
+    if known.name == "copies":
+        return {"oneOf": [{"type": "string"}, _COPIES], "description": about}
     if known.name in _CHOICES:
         return {"enum": _CHOICES[known.name], "description": about}
     if known.several:

@@ -42,7 +42,10 @@ GROUPS: tuple[tuple[str, str], ...] = (
             " lifecycle keep"
         ),
     ),
-    ("Added permissions", "resources never-add reviewed-refs unknown-refs break-glass max-changes"),
+    (
+        "Added permissions",
+        "resources never-add reviewed-refs unknown-refs copies break-glass max-changes",
+    ),
     ("Checks by AWS", "organization-policies custom-policy-checks"),
     ("Roles that the role creates", "boundary-file"),
     (
@@ -95,6 +98,7 @@ EXAMPLES: Mapping[str, str] = {
     "never-add": "iam:*, organizations:*",
     "reviewed-refs": "release/*, environment:production",
     "unknown-refs": "refuse",
+    "copies": '{long-lived: [prod, stage], short-lived: ["pr-*"]}',
     "break-glass": "break-glass-*",
     "max-changes": "20",
     "organization-policies": "true",

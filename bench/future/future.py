@@ -1,10 +1,11 @@
 """Leave the future out: what a policy made from the first n runs of a history refuses of the runs
 after them.
 
-    .venv/bin/python -m bench.future.future FOLDER OUT.json [TRAILSCRAPER [HISTORY …]]
+    .venv/bin/python -m bench.future.future FOLDER OUT.json [--trailscraper PROGRAM]
+        [--histories HISTORY …] [--runs N …] [--ways WAY …]
 
-FOLDER holds histories that `bench.future.record` made. For each, and each n from 1 to 11, policies
-are made so:
+FOLDER holds histories that `bench.future.record` made. For each, and each n from 1 to 11 (or those
+of `--runs`), policies are made so:
 
 - `draft`: no policy is there; the proposal's first draft.
 - `draft, used`: with those of the offered counterparts that the role has used on other things of
@@ -14,34 +15,37 @@ are made so:
   the default guards, but for the days, which a history of 33 has not.
 - `listed, N %`: a policy is there that lists every action that the twelve runs need, on everything,
   and is narrowed with `minimum-confidence: N`: what goes too early is refused later.
+- `star`: a policy of `*` on everything is narrowed as `narrowed` is.
 - `trailscraper`: its policy from the same files.
 
 The truth is the lab's enforcement: every question that it asked while the history was recorded is
 asked again of the policy, in its own evaluator (`truth.py`). Used are the pairs of action and
 resource that the twelve runs needed; granted those that the policy allows over the resources of
-this history, `around` over those of all histories. TRAILSCRAPER is its program, of an environment
-of its own. OUT.json holds a row for each policy; `bench.future.tables` reads it.
+this history, `around` over those of all histories; a Deny takes its pairs away. *Destroying* are
+the granted pairs that destroy, *needless* those of them that no run needed. PROGRAM is that of
+trailscraper, of an environment of its own. OUT.json holds a row for each policy; `bench.future.tables` reads it.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from math import exp
 from pathlib import Path
 from typing import Any
 
-from bench.future.plan import RUNS
 from bench.future.truth import Askable, Pair, authorization_checks, pair
 from leastpriv.config.settings import from_options
 from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
+from leastpriv.permissions.names.app_names import destroys
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.pipeline.collect_evidence import RunEvidence
@@ -79,6 +83,12 @@ class Row:
     around: int
     """The same with the resources of all histories, as if all ten apps lived in one account."""
     used: int
+    destroying: int
+    """Granted pairs that destroy something of this history."""
+    needless: int
+    """Those of them that no run needed."""
+    needless_pairs: tuple[str, ...] = ()
+    refused_later: tuple[str, ...] = ()
     chance: float | None = None
     """The proposal's prediction for the next run; None for policies of others."""
     own: float | None = None
@@ -114,20 +124,27 @@ class LabEvaluator:
 
 def main(arguments: list[str]) -> None:
     """Measures every history of a folder."""
-    folder, out = Path(arguments[0]), Path(arguments[1])
-    program, chosen = next(iter(arguments[2:3]), ""), arguments[3:]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--trailscraper", default="")
+    parser.add_argument("--histories", nargs="*", default=[])
+    parser.add_argument("--runs", nargs="*", type=int, default=[])
+    parser.add_argument("--ways", nargs="*", default=[])
+    asked = parser.parse_args(arguments)
+    folder: Path = asked.folder
     histories = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
     checks = {place.name: authorization_checks(place) for place in histories}
     askable = Askable(check for each in checks.values() for check in each)
     evaluator = LabEvaluator()
     rows: list[Row] = []
     for place in histories:
-        if chosen and place.name not in chosen:
+        if asked.histories and place.name not in asked.histories:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows += _history(place, checks[place.name], askable, evaluator, Path(scratch), program)
+            rows += _history(place, checks[place.name], askable, evaluator, Path(scratch), asked)
         print(place.name, flush=True)
-        out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+        asked.out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     evaluator.close()
 
 
@@ -137,33 +154,45 @@ def _history(
     askable: Askable,
     evaluator: LabEvaluator,
     scratch: Path,
-    program: str,
+    asked: argparse.Namespace,
 ) -> Iterator[Row]:
     own = {check["resource"] for check in checks} | {"*"}
     used = {pair(check) for check in checks}
     actions = sorted({check["action"] for check in checks})
     trail = scratch / "trail"
-    for runs in range(1, RUNS):
+    for runs in range(1, max(check["run"] for check in checks) + 1):
         shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
-        for way, policies, result in _policies(trail, actions, scratch, program):
+        if asked.runs and runs not in asked.runs:
+            continue
+        for way, policies, result in _policies(trail, actions, scratch, asked):
             answers = evaluator.allowed(policies, checks)
             refused = [
                 check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed
             ]
             granted = _granted(policies, askable)
             following = sorted({pair(check) for check in refused if check["run"] == runs})
+            later = sorted({pair(check) for check in refused if check["run"] >= runs})
+            destroying = {each for each in granted if each[1] in own and destroys(each[0])}
             yield Row(
                 history=place.name,
                 way=way,
                 runs=runs,
                 next=len(following),
-                later=len({pair(check) for check in refused if check["run"] >= runs}),
+                later=len(later),
                 refused=tuple(f"{action} on {resource}" for action, resource in following[:12]),
                 granted=sum(resource in own for _, resource in granted),
                 around=len(granted),
                 used=len(used),
+                destroying=len(destroying),
+                needless=len(destroying - used),
+                needless_pairs=_texts(destroying - used),
+                refused_later=_texts(later),
                 **(_said(result) if result else {}),
             )
+
+
+def _texts(pairs: Iterable[Pair]) -> tuple[str, ...]:
+    return tuple(f"{action} on {resource}" for action, resource in sorted(pairs))
 
 
 def _said(result: PullRequestContent) -> dict[str, float]:
@@ -180,11 +209,21 @@ def _said(result: PullRequestContent) -> dict[str, float]:
 
 
 def _policies(
-    trail: Path, actions: list[str], scratch: Path, program: str
+    trail: Path, actions: list[str], scratch: Path, asked: argparse.Namespace
+) -> Iterator[tuple[str, list[Policy], PullRequestContent | None]]:
+    for way, policies, result in _all_policies(trail, actions, scratch, asked):
+        if not asked.ways or way in asked.ways:
+            yield way, policies, result
+
+
+def _all_policies(
+    trail: Path, actions: list[str], scratch: Path, asked: argparse.Namespace
 ) -> Iterator[tuple[str, list[Policy], PullRequestContent | None]]:
     drafted = proposal(trail, scratch, None)
     documents = written(drafted)
     yield "draft", documents, drafted
+    if asked.ways == ["draft"]:
+        return
     evidence = drafted.context.evidence
     known = {usage.need.permission.action for usage in evidence.usages}
     used = [
@@ -198,13 +237,16 @@ def _policies(
     wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
     narrowed = proposal(trail, scratch, _on_everything(wildcards))
     yield "narrowed", written(narrowed), narrowed
+    if not asked.ways or "star" in asked.ways:
+        narrowed = proposal(trail, scratch, _on_everything(["*"]))
+        yield "star", written(narrowed), narrowed
     listed = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
     for percent in (0, 80, 90):
         options = Options(minimum_days=0, minimum_confidence=percent)
         limited = propose_changes(listed, compare(listed, [], evidence), evidence, options)
         yield f"listed, {percent} %", [_value(document) for document in limited.documents], None
-    if program:
-        yield "trailscraper", [_of_trailscraper(program, trail)], None
+    if asked.trailscraper:
+        yield "trailscraper", [_of_trailscraper(asked.trailscraper, trail)], None
 
 
 def _on_everything(actions: list[str]) -> Policy:
@@ -259,18 +301,18 @@ def _of_trailscraper(program: str, trail: Path) -> Policy:
 
 def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
     """Pairs of an action and one of the known resources of its types; `*` if it has none."""
-    found: set[Pair] = set()
+    found: dict[str, set[Pair]] = {"Allow": set(), "Deny": set()}
     for policy in policies:
         for statement in each_of(policy["Statement"]):
             entries = each_of(statement["Action"])
             for action in {
                 each for entry in entries for each in (catalog.expand(entry) or (entry,))
             }:
-                found.update(
+                found[statement["Effect"]].update(
                     (action, on)
                     for on in granted_on(action, each_of(statement["Resource"]), askable)
                 )
-    return found
+    return found["Allow"] - found["Deny"]
 
 
 def granted_on(action: str, patterns: Sequence[str], askable: Askable) -> Iterator[str]:

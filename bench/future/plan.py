@@ -10,6 +10,7 @@ before. The plan of drafts keeps all names.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 SHAPES = ("api", "site", "queue", "network", "pipeline")
@@ -72,7 +73,33 @@ _FRESH = {shape: _STEPS for shapes in FRESH.values() for shape in shapes}
 _DRAFT = dict.fromkeys(
     (*SHAPES, *FRESH["sam"]), "first setting code none code setting destroy first"
 )
-PLANS = {"": _FIRST, "-second": _SECOND, "-branches": _BRANCHES, "-fresh": _FRESH, "-draft": _DRAFT}
+NAMED = {
+    "words": "prod login login,code -login search prod,code -search refunds -refunds prod,setting"
+    " checkout -checkout",
+    "previews": "prod pr-58 pr-58,code -pr-58 prod,code pr-61 pr-64 -pr-61 -pr-64 prod,setting"
+    " pr-107 -pr-107",
+    "regions": "prod prod@eu pr-12 prod,code prod@eu,code -pr-12 pr-15 -pr-15 prod,setting"
+    " prod@eu,setting pr-23 -pr-23",
+    "stages": "dev stage prod dev,code stage,code prod,code dev,setting stage,setting prod,setting"
+    " dev,code stage,code prod,code",
+    "short": "prd b7 b7,code -b7 b12 prd,code -b12 b19 -b19 prd,setting b23 -b23",
+    "hashed": "prod pr-8 pr-8,code -pr-8 pr-11 prod,code -pr-11 pr-14 -pr-14 prod,setting pr-20"
+    " -pr-20",
+    "monthly": "job job,code job job job job job job job,code job job job",
+    "camel": "prod pr-31 pr-31,code -pr-31 prod,code pr-35 -pr-35 prod,setting pr-40 -pr-40 pr-44"
+    " -pr-44",
+    "suffix": "prod demo demo,code -demo prod,code trial -trial fair prod,setting -fair show -show",
+}
+"""Shape -> the copy of each run, with a minus where it is taken down; the apps differ in how they
+name their resources."""
+PLANS = {
+    "": _FIRST,
+    "-second": _SECOND,
+    "-branches": _BRANCHES,
+    "-fresh": _FRESH,
+    "-draft": _DRAFT,
+    "-named": NAMED,
+}
 """End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing
 changes. A stage in capitals is deployed by this run, one with a minus is deleted."""
 _FRESH_STAGES = {
@@ -97,6 +124,8 @@ _EU = "eu-central-1"
 
 def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
     """The runs of a shape by one of `PLANS`."""
+    if plan_name == "-named":
+        return tuple(_named(NAMED[shape]))
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
     if plan_name == "-fresh":
@@ -117,3 +146,13 @@ def plan(shape: str, plan_name: str = "") -> tuple[Run, ...]:
             Run(release, setting, number, is_destroy, own, _EU if stage == "EU" else "us-east-1")
         )
     return tuple(runs)
+
+
+def _named(steps: str) -> Iterator[Run]:
+    release, setting = 1, 1
+    for step in steps.split():
+        release += "code" in step
+        setting += "setting" in step
+        copy, _, region = step.strip("-").partition(",")[0].partition("@")
+        where = _EU if region else "us-east-1"
+        yield Run(release, setting, 1, step.startswith("-"), f"-{copy}", where)

@@ -24,7 +24,7 @@ from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
-from bench.future.plan import FRESH, PLANS, SHAPES, Run, plan
+from bench.future.plan import FRESH, NAMED, PLANS, SHAPES, Run, plan
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.seed import tools
 
@@ -34,6 +34,7 @@ TOOLS = ("cdk", "terraform")
 BUCKET = f"deploys-{ACCOUNT}"
 _FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
 _APART = timedelta(days=3)
+_A_MONTH = timedelta(days=30)
 _FIRST_RUN = 1001
 _PASSED_ON = (
     "PATH",
@@ -51,7 +52,9 @@ def main(arguments: list[str]) -> None:
     """Records the given histories, or all of the first plan."""
     folder, names = Path(arguments[0]).resolve(), arguments[1:]
     fresh = ((tool, shape, "-fresh") for tool, shapes in FRESH.items() for shape in shapes)
-    for tool, shape, plan_name in chain(product(TOOLS, SHAPES, set(PLANS) - {"-fresh"}), fresh):
+    named = (("boto3", shape, "-named") for shape in NAMED)
+    first = product(TOOLS, SHAPES, set(PLANS) - {"-fresh", "-named"})
+    for tool, shape, plan_name in chain(first, fresh, named):
         name = f"{tool}-{shape}{plan_name}"
         if (name in names or not (names or plan_name)) and not (folder / name).exists():
             begin = time.monotonic()
@@ -70,7 +73,7 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
     with Lab.start(work / "lab", checks=True) as lab:
         if tool == "cdk":
             bootstrap(work, lab, plan(shape, plan_name))
-        if tool == "sam":
+        if tool == "sam" or plan_name == "-named":
             lab.client("s3").create_bucket(Bucket=BUCKET)
         arn = lab.admin_role(ROLE)
         lab.flush()
@@ -78,11 +81,12 @@ def record(tool: str, shape: str, history: Path, plan_name: str = "") -> None:
         (work / "lab" / "checks.jsonl").unlink(missing_ok=True)
         for number, run in enumerate(plan(shape, plan_name)):
             keys = lab.assume(arn, str(_FIRST_RUN + number))
+            begin = _first_day(shape) + number * (_A_MONTH if shape == "monthly" else _APART)
+            keys |= {"DATE": f"{begin:%Y%m%d}", "RUN": str(_FIRST_RUN + number)}
             for command, variables in commands(tool, shape, run, number == 0, work / "app", lab):
                 _call(command, work, {**keys, **variables})
             time.sleep(1.1)
             lab.flush()
-            begin = _FIRST_DAY + number * _APART
             move_records(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
     shutil.copy(work / "lab" / "checks.jsonl", work)
     for rest in ("app", "lab"):
@@ -95,6 +99,10 @@ def of_other_shapes(shape: str) -> Any:
     return shutil.ignore_patterns(
         *(f"{other}.tf" for other in (*SHAPES, *FRESH["terraform"]) if other != shape)
     )
+
+
+def _first_day(shape: str) -> datetime:
+    return _FIRST_DAY - 11 * _A_MONTH if shape == "monthly" else _FIRST_DAY
 
 
 def bootstrap(work: Path, lab: Lab, runs: Sequence[Run]) -> None:
@@ -145,7 +153,9 @@ def commands(
     if tool in ("awscli", "boto3"):
         own = {name.upper(): value for name, value in run.variables.items()}
         own["PATH"] = f"{tools.awscli().parent}:/usr/bin:/bin"
-        script = ("sh", f"{shape}.sh") if tool == "awscli" else (sys.executable, f"{shape}.py")
+        own |= {"SHAPE": shape, "AWS_REGION": run.region}
+        program = "named" if shape in NAMED else shape
+        script = ("sh", f"{shape}.sh") if tool == "awscli" else (sys.executable, f"{program}.py")
         yield (*script, "down" if run.is_destroy else "up"), own
         return
     if tool == "sam":

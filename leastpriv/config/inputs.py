@@ -15,6 +15,7 @@ from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.errors import InputError
 from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.names.observed import DeclaredCopies
 
 
 class Input(Struct, frozen=True):
@@ -130,6 +131,39 @@ def patterns(value: Value, label: str) -> tuple[str, ...]:
             )
         check_spelling(pattern, f"{label} holds")
     return found
+
+
+COPIES_KEYS = ("long-lived", "short-lived")
+"""Keys of the input `copies`."""
+_COPY_WORD = re.compile(r"[A-Za-z0-9*?][A-Za-z0-9*?._-]{0,62}")
+
+
+def copies(text: str, label: str) -> DeclaredCopies:
+    """Returns the copies of an app; raises InputError where the text is no such mapping."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not text:
+        return DeclaredCopies()
+    form = f'{label} is {text!r}: write {{long-lived: [prod], short-lived: ["pr-*"]}}.'
+    try:
+        found = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InputError(form) from error
+    if not isinstance(found, Mapping) or not set(found) <= {*COPIES_KEYS}:
+        raise InputError(form)
+    words: dict[str, tuple[str, ...]] = {}
+    for key, value in found.items():
+        own = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str) and _COPY_WORD.fullmatch(each) for each in own):
+            raise InputError(form)
+        words[key] = tuple(own)
+    long_lived, short_lived = (words.get(key, ()) for key in COPIES_KEYS)
+    if any(set(word) & {"*", "?"} for word in long_lived):
+        raise InputError(f"{label} has a wildcard in long-lived: name each of these copies.")
+    if "*" in short_lived:
+        raise InputError(f"{label} has `*` in short-lived: write a form with letters, like pr-*.")
+    return DeclaredCopies(long_lived, short_lived)
 
 
 def check_spelling(pattern: str, label: str) -> None:

@@ -14,6 +14,7 @@ from leastpriv.aws.arns import Window
 from leastpriv.config.inputs import (
     EVENT_HISTORY,
     Value,
+    copies,
     entries,
     files,
     inputs,
@@ -417,6 +418,7 @@ class _Reader:
             unseen_services=UnseenServices(self.one_of("unseen-services", ("", "keep", "drop"))),
             drop_unseen_actions=self.one_of("unseen-actions", ("keep", "drop")) == "drop",
             lifecycle=Lifecycle(self.one_of("lifecycle", Lifecycle)),
+            copies=copies(self.text["copies"], self._labels["copies"]),
             keep=patterns(self._values.get("keep", ()), self._labels["keep"]),
             never_add=patterns(self._values.get("never-add", ()), self._labels["never-add"]),
             reviewed_refs=self.reviewed_refs(),

@@ -390,6 +390,8 @@ def _value(value: object, where: str) -> Value:
         return str(value).strip()
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return tuple(str(each) for each in value)
+    if isinstance(value, Mapping) and where.endswith(": copies"):
+        return json.dumps(value)
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
 
 

@@ -51,17 +51,12 @@ _DELETION = re.compile(
     r"[^:]+:(?:DELETE$|(?:Batch|Schedule)?(?:Delete?|Remove|Terminate|Purge|Deregister|Destroy|Release))"
 )
 _SEPARATORS = "-_./:"
-NAMED_ANEW = "this role's own runs create such resources under other names"
-"""Reason of an opening: what an action did to one of them it will do to the next."""
 GENERATED = "the deploying tool draws this end for each resource"
-COPY = "copies of this app differ in this word"
-USED_COPY = "copies of this app, which the runs use, differ in this word"
-OWN_WORD = "the run wrote its own branch, number or id into this name"
-CERTAIN = frozenset({GENERATED, COPY, OWN_WORD})
+CERTAIN = frozenset({GENERATED})
 """Reasons that also open the names of sensitive actions: without them a stack made again has no
 permission.
 """
-_OF_OWN_RUNS = CERTAIN | {MADE, NAMED_ANEW, USED_COPY}
+_OF_OWN_RUNS = CERTAIN | {MADE}
 _BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
 _Place = tuple[str, str, str, str, str, str]
 """Variable, text before and after a piece of an ARN, the piece's first word with its digits as 0
@@ -198,23 +193,6 @@ def _patterns_of_region(
     opened = _swallowed(opened) if len(opened) > 1 else opened
     for pattern, group in sorted(opened.items()):
         yield Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
-
-
-def families_of(made: Sequence[ObservedResource]) -> Mapping[str, NamePattern]:
-    """For resources that runs created by name: resource -> the names of its kind, where every run
-    gave another.
-
-    `preview-17`, `preview-18` and `preview-19`; `made` are the resources of one creating action.
-    """
-    found: dict[str, NamePattern] = {}
-    groups = {each.resource: _Group() for each in made}
-    for each in made:
-        groups[each.resource].add(each, ())
-    for pattern, group in _learned(groups, with_buckets=True).items():
-        for opening in group.openings[:1]:
-            family = NamePattern(pattern, WildcardPart(opening.part, NAMED_ANEW))
-            found |= {resource: family for resource in group.resources if resource not in found}
-    return found
 
 
 def family_of(resource: str, families: Mapping[str, NamePattern]) -> NamePattern | None:

@@ -162,6 +162,11 @@ def _stem(noun: str) -> str:
     return re.sub(r"(es|s)+$", "", re.sub("ies$", "y", noun)).removesuffix("e")
 
 
+def creates_or_adds(action: str) -> bool:
+    """Whether an action makes a resource, or a part or a setting of one."""
+    return _parse(action).kind in ("make", "open") or _parse(action).verb in ("Set", "Enable")
+
+
 @cache
 def _names(prefix: str) -> tuple[_Name, ...]:
     return tuple(_parse(action) for action in catalog.actions(prefix))

@@ -4,6 +4,7 @@ additions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -11,25 +12,27 @@ from msgspec.structs import replace
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.created_tags import written_condition
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.generalize import (
-    NAMED_ANEW,
     ObservedResource,
     Pattern,
     least_literal,
     patterns_of,
 )
+from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import (
     has_variable,
     has_wildcard,
     resource_covers,
+    resource_overlaps,
     without_covered,
 )
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.volatility import WildcardPart
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held_addition
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
@@ -45,6 +48,7 @@ from leastpriv.proposal.origins import addition_by_origin, proved_runs, without_
 from leastpriv.proposal.self_widening import denial_result, runs_over_budget
 from leastpriv.proposal.stability import in_whole_types
 
+_OBJECT_OF_ANY_BUCKET = re.compile(r"arn:[^:]*:s3:::[^/]*[*?][^/]*/.*", re.DOTALL)
 _UNMET = "AWS denied a call under the committed condition that"
 """Beginning of the reason of a grant without a condition that it has in the committed policy."""
 
@@ -107,9 +111,19 @@ def additions(
     options: Options,
     history: History,
     document: Document | None = None,
+    *,
+    names: AppNames | None = None,
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds
     back.
+
+    Args:
+        missing: the usages that no policy allows.
+        evidence: all evidence of the target.
+        options: the user's options.
+        history: what the repository shows.
+        document: the committed policy.
+        names: the names of the target; None: those of the evidence.
     """
     committed = document.statements if document else ()
     over_budget = runs_over_budget(evidence)
@@ -143,14 +157,16 @@ def additions(
     )
     naming = [usage for usages in accepted.values() for usage in usages]
     naming += [usage for usage in granted if usage.need.permission not in lacking]
-    created = find_created_resources(evidence.usages, naming, runs, evidence.runs)
+    created = find_created_resources(evidence.usages, naming, runs)
+    if names is None:
+        names = names_of(evidence.usages, evidence.runs, options.copies, runs)
     for (action, guard_result), usages in never_written.items():
-        on = _change(action, usages, evidence, options, created).resources
+        on = _change(action, usages, evidence, options, created, names).resources
         held = HeldBackChange(ChangeKind.ADD, action, on, guard_result, usages=tuple(usages))
         held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
     for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _without_unmet_conditions(
-            _change(action, usages, evidence, options, created), committed
+            _change(action, usages, evidence, options, created, names), committed
         )
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
@@ -158,8 +174,7 @@ def additions(
         if options.keep_forms and not change.security:
             change = _with_committed_resources(change, committed)
         change, declined = _without_declined(change, history.declined)
-        changes.extend([change] if change.resources else [])
-        changes += _in_next_buckets(change, created, evidence, options)
+        changes += _in_own_account(change, evidence)
         held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
     whole = _without_needless_conditions(_merge_condition_values(changes))
@@ -280,6 +295,7 @@ def _change(
     evidence: Evidence,
     options: Options,
     created: CreatedResources,
+    names: AppNames,
 ) -> Change:
     security = sensitivity(action)
     written = {usage: _written_resources(usage.need, evidence) for usage in usages}
@@ -295,6 +311,11 @@ def _change(
             for each in written[usage]
         ]
         least = least_literal(action)
+        named, seen = names.resources_of(action, seen)
+        if security:
+            named = [
+                each for each in named if not resource_covers(each.pattern, evidence.principal)
+            ]
         if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
             # No name pattern covers the principal itself.
             own = evidence.principal
@@ -306,8 +327,8 @@ def _change(
             ]
             patterns = patterns_of(seen, least, is_sensitive=True)
         else:
-            patterns = patterns_of([*seen, *created.expected_objects(seen)], least)
-        patterns = in_whole_types(patterns)
+            patterns = patterns_of(seen, least)
+        patterns = in_whole_types(sorted([*patterns, *named], key=lambda each: each.pattern))
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)
@@ -327,6 +348,26 @@ def _change(
     )
 
 
+def without_denied(
+    changes: Sequence[Change], names: AppNames, policies: Sequence[Document]
+) -> list[Change]:
+    """Returns the additions; those that destroy leave out the names of long-lived copies.
+
+    What a policy grants already is not denied.
+    """
+    found: list[Change] = []
+    for change in changes:
+        granted = [
+            resource
+            for statement in statements_allowing(policies, change.action)
+            for resource in statement.resources or ("*",)
+        ]
+        denied = names.denied(change.action, change.resources)
+        own = (each for each in denied if not any(resource_overlaps(each, on) for on in granted))
+        found.append(replace(change, denied_on=tuple(own)))
+    return found
+
+
 def _is_part_of_written(
     action: str, seen: Collection[ObservedResource], evidence: Evidence
 ) -> bool:
@@ -344,30 +385,20 @@ def _is_part_of_written(
     return bool(seen) and all(each.resource in written for each in seen)
 
 
-def _in_next_buckets(
-    change: Change, created: CreatedResources, evidence: Evidence, options: Options
-) -> Iterator[Change]:
-    """Yields the same addition for objects of the next bucket of a name pattern, in the account of
-    the role only.
+def _in_own_account(change: Change, evidence: Evidence) -> Iterator[Change]:
+    """Yields an addition in two parts: objects of buckets with an open name get the condition that
+    the bucket is in the account of the role. The records show no account of a bucket, so that the
+    objects that were used are written without it.
     """
-    if options.exact_resources or change.security:
-        return
-    seen = created.seen(usage for usage in change.usages if not usage.denial)
-    objects = [
-        ObservedResource(pattern, each.runs)
-        for each, pattern in created.objects_of_next_buckets(seen)
-    ]
-    patterns = patterns_of(objects, least_literal(change.action))
-    if patterns:
-        opening = WildcardPart("BucketName", NAMED_ANEW)
-        yield replace(
-            change,
-            resources=tuple(found.pattern for found in patterns),
-            patterns=tuple(
-                replace(found, openings=(*found.openings, opening)) for found in patterns
-            ),
-            conditions=(*change.conditions, own_account(evidence.principal)),
-        )
+    objects = tuple(each for each in change.resources if _OBJECT_OF_ANY_BUCKET.fullmatch(each))
+    used = {name for each in change.patterns if each.pattern in objects for name in each.covers}
+    named = [each for each in change.resources if each not in objects]
+    others = without_covered((*named, *sorted(used)))
+    account = (*change.conditions, own_account(evidence.principal))
+    for resources, conditions in ((others, change.conditions), (objects, account)):
+        if resources:
+            patterns = tuple(each for each in change.patterns if each.pattern in resources)
+            yield replace(change, resources=resources, patterns=patterns, conditions=conditions)
 
 
 def own_account(principal: str) -> Condition:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from leastpriv.errors import listed
 from leastpriv.models import ChangeKind, grouped
@@ -27,6 +27,7 @@ from leastpriv.policy.edit import (
     can_add_entries,
     can_add_statements,
 )
+from leastpriv.policy.evaluate import names_action
 from leastpriv.policy.hcl_text import new_statements_hcl, statements_hcl
 from leastpriv.policy.source import is_hcl
 from leastpriv.policy.syntax_tree import json_value
@@ -44,6 +45,7 @@ class PlannedGrant(Struct, frozen=True):
     resources: tuple[str, ...]
     condition: str = ""
     """The condition block as JSON without white space; empty for none."""
+    effect: str = "Allow"
 
 
 def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
@@ -63,7 +65,24 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
             [*plan.moved, *((each.action, each.resources, _condition(each)) for each in added)]
         )
     )
+    sids = [edit.statement["Sid"] for edit in plan.edits if isinstance(edit, AppendStatement)]
+    taken = [*map(str, sids), *(statement.sid for statement in document.statements)]
+    for statement in _write_statements(_denials(changes, document), taken):
+        plan.edits.append(AppendStatement(statement))
     return plan.edits
+
+
+def _denials(changes: Sequence[Change], document: Document | None = None) -> list[PlannedGrant]:
+    """What Deny statements beside the additions take out, if the document does not deny it."""
+    pairs: list[_GrantTuple] = []
+    for change in changes:
+        names = change.denied_on
+        for statement in document.statements if document else ():
+            if statement.effect == "Deny" and names_action(statement, change.action):
+                names = tuple(each for each in names if each not in statement.resources)
+        if names:
+            pairs.append((change.action, names, ""))
+    return [structs.replace(grant, effect="Deny") for grant in _group_grants(pairs)]
 
 
 def new_statements(
@@ -82,7 +101,7 @@ def new_statements(
     grants = (
         (action, tuple(dict.fromkeys(own)), condition) for (action, condition), own in found.items()
     )
-    return _write_statements(_group_grants(grants), taken_sids)
+    return _write_statements([*_group_grants(grants), *_denials(changes)], taken_sids)
 
 
 def _joined(condition: str, change: Change) -> str:
@@ -142,24 +161,25 @@ def _write_statements(
     taken = {sid.lower() for sid in taken_sids}
     made: list[Mapping[str, object]] = []
     for grant in grants:
-        sid = _sid(grant.actions, taken)
+        sid = _sid(grant, taken)
         taken.add(sid.lower())
         # Only text preserves the digits of a fraction.
         condition = (
             {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
         )
         lists = {"Action": list(grant.actions), "Resource": list(grant.resources)}
-        made.append({"Sid": sid, "Effect": "Allow", **lists, **condition})
+        made.append({"Sid": sid, "Effect": grant.effect, **lists, **condition})
     return made
 
 
-def _sid(actions: Sequence[str], taken: set[str]) -> str:
+def _sid(grant: PlannedGrant, taken: set[str]) -> str:
     """A descriptive Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
+    actions = grant.actions
     prefixes = sorted({action.partition(":")[0] for action in actions})
     stem = "".join(part.title() for prefix in prefixes for part in prefix.split("-"))
     if len(actions) == 1:
         stem += actions[0].partition(":")[2]
-    stem = f"Allow{stem[:60]}"
+    stem = f"{grant.effect}{stem[:60]}"
     sid, number = stem, 2
     while sid.lower() in taken:
         sid, number = f"{stem}{number}", number + 1

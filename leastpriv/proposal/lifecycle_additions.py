@@ -7,7 +7,9 @@ call met one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from msgspec import Struct, structs
 
 from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.created_tags import (
@@ -22,6 +24,7 @@ from leastpriv.permissions.catalog import BY_LEVEL, forbidden, sensitivity
 from leastpriv.permissions.generalize import least_literal
 from leastpriv.permissions.implied import READ_OBJECT
 from leastpriv.permissions.lifecycle import changes_made, siblings_among
+from leastpriv.permissions.names.app_names import AppNames, destroys
 from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.project_tags import key_rank
 from leastpriv.permissions.resource_types import action_of, creates_its_resource, types_of_arn
@@ -34,14 +37,59 @@ from leastpriv.proposal.stability import with_items
 _UPLOAD = "s3:PutObject"
 
 
-def lifecycle_additions(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
-    """Yields what later deploys need that no policy grants: the life-cycle actions of added ones.
+class LifeCycle(Struct, frozen=True):
+    """What later deploys need that no run used."""
 
-    An action that no run used has the resources of what it belongs to; sensitive and forbidden ones
+    written: list[Change]
+    offered: list[Change]
+    """Deletions in long-lived copies, of shared state and of ids that carry no copy."""
+
+
+def lifecycle_additions(
+    added: Sequence[Change], context: GuardContext, names: AppNames
+) -> LifeCycle:
+    """Lists what later deploys need that no policy grants: the life-cycle actions of added ones.
+
+    What destroys is written in short-lived copies only, and offered elsewhere. An action that no
+    run used has the resources of what it belongs to; sensitive and forbidden ones
     are left to the reader, who finds them among the suggested ones. A used one has those that a
     deploy tool created and has not used it on yet, a sensitive one if it sets what the creation
     sets (`SetQueueAttributes`).
     """
+    life_cycle = LifeCycle([], [])
+    for change in _counterparts(added, context):
+        if not destroys(change.action):
+            life_cycle.written.append(change)
+            continue
+        own = set(_in_short_lived(change, names))
+        if change.conditions:
+            own.update(filter(is_whole_type, change.resources))
+        _split(change, own, life_cycle)
+    return life_cycle
+
+
+def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
+    """Adds a deletion to what is written for some of its resources, and to what is offered for the
+    others.
+    """
+    written = tuple(each for each in change.resources if each in own)
+    left = tuple(each for each in change.resources if each not in own)
+    for resources, changes in ((written, life_cycle.written), (left, life_cycle.offered)):
+        if resources:
+            patterns = tuple(each for each in change.patterns if each.pattern in resources)
+            changes.append(structs.replace(change, resources=resources, patterns=patterns))
+
+
+def _in_short_lived(change: Change, names: AppNames) -> Iterator[str]:
+    """Yields the resources of a deletion that are of short-lived copies and were made there."""
+    makers = set(change.because.split(", "))
+    for named in names.uses:
+        if named.use.action in makers and names.ends_with_copy(named):
+            yield from names.short_lived_patterns(named)
+
+
+def _counterparts(added: Sequence[Change], context: GuardContext) -> Iterator[Change]:
+    """Yields the life-cycle actions of added ones, on all resources of these."""
     of_action = grouped([(change.action, change) for change in added])
     for action, owners in context.partners.items():
         changes = [change for owner in owners for change in of_action.get(owner, ())]
@@ -89,7 +137,7 @@ def _following(
     """
     known = action_of(action)
     takes_any = known is not None and not known.resource_types
-    written = (each for change in on for each in change.resources)
+    written = (each for change in on for each in _succeeded(change))
     resources = dict.fromkeys(found for each in written for found in with_items(action, each))
     wildcards, known_names = [each for each in used if has_wildcard(each)], {"*", *used}
     least = least_literal(action) if used else 0
@@ -111,6 +159,17 @@ def _following(
             security=sensitivity(action),
             conditions=id_conditions(action, names, usages, context.evidence),
         )
+
+
+def _succeeded(change: Change) -> Iterator[str]:
+    """Yields the resources of an addition but those on which each call failed."""
+    outcomes: dict[str, bool] = {}
+    for usage in change.usages:
+        resource = usage.need.permission.resource
+        outcomes[resource] = outcomes.get(resource, False) or usage.succeeded
+    for resource in change.resources:
+        if outcomes.get(resource, True):
+            yield resource
 
 
 def _is_literal(resource: str, least: int) -> bool:

@@ -20,6 +20,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.usage_history import UsageHistory
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
+from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies
 from leastpriv.policy.document import Document
 from leastpriv.policy.size import PackedPolicy
 from leastpriv.proposal.confidence import Confidences
@@ -105,10 +106,17 @@ class UnseenServices(StrEnum):
 class Lifecycle(StrEnum):
     """What becomes of actions that no run used and the life cycle of a used resource needs."""
 
+    ALL = "all"
+    """Also the deletions that are only offered otherwise (`Proposal.offered`)."""
     WRITE = "write"
     OFFER = "offer"
     """The report offers them; narrowed wildcards and first drafts lack them."""
     OFF = "off"
+
+    @property
+    def writes(self) -> bool:
+        """Whether the life cycle is written."""
+        return self in (Lifecycle.WRITE, Lifecycle.ALL)
 
 
 class Options(Struct, frozen=True):
@@ -135,6 +143,8 @@ class Options(Struct, frozen=True):
     reviewed.
     """
     exact_resources: bool = False
+    copies: DeclaredCopies = UNDECLARED
+    """The copies of the app that the user names."""
     keep_forms: bool = False
     """Additions use the resource patterns of the committed policy."""
 
@@ -275,6 +285,10 @@ class Change(Struct, frozen=True):
     """Resources that replace `*` for an action that remains granted."""
     conditions: tuple[Condition, ...] = ()
     """Conditions of an addition or of a restriction, all of which its calls met."""
+    denied_on: tuple[str, ...] = ()
+    """Of an addition that destroys: names of long-lived copies that its patterns cover, and that a
+    Deny beside it leaves out.
+    """
     declared_by: tuple[str, ...] = ()
     """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders
     (create)`.
@@ -346,6 +360,10 @@ class Proposal(Struct, frozen=True):
     """Used actions that remain granted on `*`, with the guard."""
     packed: PackedPolicy | None = None
     """How `document` was brought within AWS's quotas; None if it was not changed."""
+    offered: tuple[Change, ...] = ()
+    """Deletions in long-lived copies, of shared state and of ids, that a reader may add by hand."""
+    notes: tuple[str, ...] = ()
+    """What the names of the app do not show, and which written names hold a date, in sentences."""
     to_paste: tuple[Change, ...] = ()
     """Changes that are held back only because the file cannot take them."""
     declared: tuple[DeclaredNeed, ...] = ()

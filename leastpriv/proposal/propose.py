@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, grouped
+from leastpriv.permissions.names.app_names import AppNames, names_with_a_date
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
@@ -23,7 +25,7 @@ from leastpriv.proposal.addition_rules import (
     denied_in_part,
     held_addition,
 )
-from leastpriv.proposal.additions import additions
+from leastpriv.proposal.additions import additions, without_denied
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
@@ -40,6 +42,7 @@ from leastpriv.proposal.models import (
     Proposal,
     ProposalInputs,
 )
+from leastpriv.proposal.origins import proved_runs
 from leastpriv.proposal.recorded_use import CallableOperations
 from leastpriv.proposal.removals import creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
@@ -74,7 +77,12 @@ def propose(
     from usage.
     """
     history, attached = inputs.history, inputs.attached
-    added, held_back_additions = additions(difference.missing, evidence, options, history, document)
+    names = names_of(evidence.usages, evidence.runs, options.copies, proved_runs(evidence))
+    policies = (document, *attached) if document else tuple(attached)
+    added, held_back_additions = additions(
+        difference.missing, evidence, options, history, document, names=names
+    )
+    added = without_denied(added, names, policies)
     held_back_additions.extend(
         held_addition(usage, _OVERRULED) for usage in difference.explicitly_denied
     )
@@ -86,15 +94,14 @@ def propose(
     )
     if document is None:
         context = guard_context(evidence, options, difference.missing, history, policies=attached)
-        return _first_draft(added, held_back_additions, context, inputs)
-    policies = (document, *attached)
+        return _first_draft(added, held_back_additions, context, inputs, names)
     context = guard_context(evidence, options, difference.missing, history, policies=policies)
     if inputs.confidence:
         context = replace(context, confidence=inputs.confidence)
     context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(
-        difference, narrowed, context, escapes=escapes
+        difference, narrowed, context, names, escapes=escapes
     )
     if options.max_changes:
         room = max(options.max_changes - len(added) - len(narrowed), 0)
@@ -115,15 +122,16 @@ def propose(
     )
     held_back += too_large
     return Proposal(
-        document,
-        packed.document,
-        packed.document.to_bytes(),
-        changes,
-        tuple(held_back),
-        tuple(held_back_additions),
-        tuple(held_back_restrictions),
-        packed,
-        tuple(change for change, _ in left if document.source.format == "hcl"),
+        committed=document,
+        document=packed.document,
+        content=packed.document.to_bytes(),
+        changes=changes,
+        held_back=tuple(held_back),
+        held_back_additions=tuple(held_back_additions),
+        held_back_restrictions=tuple(held_back_restrictions),
+        packed=packed,
+        notes=_notes(changes, names),
+        to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
 
 
@@ -132,11 +140,13 @@ def _first_draft(
     held_back: list[HeldBackChange],
     context: GuardContext,
     inputs: ProposalInputs,
+    names: AppNames,
 ) -> Proposal:
     """Writes a first draft from usage and declarations, unless an earlier one was declined."""
     from leastpriv.proposal.preflight import additions_of, held_back_of, judged_needs
 
     evidence, options = context.evidence, context.options
+    offered: tuple[Change, ...] = ()
     judged: tuple[DeclaredNeed, ...] = ()
     if DRAFT_ID in inputs.history.declined:
         why = GuardResult(
@@ -146,8 +156,14 @@ def _first_draft(
         added = []
     else:
         added = [*added, *uploads(added, context)]
-        if options.lifecycle is Lifecycle.WRITE:
-            added = [*added, *lifecycle_additions(added, context)]
+        if options.lifecycle.writes:
+            life_cycle = lifecycle_additions(added, context, names)
+            further = life_cycle.written
+            if options.lifecycle is Lifecycle.ALL:
+                further = [*further, *life_cycle.offered]
+            else:
+                offered = tuple(life_cycle.offered)
+            added = [*added, *without_denied(further, names, inputs.attached)]
         judged = judged_needs(
             evidence.aws_findings.declared.needs,
             inputs.attached,
@@ -172,8 +188,18 @@ def _first_draft(
         held_back=(),
         held_back_additions=tuple(held_back),
         packed=packed,
+        offered=offered,
+        notes=_notes(added, names),
         declared=judged,
     )
+
+
+def _notes(changes: Sequence[Change], names: AppNames) -> tuple[str, ...]:
+    """What the names do not show, and which written names the next month breaks."""
+    written = (each for change in changes for each in (*change.resources, *change.restricted_to))
+    dated = names_with_a_date(each for each in written if each != "*")
+    breaks = (f"{each} holds a date: the next day, month or year is refused" for each in dated)
+    return (*names.copies.notes, *breaks)
 
 
 def _removals(

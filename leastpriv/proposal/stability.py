@@ -8,7 +8,6 @@ renamed app keeps it (`shop-*`).
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, pairwise
@@ -18,13 +17,12 @@ from msgspec.structs import replace
 
 from leastpriv.models import Usage, grouped
 from leastpriv.permissions.generalize import (
-    COPY,
-    OWN_WORD,
     ObservedResource,
     Pattern,
     across_regions,
     patterns_of,
 )
+from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -46,8 +44,6 @@ UNSTABLE = ("few-runs", "new-resources")
 """Guards of names that later runs may well not use."""
 _MADE_AGAIN = 2
 """Runs that made a resource under one name show that the name does not change."""
-_LEAST_COPIES = 3
-"""Copies of an app that the earlier half of the runs used."""
 _MOST_APPS = 5
 """Names with more beginnings than these have nothing in common."""
 _LEAST_LITERAL = 3
@@ -70,6 +66,9 @@ class Stability(Struct, frozen=True):
     """
     names: Mapping[str, Mapping[str, Collection[str]]]
     """`names_by_word` of all services: an app's names begin alike in each."""
+    app: AppNames
+    """The names of the app, in all copies of which a used name is granted."""
+    action: str
     escapes: bool
     """Whether the policy's version supports names with `*`, `?` or `$`."""
 
@@ -77,7 +76,13 @@ class Stability(Struct, frozen=True):
         self, found: Sequence[ObservedResource]
     ) -> tuple[tuple[Pattern, ...], GuardResult | None]:
         """Returns the patterns of these resources, and why a later run may well use another one."""
-        return self._judge(found, _exact if self.context.options.exact_resources else patterns_of)
+        return self._judge(found, _exact if self.context.options.exact_resources else self._written)
+
+    def _written(self, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
+        """The patterns of an action: by the names of the app, else by the look of a name."""
+        named, rest = self.app.resources_of(self.action, found)
+        patterns = [*named, *patterns_of(rest)]
+        return tuple(sorted(patterns, key=lambda each: each.pattern))
 
     def judge_common_names(
         self, found: Sequence[ObservedResource]
@@ -107,7 +112,9 @@ class Stability(Struct, frozen=True):
             return GuardResult("policy-version", why)
         least = self.context.options.minimum_runs
         proved = any(self._runs_of(pattern) for pattern in patterns)
-        for pattern in [each for each in patterns if not is_whole_type(each.pattern)]:
+        for pattern in patterns:
+            if is_whole_type(pattern.pattern) or not pattern.covers:
+                continue
             if proved and self._is_of_uncounted(pattern):
                 # What only unreviewed runs used proves nothing; next to proved names it is written.
                 continue
@@ -142,12 +149,12 @@ class Stability(Struct, frozen=True):
         of the same name.
         """
         wide = in_region(pattern.pattern, "*")
-        used = (
-            each
-            for each in self.shown
-            if any(resource_covers(p, each.resource) for p in (wide, f"{wide}/*"))
-        )
-        runs = {run for each in used for run in each.runs}
+        copies = {self.app.shape_of(covered) for covered in pattern.covers} - {None}
+        runs: set[str] = set()
+        for each in self.shown:
+            is_covered = any(resource_covers(own, each.resource) for own in (wide, f"{wide}/*"))
+            if is_covered or self.app.shape_of(each.resource) in copies:
+                runs.update(each.runs)
         if any(opening.reason == _COMMON for opening in pattern.openings):
             begin = _name(pattern.pattern).partition("*")[0]
             alike = self.names.get(_first_word(begin), {})
@@ -165,19 +172,8 @@ class Stability(Struct, frozen=True):
             replace(each, runs=tuple(run for run in each.runs if run in early)) for each in found
         ]
         first = [each for each in first if each.runs]
-        # Only the later runs show that names change, but of a name with a word of its run and of
-        # several copies.
-        shown = Counter(each.family for each in first)
-        kept = {
-            family
-            for family, copies in shown.items()
-            if family
-            and (
-                family.opening.reason == OWN_WORD
-                or (family.opening.reason == COPY and copies >= _LEAST_COPIES)
-            )
-        }
-        before = [each if each.family in kept else replace(each, family=None) for each in first]
+        # Only the later runs show that names change.
+        before = [replace(each, family=None) for each in first]
         known = {in_region(pattern.pattern, "*") for pattern in make(before)}
         for each in found:
             if used.isdisjoint(each.runs):

@@ -35,7 +35,7 @@ from leastpriv.permissions.tool_lifecycle import (
 )
 from leastpriv.permissions.volatility import service_of
 from leastpriv.proposal.guards import minimum_confidence
-from leastpriv.proposal.models import GuardContext, GuardResult, Lifecycle, RemovalCandidate
+from leastpriv.proposal.models import GuardContext, GuardResult, RemovalCandidate
 from leastpriv.proposal.visibility_guards import (
     deploying_programs,
     dropped_with_service,
@@ -85,7 +85,7 @@ def keeping_result(
     is_unseen = not options.drop_unseen_actions and _may_serve_a_deploy(candidate, context)
     if found.guard != LIFECYCLE and is_unseen:
         return found
-    if partners and options.lifecycle is Lifecycle.WRITE:
+    if partners and options.lifecycle.writes:
         return GuardResult(LIFECYCLE, f"lifecycle counterpart of {listed(partners, 1)}")
     if found.guard == LIFECYCLE:
         return _of_next_run(candidate, context)
@@ -96,7 +96,7 @@ def _of_next_run(candidate: RemovalCandidate, context: GuardContext) -> GuardRes
     """The doubt whether the next run needs a reading action of a like name, or None where there is
     none.
     """
-    is_read = context.options.lifecycle is Lifecycle.WRITE and catalog.is_read(candidate.action)
+    is_read = context.options.lifecycle.writes and catalog.is_read(candidate.action)
     reason = minimum_confidence(candidate, context) if is_read else ""
     is_in_use = bool(reason) and _is_for_resources_in_use(candidate.action, context)
     return GuardResult("minimum-confidence", reason) if is_in_use else None

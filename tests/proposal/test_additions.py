@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.models import (
+    Basis,
+    ChangeKind,
+    Denial,
+    DeniedBy,
+    Need,
+    Outcome,
+    Permission,
+    Run,
+    Usage,
+)
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, History, Options
@@ -253,7 +263,10 @@ def test_a_name_that_the_pattern_of_the_same_addition_covers_is_not_listed_too()
         for action, prefix in kinds.items()
         for word in words
     ]
-    added, _ = additions(made, replace(EVIDENCE, usages=tuple(made)), Options(), History())
+    days = (datetime(2026, 11, day, tzinfo=UTC) for day in range(1, len(words) + 1))
+    runs = tuple(Run(word, word, day, day) for word, day in zip(words, days, strict=True))
+    evidence = replace(EVIDENCE, usages=tuple(made), runs=runs)
+    added, _ = additions(made, evidence, Options(), History())
     assert {(each.action, each.resources) for each in added} == {
         (action, (f"arn:aws:{prefix}:eu-west-1:111122223333:{names[prefix] % '*'}",))
         for action, prefix in kinds.items()

@@ -272,25 +272,28 @@ def test_an_addition_shows_resource_basis_times_runs_and_day(usual: ReportContex
 
 
 def test_a_pattern_lists_what_it_covers_and_the_reason_of_its_wildcards(tmp_path: Path) -> None:
-    """One queue of three was deleted, and the pattern lets the role delete any: a reviewer must see
-    that.
+    """Two queues of three were deleted, and the pattern lets the role delete any: a reviewer must
+    see that.
     """
     made = [
         {"event": "sqs:CreateQueue", "parameters": {"queueName": f"orders-{run}"}}
         for run in (1, 2, 3)
     ]
-    queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/orders-2"
-    deleted = {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": queue}}
+    queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/orders-"
+    deleted = [
+        {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": f"{queue}{run}"}} for run in (2, 3)
+    ]
+    calls = [[made[0]], [made[1], deleted[0]], [made[2], deleted[1]]]
     runs = [
-        {"first": f"2026-11-{run:02}T10:00:00Z", "calls": [call, *([deleted] if run == 2 else [])]}
-        for run, call in enumerate(made, start=1)
+        {"first": f"2026-11-{run:02}T10:00:00Z", "calls": own}
+        for run, own in enumerate(calls, start=1)
     ]
     text = run_case({"policy": None, "runs": runs}, tmp_path).body
     section = text.partition("#### 1 name pattern")[2].partition("####")[0]
     (row,) = [line for line in section.splitlines() if "orders-*" in line]
     assert "`sqs:CreateQueue`, `sqs:DeleteQueue`" in row
     assert all(f"orders-{run}`" in row for run in (1, 2, 3))
-    assert "this role's own runs create such resources under other names" in row
+    assert "every run showed another" in row
     assert "also match resources that other teams create" in section
 
 

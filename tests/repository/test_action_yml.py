@@ -16,7 +16,7 @@ minimum-runs minimum-confidence grace-days break-glass max-changes wait-for-even
 last-accessed denial-details unseen-services resources keep never-add reviewed-refs unknown-refs github-token base branch
 labels reviewers team-reviewers assignees draft evidence-branch when-no-calls drift-report cache-dir
 validate-digests sarif-file page-file custom-policy-checks organization-policies trust-policy fail-on
-boundary-file terraform-plan unseen-actions lifecycle
+boundary-file terraform-plan unseen-actions lifecycle copies
 """
 OUTPUTS = """
 has-changes added-actions removed-actions policy proposal-file pull-request-number pull-request-url

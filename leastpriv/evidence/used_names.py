@@ -1,0 +1,83 @@
+"""Reads the names of a target from the usages of its runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from leastpriv.aws.session_names import is_run_id
+from leastpriv.models import Outcome, Run, Usage
+from leastpriv.permissions.lifecycle import creates_or_adds
+from leastpriv.permissions.names.app_names import AppNames, destroys, read_app_names
+from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
+
+_REF = re.compile(r"(?:ref|refs)[:/](?:refs/)?(?P<kind>heads|tags|pull)/(?P<name>[^:]+)")
+_NUMBERED = re.compile(r"[A-Za-z]{0,20}[-_]?[0-9]{2,12}")
+"""Words of a session name that a workflow fills in: `pr-31` of `deploy-pr-31`."""
+_RUN_NUMBER = re.compile(r"(?<![0-9])[0-9]{4,11}(?![0-9])")
+"""A number of a session name without the word before it; twelve digits are an account."""
+
+
+def names_of(
+    usages: Iterable[Usage],
+    runs: Sequence[Run],
+    declared: DeclaredCopies = UNDECLARED,
+    reviewed: Collection[str] | None = None,
+) -> AppNames:
+    """Learns the names of a target.
+
+    Args:
+        usages: all usages of its principal.
+        runs: all runs, oldest first.
+        declared: what the owner says of the copies of the app.
+        reviewed: ids of the runs that names are learned from; None: all.
+    """
+    return read_app_names([*_uses(usages, reviewed)], [*map(facts_of_run, runs)], declared)
+
+
+def _uses(usages: Iterable[Usage], reviewed: Collection[str] | None) -> Iterator[NameUse]:
+    for usage in usages:
+        permission = usage.need.permission
+        if (
+            usage.outcome is not Outcome.ALLOWED
+            or not usage.succeeded
+            or permission.resource == "*"
+        ):
+            continue
+        runs = usage.runs
+        if reviewed is not None:
+            runs = tuple(run for run in usage.runs if run in reviewed)
+        if not runs and usage.runs:
+            continue
+        yield NameUse(
+            action=permission.action,
+            resource=permission.resource,
+            runs=runs,
+            creates=creates_or_adds(permission.action),
+            destroys=destroys(permission.action),
+        )
+
+
+def facts_of_run(run: Run) -> RunFacts:
+    """What a run shows of itself: its login, its session and its day."""
+    ref = _REF.search(run.identity.subject) if run.identity else None
+    numbers = frozenset(_numbers_of(run))
+    day = f"{run.first:%Y%m%d}"
+    if ref is None:
+        return RunFacts(id=run.id, numbers=numbers, day=day)
+    if ref["kind"] == "pull":
+        number = ref["name"].partition("/")[0]
+        words = frozenset(f"{word}-{number}" for word in ("pr", "pull", "mr"))
+        return RunFacts(run.id, f"pr-{number}", words, numbers, day)
+    branch = ref["name"].lower()
+    words = frozenset({branch, branch.rpartition("/")[2]})
+    return RunFacts(run.id, branch, words, numbers, day)
+
+
+def _numbers_of(run: Run) -> Iterator[str]:
+    for session in filter(None, (run.session, run.parent_run)):
+        if is_run_id(session):
+            yield session.lower()
+            continue
+        for word in (*_NUMBERED.findall(session), *_RUN_NUMBER.findall(session)):
+            yield word.lower()

@@ -1,0 +1,435 @@
+"""Writes the resources of one action from the names of an app.
+
+What creates, reads or changes is granted in each copy that was seen: by exact names in long-lived
+copies, by one pattern for the short-lived ones. What destroys is granted in the copies where runs
+destroyed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.generalize import (
+    ObservedResource,
+    Pattern,
+    deletes,
+    least_literal,
+)
+from leastpriv.permissions.lifecycle import siblings_among
+from leastpriv.permissions.names.copies import Copies, learn_copies, table_of
+from leastpriv.permissions.names.observed import UNDECLARED, DeclaredCopies, NameUse, RunFacts
+from leastpriv.permissions.names.run_slots import Template, learn_run_slots, template_of
+from leastpriv.permissions.names.words import (
+    COPY,
+    OWN_RUN,
+    RUN,
+    SEPARATORS,
+    Name,
+    is_date,
+    is_drawn,
+    name_of,
+)
+from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
+from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.volatility import WildcardPart, in_region, literal_letters, region_of
+
+_LEAST_DELETIONS = 2
+"""Runs that destroyed in a long-lived copy before what they draw in its names is open."""
+_LEAST_LITERAL = 3
+"""Letters and digits of a name beside the slot of its copy."""
+_LEAST_BUCKETS = 3
+"""Buckets that prove a slot."""
+_MANY_NAMES = 5
+"""Names that prove a slot in a short name, `pr-100`."""
+_LEAST_LITERAL_OF_MANY = 2
+"""Letters of such a name; an action that destroys needs more."""
+_LEAST_LITERAL_BEHIND = 6
+"""The same of a name that begins with the word of its copy: other teams have copies as well."""
+_LEAST_LIVED_RUNS = 3
+"""Runs that used a name that lives long, where no word of it shows the copy."""
+_NOT_DESTROYED = re.compile(
+    r":(?:Remove|Delete)(?:Tags?|Permission|Targets|RoleFromInstanceProfile|TagsFrom\w+)$"
+)
+"""Deletions of settings that change with each deployment."""
+IN_COPY = "the app has this name in each copy"
+OVER_COPIES = "short-lived copies of this app differ in this word"
+NEW_IN_RUN = "every run showed another"
+OF_KIND = "runs used the action on a like name of a short-lived copy"
+
+
+def names_with_a_date(resources: Iterable[str]) -> tuple[str, ...]:
+    """The resources whose names hold a day or a month as it is: the next one is refused."""
+    found: list[str] = []
+    for resource in resources:
+        name = name_of(resource)
+        if name is not None and any(is_date(word) and not word.isdigit() for word in name.text):
+            found.append(resource)
+    return tuple(sorted(set(found)))
+
+
+def destroys(action: str) -> bool:
+    """Whether an action takes a resource, or a part of it, away."""
+    if action == "kms:ScheduleKeyDeletion":
+        return True
+    return deletes(action) and _NOT_DESTROYED.search(action) is None
+
+
+class NamedUse(Struct, frozen=True):
+    """A use with its name as the model reads it."""
+
+    use: NameUse
+    name: Name
+    template: Template
+    copy: str | None
+    """Key of the copy; None for a name of no copy."""
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether other copies or runs have another name in its place."""
+        return any(word == COPY or RUN in word for word in self.template)
+
+
+class AppNames(Struct, frozen=True):
+    """The names of one target."""
+
+    copies: Copies
+    uses: tuple[NamedUse, ...]
+    by_resource: Mapping[str, NamedUse]
+    runs_of: Mapping[str, frozenset[str]]
+    """Resource -> runs that used it."""
+    names_of: Mapping[tuple[str, Template], frozenset[str]]
+    """Kind and template -> resources."""
+    regions: Mapping[tuple[str, str], frozenset[str]]
+    """Kind and account -> regions in which the runs used such names."""
+    templates: Mapping[str, frozenset[Template]]
+    """Kind -> templates with the slot of a copy."""
+    in_short_lived: Mapping[str, frozenset[str]]
+    """Kind -> actions that runs used in short-lived copies."""
+    created: Mapping[tuple[str, Template], frozenset[str]]
+    """Kind and template -> actions that created such resources."""
+    destroyed_by: Mapping[tuple[str, Template, str | None, str], frozenset[str]]
+    """Kind, template, copy and action -> runs that destroyed so."""
+    words_behind_copy: frozenset[str]
+    """The words behind the copy's in names that begin with it: one if it is the name of the app."""
+
+    def knows(self, resource: str) -> bool:
+        """Whether a resource has a slot."""
+        found = self.by_resource.get(resource)
+        return found is not None and found.has_slot
+
+    def shape_of(self, resource: str) -> tuple[str, Template] | None:
+        """What a name has in common with that of other copies and runs; None without a slot."""
+        found = self.by_resource.get(resource)
+        return (found.name.kind, found.template) if found and found.has_slot else None
+
+    def resources_of(
+        self, action: str, observed: Sequence[ObservedResource]
+    ) -> tuple[list[Pattern], list[ObservedResource]]:
+        """Returns the resources of an action by the names of the app, and what has no slot."""
+        written: dict[str, str] = {}
+        rest: list[ObservedResource] = []
+        is_sensitive = bool(sensitivity(action))
+        for each in observed:
+            named = self.by_resource.get(each.resource)
+            if named is None or not named.has_slot:
+                rest.append(each)
+                continue
+            if not self._may_open(named, is_sensitive=is_sensitive):
+                rest.append(each)
+                continue
+            is_end = destroys(action)
+            found = self._destroyed(action, named) if is_end else self._used(action, named)
+            if not found:
+                rest.append(each)
+            for pattern, reason in found:
+                for regional in self._in_regions(pattern, named):
+                    written.setdefault(regional, reason)
+        if not is_sensitive:
+            for pattern in self._of_like_names(action):
+                written.setdefault(pattern, OF_KIND)
+        return [*_patterns(action, written, observed)], rest
+
+    def _may_open(self, named: NamedUse, *, is_sensitive: bool) -> bool:
+        """Whether the slots of a name may be open.
+
+        For a sensitive action only what the run wrote of itself, in what runs created. The ARN of a
+        bucket has no account, so that several buckets prove its slot.
+        """
+        key = (named.name.kind, named.template)
+        slots = [word for word in named.template if RUN in word]
+        if is_sensitive:
+            is_own = all(OWN_RUN in word for word in slots)
+            return is_own and bool(self.created.get(key))
+        is_bucket = named.name.kind == "s3:"
+        return not (is_bucket and slots) or len(self.names_of[key]) >= _LEAST_BUCKETS
+
+    def _used(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
+        """A name in every copy of the app."""
+        least = least_literal(action)
+        if len(self.names_of[named.name.kind, named.template]) >= _MANY_NAMES:
+            least = _LEAST_LITERAL_OF_MANY
+        if named.copy is None:
+            pattern = self._render(named, "")
+            return [(pattern, NEW_IN_RUN)] if self._is_literal(pattern, named, least) else []
+        found = []
+        for key in self.copies.long_lived:
+            pattern = self._render(named, key)
+            if self._is_literal(pattern, named, least):
+                found.append((pattern, IN_COPY))
+        found += [(pattern, OVER_COPIES) for pattern in self._over_copies(named, least)]
+        if not any(resource_covers(pattern, named.use.resource) for pattern, _ in found):
+            found.append((named.use.resource, ""))
+        return found
+
+    def _destroyed(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
+        """A name in the copies where runs destroyed it."""
+        if named.copy in self.copies.short_lived:
+            return [(each, OVER_COPIES) for each in self._over_copies(named)]
+        key = (named.name.kind, named.template, named.copy, action)
+        if len(self.destroyed_by.get(key, ())) < _LEAST_DELETIONS:
+            return [(named.use.resource, "")]
+        pattern = self._render(named, named.copy or "")
+        is_literal = self._is_literal(pattern, named, least_literal(action))
+        return [(pattern, NEW_IN_RUN)] if is_literal else []
+
+    def _of_like_names(self, action: str) -> Iterator[str]:
+        """The names of a kind in short-lived copies, if the action was used on one of them."""
+        service = action.partition(":")[0]
+        for kind, templates in self.templates.items():
+            if action not in self.in_short_lived.get(kind, ()):
+                continue
+            for template in templates:
+                makers = self.created.get((kind, template), frozenset())
+                is_own = any(siblings_among(maker, (action,)) for maker in makers)
+                if destroys(action) and not is_own:
+                    continue
+                named = self._named_as(kind, template)
+                if named.name.service != service:
+                    continue
+                for pattern in self._over_copies(named):
+                    if fits(action, pattern):
+                        yield from self._in_regions(pattern, named)
+
+    def short_lived_patterns(self, named: NamedUse) -> list[str]:
+        """The names of a resource in short-lived copies, in all regions; none without a copy."""
+        if COPY not in named.template:
+            return []
+        patterns = self._over_copies(named)
+        return [each for pattern in patterns for each in self._in_regions(pattern, named)]
+
+    def is_short_lived(self, action: str, pattern: str) -> bool:
+        """Whether a pattern is a name in short-lived copies; true for what does not destroy."""
+        if not destroys(action):
+            return True
+        return any(pattern in self.short_lived_patterns(each) for each in self.uses)
+
+    def ends_with_copy(self, named: NamedUse) -> bool:
+        """Whether an unused deletion belongs to the end of what a call made in a copy.
+
+        Where a copy was taken down, its deletions were seen; a setting ends with what it is of.
+        """
+        makers = self.created.get((named.name.kind, named.template), frozenset())
+        if not makers or named.copy in self.copies.gone:
+            return False
+        is_object = named.name.kind == "s3:object"
+        if is_object and COPY not in named.template[: named.template.index("/")]:
+            return False  # the bucket is shared
+        gone = any(
+            each.copy in self.copies.gone and each.use.action == named.use.action
+            for each in self.uses
+        )
+        is_setting = ":Put" in named.use.action and any(":Create" in each for each in makers)
+        return not gone and not is_setting
+
+    def denied(self, action: str, resources: Iterable[str]) -> tuple[str, ...]:
+        """The names of long-lived copies that the patterns of a deletion cover, and where no run
+        destroyed.
+        """
+        wide = [each for each in resources if has_wildcard(each)]
+        if not wide or not destroys(action):
+            return ()
+        service = action.partition(":")[0]
+        destroyed = {each.use.resource for each in self.uses if each.use.action == action}
+        found: dict[str, None] = {}
+        for kind, templates in self.templates.items():
+            if kind.partition(":")[0] != service:
+                continue
+            for template in templates:
+                named = self._named_as(kind, template)
+                for key in self.copies.long_lived:
+                    runs = self.destroyed_by.get((kind, template, key, action))
+                    pattern = self._render(named, key)
+                    if runs:
+                        continue
+                    for name in self._in_regions(pattern, named):
+                        if any(resource_covers(each, name) for each in wide):
+                            found[name] = None
+        for each in self.uses:
+            resource = each.use.resource
+            is_living = each.name.service == service and resource not in destroyed
+            is_covered = any(resource_covers(pattern, resource) for pattern in wide)
+            if is_living and is_covered and self._lives_long(each):
+                found[resource] = None
+        safe = [name for name in found if not any(resource_covers(name, own) for own in destroyed)]
+        return without_covered(safe)
+
+    def _lives_long(self, named: NamedUse) -> bool:
+        """Whether a name is of a long-lived copy; without a word of one, whether several runs used
+        it.
+        """
+        if named.copy is not None:
+            return named.copy in self.copies.long_lived
+        has_run = any(RUN in word for word in named.template)
+        return has_run and len(self.runs_of[named.use.resource]) >= _LEAST_LIVED_RUNS
+
+    def _named_as(self, kind: str, template: Template) -> NamedUse:
+        return next(
+            each for each in self.uses if each.name.kind == kind and each.template == template
+        )
+
+    def _over_copies(self, named: NamedUse, least: int = _LEAST_LITERAL) -> list[str]:
+        """A name in the short-lived copies; none where too little of it would be literal."""
+        patterns = [self._render(named, form, is_form=True) for form in self.copies.forms]
+        return [
+            each for each in patterns if self._is_literal(each, named, min(least, _LEAST_LITERAL))
+        ]
+
+    def _is_literal(self, pattern: str, named: NamedUse, least: int) -> bool:
+        """Whether enough of a name is literal, so that it covers no other app's names."""
+        if "*" not in pattern:
+            return True
+        text = pattern.removeprefix(f"{named.name.head}:")
+        text = text.removeprefix("".join(named.name.fixed)).lstrip("/")
+        if not text.startswith("*"):
+            return literal_letters(text) >= least
+        is_one_app = len(self.words_behind_copy) < 2 and not text.startswith("*/")
+        return is_one_app and literal_letters(text) >= _LEAST_LITERAL_BEHIND
+
+    def _in_regions(self, pattern: str, named: NamedUse) -> Iterator[str]:
+        """The pattern in each region in which the runs used names of the kind."""
+        account = named.name.head.split(":")[4]
+        regions = self.regions.get((named.name.kind, account), frozenset())
+        if len(regions) < 2 or not region_of(pattern):
+            yield pattern
+            return
+        for region in sorted(regions):
+            yield in_region(pattern, region)
+
+    def _render(self, named: NamedUse, copy: str, *, is_form: bool = False) -> str:
+        """Writes a name in one copy, or in all short-lived ones; the next of these draws anew."""
+        written: list[str] = []
+        text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
+        for word in named.template:
+            if word != COPY:
+                is_open = is_form and is_drawn(word)
+                written.append("*" if is_open else _opened(word))
+                continue
+            if not text and written and written[-1] in SEPARATORS:
+                written.pop()
+            written.append(_spelled(text, named))
+        return f"{named.name.head}:{re.sub('[*]{2,}', '*', ''.join(written))}"
+
+
+def _opened(word: str) -> str:
+    return word.replace(OWN_RUN, "*").replace(RUN, "*")
+
+
+def _spelled(text: str, named: NamedUse) -> str:
+    """The word of a copy as the app writes it in a name: `feat_login`, `FeatLogin`."""
+    at = named.template.index(COPY)
+    before = named.template[at - 1] if at else ""
+    behind = named.template[at + 1] if at + 1 < len(named.template) else ""
+    is_camel = (before[:1].isalpha() and before not in SEPARATORS) or behind[:1].isupper()
+    if is_camel and before not in SEPARATORS and at > len(named.name.fixed):
+        return "".join(part[:1].upper() + part[1:] for part in re.split("[-_.]", text))
+    if "_" in (before, behind) and "-" not in (before, behind):
+        return text.replace("-", "_")
+    return text
+
+
+def _patterns(
+    action: str, written: Mapping[str, str], observed: Sequence[ObservedResource]
+) -> Iterator[Pattern]:
+    resources = [each.resource for each in observed]
+    for pattern in sorted(without_covered(name for name in written if fits(action, name))):
+        covers = tuple(sorted({each for each in resources if resource_covers(pattern, each)}))
+        reason = written[pattern]
+        openings = (WildcardPart("name", reason),) if reason and covers != (pattern,) else ()
+        yield Pattern(pattern, covers, openings)
+
+
+def read_app_names(
+    uses: Sequence[NameUse],
+    runs: Sequence[RunFacts],
+    declared: DeclaredCopies = UNDECLARED,
+) -> AppNames:
+    """Learns the names of a target.
+
+    Args:
+        uses: the uses of its runs that succeeded.
+        runs: the runs, oldest first.
+        declared: what the owner of the app says of its copies.
+    """
+    facts = {run.id: run for run in runs}
+    table = table_of(uses, [*facts])
+    copies = learn_copies(table, uses, facts, declared)
+    slots = learn_run_slots(table, copies, facts)
+    named: list[NamedUse] = []
+    for use in uses:
+        name = name_of(use.resource)
+        if name is None:
+            continue
+        place = copies.place_in(name)
+        template = slots[name.kind, template_of(name, copies)]
+        named.append(NamedUse(use, name, template, place.key if place else None))
+    return _collected(copies, named)
+
+
+def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
+    for each in named:
+        text = [word for word in each.template[len(each.name.fixed) :] if word not in SEPARATORS]
+        if len(text) > 1 and text[0] == COPY:
+            yield text[1]
+
+
+def _collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
+    regions: dict[tuple[str, str], set[str]] = {}
+    runs_of: dict[str, set[str]] = {}
+    names_of: dict[tuple[str, Template], set[str]] = {}
+    templates: dict[str, set[Template]] = {}
+    in_short_lived: dict[str, set[str]] = {}
+    created: dict[tuple[str, Template], set[str]] = {}
+    destroyed: dict[tuple[str, Template, str | None, str], set[str]] = {}
+    for each in named:
+        kind = each.name.kind
+        _, _, _, region, account = each.name.head.split(":")
+        names_of.setdefault((kind, each.template), set()).add(each.use.resource)
+        runs_of.setdefault(each.use.resource, set()).update(each.use.runs)
+        if region:
+            regions.setdefault((kind, account), set()).add(region)
+        if COPY in each.template:
+            templates.setdefault(kind, set()).add(each.template)
+        if each.copy in copies.short_lived:
+            in_short_lived.setdefault(kind, set()).add(each.use.action)
+        if each.use.creates:
+            created.setdefault((kind, each.template), set()).add(each.use.action)
+        if each.use.destroys:
+            place = (kind, each.template, each.copy, each.use.action)
+            destroyed.setdefault(place, set()).update(each.use.runs)
+    return AppNames(
+        copies=copies,
+        uses=tuple(named),
+        by_resource={each.use.resource: each for each in named},
+        runs_of={resource: frozenset(own) for resource, own in runs_of.items()},
+        names_of={key: frozenset(own) for key, own in names_of.items()},
+        regions={key: frozenset(own) for key, own in regions.items()},
+        templates={kind: frozenset(own) for kind, own in templates.items()},
+        in_short_lived={kind: frozenset(own) for kind, own in in_short_lived.items()},
+        created={key: frozenset(own) for key, own in created.items()},
+        destroyed_by={key: frozenset(own) for key, own in destroyed.items()},
+        words_behind_copy=frozenset(_words_behind_copy(named)),
+    )

@@ -1,0 +1,519 @@
+"""Learns the copies of an app from the names that its runs use: `prod`, `stage`, `pr-58`.
+
+Two words are copies where the names of one run have the one and those of another run the other, at
+the same place of several names. A branch, a pull request and a workspace are copies by themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import combinations, takewhile
+
+from msgspec import Struct
+
+from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
+from leastpriv.permissions.names.words import (
+    SEPARATORS,
+    Name,
+    Words,
+    is_drawn,
+    is_region,
+    is_separator,
+    is_word,
+    key_of,
+    masked,
+    name_of,
+    places_of,
+    stripped,
+    words_of,
+)
+
+_LEAST_NAMES = 3
+"""Names that two words share at one place; two queues of one app differ in a word as well."""
+_LEAST_SERVICES = 2
+"""Services of these names; the tables of one app have names of one form."""
+_LEAST_NAMES_IF_CERTAIN = 2
+"""Names that a word shares with one that is a copy for certain, or that a third copy shares."""
+_LEAST_SHARE = 0.4
+"""Part of what one run makes that has the word: a component is a small part of it."""
+_MOST_SHARED_RUNS = 0.67
+"""Part of the runs of a word that use the other word, too: the components of an app are deployed
+together.
+"""
+_MOST_WORDS = 8
+"""Words and separators of the word of a copy, `feature-login-page-2`."""
+_MOST_OWN_WORDS = 20
+"""The same of a branch's name, which the login of the run has."""
+_MOST_COPIES = 20
+"""Copies that are compared at one place; more are items that each run makes."""
+_LEAST_GONE = 3
+"""Kinds of resources that runs destroyed in a copy that they took down."""
+_LEAST_GONE_SHARE = 0.5
+"""Part of the kinds made in a copy that runs destroyed there when they took it down."""
+_LEAST_TRUNCATED = 12
+"""Letters of a branch's name that prove it although a tool left out the rest."""
+_LEAST_LONG_RUNS = 4
+"""Runs that use a numbered copy that lives long; half of all runs have to, as well."""
+_LEAST_LIVED_RUNS = 3
+"""Runs after which a copy that appeared late lives long."""
+LONG_LIVED = frozenset({
+    "default", "dev", "develop", "development", "live", "main", "master", "prd", "prod",
+    "production", "release", "stage", "staging", "trunk",
+})  # fmt: skip
+"""Branches and workspaces that every run has: they are no short-lived copies."""
+_PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
+_WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
+"""Key of the state of a workspace in Terraform's S3 backend
+(https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
+2026-11-27)."""
+NO_COPY = ""
+"""The key of the copy whose names have no word."""
+
+
+class Place(Struct, frozen=True):
+    """Where the word of a copy is in a name."""
+
+    begin: int
+    end: int
+    key: str
+    """`NO_COPY` where the name has no word there."""
+
+
+class Copies(Struct, frozen=True):
+    """The copies of an app; keys are their letters and digits in lower case (`key_of`)."""
+
+    long_lived: Mapping[str, Words] = {}
+    """Key -> words."""
+    short_lived: Mapping[str, Words] = {}
+    gone: frozenset[str] = frozenset()
+    """Keys of the copies that runs made and took down."""
+    inserted_after: frozenset[Words] = frozenset()
+    """The text of the app before the word, where one copy has none."""
+    forms: tuple[str, ...] = ()
+    """Patterns of the words of short-lived copies, `pr-*`; empty where none is known."""
+    notes: tuple[str, ...] = ()
+    """What the names do not show, in sentences."""
+
+    def is_long_lived(self, key: str | None) -> bool:
+        """Whether a copy lives long, as does what belongs to no copy."""
+        return key is None or key not in self.short_lived
+
+    def place_in(self, name: Name) -> Place | None:
+        """Where the word of a copy is in a name; None for a name of no copy."""
+        start = len(name.fixed)
+        found = [
+            Place(begin, end, key)
+            for key in (*self.long_lived, *self.short_lived)
+            if key
+            for begin, end in places_of(key, name.words, start)
+        ]
+        if found:
+            return min(found, key=lambda place: (place.begin, -place.end))
+        if NO_COPY not in self.long_lived:
+            return None
+        for end in range(len(name.words), start, -1):
+            before = name.words[start:end]
+            behind = name.words[end : end + 1]
+            if before in self.inserted_after and (not behind or is_separator(behind[0])):
+                return Place(end, end, NO_COPY)
+        return None
+
+
+class NameTable(Struct, frozen=True):
+    """The names of one target, with the runs that used, made and destroyed them."""
+
+    runs: Mapping[Name, set[str]]
+    made: Mapping[str, set[Name]]
+    """Run -> names that it made."""
+    destroyed: Mapping[Name, set[str]]
+    """Name -> runs that destroyed it, or a part of it."""
+    order: Mapping[str, int]
+    """Run -> its place in time."""
+
+    def runs_of(self, names: Iterable[Name]) -> set[str]:
+        """The runs that used any of some names."""
+        return {run for name in names for run in self.runs[name]}
+
+    def share(self, names: Collection[Name]) -> float:
+        """The greatest part of what one run made that some names are."""
+        known = set(names)
+        return max((len(known & own) / len(own) for own in self.made.values()), default=0)
+
+    def holding(self, key: str) -> set[Name]:
+        """The names with the word of a copy."""
+        return {name for name in self.runs if any(places_of(key, name.words, len(name.fixed)))}
+
+
+def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
+    """Collects the names of all uses; a use without a readable name is left out."""
+    runs: dict[Name, set[str]] = {}
+    made: dict[str, set[Name]] = {}
+    destroyed: dict[Name, set[str]] = {}
+    for use in uses:
+        name = name_of(use.resource)
+        if name is None:
+            continue
+        runs.setdefault(name, set()).update(use.runs)
+        if use.creates:
+            for run in use.runs:
+                made.setdefault(run, set()).add(name)
+        if use.destroys:
+            destroyed.setdefault(name, set()).update(use.runs)
+    places = {run: place for place, run in enumerate(order)}
+    return NameTable(runs, made, destroyed, places)
+
+
+def learn_copies(
+    table: NameTable,
+    uses: Sequence[NameUse],
+    runs: Mapping[str, RunFacts],
+    declared: DeclaredCopies,
+) -> Copies:
+    """Finds the copies of an app.
+
+    Args:
+        table: all names.
+        uses: what the names were read from.
+        runs: what each run shows of itself.
+        declared: what the owner of the app says.
+    """
+    aligned = _aligned(table)
+    certain = {**_declared_words(table, declared), **_words_of_runs(table, uses, runs)}
+    support = _supported(aligned, certain, table)
+    words = {key: word for key, word in support.items() if _is_best(key, support)}
+    words = dict(_extended(word, table) for word in words.values())
+    words = {key: word for key, word in words.items() if len(key) > 1 or not key}
+    words |= certain
+    if not words:
+        notes = ("one copy is seen: previews, branches and stages are not covered",)
+        return Copies(forms=declared.short_lived, notes=notes)
+    return _sorted_by_life(words, certain, table, runs, declared)
+
+
+def _sorted_by_life(
+    words: Mapping[str, Words],
+    certain: Mapping[str, Words],
+    table: NameTable,
+    runs: Mapping[str, RunFacts],
+    declared: DeclaredCopies,
+) -> Copies:
+    gone = frozenset(key for key in words if key and _is_taken_down(key, table))
+    long_keys = {key_of(words_of(word)) for word in declared.long_lived}
+    long_lived: dict[str, Words] = {}
+    short_lived: dict[str, Words] = {}
+    life = _Life(table, runs, words, certain, gone, declared)
+    for key, word in words.items():
+        is_short = key not in long_keys and life.is_short(key)
+        (short_lived if is_short else long_lived)[key] = word
+    forms = (*declared.short_lived, *filter(None, [form_of(short_lived.values())]))
+    notes: tuple[str, ...] = ()
+    if not forms:
+        notes = ("no short-lived copy is seen: a preview is not covered",)
+    elif "*" in forms:
+        notes = ("the short-lived copies have no common form, so that any word may follow",)
+    return Copies(
+        long_lived=long_lived,
+        short_lived=short_lived,
+        gone=gone,
+        inserted_after=_texts_before(words, table) if NO_COPY in long_lived else frozenset(),
+        forms=("*",) if "*" in forms else tuple(dict.fromkeys(forms)),
+        notes=notes,
+    )
+
+
+_Rest = tuple[str, Words, Words]
+"""Kind of a name, and what it has before and behind a word."""
+
+
+class _Pair(Struct):
+    """The names that differ in two words, at one place each."""
+
+    words: tuple[Words, Words]
+    rests: dict[_Rest, tuple[set[Name], set[Name]]]
+    """The rest of the name -> the names with the first and with the second word."""
+
+    def services(self) -> set[str]:
+        return {kind.partition(":")[0] for kind, _, _ in self.rests}
+
+    def names(self, side: int) -> set[Name]:
+        return {name for both in self.rests.values() for name in both[side]}
+
+
+_Aligned = Mapping[tuple[str, str], _Pair]
+
+
+def _aligned(table: NameTable) -> _Aligned:
+    """Pairs of words in which names differ, at one place."""
+    by_rest: dict[_Rest, dict[Words, set[Name]]] = {}
+    for name in table.runs:
+        words = name.words
+        for begin in range(len(name.fixed), len(words) + 1):
+            for end in range(begin, min(begin + _MOST_WORDS, len(words)) + 1):
+                middle = words[begin:end]
+                if middle and all(is_drawn(word) or word in SEPARATORS for word in middle):
+                    continue
+                rest = (name.kind, masked(words[:begin]), masked(words[end:]))
+                by_rest.setdefault(rest, {}).setdefault(middle, set()).add(name)
+    found: dict[tuple[str, str], _Pair] = {}
+    for rest, middles in by_rest.items():
+        if not 1 < len(middles) <= _MOST_COPIES * 2:
+            continue
+        for one, two in combinations(sorted(middles), 2):
+            if _is_smallest(one, two):
+                second = two if one else stripped(two)
+                pair = _Pair((one, second), {})
+                pair = found.setdefault((key_of(one), key_of(second)), pair)
+                pair.rests[rest] = (middles[one], middles[two])
+    return found
+
+
+def _is_smallest(one: Words, two: Words) -> bool:
+    """Whether two texts share neither end; or a word and one separator were put in."""
+    if not one:
+        return len(two) % 2 == 0 and (two[0] in SEPARATORS) != (two[-1] in SEPARATORS)
+    return is_word(one) and is_word(two) and one[0] != two[0] and one[-1] != two[-1]
+
+
+def _supported(
+    aligned: _Aligned, certain: Mapping[str, Words], table: NameTable
+) -> dict[str, Words]:
+    """The words of all pairs of copies, those first that most names show."""
+    partners: dict[str, set[str]] = {}
+    for one, two in aligned:
+        partners.setdefault(one, set()).add(two)
+        partners.setdefault(two, set()).add(one)
+    found: dict[str, int] = {}
+    spelling: dict[str, Words] = {}
+    for (one, two), pair in aligned.items():
+        is_certain = one in certain or two in certain
+        has_third = bool(one) and any(
+            (other in partners[one] and other in partners[two]) for other in found
+        )
+        if not _is_pair_of_copies(pair, table, is_certain=is_certain or has_third):
+            continue
+        for key, word in zip((one, two), pair.words, strict=True):
+            found[key] = max(found.get(key, 0), len(pair.rests))
+            known = spelling.get(key, ())
+            if len(word) >= len(known):
+                spelling[key] = tuple(each.lower() for each in word)
+    return {key: spelling[key] for key in sorted(found, key=lambda key: (-found[key], key))}
+
+
+def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bool:
+    least = _LEAST_NAMES_IF_CERTAIN if is_certain else _LEAST_NAMES
+    if len(pair.rests) < least:
+        return False
+    if not is_certain and len(pair.services()) < _LEAST_SERVICES:
+        return False
+    if any(is_region(each) for word in pair.words for each in word):
+        return False
+    for side, word in enumerate(pair.words):
+        if word and table.share(_with_text_before(word, pair.names(side), table)) < _LEAST_SHARE:
+            return False
+    first = table.runs_of(pair.names(0))
+    second = table.runs_of(pair.names(1))
+    if not pair.words[0]:
+        all_runs = set(table.order)
+        first = all_runs - second or all_runs
+    return len(first & second) <= _MOST_SHARED_RUNS * min(len(first), len(second))
+
+
+def _with_text_before(word: Words, names: set[Name], table: NameTable) -> set[Name]:
+    """All names with the word behind the same text of the app as in some names."""
+    key = key_of(word)
+    before: set[Words] = set()
+    for name in names:
+        for begin, _ in places_of(key, name.words, len(name.fixed)):
+            before.add(name.words[len(name.fixed) : begin])
+    found = set(names)
+    for name in table.runs:
+        for begin, _ in places_of(key, name.words, len(name.fixed)):
+            if name.words[len(name.fixed) : begin] in before:
+                found.add(name)
+    return found
+
+
+def _is_best(key: str, support: Mapping[str, Words]) -> bool:
+    """Whether a word is a copy's, of two of which one holds the other: `prod` rather than
+    `prod-2`, and never the bare number of `pr-2`.
+    """
+    order = {each: place for place, each in enumerate(support)}
+    for other, words in support.items():
+        if not (key and other) or key == other:
+            continue
+        if any(places_of(key, words)) and (key.isdigit() or order[other] < order[key]):
+            return False
+        if (
+            any(places_of(other, support[key]))
+            and not other.isdigit()
+            and order[other] < order[key]
+        ):
+            return False
+    return True
+
+
+def _extended(word: Words, table: NameTable) -> tuple[str, Words]:
+    """The word; a bare number takes the word before it along (`pr-101`)."""
+    while word and word[0][0].isdigit():
+        before: set[Words] = set()
+        for name in table.runs:
+            for begin, _ in places_of(key_of(word), name.words, len(name.fixed)):
+                before.add(name.words[max(begin - 2, len(name.fixed)) : begin])
+        if len(before) != 1:
+            break
+        known = before.pop()
+        if len(known) < 2 or not known[0][0].isalpha():
+            break
+        word = (*(each.lower() for each in known), *word)
+    return key_of(word), word
+
+
+def _declared_words(table: NameTable, declared: DeclaredCopies) -> dict[str, Words]:
+    """The words of names that the owner of the app names as copies."""
+    found: dict[str, Words] = {}
+    forms = [form.lower() for form in (*declared.long_lived, *declared.short_lived)]
+    for name in table.runs if forms else ():
+        for begin in range(len(name.fixed), len(name.words)):
+            for end in range(begin + 1, min(begin + _MOST_WORDS, len(name.words)) + 1):
+                word = tuple(each.lower() for each in name.words[begin:end])
+                if is_word(word) and any(fnmatchcase("".join(word), form) for form in forms):
+                    found[key_of(word)] = word
+    return {key: word for key, word in found.items() if not _is_part_of_another(key, found)}
+
+
+def _is_part_of_another(key: str, words: Mapping[str, Words]) -> bool:
+    return any(other != key and any(places_of(key, words[other])) for other in words)
+
+
+def _words_of_runs(
+    table: NameTable, uses: Sequence[NameUse], runs: Mapping[str, RunFacts]
+) -> dict[str, Words]:
+    """The words that runs wrote of their branch, pull request or workspace into what they made."""
+    found: dict[str, Words] = {}
+    keys = {
+        run: {key_of(words_of(word)) for word in facts.words} - LONG_LIVED
+        for run, facts in runs.items()
+    }
+    for use in uses:
+        workspace = _WORKSPACE.search(use.resource)
+        key = key_of(words_of(workspace["name"])) if workspace else ""
+        if key and key not in LONG_LIVED:
+            for run in use.runs:
+                keys.setdefault(run, set()).add(key)
+    for run, names in table.made.items():
+        for name in names:
+            for word in _own_words(name, keys.get(run, set())):
+                found[key_of(word)] = tuple(each.lower() for each in word)
+    return found
+
+
+def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
+    """Yields the words of a name that are the run's own, or a pull request's."""
+    for begin in range(len(name.fixed), len(name.words)):
+        for end in range(begin + 1, min(begin + _MOST_OWN_WORDS, len(name.words)) + 1):
+            word = name.words[begin:end]
+            if not is_word(word):
+                continue
+            key = key_of(word)
+            is_long = len(key) >= _LEAST_TRUNCATED
+            is_own = key in keys or (is_long and any(each.startswith(key) for each in keys))
+            is_whole = end == len(name.words) or name.words[end] in SEPARATORS
+            numbers = sum(each.isdigit() for each in word)
+            if is_own or (is_whole and numbers == 1 and _PULL.fullmatch(key)):
+                yield word
+
+
+class _Life(Struct, frozen=True):
+    """What shows how long a copy lives."""
+
+    table: NameTable
+    runs: Mapping[str, RunFacts]
+    words: Mapping[str, Words]
+    certain: Mapping[str, Words]
+    gone: frozenset[str]
+    declared: DeclaredCopies
+
+    def is_short(self, key: str) -> bool:
+        """Whether a copy was taken down, has a number, is of another branch, or came late."""
+        if not key or key in LONG_LIVED:
+            return key in self.gone and bool(key)
+        if key in self.gone or _PULL.fullmatch(key):
+            return True
+        text = "".join(self.words[key])
+        if any(fnmatchcase(text, form) for form in self.declared.short_lived):
+            return True
+        if key in self.certain:
+            return True
+        using = self._runs_of(key)
+        is_lasting = len(using) >= _LEAST_LONG_RUNS and 2 * len(using) >= len(self.table.order)
+        if _has_number(self.words[key]) and not is_lasting:
+            return True
+        branches = {self._branch_of(run) for run in self._making(key)}
+        if branches and branches.isdisjoint({None, *LONG_LIVED}):
+            return True
+        return self._came_late(key, using)
+
+    def _runs_of(self, key: str) -> set[str]:
+        return self.table.runs_of(self.table.holding(key))
+
+    def _making(self, key: str) -> set[str]:
+        """The runs most of whose creations are of a copy."""
+        names = self.table.holding(key)
+        made = self.table.made.items()
+        return {run for run, own in made if len(own & names) >= _LEAST_SHARE * len(own)}
+
+    def _branch_of(self, run: str) -> str | None:
+        facts = self.runs.get(run)
+        return facts.branch if facts else None
+
+    def _came_late(self, key: str, using: set[str]) -> bool:
+        """Whether few runs used a copy, and other copies were there before it."""
+        if len(using) >= _LEAST_LIVED_RUNS:
+            return False
+        order = self.table.order
+        first = min((order.get(run, 0) for run in using), default=0)
+        others = [self._runs_of(other) for other in self.words if other and other != key]
+        return any(first > min((order.get(run, 0) for run in runs), default=0) for runs in others)
+
+
+def _has_number(word: Words) -> bool:
+    return any(each.isdigit() or re.fullmatch(r"[a-z]+\d+", each) for each in word)
+
+
+def _is_taken_down(key: str, table: NameTable) -> bool:
+    """Whether runs destroyed most kinds of what they made in a copy."""
+    names = table.holding(key)
+    made = {name.kind for own in table.made.values() for name in own & names}
+    destroyed = {name.kind for name in names if name in table.destroyed}
+    is_most = len(destroyed & made) >= _LEAST_GONE_SHARE * len(made)
+    return is_most and len(destroyed) >= min(_LEAST_GONE, max(len(made), 2))
+
+
+def _texts_before(words: Mapping[str, Words], table: NameTable) -> frozenset[Words]:
+    """The app's text before the words of copies, without the separator."""
+    found: set[Words] = set()
+    for name in table.runs:
+        for key in filter(None, words):
+            for begin, _ in places_of(key, name.words, len(name.fixed)):
+                if begin - 1 > len(name.fixed):
+                    found.add(name.words[len(name.fixed) : begin - 1])
+    return frozenset(found)
+
+
+def form_of(words: Iterable[Words]) -> str:
+    """The common form of the words of short-lived copies; a number is open even in a single one.
+
+    `*` where they have none, empty without words.
+    """
+    forms = {tuple(re.sub(r"\d+", "*", each) for each in word) for word in words}
+    if not forms:
+        return ""
+    if len(forms) == 1:
+        form = "".join(forms.pop())
+        return form if "*" in form else "*"
+    columns = zip(*forms, strict=False)
+    same = takewhile(lambda column: len(set(column)) == 1, columns)
+    begin = "".join(column[0] for column in same).rstrip("*")
+    return f"{begin}*" if begin.strip("-_/.") else "*"

@@ -1,0 +1,224 @@
+"""Learns which parts of names are new in each run: ids, hashes, numbers, dates, versions.
+
+Several runs prove a slot by as many values; a date and a number of the run itself need no second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+from leastpriv.permissions.names.copies import Copies, NameTable
+from leastpriv.permissions.names.observed import RunFacts
+from leastpriv.permissions.names.words import (
+    COPY,
+    OWN_RUN,
+    RUN,
+    SEPARATORS,
+    Name,
+    Words,
+    is_date,
+    is_drawn,
+    masked,
+)
+
+_LEAST_DRAWN_VALUES = 2
+"""Values that look drawn, each first seen in another run."""
+_LEAST_DRAWN_SHARE = 0.6
+"""Part of the values that look drawn: some random words have no digit."""
+_LEAST_NUMBERS = 3
+"""Numbers, each first seen in another run."""
+_LEAST_PLAIN_VALUES = 4
+"""Plain words, each first seen in another run: copies are fewer, and stay."""
+_LEAST_NEW_SHARE = 0.6
+"""Part of the runs that brought a new value: the items of an app are used again."""
+_MOST_VALUES_A_RUN = 2
+"""Values of one run; more are items of the app."""
+_ROUNDS = 3
+"""A slot that is found may show that a second one is in the same names."""
+_LEAST_LONG_SEGMENT = 12
+"""Letters of a segment of a path that was drawn with signs in it."""
+_NUMBER = re.compile(r"[A-Za-z]*\d+")
+_BEFORE_NUMBER = re.compile(r"([A-Za-z]+)(?=\d+$)")
+_BEFORE_VALUE = 2
+"""Words from the key of a partition to its value."""
+
+Template = Words
+"""The words of a name with slots."""
+TemplateKey = tuple[str, Words]
+"""Kind, and the words of a name with the slot of its copy alone."""
+
+
+def template_of(name: Name, copies: Copies) -> Words:
+    """The words of a name, with a slot in the place of its copy's word."""
+    place = copies.place_in(name)
+    if place is None:
+        return name.words
+    before = name.words[: place.begin]
+    behind = name.words[place.end :]
+    if place.begin == place.end:
+        return (*before, "-", COPY, *behind)
+    return (*before, COPY, *behind)
+
+
+def learn_run_slots(
+    table: NameTable, copies: Copies, runs: Mapping[str, RunFacts]
+) -> Mapping[TemplateKey, Template]:
+    """Finds the slots of all names: kind and words -> the words with slots."""
+    seen: dict[TemplateKey, set[str]] = {}
+    slotted: dict[TemplateKey, Template] = {}
+    for name, using in table.runs.items():
+        key = (name.kind, template_of(name, copies))
+        seen.setdefault(key, set()).update(using)
+        own = _with_own_parts(key[1], using, table, runs)
+        slotted[key] = _joined(slotted.get(key, own), own)
+    learning = _Learning(seen, table)
+    for _ in range(_ROUNDS):
+        before = dict(slotted)
+        for span_kind in (_single_words, _pairs_of_words, _segments):
+            learning.open_parts_by(span_kind, slotted)
+        if slotted == before:
+            break
+    return slotted
+
+
+def _joined(one: Template, other: Template) -> Template:
+    """The template with the slots of both."""
+    return tuple(
+        first if RUN in first else second for first, second in zip(one, other, strict=True)
+    )
+
+
+def _with_own_parts(
+    words: Words, using: Collection[str], table: NameTable, runs: Mapping[str, RunFacts]
+) -> Words:
+    """The words with a slot for a day, an id or a number of the first run that used the name."""
+    first = min(using, key=lambda run: table.order.get(run, 0), default="")
+    facts = runs.get(first)
+    if facts is None:
+        return words
+    found: list[str] = []
+    for place, word in enumerate(words):
+        is_own = _is_own(word, facts) or _is_part_of_day(words, place, facts.day)
+        found.append(_own_slot(word) if is_own else word)
+    return tuple(found)
+
+
+def _is_part_of_day(words: Words, place: int, day: str) -> bool:
+    """Whether a word is the year, month or day of the run in a partition, `month=11`."""
+    if place < _BEFORE_VALUE or words[place - 1] != "=":
+        return False
+    parts = {"year": day[:4], "month": day[4:6], "day": day[6:]}
+    value = parts.get(words[place - _BEFORE_VALUE].lower(), "")
+    return bool(value) and words[place].zfill(len(value)) == value
+
+
+def _own_slot(word: str) -> str:
+    """The slot; dates of this century begin alike."""
+    return f"20{OWN_RUN}" if is_date(word) else OWN_RUN
+
+
+def _is_own(word: str, facts: RunFacts) -> bool:
+    if is_date(word):
+        digits = re.sub(r"\D", "", word)
+        return bool(facts.day) and facts.day.startswith(digits[: len(facts.day)])
+    return word.lower() in facts.numbers
+
+
+_Parts = Mapping[Words, Collection[TemplateKey]]
+"""Part of a name -> the names that have it."""
+_Span = tuple[int, int]
+_Spans = Callable[[Words], Iterator[_Span]]
+
+
+def _single_words(words: Words) -> Iterator[_Span]:
+    for at, word in enumerate(words):
+        if word not in SEPARATORS and word != COPY:
+            yield at, at + 1
+
+
+def _pairs_of_words(words: Words) -> Iterator[_Span]:
+    """Two words with a separator between them: two parts of a name may change together."""
+    for at in range(len(words) - 2):
+        first, sign, last = words[at : at + 3]
+        are_words = SEPARATORS.isdisjoint((first, last)) and COPY not in (first, last)
+        if sign in SEPARATORS and are_words:
+            yield at, at + 3
+
+
+def _segments(words: Words) -> Iterator[_Span]:
+    """Whole segments of a path: a random text may have signs in it."""
+    begin = 0
+    for end in range(len(words) + 1):
+        if end == len(words) or words[end] == "/":
+            segment = words[begin:end]
+            if segment and COPY not in segment:
+                yield begin, end
+            begin = end + 1
+
+
+class _Learning:
+    def __init__(self, seen: Mapping[TemplateKey, set[str]], table: NameTable) -> None:
+        self._seen = seen
+        self._order = table.order
+
+    def open_parts_by(self, spans: _Spans, slotted: dict[TemplateKey, Template]) -> None:
+        """Puts slots where parts of one length are new in each run."""
+        groups: dict[tuple[str, Words, Words, int], dict[Words, set[TemplateKey]]] = {}
+        for key, words in slotted.items():
+            for begin, end in spans(words):
+                part = words[begin:end]
+                if all(RUN in word or word in SEPARATORS for word in part):
+                    continue
+                group = (key[0], masked(words[:begin]), masked(words[end:]), begin)
+                groups.setdefault(group, {}).setdefault(part, set()).add(key)
+        for (_, _, _, begin), parts in groups.items():
+            new = self._new_parts(parts)
+            slot = _slot(new)
+            for part, keys in new.items():
+                for key in keys:
+                    words = slotted[key]
+                    if words[begin : begin + len(part)] == part:
+                        slotted[key] = (*words[:begin], slot, *words[begin + len(part) :])
+
+    def _new_parts(self, parts: _Parts) -> _Parts:
+        """The parts that are new in each run: of one look, or all; none where they come again."""
+        drawn = {part: keys for part, keys in parts.items() if _looks_drawn(part)}
+        numbers = {part: keys for part, keys in parts.items() if _NUMBER.fullmatch(part[0])}
+        for chosen in (parts, numbers, drawn):
+            if len(chosen) >= _LEAST_DRAWN_VALUES and self._is_new_each_run(chosen):
+                return chosen
+        return {}
+
+    def _is_new_each_run(self, parts: _Parts) -> bool:
+        firsts: set[str] = set()
+        touching: set[str] = set()
+        for keys in parts.values():
+            using = {run for key in keys for run in self._seen[key]}
+            firsts.add(min(using, key=lambda run: self._order.get(run, 0), default=""))
+            touching |= using
+        drawn = [part for part in parts if _looks_drawn(part)]
+        if len(drawn) >= max(_LEAST_DRAWN_VALUES, _LEAST_DRAWN_SHARE * len(parts)):
+            return len(firsts) >= _LEAST_DRAWN_VALUES
+        are_numbers = all(_NUMBER.fullmatch(part[0]) for part in parts)
+        least = _LEAST_NUMBERS if are_numbers else _LEAST_PLAIN_VALUES
+        is_new = len(firsts) >= _LEAST_NEW_SHARE * len(touching)
+        return len(firsts) >= least and is_new and len(parts) <= _MOST_VALUES_A_RUN * len(firsts)
+
+
+def _looks_drawn(part: Words) -> bool:
+    if all(is_drawn(word) or word in SEPARATORS for word in part):
+        return True
+    text = "".join(part)
+    kinds = (str.isdigit, str.islower, str.isupper)
+    is_mixed = all(any(map(kind, text)) for kind in kinds)
+    return is_mixed and len(part) > 1 and len(text) >= _LEAST_LONG_SEGMENT and "." not in part
+
+
+def _slot(parts: Iterable[Words]) -> str:
+    """The slot, with the letters that all values have before a number (`pr100`, `pr101`)."""
+    begins: set[str] = set()
+    for part in parts:
+        found = _BEFORE_NUMBER.match(part[0]) if len(part) == 1 else None
+        begins.add(found[1] if found else "")
+    return (begins.pop() if len(begins) == 1 else "") + RUN

@@ -1,0 +1,201 @@
+"""Splits the name of a resource into words and separators, and puts slots in their place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+from msgspec import Struct
+
+from leastpriv.permissions.volatility import is_kept, open_parts, parts_of, service_of
+
+Words = tuple[str, ...]
+"""Words and separators in turn, letter by letter the text that they were read from."""
+
+COPY = "\0copy"
+"""The slot for the word of a copy."""
+RUN = "\0run"
+"""The slot for what is new in each run."""
+OWN_RUN = f"{RUN}\0own"
+"""The same for a day, an id or a number of the run itself."""
+SEPARATORS = frozenset("-_/.:=")
+_MONTH = r"20[2-9]\d(?P<by>[-/_.]?)(?:0[1-9]|1[0-2])"
+_DAY = r"(?P=by)(?:0[1-9]|[12]\d|3[01])"
+_TIME = r"[-T_/]?\d\d[-:.]?\d\d(?:[-:.]?\d\d(?:\.\d+)?)?Z?"
+_DATE = rf"{_MONTH}(?:{_DAY}(?:{_TIME})?)?"
+_DATE_WORD = re.compile(_DATE)
+_REGION = r"[a-z]{2}(?:-[a-z]+){1,2}-\d"
+_REGION_WORD = re.compile(_REGION)
+_ALONE = r"(?<![0-9A-Za-z])"
+_WHOLE = re.compile(
+    rf"(?P<uuid>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})"
+    rf"|{_ALONE}(?P<date>{_DATE})(?![0-9A-Za-z])"
+    rf"|{_ALONE}(?P<version>v?\d+\.\d+\.\d+)(?![0-9A-Za-z])"
+    rf"|{_ALONE}(?P<region>{_REGION})(?![0-9A-Za-z])"
+    r"|(?P<separator>[-_/.:=])"
+)
+"""What is one word whatever signs it has: a UUID, a date with its time, a version, a region."""
+_CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z][a-z]+\d*)+")
+_CAMEL_WORD = re.compile(r"[A-Z]?[a-z]+\d*")
+_NUMBERED = re.compile(r"[A-Za-z]+\d{1,3}|v?\d+(?:\.\d+)*|\d{12}")
+_LEAST_DRAWN_NUMBER = 5
+"""Digits of a number that a machine drew; twelve are an account."""
+_LEAST_DRAWN = 6
+"""Letters and digits of a word that a machine drew."""
+_ACCOUNT = 12
+_WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway"})
+"""Services whose ARNs have no resource type before the name."""
+
+
+class Name(Struct, frozen=True):
+    """A resource, with what its service fixes apart from the text of the app."""
+
+    head: str
+    """`arn:aws:SERVICE:REGION:ACCOUNT`."""
+    kind: str
+    """Service and resource type, `dynamodb:table/`."""
+    fixed: Words
+    """The words of the type, with which the name begins."""
+    words: Words
+    """All words, those of the type first."""
+
+    @property
+    def text(self) -> Words:
+        """The words of the app."""
+        return self.words[len(self.fixed) :]
+
+    @property
+    def service(self) -> str:
+        """The service of the ARN."""
+        return self.kind.partition(":")[0]
+
+
+@lru_cache(maxsize=16_384)
+def words_of(text: str) -> Words:
+    """Splits a text at its separators and before the capitals of CamelCase."""
+    words: list[str] = []
+    last = 0
+    for match in _WHOLE.finditer(text):
+        words += _camel_words(text[last : match.start()])
+        words.append(match[0])
+        last = match.end()
+    words += _camel_words(text[last:])
+    return tuple(word for word in words if word)
+
+
+def _camel_words(text: str) -> Sequence[str]:
+    return _CAMEL_WORD.findall(text) if _CAMEL.fullmatch(text) else (text,)
+
+
+@lru_cache(maxsize=16_384)
+def name_of(resource: str) -> Name | None:
+    """Reads an ARN or a pattern of one, with what AWS or a tool draws open; None for other text.
+
+    A name with an escaped sign or a policy variable is read by no rule, nor is an id that AWS drew.
+    """
+    if resource.count(":") < 5 or "${" in resource or _has_id(resource):
+        return None
+    opened, _ = open_parts(resource, made=False)
+    *head, text = opened.split(":", 5)
+    service = head[2]
+    fixed = ""
+    if service not in _WITHOUT_TYPE:
+        before = re.match("[^:/]*[:/]?", text)
+        fixed = before[0] if before else ""
+    kind = fixed
+    if service == "s3" and "/" in text:
+        kind = "object"
+    elif service == "lambda":
+        kind += ":" * text.count(":")
+    elif service == "apigateway":
+        kind = "/".join("#" if is_drawn(part) else part for part in text.split("/"))
+    type_words = words_of(fixed)
+    words = type_words + words_of(text.removeprefix(fixed))
+    return Name(":".join(head), f"{service}:{kind}", type_words, words)
+
+
+def _has_id(resource: str) -> bool:
+    """Whether a part of an ARN is an id that lives long; the name of a bucket is none."""
+    if ":s3:::" in resource:
+        return False
+    for part in parts_of(service_of(resource), resource):
+        if is_kept(resource, part.variable, resource[part.start : part.end]):
+            return True
+    return False
+
+
+def is_separator(word: str) -> bool:
+    """Whether a word is a sign between words."""
+    return word in SEPARATORS
+
+
+def is_region(word: str) -> bool:
+    """Whether a word is a region of AWS."""
+    return _REGION_WORD.fullmatch(word) is not None
+
+
+def is_date(word: str) -> bool:
+    """Whether a word is a month or a day, with or without a time."""
+    return _DATE_WORD.fullmatch(word) is not None
+
+
+@lru_cache(maxsize=16_384)
+def is_drawn(word: str) -> bool:
+    """Whether a word looks drawn by a machine, or is a date or a version."""
+    if word in SEPARATORS or is_region(word):
+        return False
+    if _WHOLE.fullmatch(word) or RUN in word:
+        return True
+    if word.isdigit():
+        return len(word) >= _LEAST_DRAWN_NUMBER and len(word) != _ACCOUNT
+    if _NUMBERED.fullmatch(word) or not word.isalnum():
+        return False
+    has_digit = any(letter.isdigit() for letter in word)
+    has_letter = any(letter.isalpha() for letter in word)
+    return len(word) >= _LEAST_DRAWN and has_digit and has_letter
+
+
+def masked(words: Words) -> Words:
+    """The words with one sign for each that looks drawn: two names differ in no such word."""
+    return tuple("#" if is_drawn(word) else word for word in words)
+
+
+def is_word(words: Words) -> bool:
+    """Whether a part of a name begins and ends with letters or digits, not with a sign."""
+    return bool(words) and bool(_letters(words[0])) and bool(_letters(words[-1]))
+
+
+def stripped(words: Words) -> Words:
+    """The words without the separators at both ends."""
+    while words and words[0] in SEPARATORS:
+        words = words[1:]
+    while words and words[-1] in SEPARATORS:
+        words = words[:-1]
+    return words
+
+
+def key_of(words: Iterable[str]) -> str:
+    """The letters and digits of some words in lower case: `pr58` of `pr-58`, `Pr58` and `pr_58`."""
+    return "".join(map(_letters, words))
+
+
+@lru_cache(maxsize=16_384)
+def _letters(word: str) -> str:
+    return "".join(filter(str.isalnum, word)).lower()
+
+
+def places_of(key: str, words: Words, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Yields begin and end of each run of whole words that has these letters."""
+    for begin in range(start, len(words)):
+        first = _letters(words[begin])
+        if not first or not key.startswith(first):
+            continue
+        read = ""
+        for end in range(begin, len(words)):
+            read += _letters(words[end])
+            if read == key:
+                yield begin, end + 1
+                break
+            if not key.startswith(read):
+                break

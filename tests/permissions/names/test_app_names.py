@@ -1,0 +1,105 @@
+"""The copies of an app, and what is written of its names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions.generalize import ObservedResource
+from leastpriv.permissions.names.app_names import destroys, read_app_names
+from leastpriv.permissions.names.observed import DeclaredCopies, NameUse, RunFacts
+from leastpriv.permissions.patterns import resource_covers
+
+CASES = json.loads(Path(__file__).with_name("copies.json").read_text(encoding="utf-8"))
+HERE = "eu-west-1:111122223333"
+
+
+def arn_of(name: str) -> str:
+    service = "dynamodb" if name.startswith("table/") else "sqs"
+    service = "sns" if name.lower().endswith("alerts") else service
+    return f"arn:aws:{service}:{HERE}:{name}"
+
+
+def uses_of(runs: list[dict[str, Any]]) -> list[NameUse]:
+    found: list[NameUse] = []
+    for number, run in enumerate(runs):
+        for kind in ("creates", "uses", "destroys"):
+            for name in run.get(kind, ()):
+                use = NameUse(
+                    action=f"x:{kind}",
+                    resource=arn_of(name),
+                    runs=(str(number),),
+                    creates=kind == "creates",
+                    destroys=kind == "destroys",
+                )
+                found.append(use)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["title"])
+def test_the_copies_of_an_app(case: dict[str, Any]) -> None:
+    runs = [
+        RunFacts(
+            id=str(number),
+            branch=run.get("branch"),
+            words=frozenset({run["branch"], run["branch"].rpartition("/")[2]})
+            if "branch" in run
+            else frozenset(),
+        )
+        for number, run in enumerate(case["runs"])
+    ]
+    said = {key: tuple(words) for key, words in case.get("declared", {}).items()}
+    declared = DeclaredCopies(said.get("long-lived", ()), said.get("short-lived", ()))
+    copies = read_app_names(uses_of(case["runs"]), runs, declared).copies
+    assert sorted("".join(word) for word in copies.long_lived.values()) == case["long-lived"]
+    assert sorted("".join(word) for word in copies.short_lived.values()) == case["short-lived"]
+    assert list(copies.forms) == case["forms"]
+
+
+WORD = st.sampled_from(["prod", "qa", "pr-31", "pr-47", "shop", "orders", "Api", "7", "a1b2c3d4"])
+NAME = st.lists(WORD, min_size=1, max_size=4).map("-".join)
+PLACE = st.sampled_from([f"sqs:{HERE}:", "s3:::", f"dynamodb:{HERE}:table/", f"sns:{HERE}:"])
+ARN = st.tuples(PLACE, NAME).map(lambda each: f"arn:aws:{each[0]}{each[1]}")
+ACTIONS = {
+    "sqs": ("sqs:CreateQueue", "sqs:DeleteQueue"),
+    "s3": ("s3:CreateBucket", "s3:DeleteBucket"),
+    "dynamodb": ("dynamodb:CreateTable", "dynamodb:DeleteTable"),
+    "sns": ("sns:CreateTopic", "sns:DeleteTopic"),
+}
+USE = st.tuples(ARN, st.sampled_from("1234"), st.booleans())
+
+
+@given(st.lists(USE, max_size=16))
+def test_what_was_used_is_covered_in_its_place_and_what_lives_long_is_denied(
+    used: list[tuple[str, str, bool]],
+) -> None:
+    uses: list[NameUse] = []
+    for arn, run, is_end in used:
+        action = ACTIONS[arn.split(":")[2]][is_end]
+        uses.append(NameUse(action, arn, (run,), creates=not is_end, destroys=is_end))
+    names = read_app_names(uses, [RunFacts(run) for run in "1234"])
+    for action in {use.action for use in uses}:
+        own = {use.resource for use in uses if use.action == action}
+        patterns, rest = names.resources_of(action, [ObservedResource(arn) for arn in sorted(own)])
+        written = [*(each.pattern for each in patterns), *(each.resource for each in rest)]
+        assert all(any(resource_covers(each, arn) for each in written) for arn in own)
+        heads = {tuple(arn.split(":", 5)[:5]) for arn in own}
+        assert {tuple(each.split(":", 5)[:5]) for each in written} <= heads | {
+            tuple(each.name.head.split(":")) for each in names.uses
+        }
+        denied = names.denied(action, written)
+        assert destroys(action) or not denied
+        assert not any(resource_covers(each, arn) for each in denied for arn in own)
+
+
+def test_settings_that_every_deployment_renews_are_not_destroyed() -> None:
+    assert not destroys("lambda:RemovePermission")
+    assert not destroys("events:RemoveTargets")
+    assert not destroys("rds:RemoveTagsFromResource")
+    assert destroys("dynamodb:DeleteTable")
+    assert destroys("kms:ScheduleKeyDeletion")

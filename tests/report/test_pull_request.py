@@ -258,10 +258,10 @@ def test_the_title_has_the_effect_and_the_role(usual: ReportContext) -> None:
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
     context = proposal(tmp_path).context
-    assert title(context) == "iam(ci-deploy): first draft with 7 actions"
+    assert title(context) == "iam(ci-deploy): first draft with 5 actions"
     text = body(context)
     assert text.startswith("> [!IMPORTANT]\n> **Security review, then merge.**")
-    assert "| `lambda` | 4 | `function:orders` | 6 | 3 | `UpdateFunctionCode` |" in text
+    assert "| `lambda` | 3 | `function:orders` | 6 | 2 | `UpdateFunctionCode` |" in text
     assert "Removed" not in text
 
 

@@ -51,7 +51,7 @@ def test_the_kept_repository_has_one_commit_on_main_with_both_additions(
     assert (
         (played[0] / "pull-request-1.md")
         .read_text(encoding="utf-8")
-        .startswith("> [!WARNING]\n> **Rehearse first")
+        .startswith("> [!IMPORTANT]\n> **Security review, then merge.** Only runs of")
     )
 
 

@@ -29,6 +29,7 @@ from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal import guards
 from leastpriv.proposal.guards import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.origins import change_marks
 from leastpriv.report.unreviewed_runs import denied_to_unreviewed_runs, kept_for_unreviewed_runs
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.replace import replace
@@ -355,7 +356,7 @@ def outcome(result: Proposed) -> dict[str, Any]:
             f"{each.event}: {each.why} {each.count}" for each in evidence.not_evaluated
         ),
         "runs": len(evidence.runs),
-        "replay": f"{replay.allowed} of {replay.recorded}",
+        "replay": f"{replay.allowed} of {replay.succeeded}",
         "policy": (
             draft.content.decode().splitlines()
             if draft.document.source.format != "json"
@@ -364,6 +365,13 @@ def outcome(result: Proposed) -> dict[str, Any]:
         "needs-security": sorted(change.action for change in draft.changes if change.security),
         "unreviewed": sorted(
             {
+                *(
+                    f"{change.restricted_action}: {resource}"
+                    for change in draft.changes
+                    if change.restricted_to
+                    for resources in change_marks(change, evidence).values()
+                    for resource in resources
+                ),
                 *(f"{use.action}: kept" for use in kept_for_unreviewed_runs(result.context)),
                 *(
                     f"{usage.need.permission.action}: not granted"

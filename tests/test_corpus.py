@@ -160,7 +160,7 @@ def test_a_policy_made_from_usage_allows_that_usage(
         }
         assert not proof.replay.uncertain
         assert [group for group in proof.replay.denied if not _is_withheld(group, withheld)] == []
-        assert proof.replay.recorded == sum(
+        assert proof.replay.succeeded == sum(
             (
                 proof.replay.allowed,
                 proof.replay.unmapped,

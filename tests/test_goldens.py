@@ -38,7 +38,8 @@ def test_a_golden_names_no_folder_version_or_catalogue_of_its_machine(tmp_path: 
 
 
 def test_the_body_of_the_demo_is_decidable_in_a_minute() -> None:
-    """At most 900 words, of which at most 250 come before the first fold."""
+    """At most 450 words come before the first fold, and one instruction begins them."""
     body = (FROZEN / "pull-request.md").read_text(encoding="utf-8").partition("\n\n")[2]
-    assert len(body.split()) <= 900
-    assert len(body.partition("<details>")[0].split()) <= 250
+    first = body.partition("<details>")[0]
+    assert first.startswith("> [!WARNING]\n> **Rehearse first, then merge.** ")
+    assert len(first.split()) <= 450

@@ -112,7 +112,7 @@ def outcome(review: Review, body: str) -> dict[str, Any]:
             for line in lines
             if not line.startswith(("| Entry", "| ---"))
         ],
-        "replay": f"{review.before.allowed} -> {review.after.allowed} of {review.after.recorded}",
+        "replay": f"{review.before.allowed} -> {review.after.allowed} of {review.after.succeeded}",
         "refused": sum(group.count for group in review.newly_denied),
         "may-be-refused": sum(group.count for group in review.may_be_denied),
         "guards": sorted(

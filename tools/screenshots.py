@@ -68,6 +68,11 @@ h1 { font-size: 26px; font-weight: 400; margin: 0 0 8px } h1 span { color: #5963
 h3 { border: 0; font-size: 17px } table { border-collapse: collapse; margin: 0 0 14px; font-size: 13px }
 td:last-child { white-space: nowrap } th, td { border: 1px solid #d1d9e0; padding: 5px 11px; vertical-align: top }
 tr:nth-child(2n) td { background: #f6f8fa }
+.alert { border-left: 4px solid #0969da; padding: 8px 16px; margin: 16px 0 } .alert p { margin: 0 }
+.kind { color: #0969da; font-weight: 500; margin-bottom: 8px !important }
+.tip { border-color: #1a7f37 } .tip .kind { color: #1a7f37 } .important { border-color: #8250df }
+.important .kind { color: #8250df } .warning { border-color: #9a6700 } .warning .kind { color: #9a6700 }
+.caution { border-color: #cf222e } .caution .kind { color: #cf222e }
 code { background: #818b981f; border-radius: 6px; padding: 2px 5px; font: 12px "DejaVu Sans Mono", monospace }
 """
 
@@ -124,7 +129,7 @@ def shown(folder: Path) -> dict[str, str]:
 
 def as_github(title: str, body: str) -> str:
     """The page of a pull request, styled like GitHub's."""
-    text = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
+    text = _with_alerts(MarkdownIt("commonmark", {"html": True}).enable("table").render(body))
     return (
         f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style><h1>{html.escape(title)}'
         ' <span>#1</span></h1><span class="state">Open</span><span'
@@ -146,6 +151,22 @@ def _compare(digests: str) -> int:
         return 0
     print("docs/images shows what the action no longer writes: make screenshots", file=sys.stderr)
     return 1
+
+
+_ALERT = re.compile(
+    r"<blockquote>\s*<p>\[!(?P<kind>[A-Z]+)\]\s*(?P<text>.*?)</blockquote>", re.DOTALL
+)
+
+
+def _with_alerts(text: str) -> str:
+    """Shows GitHub's alerts as GitHub does: a bar, the kind, and the text."""
+    return _ALERT.sub(
+        lambda alert: (
+            f'<div class="alert {alert["kind"].lower()}">'
+            f'<p class="kind">{alert["kind"].capitalize()}</p><p>{alert["text"]}</div>'
+        ),
+        text,
+    )
 
 
 def _take(browser: str, page: str, style: str, size: tuple[int, int], folder: Path) -> bytes:

@@ -201,7 +201,7 @@ def _said(result: PullRequestContent) -> dict[str, float]:
         return {}
     whole = proof.confidence.whole
     return {
-        "chance": proof.chance,
+        "chance": result.context.chance.estimate,
         "own": whole.chance,
         "turing": 1 - exp(-(1 - whole.coverage) * whole.uses / max(whole.runs, 1)),
         "coverage": whole.coverage,

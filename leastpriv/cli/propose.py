@@ -250,7 +250,7 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
 
 
 def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextIO) -> None:
-    from leastpriv.report.first_screen import first_screen, markdown
+    from leastpriv.report.first_screen import Medium, first_screen, markdown
 
     form = options.format
     folder = options.output_dir
@@ -262,7 +262,9 @@ def _print(result: RunResult, run: RunContext, options: Namespace, stdout: TextI
     else:
         section = drift_section(content.context, run.settings.mode)
         brief = folder or stdout.isatty()
-        text = f"{markdown(first_screen(content.context))}\n" if brief else content.body
+        text = content.body
+        if brief:
+            text = f"{markdown(first_screen(content.context), Medium.TERMINAL)}\n"
         rest = (
             f"\nThe whole proposal is in {folder}; start with pull-request.md.\n" if folder else ""
         )

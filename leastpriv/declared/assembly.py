@@ -59,7 +59,7 @@ def read_assembly(
         stacks = tuple(_stacks(files, source, place, (files.folder,)))
         bootstrap = {name for each in stacks for name in each.bootstrap_roles}
         return tuple(_declaration(each, role, role in bootstrap) for each in stacks)
-    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no assembly that the CDK wrote: a field has another type."
         ) from error

@@ -89,7 +89,7 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
     try:
         reading = _Reading(plan=plan, source=source, role=role, place=place, budget=budget)
         return reading.declaration()
-    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no plan that Terraform wrote: a field has another type."
         ) from error
@@ -142,6 +142,9 @@ class _Reading(Struct):
         changes = [each for each in self.plan.get("resource_changes") or () if _is_of_aws(each)]
         self.budget.spend(steps=_STEPS_OF_RESOURCE * len(changes))
         self.configured.update(configured_resources(self.plan, self.budget))
+        for address, configured in self.configured.items():
+            if configured.runs_command:
+                self.unknown[f"the command of {address}"] = "a plan does not say what it calls"
         for change in changes:
             address = str(change["address"])
             self.instances.setdefault(_INDEX.sub("", address), []).append(address)

@@ -34,6 +34,8 @@ class ConfiguredResource(Struct, frozen=True):
     """What each refers to, else UNKNOWN; mappings and lists for blocks."""
     provider: str
     """Key of the configuration of its provider."""
+    runs_command: bool = False
+    """It runs a program on the machine of the deployment."""
 
 
 class _Module(Struct, frozen=True):
@@ -78,9 +80,18 @@ def configured_resources(
                 for name, expression in each.get("expressions", {}).items()
             }
             address = f"{module.path}{each.get('address', '')}"
-            yield address, ConfiguredResource(attributes, str(each.get("provider_config_key")))
+            provider = str(each.get("provider_config_key"))
+            yield address, ConfiguredResource(attributes, provider, _runs_command(each))
         children = (module.child(name) for name in module.body.get("module_calls", {}))
         pending.extend(each for each in children if each)
+
+
+def _runs_command(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource runs a program of a person: `local-exec`, the data source `external`."""
+    if resource.get("type") == "external":
+        return True
+    provisioners = resource.get("provisioners") or ()
+    return any(each.get("type") == "local-exec" for each in provisioners)
 
 
 def _configured(name: str, expression: object, scope: _Scope, budget: Budget) -> object:

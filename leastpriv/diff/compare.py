@@ -105,6 +105,21 @@ class Difference(Struct, frozen=True):
     and AWS's denial does not refute that.
     """
 
+    @property
+    def unsettled_denials(self) -> tuple[Usage, ...]:
+        """The denials that the policies would repeat, or may repeat; each other one was granted
+        since.
+        """
+        listed = (
+            *self.missing,
+            *self.conditional,
+            *self.explicitly_denied,
+            *self.denied_elsewhere,
+            *self.denied_in_part,
+            *self.denied_in_doubt,
+        )
+        return tuple(usage for usage in listed if usage.denial)
+
 
 def is_used(usages: Iterable[Usage]) -> bool:
     """Whether a call with one of the usages was allowed."""

@@ -82,7 +82,8 @@ def _report(
         )
 
     def finished() -> list[Mapping[str, Any]] | None:
-        ask, given = client.get_service_last_accessed_details, {"JobId": job, "MaxItems": 1_000}
+        ask = client.get_service_last_accessed_details
+        given = {"JobId": job, "MaxItems": 1_000}
         found = list(_marked_pages(ask, doing, "iam:GetServiceLastAccessedDetails", given))
         return found if required_member(found[0], doing, "JobStatus") in _ENDED else None
 
@@ -105,10 +106,8 @@ def _attempt(time: datetime | None, region: str | None) -> LastAccess | None:
 def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Service -> the policies that grant it, by ARN or, for an inline policy, by name."""
     found: dict[str, tuple[str, ...]] = {}
-    doing, ask = (
-        "asking IAM which policies grant a service",
-        client.list_policies_granting_service_access,
-    )
+    doing = "asking IAM which policies grant a service"
+    ask = client.list_policies_granting_service_access
     given = {"Arn": principal, "ServiceNamespaces": list(names)}
     for page in _marked_pages(ask, doing, "iam:ListPoliciesGrantingServiceAccess", given):
         for row in page["PoliciesGrantingServiceAccess"]:
@@ -187,10 +186,8 @@ def _shared_policies(
 def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
     """Other roles and users that used the service through the policy of a report."""
     found: dict[str, LastAccess] = {}
-    doing, ask = (
-        "asking IAM who else uses a policy",
-        client.get_service_last_accessed_details_with_entities,
-    )
+    doing = "asking IAM who else uses a policy"
+    ask = client.get_service_last_accessed_details_with_entities
     given = {"JobId": job, "ServiceNamespace": service, "MaxItems": 1_000}
     for page in _marked_pages(ask, doing, "iam:GetServiceLastAccessedDetailsWithEntities", given):
         for row in page.get("EntityDetailsList", ()):

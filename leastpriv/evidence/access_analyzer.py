@@ -127,7 +127,8 @@ def list_analyzers(client: Any, end: str = "") -> Iterator[Analyzer]:
     """Yields the active analyzers of account and organization in the client's region; `end` ends
     the type's name.
     """
-    doing, action = "listing analyzers", "access-analyzer:ListAnalyzers"
+    doing = "listing analyzers"
+    action = "access-analyzer:ListAnalyzers"
     for kind in (f"ACCOUNT{end}", f"ORGANIZATION{end}"):
         for page in pages(client, "list_analyzers", doing, action, type=kind):
             for each in page["analyzers"]:
@@ -158,10 +159,8 @@ def _listed(
 ) -> Iterator[Mapping[str, Any]]:
     """Yields the summaries of active findings whose property has a value."""
     wanted = {property_name: {"eq": [value]}, "status": {"eq": ["ACTIVE"]}}
-    doing, action = (
-        f"listing findings of the analyzer {analyzer.name}",
-        "access-analyzer:ListFindings",
-    )
+    doing = f"listing findings of the analyzer {analyzer.name}"
+    action = "access-analyzer:ListFindings"
     for page in pages(
         client, "list_findings_v2", doing, action, analyzerArn=analyzer.arn, filter=wanted
     ):
@@ -170,10 +169,8 @@ def _listed(
 
 def _whole(client: Any, analyzer: Analyzer, number: str) -> Iterator[Mapping[str, Any]]:
     """Yields the finding, unless it was deleted after the listing."""
-    doing, action = (
-        f"reading a finding of the analyzer {analyzer.name}",
-        "access-analyzer:GetFinding",
-    )
+    doing = f"reading a finding of the analyzer {analyzer.name}"
+    action = "access-analyzer:GetFinding"
     try:
         found = list(
             pages(client, "get_finding_v2", doing, action, analyzerArn=analyzer.arn, id=number)
@@ -263,7 +260,8 @@ def _recommendations(
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
-    doing, action = "reading a recommendation", "access-analyzer:GetFindingRecommendation"
+    doing = "reading a recommendation"
+    action = "access-analyzer:GetFindingRecommendation"
     found = list(
         pages(
             client,

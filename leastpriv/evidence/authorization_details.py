@@ -33,8 +33,11 @@ ACTION = "iam:GetRequestAuthorizationDetails"
 _KEPT = timedelta(hours=24)
 _LATE = timedelta(minutes=20)
 """Age of a denial up to which a missing answer may still come."""
-_MOST_IDS, _MOST_PAGES = 50, 50
-_EXPLICIT, _IMPLICIT, _ALLOW = "EXPLICIT_DENY", "IMPLICIT_DENY", "ALLOW"
+_MOST_IDS = 50
+_MOST_PAGES = 50
+_EXPLICIT = "EXPLICIT_DENY"
+_IMPLICIT = "IMPLICIT_DENY"
+_ALLOW = "ALLOW"
 _NOT_ANSWERED = {
     AwsErrorKind.DENIED: f"the credentials lack {ACTION}",
     AwsErrorKind.THROTTLED: "AWS kept throttling the requests",
@@ -214,7 +217,9 @@ def read_details(
         requests: the denials, the newest first.
         waiting: how long a new denial's missing answer is waited for.
     """
-    reader, now, asked = _Reader(client), waiting.clock(), list(requests)
+    reader = _Reader(client)
+    now = waiting.clock()
+    asked = list(requests)
     recent = [each for each in asked if now - each.seen <= _KEPT]
     reader.leave_out(len(asked) - len(recent), "older than 24 hours, so AWS may have deleted them")
     reader.leave_out(len(recent) - _MOST_IDS, f"beyond the newest {_MOST_IDS}")

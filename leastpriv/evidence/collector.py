@@ -60,7 +60,8 @@ group.
 NO_ANSWER = "no-answer"
 _OF_SESSION = "of session "
 """Mark of a denial by a session policy, before its access key."""
-_FEWEST_ANSWERS, _ANSWERS_PER_MISSING = 5, 10
+_FEWEST_ANSWERS = 5
+_ANSWERS_PER_MISSING = 10
 """Answers that show that an event always has one: so many at least, and so many for each call
 without.
 """
@@ -154,7 +155,8 @@ class UsageCollector:
             return self._groups
         found: dict[GroupKey, CallTotals] = {}
         for (needs, outcome, mark, region), totals in self._groups.items():
-            event, key = mark.removeprefix(f"{NO_ANSWER} "), mark.removeprefix(_OF_SESSION)
+            event = mark.removeprefix(f"{NO_ANSWER} ")
+            key = mark.removeprefix(_OF_SESSION)
             if event != mark:
                 answered, unanswered = self._answers[event]
                 lacks = (
@@ -270,10 +272,15 @@ class UsageCollector:
 
         uses = list(self._runs.key_uses()) if self._issued else []
         groups = self._tags.with_context(with_known_paths(self._resolved(keys.is_rehearsal_key)))
-        without_answer = [totals for (_, _, mark, _), totals in groups.items() if mark == NO_ANSWER]
-        unanswered = sum(totals.count for totals in without_answer)
+        unanswered = 0
+        unanswered_unmapped = 0
         not_evaluated = dict(self._not_evaluated)
-        for totals in without_answer:
+        for (needs, _, mark, _), totals in groups.items():
+            if mark != NO_ANSWER:
+                continue
+            unanswered += totals.count
+            if not all(need.verified for need in needs):
+                unanswered_unmapped += totals.count
             key = (min(totals.events), NO_ANSWER)
             not_evaluated[key] = not_evaluated.get(key, 0) + totals.count
         return Evidence(
@@ -301,7 +308,7 @@ class UsageCollector:
                 allowed=self._outcomes[Outcome.ALLOWED] - unanswered,
                 denied=self._outcomes[Outcome.DENIED],
                 unknown=self._outcomes[Outcome.UNKNOWN] + unanswered,
-                unmapped=self._unmapped,
+                unmapped=self._unmapped - unanswered_unmapped,
                 no_permission=self._no_permission,
             ),
             regions=tuple(
@@ -407,7 +414,8 @@ class PrincipalCollectors:
         self, principals: Principals, sources: int, decoder: Decoder | None = None
     ) -> None:
         """Creates a collector for each target; `sources` is the number of sources."""
-        self._principals, self._decoder = principals, decoder or NO_DECODER
+        self._principals = principals
+        self._decoder = decoder or NO_DECODER
         self._keys = IssuedKeys()
         self._recent: RecentGroups = LastUsed()
         self._books = {each.arn: self._new_collector(each.arn) for each in principals.targets or ()}

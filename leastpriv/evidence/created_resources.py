@@ -149,7 +149,8 @@ class CreatedResources(Struct, frozen=True):
 
     def observe(self, usage: Usage, resource: str) -> ObservedResource:
         """Describes a resource of a usage for `patterns_of`."""
-        made, prefix = self.is_created(usage), service_of(resource)
+        made = self.is_created(usage)
+        prefix = service_of(resource)
         parts = variables_of_arn(prefix, resource) if made else ()
         ids = dict.fromkeys([text for _, text in parts if (prefix, text) in self.new_ids])
         return ObservedResource(
@@ -192,7 +193,8 @@ def find_created_resources(
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
     """Yields the usages that created a resource that they name."""
     for usage in usages:
-        created, resource = _types_created(usage), usage.need.permission.resource
+        created = _types_created(usage)
+        resource = usage.need.permission.resource
         prefix = usage.need.permission.action.partition(":")[0]
         if created and not created.isdisjoint(
             [(prefix, kind) for kind in types_of_arn(prefix, resource)]

@@ -77,7 +77,8 @@ class TagLedger:
         }
         for needs, *_ in groups if known else ():
             for need in needs:
-                action, resource = need.permission.action, need.permission.resource
+                action = need.permission.action
+                resource = need.permission.resource
                 if need.basis is Basis.OBSERVED and is_tagging(action) and not is_read(action):
                     known.pop(_id_of(resource), None)
         found: dict[GroupKey, CallTotals] = {}

@@ -178,7 +178,8 @@ class _Reader:
         self._missing = ""
 
     def live(self) -> LiveRole:
-        name, kind = self._principal.name, self._principal.kind.title()
+        name = self._principal.name
+        kind = self._principal.kind.title()
         found = self._asked(f"Get{kind}", **{f"{kind}Name": name}).get(kind) or {}
         policies = [*self._policies(kind, name)]
         if kind == "User":
@@ -207,7 +208,8 @@ class _Reader:
 
     def _policies(self, kind: str, owner: str) -> Iterator[LivePolicy]:
         """Yields the managed and the inline policies of a role, a user or one of its groups."""
-        whose, group = {f"{kind}Name": owner}, owner if kind == "Group" else ""
+        whose = {f"{kind}Name": owner}
+        group = owner if kind == "Group" else ""
         for arn in self._named(
             self._pages(f"ListAttached{kind}Policies", "AttachedPolicies", whose), "PolicyArn"
         ):
@@ -306,7 +308,8 @@ def _bytes(document: object) -> bytes:
 
 def list_matching_roles(aws: Aws, patterns: Iterable[str], partition: str) -> tuple[Principal, ...]:
     """Lists the roles whose ARN matches one of the patterns, sorted by ARN; raises AwsError."""
-    wanted, client = tuple(patterns), aws.client("iam", home_region("iam", partition))
+    wanted = tuple(patterns)
+    client = aws.client("iam", home_region("iam", partition))
     listed = pages(client, "list_roles", "listing the roles of the account", "iam:ListRoles")
     arns = sorted(str(role.get("Arn")) for page in listed for role in page.get("Roles") or ())
     found = (principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in wanted))

@@ -295,7 +295,8 @@ class CallTotals(Struct, gc=False):
     def absorb(self, other: CallTotals) -> None:
         """Adds the totals of another key."""
         self.count += other.count
-        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
         self.runs = {*self.runs, *other.runs}
         self.regions = _union(self.regions, other.regions)
         self.events = _union(self.events, other.events)

@@ -128,7 +128,8 @@ class _GenerationJobs(Struct):
         """
         since = self.waiting.clock() - _FRESH
         for each in self._all(self.principal):
-            job, ended = str(each["jobId"]), each.get("completedOn")
+            job = str(each["jobId"])
+            ended = each.get("completedOn")
             if job in self.passed_over:
                 continue
             if each["status"] == "IN_PROGRESS":
@@ -168,7 +169,8 @@ class _GenerationJobs(Struct):
             "startTime": first,
             "endTime": end,
         }
-        doing, action = "starting a policy generation", "access-analyzer:StartPolicyGeneration"
+        doing = "starting a policy generation"
+        action = "access-analyzer:StartPolicyGeneration"
         try:
             # An interruption here would lose the id of the generation that AWS has started.
             with self.signals.deferred(), translate_errors(doing, action):
@@ -229,7 +231,8 @@ class _GenerationJobs(Struct):
             for each in trail.get("trailProperties", ())
             if each.get("allRegions")
         }
-        first, last = _utc(trail.get("startTime")), _utc(trail.get("endTime"))
+        first = _utc(trail.get("startTime"))
+        last = _utc(trail.get("endTime"))
         if details["status"] != "SUCCEEDED":
             why = "was cancelled by its owner" if details["status"] == "CANCELED" else "failed"
         elif self.generation.trail not in read:
@@ -280,7 +283,8 @@ class _GenerationJobs(Struct):
         the account.
         """
         wanted = {"principalArn": principal} if principal else {}
-        doing, action = "listing policy generations", "access-analyzer:ListPolicyGenerations"
+        doing = "listing policy generations"
+        action = "access-analyzer:ListPolicyGenerations"
         for page in pages(self.client, "list_policy_generations", doing, action, **wanted):
             yield from page["policyGenerations"]
 

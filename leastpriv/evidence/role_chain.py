@@ -76,7 +76,8 @@ class RoleChain(Struct, frozen=True):
 
     def around(self, principal: str) -> RoleChain:
         """Returns the part of the chain that is connected with a principal."""
-        found, size = {principal}, 0
+        found = {principal}
+        size = 0
         while len(found) > size:
             size = len(found)
             for link in self.links:

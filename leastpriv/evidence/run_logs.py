@@ -162,7 +162,8 @@ def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
 
 def _is_own(named: str, principal: str) -> bool:
     """Whether a message names the principal; a masked account matches where all else does."""
-    found, own = principal_of(named), principal_of(principal)
+    found = principal_of(named)
+    own = principal_of(principal)
     if found is None or own is None:
         return False
     if has_hidden_part(found.account):
@@ -320,10 +321,12 @@ class WorkflowRunLogs(Struct, frozen=True):
             try:
                 answer = self._get(address, with_token=with_token)
             except OSError as error:
-                trouble, wait = f"GitHub could not be reached ({type(error).__name__})", 1.0
+                trouble = f"GitHub could not be reached ({type(error).__name__})"
+                wait = 1.0
             except ValueError:
                 # `requests` parses the address of a redirection even where it is not followed.
-                trouble, wait = "GitHub names an address that is none", -1.0
+                trouble = "GitHub names an address that is none"
+                wait = -1.0
             else:
                 if answer.status_code == 200 or (with_token and answer.is_redirect):
                     return answer
@@ -374,7 +377,8 @@ class _Body:
 
 def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     """Why an answer cannot be used, and the seconds until the next attempt; negative: never."""
-    status, headers = answer.status_code, answer.headers
+    status = answer.status_code
+    headers = answer.headers
     asked = headers.get("Retry-After", "")
     if status in (403, 429) and (
         asked or headers.get("X-RateLimit-Remaining") == "0" or status == 429

@@ -39,7 +39,8 @@ _LONGEST_RUN = timedelta(hours=24)
 """Calls of one session that go on for longer are no deployment."""
 
 RunToken = int
-_ALLOWED, _DENIED = Outcome.ALLOWED, Outcome.DENIED
+_ALLOWED = Outcome.ALLOWED
+_DENIED = Outcome.DENIED
 
 
 class _Span(Struct, gc=False):
@@ -88,7 +89,8 @@ class RunTracker:
         `principal`: the ARN under which the call counts, where the record names the role without
         its path.
         """
-        session, key = call.session, call.access_key
+        session = call.session
+        key = call.access_key
         place = ("" if is_run_id(session) else principal or call.principal, session)
         keys = self._keys.get(place)
         if keys is None:
@@ -259,7 +261,9 @@ def _by_identity(
             yield from ((part, identity) for part in _parts(spans, separation))
 
 
-_FIRST, _LAST, _PERIOD = attrgetter("first"), attrgetter("last"), attrgetter("first", "last")
+_FIRST = attrgetter("first")
+_LAST = attrgetter("last")
+_PERIOD = attrgetter("first", "last")
 
 
 def _parts(spans: Iterable[_Span], separation: timedelta = RUN_SEPARATION) -> Iterator[list[_Span]]:
@@ -344,7 +348,8 @@ class IssuedKeys:
         """Stores the identity for which STS issued a key (`record.login_of`)."""
         key = access_key_in(object_of(call.response.get("credentials")))
         if key and len(self._identities) < _MOST_KEYS:
-            subject, provider = call.response.get("subject"), call.response.get("provider")
+            subject = call.response.get("subject")
+            provider = call.response.get("provider")
             self._identities[key] = WebIdentity(str(provider or ""), str(subject or ""))
             self.logged_in[call.session] = self.logged_in.get(call.session, frozenset()) | {
                 self._identities[key]

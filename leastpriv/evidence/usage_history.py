@@ -155,7 +155,8 @@ class UsageHistory(Struct, frozen=True):
         """Yields resource patterns and uses of an action that may apply to one of these resource
         patterns.
         """
-        forgotten, patterns = self._forgotten(action), tuple(resources)
+        forgotten = self._forgotten(action)
+        patterns = tuple(resources)
         for resource, used in self.used.get(action, {}).items():
             is_forgotten = forgotten and used.last <= forgotten.at.date()
             if not is_forgotten and any(
@@ -174,7 +175,8 @@ class UsageHistory(Struct, frozen=True):
         """Returns the latest denial of an action after its removal, on one of these resource
         patterns.
         """
-        forgotten, patterns = self._forgotten(action), tuple(resources)
+        forgotten = self._forgotten(action)
+        patterns = tuple(resources)
         found = (
             back
             for (name, resource), back in self.returned.items()
@@ -239,7 +241,8 @@ def pruned(memory: UsageHistory, now: datetime) -> UsageHistory:
     that part again.
     """
     oldest = now - timedelta(days=KEPT_DAYS)
-    day, today = oldest.astimezone(UTC).date(), now.astimezone(UTC).date()
+    day = oldest.astimezone(UTC).date()
+    today = now.astimezone(UTC).date()
     month = f"{day:%Y-%m}"
     used = {
         action: {

@@ -250,7 +250,14 @@ def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
 def _matches(pattern: str, escapes: bool, text: str) -> bool:
     if "*" not in pattern and "?" not in pattern and not (escapes and "${" in pattern):
         return pattern == text
+    if "?" in pattern and not (pattern.isascii() and text.isascii()):
+        pattern = _ASTRAL.sub(r"\g<0>\g<0>", pattern)
+        text = _ASTRAL.sub(r"\g<0>\g<0>", text)
     return _regex(pattern, escapes).fullmatch(text) is not None
+
+
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+"""Characters of two units of UTF-16: `?` matches one unit."""
 
 
 def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:

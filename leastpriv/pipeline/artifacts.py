@@ -26,12 +26,12 @@ from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import PullRequestOperation, pull_request_outputs
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, finding_sentence, summary_section
+from leastpriv.report.escalation import path_sentence
 from leastpriv.report.escape import json_text, prose
 from leastpriv.report.phrases import codes, listed, plural
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.targets import summary, target_figures
-from leastpriv.report.verdict import path_sentence
 
 _OWN_NAMES = (
     "boundary.json",

@@ -95,10 +95,8 @@ def read_principals(
     window = replace(settings.window, end=min(ends, default=None))
     every_region = settings.event_history and not settings.aws_regions
     coverage = total_coverage(statistics, settings.aws_regions, window, every_region=every_region)
-    files, records = (
-        sum(each.files for each in statistics),
-        sum(each.records for each in statistics),
-    )
+    files = sum(each.files for each in statistics)
+    records = sum(each.records for each in statistics)
     read = {"file": files, "answer": sum(each.requests for each in statistics)}
     where = " and ".join(plural(count, what) for what, count in read.items() if count)
     calls = plural(sum(evidence.counts.calls for evidence in found.values()), "call")
@@ -108,7 +106,8 @@ def read_principals(
     regions = set(settings.aws_regions)
     for evidence in found.values():
         if regions and evidence.regions and regions.isdisjoint(evidence.regions):
-            role, seen = evidence.principal.split(":", 5)[5], ", ".join(evidence.regions)
+            role = evidence.principal.split(":", 5)[5]
+            seen = ", ".join(evidence.regions)
             raise InputError(
                 f"aws-regions names {', '.join(sorted(regions))}, but all calls of {role} are in"
                 f" {seen}: name the regions in which the role works."
@@ -176,16 +175,15 @@ class RunEvidence:
         if not self._run.isolates_failures:
             # That of the one target is read here, after its inputs have been checked.
             self.found.update(self._scan([principal], []))
-        run, found, logs = (
-            self._run.in_account(principal.account),
-            self.found[principal.arn],
-            self.job_logs(),
-        )
+        run = self._run.in_account(principal.account)
+        found = self.found[principal.arn]
+        logs = self.job_logs()
         if not logs:
             return found
         from leastpriv.evidence.run_logs import add_job_logs
 
-        window, decoder = target.settings.window, message_decoder(run.aws)
+        window = target.settings.window
+        decoder = message_decoder(run.aws)
         return replace(found, evidence=add_job_logs(found.evidence, logs, window, run.now, decoder))
 
     def job_logs(self) -> Sequence[LoggedDenials]:
@@ -245,7 +243,8 @@ class RunEvidence:
         self._settings = replace(self._settings, wait_for_events=0)
 
     def _scan(self, own: list[Principal], matching: list[str]) -> Mapping[str, TargetEvidence]:
-        targets, patterns = dict.fromkeys(own), matching
+        targets = dict.fromkeys(own)
+        patterns = matching
         if matching and self._settings.asks_aws:
             listed, failure = attempt(partial(self._listed, matching))
             targets |= dict.fromkeys(listed or ())

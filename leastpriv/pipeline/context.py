@@ -89,7 +89,8 @@ class Target(Struct, frozen=True):
         """The branches of its pull requests: its own, and that from before the targets were in
         several accounts.
         """
-        own, prefix = self.settings.branch, f"leastpriv/{self.shown_account}-"
+        own = self.settings.branch
+        prefix = f"leastpriv/{self.shown_account}-"
         is_prefixed = self.shown_account and own.startswith(prefix)
         return (own, f"leastpriv/{own.removeprefix(prefix)}") if is_prefixed else (own,)
 

@@ -75,7 +75,8 @@ def history_file(principal: Principal) -> tuple[str, int]:
 
 def load_history(target: Target, now: datetime) -> HistoryState:
     """Loads the usage history of a target; one that cannot be read holds removals back."""
-    store, principal = target.store, target.role
+    store = target.store
+    principal = target.role
     if store is None:
         return HistoryState()
     from leastpriv.evidence.history_file import parse_history
@@ -100,7 +101,8 @@ def load_history(target: Target, now: datetime) -> HistoryState:
 
 def save_history(content: PullRequestContent, target: Target, now: datetime) -> str:
     """Saves what this run has learned of a target; returns a sentence where that failed."""
-    store, evidence = target.store, content.context.evidence
+    store = target.store
+    evidence = content.context.evidence
     if store is None or not target.writes_store or content.history.history.history_state.trouble:
         return ""
     from leastpriv.evidence.history_file import parse_history, serialize_history
@@ -174,12 +176,15 @@ def target_history(
 
     `base`: the commit of its policy; empty where that was read on disk.
     """
-    requests, settings, scope_ids = _Requests(), target.settings, run.scope_ids(target)
+    requests = _Requests()
+    settings = target.settings
+    scope_ids = run.scope_ids(target)
     host = target.repository.github if target.repository else None
     changed = requests.get(
         lambda: changed_at(target, base), None, "when the policy file was last changed"
     )
-    earlier, since = None, run.now - timedelta(days=settings.options.grace_days)
+    earlier = None
+    since = run.now - timedelta(days=settings.options.grace_days)
     if changed and changed > since:
         before = partial(policy_before, target, base, since)
         earlier = requests.get(before, None, "what the policy file granted before")

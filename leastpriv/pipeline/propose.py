@@ -54,6 +54,7 @@ from leastpriv.pipeline.publish import publish_all
 from leastpriv.pipeline.read_ahead import read_ahead
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
+from leastpriv.proposal.chance import chance_of
 from leastpriv.proposal.escalation_paths import (
     Escalation,
     escalation_paths,
@@ -61,6 +62,7 @@ from leastpriv.proposal.escalation_paths import (
     with_closed_paths,
 )
 from leastpriv.proposal.guards import break_glass_runs
+from leastpriv.proposal.ledger import ledger_of
 from leastpriv.proposal.models import (
     CheckResult,
     History,
@@ -77,8 +79,10 @@ from leastpriv.proposal.suggestions import (
     suggested_actions,
     suggested_conditions,
 )
+from leastpriv.proposal.verdict import verdict_of
 from leastpriv.pull_request.lifecycle import controls_section
 from leastpriv.report.context import ReportContext
+from leastpriv.report.phrases import file_page
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
 
@@ -230,7 +234,7 @@ def make_proposal(
     proposal fails its own proof, or the base branch cannot be read.
     """
     settings, repository = target.settings, target.base_repository
-    base = repository.branch_head(settings.base)[1] if repository else ""
+    branch, base = repository.branch_head(settings.base) if repository else ("", "")
     trusts, declarations = named_trust_policies(target, base), declarations_of(target)
     policies = _read_policies(run, target, base, declares=bool(declarations))
     found = read()
@@ -253,10 +257,13 @@ def make_proposal(
         target, policies, replace(found, evidence=evidence), difference, earlier.history
     )
     context = replace(
-        context, run_url=run.run_url, chained=chain or principal_role_chain(target.role, evidence)
+        context,
+        run_url=run.run_url,
+        file_url=file_page(run.run_url, branch, context.policy_path),
+        chained=chain or principal_role_chain(target.role, evidence),
     )
     _check_proof(context)
-    context = replace(context, check_results=_check_results(context, settings, run.aws, trusts))
+    context = _with_check_results(context, _check_results(context, settings, run.aws, trusts))
     name, changes = title(context), change_ids(context.proposal)
     _log.info(name)
     for sentence in _likely_slips(context, settings.options):
@@ -269,6 +276,22 @@ def make_proposal(
         changes=changes,
         history=earlier,
     )
+
+
+def _with_check_results(
+    context: ReportContext, check_results: tuple[CheckResult, ...]
+) -> ReportContext:
+    """Adds the results of AWS's checks, which the verdict depends on."""
+    found = verdict_of(
+        context.proposal,
+        context.proof,
+        context.ledger,
+        context.chance,
+        context.evidence,
+        records=context.records,
+        check_results=check_results,
+    )
+    return replace(context, check_results=check_results, verdict=found)
 
 
 def _read_policies(
@@ -326,13 +349,27 @@ def _report_context(
     # The role does not exist, or no call was read.
     absent = policies.live.missing if policies.live else ""
     missing = " ".join(filter(None, (absent, found.missing_calls)))
+    proof = prove(proposal, attached, evidence, options, history)
+    ledger = ledger_of(proposal, difference, evidence, attached, proof.replay)
+    chance = chance_of(
+        proposal,
+        attached,
+        evidence,
+        left_out=proof.left_out,
+        later_runs=proof.later_runs,
+        known=proof.confidence,
+    )
+    verdict = verdict_of(proposal, proof, ledger, chance, evidence, records=found.records)
     return ReportContext(
         principal=target.role,
         shown_account=target.shown_account,
         policy_file=target.policy_name,
         proposal=proposal,
         difference=difference,
-        proof=prove(proposal, attached, evidence, options, history),
+        proof=proof,
+        ledger=ledger,
+        chance=chance,
+        verdict=verdict,
         evidence=evidence,
         fingerprint=fingerprint(target.scope, former, *files, *drafts),
         attached=policies.names,

@@ -308,7 +308,7 @@ def _fits_values(
 
 
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
-"""Characters of two units of UTF-16: `?` matches one unit, and their case counts always."""
+"""Characters of two units of UTF-16, whose case counts always."""
 
 
 def _string_equals(value: str, actual: str) -> bool:
@@ -321,7 +321,7 @@ def _string_equals_ignore_case(value: str, actual: str) -> bool:
 
 
 def _string_like(value: str, actual: str) -> bool:
-    return resource_matches(_ASTRAL.sub("\\g<0>" * 2, value), _ASTRAL.sub("\\g<0>" * 2, actual))
+    return resource_matches(value, actual)
 
 
 def _arn_like(value: str, actual: str) -> bool:

@@ -143,7 +143,7 @@ def normalized(policy: Node) -> Node:
         value = member.value
         if member.key.casefold() == "statement":
             items = value.items if value.kind in {"array", "choice"} else (value,)
-            cause = "" if value.kind != "choice" else minified(value)
+            cause = "" if value.kind != "choice" else value.text
             found = [each for item in items for each in _statements(item, cause)]
             single = value.kind == "object" and len(found) == 1
             value = (
@@ -160,7 +160,7 @@ def _statements(node: Node, depends_on: str = "") -> Iterator[Node]:
     cause = node.depends_on or depends_on
     if node.kind == "choice":
         for each in node.items:
-            yield from _statements(each, cause or minified(node))
+            yield from _statements(each, cause or node.text)
         return
     if node.kind == "string":
         yield replace(_unknown_statement(node), depends_on=cause)
@@ -215,7 +215,7 @@ def _settled_list(value: Node) -> Node:
         if item.kind != "choice":
             items.append(item)
             continue
-        cause = item.depends_on or "which text an expression chooses"
+        cause = item.depends_on or item.text
         items += (replace(each, depends_on=each.depends_on or cause) for each in item.items)
     return replace(value, items=tuple(items))
 
@@ -348,7 +348,7 @@ class _BlockReader:
             node = self.evaluator.value(attribute.value)
             for item in node.entries:
                 is_choice = item.kind == "choice"
-                cause = item.depends_on or (minified(item) if is_choice else "")
+                cause = item.depends_on or (item.text if is_choice else "")
                 for each in item.items if is_choice else (item,):
                     found += _statements_of_document(each, cause)
         return found
@@ -494,7 +494,7 @@ class _Element(Struct, frozen=True):
 def _elements(collection: Node, depends_on: str = "") -> Iterator[_Element]:
     if collection.kind == "choice":
         for each in collection.items:
-            yield from _elements(each, minified(collection))
+            yield from _elements(each, collection.text)
         return
     for member in collection.members:
         yield _Element(member.key, member.value, depends_on)

@@ -135,7 +135,7 @@ class Evaluator:
                 return self.made(expression, in_any_order(array(union)))
         if len(found) > _MOST_ALTERNATIVES:
             return self.unknown(expression)
-        return self.made(expression, Node("choice", 0, 0, items=tuple(found)))
+        return self.made(expression, Node("choice", 0, 0, cause, items=tuple(found)))
 
     def _template(self, expression: Expression) -> Node:
         parts = expression.parts
@@ -213,10 +213,13 @@ class Evaluator:
             return self._first_without_error(expression, arguments)
         if expression.text == "lookup" and len(arguments) > 1:
             return self._looked_up(expression, arguments)
-        if expression.text == "element" and arguments and not has_places(arguments[0]):
-            items = arguments[0].items
-            chosen = [replace(item, depends_on="") for item in items]
-            return self.either(expression, chosen) if chosen else None
+        if expression.text == "element" and len(arguments) == len(("list", "place")):
+            listed, place = arguments
+            if not has_places(listed) or plain_text(place) is None:
+                chosen = [replace(item, depends_on="") for item in listed.items]
+                return self.either(expression, chosen) if chosen else None
+        if expression.text == "join":
+            arguments = [_as_choice(argument) for argument in arguments]
         if not any(argument.kind == "choice" for argument in arguments):
             return self._applied(expression, arguments)
         combinations = self._combinations(arguments)
@@ -471,6 +474,19 @@ class _Made(Struct, frozen=True):
 
     name: str
     value: Node
+
+
+def _as_choice(node: Node) -> Node:
+    """Returns a list with choices among its entries as a choice of lists."""
+    slots = [item.items if item.kind == "choice" else (item,) for item in node.items]
+    count = 1
+    for slot in slots:
+        count *= len(slot)
+    if node.kind != "array" or not 1 < count <= _MOST_ALTERNATIVES:
+        return node
+    lists = tuple(replace(node, items=chosen) for chosen in product(*slots))
+    cause = next(item.text for item in node.items if item.kind == "choice")
+    return Node("choice", node.start, node.end, cause, items=lists)
 
 
 def _truth(node: Node) -> bool | None:

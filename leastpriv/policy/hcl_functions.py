@@ -123,14 +123,15 @@ def _compact(node: Node) -> Node:
                 found.append(item)
             continue
         kept = tuple(each for each in item.items if each.text not in _EMPTY)
-        cause = "" if len(kept) == len(item.items) else "a text that may be empty"
-        found += (replace(each, depends_on=each.depends_on or cause) for each in _one_of(kept))
+        cause = "" if len(kept) == len(item.items) else item.text
+        chosen = _one_of(kept, item.text)
+        found += (replace(each, depends_on=each.depends_on or cause) for each in chosen)
     return array(found)
 
 
-def _one_of(items: tuple[Node, ...]) -> tuple[Node, ...]:
+def _one_of(items: tuple[Node, ...], cause: str) -> tuple[Node, ...]:
     """Returns a choice of some values, none for no value."""
-    return items if len(items) <= 1 else (Node("choice", 0, 0, items=items),)
+    return items if len(items) <= 1 else (Node("choice", 0, 0, cause, items=items),)
 
 
 _EMPTY = frozenset({"", "null"})
@@ -239,16 +240,23 @@ def _format(form: Node, *values: Node) -> Node | None:
 
 
 def _format_list(*arguments: Node) -> Node | None:
-    lengths = {len(node.items) for node in arguments if node.kind == "array"}
+    lists = [node for node in arguments if node.kind == "array"]
+    lengths = {len(node.items) for node in lists}
     if any(map(is_unknown, arguments)) or len(lengths) != 1:
         return None
-    if any(not has_places(node) for node in arguments if node.kind == "array"):
+    if any(is_unknown(item) for node in lists for item in node.items):
         return None
-    rows = [
-        _format(*(node.items[place] if node.kind == "array" else node for node in arguments))
-        for place in range(lengths.pop())
-    ]
-    return None if None in rows else array(row for row in rows if row)
+    if len(lists) > 1 and not all(map(has_places, lists)):
+        return None
+    rows: list[Node] = []
+    for place in range(lengths.pop()):
+        entries = [node.items[place] if node.kind == "array" else node for node in arguments]
+        row = _format(*(replace(each, depends_on="") for each in entries))
+        if row is None:
+            return None
+        cause = next((each.depends_on for each in entries if each.depends_on), "")
+        rows.append(replace(row, depends_on=cause))
+    return array(rows)
 
 
 def _replace(text: str, old: str, new: str) -> Node | None:

@@ -36,7 +36,9 @@ class Node(Struct, frozen=True):
     start: int
     end: int
     text: str = ""
-    """A string decoded; a number, `true`, `false` or `null` as written."""
+    """A string decoded; a number, `true`, `false` or `null` as written; of a choice the expression
+    that decides.
+    """
     members: tuple[Member, ...] = ()
     items: tuple[Node, ...] = ()
     block: bool = False

@@ -65,13 +65,17 @@ def example_actions(entry: Element, resources: Element) -> tuple[str, ...]:
             return _by_fitness(catalog.expand(pattern), resources) or (
                 _WILDCARD.sub(_ANY, pattern),
             )
-    known = (action for prefix in _WELL_KNOWN for action in catalog.actions(prefix))
-    wanted = (
-        each
-        for each in known
-        if entry.negated != any(action_matches(p, each) for p in entry.patterns)
+    return _by_fitness(_named(entry, _WELL_KNOWN), resources) or _by_fitness(
+        _named(entry, sorted(catalog.services())), resources
     )
-    return _by_fitness(wanted, resources)
+
+
+def _named(entry: Element, prefixes: Iterable[str]) -> Iterator[str]:
+    """Yields the actions of some services that an element names."""
+    for prefix in prefixes:
+        for action in catalog.actions(prefix):
+            if entry.negated != any(action_matches(each, action) for each in entry.patterns):
+                yield action
 
 
 def _by_fitness(actions: Iterable[str], resources: Element) -> tuple[str, ...]:

@@ -114,8 +114,10 @@ def _rules_of_needs(usage: Usage, options: Options) -> Iterator[tuple[str, str]]
     """Yields the rules about the action and the name of its resource, each with a reason where it
     forbids.
     """
-    need, denial = usage.need, usage.denial
-    action, resource = need.permission.action, need.permission.resource
+    need = usage.need
+    denial = usage.denial
+    action = need.permission.action
+    resource = need.permission.resource
     yield "forbidden", forbidden(action, options.never_add)
     if denial and not denial.mendable:
         yield "not-mendable", _denied_by_text(usage)
@@ -192,7 +194,8 @@ def _names_its_resource(need: Need) -> bool:
     """Whether AWS alone chooses what a need leaves open, as the end of a secret, or no statement
     can name more.
     """
-    action, resource = need.permission.action, need.permission.resource
+    action = need.permission.action
+    resource = need.permission.resource
     if need.exact and not has_wildcard(resource):
         return True
     if is_open_anyway(resource):
@@ -204,7 +207,8 @@ def _foreign_reason(need: Need, principal: str) -> str:
     """Why a resource that only a job log names is outside the role's account; empty if it may be
     inside.
     """
-    action, resource = need.permission.action, need.permission.resource
+    action = need.permission.action
+    resource = need.permission.resource
     if not (need.exact and resource.startswith("arn:")):
         return ""
     _, partition, _, _, account, *_ = resource.split(":")
@@ -212,7 +216,8 @@ def _foreign_reason(need: Need, principal: str) -> str:
         return f"only a job log names it, and it is in another partition ({partition})"
     if account.isdigit() and account != principal.split(":")[4]:
         return f"only a job log names it, and it is in another account ({account})"
-    known, own = action_of(action), kinds_of(action, resource)
+    known = action_of(action)
+    own = kinds_of(action, resource)
     kinds = [kind for kind in known.resource_types if kind.name in own] if known else []
     lacks_account = not account and kinds and all(":${Account}:" in kind.arn for kind in kinds)
     return "only a job log names it, and its name lacks the account" if lacks_account else ""
@@ -222,7 +227,8 @@ def _text_alone_reason(usage: Usage, evidence: Evidence, document: Document | No
     """Why a job log alone adds nothing; empty for reads of a resource that other evidence or the
     policy names.
     """
-    action, resource = usage.need.permission.action, usage.need.permission.resource
+    action = usage.need.permission.action
+    resource = usage.need.permission.resource
     service = action.partition(":")[0]
     is_recorded = _is_denied_in_a_record(usage, evidence)
     if not is_recorded and not is_read(action):
@@ -259,7 +265,8 @@ def _services_on_all(evidence: Evidence, document: Document | None) -> frozenset
 
 def _is_denied_in_a_record(usage: Usage, evidence: Evidence) -> bool:
     """Whether CloudTrail recorded a denial of the same action in the same run."""
-    action, runs = usage.need.permission.action, set(usage.runs)
+    action = usage.need.permission.action
+    runs = set(usage.runs)
     return any(
         other.denial is not None and not other.denial.log and not runs.isdisjoint(other.runs)
         for other in evidence.usages
@@ -293,7 +300,8 @@ def _inferred_reason(usage: Usage, evidence: Evidence, document: Document | None
     (https://docs.aws.amazon.com/kms/latest/developerguide/manage-tags-api.html, read 2026-11-27).
     Where a policy is there and lacks them, another one has allowed the calls.
     """
-    need, resource = usage.need, usage.need.permission.resource
+    need = usage.need
+    resource = usage.need.permission.resource
     if (
         need.basis is not Basis.INFERRED
         or need.exact

@@ -58,10 +58,12 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action with an attempt that the evidence lacks; IAM does not show whether it was
     denied.
     """
-    report, evidence = context.evidence.aws_findings.access, context.evidence
+    report = context.evidence.aws_findings.access
+    evidence = context.evidence
     if report is None or evidence.first is None or evidence.last is None:
         return ""
-    action, own = candidate.action, report.action(candidate.action)
+    action = candidate.action
+    own = report.action(candidate.action)
     if own:
         known = _last_seen(context.used.get(action, ()))
         is_old = own.time < evidence.first and is_tracked(action, evidence.first)
@@ -89,7 +91,8 @@ def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
 
     Also if AWS does not report who used it.
     """
-    report, first = context.evidence.aws_findings.access, context.evidence.first
+    report = context.evidence.aws_findings.access
+    first = context.evidence.first
     if report is None or first is None:
         return ""
     prefix = candidate.action.partition(":")[0].lower()
@@ -131,12 +134,14 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
 
     Each region that the statement names must be tracked, or read for `minimum-days`.
     """
-    report, first = context.evidence.aws_findings.access, context.evidence.first
+    report = context.evidence.aws_findings.access
+    first = context.evidence.first
     prefix = candidate.action.partition(":")[0]
     service = report.services.get(prefix.lower()) if report else None
     if service is None or service.last is not None or prefix in context.programs:
         return False
-    coverage, least = context.evidence.coverage, timedelta(days=context.options.minimum_days)
+    coverage = context.evidence.coverage
+    least = timedelta(days=context.options.minimum_days)
     is_granted = was_granted(context.evidence, context.history.changed)
     return (
         is_granted
@@ -153,7 +158,8 @@ def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
     """Whether IAM's last attempt on the action is before the evidence, in all regions that the
     statement names.
     """
-    report, first = context.evidence.aws_findings.access, context.evidence.first
+    report = context.evidence.aws_findings.access
+    first = context.evidence.first
     own = report.action(candidate.action) if report else None
     return (
         own is not None
@@ -179,7 +185,8 @@ def report_without(
     """The report as it would be with only the usages `left`: a run that is left out must not
     influence it.
     """
-    before, after = _LastCalls(evidence.usages), _LastCalls(left)
+    before = _LastCalls(evidence.usages)
+    after = _LastCalls(left)
     services = {
         name: _service_without(service, before, after) for name, service in report.services.items()
     }
@@ -261,7 +268,8 @@ def declared(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
     """The home region of a global service, else the regions that the statement names."""
-    home, statement = home_region_of(candidate, context), candidate.entry.statement
+    home = home_region_of(candidate, context)
+    statement = candidate.entry.statement
     only = frozenset({home}) if home else limiting_regions(statement)
     if only is not None:
         return only
@@ -431,7 +439,8 @@ def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[
     """Resources that fit the placeholders: those of the action's own calls, else those of other
     actions.
     """
-    template, is_known = _placeholder_pattern(resource), catalog.spelling(action) is not None
+    template = _placeholder_pattern(resource)
+    is_known = catalog.spelling(action) is not None
     named = (
         use.need.permission
         for use in evidence.usages

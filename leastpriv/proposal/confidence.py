@@ -160,7 +160,12 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     alone = {run for runs in every if len(runs) == 1 for run in runs}
     everywhere = frozenset[str]().union(*every)
     return Confidence(
-        len(everywhere), len(every), sum(map(len, every)), often[1], often[2], len(alone)
+        runs=len(everywhere),
+        permissions=len(every),
+        uses=sum(map(len, every)),
+        once=often[1],
+        twice=often[2],
+        own=len(alone),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from itertools import pairwise
 
 from msgspec.structs import replace
@@ -20,11 +21,13 @@ from leastpriv.evidence.collector import NO_ANSWER
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import RUN_SEPARATION
 from leastpriv.evidence.usage_history import ANYTHING, KEPT_DAYS, ActionUse, UsageHistory
-from leastpriv.models import AGGREGATED, Outcome, Run, Usage
+from leastpriv.models import AGGREGATED, Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
+from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import statements_allowing
+from leastpriv.policy.replay import replay_need
 from leastpriv.proposal.aws_guards import declared, generated_policy, last_accessed, shared_policy
 from leastpriv.proposal.models import (
     GuardContext,
@@ -72,7 +75,8 @@ def rhythm(candidate: RemovalCandidate, context: GuardContext) -> str:
     ):
         return ""
     for _, used in state.memory.uses(candidate.action, entry_resources(candidate.entry)):
-        interval, until = used.interval, used.expected_until
+        interval = used.interval
+        until = used.expected_until
         if interval and until and until >= state.today:
             due = used.last + interval
             return (
@@ -86,7 +90,8 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was used before the evidence, or all actions if the history is
     unreadable.
     """
-    state, entry = context.history.history_state, candidate.entry
+    state = context.history.history_state
+    entry = candidate.entry
     memory = state.memory
     if state.trouble or memory is None or is_used(entry.uses.get(candidate.action, ())):
         return state.trouble
@@ -152,7 +157,8 @@ def used_elsewhere(
     """
     if recollection.memory is None:
         return None
-    action, shown = entry.granted[0], tuple(patterns)
+    action = entry.granted[0]
+    shown = tuple(patterns)
     left = {
         resource: used
         for resource, used in recollection.memory.used.get(action, {}).items()
@@ -201,7 +207,8 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an entry whose change was declined: a person closed that pull request."""
-    entry, declined = candidate.entry, context.history.declined
+    entry = candidate.entry
+    declined = context.history.declined
     number = (
         declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
         if declined
@@ -235,13 +242,15 @@ def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  
 
 def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if the evidence spans too few days."""
-    days, least = context.evidence.span.days, context.options.minimum_days
+    days = context.evidence.span.days
+    least = context.options.minimum_days
     return f"the evidence spans {days} of {least} days" if days < least else ""
 
 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
     """Keeps all if there are too few runs without a denial."""
-    runs, least = context.separate_runs, context.options.minimum_runs
+    runs = context.separate_runs
+    least = context.options.minimum_runs
     return f"the evidence holds {runs} of {least} runs without a denial" if runs < least else ""
 
 
@@ -252,7 +261,8 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     estimate.
     """
     service = candidate.action.partition(":")[0]
-    found, least = context.confidence.of(candidate.action), context.options.minimum_confidence
+    found = context.confidence.of(candidate.action)
+    least = context.options.minimum_confidence
     is_judged = service in context.programs and found.percent < least
     if not is_judged or candidate.action in context.evidence.aws_findings.declared.exercised:
         return ""
@@ -277,24 +287,57 @@ def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset(
 
 def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
     """Keeps an action that was added to the policy file recently: its first use may still come."""
-    earlier, statement = context.history.earlier, candidate.entry.statement
-    if earlier is None:
+    earlier = context.history.earlier
+    if earlier is None or _was_allowed(candidate, earlier, context):
         return ""
-    # Whether the earlier version allowed the action on all resources of the statement.
-    then = statements_allowing([earlier], candidate.action)
-    is_old = any(
-        each.not_resources == statement.not_resources or "*" in each.resources for each in then
-    )
-    if statement.resources:
-        wide = [resource for each in then for resource in each.resources]
-        covered = (
-            any(resource_covers(before, on) for before in wide) for on in statement.resources
+    days = context.options.grace_days
+    return f"it was added to the policy file within the last {days} days"
+
+
+def _was_allowed(candidate: RemovalCandidate, earlier: Document, context: GuardContext) -> bool:
+    """Whether the earlier policy allowed the action on all that its statement grants now."""
+    statement = candidate.entry.statement
+    action = candidate.action
+    before = _comparable(earlier, statement, tuple(context.policies))
+
+    def effect(resource: str) -> str:
+        need = Need(Permission(action, resource), Basis.KEPT, "", exact=False)
+        return replay_need(need, context.evidence.principal, "", [before])
+
+    if statement.not_resources:
+        allowing = statements_allowing([before], action)
+        is_alike = any(
+            each.not_resources == statement.not_resources and not each.conditions
+            for each in allowing
         )
-        is_old = any(each.not_resources for each in then) or all(covered)
-    return (
-        ""
-        if is_old
-        else f"it was added to the policy file within the last {context.options.grace_days} days"
+        return effect("*") == "allowed" or (is_alike and effect("*") != "explicitDeny")
+    return all(effect(resource) == "allowed" for resource in statement.resources)
+
+
+@lru_cache(maxsize=256)
+def _comparable(
+    earlier: Document, statement: Statement, policies: tuple[Document, ...]
+) -> Document:
+    """Returns the earlier policy without the conditions of the statement, and without each Deny
+    that a present policy has too: neither is new.
+    """
+    present = set[Statement]()
+    for document in policies:
+        present.update(each.meaning for each in document.statements if each.effect == "Deny")
+    kept = []
+    for each in earlier.statements:
+        if each.effect == "Deny" and each.meaning in present:
+            continue
+        is_alike = each.effect == "Allow" and set(each.conditions) == set(statement.conditions)
+        kept.append(replace(each, conditions=()) if is_alike else each)
+    return Document(
+        raw=earlier.raw,
+        pointer=earlier.pointer,
+        where=earlier.where,
+        version=earlier.version,
+        statements=tuple(kept),
+        source=earlier.source,
+        pseudo_parameters=earlier.pseudo_parameters,
     )
 
 

@@ -1,12 +1,14 @@
-"""Leave-one-run-out: whether a policy made from the other runs would have allowed each run.
+"""Judges a proposal by its runs: each run against a policy made from other runs.
 
-This estimates the next run. A run whose permissions other runs used too is allowed by replay; for
-the remaining runs a proposal is made without them.
+Leave-one-run-out takes all others, the runs in order take those before. Both estimate the next run.
+A run whose permissions the other runs used too is allowed by replay; for the remaining runs a
+proposal is made without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,10 +33,12 @@ from leastpriv.proposal.origins import uncounted_runs
 from leastpriv.proposal.propose import MAX_CHANGES, propose
 from leastpriv.proposal.removals import creators_of, usages_by_action
 
-_MOST_PROPOSALS, _FEWEST_PROPOSALS, _MOST_JUDGED = 40, 8, 40_000
-"""Only the latest runs are tried: so many, fewer where their proposals judge more usages and
-entries than the last.
-"""
+_MOST_LEFT_OUT = 40
+_MOST_LATER = 20
+"""Only the latest runs are tried: so many are left out, and so many judged by the runs before."""
+_FEWEST_PROPOSALS = 8
+_MOST_JUDGED = 40_000
+"""Usages and entries that all proposals may judge together; more leave fewer proposals."""
 _DENIED = frozenset({"implicitDeny", "explicitDeny"})
 
 
@@ -60,6 +64,47 @@ class LeaveOneOutResult(Struct, frozen=True):
         """All actions that some run would have been denied, sorted."""
         return tuple(sorted({action for actions in self.denied.values() for action in actions}))
 
+    @property
+    def judged(self) -> int:
+        """Number of runs that were judged."""
+        return self.runs - self.untried + self.lacking
+
+    @property
+    def denied_runs(self) -> int:
+        """Number of judged runs that would have been denied something."""
+        return len(self.denied) + self.lacking
+
+
+class LaterRunsResult(Struct, frozen=True):
+    """Each run but the first, judged by the policy of the runs before it."""
+
+    denied: Mapping[str, tuple[str, ...]]
+    """Run id -> actions that the policy of earlier runs would have denied; none for a run that it
+    would have allowed. In order of the runs.
+    """
+    untried: int = 0
+    """Older runs with new permissions, beyond the limit."""
+
+    @property
+    def judged(self) -> int:
+        """Number of runs that were judged."""
+        return len(self.denied)
+
+    @property
+    def denied_runs(self) -> int:
+        """Number of runs that would have been denied something."""
+        return sum(1 for actions in self.denied.values() if actions)
+
+    @property
+    def quiet(self) -> int:
+        """Number of latest runs in a row that would have been denied nothing."""
+        count = 0
+        for actions in reversed(tuple(self.denied.values())):
+            if actions:
+                break
+            count += 1
+        return count
+
 
 def leave_one_out(
     proposal: Proposal,
@@ -69,40 +114,122 @@ def leave_one_out(
     history: History,
 ) -> LeaveOneOutResult:
     """Leaves out each run that the proposal allows; the replay covers the other runs."""
-    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
-    verified = [usage for usage in allowed if usage.need.verified]
-    runs_of: dict[Permission, set[str]] = {}
-    for usage in allowed:
-        runs_of.setdefault(usage.need.permission, set()).update(usage.runs)
-    # Usages that no other run has.
-    own = grouped(
-        [(usage.runs[0], usage) for usage in verified if len(runs_of[usage.need.permission]) == 1]
-    )
-    working = set[str]().union(*runs_of.values())
-    # Runs with an allowed call that the proposal denies, and those with one that it may deny.
-    documents = [*proposal.documents, *attached]
-    lacking, unsure = set[str](), set[str]()
-    for usage in verified:
-        if not lacking.issuperset(usage.runs):
-            effects = replay_usage(usage, evidence.principal, documents)
-            if not effects <= {"allowed", "allowedInPart"}:
-                (lacking if effects & _DENIED else unsure).update(usage.runs)
-    open_runs = lacking | unsure
-    uncounted = uncounted_runs(evidence)
-    checked = working - open_runs - uncounted
-    checked_runs = [run.id for run in evidence.runs if run.id in checked]
-    special = [run for run in checked_runs if run in own]
-    shared = _shared_inputs(proposal, attached, evidence, options, history) if special else None
-    judged = len(evidence.usages) + len(shared.entries) if shared else 1
-    tried = special[-max(_FEWEST_PROPOSALS, min(_MOST_PROPOSALS, _MOST_JUDGED // judged)) :]
-    denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
-    denied = {run: found for run, found in denied_by_run.items() if found}
-    counted = (working & lacking) - break_glass_runs(evidence.runs, options.break_glass)
-    counted -= uncounted
-    untried = len(special) - len(tried)
-    return LeaveOneOutResult(
-        len(checked_runs), denied, len(working & open_runs), untried, len(counted)
-    )
+    return RunChecks(proposal, attached, evidence, options, history).leave_one_out()
+
+
+class RunChecks:
+    """The runs of a proposal, each of which is judged by a policy made from other runs."""
+
+    def __init__(
+        self,
+        proposal: Proposal,
+        attached: Sequence[Document],
+        evidence: Evidence,
+        options: Options,
+        history: History,
+    ) -> None:
+        """Sorts the runs by what the proposal does with their calls."""
+        self._proposal = proposal
+        self._attached = attached
+        self._evidence = evidence
+        self._options = options
+        self._history = history
+        allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+        self._verified = [usage for usage in allowed if usage.need.verified]
+        self._runs_of: dict[Permission, set[str]] = {}
+        for usage in allowed:
+            self._runs_of.setdefault(usage.need.permission, set()).update(usage.runs)
+        self._working = set[str]().union(*self._runs_of.values())
+        self._break_glass = break_glass_runs(evidence.runs, options.break_glass)
+        self._uncounted = uncounted_runs(evidence)
+        self._lacking: dict[str, set[str]] = {}
+        """Run with an allowed call that the proposal denies -> actions of these calls."""
+        self._unsure = set[str]()
+        """Runs with an allowed call that the proposal may deny."""
+        self._sort_runs()
+
+    def _sort_runs(self) -> None:
+        documents = [*self._proposal.documents, *self._attached]
+        for usage in self._verified:
+            effects = replay_usage(usage, self._evidence.principal, documents)
+            if effects <= {"allowed", "allowedInPart"}:
+                continue
+            if not effects & _DENIED:
+                self._unsure.update(usage.runs)
+                continue
+            for run in usage.runs:
+                self._lacking.setdefault(run, set()).add(usage.need.permission.action)
+
+    def leave_one_out(self) -> LeaveOneOutResult:
+        """Judges each run by a policy made from all other runs."""
+        # Usages that no other run has.
+        own = grouped(
+            [
+                (usage.runs[0], usage)
+                for usage in self._verified
+                if len(self._runs_of[usage.need.permission]) == 1
+            ]
+        )
+        open_runs = self._unsure | self._lacking.keys()
+        counting = self._working - open_runs - self._uncounted
+        checked = [run.id for run in self._evidence.runs if run.id in counting]
+        special = [run for run in checked if run in own]
+        tried = self._latest(special, _MOST_LEFT_OUT)
+        denied: dict[str, tuple[str, ...]] = {}
+        for run in tried:
+            actions = _denied_actions(frozenset({run}), own[run], self._shared, fewer_runs=1)
+            if actions:
+                denied[run] = actions
+        counted = (self._working & self._lacking.keys()) - self._break_glass - self._uncounted
+        return LeaveOneOutResult(
+            runs=len(checked),
+            denied=denied,
+            not_checked=len(self._working & open_runs),
+            untried=len(special) - len(tried),
+            lacking=len(counted),
+        )
+
+    def later_runs(self) -> LaterRunsResult:
+        """Judges each run but the first by a policy made from the runs before it."""
+        order = [run.id for run in self._evidence.runs if run.id in self._working]
+        special_runs = self._break_glass | self._uncounted
+        judged = [run for run in order if run not in special_runs]
+        place = {run: number for number, run in enumerate(order)}
+        news: dict[str, list[Usage]] = {}
+        for usage in self._verified:
+            known = [run for run in self._runs_of[usage.need.permission] if run in place]
+            if known:
+                news.setdefault(min(known, key=place.__getitem__), []).append(usage)
+        special = [
+            run
+            for run in judged[1:]
+            if run in news and run not in self._lacking and run not in self._unsure
+        ]
+        tried = frozenset(self._latest(special, _MOST_LATER))
+        denied: dict[str, tuple[str, ...]] = {}
+        for run in judged[1:]:
+            if run in self._lacking:
+                denied[run] = tuple(sorted(self._lacking[run]))
+            elif run in tried:
+                later = frozenset(order[place[run] :])
+                denied[run] = _denied_actions(later, news[run], self._shared, fewer_runs=0)
+            elif run not in news and run not in self._unsure:
+                denied[run] = ()
+        return LaterRunsResult(denied, len(special) - len(tried))
+
+    def _latest(self, runs: Sequence[str], limit: int) -> Sequence[str]:
+        """The latest of some runs, at most `limit`, and fewer where a proposal takes long."""
+        if not runs:
+            return ()
+        judged = len(self._evidence.usages) + len(self._shared.entries)
+        most = max(_FEWEST_PROPOSALS, min(limit, _MOST_JUDGED // judged))
+        return runs[-most:]
+
+    @cached_property
+    def _shared(self) -> _SharedInputs:
+        return _shared_inputs(
+            self._proposal, self._attached, self._evidence, self._options, self._history
+        )
 
 
 class _SharedInputs(Struct, frozen=True):
@@ -138,41 +265,50 @@ def _shared_inputs(
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     every = entries_with_usage(committed, evidence) if committed else ()
     entries = tuple(_changeable_entries(every, proposal, evidence))
-    denies = (
-        any(statement.effect == "Deny" for statement in committed.statements)
-        if committed
-        else False
-    )
+    statements = committed.statements if committed else ()
+    denies = any(statement.effect == "Deny" for statement in statements)
+    state = before_evidence(history.history_state, evidence.first)
+    documents = [committed, *attached] if committed else attached
     return _SharedInputs(
-        committed,
-        attached,
-        evidence,
-        replace(options, minimum_runs=max(options.minimum_runs - 1, 0), max_changes=0),
-        replace(history, history_state=before_evidence(history.history_state, evidence.first)),
-        confidences(evidence, without=break_glass | uncounted_runs(evidence)),
-        break_glass,
-        replay_usages(evidence, [*([committed] if committed else []), *attached]),
-        entries,
-        creators_of(usages_by_action(evidence)) if entries else {},
+        committed=committed,
+        attached=attached,
+        evidence=evidence,
+        options=replace(options, max_changes=0),
+        history=replace(history, history_state=state),
+        confidence=confidences(evidence, without=break_glass | uncounted_runs(evidence)),
+        break_glass_runs=break_glass,
+        usages=replay_usages(evidence, documents),
+        entries=entries,
+        creators=creators_of(usages_by_action(evidence)) if entries else {},
         is_never_empty=denies or len(entries) < len(every),
     )
 
 
-def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tuple[str, ...]:
-    """Actions of a run's own usages that a proposal from the other runs would deny."""
-    left = {
-        id(usage): replace(usage, runs=runs)
-        if (runs := tuple(each for each in usage.runs if each != run))
-        else None
-        for usage in shared.evidence.usages
-        if run in usage.runs
-    }
-    usages = [
-        (kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))
-    ]
+def _denied_actions(
+    left_out: frozenset[str], own: Sequence[Usage], shared: _SharedInputs, *, fewer_runs: int
+) -> tuple[str, ...]:
+    """Returns the actions of a run's own usages that a proposal without some runs would deny.
+
+    Args:
+        left_out: Ids of the runs that the proposal does not know.
+        own: Usages of the judged run.
+        shared: What is equal for all runs.
+        fewer_runs: How many runs fewer than `minimum-runs` are enough.
+    """
+    left: dict[int, Usage | None] = {}
+    for usage in shared.evidence.usages:
+        if left_out.isdisjoint(usage.runs):
+            continue
+        runs = tuple(run for run in usage.runs if run not in left_out)
+        left[id(usage)] = replace(usage, runs=runs) if runs else None
+    usages: list[ReplayedUsage] = []
+    for usage, effects in shared.usages:
+        kept = left.get(id(usage), usage)
+        if kept:
+            usages.append((kept, effects))
     # The time span of the evidence remains, because the logs were read all the same.
     remaining = tuple(usage for usage, _ in usages)
-    other_runs = tuple(each for each in shared.evidence.runs if each.id != run)
+    other_runs = tuple(run for run in shared.evidence.runs if run.id not in left_out)
     hints = shared.evidence.aws_findings
     if hints.access:
         hints = replace(hints, access=report_without(hints.access, shared.evidence, remaining))
@@ -183,8 +319,15 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
     entries = tuple(
         _entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared)
     )
-    inputs = ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False)
-    proposed = propose(shared.committed, classify(usages, entries), others, shared.options, inputs)
+    inputs = ProposalInputs(
+        history=shared.history,
+        attached=shared.attached,
+        confidence=shared.confidence,
+        packs=False,
+    )
+    least = max(shared.options.minimum_runs - fewer_runs, 0)
+    options = replace(shared.options, minimum_runs=least)
+    proposed = propose(shared.committed, classify(usages, entries), others, options, inputs)
     documents = [*proposed.documents, *shared.attached]
     denied = [usage for usage in own if replay_usage(usage, others.principal, documents) & _DENIED]
     return tuple(sorted({usage.need.permission.action for usage in denied}))

@@ -206,6 +206,8 @@ class GuardContext(Struct, frozen=True):
     partners: Mapping[str, tuple[str, ...]]
     """Life-cycle action of the deploying tools -> the used actions that it belongs to."""
     history: History
+    policies: Sequence[Document]
+    """All known policies of the principal."""
     unexplained: frozenset[str]
     """Actions with an allowed call that no known policy grants."""
     separate_runs: int

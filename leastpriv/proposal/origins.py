@@ -13,9 +13,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.evidence.models import CallGroup, Evidence
-from leastpriv.models import Origin, Outcome, Usage, grouped
+from leastpriv.models import ChangeKind, Origin, Outcome, Usage, grouped
 from leastpriv.permissions.catalog import sensitivity
-from leastpriv.proposal.models import GuardResult, Options, UnknownRefs
+from leastpriv.proposal.models import Change, GuardResult, Options, UnknownRefs
 
 UNTRUSTED_REF = "untrusted-ref"
 """Guard of an addition that only unreviewed runs need."""
@@ -252,6 +252,19 @@ def origin_mark(usage: Usage, evidence: Evidence) -> str:
         return ORIGIN_RULES[origin].mark
     known = (evidence.origins.get(run) for run in usage.runs)
     return min(each.mark for each in known if each and each.origin is Origin.REVIEWED)
+
+
+def change_marks(change: Change, evidence: Evidence) -> Mapping[str, tuple[str, ...]]:
+    """Returns the marks of a change: of an addition all of them, of a narrowing only those of
+    resources that only unreviewed runs used.
+    """
+    marks = origin_marks(change.usages, evidence)
+    if change.kind is ChangeKind.ADD:
+        return marks
+    unreviewed = ORIGIN_RULES[Origin.UNREVIEWED].mark
+    if change.restricted_to and unreviewed in marks:
+        return {unreviewed: marks[unreviewed]}
+    return {}
 
 
 def origin_marks(usages: Sequence[Usage], evidence: Evidence) -> Mapping[str, tuple[str, ...]]:

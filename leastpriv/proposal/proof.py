@@ -9,16 +9,21 @@ from itertools import chain
 from msgspec import Struct
 
 from leastpriv.diff.compare import entries_of
-from leastpriv.evidence.models import CallGroup, Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission, grouped
 from leastpriv.policy.containment import UNPROVEN_WILDCARDS, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.replay import ReplayEffect, replay_need, replay_with_statement
+from leastpriv.policy.replay import ReplayEffect, replay_with_statement
 from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
-from leastpriv.proposal.confidence import Confidences, chance, confidences
+from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.guards import break_glass_runs
-from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
+from leastpriv.proposal.leave_one_run_out import (
+    LaterRunsResult,
+    LeaveOneOutResult,
+    RunChecks,
+)
+from leastpriv.proposal.ledger import Calls, replay_calls
 from leastpriv.proposal.models import Change, History, Options, Proposal
 from leastpriv.proposal.origins import is_sensitive_call_of_unreviewed, uncounted_runs
 
@@ -26,34 +31,10 @@ _EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
 """An entry in lower case with its statement's resources and conditions."""
 
 
-class Replay(Struct, frozen=True):
-    """Counts of the recorded allowed calls, replayed against the proposal and the attached
-    policies.
-    """
-
-    recorded: int
-    """All allowed calls."""
-    allowed: int
-    """Calls that are allowed again or need no permission."""
-    in_part: int
-    """Allowed calls whose record names the resource in part; the proposal allows a part of it."""
-    unmapped: int
-    """Calls without a known mapping, not replayed."""
-    uncertain: tuple[CallGroup, ...]
-    """Calls allowed only under a condition that the record does not show."""
-    denied: tuple[CallGroup, ...]
-    """Calls that would be denied."""
-
-    @property
-    def conditional(self) -> int:
-        """Number of calls that depend on a condition."""
-        return sum(group.count for group in self.uncertain)
-
-
 class Proof(Struct, frozen=True):
     """Results of all checks of one proposal."""
 
-    replay: Replay
+    replay: Calls
     new_access: tuple[str, ...]
     """Grants that neither the committed policy nor a listed addition covers; must be empty."""
     newly_denied: tuple[str, ...]
@@ -77,37 +58,14 @@ class Proof(Struct, frozen=True):
     """Listed removals of entries that the proposal still has; must be empty."""
     left_out: LeaveOneOutResult | None = None
     """None if leave-one-run-out was not requested."""
+    later_runs: LaterRunsResult | None = None
+    """Each run against the policy of the runs before it; None if not requested."""
     need_decisions: tuple[NeedDecision, ...] = ()
     """The decision on each replayed need, in order of the calls."""
     confidence: Confidences | None = None
     """Confidence about the permissions that the proposal grants; None if not computed."""
     by_action: Confidences | None = None
     """The same by action alone, as the guard `minimum-confidence` uses it."""
-
-    @property
-    def chance(self) -> float:
-        """Probability, from 0 to 1, that the next run needs a permission that the proposal lacks
-        (`confidence.chance`).
-
-        Uses the left-out runs if there are any, else the runs with permissions that only they used.
-        A run whose calls the proposal denies needs what it lacks.
-        """
-        if self.left_out and self._tried:
-            return chance(len(self.left_out.denied) + self.left_out.lacking, self._tried)
-        return self.confidence.whole.chance if self.confidence else chance(0, 0)
-
-    @property
-    def chance_runs(self) -> int:
-        """Number of runs behind `chance`; runs that could not be left out do not count."""
-        return self._tried or (self.confidence.whole.runs if self.confidence else 0)
-
-    @property
-    def _tried(self) -> int:
-        return (
-            self.left_out.runs - self.left_out.untried + self.left_out.lacking
-            if self.left_out
-            else 0
-        )
 
     @property
     def size_after(self) -> int:
@@ -146,6 +104,7 @@ def prove(
     sizes = tuple(policy_size(document) for document in proposal.documents)
     others_size = size_of_others(kind, attached, evidence.principal)
     new_access, is_unfinished = _new_access(proposal)
+    runs = RunChecks(proposal, attached, evidence, options, history) if options else None
     return Proof(
         replay=after,
         new_access=tuple(new_access),
@@ -159,7 +118,8 @@ def prove(
         other_policies_size=others_size,
         fits=sizes[0] + others_size <= quota(kind)
         and (proposal.packed is None or proposal.packed.fits),
-        left_out=leave_one_out(proposal, attached, evidence, options, history) if options else None,
+        left_out=runs.leave_one_out() if runs else None,
+        later_runs=runs.later_runs() if runs else None,
         need_decisions=tuple(_need_decisions(evidence, documents)),
         confidence=confidences(evidence, documents, uncounted),
         by_action=confidences(evidence, without=uncounted),
@@ -187,40 +147,16 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
     for permission, region, effect, index in decisions:
         document = documents[index[0]] if index else None
         statement = document.statements[index[1]] if index and document else None
-        yield NeedDecision(permission, region, effect, document, statement)
+        yield NeedDecision(
+            permission=permission,
+            region=region,
+            effect=effect,
+            document=document,
+            statement=statement,
+        )
 
 
-def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
-    """Replays the allowed calls; calls that need the same permissions are replayed once."""
-    allowed = evidence.counts.no_permission
-    in_part = 0
-    uncertain: list[CallGroup] = []
-    denied: list[CallGroup] = []
-    for group in evidence.groups:
-        if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
-            continue
-        pairs = ((need, region) for need in group.needs for region in group.regions)
-        effects = {
-            replay_need(need, evidence.principal, region, documents) for need, region in pairs
-        }
-        if effects <= {"allowed", "allowedInPart"}:
-            allowed += group.count
-            in_part += group.count if "allowedInPart" in effects else 0
-        elif effects <= {"allowed", "allowedInPart", "unknown"}:
-            uncertain.append(group)
-        else:
-            denied.append(group)
-    return Replay(
-        evidence.counts.allowed,
-        allowed,
-        in_part,
-        evidence.counts.unmapped,
-        tuple(uncertain),
-        tuple(denied),
-    )
-
-
-def _newly_denied(before: Replay | None, after: Replay, evidence: Evidence) -> tuple[str, ...]:
+def _newly_denied(before: Calls | None, after: Calls, evidence: Evidence) -> tuple[str, ...]:
     """Events that the proposal denies or may deny and the committed policy did not.
 
     Sensitive calls that only unreviewed runs made are left out: their names are not written.

@@ -202,7 +202,8 @@ def data_recorded(
     Data events of each of `kinds` are required; `shows` says whether an event (source and name)
     shows the action.
     """
-    selected, resources = context.evidence.coverage.selected, candidate.entry.statement.resources
+    selected = context.evidence.coverage.selected
+    resources = candidate.entry.statement.resources
     streams = {resource: context.data_streams.get(_bucket(resource), ()) for resource in resources}
     return bool(resources) and all(
         _is_recorded_on(resource, own, kinds, context)

@@ -41,6 +41,7 @@ from leastpriv.proposal.models import (
 )
 from leastpriv.proposal.origins import is_unreviewed_use, uncounted_runs
 from leastpriv.proposal.recorded_use import CallableOperations, called_operations, operation_of
+from leastpriv.proposal.visibility_guards import why_unrecorded
 from leastpriv.proposal.wildcards import COVERAGE, LIFECYCLE, keeping_result
 
 _REDEPLOYED = 2
@@ -50,14 +51,14 @@ _MOST_UNSEEN_ACTIONS = 300
 """Where gaps of the evidence keep more actions of `*`, the policy from evidence is too long and too
 wide to review.
 """
-_PROVED = frozenset({LIFECYCLE, "declared"})
-"""Guards of what was not used for certain: the guards before them ask whether a use would have been
-recorded.
-"""
+UNSEEN_SERVICE = "unseen-service"
+"""Guard of actions of a service without any call."""
+_RECORDED = frozenset({LIFECYCLE, "declared", "minimum-confidence"})
+"""Guards of an action whose use would have been recorded: the guards before them ask for that."""
 _MOST_LISTED_ACTIONS = 12
 """A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 _ALL_SERVICES = GuardResult(
-    "unseen-service",
+    UNSEEN_SERVICE,
     "`unseen-services: keep` keeps its grants of services without any call in the window",
 )
 _NOT_ACTION = GuardResult(
@@ -140,6 +141,7 @@ def guard_context(
         counterparts=siblings_of(own),
         partners=partners,
         history=history,
+        policies=policies,
         unexplained=frozenset(unexplained),
         separate_runs=count_separate_runs(evidence, uncounted),
         last_recorded=last_recorded(evidence.usages),
@@ -240,13 +242,10 @@ def _decide(entry: Entry, context: GuardContext) -> Change | HeldBackChange | No
         for action in held
     )
     kept = {action: found for action, found in decided if found}
-    unproven = {
-        each: doubt
-        for each, doubt in held.items()
-        if each not in kept and doubt.guard not in _PROVED
-    }
+    removed = [action for action in unused if action not in kept]
+    unproven = _without_record(removed, held, entry, context)
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
-    unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
+    unseen = next((found for found in kept.values() if found.guard == UNSEEN_SERVICE), None)
     if unseen and entry.statement.not_actions:
         return held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
     if unseen and entry.spans_services:
@@ -271,6 +270,24 @@ def _decides_use(usage: Usage, context: GuardContext) -> bool:
     if is_break_glass_use(usage, context.break_glass_runs):
         return False
     return not is_unreviewed_use(usage, context.evidence)
+
+
+def _without_record(
+    removed: Sequence[str],
+    held: Mapping[str, GuardResult],
+    entry: Entry,
+    context: GuardContext,
+) -> dict[str, GuardResult]:
+    """Returns the removed actions whose use may leave no record, with the guard that doubts."""
+    found: dict[str, GuardResult] = {}
+    for action in removed:
+        doubt = held.get(action)
+        if doubt and doubt.guard not in _RECORDED:
+            found[action] = doubt
+        elif doubt is None and (reason := why_unrecorded(RemovalCandidate(action, entry), context)):
+            # Only the actions of a service without any call are dropped before this is asked.
+            found[action] = GuardResult(UNSEEN_SERVICE, reason)
+    return found
 
 
 def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:

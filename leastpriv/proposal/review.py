@@ -31,8 +31,8 @@ from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.policy.replay import replay_need, replay_request
 from leastpriv.proposal.guards import first_guard_result
+from leastpriv.proposal.ledger import replay_calls
 from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
-from leastpriv.proposal.proof import replay_calls
 from leastpriv.proposal.removals import guard_context
 from leastpriv.proposal.review_models import (
     Addition,
@@ -97,14 +97,9 @@ def access_changes(
             for documents in (before, after)
         )
         then, now = (_CERTAINTY[effect] for effect in both)
-        worse = AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
-        return (
-            worse
-            if now < then
-            else AccessChange.GRANTED
-            if then < now >= _POSSIBLY_ALLOWED
-            else None
-        )
+        if now < then:
+            return AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
+        return AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
 
     def changes_of(needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
         found = (change(need, region) for need in needs for region in regions or ("",))

@@ -12,8 +12,8 @@ from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Basis, DeniedBy, Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
+from leastpriv.proposal.ledger import Calls
 from leastpriv.proposal.models import GuardResult
-from leastpriv.proposal.proof import Replay
 
 UsagesByAction = Mapping[str, tuple[Usage, ...]]
 
@@ -111,8 +111,8 @@ class Review(Struct, frozen=True):
     denies_removed: tuple[DenyChange, ...]
     denies_added: tuple[DenyChange, ...]
     conditions: tuple[ConditionChange, ...]
-    before: Replay
-    after: Replay
+    before: Calls
+    after: Calls
     newly_denied: tuple[CallGroup, ...]
     """Allowed calls that the edit denies."""
     may_be_denied: tuple[CallGroup, ...]

@@ -95,7 +95,8 @@ def self_widening(usage: Usage, evidence: Evidence, document: Document | None) -
     """Why the principal could extend its own permissions by an addition, however often it was
     denied; else empty.
     """
-    action, resource = usage.need.permission.action, usage.need.permission.resource
+    action = usage.need.permission.action
+    resource = usage.need.permission.resource
     if widens_itself(usage.need.permission, evidence.principal):
         return "the principal could extend its own permissions"
     if action in _CHANGES_A_PRINCIPAL and usage.denial and _may_use(resource, evidence, document):
@@ -123,7 +124,8 @@ def widens_itself(permission: Permission, principal: str) -> bool:
 
 def _is_own(resource: str, principal: str) -> bool:
     """Whether a resource is the principal, or a pattern that matches it."""
-    found, own = principal_of(resource), principal_of(principal)
+    found = principal_of(resource)
+    own = principal_of(principal)
     is_same = found is not None and own is not None and same_principal(found, own)
     return is_same or resource_matches(resource, principal)
 

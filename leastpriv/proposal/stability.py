@@ -322,7 +322,10 @@ def _opened(names: Sequence[str], has_end: bool) -> str:
     cut = max((found.end() for found in _SEPARATOR.finditer(begin)), default=0)
     begin = begin[:cut]
     last = _SEPARATOR.search(end) if has_end else None
-    end = end[last.start() :] if last else ":*" if end.endswith(":*") else ""
+    if last:
+        end = end[last.start() :]
+    else:
+        end = ":*" if end.endswith(":*") else ""
     is_path = "/" not in begin + end and all("/" in name for name in names)
     return f"{begin}*/*" if is_path else f"{begin}*{end}"
 

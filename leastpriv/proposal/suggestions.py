@@ -1,5 +1,4 @@
-"""Suggests permissions and conditions for the reader to copy; a proposal never writes them (promise
-4).
+"""Suggests permissions and conditions for the reader to copy; a proposal never writes them.
 
 A condition narrows what a resource cannot: a grant on `*` to the regions in use, or a passed role
 to its service. It is suggested if every allowed call of an action meets it, in as many runs as a
@@ -74,7 +73,7 @@ def suggested_actions(
             for each, types in types_of
             if each not in used
         ),
-        _unrecorded_data_events(evidence, used, documents),
+        unrecorded_data_events(evidence, used, documents),
     )
     for suggestion in chain.from_iterable(others):
         found.setdefault(suggestion.action, suggestion)
@@ -152,7 +151,7 @@ def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[Suggested
     return tuple(SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in found)
 
 
-def _unrecorded_data_events(
+def unrecorded_data_events(
     evidence: Evidence, used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]
 ) -> Iterator[SuggestedAction]:
     """Usual actions on items of used resources without recorded data events."""
@@ -218,11 +217,11 @@ def suggested_conditions(
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
         SuggestedCondition(
-            index,
-            document.statements[index].sid,
-            tuple(sorted(runs)),
-            condition,
-            min(runs.values()),
+            statement=index,
+            sid=document.statements[index].sid,
+            actions=tuple(sorted(runs)),
+            condition=condition,
+            runs=min(runs.values()),
         )
         for (index, condition), runs in sorted(found.items())
     )

@@ -60,8 +60,10 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
     if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
     least = timedelta(days=context.options.minimum_days)
-    coverage, named = context.evidence.coverage, regions_to_know(candidate, context)
-    regions, partition = named or coverage.named_regions, context.evidence.principal.split(":")[1]
+    coverage = context.evidence.coverage
+    named = regions_to_know(candidate, context)
+    regions = named or coverage.named_regions
+    partition = context.evidence.principal.split(":")[1]
     # Global services record the calls of carriers in their home region alone.
     carriers = (
         each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation)
@@ -247,6 +249,11 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
     """
     if dropped_with_service(candidate, context):
         return ""
+    return why_unrecorded(candidate, context)
+
+
+def why_unrecorded(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Returns why a use of the action would leave no record; empty where it would leave one."""
     seen = visibility(candidate.action)
     match seen.visibility:
         case Visibility.ENDED:
@@ -354,14 +361,16 @@ def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -
     """Whether the user's option, or IAM's last accessed information, allows dropping unseen
     services.
     """
-    choice, entry = context.options.unseen_services, candidate.entry
+    choice = context.options.unseen_services
+    entry = candidate.entry
     is_by_entry = choice is UnseenServices.BY_ENTRY
     is_dropped = choice is UnseenServices.DROP or (is_by_entry and entry.spans_services)
     if is_dropped or is_never_attempted(candidate, context):
         return True
     # Most deployments by these programs use such a service unseen, so that its lack of calls is no
     # sign.
-    prefix, programs = candidate.action.partition(":")[0], deploying_programs(context)
+    prefix = candidate.action.partition(":")[0]
+    programs = deploying_programs(context)
     usual = (
         row for row in table("item_level") if row["prefix"] == prefix and row["uncalled"] == "usual"
     )

@@ -9,13 +9,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from leastpriv.evidence.created_tags import RESOURCE_TAG
 from leastpriv.evidence.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind, grouped
-from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.catalog import removal_rank, sensitivity
+from leastpriv.policy.document import Statement
+from leastpriv.proposal.ledger import GrantFact, GrantState, StatementFacts
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.first_screen import entry_sizes, kept_because
+from leastpriv.report.first_screen import kept_because
 from leastpriv.report.phrases import (
     at_most,
     by_guard_result,
@@ -33,6 +36,7 @@ from leastpriv.report.phrases import (
 _MOST_ROWS = 12
 _MOST_SEEN = 3
 _MOST_KEPT = 3
+_MOST_OF_ENTRY = 12
 _MOST_DETAILS = 2
 _MOST_SUGGESTIONS = 2
 """Lines; the changes themselves come first."""
@@ -134,6 +138,57 @@ def wildcards_section(context: ReportContext) -> Iterator[str]:
     yield from section(plural(len(rows), "name pattern"), [note, "", *table])
 
 
+def removed_section(context: ReportContext) -> Iterator[str]:
+    """Yields the removed actions by statement, one line a service; then the narrowed resources.
+
+    Those without a record come first, and of them those of services in use.
+    """
+    in_use: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
+    unseen: list[tuple[StatementFacts, Sequence[GrantFact]]] = []
+    for facts in context.ledger.statements:
+        unrecorded = facts.of(GrantState.REMOVED_UNRECORDED)
+        in_use.append((facts, [each for each in unrecorded if not is_of_unseen_service(each)]))
+        unseen.append((facts, [each for each in unrecorded if is_of_unseen_service(each)]))
+    yield from _removed_part("No record could show a use", in_use)
+    yield from _removed_part(
+        "No record could show a use, and their service was never called", unseen
+    )
+    yield from _removed_part(
+        "A use would have been recorded, and no record shows one",
+        [(facts, facts.of(GrantState.REMOVED_RECORDED)) for facts in context.ledger.statements],
+    )
+    yield from restrictions_section(context)
+
+
+def _removed_part(
+    why: str, statements: Sequence[tuple[StatementFacts, Sequence[GrantFact]]]
+) -> Iterator[str]:
+    lines: list[str] = []
+    for facts, grants in statements:
+        if not grants:
+            continue
+        lines.append(f"- {statement_place(facts.statement)}: {plural(len(grants), 'action')}")
+        by_service = grouped([(each.action.partition(":")[0], each.action) for each in grants])
+        lines.extend(
+            f"  - {codes(sorted(names, key=removal_rank), len(names))}"
+            for names in by_service.values()
+        )
+    count = sum(len(grants) for _, grants in statements)
+    yield from section(f"{why}: {plural(count, 'action')}", lines)
+
+
+def is_of_unseen_service(grant: GrantFact) -> bool:
+    """Whether an action is removed with its service, of which no call was recorded."""
+    return grant.guard == UNSEEN_SERVICE
+
+
+def statement_place(statement: Statement) -> str:
+    """Returns a statement by its Sid and line."""
+    if statement.sid:
+        return f"statement {code(statement.sid)} (line {statement.line})"
+    return f"the statement on line {statement.line}"
+
+
 def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int, list[str]]:
     """Returns the number of unused actions that remain granted, and a list of them by guard, the
     largest first.
@@ -141,23 +196,26 @@ def kept_section(context: ReportContext, *, details: bool = False) -> tuple[int,
     `proposal.json` has the reason for each action; `details` adds the reasons of a guard that keeps
     few.
     """
-    kept: dict[str, dict[str, str]] = {}
-    for change in context.changes(ChangeKind.NARROW):
-        for action, result in (change.kept or {}).items():
-            kept.setdefault(result.guard, {})[action] = result.reason
-    for held in context.proposal.held_back:
-        kept.setdefault(held.guard_result.guard, {})[held.action] = held.guard_result.reason
-    size = entry_sizes(context)
-    counts = {guard: sum(map(size, actions)) for guard, actions in kept.items()}
+    kept = context.ledger.grants_of(GrantState.KEPT_UNUSED)
+    groups = grouped([(grant.guard, grant) for grant in kept])
     lines = []
-    for guard, actions in sorted(kept.items(), key=lambda item: -counts[item[0]]):
-        reasons = f": {prose('; '.join(dict.fromkeys(actions.values())))}"
-        why = reasons if details and len(actions) <= _MOST_DETAILS else ""
-        named = codes(sorted(actions), _MOST_KEPT)
+    for guard, grants in sorted(groups.items(), key=lambda item: -len(item[1])):
+        reasons = dict.fromkeys(grant.why for grant in grants)
+        is_short = details and len(reasons) <= _MOST_DETAILS
+        why = f": {prose('; '.join(reasons))}" if is_short else ""
+        named = codes(_names(grants), _MOST_KEPT)
         lines.append(
-            f"- {counts[guard]:,} because {kept_because(guard)} ({code(guard)}): {named}{why}"
+            f"- {len(grants):,} because {kept_because(guard)} ({code(guard)}): {named}{why}"
         )
-    return sum(counts.values()), ["\n".join(lines)] if lines else []
+    return len(kept), lines
+
+
+def _names(grants: Sequence[GrantFact]) -> list[str]:
+    """Returns the names of kept actions; of many through one entry, the entry."""
+    names: list[str] = []
+    for entry, own in grouped([(grant.entry, grant.action) for grant in grants]).items():
+        names.extend([entry] if len(own) > _MOST_OF_ENTRY else sorted(own, key=removal_rank))
+    return names
 
 
 def suggested_actions_section(

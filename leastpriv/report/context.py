@@ -14,11 +14,14 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
+from leastpriv.proposal.chance import Chance
 from leastpriv.proposal.escalation_paths import Escalation
+from leastpriv.proposal.ledger import Ledger
 from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.self_widening import Boundary
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
+from leastpriv.proposal.verdict import Verdict
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ class ReportContext(Struct, frozen=True):
     proposal: Proposal
     difference: Difference
     proof: Proof
+    ledger: Ledger
+    chance: Chance
+    verdict: Verdict
     evidence: Evidence
     fingerprint: str
     attached: tuple[str, ...]
@@ -56,6 +62,8 @@ class ReportContext(Struct, frozen=True):
     """Names of the additional files that the policy was split into."""
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
+    file_url: str = ""
+    """Page of the policy file on the base branch, or empty."""
     history: History = field(default_factory=History)
     attached_documents: tuple[Document, ...] = ()
     """The other policies."""

@@ -20,6 +20,7 @@ from leastpriv.permissions.patterns import action_matches, resource_overlaps
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.replay import replay_need
+from leastpriv.proposal.verdict import added_by_hand
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, name, plain
 from leastpriv.report.phrases import at_most, codes, evidence_span, listed, plural, table_lines
@@ -69,12 +70,12 @@ class DriftFinding(Struct, frozen=True):
     """The entry as written in the file, the catalogue action if it is missing, or the name of a
     file.
     """
-    resources: tuple[str, ...]
-    line: int
-    """1-based line of the policy file; 1 if the finding has no line."""
     file: AccessState
     account: AccessState
-    used: str
+    resources: tuple[str, ...] = ()
+    line: int = 1
+    """1-based line of the policy file; 1 if the finding has no line."""
+    used: str = ""
     """Usage in words: `4× in 2 runs`, `refused 1×`, `no`; empty if usage does not matter."""
     removed_actions: tuple[str, ...] = ()
     """Unused actions of a wildcard."""
@@ -113,27 +114,46 @@ def _account_findings(context: ReportContext) -> Iterator[DriftFinding]:
     ):
         if pair:
             yield DriftFinding(
-                kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, ""
+                kind=kind,
+                action=pair[0],
+                resources=(pair[1],),
+                line=_line(committed, *pair, "Deny"),
+                file=file,
+                account=account,
             )
     for where in (*([committed.where] if drift.missing else []), *drift.files_without_counterpart):
         yield DriftFinding(
-            DriftKind.NOT_DEPLOYED, where, (), 1, AccessState.YES, AccessState.NO, ""
+            kind=DriftKind.NOT_DEPLOYED,
+            action=where,
+            file=AccessState.YES,
+            account=AccessState.NO,
         )
 
 
 def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
     """Reports access that only the account or only the file allows, one finding per entry."""
-    yes, no = AccessState.YES, AccessState.NO
     excesses = check_containment([committed], [counterpart]).excesses
     only_live = grouped([((each.statement.index, each.action), each.resource) for each in excesses])
     for (_, action), resources in only_live.items():
-        line = _line(committed, action, resources[0], "Allow")
-        yield DriftFinding(DriftKind.ONLY_LIVE, action, tuple(resources), line, no, yes, "")
+        yield DriftFinding(
+            kind=DriftKind.ONLY_LIVE,
+            action=action,
+            resources=tuple(resources),
+            line=_line(committed, action, resources[0], "Allow"),
+            file=AccessState.NO,
+            account=AccessState.YES,
+        )
     excesses = check_containment([counterpart], [committed]).excesses
     only_file = grouped([((each.statement.index, each.action), each.resource) for each in excesses])
     for (statement, action), resources in only_file.items():
-        line = committed.line_of_entry(statement, action)
-        yield DriftFinding(DriftKind.ONLY_FILE, action, tuple(resources), line, yes, no, "")
+        yield DriftFinding(
+            kind=DriftKind.ONLY_FILE,
+            action=action,
+            resources=tuple(resources),
+            line=committed.line_of_entry(statement, action),
+            file=AccessState.YES,
+            account=AccessState.NO,
+        )
 
 
 def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
@@ -144,18 +164,28 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
             actions = tuple(change.action for change in proposal.changes)
             account = AccessState.UNKNOWN if live is None else AccessState.NONE
             yield DriftFinding(
-                DriftKind.NO_FILE, "", (), 1, no, account, f"{len(actions)} actions", actions
+                kind=DriftKind.NO_FILE,
+                action="",
+                file=no,
+                account=account,
+                used=f"{len(actions)} actions",
+                removed_actions=actions,
             )
         return
-    compared = AccessState.PART if drift and drift.differs else AccessState.YES
-    deployed = compared if drift and not drift.unknown else AccessState.UNKNOWN
+    deployed = AccessState.UNKNOWN
+    if drift and not drift.unknown:
+        deployed = AccessState.PART if drift.differs else AccessState.YES
     for change in proposal.changes:
         action, resources = change.action, change.resources
         if change.kind is ChangeKind.ADD:
-            account = _account_state(change.usages, live, context.principal)
-            line = _line(committed, action, "*", "Allow")
             yield DriftFinding(
-                DriftKind.MISSING, action, resources, line, no, account, _use_text(change.usages)
+                kind=DriftKind.MISSING,
+                action=action,
+                resources=resources,
+                line=_line(committed, action, "*", "Allow"),
+                file=no,
+                account=_account_state(change.usages, live, context.principal),
+                used=_use_text(change.usages),
             )
             continue
         if change.kind is ChangeKind.REMOVE:
@@ -167,8 +197,26 @@ def _usage_findings(context: ReportContext) -> Iterator[DriftFinding]:
                 DriftKind.UNUSED_IN_WILDCARD,
                 f"{len(change.used)} of {change.granted} actions",
             )
-        line, removed = committed.line_of_entry(change.statement, action), change.removed_actions
-        yield DriftFinding(kind, action, resources, line, AccessState.YES, deployed, used, removed)
+        yield DriftFinding(
+            kind=kind,
+            action=action,
+            resources=resources,
+            line=committed.line_of_entry(change.statement, action),
+            file=AccessState.YES,
+            account=deployed,
+            used=used,
+            removed_actions=change.removed_actions,
+        )
+    for held in added_by_hand(proposal):
+        yield DriftFinding(
+            kind=DriftKind.MISSING,
+            action=held.action,
+            resources=held.resources,
+            line=_line(committed, held.action, "*", "Allow"),
+            file=no,
+            account=_account_state(held.usages, live, context.principal),
+            used=_use_text(held.usages),
+        )
 
 
 def _use_text(usages: Sequence[Usage]) -> str:
@@ -176,7 +224,8 @@ def _use_text(usages: Sequence[Usage]) -> str:
     allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
     implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
     parts = [f"denied {denied}×"] if denied else []
-    parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
+    if allowed:
+        parts.append(f"{'implied' if implied else 'used'} {allowed}×")
     return ", ".join(parts) or "yes"
 
 

@@ -1,16 +1,17 @@
-"""The first screen of every result: safe to merge or not and why, what changes, and what remains
-too wide.
+"""The first screen of every result: one instruction with its reason, and one table.
+
+Body, summary, terminal and page show the same `FirstScreen`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
 from leastpriv.models import Basis, ChangeKind, grouped
-from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import removal_rank, sensitivity
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
@@ -18,383 +19,547 @@ from leastpriv.permissions.patterns import has_wildcard
 from leastpriv.permissions.volatility import is_whole_type
 from leastpriv.proposal.addition_rules import OFFERED
 from leastpriv.proposal.additions import unmet_reason
-from leastpriv.proposal.models import Change
-from leastpriv.proposal.origins import has_unknown_origin
-from leastpriv.proposal.wildcards import LIFECYCLE
+from leastpriv.proposal.escalation_paths import EscalationPath, is_administrator
+from leastpriv.proposal.ledger import DenialFact, GrantState, StatementFacts
+from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.self_widening import SELF_WIDENING
+from leastpriv.proposal.verdict import Rule, added_by_hand
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, prose
-from leastpriv.report.evidence_limits import not_added_title, was_denied
+from leastpriv.report.escalation import path_line, use_of_passed_role
+from leastpriv.report.escape import block, code, prose
+from leastpriv.report.evidence_limits import (
+    is_sensitive_job_log_denial,
+    not_added_title,
+    was_denied,
+)
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
     denied_by_text,
     guard_row,
-    joined,
     links_of_runs,
+    only_if,
     plural,
-    share,
-    successful_runs,
+    runs_of,
+    short_arn,
+    table_lines,
+    times,
 )
-from leastpriv.report.unreviewed_runs import unreviewed_line
-from leastpriv.report.verdict import MOST_SHOWN, escalation_line, verdict
+from leastpriv.report.unreviewed_runs import kept_for_unreviewed_runs, unreviewed_line
+from leastpriv.report.verdict import (
+    MOST_SHOWN,
+    alert_kind,
+    chance_sentences,
+    heading,
+    reason,
+)
 
-_FEW_RUNS = 5
-_MOST_NAMED = 8
-"""Kept actions by name; more are counted by entry."""
-_MOST_RESOURCES = 2
+_MOST_STATEMENTS = 10
+_MOST_ADDED = 4
 _MOST_SERVICES = 12
+_MOST_CAREFUL = 6
+_MOST_REASONS = 2
+_NEW = "**new:**"
+"""Begins the row of an addition."""
 
 
-def first_screen(context: ReportContext) -> list[str]:
-    """Returns the lines of the first screen of a proposal, in Markdown with all names escaped.
+class Medium(StrEnum):
+    """The program that renders the Markdown of a first screen."""
 
-    The first is the answer to "Safe to merge?" with its reason. Chance, replay and limits follow,
-    then additions, removals and narrowings, then what remains granted without use, and what an
-    attacker could do with it.
-    """
-    replaced = (
+    GITHUB = "github"
+    """It has alerts, and aligns columns."""
+    PAGE = "page"
+    TERMINAL = "terminal"
+    """It has no room for a table."""
+
+
+class Alert(Struct, frozen=True):
+    """A box at the top of a result."""
+
+    kind: str
+    """Of GitHub's alerts: `TIP`, `NOTE`, `IMPORTANT`, `WARNING` or `CAUTION`."""
+    instruction: str
+    reason: str
+
+
+class Table(Struct, frozen=True):
+    """A table with the cells of each row in Markdown."""
+
+    head: str
+    """The names of the columns, with a colon after those of numbers."""
+    rows: tuple[tuple[str, ...], ...]
+    more: str = ""
+    """What follows the table where rows are left out."""
+
+
+class FirstScreen(Struct, frozen=True):
+    """The first screen of a result, in Markdown with all names escaped."""
+
+    alerts: tuple[Alert, ...]
+    """The instruction, and before it what a run tried against its own role."""
+    by_hand: str = ""
+    """Statements to copy in the language of the file; empty without one."""
+    changes: Table | None = None
+    security: Table | None = None
+    lines: tuple[str, ...] = ()
+    """The chance, what is not added, and the path to administrator."""
+
+
+def first_screen(context: ReportContext) -> FirstScreen:
+    """Returns the first screen of a proposal."""
+    instruction = Alert(alert_kind(context), heading(context), reason(context))
+    lines = (
+        *chance_sentences(context),
+        _replaced(context),
+        _too_wide(context),
+        _not_drafted(context),
+        _not_added(context),
+        unreviewed_line(context),
+        administrator_line(context),
+    )
+    return FirstScreen(
+        alerts=(*_attempts(context), instruction),
+        by_hand=_statements_by_hand(context),
+        changes=_changes(context),
+        security=_security(context),
+        lines=tuple(filter(None, lines)),
+    )
+
+
+def markdown(screen: FirstScreen, medium: Medium = Medium.GITHUB) -> str:
+    """Returns a first screen as Markdown for the program that renders it."""
+    parts = [_alert(alert, medium) for alert in screen.alerts]
+    parts.append(screen.by_hand)
+    if screen.changes:
+        parts.append(_table(screen.changes, medium))
+    if screen.security:
+        parts.append(f"**For a security review:**\n\n{_table(screen.security, medium)}")
+    parts.extend(screen.lines)
+    return "\n\n".join(filter(None, parts))
+
+
+def _alert(alert: Alert, medium: Medium) -> str:
+    text = f"**{alert.instruction}.** {alert.reason}"
+    return f"> [!{alert.kind}]\n> {text}" if medium is Medium.GITHUB else text
+
+
+def _table(shown: Table, medium: Medium) -> str:
+    if medium is Medium.TERMINAL:
+        lines = [_row_as_item(shown, cells) for cells in shown.rows]
+    else:
+        # The page's security policy forbids the style that aligns a column.
+        head = shown.head if medium is Medium.GITHUB else shown.head.replace(":", "")
+        lines = table_lines(head, (f"| {' | '.join(cells)} |" for cells in shown.rows))
+    return "\n".join([*lines, "", shown.more] if shown.more else lines)
+
+
+def _row_as_item(shown: Table, cells: Sequence[str]) -> str:
+    """Returns a row as an item of a list, which fits a terminal of any width."""
+    if cells[0].startswith(_NEW):
+        return f"- {cells[0]} ({cells[2]})"
+    _, *names = shown.head.replace(":", "").split(" | ")
+    named = [
+        f"{name.lower()} {cell}" for name, cell in zip(names, cells[1:], strict=True) if cell != "–"
+    ]
+    return f"- {cells[0]}: {', '.join(named)}" if named else f"- {cells[0]}"
+
+
+def _attempts(context: ReportContext) -> Iterator[Alert]:
+    """Yields an alert where a run was denied to extend its own role, or to make identities."""
+    denied = [fact for fact in context.ledger.not_added if _is_attempt(fact)]
+    if not denied:
+        return
+    actions = dict.fromkeys(fact.usage.need.permission.action for fact in denied)
+    usages = [fact.usage for fact in denied]
+    runs = links_of_runs(usages, context.evidence, context.run_url)
+    where = f" in {runs}" if runs else ""
+    text = (
+        f"AWS denied {codes(actions, MOST_SHOWN)}{where}. It is not added: find out who started"
+        " the run."
+    )
+    yield Alert("CAUTION", "A run tried to extend its own permissions", text)
+
+
+def _is_attempt(fact: DenialFact) -> bool:
+    if fact.usage.denial and fact.usage.denial.log:
+        return False
+    if fact.guard == "forbidden":
+        return bool(sensitivity(fact.usage.need.permission.action))
+    return fact.guard == SELF_WIDENING
+
+
+def _statements_by_hand(context: ReportContext) -> str:
+    """Returns the additions that the file cannot take, as statements of its language."""
+    committed = context.proposal.committed
+    if context.verdict.rule is not Rule.ADD_BY_HAND or committed is None:
+        return ""
+    from leastpriv.proposal.edit_plan import text_to_add
+
+    text = text_to_add(committed, added_by_hand(context.proposal))
+    return block(text, committed.source.format)
+
+
+def _replaced(context: ReportContext) -> str:
+    if not context.replaced:
+        return ""
+    return (
         f"**Replaces** {codes(context.replaced)}: detach it after the merge; until then it denies"
         " no call."
     )
-    changes = (
-        _adds(context),
-        _not_added(context),
-        _removes(context),
-        _narrows(context),
-        unreviewed_line(context),
-        _too_wide(context),
-    )
-    lines = [verdict(context), *_reasons(context), replaced if context.replaced else ""]
-    return list(filter(None, (*lines, *changes, escalation_line(context))))
 
 
-def markdown(lines: Sequence[str]) -> str:
-    """Returns the lines of a first screen as Markdown: the verdict, then a list."""
-    return "\n\n".join([lines[0], "\n".join(f"- {line}" for line in lines[1:])]).strip()
-
-
-def _reasons(context: ReportContext) -> Iterator[str]:
-    proof = context.proof
-    if not context.evidence.counts.calls:
-        return
-    if context.proposal.changes and proof.confidence is not None and proof.confidence.whole.runs:
-        yield (
-            "**Chance** that the next run needs an action this policy lacks: about"
-            f" {share(proof.chance)},"
-            f" {'a rough guess ' if proof.chance_runs < _FEW_RUNS else ''}from"
-            f" {successful_runs(proof.chance_runs, context.evidence)}."
-        )
-    replay = proof.replay
-    if not replay.recorded:
-        yield "**Replay:** no call succeeded, so there is nothing to replay."
-        return
-    unsure = (
-        f", {replay.conditional:,} of them if a condition holds that is not recorded"
-        if replay.conditional
-        else ""
-    )
-    allowed = replay.allowed + replay.conditional
-    every = "all" if allowed == replay.recorded else f"{allowed:,} of"
-    denied = sum(each.count for each in replay.denied)
-    rest = (
-        f"; the other {denied:,} need permissions that this change does not write" if denied else ""
-    )
-    free = context.evidence.counts.no_permission if context.proposal.committed is None else 0
-    needless = f" ({free:,} {'needs' if free == 1 else 'need'} no permission)" if free else ""
-    yield (
-        f"**Replay:** {every} {plural(replay.recorded, 'successful call')}"
-        f" allowed{needless}{unsure}{rest}."
-    )
-    limits, unnamed = _limits(context)
-    if limits or unnamed:
-        shown = limits[: 3 if len(limits) + unnamed > 3 else None]
-        others = len(limits) - len(shown) + unnamed
-        shown += [plural(others, "further gap")] if others else []
-        yield f"**Not known:** {'; '.join(shown)}."
-
-
-def _limits(context: ReportContext) -> tuple[list[str], int]:
-    """What the evidence could not show, a few words each, and how many kinds of gaps have no such
-    words.
+def _too_wide(context: ReportContext) -> str:
+    """Names what remains on every resource: of a first draft, and of used actions that a guard
+    keeps.
     """
-    limits = []
-    if not context.evidence.coverage.data:
-        limits.append("the use of objects, items and messages, since no data event was recorded")
-    kinds = dict.fromkeys(gap.kind for gap in context.evidence.gaps)
-    labels = {row["kind"]: row["on_first_screen"] for row in table("gap_labels", __package__ or "")}
-    known = list(filter(None, (labels.get(kind) for kind in kinds)))
     added = context.changes(ChangeKind.ADD)
-    is_unknown = any(
-        has_unknown_origin(usage, context.evidence) for each in added for usage in each.usages
-    )
-    if is_unknown or (added and not context.evidence.origins):
-        limits.append("from which branch the runs came")
-    return limits + known, len(kinds) - len(known)
+    wide = [change.action for change in added if "*" in change.resources]
+    wide += [held.action for held in context.proposal.held_back_restrictions]
+    # Of a type without a name, as Glue's catalog, the account has one resource.
+    ends = [
+        change.action
+        for change in added
+        if not change.conditions and deletes(change.action) and _has_whole_type(change)
+    ]
+    parts = [f"{codes(dict.fromkeys(wide), 3)} on every resource"] if wide else []
+    if ends:
+        parts.append(f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids")
+    return f"**Too wide:** {'; '.join(parts)}." if parts else ""
 
 
-def _adds(context: ReportContext) -> str:
-    added = sorted(context.changes(ChangeKind.ADD), key=lambda change: not change.security)
-    if not added:
+def _not_drafted(context: ReportContext) -> str:
+    """Names what templates and plans leave open of a first draft."""
+    declared = context.evidence.aws_findings.declared
+    if context.proposal.committed is not None or not context.proposal.changes:
         return ""
-    if context.proposal.committed is None and any(
-        change.basis is Basis.DECLARED for change in added
-    ):
-        return _declared_draft(context)
-    if context.proposal.committed is None:
-        services = dict.fromkeys(change.action.partition(":")[0] for change in added)
-        careful = dict.fromkeys(change.action for change in added if change.security)
-        look = f"; for a security review: {codes(careful, MOST_SHOWN)}" if careful else ""
-        # An action may have several changes, each with its resources and condition.
-        bases = grouped([(change.action, change.basis) for change in added])
-        coming = sum({*each} == {Basis.LIFECYCLE} for each in bases.values())
-        more = f", {coming:,} of them for the life cycle of what the runs made" if coming else ""
-        inferred = sum({*each} == {Basis.INFERRED} for each in bases.values())
-        more += f", {inferred:,} of them inferred from recorded calls" if inferred else ""
-        names = f": {codes(bases)}" if len(bases) <= MOST_SHOWN else look
-        return (
-            f"**Grants {plural(len(bases), 'action')}** of"
-            f" {plural(len(services), 'service')}{more}{names}."
-        )
-    shown = [_added(change, context) for change in added[:3]]
-    more = f"; and {len(added) - 3:,} more" if len(added) > 3 else ""
-    return f"**Adds {len(added):,}:** {'; '.join(shown)}{more}."
-
-
-def _declared_draft(context: ReportContext) -> str:
-    """What a first draft grants that rests on templates or plans."""
-    added, declared = context.changes(ChangeKind.ADD), context.evidence.aws_findings.declared
-    unseen = {each.action for each in added} - {
-        each.action for each in added if each.basis is not Basis.DECLARED
-    }
-    is_all = len(unseen) == len({each.action for each in added})
-    seen = "none of them seen yet" if is_all else f"{len(unseen):,} of them never seen"
-    later = {need.permission.action for need in declared.later_needs} - {
-        change.action for change in added
-    }
-    text = (
-        f"**Grants {plural(len({change.action for change in added}), 'action')}** from"
-        f" {codes(declared.sources, 3)}, {seen} in a run. After the first runs the proposal removes"
-        " what they did not use."
-    )
-    if later:
-        further = plural(len(later), "further action")
-        text += f" Updates and deletions need {further}; `declared-phases: all` writes them."
+    parts = []
     if declared.unread:
-        text += f" **Not known:** what {codes(declared.unread, 3)} needs."
+        parts.append(f"what {codes(declared.unread, 3)} needs, which no table lists")
     if declared.stateless:
-        text += (
-            " **Not drafted:** what Terraform's state needs, because the folder of"
-            f" {codes(declared.stateless, 3)} has no `.terraform/terraform.tfstate` (`terraform"
-            " init` writes it unless the state is local)."
+        parts.append(
+            f"what Terraform's state needs, because the folder of {codes(declared.stateless, 3)}"
+            " has no `.terraform/terraform.tfstate` (`terraform init` writes it unless the state is"
+            " local)"
         )
-    return text
+    return f"**Not drafted:** {'; '.join(parts)}." if parts else ""
 
 
-def _added(change: Change, context: ReportContext) -> str:
-    runs = links_of_runs(basis_usages(change), context.evidence, context.run_url, 1)
-    how = {
-        Basis.DENIED: denied_by_text(change),
-        Basis.OBSERVED: "used",
-        Basis.INFERRED: "needed by a recorded call",
-    }
-    review = ", **for a security review**" if change.security else ""
-    where = f" in {runs}" if runs else ""
-    basis = how.get(change.basis or Basis.OBSERVED, str(change.basis))
-    reason = unmet_reason(change)
-    review += f": {prose(reason)}" if reason else ""
-    return f"{code(change.action)} on {codes(change.resources, 1)} ({basis}{where}{review})"
+def _has_whole_type(change: Change) -> bool:
+    return any(is_whole_type(each) for each in change.resources if has_wildcard(each))
+
+
+def _changes(context: ReportContext) -> Table | None:
+    """Returns the table of changes: of a policy by statement, of a first draft by service."""
+    if context.proposal.committed is None:
+        return _draft(context)
+    if not context.proposal.changes:
+        return None
+    changed = {change.statement for change in context.proposal.changes}
+    own: list[StatementFacts] = []
+    others: list[StatementFacts] = []
+    for facts in context.ledger.statements:
+        is_open = bool(facts.of(GrantState.KEPT_UNUSED))
+        is_shown = facts.statement.index in changed or is_open
+        (own if is_shown else others).append(facts)
+    own.sort(key=lambda facts: (not facts.removed, not facts.narrowed, facts.statement.index))
+    others += own[_MOST_STATEMENTS:]
+    rows = [_statement_row(facts, context) for facts in own[:_MOST_STATEMENTS]]
+    if others:
+        rows.append(_others_row(others))
+    rows += _added_rows(context)
+    has_doubt = context.ledger.count(GrantState.REMOVED_UNRECORDED) > 0
+    return Table(
+        "Statement | Actions: | Used: | Removed: | Riskiest removal | Still open",
+        tuple(rows),
+        "? = a use leaves no record." if has_doubt else "",
+    )
+
+
+def _statement_row(facts: StatementFacts, context: ReportContext) -> tuple[str, ...]:
+    riskiest = min((grant.action for grant in facts.removed), key=removal_rank, default="")
+    return (
+        _statement_name(facts, context),
+        _before_and_after(facts),
+        f"{len(facts.of(GrantState.KEPT_USED)):,}",
+        _removed_cell(facts),
+        code(riskiest.partition(":")[2]) if riskiest else "–",
+        _open_cell(facts),
+    )
+
+
+def _statement_name(facts: StatementFacts, context: ReportContext) -> str:
+    statement = facts.statement
+    label = code(statement.sid) if statement.sid else f"line {statement.line}"
+    if context.file_url:
+        label = f"[{label}]({context.file_url}#L{statement.line})"
+    entries = list(dict.fromkeys(grant.entry for grant in facts.grants))
+    if len(entries) == 1:
+        return f"{label} {code(entries[0], 40)}"
+    return label
+
+
+def _before_and_after(facts: StatementFacts) -> str:
+    before = len(facts.grants)
+    if facts.left == before:
+        return f"{before:,}"
+    return f"{before:,} → **{facts.left:,}**"
+
+
+def _removed_cell(facts: StatementFacts) -> str:
+    """Returns the number of removed actions, of them those without a record, and of narrowed
+    ones.
+    """
+    parts = []
+    if facts.removed:
+        unrecorded = len(facts.of(GrantState.REMOVED_UNRECORDED))
+        doubt = f" ({unrecorded:,} ?)" if unrecorded else ""
+        parts.append(f"{len(facts.removed):,}{doubt}")
+    if facts.narrowed:
+        parts.append(f"{len(facts.narrowed):,} narrowed")
+    return ", ".join(parts) or "–"
+
+
+def _open_cell(facts: StatementFacts) -> str:
+    """Returns the number of kept unused actions by the most frequent reasons."""
+    kept = facts.of(GrantState.KEPT_UNUSED)
+    counts = Counter(grant.guard for grant in kept)
+    parts = [f"{count:,} {guard_words(guard)}" for guard, count in counts.most_common(1)]
+    rest = len(kept) - sum(count for _, count in counts.most_common(1))
+    if rest:
+        parts.append(f"{rest:,} more")
+    return ", ".join(parts) or "–"
+
+
+def _others_row(others: Sequence[StatementFacts]) -> tuple[str, ...]:
+    before = sum(len(facts.grants) for facts in others)
+    left = sum(facts.left for facts in others)
+    used = sum(len(facts.of(GrantState.KEPT_USED)) for facts in others)
+    removed = before - left
+    unrecorded = sum(len(facts.of(GrantState.REMOVED_UNRECORDED)) for facts in others)
+    doubt = f" ({unrecorded:,} ?)" if unrecorded else ""
+    kept = sum(len(facts.of(GrantState.KEPT_UNUSED)) for facts in others)
+    return (
+        plural(len(others), "other statement"),
+        f"{before:,} → **{left:,}**" if removed else f"{before:,}",
+        f"{used:,}",
+        f"{removed:,}{doubt}" if removed else "–",
+        "–",
+        f"{kept:,}" if kept else "–",
+    )
+
+
+def _added_rows(context: ReportContext) -> list[tuple[str, ...]]:
+    added = sorted(context.changes(ChangeKind.ADD), key=lambda change: not change.security)
+    rows = [_added_row(change, context) for change in added[:_MOST_ADDED]]
+    if len(added) > _MOST_ADDED:
+        rest = len(added) - _MOST_ADDED
+        rows.append((f"{_NEW} {plural(rest, 'further permission')}", f"+{rest:,}", *"––––"))
+    return rows
+
+
+def _added_row(change: Change, context: ReportContext) -> tuple[str, ...]:
+    return (
+        f"{_NEW} {code(change.action)} on {_short(change.resources, 1)}",
+        "+1",
+        _evidence_cell(change, context),
+        "–",
+        "–",
+        prose(unmet_reason(change)) or "–",
+    )
+
+
+_HOW = {
+    Basis.OBSERVED: "used",
+    Basis.INFERRED: "needed by a call",
+    Basis.LIFECYCLE: "life cycle",
+    Basis.DECLARED: "declared",
+}
+
+
+def _how(change: Change) -> str:
+    """A few words on the basis of an addition."""
+    if change.basis is Basis.DENIED:
+        return denied_by_text(change)
+    return _HOW.get(change.basis or Basis.OBSERVED, str(change.basis))
+
+
+def _evidence_cell(change: Change, context: ReportContext) -> str:
+    usages = basis_usages(change)
+    how = _how(change)
+    if not usages:
+        return how
+    last = links_of_runs(usages, context.evidence, context.run_url, 1)
+    where = f", last in {last}" if last else ""
+    return f"{how} {times(usages, context.evidence)}{where}"
+
+
+def _short(resources: Sequence[str], most: int) -> str:
+    return codes(map(short_arn, resources), most)
+
+
+def _draft(context: ReportContext) -> Table | None:
+    """Returns a row for each service of a first draft, those for a security review first."""
+    added = context.changes(ChangeKind.ADD)
+    if not added:
+        return None
+    services = grouped([(change.action.partition(":")[0], change) for change in added])
+    order = sorted(
+        services, key=lambda name: (not any(each.security for each in services[name]), name)
+    )
+    rows = [_service_row(name, services[name]) for name in order[:_MOST_SERVICES]]
+    left = [change for name in order[_MOST_SERVICES:] for change in services[name]]
+    if left:
+        rows.append(_service_row("", left))
+    head = "Service | Actions: | Resources | Used in runs: | Not used yet: | Security review"
+    return Table(head, tuple(rows))
+
+
+def _service_row(service: str, changes: Sequence[Change]) -> tuple[str, ...]:
+    bases = grouped([(change.action, change.basis) for change in changes])
+    coming = [
+        action for action, own in bases.items() if {*own} <= {Basis.LIFECYCLE, Basis.DECLARED}
+    ]
+    resources = dict.fromkeys(
+        short_arn(resource) for change in changes for resource in change.resources
+    )
+    runs = runs_of([usage for change in changes for usage in change.usages])
+    careful = dict.fromkeys(
+        change.action.partition(":")[2] for change in changes if change.security
+    )
+    names = {change.action.partition(":")[0] for change in changes}
+    return (
+        code(service) if service else plural(len(names), "further service"),
+        f"{len(bases):,}",
+        codes(resources, 2) if service else plural(len(resources), "resource"),
+        f"{len(runs):,}",
+        f"{len(coming):,}" if coming else "–",
+        codes(careful, 2) if careful else "–",
+    )
+
+
+def _security(context: ReportContext) -> Table | None:
+    """Returns what a security reviewer decides: a row for actions of one resource and reason."""
+    sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
+    rows: list[tuple[str, ...]] = []
+    same = grouped([((each.resources, each.conditions, each.security), each) for each in sensitive])
+    for (resources, conditions, why), changes in same.items():
+        more = dict.fromkeys(use_of_passed_role(context, change) for change in changes)
+        usages = [usage for change in changes for usage in basis_usages(change)]
+        runs = links_of_runs(usages, context.evidence, context.run_url, 1)
+        how = _how(changes[0])
+        rows.append(
+            (
+                codes((change.action for change in changes), 4),
+                f"{_short(resources, 2)}{only_if(conditions)}",
+                f"it {why}.{''.join(more)}",
+                f"{how} in {runs}" if runs else how,
+            )
+        )
+    for held in filter(is_sensitive_job_log_denial, context.proposal.held_back_additions):
+        why = f"**Not written:** {prose(held.guard_result.reason)}"
+        rows.append((code(held.action), _short(held.resources, 2), why, "job log"))
+    for use in kept_for_unreviewed_runs(context):
+        if use.security:
+            why = (
+                f"{prose(use.security)}. Only unreviewed runs used it: remove it by hand, or with"
+                " `unknown-refs: refuse`."
+            )
+            where = prose(use.where) if use.where else "unreviewed runs"
+            rows.append((code(use.action), _short(use.resources, 2), why, where))
+    if not rows:
+        return None
+    shown = tuple(dict.fromkeys(rows))
+    rest = len(shown) - _MOST_CAREFUL
+    note = f"{rest:,} more rows are in *Evidence and replay*." if rest > 0 else ""
+    return Table("Action | Resource | Why | Evidence", shown[:_MOST_CAREFUL], note)
 
 
 def _not_added(context: ReportContext) -> str:
     """Names the needs that are not added, by reason; used actions first, since the next run needs
     them.
     """
-    groups = grouped(
-        [(each.guard_result.guard, each) for each in context.proposal.held_back_additions]
+    held = [
+        each
+        for each in context.proposal.held_back_additions
+        if each.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(each)
+    ]
+    undecided = [fact for fact in context.ledger.not_added if not fact.guard]
+    if not held and not undecided:
+        return ""
+    groups = grouped([(each.guard_result.guard, each) for each in held])
+    order = sorted(
+        groups, key=lambda guard: (all(map(was_denied, groups[guard])), -len(groups[guard]))
     )
-    groups.pop(OFFERED, None)
-    if not groups:
-        return ""
-    parts = []
-    for guard, held in sorted(
-        groups.items(), key=lambda group: (all(map(was_denied, group[1])), -len(group[1]))
-    )[:2]:
-        actions = sorted({each.action for each in held}, key=removal_rank)
-        last = links_of_runs(
-            [usage for each in held for usage in each.usages], context.evidence, context.run_url, 1
-        )
-        where = f" (last in {last})" if last else ""
-        parts.append(f"{codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}")
-    more = f"; {plural(len(groups) - 2, 'further reason')}" if len(groups) > 2 else ""
-    every = [each for held in groups.values() for each in held]
-    return f"**{not_added_title(every)}:** {'; '.join(parts)}{more}."
+    parts = [_not_added_part(guard, groups[guard], context) for guard in order[:_MOST_REASONS]]
+    if len(order) > _MOST_REASONS:
+        parts.append(plural(len(order) - _MOST_REASONS, "further reason"))
+    if undecided:
+        actions = dict.fromkeys(fact.usage.need.permission.action for fact in undecided)
+        parts.append(f"{codes(actions, 3)}, because {prose(undecided[0].why)}")
+    heading_of = not_added_title(held) if held else "Denied, not added"
+    return f"**{heading_of}:** {'; '.join(parts)}."
 
 
-def _removes(context: ReportContext) -> str:
-    entries = context.changes(ChangeKind.REMOVE)
-    narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
-    actions = {action for change in (*entries, *narrowed) for action in change.removed_actions}
-    if not actions and not entries:
-        return ""
-    counted = [plural(len(entries), "unused entry", "unused entries")] if entries else []
-    inside = sum(len(change.removed_actions) for change in narrowed)
-    counted += [plural(inside, "unused action") + " of wildcards"] if inside else []
-    riskiest = sorted(actions, key=removal_rank)[:MOST_SHOWN]
-    names = (
-        codes(riskiest)
-        if len(actions) <= MOST_SHOWN
-        else f"the most powerful are {codes(riskiest)}"
-    )
-    return f"**Removes** {joined(counted)}: {names}."
+def _not_added_part(guard: str, held: Sequence[HeldBackChange], context: ReportContext) -> str:
+    actions = sorted({each.action for each in held}, key=removal_rank)
+    usages = [usage for each in held for usage in each.usages]
+    last = links_of_runs(usages, context.evidence, context.run_url, 1)
+    where = f" (last in {last})" if last else ""
+    return f"{codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}"
 
 
-def _narrows(context: ReportContext) -> str:
-    changes = context.changes(ChangeKind.NARROW)
-    wildcards = [change for change in changes if not change.restricted_to]
-    restricted = [change for change in changes if change.restricted_to]
-    parts = []
-    if wildcards:
-        granted = sum(change.granted for change in wildcards)
-        left = granted - sum(len(change.removed_actions) for change in wildcards)
-        used = sum(len(change.used) for change in wildcards)
-        shown = codes((change.action for change in wildcards), 3)
-        parts.append(f"{shown} from {granted:,} to {left:,} actions ({used:,} used)")
-    if restricted:
-        parts.append(
-            f"{plural(len(restricted), 'action')} from `*` to the resources that were used"
-        )
-    return f"**Narrows** {joined(parts)}." if parts else ""
-
-
-def _too_wide(context: ReportContext) -> str:
-    """What remains granted without use, the largest entry first, and the most frequent reason."""
-    if not context.evidence.counts.calls:
-        return ""
+def administrator_line(context: ReportContext) -> str:
+    """Returns what the change does to the paths to administrator; empty without one."""
+    escalation = context.escalation
+    before = [path for path in escalation.before if path.leads_to_administrator or path.known]
+    after = escalation.leading
+    if not after:
+        return _closed_line(before) or _undecided_line(escalation.undecided_by)
+    known = {path.id for path in before}
+    new = [path for path in after if path.id not in known]
+    gain = "become administrator" if is_administrator(escalation.after) else "gain more permissions"
+    how = _leading_path(new or after)
     if context.proposal.committed is None:
-        added = context.changes(ChangeKind.ADD)
-        wide = [change.action for change in added if "*" in change.resources]
-        free = (each for each in added if not each.conditions and deletes(each.action))
-        # Of a type without a name, as Glue's catalog, the account has one resource.
-        ends = [
-            each.action
-            for each in free
-            if any(map(is_whole_type, filter(has_wildcard, each.resources)))
-        ]
-        parts = [f"{codes(wide, 3)} on every resource"] if wide else []
-        parts += (
-            [f"{codes(ends, 3)} on every resource of a type, since AWS chooses the ids"]
-            if ends
-            else []
-        )
-        found = "; ".join(parts) or "nothing; each action has its resources"
-        return f"**Still too wide:** {found}." if context.proposal.changes else ""
-    kept = grouped(_kept_entries(context))
-    later = sum(each.count for each in kept.pop(LIFECYCLE, ()))
-    counts = Counter(
-        {guard: sum(each.count for each in entries) for guard, entries in kept.items()}
+        return f"**With this policy** an attacker in one run can {gain} by {how}."
+    if new and context.proposal.changes:
+        return f"**New with this change:** an attacker in one run can {gain} by {how}."
+    if context.proposal.changes:
+        return f"**Not closed by this change:** an attacker in one run can {gain} by {how}."
+    return f"**Path to administrator:** an attacker in one run can {gain} by {how}."
+
+
+def _undecided_line(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    decide = "decides" if len(names) == 1 else "decide"
+    return (
+        "**A path to administrator cannot be ruled out:** only the rendered file shows what"
+        f" {codes(names, 3)} {decide}."
     )
-    most = counts.most_common(2)
-    parts = [
-        f"{count:,} because {kept_because(guard)} ({_examples(kept[guard])})"
-        for guard, count in most
-    ]
-    rest = counts.total() - sum(count for _, count in most)
-    parts += [f"{rest:,} for other reasons"] if rest else []
-    text = ""
-    if len(counts) == 1:
-        [guard] = counts
-        found = f"because {kept_because(guard)}: {_examples(kept[guard])}"
-        text = f"{plural(counts.total(), 'action')} kept without a recorded use, {found}."
-    elif parts:
-        text = (
-            f"{plural(counts.total(), 'action')} kept without a recorded use: {', '.join(parts)}."
-        )
-    everywhere = dict.fromkeys(held.action for held in context.proposal.held_back_restrictions)
-    if everywhere:
-        text += f"{' U' if text else 'u'}sed actions on every resource: {codes(everywhere, 3)}."
-    coming = (
-        f" {later:,} more {'is' if later == 1 else 'are'} kept for later deploys." if later else ""
+
+
+def _closed_line(before: Sequence[EscalationPath]) -> str:
+    if not before:
+        return ""
+    actions = dict.fromkeys(action for path in before for action in path.actions[:1])
+    return (
+        f"**Closed by this change:** {plural(len(before), 'path')} to administrator, by"
+        f" {codes(actions, 4)}."
     )
-    return f"**Still too wide:** {text or 'nothing found.'}{coming}"
 
 
-class _KeptEntry(Struct, frozen=True):
-    action: str
-    group: str
-    """The entry or service that counts it in a long list."""
-    resources: tuple[str, ...]
-    count: int
+def _leading_path(paths: Sequence[EscalationPath]) -> str:
+    more = f"; and {plural(len(paths) - 1, 'further path')}" if len(paths) > 1 else ""
+    return f"{path_line(paths[0])}{more}"
 
 
-def _kept_entries(context: ReportContext) -> Iterator[tuple[str, _KeptEntry]]:
-    """Yields each entry with the guard that keeps it."""
-    narrowed = context.changes(ChangeKind.NARROW)
-    restricted = {
-        (each.statement, each.action): each.restricted_to for each in narrowed if each.restricted_to
-    }
-    for change in narrowed:
-        for action, result in (change.kept or {}).items() if not change.restricted_to else ():
-            group = change.action if ":" in change.action else action.partition(":")[0]
-            on = restricted.get((change.statement, action), change.resources)
-            yield result.guard, _KeptEntry(action, group, on, 1)
-    size = entry_sizes(context)
-    for held in context.proposal.held_back:
-        yield (
-            held.guard_result.guard,
-            _KeptEntry(held.action, held.action, held.resources, size(held.action)),
-        )
-
-
-def _examples(entries: Sequence[_KeptEntry]) -> str:
-    """A short list by name, the riskiest first, with resources where few differ; a long one by
-    entry with counts.
-    """
-    total = sum(entry.count for entry in entries)
-    if len(entries) == total <= _MOST_NAMED:
-        few = len({entry.resources for entry in entries}) <= _MOST_RESOURCES
-        riskiest = sorted(entries, key=lambda entry: removal_rank(entry.action))
-        shown = (each.resources if few or sensitivity(each.action) else () for each in riskiest)
-        by_resources = grouped(zip(shown, (each.action for each in riskiest), strict=True))
-        on = {
-            each: " on every resource" if "*" in each else f" on {codes(each, 1)}"
-            for each in by_resources
-            if each
-        }
-        return ", ".join(
-            f"{codes(names)}{on.get(resources, '')}" for resources, names in by_resources.items()
-        )
-    left: Counter[str] = Counter()
-    for entry in entries:
-        left[entry.group] += entry.count
-    parts = [
-        f"{code(group)}{f' {count:,}' if len(left) > 1 < count else ''}"
-        for group, count in left.most_common(3)
-    ]
-    rest = total - sum(count for _, count in left.most_common(3))
-    return ", ".join(parts) + (f" and {rest:,} more" if rest else "")
-
-
-def entry_sizes(context: ReportContext) -> Callable[[str], int]:
-    """Returns a function of an entry: how many actions it grants on its resources, at least 1."""
-    granted: dict[str, int] = {}
-    for entry in context.difference.entries:
-        granted[entry.pattern] = max(granted.get(entry.pattern, 0), len(entry.granted))
-    return lambda pattern: granted.get(pattern, len(catalog.expand(pattern))) or 1
+def guard_words(guard: str) -> str:
+    """Returns a few words on what a guard keeps, for a cell of a table."""
+    words = {row["guard"]: row["words"] for row in table("guard_words", __package__ or "")}
+    return words.get(guard, code(guard))
 
 
 def kept_because(guard: str, group: str = "removal") -> str:
     """Returns the reason of a guard, or its name, as Markdown that completes "kept because …"."""
     row = guard_row(guard, group)
     return row["reason"] if row else code(guard)
-
-
-def service_counts(actions: Sequence[str]) -> str:
-    """Returns how many of `actions` belong to each service, the largest first: "`s3` 53, `lambda`
-    32".
-    """
-    counts = Counter(action.partition(":")[0] for action in sorted(actions))
-    shown = ", ".join(
-        f"{code(service)} {count:,}" for service, count in counts.most_common(_MOST_SERVICES)
-    )
-    more = len(counts) - _MOST_SERVICES
-    return f"{shown} and {more:,} more services" if more > 0 else shown

@@ -20,9 +20,11 @@ from typing import Any
 from leastpriv import __version__
 from leastpriv.models import ChangeKind, Outcome, Run, grouped
 from leastpriv.permissions.fact_tables import read_rows
+from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.models import Change
 from leastpriv.report.changes import kept_section
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import escalation_section, reach_section
 from leastpriv.report.escape import code, plain
 from leastpriv.report.evidence_limits import (
     coverage_picture,
@@ -30,7 +32,7 @@ from leastpriv.report.evidence_limits import (
     live_role_section,
     not_added_section,
 )
-from leastpriv.report.first_screen import first_screen, kept_because, markdown
+from leastpriv.report.first_screen import Medium, first_screen, kept_because, markdown
 from leastpriv.report.phrases import (
     day,
     evidence_span,
@@ -41,13 +43,11 @@ from leastpriv.report.phrases import (
     run_links,
     run_page,
     runs_of,
-    share,
 )
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request import basis_text, title
 from leastpriv.report.role_chain import drawing
-from leastpriv.report.targets import TargetRow, action_counts, target_figures, targets_title
-from leastpriv.report.verdict import escalation_section, reach_section
+from leastpriv.report.targets import TargetRow, target_figures, targets_title
 
 _MOST_EVIDENCE = 2_000
 """Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
@@ -107,7 +107,8 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
     page.
     """
     evidence = context.evidence
-    counts = {kind: len(context.changes(kind)) for kind in ChangeKind}
+    ledger = context.ledger
+    granted = ledger.count(*GrantState)
     count, kept = kept_section(context)
     sections = {
         "Escalation": [*escalation_section(context), *reach_section(context)],
@@ -126,14 +127,15 @@ def target_view(context: ReportContext, number: int, targets: int = 1) -> Values
     return {
         "anchor": f"target-{number}",
         "title": title(context),
-        "first": markdown(first_screen(context)),
+        "first": markdown(first_screen(context), Medium.PAGE),
         "principal": context.principal,
         "policy_file": context.policy_file,
         "facts": (
-            (f"{counts[ChangeKind.ADD]:,}", "added"),
-            (f"{counts[ChangeKind.NARROW]:,}", "narrowed"),
-            (f"{counts[ChangeKind.REMOVE]:,}", "removed"),
-            (f"{evidence.counts.calls:,}", "calls read"),
+            (f"{granted:,}", "actions granted"),
+            (f"{ledger.removed:,}", "removed"),
+            (f"{ledger.count(GrantState.REMOVED_UNRECORDED):,}", "of them without a record"),
+            (f"{len(context.changes(ChangeKind.ADD)):,}", "added"),
+            (f"{ledger.calls.total:,}", "calls read"),
             (f"{len(evidence.runs):,}", "runs"),
             (f"{evidence.span.days:,}", "days"),
         ),
@@ -156,9 +158,12 @@ def _bars(context: ReportContext) -> list[Values]:
     """Services by number of granted but unused actions, the most first; widths in percent of the
     widest bar.
     """
-    found = action_counts(context)
-    added = {change.action for change in context.changes(ChangeKind.ADD)} - found.granted
-    kinds = (found.granted, found.used, found.after, added)
+    ledger = context.ledger
+    granted = {grant.action for grant in ledger.grants}
+    used = {grant.action for grant in ledger.grants_of(GrantState.KEPT_USED)}
+    kept = {grant.action for grant in ledger.grants_of(GrantState.KEPT_UNUSED)}
+    new = {change.action for change in context.changes(ChangeKind.ADD)}
+    kinds = (granted, used, used | kept | new, new - granted)
     counted = [Counter(action.partition(":")[0] for action in actions) for actions in kinds]
     numbers = {
         name: [each[name] for each in counted] for name in sorted({*counted[0], *counted[2]})
@@ -348,8 +353,10 @@ def _widest_first(rows: Sequence[TargetRow]) -> list[TargetRow]:
     """The targets: failed ones first, then those whose policy grants the most unused actions."""
 
     def weight(row: TargetRow) -> tuple[bool, int]:
-        counts = action_counts(row.context) if row.context else None
-        return not row.failure, len(counts.used) - len(counts.granted) if counts else 0
+        if row.context is None:
+            return not row.failure, 0
+        ledger = row.context.ledger
+        return not row.failure, ledger.count(GrantState.KEPT_USED) - ledger.count(*GrantState)
 
     return sorted(rows, key=weight)
 
@@ -362,7 +369,7 @@ def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
     for row in rows:
         number += row.context is not None
         figures = target_figures(row.context)
-        chance, last = figures["chance"], figures["last-run"]
+        last = figures["last-run"]
         shown = {
             name: "–" if figures[name] is None else f"{figures[name]:,}"
             for name in ("granted", "used", "runs")
@@ -375,7 +382,7 @@ def _fleet_rows(rows: Sequence[TargetRow], detailed: int) -> Iterator[Values]:
             "role": row.role.split(":", 5)[5],
             "policy_file": row.policy_file,
             "verdict": "Failed" if row.failure else str(figures["verdict"] or "–"),
-            "chance": share(chance) if isinstance(chance, float) else "–",
+            "chance": str(figures["chance-word"] or "–"),
             "last_run": str(last)[: len("2026-11-05")] if last else "–",
             "failure": row.failure,
             "pull_request": row.pull_request,

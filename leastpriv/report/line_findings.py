@@ -109,13 +109,24 @@ def _note_text(change: Change, context: ReportContext) -> str:
     if change.kind is ChangeKind.NARROW:
         return (
             f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used:"
-            f" {codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} removed."
+            f" {codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')}"
+            f" removed{_without_record(change)}."
         )
     seen = evidence_span(evidence)
+    if change.unproven:
+        return (
+            f"**Removed:** {code(change.action)}: no call in {seen};"
+            f" {plural(len(change.removed_actions), 'action')} removed{_without_record(change)}."
+        )
     return (
         f"**Removed:** {code(change.action)}: no call in {seen}, and CloudTrail would have shown"
         " one."
     )
+
+
+def _without_record(change: Change) -> str:
+    """How many of the removed actions leave no record; empty where each leaves one."""
+    return f", {len(change.unproven):,} of them without a record" if change.unproven else ""
 
 
 def sarif(contexts: Sequence[ReportContext]) -> str:
@@ -225,5 +236,6 @@ def _rule_and_sentence(change: Change, context: ReportContext) -> tuple[str, str
         (
             f"{action} grants {plural(change.granted, 'action')}; {role} used {len(change.used):,}"
             f" of them {seen}. Not used: {listed(change.removed_actions, _MOST_NAMED)}."
+            f" Removed actions: {len(change.removed_actions):,}{_without_record(change)}."
         ),
     )

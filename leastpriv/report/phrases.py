@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import leastpriv.proposal
 from leastpriv.aws.session_names import workflow_run_id
@@ -82,16 +83,24 @@ def evidence_span(evidence: Evidence) -> str:
     return f"{days} and {plural(len(evidence.runs), 'run')}"
 
 
-def successful_runs(count: int, evidence: Evidence) -> str:
-    """`12 runs`; `12 of 13 runs` where the others have no successful call."""
-    every = len(evidence.runs)
-    return plural(count, "run") if count >= every else f"{count:,} of {plural(every, 'run')}"
+def short_arn(arn: str) -> str:
+    """Returns an ARN without partition, service, region and account: `table/orders-*`."""
+    parts = arn.split(":", 5)
+    return parts[5] if len(parts) == 6 and parts[0] == "arn" and parts[5] else arn
 
 
 def run_page(run: str, run_url: str) -> str:
     """URL of a workflow run's page, by the template `run_url`; empty if there is none."""
     number = workflow_run_id(run)
     return run_url.format(run=number) if run_url and number else ""
+
+
+def file_page(run_url: str, branch: str, path: str) -> str:
+    """Returns the URL of a file of a branch of the repository whose runs `run_url` names; empty if
+    either is not known.
+    """
+    repository, separator, _ = run_url.partition("/actions/runs/")
+    return f"{repository}/blob/{quote(branch)}/{quote(path)}" if separator and branch else ""
 
 
 def run_links(runs: Sequence[str], run_url: str) -> str:
@@ -137,11 +146,6 @@ def only_if(conditions: Sequence[Condition]) -> str:
     )
     shown = [f"{code(each.key)} is {value}" for each, value in zip(conditions, values, strict=True)]
     return f", only if {joined(shown)}" if shown else ""
-
-
-def share(chance: float) -> str:
-    """`8 %`; below one percent only an upper bound."""
-    return "1 % or less" if chance < 0.015 else f"{100 * chance:.0f} %"
 
 
 def section(title: str, lines: Iterable[str]) -> list[str]:

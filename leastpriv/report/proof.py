@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
+from leastpriv.proposal.ledger import Calls, Ledger
 from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
-from leastpriv.proposal.proof import Replay
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import at_most, codes, joined, listed, plural
+from leastpriv.report.phrases import at_most, codes, joined, listed, plural, table_lines
 
 _KINDS = {
     PolicyKind.MANAGED: "a managed policy",
@@ -47,7 +47,7 @@ def proof_lines(context: ReportContext) -> Iterator[str]:
 def proof_sentences(context: ReportContext) -> Iterator[str]:
     """Replay, new access, left-out runs, sizes and open questions, one line each; Markdown."""
     proof = context.proof
-    replay = proof.replay
+    replay = context.ledger.calls
     denied = ""
     if replay.denied:
         events = codes(dict.fromkeys(group.event for group in replay.denied), 6)
@@ -66,25 +66,44 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     if proof.left_out:
         yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
-    if unsure := " ".join(_unsure(proof.replay, "the result")):
+    if unsure := " ".join(_unsure(replay, "the result")):
         yield f"Left open: {unsure}"
 
 
-def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
+def ledger_table(ledger: Ledger) -> list[str]:
+    """Returns the number of facts in each state, a row for each kind of fact."""
+    rows = []
+    for kind, states in ledger.sums.items():
+        total = sum(states.values())
+        if not total:
+            continue
+        named = [f"{count:,} {state.replace('-', ' ')}" for state, count in states.items() if count]
+        rows.append(f"| {kind.replace('_', ' ')} | {total:,} | {', '.join(named)} |")
+    return table_lines("Read | Number: | Of them", rows)
+
+
+def replay_sentences(replay: Calls, by: str) -> Iterator[str]:
     """How many calls `by` (`the result`) allows again, and with which certainty."""
-    if not replay.recorded:
+    if not replay.succeeded:
         yield "No call succeeded, so none was replayed."
         return
     unmapped = plural(replay.unmapped, "call")
     unknown = f"; the actions of {unmapped} are not known" if replay.unmapped else ""
+    others = []
+    if replay.refused:
+        others.append(f"{plural(replay.refused, 'call')} that AWS denied")
+    if replay.unclear:
+        others.append(f"{plural(replay.unclear, 'call')} of unknown outcome")
+    rest = f" Not evaluated: {joined(others)}." if others else ""
     yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** successful calls are allowed by"
-        f" {by}{unknown}. SCPs, permissions boundaries and resource policies are not evaluated."
+        f"**{replay.allowed:,} of {replay.succeeded:,}** successful calls are allowed by"
+        f" {by}{unknown}.{rest} SCPs, permissions boundaries and resource policies are not"
+        " evaluated."
     )
     yield from _unsure(replay, by)
 
 
-def _unsure(replay: Replay, by: str) -> Iterator[str]:
+def _unsure(replay: Calls, by: str) -> Iterator[str]:
     if replay.in_part:
         yield (
             f"{plural(replay.in_part, 'call')} of these name the resource in part: {by} allows a"

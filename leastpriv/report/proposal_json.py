@@ -12,16 +12,25 @@ from msgspec.structs import replace
 
 from leastpriv import __version__
 from leastpriv.diff.compare import Entry
-from leastpriv.models import ChangeKind, Outcome, Usage
+from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.policy.size import quota
 from leastpriv.proposal.aws_guards import compare_with_generated_policy
+from leastpriv.proposal.chance import Chance
 from leastpriv.proposal.confidence import Confidence, Confidences
+from leastpriv.proposal.ledger import (
+    DenialFact,
+    GrantState,
+    Ledger,
+    NeedFact,
+    StatementFacts,
+)
 from leastpriv.proposal.models import Change, HeldBackChange
-from leastpriv.proposal.origins import origin_marks
+from leastpriv.proposal.origins import change_marks
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
+from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import coverage_value, live_role_value
 from leastpriv.report.role_chain import role_chain_value
@@ -32,7 +41,7 @@ from leastpriv.report.tables import (
     statement_place,
     time_value,
 )
-from leastpriv.report.verdict import escalation_value
+from leastpriv.report.verdict import reason
 
 
 def proposal_json(
@@ -55,7 +64,7 @@ def proposal_json(
         "changes": [
             {
                 **change_value(each),
-                "marks": origin_marks(each.usages, evidence) if each.kind is ChangeKind.ADD else {},
+                "marks": change_marks(each, evidence),
             }
             for each in proposal.changes
         ],
@@ -88,6 +97,13 @@ def proposal_json(
             "entries": [_entry(entry) for entry in context.difference.entries],
             "missing": [permission_row(usage) for usage in context.difference.missing],
         },
+        "verdict": {
+            "instruction": context.verdict.instruction,
+            "rule": context.verdict.rule,
+            "reason": reason(context),
+        },
+        "ledger": ledger_value(context.ledger),
+        "chance": _chance(context.chance),
         "proof": _proof(context),
         "escalation": escalation_value(context),
         "aws_checks": to_builtins(context.check_results),
@@ -182,7 +198,7 @@ def _proof(context: ReportContext) -> dict[str, object]:
     """The proof in full: each replayed need with the statement that allows it, and the left-out
     runs.
     """
-    proof, packed, replay = context.proof, context.proposal.packed, context.proof.replay
+    proof, packed, replay = context.proof, context.proposal.packed, context.ledger.calls
     paths = (context.policy_file, *context.further)
     names = {
         id(document): path for document, path in zip(context.proposal.documents, paths, strict=True)
@@ -190,8 +206,9 @@ def _proof(context: ReportContext) -> dict[str, object]:
     return {
         **{
             name: getattr(replay, name)
-            for name in ("recorded", "allowed", "in_part", "conditional", "unmapped")
+            for name in ("allowed", "in_part", "conditional", "unmapped")
         },
+        "recorded": replay.succeeded,
         "denied": [{"event": group.event, "count": group.count} for group in replay.denied],
         "replayed": [_decision(each, names) for each in proof.need_decisions],
         "not_evaluated": [
@@ -201,8 +218,7 @@ def _proof(context: ReportContext) -> dict[str, object]:
         ],
         "new_access": proof.new_access,
         "left_out": to_builtins(proof.left_out),
-        "chance": round(proof.chance, 4),
-        "chance_runs": proof.chance_runs,
+        "later_runs": to_builtins(proof.later_runs),
         "confidence": _confidences(proof.confidence),
         "confidence_by_action": _confidences(proof.by_action),
         "seen_once": proof.seen_once,
@@ -217,6 +233,76 @@ def _proof(context: ReportContext) -> dict[str, object]:
         ],
         "merged": packed.merged if packed else [],
         "wildcards": to_builtins(packed.wildcards) if packed else [],
+    }
+
+
+def ledger_value(ledger: Ledger) -> dict[str, object]:
+    """The state of each fact, with the sums of all."""
+    calls = ledger.calls
+    return {
+        "sums": {
+            kind: {"total": sum(states.values()), **states} for kind, states in ledger.sums.items()
+        },
+        "calls_not_evaluated": dict(calls.not_evaluated),
+        "calls_denied": [{"event": group.event, "count": group.count} for group in calls.denied],
+        "denials": [_denial(fact) for fact in ledger.denials],
+        "declared_needs": [_need(fact) for fact in ledger.needs],
+        "statements": [_statement(facts) for facts in ledger.statements],
+        "records_without_call": dict(ledger.records.others),
+        "unreviewed": sorted(ledger.unreviewed),
+    }
+
+
+def _denial(fact: DenialFact) -> dict[str, object]:
+    permission = fact.usage.need.permission
+    return {
+        "action": permission.action,
+        "resource": permission.resource,
+        "state": fact.state,
+        **_reason(fact),
+        "count": fact.usage.count,
+        "runs": list(fact.usage.runs),
+    }
+
+
+def _need(fact: NeedFact) -> dict[str, object]:
+    permission = fact.need.permission
+    return {
+        "action": permission.action,
+        "resource": permission.resource,
+        "state": fact.state,
+        **_reason(fact),
+    }
+
+
+def _reason(fact: DenialFact | NeedFact) -> dict[str, object]:
+    return {"guard": fact.guard, "reason": fact.why} if fact.why else {}
+
+
+def _statement(facts: StatementFacts) -> dict[str, object]:
+    """The actions of a statement by state, with the guard of each that has one."""
+    found: dict[str, object] = {
+        "statement": facts.statement.index,
+        "sid": facts.statement.sid,
+        "line": facts.statement.line,
+        "narrowed": sorted(facts.narrowed),
+    }
+    for state in GrantState:
+        grants = facts.of(state)
+        if state in (GrantState.KEPT_UNUSED, GrantState.REMOVED_UNRECORDED):
+            found[state.value] = {grant.action: grant.guard for grant in grants}
+        else:
+            found[state.value] = [grant.action for grant in grants]
+    return found
+
+
+def _chance(chance: Chance) -> dict[str, object]:
+    return {
+        **to_builtins(chance),
+        "shown": {kind.value: count for kind, count in chance.shown.items()},
+        "not_shown": list(chance.not_shown),
+        "word": chance.word,
+        "estimate": round(chance.estimate, 4),
     }
 
 

@@ -316,7 +316,7 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     before = [markdown(review_first_screen(context))]
     after = [
         *fold(
-            f"Replay: {replay.allowed:,} of {plural(replay.recorded, 'successful call')}",
+            f"Replay: {replay.allowed:,} of {plural(replay.succeeded, 'successful call')}",
             [_replay(context)],
         ),
         review_marker(context.principal, context.policy_file),
@@ -337,8 +337,8 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
 def _replay(context: ReviewContext) -> str:
     review = context.review
     lines = [*replay_sentences(review.after, "this version")]
-    if review.before.recorded:
-        lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
+    if review.before.succeeded:
+        lines.append(f"The base allows {review.before.allowed:,} of {review.before.succeeded:,}.")
     if review.newly_denied:
         calls, events = (
             plural(count_calls(review.newly_denied), "call"),

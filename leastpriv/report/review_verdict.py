@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec import Struct
+
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Need, Usage, grouped
 from leastpriv.permissions.catalog import is_read, removal_rank, sensitivity
@@ -17,9 +19,10 @@ from leastpriv.policy.hcl_text import new_statements_hcl
 from leastpriv.policy.source import Location
 from leastpriv.proposal.preflight import Preflight, Withdrawn, as_text
 from leastpriv.proposal.review_models import ReviewVerdict
+from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import block, code, name, path_name, prose
-from leastpriv.report.first_screen import kept_because
+from leastpriv.report.first_screen import Alert, FirstScreen, kept_because
 from leastpriv.report.phrases import (
     at_most,
     codes,
@@ -35,7 +38,7 @@ from leastpriv.report.phrases import (
     table_lines,
     times,
 )
-from leastpriv.report.verdict import MOST_SHOWN
+from leastpriv.report.verdict import ALERTS, HEADINGS, MOST_SHOWN
 
 _MOST_ROWS = 40
 _MOST_NAMED = 6
@@ -66,55 +69,61 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
         yield "the infrastructure does not change"
 
 
-def preflight_answer(context: ReviewContext) -> tuple[str, str] | None:
-    """The answer to "Safe to merge?" for the change of the infrastructure, with the reason; None
-    without a change.
-    """
+class Answer(Struct, frozen=True):
+    """An instruction with its reason."""
+
+    instruction: Instruction
+    reason: str
+    heading: str = ""
+    """What heads it instead of the instruction."""
+
+
+def preflight_answer(context: ReviewContext) -> Answer | None:
+    """The answer for the change of the infrastructure; None without a change."""
     found = context.preflight
     if found is None:
         return None
-    sources = codes(found.change.sources, 3)
-    role = code(context.role)
     gone = _withdrawal(found) if found.withdrawn else ""
-    if gone and not found.missing:
-        return "Not known" if all(each.is_open for each in found.withdrawn) else "No", gone
-    if found.rest and not found.missing:
-        return "No", f"{role} has the permissions of this change. {_rest_of(found)}"
-    if not found.missing:
-        covered = {need.permission.action for need in found.covered}
-        seen = {need.permission.action for need, usages in found.covered.items() if usages}
-        return (
-            "Probably" if found.change.unread else "Yes",
-            (
-                f"{role} has the permissions that {_subject(found, f' of {sources}')}:"
-                f" {plural(len(covered), 'permission')}, {f'{len(seen):,}' if seen else 'none'} of"
-                " them in use."
-            ),
-        )
+    if found.missing:
+        sentence = f"{gone} {_missing_sentence(found, context)}".strip()
+        return Answer(Instruction.DO_NOT_MERGE, sentence)
+    if gone:
+        is_open = all(each.is_open for each in found.withdrawn)
+        return Answer(Instruction.REHEARSE if is_open else Instruction.DO_NOT_MERGE, gone)
+    role = code(context.role)
+    if found.rest:
+        sentence = f"{role} has the permissions of this change. {_rest_of(found)}"
+        return Answer(Instruction.DO_NOT_MERGE, sentence)
+    covered = {need.permission.action for need in found.covered}
+    seen = {need.permission.action for need, usages in found.covered.items() if usages}
+    sources = codes(found.change.sources, 3)
+    sentence = (
+        f"{role} has the permissions that {_subject(found, f' of {sources}')}:"
+        f" {plural(len(covered), 'permission')}, {f'{len(seen):,}' if seen else 'none'} of them in"
+        " use."
+    )
+    return Answer(Instruction.REHEARSE if found.change.unread else Instruction.MERGE, sentence)
+
+
+def _missing_sentence(found: Preflight, context: ReviewContext) -> str:
+    """Which permissions the change of the infrastructure needs and the role lacks."""
     actions = found.missing_actions
     sensitive = [*filter(sensitivity, actions)]
     several = len(actions) > 1
     them = "them" if several else "it"
     reads = len([*filter(is_read, actions)]) if several else 0
     reading = f", {reads:,} of them reads," if reads else ""
-    careful = (
-        ""
-        if not sensitive
-        else f", {len(sensitive):,} of them sensitive"
-        if several
-        else ", a sensitive one"
-    )
+    careful = ""
+    if sensitive:
+        careful = f", {len(sensitive):,} of them sensitive" if several else ", a sensitive one"
     unused = f"no run used {them} yet, and this comment adds no permission"
     if found.change.is_whole:
         unused = "no record of a run was read"
     return (
-        "No",
-        (
-            f"{gone} {_capitalized(_subject(found))} {plural(len(actions), 'permission')}{reading}"
-            f" that {role}"
-            f" lacks: {codes(actions, _MOST_NAMED)}{careful}. Without {them} its deployment or its"
-            f" rollback may fail. {sources} declares {them}; {unused}. {_rest_of(found)}"
-        ).strip(),
+        f"{_capitalized(_subject(found))} {plural(len(actions), 'permission')}{reading} that"
+        f" {code(context.role)} lacks: {codes(actions, _MOST_NAMED)}{careful}. Without {them} its"
+        f" deployment or its rollback may fail. {codes(found.change.sources, 3)} declares {them};"
+        f" {unused}. {_rest_of(found)}"
     )
 
 
@@ -275,79 +284,84 @@ def _covered(context: ReviewContext, covered: Mapping[Need, tuple[Usage, ...]]) 
     return fold(f"Granted already: {plural(len(actions), 'permission')}", ["\n".join(lines)])
 
 
-def review_first_screen(context: ReviewContext) -> list[str]:
-    """Returns the lines of the first screen of a review; missing permissions of the infrastructure
-    precede the edit.
+def review_first_screen(context: ReviewContext) -> FirstScreen:
+    """Returns the first screen of a review; missing permissions of the infrastructure precede the
+    edit.
     """
-    answer, finding = _edit(context)
+    answer = _edit(context)
     preflight = preflight_answer(context)
     reasons = [*_reasons(context)]
+    lacks = bool(context.preflight and context.preflight.lacking)
     if preflight and context.review.verdict is ReviewVerdict.UNCHANGED:
-        answer, finding = preflight
-    elif (
-        preflight and context.preflight and context.preflight.lacking and not context.review.breaks
-    ):
-        reasons.insert(0, f"**Edit of the policy:** {finding}")
-        answer, finding = preflight
+        answer = preflight
+    elif preflight and lacks and not context.review.breaks:
+        reasons.insert(0, f"**Edit of the policy:** {answer.reason}")
+        answer = preflight
     elif preflight:
-        reasons.insert(0, f"**Infrastructure:** {preflight[1]}")
-    verdict = f"**Safe to merge? {answer}.** {finding}" if answer else finding
-    return [verdict, *reasons, *_changes(context)]
+        reasons.insert(0, f"**Infrastructure:** {preflight.reason}")
+    heading = answer.heading or HEADINGS[answer.instruction]
+    lines = [f"- {line}" for line in (*reasons, *_changes(context))]
+    return FirstScreen(
+        alerts=(Alert(ALERTS[answer.instruction], heading, answer.reason),),
+        lines=("\n".join(lines),) if lines else (),
+    )
 
 
-def _edit(context: ReviewContext) -> tuple[str, str]:
-    """The answer for the edit of the policy, empty where it changes nothing, and the reason."""
+def _edit(context: ReviewContext) -> Answer:
+    """The answer for the edit of the policy."""
     review, role, basis = context.review, code(context.role), evidence_span(context.evidence)
-    state = " (new)" if review.is_created else " (deleted)" if review.is_deleted else ""
-    file = f"{code(context.policy_file)}{state}"
-    security = any(each.forbidden or each.sensitive for each in review.additions)
-    certain = not review.may_be_denied and not any(removal.unseen for removal in review.removals)
+    file = code(context.policy_file)
+    if review.is_created:
+        file += " (new)"
+    elif review.is_deleted:
+        file += " (deleted)"
     # Without records, the templates and plans name the needs.
     is_declared = context.declared_in and not (context.evidence.counts.calls or context.records)
     sources = codes(context.declared_in, 2)
-    match review.verdict:
-        case ReviewVerdict.UNCHANGED:
-            return "", f"**Nothing to review.** Both versions of {file} allow and deny the same."
-        case ReviewVerdict.BREAKS:
-            calls = plural(count_calls(review.newly_denied), "recorded call")
-            more = (
-                " It also gives new access without evidence."
-                if review.has_new_access_without_evidence
-                else ""
-            )
-            denied = f"{calls} of {role} in {basis} would be denied"
-            return "No", f"After this edit of {file}, {denied}: such a deploy would fail.{more}"
-        case _ if not (is_declared or context.evidence.counts.calls):
-            return (
-                "Not known",
-                (
-                    f"No call of {code(context.principal)} is among the {context.records:,} records"
-                    f" that were read, so nothing shows what {file} needs: check the ARN and the"
-                    " trail."
-                ),
-            )
-        case ReviewVerdict.NEW_ACCESS:
-            lack = "that nothing asks for" if is_declared else "without evidence"
-            needed = f"{sources} needs" if is_declared else f"{role} needed in {basis}"
-            answer = "After a security review" if security else "After a review of what it adds"
-            return answer, f"{file} gains access {lack}: {_unproven(context)} beyond what {needed}."
-        case ReviewVerdict.NEEDED_ACCESS:
-            declared = f"what {sources} needs; no record of calls was read"
-            needed = declared if is_declared else "what was denied, or used without a known grant"
-            return "After a security review" if security else "Yes", f"{file} gains only {needed}."
-        case _ if is_declared:
-            is_needed = context.preflight and context.preflight.withdrawn
-            kept = "" if is_needed else f", and {sources} needs nothing of what it takes away"
-            return "Probably", f"{file} allows less{kept}; no record of calls was read."
-        case _:
-            surely = " for sure" if review.may_be_denied else ""
-            return (
-                "Yes" if certain else "Probably",
-                (
-                    f"{file} allows less, and no recorded call of {role} in {basis} would be"
-                    f" denied{surely}."
-                ),
-            )
+    if review.verdict is ReviewVerdict.UNCHANGED:
+        sentence = f"Both versions of {file} allow and deny the same."
+        return Answer(Instruction.NONE, sentence, "Nothing to review")
+    if review.verdict is ReviewVerdict.BREAKS:
+        denied = f"{plural(count_calls(review.newly_denied), 'recorded call')} of {role} in {basis}"
+        sentence = f"After this edit of {file}, {denied} would be denied: such a deploy would fail."
+        if review.has_new_access_without_evidence:
+            sentence += " It also gives new access without evidence."
+        return Answer(Instruction.DO_NOT_MERGE, sentence)
+    if not (is_declared or context.evidence.counts.calls):
+        sentence = (
+            f"No call of {code(context.principal)} is among the {context.records:,} records that"
+            f" were read, so nothing shows what {file} needs: check the ARN and the trail."
+        )
+        return Answer(Instruction.NONE, sentence, "No evidence")
+    if review.verdict is ReviewVerdict.NEW_ACCESS:
+        lack = "that nothing asks for" if is_declared else "without evidence"
+        needed = f"{sources} needs" if is_declared else f"{role} needed in {basis}"
+        sentence = f"{file} gains access {lack}: {_unproven(context)} beyond what {needed}."
+        heading = "" if _is_sensitive(context) else "Review what it adds, then merge"
+        return Answer(Instruction.SECURITY_REVIEW, sentence, heading)
+    if review.verdict is ReviewVerdict.NEEDED_ACCESS:
+        needed = "what was denied, or used without a known grant"
+        if is_declared:
+            needed = f"what {sources} needs; no record of calls was read"
+        instruction = Instruction.MERGE
+        if _is_sensitive(context):
+            instruction = Instruction.SECURITY_REVIEW
+        return Answer(instruction, f"{file} gains only {needed}.")
+    if is_declared:
+        is_needed = context.preflight and context.preflight.withdrawn
+        kept = "" if is_needed else f", and {sources} needs nothing of what it takes away"
+        sentence = f"{file} allows less{kept}; no record of calls was read."
+        return Answer(Instruction.REHEARSE, sentence)
+    surely = " for sure" if review.may_be_denied else ""
+    sentence = (
+        f"{file} allows less, and no recorded call of {role} in {basis} would be denied{surely}."
+    )
+    is_certain = not review.may_be_denied and not any(each.unseen for each in review.removals)
+    return Answer(Instruction.MERGE if is_certain else Instruction.REHEARSE, sentence)
+
+
+def _is_sensitive(context: ReviewContext) -> bool:
+    return any(each.forbidden or each.sensitive for each in context.review.additions)
 
 
 def _unproven(context: ReviewContext) -> str:
@@ -364,8 +378,8 @@ def _unproven(context: ReviewContext) -> str:
 
 def _reasons(context: ReviewContext) -> Iterator[str]:
     review = context.review
-    if review.after.recorded and review.verdict is not ReviewVerdict.UNCHANGED:
-        calls = f"{review.after.allowed:,} of {plural(review.after.recorded, 'successful call')}"
+    if review.after.succeeded and review.verdict is not ReviewVerdict.UNCHANGED:
+        calls = f"{review.after.allowed:,} of {plural(review.after.succeeded, 'successful call')}"
         yield f"**Replay:** this version allows {calls}, the base {review.before.allowed:,}."
     if review.may_be_denied:
         calls = plural(count_calls(review.may_be_denied), "recorded call")

@@ -213,16 +213,11 @@ def _cell(row: Row, column: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if column == "last_seen":
-        value = str(value)[
-            : len("2026-11-05")
-        ]  # the day: a terminal's width goes to actions and resources
-    return (
-        str(len(value))
-        if isinstance(value, list)
-        else "–"
-        if value is None
-        else plain(str(value), 120)
-    )
+        # The day: a terminal's width goes to actions and resources.
+        value = str(value)[: len("2026-11-05")]
+    if isinstance(value, list):
+        return str(len(value))
+    return "–" if value is None else plain(str(value), 120)
 
 
 def _statement(row: Row) -> str:

@@ -4,20 +4,20 @@ figures of each target.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.models import ChangeKind, grouped
+from leastpriv.models import ChangeKind
+from leastpriv.proposal.ledger import GrantState
 from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, name, prose
 from leastpriv.report.phrases import plural
 from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
-from leastpriv.report.verdict import short_verdict, verdict
+from leastpriv.report.verdict import heading, reason, short_verdict
 
 _LEAST_PAGE = 6_000
 """Characters; a shorter page of a target is omitted entirely."""
@@ -64,15 +64,13 @@ def overview(rows: Sequence[TargetRow]) -> str:
 def targets_title(rows: Sequence[TargetRow]) -> str:
     """One line of fixed words and figures."""
     return (
-        f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}"
-        if rows
-        else "Least privilege: no role"
+        f"iam({plural(len(rows), 'role')}): {_counts(rows)}" if rows else "Least privilege: no role"
     )
 
 
 def group_title(group: str, rows: Sequence[TargetRow]) -> str:
     """The title of a grouped pull request."""
-    return f"Least privilege for {name(group)} ({plural(len(rows), 'role')}): {_counts(rows)}"
+    return f"iam({name(group)}, {plural(len(rows), 'role')}): {_counts(rows)}"
 
 
 def summary(
@@ -102,7 +100,9 @@ def group_body(
     The verdict on each target remains; if all pages are too long, the last are left to the job's
     summary.
     """
-    verdicts = (f"- {verdict(row.context)}" for row in rows if row.context)
+    verdicts = [
+        f"- **{heading(row.context)}.** {reason(row.context)}" for row in rows if row.context
+    ]
     head = [overview(rows), *verdicts, *chain_section(chained)]
     remaining = (
         LONGEST_BODY
@@ -157,62 +157,57 @@ def _page(context: ReportContext, longest: int) -> str:
 
 
 def _counts(rows: Sequence[TargetRow]) -> str:
-    proposals = [row.context.proposal for row in rows if row.context]
-    drafts = sum(1 for each in proposals if each.committed is None and each.changes)
+    """The effect on all targets together, from their ledgers."""
+    contexts = [row.context for row in rows if row.context and row.context.proposal.changes]
+    changed = [context for context in contexts if not context.verdict.facts.is_draft]
+    drafts = len(contexts) - len(changed)
+    before = sum(context.ledger.count(*GrantState) for context in changed)
+    removed = sum(context.ledger.removed for context in changed)
+    narrowed = sum(context.ledger.narrowed for context in changed)
+    added = sum(context.verdict.facts.added for context in changed)
+    by_hand = sum(row.context.verdict.facts.by_hand for row in rows if row.context)
     failed = sum(1 for row in rows if row.failure)
-    found = Counter(change.kind for each in proposals if each.committed for change in each.changes)
-    verbs = {ChangeKind.ADD: "add", ChangeKind.NARROW: "narrow", ChangeKind.REMOVE: "remove"}
-    parts = [f"{verb} {found[kind]}" for kind, verb in verbs.items() if found[kind]]
+    parts = [f"{before:,} -> {before - removed:,} actions"] if removed else []
+    parts += [f"{narrowed:,} narrowed"] if narrowed else []
+    parts += [f"{added:,} added"] if added else []
     parts += [plural(drafts, "first draft")] if drafts else []
+    parts += [f"{by_hand:,} to add by hand"] if by_hand else []
     parts += [f"{failed} failed"] if failed else []
     return ", ".join(parts) or "nothing to change"
 
 
-class ActionCounts(Struct, frozen=True):
-    """The actions of a policy."""
-
-    granted: frozenset[str]
-    """What the committed policy grants."""
-    used: frozenset[str]
-    """Which of these were used."""
-    after: frozenset[str]
-    """What the proposal grants."""
-
-
-def action_counts(context: ReportContext) -> ActionCounts:
-    """Returns the actions that a policy grants before and after its proposal, and those that were
-    used.
-    """
-    changes, entries = context.proposal.changes, context.difference.entries
-    removed = grouped(
-        [
-            ((each.statement, each.action), action)
-            for each in changes
-            for action in each.removed_actions
-        ]
-    )
-    granted = frozenset(action for entry in entries for action in entry.granted)
-    used = frozenset(action for entry in entries for action, usages in entry.uses.items() if usages)
-    after = {change.action for change in context.changes(ChangeKind.ADD)}
-    for entry in entries:
-        after.update(
-            {*entry.granted}.difference(removed.get((entry.statement.index, entry.pattern), ()))
-        )
-    return ActionCounts(granted, used, frozenset(after))
+_FIGURES = (
+    "granted",
+    "used",
+    "granted-after",
+    "verdict",
+    "chance",
+    "chance-word",
+    "runs",
+    "calls",
+    "last-run",
+)
 
 
 def target_figures(context: ReportContext | None) -> dict[str, object]:
     """Returns the figures of a target as the index of a run has them; those of a failed target are
     null.
     """
-    names = ("granted", "used", "granted-after", "verdict", "chance", "runs", "calls", "last-run")
     if context is None:
-        return dict.fromkeys(names)
-    counts, evidence = action_counts(context), context.evidence
-    chance = round(context.proof.chance, 4) if context.proof.chance_runs else None
+        return dict.fromkeys(_FIGURES)
+    ledger, evidence = context.ledger, context.evidence
+    chance = round(context.chance.estimate, 4) if context.chance.left_out else None
     last = max((run.last for run in evidence.runs), default=None)
-    figures = (
-        len(counts.granted), len(counts.used), len(counts.after), short_verdict(context), chance,
-        len(evidence.runs), evidence.counts.calls, f"{last:%Y-%m-%dT%H:%M:%SZ}" if last else None,
-    )  # fmt: skip
-    return dict(zip(names, figures, strict=True))
+    granted = ledger.count(*GrantState)
+    added = {change.action for change in context.changes(ChangeKind.ADD)}
+    return {
+        "granted": granted,
+        "used": ledger.count(GrantState.KEPT_USED),
+        "granted-after": granted - ledger.removed + len(added),
+        "verdict": short_verdict(context),
+        "chance": chance,
+        "chance-word": context.chance.word if chance is not None else None,
+        "runs": len(evidence.runs),
+        "calls": ledger.calls.total,
+        "last-run": f"{last:%Y-%m-%dT%H:%M:%SZ}" if last else None,
+    }

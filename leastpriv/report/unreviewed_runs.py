@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from leastpriv.models import Outcome, Usage
-from leastpriv.proposal.origins import UnreviewedUse, is_unreviewed_use, unreviewed_uses
+from leastpriv.models import ChangeKind, Origin, Outcome, Usage
+from leastpriv.proposal.origins import (
+    UnreviewedUse,
+    change_marks,
+    is_unreviewed_use,
+    unreviewed_uses,
+)
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, plural
 
 _MOST_NAMED = 4
@@ -15,7 +17,9 @@ _MOST_NAMED = 4
 
 def kept_for_unreviewed_runs(context: ReportContext) -> tuple[UnreviewedUse, ...]:
     """Returns the actions that only unreviewed runs used and that the result still grants them."""
-    return tuple(use for use in unreviewed_uses(context.evidence) if _is_granted(use, context))
+    return tuple(
+        use for use in unreviewed_uses(context.evidence) if use.action in context.ledger.unreviewed
+    )
 
 
 def denied_to_unreviewed_runs(context: ReportContext) -> tuple[Usage, ...]:
@@ -42,28 +46,16 @@ def unreviewed_line(context: ReportContext) -> str:
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
         sentences.append(f"{names} on what only they used is not granted")
+    named = _names_in_narrowings(context)
+    if named:
+        sentences.append(f"{codes(named, _MOST_NAMED)} in narrowed statements")
     if not sentences:
         return ""
-    runs = plural(len({run for use in kept for run in _runs(use.usages)} | {*_runs(denied)}), "run")
-    return f"**Only unreviewed runs** ({runs}) used these: {'; '.join(sentences)}."
-
-
-def security_rows(context: ReportContext) -> Iterator[str]:
-    """Yields a row of the section for a security reviewer for each sensitive action that only
-    unreviewed runs used and that remains granted, in Markdown.
-    """
-    for use in kept_for_unreviewed_runs(context):
-        if use.security:
-            yield (
-                f"- {code(use.action)} on {codes(use.resources, 2)}: {prose(use.security)}. Only"
-                f" unreviewed runs used it ({prose(use.where)}): remove it by hand, or with"
-                " `unknown-refs: refuse`."
-            )
-
-
-def _is_granted(use: UnreviewedUse, context: ReportContext) -> bool:
-    denied = _denied_permissions(context)
-    return any(usage.need.permission not in denied for usage in use.usages)
+    runs = context.evidence.runs_of_origin(Origin.UNREVIEWED)
+    return (
+        f"**Only unreviewed runs** ({len(runs):,} of"
+        f" {plural(len(context.evidence.runs), 'run')}) used these: {'; '.join(sentences)}."
+    )
 
 
 def _denied_permissions(context: ReportContext) -> frozenset[object]:
@@ -71,6 +63,10 @@ def _denied_permissions(context: ReportContext) -> frozenset[object]:
     return frozenset(each.permission for each in decisions if not each.effect.startswith("allowed"))
 
 
-def _runs(usages: Sequence[Usage]) -> Iterator[str]:
-    for usage in usages:
-        yield from usage.runs
+def _names_in_narrowings(context: ReportContext) -> list[str]:
+    """The resources in narrowed statements that only unreviewed runs used."""
+    found: dict[str, None] = {}
+    for change in context.changes(ChangeKind.NARROW):
+        for resources in change_marks(change, context.evidence).values():
+            found.update(dict.fromkeys(resources))
+    return list(found)

@@ -1,28 +1,32 @@
-"""Decides what the first line of a result says: safe to merge or not, or why nothing changes.
-
-It also reports the paths on which an attacker becomes administrator, for the first screen and for
-JSON.
-"""
+"""Says the verdict: the instruction of a result with its one reason, and the chance in words."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-
-from msgspec import to_builtins
+from collections.abc import Callable, Iterator, Mapping
 
 from leastpriv.models import ChangeKind
-from leastpriv.proposal.escalation_paths import (
-    EscalationPath,
-    Strength,
-    is_administrator,
-    passed_role_use,
+from leastpriv.permissions.catalog import removal_rank
+from leastpriv.proposal.chance import (
+    QUIET_RUNS,
+    Chance,
+    DenialCause,
+    ExpectedDenial,
+    RunKind,
+    Word,
 )
-from leastpriv.proposal.models import Change
+from leastpriv.proposal.ledger import GrantState, NotEvaluated
+from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.self_widening import DENIAL_BUDGET
+from leastpriv.proposal.verdict import (
+    Instruction,
+    Rule,
+    added_by_hand,
+    new_deletions,
+    users_not_covered,
+)
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, json_text, plain, prose
+from leastpriv.report.escape import code, name, path_name, prose
+from leastpriv.report.evidence_limits import was_denied
 from leastpriv.report.phrases import (
     codes,
     evidence_span,
@@ -32,345 +36,410 @@ from leastpriv.report.phrases import (
     links_of_runs,
     plural,
 )
-from leastpriv.report.tables import conditions_value
 
 MOST_SHOWN = 5
 """Names in one line; a first screen has no longer list."""
-_HIGH_CHANCE = 0.2
-_LOW_CHANCE = 0.05
-_OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
-"""Guards that name what the evidence lacks of days, runs and regions."""
-_MOST_LINES = 5
-_MOST_OTHERS = 2
-_MOST_UNDECIDED = 3
-_ANY = re.compile(r"\{([^}]*)\}")
+HEADINGS: Mapping[Instruction, str] = {
+    Instruction.MERGE: "Merge",
+    Instruction.REHEARSE: "Rehearse first, then merge",
+    Instruction.SECURITY_REVIEW: "Security review, then merge",
+    Instruction.DO_NOT_MERGE: "Do not merge",
+    Instruction.NONE: "Nothing to merge",
+}
+ALERTS: Mapping[Instruction, str] = {
+    Instruction.MERGE: "TIP",
+    Instruction.REHEARSE: "WARNING",
+    Instruction.SECURITY_REVIEW: "IMPORTANT",
+    Instruction.DO_NOT_MERGE: "CAUTION",
+    Instruction.NONE: "NOTE",
+}
+_WORDS: Mapping[Word, str] = {
+    Word.SELDOM: "Seldom denied",
+    Word.MAY_BE: "May be denied",
+    Word.LIKELY: "Likely denied",
+}
+_KINDS: Mapping[RunKind, str] = {
+    RunKind.NEW_COPY: "made a new copy",
+    RunKind.TAKEDOWN: "took resources down",
+    RunKind.ROLLBACK: "rolled back",
+    RunKind.NEW_FEATURE: "created a new type of resource",
+}
+NOT_EVALUATED: Mapping[NotEvaluated, str] = {
+    NotEvaluated.DENIED_BY_AWS: "AWS denied it",
+    NotEvaluated.UNKNOWN_OUTCOME: "its outcome is unknown",
+    NotEvaluated.UNKNOWN_ACTIONS: "no table has its actions",
+    NotEvaluated.UNKNOWN_CONDITION: "a condition that no record shows decides",
+}
+_CAUSES: Mapping[DenialCause, str] = {
+    DenialCause.NOT_RECORDED: "no data event shows its use",
+    DenialCause.STATE: "if Terraform's state is in S3, which no record shows",
+    DenialCause.NEVER_WRITTEN: "called, and never written",
+}
 
 
-def verdict(context: ReportContext) -> str:
-    """Returns the first line of a result: the answer to "Safe to merge?" with its reason, or why
-    nothing changes.
-    """
-    proposal, evidence = context.proposal, context.evidence
-    declined = any(held.guard_result.guard == "declined" for held in proposal.held_back_additions)
-    if proposal.committed is None and declined:
-        return f"**The first draft was declined** for {code(context.role)}, so there is none."
-    if evidence.counts.calls and not context.proof.replay.recorded and not proposal.changes:
-        return _probe_verdict(context) or (
-            f"**No change is proposed.** No call of {code(context.role)} succeeded in"
-            f" {evidence_span(evidence)}, so the policy remains as it is."
-        )
-    if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
-        if not context.records:
-            return (
-                "**No evidence.** No CloudTrail record was read: `trails` names where the records"
-                " are."
-            )
-        return (
-            f"**No call of {code(context.principal)}** is among the {context.records:,} records"
-            " that were read. Check the ARN and the trail."
-        )
-    if not proposal.changes:
-        draft = proposal.committed is None
-        what = (
-            "No permission that can be written was used"
-            if draft
-            else "The policy has what the role used"
-        )
-        denied = sum(each.count for each in context.proof.replay.denied)
-        if denied and not draft:
-            calls = f"{plural(denied, 'recorded call')} in {evidence_span(evidence)}"
-            return (
-                f"**Nothing to change.** The policy lacks what {calls} used, and nothing can be"
-                " added for that."
-            )
-        what = f"{what} in {evidence_span(evidence)}"
-        # Why the evidence proves no removal yet, with the remedy.
-        results = Counter(held.guard_result for held in proposal.held_back)
-        result = next(
-            (each for each, _ in results.most_common() if each.guard in _OF_TIME_AND_PLACE), None
-        )
-        if result and (row := guard_row(result.guard)):
-            lacking = f"{prose(result.reason.partition(': ')[0])}. Remedy: {row['remedy']}"
-            return f"**Nothing is changed yet.** {what}; the rest is kept, because {lacking}."
-        return f"**Nothing to {'draft' if draft else 'change'}.** {what}."
-    answer, why = _answer(context)
-    return f"**Safe to merge? {answer}.** {why}"
+def heading(context: ReportContext) -> str:
+    """Returns the instruction in words, or what heads a result without one."""
+    verdict = context.verdict
+    if verdict.instruction is Instruction.NONE:
+        return _HEADINGS_OF_RULES.get(verdict.rule, "Nothing to change")
+    return HEADINGS[verdict.instruction]
 
 
-_ACTIONS_OF_A_PROBE = 20
-"""Different denied actions, without any success, that look like a probe and not like a deploy."""
+_HEADINGS_OF_RULES: Mapping[Rule, str] = {
+    Rule.DRAFT_DECLINED: "The first draft was declined",
+    Rule.PROBE: "No change is proposed, and this may be an attack",
+    Rule.ADD_BY_HAND: "Add by hand",
+    Rule.NO_RECORDS: "No evidence",
+    Rule.NO_CALLS: "No evidence",
+    Rule.NO_SUCCESS: "No change is proposed",
+    Rule.LACKS_EVIDENCE: "Nothing is changed yet",
+}
 
 
-def _probe_verdict(context: ReportContext) -> str:
-    """The verdict where sessions of many denials made the calls and none succeeded; else empty."""
-    held = (
-        each
-        for each in context.proposal.held_back_additions
-        if each.guard_result.guard == DENIAL_BUDGET
-    )
-    usages = [usage for each in held for usage in each.usages]
-    if len({usage.need.permission.action for usage in usages}) < _ACTIONS_OF_A_PROBE:
-        return ""
-    runs = links_of_runs(usages, context.evidence, context.run_url)
-    return (
-        f"**No change is proposed, and this may be an attack.** No call of {code(context.role)}"
-        f" succeeded, and {context.evidence.counts.denied:,} were denied. That looks like a probe"
-        f" with stolen credentials: find out who started {runs}, last seen on {last_day(usages)}."
-    )
+def alert_kind(context: ReportContext) -> str:
+    """Returns the kind of GitHub's alert that shows the instruction."""
+    return "CAUTION" if context.verdict.rule is Rule.PROBE else ALERTS[context.verdict.instruction]
 
 
 def short_verdict(context: ReportContext) -> str:
-    """Returns the verdict in a few words, for a table: the answer to "Safe to merge?", or why there
-    is none.
-    """
-    if context.proposal.changes:
-        return _answer(context)[0]
-    if not context.evidence.counts.calls:
-        return "No calls"
-    return "Nothing to change" if context.proof.replay.recorded else "Not enough evidence"
+    """Returns the instruction in a few words, for a table."""
+    return heading(context)
 
 
-def _answer(context: ReportContext) -> tuple[str, str]:
-    proof, role = context.proof, code(context.role)
-    if any(each.disagreements for each in context.check_results):
-        return "No", "AWS contradicts the proof of this proposal: see below."
-    if proof.new_access or not proof.fits:
-        what = (
-            "It grants more than the listed additions"
-            if proof.new_access
-            else "It is larger than IAM accepts"
+def reason(context: ReportContext) -> str:
+    """Returns the one reason of the instruction, with figures, in Markdown."""
+    return _REASONS[context.verdict.rule](context)
+
+
+def calls_remain(context: ReportContext) -> str:
+    """Returns how many recorded calls remain allowed, and how many were not evaluated."""
+    calls = context.ledger.calls
+    where = f" ({evidence_span(context.evidence)})"
+    if calls.allowed == calls.succeeded:
+        sentence = f"All {plural(calls.allowed, 'successful call')}{where} remain allowed"
+    else:
+        sentence = (
+            f"{calls.allowed:,} of {plural(calls.succeeded, 'successful call')}{where} remain"
+            " allowed"
         )
-        return "No", f"{what}: see *Proof*."
-    if proof.newly_denied:
-        return (
-            "No",
-            (
-                "It would deny recorded calls that the policy allows:"
-                f" {codes(proof.newly_denied, MOST_SHOWN)}."
-            ),
-        )
+    if calls.denied:
+        sentence += f", {calls.denied_calls:,} would be denied"
+    others = {
+        why: count
+        for why, count in calls.not_evaluated.items()
+        if why is not NotEvaluated.DENIED_BY_AWS
+    }
+    if others:
+        parts = [f"{count:,}, because {NOT_EVALUATED[why]}" for why, count in others.items()]
+        sentence += f"; not evaluated: {'; '.join(parts)}"
+    return f"{sentence}."
+
+
+def _draft_declined(context: ReportContext) -> str:
+    return f"A person declined the first draft for {code(context.role)}, so there is none."
+
+
+def _probe(context: ReportContext) -> str:
+    held = context.proposal.held_back_as(DENIAL_BUDGET)
+    usages = [usage for each in held for usage in each.usages]
+    runs = links_of_runs(usages, context.evidence, context.run_url)
+    return (
+        f"No call of {code(context.role)} succeeded, and {context.ledger.calls.refused:,} were"
+        f" denied. That looks like a probe with stolen credentials: find out who started {runs},"
+        f" last seen on {last_day(usages)}."
+    )
+
+
+def _add_by_hand(context: ReportContext) -> str:
+    by_hand = added_by_hand(context.proposal)
+    actions = dict.fromkeys(held.action for held in by_hand)
+    reasons = dict.fromkeys(held.guard_result.reason for held in by_hand)
+    who = "AWS denied" if all(map(was_denied, by_hand)) else "The role needs"
+    return (
+        f"{who} {codes(actions, MOST_SHOWN)}, and {code(context.policy_file)} does not take the"
+        f" statement ({prose('; '.join(reasons))}): add the one below."
+    )
+
+
+def _no_records(context: ReportContext) -> str:
+    return (
+        "No CloudTrail record was read: `trails` names where the records are."
+        if not context.missing_calls
+        else prose(context.missing_calls)
+    )
+
+
+def _no_calls(context: ReportContext) -> str:
+    return (
+        f"No call of {code(context.principal)} is among the {context.records:,} records that were"
+        " read. Check the ARN and the trail."
+    )
+
+
+def _no_success(context: ReportContext) -> str:
+    return (
+        f"No call of {code(context.role)} succeeded in {evidence_span(context.evidence)}, so the"
+        " policy remains as it is."
+    )
+
+
+def _lacks_permissions(context: ReportContext) -> str:
+    calls = plural(context.ledger.calls.denied_calls, "recorded call")
+    return (
+        f"The policy lacks what {calls} in {evidence_span(context.evidence)} used, and nothing can"
+        " be added for that."
+    )
+
+
+def _lacks_evidence(context: ReportContext) -> str:
+    result = context.verdict.facts.waits_for
+    row = guard_row(result.guard) if result else None
+    if result is None or row is None:
+        return _unchanged(context)
+    lacking = f"{prose(result.reason.partition(': ')[0])}. Remedy: {row['remedy']}"
+    return f"{_needs_what_it_has(context)}; the rest is kept, because {lacking}."
+
+
+def _needs_what_it_has(context: ReportContext) -> str:
+    if context.proposal.committed is None:
+        return f"No permission that can be written was used in {evidence_span(context.evidence)}"
+    return f"The policy has what the role used in {evidence_span(context.evidence)}"
+
+
+def _unchanged(context: ReportContext) -> str:
+    return f"{_needs_what_it_has(context)}."
+
+
+def _contradicted(_: ReportContext) -> str:
+    return "AWS contradicts the proof of this proposal: see *Evidence and replay*."
+
+
+def _unlisted_access(context: ReportContext) -> str:
+    return (
+        f"It grants more than the listed additions: {codes(context.proof.new_access, MOST_SHOWN)}."
+    )
+
+
+def _too_large(_: ReportContext) -> str:
+    return "It is larger than IAM accepts: see *Evidence and replay*."
+
+
+def _newly_denied(context: ReportContext) -> str:
+    return (
+        "It would deny recorded calls that the policy allows:"
+        f" {codes(context.proof.newly_denied, MOST_SHOWN)}."
+    )
+
+
+def _draft_denies(context: ReportContext) -> str:
+    calls = context.ledger.calls
+    events = dict.fromkeys(group.event for group in calls.denied)
+    return (
+        f"{calls.denied_calls:,} of {plural(calls.succeeded, 'recorded call')} would be denied"
+        f" ({codes(events, MOST_SHOWN)}): their permissions are never written. Add them by hand if"
+        " the deployment needs them."
+    )
+
+
+def _sensitive_addition(context: ReportContext) -> str:
     careful = {
         change.action: change.security
         for change in context.changes(ChangeKind.ADD)
         if change.security
     }
-    if careful:
-        [(first, why), *others] = careful.items()
-        several = f"power over permissions, keys or code: {codes(careful, 3)}"
-        power = several if others else f"{code(first)}, which {why}"
-        draft = " Merging changes nothing in the account until you attach the policy."
-        return (
-            "After a security review",
-            f"It adds {power}.{draft if context.proposal.committed is None else ''}",
-        )
+    first, why = next(iter(careful.items()))
+    power = f"{code(first)}, which {why}"
+    if len(careful) > 1:
+        power = f"power over permissions, keys or code: {codes(careful, 3)}"
+    sentence = f"It adds {power}."
     if context.proposal.committed is None:
-        return (
-            "Yes",
-            (
-                f"The new file changes nothing until you attach it to {role} and detach the wide"
-                " policy."
-            ),
-        )
-    removing = [*context.changes(ChangeKind.NARROW), *context.changes(ChangeKind.REMOVE)]
-    if not removing:
-        return "Yes", "It only adds permissions: review these."
-    which = " that the policy allows" if proof.replay.denied else ""
-    remains = (
-        f"Every recorded call of {role} in {evidence_span(context.evidence)}{which} remains allowed"
-    )
-    if proof.chance > _HIGH_CHANCE:
-        return (
-            "Not yet",
-            "Later runs often needed new actions: rehearse it first, or wait for more runs.",
-        )
-    unproven = sum(len(change.unproven or {}) for change in removing)
-    is_wide = any(change.action.startswith(("*", "NotAction")) for change in removing)
-    if unproven or (is_wide and not context.evidence.coverage.data):
-        unseen = (
-            plural(unproven, "removed action") if unproven else "services are removed whose use"
-        )
-        return (
-            "Probably",
-            f"{remains}, but {unseen} may leave no record: rehearse the change first.",
-        )
-    return "Probably" if proof.chance > _LOW_CHANCE else "Yes", f"{remains}."
+        sentence += " Merging changes nothing in the account until you attach the policy."
+    return sentence
 
 
-def use_of_passed_role(context: ReportContext, change: Change) -> str:
-    """The sentence on what an added permission to pass a role gives together with what the policy
-    grants, or empty.
-    """
-    use = passed_role_use(change, context.proposal.documents)
-    if use is None:
-        return ""
-    where = "every resource" if "*" in use.resources else codes(use.resources, 2)
-    role = f"the role {use.known}" if use.known else "what the role may do is not known"
+def _unreviewed(context: ReportContext) -> str:
+    actions = sorted(context.ledger.unreviewed, key=removal_rank)
     return (
-        f" Together with {code(use.action)}, which the policy grants on {where}, a run can use the"
-        f" permissions of the role by {use.how}; {role}."
+        f"Only runs of unreviewed code used {codes(actions, MOST_SHOWN)}, which the policy keeps."
+        " Remove what no reviewed run needs."
     )
 
 
-def escalation_section(context: ReportContext) -> Iterator[str]:
-    """Lists the paths to administrator if `escalation_line` does not name all of them, and the
-    closed ones.
-    """
-    leading = context.escalation.leading
-    if len(leading) > 1:
-        lines = [f"- {_path_line(path)}" for path in leading[:_MOST_LINES]]
-        if len(leading) > _MOST_LINES:
-            lines.append(
-                f"- and by {plural(len(leading) - _MOST_LINES, 'further path')}, in"
-                " `proposal.json`."
-            )
-        yield "\n".join([escalation_verdict(context.escalation.after), "", *lines])
-    ended = [path for path in context.escalation.closed if path.leads_to_administrator]
-    if ended:
-        names = codes(dict.fromkeys(action for path in ended for action in path.actions[:1]), 6)
-        yield f"The proposal closes {plural(len(ended), 'path')} to administrator, by {names}."
-
-
-def escalation_line(context: ReportContext) -> str:
-    """The line of the first screen on the most direct path to administrator; empty without one."""
-    leading = context.escalation.leading
-    if not leading:
-        names = context.escalation.undecided_by
-        if not names:
-            return ""
-        decide = "decides" if len(names) == 1 else "decide"
-        return (
-            f"**Escalation cannot be ruled out:** only the rendered file shows what"
-            f" {codes(names, _MOST_UNDECIDED)} {decide}."
-        )
-    what = "Administrator in effect" if is_administrator(context.escalation.after) else "Escalation"
-    more = f"; and {plural(len(leading) - 1, 'further path')}" if len(leading) > 1 else ""
+def _new_deletion(context: ReportContext) -> str:
+    actions = new_deletions(context.changes(ChangeKind.ADD))
     return (
-        f"**{what}:** an attacker in one run can gain more permissions by"
-        f" {_path_line(leading[0])}{more}."
+        f"It adds {plural(len(actions), 'right', 'rights')} to delete that no run used:"
+        f" {codes(actions, MOST_SHOWN)}."
     )
 
 
-def escalation_title(context: ReportContext) -> str:
-    """The title of the fold: how many paths lead to administrator, how many to named roles and
-    resources.
-    """
-    every, leading = len(context.escalation.after), len(context.escalation.leading)
-    others = f"{every - leading:,} to named roles and resources"
-    ways = (
-        f"{plural(leading, 'path')} to administrator, {others}"
-        if every
-        else "no path to more permissions"
+def _denial_expected(context: ReportContext) -> str:
+    actions = sorted(
+        {action for each in context.chance.expected for action in each.actions}, key=removal_rank
     )
-    return f"Escalation: {ways}"
+    return (
+        f"A run will be denied {codes(actions, MOST_SHOWN)}, whose use no record shows: record data"
+        " events, or add what the deployment needs."
+    )
 
 
-def reach_section(context: ReportContext) -> Iterator[str]:
-    """Lists the paths that lead to named roles and resources, or that are open under a condition
-    only.
-    """
-    leading = context.escalation.leading
-    others = [path for path in context.escalation.after if path not in leading]
-    if others:
-        lines = [f"- {_path_line(path)}" for path in others[:_MOST_OTHERS]]
-        if len(others) > _MOST_OTHERS:
-            lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}")
-        yield "\n".join(["Paths to named roles and resources:", "", *lines])
+def _users_not_covered(context: ReportContext) -> str:
+    users = users_not_covered(context.evidence)
+    return (
+        f"{plural(len(users), 'other role or user', 'other roles and users')} may use the same"
+        f" policy, and their calls were not read: {codes(users, 2)}."
+    )
 
 
-def boundary_section(context: ReportContext) -> Iterator[str]:
-    """Offers a permissions boundary for the roles that the role creates, and the condition that
-    demands it.
-    """
-    boundary = context.boundary
-    if boundary is None:
+def _removed_unrecorded(context: ReportContext) -> str:
+    ledger = context.ledger
+    grants = ledger.grants_of(GrantState.REMOVED_UNRECORDED)
+    unseen = sum(1 for grant in grants if grant.guard == UNSEEN_SERVICE)
+    in_use = len(grants) - unseen
+    removed = plural(ledger.removed, "removed action")
+    calls = calls_remain(context)
+    if not in_use:
+        return (
+            f"{unseen:,} of the {removed} leave no CloudTrail record; they belong to services"
+            f" without any call. {calls}"
+        )
+    leave = "leaves" if in_use == 1 else "leave"
+    sentence = (
+        f"{in_use:,} of the {removed} {leave} no CloudTrail record, so no record can show whether"
+        f" {'it was' if in_use == 1 else 'they were'} used"
+    )
+    if unseen:
+        sentence += f"; {unseen:,} more belong to services without any call"
+    return f"{sentence}. {calls}"
+
+
+def _never_ran(context: ReportContext) -> str:
+    sources = codes(context.evidence.aws_findings.declared.sources, 3)
+    return f"It is made from {sources}, and no run has shown what else is needed."
+
+
+def _often_denied(context: ReportContext) -> str:
+    counts = _counts(context.chance)
+    return f"{counts[0].upper()}{counts[1:]}. {calls_remain(context)}"
+
+
+def _few_quiet_runs(context: ReportContext) -> str:
+    chance = context.chance
+    return (
+        f"It is a first draft, and {plural(chance.quiet, 'run')} in a row would not have been"
+        f" denied by it; {QUIET_RUNS} show that it is safe to detach the wide policy."
+        f" {calls_remain(context)}"
+    )
+
+
+def _only_adds(_: ReportContext) -> str:
+    return "It only adds permissions: review these."
+
+
+def _all_recorded(context: ReportContext) -> str:
+    removed = context.ledger.removed
+    if not removed:
+        return calls_remain(context)
+    which = "the removed action" if removed == 1 else f"each of the {removed:,} removed actions"
+    return f"A use of {which} would have been recorded. {calls_remain(context)}"
+
+
+_REASONS: Mapping[Rule, Callable[[ReportContext], str]] = {
+    Rule.DRAFT_DECLINED: _draft_declined,
+    Rule.PROBE: _probe,
+    Rule.ADD_BY_HAND: _add_by_hand,
+    Rule.NO_RECORDS: _no_records,
+    Rule.NO_CALLS: _no_calls,
+    Rule.NO_SUCCESS: _no_success,
+    Rule.LACKS_PERMISSIONS: _lacks_permissions,
+    Rule.LACKS_EVIDENCE: _lacks_evidence,
+    Rule.UNCHANGED: _unchanged,
+    Rule.CONTRADICTED: _contradicted,
+    Rule.UNLISTED_ACCESS: _unlisted_access,
+    Rule.TOO_LARGE: _too_large,
+    Rule.NEWLY_DENIED: _newly_denied,
+    Rule.DRAFT_DENIES: _draft_denies,
+    Rule.SENSITIVE_ADDITION: _sensitive_addition,
+    Rule.SENSITIVE_UNREVIEWED: _unreviewed,
+    Rule.NEW_DELETION: _new_deletion,
+    Rule.DENIAL_EXPECTED: _denial_expected,
+    Rule.UNREVIEWED_USE: _unreviewed,
+    Rule.USERS_NOT_COVERED: _users_not_covered,
+    Rule.REMOVED_UNRECORDED: _removed_unrecorded,
+    Rule.NEVER_RAN: _never_ran,
+    Rule.OFTEN_DENIED: _often_denied,
+    Rule.FEW_QUIET_RUNS: _few_quiet_runs,
+    Rule.ONLY_ADDS: _only_adds,
+    Rule.ALL_RECORDED: _all_recorded,
+}
+
+
+def chance_sentences(context: ReportContext) -> Iterator[str]:
+    """Yields the chance of a denial in a word and counts, and what is known to be denied."""
+    facts, chance = context.verdict.facts, context.chance
+    if not facts.has_changes or not facts.calls or not (facts.is_draft or facts.removed):
         return
-    where = codes(name for name, _ in boundary.statements)
-    condition = json_text({"Condition": conditions_value([boundary.condition])})
-    path = code(boundary.path)
-    draft = (
-        f"{path} exists: "
-        if boundary.path
-        else "The input `boundary-file` drafts one: deploy it, then "
-    )
-    if boundary.content:
-        draft = (
-            f"This proposal drafts one as {path}: change it to what these roles need, deploy it,"
-            " then "
-        )
-    yield (
-        f"**A permissions boundary** limits the roles that this role creates. {draft}add it to the"
-        f" templates of these roles, and this condition to {where}: {code(condition, 600)}"
-    )
+    sentence = f"**{_WORDS[chance.word]}:** {_counts(chance)}."
+    missing = [_KINDS[kind] for kind in chance.not_shown]
+    if missing:
+        often = "will likely be denied" if facts.is_draft else "may be denied"
+        sentence += f" No run so far {joined(missing, 'or')}: such a run {often}."
+    if chance.days:
+        sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
+    yield sentence
+    if chance.expected:
+        yield f"**Will be denied:** {'; '.join(map(_expected, chance.expected))}."
 
 
-def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
-    """The sentence before the list of paths; empty without a path to administrator."""
-    if is_administrator(paths):
-        return (
-            "**Administrator in effect.** An attacker who controls one run becomes administrator of"
-            " the account by:"
-        )
-    if any(path.leads_to_administrator for path in paths):
-        where = "where the account has a role, user or resource with such permissions"
-        return f"**Still lets an attacker become administrator**, {where}, by:"
-    wide = "**Still lets an attacker act as a role with wide permissions** by:"
-    return wide if any(path.known for path in paths) else ""
+def _counts(chance: Chance) -> str:
+    """Returns the counts behind the word, without a full stop."""
+    if not chance.later:
+        return "one run shows nothing about the next"
+    count = f"{chance.later_denied:,}" if chance.later_denied else "none"
+    later = plural(chance.later, "later run")
+    sentence = f"the policy of earlier runs would have denied {count} of {later}"
+    if chance.later_denied and chance.quiet == 1:
+        sentence += ", not the last one"
+    elif chance.later_denied and chance.quiet:
+        sentence += f", none of the last {chance.quiet:,}"
+    elif chance.later_denied:
+        sentence += ", the last one too"
+    if chance.left_out_denied:
+        sentence += f"; that of all other runs {chance.left_out_denied:,} of {chance.left_out:,}"
+    return sentence
 
 
-def path_sentence(path: EscalationPath) -> str:
-    """One path in plain text, for a log or an annotation."""
-    target = joined([*path.targets[:3], *(["others"] if len(path.targets) > 3 else [])])
-    how = _ANY.sub(lambda found: target or found[1], path.how)
-    return plain(
-        f"{how} ({', '.join(path.actions)}){_only_if([each.key for each in path.conditions])}", 600
-    )
+def _expected(each: ExpectedDenial) -> str:
+    on = f" on {codes(each.resources, 2)}" if each.resources else ""
+    return f"{codes(each.actions, MOST_SHOWN)}{on} ({_CAUSES[each.cause]})"
 
 
-def escalation_value(context: ReportContext) -> dict[str, object]:
-    """The open paths before and after the proposal for machines."""
-    escalation = context.escalation
-    return {
-        "administrator_before": is_administrator(escalation.before),
-        "administrator_after": is_administrator(escalation.after),
-        "before": [_path_value(path) for path in escalation.before],
-        "after": [_path_value(path) for path in escalation.after],
-        "closed": [path.id for path in escalation.closed],
-        "undecided_by": list(escalation.undecided_by),
-        "boundary": (
-            {
-                "file": context.boundary.path or None,
-                "drafted": bool(context.boundary.content),
-                "condition": conditions_value([context.boundary.condition]),
-                "statements": {
-                    name: list(actions) for name, actions in context.boundary.statements
-                },
-            }
-            if context.boundary
-            else None
-        ),
-    }
+def title(context: ReportContext) -> str:
+    """Returns the title of a result by its effect: fixed words, figures and the role's name."""
+    role = name(context.principal.rpartition("/")[2])
+    if context.shown_account:
+        role += f", {context.shown_account}"
+    facts, ledger = context.verdict.facts, context.ledger
+    by_hand = f"needs {plural(facts.by_hand, 'permission')} that you must add in {_file(context)}"
+    if context.verdict.rule in (Rule.NO_RECORDS, Rule.NO_CALLS):
+        why = "no record was read" if not context.records else "no call of it was read"
+        return f"No evidence of {role}: {why}"
+    if not facts.has_changes:
+        return f"iam({role}): {by_hand if facts.by_hand else 'nothing to change'}"
+    if facts.is_draft:
+        added = {change.action for change in context.changes(ChangeKind.ADD)}
+        return f"iam({role}): first draft with {plural(len(added), 'action')}"
+    before = ledger.count(*GrantState)
+    parts = [f"{before:,} -> {before - ledger.removed:,} actions"] if ledger.removed else []
+    if ledger.narrowed:
+        parts.append(f"{ledger.narrowed:,} narrowed")
+    if facts.added:
+        parts.append(f"{facts.added:,} added")
+    if facts.by_hand:
+        parts.append(by_hand)
+    return f"iam({role}): {', '.join(parts) or plural(len(context.proposal.changes), 'change')}"
 
 
-def _path_line(path: EscalationPath) -> str:
-    target = codes(path.targets, 3)
-    how = _ANY.sub(lambda found: target or found[1], path.how)
-    known = f", which {path.known}" if path.known else ""
-    secrets = ", among which credentials may be" if path.strength is Strength.SECRETS else ""
-    return (
-        f"{how}{known}{secrets}"
-        f" ({codes(path.actions)}){_only_if([code(each.key) for each in path.conditions])}"
-    )
-
-
-def _only_if(keys: Sequence[str]) -> str:
-    return f", only under its conditions on {joined(keys[:3])}" if keys else ""
-
-
-def _path_value(path: EscalationPath) -> dict[str, object]:
-    conditions = conditions_value(path.conditions)
-    return {
-        **to_builtins(path),
-        "how": path_sentence(path),
-        "conditions": conditions,
-        "known": path.known or None,
-    }
+def _file(context: ReportContext) -> str:
+    """Returns the path of the policy file as a title has it."""
+    return path_name(context.policy_path)

@@ -189,3 +189,26 @@ NEW = {
     "event": "sqs:TagQueue",
     "parameters": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"},
 }
+
+
+def test_templates_alone_are_compared_with_the_whole_policy(tmp_path: Path) -> None:
+    """No trail is read: exit code 3 with the missing permissions in the summary."""
+    job = Job(tmp_path)
+    table = {"Carts": {"Type": "AWS::DynamoDB::Table", "Properties": {"TableName": "carts"}}}
+    (job.workspace / "t.json").write_text(json.dumps({"Resources": table}))
+    step = job.step(mode="check", trails="", templates="shop=t.json", aws_regions="eu-west-1")
+    assert step.code == 3, step.log
+    assert "| `dynamodb:CreateTable`" in step.summary
+    assert "lacks permissions" in step.log
+    job.commit(
+        {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    )
+    step = job.step(mode="check", trails="", templates="shop=t.json", aws_regions="eu-west-1")
+    assert step.code == 0, step.log
+
+
+def test_a_file_with_parameters_outside_is_refused(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    step = job.step(mode="check", trails="", templates="shop=t.json?../p.json")
+    assert step.code == 2
+    assert "leads out of the repository" in step.log

@@ -194,7 +194,7 @@ class TestShell:
             "propose", "--role-arn", ROLE, "--policy-file", str(policy), "--job-logs", str(log)
         )
         assert done.code == 0, done.err
-        assert done.out.startswith("# Least privilege for ci-deploy: add 1\n")
+        assert done.out.startswith("# iam(ci-deploy): 1 added\n")
         assert f"by the text of the job log `{log}:1`" in done.out
 
     def test_a_log_from_a_pipe_is_read(self, tmp_path: Path) -> None:

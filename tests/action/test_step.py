@@ -265,8 +265,7 @@ class TestReport:
     ) -> None:
         summary = report[1].summary
         assert summary.startswith(
-            "## Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge?"
-            " Probably.**"
+            "## iam(ci-deploy): 55 -> 26 actions, 1 added\n\n> [!WARNING]\n> **Rehearse first"
         )
         assert "[17650000005](https://github.com/octo-org/shop/actions/runs/17650000005)" in summary
         assert summary.endswith("-->\n")
@@ -298,7 +297,7 @@ class TestReport:
             assert step.outputs["has-changes"] == "false"
             assert (step.outputs["added-actions"], step.outputs["removed-actions"]) == ("[]", "[]")
             assert step.summary.startswith(
-                "## Least privilege for ci-deploy: nothing to change\n\n**Nothing to change.**"
+                "## iam(ci-deploy): nothing to change\n\n> [!NOTE]\n> **Nothing to change.**"
             )
             assert step.annotations("notice") == step.annotations("warning") == []
 
@@ -314,9 +313,7 @@ class TestReport:
     ) -> None:
         step = job.step(mode="check")
         assert step.code == 3
-        table = step.summary[
-            step.summary.index("### Drift") : step.summary.index("**Safe to merge?")
-        ]
+        table = step.summary[step.summary.index("### Drift") : step.summary.index("> [!WARNING]")]
         assert step.summary.replace(table, "") == report[1].summary
         assert {**step.outputs, "proposal-file": ""} == {**report[1].outputs, "proposal-file": ""}
 
@@ -406,7 +403,7 @@ class TestGitHub:
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode() == step.outputs["policy"]
         assert (pull.title, pull.labels) == (
-            "Least privilege for ci-deploy: add 1, narrow 1, remove 2",
+            "iam(ci-deploy): 55 -> 26 actions, 1 added",
             ["leastpriv"],
         )
         assert f"[#{number}]" in step.summary
@@ -482,7 +479,7 @@ class TestGitHub:
         assert f"[Open it yourself]({link})" in step.summary
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert "Not published" in step.summary
-        assert "- **Adds 1:**" in step.summary
+        assert "| **new:** `cloudwatch:PutMetricAlarm` on " in step.summary
 
     @pytest.mark.parametrize("whose", ["fork", "dependabot"])
     def test_a_run_with_a_read_only_token_only_reports(

@@ -250,8 +250,7 @@ class TestPropose:
         done = self.propose(policy, plain_trail)
         assert done.code == 0
         assert done.out.startswith(
-            "# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Safe to merge?"
-            " Probably.**"
+            "# iam(ci-deploy): 55 -> 26 actions, 1 added\n\n> [!WARNING]\n> **Rehearse first"
         )
         assert "Read 13 records in 7 files: 13 calls in 6 runs" in done.err
         assert "Reading" not in done.out
@@ -272,7 +271,8 @@ class TestPropose:
             out / "pull-request.md"
         ).read_text() == f"# {proposal['title']}\n\n{proposal['body']}"
         first, where = done.out.split("\n\nThe whole proposal is in ")
-        assert f"# {proposal['title']}\n\n{proposal['body']}".startswith(first)
+        assert first.startswith(f"# {proposal['title']}\n\n**Rehearse first, then merge.** ")
+        assert proposal["verdict"]["reason"] in first
         assert "<details>" not in first
         assert where.startswith(str(out))
         assert f"Wrote {out}" in done.err
@@ -319,7 +319,7 @@ class TestPropose:
     def test_check_reports_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
         done = self.propose(policy, plain_trail, "--mode", "check")
         assert done.code == DRIFT_EXIT_CODE == 3
-        assert "- **Narrows** `lambda:*`" in done.out
+        assert "| `Functions` `lambda:*` |" in done.out
 
     @pytest.mark.parametrize(
         ("resource", "code"), [("*", DRIFT_EXIT_CODE), ("arn:aws:sqs:eu-west-1:111122223333:x", 0)]

@@ -1025,3 +1025,9 @@ def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:
     found = _plan_of([group])
     assert _on(found, "ec2:RevokeSecurityGroupIngress")
     assert _on(found, "ec2:RevokeSecurityGroupEgress")
+
+
+def test_a_command_that_terraform_runs_is_named_as_not_known() -> None:
+    local = {"address": "null_resource.n", "provisioners": [{"type": "local-exec"}]}
+    found = _plan_of([], {"resources": [local, {"address": "aws_sqs_queue.q"}]})
+    assert found.unknown_types == ("the command of null_resource.n",)

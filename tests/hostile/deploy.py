@@ -37,7 +37,12 @@ RIGHTS = {
 }
 CARRIED = "hunter2-carried-b7c1"
 """Secrets in calls: a password, a key, the value of a parameter."""
-LINKS = r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
+LINKS = (
+    r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+"
+    # A line of the policy file on the base branch; its name is encoded.
+    r"|http://127\.0\.0\.1:\d+/octo-org/shop/blob/main/[A-Za-z0-9._/%-]+#L\d+"
+    r"|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
+)
 HTML = (
     r"<details><summary>[A-Za-z0-9,.:_ -]+</summary>|</details>|"
     r"<!-- leastpriv(?::[a-z]+)?(?: v=1(?: [a-z]+=[0-9a-f.,]+)*(?: [0-9a-f]{12})*)? -->"

@@ -146,6 +146,35 @@ def test_every_action_that_aws_calls_permissions_management_is_sensitive() -> No
     assert [name for name in levelled if not sensitivity(name)] == []
 
 
+def test_the_reason_is_that_of_the_most_specific_row() -> None:
+    """The first row that matches counts: that of one action stands before `iam:*`."""
+    assert sensitivity("iam:PassRole").startswith("lets a service act as the role")
+
+
+def test_every_action_that_writes_the_policy_of_a_resource_is_sensitive() -> None:
+    """AWS gives some of them the access level Write, as `vpc-lattice:PutResourcePolicy`."""
+    every = [name for service in catalog.services() for name in catalog.actions(service)]
+    named = [name for name in every if re.search(r":(Put|Create|Update)\w*ResourcePolicy", name)]
+    assert len(named) > 40
+    assert [name for name in named if not sensitivity(name)] == []
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "vpc-lattice:PutResourcePolicy",
+        "cloudformation:UpdateStackSet",
+        "batch:SubmitJob",
+        "ecs:RunTask",
+        "sns:Subscribe",
+        "logs:PutSubscriptionFilter",
+        "ebs:GetSnapshotBlock",
+    ],
+)
+def test_code_of_another_role_and_copies_of_data_are_sensitive(action: str) -> None:
+    assert sensitivity(action)
+
+
 @pytest.mark.parametrize("facts", ["sensitive", "forbidden"])
 def test_every_pattern_matches_an_action_of_the_catalogue_and_every_row_has_a_reason_and_a_source(
     facts: str,

@@ -210,7 +210,7 @@ class TestTellingApart:
             )
         )
         assert [each["title"].partition(":")[0] for each in targets()] == [
-            f"Least privilege for ci-deploy ({account})" for account in (HOME, OTHER)
+            f"iam(ci-deploy, {account})" for account in (HOME, OTHER)
         ]
         assert len({each["folder"] for each in targets()}) == 2
         assert f"| `{HOME}:role/ci-deploy` |" in done.out
@@ -218,7 +218,7 @@ class TestTellingApart:
 
     def test_a_run_of_one_account_names_no_account(self) -> None:
         done = proposed(config(entries(HOME), follow=False))
-        assert targets()[0]["title"].startswith("Least privilege for ci-deploy:")
+        assert targets()[0]["title"].startswith("iam(ci-deploy):")
         assert "| `role/ci-deploy` |" in done.out
 
 

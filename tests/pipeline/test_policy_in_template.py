@@ -91,7 +91,7 @@ def propose(name: str, *more: str) -> CommandResult:
 def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:
     done = propose(f"template.yaml#{POINTER}", "--output-dir", "out")
     assert done.code == 0, done.err
-    assert done.out.startswith("# Least privilege for ci-deploy: add 1, remove 2\n")
+    assert done.out.startswith("# iam(ci-deploy): ")
     assert (folder / "out/template.yaml").read_text() == PROPOSED
     assert (folder / "template.yaml").read_text() == TEMPLATE
 
@@ -252,7 +252,12 @@ resource "aws_iam_role_policy" "deploy" {
         else:
             text = (folder / "out/pull-request.md").read_text()
             assert "it is in `main.tf`" in text
-            assert "<summary>Text to copy into" in text
+            assert text.startswith(
+                "# iam(ci-deploy): needs 1 permission that you must add in role.tf"
+            )
+            first = text.partition("<details>")[0]
+            assert "**Add by hand.** AWS denied `cloudwatch:PutMetricAlarm`" in first
+            assert "```hcl\nstatement {" in first
         for path in (folder / "out").iterdir():
             path.unlink()
 

@@ -369,7 +369,7 @@ def test_policies_of_a_role_change_without_an_update_of_its_description(place: P
 @pytest.mark.parametrize(
     ("extra", "answer"),
     [
-        ([], "Safe to merge? Yes.** `ci.json` gains only what `t.json` needs"),
+        ([], "**Merge.** `ci.json` gains only what `t.json` needs"),
         (["dynamodb:Scan"], "that nothing asks for"),
     ],
 )
@@ -443,27 +443,31 @@ DELETION = (
 @pytest.mark.parametrize(
     ("edited", "answer", "words"),
     [
-        (without("DeleteQueue"), "No", "."),
+        (without("DeleteQueue"), "Do not merge", "."),
         (
             policy((["sqs:*"], f"arn:aws:sqs:{PLACE}:others")),
-            "No",
+            "Do not merge",
             f", and leaves `arn:aws:sqs:{PLACE}:others`.",
         ),
-        (deny(), "No", " by a Deny."),
-        (deny(StringEquals={"aws:RequestedRegion": "eu-west-1"}), "No", " by a Deny if `"),
+        (deny(), "Do not merge", " by a Deny."),
+        (
+            deny(StringEquals={"aws:RequestedRegion": "eu-west-1"}),
+            "Do not merge",
+            " by a Deny if `",
+        ),
         (
             deny(NotIpAddress={"aws:SourceIp": "10.0.0.0/8"}),
-            "Not known",
+            "Rehearse first, then merge",
             " by a Deny if `NotIpAddress aws:SourceIp: ",
         ),
         (
             only_if(StringEquals={"aws:RequestedRegion": "us-east-1"}),
-            "No",
+            "Do not merge",
             " unless `StringEquals aws:RequestedRegion",
         ),
         (
             only_if(StringEquals={"aws:ResourceTag/team": "a"}),
-            "Not known",
+            "Rehearse first, then merge",
             " unless `StringEquals aws:ResourceTag",
         ),
     ],
@@ -478,8 +482,7 @@ def test_an_edit_that_takes_away_what_a_template_needs_is_named_with_the_resourc
     assert done.code == 3
     assert f"the template `t.json` still needs `sqs:DeleteQueue` on {DELETION}{words}" in done.out
     assert (
-        f"**Safe to merge? {'No' if more else answer}.** The template `t.json` still needs "
-        in done.out
+        f"**{'Do not merge' if more else answer}.** The template `t.json` still needs " in done.out
     )
     assert "sqs:DeleteQueue" not in missing(done.out)
     assert "the infrastructure does not change" not in done.out
@@ -501,7 +504,7 @@ def test_an_edit_that_takes_away_nothing_that_a_template_needs_is_probably_safe(
     done = reviewed()
     assert done.code == 0, done.out
     assert (
-        "Safe to merge? Probably.** `ci.json` allows less, and `t.json` needs nothing of what it"
+        "Rehearse first, then merge.** `ci.json` allows less, and `t.json` needs nothing of what it"
         " takes" in done.out
     )
 

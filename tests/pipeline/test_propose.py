@@ -273,7 +273,7 @@ def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_n
         for u in result.context.evidence.usages
     }
     assert granted == recorded
-    assert result.context.proof.replay.allowed == result.context.proof.replay.recorded == 12
+    assert result.context.proof.replay.allowed == result.context.proof.replay.succeeded == 12
 
 
 def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
@@ -285,9 +285,11 @@ def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
 
 def test_a_role_without_a_call_is_reported_and_not_praised(folder: Path) -> None:
     result = in_folder(folder, role_arn=ROLE + "-mistyped")
-    assert result.body.startswith("**No call of")
+    assert result.body.startswith("> [!NOTE]\n> **No evidence.** No call of `")
     (folder / "iam/ci.json").unlink()
-    assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith("**No call of")
+    assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith(
+        "> [!NOTE]\n> **No evidence.**"
+    )
 
 
 @pytest.mark.parametrize(

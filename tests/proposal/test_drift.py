@@ -159,7 +159,13 @@ class TestWords:
         long = tuple(f"arn:aws:s3:::{'x' * 200}-{number}" for number in range(3))
         many = [
             DriftFinding(
-                DriftKind.UNUSED, f"s3:Get{n}", long, n, AccessState.YES, AccessState.YES, "no"
+                kind=DriftKind.UNUSED,
+                action=f"s3:Get{n}",
+                resources=long,
+                line=n,
+                file=AccessState.YES,
+                account=AccessState.YES,
+                used="no",
             )
             for n in range(3_000)
         ]
@@ -170,7 +176,13 @@ class TestWords:
     @pytest.mark.parametrize("name", HOSTILE)
     def test_hostile_names_remain_text(self, context: ReportContext, name: str) -> None:
         hostile = DriftFinding(
-            DriftKind.UNUSED, name, (name, name), 3, AccessState.YES, AccessState.UNKNOWN, "no"
+            kind=DriftKind.UNUSED,
+            action=name,
+            resources=(name, name),
+            line=3,
+            file=AccessState.YES,
+            account=AccessState.UNKNOWN,
+            used="no",
         )
         text = findings_table([hostile], context)
         assert read(text).acts() == []

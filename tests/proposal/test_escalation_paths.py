@@ -20,6 +20,7 @@ from leastpriv.proposal.escalation_paths import (
     escalation_paths,
     is_administrator,
     paths_through,
+    undecided_by,
 )
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
@@ -133,3 +134,45 @@ def test_a_change_closes_the_paths_of_its_actions() -> None:
         [policy([allow(["iam:CreateAccessKey", "lambda:UpdateFunctionCode"])])], ROLE
     )
     assert [path.id for path in paths_through(["iam:CreateAccessKey"], paths)] == ["user-keys"]
+
+
+HCL = """data "aws_iam_policy_document" "deploy" {
+  statement {
+    actions   = ACTIONS
+    resources = RESOURCES
+  }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("actions", "resources", "undecided"),
+    [
+        ('concat(["s3:GetObject"], var.wide ? ["s3:PutObject"] : [])', '["*"]', ()),
+        ('concat(["s3:GetObject"], var.more)', '["*"]', ("var.more",)),
+        ('concat(["s3:GetObject"], var.w ? ["iam:PutRolePolicy"] : [])', '["*"]', ("var.w",)),
+        ('["iam:PutRolePolicy"]', "[var.role]", ("var.role",)),
+        ('["iam:PutRolePolicy"]', '["arn:aws:iam::111122223333:role/${var.name}"]', ("var.name",)),
+        ("var.actions", '["*"]', ("var.actions",)),
+        ('[var.w ? "iam:*" : "s3:*"]', '["*"]', ("var.w",)),
+    ],
+)
+def test_what_only_the_rendered_file_knows_is_no_finding(
+    actions: str, resources: str, undecided: tuple[str, ...]
+) -> None:
+    text = HCL.replace("ACTIONS", actions).replace("RESOURCES", resources)
+    document = parse(text.encode(), "main.tf", "data.aws_iam_policy_document.deploy")
+    role = "arn:aws:iam::111122223333:role/deploy"
+    assert not any(path.leads_to_administrator for path in escalation_paths([document], role))
+    assert undecided_by([document], role) == undecided
+
+
+def test_what_the_file_says_is_a_finding_next_to_what_it_does_not_say() -> None:
+    text = HCL.replace("ACTIONS", 'concat(["iam:PutRolePolicy"], var.more)')
+    document = parse(
+        text.replace("RESOURCES", '["*"]').encode(),
+        "main.tf",
+        "data.aws_iam_policy_document.deploy",
+    )
+    role = "arn:aws:iam::111122223333:role/deploy"
+    assert any(path.leads_to_administrator for path in escalation_paths([document], role))

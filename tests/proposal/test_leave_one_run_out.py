@@ -18,6 +18,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.replay import replay_need
+from leastpriv.proposal.chance import chance_of
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.guards import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
@@ -133,10 +134,11 @@ def test_a_run_whose_calls_are_never_written_counts_in_the_chance() -> None:
     key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
     found = evidence([usage(UPDATE, FUNCTION), usage("kms:ScheduleKeyDeletion", key, [1, 4, 7])])
     made = propose(None, compare(None, [], found), found, Options())
-    proof = replace(
-        prove(made, [], found), left_out=leave_one_out(made, [], found, Options(), History())
-    )
-    assert (proof.chance, proof.chance_runs) == (3.5 / 13, 12)
+    proof = prove(made, [], found, Options())
+    chance = chance_of(made, [], found, proof.left_out, proof.later_runs)
+    assert (chance.left_out_denied, chance.left_out) == (3, 12)
+    assert (chance.later_denied, chance.later, chance.quiet) == (3, 11, 4)
+    assert chance.estimate == (3.5 / 13 + 3.5 / 12) / 2
     spared = Options(break_glass=tuple(RUNS[run].session for run in (1, 4, 7)))
     assert leave_one_out(made, [], found, spared, History()).lacking == 0
 

@@ -13,15 +13,15 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
 from leastpriv.proposal.self_widening import boundary_for, draft_boundary
 from leastpriv.report.context import ReportContext
-from leastpriv.report.proposal_json import proposal_json
-from leastpriv.report.pull_request import body
-from leastpriv.report.verdict import (
+from leastpriv.report.escalation import (
     boundary_section,
-    escalation_line,
     escalation_section,
     escalation_value,
     reach_section,
 )
+from leastpriv.report.first_screen import administrator_line
+from leastpriv.report.proposal_json import proposal_json
+from leastpriv.report.pull_request import body
 from tests.fakes.deploys import POLICY, ROLE, proposal
 from tests.fakes.replace import replace
 
@@ -49,21 +49,25 @@ def reported(context: ReportContext, before: Document, after: Document) -> Repor
     return replace(context, escalation=found)
 
 
-def test_a_policy_of_everything_is_called_administrator_on_the_first_screen(
+def test_the_first_screen_says_what_becomes_of_the_paths_to_administrator(
     usual: ReportContext,
 ) -> None:
-    everything = document(statement(["*"]))
-    text = body(reported(usual, everything, everything))
-    assert "- **Administrator in effect:** an attacker in one run" in text.partition("<details>")[0]
-    fold = text.partition("<summary>Escalation")[2].partition("</details>")[0]
-    assert "**Administrator in effect.**" in fold
-    assert "- and by " in fold
+    everything, nothing = document(statement(["*"])), document(statement(["s3:GetObject"]))
+    kept = body(reported(usual, everything, everything))
+    line = "**Not closed by this change:** an attacker in one run can become administrator by "
+    assert line in kept.partition("<details>")[0]
+    closed = administrator_line(reported(usual, everything, nothing))
+    assert closed.startswith("**Closed by this change:**")
+    made = administrator_line(reported(usual, nothing, everything))
+    assert made.startswith("**New with this change:** an attacker in one run can become")
+    assert "**Administrator in effect.**" in kept.partition("#### Escalation")[2]
+    assert "- and by " in kept
 
 
 def test_any_role_for_one_service_is_a_path_to_the_strongest(usual: ReportContext) -> None:
     passing = document(statement(["iam:PassRole", "glue:CreateDevEndpoint"]))
-    text = escalation_line(reported(usual, passing, passing))
-    assert text.startswith("**Escalation:** an attacker in one run")
+    text = administrator_line(reported(usual, passing, passing))
+    assert "an attacker in one run can gain more permissions by" in text
     assert (
         "passing any role to a new Glue development endpoint (`iam:PassRole`,"
         " `glue:CreateDevEndpoint`)" in text
@@ -81,7 +85,7 @@ def test_a_named_role_is_a_path_of_its_own_and_names_it(usual: ReportContext) ->
 
 def test_a_role_of_the_bootstrap_is_named_with_what_it_may_do(usual: ReportContext) -> None:
     cdk = document(statement(["sts:AssumeRole"], "arn:aws:iam::*:role/cdk-hnb659fds-deploy-role-*"))
-    text = escalation_line(reported(usual, cdk, cdk))
+    text = administrator_line(reported(usual, cdk, cdk))
     assert "AdministratorAccess unless other policies were named" in text
 
 

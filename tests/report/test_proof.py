@@ -15,6 +15,7 @@ from leastpriv.policy.size import PackedPolicy, PolicyKind
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.proof import proof_sentences
+from tests.fakes.contexts import with_parts
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.replace import replace
 
@@ -27,15 +28,16 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
 
 
 def lines(context: ReportContext, **changes: Any) -> list[str]:
-    return list(proof_sentences(replace(context, proof=replace(context.proof, **changes))))
+    proof = replace(context.proof, **changes)
+    return list(proof_sentences(with_parts(context, proof=proof)))
 
 
 def test_the_proof_has_a_line_for_replay_access_runs_and_sizes(usual: ReportContext) -> None:
     size = usual.proof.size_after
     assert lines(usual) == [
         (
-            "**12 of 12** successful calls are allowed by the result. SCPs, permissions "
-            "boundaries and resource policies are not evaluated."
+            "**12 of 12** successful calls are allowed by the result. Not evaluated: 1 call that"
+            " AWS denied. SCPs, permissions boundaries and resource policies are not evaluated."
         ),
         "No new access beyond the listed additions.",
         (
@@ -124,7 +126,7 @@ def test_restricted_resources_have_a_section_with_the_risk(tmp_path: Path) -> No
     }
     body = proposal(tmp_path, {**POLICY, "Statement": [wide]}).body
     function = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
-    assert "**Narrows** 1 action from `*` to the resources that were used." in body
+    assert "| 1 narrowed |" in body
     assert f"| `lambda:UpdateFunctionCode` | `*` | `{function}` | 6 | 2026-11-05 |" in body
     assert "A run that needs another resource will be denied" in body
     assert "1 used action on every resource" in body

@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 
 from leastpriv.models import ChangeKind
+from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
-from leastpriv.report.phrases import share
+from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body, title
-from leastpriv.report.verdict import verdict
+from tests.fakes.contexts import with_parts
 from tests.fakes.deploys import (
     ALARM,
     CREATE_QUEUE,
@@ -35,6 +37,7 @@ from tests.fakes.runs import Proposed
 from tests.test_cases import CASES, run_case
 
 LIMIT = 58_000
+ALLOW = {"Effect": "Allow"}
 MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32} -->")
 THIRD = FIRST + timedelta(days=14, minutes=5)
 """During the third run."""
@@ -80,87 +83,76 @@ def part(text: str, title: str) -> str:
     return text.partition(f"<details><summary>{title}")[2].partition("</details>")[0]
 
 
-def test_the_first_screen_precedes_the_changes_the_evidence_the_limits_and_the_proof(
-    sensitive: ReportContext,
-) -> None:
+def test_the_first_screen_precedes_four_folds(sensitive: ReportContext) -> None:
     text = body(sensitive)
-    assert text.startswith("**Safe to merge? After a security review.**")
+    assert text.startswith("> [!IMPORTANT]\n> **Security review, then merge.** It adds ")
     assert text.index("**For a security review:**") < text.index("<details>")
     assert folds(text) == [
-        "Changes",
-        "Evidence",
-        "Escalation",
-        "Kept without a recorded use",
-        "Suggested, not included",
-        "Could not be seen",
-        "Proof",
-        "What happens next",
-    ]
-    assert re.findall(r"^#### (.+)$", part(text, "Changes"), re.MULTILINE) == [
-        "Added",
-        "Narrowed",
         "Removed",
+        "Evidence and replay",
+        "Kept, offered, not seen",
+        "Commands and what happens next",
     ]
 
 
-def test_findings_without_content_have_no_section(settled: ReportContext) -> None:
+def test_folds_without_content_are_absent(settled: ReportContext) -> None:
     text = body(settled)
-    assert folds(text) == ["Evidence", "Escalation", "Could not be seen", "Proof"]
+    assert folds(text) == ["Evidence and replay", "Kept, offered, not seen"]
     assert "Merge" not in text
 
 
-def test_the_first_screen_has_the_chance_the_replay_the_limits_and_each_kind_of_change(
+def test_the_first_screen_has_one_instruction_one_table_and_the_chance(
     usual: ReportContext,
 ) -> None:
     """A reviewer asks before merging whether the next deploy will fail."""
-    first = body(usual).partition("<details>")[0].splitlines()
-    starts = [re.match(r"- \*\*(.+?)\*\*", line) for line in first if line.startswith("- ")]
-    assert [found[1] for found in starts if found] == [
-        "Chance",
-        "Replay:",
-        "Not known:",
-        "Adds 1:",
-        "Removes",
-        "Narrows",
-        "Still too wide:",
+    first = body(usual).partition("<details>")[0]
+    assert first.count("> [!") == 1
+    assert re.findall(r"^\| \*{0,2}(`?\w+)", first, re.MULTILINE) == [
+        "Statement",
+        "`Functions",
+        "`Queues",
+        "`Topics",
+        "new",
     ]
-    chance = f"needs an action this policy lacks: about {share(usual.proof.chance)}, from 6 runs."
-    assert any(line.endswith(chance) for line in first)
-    assert len(" ".join(first).split()) <= 250
+    assert "**Seldom denied:** the policy of earlier runs would have denied none of 5" in first
+    assert len(first.split()) <= 450
 
 
 @pytest.mark.parametrize(
-    ("denied_runs", "answer"),
-    [(0, "Probably"), (3, "Not yet")],
-    ids=["no-surprise", "half-of-the-runs"],
+    ("denied_runs", "word"),
+    [(0, "Seldom denied"), (2, "May be denied"), (6, "Likely denied")],
 )
-def test_the_answer_follows_the_chance(usual: ReportContext, denied_runs: int, answer: str) -> None:
-    left_out = usual.proof.left_out
+def test_the_word_follows_the_counts(usual: ReportContext, denied_runs: int, word: str) -> None:
+    left_out, later = usual.proof.left_out, usual.proof.later_runs
     assert left_out
+    assert later
     denied = {f"run-{number}": ("s3:GetObject",) for number in range(denied_runs)}
+    actions = [("s3:GetObject",)] * min(denied_runs, 5) + [()] * (5 - min(denied_runs, 5))
     proof = replace(
-        usual.proof, left_out=replace(left_out, runs=6, untried=0, not_checked=0, denied=denied)
+        usual.proof,
+        left_out=replace(left_out, runs=6, untried=0, not_checked=0, denied=denied),
+        later_runs=replace(later, denied=dict(zip("abcde", actions, strict=True))),
     )
-    assert verdict(replace(usual, proof=proof)).startswith(f"**Safe to merge? {answer}.**")
+    assert f"**{word}:** " in body(with_parts(usual, proof=proof))
 
 
-def test_a_proposal_that_denies_recorded_calls_is_not_safe_to_merge(usual: ReportContext) -> None:
+def test_a_proposal_that_denies_recorded_calls_is_not_merged(usual: ReportContext) -> None:
     replay = replace(usual.proof.replay, denied=usual.evidence.groups[:1])
     proof = replace(usual.proof, replay=replay, newly_denied=(usual.evidence.groups[0].event,))
-    assert verdict(replace(usual, proof=proof)).startswith("**Safe to merge? No.** It would deny")
+    text = body(with_parts(usual, proof=proof))
+    assert text.startswith("> [!CAUTION]\n> **Do not merge.** It would deny recorded calls")
 
 
 def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against_the_change(
     usual: ReportContext,
 ) -> None:
     """Another policy of the role allowed it: the change denies nothing."""
-    replay = replace(usual.proof.replay, denied=usual.evidence.groups[:1])
-    context = replace(usual, proof=replace(usual.proof, replay=replay))
-    assert not verdict(context).startswith("**Safe to merge? No.**")
-    count = usual.evidence.groups[0].count
-    assert f"; the other {count:,} need permissions that this change does not write." in body(
-        context
-    )
+    group = usual.evidence.groups[0]
+    replay = replace(usual.proof.replay, denied=(group,), allowed=12 - group.count)
+    text = body(with_parts(usual, proof=replace(usual.proof, replay=replay)))
+    assert "Do not merge" not in text
+    assert f"{12 - group.count} of 12 successful calls" in text
+    assert f"remain allowed, {group.count:,} would be denied." in text
 
 
 def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
@@ -171,36 +163,42 @@ def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:
         "lambda:AddPermission",
         "lambda:DeleteAlias",
     )
-    narrowed = replace(first, removed_actions=actions)
-    text = body(replace(usual, proposal=replace(usual.proposal, changes=(narrowed,))))
+    narrowed = replace(first, removed_actions=actions, unproven={})
+    text = body(with_parts(usual, proposal=replace(usual.proposal, changes=(narrowed,))))
     assert (
         "`lambda:AddPermission`, `lambda:DeleteAlias`, `lambda:UpdateAlias`, `lambda:ListAliases`"
         in text
     )
+    assert "| 4 | `AddPermission` |" in text
 
 
-def test_a_policy_that_granted_everything_has_a_short_body(usual: ReportContext) -> None:
-    actions = tuple(
-        f"{service}:Get{number}" for service in ("ec2", "iam", "s3") for number in range(7_000)
-    )
-    first = usual.changes(ChangeKind.NARROW)[0]
-    wide = replace(first, action="*", granted=22_000, removed_actions=actions)
-    text = body(replace(usual, proposal=replace(usual.proposal, changes=(wide,))))
-    assert len(text.split()) <= 900
-    assert "`ec2` 7,000, `iam` 7,000, `s3` 7,000" in text
+def test_a_policy_that_granted_everything_lists_the_removed_actions_of_services_in_use_first(
+    tmp_path: Path,
+) -> None:
+    wide = {"Version": "2012-10-17", "Statement": [{**ALLOW, "Action": "*", "Resource": "*"}]}
+    context = proposal(tmp_path, wide).context
+    text = body(context)
+    assert len(text) <= LIMIT
+    assert len(text.partition("<details>")[0].split()) <= 450
+    unrecorded = context.ledger.grants_of(GrantState.REMOVED_UNRECORDED)
+    in_use = [each for each in unrecorded if each.guard != "unseen-service"]
+    listed = text.partition("#### No record could show a use")[2].partition("####")[0]
+    assert in_use
+    assert all(f"`{each.action}`" in listed for each in in_use)
+    value = json.loads(proposal_json(context, "", ""))["ledger"]["statements"][0]
+    assert {*value["removed-unrecorded"]} == {each.action for each in unrecorded}
 
 
-def test_the_chance_names_only_the_runs_behind_it(usual: ReportContext) -> None:
+def test_the_chance_counts_only_runs_that_were_judged(usual: ReportContext) -> None:
     """Runs that could not be left out do not increase the certainty."""
     left_out = usual.proof.left_out
     assert left_out
     proof = replace(
         usual.proof, left_out=replace(left_out, runs=4, untried=1, not_checked=2, denied={})
     )
-    assert "about 12 %, a rough guess from 3 of 6 runs." in body(replace(usual, proof=proof))
+    assert with_parts(usual, proof=proof).chance.left_out == 3
     none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_checked=6, denied={}))
-    assert none.confidence
-    assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
+    assert with_parts(usual, proof=none).chance.left_out == 6
 
 
 def test_the_proof_shows_the_confidence_that_the_guard_uses(tmp_path: Path) -> None:
@@ -225,57 +223,46 @@ def test_the_proof_shows_the_confidence_that_the_guard_uses(tmp_path: Path) -> N
         assert (f"{named[0]} {percent} %" if named else f"{percent} % in all") in line
 
 
-def test_a_very_small_chance_is_an_upper_bound() -> None:
-    assert (share(0.001), share(0.0149), share(0.083), share(0.5)) == (
-        "1 % or less",
-        "1 % or less",
-        "8 %",
-        "50 %",
-    )
-
-
 def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").context
     text = body(context)
     assert "- 1 because the input `keep` names them (`keep`): `sns:CreateTopic`" in part(
-        text, "Kept without a recorded use"
+        text, "Kept, offered, not seen"
     )
-    assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in part(text, "Changes")
+    line = f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): "
+    assert line in part(text, "Evidence and replay")
 
 
-def test_the_first_screen_counts_changes_and_evidence(usual: ReportContext) -> None:
-    narrowed = next(iter(usual.changes(ChangeKind.NARROW)))
-    granted = (
-        f"from {narrowed.granted} to {narrowed.granted - len(narrowed.removed_actions)} actions (1"
-        " used)"
-    )
-    text = body(usual)
-    assert text.startswith(verdict(usual))
-    assert verdict(usual).endswith(
-        "5 removed actions may leave no record: rehearse the change first."
-    )
-    assert granted in text
-    assert "- **Removes** 2 unused entries and " in text
+def test_the_table_counts_what_the_ledger_counts(usual: ReportContext) -> None:
+    ledger, text = usual.ledger, body(usual)
+    narrowed = ledger.statements[0]
+    removed, doubted = len(narrowed.removed), len(narrowed.of(GrantState.REMOVED_UNRECORDED))
+    before = len(narrowed.grants)
+    row = f"| `Functions` `lambda:*` | {before} → **{before - removed}** | 1 | {removed} ({doubted} ?)"
+    assert row in text
+    assert f"{doubted} of the {ledger.removed} removed actions leave no CloudTrail record" in text
+    assert f"Removed: {ledger.removed} actions, {doubted} of them without a record" in text
 
 
-def test_the_verdict_says_that_nothing_changes(settled: ReportContext) -> None:
-    assert verdict(settled).startswith("**Nothing to change.**")
-    assert "Chance" not in body(settled)
-    assert title(settled) == "Least privilege for ci-deploy: nothing to change"
+def test_the_first_screen_says_that_nothing_changes(settled: ReportContext) -> None:
+    assert body(settled).startswith("> [!NOTE]\n> **Nothing to change.** The policy has what")
+    assert "denied:**" not in body(settled)
+    assert title(settled) == "iam(ci-deploy): nothing to change"
 
 
-def test_the_title_counts_changes_by_kind_and_names_the_role(usual: ReportContext) -> None:
-    assert title(usual) == "Least privilege for ci-deploy: add 1, narrow 1, remove 2"
+def test_the_title_has_the_effect_and_the_role(usual: ReportContext) -> None:
+    before = usual.ledger.count(*GrantState)
+    left = before - usual.ledger.removed
+    assert title(usual) == f"iam(ci-deploy): {before} -> {left} actions, 1 added"
 
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
     context = proposal(tmp_path).context
-    assert title(context) == "First least-privilege policy for ci-deploy"
-    assert verdict(context).startswith("**Safe to merge? After a security review.**")
+    assert title(context) == "iam(ci-deploy): first draft with 5 actions"
     text = body(context)
-    assert "- **Grants 5 actions** of " in text
-    assert "#### Narrowed" not in text
-    assert "#### Removed" not in text
+    assert text.startswith("> [!IMPORTANT]\n> **Security review, then merge.**")
+    assert "| `lambda` | 3 | `function:orders` | 6 | 2 | `UpdateFunctionCode` |" in text
+    assert "Removed" not in text
 
 
 def test_an_addition_shows_resource_basis_times_runs_and_day(usual: ReportContext) -> None:
@@ -323,10 +310,11 @@ def test_a_removal_shows_its_statement_and_line_of_the_committed_file(usual: Rep
     assert committed
     lines = committed.text.splitlines()
     found = re.findall(
-        r"- `(sqs:PurgeQueue|sns:CreateTopic)`, statement `(\w+)` \(line (\d+)\)", body(usual)
+        r"- statement `(\w+)` \(line (\d+)\): 1 action\n  - `(sqs:PurgeQueue|sns:CreateTopic)`",
+        body(usual),
     )
-    assert [name for name, _, _ in found] == ["sqs:PurgeQueue", "sns:CreateTopic"]
-    for _, sid, line in found:
+    assert [name for _, _, name in found] == ["sqs:PurgeQueue", "sns:CreateTopic"]
+    for sid, line, _ in found:
         assert f'"Sid": "{sid}"' in "".join(lines[int(line) - 1 : int(line) + 1])
 
 
@@ -334,8 +322,9 @@ def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_evaluated(
     usual: ReportContext,
 ) -> None:
     assert (
-        "- **12 of 12** successful calls are allowed by the result. SCPs, permissions boundaries"
-        " and resource policies are not evaluated." in body(usual)
+        "- **12 of 12** successful calls are allowed by the result. Not evaluated: 1 call that AWS"
+        " denied. SCPs, permissions boundaries and resource policies are not evaluated."
+        in body(usual)
     )
 
 
@@ -350,7 +339,7 @@ def test_the_three_latest_runs_are_linked_oldest_first(tmp_path: Path) -> None:
     latest = ", ".join(
         f"[{run}]({url.format(run=run)})" for run in (17650000003, 17650000004, 17650000005)
     )
-    assert f"Latest runs: {latest} and 3 earlier." in text
+    assert f"latest runs: {latest} and 3 earlier." in text
 
 
 def test_the_marker_is_once_at_the_end_with_version_and_fingerprint(usual: ReportContext) -> None:
@@ -419,7 +408,7 @@ def test_hostile_names_are_inert(hostile: Proposed) -> None:
     page = read(f"## {hostile.title}\n\n{hostile.body}")
     marker = hostile.body.splitlines()[-1]
     assert page.html[-1].strip() == marker
-    assert len(page.html) > 10
+    assert len(page.html) > 5
     assert all(FOLD.fullmatch(html.strip() + "\n") for html in page.html[:-1])
     assert page.links
     assert all(
@@ -444,12 +433,13 @@ def test_reasons_that_quote_hostile_names_are_inert(usual: ReportContext) -> Non
         for number, text in enumerate(HOSTILE)
     ]
     held = tuple(HeldBackChange(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons)
+    wildcard = usual.changes(ChangeKind.NARROW)[0]
+    named = (*wildcard.removed_actions, *(wildcard.kept or ()))
     narrowed = replace(
-        usual.changes(ChangeKind.NARROW)[0],
-        kept={f"lambda:X{number}": reason for number, reason in enumerate(reasons)},
+        wildcard, removed_actions=(), unproven={}, kept=dict(zip(named, reasons, strict=False))
     )
     draft = replace(usual.proposal, changes=(narrowed,), held_back=held, held_back_additions=held)
-    text = body(replace(usual, proposal=draft))
+    text = body(with_parts(usual, proposal=draft))
     page = read(text)
     assert set(page.acts()) == set(page.html)
     assert all(FOLD.fullmatch(html.strip() + "\n") for html in page.html[:-1])
@@ -462,14 +452,13 @@ def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
     attack.
     """
     for section in (
-        "Changes",
-        "Could not be seen",
-        "Kept without a recorded use",
-        "What happens next",
+        "Evidence and replay",
+        "Kept, offered, not seen",
+        "Commands and what happens next",
     ):
         shown = "\n".join(read(part(hostile.body, section)).codes)
         assert "evil.example" in shown or visible("@octo-org/security") in shown, section
-    assert "gap-in-scope" in part(hostile.body, "Kept without a recorded use")
+    assert "gap-in-scope" in part(hostile.body, "Kept, offered, not seen")
 
 
 def test_hostile_names_cannot_lengthen_the_page(hostile: Proposed) -> None:
@@ -480,7 +469,7 @@ def many(context: ReportContext, kind: ChangeKind, count: int = 5_000) -> Report
     """The context with its first change of a kind repeated, each on another long resource."""
     first = context.changes(kind)[0]
     changes = tuple(_numbered(first, number) for number in range(count))
-    return replace(context, proposal=replace(context.proposal, changes=changes))
+    return with_parts(context, proposal=replace(context.proposal, changes=changes))
 
 
 def _numbered(change: Change, number: int) -> Change:
@@ -496,17 +485,13 @@ def _numbered(change: Change, number: int) -> Change:
 
 
 @pytest.mark.parametrize("kind", list(ChangeKind))
-def test_five_thousand_changes_fit_a_page_with_complete_verdict_and_proof(
+def test_five_thousand_changes_fit_a_page_with_a_complete_first_screen(
     usual: ReportContext, kind: ChangeKind
 ) -> None:
     context = many(usual, kind)
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(f"{verdict(context)}\n\n")
-    additions = " beyond the listed additions"
-    assert part(text, "Proof").replace(additions, "") == part(body(usual), "Proof").replace(
-        additions, ""
-    )
+    assert text.startswith(f"{markdown(first_screen(context))}\n\n")
     assert MARKER.fullmatch(text.splitlines()[-1])
     assert all(len(numbers) == 1 for numbers in table_widths(text))
 
@@ -521,12 +506,12 @@ def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportCon
         )
         for number in range(5_000)
     )
-    context = replace(
+    context = with_parts(
         usual, proposal=replace(usual.proposal, held_back=held, held_back_additions=held)
     )
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(verdict(usual))
+    assert text.startswith("> [!WARNING]")
     assert "`sqs:PurgeQueue`" in text
 
 
@@ -548,7 +533,7 @@ def case_body(name: str, folder: Path) -> str:
 def test_the_first_screen_says_which_condition_a_denied_call_did_not_meet(tmp_path: Path) -> None:
     text = case_body("deletion-that-a-tag-denied-returns-without-it", tmp_path)
     assert (
-        "AWS denied a call under the committed condition that `aws:ResourceTag/project` is shop)"
+        "AWS denied a call under the committed condition that `aws:ResourceTag/project` is shop |"
         in text
     )
 
@@ -568,9 +553,7 @@ def test_a_first_draft_does_not_call_the_one_catalog_of_glue_every_resource_of_a
     assert "every resource of a type" not in text
 
 
-def test_a_first_draft_names_deletions_of_all_resources_of_a_type_as_too_wide(
-    tmp_path: Path,
-) -> None:
+def test_a_first_draft_shows_deletions_of_all_resources_of_a_type(tmp_path: Path) -> None:
     vpcs = [f"vpc-0a1b2c3d4e5f6071{number}" for number in range(3)]
     made = [{"event": "ec2:CreateVpc", "response": {"vpc": {"vpcId": each}}} for each in vpcs]
     runs = [
@@ -581,19 +564,19 @@ def test_a_first_draft_names_deletions_of_all_resources_of_a_type_as_too_wide(
         for day, (call, each) in enumerate(zip(made, vpcs, strict=True))
     ]
     text = run_case({"policy": None, "runs": runs}, tmp_path).body
-    assert "`ec2:DeleteVpc` on every resource of a type, since AWS chooses the ids." in text
+    assert (
+        "**Too wide:** `ec2:DeleteVpc` on every resource of a type, since AWS chooses the ids."
+        in text
+    )
 
 
 def test_a_probe_is_named_with_its_session_before_all_else(tmp_path: Path) -> None:
     text = case_body("burst-of-denials-is-a-probe", tmp_path)
-    assert text.startswith(
-        "**No change is proposed, and this may be an attack.** No call of `ci-deploy` succeeded"
+    found = text.partition("\n\n")[0]
+    assert found.startswith(
+        "> [!CAUTION]\n> **No change is proposed, and this may be an attack.** No call of"
     )
-    assert "who started `17650001`, last seen on 2026-09-01." in text.splitlines()[0]
-    assert (
-        "too few days: `iam:PassRole` on `arn:aws:iam::111122223333:role/orders-api`,"
-        " `sqs:CreateQueue` on" in text
-    )
+    assert "who started `17650001`, last seen on 2026-09-01." in found
 
 
 def test_a_passed_role_is_shown_with_the_granted_action_that_uses_it(tmp_path: Path) -> None:
@@ -609,48 +592,31 @@ def test_an_addition_counts_its_denials_apart_from_the_calls_that_were_allowed(
     tmp_path: Path,
 ) -> None:
     text = case_body("denied-pass-role-with-its-role", tmp_path)
-    assert "(denied by AWS in `17650000100`, **for a security review**)" in text
+    assert "| denied by AWS 1×, last in `17650000100` |" in text
     assert (
         "denied by AWS, 1× in 1 run, last in `17650000100` on 2026-10-10; allowed calls need it"
         " too, 1×" in text
     )
 
 
-def test_few_kept_actions_are_named_with_their_resources_and_counterparts_counted_apart(
-    tmp_path: Path,
-) -> None:
+def test_kept_actions_are_counted_by_reason_and_named(tmp_path: Path) -> None:
     text = case_body("second-run-proposes-nothing", tmp_path)
-    [line] = [line for line in text.splitlines() if line.startswith("- **Still too wide:**")]
-    assert (
-        "8 actions kept without a recorded use, because their use would leave no record: " in line
-    )
-    assert (
-        "`sqs:ReceiveMessage` on `arn:aws:sqs:eu-west-1:111122223333:orders-*`. 4 more are kept for"
-        " later" in line
-    )
-    assert "`sqs:DeleteQueue`" not in line
+    assert "- 8 because their use would leave no record (`not-visible`): `sqs:" in text
+    assert "- 4 because later deploys update or delete what was created (`sibling`): " in text
 
 
-def test_a_first_draft_names_what_it_grants_and_that_a_merge_changes_nothing_yet(
+def test_a_first_draft_shows_each_service_and_that_a_merge_changes_nothing_yet(
     tmp_path: Path,
 ) -> None:
     first = case_body("no-policy-yet", tmp_path).partition("<details>")[0]
     assert "Merging changes nothing in the account until you attach the policy." in first
-    assert (
-        "inferred from recorded calls: `iam:PassRole`, `lambda:CreateFunction`, `sqs:CreateQueue`."
-        in first
-    )
-    assert "all 3 successful calls allowed (1 needs no permission)." in first
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \|", first, re.MULTILINE)
+    assert rows == [("iam", "1"), ("lambda", "1"), ("sqs", "1")]
 
 
-def test_the_first_screen_counts_a_restricted_action_once_as_the_list_of_kept_actions_does(
-    tmp_path: Path,
-) -> None:
+def test_a_restricted_action_is_counted_once(tmp_path: Path) -> None:
     text = case_body("unrecorded-actions-are-kept-on-the-resources-of-the-runs", tmp_path)
-    [line] = [line for line in text.splitlines() if line.startswith("- **Still too wide:**")]
-    [listed] = re.findall(r"Kept without a recorded use: (\d+) actions", text)
-    [unseen, *later] = map(
-        int, re.findall(r"(\d+)(?: actions kept| more (?:is|are) kept for later)", line)
-    )
-    assert unseen + sum(later) == int(listed)
+    [total] = re.findall(r"#### Kept without a recorded use: (\d+) actions", text)
+    parts = re.findall(r"^- (\d+) because .+ \(`", text, re.MULTILINE)
+    assert sum(map(int, parts)) == int(total)
     assert "without a record of its use: `kinesis:GetRecords`" in text

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from leastpriv.permissions.patterns import BUILD_STEP_NAME
 from leastpriv.proposal.models import GuardResult
 from leastpriv.report.context import ReviewContext
+from leastpriv.report.first_screen import markdown
 from leastpriv.report.review import review_body, review_marker, review_title
 from leastpriv.report.review_verdict import review_first_screen
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
@@ -48,13 +49,13 @@ def breaking(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
 
 
 def verdict(context: ReviewContext) -> str:
-    return review_first_screen(context)[0]
+    return markdown(review_first_screen(context)).partition("\n\n")[0]
 
 
 def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewContext) -> None:
     first, _, folds = review_body(breaking).partition("<details>")
     assert first.startswith(
-        "**Safe to merge? No.** After this edit of `iam/ci-deploy.json`, 6 recorded calls of"
+        "> [!CAUTION]\n> **Do not merge.** After this edit of `iam/ci-deploy.json`, 6 recorded calls of"
         " `ci-deploy` in 35 days and 6 runs would be denied: such a deploy would fail. It also"
         " gives new access without evidence.\n\n"
     )
@@ -84,8 +85,8 @@ def test_the_first_screen_answers_and_the_folds_have_the_rest(breaking: ReviewCo
 def test_the_replay_says_how_many_calls_and_what_is_not_evaluated(breaking: ReviewContext) -> None:
     text = review_body(breaking)
     assert (
-        "- **6 of 12** successful calls are allowed by this version. SCPs, permissions boundaries"
-        " and resource policies are not evaluated.\n- The base allows 12 of 12.\n- **6 calls would"
+        "- **6 of 12** successful calls are allowed by this version. Not evaluated: 1 call that AWS"
+        " denied. SCPs, permissions boundaries and resource policies are not evaluated.\n- The base allows 12 of 12.\n- **6 calls would"
         " be denied after this edit**: `sqs.amazonaws.com:CreateQueue`." in text
     )
 
@@ -111,8 +112,9 @@ def test_the_title_has_the_verdict_and_the_roles_name(
 
 def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
-    said = "\n".join(review_first_screen(reviewed(tmp_path, POLICY, head, usual_deploys())))
-    assert said.startswith("**Safe to merge? Probably.**")
+    context = reviewed(tmp_path, POLICY, head, usual_deploys())
+    said = markdown(review_first_screen(context))
+    assert said.startswith("> [!WARNING]\n> **Rehearse first, then merge.**")
     assert "would be denied for sure." in said
     assert "**Not sure:** 6 recorded calls may be denied" in said
 
@@ -120,7 +122,7 @@ def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
 def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
     said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
     assert said.startswith(
-        "**Safe to merge? Not known.** No call of `arn:aws:iam::111122223333:role/ci-deploy` is"
+        "> [!NOTE]\n> **No evidence.** No call of `arn:aws:iam::111122223333:role/ci-deploy` is"
         " among"
     )
 

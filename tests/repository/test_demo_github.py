@@ -49,7 +49,9 @@ def test_the_kept_repository_has_one_commit_on_main_with_both_additions(
     assert "cloudwatch:PutMetricAlarm" in change
     assert "sns:TagResource" in change
     assert (
-        (played[0] / "pull-request-1.md").read_text(encoding="utf-8").startswith("**Safe to merge?")
+        (played[0] / "pull-request-1.md")
+        .read_text(encoding="utf-8")
+        .startswith("> [!IMPORTANT]\n> **Security review, then merge.** Only runs of")
     )
 
 

@@ -46,6 +46,8 @@ _SESSION_LIFETIME = timedelta(hours=1)
 """
 _CLOCK_ERROR = timedelta(minutes=5)
 """Difference between the clocks of GitHub and AWS that is tolerated."""
+_MOST_BRANCHES = 30
+"""Branches of logins that GitHub is asked about, a request each."""
 _MOST_LISTED = 1_000
 """GitHub lists no more workflow runs of one search (docs.github.com, "List workflow runs for a
 repository", read 2026-12)."""
@@ -82,6 +84,8 @@ class WorkflowRuns:
         self._contains = cache(branches.contains)
         self._is_protected = cache(branches.is_protected)
         self._workflow_run = cache(self._read_workflow_run)
+        self._asked_branches: set[str] = set()
+        """Branches of logins, of which each preview may have its own."""
         self._pull_request_target_runs = cache(self._read_pull_request_target_runs)
 
     def origin_by_login(self, run: Run) -> RunOrigin | None:
@@ -104,14 +108,25 @@ class WorkflowRuns:
             return named
         if not login.branch:
             return None
-        if not (named or login.branch == self._base or self._is_protected(login.branch)):
-            return RunOrigin(
-                Origin.UNREVIEWED, f"the branch {login.branch}, which is not protected"
-            )
+        if not (named or login.branch == self._base):
+            other = self._origin_of_other_branch(login.branch)
+            if other:
+                return other
         if self._runs_beside_pull_request_target(run):
             return None
         mark = BY_LOGIN if named or login.branch == self._base else OTHER_BRANCH
         return RunOrigin(Origin.REVIEWED, login.branch, mark)
+
+    def _origin_of_other_branch(self, branch: str) -> RunOrigin | None:
+        """Returns the origin of a login of another branch than the base; None if it is
+        protected.
+        """
+        if branch not in self._asked_branches and len(self._asked_branches) >= _MOST_BRANCHES:
+            return RunOrigin(Origin.UNKNOWN, "branches that GitHub was not asked about")
+        self._asked_branches.add(branch)
+        if self._is_protected(branch):
+            return None
+        return RunOrigin(Origin.UNREVIEWED, f"the branch {branch}, which is not protected")
 
     def origin(self, run: Run) -> RunOrigin:
         """Returns the ref whose code a run executed.

@@ -315,6 +315,22 @@ def test_a_run_of_a_branch_of_reviewed_refs_is_reviewed_by_its_session_name(
     assert found == RunOrigin(Origin.REVIEWED, "staging", BY_SESSION_NAME)
 
 
+def test_the_branches_of_many_previews_cost_a_limited_number_of_requests(
+    github: FakeGitHub,
+) -> None:
+    lookup = repository_for(github).origin_lookup("")
+    before = len(github.requests)
+    origins = []
+    for number in range(40):
+        subject = f"repo:acme/orders:ref:refs/heads/preview-{number}"
+        identity = WebIdentity(PROVIDER, subject)
+        found = lookup.by_login(Run("deploy", "deploy", START, START, identity=identity))
+        assert found is not None
+        origins.append(found.origin)
+    assert origins == [Origin.UNREVIEWED] * 30 + [Origin.UNKNOWN] * 10
+    assert len(github.requests) - before == 30
+
+
 def test_a_pull_request_target_job_does_not_pass_as_a_push_run_beside_it(
     github: FakeGitHub,
 ) -> None:

@@ -1,0 +1,313 @@
+"""Estimates whether the next run is denied something, in a word and in counts.
+
+The estimate is the mean of two rates under Jeffreys' prior: the runs that a policy of all other
+runs would deny, and the runs that the policy of the runs before them would deny. Nothing in it is
+fitted to histories. What the next run does matters more than any count, so the kinds of runs that
+the evidence has not shown and the permissions that are known to be missing are listed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from leastpriv.cloudtrail.coverage import bucket_of
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Outcome, Usage, grouped
+from leastpriv.permissions.event_table import Visibility, visibility
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import deletes
+from leastpriv.permissions.resource_types import creates_its_resource
+from leastpriv.permissions.tool_lifecycle import Tool
+from leastpriv.policy.document import Document
+from leastpriv.policy.evaluate import statements_allowing
+from leastpriv.proposal.confidence import Confidences, chance
+from leastpriv.proposal.leave_one_run_out import LaterRunsResult, LeaveOneOutResult
+from leastpriv.proposal.models import Proposal
+from leastpriv.proposal.origins import is_unreviewed_use
+from leastpriv.proposal.suggestions import unrecorded_data_events
+
+_MAY_BE = 0.25
+_LIKELY = 0.6
+"""Bounds of the words."""
+QUIET_RUNS = 59
+"""Runs in a row without a denial that show, with 95 % certainty, at most one denial in 20 runs:
+0.95^59 < 0.05.
+"""
+_NOUN = re.compile(r"(?<=[a-z0-9])[A-Z]\w*")
+
+
+class Word(StrEnum):
+    """How often the next run is denied something."""
+
+    SELDOM = "seldom"
+    MAY_BE = "may be"
+    LIKELY = "likely"
+
+
+class RunKind(StrEnum):
+    """What a run does that the runs before it did not do."""
+
+    NEW_COPY = "new-copy"
+    """It creates resources of types of which earlier runs created others."""
+    TAKEDOWN = "takedown"
+    """It deletes resources and creates none of their types."""
+    ROLLBACK = "rollback"
+    """It deletes what it created, or rolls a stack back."""
+    NEW_FEATURE = "new-feature"
+    """It creates a resource of a type that no earlier run created."""
+
+
+class DenialCause(StrEnum):
+    """Why the next run is denied a permission for certain."""
+
+    NOT_RECORDED = "not-recorded"
+    """Runs usually do this to a resource in use, and its data events were not recorded."""
+    STATE = "state"
+    """Terraform reads and writes its state, which no record shows."""
+    NEVER_WRITTEN = "never-written"
+    """A run called it, and a rule forbids to write it."""
+
+
+class ExpectedDenial(Struct, frozen=True):
+    """Actions that the result lacks and that a later run needs."""
+
+    cause: DenialCause
+    actions: tuple[str, ...]
+    resources: tuple[str, ...] = ()
+    """Empty where no record names the resource."""
+
+
+class Chance(Struct, frozen=True):
+    """What past runs say about the next run."""
+
+    left_out: int
+    """Runs that were judged by a policy of all other runs."""
+    left_out_denied: int
+    later: int
+    """Runs that were judged by the policy of the runs before them."""
+    later_denied: int
+    quiet: int
+    """Latest runs in a row that the policy of the runs before them would not have denied."""
+    days: int
+    """Days of the evidence: a job that is rarer is not covered."""
+    shown: Mapping[RunKind, int] = {}
+    """Number of runs of each kind."""
+    expected: tuple[ExpectedDenial, ...] = ()
+
+    @property
+    def estimate(self) -> float:
+        """Probability, from 0 to 1, that the next run is denied something.
+
+        ½·(K+½)/(T+1) + ½·(s+½)/n: K of T runs left out are denied; s of the runs 2 to n would have
+        been denied by the policy of the runs before them.
+        """
+        sequential = chance(self.later_denied, self.later)
+        return (chance(self.left_out_denied, self.left_out) + sequential) / 2
+
+    @property
+    def word(self) -> Word:
+        """The estimate as a word."""
+        if self.estimate >= _LIKELY:
+            return Word.LIKELY
+        return Word.MAY_BE if self.estimate >= _MAY_BE else Word.SELDOM
+
+    @property
+    def not_shown(self) -> tuple[RunKind, ...]:
+        """The kinds of runs that the evidence does not have."""
+        return tuple(kind for kind in RunKind if not self.shown.get(kind))
+
+
+def chance_of(
+    proposal: Proposal,
+    attached: Sequence[Document],
+    evidence: Evidence,
+    left_out: LeaveOneOutResult | None,
+    later_runs: LaterRunsResult | None,
+    known: Confidences | None = None,
+) -> Chance:
+    """Returns what the runs say about the next one.
+
+    Args:
+        proposal: The edited policy.
+        attached: The principal's other policies.
+        evidence: What was read of the principal.
+        left_out: Each run judged by a policy of all other runs.
+        later_runs: Each run judged by the policy of the runs before it.
+        known: Counts of runs with permissions that only they used, where no run could be left out.
+    """
+    judged = left_out.judged if left_out else 0
+    denied = left_out.denied_runs if left_out else 0
+    if not judged and known:
+        judged, denied = known.whole.runs, known.whole.own
+    return Chance(
+        left_out=judged,
+        left_out_denied=denied,
+        later=later_runs.judged if later_runs else 0,
+        later_denied=later_runs.denied_runs if later_runs else 0,
+        quiet=later_runs.quiet if later_runs else 0,
+        days=evidence.span.days,
+        shown=run_kinds(evidence),
+        expected=tuple(_expected(proposal, attached, evidence)),
+    )
+
+
+class _RunActions(Struct):
+    """What one run created and deleted: service and type, as actions name them -> resources."""
+
+    created: dict[str, set[str]]
+    deleted: dict[str, set[str]]
+    rolls_back: bool = False
+
+
+def run_kinds(evidence: Evidence) -> Mapping[RunKind, int]:
+    """Counts the runs of each kind, told from the actions and resources of the records."""
+    runs = {run.id: _RunActions({}, {}) for run in evidence.runs}
+    for usage in evidence.usages:
+        if usage.outcome is not Outcome.ALLOWED or not usage.succeeded:
+            continue
+        for name in usage.runs:
+            if name in runs:
+                _note(usage, runs[name])
+    temporary = _temporary_types(runs.values())
+    found: Counter[RunKind] = Counter()
+    known: dict[str, set[str]] = {}
+    is_first = True
+    for actions in runs.values():
+        found.update(_kinds_of(actions, known, temporary, is_first=is_first))
+        is_first = False
+        for kind, resources in actions.created.items():
+            known.setdefault(kind, set()).update(resources)
+    return dict(found)
+
+
+def _note(usage: Usage, run: _RunActions) -> None:
+    permission = usage.need.permission
+    kind = _type_of(permission.action)
+    if permission.action in _ROLLBACKS:
+        run.rolls_back = True
+    elif visibility(permission.action).visibility is Visibility.DATA:
+        # Each run writes other objects and items.
+        return
+    elif creates_its_resource(permission.action):
+        run.created.setdefault(kind, set()).add(permission.resource)
+    elif deletes(permission.action):
+        run.deleted.setdefault(kind, set()).add(permission.resource)
+
+
+_ROLLBACKS = frozenset(
+    {
+        "cloudformation:CancelUpdateStack",
+        "cloudformation:ContinueUpdateRollback",
+        "cloudformation:RollbackStack",
+    }
+)
+
+
+def _type_of(action: str) -> str:
+    """`sqs:Queue` of `sqs:DeleteQueue`."""
+    service, _, name = action.partition(":")
+    noun = _NOUN.search(name)
+    return f"{service}:{(noun[0] if noun else name).removesuffix('s')}"
+
+
+def _temporary_types(runs: Iterable[_RunActions]) -> frozenset[str]:
+    """Types that most runs which create one delete again, as a change set of CloudFormation."""
+    created: Counter[str] = Counter()
+    deleted: Counter[str] = Counter()
+    for run in runs:
+        created.update(run.created.keys())
+        deleted.update(run.created.keys() & run.deleted.keys())
+    return frozenset(kind for kind, count in deleted.items() if 2 * count > created[kind] > 1)
+
+
+def _kinds_of(
+    run: _RunActions,
+    known: Mapping[str, set[str]],
+    temporary: frozenset[str],
+    *,
+    is_first: bool,
+) -> Iterator[RunKind]:
+    created = {kind: names for kind, names in run.created.items() if kind not in temporary}
+    deleted = run.deleted.keys() - temporary - {_CHANGE_SET}
+    both = deleted & created.keys()
+    if run.rolls_back or any(created[kind] & run.deleted[kind] for kind in both):
+        yield RunKind.ROLLBACK
+    if deleted - created.keys():
+        yield RunKind.TAKEDOWN
+    if is_first or not created:
+        return
+    # A type that the run deleted too may have been replaced.
+    fresh = [kind for kind in created if kind not in both]
+    again = [kind for kind in fresh if known.get(kind, created[kind]) - created[kind]]
+    if again and len(again) == len(fresh):
+        yield RunKind.NEW_COPY
+    if any(kind not in known for kind in created):
+        yield RunKind.NEW_FEATURE
+
+
+_CHANGE_SET = "cloudformation:ChangeSet"
+
+
+def _expected(
+    proposal: Proposal, attached: Sequence[Document], evidence: Evidence
+) -> Iterator[ExpectedDenial]:
+    """Yields what a first draft lacks for certain; a committed policy has had its runs."""
+    if proposal.committed is not None or not proposal.changes:
+        return
+    documents = [*proposal.documents, *attached]
+    allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
+    called = {usage.need.permission.action for usage in allowed}
+    never = [
+        (each.resources, each.action)
+        for each in proposal.held_back_additions
+        if any(_decides(usage, evidence) for usage in each.usages)
+    ]
+    for resources, actions in grouped(never).items():
+        yield ExpectedDenial(DenialCause.NEVER_WRITTEN, _unique(actions), resources)
+    used: dict[str, dict[str, None]] = {}
+    for usage in allowed:
+        permission = usage.need.permission
+        used.setdefault(permission.action, {})[permission.resource] = None
+    unrecorded = [
+        (each.resources, each.action)
+        for each in unrecorded_data_events(evidence, used, documents)
+        if each.action not in called and not statements_allowing(documents, each.action)
+    ]
+    for resources, actions in grouped(unrecorded).items():
+        yield ExpectedDenial(DenialCause.NOT_RECORDED, _unique(actions), resources)
+    state = _state_actions(allowed, evidence, documents)
+    if state:
+        yield ExpectedDenial(DenialCause.STATE, state)
+
+
+def _decides(usage: Usage, evidence: Evidence) -> bool:
+    """Whether a reviewed run made an allowed call."""
+    return usage.outcome is Outcome.ALLOWED and not is_unreviewed_use(usage, evidence)
+
+
+def _state_actions(
+    allowed: Sequence[Usage], evidence: Evidence, documents: Sequence[Document]
+) -> tuple[str, ...]:
+    """Actions on the state of Terraform, where Terraform deploys and no data event of S3 was
+    recorded.
+    """
+    programs = {program for usage in allowed for program in usage.programs}
+    recorded = [bucket_of(stream.prefix) for stream in evidence.coverage.data]
+    if Tool.TERRAFORM not in programs or any(each.startswith("arn:aws:s3") for each in recorded):
+        return ()
+    actions = [
+        action
+        for row in table("item_level")
+        if row["prefix"] == "s3" and row["uncalled"] == "usual"
+        for action in row["actions"].split(",")
+    ]
+    return tuple(action for action in actions if not statements_allowing(documents, action))
+
+
+def _unique(actions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sorted(actions)))

@@ -1,0 +1,329 @@
+"""Decides the one instruction of a result by one table over the ledger and the chance."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Basis, ChangeKind
+from leastpriv.permissions.catalog import sensitivity
+from leastpriv.permissions.generalize import deletes
+from leastpriv.proposal.chance import QUIET_RUNS, Chance, DenialCause, Word
+from leastpriv.proposal.ledger import GrantState, Ledger
+from leastpriv.proposal.models import (
+    Change,
+    CheckResult,
+    GuardResult,
+    HeldBackChange,
+    Proposal,
+)
+from leastpriv.proposal.origins import uncounted_runs
+from leastpriv.proposal.proof import Proof
+from leastpriv.proposal.self_widening import DENIAL_BUDGET
+
+_OF_TIME_AND_PLACE = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
+"""Guards that name what the evidence lacks of days, runs and regions."""
+_ACTIONS_OF_A_PROBE = 20
+"""Different denied actions, without any success, that look like a probe and not like a deploy."""
+NOT_EDITABLE = "not-editable"
+"""Guard of a change that the file does not take."""
+_GIVEN = frozenset({Basis.LIFECYCLE, Basis.DECLARED, Basis.INFERRED})
+"""Bases of an addition that no run called."""
+
+
+class Instruction(StrEnum):
+    """What a reviewer does with a result."""
+
+    MERGE = "merge"
+    REHEARSE = "rehearse first"
+    SECURITY_REVIEW = "security review"
+    DO_NOT_MERGE = "do not merge"
+    NONE = "nothing to merge"
+
+
+class Rule(StrEnum):
+    """The reason of an instruction; each is a row of the table."""
+
+    DRAFT_DECLINED = "draft-declined"
+    PROBE = "probe"
+    NO_RECORDS = "no-records"
+    NO_CALLS = "no-calls"
+    NO_SUCCESS = "no-success"
+    ADD_BY_HAND = "add-by-hand"
+    LACKS_PERMISSIONS = "lacks-permissions"
+    LACKS_EVIDENCE = "lacks-evidence"
+    UNCHANGED = "unchanged"
+    CONTRADICTED = "contradicted"
+    UNLISTED_ACCESS = "unlisted-access"
+    TOO_LARGE = "too-large"
+    NEWLY_DENIED = "newly-denied"
+    DRAFT_DENIES = "draft-denies"
+    SENSITIVE_ADDITION = "sensitive-addition"
+    SENSITIVE_UNREVIEWED = "sensitive-unreviewed"
+    NEW_DELETION = "new-deletion"
+    DENIAL_EXPECTED = "denial-expected"
+    UNREVIEWED_USE = "unreviewed-use"
+    USERS_NOT_COVERED = "users-not-covered"
+    REMOVED_UNRECORDED = "removed-unrecorded"
+    NEVER_RAN = "never-ran"
+    OFTEN_DENIED = "often-denied"
+    FEW_QUIET_RUNS = "few-quiet-runs"
+    ONLY_ADDS = "only-adds"
+    ALL_RECORDED = "all-recorded"
+
+
+class Facts(Struct, frozen=True):
+    """What the table asks of a result."""
+
+    has_changes: bool = True
+    is_draft: bool = False
+    is_draft_declined: bool = False
+    is_probe: bool = False
+    records: int = 0
+    calls: int = 0
+    succeeded: int = 0
+    added: int = 0
+    by_hand: int = 0
+    """Additions that a person must write (`added_by_hand`)."""
+    lacking: int = 0
+    """Recorded calls that the result denies."""
+    waits_for: GuardResult | None = None
+    """What the evidence lacks of days, runs or regions, where nothing changes."""
+    disagreements: int = 0
+    new_access: int = 0
+    fits: bool = True
+    newly_denied: int = 0
+    """Events that the committed policy allows and the result denies."""
+    sensitive: int = 0
+    """Added actions for a security reviewer."""
+    unreviewed: int = 0
+    """Kept actions that only runs of unreviewed code used."""
+    unreviewed_sensitive: int = 0
+    deletions: int = 0
+    """Added actions that delete, and that no run called."""
+    expected_denials: int = 0
+    """Actions that the next run will be denied."""
+    users_not_covered: int = 0
+    removed: int = 0
+    removed_unrecorded: int = 0
+    has_declared_only: bool = False
+    """A draft of templates or plans, without a run."""
+    word: Word = Word.SELDOM
+    quiet: int = 0
+
+
+class Row(Struct, frozen=True):
+    """One row of the table: the first one that applies decides."""
+
+    rule: Rule
+    instruction: Instruction
+    applies: Callable[[Facts], bool]
+
+
+TABLE: tuple[Row, ...] = (
+    # Nothing changes.
+    Row(Rule.DRAFT_DECLINED, Instruction.NONE, lambda each: each.is_draft_declined),
+    Row(
+        Rule.PROBE,
+        Instruction.NONE,
+        lambda each: not each.has_changes and each.is_probe and not each.succeeded,
+    ),
+    Row(
+        Rule.ADD_BY_HAND,
+        Instruction.NONE,
+        lambda each: not each.has_changes and each.by_hand > 0,
+    ),
+    Row(
+        Rule.NO_RECORDS,
+        Instruction.NONE,
+        lambda each: not (each.calls or each.records or each.added),
+    ),
+    Row(Rule.NO_CALLS, Instruction.NONE, lambda each: not (each.calls or each.added)),
+    Row(
+        Rule.NO_SUCCESS,
+        Instruction.NONE,
+        lambda each: not each.has_changes and not each.succeeded,
+    ),
+    Row(
+        Rule.LACKS_PERMISSIONS,
+        Instruction.NONE,
+        lambda each: not (each.has_changes or each.is_draft) and each.lacking > 0,
+    ),
+    Row(
+        Rule.LACKS_EVIDENCE,
+        Instruction.NONE,
+        lambda each: not each.has_changes and each.waits_for is not None,
+    ),
+    Row(Rule.UNCHANGED, Instruction.NONE, lambda each: not each.has_changes),
+    # Calls would be denied, or the proof fails.
+    Row(Rule.CONTRADICTED, Instruction.DO_NOT_MERGE, lambda each: each.disagreements > 0),
+    Row(Rule.UNLISTED_ACCESS, Instruction.DO_NOT_MERGE, lambda each: each.new_access > 0),
+    Row(Rule.TOO_LARGE, Instruction.DO_NOT_MERGE, lambda each: not each.fits),
+    Row(Rule.NEWLY_DENIED, Instruction.DO_NOT_MERGE, lambda each: each.newly_denied > 0),
+    Row(
+        Rule.DRAFT_DENIES,
+        Instruction.DO_NOT_MERGE,
+        lambda each: each.is_draft and each.lacking > 0,
+    ),
+    # A person with knowledge of security decides.
+    Row(Rule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, lambda each: each.sensitive > 0),
+    Row(
+        Rule.SENSITIVE_UNREVIEWED,
+        Instruction.SECURITY_REVIEW,
+        lambda each: each.unreviewed_sensitive > 0,
+    ),
+    Row(Rule.NEW_DELETION, Instruction.SECURITY_REVIEW, lambda each: each.deletions > 0),
+    # A rehearsal shows what the evidence does not.
+    Row(Rule.DENIAL_EXPECTED, Instruction.REHEARSE, lambda each: each.expected_denials > 0),
+    Row(Rule.UNREVIEWED_USE, Instruction.REHEARSE, lambda each: each.unreviewed > 0),
+    Row(
+        Rule.USERS_NOT_COVERED,
+        Instruction.REHEARSE,
+        lambda each: each.removed > 0 and each.users_not_covered > 0,
+    ),
+    Row(Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, lambda each: each.removed_unrecorded > 0),
+    Row(Rule.NEVER_RAN, Instruction.REHEARSE, lambda each: each.has_declared_only),
+    Row(
+        Rule.ONLY_ADDS,
+        Instruction.MERGE,
+        lambda each: not each.is_draft and each.removed == 0,
+    ),
+    Row(Rule.OFTEN_DENIED, Instruction.REHEARSE, lambda each: each.word is not Word.SELDOM),
+    Row(
+        Rule.FEW_QUIET_RUNS,
+        Instruction.REHEARSE,
+        lambda each: each.is_draft and each.quiet < QUIET_RUNS,
+    ),
+    Row(Rule.ALL_RECORDED, Instruction.MERGE, lambda _: True),
+)
+
+
+class Verdict(Struct, frozen=True):
+    """The instruction of a result, the row that gave it, and the facts."""
+
+    instruction: Instruction
+    rule: Rule
+    facts: Facts
+
+
+def decide(facts: Facts) -> Verdict:
+    """Returns the verdict of the first row of the table that applies."""
+    row = next(row for row in TABLE if row.applies(facts))
+    return Verdict(row.instruction, row.rule, facts)
+
+
+def verdict_of(
+    proposal: Proposal,
+    proof: Proof,
+    ledger: Ledger,
+    chance: Chance,
+    evidence: Evidence,
+    *,
+    records: int,
+    check_results: Sequence[CheckResult] = (),
+) -> Verdict:
+    """Returns the verdict on a proposal.
+
+    Args:
+        proposal: The edited policy, its changes and what was held back.
+        proof: The results of the product's own checks.
+        ledger: All facts with their states.
+        chance: What past runs say about the next one.
+        evidence: What was read of the principal.
+        records: Number of records that were read, of any principal.
+        check_results: The results of AWS's checks.
+    """
+    added = [change for change in proposal.changes if change.kind is ChangeKind.ADD]
+    is_draft = proposal.committed is None
+    declined = [
+        held for held in proposal.held_back_additions if held.guard_result.guard == "declined"
+    ]
+    waiting = Counter(
+        held.guard_result
+        for held in proposal.held_back
+        if held.guard_result.guard in _OF_TIME_AND_PLACE
+    )
+    facts = Facts(
+        has_changes=bool(proposal.changes),
+        is_draft=is_draft,
+        is_draft_declined=is_draft and bool(declined),
+        is_probe=_is_probe(proposal),
+        records=records,
+        calls=ledger.calls.total,
+        succeeded=ledger.calls.succeeded,
+        added=len(added),
+        by_hand=len(added_by_hand(proposal)),
+        lacking=_lacking(ledger, evidence),
+        waits_for=next((result for result, _ in waiting.most_common(1)), None),
+        disagreements=sum(len(each.disagreements) for each in check_results),
+        new_access=len(proof.new_access),
+        fits=proof.fits,
+        newly_denied=len(proof.newly_denied),
+        sensitive=len({change.action for change in added if change.security}),
+        unreviewed=len(ledger.unreviewed),
+        unreviewed_sensitive=sum(1 for action in ledger.unreviewed if sensitivity(action)),
+        deletions=len(new_deletions(added)),
+        expected_denials=sum(
+            len(each.actions)
+            for each in chance.expected
+            if each.cause is not DenialCause.NEVER_WRITTEN
+        ),
+        users_not_covered=len(users_not_covered(evidence)),
+        removed=ledger.removed + ledger.narrowed,
+        removed_unrecorded=ledger.count(GrantState.REMOVED_UNRECORDED),
+        has_declared_only=_is_declared_only(proposal, added),
+        word=chance.word,
+        quiet=chance.quiet,
+    )
+    return decide(facts)
+
+
+def _is_probe(proposal: Proposal) -> bool:
+    """Whether so many different actions were denied as a probe with stolen credentials tries."""
+    actions = {held.action for held in proposal.held_back_as(DENIAL_BUDGET)}
+    return len(actions) >= _ACTIONS_OF_A_PROBE
+
+
+def added_by_hand(proposal: Proposal) -> tuple[HeldBackChange, ...]:
+    """Returns the additions that a person must write, because the file cannot take them."""
+    return tuple(
+        held for held in proposal.held_back_additions if held.guard_result.guard == NOT_EDITABLE
+    )
+
+
+def _is_declared_only(proposal: Proposal, added: Sequence[Change]) -> bool:
+    """Whether a first draft rests on templates or plans alone."""
+    if proposal.committed is not None or not added:
+        return False
+    return all(change.basis is Basis.DECLARED for change in added)
+
+
+def _lacking(ledger: Ledger, evidence: Evidence) -> int:
+    """Returns the number of recorded calls that the result denies, without those that only runs
+    made which count for nothing.
+    """
+    uncounted = uncounted_runs(evidence)
+    return sum(
+        group.count
+        for group in ledger.calls.denied
+        if not group.runs or not uncounted.issuperset(group.runs)
+    )
+
+
+def new_deletions(added: Sequence[Change]) -> tuple[str, ...]:
+    """Returns the added actions that delete resources and that no run called."""
+    actions = {
+        change.action for change in added if change.basis in _GIVEN and deletes(change.action)
+    }
+    return tuple(sorted(actions))
+
+
+def users_not_covered(evidence: Evidence) -> tuple[str, ...]:
+    """Returns the ARNs of other users of the principal's policies, whose calls were not read."""
+    access = evidence.aws_findings.access
+    shared = access.shared if access else ()
+    return tuple(sorted({arn for policy in shared for arn in policy.others}))

@@ -1,0 +1,185 @@
+"""Sections on the paths on which an attacker who controls a run becomes administrator."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from msgspec import to_builtins
+
+from leastpriv.proposal.escalation_paths import (
+    EscalationPath,
+    Strength,
+    is_administrator,
+    passed_role_use,
+)
+from leastpriv.proposal.models import Change
+from leastpriv.report.context import ReportContext
+from leastpriv.report.escape import code, json_text, plain
+from leastpriv.report.phrases import codes, joined, plural
+from leastpriv.report.tables import conditions_value
+
+_MOST_LINES = 5
+_MOST_OTHERS = 2
+_ANY = re.compile(r"\{([^}]*)\}")
+
+
+def use_of_passed_role(context: ReportContext, change: Change) -> str:
+    """The sentence on what an added permission to pass a role gives together with what the policy
+    grants, or empty.
+    """
+    use = passed_role_use(change, context.proposal.documents)
+    if use is None:
+        return ""
+    where = "every resource" if "*" in use.resources else codes(use.resources, 2)
+    role = f"the role {use.known}" if use.known else "what the role may do is not known"
+    return (
+        f" Together with {code(use.action)}, which the policy grants on {where}, a run can use the"
+        f" permissions of the role by {use.how}; {role}."
+    )
+
+
+def escalation_section(context: ReportContext) -> Iterator[str]:
+    """Lists the paths to administrator if the first screen does not name all of them, and the
+    closed ones.
+    """
+    leading = context.escalation.leading
+    if len(leading) > 1:
+        lines = [f"- {path_line(path)}" for path in leading[:_MOST_LINES]]
+        if len(leading) > _MOST_LINES:
+            lines.append(
+                f"- and by {plural(len(leading) - _MOST_LINES, 'further path')}, in"
+                " `proposal.json`."
+            )
+        yield "\n".join([escalation_verdict(context.escalation.after), "", *lines])
+    ended = [path for path in context.escalation.closed if path.leads_to_administrator]
+    if ended:
+        names = codes(dict.fromkeys(action for path in ended for action in path.actions[:1]), 6)
+        yield f"The proposal closes {plural(len(ended), 'path')} to administrator, by {names}."
+
+
+def escalation_title(context: ReportContext) -> str:
+    """The title of the fold: how many paths lead to administrator, how many to named roles and
+    resources.
+    """
+    every, leading = len(context.escalation.after), len(context.escalation.leading)
+    others = f"{every - leading:,} to named roles and resources"
+    ways = (
+        f"{plural(leading, 'path')} to administrator, {others}"
+        if every
+        else "no path to more permissions"
+    )
+    return f"Escalation: {ways}"
+
+
+def reach_section(context: ReportContext) -> Iterator[str]:
+    """Lists the paths that lead to named roles and resources, or that are open under a condition
+    only.
+    """
+    leading = context.escalation.leading
+    others = [path for path in context.escalation.after if path not in leading]
+    if others:
+        lines = [f"- {path_line(path)}" for path in others[:_MOST_OTHERS]]
+        if len(others) > _MOST_OTHERS:
+            lines.append(f"- and {plural(len(others) - _MOST_OTHERS, 'further path')}")
+        yield "\n".join(["Paths to named roles and resources:", "", *lines])
+
+
+def boundary_section(context: ReportContext) -> Iterator[str]:
+    """Offers a permissions boundary for the roles that the role creates, and the condition that
+    demands it.
+    """
+    boundary = context.boundary
+    if boundary is None:
+        return
+    where = codes(name for name, _ in boundary.statements)
+    condition = json_text({"Condition": conditions_value([boundary.condition])})
+    path = code(boundary.path)
+    draft = (
+        f"{path} exists: "
+        if boundary.path
+        else "The input `boundary-file` drafts one: deploy it, then "
+    )
+    if boundary.content:
+        draft = (
+            f"This proposal drafts one as {path}: change it to what these roles need, deploy it,"
+            " then "
+        )
+    yield (
+        f"**A permissions boundary** limits the roles that this role creates. {draft}add it to the"
+        f" templates of these roles, and this condition to {where}: {code(condition, 600)}"
+    )
+
+
+def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
+    """The sentence before the list of paths; empty without a path to administrator."""
+    if is_administrator(paths):
+        return (
+            "**Administrator in effect.** An attacker who controls one run becomes administrator of"
+            " the account by:"
+        )
+    if any(path.leads_to_administrator for path in paths):
+        where = "where the account has a role, user or resource with such permissions"
+        return f"**Still lets an attacker become administrator**, {where}, by:"
+    wide = "**Still lets an attacker act as a role with wide permissions** by:"
+    return wide if any(path.known for path in paths) else ""
+
+
+def path_sentence(path: EscalationPath) -> str:
+    """One path in plain text, for a log or an annotation."""
+    target = joined([*path.targets[:3], *(["others"] if len(path.targets) > 3 else [])])
+    how = _ANY.sub(lambda found: target or found[1], path.how)
+    return plain(
+        f"{how} ({', '.join(path.actions)}){_only_if([each.key for each in path.conditions])}", 600
+    )
+
+
+def escalation_value(context: ReportContext) -> dict[str, object]:
+    """The open paths before and after the proposal for machines."""
+    escalation = context.escalation
+    return {
+        "administrator_before": is_administrator(escalation.before),
+        "administrator_after": is_administrator(escalation.after),
+        "before": [_path_value(path) for path in escalation.before],
+        "after": [_path_value(path) for path in escalation.after],
+        "closed": [path.id for path in escalation.closed],
+        "undecided_by": list(escalation.undecided_by),
+        "boundary": (
+            {
+                "file": context.boundary.path or None,
+                "drafted": bool(context.boundary.content),
+                "condition": conditions_value([context.boundary.condition]),
+                "statements": {
+                    name: list(actions) for name, actions in context.boundary.statements
+                },
+            }
+            if context.boundary
+            else None
+        ),
+    }
+
+
+def path_line(path: EscalationPath) -> str:
+    """One path in Markdown, with its actions and what else it depends on."""
+    target = codes(path.targets, 3)
+    how = _ANY.sub(lambda found: target or found[1], path.how)
+    known = f", which {path.known}" if path.known else ""
+    secrets = ", among which credentials may be" if path.strength is Strength.SECRETS else ""
+    return (
+        f"{how}{known}{secrets}"
+        f" ({codes(path.actions)}){_only_if([code(each.key) for each in path.conditions])}"
+    )
+
+
+def _only_if(keys: Sequence[str]) -> str:
+    return f", only under its conditions on {joined(keys[:3])}" if keys else ""
+
+
+def _path_value(path: EscalationPath) -> dict[str, object]:
+    conditions = conditions_value(path.conditions)
+    return {
+        **to_builtins(path),
+        "how": path_sentence(path),
+        "conditions": conditions,
+        "known": path.known or None,
+    }

@@ -1,0 +1,149 @@
+"""The chance of a denial in words and counts, the kinds of runs, and what will be denied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.proposal.chance import (
+    QUIET_RUNS,
+    Chance,
+    DenialCause,
+    ExpectedDenial,
+    RunKind,
+    Word,
+)
+from leastpriv.proposal.leave_one_run_out import LaterRunsResult
+from leastpriv.report.context import ReportContext
+from leastpriv.report.pull_request import body
+from tests.test_cases import run_case
+
+URL = "https://sqs.eu-west-1.amazonaws.com/111122223333/"
+
+
+def chance(left_out: tuple[int, int], later: tuple[int, int]) -> Chance:
+    return Chance(
+        left_out=left_out[1],
+        left_out_denied=left_out[0],
+        later=later[1],
+        later_denied=later[0],
+        quiet=0,
+        days=30,
+    )
+
+
+@pytest.mark.parametrize(
+    ("left_out", "later", "estimate", "word"),
+    [
+        ((0, 13), (0, 12), (0.5 / 14 + 0.5 / 13) / 2, Word.SELDOM),
+        ((2, 12), (4, 11), (2.5 / 13 + 4.5 / 12) / 2, Word.MAY_BE),
+        ((8, 12), (8, 11), (8.5 / 13 + 8.5 / 12) / 2, Word.LIKELY),
+        ((0, 0), (0, 0), 0.5, Word.MAY_BE),
+    ],
+)
+def test_the_word_is_the_mean_of_two_rates(
+    left_out: tuple[int, int], later: tuple[int, int], estimate: float, word: Word
+) -> None:
+    found = chance(left_out, later)
+    assert found.estimate == pytest.approx(estimate)
+    assert found.word is word
+
+
+def test_so_many_quiet_runs_show_at_most_one_denial_in_twenty() -> None:
+    assert 0.95**QUIET_RUNS < 0.05 < 0.95 ** (QUIET_RUNS - 1)
+
+
+def test_quiet_runs_are_those_after_the_last_denial() -> None:
+    found = LaterRunsResult({"2": (), "3": ("s3:A",), "4": (), "5": ()})
+    assert (found.judged, found.denied_runs, found.quiet) == (4, 1, 2)
+
+
+def create(name: str) -> dict[str, Any]:
+    return {"event": "sqs:CreateQueue", "parameters": {"queueName": name}}
+
+
+def delete(name: str) -> dict[str, Any]:
+    return {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": f"{URL}{name}"}}
+
+
+TOPIC = {"event": "sns:CreateTopic", "parameters": {"name": "orders"}}
+ALARM = {"event": "cloudwatch:PutMetricAlarm", "parameters": {"alarmName": "orders"}}
+
+
+def proposed(folder: Path, runs: Sequence[Sequence[Mapping[str, Any]]]) -> ReportContext:
+    blocks = [
+        {"first": f"2026-10-{2 * number + 1:02}T10:00:00Z", "calls": list(calls)}
+        for number, calls in enumerate(runs)
+    ]
+    return run_case({"policy": None, "runs": blocks}, folder).context
+
+
+@pytest.mark.parametrize(
+    ("runs", "kinds"),
+    [
+        ([[create("a")], [create("a")]], {}),
+        ([[create("a")], [create("b")]], {RunKind.NEW_COPY: 1}),
+        ([[create("a")], [create("a"), TOPIC]], {RunKind.NEW_FEATURE: 1}),
+        ([[create("a")], [delete("a")]], {RunKind.TAKEDOWN: 1}),
+        ([[create("a")], [create("b"), delete("b")]], {RunKind.ROLLBACK: 1}),
+        ([[create("a")], [create("b"), delete("a")]], {}),
+        (
+            [[create("a"), TOPIC], [create("b"), TOPIC, ALARM], [delete("b")]],
+            {RunKind.NEW_FEATURE: 1, RunKind.TAKEDOWN: 1},
+        ),
+    ],
+    ids=["again", "copy", "feature", "takedown", "rollback", "replacement", "several"],
+)
+def test_the_kind_of_a_run_follows_from_what_it_creates_and_deletes(
+    tmp_path: Path, runs: Sequence[Sequence[Mapping[str, Any]]], kinds: Mapping[RunKind, int]
+) -> None:
+    found = proposed(tmp_path, runs)
+    assert found.chance.shown == kinds
+    assert set(found.chance.not_shown) == set(RunKind) - set(kinds)
+
+
+def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) -> None:
+    """The third run is the first to use a topic, and the fifth the first to use an alarm."""
+    always = [create("a")]
+    runs = [always, always, [*always, TOPIC], always, [*always, ALARM], [*always, TOPIC]]
+    context = proposed(tmp_path, runs)
+    assert context.proof.later_runs
+    denied = list(context.proof.later_runs.denied.values())
+    assert denied == [(), ("sns:CreateTopic",), (), ("cloudwatch:PutMetricAlarm",), ()]
+    assert (context.chance.later_denied, context.chance.later, context.chance.quiet) == (2, 5, 1)
+    text = body(context)
+    assert (
+        "the policy of earlier runs would have denied 2 of 5 later runs, not the last one" in text
+    )
+    assert "No run so far made a new copy, took resources down or rolled back" in text
+    assert "A job rarer than 10 days is not covered." in text
+
+
+def test_what_no_data_event_shows_will_be_denied(tmp_path: Path) -> None:
+    table = {"event": "dynamodb:CreateTable", "parameters": {"tableName": "orders"}}
+    context = proposed(tmp_path, [[table], [table]])
+    [expected] = context.chance.expected
+    assert expected.cause is DenialCause.NOT_RECORDED
+    assert {"dynamodb:GetItem", "dynamodb:PutItem"} <= set(expected.actions)
+    assert expected.resources == ("arn:aws:dynamodb:eu-west-1:111122223333:table/orders",)
+    assert "**Will be denied:** " in body(context)
+
+
+def test_terraforms_state_will_be_denied_where_no_record_shows_it(tmp_path: Path) -> None:
+    call = {**create("a"), "user-agent": "APN/1.0 HashiCorp/1.0 Terraform/1.9.8"}
+    context = proposed(tmp_path, [[call], [call]])
+    [expected] = context.chance.expected
+    assert expected == ExpectedDenial(
+        DenialCause.STATE, ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+    )
+
+
+def test_what_is_never_written_will_be_denied(tmp_path: Path) -> None:
+    key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
+    gone = {"event": "kms:ScheduleKeyDeletion", "parameters": {"keyId": key}, "resources": [key]}
+    context = proposed(tmp_path, [[create("a"), gone], [create("a")]])
+    assert [each.actions for each in context.chance.expected] == [("kms:ScheduleKeyDeletion",)]
+    assert body(context).startswith("> [!CAUTION]\n> **Do not merge.** 1 of 3 recorded calls")

@@ -1,0 +1,90 @@
+"""The table of verdicts: one case for each row, and the order of the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leastpriv.proposal.chance import QUIET_RUNS, Word
+from leastpriv.proposal.models import GuardResult
+from leastpriv.proposal.verdict import TABLE, Facts, Instruction, Rule, decide
+
+READ: dict[str, Any] = {"records": 900, "calls": 60, "succeeded": 50}
+REMOVES: dict[str, Any] = {**READ, "removed": 20}
+NOTHING: dict[str, Any] = {**READ, "has_changes": False}
+DRAFT: dict[str, Any] = {**READ, "is_draft": True, "added": 9, "quiet": QUIET_RUNS}
+FEW_DAYS = GuardResult("minimum-days", "the evidence spans 3 of 35 days")
+
+ROWS: tuple[tuple[Rule, Instruction, dict[str, Any]], ...] = (
+    (
+        Rule.DRAFT_DECLINED,
+        Instruction.NONE,
+        {**NOTHING, "is_draft": True, "is_draft_declined": True},
+    ),
+    (Rule.PROBE, Instruction.NONE, {**NOTHING, "succeeded": 0, "is_probe": True}),
+    (Rule.ADD_BY_HAND, Instruction.NONE, {**NOTHING, "by_hand": 1}),
+    (Rule.NO_RECORDS, Instruction.NONE, {"has_changes": False}),
+    (Rule.NO_CALLS, Instruction.NONE, {"has_changes": False, "records": 900}),
+    (Rule.NO_SUCCESS, Instruction.NONE, {**NOTHING, "succeeded": 0}),
+    (Rule.LACKS_PERMISSIONS, Instruction.NONE, {**NOTHING, "lacking": 3}),
+    (Rule.LACKS_EVIDENCE, Instruction.NONE, {**NOTHING, "waits_for": FEW_DAYS}),
+    (Rule.UNCHANGED, Instruction.NONE, NOTHING),
+    (Rule.CONTRADICTED, Instruction.DO_NOT_MERGE, {**REMOVES, "disagreements": 1}),
+    (Rule.UNLISTED_ACCESS, Instruction.DO_NOT_MERGE, {**REMOVES, "new_access": 1}),
+    (Rule.TOO_LARGE, Instruction.DO_NOT_MERGE, {**REMOVES, "fits": False}),
+    (Rule.NEWLY_DENIED, Instruction.DO_NOT_MERGE, {**REMOVES, "newly_denied": 1}),
+    (Rule.DRAFT_DENIES, Instruction.DO_NOT_MERGE, {**DRAFT, "lacking": 1}),
+    (Rule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, {**REMOVES, "sensitive": 1}),
+    (
+        Rule.SENSITIVE_UNREVIEWED,
+        Instruction.SECURITY_REVIEW,
+        {**REMOVES, "unreviewed": 2, "unreviewed_sensitive": 1},
+    ),
+    (Rule.NEW_DELETION, Instruction.SECURITY_REVIEW, {**DRAFT, "deletions": 1}),
+    (Rule.DENIAL_EXPECTED, Instruction.REHEARSE, {**DRAFT, "expected_denials": 4}),
+    (Rule.UNREVIEWED_USE, Instruction.REHEARSE, {**REMOVES, "unreviewed": 2}),
+    (Rule.USERS_NOT_COVERED, Instruction.REHEARSE, {**REMOVES, "users_not_covered": 1}),
+    (Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, {**REMOVES, "removed_unrecorded": 1}),
+    (Rule.NEVER_RAN, Instruction.REHEARSE, {**DRAFT, "succeeded": 0, "has_declared_only": True}),
+    (Rule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1, "word": Word.LIKELY}),
+    (Rule.OFTEN_DENIED, Instruction.REHEARSE, {**REMOVES, "word": Word.MAY_BE}),
+    (Rule.FEW_QUIET_RUNS, Instruction.REHEARSE, {**DRAFT, "quiet": QUIET_RUNS - 1}),
+    (Rule.ALL_RECORDED, Instruction.MERGE, REMOVES),
+)
+
+
+@pytest.mark.parametrize(("rule", "instruction", "facts"), ROWS, ids=lambda each: str(each)[:24])
+def test_each_row_has_a_case(rule: Rule, instruction: Instruction, facts: dict[str, Any]) -> None:
+    found = decide(Facts(**facts))
+    assert (found.rule, found.instruction) == (rule, instruction)
+
+
+def test_the_cases_are_the_rows_in_their_order() -> None:
+    assert [row[:2] for row in ROWS] == [(row.rule, row.instruction) for row in TABLE]
+    assert {row.rule for row in TABLE} == set(Rule)
+
+
+def test_a_first_draft_is_merged_after_enough_runs_that_it_would_not_have_denied() -> None:
+    assert decide(Facts(**DRAFT)).instruction is Instruction.MERGE
+
+
+MERGE = [facts for _, instruction, facts in ROWS if instruction is Instruction.MERGE]
+AGAINST: tuple[dict[str, Any], ...] = (
+    {"removed_unrecorded": 1, "removed": 1},
+    {"unreviewed": 1},
+    {"users_not_covered": 1, "removed": 1},
+    {"deletions": 1},
+    {"sensitive": 1},
+    {"newly_denied": 1},
+    {"new_access": 1},
+    {"word": Word.LIKELY, "removed": 1},
+)
+
+
+@pytest.mark.parametrize("facts", MERGE)
+@pytest.mark.parametrize("against", AGAINST, ids=lambda each: str(next(iter(each))))
+def test_one_fact_against_it_is_enough_not_to_merge(
+    facts: dict[str, Any], against: dict[str, Any]
+) -> None:
+    assert decide(Facts(**{**facts, **against})).instruction is not Instruction.MERGE

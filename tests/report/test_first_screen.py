@@ -1,0 +1,177 @@
+"""The first screen of results that remove nothing, and of facts that were left out before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import leastpriv.proposal
+import leastpriv.report
+from leastpriv.models import Origin, RunOrigin
+from leastpriv.permissions.fact_tables import table
+from leastpriv.proposal.ledger import DenialState, GrantState
+from leastpriv.proposal.verdict import Rule
+from leastpriv.report.drift import context_findings
+from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.pull_request import body, title
+from tests.fakes.contexts import with_parts
+from tests.fakes.deploys import POLICY, proposal
+from tests.fakes.replace import replace
+from tests.fakes.runs import Proposed
+from tests.test_cases import run_case
+
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+QUEUE = {
+    "event": "sqs:CreateQueue",
+    "parameters": {"queueName": "orders"},
+    "response": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"},
+}
+ALLOWS = {
+    "Sid": "Queues",
+    "Effect": "Allow",
+    "Action": "sqs:CreateQueue",
+    "Resource": "arn:aws:sqs:eu-west-1:111122223333:orders",
+}
+
+
+def policy(*statements: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [ALLOWS, *statements]}
+
+
+def proposed(folder: Path, *calls: Mapping[str, Any], **case: Any) -> Proposed:
+    run = {"first": "2026-09-01T10:00:00Z", "times": 12, "every-days": 4, "calls": [QUEUE]}
+    more = [{"first": "2026-10-20T15:00:00Z", "calls": list(calls)}] if calls else []
+    return run_case({"policy": policy(), "runs": [run, *more], **case}, folder)
+
+
+def test_a_call_without_the_answer_of_its_kind_is_counted_and_not_evaluated(
+    tmp_path: Path,
+) -> None:
+    context = proposed(tmp_path, {**QUEUE, "response": None}).context
+    assert (context.ledger.calls.total, context.ledger.calls.allowed) == (13, 12)
+    assert "**12 of 12** successful calls are allowed by the result. Not evaluated: 1 call of" in (
+        body(context)
+    )
+    assert "| calls | 13 | 12 allowed, 1 not evaluated |" in body(context)
+
+
+MAIN = [
+    'data "aws_iam_policy_document" "deploy" {',
+    "  statement {",
+    '    actions   = ["sqs:CreateQueue"]',
+    '    resources = ["arn:aws:sqs:eu-west-1:111122223333:orders"]',
+    "  }",
+    "}",
+]
+ROLE_FILE = [
+    'resource "aws_iam_role" "deploy" {',
+    '  name = "ci-deploy"',
+    "}",
+    'resource "aws_iam_role_policy" "deploy" {',
+    "  role   = aws_iam_role.deploy.id",
+    "  policy = data.aws_iam_policy_document.deploy.json",
+    "}",
+]
+
+
+def test_a_denied_permission_that_the_file_cannot_take_heads_the_result(tmp_path: Path) -> None:
+    denied = {
+        "event": "sns:CreateTopic",
+        "parameters": {"name": "orders"},
+        "error": "AccessDenied",
+        "message": (
+            "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform:"
+            " SNS:CreateTopic on resource: arn:aws:sns:eu-west-1:111122223333:orders because no"
+            " identity-based policy allows the SNS:CreateTopic action"
+        ),
+    }
+    run = {"first": "2026-09-01T10:00:00Z", "times": 8, "every-days": 4, "calls": [QUEUE, denied]}
+    files = {"main.tf": MAIN, "role.tf": ROLE_FILE}
+    context = run_case(
+        {"terraform": files, "policy-file": "role.tf", "runs": [run]}, tmp_path
+    ).context
+    assert title(context) == "iam(ci-deploy): needs 1 permission that you must add in role.tf"
+    first = markdown(first_screen(context))
+    assert first.startswith("> [!NOTE]\n> **Add by hand.** AWS denied `sns:CreateTopic`, and")
+    assert "it is in `main.tf`" in first
+    assert '"sns:CreateTopic"' in first
+    assert "```hcl\nstatement {" in first
+    assert [each.action for each in context_findings(context)] == ["sns:CreateTopic"]
+
+
+def test_a_run_that_was_denied_to_extend_its_role_has_an_alert_of_its_own(tmp_path: Path) -> None:
+    denied = {
+        "event": "iam:PutRolePolicy",
+        "region": "us-east-1",
+        "parameters": {"roleName": "ci-deploy", "policyName": "more", "policyDocument": "{}"},
+        "error": "AccessDenied",
+        "message": (
+            "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: iam:PutRolePolicy on resource:"
+            " arn:aws:iam::111122223333:role/ci-deploy because no identity-based policy allows the iam:PutRolePolicy action"
+        ),
+    }
+    context = proposed(tmp_path, denied).context
+    assert context.ledger.denials[0].state is DenialState.NOT_ADDED
+    first = markdown(first_screen(context))
+    assert first.startswith(
+        "> [!CAUTION]\n> **A run tried to extend its own permissions.** AWS denied"
+        " `iam:PutRolePolicy` in `17650000100`. It is not added: find out who started the run.\n\n"
+        "> [!NOTE]\n> **Nothing to change.** "
+    )
+
+
+def test_a_run_without_evidence_has_the_slip_in_its_title(tmp_path: Path) -> None:
+    context = proposal(tmp_path, POLICY, []).context
+    assert title(context) == "No evidence of ci-deploy: no record was read"
+    assert markdown(first_screen(context)).startswith("> [!NOTE]\n> **No evidence.** ")
+
+
+def test_a_use_by_unreviewed_runs_alone_is_on_the_first_screen(tmp_path: Path) -> None:
+    run = {"first": "2026-10-20T15:00:00Z", "session": "17650099", "calls": [TAG]}
+    unused = {**ALLOWS, "Sid": "More", "Action": ["sqs:TagQueue", "sqs:PurgeQueue"]}
+    every = {"first": "2026-09-01T10:00:00Z", "times": 12, "every-days": 4, "calls": [QUEUE]}
+    found = run_case({"policy": policy(unused), "runs": [every, run]}, tmp_path).context
+    origin = RunOrigin(Origin.UNREVIEWED, "the branch feature/x")
+    context = with_parts(found, evidence=replace(found.evidence, origins={"17650099": origin}))
+    assert context.ledger.unreviewed == {"sqs:TagQueue"}
+    assert context.verdict.rule is Rule.UNREVIEWED_USE
+    assert "Only runs of unreviewed code used `sqs:TagQueue`" in body(context)
+
+
+TAG = {
+    "event": "sqs:TagQueue",
+    "parameters": {
+        "queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders",
+        "tags": {"a": "b"},
+    },
+}
+
+
+def test_all_removed_actions_are_listed_those_without_a_record_first(tmp_path: Path) -> None:
+    wide = {**ALLOWS, "Sid": "Keys", "Action": "kms:*", "Resource": "*"}
+    context = proposed(tmp_path, policy=policy(wide), options={"unseen-services": "drop"}).context
+    removed = context.ledger.removed
+    assert removed > 20
+    text = body(context).partition("<summary>Removed: ")[2].partition("</details>")[0]
+    unrecorded = context.ledger.grants_of(GrantState.REMOVED_UNRECORDED)
+    for grant in context.ledger.grants_of(GrantState.REMOVED_RECORDED):
+        assert f"`{grant.action}`" in text
+    places = [text.index(f"`{grant.action}`") for grant in unrecorded]
+    recorded = text.partition("A use would have been recorded")[0]
+    assert all(place < len(recorded) for place in places)
+
+
+def test_each_guard_of_a_removal_has_words_for_a_cell() -> None:
+    rows = table("guards", leastpriv.proposal.__name__)
+    removal = {row["name"] for row in rows if row["group"] == "removal"}
+    words = {row["guard"] for row in table("guard_words", leastpriv.report.__name__)}
+    assert removal <= words
+
+
+def test_a_record_of_the_role_that_is_no_call_is_counted_with_the_reason(tmp_path: Path) -> None:
+    context = proposed(tmp_path, {**QUEUE, "type": "AwsServiceEvent"}).context
+    ledger = context.ledger
+    assert ledger.records.calls == ledger.calls.total == 12
+    assert context.ledger.records.others == {"AwsServiceEvent": 1}
+    assert "| records | 13 | 12 call, 1 no call |" in body(context)

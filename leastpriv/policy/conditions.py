@@ -208,13 +208,17 @@ class Operator(Struct, frozen=True):
 def all_of(truths: Iterable[Truth]) -> Truth:
     """Returns False if any is False, else None if any is unknown, else True."""
     seen = set(truths)
-    return False if False in seen else None if None in seen else True
+    if False in seen:
+        return False
+    return None if None in seen else True
 
 
 def any_of(truths: Iterable[Truth]) -> Truth:
     """Returns True if any is True, else None if any is unknown, else False."""
     seen = set(truths)
-    return True if True in seen else None if None in seen else False
+    if True in seen:
+        return True
+    return None if None in seen else False
 
 
 @lru_cache(maxsize=1024)
@@ -264,16 +268,7 @@ def condition_holds(
         for value in condition.values
     ]
     if operator.base == "Null":
-        return any_of(
-            (
-                False
-                if value is None
-                else None
-                if has_variable(value)
-                else is_true(value) == (not values)
-            )
-            for value in wanted
-        )
+        return any_of(_fits_absence(value, is_absent=not values) for value in wanted)
     truths = (_fits_values(operator, wanted, actual, deny) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
 
@@ -281,6 +276,15 @@ def condition_holds(
 def is_true(value: str) -> bool:
     """Reads a value of `Bool` and `Null`: each text but "true" is false."""
     return value.lower() == "true"
+
+
+def _fits_absence(value: str | None, *, is_absent: bool) -> Truth:
+    """Whether the absence of a key fits a value of `Null`; None where a variable decides."""
+    if value is None:
+        return False
+    if has_variable(value):
+        return None
+    return is_true(value) == is_absent
 
 
 def _fits_values(

@@ -117,14 +117,10 @@ _OPERATORS = frozenset(["+", "-", "*", "/", "%", "==", "!=", "<", ">", "<=", ">=
 
 
 def _unescape(found: re.Match[str]) -> str:
+    if found[1]:
+        return _ESCAPES.get(found[1], found[1])
     point = int(found[2] or found[3] or "0", 16)
-    return (
-        _ESCAPES.get(found[1], found[1])
-        if found[1]
-        else chr(point)
-        if point <= sys.maxunicode
-        else found[0]
-    )
+    return chr(point) if point <= sys.maxunicode else found[0]
 
 
 _DEEPEST = 40

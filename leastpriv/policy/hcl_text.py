@@ -227,13 +227,11 @@ def value_lines(value: Any, indent: str) -> list[str]:
     if isinstance(value, str):
         return [string_text(value)]
     if isinstance(value, Mapping):
-        lines = [
-            f"{inner}{(key if _IDENTIFIER.fullmatch(key) else string_text(key))} = {first}"
-            if not number
-            else first
-            for key, each in value.items()
-            for number, first in enumerate(value_lines(each, inner))
-        ]
+        lines = []
+        for key, each in value.items():
+            name = key if _IDENTIFIER.fullmatch(key) else string_text(key)
+            first, *others = value_lines(each, inner)
+            lines += [f"{inner}{name} = {first}", *others]
         return ["{", *lines, f"{indent}}}"]
     if isinstance(value, Sequence):
         lines = []

@@ -56,10 +56,10 @@ def locate(
         if pointer
         else _policy_in_wrapper(root, where)
     )
-    functions = form == "yaml" or found not in _WRAPPERS
-    language: Language = (
-        "terraform" if terraform else "cloudformation" if functions else language_of(text)
-    )
+    has_functions = form == "yaml" or found not in _WRAPPERS
+    language: Language = "cloudformation" if has_functions else language_of(text)
+    if terraform:
+        language = "terraform"
     source = PolicySource(
         format=form,
         pointer=found,
@@ -152,13 +152,9 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
             expression = f"{source.pointer} is the expression {inner.strip()[:60]}"
             problem = f"{expression}; name what it leads to, such as {target}"
         raise PolicyFileError(f"{where}: {problem}.") from error
-    language: Language = (
-        "sub"
-        if text is sub
-        else "terraform"
-        if source.language == "terraform"
-        else language_of(inner)
-    )
+    language: Language = "terraform" if source.language == "terraform" else language_of(inner)
+    if text is sub:
+        language = "sub"
     found = replace(source, text=inner, policy=policy, language=language, embedded=embedded)
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))

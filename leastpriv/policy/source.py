@@ -94,16 +94,19 @@ def _shorten(name: str, longest: int = _LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[:longest]}…"
 
 
+def _indexes(size: int) -> str:
+    if not size:
+        return "for it is empty"
+    return f"only 0 to {size - 1}" if size > 1 else "only 0"
+
+
 def _missing_reason(node: Node, key: str) -> str:
     if node.kind == "array":
-        size = len(node.items)
-        has = f"only 0 to {size - 1}" if size > 1 else "only 0" if size else "for it is empty"
-        return f"is a list that has no {_shorten(key)}, {has}"
+        return f"is a list that has no {_shorten(key)}, {_indexes(len(node.items))}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return (
-            f"has no {_shorten(key)}, {f'only {format_names(keys)}' if keys else 'for it is empty'}"
-        )
+        rest = f"only {format_names(keys)}" if keys else "for it is empty"
+        return f"has no {_shorten(key)}, {rest}"
     return f"is a {describe_kind(node)}, so that it has no {_shorten(key)}"
 
 

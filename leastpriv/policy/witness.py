@@ -161,12 +161,11 @@ def violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _fitting_value(operator: Operator, value: str) -> str:
     """Returns a request value that fits a policy value."""
-    found = _number(operator, value)
-    if found is not None:
-        return str(
-            found
-            + (-1 if "LessThan" in operator.base else 1 if "GreaterThan" in operator.base else 0)
-        )
+    number = _number(operator, value)
+    if number is not None:
+        if "LessThan" in operator.base:
+            return str(number - 1)
+        return str(number + 1 if "GreaterThan" in operator.base else number)
     if operator.base == "IpAddress":
         addresses = parse_network(value)
         return str(addresses.network_address) if addresses else value

@@ -313,7 +313,9 @@ def _undone(each: DeclaredNeed, documents: Sequence[Document], principal: str) -
 def _rank(need: Need) -> int:
     """What a reviewer reads first: sensitive actions, then writes, then reads."""
     action = need.permission.action
-    return 0 if sensitivity(action) else 2 if is_read(action) else 1
+    if sensitivity(action):
+        return 0
+    return 2 if is_read(action) else 1
 
 
 def as_text(statements: Sequence[Mapping[str, object]], language: str, indent: str) -> str:

@@ -1,4 +1,4 @@
-"""Tells which actions read data: what people or programs store, not how a resource is set up."""
+"""The actions that read data: what people or programs store, not how a resource is set up."""
 
 from __future__ import annotations
 

@@ -190,8 +190,8 @@ class _Declared:
     def later_needs(
         self, declaration: Declaration, *, any_update: bool = False
     ) -> tuple[Need, ...]:
-        """Returns the needs of later updates and of the deletion; `any_update`: also of what is not
-        set now.
+        """Returns the needs of later updates and of the deletion; `any_update`: also of properties
+        that are not set now.
         """
         from leastpriv.permissions.tool_lifecycle import Phase
 

@@ -325,11 +325,15 @@ def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) ->
         cpu, wall = (
             statistics.median(f(one) / f(limit) for one, limit in pairs) for f in (_cpu, _wall)
         )
-        said = "" if row.roles == frozenset() else "WRONG" if row.name in wrong else "right"
-        said = actions_in(row, pairs[0][0].answer, truth) if row.policy else said
+        peak = max(cost.peak for cost, _ in pairs)
+        if row.policy:
+            answer = actions_in(row, pairs[0][0].answer, truth)
+        elif row.roles == frozenset():
+            answer = ""
+        else:
+            answer = "WRONG" if row.name in wrong else "right"
         print(
-            f"| {row.name} | {cpu:.2f} | {wall:.2f} | {max(one.peak for one, _ in pairs):.0f} |"
-            f" {said} |",
+            f"| {row.name} | {cpu:.2f} | {wall:.2f} | {peak:.0f} | {answer} |",
             flush=True,
         )
     return len(wrong)

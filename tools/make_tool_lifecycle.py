@@ -367,11 +367,11 @@ def _name_property(schema: Mapping[str, Any]) -> str:
     named = [
         path for path in own if re.search(f"(Name|Identifier|Id)$|/{noun}[A-Za-z]*(?<!Arn)$", path)
     ]
-    return (
-        (known or (named if len(own) == 1 else [""]))[0].removeprefix("/properties/")
-        if known or named
-        else ""
-    )
+    if known:
+        return known[0].removeprefix("/properties/")
+    if named and len(own) == 1:
+        return named[0].removeprefix("/properties/")
+    return ""
 
 
 def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row:

@@ -222,11 +222,9 @@ def animated(pictures: Sequence[bytes]) -> bytes:
         pixels = zlib.compress(
             zlib.decompress(b"".join(data for kind, data in frame if kind == b"IDAT")), 9
         )
-        parts.append(
-            _chunk(
-                b"fcTL", struct.pack(">IIIIIHHBB", number, width, height, 0, 0, _SECONDS, 1, 0, 0)
-            )
-        )
+        place = struct.pack(">IIIII", number, width, height, 0, 0)
+        timing = struct.pack(">HHBB", _SECONDS, 1, 0, 0)
+        parts.append(_chunk(b"fcTL", place + timing))
         if index == 0:
             parts.append(_chunk(b"IDAT", pixels))
         else:

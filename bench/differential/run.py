@@ -158,9 +158,9 @@ class Maker:
             quantifier = self.random.choice(("", "", "ForAllValues:", "ForAnyValue:"))
             suffix = self.random.choice(("", "", "IfExists"))
             # A key of several values comes with a quantifier, most of the time.
-            key = f"test:{kind}" + (
-                "s" if self.random.random() < (0.8 if quantifier else 0.05) else ""
-            )
+            chance_of_several = 0.8 if quantifier else 0.05
+            has_several = self.random.random() < chance_of_several
+            key = f"test:{kind}s" if has_several else f"test:{kind}"
             block.setdefault(quantifier + name + suffix, {})[key] = self.some(values, 2)
         return block
 

@@ -288,12 +288,15 @@ _DUCKDB = (
     " print(json.dumps(row))"
 )
 _SQL = """
-SELECT userIdentity.sessionContext.sessionIssuer.arn AS role, eventSource, eventName, coalesce(errorCode, ''),
-  regexp_replace(coalesce(resources[1].ARN, ''), '^(arn:aws:s3:::[^/]*/).*', '\\1*'), count(*), min(eventTime),
-  max(eventTime)
-FROM (SELECT unnest(Records, max_depth := 2) FROM read_json('{logs}/**/*.json.gz', format='newline_delimited',
-  records=true, maximum_object_size=200000000, columns={{Records: 'STRUCT(eventTime VARCHAR, eventSource VARCHAR,
-  eventName VARCHAR, errorCode VARCHAR, resources STRUCT(ARN VARCHAR)[], userIdentity STRUCT(
+SELECT userIdentity.sessionContext.sessionIssuer.arn AS role, eventSource, eventName,
+  coalesce(errorCode, ''),
+  regexp_replace(coalesce(resources[1].ARN, ''), '^(arn:aws:s3:::[^/]*/).*', '\\1*'),
+  count(*), min(eventTime), max(eventTime)
+FROM (SELECT unnest(Records, max_depth := 2)
+  FROM read_json('{logs}/**/*.json.gz', format='newline_delimited',
+  records=true, maximum_object_size=200000000,
+  columns={{Records: 'STRUCT(eventTime VARCHAR, eventSource VARCHAR, eventName VARCHAR,
+  errorCode VARCHAR, resources STRUCT(ARN VARCHAR)[], userIdentity STRUCT(
   type VARCHAR, sessionContext STRUCT(sessionIssuer STRUCT(arn VARCHAR))))[]'}}))
 WHERE role = '{role}' AND userIdentity.type = 'AssumedRole' GROUP BY ALL
 """

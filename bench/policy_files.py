@@ -42,7 +42,8 @@ def edits(document: Document, statement: Statement) -> Iterator[tuple[Edit, int]
         - statement.line
     )
     actions = statement.actions
-    if actions and len(document.statement_nodes[statement.index].get_any_case("Action").items) > 0:  # type: ignore[union-attr]
+    node = document.statement_nodes[statement.index].get_any_case("Action")
+    if actions and len(node.items) > 0:  # type: ignore[union-attr]
         yield AppendActions(statement.index, ("zz:New",)), 1
         yield AppendActions(statement.index, ("aa:New",)), 1
         # Names that sort next to the one they replace, so that a sorted list keeps its order.

@@ -122,12 +122,11 @@ def _model(service: str) -> Mapping[str, Any]:
 def classified(action: str, arn: str) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     """(way, class, derived resources, request) of one truth; `*` of AWS's own counts literally."""
     fields = arn.split(":", 5)
+    account = fields[4] if fields[4].isdigit() else "111122223333"
     for way, parameters in requests(action, arn):
         call = Call(
             event_id="",
-            principal=(
-                f"arn:{fields[1]}:iam::{fields[4] if fields[4].isdigit() else '111122223333'}:role/r"
-            ),
+            principal=f"arn:{fields[1]}:iam::{account}:role/r",
             session="",
             time=datetime(2026, 11, 1, tzinfo=UTC),
             account=fields[4] if fields[4].isdigit() else "111122223333",

@@ -225,9 +225,11 @@ def etag(body: bytes) -> str:
 
 def entry(path: str, tag: str, size: int) -> str:
     """An object in a listing."""
-    what = f"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{escape(tag)}</ETag><Size>{size}</Size>"
     return (
-        f"<Contents><Key>{escape(path)}</Key>{what}<StorageClass>STANDARD</StorageClass></Contents>"
+        f"<Contents><Key>{escape(path)}</Key>"
+        "<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        f"<ETag>{escape(tag)}</ETag><Size>{size}</Size>"
+        "<StorageClass>STANDARD</StorageClass></Contents>"
     )
 
 
@@ -259,7 +261,10 @@ def listing(paths: list[str], entries: dict[str, str], asked: dict[str, list[str
             else ""
         )
     truncated = "true" if more else "false"
-    return f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>{more}{content}</ListBucketResult>"
+    return (
+        f"<ListBucketResult><IsTruncated>{truncated}</IsTruncated>"
+        f"{more}{content}</ListBucketResult>"
+    )
 
 
 if __name__ == "__main__":

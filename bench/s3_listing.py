@@ -21,7 +21,10 @@ from leastpriv.aws.session import Aws
 from leastpriv.cloudtrail.s3_bucket import Bucket
 
 _ROUNDS = 5
-_FOLDER = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/123456789012_CloudTrail_eu-west-1_20260102T0805Z_"
+_FOLDER = (
+    "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/"
+    "123456789012_CloudTrail_eu-west-1_20260102T0805Z_"
+)
 _MORE = "<StorageClass>STANDARD</StorageClass><ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
 
 
@@ -140,8 +143,10 @@ async def serve(pages: int) -> None:
 def page(number: int, *, last: bool) -> str:
     """A thousand objects, as S3 writes them."""
     objects = "".join(
-        f"<Contents><Key>{_FOLDER}{number:08}{each:08}.json.gz</Key><LastModified>2026-01-02T08:05:00.000Z</LastModified>"
-        f"<ETag>&quot;{number:016x}{each:016x}&quot;</ETag><Size>{40_000 + each}</Size>{_MORE}</Contents>"
+        f"<Contents><Key>{_FOLDER}{number:08}{each:08}.json.gz</Key>"
+        "<LastModified>2026-01-02T08:05:00.000Z</LastModified>"
+        f"<ETag>&quot;{number:016x}{each:016x}&quot;</ETag>"
+        f"<Size>{40_000 + each}</Size>{_MORE}</Contents>"
         for each in range(1000)
     )
     more = "" if last else f"<NextContinuationToken>{number + 1}</NextContinuationToken>"
@@ -149,7 +154,8 @@ def page(number: int, *, last: bool) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult'
         ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Name>logs</Name><Prefix>AWSLogs/</Prefix><MaxKeys>1000</MaxKeys>{truncated}{objects}</ListBucketResult>"
+        "<Name>logs</Name><Prefix>AWSLogs/</Prefix><MaxKeys>1000</MaxKeys>"
+        f"{truncated}{objects}</ListBucketResult>"
     )
 
 

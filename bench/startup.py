@@ -20,7 +20,10 @@ import time
 from pathlib import Path
 
 _ROLE = "arn:aws:iam::123456789012:role/deploy"
-_FILE = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/123456789012_CloudTrail_eu-west-1_20260102T0805Z_a.json.gz"
+_FILE = (
+    "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/"
+    "123456789012_CloudTrail_eu-west-1_20260102T0805Z_a.json.gz"
+)
 _RECORD = {
     "eventVersion": "1.08",
     "userIdentity": {
@@ -57,7 +60,8 @@ from leastpriv.cli.main import console_main
 whole = TrailFolder.read
 def read(self, *asked):
     for item in whole(self, *asked):
-        os.write(int(os.environ["TELL"]), b"%f %b" % (time.process_time(), " ".join(sys.modules).encode()))
+        modules = " ".join(sys.modules).encode()
+        os.write(int(os.environ["TELL"]), b"%f %b" % (time.process_time(), modules))
         yield item
 TrailFolder.read = read
 sys.exit(console_main())

@@ -39,8 +39,8 @@ _TAG_MEMBER = re.compile(
 _ROLE = re.compile("role|deliverlogspermissionarn", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")
 _MOST_TYPES = 3
-"""What a call may have made; more than this are not distinguished, so that no grant for its tags can
-be named.
+"""What a call may have made; more than this are not distinguished, so that no grant for its tags
+can be named.
 """
 _SHORTEST = 4
 """Letters of a noun that a member's name may be recognized by."""

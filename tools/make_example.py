@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Write the bundled example's CloudTrail files, `examples/cdk-app/trail`, always the same.
 
-    python tools/make_example.py    write changed files, delete stale ones
-    python tools/make_example.py --check    exit 1 when the committed files are not this program's output
-    python tools/make_example.py --needs    the permissions that the deploy role requires, as JSON lines
+    python tools/make_example.py            write changed files, delete stale ones
+    python tools/make_example.py --check    exit 1 when the committed files differ from the output
+    python tools/make_example.py --needs    print the permissions of the deploy role as JSON lines
 
 Files are compared by their uncompressed bytes, since compressed ones depend on the zlib in use.
 """

@@ -62,8 +62,9 @@ _OPERATIONS_HEAD = """\
 type\tcreate\tread\tupdate\tdelete\ttags
 """
 _MAKING = re.compile(
-    "(Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Issue|Subscribe|Attach|Associate|Add|Authorize|"
-    "Purchase|Provision|(?P<second>Copy|Restore|Start|Enable|Set))(?P<noun>[A-Z]\\w*|$)"
+    "(Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Issue|Subscribe|Attach|"
+    "Associate|Add|Authorize|Purchase|Provision|"
+    "(?P<second>Copy|Restore|Start|Enable|Set))(?P<noun>[A-Z]\\w*|$)"
 )
 _TAG = re.compile("[Tt]ag(?!e)")
 _REMOVES = re.compile("Untag|Remove|Delete")

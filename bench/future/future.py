@@ -23,7 +23,8 @@ asked again of the policy, in its own evaluator (`truth.py`). Used are the pairs
 resource that the twelve runs needed; granted those that the policy allows over the resources of
 this history, `around` over those of all histories; a Deny takes its pairs away. *Destroying* are
 the granted pairs that destroy, *needless* those of them that no run needed. PROGRAM is that of
-trailscraper, of an environment of its own. OUT.json holds a row for each policy; `bench.future.tables` reads it.
+trailscraper, which has a separate environment. OUT.json holds a row for each policy, which
+`bench.future.tables` reads.
 """
 
 from __future__ import annotations

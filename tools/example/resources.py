@@ -163,7 +163,8 @@ def refused_vpc(session: str) -> Call:
         f"You are not authorized to perform this operation. User: {session} is not authorized to"
         f" perform: ec2:CreateVpc on resource: arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/* with an"
         " explicit deny in a service control policy:"
-        " arn:aws:organizations::999988887777:policy/o-exampleorg/service_control_policy/p-examplescp."
+        " arn:aws:organizations::999988887777:policy/o-exampleorg/service_control_policy/"
+        "p-examplescp."
         f" Encoded authorization failure message: {digest('encoded', session)}"
     )
     return Call(

@@ -232,7 +232,8 @@ def _queue_changes(stack: Stack) -> Iterator[Call]:
 def _alarm(run: Run) -> Iterator[Call]:
     """The alarm is denied: CloudFormation rolls back."""
     yield from resources.create_queue(_DEAD_LETTERS)
-    redrive = f'{{"deadLetterTargetArn":"arn:aws:sqs:eu-west-1:{ACCOUNT}:{_DEAD_LETTERS}","maxReceiveCount":5}}'
+    dead_letters = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{_DEAD_LETTERS}"
+    redrive = f'{{"deadLetterTargetArn":"{dead_letters}","maxReceiveCount":5}}'
     yield from resources.set_queue(ORDERS.queue(), {"RedrivePolicy": redrive})
     yield resources.refused_alarm(run.session, "orders-dlq-not-empty")
     yield from resources.set_queue(ORDERS.queue(), {"RedrivePolicy": ""})

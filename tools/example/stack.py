@@ -19,7 +19,8 @@ class Stack:
     @property
     def id(self) -> str:
         """The stack's ARN."""
-        return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{self.name}/{uuid('stack', self.name)}"
+        name_and_id = f"{self.name}/{uuid('stack', self.name)}"
+        return f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{name_and_id}"
 
     @property
     def any_id(self) -> str:

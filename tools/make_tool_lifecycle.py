@@ -368,11 +368,12 @@ def _name_property(schema: Mapping[str, Any]) -> str:
     named = [
         path for path in own if re.search(f"(Name|Identifier|Id)$|/{noun}[A-Za-z]*(?<!Arn)$", path)
     ]
+    name = ""
     if known:
-        return known[0].removeprefix("/properties/")
-    if named and len(own) == 1:
-        return named[0].removeprefix("/properties/")
-    return ""
+        name = known[0]
+    elif len(own) == 1 and named:
+        name = named[0]
+    return name.removeprefix("/properties/")
 
 
 def _terraform_row(operations: Mapping[str, str], left_out: Counter[str]) -> Row:

@@ -136,8 +136,10 @@ def table(
 
 def where(folder: str, counts: Counts) -> Iterator[str]:
     """Name the places of a folder that count most."""
-    yield from _place_lines(f"{folder}: functions with most decisions", counts.complex_functions)
-    yield from _place_lines(f"{folder}: longest positional calls", _long_calls(counts))
+    complex_functions = _heaviest(counts.complex_functions)
+    yield from _place_lines(f"{folder}: functions with most decisions", complex_functions)
+    yield from _place_lines(f"{folder}: longest positional calls", _heaviest(_long_calls(counts)))
+    # The goal is 0, so every one is a place to begin at.
     yield from _place_lines(f"{folder}: nested conditionals", counts.nested_conditionals)
     by_file = {
         "conditional expressions": counts.conditionals,
@@ -157,8 +159,12 @@ def where(folder: str, counts: Counts) -> Iterator[str]:
 
 def _place_lines(title: str, places: Sequence[Place]) -> Iterator[str]:
     yield f"\n{title}"
-    for place in sorted(places, key=lambda place: -place.weight)[:SHOWN_PLACES]:
+    for place in places:
         yield f"{place.weight:>6}  {place.file}:{place.line} {place.name}".rstrip()
+
+
+def _heaviest(places: Sequence[Place]) -> Sequence[Place]:
+    return sorted(places, key=lambda place: -place.weight)[:SHOWN_PLACES]
 
 
 def _long_calls(counts: Counts) -> Sequence[Place]:

@@ -1,7 +1,7 @@
 """Check that no import circle, no class name used twice and no indefinite word exists.
 
 Import circles between files and public class names defined twice count in `leastpriv`, indefinite
-words there, in `tools` and in the documents. Exit code: 0 none exists, 1 some exist.
+words there and in `tools`. Exit code: 0 none exists, 1 some exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from indefinite_words import found_in
 from package_files import Module, public_classes, read_modules
 
 PACKAGE = "leastpriv"
-CODE_WITH_WORDS = ("leastpriv/**/*.py", "tools/*.py")
+CODE_WITH_WORDS = ("leastpriv/**/*.py", "tools/**/*.py")
 
 
 def main(root: Path = ROOT) -> int:

@@ -68,6 +68,7 @@ class Rule(StrEnum):
     DENIAL_EXPECTED = "denial-expected"
     UNREVIEWED_USE = "unreviewed-use"
     USERS_NOT_COVERED = "users-not-covered"
+    STILL_LACKS = "still-lacks"
     REMOVED_UNRECORDED = "removed-unrecorded"
     NEVER_RAN = "never-ran"
     OFTEN_DENIED = "often-denied"
@@ -105,6 +106,8 @@ class Facts(Struct, frozen=True):
     unreviewed_sensitive: int = 0
     deletions: int = 0
     """Added actions that delete, and that no run called."""
+    never_written: int = 0
+    """Actions that a rule never writes into a first draft, although runs called them."""
     expected_denials: int = 0
     """Actions that the next run will be denied."""
     users_not_covered: int = 0
@@ -167,7 +170,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         Rule.DRAFT_DENIES,
         Instruction.DO_NOT_MERGE,
-        lambda each: each.is_draft and each.lacking > 0,
+        lambda each: each.is_draft and each.lacking + each.never_written > 0,
     ),
     # A person with knowledge of security decides.
     Row(Rule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, lambda each: each.sensitive > 0),
@@ -184,6 +187,11 @@ TABLE: tuple[Row, ...] = (
         Rule.USERS_NOT_COVERED,
         Instruction.REHEARSE,
         lambda each: each.removed > 0 and each.users_not_covered > 0,
+    ),
+    Row(
+        Rule.STILL_LACKS,
+        Instruction.REHEARSE,
+        lambda each: each.removed > 0 and each.lacking > 0,
     ),
     Row(Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, lambda each: each.removed_unrecorded > 0),
     Row(Rule.NEVER_RAN, Instruction.REHEARSE, lambda each: each.has_declared_only),
@@ -247,6 +255,9 @@ def verdict_of(
         for held in proposal.held_back
         if held.guard_result.guard in _OF_TIME_AND_PLACE
     )
+    expected: Counter[DenialCause] = Counter()
+    for each in chance.expected:
+        expected[each.cause] += len(each.actions)
     facts = Facts(
         has_changes=bool(proposal.changes),
         is_draft=is_draft,
@@ -267,11 +278,8 @@ def verdict_of(
         unreviewed=len(ledger.unreviewed),
         unreviewed_sensitive=sum(1 for action in ledger.unreviewed if sensitivity(action)),
         deletions=len(new_deletions(added)),
-        expected_denials=sum(
-            len(each.actions)
-            for each in chance.expected
-            if each.cause is not DenialCause.NEVER_WRITTEN
-        ),
+        never_written=expected[DenialCause.NEVER_WRITTEN],
+        expected_denials=expected.total() - expected[DenialCause.NEVER_WRITTEN],
         users_not_covered=len(users_not_covered(evidence)),
         removed=ledger.removed + ledger.narrowed,
         removed_unrecorded=ledger.count(GrantState.REMOVED_UNRECORDED),

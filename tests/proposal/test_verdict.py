@@ -45,6 +45,7 @@ ROWS: tuple[tuple[Rule, Instruction, dict[str, Any]], ...] = (
     (Rule.DENIAL_EXPECTED, Instruction.REHEARSE, {**DRAFT, "expected_denials": 4}),
     (Rule.UNREVIEWED_USE, Instruction.REHEARSE, {**REMOVES, "unreviewed": 2}),
     (Rule.USERS_NOT_COVERED, Instruction.REHEARSE, {**REMOVES, "users_not_covered": 1}),
+    (Rule.STILL_LACKS, Instruction.REHEARSE, {**REMOVES, "lacking": 1}),
     (Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, {**REMOVES, "removed_unrecorded": 1}),
     (Rule.NEVER_RAN, Instruction.REHEARSE, {**DRAFT, "succeeded": 0, "has_declared_only": True}),
     (Rule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1, "word": Word.LIKELY}),
@@ -77,6 +78,9 @@ AGAINST: tuple[dict[str, Any], ...] = (
     {"deletions": 1},
     {"sensitive": 1},
     {"newly_denied": 1},
+    {"lacking": 1, "removed": 1},
+    {"never_written": 1, "is_draft": True},
+    {"expected_denials": 1},
     {"new_access": 1},
     {"word": Word.LIKELY, "removed": 1},
 )

@@ -245,11 +245,16 @@ def _kinds_of(
         return
     # A type that the run deleted too may have been replaced.
     fresh = [kind for kind in created if kind not in both]
-    again = [kind for kind in fresh if known.get(kind, created[kind]) - created[kind]]
+    again = [kind for kind in fresh if _are_further(created[kind], known.get(kind, set()))]
     if again and len(again) == len(fresh):
         yield RunKind.NEW_COPY
     if any(kind not in known for kind in created):
         yield RunKind.NEW_FEATURE
+
+
+def _are_further(created: set[str], known: set[str]) -> bool:
+    """Whether a run creates resources that earlier runs did not, and not those of earlier runs."""
+    return bool(known - created and created - known)
 
 
 _CHANGE_SET = "cloudformation:ChangeSet"

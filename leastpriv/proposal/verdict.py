@@ -67,6 +67,7 @@ class Rule(StrEnum):
     NEW_DELETION = "new-deletion"
     DENIAL_EXPECTED = "denial-expected"
     UNREVIEWED_USE = "unreviewed-use"
+    UNREVIEWED_DENIED = "unreviewed-denied"
     USERS_NOT_COVERED = "users-not-covered"
     STILL_LACKS = "still-lacks"
     REMOVED_UNRECORDED = "removed-unrecorded"
@@ -104,6 +105,8 @@ class Facts(Struct, frozen=True):
     unreviewed: int = 0
     """Kept actions that only runs of unreviewed code used."""
     unreviewed_sensitive: int = 0
+    unreviewed_denied: int = 0
+    """Recorded calls that only runs of unreviewed code made, and that the result denies."""
     deletions: int = 0
     """Added actions that delete, and that no run called."""
     never_written: int = 0
@@ -184,6 +187,11 @@ TABLE: tuple[Row, ...] = (
     Row(Rule.DENIAL_EXPECTED, Instruction.REHEARSE, lambda each: each.expected_denials > 0),
     Row(Rule.UNREVIEWED_USE, Instruction.REHEARSE, lambda each: each.unreviewed > 0),
     Row(
+        Rule.UNREVIEWED_DENIED,
+        Instruction.REHEARSE,
+        lambda each: (each.is_draft or each.removed > 0) and each.unreviewed_denied > 0,
+    ),
+    Row(
         Rule.USERS_NOT_COVERED,
         Instruction.REHEARSE,
         lambda each: each.removed > 0 and each.users_not_covered > 0,
@@ -255,6 +263,7 @@ def verdict_of(
         for held in proposal.held_back
         if held.guard_result.guard in _OF_TIME_AND_PLACE
     )
+    lacking = _lacking(ledger, evidence)
     expected: Counter[DenialCause] = Counter()
     for each in chance.expected:
         expected[each.cause] += len(each.actions)
@@ -268,7 +277,7 @@ def verdict_of(
         succeeded=ledger.calls.succeeded,
         added=len(added),
         by_hand=len(added_by_hand(proposal)),
-        lacking=_lacking(ledger, evidence),
+        lacking=lacking,
         waits_for=next((result for result, _ in waiting.most_common(1)), None),
         disagreements=sum(len(each.disagreements) for each in check_results),
         new_access=len(proof.new_access),
@@ -277,6 +286,7 @@ def verdict_of(
         sensitive=len({change.action for change in added if change.security}),
         unreviewed=len(ledger.unreviewed),
         unreviewed_sensitive=sum(1 for action in ledger.unreviewed if sensitivity(action)),
+        unreviewed_denied=ledger.calls.denied_calls - lacking,
         deletions=len(new_deletions(added)),
         never_written=expected[DenialCause.NEVER_WRITTEN],
         expected_denials=expected.total() - expected[DenialCause.NEVER_WRITTEN],

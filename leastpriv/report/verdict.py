@@ -272,6 +272,15 @@ def _unreviewed(context: ReportContext) -> str:
     )
 
 
+def _unreviewed_denied(context: ReportContext) -> str:
+    calls = plural(context.verdict.facts.unreviewed_denied, "recorded call")
+    events = dict.fromkeys(group.event for group in context.ledger.calls.denied)
+    return (
+        f"It denies {calls} that only runs of unreviewed code made ({codes(events, MOST_SHOWN)})."
+        f" {calls_remain(context)}"
+    )
+
+
 def _new_deletion(context: ReportContext) -> str:
     actions = new_deletions(context.changes(ChangeKind.ADD))
     return (
@@ -392,6 +401,7 @@ _REASONS: Mapping[Rule, Callable[[ReportContext], str]] = {
     Rule.NEW_DELETION: _new_deletion,
     Rule.DENIAL_EXPECTED: _denial_expected,
     Rule.UNREVIEWED_USE: _unreviewed,
+    Rule.UNREVIEWED_DENIED: _unreviewed_denied,
     Rule.USERS_NOT_COVERED: _users_not_covered,
     Rule.STILL_LACKS: _still_lacks,
     Rule.REMOVED_UNRECORDED: _removed_unrecorded,

@@ -44,6 +44,7 @@ ROWS: tuple[tuple[Rule, Instruction, dict[str, Any]], ...] = (
     (Rule.NEW_DELETION, Instruction.SECURITY_REVIEW, {**DRAFT, "deletions": 1}),
     (Rule.DENIAL_EXPECTED, Instruction.REHEARSE, {**DRAFT, "expected_denials": 4}),
     (Rule.UNREVIEWED_USE, Instruction.REHEARSE, {**REMOVES, "unreviewed": 2}),
+    (Rule.UNREVIEWED_DENIED, Instruction.REHEARSE, {**REMOVES, "unreviewed_denied": 1}),
     (Rule.USERS_NOT_COVERED, Instruction.REHEARSE, {**REMOVES, "users_not_covered": 1}),
     (Rule.STILL_LACKS, Instruction.REHEARSE, {**REMOVES, "lacking": 1}),
     (Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, {**REMOVES, "removed_unrecorded": 1}),
@@ -81,6 +82,7 @@ AGAINST: tuple[dict[str, Any], ...] = (
     {"lacking": 1, "removed": 1},
     {"never_written": 1, "is_draft": True},
     {"expected_denials": 1},
+    {"unreviewed_denied": 1, "removed": 1},
     {"new_access": 1},
     {"word": Word.LIKELY, "removed": 1},
 )

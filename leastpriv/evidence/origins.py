@@ -130,12 +130,12 @@ def origins_by_majority(runs: Sequence[Run], ask: Ask) -> Ask:
         if run.identity:
             return ask(run)
         if not _workflow_run_of(run) and 2 * named > len(runs):
-            return RunOrigin(Origin.UNREVIEWED, "a session that names no workflow run, as most do")
+            return RunOrigin(Origin.UNREVIEWED, "a session that names no workflow run, unlike most")
         found = ask(run)
         if found.origin is Origin.REVIEWED and 2 * logins > len(runs):
             return RunOrigin(
                 Origin.UNKNOWN,
-                f"a session of {found.where} by its name, without a login as most have",
+                f"a session of {found.where} by its name, without a login, unlike most",
             )
         return found
 

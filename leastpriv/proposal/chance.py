@@ -69,6 +69,8 @@ class DenialCause(StrEnum):
     """Runs usually do this to a resource in use, and its data events were not recorded."""
     STATE = "state"
     """Terraform reads and writes its state, which no record shows."""
+    NO_ANSWER = "no-answer"
+    """Runs called it, no answer shows that AWS allowed it, and nothing grants it."""
     NEVER_WRITTEN = "never-written"
     """A run called it, and a rule forbids to write it."""
 
@@ -243,11 +245,16 @@ def _kinds_of(
         return
     # A type that the run deleted too may have been replaced.
     fresh = [kind for kind in created if kind not in both]
-    again = [kind for kind in fresh if known.get(kind, created[kind]) - created[kind]]
+    again = [kind for kind in fresh if _are_further(created[kind], known.get(kind, set()))]
     if again and len(again) == len(fresh):
         yield RunKind.NEW_COPY
     if any(kind not in known for kind in created):
         yield RunKind.NEW_FEATURE
+
+
+def _are_further(created: set[str], known: set[str]) -> bool:
+    """Whether a run creates resources that earlier runs did not, and not those of earlier runs."""
+    return bool(known - created and created - known)
 
 
 _CHANGE_SET = "cloudformation:ChangeSet"
@@ -280,6 +287,14 @@ def _expected(
     ]
     for resources, actions in grouped(unrecorded).items():
         yield ExpectedDenial(DenialCause.NOT_RECORDED, _unique(actions), resources)
+    unanswered = {
+        usage.need.permission.action
+        for usage in evidence.usages
+        if usage.outcome is Outcome.UNKNOWN and not is_unreviewed_use(usage, evidence)
+    }
+    lacking = [each for each in unanswered if not statements_allowing(documents, each)]
+    if lacking:
+        yield ExpectedDenial(DenialCause.NO_ANSWER, _unique(lacking))
     state = _state_actions(allowed, evidence, documents)
     if state:
         yield ExpectedDenial(DenialCause.STATE, state)

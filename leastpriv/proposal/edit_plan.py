@@ -360,7 +360,8 @@ def text_to_add(document: Document, held: Sequence[HeldBackChange]) -> str:
         for each in held
     ]
     statements = new_statements(changes, (each.sid for each in document.statements))
-    if document.source.format == "hcl" or document.source.language == "terraform":
+    is_hcl_file = document.source.format == "hcl" or document.source.language == "terraform"
+    if is_hcl_file and not is_in_a_json_file(document):
         is_data_source = document.pointer.startswith(("data.", "/data/"))
         return new_statements_hcl(statements, as_blocks=is_data_source)
     if document.source.format == "yaml" and not document.source.embedded:
@@ -377,13 +378,13 @@ def text_to_paste(document: Document, changes: Sequence[Change]) -> str:
     edited = apply_edits(source, plan_edits(source, changes))
     before = {(each.sid, each.meaning) for each in source.statements}
     new = [each.index for each in edited.statements if (each.sid, each.meaning) not in before]
-    if _is_in_a_json_file(document):
+    if is_in_a_json_file(document):
         values = [json_value(edited.statement_nodes[index]) for index in new]
         return "".join(f"{json.dumps(each, indent=2, ensure_ascii=False)}\n" for each in values)
     return statements_hcl(edited, new)
 
 
-def _is_in_a_json_file(document: Document) -> bool:
+def is_in_a_json_file(document: Document) -> bool:
     """Whether another file has all statements as JSON, which `file` or `templatefile` reads."""
     reasons = {each.fixed_reason("") for each in document.statements}
     return all(reason.startswith("it is in ") for reason in reasons) and not any(

@@ -67,7 +67,9 @@ class Rule(StrEnum):
     NEW_DELETION = "new-deletion"
     DENIAL_EXPECTED = "denial-expected"
     UNREVIEWED_USE = "unreviewed-use"
+    UNREVIEWED_DENIED = "unreviewed-denied"
     USERS_NOT_COVERED = "users-not-covered"
+    STILL_LACKS = "still-lacks"
     REMOVED_UNRECORDED = "removed-unrecorded"
     NEVER_RAN = "never-ran"
     OFTEN_DENIED = "often-denied"
@@ -103,8 +105,12 @@ class Facts(Struct, frozen=True):
     unreviewed: int = 0
     """Kept actions that only runs of unreviewed code used."""
     unreviewed_sensitive: int = 0
+    unreviewed_denied: int = 0
+    """Recorded calls that only runs of unreviewed code made, and that the result denies."""
     deletions: int = 0
     """Added actions that delete, and that no run called."""
+    never_written: int = 0
+    """Actions that a rule never writes into a first draft, although runs called them."""
     expected_denials: int = 0
     """Actions that the next run will be denied."""
     users_not_covered: int = 0
@@ -167,7 +173,7 @@ TABLE: tuple[Row, ...] = (
     Row(
         Rule.DRAFT_DENIES,
         Instruction.DO_NOT_MERGE,
-        lambda each: each.is_draft and each.lacking > 0,
+        lambda each: each.is_draft and each.lacking + each.never_written > 0,
     ),
     # A person with knowledge of security decides.
     Row(Rule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, lambda each: each.sensitive > 0),
@@ -181,9 +187,19 @@ TABLE: tuple[Row, ...] = (
     Row(Rule.DENIAL_EXPECTED, Instruction.REHEARSE, lambda each: each.expected_denials > 0),
     Row(Rule.UNREVIEWED_USE, Instruction.REHEARSE, lambda each: each.unreviewed > 0),
     Row(
+        Rule.UNREVIEWED_DENIED,
+        Instruction.REHEARSE,
+        lambda each: (each.is_draft or each.removed > 0) and each.unreviewed_denied > 0,
+    ),
+    Row(
         Rule.USERS_NOT_COVERED,
         Instruction.REHEARSE,
         lambda each: each.removed > 0 and each.users_not_covered > 0,
+    ),
+    Row(
+        Rule.STILL_LACKS,
+        Instruction.REHEARSE,
+        lambda each: each.removed > 0 and each.lacking > 0,
     ),
     Row(Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, lambda each: each.removed_unrecorded > 0),
     Row(Rule.NEVER_RAN, Instruction.REHEARSE, lambda each: each.has_declared_only),
@@ -247,6 +263,10 @@ def verdict_of(
         for held in proposal.held_back
         if held.guard_result.guard in _OF_TIME_AND_PLACE
     )
+    lacking = _lacking(ledger, evidence)
+    expected: Counter[DenialCause] = Counter()
+    for each in chance.expected:
+        expected[each.cause] += len(each.actions)
     facts = Facts(
         has_changes=bool(proposal.changes),
         is_draft=is_draft,
@@ -257,7 +277,7 @@ def verdict_of(
         succeeded=ledger.calls.succeeded,
         added=len(added),
         by_hand=len(added_by_hand(proposal)),
-        lacking=_lacking(ledger, evidence),
+        lacking=lacking,
         waits_for=next((result for result, _ in waiting.most_common(1)), None),
         disagreements=sum(len(each.disagreements) for each in check_results),
         new_access=len(proof.new_access),
@@ -266,12 +286,10 @@ def verdict_of(
         sensitive=len({change.action for change in added if change.security}),
         unreviewed=len(ledger.unreviewed),
         unreviewed_sensitive=sum(1 for action in ledger.unreviewed if sensitivity(action)),
+        unreviewed_denied=ledger.calls.denied_calls - lacking,
         deletions=len(new_deletions(added)),
-        expected_denials=sum(
-            len(each.actions)
-            for each in chance.expected
-            if each.cause is not DenialCause.NEVER_WRITTEN
-        ),
+        never_written=expected[DenialCause.NEVER_WRITTEN],
+        expected_denials=expected.total() - expected[DenialCause.NEVER_WRITTEN],
         users_not_covered=len(users_not_covered(evidence)),
         removed=ledger.removed + ledger.narrowed,
         removed_unrecorded=ledger.count(GrantState.REMOVED_UNRECORDED),

@@ -193,10 +193,10 @@ def _statements_by_hand(context: ReportContext) -> str:
     committed = context.proposal.committed
     if context.verdict.rule is not Rule.ADD_BY_HAND or committed is None:
         return ""
-    from leastpriv.proposal.edit_plan import text_to_add
+    from leastpriv.proposal.edit_plan import is_in_a_json_file, text_to_add
 
     text = text_to_add(committed, added_by_hand(context.proposal))
-    return block(text, committed.source.format)
+    return block(text, "json" if is_in_a_json_file(committed) else committed.source.format)
 
 
 def _replaced(context: ReportContext) -> str:
@@ -265,7 +265,7 @@ def _changes(context: ReportContext) -> Table | None:
     others += own[_MOST_STATEMENTS:]
     rows = [_statement_row(facts, context) for facts in own[:_MOST_STATEMENTS]]
     if others:
-        rows.append(_others_row(others))
+        rows.append(_others_row(others, "other statement" if own else "statement"))
     rows += _added_rows(context)
     has_doubt = context.ledger.count(GrantState.REMOVED_UNRECORDED) > 0
     return Table(
@@ -330,7 +330,7 @@ def _open_cell(facts: StatementFacts) -> str:
     return ", ".join(parts) or "–"
 
 
-def _others_row(others: Sequence[StatementFacts]) -> tuple[str, ...]:
+def _others_row(others: Sequence[StatementFacts], noun: str) -> tuple[str, ...]:
     before = sum(len(facts.grants) for facts in others)
     left = sum(facts.left for facts in others)
     used = sum(len(facts.of(GrantState.KEPT_USED)) for facts in others)
@@ -339,7 +339,7 @@ def _others_row(others: Sequence[StatementFacts]) -> tuple[str, ...]:
     doubt = f" ({unrecorded:,} ?)" if unrecorded else ""
     kept = sum(len(facts.of(GrantState.KEPT_UNUSED)) for facts in others)
     return (
-        plural(len(others), "other statement"),
+        plural(len(others), noun),
         f"{before:,} → **{left:,}**" if removed else f"{before:,}",
         f"{used:,}",
         f"{removed:,}{doubt}" if removed else "–",
@@ -505,7 +505,15 @@ def _not_added_part(guard: str, held: Sequence[HeldBackChange], context: ReportC
     usages = [usage for each in held for usage in each.usages]
     last = links_of_runs(usages, context.evidence, context.run_url, 1)
     where = f" (last in {last})" if last else ""
-    return f"{codes(actions, 3)}, because {kept_because(guard, 'addition')}{where}"
+    return f"{codes(actions, 3)}, because {_not_added_because(guard, held)}{where}"
+
+
+def _not_added_because(guard: str, held: Sequence[HeldBackChange]) -> str:
+    """Returns the reason of a guard, or who denied what no identity-based policy can grant."""
+    reasons = {each.guard_result.reason for each in held}
+    if guard == "not-mendable" and len(reasons) == 1:
+        return prose(reasons.pop())
+    return kept_because(guard, "addition")
 
 
 def administrator_line(context: ReportContext) -> str:

@@ -267,7 +267,9 @@ def _used_of_wildcards(context: ReportContext) -> Iterator[str]:
         for action in change.used:
             usages = by_action.get(action, [])
             seen = f"{code(action)} {times(usages, context.evidence)}"
-            used.setdefault(last_day(usages), []).append(seen)
+            # Two narrowed entries may use one action.
+            if seen not in used.setdefault(last_day(usages), []):
+                used[last_day(usages)].append(seen)
     if not used:
         return
     (when, names), *earlier = sorted(used.items(), reverse=True)

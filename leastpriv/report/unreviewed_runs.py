@@ -39,10 +39,8 @@ def unreviewed_line(context: ReportContext) -> str:
     sentences = []
     if kept:
         names = codes([use.action for use in kept], _MOST_NAMED)
-        sentences.append(f"{names} remain granted")
-        careful = [use.action for use in kept if use.security]
-        if careful:
-            sentences.append(f"{codes(careful, _MOST_NAMED)} for a security review")
+        remain = "remains" if len(kept) == 1 else "remain"
+        sentences.append(f"{names} {remain} granted")
     if denied:
         names = codes([usage.need.permission.action for usage in denied], _MOST_NAMED)
         sentences.append(f"{names} on what only they used is not granted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from leastpriv.models import ChangeKind
@@ -14,7 +15,7 @@ from leastpriv.proposal.chance import (
     RunKind,
     Word,
 )
-from leastpriv.proposal.ledger import GrantState, NotEvaluated
+from leastpriv.proposal.ledger import GrantState
 from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.self_widening import DENIAL_BUDGET
 from leastpriv.proposal.verdict import (
@@ -64,15 +65,10 @@ _KINDS: Mapping[RunKind, str] = {
     RunKind.ROLLBACK: "rolled back",
     RunKind.NEW_FEATURE: "created a new type of resource",
 }
-NOT_EVALUATED: Mapping[NotEvaluated, str] = {
-    NotEvaluated.DENIED_BY_AWS: "AWS denied it",
-    NotEvaluated.UNKNOWN_OUTCOME: "its outcome is unknown",
-    NotEvaluated.UNKNOWN_ACTIONS: "no table has its actions",
-    NotEvaluated.UNKNOWN_CONDITION: "a condition that no record shows decides",
-}
 _CAUSES: Mapping[DenialCause, str] = {
     DenialCause.NOT_RECORDED: "no data event shows its use",
     DenialCause.STATE: "if Terraform's state is in S3, which no record shows",
+    DenialCause.NO_ANSWER: "called, without an answer that shows success",
     DenialCause.NEVER_WRITTEN: "called, and never written",
 }
 
@@ -112,26 +108,23 @@ def reason(context: ReportContext) -> str:
 
 
 def calls_remain(context: ReportContext) -> str:
-    """Returns how many recorded calls remain allowed, and how many were not evaluated."""
+    """Returns how many recorded calls remain allowed, and what is known of the others."""
     calls = context.ledger.calls
     where = f" ({evidence_span(context.evidence)})"
+    succeeded = plural(calls.succeeded, "successful call")
     if calls.allowed == calls.succeeded:
-        sentence = f"All {plural(calls.allowed, 'successful call')}{where} remain allowed"
+        sentence = f"All {succeeded}{where} remain allowed"
     else:
-        sentence = (
-            f"{calls.allowed:,} of {plural(calls.succeeded, 'successful call')}{where} remain"
-            " allowed"
-        )
-    if calls.denied:
-        sentence += f", {calls.denied_calls:,} would be denied"
-    others = {
-        why: count
-        for why, count in calls.not_evaluated.items()
-        if why is not NotEvaluated.DENIED_BY_AWS
-    }
-    if others:
-        parts = [f"{count:,}, because {NOT_EVALUATED[why]}" for why, count in others.items()]
-        sentence += f"; not evaluated: {'; '.join(parts)}"
+        parts = [f"{calls.allowed:,} remain allowed"]
+        if calls.denied:
+            parts.append(f"{calls.denied_calls:,} would be denied")
+        if calls.conditional:
+            parts.append(f"{calls.conditional:,} may be, by a condition or an unknown expression")
+        if calls.unmapped:
+            parts.append(f"{calls.unmapped:,} not evaluated, because no table has the actions")
+        sentence = f"Of {succeeded}{where}, {joined(parts)}"
+    if calls.unclear:
+        sentence += f"; {plural(calls.unclear, 'further call')} had no clear outcome"
     return f"{sentence}."
 
 
@@ -207,7 +200,15 @@ def _needs_what_it_has(context: ReportContext) -> str:
 
 
 def _unchanged(context: ReportContext) -> str:
-    return f"{_needs_what_it_has(context)}."
+    kept = context.ledger.grants_of(GrantState.KEPT_UNUSED)
+    if not kept:
+        return f"{_needs_what_it_has(context)}."
+    guards = Counter(grant.guard for grant in kept if grant.guard).most_common(2)
+    counts = [f"{count:,} by {code(guard)}" for guard, count in guards]
+    why = f" ({', '.join(counts)})" if counts else ""
+    remain = "remains" if len(kept) == 1 else "remain"
+    unused = plural(len(kept), "unused action")
+    return f"{_needs_what_it_has(context)}. {unused} {remain} granted{why}."
 
 
 def _contradicted(_: ReportContext) -> str:
@@ -233,6 +234,12 @@ def _newly_denied(context: ReportContext) -> str:
 
 def _draft_denies(context: ReportContext) -> str:
     calls = context.ledger.calls
+    if not calls.denied:
+        actions = _expected_actions(context, DenialCause.NEVER_WRITTEN)
+        return (
+            f"Runs called {codes(actions, MOST_SHOWN)}, which is never written: such a run will be"
+            " denied. Add it by hand if the deployment needs it."
+        )
     events = dict.fromkeys(group.event for group in calls.denied)
     return (
         f"{calls.denied_calls:,} of {plural(calls.succeeded, 'recorded call')} would be denied"
@@ -265,6 +272,15 @@ def _unreviewed(context: ReportContext) -> str:
     )
 
 
+def _unreviewed_denied(context: ReportContext) -> str:
+    calls = plural(context.verdict.facts.unreviewed_denied, "recorded call")
+    events = dict.fromkeys(group.event for group in context.ledger.calls.denied)
+    return (
+        f"It denies {calls} that only runs of unreviewed code made ({codes(events, MOST_SHOWN)})."
+        f" {calls_remain(context)}"
+    )
+
+
 def _new_deletion(context: ReportContext) -> str:
     actions = new_deletions(context.changes(ChangeKind.ADD))
     return (
@@ -274,20 +290,40 @@ def _new_deletion(context: ReportContext) -> str:
 
 
 def _denial_expected(context: ReportContext) -> str:
-    actions = sorted(
-        {action for each in context.chance.expected for action in each.actions}, key=removal_rank
-    )
+    unrecorded = _expected_actions(context, DenialCause.NOT_RECORDED, DenialCause.STATE)
+    if not unrecorded:
+        actions = _expected_actions(context, DenialCause.NO_ANSWER)
+        return (
+            f"Runs called {codes(actions, MOST_SHOWN)} without an answer that shows success, so the"
+            " draft does not allow it: add what the deployment needs."
+        )
     return (
-        f"A run will be denied {codes(actions, MOST_SHOWN)}, whose use no record shows: record data"
-        " events, or add what the deployment needs."
+        f"A run will be denied {codes(unrecorded, MOST_SHOWN)}, whose use no record shows: record"
+        " data events, or add what the deployment needs."
     )
+
+
+def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]:
+    """Returns the actions that a run will be denied for some causes, the riskiest first."""
+    expected = (each for each in context.chance.expected if each.cause in causes)
+    return sorted({action for each in expected for action in each.actions}, key=removal_rank)
 
 
 def _users_not_covered(context: ReportContext) -> str:
     users = users_not_covered(context.evidence)
+    whose = "its calls" if len(users) == 1 else "their calls"
     return (
         f"{plural(len(users), 'other role or user', 'other roles and users')} may use the same"
-        f" policy, and their calls were not read: {codes(users, 2)}."
+        f" policy, and {whose} were not read: {codes(users, 2)}."
+    )
+
+
+def _still_lacks(context: ReportContext) -> str:
+    events = dict.fromkeys(group.event for group in context.ledger.calls.denied)
+    return (
+        f"Runs called {codes(events, MOST_SHOWN)}, which neither the committed policy nor this one"
+        " allows: name the policy that does in `also-attached`, or add the permission by hand."
+        f" {calls_remain(context)}"
     )
 
 
@@ -326,14 +362,15 @@ def _often_denied(context: ReportContext) -> str:
 def _few_quiet_runs(context: ReportContext) -> str:
     chance = context.chance
     return (
-        f"It is a first draft, and {plural(chance.quiet, 'run')} in a row would not have been"
-        f" denied by it; {QUIET_RUNS} show that it is safe to detach the wide policy."
+        "It is a first draft, and drafts of earlier runs would have denied nothing to the last"
+        f" {plural(chance.quiet, 'run')}: wait for {QUIET_RUNS} before you detach the wide policy."
         f" {calls_remain(context)}"
     )
 
 
-def _only_adds(_: ReportContext) -> str:
-    return "It only adds permissions: review these."
+def _only_adds(context: ReportContext) -> str:
+    added = context.verdict.facts.added
+    return f"It adds {plural(added, 'permission')} and removes nothing, so it denies no call."
 
 
 def _all_recorded(context: ReportContext) -> str:
@@ -364,7 +401,9 @@ _REASONS: Mapping[Rule, Callable[[ReportContext], str]] = {
     Rule.NEW_DELETION: _new_deletion,
     Rule.DENIAL_EXPECTED: _denial_expected,
     Rule.UNREVIEWED_USE: _unreviewed,
+    Rule.UNREVIEWED_DENIED: _unreviewed_denied,
     Rule.USERS_NOT_COVERED: _users_not_covered,
+    Rule.STILL_LACKS: _still_lacks,
     Rule.REMOVED_UNRECORDED: _removed_unrecorded,
     Rule.NEVER_RAN: _never_ran,
     Rule.OFTEN_DENIED: _often_denied,
@@ -379,7 +418,11 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     facts, chance = context.verdict.facts, context.chance
     if not facts.has_changes or not facts.calls or not (facts.is_draft or facts.removed):
         return
-    sentence = f"**{_WORDS[chance.word]}:** {_counts(chance)}."
+    word = _WORDS[chance.word]
+    if chance.expected:
+        yield f"**Will be denied:** {'; '.join(map(_expected, chance.expected))}."
+        word = f"Otherwise {word.lower()}"
+    sentence = f"**{word}:** {_counts(chance)}."
     missing = [_KINDS[kind] for kind in chance.not_shown]
     if missing:
         often = "will likely be denied" if facts.is_draft else "may be denied"
@@ -387,12 +430,12 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if chance.days:
         sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
     yield sentence
-    if chance.expected:
-        yield f"**Will be denied:** {'; '.join(map(_expected, chance.expected))}."
 
 
 def _counts(chance: Chance) -> str:
     """Returns the counts behind the word, without a full stop."""
+    if not chance.later and chance.left_out > 1:
+        return "no run could be judged by the policy of the runs before it"
     if not chance.later:
         return "one run shows nothing about the next"
     count = f"{chance.later_denied:,}" if chance.later_denied else "none"

@@ -86,6 +86,7 @@ def proposed(folder: Path, runs: Sequence[Sequence[Mapping[str, Any]]]) -> Repor
     [
         ([[create("a")], [create("a")]], {}),
         ([[create("a")], [create("b")]], {RunKind.NEW_COPY: 1}),
+        ([[create("a")], [create("b")], [create("a")]], {RunKind.NEW_COPY: 1}),
         ([[create("a")], [create("a"), TOPIC]], {RunKind.NEW_FEATURE: 1}),
         ([[create("a")], [delete("a")]], {RunKind.TAKEDOWN: 1}),
         ([[create("a")], [create("b"), delete("b")]], {RunKind.ROLLBACK: 1}),
@@ -95,7 +96,16 @@ def proposed(folder: Path, runs: Sequence[Sequence[Mapping[str, Any]]]) -> Repor
             {RunKind.NEW_FEATURE: 1, RunKind.TAKEDOWN: 1},
         ),
     ],
-    ids=["again", "copy", "feature", "takedown", "rollback", "replacement", "several"],
+    ids=[
+        "again",
+        "copy",
+        "copy-again",
+        "feature",
+        "takedown",
+        "rollback",
+        "replacement",
+        "several",
+    ],
 )
 def test_the_kind_of_a_run_follows_from_what_it_creates_and_deletes(
     tmp_path: Path, runs: Sequence[Sequence[Mapping[str, Any]]], kinds: Mapping[RunKind, int]

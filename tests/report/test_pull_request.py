@@ -151,8 +151,9 @@ def test_a_call_that_neither_version_of_the_policy_allows_does_not_speak_against
     replay = replace(usual.proof.replay, denied=(group,), allowed=12 - group.count)
     text = body(with_parts(usual, proof=replace(usual.proof, replay=replay)))
     assert "Do not merge" not in text
-    assert f"{12 - group.count} of 12 successful calls" in text
-    assert f"remain allowed, {group.count:,} would be denied." in text
+    assert "**Rehearse first, then merge.** Runs called" in text
+    assert "which neither the committed policy nor this one allows" in text
+    assert f"{12 - group.count} remain allowed and {group.count:,} would be denied." in text
 
 
 def test_the_riskiest_removals_are_named_first(usual: ReportContext) -> None:

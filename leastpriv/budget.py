@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from leastpriv.errors import CycleError, TooLargeError
 
-Work = Literal["policy", "template", "plan", "needs"]
+Work = Literal["policy", "template", "plan", "needs", "log"]
 """What a budget is for."""
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -26,9 +26,9 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The most that one piece of work may take."""
 
     steps: int
-    """Expressions that are evaluated, and values that are copied."""
+    """Expressions that are evaluated, values that are copied, parts of a log that are parsed."""
     characters: int
-    """Characters of all texts that are made or read."""
+    """Characters of all texts that are made or read; of a log, those near a denial's words."""
     files: int
     """Files that are read."""
     seconds: float
@@ -67,6 +67,13 @@ LIMITS: Mapping[Work, Limits] = MappingProxyType(
             seconds=10,
             reason="a plan of 2,000 resources needs 10,000 permissions",
         ),
+        "log": Limits(
+            steps=20_000,
+            characters=64_000_000,
+            files=10_000,
+            seconds=15,
+            reason="a failed deploy prints a few hundred denials; a run has at most 1,000 jobs",
+        ),
     }
 )
 """Quotas of IAM and CloudFormation
@@ -88,9 +95,14 @@ class Budget:
         self._is_late = False
 
     @classmethod
-    def of(cls, work: Work) -> Budget:
-        """Returns a full budget for a kind of work."""
-        return cls(LIMITS[work])
+    def of(cls, work: Work, clock: Callable[[], float] = time.monotonic) -> Budget:
+        """Returns a full budget for a kind of work.
+
+        Args:
+            work: What the budget is for.
+            clock: Seconds that pass, such as those of the thread's processor time.
+        """
+        return cls(LIMITS[work], clock)
 
     def spend(self, *, steps: int = 1, characters: int = 0, files: int = 0) -> None:
         """Counts work before it is done.
@@ -107,7 +119,7 @@ class Budget:
         self.characters += characters
         self.files += files
         if exceeded := self.exceeded:
-            raise TooLargeError(f"not known: too large (more than {exceeded})")
+            raise TooLargeError(exceeded)
 
     @property
     def exceeded(self) -> str:

@@ -66,7 +66,11 @@ class NoPolicyError(PolicyFileError):
 
 
 class TooLargeError(InputError):
-    """An input asks for more work than its budget allows; what it would say is not known."""
+    """An input asks for more work than its budget allows; `limit` says which, as `200 files`."""
+
+    def __init__(self, limit: str) -> None:
+        self.limit = limit
+        super().__init__(f"not known: too large (more than {limit})")
 
 
 class CycleError(InputError):

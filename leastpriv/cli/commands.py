@@ -212,9 +212,9 @@ def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     from leastpriv.denials.job_logs import distinct_denials, read_logs
     from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
 
-    found, more = distinct_denials(read_logs(options.files, sys.stdin.buffer))
+    found, limit = distinct_denials(read_logs(options.files, sys.stdin.buffer))
     print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
-    console.log(denial_summary(found, more=more))
+    console.log(denial_summary(found, limit))
     return 0 if found else 1
 
 

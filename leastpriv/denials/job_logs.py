@@ -1,4 +1,4 @@
-"""Finds denials in log files of any size: time grows with the log, memory does not.
+"""Finds denials in log files of any size: time grows with the log up to a limit, memory does not.
 
 A log is searched for a dozen words of which every denial contains one; only the text around them is
 parsed. Logs are files, folders, standard input, gzip files, and GitHub's zip archives.
@@ -11,6 +11,7 @@ import gzip
 import re
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +26,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.atomic_file import open_regular
+from leastpriv.budget import Budget
 from leastpriv.denials.log_text import LogText, clean_log_text, lines_by_task
 from leastpriv.denials.message import find_denials
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, TooLargeError
 from leastpriv.models import Denial, DeniedBy
 
 CHUNK = 1 << 20
@@ -67,6 +69,10 @@ _SOME = 4_096
 """Bytes that identify an encoding."""
 MOST_DISTINCT = 10_000
 """Most distinct denials in memory: a log may be forged."""
+MOST_COPIES = 100
+"""Most denials of one action on one resource, by different principals or types of policy: each
+further line is compared with all of them.
+"""
 
 
 class ByteStream(Protocol):
@@ -89,15 +95,32 @@ class LoggedDenial(Struct, frozen=True):
     """When the line was written, where the runner added the time; UTC."""
 
 
-def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
+def log_budget() -> Budget:
+    """Returns the work that logs which are read together may cause in the current thread.
+
+    Processor time counts, since a command whose output is read may run for hours.
+    """
+    return Budget.of("log", time.thread_time)
+
+
+def read_log(stream: ByteStream, name: str, budget: Budget | None = None) -> Iterator[LoggedDenial]:
     """Yields all denials of one log in order, with repetitions. Accepts any bytes.
+
+    Args:
+        stream: The log.
+        name: Its name, for the denials.
+        budget: The work that is left for this and other logs; a full one if not given.
 
     Raises:
         OSError: the stream cannot be read.
+        TooLargeError: the budget is spent.
     """
+    budget = budget or log_budget()
+    budget.spend(steps=0, files=1)
     before, block = b"", b""
     line, column = 1, 0  # where `block` begins
     for following in chain(_blocks(stream), (b"",)):
+        budget.spend(steps=0)
         skipped = 0 if column <= _LONGEST_LINE else block.find(b"\n") + 1 or len(block)
         folded = (block + following[:_LEAD]).lower()
         places = [at for word in _DENIAL_WORDS if (at := folded.find(word, skipped)) >= 0]
@@ -111,6 +134,7 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
             last = max(folded.rfind(word, skipped) for word in _DENIAL_WORDS)
             stop = block.find(b"\n", last + _LEAD) + 1 or len(block)
             behind = (block[stop:] + following)[:_AFTER]
+            budget.spend(characters=stop - start)
             yield from _read(
                 (context, block[start:stop], behind), name, line + block.count(b"\n", 0, start)
             )
@@ -131,39 +155,48 @@ def _blocks(stream: ByteStream) -> Iterator[bytes]:
     yield data
 
 
-def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
-    """Returns each denial once, with the most complete of its copies, and whether some were left
-    out.
+def distinct_denials(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], str]:
+    """Returns each denial once, with the most complete of its copies, and the limit after which
+    others are left out, such as `10,000 distinct denials`; empty if all are here.
 
     Tools print a denial up to three times, sometimes wrapped or truncated. Copies have equal
     actions and an equal resource; a principal or reason that one copy lacks comes from another.
     """
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0
-    for one in found:
-        # The encoded message distinguishes denials that name no action, or no resource.
-        encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
-        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, encoded)
-        group = kept.get(key, [])
-        index = next(
-            (at for at, other in enumerate(group) if _are_copies(one.denial, other.denial)), None
-        )
-        if index is None:
-            if count >= MOST_DISTINCT:
-                return [*chain(*kept.values())], True
-            kept.setdefault(key, group).append(one)
-            count += 1
-        else:
-            known = group[index].denial
-            best = max(
-                known, one.denial, key=lambda each: (_names_actions(each), bool(each.principal))
-            )
-            # The newest id is the one that AWS keeps longest.
-            newest = one.denial if one.denial.authorization_id else known
-            name, region = newest.authorization_id, newest.authorization_region
-            best = replace(best, authorization_id=name, authorization_region=region)
-            group[index] = replace(group[index], denial=best)
-    return [*chain(*kept.values())], False
+    limit = ""
+    try:
+        for one in found:
+            # The encoded message distinguishes denials that name no action, or no resource.
+            encoded = one.denial.encoded if one.denial.inferred or not one.denial.actions else ""
+            actions = tuple(action.lower() for action in one.denial.actions)
+            group = kept.setdefault((actions, one.denial.resource, encoded), [])
+            for at, other in enumerate(group):
+                if _are_copies(one.denial, other.denial):
+                    group[at] = replace(other, denial=_merged(other.denial, one.denial))
+                    break
+            else:
+                if count == MOST_DISTINCT:
+                    raise TooLargeError(f"{MOST_DISTINCT:,} distinct denials")
+                if len(group) == MOST_COPIES:
+                    limit = f"{MOST_COPIES:,} denials of one action on one resource"
+                    continue
+                group.append(one)
+                count += 1
+    except TooLargeError as error:
+        limit = error.limit
+    return [*chain(*kept.values())], limit
+
+
+def _merged(known: Denial, copy: Denial) -> Denial:
+    """Returns the more complete of two copies, with the newest id, which AWS keeps longest."""
+    best = max(known, copy, key=lambda each: (_names_actions(each), bool(each.principal)))
+    newest = copy if copy.authorization_id else known
+    return replace(
+        best,
+        authorization_id=newest.authorization_id,
+        authorization_region=newest.authorization_region,
+    )
 
 
 def _are_copies(one: Denial, other: Denial) -> bool:
@@ -283,13 +316,15 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
     Raises:
         InputError: a file is missing or cannot be read, or an archive is damaged, encrypted or too
             large.
+        TooLargeError: the logs have more denials or text near their words than is read.
     """
+    budget = log_budget()
     for name in names or (STANDARD_INPUT,):
         try:
             if name == STANDARD_INPUT:
-                yield from _read_file(standard_input, name)
+                yield from _read_file(standard_input, name, budget)
             else:
-                yield from _read_path(Path(name))
+                yield from _read_path(Path(name), budget)
         except OSError as error:
             advice = (
                 "; pass a pipe as standard input, with the name -" if Path(name).is_fifo() else ""
@@ -299,28 +334,28 @@ def read_logs(names: Sequence[str], standard_input: BinaryIO) -> Iterator[Logged
             ) from error
 
 
-def _read_path(path: Path) -> Iterator[LoggedDenial]:
+def _read_path(path: Path, budget: Budget) -> Iterator[LoggedDenial]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     root = path.resolve()
     for file in files:
         with open_regular(file, root) as stream:
-            yield from _read_file(stream, str(file))
+            yield from _read_file(stream, str(file), budget)
 
 
-def _read_file(stream: BinaryIO, name: str) -> Iterator[LoggedDenial]:
+def _read_file(stream: BinaryIO, name: str, budget: Budget) -> Iterator[LoggedDenial]:
     buffered: BufferedReader[Any] = BufferedReader(stream)
     begin = buffered.peek(len(_ZIP))
     if begin.startswith(_ZIP):
-        yield from _read_archive(buffered, name)
+        yield from _read_archive(buffered, name, budget)
     elif begin.startswith(_GZIP):
         unfolded = _ArchiveMembers(name)
         try:
             with gzip.GzipFile(fileobj=buffered, mode="rb") as unfolded.member:
-                yield from read_log(unfolded, name)
+                yield from read_log(unfolded, name, budget)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise InputError(f"{name!r} is a gzip file that cannot be read: {error}.") from error
     else:
-        yield from read_log(buffered, name)
+        yield from read_log(buffered, name, budget)
     # The caller closes the stream.
     buffered.detach()
 
@@ -344,7 +379,7 @@ class _ArchiveMembers:
         return part
 
 
-def _read_archive(stream: BufferedReader[Any], name: str) -> Iterator[LoggedDenial]:
+def _read_archive(stream: BufferedReader[Any], name: str, budget: Budget) -> Iterator[LoggedDenial]:
     """Yields the denials of every member in order; a piped archive is stored on disk, as its index
     is at the end.
     """
@@ -356,6 +391,6 @@ def _read_archive(stream: BufferedReader[Any], name: str) -> Iterator[LoggedDeni
             with zipfile.ZipFile(copy if name == STANDARD_INPUT else stream) as archive:
                 for member in archive.infolist():
                     with archive.open(member) as unfolded.member:
-                        yield from read_log(unfolded, f"{name}/{member.filename}")
+                        yield from read_log(unfolded, f"{name}/{member.filename}", budget)
         except _DAMAGE as error:
             raise InputError(f"{name!r} is a zip archive that cannot be read: {error}.") from error

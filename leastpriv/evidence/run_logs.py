@@ -24,8 +24,15 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import Window, principal_of, same_principal, session_of
 from leastpriv.aws.session_names import is_rehearsal, workflow_run_id
+from leastpriv.budget import Budget
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
-from leastpriv.denials.job_logs import CHUNK, LoggedDenial, distinct_denials, read_log
+from leastpriv.denials.job_logs import (
+    CHUNK,
+    LoggedDenial,
+    distinct_denials,
+    log_budget,
+    read_log,
+)
 from leastpriv.denials.needs import as_rehearsal_denial, logged_needs
 from leastpriv.denials.resource import fill_hidden_parts, has_hidden_part, resource_arn
 from leastpriv.evidence.models import Evidence
@@ -252,12 +259,12 @@ class WorkflowRunLogs(Struct, frozen=True):
             for job in jobs
             if job.get("status") == "completed" and job.get("conclusion") != "skipped"
         ]
-        found, more = distinct_denials(one for job in read for one in self._refusals(job, gaps))
-        gaps.extend(
-            [_gap(f"run {self.run_id}", f"only the first {len(found):,} denials count")]
-            if more
-            else []
+        budget = log_budget()
+        found, limit = distinct_denials(
+            one for job in read for one in self._refusals(job, gaps, budget)
         )
+        if limit:
+            gaps.append(_gap(f"run {self.run_id}", f"its logs are read in part (limit: {limit})"))
         stamps = (_time(job.get(key)) for job in read for key in ("started_at", "completed_at"))
         times = [time for time in stamps if time]
         run = Run(self.run_id, self.run_id, min(times), max(times)) if times else None
@@ -283,14 +290,16 @@ class WorkflowRunLogs(Struct, frozen=True):
             _gap(f"run {self.run_id}", f"only the first {_MOST_PAGES * _PER_PAGE:,} jobs are read")
         )
 
-    def _refusals(self, job: Mapping[str, object], gaps: list[Gap]) -> Iterator[LoggedDenial]:
+    def _refusals(
+        self, job: Mapping[str, object], gaps: list[Gap], budget: Budget
+    ) -> Iterator[LoggedDenial]:
         """Yields the denials of one log, as far as it can be fetched."""
         name = str(job.get("name") or job.get("id"))
         try:
             path = f"/repos/{self.repository}/actions/jobs/{job.get('id')}/logs"
             answer = self._tried(f"{self.api_url}{path}", with_token=True)
             body = _Body(self._stored(answer), self.largest)
-            yield from read_log(body, name)
+            yield from read_log(body, name, budget)
             if body.is_cut:
                 gaps.append(_gap(name, f"only its first {self.largest:,} bytes are read"))
         except _UnreadError as error:

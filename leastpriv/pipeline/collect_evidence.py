@@ -200,14 +200,12 @@ class RunEvidence:
             from leastpriv.denials.job_logs import distinct_denials, read_logs
             from leastpriv.evidence.run_logs import LoggedDenials
 
-            denials, more = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
-            limited = Gap(
-                GapKind.UNREADABLE_LOG, Scope(), f"only the first {len(denials):,} denials count"
-            )
+            denials, limit = distinct_denials(read_logs(job_logs.files, sys.stdin.buffer))
+            limited = Gap(GapKind.UNREADABLE_LOG, Scope(), f"read in part (limit: {limit})")
             named = tuple(
                 replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials
             )
-            found.append(LoggedDenials(named, (limited,) if more else ()))
+            found.append(LoggedDenials(named, (limited,) if limit else ()))
             names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
             _log.info(f"Read {names}: {plural(len(denials), 'denial')}")
         if job_logs.run:

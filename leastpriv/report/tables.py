@@ -326,13 +326,16 @@ def logged_denial_row(found: LoggedDenial) -> dict[str, object]:
     }
 
 
-def denial_summary(found: Sequence[LoggedDenial], *, more: bool) -> str:
-    """The number of denials, for a log line; `more`: some were omitted."""
-    if not found:
-        return "No denial was found."
-    from leastpriv.denials.job_logs import MOST_DISTINCT
+def denial_summary(found: Sequence[LoggedDenial], limit: str) -> str:
+    """The number of denials, for a log line.
 
+    Args:
+        found: The denials.
+        limit: What ended the reading before the end of the logs; empty if they were read.
+    """
+    rest = f" There may be more (limit: {limit})." if limit else ""
+    if not found:
+        return f"No denial was found.{rest}"
     mendable = sum(one.denial.mendable for one in found)
-    rest = f" There are more: the first {MOST_DISTINCT:,} are listed." if more else ""
     noun = "denial" if len(found) == 1 else "denials"
     return f"{len(found):,} distinct {noun}; a grant could fix {mendable:,}.{rest}"

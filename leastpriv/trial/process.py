@@ -20,7 +20,7 @@ from typing import IO, TextIO
 from msgspec import Struct
 
 from leastpriv.denials.job_logs import LoggedDenial, distinct_denials, read_log
-from leastpriv.errors import InputError, Signals
+from leastpriv.errors import InputError, Signals, TooLargeError
 from leastpriv.models import Denial
 from leastpriv.permissions.fact_tables import table
 from leastpriv.trial.process_group import CommandProcesses, Watchdog
@@ -166,7 +166,7 @@ class _OutputReader:
     def __init__(self, source: IO[bytes] | None, sink: TextIO, name: str) -> None:
         self.denials: list[LoggedDenial] = []
         self.unread = ""
-        """Why not all of it was read as a log; empty if it was."""
+        """Why not all of it was read as a log, which is a defect; empty if it was."""
         self._source = source
         self._sink = sink
         self._binary = getattr(sink, "buffer", None)
@@ -205,7 +205,9 @@ class _OutputReader:
 
     def _run(self, name: str) -> None:
         # Repeated denials are kept once, so that memory does not grow with the output.
-        self.denials, _ = distinct_denials(self._denials(name))
+        self.denials, limit = distinct_denials(self._denials(name))
+        if limit:
+            _log.warning(f"The command's {name} is searched for denials in part (limit: {limit}).")
         # The command would block if its output was not read to the end.
         while self.read(_CHUNK):
             pass
@@ -214,6 +216,8 @@ class _OutputReader:
         """Yields the denials, also those before a failure to read the log."""
         try:
             yield from read_log(self, name)
+        except TooLargeError:
+            raise
         except Exception as error:
             # An exception in a thread would be lost, and unread output would count as "no call was
             # denied".

@@ -5,14 +5,18 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from leastpriv.budget import LIMITS, Budget
 from leastpriv.denials import job_logs
-from leastpriv.denials.job_logs import LoggedDenial, distinct_denials, read_log
+from leastpriv.denials.job_logs import LoggedDenial, distinct_denials, read_log, read_logs
 from leastpriv.denials.log_text import clean_log_text
 from leastpriv.models import Denial, DeniedBy
 from tests.hypothesis_profiles import examples
@@ -236,7 +240,44 @@ def test_different_denials_are_distinct() -> None:
 def test_a_forged_log_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_logs, "MOST_DISTINCT", 3)
     found, more = distinct_denials(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
-    assert (len(found), more) == (3, True)
+    assert (len(found), more) == (3, "3 distinct denials")
+
+
+def test_copies_of_many_principals_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line is compared with the kept denials of its action and resource."""
+    monkeypatch.setattr(job_logs, "MOST_COPIES", 3)
+    many = [logged(line, principal=f"{WHO}{line}") for line in range(1, 9)]
+    found, limit = distinct_denials([*many, logged(9, resource=f"{QUEUE}9")])
+    assert [one.line for one in found] == [1, 2, 3, 9]
+    assert limit == "3 denials of one action on one resource"
+
+
+@pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ({"characters": 100_000}, "100,000 characters"),
+        ({"seconds": 20}, "20 seconds"),
+    ],
+)
+def test_a_log_is_read_up_to_its_budget(limits: dict[str, int], limit: str) -> None:
+    sentence = f"User: {WHO} is not authorized to perform: sqs:SendMessage on resource: {QUEUE}"
+    log = "\n".join(f"{sentence}{number}" for number in range(2_000)).encode()
+    budget = Budget(replace(LIMITS["log"], **limits), clock=partial(next, count()))
+    found, exceeded = distinct_denials(read_log(io.BytesIO(log), "log", budget))
+    assert 100 < len(found) < 2_000
+    assert exceeded == limit
+
+
+def test_logs_that_are_read_together_share_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(LIMITS["log"], files=3)
+    monkeypatch.setattr(job_logs, "log_budget", lambda: Budget(small, clock=lambda: 0))
+    for number in range(9):
+        sentence = f"User: {WHO} is not authorized to perform: sqs:SendMessage on resource: {QUEUE}"
+        (tmp_path / f"{number}.txt").write_text(f"{sentence}{number}\n")
+    found, limit = distinct_denials(read_logs([str(tmp_path)], io.BytesIO()))
+    assert (len(found), limit) == (3, "3 files")
 
 
 def test_real_logs_have_exactly_the_distinct_denials_of_their_manifest(shared_folder: Path) -> None:

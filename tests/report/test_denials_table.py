@@ -89,12 +89,15 @@ def test_a_log_cannot_run_a_command_of_the_runner_through_its_message(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
-    [(False, "2 distinct denials; a grant could fix 1."), (True, "There are more")],
+    ("limit", "words"),
+    [
+        ("", "2 distinct denials; a grant could fix 1."),
+        ("15 seconds", "There may be more (limit: 15 seconds)."),
+    ],
 )
-def test_the_summary_counts_denials_that_a_grant_fixes(more: bool, words: str) -> None:
+def test_the_summary_counts_denials_that_a_grant_fixes(limit: str, words: str) -> None:
     found = [
         LoggedDenial("log", 1, Denial(("s3:PutObject",), "", "", DeniedBy.UNKNOWN, False, mendable))
         for mendable in (True, False)
     ]
-    assert words in denial_summary(found, more=more)
+    assert words in denial_summary(found, limit)

@@ -44,7 +44,7 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
     account, time = str(record.get("accountId") or ""), event_time({"eventTime": start})
     summary = object_of(record.get("summary"))
     details = summary.get("details")
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for each in (summary.get("primaryDimension"), *(details if isinstance(details, list) else ())):
         fields = object_of(each)
         statistics = fields.get("statistics")
@@ -54,9 +54,8 @@ def aggregated_calls(record: Mapping[str, object], principals: Principals) -> It
             else []
         )
         dimension = str(fields.get("dimension") or "")
-        found[dimension] = (
-            *found.get(dimension, ()),
-            *(name for name in names if isinstance(name, str) and name),
+        found.setdefault(dimension, []).extend(
+            name for name in names if isinstance(name, str) and name
         )
     if time is None or not found.get(_EVENT):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.cloudtrail.local_store import TrailFolder
+from leastpriv.cloudtrail.record_formats import aggregated_calls
 from leastpriv.models import Call, Outcome
 from tests.fakes.command import leastpriv
 from tests.fakes.deploys import FIRST, ROLE, UPDATE, record, usual_deploys, write_trail
@@ -44,6 +46,18 @@ def summary(dimension: str, name: str, **details: list[str]) -> dict[str, Any]:
             "details": [counted(key, names) for key, names in details.items()],
         },
     }
+
+
+def test_a_summary_with_many_parts_takes_time_in_proportion() -> None:
+    """A part was once copied with each of the later ones: which took a minute."""
+    parts = [
+        {"dimension": "resourceARN", "statistics": [{"name": f"{TABLE}{n}"}]} for n in range(60_000)
+    ]
+    one = summary("eventName", "GetItem", userIdentity=[SESSION])
+    one["summary"]["details"] += parts
+    started = time.process_time()
+    assert len(list(aggregated_calls(one, ONE))) == 1_000
+    assert time.process_time() - started < 4
 
 
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/carts"

@@ -117,6 +117,9 @@ def _read_on_disk(root: Path, path: str) -> bytes | None:
     limit = root if is_below else place.parent
     try:
         with open_regular(root / path, limit.resolve()) as file:
+            below = (root / path).resolve().relative_to(limit.resolve())
+            if is_below and ".git" in (part.lower() for part in below.parts):
+                raise OutsideError(f"{path!r} leads to a file of git itself and is not read.")
             return file.read()
     except OSError as error:
         if error.errno in _NO_FILE:

@@ -164,3 +164,14 @@ def test_what_is_no_regular_file_is_missing(checkout: Path) -> None:
     assert on_disk("none/a.yaml") is None
     assert on_disk("a\0b") is None
     assert RepositoryFiles.around("app/t.yaml", on_disk).read("none") is None
+
+
+@pytest.mark.parametrize("link", ["config", "folder/config"])
+def test_no_link_leads_to_a_file_of_git(checkout: Path, link: str) -> None:
+    """The configuration of a checkout may have its token."""
+    (checkout / ".git").mkdir()
+    (checkout / ".git" / "config").write_text(QUEUE)
+    (checkout / "folder").symlink_to(".git")
+    (checkout / "config").symlink_to(".git/config")
+    with pytest.raises(OutsideError, match="file of git itself"):
+        files_on_disk(checkout)(link)

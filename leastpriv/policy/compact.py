@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 
 from msgspec import Struct
 
@@ -140,17 +141,50 @@ def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement
     """Returns all statements; those of `may_go` are merged into an earlier one if the meaning is
     equal.
     """
+    movable = frozenset(may_go)
     is_plain = document.source.language == "plain"
-    left = [
-        _MergedStatement(statement, condition_of(document, statement), is_plain)
+    merging = [
+        _MergedStatement(statement, condition_of(document, statement))
         for statement in document.statements
     ]
-    for place, each in enumerate(left):
-        if each.statement.index in may_go:
-            each.is_absorbed = any(
-                not other.is_absorbed and other.absorb(each) for other in left[:place]
-            )
-    return left
+    targets = _MergeTargets(merging)
+    for place, each in enumerate(merging):
+        if not each.can_merge(is_plain=is_plain):
+            continue
+        target = targets.first(each) if each.statement.index in movable else None
+        if target is None:
+            targets.add(place)
+            continue
+        each.is_absorbed = merging[target].absorb(each)
+        targets.add(target if each.is_absorbed else place)
+    return merging
+
+
+class _MergeTargets:
+    """Finds the first statement of equal resources, or of equal actions, without comparing all."""
+
+    def __init__(self, merging: Sequence[_MergedStatement]) -> None:
+        self._merging = merging
+        self._places: dict[_MergeKey, list[int]] = defaultdict(list)
+        """Key -> heap of the places of statements that have it, or had it."""
+
+    def add(self, place: int) -> None:
+        """Adds a statement, or one whose actions or resources have grown."""
+        for key in self._merging[place].merge_keys():
+            places = self._places[key]
+            if not places or places[0] != place:
+                heappush(places, place)
+
+    def first(self, statement: _MergedStatement) -> int | None:
+        """Returns the place of the first statement that has a key of the given one."""
+        found: list[int] = []
+        for key in statement.merge_keys():
+            places = self._places[key]
+            # A statement that absorbed another one since has other actions or resources.
+            while places and key not in self._merging[places[0]].merge_keys():
+                heappop(places)
+            found.extend(places[:1])
+        return min(found, default=None)
 
 
 def _apply_merges(document: Document, merging: Iterable[_MergedStatement]) -> Document:
@@ -163,47 +197,96 @@ def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
     )
 
 
-class _MergedStatement(Struct):
+class _MergeKey(Struct, frozen=True):
+    """What statements have in common that one can absorb another of, but for a rare collision."""
+
+    element: str
+    """The element whose lists are equal, `Action` or `Resource`."""
+    effect: str
+    condition: str
+    entries: int
+    """Sum of the hashes of the entries, so that a list that grows is not read again."""
+    count: int
+
+
+class _EntrySet:
+    """The entries of a list, each once, with the sum of their hashes."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self.entries = set[str]()
+        self.hash_sum = 0
+        self.add(entries)
+
+    def add(self, entries: Iterable[str]) -> None:
+        """Adds entries that the set may have already."""
+        for entry in entries:
+            if entry not in self.entries:
+                self.entries.add(entry)
+                self.hash_sum += hash(entry)
+
+
+class _MergedStatement:
     """A statement that can absorb others."""
 
-    statement: Statement
-    condition: str
-    is_plain: bool
-    """Whether the file is no template."""
-    actions: tuple[str, ...] = ()
-    resources: tuple[str, ...] = ()
-    is_absorbed: bool = False
-
-    def __post_init__(self) -> None:
-        self.actions, self.resources = self.statement.actions, self.statement.resources
+    def __init__(self, statement: Statement, condition: str) -> None:
+        self.statement = statement
+        self.condition = condition
+        self.actions = [*statement.actions]
+        self.resources = [*statement.resources]
+        self.is_absorbed = False
+        self._action_names = _EntrySet(action.lower() for action in statement.actions)
+        self._resource_names = _EntrySet(statement.resources)
+        self._others = _EntrySet(statement.not_resources)
 
     @property
     def is_changed(self) -> bool:
         """Whether the statement was absorbed or absorbed another."""
-        return self.is_absorbed or (self.actions, self.resources) != (
-            self.statement.actions,
-            self.statement.resources,
+        has_grown = len(self.actions) > len(self.statement.actions)
+        return self.is_absorbed or has_grown or len(self.resources) > len(self.statement.resources)
+
+    def can_merge(self, *, is_plain: bool) -> bool:
+        """Returns whether the statement can absorb others at all; `is_plain` says whether its file
+        is no template.
+        """
+        if not self.actions:
+            return False
+        # A placeholder is not text that could be written elsewhere or next to other entries.
+        return is_plain or not any("${" in entry for entry in (*self.actions, *self.resources))
+
+    def merge_keys(self) -> tuple[_MergeKey, ...]:
+        """Returns what a statement that can absorb this one has: first equal resources, then equal
+        actions.
+        """
+        resources = self._resource_names if self.resources else self._others
+        by_resources = self._key("Resource" if self.resources else "NotResource", resources)
+        if not self.resources:
+            return (by_resources,)
+        return by_resources, self._key("Action", self._action_names)
+
+    def _key(self, element: str, entries: _EntrySet) -> _MergeKey:
+        return _MergeKey(
+            element=element,
+            effect=self.statement.effect,
+            condition=self.condition,
+            entries=entries.hash_sum,
+            count=len(entries.entries),
         )
+
+    def has_equal_resources(self, other: _MergedStatement) -> bool:
+        """Returns whether both statements hold for the same resources."""
+        is_equal = self._resource_names.entries == other._resource_names.entries
+        return is_equal and self._others.entries == other._others.entries
 
     def absorb(self, other: _MergedStatement) -> bool:
         """Absorbs the other statement if the union grants, or denies, exactly what the two did."""
-        one, two = self.statement, other.statement
-        if (one.effect, self.condition) != (two.effect, other.condition) or not (
-            self.actions and other.actions
-        ):
-            return False
-        entries = (*self.actions, *self.resources, *other.actions, *other.resources)
-        if not self.is_plain and any("${" in entry for entry in entries):
-            # A placeholder is not text that could be written elsewhere or next to other entries.
-            return False
-        if {*self.resources} == {*other.resources} and {*one.not_resources} == {*two.not_resources}:
-            self.actions = (*self.actions, *other.actions)
+        if self.has_equal_resources(other):
+            self.actions.extend(other.actions)
+            self._action_names.add(other._action_names.entries)
             return True
-        same = {action.lower() for action in self.actions} == {
-            action.lower() for action in other.actions
-        }
-        if same and self.resources and other.resources:
-            self.resources = (*self.resources, *other.resources)
+        is_same = self._action_names.entries == other._action_names.entries
+        if is_same and self.resources and other.resources:
+            self.resources.extend(other.resources)
+            self._resource_names.add(other._resource_names.entries)
             return True
         return False
 
@@ -229,15 +312,15 @@ class _MergedStatement(Struct):
                     action,
                 ]
             kept[name] = action
-        removed = frozenset(self.statement.actions) - {*kept.values()}
-        new = tuple(action for action in kept.values() if action not in self.statement.actions)
+        written = frozenset(self.statement.actions)
+        removed = written - {*kept.values()}
+        new = tuple(action for action in kept.values() if action not in written)
         if removed or new:
             yield ReplaceActions(
                 index, removed, ((self.statement.actions[-1], new),) if new else ()
             )
-        resources = tuple(
-            entry for entry in self.resources if entry not in self.statement.resources
-        )
+        there = frozenset(self.statement.resources)
+        resources = tuple(entry for entry in self.resources if entry not in there)
         if resources:
             yield ReplaceResources(index, frozenset(), resources)
 

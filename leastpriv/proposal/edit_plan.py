@@ -27,7 +27,7 @@ from leastpriv.policy.edit import (
     can_add_entries,
     can_add_statements,
 )
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import statements_naming
 from leastpriv.policy.hcl_text import new_statements_hcl, statements_hcl
 from leastpriv.policy.source import is_hcl
 from leastpriv.policy.syntax_tree import json_value
@@ -77,8 +77,8 @@ def _denials(changes: Sequence[Change], document: Document | None = None) -> lis
     pairs: list[_GrantTuple] = []
     for change in changes:
         names = change.denied_on
-        for statement in document.statements if document else ():
-            if statement.effect == "Deny" and names_action(statement, change.action):
+        for statement in statements_naming(document, change.action) if document and names else ():
+            if statement.effect == "Deny":
                 names = tuple(each for each in names if each not in statement.resources)
         if names:
             pairs.append((change.action, names, ""))

@@ -17,7 +17,13 @@ from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.permissions.names.app_names import AppNames, names_with_a_date
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
-from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
+from leastpriv.policy.edit import (
+    DropStatement,
+    ReplaceActions,
+    apply_edits,
+    create_policy,
+    edited_for_evaluation,
+)
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import (
     denied_elsewhere,
@@ -180,7 +186,7 @@ def _first_draft(
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
         _within_quota(whole, evidence.principal, inputs.attached)
-        if inputs.packs
+        if inputs.writes
         else PackedPolicy(whole)
     )
     content = packed.document.to_bytes()
@@ -240,9 +246,8 @@ def _removals(
         ):
             # What the principal may call after the removals, if a guard was given another answer
             # before.
-            edited = apply_edits(
-                document, plan_edits(document, split_editable(document, narrowed)[0])
-            )
+            edits = plan_edits(document, split_editable(document, narrowed)[0])
+            edited = edited_for_evaluation(document, edits)
             fewer = may_call.differs_in((edited, *others))
         if fewer is None:
             return context, within, narrowed, [*held_back, *left_over]
@@ -273,9 +278,12 @@ def _within_quotas(
             for each in changes
             if each.kind is not ChangeKind.NARROW or each.statement not in left_out
         )
-        edited = apply_edits(document, plan_edits(document, kept)) if kept else document
-        if not (kept and inputs.packs):
-            return True, kept, PackedPolicy(edited)
+        edits = plan_edits(document, kept)
+        if not inputs.writes:
+            return True, kept, PackedPolicy(edited_for_evaluation(document, edits))
+        if not kept:
+            return True, kept, PackedPolicy(document)
+        edited = apply_edits(document, edits)
         packed = _within_quota(edited, principal, inputs.attached, document)
         return packed.fits and len(packed.further) < _MOST_FILES, kept, packed
 

@@ -10,10 +10,11 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
 
+from leastpriv.models import grouped
 from leastpriv.permissions import catalog, patterns
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.document import Document, Statement, condition_of
@@ -37,22 +38,38 @@ def wildcards_for(
     anywhere (`lambda:*Layer*`); it replaces at least three actions and needs the consent of
     `may_write`.
     """
-    candidates, rest, entries = (
-        _candidate_patterns(actions, others, inner),
-        set(actions),
-        list[str](),
-    )
-    while rest:
-        pattern = max(
-            candidates, key=lambda each: (len(candidates[each] & rest), len(each), each), default=""
-        )
-        if not pattern or len(candidates[pattern] & rest) < _WORTH_A_WILDCARD:
-            break
-        granted = candidates.pop(pattern)
-        if may_write(pattern):
-            entries.append(pattern)
-            rest -= granted
+    candidates = _candidate_patterns(actions, others, inner)
+    rest = set(actions)
+    entries: list[str] = []
+    ranked = [_RankedPattern(len(granted), pattern) for pattern, granted in candidates.items()]
+    heapify(ranked)
+    while ranked:
+        first = heappop(ranked)
+        # Fewer actions are left than when the wildcard was ranked; no wildcard ever gains any.
+        left = len(candidates[first.pattern] & rest)
+        if left < _WORTH_A_WILDCARD:
+            continue
+        if left < first.count:
+            heappush(ranked, _RankedPattern(left, first.pattern))
+        elif may_write(first.pattern):
+            entries.append(first.pattern)
+            rest -= candidates[first.pattern]
     return tuple(sorted({*entries, *rest}))
+
+
+class _RankedPattern(Struct, frozen=True):
+    """A wildcard by the number of actions that it replaces, then by its length and text."""
+
+    count: int
+    pattern: str
+
+    def __lt__(self, other: _RankedPattern) -> bool:
+        """Returns whether this wildcard is written first."""
+        return self._key > other._key
+
+    @property
+    def _key(self) -> tuple[int, int, str]:
+        return self.count, len(self.pattern), self.pattern
 
 
 def _candidate_patterns(
@@ -367,19 +384,20 @@ def _wildcards(
     others = [
         each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names
     ]
+    by_service = grouped([(action.partition(":")[0].lower(), action) for action in actions])
     found: list[ActionWildcard] = []
+    replaced = set[str]()
+    saved = 0
 
     def may_write(pattern: str) -> bool:
-        replaced = {action for each in found for action in each.actions}
-        if _length(replaced) - _length(each.pattern for each in found) >= excess:
+        nonlocal saved
+        if saved >= excess or not may_write_wildcard(document, statement, pattern):
             return False
-        if not may_write_wildcard(document, statement, pattern):
-            return False
-        found.append(
-            ActionWildcard(
-                pattern, tuple(action for action in actions if action_covers(pattern, action))
-            )
-        )
+        own = by_service[pattern.partition(":")[0]]
+        granted = [action for action in own if action_covers(pattern, action)]
+        found.append(ActionWildcard(pattern, tuple(granted)))
+        saved += _length({*granted} - replaced) - _length([pattern])
+        replaced.update(granted)
         return True
 
     wildcards_for(actions, others, may_write)

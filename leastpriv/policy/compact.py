@@ -7,7 +7,7 @@ the catalogue.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
@@ -23,6 +23,7 @@ from leastpriv.policy.evaluate import policy_size
 
 _WORTH_A_WILDCARD = 3
 """Fewer actions are as short when listed."""
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+")
 
 
 def wildcards_for(
@@ -55,6 +56,49 @@ def wildcards_for(
             entries.append(first.pattern)
             rest -= candidates[first.pattern]
     return tuple(sorted({*entries, *rest}))
+
+
+def fewest_entries(
+    actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool]
+) -> tuple[str, ...]:
+    """Returns the fewest sorted entries that grant all `actions` and none of `others`.
+
+    A wildcard covers whole words at the start of action names (`s3:GetObject*`), so that a reviewer
+    sees what it grants, and needs the consent of `may_write`.
+    """
+    foreign = sorted(action.lower() for action in others)
+    starts = {action: _shortest_start(action, foreign, may_write) for action in actions}
+    entries = [action for action, start in starts.items() if not start]
+    by_start = {action: start for action, start in starts.items() if start}
+    widest: list[str] = []
+    for start in sorted({*by_start.values()}, key=str.lower):
+        # `GetObjects` is no whole word of `GetObject`, and `GetObject*` grants it too.
+        if not (widest and start.lower().startswith(widest[-1].lower())):
+            widest.append(start)
+    lowered = [start.lower() for start in widest]
+    granted = grouped(
+        [
+            (widest[bisect_right(lowered, start.lower()) - 1], action)
+            for action, start in by_start.items()
+        ]
+    )
+    for start, own in granted.items():
+        entries.append(own[0] if len(own) == 1 else f"{start}*")
+    return tuple(sorted(entries))
+
+
+def _shortest_start(action: str, foreign: Sequence[str], may_write: Callable[[str], bool]) -> str:
+    """Returns the fewest first words of an action with which no foreign action begins; empty if
+    there are none.
+    """
+    service, _, name = action.partition(":")
+    for found in _WORDS.finditer(name):
+        start = f"{service}:{name[: found.end()]}"
+        place = bisect_left(foreign, start.lower())
+        is_foreign = place < len(foreign) and foreign[place].startswith(start.lower())
+        if not is_foreign and may_write(f"{start}*"):
+            return start
+    return ""
 
 
 class _RankedPattern(Struct, frozen=True):
@@ -108,7 +152,7 @@ def _word_patterns(action: str) -> Iterator[str]:
     `*LayerVersions*` ….
     """
     prefix, _, name = action.partition(":")
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
+    words = _WORDS.findall(name)
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
             yield f"{prefix.lower()}:{'*' if start else ''}{''.join(words[start:end])}*"

@@ -143,7 +143,7 @@ def decisions(
     )
     found = evidence(source, name, parameters)
     proposal = propose(
-        document, compare(document, (), found), found, _OPTIONS, ProposalInputs(packs=False)
+        document, compare(document, (), found), found, _OPTIONS, ProposalInputs(writes=False)
     )
     held = {each.action: each.guard_result.guard for each in proposal.held_back}
     return held | {

@@ -7,12 +7,14 @@ the catalogue.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
 
 from msgspec import Struct
 
+from leastpriv.models import grouped
 from leastpriv.permissions import catalog, patterns
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.document import Document, Statement, condition_of
@@ -21,6 +23,7 @@ from leastpriv.policy.evaluate import policy_size
 
 _WORTH_A_WILDCARD = 3
 """Fewer actions are as short when listed."""
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+")
 
 
 def wildcards_for(
@@ -36,22 +39,81 @@ def wildcards_for(
     anywhere (`lambda:*Layer*`); it replaces at least three actions and needs the consent of
     `may_write`.
     """
-    candidates, rest, entries = (
-        _candidate_patterns(actions, others, inner),
-        set(actions),
-        list[str](),
-    )
-    while rest:
-        pattern = max(
-            candidates, key=lambda each: (len(candidates[each] & rest), len(each), each), default=""
-        )
-        if not pattern or len(candidates[pattern] & rest) < _WORTH_A_WILDCARD:
-            break
-        granted = candidates.pop(pattern)
-        if may_write(pattern):
-            entries.append(pattern)
-            rest -= granted
+    candidates = _candidate_patterns(actions, others, inner)
+    rest = set(actions)
+    entries: list[str] = []
+    ranked = [_RankedPattern(len(granted), pattern) for pattern, granted in candidates.items()]
+    heapify(ranked)
+    while ranked:
+        first = heappop(ranked)
+        # Fewer actions are left than when the wildcard was ranked; no wildcard ever gains any.
+        left = len(candidates[first.pattern] & rest)
+        if left < _WORTH_A_WILDCARD:
+            continue
+        if left < first.count:
+            heappush(ranked, _RankedPattern(left, first.pattern))
+        elif may_write(first.pattern):
+            entries.append(first.pattern)
+            rest -= candidates[first.pattern]
     return tuple(sorted({*entries, *rest}))
+
+
+def fewest_entries(
+    actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool]
+) -> tuple[str, ...]:
+    """Returns the fewest sorted entries that grant all `actions` and none of `others`.
+
+    A wildcard covers whole words at the start of action names (`s3:GetObject*`), so that a reviewer
+    sees what it grants, and needs the consent of `may_write`.
+    """
+    foreign = sorted(action.lower() for action in others)
+    starts = {action: _shortest_start(action, foreign, may_write) for action in actions}
+    entries = [action for action, start in starts.items() if not start]
+    by_start = {action: start for action, start in starts.items() if start}
+    widest: list[str] = []
+    for start in sorted({*by_start.values()}, key=str.lower):
+        # `GetObjects` is no whole word of `GetObject`, and `GetObject*` grants it too.
+        if not (widest and start.lower().startswith(widest[-1].lower())):
+            widest.append(start)
+    lowered = [start.lower() for start in widest]
+    granted = grouped(
+        [
+            (widest[bisect_right(lowered, start.lower()) - 1], action)
+            for action, start in by_start.items()
+        ]
+    )
+    for start, own in granted.items():
+        entries.append(own[0] if len(own) == 1 else f"{start}*")
+    return tuple(sorted(entries))
+
+
+def _shortest_start(action: str, foreign: Sequence[str], may_write: Callable[[str], bool]) -> str:
+    """Returns the fewest first words of an action with which no foreign action begins; empty if
+    there are none.
+    """
+    service, _, name = action.partition(":")
+    for found in _WORDS.finditer(name):
+        start = f"{service}:{name[: found.end()]}"
+        place = bisect_left(foreign, start.lower())
+        is_foreign = place < len(foreign) and foreign[place].startswith(start.lower())
+        if not is_foreign and may_write(f"{start}*"):
+            return start
+    return ""
+
+
+class _RankedPattern(Struct, frozen=True):
+    """A wildcard by the number of actions that it replaces, then by its length and text."""
+
+    count: int
+    pattern: str
+
+    def __lt__(self, other: _RankedPattern) -> bool:
+        """Returns whether this wildcard is written first."""
+        return self._key > other._key
+
+    @property
+    def _key(self) -> tuple[int, int, str]:
+        return self.count, len(self.pattern), self.pattern
 
 
 def _candidate_patterns(
@@ -90,7 +152,7 @@ def _word_patterns(action: str) -> Iterator[str]:
     `*LayerVersions*` ….
     """
     prefix, _, name = action.partition(":")
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
+    words = _WORDS.findall(name)
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
             yield f"{prefix.lower()}:{'*' if start else ''}{''.join(words[start:end])}*"
@@ -140,17 +202,50 @@ def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement
     """Returns all statements; those of `may_go` are merged into an earlier one if the meaning is
     equal.
     """
+    movable = frozenset(may_go)
     is_plain = document.source.language == "plain"
-    left = [
-        _MergedStatement(statement, condition_of(document, statement), is_plain)
+    merging = [
+        _MergedStatement(statement, condition_of(document, statement))
         for statement in document.statements
     ]
-    for place, each in enumerate(left):
-        if each.statement.index in may_go:
-            each.is_absorbed = any(
-                not other.is_absorbed and other.absorb(each) for other in left[:place]
-            )
-    return left
+    targets = _MergeTargets(merging)
+    for place, each in enumerate(merging):
+        if not each.can_merge(is_plain=is_plain):
+            continue
+        target = targets.first(each) if each.statement.index in movable else None
+        if target is None:
+            targets.add(place)
+            continue
+        each.is_absorbed = merging[target].absorb(each)
+        targets.add(target if each.is_absorbed else place)
+    return merging
+
+
+class _MergeTargets:
+    """Finds the first statement of equal resources, or of equal actions, without comparing all."""
+
+    def __init__(self, merging: Sequence[_MergedStatement]) -> None:
+        self._merging = merging
+        self._places: dict[_MergeKey, list[int]] = defaultdict(list)
+        """Key -> heap of the places of statements that have it, or had it."""
+
+    def add(self, place: int) -> None:
+        """Adds a statement, or one whose actions or resources have grown."""
+        for key in self._merging[place].merge_keys():
+            places = self._places[key]
+            if not places or places[0] != place:
+                heappush(places, place)
+
+    def first(self, statement: _MergedStatement) -> int | None:
+        """Returns the place of the first statement that has a key of the given one."""
+        found: list[int] = []
+        for key in statement.merge_keys():
+            places = self._places[key]
+            # A statement that absorbed another one since has other actions or resources.
+            while places and key not in self._merging[places[0]].merge_keys():
+                heappop(places)
+            found.extend(places[:1])
+        return min(found, default=None)
 
 
 def _apply_merges(document: Document, merging: Iterable[_MergedStatement]) -> Document:
@@ -163,47 +258,96 @@ def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
     )
 
 
-class _MergedStatement(Struct):
+class _MergeKey(Struct, frozen=True):
+    """What statements have in common that one can absorb another of, but for a rare collision."""
+
+    element: str
+    """The element whose lists are equal, `Action` or `Resource`."""
+    effect: str
+    condition: str
+    entries: int
+    """Sum of the hashes of the entries, so that a list that grows is not read again."""
+    count: int
+
+
+class _EntrySet:
+    """The entries of a list, each once, with the sum of their hashes."""
+
+    def __init__(self, entries: Iterable[str]) -> None:
+        self.entries = set[str]()
+        self.hash_sum = 0
+        self.add(entries)
+
+    def add(self, entries: Iterable[str]) -> None:
+        """Adds entries that the set may have already."""
+        for entry in entries:
+            if entry not in self.entries:
+                self.entries.add(entry)
+                self.hash_sum += hash(entry)
+
+
+class _MergedStatement:
     """A statement that can absorb others."""
 
-    statement: Statement
-    condition: str
-    is_plain: bool
-    """Whether the file is no template."""
-    actions: tuple[str, ...] = ()
-    resources: tuple[str, ...] = ()
-    is_absorbed: bool = False
-
-    def __post_init__(self) -> None:
-        self.actions, self.resources = self.statement.actions, self.statement.resources
+    def __init__(self, statement: Statement, condition: str) -> None:
+        self.statement = statement
+        self.condition = condition
+        self.actions = [*statement.actions]
+        self.resources = [*statement.resources]
+        self.is_absorbed = False
+        self._action_names = _EntrySet(action.lower() for action in statement.actions)
+        self._resource_names = _EntrySet(statement.resources)
+        self._others = _EntrySet(statement.not_resources)
 
     @property
     def is_changed(self) -> bool:
         """Whether the statement was absorbed or absorbed another."""
-        return self.is_absorbed or (self.actions, self.resources) != (
-            self.statement.actions,
-            self.statement.resources,
+        has_grown = len(self.actions) > len(self.statement.actions)
+        return self.is_absorbed or has_grown or len(self.resources) > len(self.statement.resources)
+
+    def can_merge(self, *, is_plain: bool) -> bool:
+        """Returns whether the statement can absorb others at all; `is_plain` says whether its file
+        is no template.
+        """
+        if not self.actions:
+            return False
+        # A placeholder is not text that could be written elsewhere or next to other entries.
+        return is_plain or not any("${" in entry for entry in (*self.actions, *self.resources))
+
+    def merge_keys(self) -> tuple[_MergeKey, ...]:
+        """Returns what a statement that can absorb this one has: first equal resources, then equal
+        actions.
+        """
+        resources = self._resource_names if self.resources else self._others
+        by_resources = self._key("Resource" if self.resources else "NotResource", resources)
+        if not self.resources:
+            return (by_resources,)
+        return by_resources, self._key("Action", self._action_names)
+
+    def _key(self, element: str, entries: _EntrySet) -> _MergeKey:
+        return _MergeKey(
+            element=element,
+            effect=self.statement.effect,
+            condition=self.condition,
+            entries=entries.hash_sum,
+            count=len(entries.entries),
         )
+
+    def has_equal_resources(self, other: _MergedStatement) -> bool:
+        """Returns whether both statements hold for the same resources."""
+        is_equal = self._resource_names.entries == other._resource_names.entries
+        return is_equal and self._others.entries == other._others.entries
 
     def absorb(self, other: _MergedStatement) -> bool:
         """Absorbs the other statement if the union grants, or denies, exactly what the two did."""
-        one, two = self.statement, other.statement
-        if (one.effect, self.condition) != (two.effect, other.condition) or not (
-            self.actions and other.actions
-        ):
-            return False
-        entries = (*self.actions, *self.resources, *other.actions, *other.resources)
-        if not self.is_plain and any("${" in entry for entry in entries):
-            # A placeholder is not text that could be written elsewhere or next to other entries.
-            return False
-        if {*self.resources} == {*other.resources} and {*one.not_resources} == {*two.not_resources}:
-            self.actions = (*self.actions, *other.actions)
+        if self.has_equal_resources(other):
+            self.actions.extend(other.actions)
+            self._action_names.add(other._action_names.entries)
             return True
-        same = {action.lower() for action in self.actions} == {
-            action.lower() for action in other.actions
-        }
-        if same and self.resources and other.resources:
-            self.resources = (*self.resources, *other.resources)
+        is_same = self._action_names.entries == other._action_names.entries
+        if is_same and self.resources and other.resources:
+            self.resources.extend(other.resources)
+            self._resource_names.add(other._resource_names.entries)
             return True
         return False
 
@@ -229,15 +373,15 @@ class _MergedStatement(Struct):
                     action,
                 ]
             kept[name] = action
-        removed = frozenset(self.statement.actions) - {*kept.values()}
-        new = tuple(action for action in kept.values() if action not in self.statement.actions)
+        written = frozenset(self.statement.actions)
+        removed = written - {*kept.values()}
+        new = tuple(action for action in kept.values() if action not in written)
         if removed or new:
             yield ReplaceActions(
                 index, removed, ((self.statement.actions[-1], new),) if new else ()
             )
-        resources = tuple(
-            entry for entry in self.resources if entry not in self.statement.resources
-        )
+        there = frozenset(self.statement.resources)
+        resources = tuple(entry for entry in self.resources if entry not in there)
         if resources:
             yield ReplaceResources(index, frozenset(), resources)
 
@@ -284,19 +428,20 @@ def _wildcards(
     others = [
         each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names
     ]
+    by_service = grouped([(action.partition(":")[0].lower(), action) for action in actions])
     found: list[ActionWildcard] = []
+    replaced = set[str]()
+    saved = 0
 
     def may_write(pattern: str) -> bool:
-        replaced = {action for each in found for action in each.actions}
-        if _length(replaced) - _length(each.pattern for each in found) >= excess:
+        nonlocal saved
+        if saved >= excess or not may_write_wildcard(document, statement, pattern):
             return False
-        if not may_write_wildcard(document, statement, pattern):
-            return False
-        found.append(
-            ActionWildcard(
-                pattern, tuple(action for action in actions if action_covers(pattern, action))
-            )
-        )
+        own = by_service[pattern.partition(":")[0]]
+        granted = [action for action in own if action_covers(pattern, action)]
+        found.append(ActionWildcard(pattern, tuple(granted)))
+        saved += _length({*granted} - replaced) - _length([pattern])
+        replaced.update(granted)
         return True
 
     wildcards_for(actions, others, may_write)

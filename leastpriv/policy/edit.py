@@ -106,9 +106,82 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     that as plain text, or if a list's layout cannot be edited; ValueError if an edit names a
     statement or entry that does not exist.
     """
-    appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
     _check_escapes(document, edits)
     writer = _writer_for(document)
+    rewritten = _rewrite_statements(document, edits, writer)
+    appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
+    text = writer.rewrite_policy(rewritten.splices, rewritten.dropped, appended)
+    try:
+        return document.with_text(text)
+    except PolicyFileError as error:
+        # The file was readable before the edit, so its owner has no mistake to correct.
+        problem = (
+            "the change finds no place in the way this file is laid out; write its lists with one"
+            " entry a line"
+        )
+        raise PolicyFileError(f"{document.where}: {problem}.") from error
+
+
+def edited_for_evaluation(document: Document, edits: Sequence[Edit]) -> Document:
+    """Applies `edits` as `apply_edits` does, to a document that is evaluated and never written.
+
+    Only the edited statements are written and read again: a policy may have thousands of others.
+    """
+    if not edits:
+        return document
+    source = document.source
+    is_json = source.format == "json" and source.language == "plain" and not source.embedded
+    if not is_json or document.version != VARIABLES_VERSION:
+        return apply_edits(document, edits)
+    indexes = sorted({each.statement for each in edits if not isinstance(each, AppendStatement)})
+    part = _part_of(document, indexes)
+    places = {index: place for place, index in enumerate(indexes)}
+    edits_of_part = [
+        each
+        if isinstance(each, AppendStatement)
+        else replace(each, statement=places[each.statement])
+        for each in edits
+    ]
+    dropped = _rewrite_statements(part, edits_of_part, _writer_for(part)).dropped
+    edited = apply_edits(part, edits_of_part)
+    kept = [index for place, index in enumerate(indexes) if place not in dropped]
+    by_index = dict(zip(kept, edited.statements, strict=False))
+    gone = frozenset(indexes) - by_index.keys()
+    statements = [
+        by_index.get(each.index, each) for each in document.statements if each.index not in gone
+    ]
+    statements.extend(edited.statements[len(kept) :])
+    numbered = (
+        each if each.index == index else replace(each, index=index)
+        for index, each in enumerate(statements)
+    )
+    return Document(
+        raw=edited.raw,
+        pointer=document.pointer,
+        where=document.where,
+        version=document.version,
+        statements=tuple(numbered),
+        source=source,
+        pseudo_parameters=document.pseudo_parameters,
+    )
+
+
+def _part_of(document: Document, indexes: Sequence[int]) -> Document:
+    """Returns a document of some statements of a JSON file, as they are written."""
+    nodes = [document.statement_nodes[index] for index in indexes]
+    texts = ",".join(document.text[node.start : node.end] for node in nodes)
+    text = f'{{"Version":"{document.version}","Statement":[{texts}]}}'
+    return parse(text.encode(), document.where)
+
+
+class _Rewritten(Struct, frozen=True):
+    """What edits do to the statements of a document."""
+
+    splices: Mapping[int, Sequence[Splice]]
+    dropped: set[int]
+
+
+def _rewrite_statements(document: Document, edits: Sequence[Edit], writer: Writer) -> _Rewritten:
     splices: dict[int, list[Splice]] = {}
     dropped: set[int] = set()
     by_statement = grouped(
@@ -122,16 +195,7 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
             dropped.add(index)
         else:
             splices[index] = found
-    text = writer.rewrite_policy(splices, dropped, appended)
-    try:
-        return document.with_text(text)
-    except PolicyFileError as error:
-        # The file was readable before the edit, so its owner has no mistake to correct.
-        problem = (
-            "the change finds no place in the way this file is laid out; write its lists with one"
-            " entry a line"
-        )
-        raise PolicyFileError(f"{document.where}: {problem}.") from error
+    return _Rewritten(splices, dropped)
 
 
 def _writer_for(document: Document) -> Writer:

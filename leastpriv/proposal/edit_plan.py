@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -27,7 +27,7 @@ from leastpriv.policy.edit import (
     can_add_entries,
     can_add_statements,
 )
-from leastpriv.policy.evaluate import names_action
+from leastpriv.policy.evaluate import statements_naming
 from leastpriv.policy.hcl_text import new_statements_hcl, statements_hcl
 from leastpriv.policy.source import is_hcl
 from leastpriv.policy.syntax_tree import json_value
@@ -77,8 +77,8 @@ def _denials(changes: Sequence[Change], document: Document | None = None) -> lis
     pairs: list[_GrantTuple] = []
     for change in changes:
         names = change.denied_on
-        for statement in document.statements if document else ():
-            if statement.effect == "Deny" and names_action(statement, change.action):
+        for statement in statements_naming(document, change.action) if document and names else ():
+            if statement.effect == "Deny":
                 names = tuple(each for each in names if each not in statement.resources)
         if names:
             pairs.append((change.action, names, ""))
@@ -275,17 +275,14 @@ class _EditPlan(Struct):
 
     def place(self, grants: Iterable[PlannedGrant]) -> None:
         """Writes grants into statements that fit, the others into new ones."""
-        new = [grant for grant in grants if not self._fitted(grant)]
+        targets = _Targets(self.document)
+        new = [grant for grant in grants if not self._fitted(grant, targets)]
         self.edits.extend(DropStatement(index) for index in self.emptied)
         sids = [statement.sid for statement in self.document.statements]
         self.edits.extend(AppendStatement(statement) for statement in _write_statements(new, sids))
 
-    def _fitted(self, grant: PlannedGrant) -> bool:
-        like = [
-            statement
-            for statement in self._like(grant)
-            if {*statement.resources} == {*grant.resources}
-        ]
+    def _fitted(self, grant: PlannedGrant, targets: _Targets) -> bool:
+        like = targets.with_resources(grant)
         for statement in like:
             if statement.index not in self.closed and can_add_entries(
                 self.document, statement.index, "Action"
@@ -298,22 +295,47 @@ class _EditPlan(Struct):
                 place = next(entry for entry in statement.actions if entry in gone)
                 self.edits.append(ReplaceActions(statement.index, gone, ((place, grant.actions),)))
                 return True
-        for statement in self._like(grant):
-            names = {action.lower() for action in statement.actions}
-            is_open = statement.index not in self.closed | self.changed
-            is_same = names == {action.lower() for action in grant.actions}
-            if is_open and is_same and can_add_entries(self.document, statement.index, "Resource"):
+        for statement in targets.with_actions(grant):
+            is_open = not (statement.index in self.closed or statement.index in self.changed)
+            if is_open and can_add_entries(self.document, statement.index, "Resource"):
                 self.closed.add(statement.index)
                 self.edits.append(ReplaceResources(statement.index, frozenset(), grant.resources))
                 return True
         return False
 
-    def _like(self, grant: PlannedGrant) -> Iterator[Statement]:
-        """Allow statements with Action, Resource and the grant's condition."""
-        for statement in self.document.statements:
-            fits = statement.effect == "Allow" and statement.actions and statement.resources
-            if fits and _same_condition(condition_of(self.document, statement), grant.condition):
-                yield statement
+
+class _Targets:
+    """The Allow statements with Action and Resource that could take a grant."""
+
+    def __init__(self, document: Document) -> None:
+        """Groups the statements: a policy may have thousands, and thousands of grants."""
+        self._document = document
+        allowing = [
+            each
+            for each in document.statements
+            if each.effect == "Allow" and each.actions and each.resources
+        ]
+        self._by_resources = grouped([(frozenset(each.resources), each) for each in allowing])
+        self._by_actions = grouped([(_lower(each.actions), each) for each in allowing])
+
+    def with_resources(self, grant: PlannedGrant) -> list[Statement]:
+        """Returns the statements with the resources and the condition of a grant."""
+        return self._like(grant, self._by_resources.get(frozenset(grant.resources), ()))
+
+    def with_actions(self, grant: PlannedGrant) -> list[Statement]:
+        """Returns the statements with the actions and the condition of a grant."""
+        return self._like(grant, self._by_actions.get(_lower(grant.actions), ()))
+
+    def _like(self, grant: PlannedGrant, statements: Iterable[Statement]) -> list[Statement]:
+        return [
+            each
+            for each in statements
+            if _same_condition(condition_of(self._document, each), grant.condition)
+        ]
+
+
+def _lower(actions: Iterable[str]) -> frozenset[str]:
+    return frozenset(action.lower() for action in actions)
 
 
 def split_editable(

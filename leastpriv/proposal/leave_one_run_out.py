@@ -323,7 +323,7 @@ def _denied_actions(
         history=shared.history,
         attached=shared.attached,
         confidence=shared.confidence,
-        packs=False,
+        writes=False,
     )
     least = max(shared.options.minimum_runs - fewer_runs, 0)
     options = replace(shared.options, minimum_runs=least)

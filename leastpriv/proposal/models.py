@@ -190,8 +190,10 @@ class ProposalInputs(Struct, frozen=True):
     """The role's other policies."""
     confidence: Confidences | None = None
     """Replaces the confidence computed from the evidence; used when runs are left out."""
-    packs: bool = True
-    """Whether a policy above its quota is compacted or split."""
+    writes: bool = True
+    """Whether the policy is written, and compacted or split if it is above its quota; without it,
+    the result can only be evaluated.
+    """
 
 
 class GuardContext(Struct, frozen=True):

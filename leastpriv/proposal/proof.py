@@ -44,6 +44,10 @@ class Proof(Struct, frozen=True):
     size_before: int
     sizes: tuple[int, ...]
     """Sizes of the edited file and of the additional ones that it was split into."""
+    entries_before: int
+    """Number of action entries of the committed policy."""
+    entries_after: int
+    """Number of action entries of all files."""
     kind: PolicyKind
     """How the edited file is attached; additional ones are managed policies."""
     fits: bool
@@ -112,6 +116,8 @@ def prove(
         newly_denied=_newly_denied(before, after, evidence),
         seen_once=_seen_once(proposal.changes),
         size_before=policy_size(proposal.committed) if proposal.committed else 0,
+        entries_before=_entry_total([proposal.committed]) if proposal.committed else 0,
+        entries_after=_entry_total(proposal.documents),
         sizes=sizes,
         kind=kind,
         unapplied=tuple(_unapplied_changes(proposal)),
@@ -231,6 +237,11 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
     for entry, count in gone.items():
         if after[entry] > before[entry] - count + written[entry]:
             yield f"{entry[0]} is still there"
+
+
+def _entry_total(documents: Sequence[Document]) -> int:
+    """Returns how many action entries the statements of some policies have."""
+    return sum(len(entries_of(each)) for document in documents for each in document.statements)
 
 
 def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:

@@ -17,7 +17,11 @@ from leastpriv.models import Basis, ChangeKind, grouped
 from leastpriv.permissions.names.app_names import AppNames, names_with_a_date
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
-from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
+from leastpriv.policy.edit import (
+    apply_edits,
+    create_policy,
+    edited_for_evaluation,
+)
 from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import (
     denied_elsewhere,
@@ -180,7 +184,7 @@ def _first_draft(
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
         _within_quota(whole, evidence.principal, inputs.attached)
-        if inputs.packs
+        if inputs.writes
         else PackedPolicy(whole)
     )
     content = packed.document.to_bytes()
@@ -240,9 +244,8 @@ def _removals(
         ):
             # What the principal may call after the removals, if a guard was given another answer
             # before.
-            edited = apply_edits(
-                document, plan_edits(document, split_editable(document, narrowed)[0])
-            )
+            edits = plan_edits(document, split_editable(document, narrowed)[0])
+            edited = edited_for_evaluation(document, edits)
             fewer = may_call.differs_in((edited, *others))
         if fewer is None:
             return context, within, narrowed, [*held_back, *left_over]
@@ -273,9 +276,12 @@ def _within_quotas(
             for each in changes
             if each.kind is not ChangeKind.NARROW or each.statement not in left_out
         )
-        edited = apply_edits(document, plan_edits(document, kept)) if kept else document
-        if not (kept and inputs.packs):
-            return True, kept, PackedPolicy(edited)
+        edits = plan_edits(document, kept)
+        if not inputs.writes:
+            return True, kept, PackedPolicy(edited_for_evaluation(document, edits))
+        if not kept:
+            return True, kept, PackedPolicy(document)
+        edited = apply_edits(document, edits)
         packed = _within_quota(edited, principal, inputs.attached, document)
         return packed.fits and len(packed.further) < _MOST_FILES, kept, packed
 
@@ -313,19 +319,21 @@ def _within_quota(
     """Fits a document into its quota; writes a wildcard only if the committed document granted
     it.
     """
+    wide = _wide_part(committed) if committed else None
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
-        if committed is None:
+        if wide is None or all(each.effect == "Deny" for each in wide.statements):
             return False
-        others = [
-            DropStatement(index)
-            for index in range(len(edited.statements))
-            if index != statement.index
-        ]
-        narrow = ReplaceActions(
-            statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),)
+        possible = tuple(each for each in statement.possible if each.key != "Action")
+        folded = replace(
+            statement,
+            index=0,
+            actions=(pattern,),
+            unknown_actions=(),
+            possible=possible,
+            items=(),
         )
-        return check_containment([committed], [apply_edits(edited, [*others, narrow])]).holds
+        return check_containment([wide], [edited.with_statements((folded,))]).holds
 
     kind = policy_kind(committed, principal) if committed else PolicyKind.MANAGED
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
@@ -333,6 +341,22 @@ def _within_quota(
     return pack(
         document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold
     )
+
+
+def _wide_part(document: Document) -> Document:
+    """Returns what of a policy decides whether it grants all that a wildcard does: entries without
+    wildcards grant no action that AWS adds later.
+    """
+    wide = [each for each in document.statements if each.effect == "Deny" or _is_wide(each)]
+    numbered = (replace(each, index=index) for index, each in enumerate(wide))
+    return document.with_statements(tuple(numbered))
+
+
+def _is_wide(statement: Statement) -> bool:
+    """Whether a statement names more actions than it lists."""
+    if statement.not_actions or statement.unknown_actions:
+        return True
+    return any("*" in entry or "?" in entry for entry in statement.actions)
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:

@@ -20,7 +20,7 @@ from leastpriv.permissions.lifecycle import is_tagging, lifecycle_partners, sibl
 from leastpriv.permissions.patterns import action_covers, overlaps
 from leastpriv.permissions.resource_types import creates_its_resource
 from leastpriv.permissions.tool_lifecycle import CDK, STACK_SERVICE, Tool
-from leastpriv.policy.compact import wildcards_for
+from leastpriv.policy.compact import fewest_entries, wildcards_for
 from leastpriv.policy.document import Document
 from leastpriv.proposal.aws_guards import last_recorded
 from leastpriv.proposal.confidence import confidences
@@ -317,7 +317,6 @@ def _change(
         usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED
     )
     left = {*used, *(kept or ())}
-    # Actions whose resources may be narrowed are written in full.
     partners = [action for action, found in (kept or {}).items() if found.guard == LIFECYCLE]
     others = [action for action, found in (kept or {}).items() if found.guard != LIFECYCLE]
     return replace(
@@ -334,14 +333,18 @@ def _change(
 def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) -> tuple[str, ...]:
     """Action entries that replace `entry` and grant exactly `used` and `kept`.
 
-    Used actions are always written in full. A long list of kept ones is compacted into wildcards by
-    common prefixes (`lambda:List*`), if the wildcard grants no removed action and nothing beyond
-    the entry.
+    Where a person named a part of a service (`s3:Get*`), these are the fewest: a narrower wildcard
+    (`s3:GetObject*`) replaces the actions that are all that it grants. Below a wildcard of a whole
+    service, used actions are written in full, and a long list of kept ones is compacted into
+    wildcards by common prefixes (`lambda:List*`). No wildcard grants a removed action or anything
+    beyond the entry.
     """
-    if len(kept) <= _MOST_LISTED_ACTIONS:
-        return tuple(sorted({*used, *kept}))
     left = {*used, *kept}
     gone = [action for action in entry.granted if action not in left]
+    if not entry.spans_a_service:
+        return fewest_entries(left, gone, lambda pattern: _entry_grants(entry, pattern))
+    if len(kept) <= _MOST_LISTED_ACTIONS:
+        return tuple(sorted(left))
     wildcards = wildcards_for(
         kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False
     )

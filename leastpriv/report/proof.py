@@ -162,7 +162,8 @@ def _sizes(context: ReportContext) -> str:
             f": **more than the {max_managed_policies()} managed policies that a role may have**"
         )
     sentences = [
-        f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}."
+        f"Size {proof.size_before:,} → {proof.size_after:,}{more} characters, of at most {limit}.",
+        f"The lists of actions have {proof.entries_before:,} → {proof.entries_after:,} entries.",
     ]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)

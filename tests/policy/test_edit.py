@@ -23,6 +23,7 @@ from leastpriv.policy.edit import (
     ReplaceResources,
     apply_edits,
     create_policy,
+    edited_for_evaluation,
 )
 from leastpriv.policy.syntax_tree import json_string
 
@@ -48,6 +49,48 @@ def remove(statement: int, *actions: str) -> ReplaceActions:
 def replace(statement: int, old: str, *new: str) -> ReplaceActions:
     """Replaces one action by others."""
     return ReplaceActions(statement, frozenset({old}), ((old, new),))
+
+
+_ACTIONS = ("s3:GetObject", "s3:Get*", "s3:*", "sqs:SendMessage", "*")
+_RESOURCES = ("*", "arn:aws:s3:::a", "arn:aws:s3:::b/*", "arn:aws:s3:::${aws:username}")
+
+
+@st.composite
+def documents_with_edits(draw: st.DrawFn) -> tuple[Document, list[Edit]]:
+    """Draws a policy and edits of some of its statements."""
+    statements: list[dict[str, object]] = []
+    edits: list[Edit] = []
+    for index in range(draw(st.integers(1, 5))):
+        actions = draw(st.lists(st.sampled_from(_ACTIONS), min_size=1, max_size=3, unique=True))
+        resources = draw(st.lists(st.sampled_from(_RESOURCES), min_size=1, max_size=2, unique=True))
+        statements.append({"Effect": "Allow", "Action": actions, "Resource": resources})
+        match draw(st.sampled_from(("none", "drop", "append", "actions", "resources"))):
+            case "drop":
+                edits.append(DropStatement(index))
+            case "append":
+                edits.append(AppendActions(index, (draw(st.sampled_from(_ACTIONS)),)))
+            case "actions":
+                gone = draw(st.sets(st.sampled_from(actions), min_size=1))
+                edits.append(remove(index, *gone))
+            case "resources":
+                edits.append(ReplaceResources(index, frozenset(resources), ("arn:aws:s3:::z",)))
+            case _:
+                continue
+    if draw(st.booleans()):
+        edits.append(AppendStatement(NEW))
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
+    return parse(text.encode(), "p.json"), draw(st.permutations(edits))
+
+
+@given(documents_with_edits())
+def test_a_policy_edited_for_evaluation_has_the_statements_of_the_written_one(
+    drawn: tuple[Document, list[Edit]],
+) -> None:
+    document, edits = drawn
+    written = apply_edits(document, edits).statements
+    evaluated = edited_for_evaluation(document, edits).statements
+    assert [each.meaning for each in evaluated] == [each.meaning for each in written]
+    assert [each.index for each in evaluated] == [*range(len(written))]
 
 
 TALL = """{

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import LeastprivError, PolicyFileError
+from leastpriv.policy.compact import merge_statements
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.source import TerraformFolder
 from tests.hypothesis_profiles import examples
@@ -35,6 +36,27 @@ def locals_of(first: str, step: Callable[[str], str], count: int = 60) -> str:
     lines = [f"  a0 = {first}"]
     lines += [f"  a{number} = {step(f'local.a{number - 1}')}" for number in range(1, count)]
     return "locals {\n" + "\n".join([*lines, f"  last = local.a{count - 1}"]) + "\n}\n"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda number: {"Action": f"sqs:Action{number}", "Resource": "*"},
+        lambda number: {"Action": "sqs:SendMessage", "Resource": f"arn:aws:sqs:::q{number}"},
+        lambda _: {"Action": "sqs:SendMessage", "Resource": "*"},
+    ],
+)
+def test_thousands_of_statements_are_merged_into_one_in_seconds(
+    statement: Callable[[int], dict[str, str]],
+) -> None:
+    statements = [{"Effect": "Allow", **statement(number)} for number in range(3_000)]
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
+    document = parse(text.encode(), "p.json")
+    began = time.process_time()
+    merged, sids = merge_statements(document)
+    assert time.process_time() - began < 10
+    assert len(merged.statements) == 1
+    assert len(sids) == 2_999
 
 
 @pytest.mark.parametrize(

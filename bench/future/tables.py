@@ -2,8 +2,7 @@
 
     .venv/bin/python -m bench.future.tables OUT.json … [CALIBRATION.tsv]
 
-CALIBRATION.tsv gets, for each proposal, its prediction and the result; `bench.future.plot` draws
-it.
+CALIBRATION.tsv gets, for each proposal, its prediction and the result.
 """
 
 from __future__ import annotations

@@ -18,10 +18,12 @@ from msgspec import Struct
 from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage, grouped
+from leastpriv.permissions.catalog import expand
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import deletes
-from leastpriv.permissions.resource_types import creates_its_resource
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.resource_types import creates_its_resource, fits
 from leastpriv.permissions.tool_lifecycle import Tool
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import statements_allowing
@@ -30,6 +32,7 @@ from leastpriv.proposal.leave_one_run_out import LaterRunsResult, LeaveOneOutRes
 from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.origins import is_unreviewed_use
 from leastpriv.proposal.suggestions import unrecorded_data_events
+from leastpriv.proposal.visibility_guards import is_done_by
 
 _MAY_BE = 0.25
 _LIKELY = 0.6
@@ -63,25 +66,38 @@ class RunKind(StrEnum):
 
 
 class DenialCause(StrEnum):
-    """Why the next run is denied a permission for certain."""
+    """Why a run is denied a permission."""
 
     NOT_RECORDED = "not-recorded"
-    """Runs usually do this to a resource in use, and its data events were not recorded."""
+    """Most deployments do this to a resource in use, and its data events were not recorded."""
     STATE = "state"
     """Terraform reads and writes its state, which no record shows."""
     NO_ANSWER = "no-answer"
     """Runs called it, no answer shows that AWS allowed it, and nothing grants it."""
     NEVER_WRITTEN = "never-written"
     """A run called it, and a rule forbids to write it."""
+    IF_USED = "if-used"
+    """Its use leaves no record that was read, and only some deployments use it: a run that does is
+    denied.
+    """
+
+
+_UNRECORDED = frozenset({DenialCause.NOT_RECORDED, DenialCause.STATE, DenialCause.IF_USED})
+"""Causes of which no record shows the use."""
 
 
 class ExpectedDenial(Struct, frozen=True):
-    """Actions that the result lacks and that a later run needs."""
+    """Actions that the result lacks and that a later run needs, or may need."""
 
     cause: DenialCause
     actions: tuple[str, ...]
     resources: tuple[str, ...] = ()
     """Empty where no record names the resource."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether a run is denied it that does what most deployments do."""
+        return self.cause is not DenialCause.IF_USED
 
 
 class Chance(Struct, frozen=True):
@@ -117,6 +133,11 @@ class Chance(Struct, frozen=True):
         if self.estimate >= _LIKELY:
             return Word.LIKELY
         return Word.MAY_BE if self.estimate >= _MAY_BE else Word.SELDOM
+
+    @property
+    def has_unrecorded_use(self) -> bool:
+        """Whether runs may use what no record shows, so that the counts are of the rest."""
+        return any(each.cause in _UNRECORDED for each in self.expected)
 
     @property
     def not_shown(self) -> tuple[RunKind, ...]:
@@ -268,7 +289,6 @@ def _expected(
         return
     documents = [*proposal.documents, *attached]
     allowed = [usage for usage in evidence.usages if usage.outcome is Outcome.ALLOWED]
-    called = {usage.need.permission.action for usage in allowed}
     never = [
         (each.resources, each.action)
         for each in proposal.held_back_additions
@@ -276,16 +296,8 @@ def _expected(
     ]
     for resources, actions in grouped(never).items():
         yield ExpectedDenial(DenialCause.NEVER_WRITTEN, _unique(actions), resources)
-    used: dict[str, dict[str, None]] = {}
-    for usage in allowed:
-        permission = usage.need.permission
-        used.setdefault(permission.action, {})[permission.resource] = None
-    unrecorded = [
-        (each.resources, each.action)
-        for each in unrecorded_data_events(evidence, used, documents)
-        if each.action not in called and not statements_allowing(documents, each.action)
-    ]
-    for resources, actions in grouped(unrecorded).items():
+    use = _UnrecordedUse(evidence, allowed, documents)
+    for resources, actions in grouped(use.usual()).items():
         yield ExpectedDenial(DenialCause.NOT_RECORDED, _unique(actions), resources)
     unanswered = {
         usage.need.permission.action
@@ -295,9 +307,11 @@ def _expected(
     lacking = [each for each in unanswered if not statements_allowing(documents, each)]
     if lacking:
         yield ExpectedDenial(DenialCause.NO_ANSWER, _unique(lacking))
-    state = _state_actions(allowed, evidence, documents)
+    state = use.of_state()
     if state:
         yield ExpectedDenial(DenialCause.STATE, state)
+    for resources, actions in grouped(use.possible()).items():
+        yield ExpectedDenial(DenialCause.IF_USED, _unique(actions), resources)
 
 
 def _decides(usage: Usage, evidence: Evidence) -> bool:
@@ -305,23 +319,97 @@ def _decides(usage: Usage, evidence: Evidence) -> bool:
     return usage.outcome is Outcome.ALLOWED and not is_unreviewed_use(usage, evidence)
 
 
-def _state_actions(
-    allowed: Sequence[Usage], evidence: Evidence, documents: Sequence[Document]
-) -> tuple[str, ...]:
-    """Actions on the state of Terraform, where Terraform deploys and no data event of S3 was
-    recorded.
-    """
-    programs = {program for usage in allowed for program in usage.programs}
-    recorded = [bucket_of(stream.prefix) for stream in evidence.coverage.data]
-    if Tool.TERRAFORM not in programs or any(each.startswith("arn:aws:s3") for each in recorded):
-        return ()
-    actions = [
-        action
-        for row in table("item_level")
-        if row["prefix"] == "s3" and row["uncalled"] == "usual"
-        for action in row["actions"].split(",")
-    ]
-    return tuple(action for action in actions if not statements_allowing(documents, action))
+_Missing = tuple[tuple[str, ...], str]
+"""Resources, empty where no record names one, and an action on them."""
+
+
+class _UnrecordedUse:
+    """Actions that a draft lacks since their use leaves no record that was read."""
+
+    def __init__(
+        self, evidence: Evidence, allowed: Sequence[Usage], documents: Sequence[Document]
+    ) -> None:
+        self._documents = documents
+        self._used: dict[str, dict[str, None]] = {}
+        programs = set[str]()
+        for usage in allowed:
+            permission = usage.need.permission
+            self._used.setdefault(permission.action, {})[permission.resource] = None
+            if not permission.action.startswith("sts:"):
+                programs.update(usage.programs or {""})
+        self._programs = frozenset(programs)
+        self._recorded = {bucket_of(stream.prefix) for stream in evidence.coverage.data}
+        self._rows = [row for row in table("item_level") if is_done_by(row, self._programs)]
+        self._suggested = [
+            (each.resources, each.action)
+            for each in unrecorded_data_events(evidence, self._used, documents)
+            if not self._covers(each.action, each.resources)
+        ]
+
+    def usual(self) -> list[_Missing]:
+        """What most deployments by these programs do to resources in use."""
+        usual = self._actions_of("usual")
+        return [each for each in self._suggested if each[1] in usual and self._is_missing(each[1])]
+
+    def of_state(self) -> tuple[str, ...]:
+        """Actions on the state of Terraform, where Terraform deploys and no data event of S3 was
+        recorded.
+        """
+        if Tool.TERRAFORM not in self._programs or self._records_data_of("s3"):
+            return ()
+        return tuple(
+            action
+            for row in table("item_level")
+            if row["prefix"] == "s3" and row["uncalled"] == "usual"
+            for action in row["actions"].split(",")
+            if not statements_allowing(self._documents, action)
+        )
+
+    def possible(self) -> Iterator[_Missing]:
+        """What some deployments do: to items in use, without any other call of the service, and by
+        the data events of further services in use.
+        """
+        usual = {action for _, action in self.usual()} | {*self.of_state()}
+        named = [each for each in self._suggested if each[1] not in usual]
+        yield from named
+        known = usual | {action for _, action in named}
+        uncalled = self._actions_of("usual", "yes") - known
+        for action in sorted(uncalled):
+            if self._is_missing(action) and not self._records_data_of(action.partition(":")[0]):
+                yield (), action
+        yield from self._of_other_services()
+
+    def _of_other_services(self) -> Iterator[_Missing]:
+        by_service: dict[str, dict[str, None]] = {}
+        for used_action, resources in self._used.items():
+            by_service.setdefault(used_action.partition(":")[0], {}).update(resources)
+        for row in table("item_level"):
+            by_service.pop(row["prefix"], None)
+        for service, resources in by_service.items():
+            named = [each for each in resources if not set(each) & {*"*?$"}]
+            for action in expand(f"{service}:*"):
+                if visibility(action).visibility is not Visibility.DATA:
+                    continue
+                on = [each for each in named if each not in self._recorded and fits(action, each)]
+                if on and self._is_missing(action):
+                    yield tuple(on), action
+
+    def _actions_of(self, *uncalled: str) -> set[str]:
+        """Actions of the rows of the programs with one of some words in `uncalled`."""
+        rows = [row for row in self._rows if row["uncalled"] in uncalled and not row["needs"]]
+        return {action for row in rows for action in row["actions"].split(",")}
+
+    def _is_missing(self, action: str) -> bool:
+        return action not in self._used and not statements_allowing(self._documents, action)
+
+    def _covers(self, action: str, resources: Sequence[str]) -> bool:
+        """Whether the policies allow an action on all of the resources, not on some objects."""
+        granting = statements_allowing(self._documents, action)
+        patterns = [pattern for each in granting for pattern in each.resources or ("*",)]
+        return all(any(resource_covers(each, on) for each in patterns) for on in resources)
+
+    def _records_data_of(self, service: str) -> bool:
+        return any(each.split(":")[2:3] == [service] for each in self._recorded)
 
 
 def _unique(actions: Sequence[str]) -> tuple[str, ...]:

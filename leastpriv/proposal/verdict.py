@@ -112,7 +112,7 @@ class Facts(Struct, frozen=True):
     never_written: int = 0
     """Actions that a rule never writes into a first draft, although runs called them."""
     expected_denials: int = 0
-    """Actions that the next run will be denied."""
+    """Actions that the next run will be denied, or is denied if it uses them."""
     users_not_covered: int = 0
     removed: int = 0
     removed_unrecorded: int = 0

@@ -70,6 +70,7 @@ _CAUSES: Mapping[DenialCause, str] = {
     DenialCause.STATE: "if Terraform's state is in S3, which no record shows",
     DenialCause.NO_ANSWER: "called, without an answer that shows success",
     DenialCause.NEVER_WRITTEN: "called, and never written",
+    DenialCause.IF_USED: "no record shows whether runs use it",
 }
 
 
@@ -291,16 +292,18 @@ def _new_deletion(context: ReportContext) -> str:
 
 def _denial_expected(context: ReportContext) -> str:
     unrecorded = _expected_actions(context, DenialCause.NOT_RECORDED, DenialCause.STATE)
-    if not unrecorded:
-        actions = _expected_actions(context, DenialCause.NO_ANSWER)
+    advice = "record data events, or add what the deployment needs"
+    if unrecorded:
+        shown = codes(unrecorded, MOST_SHOWN)
+        return f"A run will be denied {shown}, whose use no record shows: {advice}."
+    unanswered = _expected_actions(context, DenialCause.NO_ANSWER)
+    if unanswered:
         return (
-            f"Runs called {codes(actions, MOST_SHOWN)} without an answer that shows success, so the"
-            " draft does not allow it: add what the deployment needs."
+            f"Runs called {codes(unanswered, MOST_SHOWN)} without an answer that shows success, so"
+            " the draft does not allow it: add what the deployment needs."
         )
-    return (
-        f"A run will be denied {codes(unrecorded, MOST_SHOWN)}, whose use no record shows: record"
-        " data events, or add what the deployment needs."
-    )
+    shown = codes(_expected_actions(context, DenialCause.IF_USED), MOST_SHOWN)
+    return f"A run that uses {shown} is denied it, and no record shows such a use: {advice}."
 
 
 def _expected_actions(context: ReportContext, *causes: DenialCause) -> list[str]:
@@ -419,10 +422,12 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if not facts.has_changes or not facts.calls or not (facts.is_draft or facts.removed):
         return
     word = _WORDS[chance.word]
-    if chance.expected:
-        yield f"**Will be denied:** {'; '.join(map(_expected, chance.expected))}."
+    certain = [each for each in chance.expected if each.is_certain]
+    if certain:
+        yield f"**Will be denied:** {'; '.join(map(_expected, certain))}."
         word = f"Otherwise {word.lower()}"
-    sentence = f"**{word}:** {_counts(chance)}."
+    scope = "of recorded calls, " if chance.has_unrecorded_use else ""
+    sentence = f"**{word}:** {scope}{_counts(chance)}."
     missing = [_KINDS[kind] for kind in chance.not_shown]
     if missing:
         often = "will likely be denied" if facts.is_draft else "may be denied"
@@ -430,6 +435,10 @@ def chance_sentences(context: ReportContext) -> Iterator[str]:
     if chance.days:
         sentence += f" A job rarer than {plural(chance.days, 'day')} is not covered."
     yield sentence
+    possible = _expected_actions(context, DenialCause.IF_USED)
+    if possible:
+        reason = _CAUSES[DenialCause.IF_USED]
+        yield f"**Denied to a run that uses it:** {codes(possible, MOST_SHOWN)} ({reason})."
 
 
 def _counts(chance: Chance) -> str:

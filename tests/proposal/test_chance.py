@@ -17,6 +17,7 @@ from leastpriv.proposal.chance import (
     Word,
 )
 from leastpriv.proposal.leave_one_run_out import LaterRunsResult
+from leastpriv.proposal.verdict import Instruction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.pull_request import body
 from tests.test_cases import run_case
@@ -132,28 +133,103 @@ def test_each_run_is_judged_by_the_policy_of_the_runs_before_it(tmp_path: Path) 
     assert "A job rarer than 10 days is not covered." in text
 
 
-def test_what_no_data_event_shows_will_be_denied(tmp_path: Path) -> None:
-    table = {"event": "dynamodb:CreateTable", "parameters": {"tableName": "orders"}}
-    context = proposed(tmp_path, [[table], [table]])
-    [expected] = context.chance.expected
-    assert expected.cause is DenialCause.NOT_RECORDED
-    assert {"dynamodb:GetItem", "dynamodb:PutItem"} <= set(expected.actions)
-    assert expected.resources == ("arn:aws:dynamodb:eu-west-1:111122223333:table/orders",)
+def test_what_most_deployments_do_to_a_bucket_will_be_denied(tmp_path: Path) -> None:
+    bucket = {"event": "s3:CreateBucket", "parameters": {"bucketName": "orders-pages"}}
+    context = proposed(tmp_path, [[bucket], [bucket]])
+    certain = [each for each in context.chance.expected if each.is_certain]
+    assert {each.cause for each in certain} == {DenialCause.NOT_RECORDED}
+    assert {action for each in certain for action in each.actions} == {
+        "s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
+    }  # fmt: skip
+    assert "arn:aws:s3:::orders-pages/*" in {on for each in certain for on in each.resources}
     assert "**Will be denied:** " in body(context)
+
+
+def test_a_bucket_of_which_calls_name_objects_alone_may_be_filled_by_another_role(
+    tmp_path: Path,
+) -> None:
+    """A run that lists the bucket of the function's code is denied it; most runs do not."""
+    code = {
+        "event": "lambda:UpdateFunctionCode20150331v2",
+        "parameters": {"functionName": "send", "s3Bucket": "builds", "s3Key": "send.zip"},
+    }
+    context = proposed(tmp_path, [[code], [code]])
+    assert not any(each.is_certain for each in context.chance.expected)
+    [unnamed] = [each for each in context.chance.expected if not each.resources]
+    assert "s3:ListBucket" in unnamed.actions
+
+
+def test_other_objects_of_a_bucket_are_denied_where_the_draft_names_some(tmp_path: Path) -> None:
+    """The CDK puts a template that a call names, and the code that no record names."""
+    bucket = "cdk-hnb659fds-assets-111122223333-eu-west-1"
+    agent = "aws-sdk-js/3.741.0 aws-cdk-cli/2.1006.0"
+    runs = []
+    for name in ("6f51433e9a161bf1", "02715f7a388fc4aa", "de59bb3a201e3399"):
+        url = f"https://s3.eu-west-1.amazonaws.com/{bucket}/{name}.json"
+        change = {"stackName": "api", "changeSetName": "deploy", "templateURL": url}
+        calls = [
+            {"event": "s3:GetBucketLocation", "parameters": {"bucketName": bucket}},
+            {"event": "cloudformation:CreateChangeSet", "parameters": change},
+        ]
+        runs.append([{**call, "user-agent": agent} for call in calls])
+    context = proposed(tmp_path, runs)
+    assert "s3:PutObject" in {change.action for change in context.proposal.changes}
+    found = {each.cause for each in context.chance.expected if "s3:PutObject" in each.actions}
+    assert found == {DenialCause.IF_USED}
+    [certain] = [each for each in context.chance.expected if each.is_certain]
+    assert certain.actions == ("s3:ListBucket",)
+
+
+@pytest.mark.parametrize(
+    ("call", "action", "resource"),
+    [
+        (
+            {"event": "dynamodb:CreateTable", "parameters": {"tableName": "orders"}},
+            "dynamodb:PutItem",
+            "arn:aws:dynamodb:eu-west-1:111122223333:table/orders",
+        ),
+        (
+            {"event": "kinesis:CreateStream", "parameters": {"streamName": "clicks"}},
+            "kinesis:PutRecord",
+            "arn:aws:kinesis:eu-west-1:111122223333:stream/clicks",
+        ),
+        (
+            {"event": "sqs:CreateQueue", "parameters": {"queueName": "mails"}},
+            "sqs:SendMessage",
+            "arn:aws:sqs:eu-west-1:111122223333:mails",
+        ),
+    ],
+)
+def test_items_that_only_some_deployments_use_are_denied_to_a_run_that_uses_them(
+    tmp_path: Path, call: Mapping[str, Any], action: str, resource: str
+) -> None:
+    context = proposed(tmp_path, [[call], [call]])
+    assert not any(each.is_certain for each in context.chance.expected)
+    assert any(
+        action in each.actions and resource in each.resources for each in context.chance.expected
+    )
+    text = body(context)
+    assert "**Will be denied:** " not in text
+    assert "**Denied to a run that uses it:** " in text
+    assert ":** of recorded calls, " in text
+    assert context.verdict.instruction is Instruction.REHEARSE
 
 
 def test_terraforms_state_will_be_denied_where_no_record_shows_it(tmp_path: Path) -> None:
     call = {**create("a"), "user-agent": "APN/1.0 HashiCorp/1.0 Terraform/1.9.8"}
     context = proposed(tmp_path, [[call], [call]])
-    [expected] = context.chance.expected
+    [expected] = [each for each in context.chance.expected if each.is_certain]
     assert expected == ExpectedDenial(
         DenialCause.STATE, ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject")
     )
+    locks = [each for each in context.chance.expected if "dynamodb:PutItem" in each.actions]
+    assert [(each.cause, each.resources) for each in locks] == [(DenialCause.IF_USED, ())]
 
 
 def test_what_is_never_written_will_be_denied(tmp_path: Path) -> None:
     key = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f"
     gone = {"event": "kms:ScheduleKeyDeletion", "parameters": {"keyId": key}, "resources": [key]}
     context = proposed(tmp_path, [[create("a"), gone], [create("a")]])
-    assert [each.actions for each in context.chance.expected] == [("kms:ScheduleKeyDeletion",)]
+    certain = [each.actions for each in context.chance.expected if each.is_certain]
+    assert certain == [("kms:ScheduleKeyDeletion",)]
     assert body(context).startswith("> [!CAUTION]\n> **Do not merge.** 1 of 3 recorded calls")

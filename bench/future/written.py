@@ -1,0 +1,102 @@
+"""Writes histories whose calls are listed in `written.json`, without the lab.
+
+    .venv/bin/python -m bench.future.written FOLDER
+
+Each app has the calls of a new copy (`make`), of changed code, of a changed setting and of a
+takedown (`down`), and those of each run (`always`, and `read` for a copy that is there), in the
+form of `tests/cases`. Its `plan` and `shape` name the order of the runs in `plan.py`. $NAME is the
+generation of the names, $STAGE the copy. FOLDER/HISTORY gets `records/`, as of
+`bench.future.record`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from bench.future.plan import Run, plan
+from tests.test_cases import ROLE, record
+
+APPS = Path(__file__).with_name("written.json")
+REGION = "us-east-1"
+_FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
+_APART = timedelta(days=3)
+_FIRST_RUN = 1001
+
+App = Mapping[str, Any]
+Call = Mapping[str, Any]
+
+
+def main(arguments: list[str]) -> None:
+    """Writes all histories."""
+    folder = Path(arguments[0])
+    for name, app in json.loads(APPS.read_text(encoding="utf-8")).items():
+        there: dict[str, Run] = {}
+        for number, run in enumerate(plan(app["shape"], app["plan"])):
+            begin = _FIRST_DAY + number * _APART
+            session = str(_FIRST_RUN + number)
+            records = [
+                record(ROLE, session, begin + timedelta(seconds=second), _of_region(app, call))
+                for second, call in enumerate(calls_of(app, run, there))
+            ]
+            place = folder / name / "records" / session
+            place.mkdir(parents=True)
+            content = json.dumps({"Records": records}).encode()
+            stamp = f"{begin:%Y%m%dT%H%MZ}"
+            file = place / f"111122223333_CloudTrail_{REGION}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
+            file.write_bytes(gzip.compress(content))
+
+
+def calls_of(app: App, run: Run, there: dict[str, Run]) -> Iterator[Call]:
+    """Yields the calls of a run; `there` is what earlier runs deployed, by stage."""
+    yield from _filled(app["always"], run, run)
+    before = there.get(run.stage)
+    if run.is_destroy:
+        there.pop(run.stage, None)
+        yield from _filled(app["down"], before or run, run)
+        return
+    there[run.stage] = run
+    if before is None:
+        yield from _filled(app["make"], run, run)
+        return
+    if run.generation != before.generation:
+        yield from _filled(app["make"], run, run)
+        yield from _filled(app["down"], before, before)
+        return
+    yield from _filled(app["read"], run, run)
+    if run.release != before.release:
+        yield from _filled(app["code"], run, before)
+    if run.setting != before.setting:
+        yield from _filled(app["setting"], run, before)
+
+
+def _filled(calls: list[Call], run: Run, before: Run) -> list[Call]:
+    values = {
+        "STAGE": run.stage,
+        "NAME": run.generation,
+        "RELEASE": run.release,
+        "SETTING": run.setting,
+        "HASH": _hash(run),
+        "OLD": _hash(before),
+    }
+    filled: list[Call] = json.loads(Template(json.dumps(calls)).substitute(values))
+    return filled
+
+
+def _hash(run: Run) -> str:
+    return hashlib.sha256(f"{run.stage} {run.release} {run.setting}".encode()).hexdigest()[:16]
+
+
+def _of_region(app: App, call: Call) -> Call:
+    return {**call, "region": REGION, "user-agent": app["agent"]}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

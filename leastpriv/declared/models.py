@@ -228,7 +228,7 @@ class Declaration(Struct, frozen=True, dict=True):
 
         Args:
             phases: of each resource.
-            any_update: an update may set what is not set now.
+            any_update: an update may set a property that is absent now.
         """
         changed = (
             replace(each, phases=phases_of(each, phases), changed=None, any_update=any_update)

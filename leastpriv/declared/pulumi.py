@@ -15,7 +15,7 @@ from leastpriv.permissions.tool_lifecycle import ResourceKind, Tool, is_known
 _TYPE = re.compile(r"aws:(?P<module>\w+)/(?P<name>\w+):\w+")
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Stands for a value that only the deployment knows."""
+"""The mark of a value that only the deployment knows."""
 _ACTIONS: Mapping[str, tuple[str, ...]] = {
     "create": ("create",),
     "update": ("update",),
@@ -78,7 +78,7 @@ def _snake(name: str) -> str:
 
 
 def _attributes(value: object) -> Any:
-    """The inputs under the names of Terraform's attributes, without what is not known."""
+    """The inputs under the names of Terraform's attributes, without unknown values."""
     if isinstance(value, Mapping):
         given = {_snake(key): _attributes(each) for key, each in value.items()}
         return {key: each for key, each in given.items() if each is not None}

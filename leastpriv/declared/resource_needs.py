@@ -471,7 +471,7 @@ def _is_needed(
 
 
 def _is_own_service(action: str, kind: ResourceKind) -> bool:
-    """Whether an action is of the service that makes a type: of other services, only what is set
+    """Whether an action is of the service that makes a type: of other services, only set properties
     asks for one.
     """
     service = action.partition(":")[0]
@@ -482,7 +482,7 @@ def _is_of_absent_property(
     action: str, kind: ResourceKind, words: Mapping[str, frozenset[str]]
 ) -> bool:
     """Whether only a property asks for an action that a plan of an older provider does not have:
-    what is absent is not set.
+    an absent property is not set.
     """
     if kind.tool is not Tool.TERRAFORM or catalog.is_read(action):
         return False

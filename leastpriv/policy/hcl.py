@@ -247,7 +247,7 @@ class _Reader(Struct, frozen=True):
     def unknown_address(self) -> PolicyFileError:
         root = self.scope.files.get(self.file)
         if root is None:
-            return self.error("is in a file that is too large; move it to one of its own")
+            return self.error("is in a file that is too large; move it to a separate file")
         own = {
             address: found.block
             for address, found in self.scope.definitions.items()

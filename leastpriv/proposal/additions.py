@@ -350,7 +350,7 @@ def _change(
 
 
 def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list[Change]]:
-    """Splits off deletions of state on every id of a type: what is written, and what is offered.
+    """Splits off deletions of state on every id of a type: the written changes, and the offered ones.
 
     An id carries no copy. Written are the ids that runs destroyed, and what a condition bounds.
     """

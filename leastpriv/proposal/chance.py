@@ -188,7 +188,7 @@ class _RunActions(Struct):
 
 
 def run_kinds(evidence: Evidence) -> Mapping[RunKind, int]:
-    """Counts the runs of each kind, told from the actions and resources of the records."""
+    """Counts the runs of each kind, by the actions and resources of the records."""
     runs = {run.id: _RunActions({}, {}) for run in evidence.runs}
     for usage in evidence.usages:
         if usage.outcome is not Outcome.ALLOWED or not usage.succeeded:

@@ -73,7 +73,7 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 
 def _denials(changes: Sequence[Change], document: Document | None = None) -> list[PlannedGrant]:
-    """What Deny statements beside the additions take out, if the document does not deny it."""
+    """The resources that Deny statements take out of the additions, if the document does not deny it."""
     pairs: list[_GrantTuple] = []
     for change in changes:
         names = change.denied_on

@@ -292,7 +292,7 @@ def _denied_actions(
     Args:
         left_out: Ids of the runs that the proposal does not know.
         own: Usages of the judged run.
-        shared: What is equal for all runs.
+        shared: The inputs that are equal for all runs.
         fewer_runs: How many runs fewer than `minimum-runs` are enough.
     """
     left: dict[int, Usage | None] = {}

@@ -45,7 +45,7 @@ class CallState(StrEnum):
     NOT_EVALUATED = "not-evaluated"
 
 
-class NotEvaluated(StrEnum):
+class CallNotEvaluated(StrEnum):
     """Why a recorded call is not evaluated."""
 
     DENIED_BY_AWS = "denied-by-aws"
@@ -130,13 +130,13 @@ class Calls(Struct, frozen=True):
         return sum(group.count for group in self.uncertain)
 
     @property
-    def not_evaluated(self) -> Mapping[NotEvaluated, int]:
+    def not_evaluated(self) -> Mapping[CallNotEvaluated, int]:
         """Number of calls that were not evaluated, by reason, without reasons of no call."""
         counts = {
-            NotEvaluated.DENIED_BY_AWS: self.refused,
-            NotEvaluated.UNKNOWN_OUTCOME: self.unclear,
-            NotEvaluated.UNKNOWN_ACTIONS: self.unmapped,
-            NotEvaluated.UNKNOWN_CONDITION: self.conditional,
+            CallNotEvaluated.DENIED_BY_AWS: self.refused,
+            CallNotEvaluated.UNKNOWN_OUTCOME: self.unclear,
+            CallNotEvaluated.UNKNOWN_ACTIONS: self.unmapped,
+            CallNotEvaluated.UNKNOWN_CONDITION: self.conditional,
         }
         return {reason: count for reason, count in counts.items() if count}
 

@@ -69,7 +69,7 @@ def lifecycle_additions(
 
 
 def _split(change: Change, own: Collection[str], life_cycle: LifeCycle) -> None:
-    """Adds a deletion to what is written for some of its resources, and to what is offered for the
+    """Adds a deletion to the written changes for some of its resources, and to the offers for the
     others.
     """
     written = tuple(each for each in change.resources if each in own)

@@ -289,7 +289,7 @@ class Change(Struct, frozen=True):
     """Conditions of an addition or of a restriction, all of which its calls met."""
     denied_on: tuple[str, ...] = ()
     """Of an addition that destroys: names of long-lived copies that its patterns cover, and that a
-    Deny beside it leaves out.
+    Deny next to it leaves out.
     """
     declared_by: tuple[str, ...] = ()
     """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders
@@ -332,7 +332,7 @@ class DeclaredNeed(Struct, frozen=True):
     reason: str = ""
     """Why it is not written; empty for a written one."""
     guard_result: GuardResult | None = None
-    """The rule of one that is told."""
+    """The rule of a need that is reported and not written."""
 
 
 class HeldBackChange(Struct, frozen=True):

@@ -45,7 +45,7 @@ class Instruction(StrEnum):
     NONE = "nothing to merge"
 
 
-class Rule(StrEnum):
+class VerdictRule(StrEnum):
     """The reason of an instruction; each is a row of the table."""
 
     DRAFT_DECLINED = "draft-declined"
@@ -125,111 +125,117 @@ class Facts(Struct, frozen=True):
 class Row(Struct, frozen=True):
     """One row of the table: the first one that applies decides."""
 
-    rule: Rule
+    rule: VerdictRule
     instruction: Instruction
     applies: Callable[[Facts], bool]
 
 
 TABLE: tuple[Row, ...] = (
     # Nothing changes.
-    Row(Rule.DRAFT_DECLINED, Instruction.NONE, lambda each: each.is_draft_declined),
+    Row(VerdictRule.DRAFT_DECLINED, Instruction.NONE, lambda each: each.is_draft_declined),
     Row(
-        Rule.PROBE,
+        VerdictRule.PROBE,
         Instruction.NONE,
         lambda each: not each.has_changes and each.is_probe and not each.succeeded,
     ),
     Row(
-        Rule.ADD_BY_HAND,
+        VerdictRule.ADD_BY_HAND,
         Instruction.NONE,
         lambda each: not each.has_changes and each.by_hand > 0,
     ),
     Row(
-        Rule.NO_RECORDS,
+        VerdictRule.NO_RECORDS,
         Instruction.NONE,
         lambda each: not (each.calls or each.records or each.added),
     ),
-    Row(Rule.NO_CALLS, Instruction.NONE, lambda each: not (each.calls or each.added)),
+    Row(VerdictRule.NO_CALLS, Instruction.NONE, lambda each: not (each.calls or each.added)),
     Row(
-        Rule.NO_SUCCESS,
+        VerdictRule.NO_SUCCESS,
         Instruction.NONE,
         lambda each: not each.has_changes and not each.succeeded,
     ),
     Row(
-        Rule.LACKS_PERMISSIONS,
+        VerdictRule.LACKS_PERMISSIONS,
         Instruction.NONE,
         lambda each: not (each.has_changes or each.is_draft) and each.lacking > 0,
     ),
     Row(
-        Rule.LACKS_EVIDENCE,
+        VerdictRule.LACKS_EVIDENCE,
         Instruction.NONE,
         lambda each: not each.has_changes and each.waits_for is not None,
     ),
-    Row(Rule.UNCHANGED, Instruction.NONE, lambda each: not each.has_changes),
+    Row(VerdictRule.UNCHANGED, Instruction.NONE, lambda each: not each.has_changes),
     # Calls would be denied, or the proof fails.
-    Row(Rule.CONTRADICTED, Instruction.DO_NOT_MERGE, lambda each: each.disagreements > 0),
-    Row(Rule.UNLISTED_ACCESS, Instruction.DO_NOT_MERGE, lambda each: each.new_access > 0),
-    Row(Rule.TOO_LARGE, Instruction.DO_NOT_MERGE, lambda each: not each.fits),
-    Row(Rule.NEWLY_DENIED, Instruction.DO_NOT_MERGE, lambda each: each.newly_denied > 0),
+    Row(VerdictRule.CONTRADICTED, Instruction.DO_NOT_MERGE, lambda each: each.disagreements > 0),
+    Row(VerdictRule.UNLISTED_ACCESS, Instruction.DO_NOT_MERGE, lambda each: each.new_access > 0),
+    Row(VerdictRule.TOO_LARGE, Instruction.DO_NOT_MERGE, lambda each: not each.fits),
+    Row(VerdictRule.NEWLY_DENIED, Instruction.DO_NOT_MERGE, lambda each: each.newly_denied > 0),
     Row(
-        Rule.DRAFT_DENIES,
+        VerdictRule.DRAFT_DENIES,
         Instruction.DO_NOT_MERGE,
         lambda each: each.is_draft and each.lacking + each.never_written > 0,
     ),
     # A person with knowledge of security decides.
-    Row(Rule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, lambda each: each.sensitive > 0),
     Row(
-        Rule.SENSITIVE_UNREVIEWED,
+        VerdictRule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, lambda each: each.sensitive > 0
+    ),
+    Row(
+        VerdictRule.SENSITIVE_UNREVIEWED,
         Instruction.SECURITY_REVIEW,
         lambda each: each.unreviewed_sensitive > 0,
     ),
-    Row(Rule.NEW_DELETION, Instruction.SECURITY_REVIEW, lambda each: each.deletions > 0),
+    Row(VerdictRule.NEW_DELETION, Instruction.SECURITY_REVIEW, lambda each: each.deletions > 0),
     # A rehearsal shows what the evidence does not.
-    Row(Rule.DENIAL_EXPECTED, Instruction.REHEARSE, lambda each: each.expected_denials > 0),
-    Row(Rule.UNREVIEWED_USE, Instruction.REHEARSE, lambda each: each.unreviewed > 0),
+    Row(VerdictRule.DENIAL_EXPECTED, Instruction.REHEARSE, lambda each: each.expected_denials > 0),
+    Row(VerdictRule.UNREVIEWED_USE, Instruction.REHEARSE, lambda each: each.unreviewed > 0),
     Row(
-        Rule.UNREVIEWED_DENIED,
+        VerdictRule.UNREVIEWED_DENIED,
         Instruction.REHEARSE,
         lambda each: (each.is_draft or each.removed > 0) and each.unreviewed_denied > 0,
     ),
     Row(
-        Rule.USERS_NOT_COVERED,
+        VerdictRule.USERS_NOT_COVERED,
         Instruction.REHEARSE,
         lambda each: each.removed > 0 and each.users_not_covered > 0,
     ),
     Row(
-        Rule.STILL_LACKS,
+        VerdictRule.STILL_LACKS,
         Instruction.REHEARSE,
         lambda each: each.removed > 0 and each.lacking > 0,
     ),
-    Row(Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, lambda each: each.removed_unrecorded > 0),
-    Row(Rule.NEVER_RAN, Instruction.REHEARSE, lambda each: each.has_declared_only),
     Row(
-        Rule.ONLY_ADDS,
+        VerdictRule.REMOVED_UNRECORDED,
+        Instruction.REHEARSE,
+        lambda each: each.removed_unrecorded > 0,
+    ),
+    Row(VerdictRule.NEVER_RAN, Instruction.REHEARSE, lambda each: each.has_declared_only),
+    Row(
+        VerdictRule.ONLY_ADDS,
         Instruction.MERGE,
         lambda each: not each.is_draft and each.removed == 0,
     ),
-    Row(Rule.OFTEN_DENIED, Instruction.REHEARSE, lambda each: each.word is not Word.SELDOM),
+    Row(VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, lambda each: each.word is not Word.SELDOM),
     Row(
-        Rule.FEW_QUIET_RUNS,
+        VerdictRule.FEW_QUIET_RUNS,
         Instruction.REHEARSE,
         lambda each: each.is_draft and each.quiet < QUIET_RUNS,
     ),
-    Row(Rule.ALL_RECORDED, Instruction.MERGE, lambda _: True),
+    Row(VerdictRule.ALL_RECORDED, Instruction.MERGE, lambda _: True),
 )
 
 
-class Verdict(Struct, frozen=True):
+class MergeVerdict(Struct, frozen=True):
     """The instruction of a result, the row that gave it, and the facts."""
 
     instruction: Instruction
-    rule: Rule
+    rule: VerdictRule
     facts: Facts
 
 
-def decide(facts: Facts) -> Verdict:
+def decide(facts: Facts) -> MergeVerdict:
     """Returns the verdict of the first row of the table that applies."""
     row = next(row for row in TABLE if row.applies(facts))
-    return Verdict(row.instruction, row.rule, facts)
+    return MergeVerdict(row.instruction, row.rule, facts)
 
 
 def verdict_of(
@@ -241,7 +247,7 @@ def verdict_of(
     *,
     records: int,
     check_results: Sequence[CheckResult] = (),
-) -> Verdict:
+) -> MergeVerdict:
     """Returns the verdict on a proposal.
 
     Args:

@@ -21,7 +21,7 @@ from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.self_widening import Boundary
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
-from leastpriv.proposal.verdict import Verdict
+from leastpriv.proposal.verdict import MergeVerdict
 from leastpriv.report.role_chain import RoleChainPolicies
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ReportContext(Struct, frozen=True):
     proof: Proof
     ledger: Ledger
     chance: Chance
-    verdict: Verdict
+    verdict: MergeVerdict
     evidence: Evidence
     fingerprint: str
     attached: tuple[str, ...]

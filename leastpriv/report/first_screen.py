@@ -23,7 +23,7 @@ from leastpriv.proposal.escalation_paths import EscalationPath, is_administrator
 from leastpriv.proposal.ledger import DenialFact, GrantState, StatementFacts
 from leastpriv.proposal.models import Change, HeldBackChange
 from leastpriv.proposal.self_widening import SELF_WIDENING
-from leastpriv.proposal.verdict import Rule, added_by_hand
+from leastpriv.proposal.verdict import VerdictRule, added_by_hand
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import path_line, use_of_passed_role
 from leastpriv.report.escape import block, code, prose
@@ -102,7 +102,7 @@ class FirstScreen(Struct, frozen=True):
     changes: Table | None = None
     security: Table | None = None
     lines: tuple[str, ...] = ()
-    """The chance, what is not added, and the path to administrator."""
+    """The chance, the denials that are not added, and the path to administrator."""
 
 
 def first_screen(context: ReportContext) -> FirstScreen:
@@ -191,7 +191,7 @@ def _is_attempt(fact: DenialFact) -> bool:
 def _statements_by_hand(context: ReportContext) -> str:
     """Returns the additions that the file cannot take, as statements of its language."""
     committed = context.proposal.committed
-    if context.verdict.rule is not Rule.ADD_BY_HAND or committed is None:
+    if context.verdict.rule is not VerdictRule.ADD_BY_HAND or committed is None:
         return ""
     from leastpriv.proposal.edit_plan import is_in_a_json_file, text_to_add
 

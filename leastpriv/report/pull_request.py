@@ -281,7 +281,7 @@ def _used_of_wildcards(context: ReportContext) -> Iterator[str]:
 
 
 def _kept(context: ReportContext) -> Iterator[str]:
-    """What remains granted without use, what is offered, and what the evidence cannot show."""
+    """What remains granted without use, the offers, and what the evidence cannot show."""
     count, kept = kept_section(context, details=True)
     yield from section(f"Kept without a recorded use: {plural(count, 'action')}", kept)
     offered = [

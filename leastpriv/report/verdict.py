@@ -20,7 +20,7 @@ from leastpriv.proposal.removals import UNSEEN_SERVICE
 from leastpriv.proposal.self_widening import DENIAL_BUDGET
 from leastpriv.proposal.verdict import (
     Instruction,
-    Rule,
+    VerdictRule,
     added_by_hand,
     new_deletions,
     users_not_covered,
@@ -82,20 +82,24 @@ def heading(context: ReportContext) -> str:
     return HEADINGS[verdict.instruction]
 
 
-_HEADINGS_OF_RULES: Mapping[Rule, str] = {
-    Rule.DRAFT_DECLINED: "The first draft was declined",
-    Rule.PROBE: "No change is proposed, and this may be an attack",
-    Rule.ADD_BY_HAND: "Add by hand",
-    Rule.NO_RECORDS: "No evidence",
-    Rule.NO_CALLS: "No evidence",
-    Rule.NO_SUCCESS: "No change is proposed",
-    Rule.LACKS_EVIDENCE: "Nothing is changed yet",
+_HEADINGS_OF_RULES: Mapping[VerdictRule, str] = {
+    VerdictRule.DRAFT_DECLINED: "The first draft was declined",
+    VerdictRule.PROBE: "No change is proposed, and this may be an attack",
+    VerdictRule.ADD_BY_HAND: "Add by hand",
+    VerdictRule.NO_RECORDS: "No evidence",
+    VerdictRule.NO_CALLS: "No evidence",
+    VerdictRule.NO_SUCCESS: "No change is proposed",
+    VerdictRule.LACKS_EVIDENCE: "Nothing is changed yet",
 }
 
 
 def alert_kind(context: ReportContext) -> str:
     """Returns the kind of GitHub's alert that shows the instruction."""
-    return "CAUTION" if context.verdict.rule is Rule.PROBE else ALERTS[context.verdict.instruction]
+    return (
+        "CAUTION"
+        if context.verdict.rule is VerdictRule.PROBE
+        else ALERTS[context.verdict.instruction]
+    )
 
 
 def short_verdict(context: ReportContext) -> str:
@@ -109,7 +113,7 @@ def reason(context: ReportContext) -> str:
 
 
 def calls_remain(context: ReportContext) -> str:
-    """Returns how many recorded calls remain allowed, and what is known of the others."""
+    """Returns how many recorded calls remain allowed, and why the others are not counted."""
     calls = context.ledger.calls
     where = f" ({evidence_span(context.evidence)})"
     succeeded = plural(calls.succeeded, "successful call")
@@ -384,40 +388,40 @@ def _all_recorded(context: ReportContext) -> str:
     return f"A use of {which} would have been recorded. {calls_remain(context)}"
 
 
-_REASONS: Mapping[Rule, Callable[[ReportContext], str]] = {
-    Rule.DRAFT_DECLINED: _draft_declined,
-    Rule.PROBE: _probe,
-    Rule.ADD_BY_HAND: _add_by_hand,
-    Rule.NO_RECORDS: _no_records,
-    Rule.NO_CALLS: _no_calls,
-    Rule.NO_SUCCESS: _no_success,
-    Rule.LACKS_PERMISSIONS: _lacks_permissions,
-    Rule.LACKS_EVIDENCE: _lacks_evidence,
-    Rule.UNCHANGED: _unchanged,
-    Rule.CONTRADICTED: _contradicted,
-    Rule.UNLISTED_ACCESS: _unlisted_access,
-    Rule.TOO_LARGE: _too_large,
-    Rule.NEWLY_DENIED: _newly_denied,
-    Rule.DRAFT_DENIES: _draft_denies,
-    Rule.SENSITIVE_ADDITION: _sensitive_addition,
-    Rule.SENSITIVE_UNREVIEWED: _unreviewed,
-    Rule.NEW_DELETION: _new_deletion,
-    Rule.DENIAL_EXPECTED: _denial_expected,
-    Rule.UNREVIEWED_USE: _unreviewed,
-    Rule.UNREVIEWED_DENIED: _unreviewed_denied,
-    Rule.USERS_NOT_COVERED: _users_not_covered,
-    Rule.STILL_LACKS: _still_lacks,
-    Rule.REMOVED_UNRECORDED: _removed_unrecorded,
-    Rule.NEVER_RAN: _never_ran,
-    Rule.OFTEN_DENIED: _often_denied,
-    Rule.FEW_QUIET_RUNS: _few_quiet_runs,
-    Rule.ONLY_ADDS: _only_adds,
-    Rule.ALL_RECORDED: _all_recorded,
+_REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {
+    VerdictRule.DRAFT_DECLINED: _draft_declined,
+    VerdictRule.PROBE: _probe,
+    VerdictRule.ADD_BY_HAND: _add_by_hand,
+    VerdictRule.NO_RECORDS: _no_records,
+    VerdictRule.NO_CALLS: _no_calls,
+    VerdictRule.NO_SUCCESS: _no_success,
+    VerdictRule.LACKS_PERMISSIONS: _lacks_permissions,
+    VerdictRule.LACKS_EVIDENCE: _lacks_evidence,
+    VerdictRule.UNCHANGED: _unchanged,
+    VerdictRule.CONTRADICTED: _contradicted,
+    VerdictRule.UNLISTED_ACCESS: _unlisted_access,
+    VerdictRule.TOO_LARGE: _too_large,
+    VerdictRule.NEWLY_DENIED: _newly_denied,
+    VerdictRule.DRAFT_DENIES: _draft_denies,
+    VerdictRule.SENSITIVE_ADDITION: _sensitive_addition,
+    VerdictRule.SENSITIVE_UNREVIEWED: _unreviewed,
+    VerdictRule.NEW_DELETION: _new_deletion,
+    VerdictRule.DENIAL_EXPECTED: _denial_expected,
+    VerdictRule.UNREVIEWED_USE: _unreviewed,
+    VerdictRule.UNREVIEWED_DENIED: _unreviewed_denied,
+    VerdictRule.USERS_NOT_COVERED: _users_not_covered,
+    VerdictRule.STILL_LACKS: _still_lacks,
+    VerdictRule.REMOVED_UNRECORDED: _removed_unrecorded,
+    VerdictRule.NEVER_RAN: _never_ran,
+    VerdictRule.OFTEN_DENIED: _often_denied,
+    VerdictRule.FEW_QUIET_RUNS: _few_quiet_runs,
+    VerdictRule.ONLY_ADDS: _only_adds,
+    VerdictRule.ALL_RECORDED: _all_recorded,
 }
 
 
 def chance_sentences(context: ReportContext) -> Iterator[str]:
-    """Yields the chance of a denial in a word and counts, and what is known to be denied."""
+    """Yields the chance of a denial in a word and counts, and the permissions that will be denied."""
     facts, chance = context.verdict.facts, context.chance
     if not facts.has_changes or not facts.calls or not (facts.is_draft or facts.removed):
         return
@@ -473,7 +477,7 @@ def title(context: ReportContext) -> str:
         role += f", {context.shown_account}"
     facts, ledger = context.verdict.facts, context.ledger
     by_hand = f"needs {plural(facts.by_hand, 'permission')} that you must add in {_file(context)}"
-    if context.verdict.rule in (Rule.NO_RECORDS, Rule.NO_CALLS):
+    if context.verdict.rule in (VerdictRule.NO_RECORDS, VerdictRule.NO_CALLS):
         why = "no record was read" if not context.records else "no call of it was read"
         return f"No evidence of {role}: {why}"
     if not facts.has_changes:

@@ -18,10 +18,10 @@ from leastpriv.diff.compare import entries_of
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.proposal.ledger import (
+    CallNotEvaluated,
     DenialState,
     GrantState,
     NeedState,
-    NotEvaluated,
 )
 from leastpriv.report.context import ReportContext
 from leastpriv.report.html import target_view
@@ -73,7 +73,7 @@ def check_calls(case: Mapping[str, Any], context: ReportContext) -> None:
     calls = context.ledger.calls
     assert calls.total == len(own) == sum(calls.states.values())
     denied = [each for each in own if each.get("errorCode") in DENIED]
-    assert calls.not_evaluated.get(NotEvaluated.DENIED_BY_AWS, 0) == len(denied)
+    assert calls.not_evaluated.get(CallNotEvaluated.DENIED_BY_AWS, 0) == len(denied)
     assert calls.succeeded == calls.total - calls.unclear - len(denied)
     assert context.ledger.records.calls == calls.total
 

@@ -8,7 +8,7 @@ import pytest
 
 from leastpriv.proposal.chance import QUIET_RUNS, Word
 from leastpriv.proposal.models import GuardResult
-from leastpriv.proposal.verdict import TABLE, Facts, Instruction, Rule, decide
+from leastpriv.proposal.verdict import TABLE, Facts, Instruction, VerdictRule, decide
 
 READ: dict[str, Any] = {"records": 900, "calls": 60, "succeeded": 50}
 REMOVES: dict[str, Any] = {**READ, "removed": 20}
@@ -16,55 +16,61 @@ NOTHING: dict[str, Any] = {**READ, "has_changes": False}
 DRAFT: dict[str, Any] = {**READ, "is_draft": True, "added": 9, "quiet": QUIET_RUNS}
 FEW_DAYS = GuardResult("minimum-days", "the evidence spans 3 of 35 days")
 
-ROWS: tuple[tuple[Rule, Instruction, dict[str, Any]], ...] = (
+ROWS: tuple[tuple[VerdictRule, Instruction, dict[str, Any]], ...] = (
     (
-        Rule.DRAFT_DECLINED,
+        VerdictRule.DRAFT_DECLINED,
         Instruction.NONE,
         {**NOTHING, "is_draft": True, "is_draft_declined": True},
     ),
-    (Rule.PROBE, Instruction.NONE, {**NOTHING, "succeeded": 0, "is_probe": True}),
-    (Rule.ADD_BY_HAND, Instruction.NONE, {**NOTHING, "by_hand": 1}),
-    (Rule.NO_RECORDS, Instruction.NONE, {"has_changes": False}),
-    (Rule.NO_CALLS, Instruction.NONE, {"has_changes": False, "records": 900}),
-    (Rule.NO_SUCCESS, Instruction.NONE, {**NOTHING, "succeeded": 0}),
-    (Rule.LACKS_PERMISSIONS, Instruction.NONE, {**NOTHING, "lacking": 3}),
-    (Rule.LACKS_EVIDENCE, Instruction.NONE, {**NOTHING, "waits_for": FEW_DAYS}),
-    (Rule.UNCHANGED, Instruction.NONE, NOTHING),
-    (Rule.CONTRADICTED, Instruction.DO_NOT_MERGE, {**REMOVES, "disagreements": 1}),
-    (Rule.UNLISTED_ACCESS, Instruction.DO_NOT_MERGE, {**REMOVES, "new_access": 1}),
-    (Rule.TOO_LARGE, Instruction.DO_NOT_MERGE, {**REMOVES, "fits": False}),
-    (Rule.NEWLY_DENIED, Instruction.DO_NOT_MERGE, {**REMOVES, "newly_denied": 1}),
-    (Rule.DRAFT_DENIES, Instruction.DO_NOT_MERGE, {**DRAFT, "lacking": 1}),
-    (Rule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, {**REMOVES, "sensitive": 1}),
+    (VerdictRule.PROBE, Instruction.NONE, {**NOTHING, "succeeded": 0, "is_probe": True}),
+    (VerdictRule.ADD_BY_HAND, Instruction.NONE, {**NOTHING, "by_hand": 1}),
+    (VerdictRule.NO_RECORDS, Instruction.NONE, {"has_changes": False}),
+    (VerdictRule.NO_CALLS, Instruction.NONE, {"has_changes": False, "records": 900}),
+    (VerdictRule.NO_SUCCESS, Instruction.NONE, {**NOTHING, "succeeded": 0}),
+    (VerdictRule.LACKS_PERMISSIONS, Instruction.NONE, {**NOTHING, "lacking": 3}),
+    (VerdictRule.LACKS_EVIDENCE, Instruction.NONE, {**NOTHING, "waits_for": FEW_DAYS}),
+    (VerdictRule.UNCHANGED, Instruction.NONE, NOTHING),
+    (VerdictRule.CONTRADICTED, Instruction.DO_NOT_MERGE, {**REMOVES, "disagreements": 1}),
+    (VerdictRule.UNLISTED_ACCESS, Instruction.DO_NOT_MERGE, {**REMOVES, "new_access": 1}),
+    (VerdictRule.TOO_LARGE, Instruction.DO_NOT_MERGE, {**REMOVES, "fits": False}),
+    (VerdictRule.NEWLY_DENIED, Instruction.DO_NOT_MERGE, {**REMOVES, "newly_denied": 1}),
+    (VerdictRule.DRAFT_DENIES, Instruction.DO_NOT_MERGE, {**DRAFT, "lacking": 1}),
+    (VerdictRule.SENSITIVE_ADDITION, Instruction.SECURITY_REVIEW, {**REMOVES, "sensitive": 1}),
     (
-        Rule.SENSITIVE_UNREVIEWED,
+        VerdictRule.SENSITIVE_UNREVIEWED,
         Instruction.SECURITY_REVIEW,
         {**REMOVES, "unreviewed": 2, "unreviewed_sensitive": 1},
     ),
-    (Rule.NEW_DELETION, Instruction.SECURITY_REVIEW, {**DRAFT, "deletions": 1}),
-    (Rule.DENIAL_EXPECTED, Instruction.REHEARSE, {**DRAFT, "expected_denials": 4}),
-    (Rule.UNREVIEWED_USE, Instruction.REHEARSE, {**REMOVES, "unreviewed": 2}),
-    (Rule.UNREVIEWED_DENIED, Instruction.REHEARSE, {**REMOVES, "unreviewed_denied": 1}),
-    (Rule.USERS_NOT_COVERED, Instruction.REHEARSE, {**REMOVES, "users_not_covered": 1}),
-    (Rule.STILL_LACKS, Instruction.REHEARSE, {**REMOVES, "lacking": 1}),
-    (Rule.REMOVED_UNRECORDED, Instruction.REHEARSE, {**REMOVES, "removed_unrecorded": 1}),
-    (Rule.NEVER_RAN, Instruction.REHEARSE, {**DRAFT, "succeeded": 0, "has_declared_only": True}),
-    (Rule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1, "word": Word.LIKELY}),
-    (Rule.OFTEN_DENIED, Instruction.REHEARSE, {**REMOVES, "word": Word.MAY_BE}),
-    (Rule.FEW_QUIET_RUNS, Instruction.REHEARSE, {**DRAFT, "quiet": QUIET_RUNS - 1}),
-    (Rule.ALL_RECORDED, Instruction.MERGE, REMOVES),
+    (VerdictRule.NEW_DELETION, Instruction.SECURITY_REVIEW, {**DRAFT, "deletions": 1}),
+    (VerdictRule.DENIAL_EXPECTED, Instruction.REHEARSE, {**DRAFT, "expected_denials": 4}),
+    (VerdictRule.UNREVIEWED_USE, Instruction.REHEARSE, {**REMOVES, "unreviewed": 2}),
+    (VerdictRule.UNREVIEWED_DENIED, Instruction.REHEARSE, {**REMOVES, "unreviewed_denied": 1}),
+    (VerdictRule.USERS_NOT_COVERED, Instruction.REHEARSE, {**REMOVES, "users_not_covered": 1}),
+    (VerdictRule.STILL_LACKS, Instruction.REHEARSE, {**REMOVES, "lacking": 1}),
+    (VerdictRule.REMOVED_UNRECORDED, Instruction.REHEARSE, {**REMOVES, "removed_unrecorded": 1}),
+    (
+        VerdictRule.NEVER_RAN,
+        Instruction.REHEARSE,
+        {**DRAFT, "succeeded": 0, "has_declared_only": True},
+    ),
+    (VerdictRule.ONLY_ADDS, Instruction.MERGE, {**READ, "added": 1, "word": Word.LIKELY}),
+    (VerdictRule.OFTEN_DENIED, Instruction.REHEARSE, {**REMOVES, "word": Word.MAY_BE}),
+    (VerdictRule.FEW_QUIET_RUNS, Instruction.REHEARSE, {**DRAFT, "quiet": QUIET_RUNS - 1}),
+    (VerdictRule.ALL_RECORDED, Instruction.MERGE, REMOVES),
 )
 
 
 @pytest.mark.parametrize(("rule", "instruction", "facts"), ROWS, ids=lambda each: str(each)[:24])
-def test_each_row_has_a_case(rule: Rule, instruction: Instruction, facts: dict[str, Any]) -> None:
+def test_each_row_has_a_case(
+    rule: VerdictRule, instruction: Instruction, facts: dict[str, Any]
+) -> None:
     found = decide(Facts(**facts))
     assert (found.rule, found.instruction) == (rule, instruction)
 
 
 def test_the_cases_are_the_rows_in_their_order() -> None:
     assert [row[:2] for row in ROWS] == [(row.rule, row.instruction) for row in TABLE]
-    assert {row.rule for row in TABLE} == set(Rule)
+    assert {row.rule for row in TABLE} == set(VerdictRule)
 
 
 def test_a_first_draft_is_merged_after_enough_runs_that_it_would_not_have_denied() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.proposal.verdict import Instruction, Rule
+from leastpriv.proposal.verdict import Instruction, VerdictRule
 from leastpriv.report.first_screen import first_screen, markdown
 from leastpriv.report.verdict import calls_remain
 from tests.test_cases import run_case
@@ -61,21 +61,21 @@ UNREVIEWED_RUN = {
 }
 TAGGED = {"Condition": {"StringEquals": {"aws:PrincipalTag/team": "orders"}}}
 
-CASES: dict[str, tuple[dict[str, Any], Rule, Instruction]] = {
-    "a draft without doubt": ({"runs": [runs(QUEUE)]}, Rule.ALL_RECORDED, Instruction.MERGE),
+CASES: dict[str, tuple[dict[str, Any], VerdictRule, Instruction]] = {
+    "a draft without doubt": ({"runs": [runs(QUEUE)]}, VerdictRule.ALL_RECORDED, Instruction.MERGE),
     "a draft without the action of an unknown event": (
         {"runs": [runs(QUEUE, UNKNOWN_EVENT)]},
-        Rule.DRAFT_DENIES,
+        VerdictRule.DRAFT_DENIES,
         Instruction.DO_NOT_MERGE,
     ),
     "a draft without an action whose every call failed": (
         {"runs": [runs(QUEUE, FAILED)]},
-        Rule.DENIAL_EXPECTED,
+        VerdictRule.DENIAL_EXPECTED,
         Instruction.REHEARSE,
     ),
     "a draft without the objects of its bucket": (
         {"runs": [runs(QUEUE, BUCKET)]},
-        Rule.DENIAL_EXPECTED,
+        VerdictRule.DENIAL_EXPECTED,
         Instruction.REHEARSE,
     ),
     "a removal besides a call that no known policy allows": (
@@ -83,7 +83,7 @@ CASES: dict[str, tuple[dict[str, Any], Rule, Instruction]] = {
             "policy": allows("sqs:CreateQueue", "sns:CreateTopic"),
             "runs": [runs(QUEUE, HIDDEN_ROLE)],
         },
-        Rule.STILL_LACKS,
+        VerdictRule.STILL_LACKS,
         Instruction.REHEARSE,
     ),
     "a narrowing without the role that only an unreviewed run passed": (
@@ -92,7 +92,7 @@ CASES: dict[str, tuple[dict[str, Any], Rule, Instruction]] = {
             "origins": {**REVIEWED, "99": "untrusted"},
             "runs": [runs(function("orders", "orders")), UNREVIEWED_RUN],
         },
-        Rule.UNREVIEWED_DENIED,
+        VerdictRule.UNREVIEWED_DENIED,
         Instruction.REHEARSE,
     ),
     "a removal where a condition decides on all calls": (
@@ -100,7 +100,7 @@ CASES: dict[str, tuple[dict[str, Any], Rule, Instruction]] = {
             "policy": allows("sqs:CreateQueue", "sns:CreateTopic", **TAGGED),
             "runs": [runs(QUEUE)],
         },
-        Rule.OFTEN_DENIED,
+        VerdictRule.OFTEN_DENIED,
         Instruction.REHEARSE,
     ),
     "a narrowing besides an unknown event and a failed call": (
@@ -108,7 +108,7 @@ CASES: dict[str, tuple[dict[str, Any], Rule, Instruction]] = {
             "policy": allows("sqs:*"),
             "runs": [runs(QUEUE, UNKNOWN_EVENT, FAILED)],
         },
-        Rule.ALL_RECORDED,
+        VerdictRule.ALL_RECORDED,
         Instruction.MERGE,
     ),
 }

@@ -11,7 +11,7 @@ import leastpriv.report
 from leastpriv.models import Origin, RunOrigin
 from leastpriv.permissions.fact_tables import table
 from leastpriv.proposal.ledger import DenialState, GrantState
-from leastpriv.proposal.verdict import Rule
+from leastpriv.proposal.verdict import VerdictRule
 from leastpriv.report.drift import context_findings
 from leastpriv.report.first_screen import first_screen, markdown
 from leastpriv.report.pull_request import body, title
@@ -135,7 +135,7 @@ def test_a_use_by_unreviewed_runs_alone_is_on_the_first_screen(tmp_path: Path) -
     origin = RunOrigin(Origin.UNREVIEWED, "the branch feature/x")
     context = with_parts(found, evidence=replace(found.evidence, origins={"17650099": origin}))
     assert context.ledger.unreviewed == {"sqs:TagQueue"}
-    assert context.verdict.rule is Rule.UNREVIEWED_USE
+    assert context.verdict.rule is VerdictRule.UNREVIEWED_USE
     assert "Only runs of unreviewed code used `sqs:TagQueue`" in body(context)
 
 

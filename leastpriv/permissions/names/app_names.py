@@ -40,7 +40,7 @@ from leastpriv.permissions.volatility import WildcardPart, in_region, literal_le
 _LEAST_DELETIONS = 2
 """Runs that destroyed in a long-lived copy before what they draw in its names is open."""
 _LEAST_LITERAL = 3
-"""Letters and digits of a name beside the slot of its copy."""
+"""Letters and digits of a name outside the slot of its copy."""
 _LEAST_BUCKETS = 3
 """Buckets that prove a slot."""
 _MANY_NAMES = 5
@@ -315,7 +315,7 @@ class AppNames(Struct, frozen=True):
             yield in_region(pattern, region)
 
     def _render(self, named: NamedUse, copy: str, *, is_form: bool = False) -> str:
-        """Writes a name in one copy, or in all short-lived ones; the next of these draws anew."""
+        """Writes a name in one copy, or in all short-lived ones; the next of these draws another."""
         written: list[str] = []
         text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
         for word in named.template:

@@ -72,7 +72,7 @@ NO_COPY = ""
 """The key of the copy whose names have no word."""
 
 
-class Place(Struct, frozen=True):
+class NamePlace(Struct, frozen=True):
     """Where the word of a copy is in a name."""
 
     begin: int
@@ -96,11 +96,11 @@ class Copies(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
-    def place_in(self, name: Name) -> Place | None:
+    def place_in(self, name: Name) -> NamePlace | None:
         """Where the word of a copy is in a name; None for a name of no copy."""
         start = len(name.fixed)
         found = [
-            Place(begin, end, key)
+            NamePlace(begin, end, key)
             for key in (*self.long_lived, *self.short_lived)
             if key
             for begin, end in places_of(key, name.words, start)
@@ -113,7 +113,7 @@ class Copies(Struct, frozen=True):
             before = name.words[start:end]
             behind = name.words[end : end + 1]
             if before in self.inserted_after and (not behind or is_separator(behind[0])):
-                return Place(end, end, NO_COPY)
+                return NamePlace(end, end, NO_COPY)
         return None
 
 

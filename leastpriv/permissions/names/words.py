@@ -16,7 +16,7 @@ Words = tuple[str, ...]
 COPY = "\0copy"
 """The slot for the word of a copy."""
 RUN = "\0run"
-"""The slot for what is new in each run."""
+"""The slot for the part that is new in each run."""
 OWN_RUN = f"{RUN}\0own"
 """The same for a day, an id or a number of the run itself."""
 SEPARATORS = frozenset("-_/.:=")
@@ -35,7 +35,7 @@ _WHOLE = re.compile(
     rf"|{_ALONE}(?P<region>{_REGION})(?![0-9A-Za-z])"
     r"|(?P<separator>[-_/.:=])"
 )
-"""What is one word whatever signs it has: a UUID, a date with its time, a version, a region."""
+"""Texts that are one word whatever signs they have: a UUID, a date with its time, a version, a region."""
 _CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z][a-z]+\d*)+")
 _CAMEL_WORD = re.compile(r"[A-Z]?[a-z]+\d*")
 _NUMBERED = re.compile(r"[A-Za-z]+\d{1,3}|v?\d+(?:\.\d+)*|\d{12}")

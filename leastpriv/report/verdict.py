@@ -36,6 +36,7 @@ from leastpriv.report.phrases import (
     last_day,
     links_of_runs,
     plural,
+    short_arn,
 )
 
 MOST_SHOWN = 5
@@ -283,9 +284,14 @@ def _unreviewed_denied(context: ReportContext) -> str:
 
 def _new_deletion(context: ReportContext) -> str:
     actions = new_deletions(context.changes(ChangeKind.ADD))
+    names = dict.fromkeys(
+        short_arn(resource)
+        for change in context.changes(ChangeKind.ADD)
+        for resource in change.may_destroy
+    )
     return (
-        f"It adds {plural(len(actions), 'right', 'rights')} to delete that no run used:"
-        f" {codes(actions, MOST_SHOWN)}."
+        f"It adds {plural(len(actions), 'right')} to delete what no run deleted so far:"
+        f" {codes(actions, MOST_SHOWN)} on {codes(names, 3)}."
     )
 
 

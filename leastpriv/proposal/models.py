@@ -352,6 +352,10 @@ class HeldBackChange(Struct, frozen=True):
     """Of an addition that a person may write by hand."""
 
 
+BREAKS = "Breaks on"
+"""Begins a note on a written name that the next run may not have."""
+
+
 class Release(Struct, frozen=True):
     """What would no longer be held back with other values of some inputs."""
 

@@ -40,6 +40,7 @@ from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_edita
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
+    BREAKS,
     DRAFT_ID,
     Change,
     DeclaredNeed,
@@ -226,7 +227,7 @@ def _notes(changes: Sequence[Change], names: AppNames) -> tuple[str, ...]:
     """What the names do not show, and which written names the next month breaks."""
     written = (each for change in changes for each in (*change.resources, *change.restricted_to))
     dated = names_with_a_date(each for each in written if each != "*")
-    breaks = (f"Breaks on the next date: {each} holds a date as it is" for each in dated)
+    breaks = (f"{BREAKS} the next date: {each} holds a date as it is" for each in dated)
     return (*names.copies.notes, *breaks)
 
 

@@ -32,7 +32,7 @@ from leastpriv.report.evidence_limits import (
     not_added_title,
     was_denied,
 )
-from leastpriv.report.offers import name_notes, not_on, offered_line, releases_line
+from leastpriv.report.offers import first_notes, not_on, offered_line, releases_line
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
@@ -114,7 +114,7 @@ def first_screen(context: ReportContext) -> FirstScreen:
         releases_line(context),
         _replaced(context),
         _too_wide(context),
-        *name_notes(context),
+        *first_notes(context),
         offered_line(context),
         _not_drafted(context),
         _not_added(context),

@@ -10,7 +10,7 @@ from leastpriv.permissions.catalog import removal_rank
 from leastpriv.policy.document import Document
 from leastpriv.proposal.edit_plan import new_statements, statements_text
 from leastpriv.proposal.ledger import OfferFact
-from leastpriv.proposal.models import Change, Release
+from leastpriv.proposal.models import BREAKS, Change, Release
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
 from leastpriv.report.phrases import at_most, codes, only_if, plural, section, short_arn
@@ -109,13 +109,20 @@ def not_on(change: Change, most: int = 2) -> str:
     return f", not on {codes(map(short_arn, change.denied_on), most)} (a Deny beside it)"
 
 
-def name_notes(context: ReportContext) -> list[str]:
-    """Returns what the names do not show and which written names break, as sentences in Markdown;
-    empty where no name is written.
+def first_notes(context: ReportContext) -> list[str]:
+    """Returns the findings on names for the first screen: which written names break, and of a first
+    draft which copies it does not cover.
     """
-    if not context.proposal.changes:
-        return []
-    return [_note(each) for each in context.proposal.notes]
+    is_draft = context.proposal.committed is None
+    notes = context.proposal.notes if context.proposal.changes else ()
+    return [_note(each) for each in notes if is_draft or each.startswith(BREAKS)]
+
+
+def other_notes(context: ReportContext) -> list[str]:
+    """Returns the findings on names that the first screen leaves out."""
+    shown = first_notes(context)
+    notes = context.proposal.notes if context.proposal.changes else ()
+    return [note for note in map(_note, notes) if note not in shown]
 
 
 def _note(text: str) -> str:

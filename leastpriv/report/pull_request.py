@@ -39,7 +39,7 @@ from leastpriv.report.evidence_limits import (
     not_added_section,
 )
 from leastpriv.report.first_screen import first_screen, markdown
-from leastpriv.report.offers import not_on, offered_section
+from leastpriv.report.offers import not_on, offered_section, other_notes
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
@@ -294,7 +294,7 @@ def _kept(context: ReportContext) -> Iterator[str]:
     ]
     yield from section("Offered, not included", ["\n\n".join(offered)] if offered else [])
     yield from offered_section(context)
-    limits = gaps_lines(context)
+    limits = [*gaps_lines(context), *(f"- {note}" for note in other_notes(context))]
     yield from section(f"Not seen: {plural(len(limits), 'limit')}", limits)
     yield from live_role_section(context)
     paths = [*escalation_section(context), *reach_section(context), *boundary_section(context)]

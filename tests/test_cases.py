@@ -28,8 +28,9 @@ from leastpriv.pipeline.context import JobLogs, RunContext, Target
 from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal import guards
 from leastpriv.proposal.guards import GUARDS
-from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.proposal.models import Change, HeldBackChange, Release
 from leastpriv.proposal.origins import change_marks
+from leastpriv.report.pull_request import body
 from leastpriv.report.unreviewed_runs import denied_to_unreviewed_runs, kept_for_unreviewed_runs
 from tests.fakes.case_inputs import Reviews, account, history_store, reading
 from tests.fakes.replace import replace
@@ -46,6 +47,8 @@ def test_case(path: Path, tmp_path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
     result = run_case(case, tmp_path)
     found = outcome(result)
+    shown = body(result.context)
+    found["shown"] = [text for text in case["expect"].get("shown", ()) if text in shown]
     lists = {key for key, value in case["expect"].items() if isinstance(value, list)} - {"policy"}
     expected = {
         key: sorted(value) if key in lists else value for key, value in case["expect"].items()
@@ -347,6 +350,9 @@ def outcome(result: Proposed) -> dict[str, Any]:
     return {
         "changes": sorted(change_words(change) for change in draft.changes),
         "offered": sorted(change_words(change) for change in draft.offered),
+        "notes": sorted(draft.notes),
+        "releases": [release_words(each) for each in draft.releases],
+        "verdict": f"{result.context.verdict.instruction}: {result.context.verdict.rule}",
         "held-back": sorted({held_words(held) for held in draft.held_back}),
         "refused": sorted({held_words(held) for held in draft.held_back_additions}),
         "stays-on-all": sorted({held_words(held) for held in draft.held_back_restrictions}),
@@ -397,6 +403,12 @@ def change_words(change: Change) -> str:
     if change.kind is ChangeKind.NARROW:
         return f"narrow {change.action} to {', '.join(change.replacement)}"
     return f"remove {change.action}"
+
+
+def release_words(release: Release) -> str:
+    """`INPUT=VALUE INPUT=VALUE: N removals, M narrowings`."""
+    values = " ".join(f"{name}={value}" for name, value in release.settings.items())
+    return f"{values}: {release.removals} removals, {release.narrowings} narrowings"
 
 
 def held_words(held: HeldBackChange) -> str:

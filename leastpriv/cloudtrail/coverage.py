@@ -75,7 +75,9 @@ class Coverage(Struct, frozen=True):
     regions.
     """
     named_regions: frozenset[str] = frozenset()
-    """Regions that `aws-regions` names: the user says that the role works in no other."""
+    """Regions that `aws-regions` names: the user says that the role works in no other. Without
+    them, the one region of all records, if the role names no other.
+    """
     window: Window = Window()
     """The period that the user asked for; its end is now where AWS itself is read. Open where files
     decide.
@@ -94,6 +96,11 @@ class Coverage(Struct, frozen=True):
         start, end = self.window.start, self.window.end
         first = (start - _MOMENT).date() if start else min(found)
         return first + _DAY, (end.date() if end else max(found)) - _DAY
+
+    @property
+    def only_region(self) -> str:
+        """The one region of which the sources have records; empty for none and for several."""
+        return next(iter(self.days)) if len(self.days) == 1 else ""
 
     def length(self, region: str, kind: str = "") -> timedelta | None:
         """Time that the records of a region, of one kind or any, span without long silences; None

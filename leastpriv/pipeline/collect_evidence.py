@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from leastpriv.aws.arns import Principals, parse_principal, principal_of, same_arn
 from leastpriv.aws.session import AwsSession, Polling
+from leastpriv.cloudtrail.coverage import Coverage
 from leastpriv.cloudtrail.statistics import ReadStatistics, total_coverage
 from leastpriv.config.settings import Settings
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder, decode_with
@@ -26,6 +27,7 @@ from leastpriv.evidence.models import AwsFindings, Evidence, SkippedSource, with
 from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.patterns import matches
+from leastpriv.permissions.volatility import region_of
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.sources import (
     ReadHooks,
@@ -123,9 +125,22 @@ def read_principals(
         missing = missing_calls(principal, statistics, evidence.gaps) if principal else ""
         damaged = damaged_files(statistics, evidence.gaps)
         evidence = with_no_calls(evidence, name, statistics)
-        return TargetEvidence(with_coverage(evidence, coverage), files, records, missing, damaged)
+        own = with_only_region(coverage, evidence)
+        return TargetEvidence(with_coverage(evidence, own), files, records, missing, damaged)
 
     return {name: result(name, evidence) for name, evidence in found.items()}
+
+
+def with_only_region(coverage: Coverage, evidence: Evidence) -> Coverage:
+    """Names the one region of all records, if `aws-regions` names none and no call of the
+    principal names a resource elsewhere.
+    """
+    region = coverage.only_region
+    if not region or coverage.named_regions or coverage.every_region:
+        return coverage
+    resources = (usage.need.permission.resource for usage in evidence.usages)
+    elsewhere = {region_of(resource) for resource in resources} - {"", "*", region}
+    return coverage if elsewhere else replace(coverage, named_regions=frozenset({region}))
 
 
 def with_no_calls(

@@ -19,6 +19,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.generalize import (
     ObservedResource,
     Pattern,
+    deletes,
     least_literal,
     patterns_of,
 )
@@ -350,7 +351,8 @@ def _change(
 
 
 def without_unnamed_state(changes: Sequence[Change]) -> tuple[list[Change], list[Change]]:
-    """Splits off deletions of state on every id of a type: the written changes, and the offered ones.
+    """Splits off deletions of state on every id of a type: the written changes, and the offered
+    ones.
 
     An id carries no copy. Written are the ids that runs destroyed, and what a condition bounds.
     """
@@ -398,6 +400,42 @@ def without_denied(
         own = (each for each in denied if not any(resource_overlaps(each, on) for on in granted))
         found.append(replace(change, denied_on=tuple(own)))
     return found
+
+
+_WITHOUT_CALL = frozenset({Basis.LIFECYCLE, Basis.DECLARED, Basis.INFERRED})
+"""Bases of an addition that no run called."""
+
+
+def with_new_deletions(
+    changes: Sequence[Change], names: AppNames, policies: Sequence[Document]
+) -> list[Change]:
+    """Returns the changes; each addition with the names that it newly allows to delete, except
+    those of short-lived copies.
+    """
+    return [
+        replace(change, may_destroy=tuple(_newly_destroyed(change, names, policies)))
+        for change in changes
+    ]
+
+
+def _newly_destroyed(
+    change: Change, names: AppNames, policies: Sequence[Document]
+) -> Iterator[str]:
+    if change.kind is not ChangeKind.ADD or not (deletes(change.action) or destroys(change.action)):
+        return
+    statements = list(statements_allowing(policies, change.action))
+    granted = [each for statement in statements for each in statement.resources or ("*",)]
+    without = {*change.denied_on, *granted}
+    for resource in change.resources:
+        if change.basis in _WITHOUT_CALL:
+            is_new = not names.is_in_short_lived_copies(resource)
+        else:
+            is_new = names.lives_long(resource) and not names.has_destroyed(change.action, resource)
+        if is_new and resource not in without:
+            yield resource
+    for resource in names.denied(change.action, change.resources):
+        if not any(resource_overlaps(resource, each) for each in without):
+            yield resource
 
 
 def _is_part_of_written(

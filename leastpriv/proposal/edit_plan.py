@@ -73,7 +73,9 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 
 def _denials(changes: Sequence[Change], document: Document | None = None) -> list[PlannedGrant]:
-    """The resources that Deny statements take out of the additions, if the document does not deny it."""
+    """The resources that Deny statements take out of the additions, if the document does not deny
+    it.
+    """
     pairs: list[_GrantTuple] = []
     for change in changes:
         names = change.denied_on
@@ -381,7 +383,13 @@ def text_to_add(document: Document, held: Sequence[HeldBackChange]) -> str:
         )
         for each in held
     ]
-    statements = new_statements(changes, (each.sid for each in document.statements))
+    return statements_text(
+        document, new_statements(changes, (each.sid for each in document.statements))
+    )
+
+
+def statements_text(document: Document, statements: Sequence[Mapping[str, object]]) -> str:
+    """Returns statements to copy, in the language of the file."""
     is_hcl_file = document.source.format == "hcl" or document.source.language == "terraform"
     if is_hcl_file and not is_in_a_json_file(document):
         is_data_source = document.pointer.startswith(("data.", "/data/"))

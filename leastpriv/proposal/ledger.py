@@ -15,10 +15,12 @@ from msgspec import Struct
 from leastpriv.diff.compare import Difference, Entry, is_used, replay_usage
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import (
+    Basis,
     ChangeKind,
     GapKind,
     Need,
     Outcome,
+    Permission,
     Usage,
     grouped,
 )
@@ -63,8 +65,18 @@ class DenialState(StrEnum):
 
     ADDED = "added"
     NOT_ADDED = "not-added"
+    OFFERED = "offered"
+    """It deletes by any id of a type: a person may add it (`Proposal.offered`)."""
     GRANTED_SINCE = "granted-since"
     """The committed policy allows it now, or a later call of it succeeded."""
+
+
+class OfferState(StrEnum):
+    """What becomes of a deletion that is not written."""
+
+    OFFERED = "offered"
+    GRANTED = "granted"
+    """Another statement of the result allows it, on the whole resource."""
 
 
 class NeedState(StrEnum):
@@ -171,6 +183,16 @@ class NeedFact(Struct, frozen=True):
     """Why it is not written."""
 
 
+class OfferFact(Struct, frozen=True):
+    """A deletion that is not written, on one resource."""
+
+    action: str
+    resource: str
+    state: OfferState
+    change: Change
+    """The addition that a person may make."""
+
+
 class GrantFact(Struct, frozen=True, gc=False):
     """An action that a statement grants, and what becomes of it."""
 
@@ -232,6 +254,7 @@ class Ledger(Struct, frozen=True):
     calls: Calls
     denials: tuple[DenialFact, ...]
     needs: tuple[NeedFact, ...]
+    offers: tuple[OfferFact, ...]
     statements: tuple[StatementFacts, ...]
     records: Records
     unreviewed: frozenset[str] = frozenset()
@@ -267,12 +290,18 @@ class Ledger(Struct, frozen=True):
         return tuple(fact for fact in self.denials if fact.state is DenialState.NOT_ADDED)
 
     @property
+    def offered(self) -> tuple[OfferFact, ...]:
+        """The deletions that a person may add."""
+        return tuple(fact for fact in self.offers if fact.state is OfferState.OFFERED)
+
+    @property
     def sums(self) -> Mapping[str, Mapping[str, int]]:
         """Number of facts in each state, by kind of fact."""
         return {
             "calls": _by_name(self.calls.states),
             "denials": _counted(DenialState, (fact.state for fact in self.denials)),
             "declared_needs": _counted(NeedState, (fact.state for fact in self.needs)),
+            "offered_deletions": _counted(OfferState, (fact.state for fact in self.offers)),
             "granted_actions": _counted(GrantState, (fact.state for fact in self.grants)),
             "records": _by_name(self.records.states),
         }
@@ -310,6 +339,7 @@ def ledger_of(
         calls=calls,
         denials=tuple(_denials(proposal, difference, evidence, attached)),
         needs=tuple(_needs(proposal, evidence, documents)),
+        offers=tuple(_offers(proposal, evidence, documents)),
         statements=statements,
         records=Records(evidence.counts.calls, sum(unreadable), evidence.no_calls),
         unreviewed=_unreviewed(evidence, documents),
@@ -371,12 +401,17 @@ def _denials(
         for each in proposal.held_back_additions
         for usage in each.usages
     }
+    offered = {id(usage) for change in proposal.offered for usage in change.usages}
     unsettled = {id(usage) for usage in difference.unsettled_denials}
     documents = [*proposal.documents, *attached]
     for usage in evidence.usages:
         if usage.outcome is not Outcome.DENIED:
             continue
-        if id(usage) in added:
+        if id(usage) in offered:
+            effects = replay_usage(usage, evidence.principal, documents)
+            is_added = id(usage) in added and effects <= {"allowed"}
+            yield DenialFact(usage, DenialState.ADDED if is_added else DenialState.OFFERED)
+        elif id(usage) in added:
             yield DenialFact(usage, DenialState.ADDED)
         elif id(usage) in held:
             result = held[id(usage)]
@@ -420,6 +455,23 @@ def _needs(
             result = held.get((permission.action, permission.resource))
             guard, why = (result.guard, result.reason) if result else ("", _NO_STATEMENT)
             yield NeedFact(need, NeedState.NOT_WRITTEN, guard, why)
+
+
+def _offers(
+    proposal: Proposal, evidence: Evidence, documents: Sequence[Document]
+) -> Iterator[OfferFact]:
+    """Yields each deletion that is not written once, with its state."""
+    seen: set[Permission] = set()
+    for change in proposal.offered:
+        for resource in change.resources:
+            permission = Permission(change.action, resource)
+            if permission in seen:
+                continue
+            seen.add(permission)
+            need = Need(permission, Basis.LIFECYCLE, "", exact=False)
+            effect = replay_need(need, evidence.principal, "", documents)
+            state = OfferState.GRANTED if effect == "allowed" else OfferState.OFFERED
+            yield OfferFact(change.action, resource, state, change)
 
 
 class _Decisions:

@@ -291,6 +291,10 @@ class Change(Struct, frozen=True):
     """Of an addition that destroys: names of long-lived copies that its patterns cover, and that a
     Deny next to it leaves out.
     """
+    may_destroy: tuple[str, ...] = ()
+    """Of an addition: names that it newly allows to delete, of long-lived copies or of no known
+    copy, and that no run deleted.
+    """
     declared_by: tuple[str, ...] = ()
     """Of an addition of basis declared: the resources that need it, as `AWS::SQS::Queue Orders
     (create)`.
@@ -348,6 +352,26 @@ class HeldBackChange(Struct, frozen=True):
     """Of an addition that a person may write by hand."""
 
 
+BREAKS = "Breaks on"
+"""Begins a note on a written name that the next run may not have."""
+
+
+class Release(Struct, frozen=True):
+    """What would no longer be held back with other values of some inputs."""
+
+    settings: Mapping[str, str]
+    """Input -> value."""
+    removals: int
+    """Number of actions that would be removed."""
+    narrowings: int = 0
+    """Number of actions whose resources would be narrowed."""
+
+    @property
+    def size(self) -> int:
+        """Number of changes."""
+        return self.removals + self.narrowings
+
+
 class Proposal(Struct, frozen=True):
     """The edited policy, its changes and the changes held back, before the proof."""
 
@@ -366,6 +390,8 @@ class Proposal(Struct, frozen=True):
     """Deletions in long-lived copies, of shared state and of ids, that a reader may add by hand."""
     notes: tuple[str, ...] = ()
     """What the names of the app do not show, and which written names hold a date, in sentences."""
+    releases: tuple[Release, ...] = ()
+    """Where inputs hold everything back: the values that would release the most."""
     to_paste: tuple[Change, ...] = ()
     """Changes that are held back only because the file cannot take them."""
     declared: tuple[DeclaredNeed, ...] = ()

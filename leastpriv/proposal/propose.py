@@ -29,12 +29,18 @@ from leastpriv.proposal.addition_rules import (
     denied_in_part,
     held_addition,
 )
-from leastpriv.proposal.additions import additions, without_denied, without_unnamed_state
+from leastpriv.proposal.additions import (
+    additions,
+    with_new_deletions,
+    without_denied,
+    without_unnamed_state,
+)
 from leastpriv.proposal.confidence import Confidences
 from leastpriv.proposal.edit_plan import new_statements, plan_edits, split_editable
 from leastpriv.proposal.escalation_paths import EscalationPath, escalation_paths, paths_through
 from leastpriv.proposal.lifecycle_additions import lifecycle_additions, uploads
 from leastpriv.proposal.models import (
+    BREAKS,
     DRAFT_ID,
     Change,
     DeclaredNeed,
@@ -45,9 +51,11 @@ from leastpriv.proposal.models import (
     Options,
     Proposal,
     ProposalInputs,
+    Release,
 )
 from leastpriv.proposal.origins import proved_runs
 from leastpriv.proposal.recorded_use import CallableOperations
+from leastpriv.proposal.releases import releases
 from leastpriv.proposal.removals import creators_of, guard_context, removals
 from leastpriv.proposal.resource_narrowing import narrow_resources, without_folded
 
@@ -122,9 +130,13 @@ def propose(
             change, GuardResult("not-editable", f"it cannot be edited safely: {reason}")
         )
         (held_back_additions if change.kind is ChangeKind.ADD else held_back).append(by_hand)
+    written = with_new_deletions(written, names, policies)
     changes, packed, too_large = _within_quotas(
         document, tuple(written), evidence.principal, inputs
     )
+    released: tuple[Release, ...] = ()
+    if not (narrowed or restricted) and inputs.packs:
+        released = releases(difference, context, names, held_back, escapes=escapes)
     held_back += too_large
     return Proposal(
         committed=document,
@@ -137,6 +149,7 @@ def propose(
         packed=packed,
         offered=tuple(offered),
         notes=_notes(changes, names),
+        releases=released,
         to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
 
@@ -181,6 +194,7 @@ def _first_draft(
         )
         held_back = [*held_back, *held_back_of(judged)]
         added = [*added, *additions_of(judged)]
+    added = with_new_deletions(added, names, inputs.attached)
     whole = parse(create_policy(new_statements(added, ())), "the first draft")
     packed = (
         _within_quota(whole, evidence.principal, inputs.attached)
@@ -213,7 +227,7 @@ def _notes(changes: Sequence[Change], names: AppNames) -> tuple[str, ...]:
     """What the names do not show, and which written names the next month breaks."""
     written = (each for change in changes for each in (*change.resources, *change.restricted_to))
     dated = names_with_a_date(each for each in written if each != "*")
-    breaks = (f"{each} holds a date: the next day, month or year is refused" for each in dated)
+    breaks = (f"{BREAKS} the next date: {each} holds a date as it is" for each in dated)
     return (*names.copies.notes, *breaks)
 
 

@@ -11,7 +11,6 @@ from msgspec import Struct
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.catalog import sensitivity
-from leastpriv.permissions.generalize import deletes
 from leastpriv.proposal.chance import QUIET_RUNS, Chance, DenialCause, Word
 from leastpriv.proposal.ledger import GrantState, Ledger
 from leastpriv.proposal.models import (
@@ -31,8 +30,6 @@ _ACTIONS_OF_A_PROBE = 20
 """Different denied actions, without any success, that look like a probe and not like a deploy."""
 NOT_EDITABLE = "not-editable"
 """Guard of a change that the file does not take."""
-_GIVEN = frozenset({Basis.LIFECYCLE, Basis.DECLARED, Basis.INFERRED})
-"""Bases of an addition that no run called."""
 
 
 class Instruction(StrEnum):
@@ -108,7 +105,7 @@ class Facts(Struct, frozen=True):
     unreviewed_denied: int = 0
     """Recorded calls that only runs of unreviewed code made, and that the result denies."""
     deletions: int = 0
-    """Added actions that delete, and that no run called."""
+    """Added actions that newly allow to delete what lives long (`Change.may_destroy`)."""
     never_written: int = 0
     """Actions that a rule never writes into a first draft, although runs called them."""
     expected_denials: int = 0
@@ -339,11 +336,10 @@ def _lacking(ledger: Ledger, evidence: Evidence) -> int:
 
 
 def new_deletions(added: Sequence[Change]) -> tuple[str, ...]:
-    """Returns the added actions that delete resources and that no run called."""
-    actions = {
-        change.action for change in added if change.basis in _GIVEN and deletes(change.action)
-    }
-    return tuple(sorted(actions))
+    """Returns the added actions that newly allow to delete what lives long, or is of no known
+    copy.
+    """
+    return tuple(sorted({change.action for change in added if change.may_destroy}))
 
 
 def users_not_covered(evidence: Evidence) -> tuple[str, ...]:

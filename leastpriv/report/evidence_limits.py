@@ -56,6 +56,9 @@ def gaps_lines(context: ReportContext) -> list[str]:
         assumed = f"Whether {codes(context.assumed, 8)} is attached too, as its name suggests"
         lines.append(f"- {assumed}. If not, give the file another name.")
     lines.extend(skipped_source_lines(context))
+    coverage = context.evidence.coverage
+    if coverage.only_region and coverage.named_regions == {coverage.only_region}:
+        lines.append(f"- Calls in other regions than {code(coverage.only_region)}.")
     added = context.changes(ChangeKind.ADD)
     unknown = [
         each.action

@@ -32,6 +32,7 @@ from leastpriv.report.evidence_limits import (
     not_added_title,
     was_denied,
 )
+from leastpriv.report.offers import first_notes, not_on, offered_line, releases_line
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
@@ -110,8 +111,11 @@ def first_screen(context: ReportContext) -> FirstScreen:
     instruction = Alert(alert_kind(context), heading(context), reason(context))
     lines = (
         *chance_sentences(context),
+        releases_line(context),
         _replaced(context),
         _too_wide(context),
+        *first_notes(context),
+        offered_line(context),
         _not_drafted(context),
         _not_added(context),
         unreviewed_line(context),
@@ -359,7 +363,7 @@ def _added_rows(context: ReportContext) -> list[tuple[str, ...]]:
 
 def _added_row(change: Change, context: ReportContext) -> tuple[str, ...]:
     return (
-        f"{_NEW} {code(change.action)} on {_short(change.resources, 1)}",
+        f"{_NEW} {code(change.action)} on {_short(change.resources, 1)}{not_on(change, 1)}",
         "+1",
         _evidence_cell(change, context),
         "–",
@@ -422,6 +426,8 @@ def _service_row(service: str, changes: Sequence[Change]) -> tuple[str, ...]:
     resources = dict.fromkeys(
         short_arn(resource) for change in changes for resource in change.resources
     )
+    denied = dict.fromkeys(short_arn(name) for change in changes for name in change.denied_on)
+    left_out = f"; no deletion of {codes(denied, 1)}" if denied else ""
     runs = runs_of([usage for change in changes for usage in change.usages])
     careful = dict.fromkeys(
         change.action.partition(":")[2] for change in changes if change.security
@@ -430,7 +436,7 @@ def _service_row(service: str, changes: Sequence[Change]) -> tuple[str, ...]:
     return (
         code(service) if service else plural(len(names), "further service"),
         f"{len(bases):,}",
-        codes(resources, 2) if service else plural(len(resources), "resource"),
+        (codes(resources, 2) if service else plural(len(resources), "resource")) + left_out,
         f"{len(runs):,}",
         f"{len(coming):,}" if coming else "–",
         codes(careful, 2) if careful else "–",
@@ -441,8 +447,13 @@ def _security(context: ReportContext) -> Table | None:
     """Returns what a security reviewer decides: a row for actions of one resource and reason."""
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
     rows: list[tuple[str, ...]] = []
-    same = grouped([((each.resources, each.conditions, each.security), each) for each in sensitive])
-    for (resources, conditions, why), changes in same.items():
+    same = grouped(
+        [
+            ((each.resources, each.conditions, each.denied_on, each.security), each)
+            for each in sensitive
+        ]
+    )
+    for (resources, conditions, _, why), changes in same.items():
         more = dict.fromkeys(use_of_passed_role(context, change) for change in changes)
         usages = [usage for change in changes for usage in basis_usages(change)]
         runs = links_of_runs(usages, context.evidence, context.run_url, 1)
@@ -450,7 +461,7 @@ def _security(context: ReportContext) -> Table | None:
         rows.append(
             (
                 codes((change.action for change in changes), 4),
-                f"{_short(resources, 2)}{only_if(conditions)}",
+                f"{_short(resources, 2)}{only_if(conditions)}{not_on(changes[0])}",
                 f"it {why}.{''.join(more)}",
                 f"{how} in {runs}" if runs else how,
             )

@@ -21,6 +21,7 @@ from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change, entry_id
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, json_text, plain
+from leastpriv.report.offers import not_on
 from leastpriv.report.phrases import (
     codes,
     evidence_span,
@@ -98,7 +99,7 @@ def _note_text(change: Change, context: ReportContext) -> str:
         warning = f" **Security reviewer:** it {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on"
-            f" {codes(change.resources, 4)}{only_if(change.conditions)}:"
+            f" {codes(change.resources, 4)}{only_if(change.conditions)}{not_on(change)}:"
             f" {basis_text(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
         )
     if change.restricted_to:

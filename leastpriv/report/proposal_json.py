@@ -23,6 +23,7 @@ from leastpriv.proposal.ledger import (
     GrantState,
     Ledger,
     NeedFact,
+    OfferFact,
     StatementFacts,
 )
 from leastpriv.proposal.models import Change, HeldBackChange
@@ -33,6 +34,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import escalation_value
 from leastpriv.report.escape import json_text
 from leastpriv.report.evidence_limits import coverage_value, live_role_value
+from leastpriv.report.offers import offered_statements
 from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import (
     conditions_value,
@@ -71,6 +73,10 @@ def proposal_json(
         "held_back": [held_value(held) for held in proposal.held_back],
         "held_back_restrictions": [held_value(held) for held in proposal.held_back_restrictions],
         "held_back_additions": [held_value(held) for held in proposal.held_back_additions],
+        "offered": [offer_value(fact) for fact in context.ledger.offered],
+        "offered_statements": offered_statements(context),
+        "notes": proposal.notes,
+        "releases": to_builtins(proposal.releases),
         "gaps": [gap_row(gap) for gap in evidence.gaps],
         "coverage": coverage_value(evidence.coverage),
         "live": live_role_value(context),
@@ -129,6 +135,16 @@ def change_value(change: Change) -> dict[str, object]:
         "conditions": conditions_value(change.conditions),
         "patterns": [to_builtins(found) for found in change.patterns if found.pattern in written],
         "usages": [usage_value(usage) for usage in change.usages],
+    }
+
+
+def offer_value(fact: OfferFact) -> dict[str, object]:
+    """A deletion that is offered and not written, on one resource."""
+    return {
+        "action": fact.action,
+        "resource": fact.resource,
+        "because": fact.change.because,
+        "conditions": conditions_value(fact.change.conditions),
     }
 
 

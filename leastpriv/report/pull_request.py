@@ -39,6 +39,7 @@ from leastpriv.report.evidence_limits import (
     not_added_section,
 )
 from leastpriv.report.first_screen import first_screen, markdown
+from leastpriv.report.offers import not_on, offered_section, other_notes
 from leastpriv.report.phrases import (
     basis_usages,
     codes,
@@ -143,8 +144,8 @@ def _added(context: ReportContext) -> Iterator[str]:
     """Each addition with its basis and the evidence."""
     added = context.changes(ChangeKind.ADD)
     rows = [
-        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}: "
-        f"{basis_text(context, change)}{_seen(context, change)}"
+        f"- {code(change.action)} on {codes(change.resources, 4)}{only_if(change.conditions)}"
+        f"{not_on(change, 4)}: {basis_text(context, change)}{_seen(context, change)}"
         for change in added
     ]
     note = of_tags(added).strip()
@@ -292,7 +293,8 @@ def _kept(context: ReportContext) -> Iterator[str]:
         *suggested_conditions_section(context),
     ]
     yield from section("Offered, not included", ["\n\n".join(offered)] if offered else [])
-    limits = gaps_lines(context)
+    yield from offered_section(context)
+    limits = [*gaps_lines(context), *(f"- {note}" for note in other_notes(context))]
     yield from section(f"Not seen: {plural(len(limits), 'limit')}", limits)
     yield from live_role_section(context)
     paths = [*escalation_section(context), *reach_section(context), *boundary_section(context)]

@@ -36,6 +36,7 @@ from leastpriv.report.phrases import (
     last_day,
     links_of_runs,
     plural,
+    short_arn,
 )
 
 MOST_SHOWN = 5
@@ -288,9 +289,14 @@ def _unreviewed_denied(context: ReportContext) -> str:
 
 def _new_deletion(context: ReportContext) -> str:
     actions = new_deletions(context.changes(ChangeKind.ADD))
+    names = dict.fromkeys(
+        short_arn(resource)
+        for change in context.changes(ChangeKind.ADD)
+        for resource in change.may_destroy
+    )
     return (
-        f"It adds {plural(len(actions), 'right', 'rights')} to delete that no run used:"
-        f" {codes(actions, MOST_SHOWN)}."
+        f"It adds {plural(len(actions), 'right')} to delete what no run deleted so far:"
+        f" {codes(actions, MOST_SHOWN)} on {codes(names, 3)}."
     )
 
 
@@ -421,7 +427,9 @@ _REASONS: Mapping[VerdictRule, Callable[[ReportContext], str]] = {
 
 
 def chance_sentences(context: ReportContext) -> Iterator[str]:
-    """Yields the chance of a denial in a word and counts, and the permissions that will be denied."""
+    """Yields the chance of a denial in a word and counts, and the permissions that will be
+    denied.
+    """
     facts, chance = context.verdict.facts, context.chance
     if not facts.has_changes or not facts.calls or not (facts.is_draft or facts.removed):
         return

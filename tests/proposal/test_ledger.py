@@ -22,9 +22,11 @@ from leastpriv.proposal.ledger import (
     DenialState,
     GrantState,
     NeedState,
+    OfferState,
 )
 from leastpriv.report.context import ReportContext
 from leastpriv.report.html import target_view
+from leastpriv.report.offers import offered_statements
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body, title
 from leastpriv.report.targets import target_figures
@@ -57,6 +59,7 @@ def test_every_fact_of_a_random_case_has_one_state_and_all_outputs_show_the_sums
     check_calls(case, context)
     check_denials(context)
     check_needs(context)
+    check_offers(context)
     check_grants(context)
     check_outputs(context)
 
@@ -95,6 +98,37 @@ def check_needs(context: ReportContext) -> None:
         *dict.fromkeys((*declared.needs, *declared.later_needs))
     ]
     assert all(bool(fact.why) == (fact.state is NeedState.NOT_WRITTEN) for fact in facts)
+
+
+def check_offers(context: ReportContext) -> None:
+    """Each offered deletion once on each resource; one that the result lacks has a statement to
+    copy.
+    """
+    offered = context.proposal.offered
+    pairs = [(change.action, resource) for change in offered for resource in change.resources]
+    facts = context.ledger.offers
+    assert [(fact.action, fact.resource) for fact in facts] == [*dict.fromkeys(pairs)]
+    text = json.dumps(offered_statements(context))
+    for fact in context.ledger.offered:
+        assert json.dumps(fact.action) in text
+        assert json.dumps(fact.resource) in text
+
+
+def test_an_offered_deletion_has_one_state_and_is_in_all_outputs() -> None:
+    case = {
+        "policy": None,
+        "options": {"lifecycle": "write"},
+        "runs": [
+            {
+                "first": "2026-11-01T10:00:00Z",
+                "calls": [{"event": "sqs:CreateQueue", "parameters": {"queueName": "orders-main"}}],
+            }
+        ],
+    }
+    context = made(case)
+    assert [fact.state for fact in context.ledger.offers] == [OfferState.OFFERED]
+    check_offers(context)
+    check_outputs(context)
 
 
 def check_grants(context: ReportContext) -> None:

@@ -218,9 +218,29 @@ class AppNames(Struct, frozen=True):
 
     def is_short_lived(self, action: str, pattern: str) -> bool:
         """Whether a pattern is a name in short-lived copies; true for what does not destroy."""
-        if not destroys(action):
-            return True
+        return not destroys(action) or self.is_in_short_lived_copies(pattern)
+
+    def is_in_short_lived_copies(self, pattern: str) -> bool:
+        """Whether a pattern is a name in short-lived copies."""
         return any(pattern in self.short_lived_patterns(each) for each in self.uses)
+
+    def lives_long(self, resource: str) -> bool:
+        """Whether an exact name is of a long-lived copy; where no copy is known, whether several
+        runs used it.
+        """
+        name = name_of(resource)
+        if name is None or has_wildcard(resource):
+            return False
+        place = self.copies.place_in(name)
+        if place is not None:
+            return place.key in self.copies.long_lived
+        return len(self.runs_of.get(resource, ())) >= _LEAST_LIVED_RUNS
+
+    def has_destroyed(self, action: str, resource: str) -> bool:
+        """Whether a run carried out an action on a resource."""
+        return any(
+            each.use.action == action and each.use.resource == resource for each in self.uses
+        )
 
     def ends_with_copy(self, named: NamedUse) -> bool:
         """Whether an unused deletion belongs to the end of what a call made in a copy.
@@ -315,7 +335,9 @@ class AppNames(Struct, frozen=True):
             yield in_region(pattern, region)
 
     def _render(self, named: NamedUse, copy: str, *, is_form: bool = False) -> str:
-        """Writes a name in one copy, or in all short-lived ones; the next of these draws another."""
+        """Writes a name in one copy, or in all short-lived ones; the next of these draws
+        another.
+        """
         written: list[str] = []
         text = copy if is_form else "".join(self.copies.long_lived.get(copy, ()))
         for word in named.template:

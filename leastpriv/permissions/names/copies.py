@@ -183,7 +183,10 @@ def learn_copies(
     words = {key: word for key, word in words.items() if len(key) > 1 or not key}
     words |= certain
     if not words:
-        notes = ("one copy is seen: previews, branches and stages are not covered",)
+        notes = (
+            "One copy seen: previews, branches and stages are not covered; name their form in"
+            " `copies`",
+        )
         return Copies(forms=declared.short_lived, notes=notes)
     return _sorted_by_life(words, certain, table, runs, declared)
 
@@ -206,9 +209,12 @@ def _sorted_by_life(
     forms = (*declared.short_lived, *filter(None, [form_of(short_lived.values())]))
     notes: tuple[str, ...] = ()
     if not forms:
-        notes = ("no short-lived copy is seen: a preview is not covered",)
+        notes = ("No short-lived copy seen: a preview is not covered; name its form in `copies`",)
     elif "*" in forms:
-        notes = ("the short-lived copies have no common form, so that any word may follow",)
+        notes = (
+            "No common form of previews and branches: any word may follow; name their form in"
+            " `copies`",
+        )
     return Copies(
         long_lived=long_lived,
         short_lived=short_lived,

@@ -35,7 +35,9 @@ _WHOLE = re.compile(
     rf"|{_ALONE}(?P<region>{_REGION})(?![0-9A-Za-z])"
     r"|(?P<separator>[-_/.:=])"
 )
-"""Texts that are one word whatever signs they have: a UUID, a date with its time, a version, a region."""
+"""Texts that are one word whatever signs they have: a UUID, a date with its time, a version, a
+region.
+"""
 _CAMEL = re.compile(r"(?:[A-Z]?[a-z]+\d*)(?:[A-Z][a-z]+\d*)+")
 _CAMEL_WORD = re.compile(r"[A-Z]?[a-z]+\d*")
 _NUMBERED = re.compile(r"[A-Za-z]+\d{1,3}|v?\d+(?:\.\d+)*|\d{12}")

@@ -1,0 +1,109 @@
+"""Finds which values of the inputs would release what these inputs hold back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from leastpriv.diff.compare import Difference
+from leastpriv.models import grouped
+from leastpriv.permissions.names.app_names import AppNames
+from leastpriv.proposal.models import Change, GuardContext, HeldBackChange, Release
+from leastpriv.proposal.removals import removals
+from leastpriv.proposal.resource_narrowing import narrow_resources
+
+_DAYS = (30, 21, 14, 7)
+"""Values of `minimum-days` that are proposed: whole weeks, or a month."""
+_LEAST_RUNS = 2
+"""Runs below which no value of `minimum-runs` is proposed: one run shows nothing about the next."""
+_GUARDS = frozenset({"minimum-days", "minimum-runs", "region-not-read", "not-recorded"})
+"""Guards that these inputs decide."""
+_DAYS_INPUT = "minimum-days"
+_RUNS_INPUT = "minimum-runs"
+_REGIONS_INPUT = "aws-regions"
+
+
+def releases(
+    difference: Difference,
+    context: GuardContext,
+    names: AppNames,
+    held_back: Iterable[HeldBackChange],
+    *,
+    escapes: bool,
+) -> tuple[Release, ...]:
+    """Returns the one input that would release the most, then all together if these release more.
+
+    Asks the guards at most four times; nothing where no such guard holds anything back.
+
+    Args:
+        difference: What the policy grants and the role used.
+        context: The inputs of the guards, with the values of this run.
+        names: The names of the target.
+        held_back: What is held back.
+        escapes: Whether the policy's version supports names with `*`, `?` or `$`.
+    """
+    if not any(held.guard_result.guard in _GUARDS for held in held_back):
+        return ()
+    values = dict(_values(context))
+    found = [
+        _release({name: value}, difference, context, names, escapes=escapes)
+        for name, value in values.items()
+    ]
+    best = max(found, key=lambda release: release.size, default=None)
+    if best is None:
+        return ()
+    together = best
+    if len(values) > 1:
+        together = _release(values, difference, context, names, escapes=escapes)
+    shown = [best] if best.size else []
+    if together.size > best.size:
+        shown.append(together)
+    return tuple(shown)
+
+
+def _values(context: GuardContext) -> Iterator[tuple[str, str]]:
+    """Yields each input that holds changes back, with the greatest value that the evidence has."""
+    options, evidence, coverage = context.options, context.evidence, context.evidence.coverage
+    lengths = [coverage.length(region) for region in evidence.regions]
+    days = min([evidence.span.days, *(length.days for length in lengths if length is not None)])
+    least = next((each for each in _DAYS if each <= days), None)
+    if least is not None and least < options.minimum_days:
+        yield _DAYS_INPUT, str(least)
+    if _LEAST_RUNS <= context.separate_runs < options.minimum_runs:
+        yield _RUNS_INPUT, str(context.separate_runs)
+    if coverage.days and not (coverage.named_regions or coverage.every_region):
+        yield _REGIONS_INPUT, ", ".join(sorted(coverage.days))
+
+
+def _with_values(context: GuardContext, values: Mapping[str, str]) -> GuardContext:
+    options, evidence = context.options, context.evidence
+    if _DAYS_INPUT in values:
+        options = replace(options, minimum_days=int(values[_DAYS_INPUT]))
+    if _RUNS_INPUT in values:
+        options = replace(options, minimum_runs=int(values[_RUNS_INPUT]))
+    if _REGIONS_INPUT in values:
+        regions = frozenset(values[_REGIONS_INPUT].split(", "))
+        coverage = replace(evidence.coverage, named_regions=regions)
+        evidence = replace(evidence, coverage=coverage)
+    return replace(context, options=options, evidence=evidence)
+
+
+def _release(
+    values: Mapping[str, str],
+    difference: Difference,
+    context: GuardContext,
+    names: AppNames,
+    *,
+    escapes: bool,
+) -> Release:
+    changed = _with_values(context, values)
+    removed, _ = removals(difference, changed)
+    restricted, _ = narrow_resources(difference, removed, changed, names, escapes=escapes)
+    return Release(values, _actions_removed(removed), len(restricted))
+
+
+def _actions_removed(changes: Sequence[Change]) -> int:
+    """Returns the number of removed actions; two entries of a statement may grant one of them."""
+    by_statement = grouped([(change.statement, change.removed_actions) for change in changes])
+    return sum(len(set().union(*actions)) for actions in by_statement.values())

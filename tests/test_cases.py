@@ -48,7 +48,7 @@ def test_case(path: Path, tmp_path: Path) -> None:
     result = run_case(case, tmp_path)
     found = outcome(result)
     shown = body(result.context)
-    found["shown"] = [text for text in case["expect"].get("shown", ()) if text in shown]
+    found["shown"] = sorted(text for text in case["expect"].get("shown", ()) if text in shown)
     lists = {key for key, value in case["expect"].items() if isinstance(value, list)} - {"policy"}
     expected = {
         key: sorted(value) if key in lists else value for key, value in case["expect"].items()

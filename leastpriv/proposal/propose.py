@@ -135,7 +135,7 @@ def propose(
         document, tuple(written), evidence.principal, inputs
     )
     released: tuple[Release, ...] = ()
-    if not (narrowed or restricted) and inputs.packs:
+    if not (narrowed or restricted) and inputs.writes:
         released = releases(difference, context, names, held_back, escapes=escapes)
     held_back += too_large
     return Proposal(

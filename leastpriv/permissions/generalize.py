@@ -18,7 +18,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.permissions.catalog import is_read
-from leastpriv.permissions.name_copies import covering
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.volatility import (
     MADE,
@@ -280,7 +279,7 @@ def _named_anew(groups: Mapping[str, _Group], least: int) -> dict[str, _Group]:
         if family is None:
             continue
         is_covered = not group.openings or resource_covers(family.pattern, pattern)
-        wider = family.pattern if is_covered else covering(pattern, family.pattern)
+        wider = family.pattern if is_covered else _covering(pattern, family.pattern)
         # Several names prove what the tool or the run wrote into one.
         enough = min(least, _LEAST_LITERAL) if family.opening.reason in CERTAIN else least
         if wider and literal_letters(wider.removesuffix(":*").rpartition(":")[2]) >= enough:
@@ -451,3 +450,18 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
             cover = covers[cover]
         replaced[pattern] = (cover, None)
     return _join(groups, replaced)
+
+
+def _covering(pattern: str, other: str) -> str:
+    """Returns what covers two patterns, part by part; empty where neither part covers the other."""
+    ours, theirs = parts_of(service_of(pattern), pattern), parts_of(service_of(other), other)
+    if [part.variable for part in ours] != [part.variable for part in theirs]:
+        return ""
+    found, at = "", 0
+    for one, two in zip(ours, theirs, strict=True):
+        text, second = pattern[one.start : one.end], other[two.start : two.end]
+        wide = text if resource_covers(text, second) else second
+        if not resource_covers(wide, text):
+            return ""
+        found, at = f"{found}{pattern[at : one.start]}{wide}", one.end
+    return found + pattern[at:]

@@ -444,10 +444,14 @@ def _property(action: str) -> str:
     """The part of a resource that an action sets, changes or ends; equal for `TagQueue` and
     `UntagQueue`.
     """
+    if is_tagging(action):
+        return "tags"
     name = _parse(action)
+    if not name.noun:
+        return action
     # A role has inline policies (`PutRolePolicy`) and attached ones.
     attached = "attached " if name.verb in ("Attach", "Detach") else ""
-    return "tags" if is_tagging(action) else attached + _stem(name.noun) if name.noun else action
+    return attached + _stem(name.noun)
 
 
 @lru_cache(maxsize=16_384)

@@ -168,7 +168,9 @@ def _part(prefix: str, resource: str, part: Part, made: bool, *, alone: bool) ->
     if prefix == "s3" and part.variable == "ObjectName" and opened == text:
         timed = _TIME.sub(r"\1*", text)
         opened = _without_commits(_BUILT.sub(_opened_hash, timed))
-        return opened, _HASH if opened != timed else "a time of the run" if timed != text else ""
+        if opened != timed:
+            return opened, _HASH
+        return opened, "a time of the run" if timed != text else ""
     return opened, _look_of(text)
 
 

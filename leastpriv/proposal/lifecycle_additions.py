@@ -143,7 +143,9 @@ def _following(
     least = least_literal(action) if used else 0
     left = (each for each in resources if each not in known_names and _is_literal(each, least))
     named = [each for each in left if not any(resource_covers(wide, each) for wide in wildcards)]
-    names = (() if used else ("*",)) if takes_any else without_covered(named)
+    names = without_covered(named)
+    if takes_any:
+        names = () if used else ("*",)
     if names:
         patterns = {
             each.pattern: each for change in on for each in change.patterns if each.pattern in names

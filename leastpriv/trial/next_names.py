@@ -2,11 +2,11 @@
 and ids.
 
 The candidate shows what changes: a pattern that covers the resource, another id under the same
-action, or a name that differs from a granted one in one word, which has a digit or is in created
-names of several types. The word of the earlier run is open in all entries that contain it, and an
-id in all entries of its type, since the next denials would be of these. Sensitive actions get a
-pattern of a whole type only where an earlier run used another id, and none that covers the
-principal.
+action, or a name whose copy is another one (`permissions.names`). The copy of the earlier run is
+open in all entries that have its word, and an id in all entries of its type, since the next denials
+would be of these. Sensitive actions get a pattern of a whole type only where an earlier run used
+another id, and none that covers the principal. What no call showed is never offered on data of a
+name that no run wrote anew.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from itertools import product
 from msgspec import Struct
 from msgspec.structs import replace
 
-from leastpriv.cloudtrail.coverage import bucket_of
 from leastpriv.models import Basis, ChangeKind, Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.catalog import forbidden, is_read, sensitivity
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import Pattern, deletes, least_literal
+from leastpriv.permissions.generalize import ObservedResource, Pattern, deletes
 from leastpriv.permissions.lifecycle import created_types, siblings_of
-from leastpriv.permissions.name_copies import pattern_of_words, words_that_differ
-from leastpriv.permissions.patterns import has_wildcard, resource_covers
+from leastpriv.permissions.names.app_names import AppNames, destroys
+from leastpriv.permissions.names.next_run import read_next_run
+from leastpriv.permissions.names.observed import NameUse
+from leastpriv.permissions.patterns import has_wildcard, resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from leastpriv.permissions.volatility import (
     WildcardPart,
@@ -39,14 +40,13 @@ from leastpriv.permissions.volatility import (
 from leastpriv.policy.document import Document, Statement
 from leastpriv.proposal.additions import own_account
 from leastpriv.proposal.models import Change
+from leastpriv.trial.limits import needed_proof
 
 _IN_CANDIDATE = "the policy has this pattern for other actions"
 _OTHER_ID = "each run gets another id"
 _OTHER_NAME = "each run writes another word here"
-_LEAST_WORD = 4
-"""Shorter numbers are open in the name that shows them only: `1` is part of many names."""
-_LEAST_TYPES = 3
-"""Types of created resources whose names have the word of a run."""
+_EARLIER = "the runs that the candidate was made from"
+_NEXT = "this round"
 _ID = re.compile(r"(?:Id|ID|Uuid|UUID|Identifier)$")
 _DRAWN = re.compile(r"(?:[a-z]{1,4}-)?(?=[A-Za-z]*[0-9])[A-Za-z0-9]{6,40}")
 _RANDOM = re.compile(r"[0-9a-f]{32,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -70,8 +70,8 @@ class _Learned(Struct, frozen=True):
 
     pattern: str
     reason: str
-    word: str = ""
-    """The word of an earlier run, which is open in all entries."""
+    names: AppNames | None = None
+    """The names of the candidate, with the copy that is open in all entries."""
     is_shown: bool = False
     """An earlier run used the action on another id."""
     basis: Basis = Basis.DENIED
@@ -104,7 +104,8 @@ class NextNames(Struct, frozen=True):
         denied = services_without_data_events(added)
         # The denials of a second service show that the trail records no data event at all.
         everywhere = bool(denied) and len(self.unrecorded | denied) > 1
-        changes += self._unrecorded(denied, everywhere=everywhere) if denied else ()
+        if denied:
+            changes += self._unrecorded(denied, learned.values(), everywhere=everywhere)
         changes += [each for change in added for each in self._of_artifacts(change)]
         found: dict[tuple[object, ...], Change] = {}
         for change in changes:
@@ -214,52 +215,19 @@ class NextNames(Struct, frozen=True):
                 yield statement
 
     def _other_name(self, action: str, resource: str) -> _Learned | None:
-        """The name with the word open in which it differs from one that the candidate grants the
-        action on.
-        """
-        least = least_literal(action)
-        found: list[_Learned] = []
-        for statement in self._statements():
-            for entry in statement.resources if action in statement.actions else ():
-                names = tuple(map(bucket_of, (entry, resource)))
-                numbered, word = words_that_differ(*names), ""
-                if not numbered:
-                    word = words_that_differ(*names, numbered=False)
-                    word = word if word and self._is_word_of_run(word, entry) else ""
-                pattern = _with_open_word(entry, numbered or word) if numbered or word else entry
-                name = bucket_of(pattern).removesuffix(":*").rpartition(":")[2]
-                if (
-                    resource_covers(pattern, resource)
-                    and pattern != entry
-                    and literal_letters(name) >= least
-                ):
-                    # A short number is part of many names.
-                    further = word or (numbered if len(numbered) >= _LEAST_WORD else "")
-                    found.append(_Learned(pattern, _OTHER_NAME, further))
-        return max(found, key=lambda each: len(each.pattern), default=None)
+        """The name in each copy, where the candidate has the one of another copy."""
+        names = read_next_run(self._uses(), _use(action, resource, _NEXT))
+        pattern = _in_each_copy(names, action, resource) if names else resource
+        return _Learned(pattern, _OTHER_NAME, names)
 
-    def _is_word_of_run(self, word: str, entry: str) -> bool:
-        """Whether created resources of several types have a word without a digit, and no other name
-        has another one.
-
-        The run that the candidate was made from then wrote the word into all of them:
-        `shop-login-orders`.
-        """
-        pattern = _with_open_word(entry, word)
-        kinds: set[str] = set()
+    def _uses(self) -> list[NameUse]:
+        """What the candidate grants by its name, as the uses of an earlier run."""
+        found: list[NameUse] = []
         for statement in self._statements():
-            for created in statement.resources:
-                if created != entry and resource_covers(pattern, created):
-                    return False
-                if _with_open_word(created, word) != created:
-                    services = (granted.partition(":") for granted in statement.actions)
-                    made = {
-                        kind for prefix, _, name in services for kind in created_types(prefix, name)
-                    }
-                    kinds |= made & {
-                        kind.lower() for kind in types_of_arn(service_of(created), created)
-                    }
-        return len(kinds) >= _LEAST_TYPES
+            for action, entry in product(statement.actions, statement.resources):
+                if entry != "*" and "*" not in action:
+                    found.append(_use(action, entry, _EARLIER))
+        return found
 
     def _further(self, learned: _Learned) -> Iterator[Change]:
         """The same word open in all entries; of an id, every id of the types that the candidate
@@ -268,32 +236,37 @@ class NextNames(Struct, frozen=True):
         A deployment deletes each type after the other, so that each would take a round.
         """
         for statement in self._statements():
-            for entry in statement.resources:
-                if learned.word:
-                    wide = _with_open_word(entry, learned.word)
-                elif learned.reason == _OTHER_ID and resource_covers(learned.pattern, entry):
-                    wide = learned.pattern
-                elif learned.reason == _OTHER_ID and any(self._creating(entry)):
-                    wide = self._opened(entry)
-                else:
-                    continue
-                found = replace(
-                    learned, pattern=wide, is_shown=learned.is_shown and wide == learned.pattern
-                )
-                for action in statement.actions if wide != entry else ():
-                    if "*" not in action:
-                        yield from self._addition(action, entry, found, statement.conditions)
+            named = [action for action in statement.actions if "*" not in action]
+            for entry, action in product(statement.resources, named):
+                wide = self._opened_with(learned, action, entry)
+                is_shown = learned.is_shown and wide == learned.pattern
+                if wide != entry:
+                    found = replace(learned, pattern=wide, is_shown=is_shown)
+                    yield from self._addition(action, entry, found, statement.conditions)
 
-    def _unrecorded(self, denied: Collection[str], *, everywhere: bool) -> Iterator[Change]:
+    def _opened_with(self, learned: _Learned, action: str, entry: str) -> str:
+        """An entry with the copy or the id open that was learned from another one."""
+        if learned.names is not None:
+            return _in_each_copy(learned.names, action, entry)
+        if learned.reason != _OTHER_ID:
+            return entry
+        if resource_covers(learned.pattern, entry):
+            return learned.pattern
+        return self._opened(entry) if any(self._creating(entry)) else entry
+
+    def _unrecorded(
+        self, denied: Collection[str], learned: Collection[_Learned], *, everywhere: bool
+    ) -> Iterator[Change]:
         """Actions on what the candidate creates whose use the trail does not record, as a denial of
         one shows.
 
         Without data events the next denials would be of these, one in each round: in a service that
         was denied one all that a deployment usually does with such items, in others what reads a
-        resource after its creation; `everywhere`: all in each service.
+        resource after its creation; `everywhere`: all in each service. Names that no run wrote anew
+        live long: of these only a call shows what is done with their items.
         """
         for statement in self._statements():
-            entries = [entry for entry in statement.resources if entry != "*"]
+            entries = [entry for entry in statement.resources if entry.strip("*")]
             for creating in statement.actions:
                 prefix, _, name = creating.partition(":")
                 kinds = created_types(prefix, name)
@@ -309,7 +282,10 @@ class NextNames(Struct, frozen=True):
                 unseen = (
                     each for each in sorted(on) if visibility(each[0]).visibility is Visibility.DATA
                 )
-                for (action, below), entry in product(unseen, entries):
+                anew = list(_names_written_anew(creating, entries, learned))
+                for (action, below), entry in product(unseen, without_covered((*anew, *entries))):
+                    if entry not in anew and needed_proof(action):
+                        continue
                     found = _Learned(f"{entry}{below}", _UNRECORDED, basis=Basis.LIFECYCLE)
                     if not sensitivity(action):
                         yield from self._addition(action, entry, found, statement.conditions)
@@ -432,11 +408,39 @@ def _with_open_look(resource: str) -> str:
     return resource
 
 
-def _with_open_word(entry: str, word: str) -> str:
-    """The entry with a word open, also in the bucket of an object."""
-    bucket = bucket_of(entry)
-    words = frozenset({word})
-    return pattern_of_words(bucket, words) + pattern_of_words(entry, words)[len(bucket) :]
+def _use(action: str, resource: str, run: str) -> NameUse:
+    service, _, name = action.partition(":")
+    made = {kind.lower() for kind in created_types(service, name)}
+    kinds = {kind.lower() for kind in types_of_arn(service, resource)}
+    return NameUse(
+        action=action,
+        resource=resource,
+        runs=(run,),
+        creates=not made.isdisjoint(kinds),
+        destroys=destroys(action),
+    )
+
+
+def _in_each_copy(names: AppNames, action: str, resource: str) -> str:
+    """The pattern of a name over its copies; the resource where it has none."""
+    patterns, _ = names.resources_of(action, [ObservedResource(resource)])
+    wide = [each.pattern for each in patterns if resource_covers(each.pattern, resource)]
+    return next((each for each in wide if each != resource), resource)
+
+
+def _names_written_anew(
+    creating: str, entries: Iterable[str], learned: Iterable[_Learned]
+) -> Iterator[str]:
+    """Yields the names that each run writes anew, of those that an action creates."""
+    known = [each.names for each in learned if each.names and not each.names.copies.long_lived]
+    for entry in entries:
+        if has_wildcard(entry):
+            yield entry
+            continue
+        for names in known:
+            wide = _in_each_copy(names, creating, entry)
+            if wide != entry:
+                yield wide
 
 
 def _in_own_account(

@@ -403,7 +403,7 @@ def read_app_names(
         place = copies.place_in(name)
         template = slots[name.kind, template_of(name, copies)]
         named.append(NamedUse(use, name, template, place.key if place else None))
-    return _collected(copies, named)
+    return collected(copies, named)
 
 
 def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
@@ -413,7 +413,8 @@ def _words_behind_copy(named: Iterable[NamedUse]) -> Iterator[str]:
             yield text[1]
 
 
-def _collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
+def collected(copies: Copies, named: Sequence[NamedUse]) -> AppNames:
+    """Returns the names of a target, each with its copy."""
     regions: dict[tuple[str, str], set[str]] = {}
     runs_of: dict[str, set[str]] = {}
     names_of: dict[tuple[str, Template], set[str]] = {}

@@ -63,7 +63,8 @@ LONG_LIVED = frozenset({
     "production", "release", "stage", "staging", "trunk",
 })  # fmt: skip
 """Branches and workspaces that every run has: they are no short-lived copies."""
-_PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
+PULL = re.compile(r"(?:pr|pull|pullrequest|mr)\d{1,6}")
+"""The key of a pull request's copy."""
 _WORKSPACE = re.compile(r":s3:::[^/]+/(?:.*/)?env:/(?P<name>[^/]+)/")
 """Key of the state of a workspace in Terraform's S3 backend
 (https://developer.hashicorp.com/terraform/language/backend/s3, `workspace_key_prefix`, read
@@ -423,7 +424,7 @@ def _own_words(name: Name, keys: Collection[str]) -> Iterator[Words]:
             is_own = key in keys or (is_long and any(each.startswith(key) for each in keys))
             is_whole = end == len(name.words) or name.words[end] in SEPARATORS
             numbers = sum(each.isdigit() for each in word)
-            if is_own or (is_whole and numbers == 1 and _PULL.fullmatch(key)):
+            if is_own or (is_whole and numbers == 1 and PULL.fullmatch(key)):
                 yield word
 
 
@@ -441,7 +442,7 @@ class _Life(Struct, frozen=True):
         """Whether a copy was taken down, has a number, is of another branch, or came late."""
         if not key or key in LONG_LIVED:
             return key in self.gone and bool(key)
-        if key in self.gone or _PULL.fullmatch(key):
+        if key in self.gone or PULL.fullmatch(key):
             return True
         text = "".join(self.words[key])
         if any(fnmatchcase(text, form) for form in self.declared.short_lived):

@@ -46,6 +46,8 @@ _LEAST_DRAWN_NUMBER = 5
 _LEAST_DRAWN = 6
 """Letters and digits of a word that a machine drew."""
 _ACCOUNT = 12
+_COLONS = 5
+"""Colons before the name in an ARN."""
 _WITHOUT_TYPE = frozenset({"s3", "sqs", "sns", "apigateway"})
 """Services whose ARNs have no resource type before the name."""
 
@@ -96,10 +98,23 @@ def name_of(resource: str) -> Name | None:
 
     A name with an escaped sign or a policy variable is read by no rule, nor is an id that AWS drew.
     """
-    if resource.count(":") < 5 or "${" in resource or _has_id(resource):
+    if _is_unread(resource):
         return None
-    opened, _ = open_parts(resource, made=False)
-    *head, text = opened.split(":", 5)
+    return _name(open_parts(resource, made=False)[0])
+
+
+@lru_cache(maxsize=16_384)
+def literal_name_of(resource: str) -> Name | None:
+    """Reads an ARN or a pattern of one letter by letter; None where `name_of` reads none."""
+    return None if _is_unread(resource) else _name(resource)
+
+
+def _is_unread(resource: str) -> bool:
+    return resource.count(":") < _COLONS or "${" in resource or _has_id(resource)
+
+
+def _name(resource: str) -> Name:
+    *head, text = resource.split(":", _COLONS)
     service = head[2]
     fixed = ""
     if service not in _WITHOUT_TYPE:

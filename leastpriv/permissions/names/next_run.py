@@ -1,0 +1,158 @@
+"""Reads the names of the run after an earlier one: where a name differs is the word of a copy.
+
+One name of the next run is enough where both words have a digit. A plain word is one of the run if
+the earlier run wrote it into names of several types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from msgspec import Struct
+
+from leastpriv.permissions.names.app_names import AppNames, NamedUse, collected
+from leastpriv.permissions.names.copies import LONG_LIVED, PULL, Copies, form_of
+from leastpriv.permissions.names.observed import NameUse
+from leastpriv.permissions.names.run_slots import template_of
+from leastpriv.permissions.names.words import (
+    Name,
+    Words,
+    is_drawn,
+    is_word,
+    key_of,
+    literal_name_of,
+)
+
+_LEAST_NUMBER = 4
+"""Letters of a number that is open in all names: `1` is part of many."""
+_LEAST_TYPES = 3
+"""Types of created resources whose names have a plain word of the run."""
+_WITH_PREFIX = 2
+"""Words before the number of a pull request, `pr-`."""
+
+
+class _Difference(Struct, frozen=True):
+    """The words in which a name of the next run differs from one of the earlier run."""
+
+    earlier: Words
+    later: Words
+    resource: str
+    """The resource of the earlier run."""
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether both words have a digit."""
+        return all(
+            any(letter.isdigit() for letter in "".join(words))
+            for words in (self.earlier, self.later)
+        )
+
+    @property
+    def is_of_one_name(self) -> bool:
+        """Whether the word is too short to be open in other names."""
+        return self.is_numbered and len(key_of(self.earlier)) < _LEAST_NUMBER
+
+
+def read_next_run(earlier: Sequence[NameUse], later: NameUse) -> AppNames | None:
+    """Learns from one use of the next run which word of the earlier run's names changes.
+
+    Args:
+        earlier: the uses of the earlier run.
+        later: a use of the next run.
+
+    Returns:
+        The names with that word as their copy; None where the use shows no such word.
+    """
+    found = [
+        each
+        for each in _differences(earlier, later)
+        if each.is_numbered or _is_word_of_run(each, earlier)
+    ]
+    if not found:
+        return None
+    best = min(found, key=lambda each: (not each.is_numbered, len(each.earlier)))
+    copies = _copies_of(best)
+    uses = [*earlier, later]
+    if best.is_of_one_name:
+        uses = [use for use in uses if use.resource in (best.resource, later.resource)]
+    named: list[NamedUse] = []
+    for use in uses:
+        name = literal_name_of(use.resource)
+        if name is None:
+            continue
+        place = copies.place_in(name)
+        named.append(NamedUse(use, name, template_of(name, copies), place.key if place else None))
+    return collected(copies, named)
+
+
+def _copies_of(difference: _Difference) -> Copies:
+    long_lived: dict[str, Words] = {}
+    short_lived: dict[str, Words] = {}
+    for words in (difference.earlier, difference.later):
+        key = key_of(words)
+        lasting = key in LONG_LIVED
+        (long_lived if lasting else short_lived)[key] = words
+    are_drawn = all(is_drawn(word) for words in short_lived.values() for word in words)
+    form = "*" if are_drawn else form_of(short_lived.values())
+    return Copies(long_lived=long_lived, short_lived=short_lived, forms=(form,))
+
+
+def _differences(earlier: Sequence[NameUse], later: NameUse) -> Iterator[_Difference]:
+    """Yields the differences to names on which the earlier run used the same action."""
+    name = literal_name_of(_bucket_of(later.resource))
+    for use in earlier:
+        other = literal_name_of(_bucket_of(use.resource)) if use.action == later.action else None
+        if name is None or other is None or other.head != name.head or other.kind != name.kind:
+            continue
+        words = _words_that_differ(other, name)
+        if words is not None:
+            yield _Difference(*words, resource=use.resource)
+
+
+def _bucket_of(resource: str) -> str:
+    """The bucket of an object; any other resource itself."""
+    return resource.partition("/")[0] if ":s3:::" in resource else resource
+
+
+def _words_that_differ(one: Name, other: Name) -> tuple[Words, Words] | None:
+    """The words between the common beginning and end of two names; None where it is no word."""
+    begin = _same_words(one.words, other.words)
+    first = one.words[begin:]
+    second = other.words[begin:]
+    same_end = _same_words(first[::-1], second[::-1])
+    first = first[: len(first) - same_end]
+    second = second[: len(second) - same_end]
+    before = one.words[max(begin - _WITH_PREFIX, len(one.fixed)) : begin]
+    are_pulls = all(PULL.fullmatch(key_of((*before, *words))) for words in (first, second))
+    if before and are_pulls:
+        first, second = (*before, *first), (*before, *second)
+    for words in (first, second):
+        if not is_word(words) or any("/" in word or "*" in word for word in words):
+            return None
+    return first, second
+
+
+def _same_words(one: Words, other: Words) -> int:
+    """How many words two texts begin with alike."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _is_word_of_run(difference: _Difference, earlier: Sequence[NameUse]) -> bool:
+    """Whether created resources of several types have the word, and no like name has another."""
+    copies = _copies_of(difference)
+    kinds: set[str] = set()
+    changing = literal_name_of(difference.resource)
+    for use in earlier:
+        name = literal_name_of(use.resource)
+        if name is None:
+            continue
+        is_changed = copies.place_in(name) is not None
+        if use.creates and is_changed:
+            kinds.add(name.kind)
+        if changing is not None and name != changing and name.kind == changing.kind:
+            words = _words_that_differ(changing, name)
+            if words is not None and words[0] == difference.earlier:
+                return False
+    return len(kinds) >= _LEAST_TYPES

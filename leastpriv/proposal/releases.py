@@ -40,7 +40,7 @@ def releases(
         difference: What the policy grants and the role used.
         context: The inputs of the guards, with the values of this run.
         names: The names of the target.
-        held_back: What is held back.
+        held_back: The changes that guards hold back.
         escapes: Whether the policy's version supports names with `*`, `?` or `$`.
     """
     if not any(held.guard_result.guard in _GUARDS for held in held_back):

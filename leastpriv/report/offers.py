@@ -101,12 +101,12 @@ def _riskiest_first(context: ReportContext) -> list[OfferFact]:
 
 
 def not_on(change: Change, most: int = 2) -> str:
-    """Returns what a Deny beside an addition leaves out, as it follows a resource; empty without
+    """Returns what a Deny next to an addition leaves out, as it follows a resource; empty without
     one.
     """
     if not change.denied_on:
         return ""
-    return f", not on {codes(map(short_arn, change.denied_on), most)} (a Deny beside it)"
+    return f", not on {codes(map(short_arn, change.denied_on), most)} (a Deny next to it)"
 
 
 def first_notes(context: ReportContext) -> list[str]:

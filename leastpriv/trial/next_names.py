@@ -6,7 +6,7 @@ action, or a name whose copy is another one (`permissions.names`). The copy of t
 open in all entries that have its word, and an id in all entries of its type, since the next denials
 would be of these. Sensitive actions get a pattern of a whole type only where an earlier run used
 another id, and none that covers the principal. What no call showed is never offered on data of a
-name that no run wrote anew.
+name that is the same in each run.
 """
 
 from __future__ import annotations
@@ -262,8 +262,8 @@ class NextNames(Struct, frozen=True):
 
         Without data events the next denials would be of these, one in each round: in a service that
         was denied one all that a deployment usually does with such items, in others what reads a
-        resource after its creation; `everywhere`: all in each service. Names that no run wrote anew
-        live long: of these only a call shows what is done with their items.
+        resource after its creation; `everywhere`: all in each service. A name that is
+        the same in each run lives long: only a call shows how its items are used.
         """
         for statement in self._statements():
             entries = [entry for entry in statement.resources if entry.strip("*")]
@@ -431,7 +431,7 @@ def _in_each_copy(names: AppNames, action: str, resource: str) -> str:
 def _names_written_anew(
     creating: str, entries: Iterable[str], learned: Iterable[_Learned]
 ) -> Iterator[str]:
-    """Yields the names that each run writes anew, of those that an action creates."""
+    """Yields the names that differ in each run, of those that an action creates."""
     known = [each.names for each in learned if each.names and not each.names.copies.long_lived]
     for entry in entries:
         if has_wildcard(entry):

@@ -302,7 +302,9 @@ def _commented(
         cut, below = (line_end.start(), changes.after.get(place, [])) if line_end else (0, [])
         here = changes.entries(place, written[place])[: -len(below) or None]
         closing = "," if any(standing[place + 1 :]) or (last and comma >= 0) else ""
-        own_closing = "," if here and below else closing if here else ""
+        own_closing = ""
+        if here:
+            own_closing = "," if below else closing
         result += (
             (("," + line if line else style.comma).join(here) or _GONE)
             + head

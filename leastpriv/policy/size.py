@@ -111,9 +111,12 @@ def numbered_file(path: str, number: int) -> str:
     """Returns the file of the `number`-th policy, 1 for the committed one:
     `iam/ci-deploy-2.json`.
     """
+    if number <= 1:
+        return path
     folder, slash, name = path.rpartition("/")
     stem, dot, _ = name.rpartition(".")
-    return f"{folder}{slash}{stem if dot else name}-{number}.json" if number > 1 else path
+    base = stem if dot else name
+    return f"{folder}{slash}{base}-{number}.json"
 
 
 def file_number(path: str, name: str) -> int:

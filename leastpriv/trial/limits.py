@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from leastpriv.permissions.catalog import access_level, sensitivity
+from leastpriv.permissions.data_access import data_read
 from leastpriv.permissions.event_table import Visibility, visibility
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.policy.containment import check_containment
@@ -24,6 +25,9 @@ def needed_proof(action: str) -> str:
     sensitive = sensitivity(action)
     if sensitive:
         return sensitive
+    read = data_read(action)
+    if read:
+        return f"reads {read}"
     is_on_data = visibility(action).visibility is Visibility.DATA
     # To list names is no data: a tool lists before it finds what it needs.
     lists = access_level(action) == "List" or action.partition(":")[2].startswith("List")

@@ -93,7 +93,14 @@ def needs_of_request(call: Call) -> tuple[Need, ...]:
     if call.read_only:
         return ()
     allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
-    return tuple(need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
+    needs = needs_of(allowed).needs
+    # The action that was denied is no further one, on whatever resource.
+    own = {need.permission.action for need in needs if need.basis is Basis.OBSERVED}
+    return tuple(
+        need
+        for need in needs
+        if need.basis is Basis.INFERRED and need.permission.action not in own
+    )
 
 
 def with_conditions(

@@ -424,7 +424,8 @@ def test_real_records_are_read_without_a_loss(shared_folder: Path) -> None:
                 if isinstance(read, Call) and not read.caller_doubt:
                     outcomes[read.outcome.value] += 1
     assert found.total() >= 4_500
-    assert found["Gap"] <= 27
+    # Four of them are of an unknown type: no other state is known of these.
+    assert found["Gap"] <= 31
     assert found[SkipReason.NOT_A_RECORD.value] == 0
     assert found["Call"] >= 3_252
     assert outcomes["denied"] >= 129

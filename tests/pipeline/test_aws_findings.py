@@ -213,7 +213,7 @@ def test_denied_last_accessed_information_is_reported_and_removes_no_grant(
     )
     refused = propose(last_accessed="true")
     assert outcome(refused)["changes"] == outcome(propose())["changes"]
-    assert f"`{action}`" in refused.body.partition("Could not be seen")[2]
+    assert f"`{action}`" in refused.body.partition("#### Not seen")[2]
 
 
 def test_credentials_of_another_account_are_reported(

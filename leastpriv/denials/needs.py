@@ -97,9 +97,7 @@ def needs_of_request(call: Call) -> tuple[Need, ...]:
     # The action that was denied is no further one, on whatever resource.
     own = {need.permission.action for need in needs if need.basis is Basis.OBSERVED}
     return tuple(
-        need
-        for need in needs
-        if need.basis is Basis.INFERRED and need.permission.action not in own
+        need for need in needs if need.basis is Basis.INFERRED and need.permission.action not in own
     )
 
 

@@ -380,12 +380,12 @@ class TestPropose:
             "--trails",
             plain_trail,
             "--minimum-days",
-            "1",
+            "300",
         )
         assert "**Nothing is changed yet.** The policy has what the role used" in done.out
         assert (
-            "because the grant reaches every region, and the records are of `eu-west-1` only."
-            " Remedy: `aws-regions`" in done.out
+            "because the evidence spans 35 of 300 days. Remedy: time, or the input `minimum-days`."
+            in done.out
         )
 
     @pytest.mark.parametrize("name", ["AdministratorAccess", "PowerUserAccess"])

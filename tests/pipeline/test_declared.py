@@ -60,7 +60,7 @@ def test_a_template_alone_gives_a_first_draft(place: Path) -> None:
         "arn:aws:cloudformation:eu-west-1:111122223333:stack/shop/*"
     ]
     assert {change["basis"] for change in proposal["changes"]} == {"declared"}
-    assert "none of them seen yet in a run" in proposal["body"]
+    assert "| `sqs` | 4 | `orders` | 0 | 4 |" in proposal["body"]
     assert "declared: `AWS::SQS::Queue` Orders (create); never seen" in proposal["body"]
 
 

@@ -20,8 +20,6 @@ QUEUE = {
     "response": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"},
 }
 UNKNOWN_EVENT = {"event": "sns:FancyNew"}
-RULE = {"event": "events:PutRule", "parameters": {"name": "nightly"}}
-"""A service without actions on data, whose use no record would show."""
 FAILED = {
     "event": "sns:CreateTopic",
     "parameters": {"name": "orders"},
@@ -64,7 +62,11 @@ UNREVIEWED_RUN = {
 TAGGED = {"Condition": {"StringEquals": {"aws:PrincipalTag/team": "orders"}}}
 
 CASES: dict[str, tuple[dict[str, Any], VerdictRule, Instruction]] = {
-    "a draft without doubt": ({"runs": [runs(RULE)]}, VerdictRule.ALL_RECORDED, Instruction.MERGE),
+    "a draft of a role whose use of data no record shows": (
+        {"runs": [runs(QUEUE)]},
+        VerdictRule.DENIAL_EXPECTED,
+        Instruction.REHEARSE,
+    ),
     "a draft without the action of an unknown event": (
         {"runs": [runs(QUEUE, UNKNOWN_EVENT)]},
         VerdictRule.DRAFT_DENIES,

@@ -218,19 +218,12 @@ def write_result(result: RunResult, folder: Path, codes: Sequence[int]) -> Path:
     return folder / "proposal.json"
 
 
-def failure_text(result: TargetResult) -> str:
-    """Returns why a target or its pull request failed; empty where neither did."""
-    if result.failure:
-        return str(result.failure)
-    return result.published.failure if result.published else ""
-
-
 def target_values(result: RunResult, codes: Sequence[int]) -> list[dict[str, Any]]:
     """Returns each target as in the output `targets`."""
     found: list[dict[str, Any]] = []
     for each, code in zip(result.targets, codes, strict=True):
         context = each.context
-        failure = failure_text(each)
+        failure = each.failure_text
         found.append(
             {
                 "role-arn": each.target.role,

@@ -228,6 +228,13 @@ class TargetResult(Struct, frozen=True):
         return bool(self.context and self.context.proposal.changes)
 
     @property
+    def failure_text(self) -> str:
+        """Why the target or its pull request failed; empty where neither did."""
+        if self.failure:
+            return str(self.failure)
+        return self.published.failure if self.published else ""
+
+    @property
     def lacks_calls(self) -> bool:
         """Whether the evidence has no call of the principal, and that fails the run."""
         return bool(

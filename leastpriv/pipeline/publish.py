@@ -125,14 +125,11 @@ def publish_together(
 def target_row(result: TargetResult) -> TargetRow:
     """Returns a target as the table of targets shows it."""
     published, content = result.published, result.content
-    failure = published.failure if published else ""
-    if result.failure:
-        failure = str(result.failure)
     return TargetRow(
         role=result.target.role,
         policy_file=result.target.policy_name,
         title=content.title if content else "",
-        failure=failure,
+        failure=result.failure_text,
         pull_request=published.url if published else "",
         number=published.number if published else 0,
         operation=published.operation.value if published else "",

@@ -273,6 +273,7 @@ def _denials_of(
         "".join(part.text for part in cleaned),
         tuple(begin + at for part, begin in begins for at in part.starts),
         tuple(end for part in cleaned for end in part.ends),
+        tuple(source for part in cleaned for source in part.sources),
     )
     inside = [number - above for number in numbers if number in places[1]]
     return [

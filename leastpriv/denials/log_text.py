@@ -79,30 +79,26 @@ class LogText(Struct, frozen=True):
     """Offset in `text` of each line, by either break."""
     ends: tuple[int, ...]
     """Column after the last visible character of that line, decoration included."""
-    quoted: frozenset[int] = frozenset()
-    """Lines that quote a text, such as a printed command; see `quoted_lines`."""
+    sources: tuple[str, ...]
+    """The line of the log that each line of the text comes from."""
 
     def is_quoted(self, offset: int) -> bool:
-        """Whether the line at an offset of the text quotes it."""
-        return bisect_right(self.starts, offset) - 1 in self.quoted
+        """Whether the line of the log at an offset of the text quotes it."""
+        source = self.sources[bisect_right(self.starts, offset) - 1]
+        return is_quoted(_STAMP.sub("", source, count=1))
 
 
 def clean_log_text(raw: str) -> LogText:
     """Cleans a text and keeps its line ends, so that lines can be counted in the result."""
     plain = raw.replace("\r\n", "\n").replace("\r", "\v")
-    coloured = [_STAMP.sub("", line, count=1) for line in _LINE_END.split(plain)[::2]]
     lines = _LINE_END.split(_COLOUR.sub("", plain))
     lines[::2] = map(
         _unescaped, _without_labels([_STAMP.sub("", line, count=1) for line in lines[::2]])
     )
-    # An escaped line end (`\\n`) makes several lines of one, and a quote covers all of them.
-    quoted: list[int] = []
-    first = 0
-    for line, shown in zip(lines[::2], coloured, strict=True):
-        last = first + 1 + line.count("\v") + line.count("\n")
-        if is_quoted(shown):
-            quoted += range(first, last)
-        first = last
+    # An escaped line end (`\\n`) makes several lines of one.
+    sources: list[str] = []
+    for source, line in zip(_LINE_END.split(plain)[::2], lines[::2], strict=True):
+        sources += [source] * (1 + len(_LINE_END.findall(line)))
     pieces = _LINE_END.split("".join(lines))
     ends: list[int] = []
     for at in range(0, len(pieces), 2):
@@ -114,7 +110,7 @@ def clean_log_text(raw: str) -> LogText:
     pieces[::2] = [_DECORATION.sub("", line, count=1) for line in _without_labels(pieces[::2])]
     text = "".join(pieces)
     starts = (0, *(found.end() for found in _LINE_END.finditer(text)))
-    return LogText(text, starts, tuple(ends), frozenset(quoted))
+    return LogText(text, starts, tuple(ends), tuple(sources))
 
 
 def lines_by_task(lines: Sequence[str]) -> list[list[int]]:

@@ -277,8 +277,8 @@ def _deciding(call: Call, plan: EventPlan, request: CallRequest) -> tuple[object
     if plan.compared_keys and not plan.compared_keys <= request.by_key.keys():
         return None
     # Whether a parameter is turned on decides as well, and is no text.
-    presence = Presence(call, request)
-    if any(presence.has_switch(key) for key in plan.switched_keys.intersection(request.keys)):
+    switched = plan.switched_keys.intersection(request.keys)
+    if switched and any(map(Presence(call, request).has_switch, switched)):
         return None
     values = tuple(request.values)
     return (

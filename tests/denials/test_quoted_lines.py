@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from leastpriv.denials.job_logs import read_log
 from leastpriv.denials.log_text import clean_log_text
 from leastpriv.denials.message import find_denials
 
@@ -25,10 +27,21 @@ def test_a_line_that_quotes_a_denial_reports_none(text: str) -> None:
     assert find_denials(clean_log_text(text)) == []
 
 
+@pytest.mark.parametrize("text", texts("quoted"))
+def test_a_log_with_a_line_that_quotes_a_denial_has_none(text: str) -> None:
+    assert list(read_log(io.BytesIO(text.encode()), "log")) == []
+
+
 @pytest.mark.parametrize("text", texts("reported"))
 def test_a_line_that_reports_a_denial_is_read_whatever_precedes_it(text: str) -> None:
     actions = {each for one in find_denials(clean_log_text(text)) for each in one.denial.actions}
     assert actions & {"s3:GetObject", "s3:PutObject"}
+
+
+@pytest.mark.parametrize("text", texts("reported"))
+def test_a_log_with_a_line_that_reports_a_denial_has_it(text: str) -> None:
+    found = read_log(io.BytesIO(text.encode()), "log")
+    assert {each for one in found for each in one.denial.actions} & {"s3:GetObject", "s3:PutObject"}
 
 
 def test_a_quoted_line_hides_no_denial_of_the_next_line() -> None:

@@ -92,9 +92,7 @@ class WorkflowRuns:
         """Returns the origin that the login of a run shows without its workflow run, else None."""
         login = self._login_of(run)
         if run.identity and not login:
-            return RunOrigin(
-                Origin.UNKNOWN, "a login through another identity provider than GitHub"
-            )
+            return RunOrigin(Origin.UNKNOWN, _OTHER_PROVIDER)
         if not login:
             return None
         if not login.repository:

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leastpriv.policy.access import Policies, evaluate_access
 from leastpriv.policy.document import parse
-from leastpriv.policy.evaluate import Layer, Request, evaluate_layers
+from leastpriv.policy.evaluate import Request
 
 VERSION = "0.1.173"
 PAIRS = 20_000
@@ -213,11 +214,11 @@ class Maker:
 
 def ours(pair: Pair) -> str:
     """Ask the product's evaluator."""
-    layers: dict[Layer, list[Any]] = {
-        "identity": [parse(json.dumps(p).encode(), "p") for p in pair.policies]
-    }
-    if pair.boundary:
-        layers["boundary"] = [parse(json.dumps(pair.boundary).encode(), "b")]
+    boundary = (parse(json.dumps(pair.boundary).encode(), "b"),) if pair.boundary else None
+    policies = Policies(
+        identity=tuple(parse(json.dumps(each).encode(), "p") for each in pair.policies),
+        boundary=boundary,
+    )
     context = {
         key: tuple(value) if isinstance(value, list) else (value,)
         for key, value in pair.request["context"].items()
@@ -225,7 +226,7 @@ def ours(pair: Pair) -> str:
     request = Request(
         pair.request["action"], pair.request["resource"], context, context_complete=True
     )
-    return evaluate_layers(request, layers).effect
+    return evaluate_access(request, policies).effect
 
 
 def theirs(pairs: Sequence[Pair], folder: Path) -> list[str]:

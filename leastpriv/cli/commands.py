@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from leastpriv.cli.command_line import Clock
     from leastpriv.models import Gap, Principal
     from leastpriv.pipeline.sources import CountedSource
+    from leastpriv.policy.access import Policies
     from leastpriv.policy.document import Document
-    from leastpriv.policy.evaluate import Layer
 
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
@@ -173,33 +173,58 @@ _NEW_ACCESS = 3
 
 
 def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Decides requests."""
-    from leastpriv.policy.evaluate import evaluate_layers, read_requests
-    from leastpriv.report.tables import decision_row, decision_table
+    """Decides requests under all policies that are given."""
+    from leastpriv.policy.access import evaluate_access
+    from leastpriv.policy.evaluate import read_requests
+    from leastpriv.report.tables import access_notes, decision_row, decision_table
 
-    layers: dict[Layer, list[Document]] = {
-        "identity": [_policy(name, "--policy") for name in options.policies]
-    }
-    if options.boundary:
-        layers["boundary"] = [_policy(options.boundary, "--boundary")]
-    if options.session_policy:
-        layers["session"] = [_policy(options.session_policy, "--session-policy")]
+    policies = _policies(options, options.policies or ())
     requests = read_requests(read_named(options.request, "--request"), options.request)
-    rows = [decision_row(evaluate_layers(request, layers), layers) for request in requests]
+    decisions = [evaluate_access(request, policies) for request in requests]
+    rows = [decision_row(decision) for decision in decisions]
     print_rows(stdout, rows, decision_table, options.format)
+    for note in access_notes(policies, decisions):
+        console.log(note)
     return 0
+
+
+def _policies(options: Namespace, named: Sequence[str] = ()) -> Policies:
+    """Reads the policies of the principal, of its organization and of the resources."""
+    from leastpriv.policy.access import Policies
+    from leastpriv.policy.organization import read_organization, read_resource_policy
+
+    boundary, session = options.boundary, options.session_policy
+    flag = "--organization-policies"
+    return Policies(
+        identity=tuple(_policy(name, "--policy") for name in named),
+        boundary=(_policy(boundary, "--boundary"),) if boundary else None,
+        session=(_policy(session, "--session-policy"),) if session else None,
+        organization=read_organization(options.organization_policies or (), flag),
+        resources=tuple(
+            read_resource_policy(each, "--resource-policy")
+            for each in options.resource_policies or ()
+        ),
+    )
 
 
 def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Returns 0 where a policy allows nothing that another does not, else 3, and prints the
     smallest new request.
     """
+    from leastpriv.policy.access import limits_of
     from leastpriv.policy.containment import check_containment
     from leastpriv.report.tables import excess_row, excess_sentence, excess_table
 
     old = [_policy(name, "--old") for name in options.old]
     new = [_policy(name, "--new") for name in options.new]
-    smallest = check_containment(old, new).smallest
+    policies = _policies(options)
+    if policies.organization.accounts and not options.principal:
+        raise InputError(
+            "--organization-policies names several accounts: name the role or user with"
+            " --principal."
+        )
+    limits = limits_of(policies, options.principal or "")
+    smallest = check_containment([*old, *limits.allowed], new, limits=limits.layers).smallest
     if smallest is None:
         return 0
     print_rows(stdout, [excess_row(smallest, new)], excess_table, options.format)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -95,13 +96,24 @@ def check_containment(
     new: Sequence[Document],
     listed: Iterable[Permission] = (),
     *,
+    limits: Sequence[Sequence[Document]] = (),
     budget: int = _MAX_STEPS,
 ) -> Containment:
     """Compares what `new` allows with what `old` and the `listed` grants allow under their
     conditions.
+
+    Each of the `limits` is one more layer of policies that must allow too: what it does not allow
+    is no new access.
     """
     grants = [rule for permission in listed for rule in listed_rules(permission)]
-    question = RuleComparison([*rules_of(old), *grants], rules_of(new), budget)
+    layers = [rules_of(layer) for layer in limits]
+    denies = [rule for layer in layers for rule in layer if not rule.allow]
+    question = RuleComparison(
+        [*rules_of(old), *grants],
+        [*rules_of(new), *denies],
+        budget,
+        limits=[[rule for rule in layer if rule.allow] for layer in layers],
+    )
     new_access = list(question.new_access(rule for rule in question.new if rule.allow))
     left, excesses = StepBudget(budget), list[Excess]()
     for rule, action_entry, resource_entry, found in new_access:
@@ -111,7 +123,7 @@ def check_containment(
 
             with suppress(StepBudgetError):
                 left.spend(sum(len(document.statements) for document in (*old, *new)))
-                witness = find_witness(*found, rule, old, new)
+                witness = find_witness(*found, rule, old, new, limits)
                 reason = "" if witness else UNPROVEN_CONDITIONS
         excesses.append(
             Excess(rule.document, rule.statement, action_entry, resource_entry, witness, reason)
@@ -159,6 +171,8 @@ class _RuleView(Struct, frozen=True):
     """
     blockers: int
     """The keys of `blocking`."""
+    limits: tuple[Mapping[int, int], ...]
+    """For each limiting layer: bit of an Allow -> cases that it may allow."""
     relevant: int
     """All bits that this view uses."""
 
@@ -171,6 +185,12 @@ class _RuleView(Struct, frozen=True):
             denied |= self.denying.get(bit, 0)
             covered |= self.covering.get(bit, 0)
         wanted = (1 << self.cases) - 1 & ~denied
+        for layer in self.limits:
+            allowed = 0
+            for bit, held in layer.items():
+                if bit & bits:
+                    allowed |= held
+            wanted &= allowed
         barred = any(not self.blocking[bit] & bits for bit in each_bit(bits & self.blockers))
         return bool(wanted & ~covered) or (bool(wanted) and barred)
 
@@ -179,13 +199,22 @@ class RuleComparison:
     """Compares old rules with new ones; old rules are also bits, in their order."""
 
     def __init__(
-        self, old: Sequence[Rule], new: Sequence[Rule] = (), steps: int = _MAX_STEPS
+        self,
+        old: Sequence[Rule],
+        new: Sequence[Rule] = (),
+        steps: int = _MAX_STEPS,
+        *,
+        limits: Sequence[Sequence[Rule]] = (),
     ) -> None:
         self.budget, budget = StepBudget(steps), StepBudget(steps)
         """Of the condition sets; the glob sets have their own."""
         self.old = with_certain_parts(old)
         self.new = tuple(dict.fromkeys(new))
-        self.rules = (*self.old, *with_certain_parts(rule for rule in self.new if not rule.allow))
+        denies = with_certain_parts(rule for rule in self.new if not rule.allow)
+        self.compared = len(self.old) + len(denies)
+        """Number of the rules before those of the limiting layers."""
+        self.limits = tuple(tuple(layer) for layer in limits if not any(map(_is_everything, layer)))
+        self.rules = (*self.old, *denies, *chain.from_iterable(self.limits))
         self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, budget=budget)
         self.resources = GlobSet(
             [rule.resources for rule in self.rules], actions=False, budget=budget
@@ -354,12 +383,11 @@ class RuleComparison:
             alternatives = cases(condition_set)
             self.budget.spend(_IMPLIES_COST * len(alternatives) * len(self.rules))
             covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
+            compared = self.rules[: self.compared]
             new_denies = [
-                (1 << place, rule)
-                for place, rule in enumerate(self.rules)
-                if place >= len(self.old)
+                (1 << place, rule) for place, rule in enumerate(compared) if place >= len(self.old)
             ]
-            for place, rule in enumerate(self.rules):
+            for place, rule in enumerate(compared):
                 held = sum(
                     implies(each, rule.condition_set) << number
                     for number, each in enumerate(alternatives)
@@ -374,15 +402,38 @@ class RuleComparison:
                         bit for bit, deny in new_denies if implies(together, deny.condition_set)
                     )
             blockers = sum(blocking)
+            limits = tuple(self._limiting(alternatives))
+            limiting = sum(bit for layer in limits for bit in layer)
             self.views[condition_set] = _RuleView(
-                len(alternatives),
-                covering,
-                denying,
-                blocking,
-                blockers,
-                sum(covering) + sum(denying) + blockers,
+                cases=len(alternatives),
+                covering=covering,
+                denying=denying,
+                blocking=blocking,
+                blockers=blockers,
+                limits=limits,
+                relevant=sum(covering) + sum(denying) + blockers + limiting,
             )
         return self.views[condition_set]
+
+    def _limiting(self, alternatives: Sequence[ConditionSet]) -> Iterator[Mapping[int, int]]:
+        """Yields for each limiting layer which of the cases each of its Allow rules may allow."""
+        place = self.compared
+        for layer in self.limits:
+            found: dict[int, int] = {}
+            for rule in layer:
+                held = 0
+                for number, case in enumerate(alternatives):
+                    if not mutually_exclusive(case, rule.condition_set):
+                        held |= 1 << number
+                found[1 << place] = held
+                place += 1
+            yield found
+
+
+def _is_everything(rule: Rule) -> bool:
+    """Whether an Allow rule allows all actions on all resources without a condition."""
+    is_plain = not rule.condition_set.conditions and not rule.condition_set.matching
+    return is_plain and rule.actions == EVERYTHING and rule.resources == EVERYTHING
 
 
 def _entries(element: Element) -> Iterator[tuple[str, Element]]:

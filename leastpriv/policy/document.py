@@ -47,7 +47,11 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_ver
 
 _VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
 _ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
-_EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
+_EXCLUSIVE = (
+    ("Action", "NotAction"),
+    ("Resource", "NotResource"),
+    ("Principal", "NotPrincipal"),
+)
 _ACTION, _RESOURCE = re.compile(r":|\$\{|\A\*+\Z"), re.compile(r"arn:|[*$]")
 _MIN_SIMILARITY = 0.75
 """Similarity from which a misspelled element is taken for a known one."""
@@ -74,6 +78,15 @@ class EntryItems(Struct, frozen=True):
     key: str
     """The element, `Action`."""
     places: tuple[int, ...]
+
+
+class NamedPrincipal(Struct, frozen=True):
+    """One entry of `Principal` or `NotPrincipal`."""
+
+    kind: str
+    """`AWS`, `Service`, `Federated` or `CanonicalUser`."""
+    name: str
+    """As written; `*` names every principal."""
 
 
 class Statement(Struct, frozen=True):
@@ -117,6 +130,9 @@ class Statement(Struct, frozen=True):
     """Why it cannot be edited: pairs of an entry as written, or empty for the whole statement, and
     the reason.
     """
+    principals: tuple[NamedPrincipal, ...] = ()
+    """Of a resource-based policy."""
+    not_principals: tuple[NamedPrincipal, ...] = ()
 
     @property
     def meaning(self) -> Statement:
@@ -334,9 +350,11 @@ def parse(
     pointer: str = "",
     pseudo_parameters: Mapping[str, str] = _NO_VALUES,
     folder: TerraformFolder = _NO_FOLDER,
+    *,
+    resource_based: bool = False,
 ) -> Document:
     """Parses an identity-based policy from the bytes of a UTF-8 file; keys are case-insensitive, as
-    in IAM.
+    in IAM. With `resource_based` the statements may name principals.
 
     The file name `where` decides the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
     `.tf.json`), else JSON. An empty `pointer` searches the top of the file and the keys of the AWS
@@ -351,13 +369,18 @@ def parse(
             f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself."
         )
     source = locate(decoded(raw, where), where, pointer, folder, pseudo_parameters)
-    return _document(raw, where, source, pseudo_parameters)
+    return _document(raw, where, source, pseudo_parameters, resource_based=resource_based)
 
 
 def _document(
-    raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]
+    raw: bytes,
+    where: str,
+    source: PolicySource,
+    pseudo_parameters: Mapping[str, str],
+    *,
+    resource_based: bool = False,
 ) -> Document:
-    reader = _Reader(source, where, pseudo_parameters)
+    reader = _Reader(source, where, pseudo_parameters, resource_based=resource_based)
     version = reader.string(source.policy, "Version")
     nodes = reader.check_policy(source.policy, version).entries
     variables = version == VARIABLES_VERSION
@@ -369,10 +392,16 @@ class _Reader:
     """Reads the parts of a policy; `where` names the file in messages."""
 
     def __init__(
-        self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]
+        self,
+        source: PolicySource,
+        where: str,
+        pseudo_parameters: Mapping[str, str],
+        *,
+        resource_based: bool,
     ) -> None:
         self.source = source
         self.where = where
+        self.resource_based = resource_based
         self.functions = source.functions(pseudo_parameters)
 
     def error(self, node: Node | Member, advice: str) -> PolicyFileError:
@@ -428,7 +457,27 @@ class _Reader:
             depends_on=node.depends_on,
             items=tuple(_items(lists)),
             fixed=tuple(self.fixed(node, lists)),
+            principals=self.principals(node, "Principal"),
+            not_principals=self.principals(node, "NotPrincipal"),
         )
+
+    def principals(self, node: Node, key: str) -> tuple[NamedPrincipal, ...]:
+        """Returns the entries of `Principal` or `NotPrincipal`; a lone `*` is every principal."""
+        value = node.get_any_case(key)
+        if value is None:
+            return ()
+        if value.kind == "string" and value.text == "*":
+            return (NamedPrincipal("AWS", "*"),)
+        if value.kind != "object":
+            raise self.error(value, f"{key} must be * or an object such as {{AWS: ARN}}")
+        found: list[NamedPrincipal] = []
+        for member in value.members:
+            for item in member.value.entries:
+                parts = self.parts(item)
+                if parts is None:
+                    raise self.error(item, f"{key} must name its principals as strings")
+                found.append(NamedPrincipal(member.key, joined_text(parts)))
+        return tuple(found)
 
     def fixed(self, node: Node, lists: Mapping[str, Sequence[_Entry]]) -> Iterator[tuple[str, str]]:
         """Yields what of a statement is not written in this file for it alone."""
@@ -562,7 +611,7 @@ class _Reader:
                 raise self.error(
                     member, f"IAM knows no {key} in a statement and rejects the policy; {advice}"
                 )
-        if has_principal(node):
+        if has_principal(node) and not self.resource_based:
             problem = (
                 "this statement has a principal, so that the file is a resource-based or trust"
                 " policy"

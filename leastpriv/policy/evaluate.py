@@ -3,8 +3,8 @@ unknown.
 
 The order of decision is IAM's for one principal
 (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read
-2026-11-24): an explicit deny wins, then any allow, else the request is denied implicitly. A
-permissions boundary and a session policy are further layers, each of which must allow too.
+2026-11-24): an explicit deny wins, then any allow, else the request is denied implicitly.
+`access.py` adds the other policy types.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from leastpriv.errors import InputError
 from leastpriv.permissions import catalog
@@ -188,9 +187,6 @@ def _index(document: Document) -> _Index:
 
 Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]
 GrantAnswer = Literal["yes", "no", "maybe"]
-Layer = Literal["identity", "boundary", "session"]
-"""Identity-based policies, the permissions boundary, or the session policy."""
-
 _Coverage = Literal["all", "part", "unknown", "none"]
 """How much of a requested resource pattern a statement covers; unknown if a policy variable
 decides.
@@ -210,6 +206,9 @@ class Request:
     """Condition keys, in any case, with their values."""
     context_complete: bool = False
     """Whether a key that the context lacks is absent from the request, not unknown."""
+    principal: str = ""
+    """ARN of the role, session or user that calls; empty where policies of resources are not
+    asked."""
 
 
 class Decision(Struct, frozen=True):
@@ -218,8 +217,6 @@ class Decision(Struct, frozen=True):
     effect: Effect
     document: int | None = None
     statement: int | None = None
-    layer: Layer = "identity"
-    """The layer that decides; `document` counts the documents of this layer."""
 
 
 def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
@@ -247,20 +244,6 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     return maybe_allowed or Decision("implicitDeny")
 
 
-def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]) -> Decision:
-    """Evaluates a request against several layers.
-
-    A missing layer sets no limit, a layer without documents allows nothing. Returns the first
-    explicit deny, else the first layer that does not allow, else the first unknown, else the first
-    layer's decision.
-    """
-    decisions = [
-        replace(evaluate(request, documents), layer=layer) for layer, documents in layers.items()
-    ]
-    order: tuple[Effect, ...] = ("explicitDeny", "implicitDeny", "unknown", "allowed")
-    return min(decisions, key=lambda decision: order.index(decision.effect))
-
-
 def grants(statement: Statement, request: Request) -> GrantAnswer:
     """Returns whether one Allow statement alone grants a request; a Deny statement grants nothing.
 
@@ -286,6 +269,13 @@ def policy_size(document: Document) -> int:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
     """
     return len(minified(document.policy))
+
+
+def applies(statement: Statement, request: Request) -> Truth:
+    """Returns whether a statement applies to a request, whatever principals it names; None if that
+    is unknown.
+    """
+    return _applies(statement, request, _context(request))
 
 
 def _context(request: Request) -> Context:
@@ -371,6 +361,8 @@ _KEYS = (*_KINDS, "context_complete")
 _IGNORED = ("statement",)
 """Further fields in a line of `leastpriv contains`."""
 _ACTION = re.compile(r"[A-Za-z0-9_-]+:[A-Za-z0-9_-]+")
+_SERVICE = re.compile(r"[a-z0-9.-]+\.amazonaws\.com(?:\.cn)?")
+_ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN_PARTS = 6
 _Failure = Callable[[Node, str], InputError]
 """Makes the error about a node of the file."""
@@ -427,18 +419,28 @@ def _request(node: Node, failure: _Failure) -> Request:
         raise failure(
             fields["resource"], "resource is empty; write an ARN, or leave it out for all"
         )
-    if "principal" in fields and (
-        not principal.startswith("arn:") or principal.count(":") < _ARN_PARTS - 1
-    ):
+    is_arn = principal.startswith("arn:") and principal.count(":") >= _ARN_PARTS - 1
+    if "principal" in fields and not (is_arn or _SERVICE.fullmatch(principal)):
         raise failure(
             fields["principal"],
-            "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy",
+            "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy, or a service, as"
+            " lambda.amazonaws.com",
         )
     known = catalog.action(action)
     if resource == "*" and known and not known.resource_types:
         resource = escape_observed(resource)
-    context = dict(_principal_keys(principal)) | dict(_context_keys(fields.get("context"), failure))
-    return Request(action, resource, context, texts.get("context_complete") == "true")
+    context = (
+        dict(_principal_keys(principal))
+        | dict(_resource_keys(resource))
+        | dict(_context_keys(fields.get("context"), failure))
+    )
+    return Request(
+        action=action,
+        resource=resource,
+        context=context,
+        context_complete=texts.get("context_complete") == "true",
+        principal=principal,
+    )
 
 
 def _context_keys(node: Node | None, failure: _Failure) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -475,16 +477,40 @@ def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     2026-11-24; for an assumed role `aws:PrincipalArn` is the role, whose path the session's ARN
     omits.
     """
+    if arn:
+        is_service = "true" if _SERVICE.fullmatch(arn) else "false"
+        yield "aws:principalisawsservice", (is_service,)
     parts = arn.split(":", _ARN_PARTS - 1)
     if len(parts) < _ARN_PARTS:
         return
     kind, _, name = parts[5].partition("/")
+    if kind in _PRINCIPAL_TYPES:
+        yield "aws:principaltype", (_PRINCIPAL_TYPES[kind],)
     if kind == "assumed-role":
         arn = f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{name.partition('/')[0]}"
     yield "aws:principalarn", (arn,)
     yield "aws:principalaccount", (parts[4],)
     if kind == "user":
         yield "aws:username", (name.rpartition("/")[2],)
+
+
+_PRINCIPAL_TYPES = {
+    "root": "Account",
+    "user": "User",
+    "role": "AssumedRole",
+    "assumed-role": "AssumedRole",
+    "federated-user": "FederatedUser",
+}
+"""Kind of an ARN -> `aws:PrincipalType`; a role calls by its sessions."""
+
+
+def _resource_keys(resource: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields the account of a resource whose ARN names it, which most actions have as
+    `aws:ResourceAccount`.
+    """
+    parts = resource.split(":", _ARN_PARTS - 1)
+    if len(parts) == _ARN_PARTS and _ACCOUNT.fullmatch(parts[4]):
+        yield "aws:resourceaccount", (parts[4],)
 
 
 def grants_every_service(document: Document) -> bool:

@@ -19,12 +19,28 @@ from leastpriv.policy.source import (
     open_embedded_json,
     policy_addresses,
 )
-from leastpriv.policy.syntax_tree import Node, read_json
+from leastpriv.policy.syntax_tree import Node, decoded, read_json
 from leastpriv.policy.template_functions import Language, language_of
 
 _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
 """Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`,
 `get-role-policy` and similar commands, which people commit unchanged."""
+
+_RESOURCE_WRAPPERS = (
+    *_WRAPPERS,
+    "/ResourcePolicy",
+    "/Attributes/Policy",
+    "/Role/AssumeRolePolicyDocument",
+    "/AssumeRolePolicyDocument",
+    "/policy",
+    "/policyText",
+    "/Policy/Content",
+    "/Content",
+)
+"""The same in the output of the commands that read a policy of a bucket, key, queue, topic, secret,
+function, repository or role, or a policy of an organization."""
+_ARNS = ("/ARN", "/Role/Arn", "/Arn", "/Attributes/QueueArn", "/Attributes/TopicArn")
+"""Pointers to the ARN of the resource in that output."""
 
 _YAML_NAMES = (".yaml", ".yml", ".template")
 _TERRAFORM_NAMES = (".tf.json", ".tofu.json")
@@ -75,6 +91,38 @@ def locate(
 
         return render_data_source(replace(source, folder=folder), where, parameters)
     return _embedded_policy(source, root, where)
+
+
+def outer_policy_pointer(raw: bytes, where: str) -> str:
+    """Returns the pointer to the policy in a file that holds the output of an AWS command; empty
+    where the whole file is the policy, or is no JSON.
+    """
+    if is_hcl(where) or where.lower().endswith(_YAML_NAMES):
+        return ""
+    root = read_json(decoded(raw, where), where)
+    for pointer in _RESOURCE_WRAPPERS:
+        with suppress(PolicyFileError):
+            node = follow_pointer(root, pointer, where)
+            if node.get_any_case("Statement") or (node.kind == "string" and pointer):
+                return pointer
+    return ""
+
+
+def named_resource(raw: bytes, where: str) -> str:
+    """Returns the ARN of the resource whose policy the output of an AWS command holds; empty where
+    it names none.
+    """
+    if is_hcl(where) or where.lower().endswith(_YAML_NAMES):
+        return ""
+    root = read_json(decoded(raw, where), where)
+    if root.get_any_case("Statement"):
+        return ""
+    for pointer in _ARNS:
+        with suppress(PolicyFileError):
+            node = follow_pointer(root, pointer, where)
+            if node.kind == "string":
+                return node.text
+    return ""
 
 
 def _resource_type(root: Node, pointer: str, where: str) -> str:

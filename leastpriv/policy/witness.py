@@ -86,16 +86,24 @@ def _by_fitness(actions: Iterable[str], resources: Element) -> tuple[str, ...]:
 
 
 def find_witness(
-    action: str, resource: str, rule: Rule, old: Sequence[Document], new: Sequence[Document]
+    action: str,
+    resource: str,
+    rule: Rule,
+    old: Sequence[Document],
+    new: Sequence[Document],
+    limits: Sequence[Sequence[Document]] = (),
 ) -> Witness | None:
-    """Returns a request, with its context, that `new` allows and `old` does not; None if none is
-    found.
+    """Returns a request, with its context, that `new` and each of the `limits` allow and `old` does
+    not; None if none is found.
     """
-    for candidate in islice(_candidates(action, resource, rule, old), _MOST_TRIALS):
+    overlays = [*_overlays(old)]
+    for layer in limits:
+        overlays += _fitting_overlays(layer)
+    for candidate in islice(_candidates(action, resource, rule, overlays), _MOST_TRIALS):
         request = Request(
             action, escape_observed(candidate.resource), candidate.context, context_complete=True
         )
-        if evaluate(request, new).effect != "allowed":
+        if any(evaluate(request, each).effect != "allowed" for each in (new, *limits)):
             continue
         if evaluate(request, old).effect in {"implicitDeny", "explicitDeny"}:
             return candidate
@@ -103,12 +111,11 @@ def find_witness(
 
 
 def _candidates(
-    action: str, resource: str, rule: Rule, old: Sequence[Document]
+    action: str, resource: str, rule: Rule, overlays: Sequence[tuple[str, tuple[str, ...]]]
 ) -> Iterator[Witness]:
     """Yields requests that the rule may allow: first one for each case, then with more context."""
     plain = [_satisfying_request(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
-    overlays = list(_overlays(old))
     for witness in plain:
         for key, values in overlays:
             yield replace(witness, context={**witness.context, key: values})
@@ -130,6 +137,15 @@ def _overlays(old: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for rule in rules_of(old):
         for condition in rule.condition_set.conditions:
             yield from violating(condition) if rule.allow else satisfying(condition)
+
+
+def _fitting_overlays(layer: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields values that satisfy a condition of an Allow of a limiting layer, and values that
+    violate a condition of its Deny.
+    """
+    for rule in rules_of(layer):
+        for condition in rule.condition_set.conditions:
+            yield from satisfying(condition) if rule.allow else violating(condition)
 
 
 def satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:

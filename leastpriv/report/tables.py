@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -18,9 +19,9 @@ from leastpriv.report.escape import json_text, plain
 
 if TYPE_CHECKING:
     from leastpriv.denials.job_logs import LoggedDenial
+    from leastpriv.policy.access import AccessDecision, Policies
     from leastpriv.policy.containment import Excess
     from leastpriv.policy.document import Document, Statement
-    from leastpriv.policy.evaluate import Decision, Layer
 _TO_SECONDS = len("2026-11-01T00:00:00")
 Row = Mapping[str, object]
 
@@ -192,11 +193,13 @@ def denial_table(rows: Sequence[Row]) -> TextTable:
 
 def decision_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv evaluate`, numbered like the requests."""
+    names_policy = any(row.get("policy") for row in rows)
+    columns = ("decision", "denied_by", *(("policy",) if names_policy else ()))
     cells = (
-        (str(number), _cell(row, "decision"), _cell(row, "denied_by"), _statement(row))
+        (str(number), *(_cell(row, column) for column in columns), _statement(row))
         for number, row in enumerate(rows, start=1)
     )
-    return TextTable(("request", "decision", "denied_by", "statement"), tuple(cells))
+    return TextTable(("request", *columns, "statement"), tuple(cells))
 
 
 def excess_table(rows: Sequence[Row]) -> TextTable:
@@ -241,19 +244,37 @@ def _only_if(row: Row) -> str:
     return _cell(row, "cannot_tell")
 
 
-def decision_row(
-    decision: Decision, layers: Mapping[Layer, Sequence[Document]]
-) -> dict[str, object]:
-    """A decision, the deciding statement (null if none) and, of a denial, the policy type that
-    denied.
+def decision_row(decision: AccessDecision) -> dict[str, object]:
+    """A decision, the deciding policy and statement (null if none) and, of a denial, the policy
+    type that denied.
     """
     row: dict[str, object] = {"decision": decision.effect, "statement": None}
-    if decision.document is not None and decision.statement is not None:
-        document = layers[decision.layer][decision.document]
-        row["statement"] = statement_place(document.where, document.statements[decision.statement])
+    if decision.document and decision.statement:
+        row["statement"] = statement_place(decision.document.where, decision.statement)
     if decision.effect in {"implicitDeny", "explicitDeny"}:
         row["denied_by"] = decision.layer
+    if decision.policy:
+        row["policy"] = decision.policy
+    if decision.level:
+        row["level"] = decision.level
+    if decision.files and decision.layer != "identity":
+        row["files"] = list(decision.files)
+    if decision.not_given:
+        row["not_given"] = decision.not_given
     return row
+
+
+def access_notes(policies: Policies, decisions: Sequence[AccessDecision]) -> Iterator[str]:
+    """Yields what a reader must know about levels of the organization that allow nothing."""
+    denying = {each.level for each in decisions if each.effect == "implicitDeny" and each.level}
+    organization = policies.organization
+    for level in dict.fromkeys((*organization.levels, *chain(*organization.accounts.values()))):
+        statements = [each for one in level.scps for each in one.document.statements]
+        if level.name in denying and not any(each.effect == "Allow" for each in statements):
+            yield (
+                f"No SCP of the level {plain(level.name)} has an Allow: if AWS's FullAWSAccess is"
+                " attached there, save it there too."
+            )
 
 
 def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:

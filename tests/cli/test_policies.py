@@ -288,6 +288,26 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
             ["contains", "--old", "{a}", "--new", "{a}#x"],
             "with the pointer 'x'; a pointer begins with /",
         ),
+        (
+            ["evaluate", "--organization-policies", "nosuch", "--request", "r.json"],
+            "--organization-policies names",
+        ),
+        (
+            ["evaluate", "--organization-policies", "{empty}", "--request", "r.json"],
+            "which has no JSON file",
+        ),
+        (
+            ["evaluate", "--organization-policies", "{branches}", "--request", "r.json"],
+            "different branches",
+        ),
+        (
+            ["evaluate", "--resource-policy", "arn:aws:s3:::b", "--request", "r.json"],
+            "write ARN=FILE",
+        ),
+        (
+            ["contains", "--old", "{a}", "--new", "{a}", "--organization-policies", "{accounts}"],
+            "name the role or user with --principal",
+        ),
         (["contains", "--old", "{a}"], ""),
         (["evaluate", "--policy", "{a}"], ""),
     ],
@@ -296,7 +316,107 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     folder: Path, arguments: list[str], told: str
 ) -> None:
     (folder / "bad.txt").write_text("{")
+    policy = (folder / "a.json").read_text()
+    for name in ("branches/one/a.json", "branches/two/a.json", "accounts/111122223333/a.json"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(policy)
+    (folder / "empty").mkdir()
     named = {"a": folder / "a.json", "bad": folder / "bad.txt"}
+    named |= {name: folder / name for name in ("empty", "branches", "accounts")}
     code, rows, said = run(*(each.format(**named) for each in arguments))
     assert (code, rows) == (2, [])
     assert told in said
+
+
+FULL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+PRINCIPAL = "arn:aws:iam::111122223333:role/deploy"
+
+
+def saved(path: Path, *statements: dict[str, Any]) -> Path:
+    """Write a policy, and the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}))
+    return path
+
+
+def test_the_policy_of_the_organization_that_decides_is_named(folder: Path) -> None:
+    saved(folder / "org/root/FullAWSAccess.json", FULL)
+    saved(folder / "org/root/apps/deny-reads.json", FULL, {**DENY, "Resource": "*"})
+    (folder / "org/root/apps/prod-111122223333").mkdir()
+    (folder / "org/root/other/444455556666").mkdir(parents=True)
+    asks = {"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k", "context_complete": True}
+    other = PRINCIPAL.replace("111122223333", "444455556666")
+    requests = asked(folder, {**asks, "principal": PRINCIPAL}, {**asks, "principal": other})
+    tree = ("--organization-policies", folder / "org")
+    code, rows, _ = run("evaluate", "--policy", folder / "a.json", "--request", requests, *tree)
+    assert code == 0
+    assert [row["decision"] for row in rows] == ["explicitDeny", "allowed"]
+    assert (rows[0]["denied_by"], rows[0]["policy"], rows[0]["level"]) == (
+        "scp",
+        "deny-reads",
+        "apps",
+    )
+    assert rows[0]["statement"]["sid"] == "Never"
+    assert rows[0]["statement"]["file"].endswith("deny-reads.json")
+
+
+def test_a_level_without_an_allow_is_explained(folder: Path) -> None:
+    saved(folder / "org/root/deny.json", DENY)
+    requests = asked(folder, {"action": "s3:GetObject", "resource": "arn:aws:s3:::b/k"})
+    _, rows, said = run(
+        "evaluate", "--policy", folder / "a.json", "--request", requests,
+        "--organization-policies", folder / "org",
+    )  # fmt: skip
+    assert (rows[0]["decision"], rows[0]["denied_by"]) == ("implicitDeny", "scp")
+    assert "FullAWSAccess" in said
+
+
+TRUSTED = {"Effect": "Allow", "Principal": {"AWS": PRINCIPAL}, "Action": "*"}
+ON_ALL = {**TRUSTED, "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("output", "action", "resource"),
+    [
+        ({"Policy": json.dumps({"Statement": [{**ON_ALL, "Resource": "arn:aws:s3:::b/*"}]})},
+         "s3:GetObject", "arn:aws:s3:::b/k"),
+        ({"PolicyName": "default", "Policy": json.dumps({"Statement": [ON_ALL]})},
+         "kms:Decrypt", "arn:aws:kms:eu-west-1:111122223333:key/1"),
+        ({"Attributes": {"QueueArn": "arn:aws:sqs:eu-west-1:111122223333:q",
+                         "Policy": json.dumps({"Statement": [ON_ALL]})}},
+         "sqs:SendMessage", "arn:aws:sqs:eu-west-1:111122223333:q"),
+        ({"ARN": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:s-AbCdEf", "Name": "s",
+          "ResourcePolicy": json.dumps({"Statement": [ON_ALL]})},
+         "secretsmanager:GetSecretValue",
+         "arn:aws:secretsmanager:eu-west-1:111122223333:secret:s-AbCdEf"),
+        ({"Role": {"Arn": "arn:aws:iam::111122223333:role/x",
+                   "AssumeRolePolicyDocument": {"Statement": [TRUSTED]}}},
+         "sts:AssumeRole", "arn:aws:iam::111122223333:role/x"),
+        ({"Statement": [ON_ALL]}, "sns:Publish", "arn:aws:sns:eu-west-1:111122223333:t"),
+    ],
+)  # fmt: skip
+def test_the_output_of_the_command_that_reads_a_resource_s_policy_is_taken(
+    folder: Path, output: dict[str, Any], action: str, resource: str
+) -> None:
+    (folder / "resource.json").write_text(json.dumps(output))
+    requests = asked(folder, {"principal": PRINCIPAL, "action": action, "resource": resource})
+    _, rows, _ = run(
+        "evaluate", "--resource-policy", folder / "resource.json", "--request", requests
+    )
+    assert (rows[0]["decision"], rows[0]["policy"]) == ("allowed", "resource")
+
+
+def test_contains_takes_what_other_policies_forbid_as_no_new_access(folder: Path) -> None:
+    new = saved(
+        folder / "new.json", ALLOW, {**FULL, "Action": ["s3:PutObject", "ec2:RunInstances"]}
+    )
+    compared = ("contains", "--old", folder / "a.json", "--new", new)
+    limits = saved(folder / "org/root/list.json", {**FULL, "Action": "s3:*"})
+    put = {**FULL, "Action": "s3:PutObject"}
+    bucket = saved(folder / "bucket.json", {**put, "Effect": "Deny", "Principal": "*"})
+    assert run(*compared)[0] == 3
+    _, rows, _ = run(*compared, "--organization-policies", limits.parent)
+    assert rows[0]["action"] == "s3:PutObject"
+    everything = ("--organization-policies", limits.parent, "--resource-policy", bucket)
+    assert run(*compared, *everything, "--principal", PRINCIPAL)[0] == 0
+    assert run(*compared, "--boundary", folder / "a.json")[0] == 0

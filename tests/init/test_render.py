@@ -31,7 +31,7 @@ from leastpriv.init.render import (
     render_files,
 )
 from leastpriv.policy.document import parse
-from leastpriv.policy.evaluate import Request, evaluate_layers
+from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.policy.hcl_syntax import read_blocks
 from tests.fakes.command import leastpriv
 from tests.init.test_reader_role import GIVEN, ROLE
@@ -432,7 +432,7 @@ def test_another_account_s_bucket_gives_each_reader_its_own_folder(
     reader = f"arn:aws:iam::{account}:role/leastpriv-reader"
     context = {"aws:PrincipalArn": (reader,), "aws:PrincipalAccount": (account,)}
     request = Request("s3:GetObject", f"arn:aws:s3:::trails/{key}", context, context_complete=True)
-    assert evaluate_layers(request, {"identity": [policy]}).effect == decision
+    assert evaluate(request, [policy]).effect == decision
     key_policy = json.loads(found[KEY_POLICY])
     assert key_policy["Statement"][0]["Condition"]["ArnEquals"]["aws:PrincipalArn"] == [
         "arn:aws:iam::111122223333:role/leastpriv-reader",

@@ -582,6 +582,52 @@ def test_a_contained_policy_allows_no_further_request(
         assert not newly
 
 
+@st.composite
+def policies_under_limits(
+    draw: st.DrawFn, *, with_conditions: bool = True
+) -> tuple[Document, Document, tuple[tuple[Document, ...], ...]]:
+    """Draw two policies, and one or two layers that limit both."""
+    old, new = draw(two_policies(with_conditions=with_conditions))
+    first, second = draw(two_policies(with_conditions=with_conditions))
+    layers: tuple[tuple[Document, ...], ...] = ((first,), (second, first))
+    return old, new, layers[: draw(st.integers(1, 2))]
+
+
+def allowed_under(request: Request, *layers: Sequence[Document]) -> bool:
+    return all(evaluate(request, layer).effect == "allowed" for layer in layers)
+
+
+@examples(400)
+@given(
+    policies_under_limits(), st.lists(st.sampled_from(WORDS), min_size=4, max_size=6, unique=True)
+)
+def test_a_policy_contained_under_limits_allows_no_further_request(
+    policies: tuple[Document, Document, tuple[tuple[Document, ...], ...]], words: list[str]
+) -> None:
+    old, new, limits = policies
+    if check_containment([old], [new], limits=limits).holds:
+        newly = [
+            request
+            for request in requests(words)
+            if allowed_under(request, [new], *limits) and not allowed_under(request, [old])
+        ]
+        assert not newly
+
+
+@examples(200)
+@given(policies_under_limits(with_conditions=False))
+def test_without_conditions_the_answer_under_limits_is_exact(
+    policies: tuple[Document, Document, tuple[tuple[Document, ...], ...]],
+) -> None:
+    old, new, limits = policies
+    for excess in check_containment([old], [new], limits=limits).excesses:
+        assert excess.witness is not None
+        check(excess, old, new)
+        witness = excess.witness
+        request = Request(witness.action, escape_observed(witness.resource), {}, True)
+        assert allowed_under(request, *limits)
+
+
 @examples(400)
 @given(two_policies(with_conditions=False))
 def test_without_conditions_the_answer_is_exact(policies: tuple[Document, Document]) -> None:

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import escape_observed
+from leastpriv.policy.access import AccessDecision, Policies, evaluate_access
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import (
     Decision,
     Request,
     evaluate,
-    evaluate_layers,
     grants,
     policy_size,
 )
@@ -181,29 +181,35 @@ LAYERS = {
 @pytest.mark.parametrize(
     ("identity", "boundary", "session", "expected"),
     [
-        ("allow", None, None, Decision(ALLOWED, 0, 0, "identity")),
-        ("allow", "allow", "allow", Decision(ALLOWED, 0, 0, "identity")),
-        ("allow", "other", None, Decision(IMPLICIT, None, None, "boundary")),
-        ("allow", "allow", "other", Decision(IMPLICIT, None, None, "session")),
-        ("other", "allow", "allow", Decision(IMPLICIT, None, None, "identity")),
-        ("other", "deny", None, Decision(DENIED, 0, 0, "boundary")),
-        ("allow", "other", "deny", Decision(DENIED, 0, 0, "session")),
-        ("allow", "maybe", None, Decision(UNKNOWN, 0, 0, "boundary")),
-        ("maybe", "other", None, Decision(IMPLICIT, None, None, "boundary")),
+        ("allow", None, None, (ALLOWED, "identity")),
+        ("allow", "allow", "allow", (ALLOWED, "identity")),
+        ("allow", "other", None, (IMPLICIT, "boundary")),
+        ("allow", "allow", "other", (IMPLICIT, "session")),
+        ("other", "allow", "allow", (IMPLICIT, "identity")),
+        ("other", "deny", None, (DENIED, "boundary")),
+        ("allow", "other", "deny", (DENIED, "session")),
+        ("allow", "maybe", None, (UNKNOWN, "boundary")),
+        ("maybe", "other", None, (IMPLICIT, "boundary")),
     ],
 )
 def test_each_layer_must_allow_and_any_can_deny(
-    identity: str, boundary: str | None, session: str | None, expected: Decision
+    identity: str, boundary: str | None, session: str | None, expected: tuple[str, str]
 ) -> None:
-    named = {"identity": identity, "boundary": boundary, "session": session}
-    layers = {layer: [LAYERS[name]] for layer, name in named.items() if name}
-    assert evaluate_layers(Request("s3:GetObject", "b/k"), layers) == expected  # type: ignore[arg-type]
+    policies = Policies(
+        identity=(LAYERS[identity],),
+        boundary=(LAYERS[boundary],) if boundary else None,
+        session=(LAYERS[session],) if session else None,
+    )
+    decision = evaluate_access(Request("s3:GetObject", "b/k"), policies)
+    assert (decision.effect, decision.layer) == expected
+    decides = decision.effect != IMPLICIT
+    assert bool(decision.statement) is decides
 
 
 def test_a_layer_without_documents_allows_nothing() -> None:
-    layers = {"identity": [policy({})], "boundary": list[Document]()}
-    decision = evaluate_layers(Request("s3:GetObject", "b/k"), layers)  # type: ignore[arg-type]
-    assert decision == Decision(IMPLICIT, layer="boundary")
+    policies = Policies(identity=(policy({}),), boundary=())
+    decision = evaluate_access(Request("s3:GetObject", "b/k"), policies)
+    assert decision == AccessDecision(IMPLICIT, "boundary")
 
 
 def test_in_an_older_policy_variables_and_escapes_are_plain_text() -> None:

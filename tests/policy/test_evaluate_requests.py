@@ -88,7 +88,12 @@ def test_a_context_is_complete_only_if_declared() -> None:
 def test_the_principal_provides_the_keys_that_aws_derives_from_it(
     principal: str, expected: dict[str, tuple[str, ...]]
 ) -> None:
-    assert one(principal=principal).context == expected
+    kind = {"user": "User", "role": "AssumedRole", "assumed-role": "AssumedRole"}
+    always = {
+        "aws:principalisawsservice": ("false",),
+        "aws:principaltype": (kind[principal.split(":")[5].partition("/")[0]],),
+    }
+    assert one(principal=principal).context == expected | always
 
 
 def test_the_context_overrides_the_principal() -> None:

@@ -1,0 +1,570 @@
+"""Decides a request under all policies that AWS asks: those of the principal, of the resource and
+of the organization, within an account and across accounts.
+
+The order of decision is that of "How AWS enforcement code logic evaluates requests to allow or deny
+access" and "Cross-account policy evaluation logic" of the IAM User Guide
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read
+2026-12-01): an explicit deny of any policy wins. Else each service control policy level must allow,
+and then the policy of the resource, or those of the principal, or across accounts both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Literal
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.policy.conditions import Truth, all_of, any_of
+from leastpriv.policy.document import Document, NamedPrincipal, Statement, parse
+from leastpriv.policy.evaluate import Effect, Request, applies, evaluate
+
+Layer = Literal["rcp", "scp", "resource", "identity", "boundary", "session"]
+"""The policy types in AWS's order."""
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_MUST_ALLOW = ("kms", "sts")
+"""Services whose resources need an Allow of their own policy within the account too: keys, and
+roles that are assumed ("Resource-based policies", same page)."""
+_SERVICE_LINKED = ":role/aws-service-role/"
+
+
+class NamedPolicy(Struct, frozen=True):
+    """A policy outside the principal's own ones."""
+
+    name: str
+    document: Document
+
+
+class PolicyLevel(Struct, frozen=True):
+    """The policies attached to the root, an organizational unit or an account."""
+
+    name: str
+    scps: tuple[NamedPolicy, ...] = ()
+    rcps: tuple[NamedPolicy, ...] = ()
+
+
+class Organization(Struct, frozen=True):
+    """The policies of an organization, by account."""
+
+    levels: tuple[PolicyLevel, ...] = ()
+    """From the root to the account, where the organization is known for one account only."""
+    accounts: Mapping[str, tuple[PolicyLevel, ...]] = field(default_factory=dict)
+    """Account -> its levels, where the tree names accounts; others are outside of it."""
+    management_account: str = ""
+    """The account that owns the policies, which limit only the other accounts."""
+
+    def levels_of(self, account: str) -> tuple[PolicyLevel, ...]:
+        """Returns the levels above an account, from the root to the account."""
+        if account and account == self.management_account:
+            return ()
+        return self.accounts.get(account, ()) if self.accounts else self.levels
+
+
+class ResourcePolicy(Struct, frozen=True):
+    """The policy attached to a resource."""
+
+    policy: NamedPolicy
+    resource: str = ""
+    """ARN of the resource; empty where its file does not say it."""
+
+
+class Policies(Struct, frozen=True):
+    """All policies that decide the requests of one principal; what is not given sets no limit."""
+
+    identity: tuple[Document, ...]
+    boundary: tuple[Document, ...] | None = None
+    session: tuple[Document, ...] | None = None
+    organization: Organization = Organization()
+    resources: tuple[ResourcePolicy, ...] = ()
+
+
+class AccessDecision(Struct, frozen=True):
+    """The effect, and the policy and statement that decide it or leave it unknown."""
+
+    effect: Effect
+    layer: Layer = "identity"
+    document: Document | None = None
+    statement: Statement | None = None
+    policy: str = ""
+    """Name of the policy, of an organization's policy or a resource's."""
+    level: str = ""
+    """Root, organizational unit or account to which an organization's policy is attached."""
+    files: tuple[str, ...] = ()
+    """Of the policies none of which allows the request."""
+    not_given: str = ""
+    """A policy that AWS asks too and that is not given."""
+
+
+class _Principal(Struct, frozen=True):
+    """Who makes a request."""
+
+    arn: str
+    kind: str
+    """`user`, `role`, `assumed-role`, `federated-user`, `root`, another kind, or empty."""
+    account: str
+    name: str
+    """Name of the user or of the role, without a path."""
+
+
+class _Grants(Struct, frozen=True):
+    """What the policy of a resource allows the principal, by what its Principal names."""
+
+    direct: AccessDecision
+    """The session, the user or everyone: no other policy type but the organization's limits it."""
+    role: AccessDecision
+    """The role: a boundary and a session policy limit it."""
+    account: AccessDecision
+    """The account: its administrators must allow it too."""
+
+
+_TRUTHS: Mapping[Effect, Truth] = {
+    "allowed": True,
+    "implicitDeny": False,
+    "explicitDeny": False,
+    "unknown": None,
+}
+
+
+def evaluate_access(request: Request, policies: Policies) -> AccessDecision:
+    """Evaluates a request under all given policies.
+
+    Returns the first explicit deny in AWS's order of policy types, else the first type that does
+    not allow, else the first that leaves it unknown, else the statement that allows.
+    """
+    principal = _principal(request.principal)
+    account = _account_of_resource(request)
+    is_cross_account = bool(account and principal.account and account != principal.account)
+    outer = list(_organization_decisions(request, policies, principal, account))
+    own = _own_decisions(request, policies, principal)
+    belonging = [each for each in policies.resources if _belongs(each, request)]
+    denied = [_deny_of_resource(each, request, principal) for each in belonging]
+    limits = [*outer, *filter(None, denied)]
+    for decision in (*limits, *own):
+        if decision.effect == "explicitDeny":
+            return decision
+    grants = _grants(belonging, request, principal)
+    combined = _combined(
+        own=own,
+        grants=grants if belonging else None,
+        must_allow=bool(belonging) and _must_allow(request),
+        is_cross_account=is_cross_account,
+    )
+    for effect in ("implicitDeny", "unknown"):
+        for decision in (*limits, combined):
+            if decision.effect == effect:
+                return decision
+    missing = "" if belonging else _missing_policy(request, is_cross_account=is_cross_account)
+    return replace(combined, not_given=missing)
+
+
+def _combined(
+    *,
+    own: Sequence[AccessDecision],
+    grants: _Grants | None,
+    must_allow: bool,
+    is_cross_account: bool,
+) -> AccessDecision:
+    """Combines the principal's own policies, none of which denies, with those of the resource."""
+    identity, *restricting = own
+    if grants is None:
+        return _first_missing(own)
+    by_resource = _best((grants.direct, grants.role, grants.account))
+    if is_cross_account:
+        return _first_missing((by_resource, *own))
+    needed = (by_resource, identity) if must_allow else (identity,)
+    by_own = _best((_first_missing(needed), grants.role), last=0)
+    return _best((grants.direct, _first_missing((by_own, *restricting))), last=1)
+
+
+def _first_missing(decisions: Sequence[AccessDecision]) -> AccessDecision:
+    """Returns the first of some decisions, all of which must allow, that does not."""
+    for effect in ("implicitDeny", "unknown"):
+        for decision in decisions:
+            if decision.effect == effect:
+                return decision
+    return next((each for each in decisions if each.layer == "identity"), decisions[0])
+
+
+def _best(decisions: Sequence[AccessDecision], last: int = -1) -> AccessDecision:
+    """Returns the first of some decisions, one of which must allow, that allows or may allow; else
+    the decision at `last`.
+    """
+    for effect in ("allowed", "unknown"):
+        for decision in decisions:
+            if decision.effect == effect:
+                return decision
+    return decisions[last]
+
+
+def _own_decisions(
+    request: Request, policies: Policies, principal: _Principal
+) -> list[AccessDecision]:
+    """Returns the decisions of the principal's own policies: identity-based, boundary, session."""
+    if principal.kind == "root":
+        return [AccessDecision("allowed")]
+    session = policies.session
+    if session is None and principal.kind == "federated-user":
+        # "The resulting federated user session has no permissions" without a session policy.
+        session = ()
+    layers: tuple[tuple[Layer, Sequence[Document] | None], ...] = (
+        ("identity", policies.identity),
+        ("boundary", policies.boundary),
+        ("session", session),
+    )
+    return [
+        _decision(request, layer, [NamedPolicy("", each) for each in documents])
+        for layer, documents in layers
+        if documents is not None
+    ]
+
+
+def _organization_decisions(
+    request: Request, policies: Policies, principal: _Principal, account: str
+) -> Iterator[AccessDecision]:
+    """Yields the decision of each level of the organization, those about the resource first."""
+    if _SERVICE_LINKED in principal.arn:
+        return
+    if _rcps_apply(request.action):
+        for level in policies.organization.levels_of(account or principal.account):
+            if level.rcps:
+                yield _decision(request, "rcp", (*level.rcps, _full_access()), level.name)
+    for level in policies.organization.levels_of(principal.account):
+        if level.scps:
+            yield _decision(request, "scp", level.scps, level.name)
+
+
+def _decision(
+    request: Request, layer: Layer, policies: Sequence[NamedPolicy], level: str = ""
+) -> AccessDecision:
+    """Evaluates a request against policies that add up."""
+    found = evaluate(request, [each.document for each in policies])
+    if found.document is None or found.statement is None:
+        files = tuple(dict.fromkeys(each.document.where for each in policies))
+        return AccessDecision(found.effect, layer, level=level, files=files)
+    policy = policies[found.document]
+    return AccessDecision(
+        effect=found.effect,
+        layer=layer,
+        document=policy.document,
+        statement=policy.document.statements[found.statement],
+        policy=policy.name,
+        level=level,
+    )
+
+
+@cache
+def _full_access() -> NamedPolicy:
+    """Returns the policy that AWS attaches to each level and that cannot be detached."""
+    text = (
+        b'{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*",'
+        b'"Resource":"*"}]}'
+    )
+    name = "RCPFullAWSAccess"
+    return NamedPolicy(name, parse(text, name, resource_based=True))
+
+
+@cache
+def _rcp_services() -> Mapping[str, str]:
+    """Returns the services to which RCPs apply, with the action that they do not limit."""
+    return {row["service"]: row["except"] for row in table("rcp_services", "leastpriv.policy")}
+
+
+def _rcps_apply(action: str) -> bool:
+    name = action.lower()
+    exception = _rcp_services().get(name.partition(":")[0])
+    return exception is not None and exception.lower() != name
+
+
+def _deny_of_resource(
+    each: ResourcePolicy, request: Request, principal: _Principal
+) -> AccessDecision | None:
+    """Returns the decision of the Deny statements of a resource's policy; None where none may
+    apply.
+    """
+    doubtful = None
+    for statement in each.policy.document.statements:
+        if statement.effect != "Deny":
+            continue
+        truth = all_of((_is_denied(statement, principal), applies(statement, request)))
+        if truth:
+            return _of_resource("explicitDeny", each, statement)
+        if truth is None:
+            doubtful = doubtful or _of_resource("unknown", each, statement)
+    return doubtful
+
+
+def _grants(policies: Sequence[ResourcePolicy], request: Request, principal: _Principal) -> _Grants:
+    found: dict[tuple[str, Truth], AccessDecision] = {}
+    for each in policies:
+        for statement in each.policy.document.statements:
+            if statement.effect != "Allow":
+                continue
+            holds = applies(statement, request)
+            for kind, is_named in _named_as(statement, principal).items():
+                truth = all_of((is_named, holds))
+                if truth is not False:
+                    effect: Effect = "allowed" if truth else "unknown"
+                    found.setdefault((kind, truth), _of_resource(effect, each, statement))
+    nothing = AccessDecision("implicitDeny", "resource")
+    if policies:
+        files = tuple(each.policy.document.where for each in policies)
+        nothing = replace(nothing, policy=policies[0].policy.name, files=files)
+
+    def of_kind(kind: str) -> AccessDecision:
+        return found.get((kind, True)) or found.get((kind, None)) or nothing
+
+    return _Grants(of_kind("direct"), of_kind("role"), of_kind("account"))
+
+
+def _of_resource(effect: Effect, each: ResourcePolicy, statement: Statement) -> AccessDecision:
+    return AccessDecision(
+        effect=effect,
+        layer="resource",
+        document=each.policy.document,
+        statement=statement,
+        policy=each.policy.name,
+    )
+
+
+def _is_denied(statement: Statement, principal: _Principal) -> Truth:
+    """Whether a Deny statement names the principal, its role, its account or everyone."""
+    if statement.not_principals:
+        return _is_left_out(statement, principal)
+    return any_of(_named_as(statement, principal).values())
+
+
+def _is_left_out(statement: Statement, principal: _Principal) -> Truth:
+    """Whether a NotPrincipal with Deny denies the principal.
+
+    It must name the account, and of a session the role and the session, or it denies ("AWS JSON
+    policy elements: NotPrincipal"); where it names a part of these, the page says that it may deny.
+    """
+    if any(each.name == "*" for each in statement.not_principals):
+        return False
+    named = [_matched(each, principal) for each in statement.not_principals]
+    kinds = {kind for kind, truth in named if truth}
+    wanted = {"direct", "account"}
+    if principal.kind in ("role", "assumed-role"):
+        wanted = {"direct", "role", "account"}
+    if principal.kind == "role":
+        wanted = {"role", "account"}
+    if wanted <= kinds:
+        return False
+    is_open = kinds or any(truth is None for _, truth in named)
+    return None if is_open else True
+
+
+def _named_as(statement: Statement, principal: _Principal) -> dict[str, Truth]:
+    """Returns how a statement names the principal: directly, by its role, by its account."""
+    if statement.not_principals:
+        return {"direct": None}
+    found: dict[str, Truth] = {}
+    for each in statement.principals:
+        kind, truth = _matched(each, principal)
+        if truth is not False:
+            found[kind] = any_of((found.get(kind, False), truth))
+    return found
+
+
+def _matched(named: NamedPrincipal, principal: _Principal) -> tuple[str, Truth]:
+    """Returns as what an entry of Principal names the principal, and whether it does."""
+    name = named.name
+    if named.kind.lower() == "aws" and name == "*":
+        return "direct", True
+    if named.kind.lower() != "aws":
+        is_open = named.kind.lower() == "canonicaluser" or not principal.arn
+        return "direct", None if is_open else name == principal.arn
+    if not principal.arn:
+        return "direct", None
+    if _ACCOUNT.fullmatch(name):
+        return _as_account(name, principal)
+    parts = name.split(":", 5)
+    if len(parts) < 6:
+        # A unique ID of a user or role, which no ARN shows.
+        return "direct", None
+    kind, _, path = parts[5].partition("/")
+    if parts[4] != principal.account:
+        return "direct", False
+    if kind == "root":
+        return _as_account(parts[4], principal)
+    if name == principal.arn:
+        return ("role" if kind == "role" else "direct"), True
+    last = path.rpartition("/")[2]
+    if kind == "role" and principal.kind == "assumed-role":
+        return "role", last == principal.name
+    if kind == "assumed-role" and principal.kind == "role":
+        # The request does not say which session of the role makes it.
+        return "direct", None if path.partition("/")[0] == principal.name else False
+    if kind == "user" and principal.kind == "federated-user":
+        # The ARN of the session does not show which user federated.
+        return "role", None
+    return "direct", False
+
+
+def _as_account(account: str, principal: _Principal) -> tuple[str, Truth]:
+    kind = "direct" if principal.kind == "root" else "account"
+    return kind, account == principal.account
+
+
+def _belongs(each: ResourcePolicy, request: Request) -> bool:
+    """Whether a resource policy is that of the resource of a request."""
+    resource = request.resource
+    if each.resource:
+        return resource == each.resource or any(
+            resource_covers(f"{each.resource}{end}", resource) for end in ("", "/*", ":*")
+        )
+    service = request.action.partition(":")[0].lower()
+    statements = each.policy.document.statements
+    entries = [entry for one in statements for entry in (*one.actions, *one.not_actions)]
+    services = {entry.partition(":")[0].lower() for entry in entries}
+    if services and service not in services and "*" not in services:
+        return False
+    named = [entry for one in statements for entry in (*one.resources, *one.not_resources)]
+    return not named or any(
+        entry == "*" or _trunk(entry) == _trunk(resource) or resource_covers(entry, resource)
+        for entry in named
+    )
+
+
+def _trunk(resource: str) -> str:
+    """Returns the ARN of a bucket for its objects, else the text."""
+    return resource.partition("/")[0] if ":s3:::" in resource else resource
+
+
+def _must_allow(request: Request) -> bool:
+    return request.action.partition(":")[0].lower() in _MUST_ALLOW
+
+
+def _missing_policy(request: Request, *, is_cross_account: bool) -> str:
+    """Returns which policy of the resource AWS asks too, where none is given."""
+    if is_cross_account:
+        return "the resource-based policy, which must allow it across accounts"
+    action = request.action.lower()
+    if action.startswith("kms:") and ":key/" in request.resource:
+        return "the key policy, which must allow it"
+    if action.startswith("sts:assumerole") and ":role/" in request.resource:
+        return "the role's trust policy, which must allow it"
+    return ""
+
+
+def _principal(arn: str) -> _Principal:
+    parts = arn.split(":", 5)
+    if len(parts) < 6:
+        return _Principal(arn, "", "", "")
+    kind, _, path = parts[5].partition("/")
+    name = path.partition("/")[0] if kind == "assumed-role" else path.rpartition("/")[2]
+    return _Principal(arn, kind, parts[4], name)
+
+
+def _account_of_resource(request: Request) -> str:
+    """Returns the account of the resource, from its ARN or from `aws:ResourceAccount`; empty if
+    neither names it.
+    """
+    parts = request.resource.split(":", 5)
+    if len(parts) == 6 and _ACCOUNT.fullmatch(parts[4]):
+        return parts[4]
+    for key, values in request.context.items():
+        if key.lower() == "aws:resourceaccount" and len(values) == 1:
+            return values[0]
+    return ""
+
+
+def with_every_resource(document: Document) -> Document:
+    """Returns a resource-based policy whose statements without Resource are about its resource, as
+    those of a trust policy are.
+    """
+    return document.with_statements(
+        tuple(
+            each if each.resources or each.not_resources else replace(each, resources=("*",))
+            for each in document.statements
+        )
+    )
+
+
+class Limits(Struct, frozen=True):
+    """What other policies mean for a comparison of two sets of identity-based policies."""
+
+    layers: tuple[tuple[Document, ...], ...]
+    """Each must allow too."""
+    allowed: tuple[Document, ...]
+    """What the policies of resources allow the principal, whatever its own policies say."""
+
+
+def limits_of(policies: Policies, arn: str) -> Limits:
+    """Returns the limits of a principal's identity-based policies; RCPs are not among them, since
+    no pattern of resources says whose account they are in.
+    """
+    principal = _principal(arn)
+    layers = [
+        tuple(each.document for each in level.scps)
+        for level in policies.organization.levels_of(principal.account)
+        if level.scps and _SERVICE_LINKED not in arn
+    ]
+    layers += [each for each in (policies.boundary, policies.session) if each is not None]
+    allowed: list[Document] = []
+    for each in policies.resources:
+        layers.append(tuple(_limits_of_resource(each, principal)))
+        is_same_account = each.resource.split(":")[4:5] in ([principal.account], [""])
+        if is_same_account and _must_not_allow(each):
+            allowed.append(_allowing(each, principal, ("direct",)))
+    return Limits(tuple(layers), tuple(allowed))
+
+
+def _must_not_allow(each: ResourcePolicy) -> bool:
+    return not any(f":{service}:" in each.resource for service in ("kms", "iam"))
+
+
+def _limits_of_resource(each: ResourcePolicy, principal: _Principal) -> Iterator[Document]:
+    """Yields the Deny statements of a resource's policy that name the principal, and what lets all
+    else pass.
+    """
+    document = each.policy.document
+    denies = [
+        one
+        for one in document.statements
+        if one.effect == "Deny" and _is_denied(one, principal) is True
+    ]
+    yield document.with_statements(tuple(_on_resource(one, each.resource) for one in denies))
+    needs_allow = bool(each.resource) and (
+        not _must_not_allow(each) or each.resource.split(":")[4] not in ("", principal.account)
+    )
+    if not needs_allow:
+        yield _full_access().document
+        return
+    allows = [
+        _on_resource(one, each.resource)
+        for one in document.statements
+        if one.effect == "Allow" and _named_as(one, principal)
+    ]
+    other = _full_access().document.statements[0]
+    elsewhere = replace(other, resources=(), not_resources=_patterns(each.resource))
+    yield document.with_statements(tuple(allows))
+    yield _full_access().document.with_statements((elsewhere,))
+
+
+def _allowing(each: ResourcePolicy, principal: _Principal, kinds: Sequence[str]) -> Document:
+    """Returns the Allow statements that certainly name the principal in one of the ways."""
+    document = each.policy.document
+    found = [
+        _on_resource(one, each.resource)
+        for one in document.statements
+        if one.effect == "Allow" and any(_named_as(one, principal).get(kind) for kind in kinds)
+    ]
+    return document.with_statements(tuple(found))
+
+
+def _on_resource(statement: Statement, resource: str) -> Statement:
+    """Returns a statement of a resource's policy as one about this resource alone."""
+    if resource and statement.resources == ("*",):
+        return replace(statement, resources=_patterns(resource))
+    return statement
+
+
+def _patterns(resource: str) -> tuple[str, ...]:
+    return (resource, f"{resource}/*", f"{resource}:*")

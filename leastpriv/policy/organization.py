@@ -1,0 +1,223 @@
+"""Reads the policies of an organization from files: a folder whose folders are the root, the
+organizational units and the accounts, or single policies.
+
+A file is a policy, the output of `aws organizations describe-policy`, or the
+`OrderedOrganizationPolicyInputList` of IAM's SimulateCustomPolicy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from msgspec import Struct
+
+from leastpriv.atomic_file import read_named
+from leastpriv.errors import InputError, PolicyFileError
+from leastpriv.policy.access import (
+    NamedPolicy,
+    Organization,
+    PolicyLevel,
+    ResourcePolicy,
+    with_every_resource,
+)
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.locate import named_resource, outer_policy_pointer
+from leastpriv.policy.source import Location
+
+_ACCOUNT = re.compile(r"(?<![0-9])[0-9]{12}(?![0-9])")
+_ORDERED = "OrderedOrganizationPolicyInputList"
+_OF_LEVEL = "ServiceControlPolicyInputList"
+
+
+class OrganizationFiles(Struct, frozen=True):
+    """What the paths of an input hold."""
+
+    paths: tuple[str, ...]
+    """As the input names them."""
+    contents: Mapping[str, bytes]
+    """JSON file -> its content."""
+    folders: frozenset[str]
+    """Folders at the paths and below, also those without a file."""
+
+
+class _Attached(Struct, frozen=True):
+    """A policy of one level."""
+
+    policy: NamedPolicy
+    is_rcp: bool
+
+
+def read_organization(paths: Sequence[str], flag: str) -> Organization:
+    """Reads files and folders from disk; several files are policies of one level.
+
+    Raises InputError, which names the file or folder and the remedy.
+    """
+    contents: dict[str, bytes] = {}
+    folders: set[str] = set()
+    for path in paths:
+        top = Path(path)
+        if not top.is_dir():
+            contents[path] = read_named(path, flag)
+            continue
+        found = sorted(top.rglob("*"))
+        folders.update(each.as_posix() for each in (top, *found) if each.is_dir())
+        for each in found:
+            if each.suffix == ".json":
+                contents[each.as_posix()] = read_named(each, flag)
+    return organization_of(OrganizationFiles(tuple(paths), contents, frozenset(folders)), flag)
+
+
+def organization_of(files: OrganizationFiles, flag: str) -> Organization:
+    """Returns the organization that files describe; raises InputError as `read_organization`."""
+    levels: list[PolicyLevel] = []
+    accounts: dict[str, tuple[PolicyLevel, ...]] = {}
+    owners: set[str] = set()
+    single: list[_Attached] = []
+    for path in files.paths:
+        if path not in files.contents:
+            tree = _Tree(path, files, owners)
+            accounts |= tree.accounts()
+            if not accounts:
+                levels += tree.only_path(flag)
+            continue
+        ordered = _ordered_levels(files.contents[path], path)
+        levels += ordered
+        if not ordered:
+            single.append(_policy_of_file(files.contents[path], path, owners))
+    if single:
+        levels.append(_level("the named files", single))
+    return Organization(tuple(levels), accounts, next(iter(owners), ""))
+
+
+class _Tree:
+    """The folders at a path and below, and the policies in each."""
+
+    def __init__(self, path: str, files: OrganizationFiles, owners: set[str]) -> None:
+        self.top = PurePosixPath(path)
+        self.folders = sorted(name for name in files.folders if self._holds(name))
+        self.policies: dict[str, list[_Attached]] = {}
+        for name, raw in files.contents.items():
+            if self._holds(name):
+                folder = PurePosixPath(name).parent.as_posix()
+                self.policies.setdefault(folder, []).append(_policy_of_file(raw, name, owners))
+
+    def _holds(self, name: str) -> bool:
+        return PurePosixPath(name).is_relative_to(self.top)
+
+    def levels(self, folder: str) -> tuple[PolicyLevel, ...]:
+        """Returns the levels from the top to a folder."""
+        place = PurePosixPath(folder)
+        names = [each.as_posix() for each in reversed((place, *place.parents))]
+        return tuple(
+            _level(PurePosixPath(name).name, self.policies[name])
+            for name in names
+            if name in self.policies
+        )
+
+    def accounts(self) -> dict[str, tuple[PolicyLevel, ...]]:
+        """Returns the levels of each account that a folder's name holds."""
+        found: dict[str, tuple[PolicyLevel, ...]] = {}
+        for folder in self.folders:
+            for account in _ACCOUNT.findall(PurePosixPath(folder).name):
+                found[account] = self.levels(folder)
+        return found
+
+    def only_path(self, flag: str) -> tuple[PolicyLevel, ...]:
+        """Returns the levels of a tree in which no folder has two folders."""
+        if not self.policies:
+            raise InputError(
+                f"{flag} names {str(self.top)!r}, which has no JSON file: save each policy in the"
+                " folder of the root, the organizational unit or the account that has it."
+            )
+        deepest = max(self.policies, key=lambda name: len(PurePosixPath(name).parts))
+        for folder in self.policies:
+            if not PurePosixPath(deepest).is_relative_to(folder):
+                raise InputError(
+                    f"{flag} names {str(self.top)!r}, where {folder!r} and {deepest!r} are"
+                    " different branches, and no folder's name has the number of an account: name"
+                    " the account's folder as in prod-111122223333."
+                )
+        return self.levels(deepest)
+
+
+def _level(name: str, policies: Sequence[_Attached]) -> PolicyLevel:
+    return PolicyLevel(
+        name=name,
+        scps=tuple(each.policy for each in policies if not each.is_rcp),
+        rcps=tuple(each.policy for each in policies if each.is_rcp),
+    )
+
+
+def _ordered_levels(raw: bytes, where: str) -> list[PolicyLevel]:
+    """Returns the levels of an `OrderedOrganizationPolicyInputList`; empty for another file."""
+    try:
+        root = json.loads(raw)
+    except ValueError:
+        return []
+    listed = root.get(_ORDERED) if isinstance(root, dict) else root
+    if not isinstance(listed, list):
+        return []
+    levels: list[PolicyLevel] = []
+    for number, item in enumerate(listed, start=1):
+        texts = item.get(_OF_LEVEL) if isinstance(item, dict) else None
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise PolicyFileError(
+                f"{where}: item {number} has no list of texts named {_OF_LEVEL}; write one for each"
+                " level, from the root to the account."
+            )
+        policies = [
+            NamedPolicy(
+                name=f"policy {place}", document=parse(text.encode(), f"{where}, level {number}")
+            )
+            for place, text in enumerate(texts, start=1)
+        ]
+        levels.append(PolicyLevel(f"level {number}", scps=tuple(policies)))
+    return levels
+
+
+def _policy_of_file(raw: bytes, where: str, owners: set[str]) -> _Attached:
+    """Reads one policy; adds the account that owns it to `owners`, where the file says it."""
+    document = parse(raw, where, outer_policy_pointer(raw, where), resource_based=True)
+    summary = _summary(raw)
+    account = summary.get("Arn", "").split(":")[4:5]
+    owners.update(each for each in account if _ACCOUNT.fullmatch(each))
+    has_principals = any(each.principals for each in document.statements)
+    is_rcp = summary.get("Type", "").startswith("RESOURCE") or has_principals
+    name = summary.get("Name", "") or PurePosixPath(where).stem
+    return _Attached(NamedPolicy(name, document), is_rcp)
+
+
+def _summary(raw: bytes) -> Mapping[str, str]:
+    """Returns the `PolicySummary` of `aws organizations describe-policy`; empty without one."""
+    root = json.loads(raw)
+    policy = root.get("Policy", root)
+    found = policy.get("PolicySummary") if isinstance(policy, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def read_resource_policy(given: str, flag: str) -> ResourcePolicy:
+    """Reads a resource-based policy, given as `FILE`, `FILE#POINTER` or `ARN=FILE`.
+
+    Raises InputError where the file cannot be read or holds no such policy.
+    """
+    resource, path = "", given
+    if given.startswith("arn:"):
+        resource, is_named, path = given.rpartition("=")
+        if not is_named:
+            raise InputError(f"{flag} is {given!r}; write ARN=FILE, or the file alone.")
+    location = Location.of(path)
+    raw = read_named(location.path, flag)
+    return ResourcePolicy(
+        NamedPolicy(PurePosixPath(location.path).stem, _resource_based(raw, location)),
+        resource or named_resource(raw, location.path),
+    )
+
+
+def _resource_based(raw: bytes, location: Location) -> Document:
+    pointer = location.pointer or outer_policy_pointer(raw, location.path)
+    return with_every_resource(parse(raw, location.path, pointer, resource_based=True))

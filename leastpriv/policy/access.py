@@ -75,7 +75,9 @@ class ResourcePolicy(Struct, frozen=True):
 
 
 class Policies(Struct, frozen=True):
-    """All policies that decide the requests of one principal; what is not given sets no limit."""
+    """All policies that decide about the requests of one principal. A type without a policy sets no
+    limit.
+    """
 
     identity: tuple[Document, ...]
     boundary: tuple[Document, ...] | None = None
@@ -487,7 +489,7 @@ def with_every_resource(document: Document) -> Document:
     )
 
 
-class Limits(Struct, frozen=True):
+class OuterLimits(Struct, frozen=True):
     """What other policies mean for a comparison of two sets of identity-based policies."""
 
     layers: tuple[tuple[Document, ...], ...]
@@ -496,7 +498,7 @@ class Limits(Struct, frozen=True):
     """What the policies of resources allow the principal, whatever its own policies say."""
 
 
-def limits_of(policies: Policies, arn: str) -> Limits:
+def limits_of(policies: Policies, arn: str) -> OuterLimits:
     """Returns the limits of a principal's identity-based policies; RCPs are not among them, since
     no pattern of resources says whose account they are in.
     """
@@ -513,7 +515,7 @@ def limits_of(policies: Policies, arn: str) -> Limits:
         is_same_account = each.resource.split(":")[4:5] in ([principal.account], [""])
         if is_same_account and _must_not_allow(each):
             allowed.append(_allowing(each, principal, ("direct",)))
-    return Limits(tuple(layers), tuple(allowed))
+    return OuterLimits(tuple(layers), tuple(allowed))
 
 
 def _must_not_allow(each: ResourcePolicy) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from msgspec import structs
@@ -20,6 +20,7 @@ from leastpriv.cloudtrail.record import is_login
 from leastpriv.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.created_tags import TagLedger
 from leastpriv.evidence.iam_paths import with_known_paths
+from leastpriv.evidence.limits import BoundedCounts, ResourceList, at_level
 from leastpriv.evidence.models import (
     CallGroup,
     CallTotals,
@@ -49,9 +50,7 @@ from leastpriv.permissions.mapping import CallNeeds, LastUsed, forget_calls, nee
 from leastpriv.permissions.request import creates, hides_passed_role
 
 _MOST_RESOURCES_PER_ACTION = 500
-"""Further resources of an action are replaced by a wildcard of their parent (object keys took 216
-MB at 5 GB).
-"""
+"""Where an action has more resources, all of them are replaced by wildcards of their parents."""
 _MOST_GAPS = 1_000
 RecentGroups = LastUsed[tuple[tuple[Need, ...], CallTotals]]
 """Identity of needs, and what else a call adds to its group -> those needs and the totals of the
@@ -90,13 +89,15 @@ class UsageCollector:
         self._runs = RunTracker(issued.admits_key) if issued else RunTracker()
         self._groups: dict[GroupKey, CallTotals] = {}
         self._recent = recent or LastUsed()
-        self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
-        self._resources: dict[str, set[str]] = {}
+        self._gaps = BoundedCounts(_MOST_GAPS, order=_order_of_gap, without_detail=_general_gap)
+        self._resources: dict[str, ResourceList] = {}
         self._answers: dict[str, list[int]] = {}
         """Event -> numbers of writing calls with an answer and without."""
         self._checked_inside: dict[str, str] = {}
         self._tags = TagLedger()
-        self._not_evaluated: dict[tuple[str, str], int] = {}
+        self._not_evaluated = BoundedCounts(
+            _MOST_GAPS, order=_in_order, without_detail=_general_call
+        )
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
 
@@ -108,12 +109,7 @@ class UsageCollector:
         """Adds a gap and counts equal gaps; past a limit the details are dropped, never the
         scope.
         """
-        key = (
-            gap.kind,
-            gap.scope,
-            gap.detail if len(self._gaps) < _MOST_GAPS else "and more of the kind",
-        )
-        self._gaps[key] = self._gaps.get(key, 0) + gap.count
+        self._gaps.add((gap.kind, gap.scope, gap.detail), gap.count)
 
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
@@ -141,20 +137,36 @@ class UsageCollector:
 
     def _note_not_evaluated(self, call: Call, why: str, count: int = 1) -> None:
         """Counts a call that no replay evaluates; past a limit the name of the event is dropped."""
-        event = f"{call.source}:{call.name}"
-        key = (event, why) if len(self._not_evaluated) < _MOST_GAPS else ("further events", why)
-        self._not_evaluated[key] = self._not_evaluated.get(key, 0) + count
+        self._not_evaluated.add((f"{call.source}:{call.name}", why), count)
 
-    def _resolved(self, is_rehearsal_key: Callable[[str], bool]) -> dict[GroupKey, CallTotals]:
+    def _listed(self) -> dict[GroupKey, CallTotals]:
+        """Returns the groups with the resources that all calls together leave in the list.
+
+        A resource that was listed is replaced where later calls showed too many of its action.
+        """
+        wide = {action for action, resources in self._resources.items() if resources.level}
+        if not wide:
+            return self._groups
+        found: dict[GroupKey, CallTotals] = {}
+        for (needs, outcome, mark, region), totals in self._groups.items():
+            key = (tuple([self._at_its_level(need) for need in needs]), outcome, mark, region)
+            known = found.setdefault(key, totals)
+            if known is not totals:
+                known.absorb(totals)
+        return found
+
+    def _resolved(
+        self, is_rehearsal_key: Callable[[str], bool], groups: dict[GroupKey, CallTotals]
+    ) -> dict[GroupKey, CallTotals]:
         """Returns the groups with the outcomes that only all calls together show.
 
         A call without the answer that its kind nearly always has is of unknown outcome. What the
         session policy of a rehearsal's key denied lacks in the proposal.
         """
-        if not any(mark.startswith((NO_ANSWER, _OF_SESSION)) for _, _, mark, _ in self._groups):
-            return self._groups
+        if not any(mark.startswith((NO_ANSWER, _OF_SESSION)) for _, _, mark, _ in groups):
+            return groups
         found: dict[GroupKey, CallTotals] = {}
-        for (needs, outcome, mark, region), totals in self._groups.items():
+        for (needs, outcome, mark, region), totals in groups.items():
             event = mark.removeprefix(f"{NO_ANSWER} ")
             key = mark.removeprefix(_OF_SESSION)
             if event != mark:
@@ -220,7 +232,7 @@ class UsageCollector:
             is_stored = call.caller_doubt or self._runs.stores_key(call, self._counted)
             refused_by = f"{_OF_SESSION}{call.access_key if is_stored else FURTHER_KEYS}"
         totals = self._totals(call, needs, call.outcome, refused_by)
-        totals.denial = denial
+        totals.note_denial(denial)
         totals.note(call, run)
 
     def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome) -> None:
@@ -271,33 +283,21 @@ class UsageCollector:
             )
 
         uses = list(self._runs.key_uses()) if self._issued else []
-        groups = self._tags.with_context(with_known_paths(self._resolved(keys.is_rehearsal_key)))
+        resolved = self._resolved(keys.is_rehearsal_key, self._listed())
+        groups = self._tags.with_context(with_known_paths(resolved))
         unanswered = 0
         unanswered_unmapped = 0
-        not_evaluated = dict(self._not_evaluated)
         for (needs, _, mark, _), totals in groups.items():
             if mark != NO_ANSWER:
                 continue
             unanswered += totals.count
             if not all(need.verified for need in needs):
                 unanswered_unmapped += totals.count
-            key = (min(totals.events), NO_ANSWER)
-            not_evaluated[key] = not_evaluated.get(key, 0) + totals.count
+            self._not_evaluated.add((min(totals.events), NO_ANSWER), totals.count)
         return Evidence(
             principal=self._principal,
             usages=tuple(_usages(groups, run_ids)),
-            groups=tuple(
-                CallGroup(
-                    needs,
-                    outcome,
-                    tally.count,
-                    run_ids(frozenset(tally.runs)),
-                    tuple(sorted(tally.regions)),
-                    min(tally.events),
-                    tuple(sorted(tally.forwarded)),
-                )
-                for (needs, outcome, *_), tally in groups.items()
-            ),
+            groups=_call_groups(groups, run_ids),
             gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
             runs=keys.with_parent_runs(uses, ordered),
             signed=keys.key_issuers(uses),
@@ -317,7 +317,7 @@ class UsageCollector:
             checked_inside=dict(sorted(self._checked_inside.items())),
             created_tags=self._tags.close(run_ids),
             not_evaluated=tuple(
-                sorted(NotEvaluated(*key, count) for key, count in not_evaluated.items())
+                NotEvaluated(*key, count) for key, count in self._not_evaluated.items()
             ),
         )
 
@@ -352,32 +352,70 @@ class UsageCollector:
         permission = need.permission
         if permission.resource == "*":
             return need
-        seen = self._resources.get(permission.action)
-        if seen is None:
-            seen = self._resources[permission.action] = set()
-        if permission.resource in seen or len(seen) < _MOST_RESOURCES_PER_ACTION:
-            seen.add(permission.resource)
+        resources = self._resources.get(permission.action)
+        if resources is None:
+            resources = ResourceList(_MOST_RESOURCES_PER_ACTION)
+            self._resources[permission.action] = resources
+        resources.add(permission.resource)
+        return self._at_its_level(need)
+
+    def _at_its_level(self, need: Need) -> Need:
+        """Returns a need with its resource, or with the pattern of a long list over it."""
+        permission = need.permission
+        resources = self._resources.get(permission.action)
+        if resources is None or not resources.level or permission.resource == "*":
             return need
-        for parent in _parents(permission.resource):
-            if parent in seen or len(seen) < 2 * _MOST_RESOURCES_PER_ACTION:
-                seen.add(parent)
-                break
-        folded = Permission(permission.action, parent, permission.conditions)
+        wide = at_level(permission.resource, resources.level)
+        folded = Permission(permission.action, wide, permission.conditions)
         return structs.replace(
             need, permission=folded, derivation="folded: too many resources", exact=False
         )
 
 
-def _parents(resource: str) -> Iterable[str]:
-    """Yields ever wider patterns of a resource: `b/x/*`, then `b/*`; at the end the region and
-    account.
-    """
-    head, slash, path = resource.partition("/")
-    if slash:
-        folder = path.rpartition("/")[0]
-        yield f"{head}/{folder}/*" if folder else f"{head}/*"
-        yield f"{head}/*"
-    yield ":".join(resource.split(":", 5)[:5]) + ":*"
+_GapKey = tuple[GapKind, Scope, str]
+_EventReason = tuple[str, str]
+
+
+def _in_order(key: _EventReason) -> _EventReason:
+    return key
+
+
+def _general_call(key: _EventReason) -> _EventReason:
+    return ("further events", key[1])
+
+
+def _order_of_gap(key: _GapKey) -> tuple[object, ...]:
+    kind, scope, detail = key
+    return (kind, detail, structs.astuple(scope))
+
+
+def _general_gap(key: _GapKey) -> _GapKey:
+    kind, scope, _ = key
+    return (kind, scope, "and more of the kind")
+
+
+def _call_groups(
+    groups: Mapping[GroupKey, CallTotals], run_ids: Callable[[frozenset[int]], tuple[str, ...]]
+) -> tuple[CallGroup, ...]:
+    """Returns the groups of calls, sorted."""
+    found = [
+        CallGroup(
+            needs=needs,
+            outcome=outcome,
+            count=totals.count,
+            runs=run_ids(frozenset(totals.runs)),
+            regions=tuple(sorted(totals.regions)),
+            event=min(totals.events),
+            forwarded_by=tuple(sorted(totals.forwarded)),
+        )
+        for (needs, outcome, *_), totals in groups.items()
+    ]
+    return tuple(sorted(found, key=_order_of_group))
+
+
+def _order_of_group(group: CallGroup) -> tuple[object, ...]:
+    needs = [structs.astuple(need) for need in group.needs]
+    return (group.event, needs, group.outcome, group.regions, group.runs, group.count)
 
 
 def _usages(
@@ -398,8 +436,20 @@ def _usages(
         usages.append(
             whole.usage(need, outcome, runs, refused_by if outcome is Outcome.UNKNOWN else "")
         )
-    return sorted(
-        usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation)
+    return sorted(usages, key=_order_of_usage)
+
+
+def _order_of_usage(usage: Usage) -> tuple[object, ...]:
+    need = usage.need
+    return (
+        need.permission,
+        usage.outcome,
+        need.derivation,
+        usage.doubt,
+        structs.astuple(need),
+        usage.runs,
+        usage.count,
+        repr(usage.denial),
     )
 
 
@@ -469,7 +519,7 @@ class PrincipalCollectors:
         head, _, name = arn.rpartition("/")
         short = f"{':'.join(head.split(':')[:5])}:{head.split(':')[5].partition('/')[0]}/{name}"
         known = self._names.get(short)
-        if known is None or len(arn) > len(known):
+        if known is None or (len(arn), arn) > (len(known), known):
             self._names[short] = arn
         return short
 

@@ -32,11 +32,15 @@ _MOST_CREATIONS = 2_000
 """Different sets of tags; beyond this number the tags of a creation count as unknown."""
 
 
+_CreationKey = tuple[str, str, Tags]
+"""Service, resource type in lower case, and tags."""
+
+
 class TagLedger:
     """Counts the creations of each resource type by the tags in their requests."""
 
     def __init__(self) -> None:
-        self._creations: dict[tuple[str, str, Tags], tuple[set[str], set[int]]] = {}
+        self._creations: dict[_CreationKey, tuple[set[str], set[int]]] = {}
         """Service, resource type and tags -> ids of the resources, and runs."""
 
     def note(self, call: Call, prefix: str, run: int) -> None:
@@ -47,18 +51,26 @@ class TagLedger:
         tags = {} if call.parameters_omitted else dict(tags_by_type(call.parameters))
         for kind in dict.fromkeys((kinds[0], *filter(None, tags))):
             own = tuple(sorted({*tags.get(kind, ()), *tags.get("", ())}))
-            ids, runs = self._creations.setdefault(
-                (prefix, kind, own if len(self._creations) < _MOST_CREATIONS else ()),
-                (set(), set()),
-            )
+            ids, runs = self._creations.setdefault((prefix, kind, own), (set(), set()))
             runs.add(run)
             if kind == kinds[0] and own:
                 ids.update(new_ids(call))
+        # Twice the limit: a sort for each set of tags past it would take long.
+        if len(self._creations) > 2 * _MOST_CREATIONS:
+            self._drop_tags()
+
+    def _drop_tags(self) -> None:
+        """Counts the largest sets of tags past the limit as unknown."""
+        tagged = sorted(key for key in self._creations if key[2])
+        for prefix, kind, tags in tagged[_MOST_CREATIONS:]:
+            _, runs = self._creations.pop((prefix, kind, tags))
+            self._creations.setdefault((prefix, kind, ()), (set(), set()))[1].update(runs)
 
     def close(
         self, run_ids: Callable[[frozenset[int]], tuple[str, ...]]
     ) -> tuple[CreatedTags, ...]:
         """Returns the creations, sorted."""
+        self._drop_tags()
         return tuple(
             CreatedTags(prefix, kind, tags, run_ids(frozenset(runs)))
             for (prefix, kind, tags), (_, runs) in sorted(self._creations.items())
@@ -70,9 +82,10 @@ class TagLedger:
 
         The tags of a resource count as unknown where any call of the principal changed them later.
         """
+        self._drop_tags()
         known = {
             (prefix, own): tags
-            for (prefix, _, tags), (ids, _) in self._creations.items()
+            for (prefix, _, tags), (ids, _) in sorted(self._creations.items(), key=_key_of)
             for own in ids
         }
         for needs, *_ in groups if known else ():
@@ -87,6 +100,10 @@ class TagLedger:
                 needs = tuple([_with_context(need, totals, known) for need in needs])
             found[needs, outcome, mark, region] = totals
         return found
+
+
+def _key_of(creation: tuple[_CreationKey, object]) -> _CreationKey:
+    return creation[0]
 
 
 def takes_conditions(action: str) -> bool:

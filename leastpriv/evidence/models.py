@@ -8,7 +8,7 @@ Every finding of AWS may be absent: it was not requested, or AWS did not answer,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 
@@ -284,13 +284,13 @@ class CallTotals(Struct, gc=False):
             self.runs.add(run)
         elif run not in self.runs:
             self.runs = (*self.runs, run) if len(self.runs) < _FEW_RUNS else {*self.runs, run}
-        if (
-            call.response
-            and not call.error_code
-            and creates(call.name)
-            and len(self.made) < _MOST_IDS
-        ):
-            self.made = self.made.union(ids) if (ids := new_ids(call)) else self.made
+        if call.response and not call.error_code and creates(call.name):
+            self._note_made(new_ids(call))
+
+    def note_denial(self, denial: Denial) -> None:
+        """Keeps one of the denials: the same one in any order of the calls."""
+        if self.denial is None or (self.denial != denial and repr(denial) < repr(self.denial)):
+            self.denial = denial
 
     def absorb(self, other: CallTotals) -> None:
         """Adds the totals of another key."""
@@ -303,8 +303,18 @@ class CallTotals(Struct, gc=False):
         self.forwarded = _union(self.forwarded, other.forwarded)
         self.programs = _union(self.programs, other.programs)
         self.succeeded = self.succeeded or other.succeeded
-        self.denial = self.denial or other.denial
-        self.made |= other.made
+        if other.denial:
+            self.note_denial(other.denial)
+        self._note_made(other.made)
+
+    def _note_made(self, ids: Collection[str]) -> None:
+        """Adds ids; past a limit the smallest ones are kept."""
+        if not ids:
+            return
+        self.made = self.made.union(ids)
+        # Twice the limit: a sort for each id past it would take long.
+        if len(self.made) > 2 * _MOST_IDS:
+            self.made = frozenset(sorted(self.made)[:_MOST_IDS])
 
     def usage(self, need: Need, outcome: Outcome, runs: tuple[str, ...], doubt: str) -> Usage:
         """Returns the totals as the usage of a need in some runs."""
@@ -321,7 +331,7 @@ class CallTotals(Struct, gc=False):
             succeeded=self.succeeded,
             forwarded_by=tuple(sorted(self.forwarded)),
             programs=tuple(sorted(self.programs)),
-            made=tuple(sorted(self.made)),
+            made=tuple(sorted(self.made)[:_MOST_IDS]),
             doubt=doubt,
         )
 

@@ -65,18 +65,25 @@ def compare(
     return found
 
 
-def compare_calls(folder: Path, window: Window, principals: Principals) -> list[Call]:
+def compare_calls(
+    folder: Path, window: Window, principals: Principals, *, may_find_more: bool = False
+) -> list[Call]:
     """Read a folder for the calls alone, passing over what holds no target, and insist on the
     simple reader's.
+
+    `may_find_more`: a file ends early. The simple reader then drops all of it where any record is
+    damaged, also one that holds no target.
     """
     found = [
         each
         for each in TrailFolder(folder, survey=False).read(window, principals)
         if isinstance(each, Call)
     ]
-    assert found == [
-        each for each in simply(folder, window, principals).items if isinstance(each, Call)
-    ]
+    simple = [each for each in simply(folder, window, principals).items if isinstance(each, Call)]
+    if may_find_more:
+        assert [each for each in found if each in simple] == simple
+    else:
+        assert found == simple
     return found
 
 
@@ -243,6 +250,7 @@ def changed(data: bytes, at: int) -> bytes:
 @example([0, 3], 0, "ascii", "whole", 0, 40, 2_000, TWO, ALWAYS)
 @example([2, 3], 0, "delivered", "whole", 0, 40, 2_000, JANE, ALWAYS)
 @example([30, 0], 3, "ascii", "whole", 0, 300, 2_000, ONE, ALWAYS)
+@example([2, 28], 0, "delivered", "cut", 0, 40, 2_000, JANE, ALWAYS)
 @example(
     list(range(len(ODD) - 6, len(ODD))) * 2, 3, "ascii", "whole", 0, 64 * 1024, 2_000, ONE, ALWAYS
 )
@@ -270,7 +278,7 @@ def test_every_file_is_read_as_the_simple_reader_reads_it(
         patch.setattr(record_blocks, "_LONGEST_RECORD", longest)
         compare(folder, window, principals)
         if damage not in UNSEEN_DAMAGE:
-            compare_calls(folder, window, principals)
+            compare_calls(folder, window, principals, may_find_more=damage == "cut")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,92 @@
+"""What a collector keeps of too many values, so that the order of the records makes no difference.
+
+A limit that keeps the first values gives another result for each order of the files. These keep
+what the values themselves decide: the smallest ones, or all of them at a wider level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Generic, TypeVar
+
+WIDEST_LEVEL = 3
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class BoundedCounts(Generic[Key]):
+    """Counts keys; past a limit the largest keys are counted without their detail."""
+
+    def __init__(
+        self, most: int, order: Callable[[Key], Any], without_detail: Callable[[Key], Key]
+    ) -> None:
+        """Creates an empty counter.
+
+        Args:
+            most: number of keys whose detail is kept.
+            order: the value by which keys are sorted.
+            without_detail: the key under which a key past the limit counts.
+        """
+        self._most = most
+        self._order = order
+        self._without_detail = without_detail
+        self._counts: dict[Key, int] = {}
+        self._rest: dict[Key, int] = {}
+
+    def add(self, key: Key, count: int) -> None:
+        """Adds a count to a key."""
+        self._counts[key] = self._counts.get(key, 0) + count
+        # Twice the limit: a sort for each key past it would take long.
+        if len(self._counts) > 2 * self._most:
+            self._drop_details()
+
+    def items(self) -> Iterator[tuple[Key, int]]:
+        """Yields the keys with their counts, sorted."""
+        self._drop_details()
+        total = dict(self._counts)
+        for key, count in self._rest.items():
+            total[key] = total.get(key, 0) + count
+        yield from sorted(total.items(), key=lambda entry: self._order(entry[0]))
+
+    def _drop_details(self) -> None:
+        if len(self._counts) <= self._most:
+            return
+        for key in sorted(self._counts, key=self._order)[self._most :]:
+            general = self._without_detail(key)
+            self._rest[general] = self._rest.get(general, 0) + self._counts.pop(key)
+
+
+class ResourceList:
+    """The resources of one action, at the finest level at which there are few enough.
+
+    Memory: object keys took 216 MB of a trail of 5 GB.
+    """
+
+    def __init__(self, most: int) -> None:
+        """`most`: number of resources up to which all are listed."""
+        self._most = most
+        self._seen: set[str] = set()
+        self.level = 0
+        """0: every resource; 1: its folder; 2: its first part; 3: its account."""
+
+    def add(self, resource: str) -> None:
+        """Adds a resource, and raises the level where there are too many."""
+        self._seen.add(at_level(resource, self.level))
+        while len(self._seen) > self._most and self.level < WIDEST_LEVEL:
+            self.level += 1
+            self._seen = {at_level(known, self.level) for known in self._seen}
+
+
+def at_level(resource: str, level: int) -> str:
+    """Returns a resource, or the pattern over it at a level: `b/x/*`, `b/*`, then the account.
+
+    A pattern of a finer level gives the same pattern as its resources do.
+    """
+    if level == 0:
+        return resource
+    head, slash, path = resource.partition("/")
+    if level == WIDEST_LEVEL or not slash:
+        return ":".join(resource.split(":", 5)[:5]) + ":*"
+    folder = path.rpartition("/")[0]
+    return f"{head}/{folder}/*" if folder and level == 1 else f"{head}/*"

@@ -13,18 +13,18 @@ COPY leastpriv app/leastpriv
 # unchecked-hash: valid whatever happens to modification times on the way into the next stage.
 RUN python -m compileall -q -s /install -p /usr/local --invalidation-mode unchecked-hash /install \
     && python -m compileall -q -s /build -p / --invalidation-mode unchecked-hash app
-
-FROM base
-# No pip at run time, nor the copy from which Python would install one.
-RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
-    && python -c "import ensurepip, pathlib, shutil; shutil.rmtree(pathlib.Path(ensurepip.__file__).parent)"
 # The base comes without the standard library's .pyc files, and a step's container is always new: it would compile
 # what it imports again in each run (a tenth of a second for --help, a third with boto3). What it never does is left out.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x "/(asyncio|idlelib|lib2to3|pydoc_data|site-packages|dist-packages|test|tkinter|turtledemo|unittest)/" \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
-COPY --from=build /install /usr/local
-COPY --from=build /build/app /app
+COPY tools/image_root.py .
+RUN mkdir /root-of-image && python image_root.py /root-of-image /install app
+
+# Python, its libraries, the packages and the action alone: no package manager, no tools that build.
+FROM scratch
+COPY --from=build /root-of-image /
+ENV PATH=/usr/local/bin:/usr/bin LANG=C.UTF-8
 # Last, since they differ from release to release: the layers above them remain in the cache.
 ARG VERSION=unreleased
 ARG REVISION=unknown

@@ -51,13 +51,14 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,ruff check,$(BIN)/ruff check .)
 	$(call step,mypy,$(BIN)/mypy)
 	$(call step,lint-imports,$(BIN)/lint-imports)
-	$(call step,action.yml,$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml)
+	$(call step,action.yml,$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml cli/action.yml)
 	$(call step,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml examples/workflows/*.yml)
 	$(call step,dependabot,$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
 	$(call step,pre-commit,$(BIN)/pre-commit validate-config)
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
-	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
+	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml cli/action.yml .github examples/workflows/*.yml)
 	$(call step,inputs page,$(BIN)/python tools/readme_tables.py --check)
+	$(call step,cli/action.yml,$(BIN)/python tools/cli_action.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
 	$(call step,structure,$(BIN)/python tools/structure.py)
 
@@ -84,8 +85,9 @@ screenshots: $(STAMP) ## Take the pictures of the README anew, from the bundled 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-readme: $(STAMP) ## Write what follows from the inputs: docs/inputs.md, the reader role and the schema of the config
+readme: $(STAMP) ## Write what follows from the inputs: docs/inputs.md, cli/action.yml, the reader role and the schema of the config
 	@$(BIN)/python tools/readme_tables.py
+	@$(BIN)/python tools/cli_action.py
 	@$(BIN)/python tools/config_schema.py
 
 # The API models of the catalogue's own day: to a later operation AWS may have given an action that it does not know yet.

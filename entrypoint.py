@@ -32,9 +32,8 @@ _MOST_MEMORY = 6 * 1024**3
 """Bytes of address space; a run of the largest trails that were measured needs a tenth."""
 
 
-def start_without_secrets() -> NoReturn:
+def start_without_secrets(environment: dict[str, str]) -> NoReturn:
     """Replaces this process by one that has the secrets in a pipe instead of its environment."""
-    environment = dict(os.environ)
     secrets = {name: environment.pop(name) for name in _SECRETS if name in environment}
     for name in _LOAD_CODE:
         environment.pop(name, None)
@@ -60,6 +59,9 @@ def limit_memory() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "darwin":
+        # macOS refuses every limit of address space (python/cpython#78783).
+        return
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     if most == resource.RLIM_INFINITY or most > _MOST_MEMORY:
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, most))
@@ -81,6 +83,6 @@ if __name__ == "__main__":
         # A tool that runs this file in its own process.
         sys.exit(main(os.environ))
     if len(sys.argv) == 1:
-        start_without_secrets()
+        start_without_secrets(dict(os.environ))
     limit_memory()
     sys.exit(main(whole_environment(int(sys.argv[1]))))

@@ -5,8 +5,8 @@ engine.
     python3 tools/smoke_test.py docker|podman IMAGE
 
 Without inputs the action names the missing one in one sentence; it reports on the bundled example
-without a network; the image holds every module as valid byte code, and no package manager, compiler
-or git. Exit code 1 with a sentence otherwise.
+without a network; the image holds every module as valid byte code, the API models of the services
+that the action calls, and no package manager, compiler or git. Exit code 1 with a sentence otherwise.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from image_root import AWS_SERVICES, CREDENTIAL_SERVICES
+
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "cdk-app"
-TOOLS = ("pip", "pip3", "cc", "gcc", "g++", "make", "git", "uv")
+TOOLS = ("pip", "pip3", "cc", "gcc", "g++", "make", "git", "uv", "apt", "dpkg", "perl", "bash")
 LOOK = f"""
 import importlib.util, pathlib, shutil, struct, sys
 sys.path.insert(0, "/app")
@@ -31,6 +35,8 @@ for package in (leastpriv, boto3, github):
         cached = pathlib.Path(importlib.util.cache_from_source(str(source)))
         if not cached.exists() or struct.unpack("<I", cached.read_bytes()[4:8])[0] != 1:
             bad.append(str(source) + " has no byte code that is valid as it is")
+for service in {(*AWS_SERVICES, *CREDENTIAL_SERVICES)}:
+    boto3.client(service, region_name="eu-west-1", aws_access_key_id="A", aws_secret_access_key="B")
 print("\\n".join(bad[:10]))
 """
 INPUTS = {

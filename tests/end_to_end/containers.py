@@ -25,10 +25,15 @@ FOLDER = ROOT / ".lab" / "containers"
 
 IMAGE = "localhost/leastpriv-action:test"
 STAND_IN = "localhost/python-stand-in:3.13"
+RUNNER = "localhost/leastpriv-runner:test"
+"""The image of a job: the Python packages of IMAGE, and a Python with pip apart."""
+RUNNER_PYTHON = "/opt/python/bin/python"
+CACHE = "/opt/cache"
+"""Folder of a job in which the stand-in for a cache keeps files."""
 _RELEASE = "trixie"
 _PACKAGES = "ca-certificates,python3,python3-venv"
-_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_PIP_SETTINGS = Path("/etc/pip.conf")
+_OWN_SETTINGS = (Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pip.conf"))
+"""Certificates and package index of this machine, if it has its own."""
 _BUILD_SECONDS = 540
 
 
@@ -131,13 +136,30 @@ class Engine:
             )
         return [*self.base, *_as_this_machine()]
 
+    def build_runner(self) -> str:
+        """Build the image in which a workflow's jobs run, and return its name."""
+        context = self.folder / "runner"
+        context.mkdir(exist_ok=True)
+        base = self._base_image()
+        lines = [f"FROM {IMAGE}", f"COPY --from={base} /usr/local /opt/python"]
+        for path in _OWN_SETTINGS:
+            if path.exists():
+                shutil.copy(path, context / path.name)
+                lines.append(f"COPY {path.name} {path}")
+        (context / "Dockerfile").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        self.podman("build", "--pull=never", "--tag", RUNNER, str(context), seconds=240)
+        return RUNNER
+
+    def _base_image(self) -> str:
+        options = self.build_options()
+        if "--from" in options:
+            return options[options.index("--from") + 1]
+        return f"docker.io/library/{_pinned_base()}"
+
     def _pulls(self) -> bool:
-        found = re.search(
-            r"^FROM (\S+) AS base", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
-        )
-        assert found is not None
+        base = f"docker.io/library/{_pinned_base()}"
         try:
-            self.podman("pull", "--quiet", "--retry=0", f"docker.io/library/{found[1]}", seconds=90)
+            self.podman("pull", "--quiet", "--retry=0", base, seconds=90)
         except CannotRunError:
             return False
         return True
@@ -198,10 +220,16 @@ def _settings() -> str:
 
 
 def _as_this_machine() -> list[str]:
-    """The package index and certificates of this machine, if it has its own, only for the build."""
-    return [
-        f"--volume={path}:{path}:ro" for path in (_CERTIFICATES, _PIP_SETTINGS) if path.exists()
-    ]
+    """The package index and certificates of this machine, only for the build."""
+    return [f"--volume={path}:{path}:ro" for path in _OWN_SETTINGS if path.exists()]
+
+
+def _pinned_base() -> str:
+    """The base image that the Dockerfile names."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(r"^FROM (\S+) AS base", text, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def _wait_for(socket: Path, process: subprocess.Popen[bytes]) -> None:

@@ -1,14 +1,16 @@
-"""The example workflow `after-deploy.yml`, unchanged, run by `act`: from a denied deploy to one
-that succeeds.
+"""The example workflow `after-deploy.yml` run by `act`: from a denied deploy to one that succeeds.
 
-The image is the Dockerfile's, named by digest in action.yml as in a release. AWS is the lab, GitHub
-the fake, and `aws-actions/configure-aws-credentials` is replaced by an action that assumes the role
-in the lab.
+It runs unchanged, with the image of the Dockerfile named by digest in action.yml as in a release,
+and with the action without Docker, which installs the wheels of the lock in the job. AWS is the
+lab, GitHub the fake. Actions of others are replaced: `aws-actions/configure-aws-credentials` by one
+that assumes the role in the lab, `actions/setup-python` by one that names the Python of the job's
+image, and `actions/cache` by a folder of this machine.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.containers import IMAGE, Engine
+from tests.end_to_end.containers import CACHE, IMAGE, RUNNER, RUNNER_PYTHON, Engine
 from tests.end_to_end.lab.lab import ROOT, Lab, is_there
 from tests.fakes.github import FakeGitHub
 from tests.fakes.scripts import load
@@ -71,6 +73,40 @@ runs:
         REGION: ${{ inputs.aws-region }}
       run: python3 "$GITHUB_ACTION_PATH/assume.py"
 """
+SETUP_PYTHON = f"""name: Stand-in for setup-python
+description: Names the Python of the image
+inputs:
+  python-version: {{description: version, required: true}}
+  update-environment: {{description: whether the job's Python changes, required: false}}
+outputs:
+  python-path: {{description: path, value: "{RUNNER_PYTHON}"}}
+runs:
+  using: composite
+  steps:
+    - shell: bash
+      run: '"{RUNNER_PYTHON}" --version'
+"""
+CACHE_ACTION = """name: Stand-in for a cache
+description: Copies a folder
+inputs:
+  path: {description: folder, required: true}
+  key: {description: name, required: true}
+outputs:
+  cache-hit: {description: whether there was one, value: "${{ steps.copy.outputs.hit }}"}
+runs:
+  using: composite
+  steps:
+    - id: copy
+      shell: bash
+      env:
+        FOLDER: ${{ inputs.path }}
+        KEPT: CACHE/${{ inputs.key }}
+      run: COMMAND
+"""
+RESTORE = 'test ! -d "$KEPT" || { cp -r "$KEPT" "$FOLDER"; echo "hit=true" >> "$GITHUB_OUTPUT"; echo "The wheels were kept"; }'
+SAVE = 'cp -r "$FOLDER" "$KEPT"'
+WITHOUT_DOCKER = ("cli", "entrypoint.py", "leastpriv", "requirements.txt")
+"""The files of this repository that the action without Docker needs."""
 pytestmark = pytest.mark.slow
 
 
@@ -97,6 +133,8 @@ class Workplace:
     github: FakeGitHub
     checkout: Path
     actions: dict[str, Path]
+    kept: Path
+    """Where the stand-in for the cache keeps folders."""
 
     def push(self, run_id: int) -> list[str]:
         """Run the workflow as a push to main would; the log of its deploy job is on GitHub once
@@ -106,7 +144,8 @@ class Workplace:
         self._git("pull", "--quiet")
         (self.checkout / "deploy.sh").chmod(0o755)
         command = [
-            _act(), "push", "-W", ".github/workflows/deploy.yml", "-P", f"ubuntu-latest={IMAGE}",
+            _act(), "push", "-W", ".github/workflows/deploy.yml", "-P", f"ubuntu-latest={RUNNER}",
+            f"--container-options=--volume={self.kept}:{CACHE}",
             "--pull=false",
             "--network=host", "--container-daemon-socket=-", "--no-cache-server",
             f"--action-cache-path={self.checkout.parent / 'act'}", "--secret",
@@ -163,12 +202,19 @@ def _act() -> str:
     return found
 
 
-@pytest.fixture
-def workplace(engine: Engine, tmp_path: Path) -> Iterator[Workplace]:
+OURS = "org/leastpriv-action"
+
+
+@pytest.fixture(params=[OURS, f"{OURS}/cli"])
+def workplace(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path
+) -> Iterator[Workplace]:
     if not is_there():
         pytest.skip("THE LAB IS NOT THERE, so no workflow is run: make lab sets it up")
+    engine.build_runner()
+    workflow = WORKFLOW.read_text(encoding="utf-8").replace(f"{OURS}@", f"{request.param}@")
     files = {
-        ".github/workflows/deploy.yml": WORKFLOW.read_text(encoding="utf-8"),
+        ".github/workflows/deploy.yml": workflow,
         "deploy.sh": DEPLOY,
         POLICY_FILE: json.dumps(POLICY, indent=2) + "\n",
     }
@@ -180,33 +226,54 @@ def workplace(engine: Engine, tmp_path: Path) -> Iterator[Workplace]:
         lab.role("ci-deploy", POLICY)
         lab.admin_role("leastpriv-reader")
         subprocess.run(["git", "clone", "--quiet", github.git_dir, tmp_path / "shop"], check=True)
-        yield Workplace(engine, address, lab, github, tmp_path / "shop", _actions(tmp_path, engine))
+        (tmp_path / "kept").mkdir()
+        yield Workplace(
+            engine=engine,
+            address=address,
+            lab=lab,
+            github=github,
+            checkout=tmp_path / "shop",
+            actions=_actions(tmp_path, engine, workflow),
+            kept=tmp_path / "kept",
+        )
 
 
-def _actions(folder: Path, engine: Engine) -> dict[str, Path]:
-    """The two actions of the workflow as folders; this one with the image by digest, as a release
+def _actions(folder: Path, engine: Engine, workflow: str) -> dict[str, Path]:
+    """The actions of the workflow as folders; this one with the image by digest, as a release
     writes it.
     """
     credentials, ours = folder / "credentials", folder / "leastpriv-action"
     credentials.mkdir()
     (credentials / "action.yml").write_text(CREDENTIALS)
     (credentials / "assume.py").write_text(ASSUME)
+    python, cache = folder / "setup-python", folder / "cache"
+    python.mkdir()
+    (python / "action.yml").write_text(SETUP_PYTHON)
+    for name, command in (("restore", RESTORE), ("save", SAVE)):
+        (cache / name).mkdir(parents=True)
+        text = CACHE_ACTION.replace("COMMAND", f"'{command}'").replace("CACHE", CACHE)
+        (cache / name / "action.yml").write_text(text)
     ours.mkdir()
+    for name in WITHOUT_DOCKER:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, ours / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, ours / name)
     digest = engine.podman("image", "inspect", IMAGE, "--format", "{{.Digest}}").strip()
     action = (ROOT / "action.yml").read_text(encoding="utf-8")
     image = f"{IMAGE.removesuffix(':test')}@{digest}"
     (ours / "action.yml").write_text(
         load("tools/release.py").pinned(action, image), encoding="utf-8"
     )
-    used = [
-        line.split("uses: ")[1].split(" ")[0]
-        for line in WORKFLOW.read_text().splitlines()
-        if "uses: " in line
-    ]
-    folders = {"aws-actions/configure-aws-credentials": credentials, "org/leastpriv-action": ours}
-    return {
-        name: folders[name.partition("@")[0]] for name in used if name.partition("@")[0] in folders
+    folders = {
+        "aws-actions/configure-aws-credentials": credentials,
+        "org/leastpriv-action": ours,
+        "actions/setup-python": python,
+        "actions/cache": cache,
     }
+    composite = (ROOT / "cli/action.yml").read_text(encoding="utf-8")
+    used = re.findall(r"uses: ([\w-]+/[\w-]+)(?:/\w+)*@(\S+)", workflow + composite)
+    return {f"{name}@{revision}": folders[name] for name, revision in used if name in folders}
 
 
 def test_a_denied_deploy_opens_a_pull_request_and_the_next_deploy_under_it_succeeds(
@@ -231,6 +298,9 @@ def test_a_denied_deploy_opens_a_pull_request_and_the_next_deploy_under_it_succe
     workplace.lab.set_policy("ci-deploy", proposed)
     log = "\n".join(workplace.push(17650000102))
     assert "deployed" in log
+    # The second job of the action without Docker finds the wheels of the first.
+    found = [line for line in log.splitlines() if line.endswith("| The wheels were kept")]
+    assert len(found) == len(list(workplace.kept.iterdir()))
     assert "Job failed" not in log, log
     assert any(line.endswith("| nothing to propose") for line in log.splitlines()), log
     assert len(workplace.github.world.pulls()) == 1

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import sysconfig
 import tomllib
 from pathlib import Path
+
+import pytest
+
+from tests.fakes.scripts import load
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -29,7 +34,7 @@ def requirements(text: str) -> dict[str, str]:
 def test_every_stage_uses_one_base_image_pinned_by_digest() -> None:
     first, *others = instructions("FROM")
     assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64} AS base", first)
-    assert others == ["base AS build", "base"]
+    assert others == ["base AS build", "scratch"]
 
 
 def test_the_entry_point_is_python_by_absolute_path_without_a_shell() -> None:
@@ -44,11 +49,90 @@ def test_the_container_runs_as_root_because_the_runner_needs_that() -> None:
     assert instructions("USER") == []
 
 
-def test_the_last_stage_removes_the_package_manager_and_its_installers() -> None:
+def test_the_last_stage_holds_what_was_collected_and_nothing_else() -> None:
     last = DOCKERFILE.rpartition("\nFROM ")[2]
-    assert "pip uninstall" in last
-    assert "ensurepip" in last
-    assert "pip install" not in last
+    assert re.findall(r"^COPY (.*)$", last, re.MULTILINE) == ["--from=build /root-of-image /"]
+    assert re.findall(r"^(?:RUN|ADD) ", last, re.MULTILINE) == []
+
+
+def test_the_image_has_the_models_of_every_service_that_the_code_calls() -> None:
+    """A client of a service without models ends the run."""
+    collector = load("tools/image_root.py")
+    called = set()
+    unnamed = set()
+    for path in sorted((ROOT / "leastpriv").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if node.func.attr not in {"client", "regions", "get_available_regions"}:
+                continue
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant):
+                called.add(str(first.value))
+            else:
+                unnamed.add(str(path.relative_to(ROOT / "leastpriv")))
+    assert called == set(collector.AWS_SERVICES)
+    # Those pass a service on, or are functions of another meaning.
+    assert unnamed == {
+        "aws/session.py",
+        "evidence/authorization_details.py",
+        "init/probes.py",
+    }
+
+
+def test_only_the_command_imports_packages_that_the_image_lacks() -> None:
+    """The container starts the step, which imports no module of `leastpriv.cli`."""
+    lacking = load("tools/image_root.py").TERMINAL_PACKAGES
+    importing = set()
+    for path in sorted((ROOT / "leastpriv").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [each.name for each in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            if any(name.partition(".")[0] in lacking for name in names):
+                importing.add(path.relative_to(ROOT / "leastpriv").parts[0])
+    assert importing == {"cli"}
+
+
+def test_files_are_collected_with_their_links_and_libraries(tmp_path: Path) -> None:
+    """A link is copied as a link, and its target too; what does not exist is left out."""
+    collector = load("tools/image_root.py")
+    place = tmp_path.resolve() / "place"
+    place.mkdir()
+    (place / "real").write_text("text")
+    (place / "link").symlink_to("real")
+    (place / "to-link").symlink_to(place / "link")
+    image = collector.ImageRoot(tmp_path / "root")
+    image.take(place / "to-link")
+    image.take(place / "missing")
+    taken = tmp_path / "root" / place.relative_to("/")
+    assert sorted(path.name for path in taken.iterdir()) == ["link", "real", "to-link"]
+    assert (taken / "link").readlink() == Path("real")
+    assert (taken / "real").read_text() == "text"
+    assert (tmp_path / "root/tmp").stat().st_mode & 0o7777 == 0o1777
+    image.take(Path(sys.executable).resolve())
+    image.take_libraries(place)
+    assert any(path.name.startswith("libc.so") for path in (tmp_path / "root").rglob("libc.so*"))
+
+
+def test_models_and_packages_that_no_run_needs_are_removed(tmp_path: Path) -> None:
+    collector = load("tools/image_root.py")
+    site = tmp_path / "lib/python3.13/site-packages"
+    for name in (*collector.AWS_SERVICES, *collector.CREDENTIAL_SERVICES, "ec2", "lambda"):
+        (site / "botocore/data" / name).mkdir(parents=True)
+    (site / "botocore/data/endpoints.json").touch()
+    for name in ("rich", "rich-15.0.0.dist-info", "pygments", "pygments-2.1.dist-info", "msgspec"):
+        (site / name).mkdir()
+    collector.remove_unused_models(tmp_path)
+    collector.remove_packages(tmp_path, collector.TERMINAL_PACKAGES)
+    left = {path.name for path in (site / "botocore/data").iterdir()}
+    assert left == {*collector.AWS_SERVICES, *collector.CREDENTIAL_SERVICES, "endpoints.json"}
+    assert {path.name for path in site.iterdir()} == {"botocore", "msgspec"}
+    (site / "botocore/data/iam").rmdir()
+    with pytest.raises(SystemExit, match="no models of iam"):
+        collector.remove_unused_models(tmp_path)
 
 
 def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:

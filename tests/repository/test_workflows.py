@@ -86,7 +86,7 @@ def test_actions_are_pinned_by_commit_with_the_version_in_a_comment(path: Path) 
 
 def test_one_version_of_each_action_is_used_throughout() -> None:
     found: dict[str, set[str]] = {}
-    for path in ALL:
+    for path in [*ALL, ROOT / "cli/action.yml"]:
         for name, commit in re.findall(
             r"uses: ([\w./-]+)@([0-9a-f]{40})", path.read_text(encoding="utf-8")
         ):

@@ -24,9 +24,7 @@ def parsed(path: Path) -> Any:
 def steps_of(path: Path, action: str) -> list[dict[str, Any]]:
     jobs = parsed(path)["jobs"].values()
     names = (f"{action}@", f"{action}/cli@")
-    return [
-        step for job in jobs for step in job["steps"] if step.get("uses", "").startswith(names)
-    ]
+    return [step for job in jobs for step in job["steps"] if step.get("uses", "").startswith(names)]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

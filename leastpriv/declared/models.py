@@ -123,10 +123,6 @@ class LeftOut(Struct, frozen=True, order=True):
     addresses: tuple[str, ...]
 
 
-NO_TABLE = "no table lists its permissions"
-NO_LINKED_ROLE = "AWS may make one, and no table has its name"
-
-
 class Declaration(Struct, frozen=True, dict=True):
     """The resources of one template or plan."""
 
@@ -159,11 +155,6 @@ class Declaration(Struct, frozen=True, dict=True):
     """Resources that exist before the change: their service-linked roles exist, too."""
     lacks_state: bool = False
     """A plan whose folder does not show where Terraform keeps the state."""
-
-    @property
-    def unknown_types(self) -> tuple[str, ...]:
-        """Types and parts of which the needs are not known, sorted."""
-        return tuple(sorted(self.unknown))
 
     @cached_property
     def by_address(self) -> Mapping[str, DeclaredResource]:

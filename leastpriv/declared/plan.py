@@ -18,10 +18,8 @@ from msgspec.structs import replace
 
 from leastpriv.budget import Budget
 from leastpriv.declared.cloud_control import PREFIX, control_properties, kind_of_control
-from leastpriv.declared.linked_roles import is_linked_role_unknown
+from leastpriv.declared.limits import NO_TABLE, needs_nothing, unknown_parts
 from leastpriv.declared.models import (
-    NO_LINKED_ROLE,
-    NO_TABLE,
     UNKNOWN,
     Declaration,
     DeclaredResource,
@@ -53,14 +51,7 @@ _PHASES = {
     "delete": (Phase.DELETE, Phase.READ),
     "no-op": (Phase.READ,),
 }
-_FREE_DATA = (
-    "aws_caller_identity", "aws_iam_policy_document", "aws_partition", "aws_region", "aws_arn",
-    "aws_service_principal",
-    "aws_default_tags", "aws_eks_cluster_auth", "aws_elb_service_account", "aws_ip_ranges",
-    "aws_billing_service_account", "aws_elb_hosted_zone_id", "aws_s3_bucket_hosted_zone_id",
-    "aws_canonical_user_id",
-)  # fmt: skip
-"""Data sources that call nothing that needs a permission."""
+_ZIP = b"PK\x03\x04"
 _DOCUMENT = re.compile(r"\s*[{\[]|.*\n")
 _INDEX = re.compile(r"\[[^\]]*\]")
 _OBJECT = re.compile(r"^\s*\{", re.MULTILINE)
@@ -97,6 +88,11 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
 
 def _plan(raw: bytes, source: str) -> Mapping[str, Any]:
     """The plan in a file: lines may precede and follow it."""
+    if raw.startswith(_ZIP):
+        raise InputError(
+            f"{source} is a plan in Terraform's own format: run `terraform show -json {source} >"
+            " plan.json`, and name plan.json in the input plans."
+        )
     is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if is_wide else "utf-8", "replace").removeprefix("\ufeff")
     start = _OBJECT.search(text)
@@ -158,8 +154,10 @@ class _Reading(Struct):
             own = each.properties.get("region")
             region = own if isinstance(own, str) and own else provider.region
             resources.append(replace(each, region=region))
-            self._name_unknown(each.kind)
+            self.unknown.update(unknown_parts(each.kind, each.properties))
         calls = tuple(self.calls)
+        if not (resources or calls or self.unknown):
+            self.unknown[self.source] = "it has no resource of AWS"
         return Declaration(
             self.source,
             tuple(resources),
@@ -189,12 +187,6 @@ class _Reading(Struct):
         place = Place(parts[1], parts[4])
         because = f"the provider of {resource.address}"
         self.calls.update(dict.fromkeys(tool_calls("assume", because, place, role=role)))
-
-    def _name_unknown(self, kind: ResourceKind) -> None:
-        if not is_known(kind) and kind.name not in _FREE_DATA:
-            self.unknown[kind.name] = NO_TABLE
-        if is_linked_role_unknown(kind):
-            self.unknown[f"the service-linked role of {kind.name}"] = NO_LINKED_ROLE
 
     def _several(self, resources: Sequence[DeclaredResource]) -> tuple[DeclaredResource, ...]:
         """What references to any instance of a resource mean."""
@@ -235,16 +227,17 @@ class _Reading(Struct):
         address = str(change.get("address", ""))
         arn = _arn(str(before.get("arn") or ""))
         old = DeclaredResource(kind, address, (), before, _name(kind, before))
+        unknown = detail.get("after_unknown") or {}
         if "create" not in actions and "update" not in actions:
             known = dict(after or before)
+            if "read" in actions:
+                # A data source that only the deployment reads refers to what the plan makes.
+                known = self._with_references(known, unknown, address)
             every = [phase for action in actions for phase in _PHASES.get(action, ())]
             phases = tuple(dict.fromkeys(every))
             yield replace(old, phases=phases, properties=known, name=_name(kind, known), arn=arn)
             return
-        unknown = detail.get("after_unknown") or {}
-        attributes = self._configuration(address).attributes
-        values = _with_references(dict(after), unknown, attributes)
-        properties = {name: self._of_instance(value, address) for name, value in values.items()}
+        properties = self._with_references(dict(after), unknown, address)
         tags = (after.get("tags_all"), after.get("tags"), after.get("tag"), unknown.get("tags"))
         new = replace(old, properties=properties, name=_name(kind, properties), tagged=any(tags))
         if "update" in actions:
@@ -255,6 +248,13 @@ class _Reading(Struct):
         if "delete" in actions:
             yield replace(old, phases=_PHASES["delete"], arn=arn)
         yield replace(new, phases=_PHASES["create"])
+
+    def _with_references(
+        self, values: dict[str, Any], unknown: Mapping[str, Any], address: str
+    ) -> dict[str, object]:
+        """The values of a resource with references for what only the deployment knows."""
+        known = _with_references(values, unknown, self._configuration(address).attributes)
+        return {name: self._of_instance(value, address) for name, value in known.items()}
 
     def _of_instance(self, value: object, address: str) -> object:
         """A value whose references name the instance: the only one, or the one with the index of
@@ -456,7 +456,7 @@ def _data_sources(plan: Mapping[str, Any]) -> Iterator[DeclaredResource]:
         modules.extend(module.get("child_modules", ()))
         for each in module.get("resources", ()):
             name = str(each.get("type", ""))
-            if each.get("mode") != "data" or not name.startswith("aws_") or name in _FREE_DATA:
+            if each.get("mode") != "data" or not name.startswith("aws_") or needs_nothing(name):
                 continue
             values = each.get("values") or {}
             kind = _kind_of(each)

@@ -16,11 +16,9 @@ from msgspec.structs import replace
 
 from leastpriv.budget import Budget
 from leastpriv.declared.files import OutsideError, RepositoryFiles
-from leastpriv.declared.linked_roles import is_linked_role_unknown
+from leastpriv.declared.limits import unknown_parts
 from leastpriv.declared.models import (
     LOCAL_PATH,
-    NO_LINKED_ROLE,
-    NO_TABLE,
     OUTER,
     UNKNOWN,
     Declaration,
@@ -50,8 +48,6 @@ from leastpriv.permissions.tool_lifecycle import (
     Phase,
     ResourceKind,
     Tool,
-    is_custom,
-    is_known,
     name_property,
     tag_property,
 )
@@ -69,11 +65,6 @@ _STEPS_OF_RESOURCE = 200
 _LONGEST_NAME = 2_048
 """Characters; a longer text names no resource of AWS."""
 _NESTED = "AWS::CloudFormation::Stack"
-_NOT_MADE = (
-    "AWS::CDK::Metadata",
-    "AWS::CloudFormation::WaitCondition",
-    "AWS::CloudFormation::WaitConditionHandle",
-)
 _EXPANDED = ("AWS::Serverless-", "AWS::LanguageExtensions")
 """Begin the names of transforms whose result is known."""
 
@@ -279,12 +270,9 @@ class _Template(Struct):
         if not isinstance(given_type, str):
             self.unknown[f"the type of {logical}"] = "another tool fills it in"
         kind = ResourceKind(Tool.CLOUDFORMATION, type_name)
-        if type_name not in _NOT_MADE and not is_known(kind) and not is_custom(kind):
-            self.unknown.update({type_name: NO_TABLE} if type_name else {})
-        if is_linked_role_unknown(kind):
-            self.unknown[f"the service-linked role of {type_name}"] = NO_LINKED_ROLE
         found = []
         for each in self._variants(logical, kind, entry):
+            self.unknown.update(unknown_parts(kind, each.properties) if type_name else {})
             is_retained = each.properties["DeletionPolicy"] == "Retain"
             found.append(
                 DeclaredResource(
@@ -736,7 +724,7 @@ def _included(document: Mapping[str, object]) -> Iterator[str]:
 
 
 def _transforms(document: Mapping[str, object]) -> Iterator[str]:
-    """The names of the transforms of a template, and of a part of its resources."""
+    """The names of the transforms of a template, and of parts of its resources."""
     for each in _transform_entries(document):
         name = each.get("Name") if isinstance(each, Mapping) else each
         if isinstance(name, str):
@@ -746,12 +734,11 @@ def _transforms(document: Mapping[str, object]) -> Iterator[str]:
 def _transform_entries(document: Mapping[str, object]) -> Iterator[object]:
     declared = document.get("Transform")
     yield from declared if isinstance(declared, list) else [declared]
-    resources = document.get("Resources")
-    if not isinstance(resources, Mapping):
-        return
-    for part in (resources, *resources.values()):
+    pending: list[object] = [document.get("Resources")]
+    while pending:
+        part = pending.pop()
         if isinstance(part, Mapping):
             yield part.get("Fn::Transform")
-            properties = part.get("Properties")
-            if isinstance(properties, Mapping):
-                yield properties.get("Fn::Transform")
+            pending.extend(part.values())
+        elif isinstance(part, list):
+            pending.extend(part)

@@ -53,8 +53,8 @@ def actions_of_phase(kind: ResourceKind, phase: Phase | str) -> tuple[str, ...]:
 
 
 def is_known(kind: ResourceKind) -> bool:
-    """Whether the tables have the type."""
-    return kind.name in _rows(kind.tool)[1]
+    """Whether the tables have actions of a phase of the type."""
+    return any(_cell(kind, phase) for phase in Phase)
 
 
 def type_names(tool: Tool) -> Iterable[str]:

@@ -166,7 +166,56 @@ def test_a_data_source_is_read() -> None:
     ]}}}  # fmt: skip
     raw = plan(prior_state=state)
     assert "sqs:GetQueueAttributes" in needed(raw)
-    assert read_plan(raw, "p").unknown_types == ()
+    assert not read_plan(raw, "p").unknown
+
+
+def test_a_data_source_that_the_deployment_reads_names_what_the_plan_makes() -> None:
+    secret = change("aws_secretsmanager_secret", ["create"], {"name": "shop"}, arn=True, id=True)
+    kind = "aws_secretsmanager_secret_version"
+    read = {
+        **change(kind, ["read"], {"version_stage": None}, secret_id=True),
+        "address": f"data.{kind}.main",
+        "mode": "data",
+    }
+    configured = {
+        "address": f"data.{kind}.main",
+        "expressions": {"secret_id": {"references": ["aws_secretsmanager_secret.main.id"]}},
+    }
+    found = needed(plan(secret, read, configuration={"resources": [configured]}))
+    assert found["secretsmanager:GetSecretValue"] == {
+        f"arn:aws:secretsmanager:eu-west-1:{ACCOUNT}:secret:shop-*"
+    }
+
+
+def test_a_type_without_any_known_action_is_named() -> None:
+    raw = plan(change("aws_elastictranscoder_pipeline", ["create"], {"name": "video"}))
+    assert [*read_plan(raw, "p").unknown] == ["aws_elastictranscoder_pipeline"]
+
+
+def test_a_plan_without_a_resource_of_aws_says_so() -> None:
+    other = {
+        **change("azurerm_subnet", ["create"], {}),
+        "provider_name": "registry.terraform.io/hashicorp/azurerm",
+    }
+    assert read_plan(plan(other), "p.json").unknown == {"p.json": "it has no resource of AWS"}
+
+
+def test_a_plan_in_its_own_format_is_refused_with_the_command_that_shows_it() -> None:
+    with pytest.raises(InputError, match=r"terraform show -json tf\.plan > plan\.json"):
+        read_plan(b"PK\x03\x04\x14", "tf.plan")
+
+
+def test_a_route_is_read_by_its_table() -> None:
+    route = {"route_table_id": "rtb-0123456789abcdef0", "destination_cidr_block": "10.0.0.0/8"}
+    assert "ec2:DescribeRouteTables" in needed(plan(change("aws_route", ["create"], route)))
+
+
+def test_an_auto_scaling_group_asks_for_what_its_attributes_set() -> None:
+    found = needed(plan(change("aws_autoscaling_group", ["create"], {"name": "web"})))
+    assert {"autoscaling:PutWarmPool", "autoscaling:EnableMetricsCollection"}.isdisjoint(found)
+    block = {"name": "web", "warm_pool": [{"min_size": 1}], "enabled_metrics": ["GroupMaxSize"]}
+    found = needed(plan(change("aws_autoscaling_group", ["create"], block)))
+    assert {"autoscaling:PutWarmPool", "autoscaling:EnableMetricsCollection"} <= set(found)
 
 
 def test_other_providers_are_left_out_and_unknown_types_named() -> None:
@@ -176,7 +225,7 @@ def test_other_providers_are_left_out_and_unknown_types_named() -> None:
     }
     found = read_plan(plan(other, change("aws_newer_type", ["create"], {})), "p")
     assert [each.kind.name for each in found.resources] == ["aws_newer_type"]
-    assert found.unknown_types == ("aws_newer_type",)
+    assert [*found.unknown] == ["aws_newer_type"]
 
 
 def test_the_backend_in_s3_needs_state_and_lock() -> None:
@@ -399,7 +448,7 @@ def test_a_data_source_needs_what_it_reads_and_not_what_its_resource_does() -> N
         "s3:GetBucketLocation": {"arn:aws:s3:::logs"},
         "ec2:DescribeSubnets": {"*"},
     }
-    assert read_plan(read, "plan.json").unknown_types == ()
+    assert not read_plan(read, "plan.json").unknown
 
 
 def test_a_replacement_deletes_the_old_name_and_creates_the_new_one() -> None:
@@ -938,7 +987,7 @@ def test_a_resource_of_cloud_control_needs_its_handlers_and_cloud_control() -> N
     assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
     assert _on(found, "cloudformation:CreateResource") == {"*"}
     other = _created("awscc_acme_box.b", {}, provider_name="registry.terraform.io/hashicorp/awscc")
-    assert _plan_of([other]).unknown_types == ("awscc_acme_box",)
+    assert [*_plan_of([other]).unknown] == ["awscc_acme_box"]
 
 
 def test_an_attribute_that_an_older_provider_lacks_is_not_set() -> None:
@@ -1017,7 +1066,7 @@ def test_a_preview_of_pulumi_is_read_as_a_plan() -> None:
     found = read_plan(json.dumps({"steps": steps}).encode(), "preview.json")
     assert _on(found, "sqs:CreateQueue") == {"arn:aws:sqs:eu-west-1:111122223333:orders"}
     assert _on(found, "ec2:CreateSecurityGroup")
-    assert found.unknown_types == ("aws_rds_instance",)
+    assert [*found.unknown] == ["aws_rds_instance"]
 
 
 def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:
@@ -1030,4 +1079,4 @@ def test_a_default_group_loses_its_rules_when_terraform_takes_it_over() -> None:
 def test_a_command_that_terraform_runs_is_named_as_not_known() -> None:
     local = {"address": "null_resource.n", "provisioners": [{"type": "local-exec"}]}
     found = _plan_of([], {"resources": [local, {"address": "aws_sqs_queue.q"}]})
-    assert found.unknown_types == ("the command of null_resource.n",)
+    assert [*found.unknown] == ["the command of null_resource.n"]

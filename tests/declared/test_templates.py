@@ -260,8 +260,42 @@ def test_a_policy_of_a_queue_is_set_on_the_queue_that_it_refers_to() -> None:
 
 def test_a_type_that_no_table_has_is_named(pipeline: Declaration) -> None:
     found = read_template(template("Acme::Mail::Box").encode(), "t.yaml", Stack("shop"), PLACE)
-    assert found.unknown_types == ("Acme::Mail::Box",)
-    assert pipeline.unknown_types == ()
+    assert [*found.unknown] == ["Acme::Mail::Box"]
+    assert not pipeline.unknown
+
+
+def test_a_canned_acl_and_an_object_lock_ask_for_their_permissions_at_the_creation() -> None:
+    bucket = "{{BucketName: logs, AccessControl: {}, ObjectLockEnabled: {}}}"
+    found = declared(template("AWS::S3::Bucket", bucket.format("LogDeliveryWrite", "true")))
+    assert found["s3:PutBucketAcl"] == found["s3:PutBucketVersioning"] == {"arn:aws:s3:::logs"}
+    plain = declared(template("AWS::S3::Bucket", bucket.format("Private", "false")))
+    assert {"s3:PutBucketAcl", "s3:PutBucketVersioning"}.isdisjoint(plain)
+
+
+def test_a_function_at_the_edge_is_named_with_what_a_person_writes() -> None:
+    function = "arn:aws:lambda:us-east-1:123456789012:function:edge:1"
+    behavior = f"{{LambdaFunctionAssociations: [{{LambdaFunctionARN: '{function}'}}]}}"
+    text = template(
+        "AWS::CloudFront::Distribution",
+        f"{{DistributionConfig: {{DefaultCacheBehavior: {behavior}}}}}",
+    )
+    found = read_template(text.encode(), "t.yaml", Stack("shop"), PLACE)
+    assert "lambda:EnableReplication*" in found.unknown["the function at the edge"]
+    without = template("AWS::CloudFront::Distribution", "{DistributionConfig: {Enabled: true}}")
+    assert not read_template(without.encode(), "t.yaml", Stack("shop"), PLACE).unknown
+
+
+@pytest.mark.parametrize("kind", ["Api", "HttpApi"])
+def test_an_api_whose_definition_another_transform_reads_is_expanded(kind: str) -> None:
+    included = "{'Fn::Transform': {Name: 'AWS::Include', Parameters: {Location: api.yaml}}}"
+    text = "Transform: AWS::Serverless-2016-10-31\n" + template(
+        f"AWS::Serverless::{kind}", f"{{StageName: v1, DefinitionBody: {included}}}"
+    )
+    found = read_stack(
+        "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
+    )
+    assert "apigateway:POST" in {need.permission.action for need in needs_of(found, PLACE)}
+    assert [*found.unknown] == ["transform AWS::Include"]
 
 
 def test_a_template_of_sam_is_expanded_and_uploaded() -> None:
@@ -511,7 +545,7 @@ def test_a_custom_resource_needs_the_call_of_its_provider() -> None:
     provider = "arn:aws:lambda:us-east-2:123456789012:function:seed"
     text = template("Custom::Seed", f"{{ServiceToken: '{provider}'}}")
     assert declared(text)["lambda:InvokeFunction"] == {provider}
-    assert read_template(text.encode(), "t.yaml", Stack("shop"), PLACE).unknown_types == ()
+    assert not read_template(text.encode(), "t.yaml", Stack("shop"), PLACE).unknown
     function = "  Fn: {Type: AWS::Lambda::Function, Properties: {FunctionName: own}}\n"
     found = declared(
         template("AWS::CloudFormation::CustomResource", "{ServiceToken: !GetAtt Fn.Arn}", function)
@@ -788,7 +822,7 @@ def test_a_nested_stack_has_the_name_that_cloudformation_makes() -> None:
         f"arn:aws:iam::123456789012:role/{name}" for name in ("inner", "outer")
     }
     assert on["iam:PassRole"] == {"arn:aws:iam::123456789012:role/outer"}
-    assert found.unknown_types == ("AWS::CloudFormation::Stack Far",)
+    assert [*found.unknown] == ["AWS::CloudFormation::Stack Far"]
 
 
 def test_what_a_macro_makes_is_not_known() -> None:
@@ -802,7 +836,7 @@ def test_what_a_macro_makes_is_not_known() -> None:
     found = read_stack(
         "shop=t.yaml", lambda path: text.encode() if path == "t.yaml" else None, PLACE
     )
-    assert found.unknown_types == ("transform AWS::Include", "transform Ours")
+    assert sorted(found.unknown) == ["transform AWS::Include", "transform Ours"]
     start = "arn:aws:cloudformation:us-east-2"
     transforms = {
         each.permission.resource
@@ -1196,7 +1230,7 @@ def test_a_type_without_handlers_needs_what_the_same_operations_need(
     kind: str, action: str
 ) -> None:
     read = read_template(template(kind).encode(), "t.yaml", Stack("shop"), PLACE)
-    assert read.unknown_types == ()
+    assert not read.unknown
     assert action in {need.permission.action for need in needs_of(read, PLACE)}
 
 

@@ -17,7 +17,10 @@ from msgspec import Struct
 from leastpriv.budget import Budget
 from leastpriv.declared.models import UNKNOWN, Reference
 
-_NAMED = re.compile(r"((?:aws|awscc)_\w+\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?")
+_NAMED = re.compile(
+    r"((?:data\.aws_iam_policy_document|(?:aws|awscc)_\w+)\.[\w-]+(?:\[[^\]]*\])?)(?:\.(\w+))?"
+)
+"""A resource, or the policy that a data source writes, and its attribute."""
 _OUTPUT = re.compile(r"module\.([\w-]+)(?:\[[^\]]*\])?\.([\w-]+)(?:\.(?:.*\.)?(\w+))?")
 _VARIABLE = re.compile(r"var\.([\w-]+)(?:\.(?:.*\.)?(\w+))?")
 _EACH = re.compile(r"each\.(?:value|key)(?:\.(?:.*\.)?(\w+))?")
@@ -106,6 +109,8 @@ def _configured(name: str, expression: object, scope: _Scope, budget: Budget) ->
         return {
             inner: _configured(inner, each, scope, budget) for inner, each in expression.items()
         }
+    if isinstance(expression, Mapping) and "constant_value" in expression:
+        return expression["constant_value"]
     found = _resolved(expression, scope, budget)
     if len(found) == 1:
         return found[0]

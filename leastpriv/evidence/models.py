@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -31,6 +32,9 @@ from leastpriv.models import (
     Usage,
 )
 from leastpriv.permissions.request import creates, new_ids
+
+if TYPE_CHECKING:
+    from leastpriv.declared.role_policies import CreatedRole
 
 
 class DeclaredNeeds(Struct, frozen=True):
@@ -57,6 +61,8 @@ class DeclaredNeeds(Struct, frozen=True):
     """Parameters whose defaults decide -> resources that a template makes with other values."""
     stateless: tuple[str, ...] = ()
     """Plans whose folder does not show where Terraform keeps the state."""
+    roles: tuple[CreatedRole, ...] = ()
+    """The roles that they make, where a permissions boundary is asked for."""
 
 
 REPORT_DELAY = timedelta(hours=4)

@@ -27,6 +27,7 @@ from leastpriv.policy.source import TerraformFolder, is_hcl
 if TYPE_CHECKING:
     from leastpriv.declared.declarations import ChangedResources
     from leastpriv.declared.models import Declaration
+    from leastpriv.declared.role_policies import CreatedRole
     from leastpriv.pipeline.context import Repository
     from leastpriv.proposal.preflight import DeclaredChange
 
@@ -249,6 +250,11 @@ def with_declarations(
         declared.add_limits(declaration)
         drafted.extend(declared.drafted(declaration))
         later.extend(declared.later_needs(declaration))
+    roles: tuple[CreatedRole, ...] = ()
+    if target.settings.boundary_file:
+        roles = roles_of(target, declarations)
+        drafted = bounded_needs(drafted, target)
+        later = bounded_needs(later, target)
     needs = _one_each(drafted)
     known = {need.permission for need in needs}
     exercised = exercised_actions(declarations, _used_actions(evidence))
@@ -268,8 +274,25 @@ def with_declarations(
         reasons=declared.unknown,
         left_out=declared.left_out_by_defaults(),
         stateless=tuple(each.source for each in declarations if each.lacks_state),
+        roles=roles,
     )
     return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=merged))
+
+
+def roles_of(target: Target, declarations: Iterable[Declaration]) -> tuple[CreatedRole, ...]:
+    """Returns the roles that declarations make, with their policies."""
+    from leastpriv.declared.models import Place
+    from leastpriv.declared.role_policies import created_roles
+
+    place = Place.of(target.role, target.settings.aws_regions)
+    return tuple(role for each in declarations for role in created_roles(each, place))
+
+
+def bounded_needs(needs: Iterable[Need], target: Target) -> list[Need]:
+    """Returns the needs of a draft, in which each action on a role asks for the boundary."""
+    from leastpriv.proposal.boundary import boundary_arn, demanding
+
+    return demanding(needs, boundary_arn(target.settings.boundary_file, target.role))
 
 
 class DeclaredVersion(Struct, frozen=True):
@@ -280,6 +303,8 @@ class DeclaredVersion(Struct, frozen=True):
     """The version after it, with all phases of its resources."""
     read: Declaration
     """The version after it, as a draft reads it."""
+    before: Declaration | None = None
+    """The version before it; None for a new one, and for a plan."""
 
 
 def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVersion]:
@@ -308,7 +333,8 @@ def read_changes(target: Target, before: Read, after: Read) -> list[DeclaredVers
         earlier = read_stack(name, before, place) if before(path) is not None else None
         if after(path) is not None:
             now = read_stack(name, after, place)
-            found.append(DeclaredVersion(changed_resources(earlier, now), now.whole(), now))
+            change = changed_resources(earlier, now)
+            found.append(DeclaredVersion(change, now.whole(), read=now, before=earlier))
         elif earlier:
             change = deleted_stack(earlier)
             found.append(DeclaredVersion(change, now=change.made, read=change.made))

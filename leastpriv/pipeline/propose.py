@@ -54,6 +54,7 @@ from leastpriv.pipeline.publish import publish_all
 from leastpriv.pipeline.read_ahead import read_ahead
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
+from leastpriv.proposal.boundary import boundary_for
 from leastpriv.proposal.chance import chance_of
 from leastpriv.proposal.escalation_paths import (
     Escalation,
@@ -73,7 +74,6 @@ from leastpriv.proposal.models import (
 )
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
-from leastpriv.proposal.self_widening import boundary_for
 from leastpriv.proposal.suggestions import (
     kept_counterparts,
     suggested_actions,
@@ -342,7 +342,15 @@ def _report_context(
     path, base = target.settings.boundary_file, policies.base
     # A draft is part of a proposal that changes the policy.
     exists = not proposal.changes or bool(path and file_exists(target, base, path))
-    boundary = boundary_for(proposal.documents, escalation.after, target.role, path, exists=exists)
+    declared = evidence.aws_findings.declared
+    boundary = boundary_for(
+        proposal.documents,
+        escalation.after,
+        target.role,
+        path,
+        declared.roles if declared else (),
+        exists=exists,
+    )
     former = policies.committed.to_bytes() if policies.committed else None
     files = [each.to_bytes() for each in proposal.documents]
     drafts = [boundary.content] if boundary and boundary.content else []

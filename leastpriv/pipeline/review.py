@@ -15,10 +15,12 @@ from leastpriv.models import Principal
 from leastpriv.pipeline.collect_evidence import RunEvidence
 from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.infrastructure import (
+    DeclaredVersion,
     RepositoryVersion,
     declared_change,
     read_changes,
     read_plan,
+    roles_of,
 )
 from leastpriv.pipeline.load_policies import (
     continuations,
@@ -29,6 +31,7 @@ from leastpriv.pipeline.load_policies import (
 )
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
+from leastpriv.proposal.boundary import LostNeed
 from leastpriv.proposal.preflight import preflight
 from leastpriv.proposal.review import PolicyVersion, review
 from leastpriv.proposal.review_models import ReviewVerdict
@@ -58,6 +61,7 @@ class ReviewResult(Struct, frozen=True):
         return (
             self.context.review.verdict is not ReviewVerdict.UNCHANGED
             or self.context.preflight is not None
+            or bool(self.context.beyond_boundary)
         )
 
 
@@ -120,10 +124,47 @@ def run_review(
             else None
         ),
         declared_in=change.sources if change else (),
+        beyond_boundary=_beyond_boundary(target, changes, before, after),
+        boundary_file=settings.boundary_file,
     )
     title = review_title(context)
     _log.info(title)
     return ReviewResult(context, title, review_body(context), review_body(context, SUMMARY_LIMIT))
+
+
+def _beyond_boundary(
+    target: Target,
+    changes: Sequence[DeclaredVersion],
+    before: RepositoryVersion,
+    after: RepositoryVersion,
+) -> tuple[LostNeed, ...]:
+    """What the policies of created roles grant since a change, and their boundary does not allow;
+    nothing without the file of a boundary.
+    """
+    boundary = _boundary(target, after)
+    if boundary is None:
+        return ()
+    from leastpriv.proposal.boundary import lost_needs
+
+    now = lost_needs(roles_of(target, [each.read for each in changes]), boundary)
+    earlier = [each.before for each in changes if each.before is not None]
+    former_boundary = _boundary(target, before)
+    if not earlier or before is after or former_boundary is None:
+        return now
+    former = {
+        (each.role, each.action, each.resources)
+        for each in lost_needs(roles_of(target, earlier), former_boundary)
+    }
+    return tuple(each for each in now if (each.role, each.action, each.resources) not in former)
+
+
+def _boundary(target: Target, version: RepositoryVersion) -> Document | None:
+    """The boundary of created roles in a version; None without one."""
+    path = target.settings.boundary_file
+    raw = version.read(path) if path else None
+    if raw is None:
+        return None
+    return read_attached(raw, path, target.settings.principal, version.folder(path))
 
 
 def checks_declarations_alone(run: RunContext) -> bool:
@@ -176,6 +217,8 @@ def report_review(result: ReviewResult, console: Console) -> int:
         finding = "would deny recorded calls"
     elif result.context.preflight and result.context.preflight.lacking:
         finding = "lacks permissions"
+    elif result.context.beyond_boundary:
+        finding = "creates a role that needs more than its boundary"
     if not finding:
         return 0
     file = result.context.policy_file

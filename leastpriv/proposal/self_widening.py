@@ -1,17 +1,12 @@
-"""Additions that let the principal widen itself, denials that are no sign of a deploy, and a
-permissions boundary.
+"""Additions that let the principal widen itself, and denials that are no sign of a deploy.
 
 Sources of the two lists of actions: "Permissions boundaries for IAM entities" of the IAM User Guide
-and https://pathfinding.cloud (paths iam-001 to iam-021), read 2026-11-27. Source of the boundary
-for the roles that a role creates, and of the condition that demands it: "Delegating responsibility
-to others using permissions boundaries" (IAM User Guide,
-https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html, read 2026-11-27).
+and https://pathfinding.cloud (paths iam-001 to iam-021), read 2026-11-27.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Mapping
 
 from msgspec import Struct
 
@@ -20,20 +15,15 @@ from leastpriv.aws.session_names import is_run_id
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import (
     Basis,
-    Condition,
     Need,
     Origin,
     Outcome,
     Permission,
     Usage,
 )
-from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import resource_matches
 from leastpriv.policy.document import Document
-from leastpriv.policy.edit import create_policy
-from leastpriv.policy.evaluate import names_action
 from leastpriv.policy.replay import replay_need
-from leastpriv.proposal.escalation_paths import EscalationPath
 from leastpriv.proposal.models import GuardResult
 from leastpriv.proposal.origins import knows_origins
 
@@ -67,27 +57,6 @@ _USES_A_ROLE = ("iam:PassRole", "sts:AssumeRole")
 _FREE_DENIALS = 3
 """Denied actions that are within the budget of every run: a deploy may begin with a denial, and
 deploy tools call in parallel.
-"""
-_IDENTITIES = ("iam", "organizations", "rolesanywhere", "sso", "sts")
-"""Services whose actions change or assume identities."""
-_MAKES = ("new-role", "new-user")
-"""Paths that a boundary closes."""
-_BOUNDED = (
-    *(
-        "iam:CreateRole",
-        "iam:AttachRolePolicy",
-        "iam:PutRolePolicy",
-        "iam:PutRolePermissionsBoundary",
-    ),
-    *(
-        "iam:CreateUser",
-        "iam:AttachUserPolicy",
-        "iam:PutUserPolicy",
-        "iam:PutUserPermissionsBoundary",
-    ),
-)
-"""Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a
-boundary.
 """
 
 
@@ -214,79 +183,3 @@ class RunBudget(Struct, frozen=True):
     def is_exceeded(self) -> bool:
         """Whether the run may add nothing without a person."""
         return self.denied > max(self.successful, _FREE_DENIALS)
-
-
-class Boundary(Struct, frozen=True):
-    """A permissions boundary for created roles, offered with the condition that demands it."""
-
-    condition: Condition
-    statements: tuple[tuple[str, tuple[str, ...]], ...]
-    """Statements of the proposed policy (their Sid, or their number) and their actions that need
-    the condition.
-    """
-    path: str = ""
-    """The file of the draft; empty where no input names one."""
-    content: bytes = b""
-    """The draft; empty where the file exists already, or no input names one."""
-
-
-def boundary_for(
-    documents: Sequence[Document],
-    paths: Sequence[EscalationPath],
-    principal: str,
-    path: str,
-    *,
-    exists: bool,
-) -> Boundary | None:
-    """Returns the boundary of the roles that the principal creates; None if it creates none without
-    a boundary.
-
-    `paths` are the open paths of all policies, `path` the file that the input `boundary-file`
-    names, or empty.
-    """
-    if not any(each.id in _MAKES for each in paths):
-        return None
-    _, partition, _, _, account, _ = principal.split(":", 5)
-    name = PurePosixPath(path).stem or "BOUNDARY"
-    arn = f"arn:{partition}:iam::{account}:policy/{name}"
-    allows = [
-        each for document in documents for each in document.statements if each.effect == "Allow"
-    ]
-    names = (each.sid or f"statement {each.index + 1}" for each in allows)
-    actions = (
-        tuple(action for action in _BOUNDED if names_action(each, action)) for each in allows
-    )
-    statements = tuple((name, own) for name, own in zip(names, actions, strict=True) if own)
-    condition = Condition("StringEquals", "iam:PermissionsBoundary", (arn,))
-    return Boundary(condition, statements, path, b"" if exists or not path else draft_boundary())
-
-
-def draft_boundary() -> bytes:
-    """Drafts a boundary that allows all but the first action of each path to further
-    permissions.
-    """
-    rows = (row for row in table("escalation") if row["gives"] != "secrets")
-    first = [action for row in rows for action in row["actions"].split(",")[0].split("|")]
-    identities = {action for action in first if action.partition(":")[0] in _IDENTITIES}
-    lifts = {
-        "iam:DeleteRolePermissionsBoundary",
-        "iam:DeleteUserPermissionsBoundary",
-        "organizations:*",
-    }
-    return create_policy(
-        [
-            {"Sid": "AllOfTheirPolicies", "Effect": "Allow", "Action": "*", "Resource": "*"},
-            {
-                "Sid": "NoIdentities",
-                "Effect": "Deny",
-                "Action": sorted(identities | lifts),
-                "Resource": "*",
-            },
-            {
-                "Sid": "NoCodeOfOtherRoles",
-                "Effect": "Deny",
-                "Action": sorted({*first} - identities),
-                "Resource": "*",
-            },
-        ]
-    )

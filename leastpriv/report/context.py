@@ -14,12 +14,12 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
+from leastpriv.proposal.boundary import Boundary, LostNeed
 from leastpriv.proposal.chance import Chance
 from leastpriv.proposal.escalation_paths import Escalation
 from leastpriv.proposal.ledger import Ledger
 from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
-from leastpriv.proposal.self_widening import Boundary
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.proposal.verdict import MergeVerdict
 from leastpriv.report.role_chain import RoleChainPolicies
@@ -166,6 +166,9 @@ class ReviewContext(Struct, frozen=True):
     """
     declared_in: tuple[str, ...] = ()
     """The templates and plans that were given."""
+    beyond_boundary: tuple[LostNeed, ...] = ()
+    """What policies of created roles grant since the change, and their boundary does not allow."""
+    boundary_file: str = ""
 
     @property
     def policy_path(self) -> str:

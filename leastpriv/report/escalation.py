@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import to_builtins
 
+from leastpriv.models import grouped
+from leastpriv.proposal.boundary import Boundary, LostNeed
 from leastpriv.proposal.escalation_paths import (
     EscalationPath,
     Strength,
@@ -14,8 +16,9 @@ from leastpriv.proposal.escalation_paths import (
     passed_role_use,
 )
 from leastpriv.proposal.models import Change
+from leastpriv.proposal.preflight import as_text
 from leastpriv.report.context import ReportContext
-from leastpriv.report.escape import code, json_text, plain
+from leastpriv.report.escape import block, code, plain, prose
 from leastpriv.report.phrases import codes, joined, plural
 from leastpriv.report.tables import conditions_value
 
@@ -86,29 +89,76 @@ def reach_section(context: ReportContext) -> Iterator[str]:
 
 
 def boundary_section(context: ReportContext) -> Iterator[str]:
-    """Offers a permissions boundary for the roles that the role creates, and the condition that
-    demands it.
+    """Offers a permissions boundary for the roles that the role creates, with the steps that put it
+    into force.
     """
     boundary = context.boundary
     if boundary is None:
         return
-    where = codes(name for name, _ in boundary.statements)
-    condition = json_text({"Condition": conditions_value([boundary.condition])})
-    path = code(boundary.path)
-    draft = (
-        f"{path} exists: "
-        if boundary.path
-        else "The input `boundary-file` drafts one: deploy it, then "
-    )
-    if boundary.content:
-        draft = (
-            f"This proposal drafts one as {path}: change it to what these roles need, deploy it,"
-            " then "
+    purpose = "limits the roles that this role creates"
+    yield f"**A permissions boundary** {purpose}. {_draft_of(boundary)}"
+    steps = [*_steps_of(boundary)]
+    yield "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
+    if boundary.guards:
+        yield block(as_text(boundary.guards, "json", "  "), "json")
+    if boundary.is_proved:
+        by = "With them" if boundary.guards else "By its conditions"
+        yield (
+            f"{by} the policy makes no role or user without the boundary, and allows no call"
+            " that lifts or rewrites it (proved by the evaluator)."
         )
-    yield (
-        f"**A permissions boundary** limits the roles that this role creates. {draft}add it to the"
-        f" templates of these roles, and this condition to {where}: {code(condition, 600)}"
-    )
+    yield from _beyond(boundary)
+
+
+def _draft_of(boundary: Boundary) -> str:
+    """What the drafted boundary allows, or where one comes from."""
+    path = code(boundary.path)
+    if boundary.content:
+        return (
+            f"{path} allows what their policies in the templates and plans grant, in one document."
+            " No path to more permissions is open under it but to roles that have"
+            " it, and it allows nothing that lifts it."
+        )
+    if not boundary.path:
+        return "The input `boundary-file` drafts one from the templates and plans of these roles."
+    if boundary.draft.unknown or not (boundary.bounded or boundary.unbounded):
+        return f"{path} is not drafted: `templates` or `plans` name the policies of these roles."
+    return f"{path} is the file of theirs."
+
+
+def _steps_of(boundary: Boundary) -> Iterator[str]:
+    """The steps that put a boundary into force, in an order in which no deployment fails."""
+    yield f"Deploy it as the managed policy {code(boundary.arn)}."
+    where = "of each role in the templates"
+    if boundary.unbounded:
+        where = f"of {codes(boundary.unbounded, _MOST_LINES)}"
+    elif boundary.bounded:
+        where = f"of {codes(boundary.bounded, _MOST_LINES)}: done"
+    names = "`PermissionsBoundary` (Terraform: `permissions_boundary`)"
+    yield f"Set it as {names} {where}, and deploy."
+    if boundary.guards:
+        yield (
+            "Add these statements to the policy: they deny a role without the boundary, and what"
+            " lifts or rewrites it:"
+        )
+
+
+def _beyond(boundary: Boundary) -> Iterator[str]:
+    """What the drafted boundary does not allow, and what it does not know."""
+    lines = [*lost_lines(boundary.draft.lost)]
+    if lines:
+        yield "\n".join(["The boundary denies what policies of the roles grant:", "", *lines])
+    if boundary.draft.unknown:
+        unknown = [f"- {prose(text)}" for text in boundary.draft.unknown[:_MOST_LINES]]
+        yield "\n".join(["The boundary does not know:", "", *unknown])
+
+
+def lost_lines(lost: Sequence[LostNeed]) -> Iterator[str]:
+    """Lists what a boundary does not allow, one line for each role, reason and resources."""
+    found = grouped([((each.role, each.reason, each.resources), each.action) for each in lost])
+    for (role, reason, resources), actions in found.items():
+        on = codes(resources, 2)
+        yield f"- {code(role)}: {codes(dict.fromkeys(actions), 6)} on {on}: {prose(reason)}."
 
 
 def escalation_verdict(paths: Sequence[EscalationPath]) -> str:
@@ -148,10 +198,12 @@ def escalation_value(context: ReportContext) -> dict[str, object]:
             {
                 "file": context.boundary.path or None,
                 "drafted": bool(context.boundary.content),
-                "condition": conditions_value([context.boundary.condition]),
-                "statements": {
-                    name: list(actions) for name, actions in context.boundary.statements
-                },
+                "arn": context.boundary.arn,
+                "proved": context.boundary.is_proved,
+                "statements": to_builtins(context.boundary.guards),
+                "roles_without": list(context.boundary.unbounded),
+                "denied": to_builtins(context.boundary.draft.lost),
+                "unknown": list(context.boundary.draft.unknown),
             }
             if context.boundary
             else None

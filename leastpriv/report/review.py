@@ -23,6 +23,7 @@ from leastpriv.proposal.review_models import (
 )
 from leastpriv.proposal.wildcards import LIFECYCLE
 from leastpriv.report.context import ReviewContext
+from leastpriv.report.escalation import lost_lines
 from leastpriv.report.escape import code, name, prose
 from leastpriv.report.evidence_limits import limits_lines
 from leastpriv.report.first_screen import markdown
@@ -323,6 +324,7 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     ]
     sections = [
         *preflight_sections(context),
+        *_boundary_section(context),
         *fold(f"Changes: {_edit_title(context.review)}", changes),
         *fold(f"Could not be seen: {plural(len(limits), 'limit')}", ["\n".join(limits)]),
     ]
@@ -332,6 +334,12 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
         "\n\n".join([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
         + "\n"
     )
+
+
+def _boundary_section(context: ReviewContext) -> Iterator[str]:
+    """What created roles need and their boundary does not allow."""
+    lines = lost_lines(context.beyond_boundary)
+    yield from section(f"Created roles need more than {code(context.boundary_file)} allows", lines)
 
 
 def _replay(context: ReviewContext) -> str:

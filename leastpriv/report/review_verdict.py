@@ -67,6 +67,9 @@ def preflight_title(context: ReviewContext) -> Iterator[str]:
         yield f"the role has the permissions that {_subject(found, known)}"
     elif context.declared_in and found is None:
         yield "the infrastructure does not change"
+    if context.beyond_boundary:
+        roles = {each.role for each in context.beyond_boundary}
+        yield f"{plural(len(roles), 'role')} beyond the boundary"
 
 
 class Answer(Struct, frozen=True):
@@ -299,11 +302,26 @@ def review_first_screen(context: ReviewContext) -> FirstScreen:
         answer = preflight
     elif preflight:
         reasons.insert(0, f"**Infrastructure:** {preflight.reason}")
+    if context.beyond_boundary and not (lacks or context.review.breaks):
+        reasons.insert(0, answer.reason)
+        answer = Answer(Instruction.DO_NOT_MERGE, _beyond_sentence(context))
     heading = answer.heading or HEADINGS[answer.instruction]
     lines = [f"- {line}" for line in (*reasons, *_changes(context))]
     return FirstScreen(
         alerts=(Alert(ALERTS[answer.instruction], heading, answer.reason),),
         lines=("\n".join(lines),) if lines else (),
+    )
+
+
+def _beyond_sentence(context: ReviewContext) -> str:
+    """Which created roles need more than their boundary."""
+    lost = context.beyond_boundary
+    roles = dict.fromkeys(each.role for each in lost)
+    actions = dict.fromkeys(each.action for each in lost)
+    return (
+        f"{code(context.boundary_file)} denies {plural(len(actions), 'action')} that the policy of"
+        f" {codes(roles, 3)} grants: {codes(actions, _MOST_NAMED)}. Add what the role needs to the"
+        " boundary, or take it out of its policy."
     )
 
 

@@ -592,3 +592,51 @@ def test_the_boundary_of_a_role_decides_a_condition_on_it(
         "ask for another `iam:PermissionsBoundary` than the declaration has" in done.out
     ) is lacks
     assert "To copy into" not in done.out
+
+
+def worker(*actions: str) -> dict[str, Any]:
+    rights = {"Effect": "Allow", "Action": list(actions), "Resource": f"arn:aws:sqs:{PLACE}:orders"}
+    document = {"Version": "2012-10-17", "Statement": [rights]}
+    inline = [{"PolicyName": "p", "PolicyDocument": document}]
+    return {"Type": "AWS::IAM::Role", "Properties": {**WORKER["Properties"], "Policies": inline}}
+
+
+@pytest.mark.parametrize(
+    ("actions", "denied"),
+    [
+        (("sqs:SendMessage", "sqs:DeleteMessage"), ("sqs:DeleteMessage",)),
+        (("sqs:SendMessage",), ()),
+        (("sqs:ReceiveMessage", "sqs:SendMessage"), ()),
+    ],
+)
+def test_a_review_names_what_a_role_needs_beyond_its_boundary(
+    place: Path, actions: tuple[str, ...], denied: tuple[str, ...]
+) -> None:
+    boundary = policy((["sqs:SendMessage", "sqs:ReceiveMessage"], f"arn:aws:sqs:{PLACE}:*"))
+    commit({
+        "ci.json": policy(QUEUES, (["iam:*"], f"{ROLE[:-9]}worker")),
+        "boundary.json": boundary,
+        "t.json": template(Orders=QUEUE, Worker=worker("sqs:SendMessage")),
+    })  # fmt: skip
+    write({"t.json": template(Orders=QUEUE, Worker=worker(*actions))})
+    done = reviewed("--boundary-file", "boundary.json")
+    assert done.code == (3 if denied else 0)
+    assert ("beyond the boundary" in done.out) is bool(denied)
+    if denied:
+        section = done.out.partition("Created roles need more than `boundary.json` allows")[2]
+        assert "`Worker`: `sqs:DeleteMessage`" in section
+        assert "Do not merge" in done.out
+
+
+def test_a_check_of_templates_alone_compares_all_roles_with_the_boundary(place: Path) -> None:
+    write({
+        "ci.json": policy(QUEUES, (["iam:*"], f"{ROLE[:-9]}worker")),
+        "boundary.json": policy((["sqs:ReceiveMessage"], f"arn:aws:sqs:{PLACE}:*")),
+        "t.json": template(Worker=worker("sqs:SendMessage")),
+    })  # fmt: skip
+    done = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--aws-regions", "eu-west-1",
+        "--mode", "check", "--templates", "shop=t.json", "--boundary-file", "boundary.json",
+    )  # fmt: skip
+    assert done.code == 3
+    assert "`Worker`: `sqs:SendMessage`" in done.out

@@ -17,7 +17,6 @@ from leastpriv.pipeline.artifacts import write_files
 from leastpriv.pipeline.context import Target
 from leastpriv.policy.containment import check_containment
 from leastpriv.proposal.proof import Proof
-from leastpriv.proposal.self_widening import draft_boundary
 from leastpriv.pull_request.git_repository import GitRepository
 from tests.fakes import progress
 from tests.fakes.deploys import (
@@ -34,6 +33,8 @@ from tests.fakes.deploys import (
 )
 from tests.fakes.replace import replace
 from tests.fakes.runs import Proposed, run_one
+
+QUEUES = "arn:aws:sqs:eu-west-1:111122223333:"
 
 
 def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[str, ...]]:
@@ -107,7 +108,10 @@ def test_the_mode_pull_request_reads_the_base_branch_and_not_the_file_on_disk(fo
     assert (folder / "iam/ci.json").read_text() == "not even JSON"
 
 
-def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(folder: Path) -> None:
+def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     creates = {
         "Effect": "Allow",
         "Action": ["iam:CreateRole", "iam:PutRolePolicy"],
@@ -128,7 +132,17 @@ def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(fo
         "-m",
         "Add the policy",
     )
-    options = {"mode": "pull-request", "boundary_file": "iam/app-boundary.json", "keep": ("iam:*",)}
+    rights = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": f"{QUEUES}orders"}
+    document = {"Version": "2012-10-17", "Statement": rights}
+    role = {"Policies": [{"PolicyName": "p", "PolicyDocument": document}]}
+    resources = {"Worker": {"Type": "AWS::IAM::Role", "Properties": role}}
+    (folder / "t.json").write_text(json.dumps({"Resources": resources}))
+    options = {
+        "mode": "pull-request",
+        "boundary_file": "iam/app-boundary.json",
+        "keep": ("iam:*",),
+        "templates": ("app=t.json",),
+    }
     first, second = in_folder(folder, **options), in_folder(folder, **options)
     assert first.published
     assert second.published
@@ -140,7 +154,9 @@ def test_the_draft_of_a_boundary_is_committed_once_and_an_existing_file_stays(fo
         check=True,
         capture_output=True,
     )
-    assert shown.stdout == draft_boundary()
+    assert json.loads(shown.stdout)["Statement"] == [
+        {**rights, "Action": ["sqs:SendMessage"], "Resource": [f"{QUEUES}orders"]}
+    ]
     git(folder, "checkout", "-q", "leastpriv/ci-deploy", "--", "iam/app-boundary.json")
     git(
         folder,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.boundary import boundary_for
 from leastpriv.proposal.escalation_paths import Escalation, escalation_paths, is_administrator
-from leastpriv.proposal.self_widening import boundary_for, draft_boundary
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escalation import (
     boundary_section,
@@ -114,37 +114,43 @@ def test_the_machine_readable_proposal_has_the_paths(usual: ReportContext) -> No
     assert all(path["source"] for path in value["before"])
 
 
-def test_the_drafted_boundary_has_no_path_to_administrator() -> None:
-    drafted = parse(draft_boundary(), "boundary.json")
-    assert [
-        path for path in escalation_paths([drafted], f"{A}role/app") if path.leads_to_administrator
-    ] == []
-    assert len(drafted.raw) < 6_144
-
-
-def test_the_condition_of_the_boundary_closes_the_path_that_it_is_offered_for() -> None:
+def test_what_demands_the_boundary_closes_the_path_that_it_is_offered_for() -> None:
     makes = ["iam:CreateRole", "iam:PutRolePolicy"]
     wide = document(statement(makes, f"{A}role/app-*"))
     paths = escalation_paths([wide], ROLE)
     boundary = boundary_for([wide], paths, ROLE, "iam/app-boundary.json", exists=False)
     assert boundary is not None
-    assert boundary.statements == (("statement 1", tuple(makes)),)
-    condition = {
-        boundary.condition.operator: {boundary.condition.key: list(boundary.condition.values)}
-    }
-    bounded = document(statement(makes, f"{A}role/app-*", Condition=condition))
-    assert not is_administrator(escalation_paths([bounded], ROLE))
-    assert (
-        boundary_for([bounded], escalation_paths([bounded], ROLE), ROLE, "", exists=False) is None
-    )
+    assert boundary.is_proved
+    guarded = [wide, document(*boundary.guards)]
+    assert not is_administrator(escalation_paths(guarded, ROLE))
+    assert boundary_for(guarded, escalation_paths(guarded, ROLE), ROLE, "", exists=False) is None
+
+
+def test_every_way_to_lift_the_boundary_is_denied_whatever_the_statements_are() -> None:
+    wide = document(statement(["iam:*"]))
+    boundary = boundary_for([wide], escalation_paths([wide], ROLE), ROLE, "b.json", exists=True)
+    assert boundary is not None
+    assert boundary.is_proved
+    denied = {action for each in boundary.guards for action in as_list(each["Action"])}
+    assert {
+        "iam:PutRolePermissionsBoundary",
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:CreatePolicyVersion",
+        "iam:SetDefaultPolicyVersion",
+        "iam:DetachRolePolicy",
+        "iam:CreateUser",
+    } <= denied
+
+
+def as_list(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [str(each) for each in value]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     ("path", "exists", "words"),
     [
         ("", False, "The input `boundary-file` drafts one"),
-        ("iam/app.json", True, "`iam/app.json` exists"),
-        ("iam/app.json", False, "drafts one as `iam/app.json`"),
+        ("iam/app.json", True, "`templates` or `plans` name the policies"),
     ],
 )
 def test_the_section_says_where_the_boundary_is(
@@ -152,9 +158,10 @@ def test_the_section_says_where_the_boundary_is(
 ) -> None:
     wide = document(statement(["iam:CreateRole", "iam:PutRolePolicy"]))
     boundary = boundary_for([wide], escalation_paths([wide], ROLE), ROLE, path, exists=exists)
-    [text] = boundary_section(replace(usual, boundary=boundary))
+    text = "\n".join(boundary_section(replace(usual, boundary=boundary)))
     assert words in text
     assert '"iam:PermissionsBoundary"' in text
+    assert text.index("1. Deploy it") < text.index("2. Set it") < text.index("3. Add these")
 
 
 MAKES = {
@@ -166,7 +173,6 @@ MAKES = {
 }
 
 
-def test_a_drafted_boundary_is_a_file_of_the_proposal(tmp_path: Path) -> None:
+def test_without_templates_no_boundary_is_drafted(tmp_path: Path) -> None:
     context = proposal(tmp_path, MAKES, boundary_file="iam/app-boundary.json").context
-    assert list(context.contents) == [context.policy_path, "iam/app-boundary.json"]
-    assert context.contents["iam/app-boundary.json"] == draft_boundary()
+    assert list(context.contents) == [context.policy_path]

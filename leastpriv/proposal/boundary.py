@@ -1,0 +1,550 @@
+"""Drafts the permissions boundary of the roles that a role creates.
+
+It is an allow-list of what their own policies grant, under which no path of the escalation table is
+open, and which allows none of the ways to lift it.
+
+A boundary grants nothing, so that one which allows what the policies of the roles allow denies
+nothing that they do. Source of the conditions that demand it: "Delegating responsibility to others
+using permissions boundaries" (IAM User Guide,
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html, read 2026-11-27).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from leastpriv.declared.role_policies import CreatedRole
+from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.permissions.catalog import expand, forbidden
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import (
+    action_covers,
+    action_matches,
+    has_wildcard,
+    resource_covers,
+    without_covered,
+)
+from leastpriv.permissions.resource_types import fits
+from leastpriv.policy.compact import fewest_entries
+from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.edit import create_policy
+from leastpriv.policy.evaluate import names_action, policy_size
+from leastpriv.policy.replay import replay_need
+from leastpriv.policy.size import PolicyKind, quota
+from leastpriv.proposal.escalation_paths import EscalationPath, Strength, escalation_paths
+
+_KEY = "iam:PermissionsBoundary"
+_MAKES = ("new-role", "new-user")
+"""Paths that a boundary closes."""
+_ANY = "*"
+_ROLE_USES = ("iam:PassRole", "sts:AssumeRole")
+_BOUNDED = (
+    *("iam:CreateRole", "iam:AttachRolePolicy", "iam:PutRolePolicy"),
+    *("iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:PutRolePermissionsBoundary"),
+    *("iam:CreateUser", "iam:AttachUserPolicy", "iam:PutUserPolicy"),
+    *("iam:DetachUserPolicy", "iam:DeleteUserPolicy", "iam:PutUserPermissionsBoundary"),
+)
+"""Actions that take the condition key `iam:PermissionsBoundary`, without those that lift a
+boundary.
+"""
+_LIFTS = ("iam:DeleteRolePermissionsBoundary", "iam:DeleteUserPermissionsBoundary")
+_REWRITES = (
+    *("iam:CreatePolicyVersion", "iam:DeletePolicy"),
+    *("iam:DeletePolicyVersion", "iam:SetDefaultPolicyVersion"),
+)
+"""Actions on the boundary itself."""
+_MOST_ROUNDS = 200
+"""Paths that are closed one after another; the table has fewer."""
+
+
+class LostNeed(Struct, frozen=True):
+    """What the policy of a created role grants and its boundary does not allow."""
+
+    role: str
+    """Address in the declaration."""
+    action: str
+    """The entry of the policy; an action of it where the boundary denies only that."""
+    resources: tuple[str, ...]
+    reason: str
+
+
+class BoundaryDraft(Struct, frozen=True):
+    """A drafted boundary, and what it does not allow."""
+
+    content: bytes
+    """Empty where no role's policies are known, or where no boundary is short enough."""
+    lost: tuple[LostNeed, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """Policies of the roles that the boundary does not know."""
+
+
+class Boundary(Struct, frozen=True):
+    """A permissions boundary for created roles, offered with what demands it."""
+
+    arn: str
+    guards: tuple[Mapping[str, object], ...]
+    """The statements for the policy of the role that creates them, which demand and protect it."""
+    path: str = ""
+    """The file of the draft; empty where no input names one."""
+    draft: BoundaryDraft = BoundaryDraft(b"")
+    """The draft; empty where the file exists already, or no input names one."""
+    is_proved: bool = False
+    """With the guards no path makes a role or user without the boundary, and none lifts it."""
+    unbounded: tuple[str, ...] = ()
+    """Declared roles that do not have the boundary yet, by address."""
+    bounded: tuple[str, ...] = ()
+    """Declared roles that have it."""
+
+    @property
+    def content(self) -> bytes:
+        """The draft as a file; empty without one."""
+        return self.draft.content
+
+
+def boundary_for(
+    documents: Sequence[Document],
+    paths: Sequence[EscalationPath],
+    principal: str,
+    path: str,
+    roles: Sequence[CreatedRole] = (),
+    *,
+    exists: bool,
+) -> Boundary | None:
+    """Returns the boundary of the roles that the principal creates; None if it creates none without
+    a boundary, and none is asked for.
+
+    Args:
+        documents: the proposed policies.
+        paths: the open paths of all policies.
+        principal: ARN of the role that creates roles.
+        path: the file that the input `boundary-file` names, or empty.
+        roles: those that templates and plans make.
+        exists: the file exists, or no draft may be written.
+    """
+    makes_roles = any(each.id in _MAKES for each in paths)
+    if not (makes_roles or (path and roles)):
+        return None
+    arn = boundary_arn(path, principal)
+    # Statements that ask for the boundary themselves need no Deny.
+    asks = is_demanded(documents, (), arn, principal)
+    guards = () if asks else guarding_statements(documents, arn)
+    has_boundary = {each.address: each.boundary == arn for each in roles}
+    return Boundary(
+        arn=arn,
+        guards=guards,
+        is_proved=asks or is_demanded(documents, guards, arn, principal),
+        path=path,
+        draft=BoundaryDraft(b"") if exists or not path else draft_boundary(roles),
+        unbounded=tuple(address for address, is_bounded in has_boundary.items() if not is_bounded),
+        bounded=tuple(address for address, is_bounded in has_boundary.items() if is_bounded),
+    )
+
+
+def boundary_arn(path: str, principal: str) -> str:
+    """Returns the ARN of the policy that a file has, named like the file."""
+    _, partition, _, _, account, _ = principal.split(":", 5)
+    name = PurePosixPath(path).stem or "BOUNDARY"
+    return f"arn:{partition}:iam::{account}:policy/{name}"
+
+
+def demanding(needs: Iterable[Need], arn: str) -> list[Need]:
+    """Returns needs in which each action on roles or users that takes the boundary as a condition
+    asks for one, unless the declaration has one.
+    """
+    condition = Condition("StringEquals", _KEY, (arn,))
+    found = []
+    for need in needs:
+        permission = need.permission
+        others = [each for each in permission.conditions if each.key != _KEY]
+        named = [each for each in permission.conditions if each.key == _KEY]
+        # A declaration without a boundary says that the key is absent.
+        has_one = any(each.operator != "Null" for each in named)
+        if permission.action in _BOUNDED and not has_one:
+            permission = replace(permission, conditions=(*others, condition))
+        found.append(replace(need, permission=permission))
+    return found
+
+
+def guarding_statements(
+    documents: Sequence[Document], arn: str
+) -> tuple[Mapping[str, object], ...]:
+    """Returns the Deny statements with which the policy of a role demands a boundary of what it
+    creates, and with which nothing of it can lift the boundary.
+
+    A request without a boundary has no such key, which `StringNotEquals` denies.
+    """
+    every = [each for document in documents for each in document.statements]
+    allows = [each for each in every if each.effect == "Allow"]
+
+    def named(actions: Sequence[str]) -> list[str]:
+        return [each for each in actions if any(names_action(one, each) for one in allows)]
+
+    statements: list[Mapping[str, object]] = []
+    demanded, lifts, rewrites = named(_BOUNDED), named(_LIFTS), named(_REWRITES)
+    if demanded:
+        statements.append(
+            {
+                "Sid": "OnlyWithTheBoundary",
+                "Effect": "Deny",
+                "Action": demanded,
+                "Resource": "*",
+                "Condition": {"StringNotEquals": {_KEY: arn}},
+            }
+        )
+    if lifts:
+        statements.append(
+            {"Sid": "KeepTheBoundary", "Effect": "Deny", "Action": lifts, "Resource": "*"}
+        )
+    if rewrites:
+        statements.append(
+            {"Sid": "KeepItsContents", "Effect": "Deny", "Action": rewrites, "Resource": arn}
+        )
+    return tuple(statements)
+
+
+# The draft
+
+
+class _Grant(Struct, frozen=True):
+    """An entry of an Allow statement of a created role."""
+
+    action: str
+    resources: tuple[str, ...]
+    conditions: tuple[Condition, ...] = ()
+
+
+_Granted = dict[_Grant, tuple[str, ...]]
+"""Grants -> the roles that have them."""
+
+
+def draft_boundary(roles: Sequence[CreatedRole]) -> BoundaryDraft:
+    """Drafts the boundary of some roles, as exact as the characters of a managed policy allow.
+
+    The first that fits is taken: with resources and conditions of the policies, without conditions,
+    with any resource, with wildcards. No path to more permissions is open under any of them.
+    """
+    unknown = tuple(dict.fromkeys(text for role in roles for text in role.unknown))
+    granted = _grants_of(roles)
+    if not granted:
+        return BoundaryDraft(b"", unknown=unknown)
+    inside = tuple(dict.fromkeys(arn for role in roles for arn in (role.arn, *role.runs)))
+    inside = tuple(arn for arn in inside if _has_name(arn))
+    for shorten in (_exact, _without_conditions, _on_any_resource, _with_wildcards):
+        drafting = _Drafting(shorten(granted), inside)
+        drafting.close()
+        document = drafting.document()
+        if document.statements and policy_size(document) <= quota(PolicyKind.MANAGED):
+            lost = _lost_needs(roles, document, drafting.reasons)
+            return BoundaryDraft(document.to_bytes(), lost, unknown)
+    limit = f"{quota(PolicyKind.MANAGED):,}"
+    too_long = f"no boundary for all of them has at most {limit} characters: split the roles"
+    return BoundaryDraft(b"", unknown=(*unknown, too_long))
+
+
+def _has_name(arn: str) -> bool:
+    """Whether an ARN names more than the type of its resource."""
+    return re.search(r"[A-Za-z0-9]", re.split("[:/]", arn)[-1]) is not None
+
+
+def _grants_of(roles: Iterable[CreatedRole]) -> _Granted:
+    found: dict[_Grant, dict[str, None]] = {}
+    for role in roles:
+        for document in role.policies:
+            for statement in document.statements:
+                for grant in _grants_in(statement):
+                    found.setdefault(grant, {})[role.address] = None
+    return {grant: tuple(users) for grant, users in found.items()}
+
+
+def _grants_in(statement: Statement) -> Iterator[_Grant]:
+    if statement.effect != "Allow":
+        return
+    resources = statement.resources or (_ANY,)
+    # A grant of all but some actions or resources is one of any.
+    for action in statement.actions or (_ANY,):
+        yield _Grant(action, tuple(sorted(resources)), statement.conditions)
+
+
+def _exact(granted: _Granted) -> _Granted:
+    return granted
+
+
+def _without_conditions(granted: _Granted) -> _Granted:
+    """The grants without conditions, but those of a role that is passed."""
+    return _merged(
+        (each if each.action in _ROLE_USES else replace(each, conditions=()), users)
+        for each, users in granted.items()
+    )
+
+
+def _on_any_resource(granted: _Granted) -> _Granted:
+    """The grants on any resource, but those that are a step of a path."""
+    steps = _steps_of_paths()
+    return _merged(
+        (each if _is_step(each.action, steps) else _Grant(each.action, (_ANY,)), users)
+        for each, users in _without_conditions(granted).items()
+    )
+
+
+def _with_wildcards(granted: _Granted) -> _Granted:
+    """The grants with the fewest entries for each service, of which none is a step of a path."""
+    found = _on_any_resource(granted)
+    plain = [each.action for each in found if each == _Grant(each.action, (_ANY,))]
+    whole = [each for each in plain if not has_wildcard(each)]
+    # What a boundary never allows is in no wildcard either.
+    prefixes = {each.partition(":")[0] for each in whole}
+    others = [
+        name
+        for prefix in prefixes
+        for name in expand(f"{prefix}:*")
+        if name in _steps_of_paths() or never_allowed(name)
+    ]
+    foreign = [name for name in others if name not in whole]
+    entries = fewest_entries(whole, foreign, lambda _: True)
+    users = tuple(dict.fromkeys(user for each in found.values() for user in each))
+    kept = {each: by for each, by in found.items() if each.action not in whole}
+    return kept | {_Grant(entry, (_ANY,)): users for entry in entries}
+
+
+def _merged(pairs: Iterable[tuple[_Grant, tuple[str, ...]]]) -> _Granted:
+    found: _Granted = {}
+    for grant, users in pairs:
+        found[grant] = tuple(dict.fromkeys((*found.get(grant, ()), *users)))
+    return found
+
+
+@cache
+def _steps_of_paths() -> frozenset[str]:
+    """The actions of all paths."""
+    steps = (step for row in table("escalation") for step in row["actions"].split(","))
+    return frozenset(each.removeprefix("@") for step in steps for each in step.split("|"))
+
+
+def _is_step(entry: str, steps: Collection[str]) -> bool:
+    return any(action_matches(entry, step) for step in steps)
+
+
+def never_allowed(action: str) -> str:
+    """Why a boundary never allows an action, as `it lifts a boundary`; empty where it may."""
+    for row in table("boundary_lifts", __package__):
+        if action_matches(row["pattern"], action):
+            return f"it {row['does']}"
+    return forbidden(action)
+
+
+class _Drafting:
+    """Makes one draft: allows the grants, and takes away what opens a path."""
+
+    def __init__(self, granted: _Granted, inside: Sequence[str]) -> None:
+        self.granted = dict(granted)
+        self.inside = inside
+        """ARNs of the roles and of what runs as one of them: the boundary limits these, too."""
+        self.denied: dict[str, None] = {}
+        self.reasons: dict[str, str] = {}
+        """Action -> why the draft does not allow it."""
+
+    def close(self) -> None:
+        """Takes away what lifts the boundary, and then what opens a path."""
+        for grant in [*self.granted]:
+            self._take_forbidden(grant)
+        self._keep_roles_inside()
+        for _ in range(_MOST_ROUNDS):
+            path = next(self._open_paths(), None)
+            if path is None:
+                return
+            self._close_path(path)
+
+    def document(self) -> Document:
+        """Returns the draft."""
+        return parse(create_policy([*self._allows(), *self._denies()]), "the boundary")
+
+    def _take_forbidden(self, grant: _Grant) -> None:
+        if grant.action == _ANY:
+            self.reasons[_ANY] = "it grants every action, and a boundary of all is no limit"
+            del self.granted[grant]
+        elif not has_wildcard(grant.action):
+            if reason := never_allowed(grant.action):
+                self._take(grant, grant.action, reason)
+        else:
+            for name in expand(grant.action):
+                if reason := never_allowed(name):
+                    self._deny(name, reason)
+
+    def _keep_roles_inside(self) -> None:
+        """Lets the roles pass and assume no role but those that have the boundary."""
+        for grant, users in [*self.granted.items()]:
+            if grant.action not in _ROLE_USES:
+                continue
+            others = [each for each in grant.resources if not self._is_inside(each)]
+            if others and any(map(has_wildcard, others)):
+                own = [each for each in self.inside if ":role/" in each]
+                kept = [each for each in grant.resources if self._is_inside(each)]
+                kept += [each for each in own if any(resource_covers(one, each) for one in others)]
+                del self.granted[grant]
+                if kept:
+                    limited = replace(grant, resources=without_covered(sorted(set(kept))))
+                    self.granted[limited] = users
+                self.reasons[grant.action] = "the boundary allows it on the roles that have it"
+
+    def _is_inside(self, resource: str) -> bool:
+        return any(resource_covers(each, resource) for each in self.inside)
+
+    def _open_paths(self) -> Iterator[EscalationPath]:
+        """The paths to what the boundary does not limit."""
+        role = next((each for each in self.inside if ":role/" in each), "")
+        principal = role.replace(_ANY, "any") or "arn:aws:iam::111122223333:role/any"
+        document = self.document()
+        if not document.statements:
+            return
+        for path in escalation_paths([document], principal):
+            is_limited = path.strength is Strength.NAMED and all(map(self._is_inside, path.targets))
+            if not is_limited:
+                yield path
+
+    def _close_path(self, path: EscalationPath) -> None:
+        reason = f"it opens a path: {path.how}".replace("{", "").replace("}", "")
+        names = {name: self._grants_naming(name) for name in path.actions}
+        for name, grants in names.items():
+            if all(has_wildcard(grant.action) for grant in grants):
+                self._deny(name, reason)
+                return
+        first = path.actions[0]
+        for grant in names[first]:
+            if has_wildcard(grant.action):
+                self._deny(first, reason)
+            else:
+                self._take(grant, first, reason)
+
+    def _grants_naming(self, action: str) -> list[_Grant]:
+        return [grant for grant in self.granted if action_matches(grant.action, action)]
+
+    def _take(self, grant: _Grant, action: str, reason: str) -> None:
+        self.reasons.setdefault(action, reason)
+        self.granted.pop(grant, None)
+
+    def _deny(self, action: str, reason: str) -> None:
+        self.reasons.setdefault(action, reason)
+        self.denied[action] = None
+
+    def _allows(self) -> Iterator[dict[str, object]]:
+        by_place: dict[tuple[tuple[str, ...], tuple[Condition, ...]], list[str]] = {}
+        for grant in self.granted:
+            by_place.setdefault((grant.resources, grant.conditions), []).append(grant.action)
+        for (resources, conditions), actions in by_place.items():
+            statement: dict[str, object] = {
+                "Effect": "Allow",
+                "Action": _without_covered_actions(actions),
+                "Resource": list(resources),
+            }
+            if conditions:
+                statement["Condition"] = _block_of(conditions)
+            yield statement
+
+    def _denies(self) -> Iterator[dict[str, object]]:
+        if not self.denied:
+            return
+        wild = [grant.action for grant in self.granted if has_wildcard(grant.action)]
+        needed = {grant.action for grant in self.granted if not has_wildcard(grant.action)}
+        for entry in wild:
+            needed.update(expand(entry))
+        entries = fewest_entries(tuple(self.denied), needed - {*self.denied}, lambda _: True)
+        yield {
+            "Sid": "NoMorePermissions",
+            "Effect": "Deny",
+            "Action": list(entries),
+            "Resource": "*",
+        }
+
+
+def _without_covered_actions(actions: Sequence[str]) -> list[str]:
+    wild = [each for each in actions if has_wildcard(each)]
+    return sorted(
+        {
+            each
+            for each in actions
+            if not any(other != each and action_covers(other, each) for other in wild)
+        }
+    )
+
+
+def _block_of(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
+    block: dict[str, dict[str, list[str]]] = {}
+    for each in conditions:
+        block.setdefault(each.operator, {})[each.key] = list(each.values)
+    return block
+
+
+# What a boundary does not allow
+
+
+def lost_needs(roles: Sequence[CreatedRole], boundary: Document) -> tuple[LostNeed, ...]:
+    """Returns what the policies of roles grant and a boundary does not allow."""
+    return _lost_needs(roles, boundary, {})
+
+
+def _lost_needs(
+    roles: Sequence[CreatedRole], boundary: Document, reasons: Mapping[str, str]
+) -> tuple[LostNeed, ...]:
+    found: dict[LostNeed, None] = {}
+    for role in roles:
+        for grant in _grants_of([role]):
+            for action, resources in _denied_parts(grant, boundary, role.arn):
+                reason = _reason(action, grant.action, reasons)
+                found[LostNeed(role.address, action, resources, reason)] = None
+    return tuple(found)
+
+
+def _reason(action: str, entry: str, reasons: Mapping[str, str]) -> str:
+    return reasons.get(action) or reasons.get(entry) or never_allowed(action) or _NOT_ALLOWED
+
+
+_NOT_ALLOWED = "the boundary does not allow it"
+
+
+def _denied_parts(
+    grant: _Grant, boundary: Document, role: str
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The actions of a grant that a boundary does not allow on each of its resources."""
+    actions: tuple[str, ...] = (grant.action,)
+    if has_wildcard(grant.action) and grant.action != _ANY:
+        actions = expand(grant.action) or (grant.action,)
+    for action in actions:
+        named = [each for each in grant.resources if each == _ANY or fits(action, each)]
+        denied = [each for each in named if not _allows(boundary, action, each, role)]
+        if denied:
+            yield action, tuple(denied)
+
+
+def _allows(boundary: Document, action: str, resource: str, role: str) -> bool:
+    """Whether a boundary allows an action on a whole pattern of resources, whatever its conditions
+    ask for.
+    """
+    need = Need(Permission(action, resource), Basis.DECLARED, "")
+    effect = replay_need(need, role, "", [boundary])
+    return effect in ("allowed", "unknown")
+
+
+def is_demanded(
+    documents: Sequence[Document],
+    guards: Sequence[Mapping[str, object]],
+    arn: str,
+    principal: str,
+) -> bool:
+    """Whether policies with the guarding statements create no role without the boundary, and cannot
+    lift it, by the evaluator.
+    """
+    guarded = [*documents]
+    if guards:
+        guarded.append(parse(create_policy(guards), "guards"))
+    if any(path.id in _MAKES for path in escalation_paths(guarded, principal)):
+        return False
+    lifting = [Need(Permission(action, _ANY), Basis.DECLARED, "") for action in _LIFTS]
+    lifting += [Need(Permission(action, arn), Basis.DECLARED, "") for action in _REWRITES]
+    effects = (replay_need(need, principal, "", guarded) for need in lifting)
+    return not any(effect.startswith("allowed") for effect in effects)

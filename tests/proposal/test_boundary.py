@@ -1,0 +1,239 @@
+"""The promises of a drafted boundary: it denies nothing that the roles need, leaves no path open, and
+cannot be lifted.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leastpriv.declared.models import Place, Stack
+from leastpriv.declared.plan import read_plan
+from leastpriv.declared.role_policies import CreatedRole, created_roles
+from leastpriv.declared.template import read_template
+from leastpriv.models import Basis, Condition, Need, Permission
+from leastpriv.permissions.catalog import expand
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import policy_size
+from leastpriv.policy.replay import replay_need
+from leastpriv.proposal.boundary import (
+    BoundaryDraft,
+    demanding,
+    draft_boundary,
+    lost_needs,
+    never_allowed,
+)
+from leastpriv.proposal.escalation_paths import Strength, escalation_paths
+
+PLACE = Place("aws", "111122223333", "eu-west-1")
+A = "arn:aws:iam::111122223333:"
+ROLE = f"{A}role/worker"
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+
+
+def allow(actions: str | list[str], resource: Any = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resource, **more}
+
+
+def role(*statements: object, **properties: Any) -> dict[str, Any]:
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    given = {"RoleName": "worker", "AssumeRolePolicyDocument": {}, **properties}
+    if statements:
+        given["Policies"] = [{"PolicyName": "p", "PolicyDocument": document}]
+    return {"Type": "AWS::IAM::Role", "Properties": given}
+
+
+def roles_of(**resources: Any) -> tuple[CreatedRole, ...]:
+    raw = json.dumps({"Resources": resources}).encode()
+    return created_roles(read_template(raw, "t.json", Stack("shop"), PLACE), PLACE)
+
+
+def drafted(*statements: object) -> tuple[BoundaryDraft, Document]:
+    draft = draft_boundary(roles_of(Worker=role(*statements)))
+    return draft, parse(draft.content, "boundary.json")
+
+
+def allows(document: Document, action: str, resource: str) -> bool:
+    need = Need(Permission(action, resource), Basis.DECLARED, "")
+    return replay_need(need, ROLE, "", [document]) == "allowed"
+
+
+def test_it_allows_what_the_policy_grants_and_nothing_else() -> None:
+    draft, boundary = drafted(
+        allow("sqs:SendMessage", QUEUE), allow(["s3:Get*"], "arn:aws:s3:::b/*")
+    )
+    assert draft.lost == ()
+    assert allows(boundary, "sqs:SendMessage", QUEUE)
+    assert allows(boundary, "s3:GetObject", "arn:aws:s3:::b/key")
+    assert not allows(boundary, "sqs:SendMessage", f"{QUEUE}-2")
+    assert not allows(boundary, "s3:PutObject", "arn:aws:s3:::b/key")
+
+
+def test_it_knows_the_policies_of_aws() -> None:
+    arn = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+    draft = draft_boundary(roles_of(Worker=role(ManagedPolicyArns=[arn])))
+    boundary = parse(draft.content, "b")
+    log = "arn:aws:logs:eu-west-1:111122223333:log-group:/aws/lambda/x:log-stream:y"
+    assert allows(boundary, "logs:PutLogEvents", log)
+    assert draft.unknown == ()
+
+
+def test_a_policy_that_is_in_no_file_is_named() -> None:
+    draft = draft_boundary(roles_of(Worker=role(ManagedPolicyArns=[f"{A}policy/elsewhere"])))
+    assert draft.content == b""
+    assert draft.unknown == (f"the policy {A}policy/elsewhere of Worker is not in the files",)
+
+
+@pytest.mark.parametrize("kind", ["Policy", "ManagedPolicy", "RolePolicy"])
+def test_it_reads_the_policies_that_name_the_role(kind: str) -> None:
+    names = {"RoleName": {"Ref": "Worker"}} if kind == "RolePolicy" else {}
+    attached = {
+        "Type": f"AWS::IAM::{kind}",
+        "Properties": {
+            "PolicyName": "p",
+            "Roles": [{"Ref": "Worker"}],
+            "PolicyDocument": {"Version": "2012-10-17", "Statement": allow("sqs:*", QUEUE)},
+            **names,
+        },
+    }
+    boundary = parse(draft_boundary(roles_of(Worker=role(), P=attached)).content, "b")
+    assert allows(boundary, "sqs:SendMessage", QUEUE)
+
+
+def test_a_reference_is_the_arn_of_its_resource() -> None:
+    queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "orders"}}
+    rights = allow("sqs:SendMessage", {"Fn::GetAtt": ["Orders", "Arn"]})
+    boundary = parse(draft_boundary(roles_of(Worker=role(rights), Orders=queue)).content, "b")
+    assert allows(boundary, "sqs:SendMessage", QUEUE)
+    assert not allows(boundary, "sqs:SendMessage", f"{QUEUE}-2")
+
+
+def test_a_role_of_a_plan_has_the_policies_of_its_attachments_and_documents() -> None:
+    def change(kind: str, after: dict[str, Any], **unknown: bool) -> dict[str, Any]:
+        is_data = kind == "aws_iam_policy_document"
+        return {
+            "address": f"data.{kind}.d" if is_data else f"{kind}.d",
+            "mode": "data" if is_data else "managed",
+            "type": kind,
+            "provider_name": "aws",
+            "change": {
+                "actions": ["read" if is_data else "create"],
+                "before": None,
+                "after": after,
+                "after_unknown": unknown,
+            },
+        }
+
+    queue = ["aws_sqs_queue.d.arn", "aws_sqs_queue.d"]
+    document = ["data.aws_iam_policy_document.d.json", "data.aws_iam_policy_document.d"]
+    policy = ["aws_iam_policy.d.arn", "aws_iam_policy.d"]
+    made = ["aws_iam_role.d.name", "aws_iam_role.d"]
+    configured = [
+        {"address": "data.aws_iam_policy_document.d", "expressions": {"statement": [{
+            "actions": {"constant_value": ["sqs:SendMessage"]},
+            "resources": {"references": queue},
+        }]}},
+        {"address": "aws_iam_policy.d", "expressions": {"policy": {"references": document}}},
+        {"address": "aws_iam_role_policy_attachment.d", "expressions": {
+            "role": {"references": made}, "policy_arn": {"references": policy},
+        }},
+    ]  # fmt: skip
+    plan = {
+        "resource_changes": [
+            change("aws_sqs_queue", {"name": "orders"}, arn=True),
+            change("aws_iam_policy_document", {}, json=True, statement=True),
+            change("aws_iam_policy", {"name": "p"}, policy=True, arn=True),
+            change("aws_iam_role", {"name": "worker"}, arn=True),
+            change("aws_iam_role_policy_attachment", {}, role=True, policy_arn=True),
+        ],
+        "configuration": {"root_module": {"resources": configured}},
+    }
+    made_roles = created_roles(read_plan(json.dumps(plan).encode(), "p.json"), PLACE)
+    draft = draft_boundary(made_roles)
+    assert draft.unknown == ()
+    assert allows(parse(draft.content, "b"), "sqs:SendMessage", QUEUE)
+
+
+WIDE = [
+    *("iam:*", "*", "ec2:*", "lambda:*", "ecs:*", "cloudformation:*", "kms:*", "sts:*", "ssm:*"),
+    *("organizations:*", "cloudtrail:*", "secretsmanager:*", "sso:*", "glue:*", "sagemaker:*"),
+]
+
+
+@pytest.mark.parametrize("entry", WIDE)
+def test_no_path_and_no_lift_is_open_under_it(entry: str) -> None:
+    draft = draft_boundary(roles_of(Worker=role(allow([entry, "iam:PassRole", "sqs:SendMessage"]))))
+    boundary = parse(draft.content, "b")
+    for path in escalation_paths([boundary], ROLE):
+        # The role that it may pass has the boundary, too.
+        assert (path.strength, path.targets) == (Strength.NAMED, (ROLE,))
+    assert allows(boundary, "sqs:SendMessage", QUEUE)
+    assert draft.lost
+    assert policy_size(boundary) <= 6_144
+    for name in expand(entry) if entry != "*" else ("iam:PutRolePermissionsBoundary",):
+        if never_allowed(name):
+            assert not allows(boundary, name, "*"), name
+
+
+def test_a_role_may_pass_and_assume_the_roles_that_have_the_boundary() -> None:
+    rights = [allow(["iam:PassRole", "ecs:RunTask"], "*")]
+    draft, boundary = drafted(*rights)
+    assert allows(boundary, "iam:PassRole", ROLE)
+    assert not allows(boundary, "iam:PassRole", f"{A}role/admin")
+    assert {each.action for each in draft.lost} == {"iam:PassRole"}
+    open_paths = escalation_paths([boundary], ROLE)
+    assert {path.strength for path in open_paths} <= {Strength.NAMED}
+    assert {target for path in open_paths for target in path.targets} <= {ROLE}
+
+
+def test_what_a_role_grants_itself_and_the_boundary_denies_is_named_with_its_reason() -> None:
+    draft, boundary = drafted(allow(["secretsmanager:GetSecretValue", "sqs:SendMessage"]))
+    assert [(each.role, each.action) for each in draft.lost] == [
+        ("Worker", "secretsmanager:GetSecretValue")
+    ]
+    assert draft.lost[0].reason == "it opens a path: reading any secret"
+    assert not allows(boundary, "secretsmanager:GetSecretValue", "*")
+
+
+def test_a_long_boundary_gives_up_conditions_then_resources_and_never_a_need() -> None:
+    names = [name for name in expand("sqs:*") if not never_allowed(name)]
+    rights = [
+        allow(
+            names,
+            [f"{QUEUE}-{number}-with-a-long-name-of-its-own" for number in range(each, each + 40)],
+        )
+        for each in range(0, 400, 40)
+    ]
+    draft, boundary = drafted(*rights)
+    assert policy_size(boundary) <= 6_144
+    assert draft.lost == ()
+    assert allows(boundary, "sqs:SendMessage", f"{QUEUE}-7-with-a-long-name-of-its-own")
+
+
+def test_a_new_need_of_a_role_is_beyond_its_boundary() -> None:
+    _, boundary = drafted(allow("sqs:SendMessage", QUEUE))
+    assert lost_needs(roles_of(Worker=role(allow("sqs:SendMessage", QUEUE))), boundary) == ()
+    more = roles_of(Worker=role(allow(["sqs:SendMessage", "sqs:DeleteMessage"], QUEUE)))
+    assert [each.action for each in lost_needs(more, boundary)] == ["sqs:DeleteMessage"]
+
+
+def test_drafted_needs_ask_for_the_boundary_unless_the_role_names_its_own() -> None:
+    arn = f"{A}policy/app-boundary"
+    absent = Condition("Null", "iam:PermissionsBoundary", ("true",))
+    own = Condition("StringEquals", "iam:PermissionsBoundary", (f"{A}policy/own",))
+    needs = [
+        Need(Permission(action, ROLE, (condition,)), Basis.DECLARED, "")
+        for action, condition in (
+            ("iam:CreateRole", absent),
+            ("iam:PutRolePolicy", own),
+            ("iam:GetRole", absent),
+        )
+    ]
+    asked = [each.permission.conditions for each in demanding(needs, arn)]
+    assert asked == [
+        (Condition("StringEquals", "iam:PermissionsBoundary", (arn,)),),
+        (own,),
+        (absent,),
+    ]

@@ -189,14 +189,10 @@ class Declaration(Struct, frozen=True, dict=True):
         """Returns the declaration of a nested stack, whose logical ids another template may have
         too.
         """
-        resources = []
-        for each in self.resources:
-            properties = {key: moved(value, logical) for key, value in each.properties.items()}
-            address = f"{logical}.{each.address}"
-            resources.append(replace(each, address=address, properties=properties))
         return replace(
             self,
-            resources=tuple(resources),
+            resources=tuple(_moved_resource(each, logical) for each in self.resources),
+            around=tuple(_moved_resource(each, logical) for each in self.around),
             trusts={f"{logical}.{address}": names for address, names in self.trusts.items()},
             left_out=tuple(
                 LeftOut(each.parameters, tuple(f"{logical}.{name}" for name in each.addresses))
@@ -243,6 +239,11 @@ class Declaration(Struct, frozen=True, dict=True):
             reads=self.reads,
             around=(*self.around, *self.resources),
         )
+
+
+def _moved_resource(resource: DeclaredResource, logical: str) -> DeclaredResource:
+    properties = {key: moved(value, logical) for key, value in resource.properties.items()}
+    return replace(resource, address=f"{logical}.{resource.address}", properties=properties)
 
 
 def phases_of(resource: DeclaredResource, phases: Sequence[Phase]) -> tuple[Phase, ...]:

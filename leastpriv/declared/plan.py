@@ -55,6 +55,8 @@ _ZIP = b"PK\x03\x04"
 _DOCUMENT = re.compile(r"\s*[{\[]|.*\n")
 _INDEX = re.compile(r"\[[^\]]*\]")
 _OBJECT = re.compile(r"^\s*\{", re.MULTILINE)
+_MEMBER = re.compile('"(resource_changes|planned_values)"')
+"""Shows that a text is, or was, a plan."""
 _STEPS_OF_RESOURCE = 500
 """What a resource costs with its needs: a budget has 10,000 resources."""
 _NOT_CONFIGURED = ConfiguredResource({}, "")
@@ -65,7 +67,8 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
     is not its need.
 
     Args:
-        raw: the plan, with what the wrapper of the action setup-terraform prints around it.
+        raw: the plan, with what the wrapper of the action setup-terraform prints around it; several
+            where `terragrunt run-all show -json` wrote one for each unit.
         source: its path, as the user names it.
         role: ARN of the role; empty: any.
         place: of the role.
@@ -76,18 +79,41 @@ def read_plan(raw: bytes, source: str, role: str = "", place: Place | None = Non
     """
     budget = Budget.of("plan")
     budget.spend(characters=len(raw), files=1)
-    plan = _plan(raw, source)
+    plans = _plans(raw, source)
     try:
-        reading = _Reading(plan=plan, source=source, role=role, place=place, budget=budget)
-        return reading.declaration()
+        parts = []
+        for plan in plans:
+            reading = _Reading(plan=plan, source=source, role=role, place=place, budget=budget)
+            parts.append(reading.declaration())
+        return parts[0] if len(parts) == 1 else _joined(parts)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{source} is no plan that Terraform wrote: a field has another type."
         ) from error
 
 
-def _plan(raw: bytes, source: str) -> Mapping[str, Any]:
-    """The plan in a file: lines may precede and follow it."""
+def _joined(parts: Sequence[Declaration]) -> Declaration:
+    """The declaration of the plans of several units, whose addresses another unit may have, too."""
+    every = [part.inside(f"unit[{number}]") for number, part in enumerate(parts, start=1)]
+    unknown = {name: why for part in every for name, why in part.unknown.items()}
+    has_resources = any(part.resources for part in every)
+    if has_resources:
+        unknown.pop(every[0].source, None)
+    calls = dict.fromkeys(call for part in every for call in part.calls)
+    trusts = {address: names for part in every for address, names in part.trusts.items()}
+    return replace(
+        every[0],
+        resources=tuple(each for part in every for each in part.resources),
+        around=tuple(each for part in every for each in part.around),
+        calls=tuple(calls),
+        plan_calls=tuple(calls),
+        unknown=unknown,
+        trusts=trusts,
+    )
+
+
+def _plans(raw: bytes, source: str) -> list[Mapping[str, Any]]:
+    """The plans in a file: lines may precede and follow each."""
     if raw.startswith(_ZIP):
         raise InputError(
             f"{source} is a plan in Terraform's own format: run `terraform show -json {source} >"
@@ -96,18 +122,35 @@ def _plan(raw: bytes, source: str) -> Mapping[str, Any]:
     is_wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = raw.decode("utf-16" if is_wide else "utf-8", "replace").removeprefix("\ufeff")
     start = _OBJECT.search(text)
+    found: list[object] = []
     try:
-        plan, _ = json.JSONDecoder().raw_decode(text, start.end() - 1 if start else 0)
+        while start or not found:
+            document, end = json.JSONDecoder().raw_decode(text, start.end() - 1 if start else 0)
+            found.append(document)
+            start = _OBJECT.search(text, end)
     except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{source} is no JSON: write `terraform show -json PLAN > {source}`."
-        ) from error
-    if is_preview(plan):
-        return plan_of_preview(plan)
-    is_plan = isinstance(plan, dict) and bool({"planned_values", "resource_changes"} & plan.keys())
-    if not is_plan or not isinstance(plan.get("resource_changes"), list | None):
+        rest = text[start.start() :] if start else text
+        if not any(map(_is_plan, found)) or _MEMBER.search(rest):
+            raise InputError(
+                f"{source} is no JSON: write `terraform show -json PLAN > {source}`."
+            ) from error
+    plans = [_as_plan(each) for each in found if _is_plan(each)]
+    if not plans:
         raise InputError(f"{source} is no plan: write `terraform show -json PLAN > {source}`.")
-    return dict(plan)
+    return plans
+
+
+def _is_plan(document: object) -> bool:
+    if is_preview(document):
+        return True
+    if not isinstance(document, dict) or not {"planned_values", "resource_changes"} & {*document}:
+        return False
+    return isinstance(document.get("resource_changes"), list | None)
+
+
+def _as_plan(document: object) -> Mapping[str, Any]:
+    plan: Mapping[str, Any] = document if isinstance(document, dict) else {}
+    return plan_of_preview(plan) if is_preview(plan) else plan
 
 
 class _Provider(Struct, frozen=True):

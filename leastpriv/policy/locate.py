@@ -16,10 +16,11 @@ from leastpriv.policy.source import (
     follow_pointer,
     format_names,
     is_hcl,
+    is_statement_list,
     open_embedded_json,
     policy_addresses,
 )
-from leastpriv.policy.syntax_tree import Node, decoded, read_json
+from leastpriv.policy.syntax_tree import Member, Node, decoded, read_json
 from leastpriv.policy.template_functions import Language, language_of
 
 _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
@@ -41,6 +42,8 @@ _RESOURCE_WRAPPERS = (
 function, repository or role, or a policy of an organization."""
 _ARNS = ("/ARN", "/Role/Arn", "/Arn", "/Attributes/QueueArn", "/Attributes/TopicArn")
 """Pointers to the ARN of the resource in that output."""
+_VERSION = "2012-10-17"
+"""Version of the policy that the Serverless Framework makes of its statements."""
 
 _YAML_NAMES = (".yaml", ".yml", ".template")
 _TERRAFORM_NAMES = (".tf.json", ".tofu.json")
@@ -67,11 +70,10 @@ def locate(
         return read_hcl(text, where, pointer, folder, parameters)
     form, root = _parse(text, where)
     terraform = where.lower().endswith(_TERRAFORM_NAMES)
-    found, policy = (
-        (pointer, follow_pointer(root, pointer, where))
-        if pointer
-        else _policy_in_wrapper(root, where)
-    )
+    if pointer:
+        found, policy = pointer, _policy_at(root, pointer, where)
+    else:
+        found, policy = _policy_in_wrapper(root, where)
     has_functions = form == "yaml" or found not in _WRAPPERS
     language: Language = "cloudformation" if has_functions else language_of(text)
     if terraform:
@@ -123,6 +125,26 @@ def named_resource(raw: bytes, where: str) -> str:
             if node.kind == "string":
                 return node.text
     return ""
+
+
+def _policy_at(root: Node, pointer: str, where: str) -> Node:
+    """The value at a pointer; a list of statements is the policy that has them, as the Serverless
+    Framework writes it.
+    """
+    node = follow_pointer(root, pointer, where)
+    if not is_statement_list(node):
+        return node
+    parent, _, _ = pointer.rpartition("/")
+    holders = follow_pointer(root, parent, where).members
+    holder = next((each for each in holders if each.value is node), None)
+    if holder is None:
+        return node
+    version = Node("string", holder.start, holder.start, text=_VERSION)
+    members = (
+        Member("Version", holder.start, holder.start, version),
+        Member("Statement", holder.start, holder.key_end, node),
+    )
+    return Node("object", holder.start, node.end, members=members, block=node.block)
 
 
 def _resource_type(root: Node, pointer: str, where: str) -> str:

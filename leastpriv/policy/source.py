@@ -117,7 +117,24 @@ def describe_kind(node: Node) -> str:
     )
 
 
+def is_statement_list(node: Node) -> bool:
+    """Whether a value is a list of statements without a policy around it."""
+    if node.kind != "array" or not node.items:
+        return False
+    return all(
+        item.get_any_case("Effect") and not has_principal(item) and _grants(item)
+        for item in node.items
+    )
+
+
+def _grants(item: Node) -> bool:
+    return bool(item.get_any_case("Action") or item.get_any_case("NotAction"))
+
+
 def _policies(node: Node, pointer: str) -> Iterator[str]:
+    if is_statement_list(node):
+        yield pointer
+        return
     if node.kind == "array":
         for number, item in enumerate(node.items):
             yield from _policies(item, f"{pointer}/{number}")

@@ -200,6 +200,38 @@ def test_a_plan_without_a_resource_of_aws_says_so() -> None:
     assert read_plan(plan(other), "p.json").unknown == {"p.json": "it has no resource of AWS"}
 
 
+def test_the_plans_of_several_units_in_one_file_are_all_read() -> None:
+    def unit(name: str) -> bytes:
+        queue = change("aws_sqs_queue", ["create"], {"name": name, "tags_all": {}}, arn=True)
+        policy = change("aws_sqs_queue_policy", ["create"], {"policy": "{}"}, queue_url=True)
+        references = {"references": ["aws_sqs_queue.main.id", "aws_sqs_queue.main"]}
+        configured = {
+            "address": "aws_sqs_queue_policy.main",
+            "expressions": {"queue_url": references},
+        }
+        return plan(queue, policy, configuration={"resources": [configured]})
+
+    raw = b"12:01:02.123 INFO [one] terraform\n" + unit("orders") + b"\n" + unit("carts") + b"\n"
+    found = needed(raw)
+    queues = {f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{name}" for name in ("orders", "carts")}
+    assert found["sqs:CreateQueue"] == queues
+    assert found["sqs:SetQueueAttributes"] == queues
+
+
+def test_a_broken_plan_after_a_whole_one_is_refused() -> None:
+    whole = plan(change("aws_sqs_queue", ["create"], {"name": "orders"}))
+    with pytest.raises(InputError, match="is no JSON"):
+        read_plan(whole + b"\n" + whole[:-20], "p.json")
+
+
+def test_a_plan_of_opentofu_is_read_as_one_of_terraform() -> None:
+    queue = {
+        **change("aws_sqs_queue", ["create"], {"name": "orders"}),
+        "provider_name": "registry.opentofu.org/hashicorp/aws",
+    }
+    assert "sqs:CreateQueue" in needed(plan(queue))
+
+
 def test_a_plan_in_its_own_format_is_refused_with_the_command_that_shows_it() -> None:
     with pytest.raises(InputError, match=r"terraform show -json tf\.plan > plan\.json"):
         read_plan(b"PK\x03\x04\x14", "tf.plan")

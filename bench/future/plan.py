@@ -89,6 +89,20 @@ NAMED = {
     "camel": "prod pr-31 pr-31,code -pr-31 prod,code pr-35 -pr-35 prod,setting pr-40 -pr-40 pr-44"
     " -pr-44",
     "suffix": "prod demo demo,code -demo prod,code trial -trial fair prod,setting -fair show -show",
+    "branches": "main feat-login-form feat-login-form,code main,code -feat-login-form"
+    " fix-cart-total main,setting -fix-cart-total chore-deps feat-new-header -chore-deps"
+    " -feat-new-header",
+    "tickets": "live proj812 proj812,code -proj812 live,code proj840 proj851 -proj840 -proj851"
+    " live,setting proj907 -proj907",
+    "tiny": "d p d,code p,code t7 t7,code -t7 t9 d,setting -t9 t12 -t12",
+    "nightly": "job job job,code job job job job,setting job job job job job",
+    "pets": "prod brave-otter brave-otter,code -brave-otter prod,code calm-heron wise-newt"
+    " -calm-heron -wise-newt prod,setting shy-ibis -shy-ibis",
+    "waves": "blue green -blue blue,code -green green,code -blue blue,setting -green green,code"
+    " -blue blue",
+    "cells": "prod prod@eu pr5 prod,code -pr5 prod@eu,code pr9 prod,setting -pr9 prod@eu,setting"
+    " pr14 -pr14",
+    "versions": "v1 v2,code -v1 v3,code -v2 v4,code -v3 v5,code -v4 v6,code -v5 v7,code",
 }
 """Shape -> the copy of each run, with a minus where it is taken down; the apps differ in how they
 name their resources."""

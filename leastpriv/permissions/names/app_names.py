@@ -92,6 +92,11 @@ class NamedUse(Struct, frozen=True):
         """Whether other copies or runs have another name in its place."""
         return any(word == COPY or RUN in word for word in self.template)
 
+    @property
+    def has_drawn_part(self) -> bool:
+        """Whether a part of the name is new in each run and not the run's own."""
+        return any(RUN in word and OWN_RUN not in word for word in self.template)
+
 
 class AppNames(Struct, frozen=True):
     """The names of one target."""
@@ -137,7 +142,10 @@ class AppNames(Struct, frozen=True):
                 rest.append(each)
                 continue
             is_end = destroys(action)
-            found = self._destroyed(action, named) if is_end else self._used(action, named)
+            if is_end:
+                found = self._destroyed(action, named)
+            else:
+                found = self._used(action, named, is_sensitive=is_sensitive)
             if not found:
                 rest.append(each)
             for pattern, reason in found:
@@ -151,18 +159,19 @@ class AppNames(Struct, frozen=True):
     def _may_open(self, named: NamedUse, *, is_sensitive: bool) -> bool:
         """Whether the slots of a name may be open.
 
-        For a sensitive action only what the run wrote of itself, in what runs created. The ARN of a
-        bucket has no account, so that several buckets prove its slot.
+        For a sensitive action only what the run wrote of itself, or what several copies drew, in
+        what runs created. The ARN of a bucket has no account, so that several buckets prove its
+        slot.
         """
         key = (named.name.kind, named.template)
-        slots = [word for word in named.template if RUN in word]
+        names = len(self.names_of[key])
         if is_sensitive:
-            is_own = all(OWN_RUN in word for word in slots)
-            return is_own and bool(self.created.get(key))
-        is_bucket = named.name.kind == "s3:"
-        return not (is_bucket and slots) or len(self.names_of[key]) >= _LEAST_BUCKETS
+            is_proved = COPY in named.template or not named.has_drawn_part
+            return is_proved and bool(self.created.get(key))
+        is_drawn_bucket = named.name.kind == "s3:" and any(RUN in word for word in named.template)
+        return not is_drawn_bucket or names >= _LEAST_BUCKETS
 
-    def _used(self, action: str, named: NamedUse) -> list[tuple[str, str]]:
+    def _used(self, action: str, named: NamedUse, *, is_sensitive: bool) -> list[tuple[str, str]]:
         """A name in every copy of the app."""
         least = least_literal(action)
         if len(self.names_of[named.name.kind, named.template]) >= _MANY_NAMES:
@@ -173,7 +182,8 @@ class AppNames(Struct, frozen=True):
         found = []
         for key in self.copies.long_lived:
             pattern = self._render(named, key)
-            if self._is_literal(pattern, named, least):
+            is_guess = is_sensitive and named.has_drawn_part
+            if self._is_literal(pattern, named, least) and not is_guess:
                 found.append((pattern, IN_COPY))
         found += [(pattern, OVER_COPIES) for pattern in self._over_copies(named, least)]
         if not any(resource_covers(pattern, named.use.resource) for pattern, _ in found):
@@ -332,7 +342,17 @@ class AppNames(Struct, frozen=True):
             yield pattern
             return
         for region in sorted(regions):
-            yield in_region(pattern, region)
+            yield self._in_region(pattern, region, named.name)
+
+    def _in_region(self, pattern: str, region: str, name: Name) -> str:
+        """The pattern of a name in another region, with the word that stands for it."""
+        moved = in_region(pattern, region)
+        words = self.copies.region_words
+        word = next((word for word in name.text if words.get(word) == name.region), "")
+        other = next((word for word, own in words.items() if own == region), "")
+        if not (word and other):
+            return moved
+        return re.sub(rf"(?<![0-9A-Za-z]){re.escape(word)}(?![0-9A-Za-z])", other, moved)
 
     def _render(self, named: NamedUse, copy: str, *, is_form: bool = False) -> str:
         """Writes a name in one copy, or in all short-lived ones; the next of these draws

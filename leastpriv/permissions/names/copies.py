@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import combinations, takewhile
+from itertools import chain, combinations, takewhile
 
 from msgspec import Struct
 
@@ -26,6 +26,7 @@ from leastpriv.permissions.names.words import (
     masked,
     name_of,
     places_of,
+    stands_for_region,
     stripped,
     words_of,
 )
@@ -94,6 +95,8 @@ class Copies(Struct, frozen=True):
     """The text of the app before the word, where one copy has none."""
     forms: tuple[str, ...] = ()
     """Patterns of the words of short-lived copies, `pr-*`; empty where none is known."""
+    region_words: Mapping[str, str] = {}
+    """Word of a name -> the region that it stands for."""
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
@@ -128,6 +131,8 @@ class NameTable(Struct, frozen=True):
     """Name -> runs that destroyed it, or a part of it."""
     order: Mapping[str, int]
     """Run -> its place in time."""
+    region_words: Mapping[str, str] = {}
+    """Word of a name -> the region that it stands for."""
 
     def runs_of(self, names: Iterable[Name]) -> set[str]:
         """The runs that used any of some names."""
@@ -159,7 +164,23 @@ def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
         if use.destroys:
             destroyed.setdefault(name, set()).update(use.runs)
     places = {run: place for place, run in enumerate(order)}
-    return NameTable(runs, made, destroyed, places)
+    return NameTable(runs, made, destroyed, places, _region_words(runs))
+
+
+def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
+    """The words that stand for regions; none where the names of one region alone have such a
+    word.
+    """
+    regions_of: dict[str, set[str]] = {}
+    for name in names:
+        if name.region:
+            for word in name.text:
+                regions_of.setdefault(word, set()).add(name.region)
+    found: dict[str, str] = {}
+    for word, regions in regions_of.items():
+        if len(regions) == 1 and stands_for_region(word, *regions):
+            found[word] = next(iter(regions))
+    return found if len(set(found.values())) > 1 else {}
 
 
 def learn_copies(
@@ -222,6 +243,7 @@ def _sorted_by_life(
         gone=gone,
         inserted_after=_texts_before(words, table) if NO_COPY in long_lived else frozenset(),
         forms=("*",) if "*" in forms else tuple(dict.fromkeys(forms)),
+        region_words=table.region_words,
         notes=notes,
     )
 
@@ -310,8 +332,9 @@ def _is_pair_of_copies(pair: _Pair, table: NameTable, *, is_certain: bool) -> bo
         return False
     if not is_certain and len(pair.services()) < _LEAST_SERVICES:
         return False
-    if any(is_region(each) for word in pair.words for each in word):
-        return False
+    for part in chain.from_iterable(pair.words):
+        if is_region(part) or part in table.region_words:
+            return False
     for side, word in enumerate(pair.words):
         if word and table.share(_with_text_before(word, pair.names(side), table)) < _LEAST_SHARE:
             return False

@@ -161,6 +161,7 @@ class _Learning:
     def __init__(self, seen: Mapping[TemplateKey, set[str]], table: NameTable) -> None:
         self._seen = seen
         self._order = table.order
+        self._region_words = table.region_words
 
     def open_parts_by(self, spans: _Spans, slotted: dict[TemplateKey, Template]) -> None:
         """Puts slots where parts of one length are new in each run."""
@@ -169,6 +170,8 @@ class _Learning:
             for begin, end in spans(words):
                 part = words[begin:end]
                 if all(RUN in word or word in SEPARATORS for word in part):
+                    continue
+                if not self._region_words.keys().isdisjoint(part):
                     continue
                 group = (key[0], masked(words[:begin]), masked(words[end:]), begin)
                 groups.setdefault(group, {}).setdefault(part, set()).add(key)

@@ -70,6 +70,11 @@ class Name(Struct, frozen=True):
         return self.words[len(self.fixed) :]
 
     @property
+    def region(self) -> str:
+        """The region of the ARN; empty where it has none."""
+        return self.head.split(":")[3]
+
+    @property
     def service(self) -> str:
         """The service of the ARN."""
         return self.kind.partition(":")[0]
@@ -150,6 +155,14 @@ def is_separator(word: str) -> bool:
 def is_region(word: str) -> bool:
     """Whether a word is a region of AWS."""
     return _REGION_WORD.fullmatch(word) is not None
+
+
+def stands_for_region(word: str, region: str) -> bool:
+    """Whether a word may be short for a region: `euc1`, `euce1` and `eu` for `eu-central-1`."""
+    letters = _letters(word)
+    rest = iter(_letters(region))
+    is_short = len(letters) > 1 and letters[0] == region[:1]
+    return is_short and all(letter in rest for letter in letters)
 
 
 def is_date(word: str) -> bool:

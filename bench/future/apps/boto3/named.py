@@ -8,7 +8,9 @@ import io
 import json
 import os
 import sys
+import uuid
 import zipfile
+from datetime import datetime, timedelta
 
 import boto3
 from botocore.exceptions import ClientError
@@ -30,6 +32,14 @@ PARTS = {
     "monthly": ("queues", "reports", "tables"),
     "camel": ("tables", "functions", "queues", "topics", "alarms"),
     "suffix": ("tables", "functions", "queues", "streams", "builds"),
+    "branches": ("tables", "queues", "parameters", "groups", "rules", "builds"),
+    "tickets": ("buckets", "tables", "secrets", "keys", "functions"),
+    "tiny": ("tables", "queues", "topics", "parameters", "functions"),
+    "nightly": ("queues", "snapshots", "exports", "alarms"),
+    "pets": ("tables", "queues", "functions", "state", "topics"),
+    "waves": ("functions", "queues", "rules", "alarms"),
+    "cells": ("queues", "tables", "functions", "groups", "alarms"),
+    "versions": ("functions", "repositories", "builds", "tables"),
 }
 ITEMS = ("users", "orders")
 
@@ -49,6 +59,24 @@ def named(part):
         return "Till" + "".join(each.title() for each in (*stage.split("-"), part))
     if shape == "suffix":
         return f"atlas-{part}-{stage}"
+    if shape == "branches":
+        return f"crm-{stage}-{part}"
+    if shape == "tickets":
+        return f"{stage}-helpdesk-{part}"
+    if shape == "tiny":
+        return f"jo-{stage}-{part[:2]}"
+    if shape == "nightly":
+        return f"lake-{part}"
+    if shape == "pets":
+        drawn = hashlib.sha256(stage.encode()).hexdigest()[:6]
+        return f"shop-{stage}-{part}-{drawn}"
+    if shape == "waves":
+        return f"web-{part}-{stage}"
+    if shape == "cells":
+        cell = "".join(each[:2] for each in region.split("-")[:2]) + region[-1]
+        return f"ord-{cell}-{stage}-{part}"
+    if shape == "versions":
+        return f"calc-{stage}-{part}"
     words = {"words": "kiosk", "regions": "fleet", "stages": "ledger"}
     return f"{words[shape]}-{stage}-{part}"
 
@@ -213,6 +241,93 @@ def streams(do):
         kinesis.delete_stream(StreamName=named("clicks"))
     elif missing(kinesis.describe_stream_summary, StreamName=named("clicks")):
         kinesis.create_stream(StreamName=named("clicks"), ShardCount=1)
+
+
+def groups(do):
+    logs = client("logs")
+    name = f"/{named('jobs').replace('-', '/', 1)}"
+    if do == "down":
+        logs.delete_log_group(logGroupName=name)
+        return
+    if missing(logs.create_log_group, logGroupName=name):
+        logs.describe_log_groups(logGroupNamePrefix=name)
+    logs.put_retention_policy(logGroupName=name, retentionInDays=7)
+
+
+def rules(do):
+    events = client("events")
+    name = named("hourly")
+    if do == "down":
+        events.remove_targets(Rule=name, Ids=["queue"])
+        events.delete_rule(Name=name)
+        return
+    events.put_rule(Name=name, ScheduleExpression=f"rate({setting} days)")
+    queue = f"arn:aws:sqs:{region}:{account}:{named('mails')}"
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": queue}])
+
+
+def keys(do):
+    kms = client("kms")
+    alias = f"alias/{named('data')}"
+    if do == "down":
+        key = kms.describe_key(KeyId=alias)["KeyMetadata"]["KeyId"]
+        kms.delete_alias(AliasName=alias)
+        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    elif missing(kms.describe_key, KeyId=alias):
+        tags = [{"TagKey": "app", "TagValue": "helpdesk"}]
+        key = kms.create_key(Tags=tags)["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName=alias, TargetKeyId=key)
+
+
+def repositories(do):
+    ecr = client("ecr")
+    if do == "down":
+        return
+    if missing(ecr.describe_repositories, repositoryNames=["calc-api"]):
+        ecr.create_repository(repositoryName="calc-api")
+
+
+def state(do):
+    s3 = client("s3")
+    place = "shop.tfstate" if stage == "prod" else f"env:/{stage}/shop.tfstate"
+    missing(s3.get_object, Bucket=BUCKET, Key=place)
+    if do == "down":
+        s3.delete_object(Bucket=BUCKET, Key=place)
+        return
+    s3.put_object(Bucket=BUCKET, Key=place, Body=release.encode())
+
+
+def _days_ago(days):
+    return datetime.strptime(date, "%Y%m%d") - timedelta(days=days)
+
+
+def snapshots(do):
+    if do == "down":
+        return
+    dynamodb = client("dynamodb")
+    old = f"lake-facts-{_days_ago(6):%Y-%m-%d}"
+    if not missing(dynamodb.describe_table, TableName=old):
+        dynamodb.delete_table(TableName=old)
+    dynamodb.create_table(
+        TableName=f"lake-facts-{_days_ago(0):%Y-%m-%d}",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def exports(do):
+    if do == "down":
+        return
+    s3 = client("s3")
+    drawn = uuid.uuid5(uuid.NAMESPACE_DNS, date)
+    s3.put_object(
+        Bucket=BUCKET, Key=f"exports/dt={_days_ago(0):%Y-%m-%d}/part-0-{drawn}.csv", Body=b"1"
+    )
+    s3.put_object(Bucket=BUCKET, Key="exports/latest.json", Body=b"{}")
+    old = f"exports/dt={_days_ago(6):%Y-%m-%d}/"
+    for each in s3.list_objects_v2(Bucket=BUCKET, Prefix=old).get("Contents", []):
+        s3.delete_object(Bucket=BUCKET, Key=each["Key"])
 
 
 for part in PARTS[shape]:

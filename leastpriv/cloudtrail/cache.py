@@ -53,7 +53,7 @@ from leastpriv.permissions.request import (
 if TYPE_CHECKING:
     import sqlite3
 
-_FORMAT = 9
+_FORMAT = 10
 _PENDING = 200
 """Number of objects after which results are committed."""
 

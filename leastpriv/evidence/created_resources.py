@@ -154,7 +154,12 @@ class CreatedResources(Struct, frozen=True):
         parts = variables_of_arn(prefix, resource) if made else ()
         ids = dict.fromkeys([text for _, text in parts if (prefix, text) in self.new_ids])
         return ObservedResource(
-            resource, usage.runs, made, family_of(resource, self.families), tuple(ids)
+            resource=resource,
+            runs=usage.runs,
+            made=made,
+            family=family_of(resource, self.families),
+            ids=tuple(ids),
+            is_from_answer=usage.need.derivation == IN_RESPONSE,
         )
 
     def seen(self, usages: Iterable[Usage]) -> list[ObservedResource]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from functools import partial
 
 from msgspec import Struct
@@ -82,6 +83,21 @@ class ObservedResource(Struct, frozen=True):
     """The same principal's runs made this one by its name, and make others under like names."""
     ids: tuple[str, ...] = ()
     """The ids in it that AWS chose when one of these runs made it."""
+    is_from_answer: bool = False
+    """Only the answer of a call names it."""
+
+
+class Certainty(StrEnum):
+    """How well the evidence shows a written resource."""
+
+    WHOLE = "whole"
+    OVER_COPIES = "pattern over copies"
+    """The names of further copies and runs are open."""
+    PATH_UNKNOWN = "path unknown"
+    FROM_ANSWER = "from the answer"
+    """The answer of a call names it, not the request."""
+    BOUNDED = "bounded by what the role touches"
+    """No record shows the use."""
 
 
 class Pattern(Struct, frozen=True):
@@ -92,6 +108,7 @@ class Pattern(Struct, frozen=True):
     """The observed resources, sorted."""
     openings: tuple[WildcardPart, ...]
     """Which parts are open, and why; empty where nothing is."""
+    certainty: Certainty = Certainty.WHOLE
 
 
 def deletes(action: str) -> bool:
@@ -153,7 +170,12 @@ def across_regions(
         known = merged.get(resource, ObservedResource(resource))
         runs, made = tuple(dict.fromkeys((*known.runs, *each.runs))), known.made or each.made
         merged[resource] = ObservedResource(
-            resource, runs, made, known.family or family, known.ids + each.ids
+            resource=resource,
+            runs=runs,
+            made=made,
+            family=known.family or family,
+            ids=known.ids + each.ids,
+            is_from_answer=each.is_from_answer,
         )
         originals.setdefault(resource, {})[region] = each.resource
     found: list[Pattern] = []

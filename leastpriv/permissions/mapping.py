@@ -116,8 +116,10 @@ def plan_of(source: str, name: str) -> EventPlan:
     causes = [each.parameter for each in facts.triggers]
     causes += [each for _, parameters in inner for each in parameters]
     asked = causes + [rule.parameter for rule in facts.tags]
+    named_keys = {_NAMED_BY[each] for each in names if each in _NAMED_BY}
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
+        *named_keys,
         *(key for _, parameters in implied.objects for key in parameters),
         *(
             key
@@ -141,9 +143,7 @@ def plan_of(source: str, name: str) -> EventPlan:
         inner=inner,
         implies=implied,
         is_of_two_apis=is_of_two_apis,
-        shows_conditions=any(
-            each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names
-        ),
+        shows_conditions=bool(named_keys) or any(each.startswith("kms:") for each in names),
         reads=Reads(None if is_read_whole else keys),
         keys=frozenset(keys),
         is_decided_by_texts=not (
@@ -151,7 +151,7 @@ def plan_of(source: str, name: str) -> EventPlan:
             or is_of_two_apis
             or implied.reads_more_than_texts
             or any(mapped.resource for mapped in event.actions)
-            or "iam:CreateServiceLinkedRole" in names
+            or named_keys
             or any(facts_of_action(name).rules.on_all.startswith("has ") for name in names)
         ),
         compared_keys=frozenset(key_in(each) for each in asked if is_comparison(each)),
@@ -421,23 +421,32 @@ def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]
 
 _KEY_NAME = re.compile(r"[a-z0-9.-]{1,128}")
 """A service's name as it may stand in a condition: no variable, no wildcard."""
+POLICY_ARN = "iam:PolicyARN"
+"""The key for the policy that is attached. It, `iam:AWSServiceName` and their actions:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+(read 2026-11-24).
+"""
+_NAMED_BY = {
+    "iam:AttachGroupPolicy": "policyarn",
+    "iam:AttachRolePolicy": "policyarn",
+    "iam:AttachUserPolicy": "policyarn",
+    "iam:CreateServiceLinkedRole": "awsservicename",
+}
+"""Action -> the key of its request, in lower case, that has the value of a condition."""
+_POLICY_ARN = re.compile(r"arn:[a-z-]+:iam::(?:aws|[0-9]{12}):policy/[A-Za-z0-9_+=,.@/-]{1,600}")
 
 
 def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
     """The conditions under which one action of a call was authorised, as far as the record shows
     them.
     """
-    if action == "iam:CreateServiceLinkedRole":
-        service = next(
-            (value for key, value in call.parameters.items() if key.lower() == "awsservicename"),
-            None,
-        )
-        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
-        # (2026-11-24)
-        is_named = isinstance(service, str) and _KEY_NAME.fullmatch(service)
-        return (
-            (Condition("StringEquals", "iam:AWSServiceName", (str(service),)),) if is_named else ()
-        )
+    if action in _NAMED_BY:
+        value = _text_parameter(call, _NAMED_BY[action])
+        if action == "iam:CreateServiceLinkedRole":
+            condition = Condition("StringEquals", "iam:AWSServiceName", (value,))
+            return (condition,) if _KEY_NAME.fullmatch(value) else ()
+        condition = Condition("ArnEquals", POLICY_ARN, (value,))
+        return (condition,) if _POLICY_ARN.fullmatch(value) else ()
     if call.invoked_by and action.startswith("kms:"):
         context = call.parameters.get("encryptionContext")
         # In China the form of the value is not documented.
@@ -451,6 +460,14 @@ def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
             else ()
         )
     return ()
+
+
+def _text_parameter(call: Call, name: str) -> str:
+    """A parameter of a call by its name in lower case; empty where it is no text."""
+    for key, value in call.parameters.items():
+        if key.lower() == name and isinstance(value, str):
+            return value
+    return ""
 
 
 def uses_keys(service: str) -> bool:

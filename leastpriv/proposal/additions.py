@@ -7,23 +7,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from msgspec import Struct
 from msgspec.structs import replace
 
+from leastpriv.diff.compare import may_have_path
 from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.created_tags import written_condition
+from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Outcome, Usage
 from leastpriv.permissions.catalog import BY_LEVEL, sensitivity
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.generalize import (
-    ObservedResource,
-    Pattern,
-    deletes,
-    least_literal,
-    patterns_of,
-)
+from leastpriv.permissions.generalize import ObservedResource, Pattern, deletes
 from leastpriv.permissions.names.app_names import AppNames, destroys
+from leastpriv.permissions.names.writer import write_resources
 from leastpriv.permissions.patterns import (
     has_variable,
     has_wildcard,
@@ -36,6 +34,7 @@ from leastpriv.permissions.volatility import WildcardPart, service_of
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import names_action, statements_allowing
 from leastpriv.proposal.addition_rules import BREAK_GLASS, addition_result, held_addition
+from leastpriv.proposal.attached_policies import attached_policies, is_on_policy
 from leastpriv.proposal.guards import break_glass_runs, is_break_glass_use
 from leastpriv.proposal.lifecycle_additions import id_conditions
 from leastpriv.proposal.models import (
@@ -162,14 +161,17 @@ def additions(
     created = find_created_resources(evidence.usages, naming, runs)
     if names is None:
         names = names_of(evidence.usages, evidence.runs, options.copies, runs)
+    is_draft = document is None or not document.statements
+    pathless = _names_without_path(evidence) if is_draft else frozenset()
+    writing = _Writing(evidence, options, created, names, pathless)
     for (action, guard_result), usages in never_written.items():
-        on = _change(action, usages, evidence, options, created, names).resources
+        on = _change(action, usages, writing).resources
         held = HeldBackChange(ChangeKind.ADD, action, on, guard_result, usages=tuple(usages))
         held_back.append(replace(held, conditions=id_conditions(action, on, usages, evidence)))
     for action, usages, conditions in _by_conditions(accepted, evidence):
-        change = _without_unmet_conditions(
-            _change(action, usages, evidence, options, created, names), committed
-        )
+        change = _without_unmet_conditions(_change(action, usages, writing), committed)
+        if any(map(is_on_policy, conditions)):
+            conditions = attached_policies(usages, created, names)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         own = () if conditions else id_conditions(action, change.resources, usages, evidence)
         change = replace(change, conditions=conditions or own, removed_by=max(removers, default=0))
@@ -226,8 +228,14 @@ def _by_conditions(
             is_covered = all(
                 any(resource_covers(wide, each) for wide in wildcards) for each in left
             )
-            found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
+            found.setdefault(() if is_covered else _alternatives(usage), []).append(usage)
         yield from ((action, own, conditions) for conditions, own in found.items())
+
+
+def _alternatives(usage: Usage) -> tuple[Condition, ...]:
+    """The conditions of a usage; without the policy that it attached, as a statement names all."""
+    conditions = _conditions(usage)
+    return tuple(replace(each, values=()) if is_on_policy(each) else each for each in conditions)
 
 
 def _conditions(usage: Usage) -> tuple[Condition, ...]:
@@ -291,46 +299,54 @@ def _without_declined(
     return replace(change, resources=left), [*held]
 
 
-def _change(
-    action: str,
-    usages: Sequence[Usage],
-    evidence: Evidence,
-    options: Options,
-    created: CreatedResources,
-    names: AppNames,
-) -> Change:
+class _Writing(Struct, frozen=True):
+    """What decides how the resources of an addition are written."""
+
+    evidence: Evidence
+    options: Options
+    created: CreatedResources
+    names: AppNames
+    pathless: frozenset[str] = frozenset()
+    """Of a draft: names of IAM whose path no record shows."""
+
+
+def _names_without_path(evidence: Evidence) -> frozenset[str]:
+    """The names of IAM resources that requests have without a path, which no record shows."""
+    succeeded = (usage.need for usage in evidence.usages if usage.succeeded)
+    known = arns_without_path(succeeded)
+    named = {
+        usage.need.permission.resource
+        for usage in evidence.usages
+        if usage.denial is None and may_have_path(usage.need)
+    }
+    return frozenset(named - known)
+
+
+def _change(action: str, usages: Sequence[Usage], writing: _Writing) -> Change:
+    evidence = writing.evidence
     security = sensitivity(action)
     written = {usage: _written_resources(usage.need, evidence) for usage in usages}
     resources = tuple(dict.fromkeys(resource for each in written.values() for resource in each))
     patterns: tuple[Pattern, ...] = ()
-    if not (options.exact_resources or all(usage.denial for usage in usages)):
+    if not (writing.options.exact_resources or all(usage.denial for usage in usages)):
         # A denial shows no pattern, since a denied call may ask for any name: only allowed calls
         # are generalized.
         seen = [
-            created.observe(usage, each)
+            writing.created.observe(usage, each)
             for usage in usages
             if not usage.denial
             for each in written[usage]
         ]
-        least = least_literal(action)
-        named, seen = names.resources_of(action, seen)
-        if security:
-            named = [
-                each for each in named if not resource_covers(each.pattern, evidence.principal)
-            ]
-        if security and not (security == BY_LEVEL and _is_part_of_written(action, seen, evidence)):
-            # No name pattern covers the principal itself.
-            own = evidence.principal
-            seen = [
-                replace(each, family=None)
-                if each.family and resource_covers(each.family.pattern, own)
-                else each
-                for each in seen
-            ]
-            patterns = patterns_of(seen, least, is_sensitive=True)
-        else:
-            patterns = patterns_of(seen, least)
-        patterns = in_whole_types(sorted([*patterns, *named], key=lambda each: each.pattern))
+        is_part = security == BY_LEVEL and _is_part_of_written(action, seen, evidence)
+        patterns = write_resources(
+            action,
+            seen,
+            writing.names,
+            opens_look=not security or is_part,
+            principal=evidence.principal,
+            pathless=writing.pathless,
+        )
+        patterns = in_whole_types(patterns)
         wildcards = [found.pattern for found in patterns]
         covered = {each for found in patterns for each in found.covers}
         left = (each for each in resources if each not in covered)

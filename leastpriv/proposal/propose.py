@@ -14,7 +14,7 @@ from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.used_names import names_of
 from leastpriv.models import Basis, ChangeKind, grouped
-from leastpriv.permissions.names.app_names import AppNames, names_with_a_date
+from leastpriv.permissions.names.app_names import AppNames, names_with_a_date, names_with_a_year
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import (
@@ -148,7 +148,7 @@ def propose(
         held_back_restrictions=tuple(held_back_restrictions),
         packed=packed,
         offered=tuple(offered),
-        notes=_notes(changes, names),
+        notes=_notes(changes, names, evidence),
         releases=released,
         to_paste=tuple(change for change, _ in left if document.source.format == "hcl"),
     )
@@ -211,7 +211,7 @@ def _first_draft(
         held_back_additions=tuple(held_back),
         packed=packed,
         offered=offered,
-        notes=_notes(added, names),
+        notes=_notes(added, names, evidence),
         declared=judged,
     )
 
@@ -223,11 +223,17 @@ def _state_offered(added: Sequence[Change], options: Options) -> tuple[list[Chan
     return without_unnamed_state(added)
 
 
-def _notes(changes: Sequence[Change], names: AppNames) -> tuple[str, ...]:
-    """What the names do not show, and which written names the next month breaks."""
-    written = (each for change in changes for each in (*change.resources, *change.restricted_to))
-    dated = names_with_a_date(each for each in written if each != "*")
-    breaks = (f"{BREAKS} the next date: {each} holds a date as it is" for each in dated)
+def _notes(changes: Sequence[Change], names: AppNames, evidence: Evidence) -> tuple[str, ...]:
+    """What the names do not show, and which written names the next month or year breaks."""
+    every = [each for change in changes for each in (*change.resources, *change.restricted_to)]
+    written = [each for each in every if each != "*"]
+    dated = names_with_a_date(written)
+    breaks = [f"{BREAKS} the next date: {each} holds a date as it is" for each in dated]
+    years = {f"{run.first.year}" for run in evidence.runs}
+    breaks += [
+        f"{BREAKS} 1 January: {each} holds the year as it is"
+        for each in names_with_a_year(written, years)
+    ]
     return (*names.copies.notes, *breaks)
 
 

@@ -23,6 +23,7 @@ from leastpriv.permissions.generalize import (
     patterns_of,
 )
 from leastpriv.permissions.names.app_names import AppNames
+from leastpriv.permissions.names.writer import write_resources
 from leastpriv.permissions.patterns import resource_covers, without_covered
 from leastpriv.permissions.resource_types import fits, shape_overlaps, types_of_arn
 from leastpriv.permissions.service_facts import rules_of
@@ -80,9 +81,7 @@ class Stability(Struct, frozen=True):
 
     def _written(self, found: Sequence[ObservedResource]) -> tuple[Pattern, ...]:
         """The patterns of an action: by the names of the app, else by the look of a name."""
-        named, rest = self.app.resources_of(self.action, found)
-        patterns = [*named, *patterns_of(rest)]
-        return tuple(sorted(patterns, key=lambda each: each.pattern))
+        return write_resources(self.action, found, self.app)
 
     def judge_common_names(
         self, found: Sequence[ObservedResource]

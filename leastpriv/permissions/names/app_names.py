@@ -8,7 +8,7 @@ destroyed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -63,12 +63,22 @@ OF_KIND = "runs used the action on a like name of a short-lived copy"
 
 def names_with_a_date(resources: Iterable[str]) -> tuple[str, ...]:
     """The resources whose names hold a day or a month as it is: the next one is refused."""
-    found: list[str] = []
+    found: set[str] = set()
     for resource in resources:
         name = name_of(resource)
         if name is not None and any(is_date(word) and not word.isdigit() for word in name.text):
-            found.append(resource)
-    return tuple(sorted(set(found)))
+            found.add(resource)
+    return tuple(sorted(found))
+
+
+def names_with_a_year(resources: Iterable[str], years: Collection[str]) -> tuple[str, ...]:
+    """The resources whose names hold the year of a run as it is: the next year is refused."""
+    found: set[str] = set()
+    for resource in resources:
+        name = name_of(resource)
+        if name is not None and not set(name.text).isdisjoint(years):
+            found.add(resource)
+    return tuple(sorted(found))
 
 
 def destroys(action: str) -> bool:

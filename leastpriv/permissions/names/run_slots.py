@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from datetime import date
 
+from leastpriv.permissions.names.calendar_words import calendar_places, letters_before_date
 from leastpriv.permissions.names.copies import Copies, NameTable
 from leastpriv.permissions.names.observed import RunFacts
 from leastpriv.permissions.names.words import (
@@ -40,8 +42,10 @@ _LEAST_LONG_SEGMENT = 12
 """Letters of a segment of a path that was drawn with signs in it."""
 _NUMBER = re.compile(r"[A-Za-z]*\d+")
 _BEFORE_NUMBER = re.compile(r"([A-Za-z]+)(?=\d+$)")
-_BEFORE_VALUE = 2
-"""Words from the key of a partition to its value."""
+_YEAR = 4
+"""Digits of a year."""
+_DATE_SLOT = f"20{OWN_RUN}"
+"""Dates of this century begin alike."""
 
 Template = Words
 """The words of a name with slots."""
@@ -97,32 +101,27 @@ def _with_own_parts(
     facts = runs.get(first)
     if facts is None:
         return words
+    day = date.fromisoformat(facts.day) if facts.day else None
+    of_calendar = set(calendar_places(words, day)) if day else set[int]()
     found: list[str] = []
     for place, word in enumerate(words):
-        is_own = _is_own(word, facts) or _is_part_of_day(words, place, facts.day)
-        found.append(_own_slot(word) if is_own else word)
+        if word.lower() in facts.numbers:
+            found.append(OWN_RUN)
+        elif day and _is_date_of(word, day):
+            found.append(_DATE_SLOT)
+        elif place in of_calendar:
+            found.append(_DATE_SLOT if len(word) == _YEAR and word.isdigit() else OWN_RUN)
+        else:
+            before = letters_before_date(word, day) if day else ""
+            found.append(f"{before}{_DATE_SLOT}" if before else word)
     return tuple(found)
 
 
-def _is_part_of_day(words: Words, place: int, day: str) -> bool:
-    """Whether a word is the year, month or day of the run in a partition, `month=11`."""
-    if place < _BEFORE_VALUE or words[place - 1] != "=":
-        return False
-    parts = {"year": day[:4], "month": day[4:6], "day": day[6:]}
-    value = parts.get(words[place - _BEFORE_VALUE].lower(), "")
-    return bool(value) and words[place].zfill(len(value)) == value
-
-
-def _own_slot(word: str) -> str:
-    """The slot; dates of this century begin alike."""
-    return f"20{OWN_RUN}" if is_date(word) else OWN_RUN
-
-
-def _is_own(word: str, facts: RunFacts) -> bool:
-    if is_date(word):
-        digits = re.sub(r"\D", "", word)
-        return bool(facts.day) and facts.day.startswith(digits[: len(facts.day)])
-    return word.lower() in facts.numbers
+def _is_date_of(word: str, day: date) -> bool:
+    """Whether a word is a day, or its month; with or without a time."""
+    digits = re.sub(r"\D", "", word)
+    written = f"{day:%Y%m%d}"
+    return is_date(word) and written.startswith(digits[: len(written)])
 
 
 _Parts = Mapping[Words, Collection[TemplateKey]]

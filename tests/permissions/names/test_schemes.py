@@ -48,6 +48,12 @@ def resource(scheme: dict[str, Any], run: int, day: datetime) -> str:
         "day": f"{day:%d}",
         "hour": f"{day:%H}",
         "minute": f"{day:%M}",
+        "short_year": f"{day:%y}",
+        "short_month": f"{day:%b}".lower(),
+        "week": f"{day.isocalendar().week:02}",
+        "quarter": (day.month + 2) // 3,
+        "plain_month": day.month,
+        "plain_day": day.day,
     }
     name = scheme["name"].format_map(values)
     service = scheme["action"].partition(":")[0]

@@ -135,5 +135,6 @@ def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> N
             "pattern": f"{stack}/*",
             "covers": [f"{stack}/7b2f3c10-9a1e-11ef"],
             "openings": [{"part": "Id", "reason": "a stack made again has another id"}],
+            "certainty": "whole",
         }
     ]

@@ -19,7 +19,7 @@ from leastpriv.permissions.generalize import (
 from leastpriv.permissions.names.app_names import AppNames
 from leastpriv.permissions.patterns import has_wildcard, resource_covers
 from leastpriv.permissions.resource_types import with_any_path
-from leastpriv.permissions.volatility import WildcardPart
+from leastpriv.permissions.volatility import WildcardPart, is_open_anyway
 
 _ANY_PATH = "no record shows the path; a name of IAM is unique in an account"
 
@@ -66,7 +66,7 @@ def _without_family_of(observed: ObservedResource, principal: str) -> ObservedRe
 
 
 def _with_certainty(pattern: Pattern, answered: Collection[str]) -> Pattern:
-    if has_wildcard(pattern.pattern):
+    if has_wildcard(pattern.pattern) and not is_open_anyway(pattern.pattern):
         return replace(pattern, certainty=Certainty.OVER_COPIES)
     if pattern.pattern in answered:
         return replace(pattern, certainty=Certainty.FROM_ANSWER)

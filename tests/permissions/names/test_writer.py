@@ -1,0 +1,55 @@
+"""Each written resource says how well the evidence shows it."""
+
+from __future__ import annotations
+
+from leastpriv.permissions.generalize import Certainty, ObservedResource
+from leastpriv.permissions.names.app_names import read_app_names
+from leastpriv.permissions.names.observed import NameUse, RunFacts
+from leastpriv.permissions.names.writer import write_resources
+
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+ROLE = "arn:aws:iam::111122223333:role/svc"
+NAMES = read_app_names([], [])
+
+
+def certainties(action: str, *observed: ObservedResource, **more: object) -> dict[str, Certainty]:
+    written = write_resources(action, observed, NAMES, **more)  # type: ignore[arg-type]
+    return {each.pattern: each.certainty for each in written}
+
+
+def test_a_named_resource_is_whole_also_with_an_end_that_aws_draws() -> None:
+    secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:token-a1B2c3"  # noqa: S105
+    assert certainties("sqs:SendMessage", ObservedResource(QUEUE)) == {QUEUE: Certainty.WHOLE}
+    found = certainties("secretsmanager:GetSecretValue", ObservedResource(secret))
+    assert found == {secret.replace("a1B2c3", "??????"): Certainty.WHOLE}
+
+
+def test_a_resource_that_only_an_answer_names_says_so() -> None:
+    answered = ObservedResource(QUEUE, is_from_answer=True)
+    assert certainties("sqs:CreateQueue", answered) == {QUEUE: Certainty.FROM_ANSWER}
+
+
+def test_a_name_that_each_run_draws_is_a_pattern() -> None:
+    runs = [RunFacts(str(number)) for number in range(4)]
+    arns = [f"{QUEUE}-{number}a{number}b{number}c" for number in range(4)]
+    uses = [
+        NameUse("sqs:CreateQueue", arn, (run.id,), creates=True)
+        for arn, run in zip(arns, runs, strict=True)
+    ]
+    observed = [ObservedResource(use.resource, use.runs) for use in uses]
+    written = write_resources("sqs:CreateQueue", observed, read_app_names(uses, runs))
+    assert [(each.pattern, each.certainty) for each in written] == [
+        (f"{QUEUE}-*", Certainty.OVER_COPIES)
+    ]
+
+
+def test_a_role_whose_path_is_unknown_is_written_under_each_path_but_never_the_principal() -> None:
+    wide = ROLE.replace("role/", "role/*/")
+    role = ObservedResource(ROLE)
+    found = certainties("iam:PutRolePolicy", role, pathless=[ROLE])
+    assert found == {ROLE: Certainty.WHOLE, wide: Certainty.PATH_UNKNOWN}
+    own = ROLE.replace("role/", "role/team/")
+    assert certainties("iam:PutRolePolicy", role, pathless=[ROLE], principal=own) == {
+        ROLE: Certainty.WHOLE
+    }
+    assert certainties("iam:PutRolePolicy", role) == {ROLE: Certainty.WHOLE}

@@ -355,7 +355,7 @@ class AppNames(Struct, frozen=True):
             yield self._in_region(pattern, region, named.name)
 
     def _in_region(self, pattern: str, region: str, name: Name) -> str:
-        """The pattern of a name in another region, with the word that stands for it."""
+        """The pattern of a name in another region, with the word that is short for it."""
         moved = in_region(pattern, region)
         words = self.copies.region_words
         word = next((word for word in name.text if words.get(word) == name.region), "")

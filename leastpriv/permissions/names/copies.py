@@ -26,7 +26,7 @@ from leastpriv.permissions.names.words import (
     masked,
     name_of,
     places_of,
-    stands_for_region,
+    is_short_for_region,
     stripped,
     words_of,
 )
@@ -96,7 +96,7 @@ class Copies(Struct, frozen=True):
     forms: tuple[str, ...] = ()
     """Patterns of the words of short-lived copies, `pr-*`; empty where none is known."""
     region_words: Mapping[str, str] = {}
-    """Word of a name -> the region that it stands for."""
+    """Word of a name -> the region that it is short for."""
     notes: tuple[str, ...] = ()
     """What the names do not show, in sentences."""
 
@@ -132,7 +132,7 @@ class NameTable(Struct, frozen=True):
     order: Mapping[str, int]
     """Run -> its place in time."""
     region_words: Mapping[str, str] = {}
-    """Word of a name -> the region that it stands for."""
+    """Word of a name -> the region that it is short for."""
 
     def runs_of(self, names: Iterable[Name]) -> set[str]:
         """The runs that used any of some names."""
@@ -168,7 +168,7 @@ def table_of(uses: Iterable[NameUse], order: Sequence[str]) -> NameTable:
 
 
 def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
-    """The words that stand for regions; none where the names of one region alone have such a
+    """The words that are short for regions; none where the names of one region alone have such a
     word.
     """
     regions_of: dict[str, set[str]] = {}
@@ -178,7 +178,7 @@ def _region_words(names: Iterable[Name]) -> Mapping[str, str]:
                 regions_of.setdefault(word, set()).add(name.region)
     found: dict[str, str] = {}
     for word, regions in regions_of.items():
-        if len(regions) == 1 and stands_for_region(word, *regions):
+        if len(regions) == 1 and is_short_for_region(word, *regions):
             found[word] = next(iter(regions))
     return found if len(set(found.values())) > 1 else {}
 

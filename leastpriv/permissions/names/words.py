@@ -157,7 +157,7 @@ def is_region(word: str) -> bool:
     return _REGION_WORD.fullmatch(word) is not None
 
 
-def stands_for_region(word: str, region: str) -> bool:
+def is_short_for_region(word: str, region: str) -> bool:
     """Whether a word may be short for a region: `euc1`, `euce1` and `eu` for `eu-central-1`."""
     letters = _letters(word)
     rest = iter(_letters(region))

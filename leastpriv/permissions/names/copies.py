@@ -21,12 +21,12 @@ from leastpriv.permissions.names.words import (
     is_drawn,
     is_region,
     is_separator,
+    is_short_for_region,
     is_word,
     key_of,
     masked,
     name_of,
     places_of,
-    is_short_for_region,
     stripped,
     words_of,
 )
